@@ -21,8 +21,10 @@ _BEGINNINGS: Final = tuple(f"{family}." for family in _LISTS)
 
 
 def evaluations_of(sent: Sent) -> Sequence[SentEvaluation]:
-    """The evaluations that a span or log record states; those without name or result are left out.
+    """The evaluations that a span or log record states.
 
+    Those without a name, or with nothing else, are left out. An explanation alone says why there is
+    no result.
     A pure function of the fragment: sent again, it gives the same.
     """
     if isinstance(sent, SentRecord):
@@ -102,7 +104,8 @@ def _evaluation(
     known_name, known_label, known_error = _short(name), _short(label), _short(error)
     figure = number(score)
     text = _short(reason, REASON_CHARS_MAX)
-    if known_name is None or (figure is None and known_label is None and known_error is None):
+    results = (figure, known_label, known_error, text)
+    if known_name is None or all(one is None for one in results):
         return None
     value, is_numeric = known_label, False
     if figure is not None and 0 <= figure <= 1:

@@ -18,7 +18,7 @@ from application.evaluation.ports.sent_evaluations import (
 )
 from application.ports import Clock
 from domain.errors import Invalid, NotFound
-from domain.evaluation.scores.outcome import truncate_reason
+from domain.evaluation.scores.outcome import SKIPPED_PREFIX, truncate_reason
 from domain.evaluation.scores.score import (
     DataType,
     ScoreOutcome,
@@ -27,7 +27,7 @@ from domain.evaluation.scores.score import (
     TraceScore,
 )
 from domain.ids import ProjectId
-from domain.tracing.otel.evaluations import ReceivedEvaluation
+from domain.tracing.otel.evaluations import ReceivedEvaluation, SentEvaluation
 from domain.tracing.otel.fragments import otel_span_id
 from domain.tracing.otel.requests import Rejection, RejectionReason
 
@@ -66,8 +66,10 @@ class EvaluationWriter:
         )
 
     def _fields(self, project: ProjectId, received: ReceivedEvaluation) -> dict[str, Any]:
-        trace, one, now = received.trace, received.evaluation, self.clock()
+        trace, one = received.trace, received.evaluation
         assert trace is not None
+        outcome, reason = _outcome(one)
+        happened_at = one.happened_at(self.clock())
         metadata = dict(one.metadata)
         if one.error is not None:
             metadata["error_type"] = one.error
@@ -76,14 +78,26 @@ class EvaluationWriter:
             "project_id": project,
             "name": one.name,
             "value": one.value,
-            "outcome": ScoreOutcome.FAILED if one.has_failed else ScoreOutcome.SCORED,
+            "outcome": outcome,
             "data_type": DataType.NUMERIC if one.is_numeric else DataType.CATEGORICAL,
             "source": ScoreSource.PROGRAMMATIC,
-            "reason": None if one.reason is None else truncate_reason(one.reason),
+            "reason": None if reason is None else truncate_reason(reason),
             "metadata": json.dumps(metadata, ensure_ascii=False).encode(),
-            "created_at": now,
-            "updated_at": now,
+            "created_at": happened_at,
+            "updated_at": happened_at,
         }
+
+
+def _outcome(one: SentEvaluation) -> tuple[ScoreOutcome, str | None]:
+    """The outcome, and the reason: without a value there is always one."""
+    if one.error is not None:
+        return ScoreOutcome.FAILED, one.reason or f"The evaluation failed: {one.error}"
+    if one.value is None:
+        return (
+            ScoreOutcome.SKIPPED,
+            f"{SKIPPED_PREFIX}{one.reason or 'the sender states no result'}",
+        )
+    return ScoreOutcome.SCORED, one.reason
 
 
 @dataclass(frozen=True, slots=True)

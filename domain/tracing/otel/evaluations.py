@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid5
 
 from domain.ids import ScoreId, TraceId
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EVALUATION: Final = "gen_ai.evaluation.result"
 """The name of the span event or log record."""
 
@@ -18,8 +20,9 @@ class SentEvaluation:
     Its target is the session of `session_id`, else the span of `span_id` (16 hex digits), else the
     trace it came with, else, without a trace, the span of `response_id`. Only one is set.
 
-    `value` is a number from 0 to 1 if `is_numeric`, else any text; None if the evaluation failed,
-    and `error` says why. `metadata` has texts.
+    `value` is a number from 0 to 1 if `is_numeric`, else any text. It is None if the evaluation
+    failed, and `error` says why, or if there was nothing to measure, and `reason` says why.
+    `metadata` has texts.
     """
 
     name: str
@@ -34,9 +37,10 @@ class SentEvaluation:
     identifier: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def has_failed(self) -> bool:
-        return self.value is None
+    def happened_at(self, now: datetime) -> datetime:
+        """The time of the evaluation, cut to microseconds; `now` if it is unknown or later."""
+        stated = _EPOCH + timedelta(microseconds=self.time_ns // 1_000)
+        return min(now, stated) if self.time_ns else now
 
     def score_id(self, trace: TraceId, span_id: str | None) -> ScoreId:
         """The id of its score: the same each time the evaluation is sent.

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -104,6 +105,7 @@ async def test_record_scores_span_or_trace(exporter: OtlpExporter) -> None:
         ({"gen_ai.evaluation.score.value": 7}, ("7", "CATEGORICAL", "SUCCESS")),
         ({"gen_ai.evaluation.score.value": 1}, ("1", "NUMERIC", "SUCCESS")),
         ({"error.type": "timeout"}, (None, "CATEGORICAL", "FAILED")),
+        ({"gen_ai.evaluation.explanation": "no tool"}, (None, "CATEGORICAL", "FAILED")),
     ],
 )
 async def test_values(exporter: OtlpExporter, given: Any, expected: Any) -> None:
@@ -112,6 +114,35 @@ async def test_values(exporter: OtlpExporter, given: Any, expected: Any) -> None
     assert (score["value"], score["data_type"], score["status"]) == expected
     if "error.type" in given:
         assert score["metadata"]["error_type"] == "timeout"
+        assert (score["outcome"], score["reason"]) == ("failed", "The evaluation failed: timeout")
+    elif score["value"] is None:
+        assert (score["outcome"], score["reason"]) == ("skipped", "Skipped: no tool")
+
+
+async def test_score_has_the_time_of_the_event(exporter: OtlpExporter) -> None:
+    event = with_event(FAITHFUL)
+    late = with_event(FAITHFUL | {"gen_ai.evaluation.name": "late"}, span_id=b"\x05" * 8)
+    late.events[0].time_unix_nano = 4_000_000_000_000_000_000  # in 2096
+    await exporter.export(traces_request(event, late))
+    found = {one["name"]: one for one in await scores(exporter, "of_spans=true")}
+    happened_at = datetime.fromtimestamp(START_NS // 10**9, UTC)
+    assert datetime.fromisoformat(found["faithful"]["created_at"]) == happened_at
+    assert found["faithful"]["updated_at"] == found["faithful"]["created_at"]
+    assert datetime.fromisoformat(found["late"]["created_at"]) <= utc_now()
+
+
+async def test_failed_and_skipped_evaluations_enter_no_average(exporter: OtlpExporter) -> None:
+    name = {"gen_ai.evaluation.name": "faithful"}
+    others = ({"error.type": "timeout"}, {"gen_ai.evaluation.explanation": "no tool"})
+    await exporter.export(traces_request(span()))
+    for number, given in enumerate((FAITHFUL, *(name | one for one in others))):
+        sent = evaluation(given, span_id=b"", time_unix_nano=START_NS + number)
+        await exporter.export(sent, "logs")
+    answer = await exporter.http.get(
+        "/evaluations/analytics/trace-scores/summary", headers=dict(exporter.headers)
+    )
+    [summary] = answer.json()
+    assert (summary["avg_score"], summary["success_count"], summary["failed_count"]) == (0.75, 1, 1)
 
 
 async def test_openinference_annotations_score_span_trace_and_session(
