@@ -92,7 +92,7 @@ async def test_known_response_is_not_sent_again(tenants: TwoTenants, spec: Endpo
     await tenants.begin()
     first = await tenants.request(spec, head, words)
     etag = first.headers["etag"]
-    assert etag.startswith('W/"')
+    assert etag.removeprefix("W/").startswith('"')
     for known in (etag, f'"other", {etag.removeprefix("W/")}', "*"):
         again = await tenants.request(spec, head | {"if-none-match": known}, words)
         assert (again.status_code, again.content) == (304, b"")

@@ -78,6 +78,11 @@ ENDPOINTS = (
     *beyond_contract(
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
         EndpointSpec("GET /traces/{trace_id}/spans/{span_id}", READ, 200, query="payloads=preview"),
+        *(
+            EndpointSpec(f"GET {owner}/{payload}", READ, 200, other_statuses={416})
+            for owner in ("/traces/{trace_id}", "/traces/{trace_id}/spans/{span_id}")
+            for payload in ("input", "output", "metadata")
+        ),
     ),
     EndpointSpec(
         "PATCH /traces/{trace_id}",

@@ -140,6 +140,15 @@ def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | No
     return None if found is None else PayloadPreview.from_domain(found)
 
 
+class PayloadQuery(msgspec.Struct, frozen=True, kw_only=True):
+    download: Annotated[
+        bool, Meta(description="Whether browsers save the payload as a file in place of showing it")
+    ] = False
+
+
+type StoredJson = Annotated[msgspec.Raw, Meta(description="Any JSON")]
+
+
 class SpanQuery(msgspec.Struct, frozen=True, kw_only=True):
     payloads: Annotated[
         PayloadDetail,
