@@ -1,4 +1,4 @@
-"""Checks of settings: default passwords in deployments, and extras that are not installed."""
+"""Checks of settings: database URLs, default passwords, and extras that are not installed."""
 
 import ipaddress
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.postgres.database.host_urls import single_host_urls
+from adapters.postgres.database.url_parameters import parameter_problems
 from entrypoints.settings import DEPLOYED, Settings, variable
 
 # The signing secrets of Supabase's examples, with which anyone could sign in as any user.
@@ -47,6 +48,15 @@ def default_password_problems(
             yield _problem(field, "hold another password", settings)
     if settings.auth_hs256_secret in EXAMPLE_SIGNING_SECRETS:
         yield _problem("auth_hs256_secret", "be another secret", settings)
+
+
+def database_url_problems(
+    settings: Settings, _wrong: frozenset[str] = frozenset()
+) -> Iterator[str]:
+    """Parameters of database URLs that can't be kept to."""
+    for field in ("database_url", "migration_database_url"):
+        for problem in parameter_problems(getattr(settings, field) or ""):
+            yield f"{variable(field)}: {problem}"
 
 
 def _problem(field: str, advice: str, settings: Settings) -> str:

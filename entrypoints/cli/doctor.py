@@ -275,12 +275,7 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
                     yield finding
                 yield check_secrets(settings, await count_secrets_by_key(pool))
     except Failure as failure:
-        where = ", ".join(f"{one.hostname or 'localhost'}:{one.port or 5432}" for one in addresses)
-        yield fail(
-            "postgres",
-            f"{failure.message} ({where})",
-            f"is it running, and is {variable('database_url')} correct?",
-        )
+        yield fail("postgres", failure.message, f"see {variable('database_url')}")
 
 
 def check_secrets(settings: Settings, counts: Mapping[str, int]) -> Finding:

@@ -25,7 +25,11 @@ from entrypoints.cli.arguments import (
     whole_number,
 )
 from entrypoints.composition.identity_provider import provider_problems
-from entrypoints.setting_checks import default_password_problems, missing_extras
+from entrypoints.setting_checks import (
+    database_url_problems,
+    default_password_problems,
+    missing_extras,
+)
 from entrypoints.settings import PREFIX, Settings, SettingsError, read_settings, with_defaults
 from entrypoints.startup import CommandError, check_layout, check_servers
 
@@ -54,7 +58,10 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         arguments.environ = environ
         run: Command = arguments.command
         # Every command refuses an incomplete identity provider and a default password.
-        checks = (provider_problems, default_password_problems, missing_extras)
+        checks = (
+            *(provider_problems, default_password_problems),
+            *(database_url_problems, missing_extras),
+        )
         return run(arguments, read_settings(environ, *checks))
     except SettingsError as error:
         if arguments.command is _doctor:

@@ -14,6 +14,7 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from adapters.postgres.database.host_urls import single_host_urls
+from adapters.postgres.database.url_parameters import driver_url
 
 # A server that is away, hangs, refuses, or isn't the one that is wanted.
 ATTEMPT_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InternalClientError)
@@ -40,7 +41,7 @@ class HostSelector:
     _is_known: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        self._urls = list(single_host_urls(self.url))
+        self._urls = list(single_host_urls(driver_url(self.url)))
 
     async def connect(self, *_: object, timeout: float, **options: Any) -> Any:  # noqa: ASYNC109 - asyncpg's own
         """A connection. The positional arguments, with which a pool calls it, are ignored.

@@ -11,7 +11,9 @@ import asyncpg
 from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
+from adapters.postgres.database.connection_failures import CONNECTION_ERRORS, connection_failed
 from adapters.postgres.database.hosts import HostSelector
+from adapters.postgres.database.url_parameters import connect_timeout, driver_url
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 
 type Connection = (
@@ -215,13 +217,14 @@ class PoolSettings:
 async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
     """Opens the pool of `engine`, which Piccolo's migrations use too.
 
-    Connections are made when they are first needed. Raises Unavailable.
+    Connections are made when they are first needed. Raises Unavailable, whose message says why.
     """
+    url = driver_url(settings.url)
     before = (engine.config, engine.pool)  # nested blocks use their own database
-    engine.config, engine.pool = {"dsn": settings.url}, None
-    hosts = HostSelector(settings.url)
+    engine.config, engine.pool = {"dsn": url}, None
+    hosts = HostSelector(url)
     pool = BoundedPool(
-        settings.url,
+        url,
         min_size=settings.least,
         max_size=settings.size,
         max_queries=QUERIES_PER_CONNECTION_MAX,
@@ -233,7 +236,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
         loop=None,
         connection_class=BoundedConnection,
         record_class=asyncpg.Record,
-        timeout=CONNECT_TIMEOUT_S,
+        timeout=connect_timeout(settings.url, CONNECT_TIMEOUT_S),
         # For a server that no longer responds and so can't enforce its own timeout.
         command_timeout=settings.statement_timeout_ms / 1_000 + SERVER_SILENCE_S,
         server_settings={
@@ -244,8 +247,10 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
     )
     hosts.on_change = pool.terminate_others
     try:
-        async with translate_errors():
+        try:
             await pool
+        except CONNECTION_ERRORS as error:
+            raise connection_failed(url, error) from error
         engine.pool = pool
         yield pool
     finally:
