@@ -55,6 +55,9 @@ HTTP_REQUEST_SECONDS: Final = _histogram(
 INGEST_REQUESTS: Final = _counter("ingest_requests", "Requests that store traces", "outcome")
 STORED_TRACES: Final = _counter("ingest_traces", "Traces that were committed")
 STORED_SPANS: Final = _counter("ingest_spans", "Spans that were committed with their traces")
+IGNORED_FIELDS: Final = _counter(
+    "ingest_ignored_fields", "Unknown keys of traces and spans, which were not stored"
+)
 INGEST_BATCHES: Final = _counter("ingest_batches", "Transactions that store traces", "outcome")
 BATCH_TRACES: Final = _histogram("ingest_batch_traces", "Traces per transaction", buckets=BATCH)
 BATCH_BYTES_STORED: Final = _histogram(

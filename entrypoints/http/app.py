@@ -35,11 +35,11 @@ from entrypoints.http.controllers.traces import analytics, parts, payloads, trac
 from entrypoints.http.endpoint import DEPENDENCIES, admit
 from entrypoints.http.error_responses import exception_handlers
 from entrypoints.http.middleware.access_log import AccessLog
+from entrypoints.http.middleware.added_headers import AddedHeaders
 from entrypoints.http.middleware.cors import Cors
 from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.otlp_errors import PREFIXES, OtlpErrors
 from entrypoints.http.middleware.path_segments import PathSegments
-from entrypoints.http.middleware.project_created import ProjectCreatedHeader
 from entrypoints.http.middleware.rate_limits import RateLimitHeaders, RateLimits
 from entrypoints.http.middleware.request_ids import RequestIds
 from entrypoints.http.middleware.security_headers import SecurityHeaders
@@ -118,7 +118,7 @@ def create_routes(config: HttpConfig) -> Litestar:
 
 def add_layers(routes: ASGIApp, context: HttpContext) -> ASGIApp:
     config = context.config
-    layers: ASGIApp = ProjectCreatedHeader(RequestContext(routes, context))
+    layers: ASGIApp = AddedHeaders(RequestContext(routes, context))
     layers = PathSegments(RateLimitHeaders(layers))
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
     layers = OtlpErrors(layers, context.use_cases.tracing.otlp_codec.encode_error)

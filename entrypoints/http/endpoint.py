@@ -42,8 +42,10 @@ from typing import (
     get_origin,
     get_type_hints,
 )
+from urllib.parse import quote
 from uuid import UUID
 
+import msgspec
 from litestar import Response
 from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency, Provide
@@ -65,10 +67,10 @@ from entrypoints.http.authentication import (
 from entrypoints.http.browser_requests import Headers
 from entrypoints.http.config import HttpConfig, HttpContext, http_context
 from entrypoints.http.middleware.access_log import annotate
+from entrypoints.http.middleware.added_headers import add_response_header
 from entrypoints.http.middleware.load_shedding import AdmissionTicket, admission_ticket
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.http.middleware.path_segments import decode_segment
-from entrypoints.http.middleware.project_created import note_created_project
 from entrypoints.http.middleware.rate_limits import (
     RouteClass,
     address_principal,
@@ -92,7 +94,12 @@ from entrypoints.http.requests.body_io import (
     decompress,
     read_body,
 )
-from entrypoints.http.requests.errors import ClientDisconnected, FieldErrors, HttpProblem
+from entrypoints.http.requests.errors import (
+    ClientDisconnected,
+    FieldErrors,
+    HttpProblem,
+    IgnoredFields,
+)
 from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idempotency_key
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
@@ -101,6 +108,7 @@ from entrypoints.http.responses import HAS_ETAG, respond_idempotently
 
 UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
 SAFE_METHODS: Final = ("GET", "HEAD")
+NO_PARAMETERS: Final = Parameters(msgspec.defstruct("NoParameters", []), "query")
 PARSE_IN_THREAD_BYTES: Final = 64 << 10  # checking an object of as many bytes takes 10 ms
 _ENDPOINT: Final = "endpoint"
 _PARTS: Final = "pandaprobe.request_parts"
@@ -165,6 +173,7 @@ class Endpoint:
     error_type: Any = None  # of all other errors, if it isn't the one of other endpoints
     route_class: RouteClass | None = RouteClass.DEFAULT  # None: no rate limit, and no guard
     limited_by_volume: bool = False  # by bytes and spans, not by requests
+    ignores_query: bool = False  # for probes and exporters, which may add parameters
     media_types: Sequence[str] = (JSON,)  # of a success
     binary_media_types: Sequence[str] = ()  # of every response, in place of JSON
     response_type: Any = None  # of a streamed response, which the signature doesn't say
@@ -244,6 +253,9 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     if signature.content is None:
         await admission_ticket(scope).enter_queue()
     if not signature.reads_parts:
+        errors = FieldErrors()
+        _parse_params(called, signature, scope, errors)
+        errors.check()
         await _acquire_slot(scope, called)
         await _create_missing_project(request)
 
@@ -293,7 +305,7 @@ async def _create_missing_project(request: HttpRequest) -> None:
     scope["user"] = stored
     annotate(scope, caller=stored)
     if stored.project_id == caller.project_id:
-        note_created_project(scope)
+        add_response_header(scope, b"x-project-created", b"true")
 
 
 async def _acquire_slot(scope: Mapping[str, Any], called: Endpoint) -> None:
@@ -468,16 +480,38 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     if signature.path is not None:
         given = {name: [decode_segment(text)] for name, text in scope["path_params"].items()}
         path = signature.path.parse(given, errors)
-    if signature.params is not None:
-        params = signature.params.parse(parse_query(scope["query_string"], errors), errors)
+    params = _parse_params(called, signature, scope, errors)
     key = None
     if signature.takes_key:
         parse = partial(parse_idempotency_key, accepts_request_id=called.request_id_is_key)
         is_long = len(data) >= PARSE_IN_THREAD_BYTES  # the body is hashed
         key = await compute(parse, scope, data, content, errors, is_long=is_long)
     errors.check()
+    report_ignored_fields(request, errors.ignored)
     await _acquire_slot(scope, called)
     return RequestParts(content, path, params, key)
+
+
+def _parse_params(
+    called: Endpoint, signature: HandlerSignature, scope: Mapping[str, Any], errors: FieldErrors
+) -> Any:
+    if called.ignores_query or not (signature.params or scope["query_string"]):
+        return None
+    return (signature.params or NO_PARAMETERS).parse(
+        parse_query(scope["query_string"], errors), errors
+    )
+
+
+def report_ignored_fields(request: HttpRequest, ignored: IgnoredFields) -> None:
+    """Names ignored keys of the body in a header of the response, and counts them."""
+    if not ignored.count:
+        return
+    # A key may have any character; a header may not.
+    paths = ", ".join(quote(path, safe="") for path in ignored.paths)
+    scope = cast("dict[str, Any]", request.scope)
+    add_response_header(scope, b"x-ignored-fields", paths.encode())
+    if (observer := http_context(request).config.observer) is not None:
+        observer.fields_ignored(ignored.count)
 
 
 async def _parse_content(

@@ -51,6 +51,9 @@ class Observer:
         decision = "admitted" if admitted else "refused"
         self.metrics.count(definitions.RATE_LIMIT_DECISIONS, route_class, decision)
 
+    def fields_ignored(self, count: int) -> None:
+        self.metrics.count(definitions.IGNORED_FIELDS, by=count)
+
     def otlp_received(self, signal: str, outcome: str, count: int) -> None:
         self.metrics.count(definitions.OTLP_RECEIVED, signal, outcome, by=count)
 

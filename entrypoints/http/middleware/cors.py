@@ -19,8 +19,8 @@ ALLOWED_HEADERS: Final = (
     "X-Request-ID"
 )
 EXPOSED_HEADERS: Final = (
-    "Accept-Ranges, Content-Range, ETag, X-Request-ID, X-Project-Created, Retry-After, "
-    "RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+    "Accept-Ranges, Content-Range, ETag, X-Request-ID, X-Project-Created, X-Ignored-Fields, "
+    "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 PREFLIGHT_MAX_AGE_S: Final = 600
 

@@ -28,6 +28,10 @@ class RequestObserver(Protocol):
         """Called for each decision of the rate limiter."""
         ...
 
+    def fields_ignored(self, count: int) -> None:
+        """Keys of a body were ignored, because traces and spans don't have them."""
+        ...
+
     def otlp_received(self, signal: str, outcome: str, count: int) -> None:
         """Spans or log records were `stored`, `rejected` or `ignored`."""
         ...

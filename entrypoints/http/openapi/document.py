@@ -16,9 +16,11 @@ from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.otlp_errors import PATHS, RETRY_AFTER_MAX_S
 from entrypoints.http.requests import etags
 from entrypoints.http.requests.body_io import JSON
+from entrypoints.http.requests.errors import IGNORED_SHOWN_MAX
 from entrypoints.http.requests.idempotency_key import KEY_PARAMETER
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.raw_body import RawBody
+from entrypoints.http.requests.unknown_names import UnknownKeys
 from entrypoints.http.responses import HAS_ETAG
 
 _REF: Final = "#/components/schemas/{name}"
@@ -64,9 +66,11 @@ _TAGS: Final = {
 }
 _DESCRIPTION: Final = (
     "Traces, sessions and evaluations of LLM agents, and the organizations that own them. Times "
-    "are in UTC. All errors have the same schema, and report all invalid fields at once. Every "
-    "response has an X-Request-ID. The first valid request with a new X-Project-Name creates the "
-    "project; its response has the header `X-Project-Created: true`."
+    "are in UTC. All errors have the same schema, and report all invalid fields at once. Unknown "
+    "keys of a body and unknown parameters are invalid; only those of traces and spans are "
+    "ignored, and named in the header `X-Ignored-Fields`. Every response has an X-Request-ID. The "
+    "first valid request with a new X-Project-Name creates the project; its response has the "
+    "header `X-Project-Created: true`."
 )
 _SCHEMES: Final = {
     "HTTPBearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -127,6 +131,15 @@ _RATE_LIMIT: Final = {
         "Seconds until the oldest counted request leaves the window"
     ),
 }
+_IGNORED_FIELDS: Final = {
+    "X-Ignored-Fields": {
+        "description": (
+            f"The first {IGNORED_SHOWN_MAX} paths of unknown keys, which were not stored; "
+            "percent-encoded, separated by commas"
+        ),
+        "schema": {"type": "string"},
+    }
+}
 _ERROR_HEADERS: Final = {429: _RETRY_AFTER | _RATE_LIMIT, 503: _RETRY_AFTER}
 _BODY_ERRORS: Final = (400, 413, 415, 422)
 
@@ -134,7 +147,9 @@ _BODY_ERRORS: Final = (400, 413, 415, 422)
 def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
     """The document of every endpoint of `app`."""
     operations = sorted(_operations(app), key=lambda one: (one.path, one.method))
-    schemas = _Schemas(_types(operations), _parameter_types(operations), config)
+    schemas = _Schemas(
+        _types(operations), _parameter_types(operations), _open_types(operations), config
+    )
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         methods = paths.setdefault(operation.path, {})
@@ -209,11 +224,35 @@ def _parameter_types(operations: Iterable[_Operation]) -> set[str]:
     }
 
 
+def _open_types(operations: Iterable[_Operation]) -> set[str]:
+    """Names of the types of bodies that may have unknown keys, which are ignored and reported."""
+    wires = [
+        content.wire
+        for operation in operations
+        if isinstance(content := operation.signature.content, Body)
+        and _reports_unknown_keys(operation.signature)
+    ]
+    return set(msgspec.json.schema_components(wires, ref_template=_REF)[1])
+
+
+def _reports_unknown_keys(signature: HandlerSignature) -> bool:
+    content = signature.content
+    return isinstance(content, Body) and content.unknown_keys is UnknownKeys.REPORTED
+
+
 class _Schemas:
     """The schema of each type, and the components that they refer to."""
 
-    def __init__(self, types: list[Any], parameter_types: set[str], config: HttpConfig) -> None:
+    def __init__(
+        self,
+        types: list[Any],
+        parameter_types: set[str],
+        open_types: set[str],
+        config: HttpConfig,
+    ) -> None:
         schemas, components = msgspec.json.schema_components(types, ref_template=_REF)
+        for name in open_types:
+            components[name].pop("additionalProperties", None)  # enums have none
         self._config = config
         self._types = types
         self._schemas = [self._published(one) for one in schemas]
@@ -349,6 +388,8 @@ def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, 
         success["content"] = dict.fromkeys(endpoint.media_types, content) | binary
     if endpoint.route_class is not None and not endpoint.limited_by_volume:
         success["headers"] = _REQUEST_ID | _RATE_LIMIT
+    if _reports_unknown_keys(signature):
+        success["headers"] = success["headers"] | _IGNORED_FIELDS
     found = {str(status): success}
     if _has_etag(operation):
         success["headers"] = success["headers"] | _ETAG

@@ -1,11 +1,13 @@
 """Errors that are found while a request is read."""
 
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 from domain.errors import FieldError, Invalid
 
 FIELD_ERRORS_MAX: Final = 100  # of one response
+IGNORED_SHOWN_MAX: Final = 10  # paths of ignored keys, of one request
 KEY_SHOWN_CHARS: Final = 200  # of a key that the caller chose, in the path of an error
 
 
@@ -25,13 +27,35 @@ class ClientDisconnected(Exception):  # noqa: N818 - nothing of ours went wrong
     """The client closed the connection before its request was complete."""
 
 
-class FieldErrors:
-    """Collects the field errors of one request, so that one response reports all of them."""
+@dataclass(slots=True)
+class IgnoredFields:
+    """The keys of one request that were ignored: their number, and the first paths."""
 
-    __slots__ = ("found",)
+    count: int = 0
+    paths: list[str] = field(default_factory=list)
+
+    def add(self, path: str) -> None:
+        self.count += 1
+        if len(self.paths) < IGNORED_SHOWN_MAX:
+            self.paths.append(path)
+
+    def extend(self, others: "IgnoredFields", prefix: str = "") -> None:
+        self.count += others.count
+        room = IGNORED_SHOWN_MAX - len(self.paths)
+        self.paths.extend(f"{prefix}{path}" for path in others.paths[:room])
+
+
+class FieldErrors:
+    """Collects the field errors of one request, so that one response reports all of them.
+
+    `ignored` collects the keys that are ignored without an error.
+    """
+
+    __slots__ = ("found", "ignored")
 
     def __init__(self) -> None:
         self.found: list[FieldError] = []
+        self.ignored = IgnoredFields()
 
     def add(self, field: str, message: str) -> None:
         """Raises Invalid once there are FIELD_ERRORS_MAX of them."""

@@ -26,7 +26,12 @@ from domain.errors import Invalid
 from domain.tracing.json_scan import WINDOW_BYTES, has_more_arrays
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.body_io import JSON, is_json
-from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors, HttpProblem
+from entrypoints.http.requests.errors import (
+    KEY_SHOWN_CHARS,
+    FieldErrors,
+    HttpProblem,
+    IgnoredFields,
+)
 from entrypoints.http.requests.json_depth import path_deeper_than
 from entrypoints.http.requests.json_members import members_one_by_one
 from entrypoints.http.requests.scalar_types import (
@@ -36,6 +41,15 @@ from entrypoints.http.requests.scalar_types import (
     Scalar,
     check_count,
     convert_scalar,
+)
+from entrypoints.http.requests.unknown_names import (
+    UNKNOWN_KEY,
+    UnknownKeys,
+    describe_unknown,
+    is_unknown_key,
+    loose_structs,
+    shown_key,
+    without_unknown_keys,
 )
 from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, check_object_size
 
@@ -47,7 +61,6 @@ ARRAYS_MAX: Final = 1_500_000
 TOO_MANY_ARRAYS: Final = f"must not contain more than {ARRAYS_MAX:,} arrays"
 
 NESTED_TOO_DEEPLY: Final = "is nested too deeply"
-UNKNOWN_KEY: Final = "is not a known key"
 LONE_MESSAGE: Final = "must not contain a lone surrogate"
 
 # Replaces a lone surrogate, an escape that JSON allows and that no text can contain. It begins with
@@ -86,7 +99,8 @@ class Body[B]:
     message of each error that depends on several fields. `check_payload` in the `extra` of a
     payload is called by the walk alone: `convert` checks the payload in the fast pass.
 
-    Keys that a struct doesn't know are ignored, unless it forbids them.
+    Keys that no struct has are refused, or ignored as `unknown_keys` says. The structs forbid them
+    nevertheless, so that bodies without such keys cost nothing more.
     """
 
     media_types: ClassVar = (JSON,)
@@ -96,20 +110,28 @@ class Body[B]:
         wire: Any,
         convert: Callable[[Any, HttpConfig], B],
         stepwise_bytes: int = STEPWISE_BYTES,
+        unknown_keys: UnknownKeys = UnknownKeys.REFUSED,
     ) -> None:
+        """Raises TypeError for a type that would ignore keys without a report."""
         self.wire = wire
+        self.unknown_keys = unknown_keys
         self._stepwise_bytes = stepwise_bytes
         self._convert = convert
         self._decoder = msgspec.json.Decoder(wire)
         self._type = mi.type_info(wire)
         self._call_hooks = _hooks_of(self._type)
+        if unknown_keys is not UnknownKeys.IGNORED and (loose := loose_structs(self._type)):
+            raise TypeError(f"{', '.join(sorted(loose))} must have forbid_unknown_fields")
 
     @staticmethod
     def accepts(content_type: str | None) -> bool:
         return is_json(content_type)
 
     def parse(self, data: bytes, config: HttpConfig, errors: FieldErrors) -> B | None:
-        """None after `errors` were added. Raises HttpProblem if it isn't JSON in UTF-8."""
+        """None after `errors` were added. Raises HttpProblem if it isn't JSON in UTF-8.
+
+        `errors` also gets the ignored keys.
+        """
         if not data:
             errors.add("", "a body is required")
             return None
@@ -126,11 +148,30 @@ class Body[B]:
             return self.walk(data, config, errors)
         try:
             return self.parse_fast(data, config)
-        except (msgspec.DecodeError, ValueError, RecursionError):
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+            if self.unknown_keys is UnknownKeys.REPORTED and is_unknown_key(error):
+                return self._parse_without_unknown(data, config, errors)
             return self.walk(data, config, errors)
 
-    def parse_item(self, data: bytes, config: HttpConfig) -> B | Invalid:
-        """As `parse_part`, for an item of a batch that is accepted or rejected by itself."""
+    def _parse_without_unknown(
+        self, data: bytes, config: HttpConfig, errors: FieldErrors
+    ) -> B | None:
+        """As `parse_part`. Removing the keys first is faster than the walk."""
+        ignored = IgnoredFields()
+        try:
+            parsed = self.parse_fast(bytes(without_unknown_keys(data, self._type, ignored)), config)
+        except (msgspec.DecodeError, ValueError, RecursionError):
+            return self.walk(data, config, errors)
+        errors.ignored.extend(ignored)
+        return parsed
+
+    def parse_item(
+        self, data: bytes, config: HttpConfig, ignored: IgnoredFields | None = None, path: str = ""
+    ) -> B | Invalid:
+        """As `parse_part`, for an item of a batch that is accepted or rejected by itself.
+
+        `ignored` gets the ignored keys; `path` is that of the item.
+        """
         errors = FieldErrors()
         try:
             item = self.parse_part(data, config, errors)
@@ -138,13 +179,25 @@ class Body[B]:
         except Invalid as invalid:
             return invalid
         assert item is not None
+        if ignored is not None:
+            ignored.extend(errors.ignored, f"{path}.")
         return item
 
-    async def parse_items(self, items: Sequence[bytes], config: HttpConfig) -> list[B | Invalid]:
+    async def parse_items(
+        self,
+        items: Sequence[bytes],
+        config: HttpConfig,
+        ignored: IgnoredFields | None = None,
+        path: str = "",
+    ) -> list[B | Invalid]:
         """As `parse_item`, for all items; in a thread if they are large together."""
         is_long = sum(map(len, items)) > STEPWISE_BYTES
         return await compute(
-            lambda: [self.parse_item(item, config) for item in items], is_long=is_long
+            lambda: [
+                self.parse_item(item, config, ignored, f"{path}.{index}")
+                for index, item in enumerate(items)
+            ],
+            is_long=is_long,
         )
 
     def parse_fast(self, data: bytes, config: HttpConfig) -> B:
@@ -167,15 +220,19 @@ class Body[B]:
             errors.add(_path_to_deep_value(self._type, data), NESTED_TOO_DEEPLY)
             return None
         found = FieldErrors()
-        wire = _Walk(config, found, self._stepwise_bytes).value(memoryview(value), self._type, "")
+        read = _Walk(config, found, self._stepwise_bytes, self.unknown_keys)
+        wire = read.value(memoryview(value), self._type, "")
         message = ""
         if wire is not _INVALID:
             try:
-                return self._convert(wire, config)
+                parsed = self._convert(wire, config)
             except ValueError as error:
                 message = str(error)
+            else:
+                errors.ignored.extend(found.ignored)
+                return parsed
         # The fast pass over a part doesn't name all errors, but the walk does.
-        walk = _Walk(config, errors, self._stepwise_bytes, decodes_parts=False)
+        walk = _Walk(config, errors, self._stepwise_bytes, self.unknown_keys, decodes_parts=False)
         if walk.value(memoryview(value), self._type, "") is not _INVALID:
             errors.add("", message)
         return None
@@ -316,12 +373,14 @@ class _Walk:
         config: HttpConfig,
         errors: FieldErrors,
         stepwise_bytes: int,
+        unknown_keys: UnknownKeys,
         *,
         decodes_parts: bool = True,
     ) -> None:
         self.config = config
         self.errors = errors
         self._stepwise_bytes = stepwise_bytes
+        self._unknown_keys = unknown_keys
         self._decodes_parts = decodes_parts
 
     def refuse(self, path: str, message: str) -> Any:
@@ -333,15 +392,26 @@ class _Walk:
         bare, _ = _unwrap(wire_type)
         if isinstance(bare, mi.StructType) and len(text) <= self._stepwise_bytes:
             data = bytes(text)
-            decoder, call_hooks = _part_decoder(bare.cls)
             try:
                 if _NUL_ESCAPED not in data:
-                    item = decoder.decode(data)
-                    call_hooks(item)
-                    return item
+                    return self._decoded(data, bare, path)
             except (msgspec.DecodeError, ValueError, RecursionError):
                 pass  # the walk names the error, or accepts an unusual spelling
         return self.value(text, wire_type, path)
+
+    def _decoded(self, data: bytes, wire_type: mi.StructType, path: str) -> Any:
+        """The item by the fast pass, which raises for everything unusual."""
+        decoder, call_hooks = _part_decoder(wire_type.cls)
+        ignored = IgnoredFields()
+        try:
+            item = decoder.decode(data)
+        except msgspec.ValidationError as error:
+            if self._unknown_keys is not UnknownKeys.REPORTED or not is_unknown_key(error):
+                raise
+            item = decoder.decode(without_unknown_keys(data, wire_type, ignored, path))
+        call_hooks(item)
+        self.errors.ignored.extend(ignored)
+        return item
 
     def value(self, text: memoryview, wire_type: mi.Type, path: str) -> Any:
         """`text`, one JSON value without blanks around it, as `wire_type`; _INVALID on an error."""
@@ -400,16 +470,21 @@ class _Walk:
     def _members(self, text: memoryview, wire_type: mi.StructType, path: str) -> Mapping[str, Raw]:
         is_large = len(text) > self._stepwise_bytes
         members = members_one_by_one(text) if is_large else _MEMBERS.decode(text)
-        if wire_type.forbid_unknown_fields:
-            self._refuse_unknown_keys(members, wire_type, path)
+        if self._unknown_keys is not UnknownKeys.IGNORED:
+            self._report_unknown_keys(members, wire_type, path)
         return members
 
-    def _refuse_unknown_keys(
+    def _report_unknown_keys(
         self, members: Mapping[str, Raw], wire_type: mi.StructType, path: str
     ) -> None:
-        for key in sorted(members.keys() - {field.encode_name for field in wire_type.fields}):
-            shown = key.partition(LONE)[0][:KEY_SHOWN_CHARS]
-            self.errors.add(f"{path}.{shown}" if path else shown, UNKNOWN_KEY)
+        known = [field.encode_name for field in wire_type.fields]
+        for key in sorted(members.keys() - set(known)):
+            shown = shown_key(key.partition(LONE)[0])
+            at = f"{path}.{shown}" if path else shown
+            if self._unknown_keys is UnknownKeys.REPORTED:
+                self.errors.ignored.add(at)
+            else:
+                self.errors.add(at, describe_unknown(UNKNOWN_KEY, shown, known))
 
     def _list(
         self,

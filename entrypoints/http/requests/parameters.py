@@ -9,6 +9,11 @@ import msgspec.inspect as mi
 
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors
 from entrypoints.http.requests.scalar_types import InvalidValue, check_count, convert_scalar
+from entrypoints.http.requests.unknown_names import (
+    UNKNOWN_PARAMETER,
+    describe_unknown,
+    shown_key,
+)
 
 QUERY_FIELDS_MAX: Final = 1000
 
@@ -17,6 +22,7 @@ class Parameters[T: msgspec.Struct]:
     """How strings become a `T`. `location` is `path` or `query`, the first step of an error's path.
 
     A field that is a dict takes every parameter whose name begins with its own name and a dot.
+    Parameters that no field takes are errors.
     `check` in the `extra` of a type is called with a value, and raises InvalidValue.
     """
 
@@ -25,6 +31,10 @@ class Parameters[T: msgspec.Struct]:
         self.location = location
         fields = cast("mi.StructType", mi.type_info(wire)).fields
         self._fields = [(field, *_unwrap(field.type)) for field in fields]
+        keyed = [one.encode_name for one, kind, _ in self._fields if isinstance(kind, mi.DictType)]
+        self._prefixes = tuple(f"{name}." for name in keyed)
+        self._names = {field.encode_name for field in fields} - set(keyed)
+        self._suggested = sorted(self._names | {f"{name}.<key>" for name in keyed})
 
     def parse(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> T | None:
         """None after `errors` were added.
@@ -51,7 +61,21 @@ class Parameters[T: msgspec.Struct]:
             except InvalidValue as error:
                 errors.add(path, str(error))
                 is_valid = False
+        is_valid = self._refuse_unknown(given, errors) and is_valid
         return self.wire(**values) if is_valid else None
+
+    def _refuse_unknown(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> bool:
+        """Whether each parameter is known; else `errors` were added. Routes know theirs."""
+        if self.location != "query":
+            return True
+        unknown = sorted(
+            name for name in given.keys() - self._names if not name.startswith(self._prefixes)
+        )
+        for name in unknown:
+            shown = shown_key(name)
+            message = describe_unknown(UNKNOWN_PARAMETER, shown, self._suggested)
+            errors.add(f"{self.location}.{shown}", message)
+        return not unknown
 
     def _parse_dict(
         self,

@@ -90,7 +90,10 @@ class TestEstimates:
 
     @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
     async def test_invalid_runs_are_refused(self, shop: RunningProject, path: str) -> None:
-        ids = {"trace_ids": [TRACE], "session_ids": ["talk"]} if path.endswith("batch") else {}
+        ids: dict[str, Any] = {
+            f"{RUNS}/batch": {"trace_ids": [TRACE]},
+            f"{SESSION_RUNS}/batch": {"session_ids": ["talk"]},
+        }.get(path, {})
         refused = await shop("POST", f"{path}/estimate", ids | {"metrics": ["x"], "votes": 2})
         assert set(field_errors(refused)) == {"metrics.0", "votes"}
 

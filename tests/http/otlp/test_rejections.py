@@ -206,15 +206,19 @@ class TestList:
 
 
 class Counts:
-    """A RequestObserver that keeps what is counted of OTLP requests."""
+    """A RequestObserver that keeps what is counted of requests that store something."""
 
     def __init__(self) -> None:
         self.received: list[tuple[str, str, int]] = []
         self.rejected: list[tuple[str, str, int]] = []
+        self.ignored: list[int] = []
 
     def request_ended(self, *_: object) -> None: ...
 
     def rate_limit_decided(self, *_: object, **__: object) -> None: ...
+
+    def fields_ignored(self, count: int) -> None:
+        self.ignored.append(count)
 
     def otlp_received(self, *counted: Any) -> None:
         self.received.append(counted)

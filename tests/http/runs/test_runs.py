@@ -206,9 +206,11 @@ class TestStarting:
 
     @pytest.mark.parametrize("path", [RUNS, f"{RUNS}/batch", SESSION_RUNS, f"{SESSION_RUNS}/batch"])
     async def test_votes_and_budget_are_returned(self, shop: RunningProject, path: str) -> None:
-        ids = {"trace_ids": [shop.trace], "session_ids": [shop.session]}
-        overrides = {"votes": 5, "max_cost_usd": 12.5, "model": "gpt-4o"}
-        run = await shop.start_run(path, **(ids if path.endswith("batch") else {}), **overrides)
+        ids = {
+            f"{RUNS}/batch": {"trace_ids": [shop.trace]},
+            f"{SESSION_RUNS}/batch": {"session_ids": [shop.session]},
+        }.get(path, {})
+        run = await shop.start_run(path, votes=5, max_cost_usd=12.5, model="gpt-4o", **ids)
         assert (run["votes"], run["max_cost_usd"]) == (5, 12.5)
         assert await shop.run(run) == run
 
@@ -483,7 +485,9 @@ async def test_run_of_another_project_is_404(shop: RunningProject) -> None:
 @pytest.mark.parametrize("path", ["", "/batch", "/retry"])
 async def test_repeated_request_starts_one_run(shop: RunningProject, path: str) -> None:
     key = {"idempotency-key": "k"}
-    body: dict[str, Any] = {"metrics": PAIR, "trace_ids": [NOBODY]}
+    body: dict[str, Any] = {"metrics": PAIR}
+    if path == "/batch":
+        body["trace_ids"] = [NOBODY]
     where = f"{RUNS}{path}"
     if path == "/retry":
         run = await shop.start_run(f"{RUNS}/batch", trace_ids=[NOBODY])

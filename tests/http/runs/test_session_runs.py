@@ -149,10 +149,11 @@ async def test_ids_must_be_1_to_10000_texts(
 
 
 async def test_repeated_request_starts_one_run(shop: RunningProject) -> None:
-    body = {"metrics": METRICS, "session_ids": ["nowhere"]}
-    failed = await shop.start_run(f"{SESSION_RUNS}/batch", session_ids=["nowhere"])
+    ids = {"session_ids": ["nowhere"]}
+    failed = await shop.start_run(f"{SESSION_RUNS}/batch", **ids)
     await shop.run_jobs()
     for path in ("", "/batch", f"/{failed['id']}/retry"):
+        body = {"metrics": METRICS} | (ids if path == "/batch" else {})
         first, again = [
             await shop("POST", f"{SESSION_RUNS}{path}", body, **{"idempotency-key": "r"})
             for _ in range(2)

@@ -29,7 +29,7 @@ def of(session: str) -> str:
 
 
 async def test_created_score_is_returned(shop: ScoredProject) -> None:
-    score = await shop.add_session_score(reason="r", metadata={"a": 1}, environment="ignored")
+    score = await shop.add_session_score(reason="r", metadata={"a": 1})
     assert list(score) == FIELDS
     assert (score["session_id"], score["value"], score["status"]) == (
         shop.session,

@@ -320,8 +320,9 @@ class TestMany:
         self, site: Site, head: dict[str, str], ids: list[str]
     ) -> None:
         theirs = site.headers(project="theirs")
-        body = {"trace_ids": ids, "add_tags": ["x"]}
-        tagged = await site.http.post("/traces/batch/tags", headers=theirs, json=body)
+        body: dict[str, Any] = {"trace_ids": ids}
+        tags = body | {"add_tags": ["x"]}
+        tagged = await site.http.post("/traces/batch/tags", headers=theirs, json=tags)
         gone = await site.http.post("/traces/batch/delete", headers=theirs, json=body)
         assert (tagged.json(), gone.json()) == ({"updated": 0}, {"deleted": 0})
         assert await self.tags(site, head, ids) == [["b", "a", "b"], ["a"], []]

@@ -112,7 +112,6 @@ async def test_each_filter_applies(
         ([("metadata.k", "v"), ("metadata.t", "null")], []),
         ([("metadata.missing", "null")], []),
         ([("metadata.k", "")], []),
-        ([("metadata", "v"), ("metadatak", "v"), ("Metadata.k", "v")], list(RUNS)),
     ],
 )
 async def test_metadata_filters_by_top_level_keys(

@@ -253,7 +253,6 @@ class TestList:
             ("limit=1.0", ["THIRD"]),
             ("limit=7&limit=1", ["THIRD"]),
             ("offset=99", []),
-            ("unknown=1", ["THIRD", "second", "First%"]),
         ],
     )
     async def test_filters_order_and_paging_apply(

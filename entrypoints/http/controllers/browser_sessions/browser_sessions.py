@@ -54,7 +54,7 @@ LOCAL_ONLY: Final = (
 )
 
 
-class SignInRequest(msgspec.Struct, frozen=True, kw_only=True):
+class SignInRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`token` and `key` are for the methods of these names."""
 
     method: Literal["development", "token", "key"]

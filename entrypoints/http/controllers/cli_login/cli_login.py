@@ -27,7 +27,7 @@ KEY_DAYS: Final = 90
 NO_STORE: Final = {"cache-control": "no-store"}
 
 
-class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True):
+class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The request of a command line, and the project that the person chose for it."""
 
     org_id: OrganizationId
@@ -60,7 +60,7 @@ class IssueCodeResponse(msgspec.Struct, frozen=True):
     expires_in: int
 
 
-class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ExchangeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     code: Annotated[str, Meta(min_length=1)]
     code_verifier: Annotated[str, Meta(min_length=1)]
 

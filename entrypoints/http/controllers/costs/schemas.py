@@ -163,7 +163,7 @@ type KeyDays = Annotated[int, Meta(ge=1, le=KEY_DAYS_MAX)]
 type RetentionDays = Annotated[int, Meta(ge=1, le=RETENTION_MAX_DAYS)]
 
 
-class LimitsRequest(msgspec.Struct, frozen=True, kw_only=True):
+class LimitsRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Each of them is set; null: no limit."""
 
     monthly_usd: MonthlyUsd | None
@@ -199,7 +199,7 @@ class LimitsResponse(ResponseStruct[SpendingLimits], frozen=True, kw_only=True):
     key_days: Annotated[int | None, Source("limits.key_days")]
 
 
-class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True):
+class BudgetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     monthly_usd: MonthlyUsd | None
 
     def to_domain(self, _: HttpConfig) -> Decimal | None:

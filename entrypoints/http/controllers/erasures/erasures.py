@@ -31,7 +31,7 @@ ONE_SUBJECT: Final = "give either user_id or session_id"
 type OwnerId = Annotated[str, Meta(min_length=1, max_length=LABEL_CHARS_MAX)]
 
 
-class EraseRequest(msgspec.Struct, frozen=True, kw_only=True):
+class EraseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user or the session whose data is erased: exactly one of them."""
 
     user_id: OwnerId | None = None

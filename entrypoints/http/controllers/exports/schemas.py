@@ -267,7 +267,7 @@ type ListedCost = Annotated[
 ]
 
 
-class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True):
+class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A span of an export. Without `cost_source` its cost is computed again."""
 
     span_id: SpanId
@@ -390,7 +390,7 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
         return fields
 
 
-class ImportedTrace(traces.TraceCreate, frozen=True, kw_only=True):
+class ImportedTrace(traces.TraceCreate, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A trace of an export. Keys of an export that aren't listed here are computed again."""
 
     trace_id: TraceId

@@ -27,11 +27,12 @@ from entrypoints.http.endpoint import get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.json_body import Body
+from entrypoints.http.requests.unknown_names import UnknownKeys
 from entrypoints.http.requests.wire_types import Deferred
 from entrypoints.http.streams import StreamingResponse
 
 NDJSON: Final = "application/x-ndjson"
-LINE_BODY: Final = Body(ImportedTrace, ImportedTrace.to_archived)
+LINE_BODY: Final = Body(ImportedTrace, ImportedTrace.to_archived, unknown_keys=UnknownKeys.IGNORED)
 
 
 type DeferredLine = Annotated[
@@ -39,7 +40,7 @@ type DeferredLine = Annotated[
 ]
 
 
-class ImportBatch(msgspec.Struct, frozen=True):
+class ImportBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Lines of an export, each of which is imported or rejected by itself."""
 
     traces: Annotated[list[DeferredLine], Meta(min_length=1, max_length=BATCH_MAX)]

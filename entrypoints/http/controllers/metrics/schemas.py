@@ -57,7 +57,9 @@ class ArchivedQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-class ReviseCustomMetricRequest(msgspec.Struct, frozen=True, kw_only=True):
+class ReviseCustomMetricRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """The new definition of a metric."""
 
     description: Description
@@ -70,7 +72,9 @@ class ReviseCustomMetricRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class CreateCustomMetricRequest(ReviseCustomMetricRequest, frozen=True, kw_only=True):
+class CreateCustomMetricRequest(
+    ReviseCustomMetricRequest, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """A custom metric. Its name and its kind never change."""
 
     name: Annotated[
@@ -141,7 +145,7 @@ class MetricRevisionResponse(ResponseStruct[Revision], frozen=True, kw_only=True
     created_at: ResponseInstant
 
 
-class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True):
+class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A trace to try a metric on. With `ask`, a run over this trace calls the judge."""
 
     trace_id: Annotated[TraceId, Meta(examples=[TRACE_ID])]

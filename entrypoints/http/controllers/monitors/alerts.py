@@ -41,7 +41,7 @@ class AlertPath(MonitorPath, frozen=True):
     alert_id: Annotated[UUID, Meta(description="The alert's id", examples=[examples.ALERT_ID])]
 
 
-class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A rule for the runs of a monitor. `clear_at` defaults to `threshold`."""
 
     metric: Annotated[

@@ -90,7 +90,7 @@ class MonitorQuery(PageQuery, frozen=True, kw_only=True):
     status: Annotated[MonitorStatus, Meta(description="Exactly this status")] | None = None
 
 
-class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A scheduled run. `filters` are those of a run over traces, or of one over sessions."""
 
     name: MonitorName
@@ -133,7 +133,7 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New values of a monitor. `filters` replace the old ones; null removes all conditions."""
 
     name: MonitorName | UnsetType = UNSET

@@ -28,7 +28,7 @@ class WebhookPath(msgspec.Struct, frozen=True):
     ]
 
 
-class CreateWebhookRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateWebhookRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A URL that is notified of every state change of an alert in the project."""
 
     url: Annotated[

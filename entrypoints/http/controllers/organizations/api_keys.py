@@ -42,7 +42,7 @@ class DeleteKeyQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Annotated[str, Meta(min_length=1, max_length=KEY_NAME_MAX, extra=PLAIN_TEXT)]
     expiration: Annotated[
         Expiration | UnsetType,

@@ -29,7 +29,9 @@ class InvitationPath(OrganizationPath, frozen=True):
     ]
 
 
-class CreateInvitationRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateInvitationRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """The address to invite and its role. Case and surrounding blanks are ignored."""
 
     email: Annotated[

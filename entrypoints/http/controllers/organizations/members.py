@@ -26,7 +26,9 @@ class MemberPath(OrganizationPath, frozen=True):
     ]
 
 
-class UpdateMemberRoleRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateMemberRoleRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     role: Role
 
 

@@ -18,11 +18,15 @@ from entrypoints.http.requests.wire_types import ResponseInstant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct
 
 
-class CreateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateOrganizationRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     name: Name
 
 
-class UpdateOrganizationRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateOrganizationRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Fields that are null or left out stay as they are."""
 
     name: Name | None = None

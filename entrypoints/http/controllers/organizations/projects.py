@@ -40,19 +40,19 @@ class ProjectPath(OrganizationPath, frozen=True):
     ]
 
 
-class CreateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateProjectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     name: Name
     description: Description = ""
 
 
-class UpdateProjectRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateProjectRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields that are null or left out stay as they are."""
 
     name: Name | None = None
     description: Description | None = None
 
 
-class RetentionRequest(msgspec.Struct, frozen=True, kw_only=True):
+class RetentionRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     days: Annotated[
         Annotated[int, Meta(ge=1, le=RETENTION_MAX_DAYS)] | None,
         Meta(

@@ -39,7 +39,9 @@ class UnpricedQuery(msgspec.Struct, frozen=True, kw_only=True):
     days: Annotated[int, Meta(ge=1, le=DAYS_MAX, description="How many days to look back")] = 30
 
 
-class CreateModelPriceRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CreateModelPriceRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Token prices of some models, effective from `effective_from` until before `effective_to`."""
 
     match: Annotated[

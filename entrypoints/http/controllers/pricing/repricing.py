@@ -33,7 +33,7 @@ class RepricingPath(msgspec.Struct, frozen=True):
     ]
 
 
-class RepriceRequest(msgspec.Struct, frozen=True, kw_only=True):
+class RepriceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which spans to price again: those that started in the period, optionally of some models.
 
     A dry run, which is the default, computes the difference and changes nothing.

@@ -88,7 +88,7 @@ type FilterDate = Annotated[
 ]
 
 
-class EvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
+class EvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which traces: those that match all filters; any of `tags`, and a part of the `name`."""
 
     date_from: FilterDate | None = None
@@ -104,7 +104,7 @@ class EvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
         return TraceSelection(**_selection(self, TraceSelection))
 
 
-class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True):
+class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: those of the traces that the dates, user and tags select.
 
     `has_error` and `min_trace_count` apply to the selected traces of a session.
@@ -159,7 +159,7 @@ class DeleteRunQuery(msgspec.Struct, frozen=True, kw_only=True):
     ] = False
 
 
-class RunCreate(msgspec.Struct, frozen=True, kw_only=True):
+class RunCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The fields that all requests for runs have in common."""
 
     name: RunName | None = None

@@ -71,7 +71,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
         return GivenScore(**fields, author_id=author)
 
 
-class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True):
+class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A score of a trace, or of a span of it. `environment` is an optional label to filter by."""
 
     trace_id: TraceId
@@ -87,13 +87,15 @@ class CreateTraceScoreRequest(ScoreCreate, frozen=True, kw_only=True):
     environment: Label | None = None
 
 
-class CreateSessionScoreRequest(ScoreCreate, frozen=True, kw_only=True):
+class CreateSessionScoreRequest(ScoreCreate, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A score of a session."""
 
     session_id: Label
 
 
-class UpdateTraceScoreRequest(msgspec.Struct, frozen=True, kw_only=True):
+class UpdateTraceScoreRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
     """Fields that are null or left out stay as they are. `metadata` replaces the old one."""
 
     value: Value | None = None

@@ -72,6 +72,7 @@ class ServiceController(Controller):
             "docs": "/docs",
             "openapi": "/openapi.json",
         },
+        ignores_query=True,
     )
     async def welcome(self, request: HttpRequest) -> Welcome:
         """Describe the service.
@@ -91,6 +92,7 @@ class ServiceController(Controller):
             "timestamp": "2026-03-01T09:00:00.502441+00:00",
         },
         route_class=None,
+        ignores_query=True,
     )
     async def health(self, request: HttpRequest) -> Health:
         """Check liveness.
@@ -107,6 +109,7 @@ class ServiceController(Controller):
         example={"status": "ready", "checks": {"postgres": {"ok": True, "detail": None}}},
         error_types={503: NotReady},
         route_class=None,
+        ignores_query=True,
     )
     async def ready(
         self, request: HttpRequest, use_cases: UseCases

@@ -63,8 +63,8 @@ class SpanPath(TracePath, frozen=True):
     span_id: Annotated[SpanId, Meta(description="The span's id", examples=[examples.SPAN_ID])]
 
 
-class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
-    """A span as clients send it. Unknown keys are ignored."""
+class SpanCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A span as clients send it."""
 
     span_id: SpanId | UnsetType = UNSET
     parent_span_id: SpanId | None = None
@@ -106,8 +106,8 @@ class SpanCreate(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class TraceCreate(msgspec.Struct, frozen=True, kw_only=True):
-    """A trace as clients send it. Unknown keys are ignored."""
+class TraceCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A trace as clients send it."""
 
     trace_id: TraceId | UnsetType = UNSET
     name: Name
@@ -372,7 +372,7 @@ class UserSummary(ResponseStruct[analytics.UserSummary], frozen=True):
     error_count: int
 
 
-class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
+class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New values of a trace. `metadata` is merged key by key; `tags` replace the old ones."""
 
     name: Name | None = None
@@ -404,7 +404,7 @@ class TraceUpdate(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True):
+class SpanUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """New values of a span. `metadata` is merged key by key."""
 
     name: Name | None = None
@@ -451,7 +451,7 @@ def _clearable[T](
 type TraceIds = Annotated[list[TraceId], Meta(min_length=1, max_length=EDITED_TRACES_MAX)]
 
 
-class BatchDeleteRequest(msgspec.Struct, frozen=True):
+class BatchDeleteRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The traces to delete; ids of unknown traces are ignored."""
 
     trace_ids: TraceIds
@@ -463,7 +463,7 @@ class BatchDeleteResponse(msgspec.Struct, frozen=True):
     deleted: int
 
 
-class BatchTagsRequest(msgspec.Struct, frozen=True):
+class BatchTagsRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Tags are removed first and added then: a tag in both lists is present in the end."""
 
     trace_ids: TraceIds

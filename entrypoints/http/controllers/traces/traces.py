@@ -27,19 +27,24 @@ from entrypoints.http.authentication import (
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
-from entrypoints.http.endpoint import delete, get, patch, post
+from entrypoints.http.endpoint import delete, get, patch, post, report_ignored_fields
 from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import PageQuery
+from entrypoints.http.requests.errors import IgnoredFields
 from entrypoints.http.requests.json_body import Body
+from entrypoints.http.requests.unknown_names import UnknownKeys
 from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
 from entrypoints.http.responses import JsonResponse, respond_with
 
-TRACE_BODY: Final = Body(schemas.TraceCreate, schemas.TraceCreate.to_domain)
+TRACE_BODY: Final = Body(
+    schemas.TraceCreate, schemas.TraceCreate.to_domain, unknown_keys=UnknownKeys.REPORTED
+)
 SPANS_BODY: Final = Body(
     Annotated[list[schemas.SpanCreate], Meta(min_length=1), max_items_from("max_spans")],
     schemas.spans_to_domain,
+    unknown_keys=UnknownKeys.REPORTED,
 )
 
 
@@ -48,7 +53,7 @@ type DeferredTrace = Annotated[
 ]
 
 
-class BatchCreate(msgspec.Struct, frozen=True):
+class BatchCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Traces, each of which is accepted or rejected by itself."""
 
     traces: Annotated[
@@ -77,11 +82,22 @@ class BatchAccepted(msgspec.Struct, frozen=True):
 
 NewTrace = Annotated[Trace, TRACE_BODY]
 NewTraces = Annotated[
-    list[bytes], Body(BatchCreate, lambda batch, _: [bytes(trace) for trace in batch.traces])
+    list[bytes],
+    Body(
+        BatchCreate,
+        lambda batch, _: [bytes(trace) for trace in batch.traces],
+        unknown_keys=UnknownKeys.REPORTED,
+    ),
 ]
 NewSpans = Annotated[list[Span], SPANS_BODY]
-ChangedTrace = Annotated[TraceChange, Body(schemas.TraceUpdate, schemas.TraceUpdate.to_domain)]
-ChangedSpan = Annotated[SpanChange, Body(schemas.SpanUpdate, schemas.SpanUpdate.to_domain)]
+ChangedTrace = Annotated[
+    TraceChange,
+    Body(schemas.TraceUpdate, schemas.TraceUpdate.to_domain, unknown_keys=UnknownKeys.REPORTED),
+]
+ChangedSpan = Annotated[
+    SpanChange,
+    Body(schemas.SpanUpdate, schemas.SpanUpdate.to_domain, unknown_keys=UnknownKeys.REPORTED),
+]
 
 
 class TraceController(Controller):
@@ -125,7 +141,9 @@ class TraceController(Controller):
     ) -> BatchAccepted:
         """Store many traces."""
         config = http_context(request).config
-        items = await TRACE_BODY.parse_items(content, config)
+        ignored = IgnoredFields()
+        items = await TRACE_BODY.parse_items(content, config, ignored, "traces")
+        report_ignored_fields(request, ignored)
         valid = [item for item in items if isinstance(item, Trace)]
         stored = iter(
             await use_cases.tracing.ingest_batch(caller.project_id, valid) if valid else ()
