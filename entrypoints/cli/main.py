@@ -172,9 +172,15 @@ def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
         action="store_true",
         help="change nothing; list the pending migrations, and exit with 1 if there are any",
     ),
-    summary="migrate the database to the newest schema",
-    description="Runs the pending migrations. Safe to repeat, and to run on several machines "
-    "concurrently.",
+    option(
+        "--contract",
+        action="store_true",
+        help="also remove what only the version before uses; not while it still runs",
+    ),
+    summary="migrate the database to the schema of this version",
+    description="Runs the pending migrations. The version before can serve meanwhile and "
+    "afterwards, until `--contract` removes what only it uses. Safe to repeat, and to run on "
+    "several machines concurrently.",
     example="pandaprobe-server migrate --check || pandaprobe-server migrate",
 )
 def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -182,10 +188,10 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.composition import root  # noqa: PLC0415
 
     if arguments.check:
-        pending = asyncio.run(root.pending(settings))
+        pending = asyncio.run(root.pending(settings, contract=arguments.contract))
         print("\n".join(f"pending: {name}" for name in pending) or "The schema is up to date.")
         return 1 if pending else 0
-    done = asyncio.run(root.migrate(settings))
+    done = asyncio.run(root.migrate(settings, contract=arguments.contract))
     print("\n".join(f"migrated: {name}" for name in done) or "The schema is up to date.")
     return 0
 

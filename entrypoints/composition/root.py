@@ -101,10 +101,11 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def migrate(settings: Settings) -> list[str]:
-    """Migrates the database to the newest schema. Returns the migrations that ran, in order.
+async def migrate(settings: Settings, *, contract: bool = False) -> list[str]:
+    """Migrates the database to the schema of this version. Returns the migrations that ran.
 
-    Connects as the owner of the tables, and lets the role of `database_url` use them.
+    With `contract` it also removes what only earlier versions use. Connects as the owner of the
+    tables, and lets the role of `database_url` use them.
     """
     from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
 
@@ -115,13 +116,13 @@ async def migrate(settings: Settings) -> list[str]:
         database_pool_size=pool_size,
     )
     async with database(owner) as pool:
-        return await migrating.migrate(pool, settings.database_url)
+        return await migrating.migrate(pool, settings.database_url, contract=contract)
 
 
-async def pending(settings: Settings) -> list[str]:
+async def pending(settings: Settings, *, contract: bool = False) -> list[str]:
     """The migrations that have not run on the database, in order."""
     async with database(settings) as pool:
-        return await schema_pending(pool)
+        return await schema_pending(pool, contract=contract)
 
 
 @asynccontextmanager

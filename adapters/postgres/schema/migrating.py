@@ -56,8 +56,12 @@ def sql_migration(
     return manager
 
 
-async def migrate(pool: Pool, serving_url: str | None = None) -> list[str]:
-    """Migrates the database to the newest schema and returns the ids that were run.
+async def migrate(
+    pool: Pool, serving_url: str | None = None, *, contract: bool = False
+) -> list[str]:
+    """Migrates the database to the schema of this version and returns the ids that were run.
+
+    With `contract` it also removes what only earlier versions use.
 
     The role of `pool` owns what is created; that of `serving_url`, by default
     the same, may use it. Raises Unavailable.
@@ -70,9 +74,9 @@ async def migrate(pool: Pool, serving_url: str | None = None) -> list[str]:
                 f"SET lock_timeout = {MIGRATION_LOCK_TIMEOUT_MS}; SET statement_timeout = 0"
             )
             await connection.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
-            due = await pending_migrations(pool)
+            due = await pending_migrations(pool, contract=contract)
             if due:
-                await _run(ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id="all"))
+                await _run(ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id=due[-1]))
             await prepare_serving_role(connection, serving_url)
             return due
         finally:

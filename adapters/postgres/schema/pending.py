@@ -1,5 +1,11 @@
-"""Finds migrations that have not run. Every start calls it, so it loads no migration code."""
+"""Finds migrations that have not run. Every start calls it, so it loads no migration code.
 
+A migration expands the schema: the version before can still serve with it. One that removes what
+only earlier versions use has a name that ends in CONTRACTION. It waits for `migrate --contract`, or
+for the next version that expands the schema.
+"""
+
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +15,7 @@ MIGRATIONS_APP: Final = "pandaprobe"  # the app name in the migration table of P
 MIGRATIONS_FOLDER: Final = Path(__file__).parent / "migrations"
 
 HAS_MIGRATION_TABLE: Final = "SELECT to_regclass('migration') IS NOT NULL"  # the table of Piccolo
+CONTRACTION: Final = "_contract"
 SELECT_APPLIED_MIGRATIONS: Final = "SELECT name FROM migration WHERE app_name = $1"
 
 
@@ -17,8 +24,19 @@ def known_migrations() -> list[str]:
     return sorted(path.stem for path in MIGRATIONS_FOLDER.glob("[0-9]*.py"))
 
 
-async def pending_migrations(pool: Pool) -> list[str]:
-    """The ids of migrations that have not run, in order. Raises Unavailable."""
+def expanding(migrations: Sequence[str]) -> list[str]:
+    """Those up to the last that isn't a contraction. Earlier contractions are of past versions."""
+    last = max(
+        (n for n, name in enumerate(migrations) if not name.endswith(CONTRACTION)), default=-1
+    )
+    return list(migrations[: last + 1])
+
+
+async def pending_migrations(pool: Pool, *, contract: bool = False) -> list[str]:
+    """The ids of migrations that this version needs and that have not run, in order.
+
+    With `contract` also the contractions of this version. Raises Unavailable.
+    """
     async with translate_errors(), pool.acquire() as connection:
         done: set[str] = set()
         if await connection.fetchval(HAS_MIGRATION_TABLE):
@@ -26,4 +44,5 @@ async def pending_migrations(pool: Pool) -> list[str]:
                 row["name"]
                 for row in await connection.fetch(SELECT_APPLIED_MIGRATIONS, MIGRATIONS_APP)
             }
-    return [one for one in known_migrations() if one not in done]
+    known = known_migrations() if contract else expanding(known_migrations())
+    return [one for one in known if one not in done]

@@ -1,6 +1,7 @@
 """Migrations go up, down and up again; the schema keeps its rules."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
@@ -12,8 +13,18 @@ from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.schema.pending import MIGRATIONS_APP, known_migrations, pending_migrations
+from adapters.postgres.schema.pending import (
+    CONTRACTION,
+    MIGRATIONS_APP,
+    MIGRATIONS_FOLDER,
+    expanding,
+    known_migrations,
+    pending_migrations,
+)
 from domain.errors import Unavailable
+from domain.page import PageRequest
+from tests.support.builders.values import span, trace
+from tests.support.fixtures.data_plane import over_postgres, project
 
 pytestmark = pytest.mark.service
 
@@ -225,3 +236,65 @@ async def test_tenant_tables_have_keys_starting_with_tenant(database):
         *("organizations", "users", "browser_sessions", "workers"),
         "shared_spending",  # by the scope of a budget
     }
+
+
+# --- the version before serves while the next one migrates ------------------------------------
+
+BREAKING = re.compile(
+    r"\b(DROP\s+(TABLE|COLUMN)|RENAME|ALTER\s+COLUMN\s+\w+\s+(SET\s+DATA\s+)?TYPE|SET\s+NOT\s+NULL)\b"
+    r"|\bADD\s+COLUMN\b(?!.*\bDEFAULT\b).*\bNOT\s+NULL\b",
+    re.IGNORECASE,
+)
+
+
+@pytest.mark.parametrize(
+    ("known", "needed"),
+    [
+        (["0001"], ["0001"]),
+        (["0001", "0002_contract"], ["0001"]),
+        (["0001", "0002_contract", "0003"], ["0001", "0002_contract", "0003"]),
+        (["0001", "0002", "0003_contract", "0004_contract"], ["0001", "0002"]),
+        ([], []),
+    ],
+)
+def test_last_contractions_are_not_needed(known, needed):
+    assert expanding(known) == needed
+
+
+@pytest.mark.parametrize(
+    ("sql", "breaks"),
+    [
+        ("ALTER TABLE traces ADD COLUMN shade text", False),
+        ("ALTER TABLE traces ADD COLUMN shade text NOT NULL DEFAULT ''", False),
+        ("ALTER TABLE traces ADD COLUMN shade text NOT NULL", True),
+        ("ALTER TABLE traces DROP COLUMN shade", True),
+        ("ALTER TABLE traces RENAME COLUMN shade TO hue", True),
+        ("ALTER TABLE traces ALTER COLUMN shade TYPE integer", True),
+        ("ALTER TABLE traces ALTER COLUMN shade SET NOT NULL", True),
+        ("DROP TABLE shades", True),
+        ("DROP INDEX shades_hue", False),
+    ],
+)
+def test_breaking_statements_are_recognized(sql, breaks):
+    assert bool(BREAKING.search(sql)) is breaks
+
+
+def test_migrations_expand_unless_they_are_named_contractions():
+    files = [MIGRATIONS_FOLDER / f"{name}.py" for name in known_migrations()[1:]]
+    expansions = [path for path in files if not path.stem.endswith(CONTRACTION)]
+    broken = [path.name for path in expansions if BREAKING.search(path.read_text())]
+    assert broken == []
+
+
+async def test_version_serves_with_the_schema_of_the_next_one(database):
+    await migrating.migrate(database)
+    for table in ("traces", "span_rows", "sessions", "trace_scores"):
+        await database.execute(f"ALTER TABLE {table} ADD COLUMN of_next text NOT NULL DEFAULT 'n'")
+    await record(database, NEWER)
+    await database.expire_connections()
+    async with over_postgres(database) as plane:
+        ours, sent = project(), trace(span(), session_id="s")
+        await plane.traces.put(ours, sent)
+        assert (await plane.traces.get(ours, sent.id)).id == sent.id
+        assert (await plane.sessions.get(ours, "s", PageRequest())).summary.trace_count == 1
+    assert await pending_migrations(database, contract=True) == []
