@@ -81,10 +81,14 @@ def _is_response(record: SentRecord) -> bool:
     return record.name == ASSISTANT_RESPONSE
 
 
-def _response_order(record: SentRecord) -> tuple[int, int]:
-    """Sorts by time, which Claude Code gives in ms; then by its own sequence number."""
+def _response_order(record: SentRecord) -> tuple[int, int, str]:
+    """Sorts by time, which Claude Code gives in ms; then by its own sequence number.
+
+    Those without one are sorted by their span, so that every store finds the same order.
+    """
     sequence = record.attributes.get("event.sequence")
-    return record.time_ns, sequence if isinstance(sequence, int) else 0
+    number = sequence if isinstance(sequence, int) else 0
+    return record.time_ns, number, record.span_id or ""
 
 
 def _tools(nodes: Sequence[SpanNode]) -> dict[str, SpanId]:

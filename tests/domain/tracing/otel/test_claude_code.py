@@ -154,13 +154,15 @@ def test_last_response_may_name_request_or_no_span() -> None:
     assert assigned([record(ASSISTANT_RESPONSE, 10, span=77)], [INTERACTION, A]) == [(id_of(2),)]
 
 
-def test_of_responses_at_one_time_the_sequence_then_the_digest_decides() -> None:
+def test_of_responses_at_one_time_the_sequence_then_the_span_then_the_digest_decides() -> None:
     numbered = [record(ASSISTANT_RESPONSE, 10, **{"event.sequence": at}) for at in (9, 10, 2)]
     assert assigned(numbered, [INTERACTION, A]) == [
         (id_of(2),),
         (id_of(2), id_of(1)),
         (id_of(2),),
     ]
+    others = [record(ASSISTANT_RESPONSE, 50, span=span) for span in (3, 1)]
+    assert assigned(others, [INTERACTION, C, B]) == [(id_of(3),), ()]
     alike = [record(ASSISTANT_RESPONSE, 10, **{"event.sequence": "x"}) for _ in range(2)]
     assert assigned(alike, [INTERACTION, A]) == [(id_of(2),), (id_of(2), id_of(1))]
 
