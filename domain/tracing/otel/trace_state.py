@@ -105,7 +105,8 @@ class ComputedTrace:
     """A trace as its spans make it.
 
     `root_ended`: each root candidate of the best rank has ended, so that no worker has to settle
-    the trace. `is_setup`: each span only creates an agent. `sender_metadata` is what the sender
+    the trace. `is_setup`: each span only creates an agent, so the trace is no part of a
+    conversation and has no session, whatever its spans say. `sender_metadata` is what the sender
     says; `metadata` has the member `otel` too.
     """
 
@@ -158,7 +159,7 @@ def compute_trace(trace_id: TraceId, nodes: Sequence[SpanNode]) -> ComputedTrace
         status=_status(rank, ended_at),
         started_at=(root or ordered[0]).span.started_at,
         ended_at=ended_at,
-        session_id=_session_id(root_first),
+        session_id=None if is_setup else _session_id(root_first),
         user_id=_first(root_first, "user_id"),
         environment=_first(root_first, "environment"),
         release=_first(root_first, "release"),

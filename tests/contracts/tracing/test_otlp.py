@@ -26,6 +26,7 @@ from tests.support.fixtures.data_plane import (
     DataPlane,
     assert_summaries_match,
     project,
+    session_counts,
     stored_traces,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
@@ -289,6 +290,25 @@ async def answers(plane: DataPlane, of: ProjectId, trace: TraceId) -> dict[str, 
             value = json.loads(one.output)
             found[hex_id] = value if isinstance(value, str) else value["messages"][-1]["content"]
     return found
+
+
+# --- set-up ----------------------------------------------------------------------------------
+
+CREATES_AGENT: Final = {"gen_ai.operation.name": "create_agent", "session.id": "s"}
+
+
+async def test_trace_that_only_creates_an_agent_counts_in_no_session(plane):
+    ours, setup, turn = project(), trace_id(), trace_id()
+    await put(plane, ours, setup, root(CREATES_AGENT))
+    assert await session_counts(plane, ours) == {}
+    await put(plane, ours, turn, root({"session.id": "s"}), llm())
+    assert await session_counts(plane, ours) == {"s": 1}
+    assert flags(await plane.traces.get(ours, setup)) == ["setup"]
+    await put(plane, ours, setup, llm())  # it does more than that
+    assert await session_counts(plane, ours) == {"s": 2}
+    await put(plane, ours, turn, llm(THIRD, {"gen_ai.operation.name": "create_agent"}))
+    assert await session_counts(plane, ours) == {"s": 2}
+    await assert_summaries_match(plane, ours)
 
 
 # --- usage roles -----------------------------------------------------------------------------

@@ -404,14 +404,16 @@ def test_metadata_at_the_limit_leaves_room_for_flags() -> None:
 
 
 def test_trace_of_setup_spans_only_is_setup() -> None:
-    trace = computed(node(1, None, is_setup=True), node(2, 1, is_setup=True))
+    trace = computed(node(1, None, is_setup=True, session_id="s"), node(2, 1, is_setup=True))
     assert trace.is_setup
     assert otel(trace)["flags"] == ["setup"]
+    assert trace.session_id is None
 
 
 def test_trace_with_another_span_is_not_setup() -> None:
-    trace = computed(node(1, None, is_setup=True), node(2, 1))
+    trace = computed(node(1, None, is_setup=True, session_id="s"), node(2, 1))
     assert not trace.is_setup
+    assert trace.session_id == "s"
     assert otel(trace)["flags"] == []
 
 
