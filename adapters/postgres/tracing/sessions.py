@@ -207,7 +207,7 @@ async def _session_conditions(
     is_counted = not (some[1:] or (matching.query and is_veiled))
     if matching.query:
         is_few = some[-1] <= LOOKED_UP_IDS_MAX
-        rest.append(_has_found_id(matching.query) if is_few else _has_id_containing(matching.query))
+        rest.append(_has_found_id(matching.query) if is_few else has_id_containing(matching.query))
     return PageConditions(
         served=served,
         rest=rest,
@@ -299,7 +299,7 @@ class _SelectedTraces:
 
     def _query(self, p: Parameters) -> str:
         part = self.matching.query
-        return f"AND {p.sql(_has_id_containing(part))}" if part else ""
+        return f"AND {p.sql(has_id_containing(part))}" if part else ""
 
     def _failed(self, p: Parameters) -> str:
         if self.matching.has_error is None:
@@ -341,7 +341,7 @@ def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
 
 
 def _has_found_id(part: str) -> Sql:
-    """As `_has_id_containing`, by a list of ids: faster for few of them."""
+    """As `has_id_containing`, by a list of ids: faster for few of them."""
     return Sql(
         f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
         f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
@@ -349,7 +349,7 @@ def _has_found_id(part: str) -> Sql:
     )
 
 
-def _has_id_containing(part: str) -> Sql:
+def has_id_containing(part: str) -> Sql:
     return Sql(
         "EXISTS (SELECT FROM trace_facets AS f"
         f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, Target, TargetType
@@ -42,11 +42,16 @@ class Eligibility:
 SETTLED: Final = Eligibility()
 
 
+type MetadataTexts = tuple[tuple[str, tuple[str, ...]], ...]
+"""The permitted texts of top-level keys of the metadata."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSelection:
-    """The traces of a run or monitor; None means no condition. See TraceFilter.
+    """The traces of a run or monitor: the filters of the list of traces; None means no condition.
 
-    Its fields are the keys of the filters on the wire, in their order.
+    See TraceFilter. Its fields are the keys of the filters on the wire, in their order. `date_from`
+    and `started_after` mean the same, as do `date_to` and `started_before`: all have to hold.
     """
 
     date_from: GivenInstant | None = None
@@ -56,26 +61,44 @@ class TraceSelection:
     user_id: str | None = None
     tags: tuple[str, ...] | None = None
     name: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    started_after: GivenInstant | None = None
+    started_before: GivenInstant | None = None
+    model: str | None = None
+    min_latency_ms: float | None = None
+    max_latency_ms: float | None = None
+    has_error: bool | None = None
+    metadata: MetadataTexts | None = None
 
     @property
     def matching(self) -> TraceFilter:
+        started_after, started_before = _period(self)
         return TraceFilter(
-            started_after=_instant(self.date_from),
-            started_before=_instant(self.date_to),
+            started_after=started_after,
+            started_before=started_before,
             status=self.status,
             session_id=self.session_id,
             user_id=self.user_id,
             tags=self.tags or (),
             name=self.name,
+            environment=self.environment,
+            release=self.release,
+            model=self.model,
+            min_latency_ms=self.min_latency_ms,
+            max_latency_ms=self.max_latency_ms,
+            has_error=self.has_error,
+            metadata=self.metadata or (),
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSelection:
-    """The sessions of a run or monitor; None means no condition.
+    """The sessions of a run or monitor: the filters of the list of sessions, and their size.
 
-    Dates, user and tags select traces; every session with such a trace is considered. `has_error`
-    and `min_trace_count` apply to these selected traces. The whole session is scored.
+    None means no condition. Dates, user and tags select traces; every session with such a trace is
+    considered. `has_error` and `min_trace_count` apply to these selected traces, `query` to the id
+    of the session. The whole session is scored.
     """
 
     date_from: GivenInstant | None = None
@@ -84,21 +107,46 @@ class SessionSelection:
     has_error: bool | None = None
     tags: tuple[str, ...] | None = None
     min_trace_count: int | None = None
+    started_after: GivenInstant | None = None
+    started_before: GivenInstant | None = None
+    query: str | None = None
 
     @property
     def matching(self) -> SessionFilter:
         """All conditions except `min_trace_count`, which `matches` adds."""
+        started_after, started_before = _period(self)
         return SessionFilter(
-            started_after=_instant(self.date_from),
-            started_before=_instant(self.date_to),
+            started_after=started_after,
+            started_before=started_before,
             user_id=self.user_id,
             has_error=self.has_error,
             tags=self.tags or (),
+            query=self.query,
         )
 
     def matches(self, session: SessionSummary) -> bool:
         """Whether a session is selected, given the summary of its selected traces."""
         return self.matching.matches(session) and session.trace_count >= (self.min_trace_count or 1)
+
+
+def _period(
+    selection: TraceSelection | SessionSelection,
+) -> tuple[datetime | None, datetime | None]:
+    """The first instant and the end of the selected starts."""
+    after = [selection.date_from, selection.started_after]
+    before = [selection.date_to, selection.started_before]
+    return (
+        max((one.instant for one in after if one is not None), default=None),
+        min((one.instant for one in before if one is not None), default=None),
+    )
+
+
+def given_filters(selection: TraceSelection | SessionSelection) -> dict[str, Any]:
+    """The conditions by their keys on the wire."""
+    given = {one.name: getattr(selection, one.name) for one in fields(selection)}
+    if given.get("metadata") is not None:
+        given["metadata"] = dict(given["metadata"])
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def select_sessions(traces: Iterable[Trace], selection: SessionSelection) -> list[str]:
@@ -111,11 +159,9 @@ def filters_as_given(
     selection: TraceSelection | SessionSelection, signal_weights: Mapping[str, float] | None = None
 ) -> JsonText:
     """The filters as a run shows them: the given values without nulls, then any weights."""
-    given = {one.name: getattr(selection, one.name) for one in fields(selection)}
     echo = {
         key: value.given if isinstance(value, GivenInstant) else value
-        for key, value in given.items()
-        if value is not None
+        for key, value in given_filters(selection).items()
     }
     if signal_weights:
         echo["signal_weights"] = dict(signal_weights)
@@ -132,10 +178,6 @@ def rename_session(given: JsonText, old: Target, new: Target) -> JsonText:
     if old not in filters.get(key, ()):
         return given
     return _json(filters | {key: [new if one == old else one for one in filters[key]]})
-
-
-def _instant(bound: GivenInstant | None) -> datetime | None:
-    return None if bound is None else bound.instant
 
 
 def _json(value: object) -> JsonText:

@@ -32,6 +32,15 @@ type QueryEnd = Annotated[
 ]
 """The end of a period, exclusive. Its example is later than that of `QueryInstant`."""
 
+type FilterDate = Annotated[
+    str | int | float,
+    Meta(
+        description="An instant in any accepted spelling, or a date. Responses return it as given",
+        extra={"scalar": "instant"},
+        extra_json_schema={"type": "string", "examples": ["2026-03-01"]},
+    ),
+]
+
 type ResponseInstant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """An instant in a response, as `format_instant` writes it."""
 

@@ -1,7 +1,6 @@
 """Maps monitors to rows and back."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,29 +10,35 @@ from asyncpg import Record
 from adapters.postgres.database.columns import Column, Table, columns, object_text
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import TargetType
-from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import (
+    GivenInstant,
+    SessionSelection,
+    TraceSelection,
+    given_filters,
+)
 from domain.tracing.trace import TraceStatus
 
-_DATE_FIELDS: Final = ("date_from", "date_to")
+_INSTANT_FIELDS: Final = ("date_from", "date_to", "started_after", "started_before")
 _SELECTION_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 _WEIGHTS_DECODER: Final = msgspec.json.Decoder(dict[str, float])
 
 
 def encode_selection(selection: Selection) -> bytes:
     """The selection without nulls; a date as it was given, and its instant."""
-    values = {one.name: getattr(selection, one.name) for one in fields(selection)}
     return msgspec.json.encode(
-        {name: _encode_value(value) for name, value in values.items() if value is not None}
+        {name: _encode_value(value) for name, value in given_filters(selection).items()}
     )
 
 
 def decode_selection(of: TargetType, text: bytes) -> Selection:
     values = _SELECTION_DECODER.decode(text)
-    values |= {name: _decode_instant(values[name]) for name in _DATE_FIELDS if name in values}
+    values |= {name: _decode_instant(values[name]) for name in _INSTANT_FIELDS if name in values}
     if "tags" in values:
         values["tags"] = tuple(values["tags"])
     if "status" in values:
         values["status"] = TraceStatus(values["status"])
+    if "metadata" in values:
+        values["metadata"] = tuple((key, tuple(some)) for key, some in values["metadata"].items())
     return TraceSelection(**values) if of is TargetType.TRACE else SessionSelection(**values)
 
 

@@ -14,7 +14,7 @@ from adapters.postgres.evaluation.runs.eligible_traces import (
     unsettled,
     written_within,
 )
-from adapters.postgres.tracing.sessions import GROUPING_WORK_MEM
+from adapters.postgres.tracing.sessions import GROUPING_WORK_MEM, has_id_containing
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import Eligibility, SessionSelection, TraceSelection
@@ -96,6 +96,8 @@ async def select_sessions(
         having.append(f"{failed} = {p.put(matching.has_error)}")
     conditions = [where, "session_id IS NOT NULL", *eligible.content()]
     conditions += eligible.settled(p, "session_id")
+    if matching.query:
+        conditions.append(p.sql(has_id_containing(matching.query)))
     if changed := eligible.changed(p):
         own = " AND ".join([OF_PROJECT, "session_id IS NOT NULL", *eligible.content(), *changed])
         conditions.append(f"session_id IN (SELECT DISTINCT session_id FROM traces WHERE {own})")

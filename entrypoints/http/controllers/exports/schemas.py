@@ -24,7 +24,7 @@ from domain.tracing import usage as usages
 from domain.tracing.payload import OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports.examples import EXPORT_ID
 from entrypoints.http.controllers.scores.schemas import (
@@ -44,7 +44,6 @@ type ExactAmount = Annotated[
     str, Meta(max_length=AMOUNT_CHARS_MAX, pattern=r"^[0-9]{1,200}(\.[0-9]{1,200})?$")
 ]
 type Tokens = Annotated[int, Meta(ge=0, lt=usages.TOKENS_MAX)]
-type MetadataValues = Annotated[list[str], Meta(max_length=traces.METADATA_VALUES_MAX)]
 
 
 # --- exported traces ---------------------------------------------------------------------------
@@ -175,25 +174,8 @@ class ExportPath(msgspec.Struct, frozen=True):
     export_id: Annotated[UUID, Meta(description="The export's id", examples=[EXPORT_ID])]
 
 
-class ExportFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ExportFilters(traces.TraceFilters, frozen=True, kw_only=True):
     """Which traces: the filters of `GET /traces`. `metadata` maps each key to its values."""
-
-    session_id: str | None = None
-    user_id: str | None = None
-    environment: str | None = None
-    release: str | None = None
-    status: TraceStatus | None = None
-    tags: traces.Tags | None = None
-    name: str | None = None
-    started_after: wire.Instant | None = None
-    started_before: wire.Instant | None = None
-    model: str | None = None
-    min_latency_ms: float | None = None
-    max_latency_ms: float | None = None
-    has_error: bool | None = None
-    metadata: (
-        Annotated[dict[str, MetadataValues], Meta(max_length=traces.METADATA_KEYS_MAX)] | None
-    ) = None
 
     def to_domain(self) -> TraceFilter:
         """Raises ValueError for an invalid instant."""

@@ -27,14 +27,14 @@ from domain.evaluation.runs.selection import (
 )
 from domain.identity.caller import Caller
 from domain.ids import RunId
-from domain.tracing.trace import TraceStatus
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.runs.examples import RUN_ID
-from entrypoints.http.controllers.traces.schemas import Label, Tags
+from entrypoints.http.controllers.traces.schemas import Label, Tags, TraceFilters
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check, parse_instant
 from entrypoints.http.requests.wire_types import (
+    FilterDate,
     JsonObject,
     ResponseInstant,
     Usd,
@@ -78,36 +78,29 @@ type TraceIds = Annotated[list[UUID], Meta(min_length=1, max_length=BATCH_MAX)]
 type SessionIds = Annotated[list[Label], Meta(min_length=1, max_length=BATCH_MAX)]
 
 
-type FilterDate = Annotated[
-    str | int | float,
-    Meta(
-        description="An instant in any accepted spelling, or a date. Responses return it as given",
-        extra={"scalar": "instant"},
-        extra_json_schema={"type": "string", "examples": ["2026-03-01"]},
-    ),
-]
+class EvalRunFilters(TraceFilters, frozen=True, kw_only=True):
+    """Which traces: the filters of `GET /traces`, all of which have to match.
 
-
-class EvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which traces: those that match all filters; any of `tags`, and a part of the `name`."""
+    `metadata` maps each key to its values. `date_from` and `date_to` are other names of
+    `started_after` and `started_before`.
+    """
 
     date_from: FilterDate | None = None
     date_to: FilterDate | None = None
-    status: TraceStatus | None = None
-    session_id: str | None = None
-    user_id: str | None = None
-    tags: Tags | None = None
-    name: str | None = None
 
     def to_domain(self) -> TraceSelection:
         """Raises ValueError for an invalid date."""
-        return TraceSelection(**_selection(self, TraceSelection))
+        metadata = self.metadata
+        given = None if metadata is None else tuple((key, tuple(metadata[key])) for key in metadata)
+        return TraceSelection(**_selection(self, TraceSelection) | {"metadata": given})
 
 
 class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which sessions: those of the traces that the dates, user and tags select.
+    """Which sessions: the filters of `GET /sessions`, and the number of traces.
 
-    `has_error` and `min_trace_count` apply to the selected traces of a session.
+    Dates, user and tags select traces; `has_error` and `min_trace_count` apply to the selected
+    traces of a session. `date_from` and `date_to` are other names of `started_after` and
+    `started_before`.
     """
 
     date_from: FilterDate | None = None
@@ -116,6 +109,9 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     has_error: bool | None = None
     tags: Tags | None = None
     min_trace_count: Annotated[int, Meta(ge=1, le=2**63 - 1)] | None = None
+    started_after: FilterDate | None = None
+    started_before: FilterDate | None = None
+    query: str | None = None
 
     def to_domain(self) -> SessionSelection:
         """Raises ValueError for an invalid date."""
@@ -124,8 +120,8 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
 def _selection(filters: EvalRunFilters | SessionEvalRunFilters, selection: type) -> dict[str, Any]:
     fields = shared_fields(filters, selection)
-    fields["date_from"] = _given_instant(filters.date_from)
-    fields["date_to"] = _given_instant(filters.date_to)
+    for name in ("date_from", "date_to", "started_after", "started_before"):
+        fields[name] = _given_instant(getattr(filters, name))
     fields["tags"] = None if filters.tags is None else tuple(filters.tags)
     return fields
 

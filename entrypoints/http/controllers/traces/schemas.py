@@ -4,7 +4,7 @@ In a change, a key that is left out changes nothing. Null clears optional fields
 nothing elsewhere.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -25,7 +25,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.requests.scalar_types import parse_instant
+from entrypoints.http.requests.scalar_types import NUL_MESSAGE, parse_instant
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 512
@@ -495,6 +495,37 @@ type MetadataConditions = Annotated[
         ),
     ),
 ]
+
+
+class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The filters of `GET /traces` in a body. `metadata` maps each key to its values."""
+
+    session_id: str | None = None
+    user_id: str | None = None
+    environment: str | None = None
+    release: str | None = None
+    status: TraceStatus | None = None
+    tags: Tags | None = None
+    name: str | None = None
+    started_after: wire.FilterDate | None = None
+    started_before: wire.FilterDate | None = None
+    model: str | None = None
+    min_latency_ms: float | None = None
+    max_latency_ms: float | None = None
+    has_error: bool | None = None
+    metadata: (
+        Annotated[
+            dict[str, Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]],
+            Meta(max_length=METADATA_KEYS_MAX),
+        ]
+        | None
+    ) = None
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Keys of other objects may contain U+0000; no stored text that is compared does."""
+        if any("\0" in key for key in fields.get("metadata") or ()):
+            yield "metadata", f"a key {NUL_MESSAGE}"
 
 
 class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from domain.evaluation.scores.outcome import FailCode, Failed, SkipCode, Skipped
 from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.evaluated_trace import RECENT_OUTPUTS_MAX, EvaluatedTrace
 from domain.ids import TraceId
+from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import fill, project
@@ -37,6 +38,11 @@ TRACES = [
         tags=[("x",), ("y", "x"), ()][n % 3],
         started_at=at(30 - n),
         status=TraceStatus.ERROR if n % 7 == 1 else None,
+        ended_at=at(30 - n + n % 6) if n % 4 else None,
+        environment=["prod", "test", None][n % 3],
+        release=["1", "2"][n // 2 % 2],
+        metadata=[b"{}", b'{"k": "v", "t": true}', b'{"k": 7, "t": null}'][n // 3 % 3],
+        spans=(span(model=["gpt-5", None][n % 2], status=[None, SpanStatus.ERROR][n % 11 == 3]),),
     )
     for n in range(30)
 ]  # fmt: skip
@@ -58,6 +64,17 @@ TRACES = [
         TraceSelection(name="_", tags=("x",), date_from=since(3)),
         TraceSelection(name="nothing has it"),
         TraceSelection(name=""),
+        TraceSelection(environment="prod"),
+        TraceSelection(release="2", has_error=False),
+        TraceSelection(has_error=True),
+        TraceSelection(model="gpt-5"),
+        TraceSelection(min_latency_ms=2_000, max_latency_ms=4_000),
+        TraceSelection(min_latency_ms=1e300),
+        TraceSelection(metadata=(("k", ("v", "7")), ("t", ("true",)))),
+        TraceSelection(metadata=()),
+        TraceSelection(started_after=since(5), started_before=since(12)),
+        TraceSelection(started_after=since(5), date_from=since(8), date_to=since(20)),
+        TraceSelection(started_before=since(9), date_to=since(12), release="1"),
     ],
 )
 async def test_selected_traces_are_those_the_list_shows(evaluating, selection):
@@ -87,6 +104,12 @@ async def test_selected_traces_are_those_the_list_shows(evaluating, selection):
         SessionSelection(min_trace_count=2, date_to=since(12)),
         SessionSelection(min_trace_count=4, user_id="u0", has_error=True),
         SessionSelection(date_from=since(25), date_to=since(3)),
+        SessionSelection(started_after=since(5), started_before=since(12)),
+        SessionSelection(started_after=since(5), date_from=since(20)),
+        SessionSelection(query="É"),
+        SessionSelection(query="n", has_error=False),
+        SessionSelection(query="%"),
+        SessionSelection(query=""),
     ],
 )
 async def test_selected_sessions_are_those_whose_traces_match(evaluating, selection):

@@ -1,6 +1,7 @@
 """The targets of a run: filters, ids, and sampling."""
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -23,6 +24,8 @@ from domain.evaluation.runs.selection import (
     validate_batch_ids,
     validate_target_count,
 )
+from domain.tracing.query import TraceFilter
+from domain.tracing.session import SessionFilter
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import NOON, at, prices, trace
 
@@ -134,6 +137,35 @@ def test_filters_are_shown_as_given():
     assert not selection.matching.matches(trace(status=TraceStatus.ERROR, tags=("é",)))
     assert filters_as_given(TraceSelection(tags=())) == b'{"tags":[]}'
     assert TraceSelection().matching.matches(trace())
+
+
+def test_both_names_of_a_bound_have_to_hold():
+    later = GivenInstant("noon", NOON)
+    for names in (("date_from", "started_after"), ("started_after", "date_from")):
+        both = TraceSelection(**dict(zip(names, (MARCH, later), strict=True)))
+        assert both.matching.started_after == NOON
+    for names in (("date_to", "started_before"), ("started_before", "date_to")):
+        both = SessionSelection(**dict(zip(names, (MARCH, later), strict=True)))
+        assert both.matching.started_before == MARCH.instant
+
+
+def test_every_filter_of_a_list_is_one_of_runs():
+    """A filter that runs ignored would evaluate, and charge, everything."""
+    assert names_of(TraceSelection) == names_of(TraceFilter) | {"date_from", "date_to"}
+    own = {"date_from", "date_to", "min_trace_count"}
+    assert names_of(SessionSelection) == names_of(SessionFilter) | own
+
+
+def names_of(filters):
+    return {one.name for one in fields(filters)}
+
+
+def test_metadata_is_shown_as_an_object():
+    selection = TraceSelection(metadata=(("k", ("v", "w")),), has_error=False)
+    assert json.loads(filters_as_given(selection)) == {
+        "has_error": False,
+        "metadata": {"k": ["v", "w"]},
+    }
 
 
 def test_filters_show_weights_only_if_given():
