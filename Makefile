@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: help dev test test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit pins pins-check clean setup
+.PHONY: dashboard help dev test test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,11 @@ lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest 
 
 vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 for another version
 	@$(BIN)/python .ci/vendor.py $(VERSION)
+
+dashboard: setup ## build the dashboard with npm: types, unit tests, entrypoints/dashboard/built
+	@$(BIN)/python .ci/dashboard_types.py
+	@cd entrypoints/dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && \
+		npm run --silent types && npm run --silent test && npm run --silent build
 
 # Tools of a release, each package checked against its hash.
 RELEASE_TOOLS := uv run --no-project --isolated --quiet --python $(BIN)/python \

@@ -105,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_projects_per_organization: Annotated[int, _range(1, 100_000)] = 1_000
     max_keys_per_organization: Annotated[int, _range(1, 100_000)] = 200
     api_key_cache_seconds: Annotated[float, _range(0, 30, "seconds")] = 30
+    dashboard: bool = True
     auth_preset: Literal["oidc", "supabase", "firebase"] = "oidc"
     auth_issuer: Issuer | None = None
     auth_audience: Annotated[tuple[Audience, ...], _list_of("audiences")] = ()

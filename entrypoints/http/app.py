@@ -11,6 +11,7 @@ from entrypoints.http.config import HttpConfig, HttpContext, RequestContext
 from entrypoints.http.controllers.browser_sessions import browser_sessions
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
+from entrypoints.http.controllers.dashboard.pages import dashboard_pages
 from entrypoints.http.controllers.erasures import erasures
 from entrypoints.http.controllers.exports import files, stream
 from entrypoints.http.controllers.metrics import catalogue, custom_metrics
@@ -111,6 +112,7 @@ def create_routes(config: HttpConfig) -> Litestar:
         *api_reference.reference_pages(document(app, config)),
         *page.cli_login_pages(config),
         *prometheus.metrics_pages(config),
+        *(dashboard_pages(config) if config.dashboard else ()),
     ):
         app.register(route)
     return app

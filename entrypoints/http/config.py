@@ -43,6 +43,7 @@ class HttpConfig:
     metrics_token: str | None = None
     public_url: str | None = None
     sign_in_methods: frozenset[SignInMethod] = frozenset({SignInMethod.KEY, SignInMethod.TOKEN})
+    dashboard: bool = True  # whether /app is served
     observer: RequestObserver | None = None
     tracer: Tracer | None = None
 

@@ -232,6 +232,7 @@ def _welcome(settings: Settings, data: Path, key: str) -> str:
     return f"""
 PandaProbe is ready.
 
+  Dashboard      {url}/app/
   Base URL       {url}
   API key        {key}
   API reference  {url}/docs

@@ -83,6 +83,7 @@ class App:
             metrics_token=settings.metrics_token,
             public_url=settings.public_url,
             sign_in_methods=sign_in.sign_in_methods(settings),
+            dashboard=settings.dashboard,
         )
         self._http: Any = None
         self._grpc: GrpcServer | None = None

@@ -1,9 +1,13 @@
 """Writes docs/openapi.json, the OpenAPI document for readers of the repository.
 
+The dashboard's types of the API are written with it, since they are made of it.
+
 python -m tests.support.clients.openapi_snapshot
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 from litestar import Litestar
@@ -25,3 +29,5 @@ def text() -> str:
 
 if __name__ == "__main__":
     SNAPSHOT.write_text(text())
+    types = SNAPSHOT.parents[1] / ".ci" / "dashboard_types.py"
+    subprocess.run([sys.executable, types], check=True)

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Final, Literal
 
 import msgspec
-from litestar import Controller
+from litestar import Controller, Response
 
 from application.ports import HealthStatus
 from application.use_cases import UseCases
@@ -18,6 +18,7 @@ from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.responses import JsonResponse
 
 NAME: Final = "pandaprobe-server"
+DASHBOARD: Final = "app/"  # relative: a proxy may serve the service below a path
 
 
 class Welcome(msgspec.Struct, frozen=True):
@@ -74,13 +75,16 @@ class ServiceController(Controller):
         },
         ignores_query=True,
     )
-    async def welcome(self, request: HttpRequest) -> Welcome:
+    async def welcome(self, request: HttpRequest) -> Welcome | Response[bytes]:
         """Describe the service.
 
-        The name of the service, and links to its documentation.
+        The name of the service, and links to its documentation. A browser is sent to the dashboard.
         """
-        version = http_context(request).config.version
-        return Welcome(NAME, version, "healthy", "/docs", "/openapi.json")
+        config = http_context(request).config
+        if config.dashboard and "text/html" in request.headers.get("accept", ""):
+            headers = {"location": DASHBOARD, "vary": "Accept"}
+            return Response(b"", status_code=303, media_type="text/html", headers=headers)
+        return Welcome(NAME, config.version, "healthy", "/docs", "/openapi.json")
 
     @get(
         "/health",

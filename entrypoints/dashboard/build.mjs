@@ -1,0 +1,102 @@
+// Builds the dashboard: node build.mjs [FOLDER]. The same sources give the same bytes everywhere.
+import { build } from "esbuild";
+import { createHash } from "node:crypto";
+import { mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join, relative, resolve, sep } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const out = resolve(process.argv[2] ?? join(here, "built"));
+const assets = join(out, "assets");
+rmSync(out, { recursive: true, force: true });
+mkdirSync(assets, { recursive: true });
+
+const common = {
+  absWorkingDir: here,
+  bundle: true,
+  minify: true,
+  metafile: true,
+  outdir: assets,
+  target: ["es2023", "chrome123", "firefox120", "safari17.5"],
+  legalComments: "none", // LICENSES.txt has them
+  logLevel: "warning",
+  entryNames: "[name]-[hash]",
+  chunkNames: "[name]-[hash]",
+  define: { "process.env.NODE_ENV": '"production"' },
+};
+const pages = await build({
+  ...common,
+  entryPoints: ["src/main.tsx", "src/app.css"],
+  format: "esm",
+  splitting: true,
+  jsx: "automatic",
+  jsxImportSource: "preact",
+});
+// Runs before the style is applied, so that the page doesn't flash in the other theme.
+const theme = await build({ ...common, entryPoints: ["src/theme.ts"], format: "iife" });
+
+const outputs = { ...pages.metafile.outputs, ...theme.metafile.outputs };
+const built = (entry) => {
+  const found = Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
+  return found.split("/").at(-1);
+};
+const template = readFileSync(join(here, "src/index.html"), "utf8");
+const first = { main: "src/main.tsx", style: "src/app.css", theme: "src/theme.ts" };
+writeFileSync(
+  join(out, "index.html"),
+  template.replace(/\{\{(main|style|theme)\}\}/g, (_, name) => built(first[name])),
+);
+
+const packages = new Set();
+for (const { inputs } of Object.values(outputs)) {
+  for (const input of Object.keys(inputs)) {
+    const name = /node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(input)?.[1];
+    if (name) packages.add(name);
+  }
+}
+const licences = [...packages].sort().map((name) => {
+  const folder = join(here, "node_modules", name);
+  const { version } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
+  const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
+  const licence = file ? readFileSync(join(folder, file), "utf8").trim() : "Unlicense";
+  return `${name} ${version}\n\n${licence}\n`;
+});
+writeFileSync(join(out, "LICENSES.txt"), licences.join(`\n${"-".repeat(72)}\n\n`));
+
+const files = (folder) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((one) => one.isFile())
+    .map((one) => join(one.parentPath ?? one.path, one.name));
+const path = (base, file) => relative(base, file).split(sep).join("/");
+const digest = (algorithm, content, coding) => createHash(algorithm).update(content).digest(coding);
+
+// Declarations of types change no byte of what is built.
+const sources = [
+  ...files(join(here, "src")).filter((file) => !file.endsWith(".d.ts")),
+  ...["build.mjs", "package.json", "package-lock.json", "tsconfig.json"].map((n) => join(here, n)),
+];
+const inputs = sources
+  .map((file) => `${path(here, file)} ${digest("sha256", readFileSync(file), "hex")}\n`)
+  .sort()
+  .join("");
+const manifest = {
+  inputs: digest("sha256", inputs, "hex"),
+  first: Object.values(first).map((entry) => `assets/${built(entry)}`),
+  files: Object.fromEntries(
+    files(out)
+      .sort()
+      .map((file) => {
+        const content = readFileSync(file);
+        const hash = `sha384-${digest("sha384", content, "base64")}`;
+        return [path(out, file), { bytes: content.length, hash }];
+      }),
+  ),
+};
+// Static imports of the first script load with it.
+const loaded = (name) =>
+  (outputs[name]?.imports ?? [])
+    .filter((one) => one.kind === "import-statement")
+    .flatMap((one) => [one.path, ...loaded(one.path)]);
+const main = Object.keys(outputs).find((name) => outputs[name].entryPoint === first.main);
+manifest.first.push(...new Set(loaded(main).map((name) => `assets/${name.split("/").at(-1)}`)));
+writeFileSync(join(out, "manifest.json"), `${JSON.stringify(manifest, null, 1)}\n`);

@@ -1,0 +1,231 @@
+/** Requests to the service: four at a time, conditional reads, failures as values with a reason. */
+import type { Reads } from "./types.d.ts";
+
+/** The address below which the service is: this script is at `app/assets/…` below it. */
+export const ROOT: URL = new URL("../../", import.meta.url);
+const REQUESTS_AT_A_TIME = 4; // what one caller may have in work
+const REMEMBERED_BYTES = 32_000_000;
+const REMEMBERED_ANSWERS = 100;
+const PARSED_BYTES_MAX = 64_000_000;
+
+export interface FieldProblem {
+  field: string;
+  message: string;
+}
+
+/** An answer that is no success, or no answer (status 0). */
+export class Failure extends Error {
+  readonly status: number;
+  readonly fields: readonly FieldProblem[];
+  readonly requestId: string | null;
+  readonly retryAfterS: number | null;
+
+  constructor(
+    status: number,
+    detail: string,
+    more: { fields?: FieldProblem[]; requestId?: string | null; retryAfterS?: number | null } = {},
+  ) {
+    super(detail);
+    this.status = status;
+    this.fields = more.fields ?? [];
+    this.requestId = more.requestId ?? null;
+    this.retryAfterS = more.retryAfterS ?? null;
+  }
+
+  get isTemporary(): boolean {
+    return this.status === 0 || this.status === 429 || this.status === 503;
+  }
+}
+
+export type Query = Record<string, unknown>;
+
+export interface Call {
+  query?: Query | undefined;
+  body?: unknown;
+  signal?: AbortSignal | undefined;
+  headers?: Record<string, string> | undefined;
+}
+
+let credentials: () => Record<string, string> = () => ({});
+let whenRefused: () => void = () => {};
+
+/** Called once by the session: what is sent along, and what happens after a 401. */
+export function configure(headers: typeof credentials, refused: typeof whenRefused): void {
+  [credentials, whenRefused] = [headers, refused];
+}
+
+export function address(path: string, query: Query = {}): string {
+  const url = new URL(path.replace(/^\//, ""), ROOT);
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of Array.isArray(value) ? value : [value]) {
+      if (one !== null && one !== undefined && one !== "") url.searchParams.append(name, String(one));
+    }
+  }
+  return url.href;
+}
+
+/** The path of the document with its parameters filled in. */
+export function fill(path: string, parameters: Record<string, unknown>): string {
+  return path.replace(/\{(\w+)\}/g, (_, name: string) =>
+    encodeURIComponent(String(parameters[name])),
+  );
+}
+
+let busy = 0;
+const waiting: (() => void)[] = [];
+
+async function turn<T>(work: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  if (busy >= REQUESTS_AT_A_TIME) await new Promise<void>((resolve) => waiting.push(resolve));
+  else busy += 1;
+  try {
+    signal?.throwIfAborted();
+    return await work();
+  } finally {
+    const next = waiting.shift();
+    if (next === undefined) busy -= 1;
+    else next(); // it takes over this turn
+  }
+}
+
+interface Remembered {
+  tag: string;
+  answer: unknown;
+  size: number;
+}
+
+const remembered = new Map<string, Remembered>();
+
+export function forget(): void {
+  remembered.clear();
+}
+
+function remember(key: string, one: Remembered): void {
+  remembered.delete(key);
+  remembered.set(key, one);
+  let total = 0;
+  for (const { size } of remembered.values()) total += size;
+  for (const [oldest, { size }] of remembered) {
+    if (remembered.size <= REMEMBERED_ANSWERS && total <= REMEMBERED_BYTES) break;
+    remembered.delete(oldest);
+    total -= size;
+  }
+}
+
+async function fetched(method: string, url: string, call: Call): Promise<Response> {
+  const headers: Record<string, string> = {
+    Accept: "application/json",
+    ...credentials(),
+    ...call.headers,
+  };
+  const init: RequestInit = {
+    method,
+    headers,
+    cache: "no-store",
+    credentials: "same-origin",
+    redirect: "error",
+    signal: call.signal ?? null,
+  };
+  if (call.body !== undefined) {
+    headers["Content-Type"] = "application/json";
+    init.body = JSON.stringify(call.body);
+  }
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    if (call.signal?.aborted) throw error;
+    throw new Failure(0, "The service does not answer");
+  }
+}
+
+async function failure(answer: Response): Promise<Failure> {
+  let told: { detail?: unknown; errors?: FieldProblem[] } = {};
+  try {
+    told = await answer.json();
+  } catch {
+    // A proxy answered with a page of its own.
+  }
+  const detail = typeof told.detail === "string" ? told.detail : `The service answered ${answer.status}`;
+  const wait = Number(answer.headers.get("Retry-After"));
+  return new Failure(answer.status, detail, {
+    fields: Array.isArray(told.errors) ? told.errors : [],
+    requestId: answer.headers.get("X-Request-ID"),
+    retryAfterS: wait > 0 ? wait : null,
+  });
+}
+
+async function send(method: string, url: string, call: Call): Promise<Response> {
+  const answer = await fetched(method, url, call);
+  if (answer.ok || answer.status === 304) return answer;
+  if (answer.status === 401) whenRefused();
+  throw await failure(answer);
+}
+
+/** The answer of any request, as JSON; null without a body. */
+export async function request<T>(method: string, path: string, call: Call = {}): Promise<T> {
+  const url = address(path, call.query);
+  return turn(async () => {
+    const known = method === "GET" ? remembered.get(url) : undefined;
+    const headers = known ? { ...call.headers, "If-None-Match": known.tag } : call.headers;
+    const answer = await send(method, url, { ...call, headers });
+    if (answer.status === 304 && known) {
+      remember(url, known);
+      return known.answer as T;
+    }
+    const text = await answer.text();
+    const value = (text === "" ? null : JSON.parse(text)) as T;
+    const tag = answer.headers.get("ETag");
+    if (tag !== null && method === "GET") remember(url, { tag, answer: value, size: text.length });
+    return value;
+  }, call.signal);
+}
+
+/** The text of a JSON answer, for values that are shown digit by digit. */
+export async function requestText(path: string, query: Query, signal?: AbortSignal): Promise<string> {
+  return turn(async () => (await send("GET", address(path, query), { signal })).text(), signal);
+}
+
+export interface PayloadPart {
+  text: string;
+  total: number; // bytes of the whole
+  isWhole: boolean;
+}
+
+/** The text of a payload as it was stored: no number passes through a float. */
+export async function readText(
+  path: string,
+  options: { maxBytes?: number; signal?: AbortSignal | undefined } = {},
+): Promise<PayloadPart> {
+  const limit = options.maxBytes ?? PARSED_BYTES_MAX;
+  return turn(async () => {
+    const headers = { Range: `bytes=0-${limit - 1}` };
+    let answer: Response;
+    try {
+      answer = await send("GET", address(path), { signal: options.signal, headers });
+    } catch (error) {
+      if (!(error instanceof Failure && error.status === 416)) throw error;
+      answer = await send("GET", address(path), { signal: options.signal }); // it is empty
+    }
+    const content = await answer.arrayBuffer();
+    const said = /\/(\d+)$/.exec(answer.headers.get("Content-Range") ?? "")?.[1];
+    const total = said === undefined ? content.byteLength : Number(said);
+    // A character that the end cut is left out.
+    const text = new TextDecoder().decode(content, { stream: total > content.byteLength });
+    return { text, total, isWhole: total <= content.byteLength };
+  }, options.signal);
+}
+
+/** A GET of the document: path, parameters and answer are checked against it. */
+export function read<P extends keyof Reads>(
+  path: P,
+  parameters: Reads[P]["path"],
+  query?: Reads[P]["query"],
+  signal?: AbortSignal,
+): Promise<Reads[P]["answer"]> {
+  return request("GET", fill(path, parameters), { query: query as Query, signal });
+}
+
+/** The same request for a terminal, without a secret. */
+export function curl(path: string, query: Query, project: string): string {
+  const quoted = address(path, query).replace(/'/g, "%27");
+  return `curl '${quoted}' \\\n  -H "X-API-Key: $PANDAPROBE_API_KEY" \\\n  -H 'X-Project-Name: ${project}'`;
+}

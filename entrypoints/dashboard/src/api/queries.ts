@@ -1,0 +1,51 @@
+/** How views ask: one query client, retries that keep to Retry-After, polling of visible pages. */
+import { QueryClient, useQuery, type UseQueryResult } from "@tanstack/preact-query";
+import { Failure, request, type Query } from "./client.ts";
+import { projectId } from "./session.ts";
+
+const RETRIES = 3;
+const WAIT_MS = 1000;
+const WAIT_MAX_MS = 30_000;
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5000,
+      gcTime: 5 * 60_000,
+      refetchOnWindowFocus: false,
+      networkMode: "always", // the service may be on this machine
+      retry: (failed, error) =>
+        failed < RETRIES && error instanceof Failure && error.isTemporary,
+      retryDelay: (failed, error) => {
+        const asked = error instanceof Failure ? error.retryAfterS : null;
+        const wait = asked === null ? WAIT_MS * 2 ** failed : asked * 1000;
+        return Math.min(wait, WAIT_MAX_MS) * (1 + Math.random() / 5);
+      },
+    },
+  },
+});
+
+export interface Asking {
+  enabled?: boolean;
+  pollMs?: number | false;
+  keepPrevious?: boolean;
+}
+
+/** A GET of the current project. A hidden page does not poll. */
+export function useRead<T>(path: string, query: Query = {}, asking: Asking = {}): UseQueryResult<T> {
+  const pollMs = asking.pollMs ?? false;
+  const result: UseQueryResult<unknown> = useQuery<unknown>({
+    queryKey: [projectId.value, path, query],
+    queryFn: ({ signal }) => request<T>("GET", path, { query, signal }),
+    enabled: asking.enabled ?? true,
+    refetchInterval: pollMs === false ? false : pollMs * (1 + Math.random() / 5),
+    ...(asking.keepPrevious ? { placeholderData: (before: unknown) => before } : {}),
+  });
+  return result as UseQueryResult<T>;
+}
+
+export function invalidate(path: string): Promise<void> {
+  return queries.invalidateQueries({
+    predicate: ({ queryKey }) => String(queryKey[1] ?? "").startsWith(path),
+  });
+}

@@ -1,0 +1,127 @@
+/**
+ * Who is signed in. The session is a cookie that no script can read, and a verifier that only pages
+ * of this origin have: requests carry both. Tokens and keys are sent once, and kept nowhere.
+ */
+import { computed, signal } from "@preact/signals";
+import { address, configure, forget, request } from "./client.ts";
+import type { BrowserSessionResponse, SignInMethod } from "./types.d.ts";
+
+export interface Project {
+  id: string;
+  name: string;
+  organization: string;
+}
+
+export type Session =
+  | { state: "unknown" }
+  | { state: "failed"; error: unknown }
+  | { state: "out"; ended: boolean; ways: readonly SignInMethod[] }
+  | { state: "in"; who: string; projects: readonly Project[]; ways: readonly SignInMethod[] };
+
+const VERIFIER = "pp.verifier";
+const VERIFIER_BYTES = 32;
+
+export const session = signal<Session>({ state: "unknown" });
+/** The project of the page, as its address names it. */
+export const projectId = signal<string | null>(null);
+export const project = computed<Project | null>(() => {
+  const now = session.value;
+  if (now.state !== "in") return null;
+  return now.projects.find((one) => one.id === projectId.value) ?? null;
+});
+
+let verifier: string | null = null;
+
+function base64url(bytes: Uint8Array): string {
+  const text = btoa(String.fromCharCode(...bytes));
+  return text.replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
+}
+
+/** The verifier of this origin. Other tabs have the same one, since they share the cookie. */
+function ownVerifier(): string {
+  try {
+    verifier = localStorage.getItem(VERIFIER) ?? verifier;
+  } catch {
+    // Without storage the session lasts as long as the page.
+  }
+  if (verifier === null) {
+    verifier = base64url(crypto.getRandomValues(new Uint8Array(VERIFIER_BYTES)));
+    try {
+      localStorage.setItem(VERIFIER, verifier);
+    } catch {
+      // As above.
+    }
+  }
+  return verifier;
+}
+
+async function challenge(): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(ownVerifier()));
+  return base64url(new Uint8Array(digest));
+}
+
+function headers(): Record<string, string> {
+  const here = projectId.peek();
+  return { "X-Session-Verifier": ownVerifier(), ...(here ? { "X-Project-ID": here } : {}) };
+}
+
+function refused(): void {
+  const now = session.peek();
+  if (now.state !== "in") return;
+  forget();
+  session.value = { state: "out", ended: true, ways: now.ways };
+}
+
+configure(headers, refused);
+
+function enter(answer: BrowserSessionResponse): void {
+  const ways = answer.ways_in;
+  if (!answer.signed_in) {
+    session.value = { state: "out", ended: false, ways };
+    return;
+  }
+  const names = new Map(answer.organizations.map((one) => [one.id, one.name]));
+  const projects = answer.projects.map((one) => ({
+    id: one.id,
+    name: one.name,
+    organization: names.get(one.org_id) ?? "",
+  }));
+  const who = answer.user?.email ?? answer.key?.name ?? "";
+  session.value = { state: "in", who, projects, ways };
+}
+
+/** Asks who is signed in. */
+export async function resume(): Promise<void> {
+  try {
+    enter(await request<BrowserSessionResponse>("GET", "session"));
+  } catch (error) {
+    session.value = { state: "failed", error };
+  }
+}
+
+export async function signIn(
+  method: "development" | "token" | "key",
+  secret: string | null,
+): Promise<void> {
+  const body = { method, bind: await challenge(), ...(secret === null ? {} : { [method]: secret.trim() }) };
+  forget();
+  enter(await request<BrowserSessionResponse>("POST", "session", { body }));
+}
+
+/** Leaves the page for the identity provider, which leads back to this address. */
+export async function signInWithProvider(): Promise<void> {
+  const to = `/app${location.pathname.split("/app").slice(1).join("/app")}${location.search}`;
+  location.assign(address("session/sign-in", { bind: await challenge(), to }));
+}
+
+export async function signOut(): Promise<void> {
+  await request("DELETE", "session");
+  forget();
+  try {
+    localStorage.removeItem(VERIFIER);
+  } catch {
+    // It was never stored.
+  }
+  verifier = null;
+  await resume();
+}

@@ -1,0 +1,275 @@
+/**
+ * A payload as the turns of a chat, or null if it is none. Known shapes: messages and Responses
+ * items of OpenAI, content blocks of Anthropic, contents of Gemini, LangChain's messages, parts of
+ * OpenTelemetry. What has no shape of its own becomes a part with its JSON, so nothing is lost.
+ */
+import { childrenOf, nodeAt, rootOf, stringAt, type JsonNode } from "./json-index.ts";
+
+export type Part =
+  | { type: "text"; text: string }
+  | { type: "thinking"; text: string }
+  | { type: "call"; name: string; id: string | null; node: JsonNode | null; text: string | null }
+  | { type: "result"; id: string | null; name: string | null; parts: Part[] }
+  | { type: "media"; label: string; node: JsonNode }
+  | { type: "json"; label: string | null; node: JsonNode };
+
+export interface Turn {
+  role: string;
+  name: string | null;
+  parts: Part[];
+}
+
+const TURNS_MAX = 5000;
+const LISTS = ["messages", "input_messages", "output_messages", "contents", "input", "output", "new_messages", "history"];
+const WRAPPERS = ["message", "content", "response", "data", "kwargs", "result", "outputs", "inputs", "state", "generations", "update"];
+const SYSTEM = ["system", "instructions", "systemInstruction", "system_instruction", "system_instructions"];
+const ROLES: Record<string, string> = {
+  human: "user",
+  HumanMessage: "user",
+  ai: "assistant",
+  AIMessage: "assistant",
+  AIMessageChunk: "assistant",
+  model: "assistant",
+  SystemMessage: "system",
+  ToolMessage: "tool",
+  function: "tool",
+  developer: "system",
+};
+const MESSAGE_TYPES = new Set(["human", "ai", "system", "tool", "function", "HumanMessage", "AIMessage", "AIMessageChunk", "SystemMessage", "ToolMessage"]);
+const ITEM_TYPES = new Set(["message", "function_call", "function_call_output", "reasoning", "computer_call", "web_search_call", "file_search_call", "mcp_call"]);
+
+class Reader {
+  readonly text: string;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  members(node: JsonNode | undefined): Map<string | number, JsonNode> {
+    const found = new Map<string | number, JsonNode>();
+    if (node?.kind !== "object") return found;
+    for (const child of childrenOf(this.text, node).children) found.set(child.key, child);
+    return found;
+  }
+
+  items(node: JsonNode | undefined): JsonNode[] {
+    return node?.kind === "array" ? childrenOf(this.text, node).children : [];
+  }
+
+  string(node: JsonNode | undefined): string | null {
+    return node?.kind === "string" ? stringAt(this.text, node) : null;
+  }
+
+  isNull(node: JsonNode | undefined): boolean {
+    return node === undefined || this.text.startsWith("null", node.start);
+  }
+
+  /** Whether an object is a message, an item of a conversation, or a block of content. */
+  isMessage(node: JsonNode | undefined): boolean {
+    const members = this.members(node);
+    if (members.size === 0) return false;
+    const type = this.string(members.get("type"));
+    if (this.string(members.get("role")) !== null) {
+      return ["content", "parts", "tool_calls", "text", "function_call", "refusal"].some((key) => members.has(key));
+    }
+    if (type !== null && MESSAGE_TYPES.has(type) && members.has("content")) return true;
+    if (type !== null && MESSAGE_TYPES.has(type) && members.has("data")) return true;
+    if (type !== null && ITEM_TYPES.has(type)) return true;
+    return members.has("kwargs") && members.has("id") && this.className(members) !== null;
+  }
+
+  /** The class of a message that LangChain serialised: the last part of its `id`. */
+  className(members: Map<string | number, JsonNode>): string | null {
+    const name = this.string(this.items(members.get("id")).at(-1));
+    return name !== null && name in ROLES ? name : null;
+  }
+
+  messages(node: JsonNode | undefined, depth = 0): JsonNode[] | null {
+    if (node === undefined || depth > 6) return null;
+    if (node.kind === "array") {
+      const items = this.items(node);
+      if (items.length > 0 && items.slice(0, 5).every((item) => this.isMessage(item))) return items;
+      return items.length === 1 ? this.messages(items[0], depth + 1) : null;
+    }
+    if (node.kind === "string" && depth > 0) return null;
+    if (this.isMessage(node)) return [node];
+    const members = this.members(node);
+    const choices = this.items(members.get("choices")).concat(this.items(members.get("candidates")));
+    if (choices.length > 0) {
+      const found = choices.flatMap((choice) => this.messages(choice, depth + 1) ?? []);
+      if (found.length > 0) return found;
+    }
+    for (const key of [...LISTS, ...WRAPPERS]) {
+      const found = this.messages(members.get(key), depth + 1);
+      if (found !== null) return found;
+    }
+    return null;
+  }
+
+  turn(node: JsonNode): Turn {
+    const members = this.members(node);
+    const className = this.className(members);
+    const type = this.string(members.get("type"));
+    const wrapped = members.get("kwargs") ?? members.get("data");
+    if (wrapped?.kind === "object" && (className !== null || (type !== null && !members.has("content")))) {
+      const inner = this.turn(wrapped);
+      const role = className ?? type ?? inner.role;
+      return { ...inner, role: ROLES[role] ?? role };
+    }
+    const said = this.string(members.get("role")) ?? (type !== null && MESSAGE_TYPES.has(type) ? type : null);
+    const role = said ?? (type?.endsWith("_output") ? "tool" : "assistant");
+    const parts: Part[] = [];
+    if (said === null && type !== null && type !== "message") {
+      parts.push(...this.block(node));
+      return { role, name: null, parts };
+    }
+    for (const key of ["reasoning_content", "reasoning"]) {
+      const thought = this.string(members.get(key));
+      if (thought) parts.push({ type: "thinking", text: thought });
+    }
+    for (const key of ["content", "parts", "text", "refusal"]) parts.push(...this.content(members.get(key)));
+    for (const call of this.items(members.get("tool_calls"))) parts.push(this.call(call));
+    if (!this.isNull(members.get("function_call"))) parts.push(this.call(members.get("function_call")!));
+    const id = this.string(members.get("tool_call_id"));
+    const name = this.string(members.get("name"));
+    const normal = ROLES[role] ?? role;
+    if (normal === "tool" && parts.every((part) => part.type !== "result")) {
+      return { role: normal, name, parts: [{ type: "result", id, name, parts }] };
+    }
+    return { role: normal, name, parts };
+  }
+
+  content(node: JsonNode | undefined): Part[] {
+    if (node === undefined || this.isNull(node)) return [];
+    if (node.kind === "string") return [{ type: "text", text: stringAt(this.text, node) }];
+    if (node.kind === "array") return this.items(node).flatMap((item) => this.block(item));
+    if (node.kind === "object") return this.block(node);
+    return [{ type: "json", label: null, node }];
+  }
+
+  block(node: JsonNode): Part[] {
+    if (node.kind === "string") return [{ type: "text", text: stringAt(this.text, node) }];
+    if (node.kind !== "object") return [{ type: "json", label: null, node }];
+    const members = this.members(node);
+    const type = this.string(members.get("type"));
+    const text = this.string(members.get("text")) ?? this.string(members.get("content"));
+    const id = this.string(members.get("tool_use_id")) ?? this.string(members.get("call_id")) ?? this.string(members.get("id"));
+    const name = this.string(members.get("name"));
+    switch (type) {
+      case "thinking":
+      case "reasoning": {
+        const thought = this.string(members.get("thinking")) ?? text;
+        const summary = this.items(members.get("summary")).flatMap((one) => this.block(one));
+        if (thought !== null) return [{ type: "thinking", text: thought }];
+        return summary.map((one) => (one.type === "text" ? { type: "thinking", text: one.text } : one));
+      }
+      case "tool_use":
+      case "tool_call":
+      case "function_call":
+      case "mcp_call":
+        return [this.call(node)];
+      case "tool_result":
+      case "tool_call_response":
+      case "function_call_output": {
+        const inner = members.get("content") ?? members.get("output") ?? members.get("response") ?? members.get("result");
+        return [{ type: "result", id, name, parts: this.content(inner) }];
+      }
+      case "image":
+      case "image_url":
+      case "input_image":
+      case "input_audio":
+      case "audio":
+      case "file":
+      case "document":
+      case "blob":
+        return [{ type: "media", label: type, node }];
+      default:
+    }
+    if (members.has("functionCall")) return [this.call(members.get("functionCall")!)];
+    if (members.has("functionResponse")) {
+      const inner = this.members(members.get("functionResponse"));
+      return [{ type: "result", id: null, name: this.string(inner.get("name")), parts: this.content(inner.get("response")) }];
+    }
+    const isPlain = type === null || ["text", "input_text", "output_text", "summary_text", "refusal"].includes(type);
+    if (text !== null && isPlain) return [{ type: "text", text }];
+    return [{ type: "json", label: type, node }];
+  }
+
+  call(node: JsonNode): Part {
+    const outer = this.members(node);
+    const inner = outer.get("function")?.kind === "object" ? this.members(outer.get("function")) : outer;
+    const given = inner.get("arguments") ?? inner.get("input") ?? inner.get("args");
+    const text = this.string(given);
+    return {
+      type: "call",
+      name: this.string(inner.get("name")) ?? "call",
+      id: this.string(outer.get("call_id")) ?? this.string(outer.get("id")),
+      node: given === undefined || given.kind === "string" ? null : given,
+      text,
+    };
+  }
+}
+
+export function chatOf(text: string): Turn[] | null {
+  let root: JsonNode;
+  try {
+    root = rootOf(text);
+  } catch {
+    return null;
+  }
+  const reader = new Reader(text);
+  const messages = reader.messages(root);
+  if (messages === null) return null;
+  const turns = messages.slice(0, TURNS_MAX).map((message) => reader.turn(message));
+  const members = reader.members(root);
+  for (const key of SYSTEM) {
+    const parts = reader.content(members.get(key));
+    if (parts.length > 0) turns.unshift({ role: "system", name: null, parts });
+  }
+  return turns.every((turn) => turn.parts.length === 0) ? null : turns;
+}
+
+/** The text that a payload mainly is: a string, or the one string of a small object. */
+export function textOf(text: string): string | null {
+  let root: JsonNode;
+  try {
+    root = rootOf(text);
+  } catch {
+    return text;
+  }
+  if (root.kind === "string") return stringAt(text, root);
+  if (root.kind !== "object") return null;
+  const members = childrenOf(text, root, 3).children;
+  const [only] = members;
+  return members.length === 1 && only?.kind === "string" ? stringAt(text, only) : null;
+}
+
+/** How many turns at the start two conversations share. */
+export function sharedStart(before: readonly Turn[], now: readonly Turn[]): number {
+  let shared = 0;
+  const same = (a: Turn | undefined, b: Turn | undefined): boolean =>
+    a !== undefined && b !== undefined && JSON.stringify(plain(a)) === JSON.stringify(plain(b));
+  while (same(before[shared], now[shared])) shared++;
+  return shared;
+}
+
+function plain(turn: Turn): unknown {
+  return [turn.role, turn.parts.map((part) => ("text" in part ? part.text : part.type))];
+}
+
+/** Whether a text has marks of markdown that are worth drawing. */
+export function looksLikeMarkdown(text: string): boolean {
+  return /^(#{1,6} |[-*] |\d+\. |```|\|.*\|$|> )/m.test(text) || /\*\*[^*\n]+\*\*/.test(text);
+}
+
+/** A string that holds JSON itself. */
+export function innerJson(text: string): string | null {
+  const start = text.trimStart()[0];
+  if (start !== "{" && start !== "[") return null;
+  try {
+    nodeAt(text, 0);
+    return rootOf(text).kind === "object" || rootOf(text).kind === "array" ? text : null;
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,139 @@
+/** Filters of the list of traces: words that a person types, and parameters of the API. */
+import type { Change } from "../url/state.ts";
+
+export interface Field {
+  word: string; // before the colon
+  parameter: string;
+  facet?: string; // whose values the service counts
+  hint: string;
+}
+
+export const FIELDS: readonly Field[] = [
+  { word: "status", parameter: "status", facet: "status", hint: "exactly this status" },
+  { word: "name", parameter: "name", facet: "name", hint: "the name contains this text" },
+  { word: "env", parameter: "environment", facet: "environment", hint: "exactly this environment" },
+  { word: "release", parameter: "release", facet: "release", hint: "exactly this release" },
+  { word: "model", parameter: "model", facet: "model", hint: "has a span with this model" },
+  { word: "tag", parameter: "tags", facet: "tag", hint: "has any of these tags" },
+  { word: "user", parameter: "user_id", facet: "user", hint: "exactly this user" },
+  { word: "session", parameter: "session_id", facet: "session", hint: "exactly this session" },
+];
+
+export const OTHER_WORDS = [
+  { text: "failed", hint: "the trace or one of its spans failed" },
+  { text: "ok", hint: "nothing failed" },
+  { text: "latency>", hint: "took at least this long: latency>2s" },
+  { text: "latency<", hint: "took at most this long: latency<500ms" },
+  { text: "meta.", hint: "a key of the metadata: meta.customer:acme" },
+] as const;
+
+const UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
+
+export type Parsed = { change: Change } | { problem: string };
+
+/** What one typed filter means. A word without a field is a part of the name. */
+export function parse(text: string, params: URLSearchParams): Parsed {
+  const word = text.trim();
+  if (word === "failed" || word === "ok") return { change: { has_error: String(word === "failed") } };
+  const latency = /^latency\s*([<>])=?\s*([0-9.]+)\s*([a-z]*)$/i.exec(word);
+  if (latency) {
+    const [, sign, digits, unit] = latency;
+    const factor = UNITS[(unit ?? "").toLowerCase()];
+    const value = Number(digits) * (factor ?? NaN);
+    if (!Number.isFinite(value)) return { problem: "A latency is for example 500ms, 2s or 1min" };
+    return { change: { [sign === ">" ? "min_latency_ms" : "max_latency_ms"]: String(value) } };
+  }
+  const meta = /^meta\.([^:]+):(.*)$/s.exec(word);
+  if (meta) return { change: { [`metadata.${meta[1]}`]: unquote(meta[2] ?? "") } };
+  const at = word.indexOf(":");
+  const field = at > 0 ? FIELDS.find((one) => one.word === word.slice(0, at).toLowerCase()) : undefined;
+  if (!field) {
+    if (/^(latency|meta)\b/i.test(word)) return { problem: "Write latency>2s or meta.key:value" };
+    return { change: { name: unquote(word) || null } };
+  }
+  const value = unquote(word.slice(at + 1).trim());
+  if (value === "") return { problem: `Write a value after ${field.word}:` };
+  if (field.parameter === "status") return { change: { status: value.toUpperCase() } };
+  if (field.parameter !== "tags") return { change: { [field.parameter]: value } };
+  return { change: { tags: [...new Set([...params.getAll("tags"), value])] } };
+}
+
+function unquote(text: string): string {
+  return /^".*"$/s.test(text) && text.length > 1 ? text.slice(1, -1) : text;
+}
+
+export interface Chip {
+  label: string;
+  drop: Change;
+}
+
+/** The filters of an address, in words. */
+export function chips(params: URLSearchParams, duration: (ms: number) => string): Chip[] {
+  const found: Chip[] = [];
+  for (const { word, parameter } of FIELDS) {
+    const values = params.getAll(parameter);
+    for (const value of values) {
+      const rest = values.filter((one) => one !== value);
+      found.push({ label: `${word}: ${value}`, drop: { [parameter]: rest.length > 0 ? rest : null } });
+    }
+  }
+  const failed = params.get("has_error");
+  if (failed !== null) found.push({ label: failed === "true" ? "failed" : "ok", drop: { has_error: null } });
+  const bounds = [
+    ["min_latency_ms", ">"],
+    ["max_latency_ms", "<"],
+  ] as const;
+  for (const [name, sign] of bounds) {
+    const value = params.get(name);
+    if (value !== null) found.push({ label: `latency ${sign} ${duration(Number(value))}`, drop: { [name]: null } });
+  }
+  for (const [name, value] of params) {
+    if (name.startsWith("metadata.")) {
+      found.push({ label: `meta.${name.slice(9)}: ${value}`, drop: { [name]: null } });
+    }
+  }
+  return found;
+}
+
+const FILTERS = [
+  ...FIELDS.map((one) => one.parameter),
+  "has_error",
+  "min_latency_ms",
+  "max_latency_ms",
+  "started_after",
+  "started_before",
+];
+
+/** The parameters of an address that filter, as the API takes them. */
+export function filterQuery(params: URLSearchParams): Record<string, unknown> {
+  const query: Record<string, unknown> = {};
+  for (const name of FILTERS) {
+    const values = params.getAll(name);
+    if (values.length > 0) query[name] = name === "tags" ? values : values[0];
+  }
+  for (const name of new Set(params.keys())) {
+    if (name.startsWith("metadata.")) query[name] = params.getAll(name);
+  }
+  return query;
+}
+
+export const NO_FILTERS: Change = Object.fromEntries(FILTERS.map((name) => [name, null]));
+
+export function withoutFilters(params: URLSearchParams): Change {
+  const metadata = [...params.keys()].filter((name) => name.startsWith("metadata."));
+  return { ...NO_FILTERS, ...Object.fromEntries(metadata.map((name) => [name, null])), period: null };
+}
+
+export const PERIODS = [
+  { id: "1h", label: "1 h", ms: 3_600_000 },
+  { id: "24h", label: "24 h", ms: 86_400_000 },
+  { id: "7d", label: "7 days", ms: 7 * 86_400_000 },
+  { id: "30d", label: "30 days", ms: 30 * 86_400_000 },
+] as const;
+
+/** The start of the chosen period, by whole minutes, so that equal questions stay equal. */
+export function periodStart(period: string | null, now: number): string | null {
+  const found = PERIODS.find((one) => one.id === period);
+  if (!found) return null;
+  return new Date(Math.floor((now - found.ms) / 60_000) * 60_000).toISOString();
+}

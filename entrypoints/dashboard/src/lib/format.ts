@@ -1,0 +1,111 @@
+/** Times, durations, numbers and money as text. What is not known is `NONE`. */
+import { zone } from "./preferences.ts";
+
+export const NONE = "—";
+const INTEGER = new Intl.NumberFormat("en");
+
+export function count(value: number | null | undefined): string {
+  return value == null ? NONE : INTEGER.format(value);
+}
+
+export function plural(value: number, word: string, words = `${word}s`): string {
+  return `${count(value)} ${value === 1 ? word : words}`;
+}
+
+/** A duration with three significant digits: `340 ms`, `1.25 s`, `2 min 5 s`, `3 h 12 min`. */
+export function duration(ms: number | null | undefined): string {
+  if (ms == null) return NONE;
+  if (ms < 1) return ms === 0 ? "0 ms" : `${trim(ms.toPrecision(2))} ms`;
+  if (ms < 999.5) return `${trim(ms.toPrecision(3))} ms`;
+  if (ms < 59_995) return `${trim((ms / 1000).toPrecision(3))} s`;
+  const seconds = Math.round(ms / 1000);
+  if (seconds < 3600) return join(Math.floor(seconds / 60), "min", seconds % 60, "s");
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 48 * 60) return join(Math.floor(minutes / 60), "h", minutes % 60, "min");
+  const hours = Math.round(minutes / 60);
+  return join(Math.floor(hours / 24), "d", hours % 24, "h");
+}
+
+function join(big: number, bigUnit: string, small: number, smallUnit: string): string {
+  return small === 0 ? `${big} ${bigUnit}` : `${big} ${bigUnit} ${small} ${smallUnit}`;
+}
+
+function trim(digits: string): string {
+  const plain = digits.includes("e") ? String(Number(digits)) : digits;
+  return plain.includes(".") ? plain.replace(/\.?0+$/, "") : plain;
+}
+
+export function bytes(value: number | null | undefined): string {
+  if (value == null) return NONE;
+  if (value < 1000) return `${value} B`;
+  const units = ["kB", "MB", "GB"];
+  let [size, at] = [value / 1000, 0];
+  while (size >= 999.5 && at < units.length - 1) [size, at] = [size / 1000, at + 1];
+  return `${trim(size.toPrecision(3))} ${units[at]}`;
+}
+
+/** US dollars. With unpriced spans the sum is a lower bound; if all are unpriced, it is unknown. */
+export function cost(usd: number | null | undefined, unpriced = 0): string {
+  if (usd == null || (usd === 0 && unpriced > 0)) return NONE;
+  if (usd > 0 && usd < 0.000001) return "< $0.000001";
+  const digits = usd === 0 || usd >= 100 ? 2 : usd >= 0.01 ? 4 : 6;
+  return `${unpriced > 0 ? "≥ " : ""}$${usd.toFixed(digits)}`;
+}
+
+export function costHint(usd: number | null | undefined, unpriced = 0): string {
+  if (unpriced === 0) return "";
+  const spans = plural(unpriced, "span has", "spans have");
+  return usd ? `At least this much: ${spans} no price` : `Unknown: ${spans} no price`;
+}
+
+const formats = new Map<string, Intl.DateTimeFormat>();
+
+function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {
+  const key = zone.value + JSON.stringify(options);
+  let found = formats.get(key);
+  if (found === undefined) {
+    const zoned = zone.value === "utc" ? { ...options, timeZone: "UTC" } : options;
+    formats.set(key, (found = new Intl.DateTimeFormat("sv", zoned)));
+  }
+  return found;
+}
+
+const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" } as const;
+
+/** `2026-03-01 09:00:00`, without the date if it is today's. */
+export function instant(value: string | number | null | undefined, now = Date.now()): string {
+  if (value == null) return NONE;
+  const at = new Date(value);
+  if (Number.isNaN(at.getTime())) return String(value);
+  const day = format(DAY).format(at);
+  const clock = format(CLOCK).format(at);
+  return day === format(DAY).format(now) ? clock : `${day} ${clock}`;
+}
+
+export function fullInstant(value: string | number | null | undefined): string {
+  if (value == null) return NONE;
+  const at = new Date(value);
+  if (Number.isNaN(at.getTime())) return String(value);
+  const shown = format({ ...DAY, ...CLOCK, fractionalSecondDigits: 3 }).format(at);
+  return `${shown} ${zone.value === "utc" ? "UTC" : "local"} · ${at.toISOString()}`;
+}
+
+const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+
+export function ago(value: string | null | undefined, now = Date.now()): string {
+  if (value == null) return NONE;
+  const seconds = (new Date(value).getTime() - now) / 1000;
+  const steps: [number, Intl.RelativeTimeFormatUnit][] = [
+    [60, "second"],
+    [3600, "minute"],
+    [86_400, "hour"],
+    [30 * 86_400, "day"],
+    [365 * 86_400, "month"],
+  ];
+  const sizes = [1, 60, 3600, 86_400, 30 * 86_400];
+  for (const [index, [limit, unit]] of steps.entries()) {
+    if (Math.abs(seconds) < limit) return RELATIVE.format(Math.round(seconds / sizes[index]!), unit);
+  }
+  return RELATIVE.format(Math.round(seconds / (365 * 86_400)), "year");
+}

@@ -1,0 +1,81 @@
+/** Keyboard shortcuts: one table, of which the palette and the help are made. */
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { singleKeys } from "./preferences.ts";
+
+export interface Command {
+  keys: string; // `j`, `Shift+X`, `g t`, `Ctrl+K`
+  label: string;
+  run: (event?: KeyboardEvent) => void;
+  group?: string;
+  hidden?: boolean; // not in the palette
+}
+
+const layers = signal<readonly (readonly Command[])[]>([]);
+let pending = "";
+let pendingUntil = 0;
+const SEQUENCE_MS = 1200;
+
+export function commands(): readonly Command[] {
+  return layers.value.flat();
+}
+
+/** The commands of a view, while it is shown. A later view's key wins. */
+export function useCommands(list: readonly Command[]): void {
+  const latest = useRef(list);
+  latest.current = list;
+  const shape = list.map((one) => `${one.keys}:${one.label}`).join("|");
+  useEffect(() => {
+    const layer = list.map((one, index) => ({
+      ...one,
+      run: (event?: KeyboardEvent) => latest.current[index]?.run(event),
+    }));
+    layers.value = [...layers.peek(), layer];
+    return () => {
+      layers.value = layers.peek().filter((one) => one !== layer);
+    };
+  }, [shape]);
+}
+
+export function nameOf(event: KeyboardEvent): string {
+  const key = event.key === " " ? "Space" : event.key;
+  const isLetter = /^[a-z]$/i.test(key);
+  const parts = [
+    event.ctrlKey || event.metaKey ? "Ctrl" : "",
+    event.altKey ? "Alt" : "",
+    event.shiftKey && (isLetter || key.length > 1) ? "Shift" : "",
+    isLetter ? key.toLowerCase() : key,
+  ];
+  return parts.filter(Boolean).join("+");
+}
+
+function isTyping(target: EventTarget | null): boolean {
+  return (
+    target instanceof HTMLElement &&
+    (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
+  );
+}
+
+const ON_CONTROLS = new Set(["Enter", "Space"]); // a focused button or link has them for itself
+
+export function handleKey(event: KeyboardEvent): void {
+  if (event.defaultPrevented || event.isComposing || event.key === "Shift") return;
+  const name = nameOf(event);
+  const isSingle = !name.startsWith("Ctrl+") && name !== "Escape";
+  if (isSingle && (isTyping(event.target) || singleKeys.value === "off")) return;
+  if (document.querySelector("dialog[open]") !== null && name !== "Ctrl+k") return;
+  if (ON_CONTROLS.has(name) && event.target instanceof Element) {
+    if (event.target.closest("button, a, summary, [role=menuitem]") !== null) return;
+  }
+  const now = Date.now();
+  const sequence = now < pendingUntil ? `${pending} ${name}` : name;
+  const all = commands();
+  const found = all.findLast((one) => one.keys.toLowerCase() === sequence.toLowerCase());
+  pendingUntil = 0;
+  if (found !== undefined) {
+    event.preventDefault();
+    found.run(event);
+  } else if (all.some((one) => one.keys.startsWith(`${name} `))) {
+    [pending, pendingUntil] = [name, now + SEQUENCE_MS];
+  }
+}

@@ -1,0 +1,69 @@
+/** What a person prefers in this browser: theme, time zone, single-key shortcuts, columns. */
+import { effect, signal, type Signal } from "@preact/signals";
+
+function read(name: string): string | null {
+  try {
+    return localStorage.getItem(`pp.${name}`);
+  } catch {
+    return null; // storage is switched off
+  }
+}
+
+export function write(name: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(`pp.${name}`);
+    else localStorage.setItem(`pp.${name}`, value);
+  } catch {
+    // It is kept until the page is closed.
+  }
+}
+
+function preference<T extends string>(name: string, fallback: T, allowed: readonly T[]): Signal<T> {
+  const stored = read(name) as T | null;
+  const kept = signal<T>(stored !== null && allowed.includes(stored) ? stored : fallback);
+  let first = true;
+  effect(() => {
+    const value = kept.value;
+    if (!first) write(name, value);
+    first = false;
+  });
+  return kept;
+}
+
+export const THEMES = ["system", "light", "dark"] as const;
+export const theme = preference("theme", "system", THEMES);
+export const zone = preference("zone", "local", ["local", "utc"]);
+export const singleKeys = preference("keys", "on", ["on", "off"]);
+export const hiddenColumns = signal<ReadonlySet<string>>(
+  new Set((read("hidden") ?? "environment,release,ended_at").split(",").filter(Boolean)),
+);
+
+effect(() => {
+  const root = document.documentElement;
+  if (theme.value === "system") delete root.dataset.theme;
+  else root.dataset.theme = theme.value;
+});
+
+export function toggleColumn(name: string): void {
+  const next = new Set(hiddenColumns.value);
+  if (!next.delete(name)) next.add(name);
+  hiddenColumns.value = next;
+  write("hidden", [...next].join(","));
+}
+
+export function nextTheme(): void {
+  theme.value = THEMES[(THEMES.indexOf(theme.value) + 1) % THEMES.length] ?? "system";
+}
+
+export function toggleZone(): void {
+  zone.value = zone.value === "utc" ? "local" : "utc";
+}
+
+/** How the payloads of spans of this name are shown, if the person chose. */
+export function chosenRendering(span: string): string | null {
+  return read(`as.${span.slice(0, 100)}`);
+}
+
+export function chooseRendering(span: string, as: string): void {
+  write(`as.${span.slice(0, 100)}`, as);
+}

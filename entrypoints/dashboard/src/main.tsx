@@ -1,0 +1,125 @@
+import { QueryClientProvider } from "@tanstack/preact-query";
+import type { ComponentType, JSX } from "preact";
+import { render } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
+import { ROOT } from "./api/client.ts";
+import { queries } from "./api/queries.ts";
+import { projectId, resume, session } from "./api/session.ts";
+import { handleKey } from "./lib/keys.ts";
+import { Empty, FailureBox, Guarded, Loading } from "./ui/basics.tsx";
+import { Shell } from "./ui/Shell.tsx";
+import { Home } from "./views/Home.tsx";
+import { SignIn } from "./views/SignIn.tsx";
+import { Traces } from "./views/Traces.tsx";
+
+type View<P> = ComponentType<P>;
+
+/** A view that is loaded when it is first opened. */
+function lazy<P extends object>(load: () => Promise<View<P>>, what: string): View<P> {
+  let loaded: View<P> | null = null;
+  return function Lazy(props: P): JSX.Element {
+    const [, again] = useState(0);
+    const [error, fail] = useState<unknown>(null);
+    useEffect(() => {
+      if (loaded !== null || error !== null) return;
+      load().then(
+        (view) => {
+          loaded = view;
+          again((n) => n + 1);
+        },
+        (reason: unknown) => fail(reason),
+      );
+    }, [error]);
+    if (error !== null) return <FailureBox error={error} again={() => fail(null)} />;
+    const Loaded = loaded;
+    return Loaded === null ? <Loading what={what} /> : <Loaded {...props} />;
+  };
+}
+
+const Trace = lazy(async () => (await import("./views/Trace.tsx")).Trace, "the trace");
+const Sessions = lazy(async () => (await import("./views/Sessions.tsx")).Sessions, "sessions");
+const Conversation = lazy(
+  async () => (await import("./views/Conversation.tsx")).Conversation,
+  "the session",
+);
+const Users = lazy(async () => (await import("./views/Users.tsx")).Users, "users");
+
+const BASE = `${ROOT.pathname.replace(/\/$/, "")}/app`;
+
+function App(): JSX.Element {
+  useEffect(() => {
+    addEventListener("keydown", handleKey);
+    void resume();
+    return () => removeEventListener("keydown", handleKey);
+  }, []);
+  return (
+    <QueryClientProvider client={queries}>
+      <Router base={BASE}>
+        <Gate />
+      </Router>
+    </QueryClientProvider>
+  );
+}
+
+function Gate(): JSX.Element {
+  const [path] = useLocation();
+  const now = session.value;
+  const inProject = /^\/p\/([^/]+)/.exec(path)?.[1];
+  projectId.value = inProject === undefined ? null : decodeURIComponent(inProject);
+  if (now.state === "unknown") return <Loading what="the session" />;
+  if (now.state === "out") return <SignIn />;
+  if (now.state === "failed") return <FailureBox error={now.error} again={() => void resume()} />;
+  return (
+    <Shell>
+      <Guarded name={path}>
+        <Views />
+      </Guarded>
+    </Shell>
+  );
+}
+
+/** The last segment of the address, decoded once: the router's parameters keep `%2F`. */
+function lastSegment(): string {
+  return decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
+}
+
+function Views(): JSX.Element {
+  const now = session.value;
+  const known = now.state === "in" && now.projects.some((one) => one.id === projectId.value);
+  if (projectId.value !== null && !known) {
+    return (
+      <Empty title="This project isn’t here, or isn’t yours">
+        <a href={`${BASE}/`}>All projects</a>
+      </Empty>
+    );
+  }
+  return (
+    <Switch>
+      <Route path="/" component={Home} />
+      <Route path="/sign-in">
+        <Redirect to="/" replace />
+      </Route>
+      <Route path="/p/:project">{({ project }) => <Redirect to={`/p/${project}/traces`} replace />}</Route>
+      <Route path="/p/:project/traces" component={Traces} />
+      <Route path="/p/:project/traces/:trace">{({ trace }) => <Trace id={trace} />}</Route>
+      <Route path="/p/:project/sessions">
+        <Sessions />
+      </Route>
+      <Route path="/p/:project/sessions/:session">
+        {() => <Conversation id={lastSegment()} />}
+      </Route>
+      <Route path="/p/:project/users">
+        <Users />
+      </Route>
+      <Route>
+        <Empty title="There is no such page">
+          <a href={`${BASE}/`}>All projects</a>
+        </Empty>
+      </Route>
+    </Switch>
+  );
+}
+
+const place = document.getElementById("app");
+if (place !== null) render(<App />, place);

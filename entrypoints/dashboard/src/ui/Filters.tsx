@@ -1,0 +1,155 @@
+/** One input with completion for all filters; each filter is a chip. */
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { useRead } from "../api/queries.ts";
+import { FIELDS, OTHER_WORDS, chips, parse, withoutFilters } from "../lib/filters.ts";
+import { count, duration } from "../lib/format.ts";
+import { useCommands } from "../lib/keys.ts";
+import type { UrlState } from "../url/state.ts";
+import { Button, Icon } from "./basics.tsx";
+
+interface Option {
+  text: string;
+  hint: string;
+  isWhole: boolean; // choosing it sets the filter
+}
+
+interface Facet {
+  value: string;
+  count: number;
+}
+
+export function Filters({ url }: { url: UrlState }): JSX.Element {
+  const [text, setText] = useState("");
+  const [at, setAt] = useState(-1);
+  const [isOpen, setOpen] = useState(false);
+  const [problem, setProblem] = useState("");
+  const input = useRef<HTMLInputElement>(null);
+  const options = useOptions(text, isOpen);
+  const shown = chips(url.params, duration);
+  useCommands([
+    { keys: "/", label: "Filter", group: "Traces", run: () => input.current?.focus() },
+  ]);
+  useEffect(() => setAt(-1), [text]);
+  const set = (given: string): void => {
+    if (given.trim() === "") return;
+    const parsed = parse(given, url.params);
+    if ("problem" in parsed) return setProblem(parsed.problem);
+    setProblem("");
+    setText("");
+    url.update({ ...parsed.change, peek: null }, { push: true });
+  };
+  const choose = (option: Option): void => {
+    if (option.isWhole) set(option.text);
+    else setText(option.text);
+    input.current?.focus();
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const chosen = options[at];
+    if (event.key === "ArrowDown") setAt(Math.min(at + 1, options.length - 1));
+    else if (event.key === "ArrowUp") setAt(Math.max(at - 1, -1));
+    else if (event.key === "Tab" && chosen && isOpen) choose(chosen);
+    else if (event.key === "Enter") chosen ? choose(chosen) : set(text);
+    else if (event.key === "Escape" && text !== "") setText("");
+    else if (event.key === "Escape") input.current?.blur();
+    else if (event.key === "Backspace" && text === "" && shown.length > 0) {
+      url.update(shown.at(-1)!.drop, { push: true });
+    } else return;
+    event.preventDefault();
+  };
+  return (
+    <div class="filters">
+      <Icon name="search" />
+      {shown.map((chip) => (
+        <span class="chip" key={chip.label}>
+          {chip.label}
+          <Button
+            class="quiet"
+            icon="close"
+            label={`Drop the filter ${chip.label}`}
+            onClick={() => url.update(chip.drop, { push: true })}
+          />
+        </span>
+      ))}
+      <div class="combo">
+        <input
+          ref={input}
+          role="combobox"
+          aria-label="Filter traces"
+          aria-controls="filter-options"
+          aria-expanded={isOpen && options.length > 0}
+          aria-activedescendant={isOpen && at >= 0 ? `filter-${at}` : undefined}
+          aria-invalid={problem !== ""}
+          aria-describedby={problem ? "filter-problem" : undefined}
+          placeholder={shown.length > 0 ? "and …" : "Filter: failed, env:prod, latency>2s, a name …"}
+          value={text}
+          onFocus={() => setOpen(true)}
+          onBlur={() => setTimeout(() => setOpen(false), 150)}
+          onInput={(event) => {
+            setText(event.currentTarget.value);
+            setProblem("");
+            setOpen(true);
+          }}
+          onKeyDown={onKeyDown}
+        />
+        {isOpen && options.length > 0 && (
+          <ul class="options pop" id="filter-options" role="listbox" aria-label="Filters">
+            {options.map((option, index) => (
+              <li
+                key={option.text}
+                id={`filter-${index}`}
+                role="option"
+                aria-selected={index === at}
+                onMouseDown={(event) => {
+                  event.preventDefault();
+                  choose(option);
+                }}
+              >
+                <span>{option.text}</span>
+                <small>{option.hint}</small>
+              </li>
+            ))}
+          </ul>
+        )}
+      </div>
+      {problem && (
+        <p id="filter-problem" class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {shown.length > 0 && (
+        <Button class="link" onClick={() => url.update(withoutFilters(url.params), { push: true })}>
+          Clear
+        </Button>
+      )}
+    </div>
+  );
+}
+
+/** Fields first; after `field:` the values that the project has, with their counts. */
+function useOptions(text: string, isOpen: boolean): Option[] {
+  const at = text.indexOf(":");
+  const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
+  const prefix = field ? text.slice(at + 1).trim() : "";
+  const facets = useRead<Facet[]>(
+    "traces/facets",
+    { field: field?.facet ?? "", prefix, limit: 20 },
+    { enabled: isOpen && field?.facet !== undefined, keepPrevious: true },
+  );
+  if (field) {
+    return (facets.data ?? []).map((one) => ({
+      text: `${field.word}:${one.value}`,
+      hint: count(one.count),
+      isWhole: true,
+    }));
+  }
+  const typed = text.toLowerCase();
+  const fields = FIELDS.map((one) => ({ text: `${one.word}:`, hint: one.hint, isWhole: false }));
+  const others = OTHER_WORDS.map((one) => ({
+    ...one,
+    isWhole: one.text === "failed" || one.text === "ok",
+  }));
+  return [...others.slice(0, 1), ...fields, ...others.slice(1)].filter((one) =>
+    one.text.startsWith(typed),
+  );
+}

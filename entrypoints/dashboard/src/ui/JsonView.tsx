@@ -1,0 +1,224 @@
+/** JSON as a tree of which only open parts are read. Every value is a slice of the text as sent. */
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { childrenOf, findAll, pathTo, rootOf, stringAt, type JsonChild, type JsonNode } from "../lib/json-index.ts";
+import { innerJson } from "../lib/chat.ts";
+import { bytes, count, plural } from "../lib/format.ts";
+import { Button, Copy } from "./basics.tsx";
+
+const SHOWN_CHILDREN = 500;
+const FOLD_LENGTH = 2000;
+const FIND_MAX = 1000;
+const DATA_URI = /^data:([\w.+-]+\/[\w.+-]+)?(;[\w=.-]+)*,/;
+const OPEN_BY_ITSELF = 40; // children of a container that is open at the start
+
+interface Target {
+  path: readonly (string | number)[];
+  offset: number;
+}
+
+export function JsonView(props: { text: string; label: string; node?: JsonNode; findable?: boolean }): JSX.Element {
+  const { text, label, node, findable = false } = props;
+  const root = useMemo(() => {
+    try {
+      return { node: node ?? rootOf(text), problem: null };
+    } catch (error) {
+      return { node: null, problem: error instanceof Error ? error.message : String(error) };
+    }
+  }, [text, node]);
+  const [wanted, setWanted] = useState("");
+  const [match, setMatch] = useState(0);
+  const places = useMemo(() => (findable ? findAll(text, wanted.trim(), FIND_MAX) : []), [text, wanted]);
+  const box = useRef<HTMLDivElement>(null);
+  const target = useMemo<Target | null>(() => {
+    const offset = places[match];
+    if (offset === undefined || root.node === null) return null;
+    return { path: pathTo(text, root.node, offset), offset };
+  }, [places, match]);
+  useEffect(() => {
+    if (target) setTimeout(() => box.current?.querySelector(".found")?.scrollIntoView({ block: "center" }));
+  }, [target]);
+  if (root.node === null) {
+    return (
+      <>
+        <p class="hint">This is not valid JSON ({root.problem}), so it is shown as text.</p>
+        <LongText text={text} />
+      </>
+    );
+  }
+  const step = (by: number): void => setMatch((places.length + match + by) % Math.max(1, places.length));
+  return (
+    <div class="json" ref={box} aria-label={label} role="group">
+      {findable && (
+        <div class="json-find">
+          <input
+            type="search"
+            aria-label={`Find in ${label}`}
+            placeholder="Find"
+            value={wanted}
+            onInput={(event) => {
+              setWanted(event.currentTarget.value);
+              setMatch(0);
+            }}
+            onKeyDown={(event) => {
+              if (event.key !== "Enter") return;
+              event.preventDefault();
+              step(event.shiftKey ? -1 : 1);
+            }}
+          />
+          {wanted.trim() !== "" && (
+            <span role="status">
+              {places.length === 0 ? "nothing" : `${match + 1} of ${count(places.length)}${places.length === FIND_MAX ? " or more" : ""}`}
+            </span>
+          )}
+        </div>
+      )}
+      <Value text={text} node={root.node} depth={0} isOpen target={target} />
+    </div>
+  );
+}
+
+interface ValueProps {
+  text: string;
+  node: JsonNode;
+  depth: number;
+  isOpen: boolean;
+  target: Target | null;
+  name?: string | number;
+}
+
+function Value(props: ValueProps): JSX.Element {
+  const { text, node, depth, name, target } = props;
+  const isFound = target !== null && target.path.length === 0;
+  const label = name === undefined ? null : <Key name={name} />;
+  if (node.kind === "object" || node.kind === "array") return <Container {...props} />;
+  return (
+    <div class={`json-row ${isFound ? "found" : ""}`} style={{ paddingLeft: `${depth * 14}px` }}>
+      {label}
+      {node.kind === "string" ? (
+        <StringValue text={text} node={node} />
+      ) : (
+        <span class={`j-${node.kind}`}>{text.slice(node.start, node.end)}</span>
+      )}
+    </div>
+  );
+}
+
+function Key({ name }: { name: string | number }): JSX.Element {
+  return <span class="j-key">{typeof name === "number" ? name : name === "" ? '""' : name}: </span>;
+}
+
+function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX.Element {
+  const [open, setOpen] = useState(isOpen);
+  const [limit, setLimit] = useState(SHOWN_CHILDREN);
+  const wantedKey = target?.path[0];
+  const isFound = target !== null && target.path.length === 0;
+  useEffect(() => {
+    if (wantedKey !== undefined) setOpen(true);
+  }, [target]);
+  const shown = useMemo(
+    () => (open ? childrenOf(text, node, limit) : { children: [] as JsonChild[], next: null }),
+    [open, text, node.start, node.end, limit],
+  );
+  useEffect(() => {
+    if (wantedKey === undefined || !open || shown.next === null) return;
+    if (!shown.children.some((one) => one.key === wantedKey)) setLimit(Infinity);
+  }, [target, open]);
+  const [left, right] = node.kind === "object" ? ["{", "}"] : ["[", "]"];
+  const isEmpty = /^.\s*.$/s.test(text.slice(node.start, Math.min(node.end, node.start + 200)));
+  const raw = (): string => text.slice(node.start, node.end);
+  return (
+    <div class={`json-node ${isFound ? "found" : ""}`}>
+      <div class="json-row" style={{ paddingLeft: `${depth * 14}px` }}>
+        <button type="button" class="json-toggle" aria-expanded={open} disabled={isEmpty} onClick={() => setOpen(!open)}>
+          <span aria-hidden="true">{isEmpty ? " " : open ? "▾" : "▸"}</span>
+          {name === undefined ? null : <Key name={name} />}
+          <span class="j-mark">{left}</span>
+          {!open && !isEmpty && <span class="j-more"> … {bytes(node.end - node.start)} </span>}
+          {(!open || isEmpty) && <span class="j-mark">{right}</span>}
+        </button>
+        {!isEmpty && <Copy text={raw} label="Copy this value" />}
+      </div>
+      {open &&
+        shown.children.map((child, index) => (
+          <Value
+            key={typeof child.key === "number" ? child.key : `${index}:${child.key}`}
+            text={text}
+            node={child}
+            name={child.key}
+            depth={depth + 1}
+            isOpen={depth < 1 || shown.children.length <= OPEN_BY_ITSELF && child.end - child.start < FOLD_LENGTH}
+            target={target !== null && target.path[0] === child.key ? { ...target, path: target.path.slice(1) } : null}
+          />
+        ))}
+      {open && shown.next !== null && (
+        <Button class="link" onClick={() => setLimit(limit + SHOWN_CHILDREN)}>
+          Show the next {SHOWN_CHILDREN} after {count(shown.children.length)}
+        </Button>
+      )}
+      {open && !isEmpty && (
+        <div class="json-row j-mark" style={{ paddingLeft: `${depth * 14 + 14}px` }} aria-hidden="true">
+          {right}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function StringValue({ text, node }: { text: string; node: JsonNode }): JSX.Element {
+  const value = useMemo(() => stringAt(text, node), [text, node.start, node.end]);
+  const [isJson, showJson] = useState(false);
+  const media = value.length > 100 ? DATA_URI.exec(value) : null;
+  const inner = useMemo(() => (value.length > 2 ? innerJson(value) : null), [value]);
+  if (media) return <Media uri={value} type={media[1] ?? "text/plain"} />;
+  return (
+    <span class="j-string">
+      {isJson && inner !== null ? <JsonView text={inner} label="JSON in a string" /> : <LongText text={value} quoted />}
+      {inner !== null && (
+        <Button class="link" onClick={() => showJson(!isJson)}>
+          {isJson ? "as text" : "as JSON"}
+        </Button>
+      )}
+    </span>
+  );
+}
+
+/** A long text is folded, and says how long it is. */
+export function LongText({ text, quoted = false }: { text: string; quoted?: boolean }): JSX.Element {
+  const [open, setOpen] = useState(false);
+  const isLong = text.length > FOLD_LENGTH;
+  const shown = isLong && !open ? text.slice(0, FOLD_LENGTH) : text;
+  return (
+    <span class="text">
+      {quoted && <span class="j-mark">"</span>}
+      {shown}
+      {isLong && !open && "…"}
+      {quoted && <span class="j-mark">"</span>}
+      {isLong && (
+        <Button class="link" onClick={() => setOpen(!open)}>
+          {open ? "Fold" : `Show all ${plural(text.length, "character")}`}
+        </Button>
+      )}
+    </span>
+  );
+}
+
+/** An image is drawn when it is asked for, and only from the payload itself. */
+export function Media({ uri, type }: { uri: string; type: string }): JSX.Element {
+  const [open, setOpen] = useState(false);
+  const isImage = /^image\/(png|jpeg|gif|webp|avif)$/.test(type);
+  return (
+    <span class="media">
+      <span class="tag">
+        {type} · {bytes(uri.length)}
+      </span>
+      {isImage && (
+        <Button class="link" onClick={() => setOpen(!open)}>
+          {open ? "Hide" : "Show the image"}
+        </Button>
+      )}
+      <Copy text={uri} label="Copy the data" />
+      {open && <img src={uri} alt="from the payload" />}
+    </span>
+  );
+}

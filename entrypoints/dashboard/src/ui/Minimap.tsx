@@ -1,0 +1,102 @@
+/** All spans of a trace on one canvas. A brush sets the part of the time that the waterfall shows. */
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { theme } from "../lib/preferences.ts";
+import type { TraceOutline } from "../lib/outline.ts";
+import type { Tree } from "../lib/tree.ts";
+import type { Zoom } from "./TreeGrid.tsx";
+
+const HEIGHT = 44;
+const BRUSH_MIN = 0.004; // of the width: less is a click
+
+export function Minimap(props: {
+  outline: TraceOutline;
+  tree: Tree;
+  zoom: Zoom;
+  whole: Zoom;
+  setZoom: (zoom: Zoom | null) => void;
+}): JSX.Element {
+  const { outline, tree, whole, zoom } = props;
+  const canvas = useRef<HTMLCanvasElement>(null);
+  const [width, setWidth] = useState(0);
+  const [drag, setDrag] = useState<[number, number] | null>(null);
+  useEffect(() => {
+    const element = canvas.current;
+    if (element === null) return;
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  useEffect(() => {
+    const element = canvas.current;
+    const context = element?.getContext("2d");
+    if (!element || !context || width === 0) return;
+    const scale = devicePixelRatio || 1;
+    element.width = width * scale;
+    element.height = HEIGHT * scale;
+    context.scale(scale, scale);
+    draw(context, outline, tree, whole, width, (name) => resolve(element, name));
+  }, [outline, tree, width, theme.value]);
+  const share = (event: PointerEvent): number => {
+    const box = canvas.current!.getBoundingClientRect();
+    return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
+  };
+  const span = whole.to - whole.from;
+  const left = drag ? Math.min(...drag) : (zoom.from - whole.from) / span;
+  const right = drag ? Math.max(...drag) : (zoom.to - whole.from) / span;
+  return (
+    <div
+      class="minimap"
+      aria-hidden="true"
+      onPointerDown={(event) => {
+        event.currentTarget.setPointerCapture(event.pointerId);
+        setDrag([share(event), share(event)]);
+      }}
+      onPointerMove={(event) => drag && setDrag([drag[0], share(event)])}
+      onPointerUp={() => {
+        if (drag === null) return;
+        setDrag(null);
+        if (right - left < BRUSH_MIN) props.setZoom(null);
+        else props.setZoom({ from: whole.from + left * span, to: whole.from + right * span });
+      }}
+    >
+      <canvas ref={canvas} style={{ height: `${HEIGHT}px` }} />
+      <span class="shade" style={{ left: "0", width: `${left * 100}%` }} />
+      <span class="shade" style={{ left: `${right * 100}%`, right: "0" }} />
+    </div>
+  );
+}
+
+function draw(
+  context: CanvasRenderingContext2D,
+  outline: TraceOutline,
+  tree: Tree,
+  whole: Zoom,
+  width: number,
+  color: (name: string) => string,
+): void {
+  context.clearRect(0, 0, width, HEIGHT);
+  const colors = outline.kinds.map((kind) => color(`--k-${kind}`));
+  const bad = color("--bad");
+  const scale = width / (whole.to - whole.from);
+  const line = Math.max(1, Math.min(4, HEIGHT / Math.max(1, tree.size)));
+  const step = (HEIGHT - line) / Math.max(1, tree.size - 1);
+  for (const failing of [false, true]) {
+    for (let row = 0; row < tree.size; row++) {
+      const span = tree.span[row]!;
+      if ((outline.has_error[span] ?? false) !== failing) continue;
+      const from = (tree.start[row]! - whole.from) * scale;
+      const to = ((tree.isOpen[row] === 1 ? whole.to : tree.end[row]!) - whole.from) * scale;
+      context.fillStyle = failing ? bad : (colors[outline.kind[span]!] ?? bad);
+      context.fillRect(from, tree.size === 1 ? HEIGHT / 2 : row * step, Math.max(1, to - from), line);
+    }
+  }
+}
+
+/** A colour of the style as the browser computes it: a canvas doesn't know `light-dark()`. */
+function resolve(element: HTMLElement, name: string): string {
+  element.style.color = `var(${name})`;
+  const color = getComputedStyle(element).color;
+  element.style.color = "";
+  return color;
+}

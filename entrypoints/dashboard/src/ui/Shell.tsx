@@ -1,0 +1,266 @@
+/** The frame of all views: navigation, the command palette, the help, messages. */
+import { signal } from "@preact/signals";
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { ROOT } from "../api/client.ts";
+import { project, projectId, session, signOut } from "../api/session.ts";
+import { commands, useCommands, type Command } from "../lib/keys.ts";
+import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
+import { Button, Dialog, Icon, announce, copy, notice } from "./basics.tsx";
+
+const open = signal<"palette" | "help" | null>(null);
+const offline = signal(!navigator.onLine);
+addEventListener("online", () => (offline.value = false));
+addEventListener("offline", () => (offline.value = true));
+
+const PAGES = [
+  { page: "traces", label: "Traces", key: "g t" },
+  { page: "sessions", label: "Sessions", key: "g s" },
+  { page: "users", label: "Users", key: "g p" },
+];
+
+export function projectPath(page: string): string {
+  return `/p/${encodeURIComponent(projectId.value ?? "")}/${page}`;
+}
+
+export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
+  const [path, navigate] = useLocation();
+  const here = projectId.value;
+  const main = useRef<HTMLElement>(null);
+  useCommands([
+    { keys: "Ctrl+k", label: "Command palette", run: () => (open.value = "palette") },
+    { keys: "?", label: "Keyboard shortcuts", run: () => (open.value = "help") },
+    { keys: "t", label: "Change the theme", run: changeTheme },
+    { keys: "u", label: "Local time or UTC", run: changeZone },
+    { keys: "y", label: "Copy a link to this page", run: () => void copy(location.href, "Copied the link") },
+    { keys: "g h", label: "Go to all projects", run: () => navigate("/") },
+    ...(here === null
+      ? []
+      : PAGES.map(({ page, label, key }) => ({
+          keys: key,
+          label: `Go to ${label.toLowerCase()}`,
+          run: () => navigate(projectPath(page)),
+        }))),
+  ]);
+  const now = session.value;
+  return (
+    <div class="shell">
+      <a class="skip" href="#main" onClick={() => main.current?.focus()}>
+        Skip to the content
+      </a>
+      <nav aria-label="Main">
+        <Link href="/" class="brand" aria-label="PandaProbe: all projects">
+          <span class="mark" aria-hidden="true" />
+          <span class="wide-only">PandaProbe</span>
+        </Link>
+        {here !== null && <ProjectSwitch />}
+        {here !== null && (
+          <ul>
+            {PAGES.map(({ page, label }) => {
+              const target = projectPath(page);
+              const isHere = path === target || path.startsWith(`${target}/`);
+              return (
+                <li key={page}>
+                  <Link href={target} aria-current={isHere ? "page" : undefined}>
+                    <Icon name={page} />
+                    <span>{label}</span>
+                  </Link>
+                </li>
+              );
+            })}
+          </ul>
+        )}
+        <div class="foot">
+          <Button class="quiet" icon="search" onClick={() => (open.value = "palette")} label="Command palette">
+            <span class="wide-only">Commands</span>
+          </Button>
+          <Button class="quiet" icon="help" label="Keyboard shortcuts" onClick={() => (open.value = "help")} />
+          <Button class="quiet" icon="theme" label={`Theme: ${theme.value}`} onClick={changeTheme} />
+          <Button class="quiet zone" label={`Times are in ${zoneName()}`} onClick={changeZone}>
+            {zone.value === "utc" ? "UTC" : "local"}
+          </Button>
+          {now.state === "in" && (
+            <p class="who wide-only">
+              <span title={now.who}>{now.who}</span>
+              <Button class="link" onClick={() => void signOut()}>
+                Sign out
+              </Button>
+            </p>
+          )}
+        </div>
+      </nav>
+      <main id="main" ref={main} tabIndex={-1}>
+        {offline.value && (
+          <p class="banner" role="status">
+            This machine is offline. What you see may be old.
+          </p>
+        )}
+        {children}
+      </main>
+      <div class={`toast ${notice.value ? "on" : ""}`} role="status" aria-live="polite">
+        {notice.value}
+      </div>
+      {open.value === "palette" && <Palette />}
+      {open.value === "help" && <Help />}
+    </div>
+  );
+}
+
+function zoneName(): string {
+  return zone.value === "utc" ? "UTC" : "local time";
+}
+
+function changeTheme(): void {
+  nextTheme();
+  announce(`Theme: ${theme.value}`);
+}
+
+function changeZone(): void {
+  toggleZone();
+  announce(`Times are in ${zoneName()}`);
+}
+
+function ProjectSwitch(): JSX.Element {
+  const [, navigate] = useLocation();
+  const now = session.value;
+  const projects = now.state === "in" ? now.projects : [];
+  if (projects.length < 2) return <p class="project" title={project.value?.name}>{project.value?.name}</p>;
+  return (
+    <select
+      class="project"
+      aria-label="Project"
+      value={projectId.value ?? ""}
+      onChange={(event) => navigate(`/p/${encodeURIComponent(event.currentTarget.value)}/traces`)}
+    >
+      {projects.map((one) => (
+        <option key={one.id} value={one.id}>
+          {one.name}
+        </option>
+      ))}
+    </select>
+  );
+}
+
+const UUID = /^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
+
+function Palette(): JSX.Element {
+  const [text, setText] = useState("");
+  const [at, setAt] = useState(0);
+  const [, navigate] = useLocation();
+  const list = useRef<HTMLUListElement>(null);
+  const now = session.value;
+  const found = useMemo(() => {
+    const projects = now.state === "in" ? now.projects : [];
+    const all: Command[] = [
+      ...commands().filter((one) => !one.hidden && one.keys !== "Ctrl+k"),
+      ...projects.map((one) => ({
+        keys: "",
+        label: `Project ${one.name}`,
+        run: () => navigate(`/p/${encodeURIComponent(one.id)}/traces`),
+      })),
+      { keys: "", label: "API reference", run: () => location.assign(new URL("docs", ROOT).href) },
+      { keys: "", label: "Sign out", run: () => void signOut() },
+    ];
+    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+    const matching = all.filter((one) => words.every((word) => one.label.toLowerCase().includes(word)));
+    const id = text.trim();
+    if (projectId.value === null || id === "") return matching;
+    const opened = (page: string, label: string): Command => ({
+      keys: "",
+      label: `Open ${label} ${id}`,
+      run: () => navigate(projectPath(`${page}/${encodeURIComponent(id)}`)),
+    });
+    return UUID.test(id) || /^[0-9a-f]{32}$/i.test(id)
+      ? [opened("traces", "trace"), opened("sessions", "session"), ...matching]
+      : [...matching, opened("sessions", "session")];
+  }, [text, now]);
+  const close = (): void => {
+    open.value = null;
+  };
+  const run = (command: Command | undefined): void => {
+    close();
+    if (command) setTimeout(() => command.run());
+  };
+  useEffect(() => {
+    list.current?.children[at]?.scrollIntoView({ block: "nearest" });
+  }, [at]);
+  return (
+    <Dialog title="Commands" close={close}>
+      <input
+        type="search"
+        role="combobox"
+        aria-label="Find a command, a project, or a trace by its id"
+        placeholder="A command, a project, or the id of a trace"
+        aria-controls="palette"
+        aria-expanded="true"
+        aria-activedescendant={found[at] ? `command-${at}` : undefined}
+        value={text}
+        autoFocus
+        onInput={(event) => {
+          setText(event.currentTarget.value);
+          setAt(0);
+        }}
+        onKeyDown={(event) => {
+          if (event.key === "ArrowDown") setAt(Math.min(at + 1, found.length - 1));
+          else if (event.key === "ArrowUp") setAt(Math.max(at - 1, 0));
+          else if (event.key === "Enter") run(found[at]);
+          else return;
+          event.preventDefault();
+        }}
+      />
+      <ul id="palette" role="listbox" aria-label="Commands" class="options" ref={list}>
+        {found.map((one, index) => (
+          <li
+            key={index}
+            id={`command-${index}`}
+            role="option"
+            aria-selected={index === at}
+            onClick={() => run(one)}
+          >
+            <span>{one.label}</span>
+            {one.keys && <kbd>{one.keys}</kbd>}
+          </li>
+        ))}
+      </ul>
+      {found.length === 0 && <p>Nothing has this name.</p>}
+    </Dialog>
+  );
+}
+
+function Help(): JSX.Element {
+  const groups = new Map<string, Command[]>();
+  for (const one of commands()) {
+    const name = one.group ?? "Everywhere";
+    groups.set(name, [...(groups.get(name) ?? []), one]);
+  }
+  return (
+    <Dialog title="Keyboard shortcuts" close={() => (open.value = null)} wide>
+      <label class="check">
+        <input
+          type="checkbox"
+          checked={singleKeys.value === "on"}
+          onChange={(event) => (singleKeys.value = event.currentTarget.checked ? "on" : "off")}
+        />
+        Single keys work outside of text fields
+      </label>
+      <div class="help">
+        {[...groups].map(([name, list]) => (
+          <section key={name}>
+            <h3>{name}</h3>
+            <dl>
+              {list.map((one) => (
+                <div key={one.keys + one.label}>
+                  <dt>
+                    <kbd>{one.keys}</kbd>
+                  </dt>
+                  <dd>{one.label}</dd>
+                </div>
+              ))}
+            </dl>
+          </section>
+        ))}
+      </div>
+    </Dialog>
+  );
+}

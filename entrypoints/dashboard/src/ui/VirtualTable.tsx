@@ -1,0 +1,138 @@
+/** A table of any length: rows of one height, of which only those in sight are in the page. */
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+export interface Column<T> {
+  id: string;
+  label: string;
+  cell: (row: T, index: number) => ComponentChildren;
+  sort?: string;
+  className?: string;
+}
+
+export interface TableProps<T> {
+  label: string;
+  rows: readonly T[];
+  total: number;
+  columns: readonly Column<T>[];
+  rowKey: (row: T) => string;
+  at: number; // the row that the keys act on, -1 if none
+  rowClass?: (row: T, index: number) => string;
+  sortedBy?: string;
+  descending?: boolean;
+  onSort?: (sort: string) => void;
+  onNearEnd: () => void;
+  onScrolled?: (isAtTop: boolean) => void;
+  onPoint?: (row: T) => void;
+}
+
+const ROW = 36;
+const MARGIN = 8;
+const POINT_MS = 100;
+
+export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
+  const { rows, columns, at } = props;
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, height: 800 });
+  const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + MARGIN);
+  const pointing = useRef(0);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const measure = (): void => {
+      setView({ top: element.scrollTop, height: element.clientHeight });
+      props.onScrolled?.(element.scrollTop < ROW);
+    };
+    element.addEventListener("scroll", measure, { passive: true });
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    return () => {
+      element.removeEventListener("scroll", measure);
+      observer.disconnect();
+    };
+  }, []);
+  useEffect(() => {
+    if (last > rows.length - 20) props.onNearEnd();
+  }, [last, rows.length]);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null || at < 0) return;
+    const top = at * ROW;
+    const head = element.querySelector("thead")?.clientHeight ?? ROW;
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + ROW > element.scrollTop + element.clientHeight - head) {
+      element.scrollTop = top + ROW - element.clientHeight + head;
+    }
+  }, [at]);
+  useEffect(() => {
+    if (at < 0) return;
+    const link = box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`);
+    link?.focus({ preventScroll: true });
+  }, [at, first]);
+  const point = (row: T): void => {
+    clearTimeout(pointing.current);
+    pointing.current = window.setTimeout(() => props.onPoint?.(row), POINT_MS);
+  };
+  return (
+    <div class="table" ref={box} tabIndex={-1}>
+      <table aria-label={props.label} aria-rowcount={props.total + 1}>
+        <thead>
+          <tr aria-rowindex={1}>
+            {columns.map((column) => {
+              const sorted = column.sort !== undefined && column.sort === props.sortedBy;
+              return (
+                <th
+                  key={column.id}
+                  scope="col"
+                  class={column.className ?? ""}
+                  aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
+                >
+                  {column.sort === undefined ? (
+                    column.label
+                  ) : (
+                    <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
+                      {column.label}
+                      <span aria-hidden="true">{sorted ? (props.descending ? " ↓" : " ↑") : ""}</span>
+                    </button>
+                  )}
+                </th>
+              );
+            })}
+          </tr>
+        </thead>
+        <tbody>
+          {first > 0 && <Space rows={first} columns={columns.length} />}
+          {rows.slice(first, last).map((row, offset) => {
+            const index = first + offset;
+            return (
+              <tr
+                key={props.rowKey(row)}
+                data-index={index}
+                aria-rowindex={index + 2}
+                class={`${index === at ? "at " : ""}${props.rowClass?.(row, index) ?? ""}`}
+                onMouseEnter={() => point(row)}
+                onMouseLeave={() => clearTimeout(pointing.current)}
+              >
+                {columns.map((column) => (
+                  <td key={column.id} class={column.className ?? ""}>
+                    {column.cell(row, index)}
+                  </td>
+                ))}
+              </tr>
+            );
+          })}
+          {last < rows.length && <Space rows={rows.length - last} columns={columns.length} />}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Space({ rows, columns }: { rows: number; columns: number }): JSX.Element {
+  return (
+    <tr aria-hidden="true" class="space">
+      <td colSpan={columns} style={{ height: rows * ROW }} />
+    </tr>
+  );
+}

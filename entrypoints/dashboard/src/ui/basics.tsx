@@ -1,0 +1,222 @@
+/** Small parts of every view. */
+import type { ComponentChildren, JSX } from "preact";
+import { Component } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Failure } from "../api/client.ts";
+import { signal } from "@preact/signals";
+
+const PATHS: Record<string, string> = {
+  traces: "M2 3h9M4 6.5h10M4 10h6M6 13.5h7",
+  sessions: "M2 3h12v8H7l-3 3v-3H2z",
+  users: "M8 8a3 3 0 1 0 0-6 3 3 0 0 0 0 6zM2.5 14c.7-3 2.800-4 5.500-4s4.800 1 5.500 4",
+  home: "M2 7.500 8 2.500l6 5M4 7v6.500h8V7",
+  search: "M7 12A5 5 0 1 0 7 2a5 5 0 0 0 0 10zm3.700-1.300L14 14",
+  close: "m4 4 8 8m0-8-8 8",
+  copy: "M5 5h8.500v8.500H5zM3 11H2.500V2.500H11V3",
+  check: "m3 8.500 3.500 3.500L13 4.500",
+  open: "M6 3l5 5-5 5",
+  down: "M3 6l5 5 5-5",
+  columns: "M2 3h12v10H2zM6.500 3v10M10.500 3v10",
+  more: "M3 8h.01M8 8h.01M13 8h.01",
+  help: "M5.500 6a2.500 2.500 0 1 1 3.500 2.300c-.7.4-1 .8-1 1.700M8 13h.01",
+  theme: "M8 2v12M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2z",
+  play: "M4 3l9 5-9 5z",
+  warn: "M8 2 1.500 13.500h13zM8 6.500v3.500M8 12h.01",
+  minus: "M3 8h10",
+  plus: "M3 8h10M8 3v10",
+  fit: "M2 6V2h4M10 2h4v4M14 10v4h-4M6 14H2v-4",
+  wait: "M8 2v6l3.500 2M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12z",
+  left: "M10 3 5 8l5 5",
+  right: "M6 3l5 5-5 5",
+};
+
+export function Icon({ name }: { name: string }): JSX.Element {
+  return (
+    <svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true">
+      <path d={PATHS[name] ?? ""} />
+    </svg>
+  );
+}
+
+export function Button(
+  props: JSX.ButtonHTMLAttributes<HTMLButtonElement> & { icon?: string; label?: string },
+): JSX.Element {
+  const { icon, label, children, ...rest } = props;
+  return (
+    <button type="button" {...rest} {...(label ? { "aria-label": label, title: label } : {})}>
+      {icon && <Icon name={icon} />}
+      {children}
+    </button>
+  );
+}
+
+/** What a screen reader is told, and what is shown for a moment. */
+export const notice = signal("");
+let noticeTimer = 0;
+
+export function announce(text: string): void {
+  notice.value = text;
+  clearTimeout(noticeTimer);
+  noticeTimer = window.setTimeout(() => (notice.value = ""), 5000);
+}
+
+export async function copy(text: string, what = "Copied"): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text);
+    announce(what);
+  } catch {
+    announce("This browser doesn't let the page copy");
+  }
+}
+
+export function Copy({ text, label }: { text: string | (() => string); label: string }): JSX.Element {
+  return (
+    <Button
+      class="quiet"
+      icon="copy"
+      label={label}
+      onClick={() => void copy(typeof text === "string" ? text : text(), "Copied")}
+    />
+  );
+}
+
+export function FailureBox(props: { error: unknown; again?: () => void }): JSX.Element {
+  const { error, again } = props;
+  const failure = error instanceof Failure ? error : null;
+  const detail = error instanceof Error ? error.message : String(error);
+  const report = `${detail}\n${location.href}\n${failure?.requestId ?? ""}`;
+  return (
+    <div class="failure" role="alert">
+      <Icon name="warn" />
+      <div>
+        <strong>{failure?.status === 403 ? "Not allowed" : "This didn’t work"}</strong>
+        <p>{detail}</p>
+        {failure && failure.fields.length > 0 && (
+          <ul>
+            {failure.fields.map((one) => (
+              <li key={one.field}>
+                <code>{one.field}</code> {one.message}
+              </li>
+            ))}
+          </ul>
+        )}
+        <p class="actions">
+          {again && <Button onClick={again}>Try again</Button>}
+          <Button class="quiet" onClick={() => void copy(report, "Copied the report")}>
+            Copy report
+          </Button>
+        </p>
+      </div>
+    </div>
+  );
+}
+
+/** A part that throws shows itself as failed; the others stay. */
+export class Guarded extends Component<
+  { children: ComponentChildren; name: string },
+  { error: unknown }
+> {
+  override state = { error: null as unknown };
+
+  static override getDerivedStateFromError(error: unknown): { error: unknown } {
+    return { error };
+  }
+
+  override componentDidUpdate(before: { name: string }): void {
+    if (before.name !== this.props.name && this.state.error) this.setState({ error: null });
+  }
+
+  override render(): ComponentChildren {
+    const { error } = this.state;
+    if (!error) return this.props.children;
+    return <FailureBox error={error} again={() => this.setState({ error: null })} />;
+  }
+}
+
+/** Appears after a moment, so that a quick answer doesn't flicker. */
+export function Loading({ what }: { what: string }): JSX.Element | null {
+  const [shown, show] = useState(false);
+  useEffect(() => {
+    const timer = setTimeout(() => show(true), 150);
+    return () => clearTimeout(timer);
+  }, []);
+  return shown ? (
+    <p class="loading" role="status">
+      Loading {what} …
+    </p>
+  ) : null;
+}
+
+export function Status({ value, short }: { value: string; short?: boolean }): JSX.Element {
+  const shape: Record<string, string> = { ERROR: "✕", COMPLETED: "✓", OK: "✓", RUNNING: "◐", PENDING: "○" };
+  const word = value === "UNSET" ? "no status" : value.toLowerCase();
+  return (
+    <span class={`status s-${value}`} title={word}>
+      <span aria-hidden="true">{shape[value] ?? "·"}</span>
+      <span class={short ? "sr" : ""}>{word}</span>
+    </span>
+  );
+}
+
+const KINDS: Record<string, string> = { AGENT: "A", CHAIN: "C", EMBEDDING: "E", LLM: "L", OTHER: "O", RETRIEVER: "R", TOOL: "T" };
+
+export function Kind({ value }: { value: string }): JSX.Element {
+  return (
+    <span class={`kind k-${value}`} title={value.toLowerCase()} aria-label={value.toLowerCase()} role="img">
+      {KINDS[value] ?? "?"}
+    </span>
+  );
+}
+
+/** A native dialog: the browser keeps the focus in it and gives it back. */
+export function Dialog(props: {
+  title: string;
+  close: () => void;
+  children: ComponentChildren;
+  wide?: boolean;
+}): JSX.Element {
+  const element = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const dialog = element.current;
+    dialog?.showModal();
+    return () => dialog?.close();
+  }, []);
+  return (
+    <dialog
+      ref={element}
+      class={props.wide ? "wide" : ""}
+      aria-label={props.title}
+      onCancel={(event) => {
+        event.preventDefault();
+        props.close();
+      }}
+      onClick={(event) => {
+        if (event.target === element.current) props.close();
+      }}
+    >
+      <div class="dialog">
+        <header>
+          <h2>{props.title}</h2>
+          <Button class="quiet" icon="close" label="Close" onClick={props.close} />
+        </header>
+        {props.children}
+      </div>
+    </dialog>
+  );
+}
+
+export function useTitle(...parts: (string | null | undefined)[]): void {
+  const title = [...parts.filter(Boolean), "PandaProbe"].join(" · ");
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+}
+
+export function Empty({ title, children }: { title: string; children?: ComponentChildren }): JSX.Element {
+  return (
+    <div class="empty">
+      <p class="empty-title">{title}</p>
+      {children}
+    </div>
+  );
+}

@@ -1,0 +1,526 @@
+/** The list of traces: filters, histogram, live, peek, selection. All of its state is in the URL. */
+import { useInfiniteQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { curl, request } from "../api/client.ts";
+import { invalidate, queries, useRead } from "../api/queries.ts";
+import { project, projectId } from "../api/session.ts";
+import type { Extra, TraceRow } from "../api/more.ts";
+import { filterQuery, PERIODS, periodStart, withoutFilters } from "../lib/filters.ts";
+import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
+import { useCommands } from "../lib/keys.ts";
+import { hiddenColumns, toggleColumn } from "../lib/preferences.ts";
+import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
+import { Filters } from "../ui/Filters.tsx";
+import { Histogram } from "../ui/Histogram.tsx";
+import { projectPath } from "../ui/Shell.tsx";
+import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
+import { type UrlState, useUrlState } from "../url/state.ts";
+import { FirstTrace } from "./FirstTrace.tsx";
+import { Peek } from "./Peek.tsx";
+
+interface Page {
+  items: TraceRow[];
+  total: number;
+  next_cursor: string | null;
+}
+
+const PAGE = 50;
+const KEPT_ROWS = 2000;
+const LIVE_MS = 5000;
+const BATCH = 500;
+
+export function Traces(): JSX.Element {
+  const url = useUrlState();
+  const { params, update } = url;
+  const [now, setNow] = useState(Date.now());
+  const query = useMemo(() => {
+    const start = periodStart(params.get("period"), now);
+    return {
+      ...filterQuery(params),
+      ...(start === null ? {} : { started_after: start }),
+      sort_by: params.get("sort_by") ?? undefined,
+      sort_order: params.get("sort_order") ?? undefined,
+    };
+  }, [params.toString().replace(/(peek|live)=[^&]*/g, ""), now]);
+  useTitle("Traces", project.value?.name);
+  const pages = useInfiniteQuery<Page>({
+    queryKey: [projectId.value, "traces", "pages", query],
+    initialPageParam: null,
+    queryFn: ({ pageParam, signal }) =>
+      request<Page>("GET", "traces", { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
+    getNextPageParam: (last) => last.next_cursor,
+    refetchOnMount: true,
+  });
+  const isLive = params.get("live") === "1";
+  const [isAtTop, setAtTop] = useState(true);
+  const [selected, select] = useState<ReadonlySet<string>>(new Set());
+  const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
+  const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
+    enabled: pages.isSuccess && canShowNew,
+    pollMs: isLive ? LIVE_MS : LIVE_MS * 4,
+  });
+  const [accepted, accept] = useState<Page | null>(null);
+  useEffect(() => accept(null), [query]);
+  const slidesIn = isLive && isAtTop && selected.size === 0 && params.get("peek") === null;
+  useEffect(() => {
+    if (slidesIn && head.data) accept(head.data);
+  }, [slidesIn, head.data]);
+  const loaded = useMemo(() => pages.data?.pages.flatMap((page) => page.items) ?? [], [pages.data]);
+  const rows = useMemo(() => {
+    const known = new Map<string, TraceRow>();
+    for (const row of [...(accepted?.items ?? []), ...loaded]) if (!known.has(row.trace_id)) known.set(row.trace_id, row);
+    return [...known.values()];
+  }, [accepted, loaded]);
+  const ids = useMemo(() => new Set(rows.map((row) => row.trace_id)), [rows]);
+  const waiting = canShowNew ? (head.data?.items ?? []).filter((row) => !ids.has(row.trace_id)).length : 0;
+  const total = Math.max(head.data?.total ?? 0, pages.data?.pages[0]?.total ?? 0);
+  const showNew = (): void => {
+    if (waiting >= PAGE) void invalidate("traces");
+    else if (head.data) accept(head.data);
+    document.querySelector(".table")?.scrollTo({ top: 0 });
+  };
+  const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
+  if (pages.isSuccess && total === 0 && isUnfiltered) return <FirstTrace />;
+  return (
+    <div class={`list ${params.get("peek") ? "with-peek" : ""}`}>
+      <div class="list-main">
+        <header class="title">
+          <h1>Traces</h1>
+          <span class="total" role="status">
+            {pages.isSuccess ? plural(total, "trace") : ""}
+          </span>
+          <Periods url={url} onChange={() => setNow(Date.now())} />
+          <Button class={isLive ? "on" : ""} icon="play" aria-pressed={isLive} onClick={() => update({ live: isLive ? null : "1" })}>
+            Live
+          </Button>
+          <Columns />
+        </header>
+        <Filters url={url} />
+        <Histogram url={url} now={now} />
+        {waiting > 0 && !slidesIn && (
+          <Button class="new" onClick={showNew}>
+            {waiting >= PAGE ? `${PAGE} or more new` : `${waiting} new`} <kbd>.</kbd>
+          </Button>
+        )}
+        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        {pages.isPending && <Loading what="traces" />}
+        {pages.isSuccess && rows.length === 0 && <NoMatch url={url} />}
+        {rows.length > 0 && (
+          <List
+            url={url}
+            rows={rows}
+            total={total}
+            query={query}
+            selected={selected}
+            select={select}
+            showNew={showNew}
+            onScrolled={setAtTop}
+            more={() => {
+              if (pages.hasNextPage && !pages.isFetchingNextPage && rows.length < KEPT_ROWS) void pages.fetchNextPage();
+            }}
+          />
+        )}
+        {rows.length >= KEPT_ROWS && rows.length < total && (
+          <p class="hint">The first {count(rows.length)} of {count(total)}: filter to see others.</p>
+        )}
+      </div>
+      {params.get("peek") && (
+        <Peek id={params.get("peek")!} close={() => update({ peek: null })} />
+      )}
+    </div>
+  );
+}
+
+interface ListProps {
+  url: UrlState;
+  rows: readonly TraceRow[];
+  total: number;
+  query: Record<string, unknown>;
+  selected: ReadonlySet<string>;
+  select: (ids: ReadonlySet<string>) => void;
+  showNew: () => void;
+  more: () => void;
+  onScrolled: (isAtTop: boolean) => void;
+}
+
+function List(props: ListProps): JSX.Element {
+  const { url, rows, selected, select } = props;
+  const { params, update } = url;
+  const [, navigate] = useLocation();
+  const [at, setAt] = useState(() => rows.findIndex((row) => row.trace_id === params.get("peek")));
+  const anchor = useRef(-1);
+  const row = rows[at];
+  const go = (to: number): void => {
+    const next = Math.max(0, Math.min(rows.length - 1, to));
+    setAt(next);
+    if (params.get("peek") && rows[next]) update({ peek: rows[next].trace_id });
+  };
+  const toggle = (index: number, extend: boolean): void => {
+    const next = new Set(selected);
+    const from = extend && anchor.current >= 0 ? anchor.current : index;
+    const adds = !next.has(rows[index]!.trace_id);
+    for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
+      const id = rows[i]!.trace_id;
+      if (adds) next.add(id);
+      else next.delete(id);
+    }
+    anchor.current = index;
+    select(next);
+  };
+  const filterBy = (change: Record<string, string | string[]>): void => update({ ...change, peek: null }, { push: true });
+  const open = (id: string): void => navigate(`${projectPath("traces")}/${id}`);
+  const group = "Traces";
+  useCommands([
+    { keys: "j", label: "Next trace", group, hidden: true, run: () => go(at + 1) },
+    { keys: "ArrowDown", label: "Next trace", group, hidden: true, run: () => go(at + 1) },
+    { keys: "k", label: "Previous trace", group, hidden: true, run: () => go(at - 1) },
+    { keys: "ArrowUp", label: "Previous trace", group, hidden: true, run: () => go(at - 1) },
+    { keys: "Enter", label: "Open the trace", group, hidden: true, run: () => row && open(row.trace_id) },
+    { keys: "o", label: "Open the trace", group, run: () => row && open(row.trace_id) },
+    {
+      keys: "Space",
+      label: "Peek into the trace",
+      group,
+      run: () => row && update({ peek: params.get("peek") === row.trace_id ? null : row.trace_id }),
+    },
+    { keys: "x", label: "Select the trace", group, run: () => row && toggle(at, false) },
+    { keys: "Shift+x", label: "Select up to this trace", group, run: () => row && toggle(at, true) },
+    { keys: ".", label: "Show new traces", group, run: props.showNew },
+    { keys: "l", label: "Live on or off", group, run: () => update({ live: params.get("live") ? null : "1" }) },
+    {
+      keys: "Escape",
+      label: "Close the peek, then clear the selection",
+      group,
+      hidden: true,
+      run: () => (params.get("peek") ? update({ peek: null }) : select(new Set())),
+    },
+    {
+      keys: "Shift+c",
+      label: "Copy the list as curl",
+      group,
+      run: () => void copy(curl("traces", props.query, project.value?.name ?? ""), "Copied as curl"),
+    },
+  ]);
+  const columns = useColumns(props, filterBy, toggle);
+  const by = params.get("sort_by") ?? "started_at";
+  const descending = params.get("sort_order") !== "asc";
+  return (
+    <>
+      <VirtualTable<TraceRow>
+        label="Traces"
+        rows={rows}
+        total={props.total}
+        columns={columns}
+        rowKey={(one) => one.trace_id}
+        at={at}
+        rowClass={(one) =>
+          `${one.status === "ERROR" || (one.error_count ?? 0) > 0 ? "failed " : ""}${selected.has(one.trace_id) ? "selected " : ""}${params.get("peek") === one.trace_id ? "peeked" : ""}`
+        }
+        sortedBy={by}
+        descending={descending}
+        onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
+        onNearEnd={props.more}
+        onScrolled={props.onScrolled}
+        onPoint={(one) => prefetch(one.trace_id)}
+      />
+      {selected.size > 0 && <Acts {...props} />}
+    </>
+  );
+}
+
+function prefetch(id: string): void {
+  void queries.prefetchQuery({
+    queryKey: [projectId.value, `traces/${id}/outline`, {}],
+    queryFn: ({ signal }) => request("GET", `traces/${id}/outline`, { signal }),
+  });
+}
+
+function useColumns(
+  props: ListProps,
+  filterBy: (change: Record<string, string | string[]>) => void,
+  toggle: (index: number, extend: boolean) => void,
+): Column<TraceRow>[] {
+  const { rows, selected, url } = props;
+  const slowest = useMemo(() => Math.max(1, ...rows.map((row) => row.latency_ms ?? 0)), [rows]);
+  const value = (text: string | null, parameter: string): JSX.Element =>
+    text === null ? (
+      <span class="none">{NONE}</span>
+    ) : (
+      <button type="button" class="value" title={`Filter by ${text}`} onClick={() => filterBy({ [parameter]: text })}>
+        {text}
+      </button>
+    );
+  const all: Column<TraceRow>[] = [
+    {
+      id: "select",
+      label: "",
+      className: "c-select",
+      cell: (row, index) => (
+        <input
+          type="checkbox"
+          aria-label={`Select ${row.name}`}
+          checked={selected.has(row.trace_id)}
+          onClick={(event) => toggle(index, event.shiftKey)}
+        />
+      ),
+    },
+    { id: "status", label: "Status", sort: "status", className: "c-status", cell: (row) => <Status value={row.status} short /> },
+    {
+      id: "name",
+      label: "Name",
+      sort: "name",
+      className: "c-name",
+      cell: (row) => (
+        <Link href={`${projectPath("traces")}/${row.trace_id}`} title={row.name}>
+          {row.name}
+        </Link>
+      ),
+    },
+    { id: "input", label: "Input", className: "c-preview", cell: (row) => <Preview text={row.input_preview} /> },
+    { id: "output", label: "Output", className: "c-preview", cell: (row) => <Preview text={row.output_preview} /> },
+    {
+      id: "started_at",
+      label: "Started",
+      sort: "started_at",
+      className: "c-time",
+      cell: (row) => <time title={`${ago(row.started_at)} · ${fullInstant(row.started_at)}`} dateTime={row.started_at}>{instant(row.started_at)}</time>,
+    },
+    {
+      id: "latency",
+      label: "Latency",
+      sort: "latency",
+      className: "c-number c-latency",
+      cell: (row) => (
+        <span class="latency" title={row.clock_skew ? "It ended before it started: a clock is wrong" : ""}>
+          <span class="latency-bar" style={{ width: `${((row.latency_ms ?? 0) / slowest) * 100}%` }} />
+          {duration(row.latency_ms)}
+        </span>
+      ),
+    },
+    { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.span_count) },
+    {
+      id: "errors",
+      label: "Failures",
+      className: "c-number",
+      cell: (row) => (row.error_count ? <span class="bad-text">{count(row.error_count)}</span> : count(row.error_count)),
+    },
+    { id: "tokens", label: "Tokens", className: "c-number", cell: (row) => count(row.total_tokens) },
+    {
+      id: "cost",
+      label: "Cost",
+      className: "c-number",
+      cell: (row) => (
+        <span title={costHint(row.total_cost, row.unpriced_span_count)}>{cost(row.total_cost, row.unpriced_span_count)}</span>
+      ),
+    },
+    {
+      id: "models",
+      label: "Models",
+      className: "c-models",
+      cell: (row) => (row.models?.length ? row.models.map((one) => <span key={one}>{value(one, "model")} </span>) : <span class="none">{NONE}</span>),
+    },
+    { id: "session_id", label: "Session", className: "c-value", cell: (row) => value(row.session_id, "session_id") },
+    { id: "user_id", label: "User", className: "c-value", cell: (row) => value(row.user_id, "user_id") },
+    { id: "environment", label: "Environment", className: "c-value", cell: (row) => value(row.environment, "environment") },
+    { id: "release", label: "Release", className: "c-value", cell: (row) => value(row.release, "release") },
+    {
+      id: "tags",
+      label: "Tags",
+      className: "c-tags",
+      cell: (row) =>
+        row.tags.map((tag) => (
+          <button
+            type="button"
+            class="tag"
+            key={tag}
+            onClick={() => filterBy({ tags: [...new Set([...url.params.getAll("tags"), tag])] })}
+          >
+            {tag}
+          </button>
+        )),
+    },
+    {
+      id: "scores",
+      label: "Scores",
+      className: "c-scores",
+      cell: (row) =>
+        (row.scores ?? []).map((score) => (
+          <span class={`score o-${score.outcome}`} key={score.name} title={`${score.name}: ${score.value ?? score.outcome}`}>
+            {score.name} {score.value === null ? NONE : String(score.value).slice(0, 5)}
+          </span>
+        )),
+    },
+    { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => instant(row.ended_at) },
+  ];
+  const isSent = (id: string): boolean => !(id in OPTIONAL) || rows.some((row) => row[OPTIONAL[id]!] !== undefined);
+  return all.filter((one) => !hiddenColumns.value.has(one.id) && isSent(one.id));
+}
+
+/** Columns of fields that not every version of the service sends. */
+const OPTIONAL: Record<string, keyof Extra> = {
+  input: "input_preview",
+  output: "output_preview",
+  errors: "error_count",
+  models: "models",
+  scores: "scores",
+};
+
+const CHOOSABLE = ["input", "output", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
+
+function Columns(): JSX.Element {
+  return (
+    <details class="menu">
+      <summary>Columns</summary>
+      <div class="pop">
+        {CHOOSABLE.map((name) => (
+          <label key={name} class="check">
+            <input type="checkbox" checked={!hiddenColumns.value.has(name)} onChange={() => toggleColumn(name)} />
+            {name.replace(/_id$|_at$/, "").replace(/^./, (letter) => letter.toUpperCase())}
+          </label>
+        ))}
+      </div>
+    </details>
+  );
+}
+
+function Preview({ text }: { text: string | null | undefined }): JSX.Element {
+  return text ? <span title={text}>{text}</span> : <span class="none">{NONE}</span>;
+}
+
+function Periods({ url, onChange }: { url: UrlState; onChange: () => void }): JSX.Element {
+  const own = url.params.has("started_after") || url.params.has("started_before");
+  return (
+    <select
+      aria-label="Period"
+      value={own ? "own" : (url.params.get("period") ?? "")}
+      onChange={(event) => {
+        onChange();
+        url.update(
+          { period: event.currentTarget.value || null, started_after: null, started_before: null },
+          { push: true },
+        );
+      }}
+    >
+      <option value="">Any time</option>
+      {PERIODS.map((one) => (
+        <option key={one.id} value={one.id}>
+          Last {one.label}
+        </option>
+      ))}
+      {own && (
+        <option value="own">
+          {instant(url.params.get("started_after"))} to {instant(url.params.get("started_before"))}
+        </option>
+      )}
+    </select>
+  );
+}
+
+function NoMatch({ url }: { url: UrlState }): JSX.Element {
+  return (
+    <Empty title="No trace matches these filters">
+      <Button onClick={() => url.update(withoutFilters(url.params), { push: true })}>Drop all filters</Button>
+    </Empty>
+  );
+}
+
+/** What can be done with the selected traces. "All" are read page by page first. */
+function Acts(props: ListProps): JSX.Element {
+  const { selected, select, total, query } = props;
+  const [asking, ask] = useState<"tag" | "delete" | null>(null);
+  const [tag, setTag] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const [busy, setBusy] = useState("");
+  const ids = [...selected];
+  const selectAll = async (): Promise<void> => {
+    const found = new Set<string>();
+    let cursor: string | null = null;
+    do {
+      const page: Page = await request<Page>("GET", "traces", { query: { ...query, limit: 200, cursor } });
+      for (const item of page.items) found.add(item.trace_id);
+      cursor = page.next_cursor;
+      setBusy(`${count(found.size)} of ${count(page.total)} …`);
+    } while (cursor !== null);
+    select(found);
+  };
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    setError(null);
+    setBusy("Working …");
+    try {
+      await work();
+    } catch (reason) {
+      setError(reason);
+    }
+    setBusy("");
+  };
+  const inBatches = async (path: string, body: Record<string, unknown>, done: string): Promise<void> => {
+    for (let start = 0; start < ids.length; start += BATCH) {
+      await request("POST", path, { body: { ...body, trace_ids: ids.slice(start, start + BATCH) } });
+      setBusy(`${count(Math.min(ids.length, start + BATCH))} of ${count(ids.length)} …`);
+    }
+    announce(done);
+    select(new Set());
+    ask(null);
+    await invalidate("traces");
+  };
+  return (
+    <div class="acts" role="region" aria-label="Selected traces">
+      <strong>{plural(ids.length, "trace")} selected</strong>
+      {ids.length < total && (
+        <Button class="link" disabled={busy !== ""} onClick={() => void attempt(selectAll)}>
+          Select all {count(total)}
+        </Button>
+      )}
+      <Button onClick={() => ask("tag")}>Tag …</Button>
+      <Button onClick={() => void copy(ids.join("\n"), `Copied ${plural(ids.length, "id")}`)}>Copy ids</Button>
+      <Button class="danger" onClick={() => ask("delete")}>
+        Delete …
+      </Button>
+      <Button class="link" onClick={() => select(new Set())}>
+        Clear
+      </Button>
+      <span role="status">{busy}</span>
+      {asking === "tag" && (
+        <Dialog title={`Tag ${plural(ids.length, "trace")}`} close={() => ask(null)}>
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              void attempt(() => inBatches("traces/batch/tags", { add_tags: [tag.trim()] }, `Tagged ${plural(ids.length, "trace")}`));
+            }}
+          >
+            <label>
+              Tag to add
+              <input required maxLength={255} autoFocus value={tag} onInput={(event) => setTag(event.currentTarget.value)} />
+            </label>
+            <p class="actions">
+              <Button type="submit" class="main" disabled={busy !== ""}>
+                Add the tag
+              </Button>
+            </p>
+          </form>
+          {error !== null && <FailureBox error={error} />}
+        </Dialog>
+      )}
+      {asking === "delete" && (
+        <Dialog title={`Delete ${plural(ids.length, "trace")}?`} close={() => ask(null)}>
+          <p>Their spans and scores are deleted too. This can’t be undone.</p>
+          <p class="actions">
+            <Button autoFocus onClick={() => ask(null)}>
+              Cancel
+            </Button>
+            <Button
+              class="danger"
+              disabled={busy !== ""}
+              onClick={() => void attempt(() => inBatches("traces/batch/delete", {}, `Deleted ${plural(ids.length, "trace")}`))}
+            >
+              Delete {plural(ids.length, "trace")}
+            </Button>
+          </p>
+          {error !== null && <FailureBox error={error} />}
+        </Dialog>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { chatOf, textOf, type Part, type Turn } from "../src/lib/chat.ts";
+
+function said(part: Part): string {
+  if (part.type === "text" || part.type === "thinking") return part.text;
+  if (part.type === "call") return `${part.name}(${part.text ?? (part.node ? "node" : "")})`;
+  if (part.type === "result") return `=> ${part.parts.map(said).join(" ")}`;
+  return part.type;
+}
+
+function brief(turns: Turn[] | null): string[] | null {
+  return turns && turns.map((turn) => `${turn.role}: ${turn.parts.map(said).join(" | ")}`);
+}
+
+const SHAPES: [string, unknown, string[] | null][] = [
+  ["messages", [{ role: "user", content: "hi" }, { role: "assistant", content: "hello" }], ["user: hi", "assistant: hello"]],
+  ["wrapped messages", { messages: [{ role: "user", content: "hi" }] }, ["user: hi"]],
+  [
+    "tool calls",
+    [
+      { role: "assistant", content: null, tool_calls: [{ id: "1", type: "function", function: { name: "f", arguments: "{}" } }] },
+      { role: "tool", tool_call_id: "1", content: "42" },
+    ],
+    ["assistant: f({})", "tool: => 42"],
+  ],
+  ["choices", { choices: [{ message: { role: "assistant", content: "yes" } }] }, ["assistant: yes"]],
+  [
+    "Responses items",
+    { output: [{ type: "reasoning", summary: [{ type: "summary_text", text: "so" }] }, { type: "function_call", name: "f", arguments: "{}", call_id: "1" }, { type: "function_call_output", call_id: "1", output: "42" }, { type: "message", role: "assistant", content: [{ type: "output_text", text: "done" }] }] },
+    ["assistant: so", "assistant: f({})", "tool: => 42", "assistant: done"],
+  ],
+  [
+    "content blocks of Anthropic",
+    { system: "be kind", messages: [{ role: "assistant", content: [{ type: "thinking", thinking: "hm" }, { type: "text", text: "ok" }, { type: "tool_use", id: "1", name: "f", input: {} }] }, { role: "user", content: [{ type: "tool_result", tool_use_id: "1", content: "42" }] }] },
+    ["system: be kind", "assistant: hm | ok | f(node)", "user: => 42"],
+  ],
+  ["contents of Gemini", { contents: [{ role: "user", parts: [{ text: "hi" }] }, { role: "model", parts: [{ functionCall: { name: "f", args: {} } }] }] }, ["user: hi", "assistant: f(node)"]],
+  ["LangChain's messages", { messages: [[{ type: "human", content: "hi" }, { type: "ai", content: "hello" }]] }, ["user: hi", "assistant: hello"]],
+  ["LangChain's serialised messages", [{ lc: 1, type: "constructor", id: ["langchain", "schema", "HumanMessage"], kwargs: { content: "hi" } }], ["user: hi"]],
+  ["parts of OpenTelemetry", [{ role: "user", parts: [{ type: "text", content: "hi" }] }], ["user: hi"]],
+  ["images", [{ role: "user", content: [{ type: "image_url", image_url: { url: "data:image/png;base64,AA" } }] }], ["user: media"]],
+  ["an unknown block", [{ role: "user", content: [{ type: "novel", x: 1 }] }], ["user: json"]],
+  ["no chat", { question: "hi", n: 1 }, null],
+  ["a string", "hi", null],
+  ["rows with a role that is none", [{ role: "admin", id: 7 }], null],
+];
+
+for (const [name, value, expected] of SHAPES) {
+  test(`reads ${name}`, () => assert.deepEqual(brief(chatOf(JSON.stringify(value))), expected));
+}
+
+test("the text of a payload", () => {
+  assert.equal(textOf('"a\\nb"'), "a\nb");
+  assert.equal(textOf('{"question": "why?"}'), "why?");
+  assert.equal(textOf('{"a": "b", "c": "d"}'), null);
+  assert.equal(textOf("not JSON"), "not JSON");
+});

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/json-index.ts";
+import { Random } from "./random.ts";
+
+function anyJson(random: Random, depth: number): unknown {
+  const kind = random.below(depth > 0 ? 7 : 5);
+  if (kind === 0) return null;
+  if (kind === 1) return random.below(2) === 0;
+  if (kind === 2) return random.below(2_000_000) / 7 - 1000;
+  if (kind <= 4) return Array.from({ length: random.below(6) }, () => random.pick(['"', "\\", "é", "🐼", "a", "\n", "{", "]", ",", "\ud800"])).join("");
+  if (kind === 5) return Array.from({ length: random.below(5) }, () => anyJson(random, depth - 1));
+  return Object.fromEntries(Array.from({ length: random.below(5) }, () => [String(anyJson(random, 0)), anyJson(random, depth - 1)]));
+}
+
+/** The value as the index reads it, from slices alone. */
+function readBack(text: string, node: JsonNode): unknown {
+  if (node.kind === "string") return stringAt(text, node);
+  if (node.kind === "number" || node.kind === "literal") return JSON.parse(text.slice(node.start, node.end));
+  const { children } = childrenOf(text, node);
+  if (node.kind === "array") return children.map((child) => readBack(text, child));
+  return Object.fromEntries(children.map((child) => [child.key, readBack(text, child)]));
+}
+
+test("the index reads what a parser reads", () => {
+  for (let seed = 0; seed < 500; seed++) {
+    const random = new Random(seed);
+    const value = anyJson(random, 4);
+    const text = JSON.stringify(value, null, random.pick([0, 2, "\t"]));
+    assert.deepEqual(readBack(text, rootOf(text)), JSON.parse(text), `seed ${seed}`);
+  }
+});
+
+test("numbers are the digits that were sent", () => {
+  const text = '{"a": 1.0, "b": 1e2, "c": 0.10, "d": 107505301260286111}';
+  const shown = childrenOf(text, rootOf(text)).children.map((child) => text.slice(child.start, child.end));
+  assert.deepEqual(shown, ["1.0", "1e2", "0.10", "107505301260286111"]);
+});
+
+test("children come in parts", () => {
+  const text = JSON.stringify(Array.from({ length: 1234 }, (_, index) => index));
+  const root = rootOf(text);
+  const first = childrenOf(text, root, 500);
+  assert.equal(first.children.length, 500);
+  assert.notEqual(first.next, null);
+  const rest = childrenOf(text, root, Infinity, first.next!, 500);
+  assert.equal(rest.children.length, 734);
+  assert.equal(rest.children[0]!.key, 500);
+  assert.equal(rest.next, null);
+});
+
+test("10,000 levels are no deeper than one", () => {
+  const text = "[".repeat(10_000) + "]".repeat(10_000);
+  assert.equal(childrenOf(text, rootOf(text)).children.length, 1);
+});
+
+test("what is no JSON is refused with its place", () => {
+  for (const text of ["", "{", '{"a" 1}', "[1,,2]", "nul", '"open', "1 2", "{]"]) {
+    assert.throws(() => readBack(text, rootOf(text)), NotJson, text);
+  }
+});
+
+test("found places lead to their path", () => {
+  const text = '{"a": [1, {"needle": "x"}], "b": {"c": "a needle"}}';
+  const root = rootOf(text);
+  const paths = findAll(text, "NEEDLE", 10).map((at) => pathTo(text, root, at));
+  assert.deepEqual(paths, [["a", 1, "needle"], ["b", "c"]]);
+});

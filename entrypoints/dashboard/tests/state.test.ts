@@ -1,0 +1,82 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { chips, filterQuery, parse, withoutFilters } from "../src/lib/filters.ts";
+import { joinOutline } from "../src/lib/outline.ts";
+import { ticks } from "../src/lib/scale.ts";
+import { changed } from "../src/url/state.ts";
+
+function after(search: string, typed: string): string {
+  const parsed = parse(typed, new URLSearchParams(search));
+  return "change" in parsed ? decodeURIComponent(changed(search, parsed.change)) : `problem: ${parsed.problem}`;
+}
+
+test("typed filters become parameters of the API", () => {
+  assert.equal(after("", "failed"), "?has_error=true");
+  assert.equal(after("", "status:error"), "?status=ERROR");
+  assert.equal(after("", "latency>2s"), "?min_latency_ms=2000");
+  assert.equal(after("", "latency < 1.5min"), "?max_latency_ms=90000");
+  assert.equal(after("?tags=a", "tag:b"), "?tags=a&tags=b");
+  assert.equal(after("", "meta.customer:a:b"), "?metadata.customer=a:b");
+  assert.equal(after("", 'env:"two words"'), "?environment=two+words");
+  assert.equal(after("", "answer"), "?name=answer");
+  assert.match(after("", "latency>soon"), /^problem/);
+  assert.match(after("", "env:"), /^problem/);
+});
+
+test("every filter is a chip that drops it alone", () => {
+  const search = "?status=ERROR&tags=a&tags=b&min_latency_ms=2000&metadata.k=v&has_error=true&peek=1";
+  const found = chips(new URLSearchParams(search), (ms) => `${ms} ms`);
+  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency > 2000 ms", "meta.k: v", "status: ERROR", "tag: a", "tag: b"]);
+  for (const chip of found) {
+    const left = chips(new URLSearchParams(changed(search, chip.drop)), (ms) => `${ms} ms`);
+    assert.deepEqual(left.map((one) => one.label), found.filter((one) => one !== chip).map((one) => one.label));
+  }
+  const none = changed(search, withoutFilters(new URLSearchParams(search)));
+  assert.deepEqual(filterQuery(new URLSearchParams(none)), {});
+  assert.equal(none, "?peek=1");
+});
+
+test("ticks are round and within the range", () => {
+  for (const [from, to] of [[0, 3_110_000], [-20, 7], [5, 5.001], [0, 1e12]] as const) {
+    const found = ticks(from, to, 6);
+    assert.ok(found.length >= 1 && found.length <= 8, `${from} to ${to}: ${found.length}`);
+    assert.ok(found.every((at) => at >= from && at <= to));
+  }
+});
+
+test("parts of an outline are joined, with the words of each", () => {
+  const part = (first: number, names: string[], parent: number[]) => ({
+    trace: {} as never,
+    revision: "r",
+    total_spans: 3,
+    first,
+    names,
+    kinds: ["LLM" as const],
+    statuses: ["OK" as const],
+    models: [],
+    next: null,
+    columns: {
+      span_id: parent.map((_, index) => `s${first + index}`),
+      parent,
+      parent_id: {},
+      name: parent.map((_, index) => index % names.length),
+      kind: parent.map(() => 0),
+      status: parent.map(() => 0),
+      model: parent.map(() => null),
+      start_us: parent.map(() => 0),
+      latency_us: parent.map(() => null),
+      first_token_us: parent.map(() => null),
+      tokens: parent.map(() => 0),
+      cost: parent.map(() => null),
+      input_bytes: parent.map(() => null),
+      output_bytes: parent.map(() => null),
+      has_error: parent.map(() => false),
+      uncounted: [],
+    },
+  });
+  const joined = joinOutline([part(0, ["a", "b"], [-1, 0]), part(2, ["b"], [1])]);
+  assert.deepEqual(joined.names, ["a", "b"]);
+  assert.deepEqual(joined.name, [0, 1, 1]);
+  assert.deepEqual(joined.parent, [-1, 0, 1]);
+  assert.deepEqual(joinOutline([part(0, ["a"], [2])]).parent, [-2]);
+});

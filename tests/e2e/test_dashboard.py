@@ -1,0 +1,246 @@
+"""The dashboard in a browser, as a person uses it: by keyboard, by links, and without a network."""
+
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.browser import PageLog
+from tests.e2e.conftest import DevServer
+
+pytestmark = pytest.mark.e2e
+START = datetime(2026, 3, 1, 9, tzinfo=UTC)
+SPANS = 10_000  # of the large trace
+ELEMENTS_MAX = 1_500  # in the page, whatever the trace
+EXACT = '{"a": 1.0, "b": 1e2, "c": 107505301260286111}'
+HOSTILE = (
+    "<img src=x onerror=\"document.title='hit'\"> [link](javascript:alert(1)) ![i](http://x.test/i)"
+)
+
+
+def span(number: int, **fields: Any) -> dict[str, Any]:
+    started = START + timedelta(milliseconds=number)
+    return {
+        "span_id": f"00000000-0000-4000-8000-{number:012x}",
+        "name": f"step {number}",
+        "kind": "TOOL",
+        "status": "OK",
+        "started_at": started.isoformat(),
+        "ended_at": (started + timedelta(milliseconds=5)).isoformat(),
+        **fields,
+    }
+
+
+class Project:
+    """A project of its own, and the traces that a test sends to it."""
+
+    def __init__(self, server: DevServer) -> None:
+        self.name = f"dashboard-{secrets.token_hex(4)}"
+        self.server = server
+        bearer = {"Authorization": f"Bearer {server.environ['PANDAPROBE_TOKEN']}"}
+        with server.client(**bearer) as http:
+            organization = http.get("/organizations").json()[0]["id"]
+            created = http.post(f"/organizations/{organization}/projects", json={"name": self.name})
+            self.id = created.json()["id"]
+
+    def send(self, path: str, body: Any) -> Any:
+        text = body if isinstance(body, str) else json.dumps(body)
+        headers = self.server.headers | {
+            "X-Project-Name": self.name,
+            "Content-Type": "application/json",
+        }
+        with self.server.client(**headers) as http:
+            answer = http.post(path, content=text)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def path(self, page: str) -> str:
+        return f"{self.server.url}/app/p/{self.id}/{page}"
+
+
+@pytest.fixture
+def project(dev_server: DevServer) -> Project:
+    return Project(dev_server)
+
+
+@pytest.fixture
+def signed_in(page: Page, page_log: PageLog, dev_server: DevServer) -> Iterator[Page]:
+    """A page after one press, which at the end has asked and reported nothing unexpected."""
+    page.goto(dev_server.url)
+    page.get_by_role("button", name="Continue as developer").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    yield page
+    own = urlsplit(dev_server.url).netloc
+    assert {urlsplit(url).netloc for url in page_log.requested if not url.startswith("data:")} == {
+        own
+    }
+    assert page_log.reported == []
+
+
+def test_first_trace_is_opened_when_it_comes(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    page.goto(project.path("traces"))
+    expect(page.get_by_text("Waiting for the first trace")).to_be_visible()
+    url = project.server.url
+    ways = {
+        "curl": f"{url}/traces",
+        "Python": "pandaprobe.init()",
+        "TypeScript": "await flush()",
+        "OpenTelemetry": f"OTEL_EXPORTER_OTLP_ENDPOINT={url}",
+        "Environment": f"PANDAPROBE_ENDPOINT={url}",
+    }
+    for way, words in ways.items():
+        page.get_by_role("tab", name=way).click()
+        expect(page.get_by_role("tabpanel")).to_contain_text(words)
+    take_screenshot("first-trace")
+    project.send("/traces", {"name": "hello", "started_at": START.isoformat(), "input": "hi"})
+    expect(page.get_by_role("heading", level=1)).to_have_text("hello")
+
+
+def test_from_failure_to_failing_span_by_keyboard(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    body = {
+        "name": "answers",
+        "status": "ERROR",
+        "started_at": START.isoformat(),
+        "ended_at": (START + timedelta(seconds=2)).isoformat(),
+        "spans": [
+            span(1, name="root", kind="AGENT"),
+            span(2, parent_span_id=span(1)["span_id"], name="fine"),
+            span(
+                3,
+                parent_span_id=span(1)["span_id"],
+                name="broken",
+                status="ERROR",
+                error="the shelf is empty",
+                input={"html": HOSTILE},
+            ),
+        ],
+    }
+    project.send("/traces", body)
+    project.send(
+        "/traces", {"name": "other", "started_at": START.isoformat(), "status": "COMPLETED"}
+    )
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("status").first).to_have_text("2 traces")
+    page.keyboard.press("/")
+    page.keyboard.type("failed")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+    assert "has_error=true" in page.url
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("answers")
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("e")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("broken")
+    expect(page.get_by_role("group", name="Error")).to_contain_text("the shelf is empty")
+    expect(page.get_by_label("Input").first).to_contain_text("<img src=x")
+    take_screenshot("failing-span")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("row", selected=True)).to_contain_text("broken")
+    assert page.title().startswith("answers")
+
+
+def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    with_payload = json.dumps(span(1, name="exact", output="@")).replace('"@"', EXACT)
+    trace = f'{{"name": "exact", "started_at": "{START.isoformat()}", "spans": [{with_payload}]}}'
+    sent = project.send("/traces", trace)
+    page.goto(project.path(f"traces/{sent['trace_id']}?span={span(1)['span_id']}"))
+    output = page.get_by_role("region", name="Output")
+    for digits in ("1.0", "1e2", "107505301260286111"):
+        expect(output).to_contain_text(digits)
+    output.get_by_role("button", name="Raw").click()
+    expect(output.locator("pre")).to_contain_text("107505301260286111")
+    assert "as=raw" in page.url
+    output.get_by_role("button", name="JSON").click()
+    output.get_by_role("searchbox").fill("1e2")
+    expect(output.locator(".found")).to_contain_text("1e2")
+
+
+@pytest.mark.slow
+def test_trace_of_10_000_spans_is_shown_whole(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    root = span(0, name="root", kind="AGENT", ended_at=(START + timedelta(seconds=11)).isoformat())
+    sent = project.send(
+        "/traces", {"name": "large", "started_at": START.isoformat(), "spans": [root]}
+    )
+    for first in range(1, SPANS, 2_500):
+        spans = [
+            span(number, parent_span_id=span(0 if number % 100 == 1 else number - 1)["span_id"])
+            for number in range(first, min(SPANS, first + 2_500))
+        ]
+        project.send(f"/traces/{sent['trace_id']}/spans", spans)
+    page.goto(project.path(f"traces/{sent['trace_id']}"))
+    grid = page.get_by_role("treegrid")
+    expect(grid).to_have_attribute("aria-rowcount", str(SPANS + 1))
+    grid.press("End")
+    expect(page.get_by_role("row", selected=True)).to_contain_text(f"step {SPANS - 1}")
+    assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
+    page.keyboard.press("/")
+    page.keyboard.type("step 5000")
+    expect(page.get_by_text("1 match")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("step 5000")
+    take_screenshot("large-trace")
+    assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
+
+
+def test_session_reads_as_a_conversation(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for turn in range(3):
+        project.send(
+            "/traces",
+            {
+                "name": f"turn {turn}",
+                "session_id": "a/b c",
+                "started_at": (START + timedelta(minutes=turn)).isoformat(),
+                "input": {"messages": [{"role": "user", "content": f"question {turn}"}]},
+                "output": {"messages": [{"role": "assistant", "content": f"answer **{turn}**"}]},
+            },
+        )
+    page.goto(project.path("sessions"))
+    page.get_by_role("link", name="a/b c").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("a/b c")
+    feed = page.get_by_role("feed")
+    expect(feed).to_contain_text("question 0")
+    expect(feed.locator("strong").first).to_have_text("0")
+    expect(feed).to_contain_text("question 2")
+    page.get_by_role("button", name="turn 1").click()
+    expect(page.get_by_role("complementary")).to_contain_text("question 1")
+
+
+def test_key_signs_in_and_out_without_the_page_keeping_it(
+    page: Page, page_log: PageLog, project: Project, dev_server: DevServer
+) -> None:
+    project.send("/traces", {"name": "seen", "started_at": START.isoformat()})
+    key = dev_server.environ["PANDAPROBE_API_KEY"]
+    page.goto(project.path("traces"))
+    page.get_by_role("radio", name="API key").check()
+    page.get_by_label("API key", exact=True).last.fill(key)
+    page.get_by_role("button", name="Sign in with the key").click()
+    expect(page.get_by_role("link", name="seen")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("link", name="seen")).to_be_visible()
+    kept = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
+    assert key not in kept
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("radio", name="API key")).to_be_visible()
+    assert page_log.reported == []
