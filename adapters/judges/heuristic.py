@@ -5,7 +5,7 @@ from typing import Final
 
 from domain.evaluation.judging.heuristics import HEURISTICS, MODEL, heuristic_outcome
 from domain.evaluation.judging.judge import Answer, JudgeRefused, Question
-from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
+from domain.evaluation.judging.prompt import heuristic_fingerprint
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.scores.outcome import FailCode, Failed
 
@@ -17,7 +17,7 @@ class HeuristicJudge:
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         _check(metric, model)
-        return HEURISTIC_FINGERPRINT
+        return heuristic_fingerprint(metric.name)
 
     async def ask(self, question: Question) -> Answer:
         _check(question.metric, question.model)

@@ -10,7 +10,7 @@ the rules may be tuned on.
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import groupby, product
+from itertools import groupby, pairwise, product
 from statistics import fmean
 
 from domain.evaluation.evidence.builder import build_evidence
@@ -19,6 +19,7 @@ from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import Outcome, Scored
 from tests.support.builders.labelled_traces import Half, LabelledTrace, labelled_traces
 
+BANDS = (0.2, 0.5, 0.8)  # borders between bands of scores
 UNKNOWN = 0.5  # what a skipped trace counts as, where all traces are ranked
 
 
@@ -49,7 +50,9 @@ def area_under_curve(scores: Iterable[tuple[float, bool]]) -> float | None:
     bad = [score for score, is_done in some if not is_done]
     if not good or not bad:
         return None
-    return fmean(1.0 if up > down else 0.5 if up == down else 0.0 for up, down in product(good, bad))
+    return fmean(
+        1.0 if up > down else 0.5 if up == down else 0.0 for up, down in product(good, bad)
+    )
 
 
 def row(name: str, some: Sequence[Judged]) -> str:
@@ -70,24 +73,36 @@ def row(name: str, some: Sequence[Judged]) -> str:
 
 
 def _shown(number: float | None) -> str:
-    return "–" if number is None else f"{number:.2f}"  # noqa: RUF001 - a dash
+    return "–" if number is None else f"{number:.2f}"
 
 
 def table(half: Half) -> str:
     judged = [judge(one) for one in labelled_traces() if one.half is half]
     lines = [
-        "| Kind | Traces | Fulfilled | Scored | AUC | AUC, all | Mean score | Share fulfilled "
-        "| Brier score |",
+        "| Kind | Traces | Fulfilled | Scored | AUC | AUC, all | Mean score | Fulfilled | Brier |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, some in groupby(judged, key=lambda one: one.trace.kind):
-        lines.append(row(f"`{kind}`", list(some)))
+        lines.append(row(kind, list(some)))
     return "\n".join([*lines, row("all", judged)])
+
+
+def calibration(half: Half) -> str:
+    """The share of fulfilled requests in each band of scores."""
+    judged = [judge(one) for one in labelled_traces() if one.half is half]
+    scored = [(one.score, one.trace.is_done) for one in judged if one.score is not None]
+    lines = ["| Score | Traces | Mean score | Fulfilled |", "|---|---|---|---|"]
+    for low, high in pairwise((0.0, *BANDS, 1.0)):
+        some = [(score, is_done) for score, is_done in scored if low < score <= high]
+        mean = _shown(fmean(score for score, _ in some) if some else None)
+        done = _shown(fmean(is_done for _, is_done in some) if some else None)
+        lines.append(f"| above {low} to {high} | {len(some)} | {mean} | {done} |")
+    return "\n".join(lines)
 
 
 def main(half: str = "") -> None:
     if half != Half.TUNED:
-        print(table(Half.REPORTED))
+        print(table(Half.REPORTED), calibration(Half.REPORTED), sep="\n\n")
         return
     for trace in labelled_traces():
         if trace.half is Half.TUNED:

@@ -18,7 +18,7 @@ from domain.evaluation.trace_content.messages import canonical_json, decode_embe
 OUTCOME_MAX: Final = 500  # characters of the final output in the details of a score
 PARAMETERS_MAX: Final = 500  # characters of the arguments of a call
 LISTED_MAX: Final = 100  # calls, or tools
-BUILDER_VERSION: Final = 2  # increase it with every change of selection, truncation or redaction
+BUILDER_VERSION: Final = 3  # increase it with every change of selection, truncation or redaction
 _BOUNDARY: Final = re.compile(r"[0-9a-f]{16}")
 _NONE: Final = "none"
 

@@ -8,16 +8,18 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Final
 
+from domain.evaluation.evidence.answer_features import AnswerFeatures, extract_answer_features
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
 from domain.evaluation.trace_content.messages import (
     decode_embedded_json,
     decode_json,
     first_choice,
+    is_blank,
 )
 from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
@@ -28,7 +30,7 @@ from domain.tracing.span import Span, SpanKind, SpanStatus
 SOURCE_MAX: Final = 200_000  # characters of one payload that are searched
 ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are checked
 ARGUMENT_LENGTH_MIN: Final = 3  # shorter ones occur everywhere
-ANSWER_DIGITS_MIN: Final = 2
+OUTPUT_MAX: Final = 8_000  # characters of a program's output that are read, from its end
 COMPLAINT_MAX: Final = 4_000  # characters of an error that are searched
 TOKENS_MAX: Final = 100_000  # token probabilities of one trace that are read
 
@@ -41,6 +43,40 @@ _REJECTION: Final = re.compile(
     r"|(?:argument|param|field|property|value)\w* (?:is |are )?(?:required|invalid|missing)"
     r"|must be (?:an? )?(?:string|number|integer|boolean|object|array|list|one of)",
     re.IGNORECASE,
+)
+# Values by which a tool says that it didn't do what was asked, without an error.
+_DENIED: Final = frozenset(
+    {
+        *("failed", "failure", "error", "declined", "denied", "rejected", "refused", "invalid"),
+        *("unsuccessful", "forbidden", "not_found", "unavailable", "out_of_stock", "expired"),
+        "timeout",
+    }
+)
+_SUCCESS_KEYS: Final = ("success", "ok", "succeeded", "available", "allowed", "sent", "done")
+_STATE_KEYS: Final = ("status", "state", "result", "outcome")
+# Words of a tool's name that read and change nothing.
+_READING: Final = re.compile(
+    r"get|list|ls|find|search|read|fetch|lookup|look|check|query|track|view|show|status|grep|load"
+    r"|describe|count|balance|hours|rates|slots|calendar|quote|retrieve|open|write_todos",
+    re.IGNORECASE,
+)
+_RUNNING: Final = re.compile(
+    r"run|test|build|exec|shell|bash|python|sql|compile|cmd|lint", re.IGNORECASE
+)
+# How the output of programs says that they failed, or that they passed.
+_FAILED_CHECK: Final = re.compile(
+    r"(?<![\w.])[1-9]\d* (?:failed|failures?|errors?)\b|^FAILED\b|^FAIL\b|Traceback \(most recent"
+    r"|\bError \d|\berror TS\d+|: error:|BUILD FAILED|exit (?:code|status):? [1-9]|npm ERR!"
+    r"|\b[A-Z]\w*Error\b|command not found|Permission denied|Segmentation fault",
+    re.MULTILINE,
+)
+_PASSED_CHECK: Final = re.compile(
+    r"\b\d+ passed\b|\bpassed!|^OK\b|\b0 (?:errors|failures)\b|BUILD SUCCESS|\bsucceeded\b"
+    r"|\b0 remaining",
+    re.IGNORECASE | re.MULTILINE,
+)
+_DONE: Final = frozenset(
+    {"completed", "complete", "done", "cancelled", "canceled", "skipped", "finished"}
 )
 _REJECTING: Final = frozenset({400, 422})
 _SPECIFIC: Final = re.compile(r"\w(?:[\w@.+:/,-]*\w)?")  # numbers, ids, dates, e-mails, words
@@ -56,6 +92,8 @@ class ToolCallFeatures:
     `asked_before` counts earlier calls with the same arguments; `is_repeat` tells whether one of
     them also had the same output. `is_rejected` tells whether the call failed because of its
     arguments. `grounding` is the share of its specific arguments that occurred before.
+    `is_denied` tells whether a call that didn't fail says that it did nothing, such as
+    `{"ok": false}`, `is_reading` whether its name is that of a tool that changes nothing.
     """
 
     tool: int = 0
@@ -66,6 +104,8 @@ class ToolCallFeatures:
     is_declared: bool | None = None
     fits_schema: bool | None = None
     grounding: float | None = None
+    is_denied: bool = False
+    is_reading: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +114,20 @@ class TraceFeatures:
 
     `idle_steps` counts steps without output, error and children. `ends_in_error` tells whether the
     last root span failed, whatever the trace status. `token_confidence` is the geometric mean of
-    the token probabilities; None if no model call recorded them.
+    the token probabilities; None if no model call recorded them. `has_no_result` tells whether all
+    retrievals and reading calls returned nothing. `open_todos` counts the unfinished items of the
+    agent's last list of tasks. `last_check_passed` is the result of the last test, build or program
+    that was run; None if there is none, or its output doesn't say.
     """
 
     calls: tuple[ToolCallFeatures, ...] = ()
     idle_steps: int = 0
     ends_in_error: bool = False
-    answer_grounding: float | None = None
     token_confidence: float | None = None
+    has_no_result: bool = False
+    open_todos: int = 0
+    last_check_passed: bool | None = None
+    answer: AnswerFeatures = field(default_factory=AnswerFeatures)
 
 
 def extract_features(subject: EvaluatedTrace) -> TraceFeatures:
@@ -94,8 +140,11 @@ def extract_features(subject: EvaluatedTrace) -> TraceFeatures:
             at not in below and _leaves_nothing(span) for at, span in enumerate(subject.spans)
         ),
         ends_in_error=bool(roots) and max(roots, key=content_order).status is SpanStatus.ERROR,
-        answer_grounding=_rounded(answer_grounding(subject)),
         token_confidence=_token_confidence(subject.model_calls),
+        has_no_result=_has_no_result(subject),
+        open_todos=_open_todos(subject),
+        last_check_passed=_last_check_passed(subject),
+        answer=extract_answer_features(subject),
     )
 
 
@@ -130,6 +179,8 @@ def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:
                 is_declared=call.name in subject.declared_tools if subject.declared_tools else None,
                 fits_schema=_fits(call, subject),
                 grounding=_rounded(grounding),
+                is_denied=not call.has_failed and _is_denied(call.output),
+                is_reading=_READING.match(call.name) is not None,
             )
         )
         asked[call.request_key] += 1
@@ -151,6 +202,51 @@ def _is_rejected(call: ToolCall) -> bool:
             return True
     texts = (call.span.error or "", to_text(call.output))
     return any(_REJECTION.search(text[:COMPLAINT_MAX]) for text in texts)
+
+
+def _is_denied(output: object) -> bool:
+    if not isinstance(output, Mapping):
+        return False
+    if any(output.get(key) is False for key in _SUCCESS_KEYS):
+        return True
+    states = (output.get(key) for key in _STATE_KEYS)
+    return any(isinstance(state, str) and state.lower() in _DENIED for state in states)
+
+
+def _has_no_result(subject: EvaluatedTrace) -> bool:
+    outputs = [
+        decode_json(span.output) for span in subject.spans if span.kind is SpanKind.RETRIEVER
+    ]
+    outputs += [
+        call.output
+        for call in subject.tool_calls
+        if _READING.match(call.name) and not call.has_failed
+    ]
+    return bool(outputs) and all(map(is_blank, outputs))
+
+
+def _open_todos(subject: EvaluatedTrace) -> int:
+    for call in reversed(subject.tool_calls):
+        listed = call.arguments.get("todos") if isinstance(call.arguments, Mapping) else None
+        states = (
+            [one.get("status") for one in listed or () if isinstance(one, Mapping)]
+            if isinstance(listed, list)
+            else []
+        )
+        if states:
+            return sum(isinstance(state, str) and state.lower() not in _DONE for state in states)
+    return 0
+
+
+def _last_check_passed(subject: EvaluatedTrace) -> bool | None:
+    for call in reversed(subject.tool_calls):
+        if isinstance(call.output, str) and _RUNNING.search(call.name):
+            text = call.output[-OUTPUT_MAX:]
+            if _FAILED_CHECK.search(text):
+                return False
+            if _PASSED_CHECK.search(text):
+                return True
+    return None
 
 
 def _token_confidence(models: Sequence[Span]) -> float | None:
@@ -177,7 +273,7 @@ def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 4)
 
 
-# --- grounding: whether the values of tool calls and of the answer occurred earlier -------------
+# --- grounding: whether the values of tool calls occurred earlier --------------------------------
 
 
 def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
@@ -204,20 +300,6 @@ def argument_groundings(subject: EvaluatedTrace) -> Sequence[float | None]:
             if span.kind in {SpanKind.TOOL, SpanKind.RETRIEVER}:
                 known |= _payload(span.output)
     return shares
-
-
-def answer_grounding(subject: EvaluatedTrace) -> float | None:
-    """The share of the numbers, ids and dates of the answer that occurred before.
-
-    Numbers count from 2 digits on. Sources are the input and the outputs of tools. None if the
-    answer contains no such value.
-    """
-    known = _terms(to_text(decode_json(subject.trace.input)) + "\n" + subject.request.text)
-    for call in subject.tool_calls:
-        known |= _payload(call.span.output)
-    answered = set(_SPECIFIC.findall(_folded(subject.answer.text)))
-    exact = [one for one in answered if sum(map(str.isdigit, one)) >= ANSWER_DIGITS_MIN]
-    return _share(exact, known)
 
 
 def _share(asked: Sequence[str], known: set[str]) -> float | None:

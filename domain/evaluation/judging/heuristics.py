@@ -5,12 +5,15 @@ of the traces that a rule flagged had failed, and nine in ten failures weren't f
 claims certainty, marks each score as heuristic, and skips rather than guesses.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, Step
 from domain.evaluation.evidence.features import ToolCallFeatures
-from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
+from domain.evaluation.judging.findings import findings
+from domain.evaluation.judging.models import HEURISTIC_MODEL
+from domain.evaluation.judging.prompt import heuristic_fingerprint
 from domain.evaluation.metrics.metric import JudgeKind
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.text import (
@@ -20,26 +23,14 @@ from domain.evaluation.trace_content.text import (
     words,
 )
 
-MODEL: Final = "heuristic/1"
+MODEL: Final = HEURISTIC_MODEL
 SCORE_MIN: Final = 0.1
 SCORE_MAX: Final = 0.9
 
-REPEATS_FLAGGED_FROM: Final = 2  # calls with the request and output of an earlier call
-FAILURES_FLAGGED_FROM: Final = 3
-SAME_CALL_FLAGGED_FROM: Final = 3  # calls with the same request, whatever their output
 GROUNDING_MIN: Final = 0.5
 MATCH_SHARE_MIN: Final = 0.5  # of the content words of a plan item
 
-ERROR_SCORE: Final = 0.1
-TRIPPED_SCORE: Final = 0.2
-BROKEN_OFF_SCORE: Final = 0.3
-ASKED_BACK_SCORE: Final = 0.5
-NOTHING_WRONG_SCORE: Final = 0.6
-GROUNDING_SHARE: Final = 0.2
-ECHO_SHARE: Final = 0.1
-
-_CLOSING: Final = " \t\r\n\"'`*_)]}»\u201d\u2019"
-_QUESTION_MARKS: Final = ("?", "\uff1f", "\u061f")
+EMPTY_SCORE: Final = 0.1
 
 
 def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
@@ -53,7 +44,7 @@ def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
         "judge_kind": JudgeKind.HEURISTIC.value,
         "confidence": "low",
         "model": MODEL,
-        "fingerprint": HEURISTIC_FINGERPRINT,
+        "fingerprint": heuristic_fingerprint(metric),
     }
     if isinstance(outcome, Scored):
         value = min(max(outcome.value, SCORE_MIN), SCORE_MAX)
@@ -62,40 +53,27 @@ def heuristic_outcome(metric: str, evidence: Evidence) -> Outcome:
 
 
 def task_completion(evidence: Evidence) -> Outcome:
-    """The score of the first rule that matches; otherwise by grounding and overlap."""
-    calls, output = evidence.signs.calls, evidence.final_output
-    if evidence.status == "ERROR":
-        return Scored(ERROR_SCORE, "The run ended with an error")
-    if not has_words(output) and not calls:
-        return Skipped(SkipCode.EMPTY_OUTPUT)
-    if (tripped := _tripped(calls)) is not None:
-        return Scored(TRIPPED_SCORE, tripped)
-    if calls and calls[-1].has_failed:
-        return Scored(BROKEN_OFF_SCORE, "The last tool call failed, and nothing made it good")
-    if output.rstrip(_CLOSING).endswith(_QUESTION_MARKS):
-        return Scored(ASKED_BACK_SCORE, "The run ends with a question")
-    parts: dict[str, object] = {}
-    value = NOTHING_WRONG_SCORE
-    if (grounded := evidence.signs.answer_grounding) is not None:
-        parts["answer_grounding"] = grounded
-        value += GROUNDING_SHARE * grounded
-    if asked := content_words(evidence.task):
-        echoed = len(asked & content_words(output)) / len(asked)
-        parts["request_echoed"] = round(echoed, 4)
-        value += ECHO_SHARE * echoed
-    return Scored(value, "Nothing that the rules know speaks against it", parts)
+    """The sum of what speaks for and against a fulfilled request, as a probability.
 
-
-def _tripped(calls: Sequence[ToolCallFeatures]) -> str | None:
-    repeats, failed = sum(one.is_repeat for one in calls), sum(one.has_failed for one in calls)
-    most = max((one.asked_before + 1 for one in calls), default=0)
-    if repeats >= REPEATS_FLAGGED_FROM:
-        return f"{repeats} tool calls repeat an earlier one"
-    if failed >= FAILURES_FLAGGED_FROM:
-        return f"{failed} tool calls failed"
-    if most >= SAME_CALL_FLAGGED_FROM:
-        return f"One tool call was made {most} times"
-    return None
+    Skipped if nothing does. An empty output scores EMPTY_SCORE, whatever the steps were.
+    """
+    signs = evidence.signs
+    if not has_words(evidence.final_output):
+        if not signs.calls and evidence.status != "ERROR":
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        has_failed = evidence.status == "ERROR"
+        reason = "The run ended with an error" if has_failed else "The output is empty"
+        return Scored(EMPTY_SCORE, reason)
+    found = list(findings(evidence))
+    if not found:
+        return Skipped(SkipCode.CANNOT_JUDGE, "no rule knows whether the request was fulfilled")
+    total = math.fsum(one.weight for one in found)
+    decisive = max(found, key=lambda one: (one.weight * total > 0, abs(one.weight)))
+    return Scored(
+        1 / (1 + math.exp(-total)),
+        decisive.reason,
+        {"findings": {one.name: round(one.weight, 2) for one in found}},
+    )
 
 
 def tool_correctness(evidence: Evidence) -> Outcome:

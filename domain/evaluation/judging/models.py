@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.errors import Invalid
-from domain.evaluation.judging.prompt import HEURISTIC_FINGERPRINT
 
-HEURISTIC_MODEL: Final = HEURISTIC_FINGERPRINT
+HEURISTIC_MODEL: Final = "heuristic/1"
 NAME_MAX: Final = 255  # characters of a name given by a caller
 
 # Prefixes of model names that identify the provider without naming it.

@@ -16,7 +16,8 @@ from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT, TraceSelecti
 
 CALLS_HALF: Final = 20  # calls of a checklist from the beginning, and the same from the end
 FINGERPRINT_DIGITS: Final = 16
-HEURISTIC_FINGERPRINT: Final = "heuristic/1"
+HEURISTIC_VERSIONS: Final[Mapping[str, int]] = {"task_completion": 2}
+"""The version of the rules of a metric, if they have changed. Increase it with every change."""
 
 _BOUNDARY_SHOWN: Final = "<16 random hexadecimal digits>"
 _CALLS_SHOWN: Final = "<labels of the tool calls>"
@@ -92,6 +93,11 @@ def _strict(**properties: object) -> Schema:
 
 
 # --- fingerprints ----------------------------------------------------------------------------
+
+
+def heuristic_fingerprint(metric: str) -> str:
+    """Identifies the rules of the heuristic judge for a metric."""
+    return f"heuristic/{HEURISTIC_VERSIONS.get(metric, 1)}"
 
 
 def judge_fingerprint(

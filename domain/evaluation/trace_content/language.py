@@ -22,6 +22,7 @@ WORDS_MIN: Final = 4  # words of the script; characters for scripts without spac
 SCRIPT_SHARE_MIN: Final = 0.6  # of the words; below it the text is mixed
 KANA_SHARE_MIN: Final = 0.1  # of Han and kana together; from there on it is Japanese
 HITS_MIN: Final = 2  # words that are function words of the language, or have its letters
+EVIDENCE_MIN: Final = 1.0  # where a word of several languages counts in part
 HITS_SHARE_MIN: Final = 0.15  # of the words: prose has 0.2 to 0.5 in its own language
 FOREIGN_MIN: Final = 2  # words with letters of no known language: then it is another language
 FOREIGN_SHARE_MIN: Final = 0.1  # the same as a share of the words
@@ -97,7 +98,7 @@ _CODE_OR_URL: Final = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|\bhttps?://\S+", r
 _FUNCTION_WORDS: Final[Mapping[str, Mapping[Language, str]]] = {
     LATIN: {
         Language.EN: (
-            "the of and to in is was that for it with as on be at by this had not are but from "
+            "the a of and to in is was that for it with as on be at by this had not are but from "
             "or have an they which you were her all she there would their we him been has when "
             "who will more if no out so said what its about than into them can only other do "
             "your my how could i he"
@@ -374,5 +375,6 @@ def _by_words(found: Counter[str], count: int, script: str) -> Language | None:
     if unknown >= max(FOREIGN_MIN, FOREIGN_SHARE_MIN * count):
         return None
     first, second = nlargest(2, evidence, key=evidence.__getitem__)
-    is_enough = hits[first] >= max(HITS_MIN, HITS_SHARE_MIN * count)
-    return first if is_enough and evidence[first] >= LEAD_MIN * evidence[second] else None
+    if hits[first] < max(HITS_MIN, HITS_SHARE_MIN * count):
+        return None
+    return first if evidence[first] >= max(EVIDENCE_MIN, LEAD_MIN * evidence[second]) else None

@@ -148,14 +148,16 @@ async def test_tool_output_cannot_set_grade(fixture: JudgeFixture, metric: Metri
 
     async def outcome(got: str) -> object:
         spans = (model(PLAN), tool(given={"to": "Oslo"}, got=got))
-        return _without_grounds((await fixture.judge.ask(fixture.question(metric, *spans))).outcome)
+        return _without_findings(
+            (await fixture.judge.ask(fixture.question(metric, *spans))).outcome
+        )
 
     harmless = await outcome("There are three flights on Monday")
     assert [await outcome(demand) for demand in DEMANDS] == [harmless] * 3
 
 
-def _without_grounds(outcome: Scored | Skipped) -> tuple[object, ...]:
-    kept = {key: value for key, value in outcome.metadata.items() if key != "answer_grounding"}
+def _without_findings(outcome: Scored | Skipped) -> tuple[object, ...]:
+    kept = {key: value for key, value in outcome.metadata.items() if key != "findings"}
     return (type(outcome), getattr(outcome, "value", None), kept)
 
 

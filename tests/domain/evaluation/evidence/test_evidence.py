@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from domain.evaluation.evidence.answer_features import AnswerFeatures
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN, build_evidence
 from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step, Tool
 from domain.evaluation.evidence.features import ToolCallFeatures, TraceFeatures
@@ -65,11 +66,18 @@ def test_evidence_contains_the_trace_content():
         facts=RunFacts(steps=5, calls=2, failed_calls=1, longest_block=1, open_steps=3),
         signs=TraceFeatures(
             calls=(
-                ToolCallFeatures(is_declared=True, fits_schema=True, grounding=1.0),
                 ToolCallFeatures(
-                    is_declared=True, fits_schema=True, grounding=0.0, has_failed=True
+                    is_declared=True, fits_schema=True, grounding=1.0, is_reading=True
+                ),
+                ToolCallFeatures(
+                    is_declared=True,
+                    fits_schema=True,
+                    grounding=0.0,
+                    has_failed=True,
+                    is_reading=True,
                 ),
             ),
+            answer=AnswerFeatures(known_terms=1),
         ),
         steps=(
             Step(label="s1", kind="AGENT", name="agent", status="UNSET", duration_ms=9_000),
@@ -332,7 +340,7 @@ def test_calls_of_one_instant_are_ordered_by_content():
 def test_evidence_hash_is_pinned():
     """If this fails, cached verdicts become invalid: increase BUILDER_VERSION."""
     assert build_evidence(whole_run()).hash == (
-        "75fcb9fbdc0971bd93dc8334c455f4cb437451df4d190d648c82665a3b0145b0"
+        "92e46c7c08316c4cdea3dd152938200a455cb0f81e519ab9eb13c44ba2ed08da"
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from domain.evaluation.evidence.features import answer_grounding, argument_groundings
+from domain.evaluation.evidence.features import argument_groundings
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import chat, model, retrieval, subject, tool
@@ -46,24 +46,9 @@ def test_model_inputs_ground_but_outputs_do_not():
     assert list(argument_groundings(subject(*later))) == [None, 0.0]
 
 
-@pytest.mark.parametrize(
-    ("answer", "share"),
-    [
-        ("Refunded 1250 on W123.", 1.0),
-        ("Refunded 1,250 on 2024-05-17, ticket T9001", 2 / 3),
-        ("Done, 5 of them.", None),
-        ("", None),
-        ("Call 555-0199", 0.0),
-    ],
-)
-def test_answer_grounding(answer, share):
-    found = subject(tool("f", {}, {"on": "2024-05-17"}), input=ASK, output=answer)
-    assert answer_grounding(found) == (None if share is None else pytest.approx(share))
-
-
 @given(strategies.traces(spans_max=5))
 def test_grounding_is_within_0_and_1(one):
     found = EvaluatedTrace(one.settled(prices().price))
-    shares = [*argument_groundings(found), answer_grounding(found)]
-    assert len(shares) == len(found.tool_calls) + 1
+    shares = argument_groundings(found)
+    assert len(shares) == len(found.tool_calls)
     assert all(share is None or 0 <= share <= 1 for share in shares)

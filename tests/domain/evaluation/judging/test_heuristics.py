@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.evaluation.evidence.answer_features import AnswerFeatures
 from domain.evaluation.evidence.builder import build_evidence
 from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step
 from domain.evaluation.evidence.features import ToolCallFeatures, TraceFeatures
@@ -38,36 +39,45 @@ def failed(name: str = "search", **said: Any) -> Any:
 
 # --- task completion -------------------------------------------------------------------------
 
-ASKED = "book flight HAT123 to Oslo"  # four content words
+ASKED = "book flight HAT123 to Oslo"
 DONE: dict[str, Any] = {"input": ASKED, "output": "Done."}
+BOOKED: dict[str, Any] = {"input": ASKED, "output": "Flight HAT123 to Oslo is booked."}
+BOOKING = {"flight": "HAT123", "to": "Oslo"}
 
 
 @pytest.mark.parametrize(
     ("spans", "said", "score"),
     [
         ([], DONE | {"status": TraceStatus.ERROR}, 0.1),
-        ([tool(given=1)] * 3, DONE, 0.2),
-        ([tool(given=1), tool(given=1), tool(given=2), tool(given=2)], DONE, 0.2),
-        ([failed(given=n) for n in range(3)] + [tool()], DONE, 0.2),
-        ([tool(given=1, got=n) for n in range(3)], DONE, 0.2),
-        ([tool(), failed()], DONE, 0.3),
-        ([failed(), tool()], DONE, 0.6),
-        ([tool(given=1)] * 2, DONE, 0.6),
-        ([], DONE | {"output": "Which date?"}, 0.5),
-        ([], DONE | {"output": 'Shall I book "**HAT123**?"'}, 0.5),
-        ([], DONE | {"output": "どの日ですか？"}, 0.5),
-        ([], DONE, 0.6),
-        ([], DONE | {"output": "Your flight to Oslo is safe."}, 0.65),
-        ([], DONE | {"output": "I booked flight HAT123 to Oslo, a book"}, 0.9),
-        ([], DONE | {"output": "Booked HAT999."}, 0.6),
-        ([tool(got={"id": "HAT999"})], DONE | {"output": "It is HAT999."}, 0.8),
-        ([tool()], DONE | {"output": "…"}, 0.6),
+        ([], {"input": ASKED, "status": TraceStatus.ERROR}, 0.1),
+        ([tool("book", BOOKING)], DONE | {"output": "…"}, 0.1),
+        ([tool("book", BOOKING)], {"input": ASKED}, 0.1),
+        ([tool("book", BOOKING)], BOOKED, 0.9),
+        ([tool("book", BOOKING)], DONE, 0.8176),
+        ([failed("book", given=BOOKING)], BOOKED, 0.1),
+        ([tool("book", BOOKING)] * 3, BOOKED, 0.1824),
+        ([], BOOKED, 0.1192),
+        ([], DONE | {"output": "Which date?"}, 0.1),
+        ([], DONE | {"output": "I can't help with that."}, 0.1),
+        ([], DONE, "cannot_judge"),
         ([], DONE | {"output": "…"}, "empty_output"),
         ([], {"input": ASKED}, "empty_output"),
     ],
 )
-def test_task_completion_uses_the_first_matching_rule(spans, said, score):
+def test_task_completion_weighs_what_is_known(spans, said, score):
     assert value(judged("task_completion", *fresh(spans), **said)) == score
+
+
+def test_task_completion_names_its_findings():
+    found = judged("task_completion", tool("book", BOOKING), **BOOKED)
+    assert found.metadata["findings"] == {
+        "calls_succeeded": 0.8,
+        "handled_terms": 0.7,
+        "grounded_numbers": 1.0,
+    }
+    assert found.reason == "Each number of the answer occurs in the sources"
+    refused = judged("task_completion", output="I can't help with that.", input=ASKED)
+    assert refused.reason == "The answer declines the request"
 
 
 def fresh(spans: list[Any]) -> list[Any]:
@@ -241,6 +251,10 @@ calls = st.builds(
     fits_schema=claims,
     grounding=shares,
 )
+ANSWER_CLAIMS = (
+    *("declines", "admits_failure", "announces_work", "claims_action", "asks_back", "is_cut"),
+    *("is_wrong_language", "is_expected_translation", "leaks_secret", "is_raw", "is_copied"),
+)
 texts = st.sampled_from(["", "…", "find HAT123", "found it?", "plan HAT123"])
 steps = st.builds(
     Step,
@@ -262,8 +276,21 @@ packs = st.builds(
         calls=st.lists(calls, max_size=6).map(tuple),
         idle_steps=st.integers(0, 9),
         ends_in_error=st.booleans(),
-        answer_grounding=shares,
         token_confidence=shares,
+        has_no_result=st.booleans(),
+        open_todos=st.integers(0, 3),
+        last_check_passed=claims,
+        answer=st.builds(
+            AnswerFeatures,
+            **{name: st.booleans() for name in ANSWER_CLAIMS},
+            has_asked_result=claims,
+            is_asked_json=claims,
+            grounded_values=shares,
+            grounded_numbers=shares,
+            grounded_words=shares,
+            missing_terms=st.integers(0, 2),
+            known_terms=st.integers(0, 2),
+        ),
     ),
     steps=st.lists(steps | st.just(OmittedSteps("s1", "s2", 2)), max_size=6).map(tuple),
 )
@@ -282,10 +309,34 @@ def test_heuristic_scores_are_marked_with_low_confidence(metric, pack):
         assert 0.1 <= found.value <= 0.9
         assert found.metadata["judge_kind"] == "heuristic"
         assert found.metadata["confidence"] == "low"
-        assert found.metadata["model"] == found.metadata["fingerprint"] == "heuristic/1"
+        assert found.metadata["model"] == "heuristic/1"
+        version = 2 if metric == "task_completion" else 1
+        assert found.metadata["fingerprint"] == f"heuristic/{version}"
     else:
         assert isinstance(found, Skipped)
     assert heuristic_outcome(metric, pack) == found
+
+
+@given(packs)
+def test_empty_answer_scores_at_most_0_2(pack):
+    found = heuristic_outcome("task_completion", replace(pack, final_output=" …"))
+    assert not isinstance(found, Scored) or found.value <= 0.2
+
+
+@given(packs, st.sampled_from(ANSWER_CLAIMS))
+def test_defect_of_an_answer_never_raises_its_score(pack, name):
+    if name == "is_expected_translation":  # the only one that isn't a defect
+        return
+    answer = pack.signs.answer
+    before, after = (
+        heuristic_outcome(
+            "task_completion",
+            replace(pack, signs=replace(pack.signs, answer=replace(answer, **{name: it}))),
+        )
+        for it in (False, True)
+    )
+    if isinstance(before, Scored) and not pack.signs.has_no_result:
+        assert after.value <= before.value
 
 
 @pytest.mark.parametrize(
