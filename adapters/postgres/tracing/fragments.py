@@ -5,8 +5,8 @@ key. `data` is compressed by PostgreSQL where that makes it smaller.
 """
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import batched
 from typing import Final
@@ -29,6 +29,7 @@ ASSIGNED: Final = (
 NO_SPANS: Final = frozenset({TRACE_ONLY, ASSIGNED})
 _DIGEST_BYTES: Final = 16
 ROWS_PER_STATEMENT: Final = 500  # sending as many takes the event loop 5 ms
+BYTES_PER_STATEMENT: Final = 1 << 20  # of `data`, which the driver copies twice
 
 # Finds the new traces that have fragments already: records that came before any span.
 SELECT_WITH_FRAGMENTS: Final = """
@@ -98,6 +99,11 @@ WHERE known.project_id = found.project_id AND known.trace_id = found.trace_id
 """
 
 
+type FragmentRow = tuple[object, ...]
+"""The columns of INSERT_FRAGMENTS."""
+_DATA: Final = 5
+
+
 @dataclass(frozen=True, slots=True)
 class SentFragment:
     """A fragment of a request, decoded, and in its stored form."""
@@ -117,6 +123,15 @@ class TraceFragments:
 
     def add(self, fragment: SentFragment) -> None:
         self.by_span.setdefault(fragment.hex_id, {}).setdefault(fragment.digest, fragment)
+
+    def without_data(self) -> "TraceFragments":
+        """The fragments once they are inserted: nothing else needs their stored form."""
+        return TraceFragments(
+            {
+                hex_id: {digest: replace(one, data=b"") for digest, one in of_span.items()}
+                for hex_id, of_span in self.by_span.items()
+            }
+        )
 
     @property
     def has_span(self) -> bool:
@@ -179,14 +194,30 @@ async def insert_fragments(
     `new` are traces that this transaction created.
     """
     digests: set[bytes] = set()
-    for some in batched(_rows(traces, new, stored_at), ROWS_PER_STATEMENT):
+    for some in _by_statement(_rows(traces, new, stored_at)):
         digests.update(row[0] for row in await connection.fetch(INSERT_FRAGMENTS, *arrays(some)))
     return digests
 
 
+def _by_statement(rows: Iterable[FragmentRow]) -> Iterator[list[FragmentRow]]:
+    """The rows of one statement after another."""
+    some: list[FragmentRow] = []
+    size = 0
+    for row in rows:
+        data = row[_DATA]
+        assert isinstance(data, bytes)
+        if some and (size + len(data) > BYTES_PER_STATEMENT or len(some) == ROWS_PER_STATEMENT):
+            yield some
+            some, size = [], 0
+        some.append(row)
+        size += len(data)
+    if some:
+        yield some
+
+
 def _rows(
     traces: Mapping[TraceKey, TraceFragments], new: Collection[TraceKey], stored_at: datetime
-) -> Iterable[tuple[object, ...]]:
+) -> Iterable[FragmentRow]:
     """The columns of INSERT_FRAGMENTS; the last is the span that a record may wait for."""
     for key, fragments in traces.items():
         makes_no_trace = key in new and not fragments.has_span

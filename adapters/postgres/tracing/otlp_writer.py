@@ -43,7 +43,7 @@ from adapters.postgres.tracing.row_updates import TraceKey, lock_traces, payload
 from adapters.postgres.tracing.trace_rows import trace_row
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
-from application.tracing.otlp.ports import CHUNK_BYTES, FragmentRules
+from application.tracing.otlp.ports import BATCH_BYTES, CHUNK_BYTES, FragmentRules
 from application.tracing.workload import takes_long
 from domain.errors import Unavailable
 from domain.ids import ProjectId, SpanId, TraceId
@@ -135,7 +135,7 @@ class OtlpWriter:
         by_key = {key: by_key[key] for key in sorted(by_key)}
         size = sum(one.size for fragments in by_key.values() for one in fragments)
         async with asyncio.timeout(WRITE_TIMEOUT_S):
-            if size > CHUNK_BYTES:
+            if size > BATCH_BYTES:
                 await self._write_large(by_key)
             else:
                 await self._write_batch(by_key, is_long=size > DECODED_ON_LOOP_MAX)
@@ -210,7 +210,10 @@ class OtlpWriter:
                 await merge.flush()
             fragments = await compute(self._decode, chunk, is_long=True)
             digests = await insert_fragments(connection, fragments, new, stored_at)
+            # What isn't needed any longer is freed, before more memory is taken.
+            fragments = {key: one.without_data() for key, one in fragments.items()}
             await merge.add(fragments, digests, {})
+            del fragments
         await merge.finish(deltas)
         await _delete_placeholders(connection, merge.without_spans())
         await rollups.write(connection, deltas)

@@ -10,7 +10,8 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment, MapSpan, Sent, SentRecord
 from domain.tracing.otel.remapping import FieldChange
 
-CHUNK_BYTES: Final = 4 << 20  # of fragments that are decoded and mapped at a time
+BATCH_BYTES: Final = 4 << 20  # of fragments that are stored at once; more are stored in chunks
+CHUNK_BYTES: Final = 2 << 20  # which takes several times the memory
 SPANS_PER_TRACE_MAX: Final = 50_000  # all are read when one comes: as many take seconds
 FRAGMENTS_PER_SPAN_MAX: Final = 10_000  # all are read when one comes
 SETTLED_TRACES_MAX: Final = 200  # of one call
@@ -88,9 +89,9 @@ class OtlpTraces(Protocol):
         """Stores the fragments of one trace, and computes its rows, in one transaction.
 
         Durable on return. A fragment that is stored already changes nothing. A log record whose
-        span isn't known waits for it, and makes neither trace nor span. Decodes and maps about
-        CHUNK_BYTES of fragments at a time. Raises Invalid and Unavailable as `Traces.put`, Invalid
-        also beyond SPANS_PER_TRACE_MAX and FRAGMENTS_PER_SPAN_MAX.
+        span isn't known waits for it, and makes neither trace nor span. Beyond BATCH_BYTES, decodes
+        and maps about CHUNK_BYTES of fragments at a time. Raises Invalid and Unavailable as
+        `Traces.put`, Invalid also beyond SPANS_PER_TRACE_MAX and FRAGMENTS_PER_SPAN_MAX.
         """
         ...
 

@@ -12,7 +12,7 @@ import pytest
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
-from application.tracing.otlp.ports import CHUNK_BYTES
+from application.tracing.otlp.ports import BATCH_BYTES, CHUNK_BYTES
 from domain.errors import Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Sent, SentSpan
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.service
 
 LARGE = 100 << 10  # bytes of a span
 SPANS = 300
-COPIES_MAX = 8  # of one chunk at once: decoded, encoded, mapped, in the driver
+COPIES_MAX = 5  # of one chunk at once: decoded, encoded, mapped, in the driver
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ async def test_memory_follows_the_chunk_and_not_the_request(pool: Pool):
     assert most < COPIES_MAX * CHUNK_BYTES < LARGE * SPANS + COPIES_MAX * CHUNK_BYTES
 
 
-@pytest.mark.parametrize("size", [1_000, CHUNK_BYTES])
+@pytest.mark.parametrize("size", [1_000, BATCH_BYTES])
 @pytest.mark.parametrize("sent", [sent_span(), sent_record("gen_ai.choice")])
 async def test_removed_project_takes_no_fragments(pool: Pool, sent: Sent, size: int):
     removed, told = ProjectId(uuid.uuid4()), list[ProjectId]()

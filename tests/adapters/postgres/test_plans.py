@@ -38,7 +38,7 @@ from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload, fetch_span_detail
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
-from application.tracing.otlp.ports import CHUNK_BYTES
+from application.tracing.otlp.ports import BATCH_BYTES
 from domain.evaluation.scores.score import (
     CreatedWithin,
     ScoreChange,
@@ -535,7 +535,7 @@ async def test_fragments_find_rows_by_key(seeded, of):
     seeded.statements.clear()
     await put(id_, record, answered)
     await put(id_, sent_span(inner, parent_span_id="e" * 16))
-    await put(id_, sent_span(span_id="f" * 16), sent_span(span_id="d" * 16), size=CHUNK_BYTES)
+    await put(id_, sent_span(span_id="f" * 16), sent_span(span_id="d" * 16), size=BATCH_BYTES)
     await put(id_, sent_span({"gen_ai.usage.input_tokens": 1}, span_id="e" * 16, end_ns=0))
     await put(id_, sent_span({"gen_ai.usage.input_tokens": 1, "user.id": "u"}, span_id="e" * 16))
     await put(native.id, sent_span())

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import pytest
 
-from application.tracing.otlp.ports import CHUNK_BYTES
+from application.tracing.otlp.ports import BATCH_BYTES
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, TraceId
 from domain.tracing.analytics import Period
@@ -143,7 +143,7 @@ async def test_request_larger_than_a_chunk_is_one_trace(plane):
     ours, other, id_ = project(), project(), trace_id()
     late = llm(attributes={"session.id": "s"}, start_ns=START_NS)
     sent = [llm(), root(end_ns=0), late, llm(THIRD, parent_span_id=CHILD), root()]
-    await put(plane, ours, id_, *sent, size=CHUNK_BYTES // 2 + 1)
+    await put(plane, ours, id_, *sent, size=BATCH_BYTES // 2 + 1)
     await put(plane, other, id_, *sent)
     found = await plane.traces.get(ours, id_)
     assert found == await plane.traces.get(other, id_)
@@ -160,7 +160,7 @@ async def test_repeated_fragment_changes_nothing(plane):
     await settle(plane)
     settled = await plane.traces.get(ours, id_)
     await put(plane, ours, id_, root(end_ns=0), llm())
-    await put(plane, ours, id_, llm(), size=2 * CHUNK_BYTES)
+    await put(plane, ours, id_, llm(), size=2 * BATCH_BYTES)
     assert await plane.traces.get(ours, id_) == settled
     assert flags(settled) == ["root_open"]
     await assert_summaries_match(plane, ours)
@@ -186,7 +186,7 @@ DETAILS = sent_record(
 )
 
 
-@pytest.mark.parametrize("size", [1_000, CHUNK_BYTES])
+@pytest.mark.parametrize("size", [1_000, BATCH_BYTES])
 async def test_record_waits_for_its_span(plane, size):
     ours, id_ = project(), trace_id()
     await put(plane, ours, id_, DETAILS, size=size)
@@ -274,7 +274,7 @@ async def test_records_go_to_the_span_nearest_in_time(plane):
     [found] = await assert_summaries_match(plane, ours)
     failed = found.spans[-1]
     assert (failed.input, failed.status) == (b'{"a":1}', SpanStatus.ERROR)
-    await put(plane, ours, id_, answer("later", 4 * SECOND), size=2 * CHUNK_BYTES)
+    await put(plane, ours, id_, answer("later", 4 * SECOND), size=2 * BATCH_BYTES)
     other = project()
     sent = [answer("later", 4 * SECOND), turn, near, result, last, far, first, tool]
     await put_each(plane, other, id_, sent)
@@ -455,7 +455,7 @@ async def test_native_changes_of_a_span_stay(plane):
     await plane.traces.change_span(ours, id_, call, SpanChange(input=None))
     answered = {"output.value": "answered", "metadata": '{"note":"sent","other":1}'}
     await put(plane, ours, id_, llm(attributes=asked | answered), root())
-    await put(plane, ours, id_, llm(attributes=answered, end_ns=END_NS), size=2 * CHUNK_BYTES)
+    await put(plane, ours, id_, llm(attributes=answered, end_ns=END_NS), size=2 * BATCH_BYTES)
     [found] = await assert_summaries_match(plane, ours)
     kept = found.spans[1]
     assert (kept.name, kept.input, kept.output) == ("renamed", None, b'"fixed"')

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from application.tracing.otlp.ports import CHUNK_BYTES
+from application.tracing.otlp.ports import BATCH_BYTES
 from domain.errors import Failure
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Sent
@@ -39,8 +39,8 @@ FAR_FUTURE: Final = datetime.now(UTC) + timedelta(days=400)
 trace_ids: Final = st.sampled_from(TRACE_IDS)
 some_sent: Final = st.lists(otel_strategies.sent(), min_size=1, max_size=6)
 
-# Two of the larger ones are more than CHUNK_BYTES.
-sizes: Final = st.sampled_from([1_000, 1_000, CHUNK_BYTES // 2 + 1])
+# Two of the larger ones are more than BATCH_BYTES.
+sizes: Final = st.sampled_from([1_000, 1_000, BATCH_BYTES // 2 + 1])
 
 
 class Histories(RuleBasedStateMachine):

@@ -10,7 +10,7 @@ from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
-from application.tracing.otlp.ports import CHUNK_BYTES, OtlpTraces
+from application.tracing.otlp.ports import BATCH_BYTES, OtlpTraces
 from domain.errors import Invalid
 from entrypoints.composition.tracing import fragment_rules
 from tests.support.builders.otel import fragments, sent_record, sent_span
@@ -18,7 +18,7 @@ from tests.support.builders.values import prices, project_prices, trace_id
 from tests.support.fixtures.data_plane import project
 
 RULES = replace(fragment_rules(), spans_max=3, fragments_max=3)
-SIZES = pytest.mark.parametrize("size", [1_000, CHUNK_BYTES])
+SIZES = pytest.mark.parametrize("size", [1_000, BATCH_BYTES])
 
 
 @pytest.fixture
