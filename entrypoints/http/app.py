@@ -33,17 +33,15 @@ from entrypoints.http.controllers.scores import analytics as score_analytics
 from entrypoints.http.controllers.service import api_reference, health, prometheus
 from entrypoints.http.controllers.sessions import sessions
 from entrypoints.http.controllers.traces import analytics, parts, payloads, traces
-from entrypoints.http.endpoint import DEPENDENCIES, admit
+from entrypoints.http.endpoint import admit
 from entrypoints.http.error_responses import exception_handlers
 from entrypoints.http.middleware.access_log import AccessLog
-from entrypoints.http.middleware.added_headers import AddedHeaders
 from entrypoints.http.middleware.cors import Cors
 from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.otlp_errors import PREFIXES, OtlpErrors
 from entrypoints.http.middleware.path_segments import PathSegments
-from entrypoints.http.middleware.rate_limits import RateLimitHeaders, RateLimits
-from entrypoints.http.middleware.request_ids import RequestIds
-from entrypoints.http.middleware.security_headers import SecurityHeaders
+from entrypoints.http.middleware.rate_limits import RateLimits
+from entrypoints.http.middleware.response_headers import ResponseHeaders
 from entrypoints.http.middleware.tracing import RequestTracing
 from entrypoints.http.openapi.document import document
 from entrypoints.http.responses import JsonResponse
@@ -101,7 +99,6 @@ def create_routes(config: HttpConfig) -> Litestar:
     app = Litestar(
         route_handlers=CONTROLLERS,
         guards=[admit],
-        dependencies=DEPENDENCIES,
         response_class=JsonResponse,
         exception_handlers=exception_handlers(),
         openapi_config=None,  # our document, below, includes bodies that Litestar doesn't parse
@@ -120,10 +117,8 @@ def create_routes(config: HttpConfig) -> Litestar:
 
 def add_layers(routes: ASGIApp, context: HttpContext) -> ASGIApp:
     config = context.config
-    layers: ASGIApp = AddedHeaders(RequestContext(routes, context))
-    layers = PathSegments(RateLimitHeaders(layers))
+    layers: ASGIApp = PathSegments(RequestContext(routes, context))
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
     layers = OtlpErrors(layers, context.use_cases.tracing.otlp_codec.encode_error)
-    layers = SecurityHeaders(Cors(layers, config.allowed_origins))
-    layers = AccessLog(layers, config.observer)
-    return RequestIds(RequestTracing(layers, config.tracer))
+    layers = AccessLog(Cors(layers, config.allowed_origins), config.observer)
+    return ResponseHeaders(RequestTracing(layers, config.tracer))

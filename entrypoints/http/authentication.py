@@ -415,7 +415,9 @@ def _check_repeated(headers: Iterable[tuple[bytes, bytes]]) -> None:
 
 def _printable(text: str, length_max: int) -> str:
     """A client's text as the audit log may contain it."""
-    return "".join(character for character in text if character.isprintable())[:length_max]
+    if not text.isprintable():
+        text = "".join(character for character in text if character.isprintable())
+    return text[:length_max]
 
 
 def header(headers: Headers, name: bytes) -> str | None:

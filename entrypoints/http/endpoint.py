@@ -18,10 +18,10 @@ new_id     the id of the object to create: the handler runs once for each Idempo
 use_cases  the registry of all use cases
 
 The route decorators `get`, `post` and so on are those of Litestar with the fields of `Endpoint`.
-The guard `admit` authenticates and counts the request; the dependencies read it. All errors of a
-request are found before the handler runs, and are returned together. The OpenAPI document is made
-of the same signatures and docstrings (openapi/document.py): the first line of a docstring is the
-summary of the operation, and the rest its description.
+The guard `admit` authenticates and counts the request. The wrapper of the handler then reads its
+parts: all errors are found before the handler runs, and are returned together. The OpenAPI document
+is made of the same signatures and docstrings (openapi/document.py): the first line of a docstring
+is the summary of the operation, and the rest its description.
 """
 
 import inspect
@@ -35,7 +35,6 @@ from typing import (
     Concatenate,
     Final,
     Self,
-    TypeVar,
     Union,
     cast,
     get_args,
@@ -48,10 +47,8 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 from litestar.connection import ASGIConnection
-from litestar.di import NamedDependency, Provide
 from litestar.enums import HttpMethod
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
-from litestar.params import SkipValidation
 
 from application.concurrency import compute
 from application.use_cases import UseCases
@@ -67,7 +64,6 @@ from entrypoints.http.authentication import (
 from entrypoints.http.browser_requests import Headers
 from entrypoints.http.config import HttpConfig, HttpContext, http_context
 from entrypoints.http.middleware.access_log import annotate
-from entrypoints.http.middleware.added_headers import add_response_header
 from entrypoints.http.middleware.load_shedding import AdmissionTicket, admission_ticket
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.http.middleware.path_segments import decode_segment
@@ -79,6 +75,7 @@ from entrypoints.http.middleware.rate_limits import (
     shares_of,
 )
 from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.middleware.response_headers import add_response_header
 from entrypoints.http.refusals import AUTH_CONTEXT
 from entrypoints.http.requests.body_io import (
     BODY_TOO_SLOW,
@@ -111,12 +108,10 @@ SAFE_METHODS: Final = ("GET", "HEAD")
 NO_PARAMETERS: Final = Parameters(msgspec.defstruct("NoParameters", []), "query")
 PARSE_IN_THREAD_BYTES: Final = 64 << 10  # checking an object of as many bytes takes 10 ms
 _ENDPOINT: Final = "endpoint"
-_PARTS: Final = "pandaprobe.request_parts"
+_CODING: Final = "pandaprobe.body_coding"
 
-_T = TypeVar("_T")
-# A plain assignment, since Litestar doesn't see through a `type` alias. Validation is skipped:
-# dependencies return checked values, and msgspec would walk through every port behind them.
-Injected = SkipValidation[NamedDependency[_T]]
+# The parameters of handlers besides `new_id`: fields of RequestParts.
+HANDLER_PARTS: Final = ("request", "use_cases", "caller", "content", "path", "params")
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +244,7 @@ async def admit(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRou
     scope["user"] = await _authenticate(request, called, auth, context)
     if isinstance(content, RawBody):  # the project of the caller shows that it was refused
         coding = _declared_coding(request, auth.headers, called, content)
-    scope[_PARTS] = coding
+    scope[_CODING] = coding
     if signature.content is None:
         await admission_ticket(scope).enter_queue()
     if not signature.reads_parts:
@@ -319,66 +314,6 @@ def _request_kind(called: Endpoint, method: str) -> RequestKind:
     return RequestKind.READ if method in SAFE_METHODS else RequestKind.WRITE
 
 
-# --- dependencies ------------------------------------------------------------------------------
-# Each depends on the previous one. Litestar would start a task for each of several independent
-# dependencies, which costs a request 45 us; a chain costs 4 us per link.
-
-
-async def provide_use_cases(request: HttpRequest) -> Injected[UseCases]:
-    return http_context(request).use_cases
-
-
-async def provide_caller(
-    request: HttpRequest,
-    use_cases: Injected[UseCases],  # noqa: ARG001 - a link of the chain, see above
-) -> Injected[Any]:
-    """Reads the parts first: a caller may get a new project if they are valid."""
-    scope = cast("dict[str, Any]", request.scope)
-    called = cast("Endpoint", endpoint_of(request.route_handler))
-    if called.signature(request.route_handler).reads_parts:
-        scope[_PARTS] = await _read_parts(request)
-        await _create_missing_project(request)
-    return scope["user"]
-
-
-async def provide_content(
-    request: HttpRequest,
-    caller: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
-) -> Injected[Any]:
-    return _parts_of(request).content
-
-
-async def provide_path(
-    request: HttpRequest,
-    content: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
-) -> Injected[Any]:
-    return _parts_of(request).path
-
-
-async def provide_params(
-    request: HttpRequest,
-    path: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
-) -> Injected[Any]:
-    return _parts_of(request).params
-
-
-async def provide_key(
-    request: HttpRequest,
-    params: Injected[Any],  # noqa: ARG001 - a link of the chain, see above
-) -> Injected[IdempotencyKey | None]:
-    return _parts_of(request).key
-
-
-DEPENDENCIES: Final = {
-    "use_cases": Provide(provide_use_cases),
-    "caller": Provide(provide_caller),
-    "content": Provide(provide_content),
-    "path": Provide(provide_path),
-    "params": Provide(provide_params),
-    "key": Provide(provide_key),
-}
-
-
 def _route[**P](
     method: HttpMethod, make: Callable[P, Endpoint]
 ) -> Callable[Concatenate[str, P], Callable[[Callable[..., Any]], HTTPRouteHandler]]:
@@ -396,49 +331,44 @@ def _route[**P](
         )
 
         def decorate(fn: Callable[..., Any]) -> HTTPRouteHandler:
-            if "new_id" in fn.__annotations__:
-                fn = _with_key(fn, route, endpoint)
-            injected: Any = Injected
-            for name in DEPENDENCIES.keys() & fn.__annotations__:
-                fn.__annotations__[name] = injected[fn.__annotations__[name]]
-            return route(fn)
+            return route(_with_request(fn, route, endpoint))
 
         return decorate
 
     return at
 
 
-def _with_key(
+def _with_request(
     fn: Callable[..., Any], route: HTTPRouteHandler, endpoint: Endpoint
 ) -> Callable[..., Any]:
-    """`fn` with the parameters `request` and `key`, which decide on `new_id`."""
+    """`fn` as Litestar calls it: with the request alone, of which `fn` gets the parts it names.
+
+    Litestar's own dependencies would cost a request 4 us each.
+    """
+    names = [name for name in HANDLER_PARTS if name in fn.__annotations__]
+    takes_new_id = "new_id" in fn.__annotations__
 
     @wraps(fn)
-    async def handle(
-        *args: Any, request: HttpRequest, key: IdempotencyKey | None, **parts: Any
-    ) -> Any:
-        async def write(new_id: UUID) -> Any:
-            return await fn(*args, new_id=new_id, **parts)
+    async def handle(*owner: Any, request: HttpRequest) -> Any:
+        parts = await _read_parts(request, endpoint, endpoint.signature(route))
+        values = {name: getattr(parts, name) for name in names}
+        if not takes_new_id:
+            return await fn(*owner, **values)
 
+        async def write(new_id: UUID) -> Any:
+            return await fn(*owner, new_id=new_id, **values)
+
+        has_secret, status = endpoint.has_secret, route.status_code
         return await respond_idempotently(
-            request,
-            parts["caller"],
-            key,
-            route.status_code,
-            write,
-            has_secret=endpoint.has_secret,
+            request, parts.caller, parts.key, status, write, has_secret=has_secret
         )
 
-    added = {"request": HttpRequest, "key": IdempotencyKey | None}
-    handle.__annotations__ = {**fn.__annotations__, **added}
-    del handle.__annotations__["new_id"]
-    signature = inspect.signature(fn)
-    kept = [one for name, one in signature.parameters.items() if name != "new_id"]
-    keyword_only = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint)
-        for name, hint in added.items()
-    ]
-    cast("Any", handle).__signature__ = signature.replace(parameters=[*kept, *keyword_only])
+    known = inspect.signature(fn)
+    owner = [one for name, one in known.parameters.items() if name == "self"]
+    by_name = inspect.Parameter.KEYWORD_ONLY
+    taken = inspect.Parameter("request", by_name, annotation=HttpRequest)
+    cast("Any", handle).__signature__ = known.replace(parameters=[*owner, taken])
+    handle.__annotations__ = {"request": HttpRequest, "return": fn.__annotations__["return"]}
     return handle
 
 
@@ -453,35 +383,34 @@ delete: Final = _route(HttpMethod.DELETE, Endpoint)
 class RequestParts:
     """The parts of a request, parsed and without errors."""
 
-    content: Any
-    path: Any
-    params: Any
-    key: IdempotencyKey | None
+    request: HttpRequest
+    use_cases: UseCases
+    caller: Any
+    content: Any = None
+    path: Any = None
+    params: Any = None
+    key: IdempotencyKey | None = None
 
 
-def _parts_of(request: HttpRequest) -> RequestParts:
-    return cast("RequestParts", cast("dict[str, Any]", request.scope)[_PARTS])
-
-
-async def _read_parts(request: HttpRequest) -> RequestParts:
+async def _read_parts(
+    request: HttpRequest, called: Endpoint, signature: HandlerSignature
+) -> RequestParts:
     """Raises HttpProblem for errors that only HTTP knows, and Invalid with all field errors."""
-    scope, config = cast("dict[str, Any]", request.scope), http_context(request).config
-    handler = request.route_handler
-    called = cast("Endpoint", endpoint_of(handler))
-    signature = called.signature(handler)
+    scope, context = cast("dict[str, Any]", request.scope), http_context(request)
+    if not signature.reads_parts:
+        return RequestParts(request, context.use_cases, scope.get("user"))
     errors = FieldErrors()
-    content = path = params = None
+    content = path = key = None
     data = b""
     if signature.content is not None:
-        size_max = called.body_max_bytes(config, signature.content)
-        data = await _read_body(request, scope[_PARTS], size_max)
+        size_max = called.body_max_bytes(context.config, signature.content)
+        data = await _read_body(request, scope[_CODING], size_max)
         await admission_ticket(scope).enter_queue()
         content = await _parse_content(request, signature.content, data, errors)
     if signature.path is not None:
         given = {name: [decode_segment(text)] for name, text in scope["path_params"].items()}
         path = signature.path.parse(given, errors)
     params = _parse_params(called, signature, scope, errors)
-    key = None
     if signature.takes_key:
         parse = partial(parse_idempotency_key, accepts_request_id=called.request_id_is_key)
         is_long = len(data) >= PARSE_IN_THREAD_BYTES  # the body is hashed
@@ -489,7 +418,8 @@ async def _read_parts(request: HttpRequest) -> RequestParts:
     errors.check()
     report_ignored_fields(request, errors.ignored)
     await _acquire_slot(scope, called)
-    return RequestParts(content, path, params, key)
+    await _create_missing_project(request)
+    return RequestParts(request, context.use_cases, scope["user"], content, path, params, key)
 
 
 def _parse_params(
@@ -572,6 +502,8 @@ def _declared_coding(
     if not content.accepts(header(headers, b"content-type")):
         accepted = " or ".join(content.media_types)
         raise HttpProblem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"The Content-Type must be {accepted}")
+    if b"content-encoding" not in headers:
+        return None
     coding = (header(headers, b"content-encoding") or "identity").lower()
     codings = sum(name == b"content-encoding" for name, _ in request.scope["headers"])
     if coding == "identity" and codings < 2:  # noqa: PLR2004 - one, or none

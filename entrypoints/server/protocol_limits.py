@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import uuid
+from itertools import chain
 from typing import Any, Final, cast
 
 import msgspec
@@ -12,7 +13,7 @@ from adapters.otlp.decoding.answers import encode_error
 from entrypoints.http.middleware.otlp_errors import PATHS as OTLP_PATHS
 from entrypoints.http.middleware.otlp_errors import encoding_of
 from entrypoints.http.middleware.request_ids import HEADER
-from entrypoints.http.middleware.security_headers import DEFAULT_HEADERS
+from entrypoints.http.middleware.response_headers import DEFAULT_HEADERS
 from entrypoints.http.requests.body_io import JSON
 
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
@@ -77,7 +78,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._cancel_headers_timer()
-        size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        texts = chain(*self.headers)  # names and values; 4 bytes of a line separate them
+        size = len(self.url) + sum(map(len, texts)) + 4 * len(self.headers)
         if size > self.head_max_bytes:  # it arrived whole, in one large read
             self._refuse_head()
         if not self._is_refused:

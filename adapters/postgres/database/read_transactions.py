@@ -101,11 +101,9 @@ class PoolReader:
     pool: Pool
     timeout_s: float = field(default=READ_TIMEOUT_S, kw_only=True)
 
-    def _connection(self, advice: str, scope: Scope) -> AbstractAsyncContextManager[Connection]:
-        return read_connection(self.pool, advice, scope, self.timeout_s)
-
     @asynccontextmanager
     async def _statement(self, advice: str, scope: Scope) -> AsyncIterator[Connection]:
+        """A connection for one statement, which usually costs one round trip."""
         async with (
             translate_errors(),
             within(self.pool, scope).statement() as connection,

@@ -164,7 +164,7 @@ class PostgresTraceAnalytics(PoolReader):
         )
         page = None
         if window.offset <= NEAR_OFFSET_MAX:
-            async with self._connection(READ_BY_CURSOR, project) as connection:
+            async with self._statement(READ_BY_CURSOR, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_USERS)
         if page is None:
             async with self._visible_snapshot(READ_BY_CURSOR, project) as connection:

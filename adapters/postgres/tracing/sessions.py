@@ -135,7 +135,7 @@ class PostgresSessions(PoolReader):
         )
         page = None
         if matching == SessionFilter() and window.offset <= NEAR_OFFSET_MAX:
-            async with self._connection(NARROW_LIST, project) as connection:
+            async with self._statement(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_SESSIONS)
         if page is None:
             async with self._visible_snapshot(NARROW_LIST, project) as connection:

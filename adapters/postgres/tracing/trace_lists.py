@@ -61,7 +61,7 @@ class TraceLists(PoolReader):
         clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
         page = None
         if not clauses and not part and window.offset <= NEAR_OFFSET_MAX:
-            async with self._connection(NARROW_LIST, project) as connection:
+            async with self._statement(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_TRACES)
         if page is None:
             async with self._visible_snapshot(NARROW_LIST, project) as connection:

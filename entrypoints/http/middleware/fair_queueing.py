@@ -6,8 +6,7 @@ request would wait for everything that one of them has in progress.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -90,19 +89,17 @@ class Ticket:
     _body_bytes: int = 0
     _slots: list[asyncio.Semaphore] = field(default_factory=list)  # that are held
 
-    @contextmanager
-    def receive_body(self) -> Iterator[None]:
+    def begin_body(self) -> None:
         """Counts a body that is being received. Raises Unavailable if a share is used up."""
         for use in self._uses:
             if use.bodies >= use.share.bodies:
                 raise Unavailable(TOO_MANY_BODIES.format(use.share.holder))
         for use in self._uses:
             use.bodies += 1
-        try:
-            yield
-        finally:
-            for use in self._uses:
-                use.bodies -= 1
+
+    def end_body(self) -> None:
+        for use in self._uses:
+            use.bodies -= 1
 
     def reserve_body_bytes(self, size: int) -> None:
         """Reserves `size` more bytes until the ticket is left. Raises Unavailable.
@@ -150,18 +147,23 @@ class Ticket:
         """
         if self._slots:
             return
-        is_free = not any(use.slots.locked() for use in self._uses)
+        if not any(use.slots.locked() for use in self._uses):
+            await self._acquire_slots()  # without a wait
+            return
         try:
-            async with asyncio.timeout(None if is_free else timeout_s):
-                for use in self._uses:
-                    await use.slots.acquire()
-                    self._slots.append(use.slots)
+            async with asyncio.timeout(timeout_s):
+                await self._acquire_slots()
         except BaseException as error:
             waited_for = self._uses[len(self._slots)].share.holder
             self.release_slot()
             if isinstance(error, TimeoutError):
                 raise Unavailable(TOO_MANY_REQUESTS.format(waited_for)) from error
             raise
+
+    async def _acquire_slots(self) -> None:
+        for use in self._uses:
+            await use.slots.acquire()
+            self._slots.append(use.slots)
 
     def release_slot(self) -> None:
         """The work is done and the response is being sent: the holder's next request may start."""

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
 
@@ -138,10 +138,10 @@ class AdmissionTicket:
     @contextmanager
     def receive_body(self) -> Iterator[None]:
         """The request isn't in progress while its body is being received. Raises Unavailable."""
-        pool = self._shedding
-        with ExitStack() as stack:
-            if self._ticket is not None:
-                stack.enter_context(self._ticket.receive_body())
+        pool, ticket = self._shedding, self._ticket
+        if ticket is not None:
+            ticket.begin_body()
+        try:
             if pool.bodies >= pool.bodies_max:
                 raise Unavailable(OVERLOADED)
             pool.bodies += 1
@@ -151,6 +151,9 @@ class AdmissionTicket:
             finally:
                 pool.bodies -= 1
                 pool.requests += 1
+        finally:
+            if ticket is not None:
+                ticket.end_body()
 
     async def delay_refusal(self) -> None:
         """As LoadShedding.delay_refusal; the request doesn't count as in progress meanwhile."""
@@ -175,8 +178,9 @@ class AdmissionTicket:
         self._work_bytes += size
 
     def release_slot(self) -> None:
-        self._shedding.work.release(self._work_bytes)
-        self._work_bytes = 0
+        if self._work_bytes:
+            self._shedding.work.release(self._work_bytes)
+            self._work_bytes = 0
         if self._ticket is not None:
             self._ticket.release_slot()
 

@@ -4,9 +4,7 @@ import ipaddress
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final, cast
-
-from litestar.types import ASGIApp, Receive, Scope, Send
+from typing import Any, Final
 
 from application.ports import RateLimiter
 from domain.errors import LimitExceeded
@@ -16,7 +14,6 @@ from domain.identity.caller import Caller, Person
 from domain.ids import OrganizationId
 from domain.limits import Decision, Limit
 from entrypoints.http.callers import BrowserCaller, OrganizationCaller
-from entrypoints.http.middleware.asgi_messages import RawHeaders, change_headers
 from entrypoints.http.middleware.fair_queueing import (
     ADDRESS,
     CALLER,
@@ -26,11 +23,11 @@ from entrypoints.http.middleware.fair_queueing import (
 )
 from entrypoints.http.middleware.load_shedding import delay_refusal
 from entrypoints.http.middleware.observer_ports import RequestObserver
+from entrypoints.http.middleware.response_headers import add_response_header
 from entrypoints.http.middleware.volume_limits import VolumeLimits
 
 IPV6_PREFIX_BITS: Final = 64  # a provider gives a customer at least as many addresses
 ORGANIZATION_FACTOR: Final = 10  # limits of an organization, in limits of one key or user
-_SCOPE_KEY: Final = "pandaprobe.rate_limit"
 
 
 class RouteClass(StrEnum):
@@ -62,7 +59,7 @@ class RateLimits:
         principal: str,
         organization: OrganizationId | None = None,
     ) -> None:
-        """Counts a request, and stores the decision for the headers of its response.
+        """Counts a request, and notes the decision in the headers of its response.
 
         It counts in the bucket of the principal and in that of the organization, which admits
         ORGANIZATION_FACTOR times as many. A class of None isn't limited. Raises LimitExceeded.
@@ -75,7 +72,7 @@ class RateLimits:
             whole = limit.times(ORGANIZATION_FACTOR)
             buckets[f"{route_class}:organization:{organization}"] = whole
         decision = await self.limiter.admit(buckets)
-        scope[_SCOPE_KEY] = decision
+        _add_headers(scope, decision)
         if self.observer is not None and route_class is not None:
             self.observer.rate_limit_decided(route_class, admitted=decision.admitted)
         if not decision.admitted:
@@ -151,23 +148,7 @@ def address_principal(origin: Origin) -> str:
     return f"ip:{address}"
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimitHeaders:
-    """Adds `RateLimit-*` to the response of each request that the limiter counted."""
-
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        def add_headers(headers: RawHeaders) -> RawHeaders:
-            decision = cast("Decision | None", scope.get(_SCOPE_KEY))
-            return headers if decision is None else [*headers, *_headers(decision)]
-
-        await self.app(scope, receive, change_headers(send, add_headers))
-
-
-def _headers(decision: Decision) -> RawHeaders:
-    return (
-        (b"ratelimit-limit", b"%d" % decision.limit.count),
-        (b"ratelimit-remaining", b"%d" % decision.remaining),
-        (b"ratelimit-reset", b"%d" % decision.reset_s),
-    )
+def _add_headers(scope: MutableMapping[str, Any], decision: Decision) -> None:
+    add_response_header(scope, b"ratelimit-limit", b"%d" % decision.limit.count)
+    add_response_header(scope, b"ratelimit-remaining", b"%d" % decision.remaining)
+    add_response_header(scope, b"ratelimit-reset", b"%d" % decision.reset_s)

@@ -1,14 +1,11 @@
-"""X-Request-ID on every response."""
+"""The id of a request: the client's, or a new one. Logs and the response have it."""
 
 import re
 import uuid
-from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from litestar import Request
-from litestar.types import ASGIApp, Receive, Scope, Send
-
-from entrypoints.http.middleware.asgi_messages import change_headers
+from litestar.types import Scope
 
 HttpRequest = Request[Any, Any, Any]  # a plain alias: Litestar doesn't see through `type`
 
@@ -32,18 +29,9 @@ def _header_value(scope: Any) -> bytes:
     return next((value for name, value in scope["headers"] if name == HEADER), b"")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestIds:
-    """Takes the client's id if it has the right form, else makes one.
-
-    It is the outermost layer, so that every response has an id.
-    """
-
-    app: ASGIApp
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        given = _header_value(scope)
-        request_id = given if _FORM.fullmatch(given) else str(uuid.uuid4()).encode()
-        cast("dict[str, Any]", scope)[_SCOPE_KEY] = request_id.decode()
-        send_with_id = change_headers(send, lambda headers: [*headers, (HEADER, request_id)])
-        await self.app(scope, receive, send_with_id)
+def assign_request_id(scope: Scope) -> bytes:
+    """Takes the client's id if it has the right form, else makes one."""
+    given = _header_value(scope)
+    request_id = given if _FORM.fullmatch(given) else str(uuid.uuid4()).encode()
+    cast("dict[str, Any]", scope)[_SCOPE_KEY] = request_id.decode()
+    return request_id

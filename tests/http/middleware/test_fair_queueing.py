@@ -71,16 +71,19 @@ def test_caller_and_organization_beyond_their_shares_are_refused_and_others_are_
 
 def test_bodies_that_are_received_have_shares_of_their_own() -> None:
     queue = FairQueue()
-    with ticket(queue, "ada").receive_body(), ticket(queue, "ada").receive_body():
-        with pytest.raises(Unavailable, match="bodies of this caller"):
-            ticket(queue, "ada").receive_body().__enter__()
-        with ticket(queue, "bob").receive_body():
-            with pytest.raises(Unavailable, match="bodies of this organization"):
-                ticket(queue, "eve").receive_body().__enter__()
-            for _ in range(3):
-                entered(queue, "ada")  # they aren't in progress
-    with ticket(queue, "ada").receive_body():
-        pass
+    received = [ticket(queue, name) for name in ("ada", "ada", "bob")]
+    for one in received[:2]:
+        one.begin_body()
+    with pytest.raises(Unavailable, match="bodies of this caller"):
+        ticket(queue, "ada").begin_body()
+    received[2].begin_body()
+    with pytest.raises(Unavailable, match="bodies of this organization"):
+        ticket(queue, "eve").begin_body()
+    for _ in range(3):
+        entered(queue, "ada")  # they aren't in progress
+    for one in received:
+        one.end_body()
+    ticket(queue, "ada").begin_body()
 
 
 def test_bytes_of_bodies_have_shares_and_a_single_body_always_fits() -> None:
@@ -171,8 +174,8 @@ async def test_queue_keeps_holders_with_requests_only(steps: list[tuple[str, str
                 tickets.pop().leave()
         elif step == "b":
             receiving = queue.ticket({caller: share})
-            with receiving.receive_body():
-                pass
+            receiving.begin_body()
+            receiving.end_body()
             receiving.leave()
         elif len(tickets) < 3:
             tickets.append(queue.ticket({caller: share}))

@@ -11,7 +11,7 @@ from litestar import Litestar
 
 from entrypoints.http.app import CONTROLLERS
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import DEPENDENCIES, Endpoint, HandlerSignature, endpoint_of
+from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.middleware.otlp_errors import PATHS
 from entrypoints.http.requests.body_io import JSON
 from entrypoints.http.requests.errors import FieldErrors
@@ -257,7 +257,7 @@ async def test_contract_is_kept(document: Any) -> None:
 
 
 def endpoints() -> Iterator[tuple[Endpoint, HandlerSignature]]:
-    app = Litestar(route_handlers=CONTROLLERS, dependencies=DEPENDENCIES, openapi_config=None)
+    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None)
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if (endpoint := endpoint_of(handler)) is not None:

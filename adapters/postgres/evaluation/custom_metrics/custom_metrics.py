@@ -72,7 +72,7 @@ class PostgresCustomMetrics(PoolReader):
             return metric
 
     async def get(self, project: ProjectId, name: str) -> CustomMetric:
-        async with self._connection(RETRY_LATER, project) as connection:
+        async with self._statement(RETRY_LATER, project) as connection:
             return await _fetch_metric(connection, project, name)
 
     async def all(self, project: ProjectId) -> Sequence[CustomMetric]:

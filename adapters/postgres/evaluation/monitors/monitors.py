@@ -78,7 +78,7 @@ class PostgresMonitors(PoolReader):
             return await _fetch_monitor(connection, SELECT_MONITOR, monitor.project_id, monitor.id)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
-        async with self._connection(NARROW_BY_STATUS, project) as connection:
+        async with self._statement(NARROW_BY_STATUS, project) as connection:
             return await _fetch_monitor(connection, SELECT_MONITOR, project, monitor)
 
     async def page(

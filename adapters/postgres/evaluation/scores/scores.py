@@ -156,7 +156,7 @@ class _Scores[S: Score](PoolReader):
         if where.keys() <= {IS_OF_SPAN} and window.offset <= NEAR_OFFSET_MAX:
             among = " AND ".join([OF_PROJECT, *(sql.text for sql in where.values())])
             count_all = Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {among})")
-            async with self._connection(NARROW_LIST, project) as connection:
+            async with self._statement(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, count_all, [*where.values()])
         if page is None:
             async with self._visible_snapshot(NARROW_LIST, project) as connection:

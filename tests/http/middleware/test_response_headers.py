@@ -11,8 +11,7 @@ from application.ports import HealthStatus
 from domain.limits import Limit
 from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.rate_limits import RouteClass
-from entrypoints.http.middleware.request_ids import RequestIds
-from entrypoints.http.middleware.security_headers import SecurityHeaders
+from entrypoints.http.middleware.response_headers import ResponseHeaders
 from tests.http.conftest import CONFIG, ORIGIN, TOKEN, Site, a_trace
 from tests.support.clients.asgi_client import exchange
 from tests.support.clients.contract_checks import operations
@@ -118,7 +117,7 @@ async def test_faults_not_ready_and_rate_limits_send_them() -> None:
 
 
 async def test_overload_refusal_sends_them(site: Site) -> None:
-    app = RequestIds(SecurityHeaders(LoadShedding(site.app, requests_max=0, refusal_delay_s=0)))
+    app = ResponseHeaders(LoadShedding(site.app, requests_max=0, refusal_delay_s=0))
     [start, _], _ = await exchange(app, "GET", "/traces", {})
     assert start["status"] == 503
     said = {name.decode(): value.decode() for name, value in start["headers"]}
