@@ -122,6 +122,7 @@ class MonitorRunFactory:
             definitions=definitions,
             votes=monitor.votes,
             max_cost_usd=monitor.max_cost_usd,
+            settled_only=monitor.settled_only,
             monitor_id=monitor.id,
             created_at=self.clock(),
         )

@@ -72,6 +72,7 @@ class RunFactory:
             targets=0,
             filters=filters,
             sampling_rate=request.sampling_rate,
+            settled_only=request.settled_only,
             model=model,
             signal_weights=request.signal_weights,
             definitions=selected.definitions,
@@ -157,6 +158,7 @@ class StartBatch:
         Raises Invalid for an unknown metric, a model that isn't allowed, and too many ids.
         """
         targets = validate_batch_ids(of, ids)
+        request = replace(request, settled_only=False)
         run = await self.run_factory.build(project, new, of, request, batch_as_given(of, targets))
         return await self.run_factory.store(run, targets)
 

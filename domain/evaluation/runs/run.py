@@ -144,10 +144,11 @@ class EvalRun:
            └──────────────────┴──failed──▶ FAILED
 
     A final status never changes. Counts are stored separately: see Tally. `filters` is the JSON of
-    the caller's selection, as it was given. `signal_weights` are the given overrides, for session
-    runs only. `model` is resolved. `definitions` are those of custom metrics at the time of
-    creation. `votes` is the maximum number of votes per question (see voting.py), `max_cost_usd`
-    the budget for its judges. A run without targets is completed when it is created.
+    the caller's selection, as it was given. `settled_only` is that of `Eligibility`; it is false if
+    the targets were named, since these need not be over. `signal_weights` are the given overrides,
+    for session runs only. `model` is resolved. `definitions` are those of custom metrics at the
+    time of creation. `votes` is the maximum number of votes per question (see voting.py),
+    `max_cost_usd` the budget for its judges. A run without targets is completed when it is created.
     """
 
     id: RunId
@@ -158,6 +159,7 @@ class EvalRun:
     targets: int
     filters: JsonText = EMPTY_OBJECT
     sampling_rate: float = 1.0
+    settled_only: bool = False
     model: str
     signal_weights: Mapping[str, float] = field(default_factory=dict)
     definitions: tuple[Definition, ...] = ()

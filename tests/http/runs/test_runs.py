@@ -18,8 +18,8 @@ ID = uuid.UUID(int=77)
 FIELDS = [
     *("id", "name", "status", "metric_names", "total_targets", "evaluated_count"),
     *("failed_count", "skipped_count", "created_at", "completed_at", "project_id"),
-    *("target_type", "filters", "sampling_rate", "model", "votes", "max_cost_usd"),
-    *("monitor_id", "error_message", "waiting_for"),
+    *("target_type", "filters", "sampling_rate", "settled_only", "model", "votes"),
+    *("max_cost_usd", "monitor_id", "error_message", "waiting_for"),
 ]
 
 
@@ -51,6 +51,7 @@ class TestStarting:
             "target_type": "TRACE",
             "filters": {"date_from": "2026-03-01", "status": "COMPLETED"},
             "sampling_rate": 0.5,
+            "settled_only": True,
             "model": "heuristic/1",
             "votes": 1,
             "max_cost_usd": None,
@@ -121,16 +122,19 @@ class TestStarting:
         assert (sent.status_code, sent.json()) == (200, {})
         estimates = f"{RUNS}/estimate"
         for asked, traces in (({}, 1), ({"settled_only": False}, 2)):
-            assert (await shop.start_run(**asked))["total_targets"] == traces
+            run = await shop.start_run(**asked)
+            assert run["total_targets"] == traces
+            assert run["settled_only"] is asked.get("settled_only", True)
+            assert await shop.run(run) == run
             order = {"metrics": PAIR, **asked}
             assert (await shop("POST", estimates, order)).json()["targets"] == traces
         sessions = {"metrics": ["agent_reliability"], "filters": {"user_id": "otel"}}
         assert (await shop("POST", SESSION_RUNS, sessions)).status_code == 422
         started = await shop("POST", SESSION_RUNS, sessions | {"settled_only": False})
-        assert started.json()["total_targets"] == 1
+        assert (started.json()["total_targets"], started.json()["settled_only"]) == (1, False)
         by_id = {"metrics": PAIR, "trace_ids": [str(ID)]}
         started = await shop("POST", f"{RUNS}/batch", by_id)
-        assert started.json()["total_targets"] == 1
+        assert (started.json()["total_targets"], started.json()["settled_only"]) == (1, False)
 
     @pytest.mark.parametrize(
         "filters",

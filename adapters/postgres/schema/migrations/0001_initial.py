@@ -544,8 +544,9 @@ CREATE TABLE IF NOT EXISTS eval_runs (
     name text COLLATE "C",
     metrics text[] COLLATE "C" NOT NULL,
     targets integer NOT NULL,
-    filters json NOT NULL, sampling_rate double precision NOT NULL, model text COLLATE "C" NOT NULL,
-    signal_weights json NOT NULL,
+    filters json NOT NULL, sampling_rate double precision NOT NULL,
+    settled_only boolean NOT NULL DEFAULT false,
+    model text COLLATE "C" NOT NULL, signal_weights json NOT NULL,
     monitor_id uuid,
     status text COLLATE "C" NOT NULL
         CHECK (status IN ('PENDING', 'RUNNING', 'COMPLETED', 'FAILED', 'CANCELLED')),

@@ -32,6 +32,7 @@ TRACE_RUN: Final[dict[str, Any]] = {
     "target_type": "TRACE",
     "filters": _TRACES,
     "sampling_rate": 0.5,
+    "settled_only": True,
     "model": "heuristic/1",
     "votes": 1,
     "max_cost_usd": None,

@@ -255,6 +255,11 @@ class EvalRunResponse(ResponseStruct[RunProgress], frozen=True, kw_only=True):
     target_type: Annotated[TargetType, Source("run.target_type")]
     filters: Annotated[JsonObject, Source("run.filters")]
     sampling_rate: Annotated[float, Source("run.sampling_rate")]
+    settled_only: Annotated[
+        bool,
+        Source("run.settled_only"),
+        Meta(description="As in the request; false if the request named the targets"),
+    ]
     model: Annotated[str | None, Source("run.model")]
     votes: Annotated[int, Source("run.votes")]
     max_cost_usd: Annotated[Usd | None, Source("run.max_cost_usd")]
@@ -283,6 +288,7 @@ class ChangedRunResponse(msgspec.Struct, frozen=True, kw_only=True):
     target_type: TargetType | None = None
     filters: JsonObject = msgspec.field(default_factory=empty_object)
     sampling_rate: float | None = None
+    settled_only: bool | None = None
     model: str | None = None
     votes: int | None = None
     max_cost_usd: Usd | None = None

@@ -84,8 +84,8 @@ async def test_setup_trace_is_left_out_if_asked(evaluating):
     await put(evaluating, ours, setup, CREATES_AGENT | {"session.id": "only setup"})
     assert await traces(over, ours) == sorted([str(id_), str(setup)])
     assert await traces(over, ours, MONITORED) == [str(id_)]
-    assert await sessions(over, ours) == ["only setup", "s"]
-    assert await sessions(over, ours, MONITORED) == ["s"]
+    for eligibility in (Eligibility(), MONITORED):
+        assert await sessions(over, ours, eligibility) == ["s"]
 
 
 async def test_other_projects_hold_back_nothing(evaluating):
