@@ -70,6 +70,14 @@ ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\
 Issuer = Annotated[str, Meta(description="the `iss` of tokens", min_length=1)]
 Audience = Annotated[str, Meta(min_length=1)]
 EmailDomain = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
+ClientId = Annotated[
+    str,
+    Meta(description="the id of a client, in visible ASCII", pattern=r"^[\x21-\x7e]{1,512}$"),
+]
+ClientSecret = Annotated[
+    str,
+    Meta(description="the secret of a client, in visible ASCII", pattern=r"^[\x21-\x7e]{1,1024}$"),
+]
 SecretKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,64}:[A-Za-z0-9+/_-]{43}=?$")]
 HeaderPair = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+=[\x20-\x7e]*$")]
 
@@ -111,6 +119,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth_audience: Annotated[tuple[Audience, ...], _list_of("audiences")] = ()
     auth_jwks_url: HttpUrl | None = None
     auth_hs256_secret: SigningSecret | None = None
+    auth_client_id: ClientId | None = None
+    auth_client_secret: ClientSecret | None = None
     supabase_url: HttpUrl | None = None
     firebase_project_id: FirebaseProject | None = None
     auth_dev_issuer: bool = False
@@ -202,7 +212,8 @@ UNPREFIXED: Final = frozenset(
     {"openai_api_key", "anthropic_api_key", "gemini_api_key", "google_cloud_project"}
 )
 SECRET: Final = SERVER_URLS | {
-    *("secret_keys", "auth_hs256_secret", "openai_api_key", "anthropic_api_key", "gemini_api_key"),
+    *("secret_keys", "auth_hs256_secret", "auth_client_secret"),
+    *("openai_api_key", "anthropic_api_key", "gemini_api_key"),
     *("metrics_token", "otel_exporter_otlp_headers"),
     *("openai_compatible_api_key", "openai_base_url", "openai_compatible_base_url"),
 }

@@ -29,6 +29,7 @@ from domain.identity.caller import User
 from domain.identity.invitation import Invitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Membership, Organization, OrganizationLimits, Project
+from domain.identity.sign_in_attempt import SignInAttempt
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice
@@ -263,6 +264,7 @@ class MemoryStore:
         self.used_networks: dict[ids.ApiKeyId, set[str]] = defaultdict(set)
         self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
+        self.sign_in_attempts: dict[bytes, SignInAttempt] = {}
         self.browser_sessions: dict[ids.BrowserSessionId, BrowserSession] = {}
         self.audit_heads: dict[ids.OrganizationId, ChainHead] = {}
         self.audit_log = AuditTable(self.audit_heads)

@@ -57,31 +57,38 @@ class JwksClient:
                 ) as client,
             ):
                 url = self.url or await self._discover(client, source)
-                return parse_keys(await _read(client, url))
+                return parse_keys(await read_document(client, url))
         except TimeoutError as error:
             raise JwksError(f"{source} did not answer in {self.timeout_s:g} s") from error
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             raise JwksError(f"{source}: {str(error) or type(error).__name__}") from error
 
     async def _discover(self, client: "httpx2.AsyncClient", source: str) -> str:
-        document = await _read(client, source)
-        # Otherwise one issuer could provide its own keys for the tokens of another.
-        if document.get("issuer") != self.issuer:
-            raise JwksError(
-                f"{source} has the issuer {document.get('issuer')!r}, not {self.issuer!r}"
-            )
+        document = await fetch_metadata(client, self.issuer)
         url = document.get("jwks_uri")
         if not isinstance(url, str) or not is_as_trusted(url, source):
             raise JwksError(f"{source} has a jwks_uri that is not trusted: {url!r}")
         return url
 
 
-async def _read(client: "httpx2.AsyncClient", url: str) -> Mapping[str, Any]:
-    """The JSON object at `url`."""
+async def fetch_metadata(client: "httpx2.AsyncClient", issuer: str) -> Mapping[str, Any]:
+    """The issuer's discovery document. Raises JwksError."""
+    source = discovery_url(issuer)
+    document = await read_document(client, source)
+    # Otherwise one issuer could provide its own keys for the tokens of another.
+    if document.get("issuer") != issuer:
+        raise JwksError(f"{source} has the issuer {document.get('issuer')!r}, not {issuer!r}")
+    return document
+
+
+async def read_document(
+    client: "httpx2.AsyncClient", url: str, **headers: str
+) -> Mapping[str, Any]:
+    """The JSON object at `url`. Raises JwksError."""
     # No compression: a small response could unpack to any size.
-    headers = {"accept": "application/json", "accept-encoding": "identity"}
+    sent = {"accept": "application/json", "accept-encoding": "identity", **headers}
     body = bytearray()
-    async with client.stream("GET", url, headers=headers) as response:
+    async with client.stream("GET", url, headers=sent) as response:
         if response.status_code != HTTPStatus.OK:
             raise JwksError(f"{url} answered {response.status_code}")
         async for chunk in response.aiter_raw():

@@ -136,19 +136,17 @@ class CreateMissingProject:
 
 
 @dataclass(frozen=True, slots=True)
-class AuthenticateToken:
-    """Authenticates a person by a token of the identity provider; stores the user."""
+class PersonAdmission:
+    """Admits a person by verified claims, and stores the user. Ways to sign in share it."""
 
-    tokens: Tokens
     users: Users
     directory: Directory
     rules: SignInRules
     clock: Clock
     new_id: NewId
 
-    async def __call__(self, token: str, origin: Origin) -> Person:
-        """Raises Unauthenticated, Forbidden if the rules exclude the person, Unavailable."""
-        claims = await self.tokens.verify(token)
+    async def admit(self, claims: Claims, origin: Origin) -> Person:
+        """Raises Forbidden if the rules exclude the person, Unavailable."""
         self.rules.check_address(claims)
         if not self.rules.allows_sign_up and not await self._is_expected(claims):
             raise Forbidden(SIGN_UP_IS_CLOSED)
@@ -164,6 +162,18 @@ class AuthenticateToken:
         return claims.email_verified and bool(
             await self.directory.invitations_to(email, self.clock())
         )
+
+
+@dataclass(frozen=True, slots=True)
+class AuthenticateToken:
+    """Authenticates a person by a token of the identity provider; stores the user."""
+
+    tokens: Tokens
+    admission: PersonAdmission
+
+    async def __call__(self, token: str, origin: Origin) -> Person:
+        """Raises Unauthenticated, Forbidden if the rules exclude the person, Unavailable."""
+        return await self.admission.admit(await self.tokens.verify(token), origin)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from domain.identity.organization import (
     Role,
 )
 from domain.identity.refusal import CountedRefusal, Refusal
+from domain.identity.sign_in_attempt import AuthorizationRequest, SignInAttempt
 from domain.ids import (
     ApiKeyId,
     AuditEntryId,
@@ -151,6 +152,41 @@ class Users(Protocol):
         The email follows the claims; the display name is set only while it is empty;
         `last_sign_in_at` moves to `at` if it is older than a minute. Concurrent calls create one
         user.
+        """
+        ...
+
+
+class SignInProvider(Protocol):
+    """The identity provider, for sign-ins of browsers.
+
+    Contract of SignInProvider: tests/contracts/identity/test_sign_in_provider.py.
+    """
+
+    async def authorization_url(self, request: AuthorizationRequest) -> str:
+        """Where the browser signs in. Raises Unavailable if the provider doesn't answer."""
+        ...
+
+    async def claims(self, code: str, request: AuthorizationRequest) -> Claims:
+        """The claims of the ID token that the provider gives for a code.
+
+        They are verified, except for the nonce. Raises Unauthenticated if the provider refuses the
+        code or its token isn't valid, Unavailable if it doesn't answer.
+        """
+        ...
+
+
+class SignInAttempts(Protocol):
+    """The sign-ins with the identity provider that are under way.
+
+    Contract of SignInAttempts: tests/contracts/identity/test_sign_in_attempts.py.
+    """
+
+    async def add(self, attempt: SignInAttempt) -> None: ...
+
+    async def take(self, digest: bytes) -> SignInAttempt | None:
+        """Deletes and returns the attempt, also an expired one; None if it is unknown or taken.
+
+        Of concurrent calls one gets it.
         """
         ...
 
@@ -456,7 +492,7 @@ class RemovedProjects(Protocol):
     async def purge(self, now: datetime) -> int:
         """Deletes some rows of a removed project, or what expired; 0 if none is due.
 
-        Login codes and sessions of browsers expire.
+        Login codes, sign-ins that are under way, and sessions of browsers expire.
 
         Each call is a few transactions at most; a crash between two loses nothing.
         """

@@ -12,6 +12,7 @@ from application.identity import (
     members,
     organizations,
     projects,
+    provider_sign_in,
 )
 from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import (
@@ -25,6 +26,8 @@ from application.identity.ports import (
     RefusalLog,
     Refusals,
     RemovedProjects,
+    SignInAttempts,
+    SignInProvider,
     Tokens,
     Users,
 )
@@ -49,6 +52,8 @@ class IdentityPorts:
     refusals: Refusals
     refusal_log: RefusalLog
     browser_sessions: BrowserSessions
+    sign_in_attempts: SignInAttempts
+    sign_in_provider: SignInProvider | None = None
     session_lifetime: SessionLifetime = field(default_factory=SessionLifetime)
     owned_organizations_max: int | None = None  # of one user
     projects_max: int | None = None  # of one organization
@@ -73,8 +78,15 @@ class IdentityUseCases:
         self.create_missing_project = authenticate.CreateMissingProject(
             ports.projects, ports.projects_max
         )
-        self.authenticate_token = authenticate.AuthenticateToken(
-            ports.tokens, ports.users, directory, ports.sign_in_rules, clock, new_id
+        admission = authenticate.PersonAdmission(
+            ports.users, directory, ports.sign_in_rules, clock, new_id
+        )
+        self.authenticate_token = authenticate.AuthenticateToken(ports.tokens, admission)
+        self.begin_sign_in = provider_sign_in.BeginSignIn(
+            ports.sign_in_provider, ports.sign_in_attempts, clock, random
+        )
+        self.finish_sign_in = provider_sign_in.FinishSignIn(
+            ports.sign_in_provider, ports.sign_in_attempts, admission, clock
         )
         self.resolve_membership = authenticate.ResolveMembership(stored, clock, new_id)
         self.resolve_project = authenticate.ResolveProject(ports.projects)

@@ -19,16 +19,18 @@ OIDC_SETTINGS: Final = ("auth_issuer", "auth_audience", "auth_jwks_url", "auth_h
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IdentityProvider:
-    """An issuer, and how its tokens are verified.
+    """An issuer, how its tokens are verified, and the client with which browsers sign in there.
 
-    Its keys are at `jwks_url`. Without that, they are discovered from the issuer, unless there is
-    a `secret`, which is then the only key.
+    Without a `client_id` they can't. The keys are at `jwks_url`. Without that, they are discovered
+    from the issuer, unless there is a `secret`, which is then the only key.
     """
 
     issuer: str
     audiences: tuple[str, ...]
     jwks_url: str | None = None
     secret: str | None = field(default=None, repr=False)
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
 
     @property
     def publishes_keys(self) -> bool:
@@ -50,6 +52,8 @@ def identity_provider(settings: Settings) -> IdentityProvider | None:
         audiences=settings.auth_audience or preset.audiences,
         jwks_url=settings.auth_jwks_url or preset.jwks_url,
         secret=settings.auth_hs256_secret,
+        client_id=settings.auth_client_id,
+        client_secret=settings.auth_client_secret,
     )
 
 
@@ -68,7 +72,10 @@ def _preset(settings: Settings) -> IdentityProvider | None:
         )
     if settings.auth_issuer is None:
         return None
-    return IdentityProvider(issuer=settings.auth_issuer, audiences=settings.auth_audience)
+    # A token for our client is meant for us.
+    client = (settings.auth_client_id,) if settings.auth_client_id else ()
+    audiences = settings.auth_audience or client
+    return IdentityProvider(issuer=settings.auth_issuer, audiences=audiences)
 
 
 def provider_problems(settings: Settings, wrong: frozenset[str] = frozenset()) -> Iterator[str]:
@@ -88,16 +95,34 @@ def provider_problems(settings: Settings, wrong: frozenset[str] = frozenset()) -
     if preset == "oidc":
         given = [name for name in OIDC_SETTINGS if name in wrong or getattr(settings, name)]
         for needed in ("auth_issuer", "auth_audience"):
-            if given and needed not in given:
+            is_implied = needed == "auth_audience" and settings.auth_client_id is not None
+            if given and needed not in given and not is_implied:
                 yield f"{variable(needed)} must be set if {variable(given[0])} is"
+    yield from _client_problems(settings, wrong)
     yield from _untrusted(settings, wrong)
+
+
+def _client_problems(settings: Settings, wrong: frozenset[str]) -> Iterator[str]:
+    """Settings of the sign-in of browsers that are incomplete."""
+    client = variable("auth_client_id")
+    if settings.auth_client_secret and not (settings.auth_client_id or "auth_client_id" in wrong):
+        yield f"{client} must be set if {variable('auth_client_secret')} is"
+    if not settings.auth_client_id:
+        return
+    if settings.auth_preset != "oidc":
+        yield f"{variable('auth_preset')} must be oidc if {client} is set"
+    elif not (settings.auth_issuer or "auth_issuer" in wrong):
+        yield f"{variable('auth_issuer')} must be set if {client} is"
+    if not (settings.public_url or "public_url" in wrong):
+        yield f"{variable('public_url')} must be set if {client} is"
 
 
 def _untrusted(settings: Settings, wrong: frozenset[str]) -> Iterator[str]:
     """URLs of keys that an attacker on the network path could answer for."""
-    fetched = ["supabase_url", "auth_jwks_url"]
+    fetched = ["supabase_url", "auth_jwks_url", "public_url"]
     discovers = not (settings.auth_jwks_url or settings.auth_hs256_secret)
     discovers = discovers and not wrong & {"auth_jwks_url", "auth_hs256_secret"}
+    discovers = discovers or settings.auth_client_id is not None
     if settings.auth_preset == "oidc" and discovers:
         fetched.append("auth_issuer")
     for name in fetched:

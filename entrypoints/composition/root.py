@@ -30,7 +30,10 @@ from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
-from adapters.postgres.identity.browser_sessions import PostgresBrowserSessions
+from adapters.postgres.identity.browser_sessions import (
+    PostgresBrowserSessions,
+    PostgresSignInAttempts,
+)
 from adapters.postgres.identity.directory import PostgresDirectory
 from adapters.postgres.identity.identity import (
     PostgresApiKeys,
@@ -53,7 +56,7 @@ from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from adapters.redis.token_buckets import RedisTokenBuckets, SharedTokenBuckets
 from application.health import QueueHealthCheck
 from application.identity.audit_chain import VerifyAuditLog
-from application.identity.ports import Directory, KeyUsage, RefusalLog, Tokens
+from application.identity.ports import Directory, KeyUsage, RefusalLog
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
@@ -65,7 +68,7 @@ from domain.identity.caller import SignInRules
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.pricing import price_book, pricing_ports
-from entrypoints.composition.sign_in import tokens
+from entrypoints.composition.sign_in import SignIn, open_sign_in
 from entrypoints.composition.tracing import fragment_rules, tracing_ports
 from entrypoints.observability.observer import Observer, sample_gauges
 from entrypoints.settings import Settings
@@ -171,7 +174,7 @@ async def ports(
     """
     ttl_s = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
-        verifier = await stack.enter_async_context(tokens(settings))
+        sign_in = await stack.enter_async_context(open_sign_in(settings))
         pool = await stack.enter_async_context(database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
         book = prices or price_book(settings)
@@ -203,7 +206,7 @@ async def ports(
             identity=identity_ports(
                 settings,
                 pool,
-                tokens=verifier,
+                sign_in=sign_in,
                 keys=keys,
                 projects=projects,
                 key_usage=uses,
@@ -246,7 +249,7 @@ def identity_ports(
     settings: Settings,
     pool: Pool,
     *,
-    tokens: Tokens,
+    sign_in: SignIn,
     keys: CachedApiKeys,
     projects: CachedProjects,
     key_usage: KeyUsage,
@@ -255,7 +258,7 @@ def identity_ports(
     return IdentityPorts(
         keys=keys,
         key_usage=key_usage,
-        tokens=tokens,
+        tokens=sign_in.tokens,
         users=PostgresUsers(pool),
         projects=projects,
         organizations=PostgresOrganizations(pool),
@@ -267,6 +270,8 @@ def identity_ports(
         refusals=PostgresRefusals(pool),
         refusal_log=refusal_log,
         browser_sessions=PostgresBrowserSessions(pool),
+        sign_in_attempts=PostgresSignInAttempts(pool),
+        sign_in_provider=sign_in.provider,
         session_lifetime=SessionLifetime(
             idle=timedelta(hours=settings.session_hours),
             total=timedelta(days=settings.session_max_days),

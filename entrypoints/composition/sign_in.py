@@ -1,7 +1,9 @@
 """The verifiers of user tokens, by the settings."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -11,13 +13,15 @@ from joserfc.jwk import KeySet
 from adapters.oidc import tokens as oidc
 from adapters.oidc.issuer_keys import IssuerKeys
 from adapters.oidc.jwks import JwksClient, JwksError
-from application.identity.ports import Tokens
+from adapters.oidc.sign_in_provider import OidcProvider
+from application.identity.ports import SignInProvider, Tokens
 from application.ports import HealthStatus
 from application.use_cases import utc_now
 from domain.identity.browser_session import SignInMethod
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
 
+CALLBACK_PATH: Final = "/session/callback"
 ISSUER_FOLDER: Final = "issuer"
 NO_SIGN_IN: Final = "no identity provider is configured: API keys work, but users can't sign in"
 DEVELOPMENT_ISSUER_ONLY: Final = "the development issuer only"
@@ -31,29 +35,48 @@ def development_issuer(settings: Settings) -> oidc.DevelopmentIssuer:
     return oidc.DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
 
 
+@dataclass(frozen=True, slots=True)
+class SignIn:
+    """What verifies tokens, and the provider with which browsers sign in, if there is one."""
+
+    tokens: Tokens
+    provider: SignInProvider | None = None
+
+
 @asynccontextmanager
-async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
-    """Verifies tokens of the identity provider and the development issuer, if configured.
+async def open_sign_in(settings: Settings) -> AsyncIterator[SignIn]:
+    """Accepts the identity provider and the development issuer, if configured.
 
     Raises SettingsError.
     """
     by_issuer: dict[str, Tokens] = {}
     verifier = partial(oidc.JwtTokens, clock=utc_now, leeway_s=settings.auth_leeway_seconds)
     async with AsyncExitStack() as stack:
+        browsers: SignInProvider | None = None
         if (provider := identity_provider(settings)) is not None:
             keys = oidc.static_keys(KeySet([]))
             if provider.publishes_keys:
                 fetch = JwksClient(provider.issuer, provider.jwks_url)
                 published = IssuerKeys(fetch, issuer=provider.issuer)
                 keys = await stack.enter_async_context(aclosing(published))
-            by_issuer[provider.issuer] = verifier(
+            verify = partial(
+                verifier,
                 keys,
                 issuer=provider.issuer,
-                audiences=provider.audiences,
                 secret=provider.secret,
                 verifies_in_metadata=settings.auth_preset == "supabase",
                 trusts_missing_verification=settings.auth_trust_unverified_email,
             )
+            by_issuer[provider.issuer] = verify(audiences=provider.audiences)
+            if (client := provider.client_id) is not None:
+                browsers = OidcProvider(
+                    issuer=provider.issuer,
+                    client_id=client,
+                    client_secret=provider.client_secret,
+                    redirect_uri=f"{(settings.public_url or '').rstrip('/')}{CALLBACK_PATH}",
+                    tokens=verify(audiences=[client]),
+                    monotonic_s=time.monotonic,
+                )
         if settings.auth_dev_issuer:
             if oidc.DevelopmentIssuer.ISSUER in by_issuer:
                 raise SettingsError(
@@ -64,13 +87,16 @@ async def tokens(settings: Settings) -> AsyncIterator[Tokens]:
                 issuer=oidc.DevelopmentIssuer.ISSUER,
                 audiences=[oidc.DevelopmentIssuer.AUDIENCE],
             )
-        yield oidc.TokensByIssuer(by_issuer)
+        yield SignIn(oidc.TokensByIssuer(by_issuer), browsers)
 
 
 def sign_in_methods(settings: Settings) -> frozenset[SignInMethod]:
     """The ways in which browsers may sign in."""
     methods = {SignInMethod.KEY}
-    if identity_provider(settings) is not None or settings.auth_dev_issuer:
+    provider = identity_provider(settings)
+    if provider is not None and provider.client_id is not None:
+        methods.add(SignInMethod.PROVIDER)
+    if provider is not None or settings.auth_dev_issuer:
         methods.add(SignInMethod.TOKEN)
     if settings.auth_dev_issuer:
         methods.add(SignInMethod.DEVELOPMENT)

@@ -8,7 +8,7 @@ from litestar.types import ASGIApp
 from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreTarget
 from entrypoints.http.config import HttpConfig, HttpContext, RequestContext
-from entrypoints.http.controllers.browser_sessions import browser_sessions
+from entrypoints.http.controllers.browser_sessions import browser_sessions, provider_pages
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
 from entrypoints.http.controllers.dashboard.pages import dashboard_pages
@@ -108,6 +108,7 @@ def create_routes(config: HttpConfig) -> Litestar:
     for route in (
         *api_reference.reference_pages(document(app, config)),
         *page.cli_login_pages(config),
+        *provider_pages.PAGES,
         *prometheus.metrics_pages(config),
         *(dashboard_pages(config) if config.dashboard else ()),
     ):

@@ -15,7 +15,7 @@ from entrypoints.composition.identity_provider import (
     IdentityProvider,
     identity_provider,
 )
-from entrypoints.composition.sign_in import sign_in_state, tokens
+from entrypoints.composition.sign_in import open_sign_in, sign_in_state
 from entrypoints.server.asgi import App
 from entrypoints.settings import Settings, SettingsError, read_settings
 from tests.support.fakes.issuer_server import JWKS, publishing
@@ -165,9 +165,9 @@ def test_http_client_of_the_provider_is_loaded_lazily():
 
 
 async def test_without_a_provider_tokens_are_refused():
-    async with tokens(Settings()) as verifier:
+    async with open_sign_in(Settings()) as sign_in:
         with pytest.raises(Unauthenticated):
-            await verifier.verify("a.b.c")
+            await sign_in.tokens.verify("a.b.c")
 
 
 async def test_provider_must_differ_from_the_development_issuer(tmp_path):
@@ -179,7 +179,7 @@ async def test_provider_must_differ_from_the_development_issuer(tmp_path):
         data_dir=str(tmp_path),
     )
     with pytest.raises(SettingsError, match="PANDAPROBE_AUTH_ISSUER must differ"):
-        async with tokens(settings):
+        async with open_sign_in(settings):
             pass
 
 

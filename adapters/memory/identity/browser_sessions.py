@@ -1,4 +1,4 @@
-"""Sessions of browsers in memory."""
+"""Sessions of browsers, and their sign-ins that are under way, in memory."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from domain.errors import NotFound
 from domain.identity.audit import AuditEntry
 from domain.identity.browser_session import SESSIONS_PER_HOLDER_MAX, BrowserSession
 from domain.identity.caller import User
+from domain.identity.sign_in_attempt import SignInAttempt
 from domain.ids import BrowserSessionId, UserId
 
 
@@ -58,3 +59,14 @@ class MemoryBrowserSessions:
 
     def _has_holder(self, session: BrowserSession) -> bool:
         return session.user_id in self.store.users or session.key_id in self.store.keys
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySignInAttempts:
+    store: MemoryStore
+
+    async def add(self, attempt: SignInAttempt) -> None:
+        self.store.sign_in_attempts[attempt.digest] = attempt
+
+    async def take(self, digest: bytes) -> SignInAttempt | None:
+        return self.store.sign_in_attempts.pop(digest, None)

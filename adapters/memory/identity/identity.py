@@ -403,15 +403,11 @@ class MemoryRemovedProjects:
         store = self.store
         codes = delete_rows(store.login_codes, lambda _, one: one.expires_at <= now)
         sessions = delete_rows(store.browser_sessions, lambda _, one: one.ends_at <= now)
+        attempts = delete_rows(store.sign_in_attempts, lambda _, one: one.expires_at <= now)
+        expired = len(codes) + len(sessions) + len(attempts)
         traces = store.traces.purge(ROWS_PER_PURGE)
         scores = store.trace_scores.purge(ROWS_PER_PURGE)
-        return (
-            len(codes)
-            + len(sessions)
-            + traces
-            + scores
-            + store.session_scores.purge(ROWS_PER_PURGE)
-        )
+        return expired + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)
 
 
 @dataclass(frozen=True, slots=True)

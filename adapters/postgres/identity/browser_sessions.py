@@ -1,4 +1,4 @@
-"""Sessions of browsers in PostgreSQL."""
+"""Sessions of browsers, and their sign-ins that are under way, in PostgreSQL."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from domain.errors import NotFound
 from domain.identity.audit import AuditEntry
 from domain.identity.browser_session import SESSIONS_PER_HOLDER_MAX, BrowserSession
 from domain.identity.caller import User
+from domain.identity.sign_in_attempt import SignInAttempt
 from domain.ids import BrowserSessionId, UserId
 
 INSERT_SESSION: Final = rows.BROWSER_SESSIONS.insert()
@@ -45,6 +46,10 @@ ORDER BY created_at DESC, id DESC
 """
 DELETE_SESSION: Final = """
 DELETE FROM browser_sessions WHERE id = $1 AND (user_id = $2 OR key_id = $3) RETURNING id
+"""
+INSERT_SIGN_IN_ATTEMPT: Final = rows.SIGN_IN_ATTEMPTS.insert()
+TAKE_SIGN_IN_ATTEMPT: Final = f"""
+DELETE FROM sign_in_attempts WHERE digest = $1 RETURNING {rows.SIGN_IN_ATTEMPTS.select()}
 """
 
 
@@ -86,6 +91,20 @@ class PostgresBrowserSessions:
         async with translate_errors(), within(self.pool, ALL_TENANTS).transaction() as connection:
             require_row(await connection.fetchrow(DELETE_SESSION, *values), "Session not found")
             await _record(connection, entries)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresSignInAttempts:
+    pool: Pool
+
+    async def add(self, attempt: SignInAttempt) -> None:
+        async with translate_errors():
+            await self.pool.execute(INSERT_SIGN_IN_ATTEMPT, *rows.sign_in_attempt_row(attempt))
+
+    async def take(self, digest: bytes) -> SignInAttempt | None:
+        async with translate_errors():
+            row = await self.pool.fetchrow(TAKE_SIGN_IN_ATTEMPT, digest)
+        return None if row is None else rows.sign_in_attempt_from_row(row)
 
 
 async def _record(connection: Connection, entries: Sequence[AuditEntry]) -> None:

@@ -15,6 +15,7 @@ from domain.identity.caller import User
 from domain.identity.invitation import Invitation, InvitationStatus
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Membership, Organization, Project, Role
+from domain.identity.sign_in_attempt import SignInAttempt
 from domain.ids import ProjectId
 
 
@@ -110,6 +111,14 @@ BROWSER_SESSIONS: Final = Table(
     ),
     key=_BY_ID,
 )
+SIGN_IN_ATTEMPTS: Final = Table(
+    "sign_in_attempts",
+    (
+        *columns("digest bytea, verifier_hash bytea, destination text"),
+        *columns("created_at timestamptz, expires_at timestamptz"),
+    ),
+    key=("digest",),
+)
 AUDIT_LOG: Final = Table(
     "audit_log",
     (
@@ -145,6 +154,8 @@ login_code_row: Final = LOGIN_CODES.compile_row()
 login_code_from_row: Final = LOGIN_CODES.compile_reader(LoginCode)
 session_row: Final = BROWSER_SESSIONS.compile_row()
 session_from_row: Final = BROWSER_SESSIONS.compile_reader(BrowserSession)
+sign_in_attempt_row: Final = SIGN_IN_ATTEMPTS.compile_row()
+sign_in_attempt_from_row: Final = SIGN_IN_ATTEMPTS.compile_reader(SignInAttempt)
 audit_row: Final = AUDIT_LOG.compile_row()
 audit_entry_from_row: Final = AUDIT_LOG.compile_reader(
     AuditEntry,

@@ -63,8 +63,16 @@ DELETE_REMOVAL: Final = "DELETE FROM removals WHERE project_id = $1"
 DELETE_EXPIRED_LOGIN_CODES: Final = delete_some(
     "login_codes", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
 )
+DELETE_EXPIRED_SIGN_INS: Final = delete_some(
+    "sign_in_attempts", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
+)
 DELETE_ENDED_SESSIONS: Final = delete_some(
     "browser_sessions", "ends_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
+)
+DELETE_EXPIRED: Final = (
+    DELETE_EXPIRED_LOGIN_CODES,
+    DELETE_EXPIRED_SIGN_INS,
+    DELETE_ENDED_SESSIONS,
 )
 
 
@@ -77,7 +85,7 @@ class PostgresRemovedProjects:
             expired = sum(
                 [
                     affected_rows(await within(self.pool, ALL_TENANTS).execute(sql, now))
-                    for sql in (DELETE_EXPIRED_LOGIN_CODES, DELETE_ENDED_SESSIONS)
+                    for sql in DELETE_EXPIRED
                 ]
             )
             while expired == 0:

@@ -233,7 +233,7 @@ async def test_tenant_tables_have_keys_starting_with_tenant(database):
             seen.add(relation)
             assert key[0] == "organization_id" or key in GLOBAL_KEYS, row["text"]
     assert seen == await relations(database) - {
-        *("organizations", "users", "browser_sessions", "workers"),
+        *("organizations", "users", "browser_sessions", "sign_in_attempts", "workers"),
         "shared_spending",  # by the scope of a budget
     }
 

@@ -23,6 +23,7 @@ from application.identity.authenticate import (
     AuthenticateKey,
     AuthenticateToken,
     CreateMissingProject,
+    PersonAdmission,
     ResolveMembership,
     ResolveProject,
 )
@@ -60,11 +61,13 @@ class World:
         self.create_missing_project = CreateMissingProject(projects, projects_max=3)
         self.authenticate_token = AuthenticateToken(
             MemoryTokens({"ada's": ADA, "eve's": EVE}),
-            MemoryUsers(self.store),
-            MemoryDirectory(self.store),
-            SignInRules(),
-            clock,
-            uuid.uuid4,
+            PersonAdmission(
+                MemoryUsers(self.store),
+                MemoryDirectory(self.store),
+                SignInRules(),
+                clock,
+                uuid.uuid4,
+            ),
         )
         self.resolve_membership = ResolveMembership(
             MemoryOrganizations(self.store), clock, uuid.uuid4
@@ -349,6 +352,12 @@ async def test_person_has_the_claims_and_origin(world):
     assert world.store.audit_log == {}
 
 
+def admitting(world, **changes):
+    """The authentication by tokens, with other rules or ports of the admission."""
+    known = world.authenticate_token
+    return replace(known, admission=replace(known.admission, **changes))
+
+
 @pytest.mark.parametrize(
     ("domains", "allowed"),
     [
@@ -361,7 +370,7 @@ async def test_person_has_the_claims_and_origin(world):
 )
 async def test_addresses_can_be_limited_to_domains(world, domains, allowed):
     rules = SignInRules(email_domains=frozenset(domains))
-    sign_in = replace(world.authenticate_token, rules=rules)
+    sign_in = admitting(world, rules=rules)
     if allowed:
         assert (await sign_in("ada's", HOME)).user.email == "ada@example.com"
     else:
@@ -373,7 +382,7 @@ async def test_addresses_can_be_limited_to_domains(world, domains, allowed):
 
 
 async def test_without_sign_up_strangers_need_an_invitation(world):
-    closed = replace(world.authenticate_token, rules=SignInRules(allows_sign_up=False))
+    closed = admitting(world, rules=SignInRules(allows_sign_up=False))
     for token in ("ada's", "eve's"):
         with pytest.raises(Forbidden):
             await closed(token, HOME)
@@ -399,7 +408,7 @@ async def test_refused_token_creates_no_user(world):
 
 async def test_unreachable_users_are_not_a_wrong_token(world):
     with pytest.raises(Unavailable):
-        await replace(world.authenticate_token, users=Down())("ada's", HOME)
+        await admitting(world, users=Down())("ada's", HOME)
 
 
 # --- organizations -------------------------------------------------------------------------------

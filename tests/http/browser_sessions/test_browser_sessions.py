@@ -52,6 +52,7 @@ async def test_browser_without_a_session_learns_the_ways_in(site: Site) -> None:
         "ends_at": None,
         "idle_ends_at": None,
         "ways_in": ["token", "key"],
+        "problem": None,
     }
 
 

@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey, OctKey
 
 from adapters.oidc.tokens import DevelopmentIssuer
 from application.use_cases import utc_now
-from entrypoints.composition.sign_in import tokens
+from entrypoints.composition.sign_in import open_sign_in
 from entrypoints.settings import read_settings
 from tests.http.conftest import Site
 from tests.support.fakes.openid_provider import ADA, CALLBACK, openid_provider
@@ -61,8 +61,8 @@ async def signed_in(issuer: str, client_id: str = CLIENT) -> dict[str, str]:
 async def installed(issuer: str, **overrides: str) -> AsyncIterator[Site]:
     environ = {"PANDAPROBE_AUTH_ISSUER": issuer, "PANDAPROBE_AUTH_AUDIENCE": CLIENT}
     more = {f"PANDAPROBE_{name}": text for name, text in overrides.items()}
-    async with tokens(read_settings(environ | more)) as believed:
-        site = Site(swapped={"tokens": believed})
+    async with open_sign_in(read_settings(environ | more)) as sign_in:
+        site = Site(swapped={"tokens": sign_in.tokens})
         async with site.http:
             yield site
 

@@ -36,7 +36,7 @@ ORDER BY 1, 2
 """
 IDENTITY_PORTS: Final = (
     *("keys", "projects", "users", "organizations", "directory", "administration"),
-    *("removed_projects", "browser_sessions"),
+    *("removed_projects", "browser_sessions", "sign_in_attempts"),
 )
 
 

@@ -11,7 +11,7 @@ from tests.support.endpoints.spec import (
 )
 
 ENDPOINTS = beyond_contract(
-    EndpointSpec("GET /session", ANONYMOUS, 200, other_statuses={503}),
+    EndpointSpec("GET /session", ANONYMOUS, 200, query="problem=denied", other_statuses={422, 503}),
     EndpointSpec(
         "POST /session",
         ANONYMOUS,

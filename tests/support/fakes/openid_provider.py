@@ -11,7 +11,7 @@ from authlib.oauth2.rfc6749 import AuthorizationCodeMixin, ClientMixin, grants
 from authlib.oauth2.rfc7636 import CodeChallenge
 from authlib.oidc.core import UserInfo
 from authlib.oidc.core.grants import OpenIDCode
-from flask import Flask, jsonify
+from flask import Flask, jsonify, request
 from joserfc.jwk import KeySet, RSAKey
 from werkzeug.serving import make_server
 
@@ -23,24 +23,29 @@ ADA = {"sub": "ada-1", "email": "ada@example.com", "name": "Ada Lovelace"}
 
 @dataclass
 class Client(ClientMixin):
-    """A public client: a page in a browser, which has no secret."""
+    """A client with a secret if it has one, else a public client, such as a page in a browser."""
 
     client_id: str
+    secret: str | None = None
+    redirect_uri: str = CALLBACK
 
     def get_client_id(self) -> str:
         return self.client_id
 
     def get_default_redirect_uri(self) -> str:
-        return CALLBACK
+        return self.redirect_uri
 
     def get_allowed_scope(self, scope: str) -> str:
         return scope
 
     def check_redirect_uri(self, redirect_uri: str) -> bool:
-        return redirect_uri == CALLBACK
+        return redirect_uri == self.redirect_uri
+
+    def check_client_secret(self, client_secret: str) -> bool:
+        return client_secret == self.secret
 
     def check_endpoint_auth_method(self, method: str, endpoint: str) -> bool:
-        return method == "none"
+        return (method == "none") is (self.secret is None)
 
     def check_response_type(self, response_type: str) -> bool:
         return response_type == "code"
@@ -60,9 +65,10 @@ class Code(AuthorizationCodeMixin):
     code_challenge: str | None
     code_challenge_method: str | None
     user: dict[str, str]
+    redirect_uri: str = CALLBACK
 
     def get_redirect_uri(self) -> str:
-        return CALLBACK
+        return self.redirect_uri
 
     def get_scope(self) -> str:
         return self.scope
@@ -82,14 +88,25 @@ class Code(AuthorizationCodeMixin):
 
 @dataclass
 class Provider:
-    """`issuer` is its address; every user is signed in as Ada."""
+    """`issuer` is its address; every browser is signed in there as `user`.
+
+    `clients` have a secret or another redirect URI than CALLBACK; all other ids are public clients.
+    If it `denies`, the person declines. `hidden` are the claims that only the userinfo endpoint
+    has. `overrides` replace claims of ID tokens. A `failure` is the status of every token request.
+    """
 
     issuer: str
     codes: dict[str, Code] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    user: dict[str, str] = field(default_factory=lambda: dict(ADA))
+    denies: bool = False
+    hidden: frozenset[str] = frozenset()
+    overrides: dict[str, Any] = field(default_factory=dict)
+    failure: int | None = None
 
 
 class CodeGrant(grants.AuthorizationCodeGrant):
-    TOKEN_ENDPOINT_AUTH_METHODS = ("none",)
+    TOKEN_ENDPOINT_AUTH_METHODS = ("none", "client_secret_basic", "client_secret_post")
 
     @property
     def codes(self) -> dict[str, Code]:
@@ -105,6 +122,7 @@ class CodeGrant(grants.AuthorizationCodeGrant):
             code_challenge=form.get("code_challenge"),
             code_challenge_method=form.get("code_challenge_method"),
             user=request.user,
+            redirect_uri=request.client.redirect_uri,
         )
 
     def query_authorization_code(self, code: str, client: Client) -> Code | None:
@@ -119,9 +137,9 @@ class CodeGrant(grants.AuthorizationCodeGrant):
 
 
 class IdToken(OpenIDCode):
-    def __init__(self, issuer: str) -> None:
+    def __init__(self, provider: Provider) -> None:
         super().__init__(require_nonce=True)
-        self.issuer = issuer
+        self.provider = provider
 
     def exists_nonce(self, nonce: str, request: Any) -> bool:
         return False
@@ -136,16 +154,22 @@ class IdToken(OpenIDCode):
         return {"alg": "RS256", "kid": KEY.kid}
 
     def get_client_claims(self, client: Client) -> dict[str, str]:
-        return {"iss": self.issuer}
+        return {"iss": self.provider.issuer}
 
     def generate_user_info(self, user: dict[str, str], scope: str) -> UserInfo:
-        return UserInfo(user)
+        shown = {name: value for name, value in user.items() if name not in self.provider.hidden}
+        return UserInfo(shown | self.provider.overrides)
 
 
 def _serve(app: Flask, provider: Provider) -> None:
-    server = AuthorizationServer(app, query_client=Client, save_token=lambda token, request: None)
+    def find_client(client_id: str) -> Client:
+        return provider.clients.get(client_id) or Client(client_id)
+
+    server = AuthorizationServer(
+        app, query_client=find_client, save_token=lambda token, request: None
+    )
     server.provider = provider
-    server.register_grant(CodeGrant, [IdToken(provider.issuer), CodeChallenge(required=True)])
+    server.register_grant(CodeGrant, [IdToken(provider), CodeChallenge(required=True)])
 
     @app.get("/.well-known/openid-configuration")
     def discovery() -> Any:
@@ -154,6 +178,8 @@ def _serve(app: Flask, provider: Provider) -> None:
             authorization_endpoint=f"{provider.issuer}/authorize",
             token_endpoint=f"{provider.issuer}/token",
             jwks_uri=f"{provider.issuer}/jwks",
+            userinfo_endpoint=f"{provider.issuer}/userinfo",
+            token_endpoint_auth_methods_supported=["client_secret_post"],
             response_types_supported=["code"],
             subject_types_supported=["public"],
             id_token_signing_alg_values_supported=["RS256"],
@@ -165,10 +191,20 @@ def _serve(app: Flask, provider: Provider) -> None:
 
     @app.get("/authorize")
     def authorize() -> Any:
-        grant = server.get_consent_grant(end_user=ADA)
-        return server.create_authorization_response(grant=grant, grant_user=ADA)
+        person = None if provider.denies else provider.user
+        grant = server.get_consent_grant(end_user=person)
+        return server.create_authorization_response(grant=grant, grant_user=person)
 
-    app.post("/token")(server.create_token_response)
+    @app.post("/token")
+    def token() -> Any:
+        if provider.failure is not None:
+            return jsonify(error="server_error"), provider.failure
+        return server.create_token_response()
+
+    @app.get("/userinfo")
+    def userinfo() -> Any:
+        is_known = request.headers.get("authorization", "").startswith("Bearer ")
+        return jsonify(provider.user) if is_known else ("", 401)
 
 
 @contextmanager

@@ -131,6 +131,14 @@ CREATE INDEX IF NOT EXISTS browser_sessions_user ON browser_sessions (user_id, c
 CREATE INDEX IF NOT EXISTS browser_sessions_key ON browser_sessions (key_id);
 CREATE INDEX IF NOT EXISTS browser_sessions_end ON browser_sessions (ends_at);
 
+-- Sign-ins with the identity provider that are under way: hashes, and where the browser goes next.
+CREATE TABLE IF NOT EXISTS sign_in_attempts (
+    digest bytea PRIMARY KEY, verifier_hash bytea NOT NULL,
+    destination text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL, expires_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS sign_in_attempts_expiry ON sign_in_attempts (expires_at);
+
 -- No reference to the organization: entries remain after it is deleted.
 CREATE TABLE IF NOT EXISTS audit_log (
     id uuid PRIMARY KEY,
@@ -1061,7 +1069,8 @@ BACKWARDS: Final = (
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
-        login_codes, browser_sessions, audit_log, audit_chains, access_refusals,
+        login_codes, browser_sessions, sign_in_attempts,
+        audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, span_rows, span_fragment_rows, otlp_rejections,
         waiting_evaluations,

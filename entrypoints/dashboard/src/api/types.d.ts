@@ -165,7 +165,8 @@ export type RetentionRequest = { "days": number | null; };
 export type SpendingBy = "day" | "metric" | "model" | "project";
 export type OrganizationUsageResponse = { "date_from": string | null; "date_to": string | null; "by": SpendingBy; "total": JudgeUsage; "parts": Array<JudgeUsagePart>; };
 export type JudgeUsagePart = { "calls": number; "failed_calls": number; "unpriced_calls": number; "estimated_calls": number; "input_tokens": number; "cache_read_tokens": number; "cache_write_tokens": number; "output_tokens": number; "reasoning_tokens": number; "cost_usd": number; "key": string; };
-export type BrowserSessionResponse = { "signed_in": boolean; "session_id": string | null; "method": SignInMethod | null; "user": SessionUser | null; "key": SessionKey | null; "scopes": Array<KeyScope>; "organizations": Array<SessionOrganization>; "projects": Array<SessionProject>; "ends_at": string | null; "idle_ends_at": string | null; "ways_in": Array<SignInMethod>; };
+export type SignInProblem = "denied" | "expired" | "invalid" | "not_allowed" | "not_offered" | "provider_error" | "refused" | "too_many" | "unavailable";
+export type BrowserSessionResponse = { "signed_in": boolean; "session_id": string | null; "method": SignInMethod | null; "user": SessionUser | null; "key": SessionKey | null; "scopes": Array<KeyScope>; "organizations": Array<SessionOrganization>; "projects": Array<SessionProject>; "ends_at": string | null; "idle_ends_at": string | null; "ways_in": Array<SignInMethod>; "problem": string | null; };
 export type SessionUser = { "id": string; "email": string; "display_name": string; };
 export type SessionKey = { "id": string; "name": string; "prefix": string; };
 export type SessionOrganization = { "id": string; "name": string; "role": MembershipRole | null; };
@@ -297,7 +298,7 @@ export interface Reads {
   "/organizations/{org_id}/projects/{project_id}": { path: { "org_id": string; "project_id": string; }; query: {  }; answer: ProjectDetailResponse };
   "/organizations/{org_id}/projects/{project_id}/budget": { path: { "org_id": string; "project_id": string; }; query: {  }; answer: BudgetResponse };
   "/organizations/{org_id}/usage": { path: { "org_id": string; }; query: { "date_from"?: string | null; "date_to"?: string | null; "by"?: SpendingBy; }; answer: OrganizationUsageResponse };
-  "/session": { path: {  }; query: {  }; answer: BrowserSessionResponse };
+  "/session": { path: {  }; query: { "problem"?: SignInProblem | null; }; answer: BrowserSessionResponse };
   "/sessions": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "user_id"?: string | null; "has_error"?: boolean | null; "started_after"?: string | null; "started_before"?: string | null; "tags"?: Array<string> | null; "query"?: string | null; "sort_by"?: SessionSortBy; "sort_order"?: SortOrder; }; answer: PaginatedResponse_SessionSummary_ };
   "/sessions/analytics": { path: {  }; query: { "granularity"?: AnalyticsGranularity; "started_after": string; "started_before": string; }; answer: Array<SessionAnalyticsBucket> };
   "/sessions/{session_id}": { path: { "session_id": string; }; query: { "limit"?: number; "offset"?: number; }; answer: SessionDetail };

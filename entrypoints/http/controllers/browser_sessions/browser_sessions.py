@@ -23,6 +23,7 @@ from domain.identity.browser_session import (
 )
 from domain.identity.caller import Person, User
 from domain.identity.organization import Role
+from domain.identity.sign_in_attempt import SignInProblem
 from domain.ids import BrowserSessionId
 from entrypoints.http.authentication import BROWSER, SIGNED_IN, PublicAccess
 from entrypoints.http.browser_requests import (
@@ -105,7 +106,8 @@ class SessionProject(msgspec.Struct, frozen=True, kw_only=True):
 class BrowserSessionResponse(msgspec.Struct, frozen=True, kw_only=True):
     """A session, or none: then the fields about it are null or empty.
 
-    It ends at `ends_at`, and at `idle_ends_at` if no request is sent until then.
+    It ends at `ends_at`, and at `idle_ends_at` if no request is sent until then. `problem` is the
+    text of the problem that the request names.
     """
 
     signed_in: bool
@@ -119,6 +121,14 @@ class BrowserSessionResponse(msgspec.Struct, frozen=True, kw_only=True):
     ends_at: ResponseInstant | None
     idle_ends_at: ResponseInstant | None
     ways_in: list[SignInMethod]
+    problem: str | None
+
+
+class BrowserSessionQuery(msgspec.Struct, frozen=True, kw_only=True):
+    problem: Annotated[
+        SignInProblem | None,
+        Meta(description="The code that a failed sign-in gave to the page; to get its text"),
+    ] = None
 
 
 class MySessionResponse(ResponseStruct[BrowserSession], frozen=True, kw_only=True):
@@ -155,6 +165,7 @@ _SIGNED_OUT: Final[dict[str, Any]] = {
     "ends_at": None,
     "idle_ends_at": None,
     "ways_in": ["provider", "token", "key"],
+    "problem": None,
 }
 _SESSION_ID: Final = "0d9c8b7a-6f5e-4d4c-9b3a-291807f6e5d4"
 _SIGNED_IN: Final = _SIGNED_OUT | {
@@ -187,7 +198,11 @@ class SignInController(Controller):
 
     @get("/", BROWSER, example=_SIGNED_IN)
     async def read_browser_session(
-        self, caller: BrowserCaller, request: HttpRequest, use_cases: UseCases
+        self,
+        caller: BrowserCaller,
+        params: BrowserSessionQuery,
+        request: HttpRequest,
+        use_cases: UseCases,
     ) -> BrowserSessionResponse:
         """Read the session of this browser.
 
@@ -196,9 +211,11 @@ class SignInController(Controller):
         service, without other credentials.
         """
         ways = _ways_in(request)
+        problem = None if params.problem is None else params.problem.text
         if caller.signed_in is None:
-            return _signed_out(ways)
-        return await _describe(caller.signed_in, ways, use_cases)
+            return _signed_out(ways, problem)
+        described = await _describe(caller.signed_in, ways, use_cases)
+        return msgspec.structs.replace(described, problem=problem)
 
     @post(
         "/",
@@ -334,6 +351,7 @@ async def _describe(
         ends_at=format_instant(session.ends_at),
         idle_ends_at=format_instant(session.end(use_cases.identity.session_lifetime)),
         ways_in=ways,
+        problem=None,
     )
 
 
@@ -344,7 +362,7 @@ def _organizations(reach: SessionReach) -> list[SessionOrganization]:
     ]
 
 
-def _signed_out(ways: list[SignInMethod]) -> BrowserSessionResponse:
+def _signed_out(ways: list[SignInMethod], problem: str | None) -> BrowserSessionResponse:
     return BrowserSessionResponse(
         signed_in=False,
         session_id=None,
@@ -357,6 +375,7 @@ def _signed_out(ways: list[SignInMethod]) -> BrowserSessionResponse:
         ends_at=None,
         idle_ends_at=None,
         ways_in=ways,
+        problem=problem,
     )
 
 
