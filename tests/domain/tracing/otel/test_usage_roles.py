@@ -207,6 +207,30 @@ CASES: dict[str, tuple[list[SpanNode], dict[int, str]]] = {
         ],
         {1: R, 2: D},
     ),
+    # Rule 1 is decided before rule 3, as the contract words it: of this response nothing counts.
+    "a roll-up that knows most of a response below it": (
+        [
+            node(1, None, "LLM", tokens=10, response="x", buckets=4),
+            node(2, 1, "LLM", tokens=5, response="x", buckets=2),
+            node(3, 1, "LLM", tokens=5, response="y"),
+        ],
+        {1: R, 2: D},
+    ),
+    "a roll-up that knows less of a response below it": (
+        [
+            node(1, None, "LLM", tokens=10, response="x", buckets=2),
+            node(2, 1, "LLM", tokens=5, response="x", buckets=4),
+            node(3, 1, "LLM", tokens=5, response="y"),
+        ],
+        {1: D},
+    ),
+    "an agent that repeats a response, which isn't a model span": (
+        [
+            node(1, None, "AGENT", tokens=10, response="x", buckets=4),
+            node(2, 1, "LLM", tokens=5, response="x", buckets=2),
+        ],
+        {1: R},
+    ),
     "an agent above a duplicate whose twin is elsewhere": (
         [
             node(1, None, "CHAIN"),
