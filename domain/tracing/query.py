@@ -48,8 +48,8 @@ class TraceFilter:
     `name` is a case-insensitive substring; empty means no condition. `started_after` is inclusive,
     `started_before` exclusive; both latency bounds are inclusive, and a trace without latency is in
     no range. One of `tags` suffices; empty means no condition. `model` must be that of at least one
-    span. `has_error` covers the trace and its spans. `metadata` maps top-level keys to the
-    permitted texts, as `scalar_members` gives them.
+    span. `has_error` covers the trace and its spans, `has_failed_span` the spans alone.
+    `metadata` maps top-level keys to the permitted texts, as `scalar_members` gives them.
     """
 
     session_id: str | None = None
@@ -65,6 +65,7 @@ class TraceFilter:
     min_latency_ms: float | None = None
     max_latency_ms: float | None = None
     has_error: bool | None = None
+    has_failed_span: bool | None = None
     metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     def matches(self, trace: Trace) -> bool:
@@ -77,6 +78,7 @@ class TraceFilter:
             and (self.started_before is None or trace.started_at < self.started_before)
             and (self.model is None or self.model in trace.models)
             and (self.has_error is None or trace.has_error is self.has_error)
+            and (self.has_failed_span is None or trace.has_failed_span is self.has_failed_span)
             and self._matches_latency(trace.latency_us)
             and self._matches_metadata(trace)
         )

@@ -22,7 +22,7 @@ class SessionSummary:
     `last_trace_at` is the latest end of a trace, `latency_us` the sum of their latencies in
     microseconds: both None while none has ended. `last_activity_at` is the latest start or end. The
     user is that of the earliest trace that has one. Tags are sorted and unique. `has_error` covers
-    the traces, not their spans.
+    the traces, not their spans; `has_failed_span` covers the spans.
     """
 
     id: str
@@ -39,6 +39,10 @@ class SessionSummary:
     @property
     def latency_ms(self) -> float | None:
         return None if self.latency_us is None else self.latency_us / 1_000
+
+    @property
+    def has_failed_span(self) -> bool:
+        return self.totals.errors > 0
 
     @classmethod
     def from_traces(cls, session: str, traces: Sequence[Trace]) -> Self:
@@ -93,11 +97,12 @@ class SessionFilter:
 
     `user_id`, the bounds of `started_at` (the first inclusive) and `tags`, of which one suffices,
     select traces: the summary then covers only those. `query`, a case-insensitive substring of the
-    id, and `has_error` select summaries.
+    id, `has_error` and `has_failed_span` select summaries.
     """
 
     user_id: str | None = None
     has_error: bool | None = None
+    has_failed_span: bool | None = None
     started_after: datetime | None = None
     started_before: datetime | None = None
     tags: tuple[str, ...] = ()
@@ -117,8 +122,10 @@ class SessionFilter:
         )
 
     def matches(self, session: SessionSummary) -> bool:
-        return (not self.query or fold_case(self.query) in fold_case(session.id)) and (
-            self.has_error is None or session.has_error is self.has_error
+        return (
+            (not self.query or fold_case(self.query) in fold_case(session.id))
+            and (self.has_error is None or session.has_error is self.has_error)
+            and (self.has_failed_span is None or session.has_failed_span is self.has_failed_span)
         )
 
 

@@ -76,9 +76,11 @@ class Trace:
     @property
     def has_error(self) -> bool:
         """Whether the trace or one of its spans failed."""
-        return self.status is TraceStatus.ERROR or any(
-            span.status is SpanStatus.ERROR for span in self.spans
-        )
+        return self.status is TraceStatus.ERROR or self.has_failed_span
+
+    @property
+    def has_failed_span(self) -> bool:
+        return any(span.status is SpanStatus.ERROR for span in self.spans)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -209,6 +211,10 @@ class TraceSummary:
     def clock_skew(self) -> bool:
         """Whether it ended before it started: then it has no latency."""
         return is_before(self.started_at, self.ended_at)
+
+    @property
+    def has_failed_span(self) -> bool:
+        return self.totals.errors > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,9 @@ IS_VISIBLE_SESSION: Final = (
     f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT FROM sessions AS s"
     f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
 )
+# Of a group of traces.
+ANY_TRACE_FAILED: Final = "bool_or(status = 'ERROR')"
+ANY_SPAN_FAILED: Final = "bool_or(error_span_count > 0)"
 RARE_TAG_TRACES_MAX: Final = 50_000  # traces
 LOOKED_UP_IDS_MAX: Final = 5_000  # ids that are looked up one by one
 GROUPING_WORK_MEM: Final = "16MB"  # holds some 200,000 groups; more spill to disk
@@ -198,13 +201,17 @@ async def _session_conditions(
     elif matching.has_error is False:
         rest.append(Sql("error_count = 0"))
         counters.append(Sql(f"({COUNT_SESSIONS.text} - {COUNT_FAILED_SESSIONS})"))
+    if matching.has_failed_span is not None:
+        rest.append(Sql("(error_span_count > 0) = {}", (matching.has_failed_span,)))
     if matching.query:
         counters.append(Sql(COUNT_SESSIONS_BY_ID, (like(fold_case(matching.query)),)))
     p = Parameters([project])
     columns = [HAS_ACTIVE_ERASURE, *p.all_of(counters)]
     [row] = await connection.fetch(f"SELECT {', '.join(columns)}", *p.values)
     is_veiled, every, *some = row
-    is_counted = not (some[1:] or (matching.query and is_veiled))
+    is_counted = matching.has_failed_span is None and not (
+        some[1:] or (matching.query and is_veiled)
+    )
     if matching.query:
         is_few = some[-1] <= LOOKED_UP_IDS_MAX
         rest.append(_has_found_id(matching.query) if is_few else has_id_containing(matching.query))
@@ -267,8 +274,7 @@ class _SelectedTraces:
 
     def _by_period(self, p: Parameters) -> str:
         bounds = (self.matching.started_after, self.matching.started_before)
-        has_error = self.matching.has_error
-        failed = "" if has_error is None else f"AND (error_count > 0) = {p.put(has_error)}"
+        failed = self._failed(p, "error_count > 0", "error_span_count > 0")
         return f"""
         SELECT {_SORT_COLUMNS[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
         WHERE {OF_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
@@ -301,10 +307,17 @@ class _SelectedTraces:
         part = self.matching.query
         return f"AND {p.sql(has_id_containing(part))}" if part else ""
 
-    def _failed(self, p: Parameters) -> str:
-        if self.matching.has_error is None:
-            return ""
-        return f"AND bool_or(status = 'ERROR') = {p.put(self.matching.has_error)}"
+    def _failed(
+        self,
+        p: Parameters,
+        has_error: str = ANY_TRACE_FAILED,
+        has_failed_span: str = ANY_SPAN_FAILED,
+    ) -> str:
+        wanted = (
+            (has_error, self.matching.has_error),
+            (has_failed_span, self.matching.has_failed_span),
+        )
+        return " ".join(f"AND ({sql}) = {p.put(one)}" for sql, one in wanted if one is not None)
 
 
 def starts_within(bounds: Bounds) -> Sql:

@@ -120,6 +120,11 @@ def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         failed = count_facet(Facet.FAILED, "")
         counter = Sql(f"({COUNT_ALL_TRACES.text} - coalesce({failed.text}, 0))", failed.values)
         yield Clause(Sql(f"NOT {HAS_ERROR}"), counter)
+    if matching.has_failed_span is True:  # `HAS_ERROR` is implied, and lets its index be used
+        sql = Sql(f"error_span_count > 0 AND {HAS_ERROR}")
+        yield Clause(sql, count_facet(Facet.FAILED, ""), is_exact=False)
+    elif matching.has_failed_span is False:
+        yield Clause(Sql("error_span_count = 0"))
 
 
 def _ranges(matching: TraceFilter) -> Iterator[Clause]:

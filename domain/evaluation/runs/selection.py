@@ -69,6 +69,7 @@ class TraceSelection:
     min_latency_ms: float | None = None
     max_latency_ms: float | None = None
     has_error: bool | None = None
+    has_failed_span: bool | None = None
     metadata: MetadataTexts | None = None
 
     @property
@@ -88,6 +89,7 @@ class TraceSelection:
             min_latency_ms=self.min_latency_ms,
             max_latency_ms=self.max_latency_ms,
             has_error=self.has_error,
+            has_failed_span=self.has_failed_span,
             metadata=self.metadata or (),
         )
 
@@ -97,8 +99,8 @@ class SessionSelection:
     """The sessions of a run or monitor: the filters of the list of sessions, and their size.
 
     None means no condition. Dates, user and tags select traces; every session with such a trace is
-    considered. `has_error` and `min_trace_count` apply to these selected traces, `query` to the id
-    of the session. The whole session is scored.
+    considered. `has_error`, `has_failed_span` and `min_trace_count` apply to these selected traces,
+    `query` to the id of the session. The whole session is scored.
     """
 
     date_from: GivenInstant | None = None
@@ -110,6 +112,7 @@ class SessionSelection:
     started_after: GivenInstant | None = None
     started_before: GivenInstant | None = None
     query: str | None = None
+    has_failed_span: bool | None = None
 
     @property
     def matching(self) -> SessionFilter:
@@ -120,6 +123,7 @@ class SessionSelection:
             started_before=started_before,
             user_id=self.user_id,
             has_error=self.has_error,
+            has_failed_span=self.has_failed_span,
             tags=self.tags or (),
             query=self.query,
         )

@@ -48,7 +48,8 @@ def sort_value(sort: SessionSort, of: SessionSummary) -> object:
 
 
 SELECTIONS = [
-    {}, {"has_error": False}, {"query": ""}, {"tags": ("t",)}, {"user_id": "u1"},
+    {}, {"has_error": False}, {"has_failed_span": True}, {"query": ""}, {"tags": ("t",)},
+    {"user_id": "u1"},
     {"started_after": at(1), "started_before": at(4)},
     {"tags": ("t", "x"), "user_id": "u0", "started_after": at(1), "has_error": False},
 ]  # fmt: skip

@@ -30,10 +30,12 @@ TRACE_FILTERS: list[dict[str, Any]] = [
     *({"name": "ALPH"}, {"started_after": DAY}, {"started_before": NEXT}, {"model": "gpt-5"}),
     *({"min_latency_ms": 2000}, {"max_latency_ms": 2000.5}),
     *({"has_error": True}, {"has_error": False, "release": "2"}),
+    *({"has_failed_span": True}, {"has_failed_span": False, "has_error": True}),
     *({"metadata": {"k": ["v", "w"]}}, {"metadata": {"n": ["7"], "k": ["v"]}}),
 ]
 SESSION_FILTERS: list[dict[str, Any]] = [
     *({"user_id": "u"}, {"has_error": True}, {"has_error": False}, {"tags": ["x"]}),
+    *({"has_failed_span": True}, {"has_failed_span": False}),
     *({"started_after": DAY}, {"started_before": NEXT}, {"query": "S-"}, {"query": "3"}),
 ]
 

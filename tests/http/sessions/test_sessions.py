@@ -46,6 +46,7 @@ CHAT = {
     "last_trace_at": "2026-03-01T09:05:01.250000+00:00",
     "total_latency_ms": 3250.0,
     "has_error": True,
+    "has_failed_span": False,
     "user_id": "ada",
     "tags": ["old", "prod", "v2"],
     "total_span_count": 3,
@@ -83,10 +84,9 @@ async def test_totals_of_a_session(site: Site, filled: dict[str, str]) -> None:
     assert page["items"] == [CHAT]
     [solo] = (await site.http.get("/sessions?query=solo", headers=filled)).json()["items"]
     assert (solo["last_trace_at"], solo["total_latency_ms"]) == (None, None)
-    assert (solo["has_error"], solo["total_span_count"]) == (
-        False,
-        1,
-    )  # the error of a span isn't the trace's
+    # The error of a span isn't the trace's.
+    assert (solo["has_error"], solo["has_failed_span"]) == (False, True)
+    assert solo["total_span_count"] == 1
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,8 @@ async def test_totals_of_a_session(site: Site, filled: dict[str, str]) -> None:
         ("user_id=bob", ["chat", "Solo%_"]),
         ("has_error=true", ["chat"]),
         ("has_error=no", ["", "Solo%_"]),
+        ("has_failed_span=true", ["Solo%_"]),
+        ("has_failed_span=no&has_error=no", [""]),
         ("user_id=ada&has_error=false", ["chat"]),
         ("tags=old", ["chat"]),
         ("tags=none", []),

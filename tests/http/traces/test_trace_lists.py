@@ -79,6 +79,8 @@ async def names(site: Site, head: dict[str, str], query: str) -> list[str]:
         ("min_latency_ms=2&max_latency_ms=1", []),
         ("has_error=true", ["one", "two"]),
         ("has_error=0", ["three", "four"]),
+        ("has_failed_span=true", ["one"]),
+        ("has_failed_span=false&has_error=true", ["two"]),
         ("has_error=OFF", ["three", "four"]),
         ("has_error=true&status=COMPLETED", ["one"]),
         ("status=RUNNING", ["four"]),

@@ -123,6 +123,7 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "min_latency_ms": st.sampled_from([-1e18, 0, 0.001, 3.6e6, 1e18]),
     "max_latency_ms": st.sampled_from([-1e18, 0, 1799999.999, 3.6e6, 1e18]),
     "has_error": st.booleans(),
+    "has_failed_span": st.booleans(),
     "metadata": st.lists(
         st.tuples(
             st.sampled_from(KEYS),
@@ -135,6 +136,7 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
 _asked_of_sessions: Final[dict[str, SearchStrategy[Any]]] = {
     "user_id": users,
     "has_error": st.booleans(),
+    "has_failed_span": st.booleans(),
     "started_after": starts,
     "started_before": starts,
     "tags": tags,

@@ -14,13 +14,17 @@ from adapters.postgres.evaluation.runs.eligible_traces import (
     unsettled,
     written_within,
 )
-from adapters.postgres.tracing.sessions import GROUPING_WORK_MEM, has_id_containing
+from adapters.postgres.tracing.sessions import (
+    ANY_SPAN_FAILED,
+    ANY_TRACE_FAILED,
+    GROUPING_WORK_MEM,
+    has_id_containing,
+)
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import Eligibility, SessionSelection, TraceSelection
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter, fold_case
-from domain.tracing.trace import TraceStatus
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,9 @@ async def select_sessions(
     p, where = await trace_conditions(connection, project, traces)
     having = [f"count(*) >= {p.put(selection.min_trace_count or 1)}"]
     if matching.has_error is not None:
-        failed = f"bool_or(status = '{TraceStatus.ERROR}')"
-        having.append(f"{failed} = {p.put(matching.has_error)}")
+        having.append(f"{ANY_TRACE_FAILED} = {p.put(matching.has_error)}")
+    if matching.has_failed_span is not None:
+        having.append(f"{ANY_SPAN_FAILED} = {p.put(matching.has_failed_span)}")
     conditions = [where, "session_id IS NOT NULL", *eligible.content()]
     conditions += eligible.settled(p, "session_id")
     if matching.query:

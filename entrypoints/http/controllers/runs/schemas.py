@@ -98,9 +98,9 @@ class EvalRunFilters(TraceFilters, frozen=True, kw_only=True):
 class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: the filters of `GET /sessions`, and the number of traces.
 
-    Dates, user and tags select traces; `has_error` and `min_trace_count` apply to the selected
-    traces of a session. `date_from` and `date_to` are other names of `started_after` and
-    `started_before`.
+    Dates, user and tags select traces; `has_error`, `has_failed_span` and `min_trace_count` apply
+    to the selected traces of a session. `date_from` and `date_to` are other names of
+    `started_after` and `started_before`.
     """
 
     date_from: FilterDate | None = None
@@ -112,6 +112,7 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     started_after: FilterDate | None = None
     started_before: FilterDate | None = None
     query: str | None = None
+    has_failed_span: bool | None = None
 
     def to_domain(self) -> SessionSelection:
         """Raises ValueError for an invalid date."""

@@ -24,7 +24,20 @@ from entrypoints.http.responses import JsonResponse, respond_with
 class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
     user_id: Annotated[str, Meta(description="Only traces of exactly this user")] | None = None
     has_error: (
-        Annotated[bool, Meta(description="Whether one of the session's traces failed")] | None
+        Annotated[
+            bool,
+            Meta(
+                description=(
+                    "Whether one of the session's traces has the status ERROR; failed spans don't "
+                    "count"
+                )
+            ),
+        ]
+        | None
+    ) = None
+    has_failed_span: (
+        Annotated[bool, Meta(description="Whether a span of its traces has the status ERROR")]
+        | None
     ) = None
     started_after: (
         Annotated[wire.QueryInstant, Meta(description="Only traces that started then or later")]
@@ -79,6 +92,7 @@ class SessionSummary(ResponseStruct[sessions.SessionSummary], frozen=True, kw_on
     last_trace_at: wire.ResponseInstant | None
     total_latency_ms: Annotated[float | None, Source("latency_ms")]
     has_error: bool
+    has_failed_span: bool
     user_id: str | None
     tags: list[str]
     total_span_count: Annotated[int, Source("totals.spans")]
@@ -119,9 +133,9 @@ class SessionController(Controller):
     ) -> wire.PaginatedResponse[SessionSummary]:
         """List sessions.
 
-        A page of the project's sessions. `query` and `has_error` filter sessions; the other filters
-        select traces, and the totals of a session cover the selected traces only. `recent` sorts by
-        the last start or end of a trace.
+        A page of the project's sessions. `query`, `has_error` and `has_failed_span` filter
+        sessions; the other filters select traces, and the totals of a session cover the selected
+        traces only. `recent` sorts by the last start or end of a trace.
         """
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order

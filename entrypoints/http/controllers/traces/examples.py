@@ -56,6 +56,7 @@ SESSION: Final[dict[str, Any]] = {
     "last_trace_at": "2026-03-01T09:00:01.250000+00:00",
     "total_latency_ms": 1250.0,
     "has_error": False,
+    "has_failed_span": False,
     "user_id": "u-7",
     "tags": ["prod"],
     "total_span_count": 1,

@@ -48,6 +48,9 @@ type NewCost = Annotated[
 ]
 
 _TRACE_SKEW: Final = Meta(description="It ended before it started: its latency is null.")
+_FAILED_SPAN: Final = Meta(
+    description="A span has the status ERROR, whatever the status of the trace."
+)
 _SPAN_SKEW: Final = Meta(
     description=(
         "It ended, or began to answer, before it started: the duration in question is null."
@@ -357,6 +360,7 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     release: str | None
     latency_ms: float | None
     clock_skew: Annotated[bool, _TRACE_SKEW]
+    has_failed_span: Annotated[bool, _FAILED_SPAN]
     span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
@@ -513,6 +517,7 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_latency_ms: float | None = None
     max_latency_ms: float | None = None
     has_error: bool | None = None
+    has_failed_span: bool | None = None
     metadata: (
         Annotated[
             dict[str, Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]],
@@ -550,7 +555,13 @@ class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[float, Meta(description="Has ended, and took at most this long")] | None
     ) = None
     has_error: (
-        Annotated[bool, Meta(description="Whether the trace or one of its spans failed")] | None
+        Annotated[
+            bool, Meta(description="Whether the trace or one of its spans has the status ERROR")
+        ]
+        | None
+    ) = None
+    has_failed_span: (
+        Annotated[bool, Meta(description="Whether one of its spans has the status ERROR")] | None
     ) = None
     metadata: MetadataConditions = msgspec.field(default_factory=dict)
     sort_by: Annotated[TraceSort, Meta(description="The sort key; ties are sorted by id")] = (
