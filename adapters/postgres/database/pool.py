@@ -197,6 +197,7 @@ class PoolSettings:
     size: int = 10
     least: int = 1  # minimum number of open connections
     statement_timeout_ms: int = 30_000
+    lock_timeout_ms: int = LOCK_TIMEOUT_MS  # 0: none
     application_name: str = "pandaprobe"
 
     @property
@@ -204,7 +205,7 @@ class PoolSettings:
         """Settings of every connection. A pooler may not pass them on: see docs/operations.md."""
         return {
             "statement_timeout": str(self.statement_timeout_ms),
-            "lock_timeout": str(LOCK_TIMEOUT_MS),
+            "lock_timeout": str(self.lock_timeout_ms),
             "jit": "off",  # compiling costs list queries more than 100 ms
             # No request needs a whole table, since an index reaches the rows of one project.
             # Without this setting the planner scans the table for a project that it has no

@@ -1,11 +1,12 @@
 """Exports that are asked for while an erasure takes those before them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.tracing.edits import TraceEdits
@@ -24,9 +25,17 @@ SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_p
 """
 
 
-async def test_export_requested_during_erasure_keeps_its_file(pool: Pool):
+@pytest.fixture
+async def patient_pool(pool: Pool, postgres_url: str) -> AsyncIterator[Pool]:
+    """Without a lock timeout, which a busy machine reaches while the test holds the lock."""
+    settings = PoolSettings(url=postgres_url, lock_timeout_ms=0)
+    async with open_pool(Engine(config={}), settings) as patient:
+        yield patient
+
+
+async def test_export_requested_during_erasure_keeps_its_file(pool: Pool, patient_pool: Pool):
     ours, exports = project(), PostgresExports(pool)
-    erasures = PostgresErasures(TraceEdits(pool, project_prices()))
+    erasures = PostgresErasures(TraceEdits(patient_pool, project_prices()))
     before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))
     grace = DataSubject(DataSubjectKind.USER, "grace")
     erasure = an_erasure(ours, grace)
