@@ -15,7 +15,7 @@ from adapters.postgres.tracing.otlp_remapping import remap
 from adapters.postgres.tracing.otlp_settling import delete_orphaned_records, settle_open_traces
 from adapters.postgres.tracing.otlp_writer import OtlpItem, OtlpWriter
 from application.tracing.otlp.ports import (
-    BATCH_BYTES,
+    CHUNK_BYTES,
     FragmentRules,
     OrphanedRecord,
     RemappedTraces,
@@ -50,7 +50,7 @@ class PostgresOtlpTraces:
             OtlpWriter(edits.pool, edits.prices, rules).write,
             is_transient,
             watch=watch or NoObserver(),
-            batch_bytes=BATCH_BYTES,
+            batch_bytes=CHUNK_BYTES,  # two are in memory at a time
         )
         line.start()
         try:
