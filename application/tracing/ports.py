@@ -1,6 +1,6 @@
 """The ports of tracing: prices, traces, sessions, analytics."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.span import Span, SpanChange
+from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Usage
 
@@ -146,6 +147,12 @@ class Traces(Protocol):
         window: PageRequest,
     ) -> Page[TraceSummary]:
         """The traces that match, as `paginate` does it. Raises Unavailable."""
+        ...
+
+    async def previews(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Mapping[TraceId, TracePreview]:
+        """The previews of the traces that exist. Reads no payload. Raises Unavailable."""
         ...
 
     async def delete(

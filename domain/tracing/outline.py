@@ -78,8 +78,8 @@ class OutlineColumns:
     """
 
     names: Sequence[str] = ()
-    kinds: Sequence[str] = ()
-    statuses: Sequence[str] = ()
+    kinds: Sequence[SpanKind] = ()
+    statuses: Sequence[SpanStatus] = ()
     models: Sequence[str] = ()
     span_id: Sequence[SpanId] = ()
     parent: Sequence[int] = ()

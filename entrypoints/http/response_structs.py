@@ -39,6 +39,9 @@ WHOLE: Final = ""
 GIVEN: Final = object()
 """The annotation of a field that is no attribute: `from_domain` takes it as an argument."""
 
+OPTIONAL: Final = object()
+"""The annotation of a field that `from_domain` leaves at its default."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -92,6 +95,8 @@ def _compile(cls: type[Any], domain_type: Any) -> Callable[..., Any]:
     arguments = []
     for field, hint in get_type_hints(cls, include_extras=True).items():
         metadata = getattr(hint, "__metadata__", ())
+        if any(one is OPTIONAL for one in metadata):
+            continue
         if any(one is GIVEN for one in metadata):
             given.append(field)
             arguments.append(f"{field}={field}")

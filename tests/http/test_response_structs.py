@@ -36,6 +36,7 @@ SAMPLES: dict[Any, Any] = {
     bytes: b"{}",
     object: "anything",
     Rubric: TASK_COMPLETION,
+    msgspec.Raw: msgspec.Raw(b"{}"),
 }
 # Fields that a stored value has, though a value that was just received may lack them.
 SETTLED: dict[Any, tuple[str, ...]] = {

@@ -1,6 +1,6 @@
 """Scores, their analytics, and their comparison with human labels, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,8 +11,10 @@ from domain.evaluation.agreement.calibration import Fingerprint, JudgeScores, Qu
 from domain.evaluation.scores import analytics
 from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
+    BRIEF_SCORES_MAX,
     CreatedWithin,
     Score,
+    ScoreBrief,
     ScoreChange,
     ScoreFilter,
     ScoreSource,
@@ -120,6 +122,16 @@ class MemoryTraceScores(_Scores[TraceScore]):
         wanted = (trace, span)
         known = self._visible(project)
         return latest_by_name(one for one in known if (one.trace_id, one.span_id) == wanted)
+
+    async def latest_of_traces(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Mapping[TraceId, Sequence[ScoreBrief]]:
+        found = {one: (await self.latest(project, one))[:BRIEF_SCORES_MAX] for one in traces}
+        return {
+            trace: [ScoreBrief.from_score(one) for one in scores]
+            for trace, scores in found.items()
+            if scores
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Traces in memory."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
@@ -22,6 +22,7 @@ from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import Span, SpanChange
+from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Pricing, Usage
 
@@ -124,6 +125,13 @@ class MemoryTraces:
         shown = self.store.visible_traces(project)
         found = [TraceSummary.of(one) for one in shown if matching.matches(one)]
         return paginate(found, sort.position, order, window)
+
+    async def previews(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Mapping[TraceId, TracePreview]:
+        wanted = set(traces)
+        shown = self.store.visible_traces(project)
+        return {one.id: TracePreview.from_trace(one) for one in shown if one.id in wanted}
 
     async def delete(
         self, project: ProjectId, traces: Sequence[TraceId], *, audit: AuditEntry | None = None

@@ -36,6 +36,7 @@ from adapters.postgres.tracing.row_updates import (
     write_back,
 )
 from adapters.postgres.tracing.trace_loader import fetch_trace
+from adapters.postgres.tracing.trace_rows import payload_row
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
 from application.tracing.workload import takes_long
@@ -49,10 +50,14 @@ from domain.tracing.trace import Trace, TraceChange
 EDITS_AT_ONCE: Final = 2  # an edit that waits for a locked trace holds a connection
 
 UPSERT_CHANGED_PAYLOADS: Final = """
-INSERT INTO trace_payloads AS t (project_id, trace_id, input, output) VALUES ($1, $2, $3, $4)
+INSERT INTO trace_payloads AS t
+  (project_id, trace_id, input, output, input_preview, output_preview)
+VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
-  input = CASE WHEN $5 THEN excluded.input ELSE t.input END,
-  output = CASE WHEN $6 THEN excluded.output ELSE t.output END
+  input = CASE WHEN $7 THEN excluded.input ELSE t.input END,
+  output = CASE WHEN $8 THEN excluded.output ELSE t.output END,
+  input_preview = CASE WHEN $7 THEN excluded.input_preview ELSE t.input_preview END,
+  output_preview = CASE WHEN $8 THEN excluded.output_preview ELSE t.output_preview END
 """
 # -1 for a session that is hidden by an erasure.
 SELECT_SESSION_TRACE_COUNT: Final = f"""
@@ -126,9 +131,8 @@ class TraceEdits:
             is_long = takes_long(0, metadata_bytes)
             changed = await compute(change.applied, known.trace, is_long=is_long)
             if any(is_sent):
-                payloads = (changed.input, changed.output)
-                row = (project, trace, *payloads, *is_sent)
-                await connection.execute(UPSERT_CHANGED_PAYLOADS, *row)
+                row = payload_row(project, trace, changed)
+                await connection.execute(UPSERT_CHANGED_PAYLOADS, *row, *is_sent)
             merged = replace(changed, input=None, output=None)
             otlp = known.otlp
             if otlp is not None:

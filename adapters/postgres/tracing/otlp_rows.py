@@ -26,6 +26,7 @@ from domain.tracing.otel.facts import SpanFacts
 from domain.tracing.otel.trace_state import SpanNode
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span
+from domain.tracing.text_preview import input_preview, output_preview
 
 NODES_AT_ONCE: Final = 500  # rows; reading as many takes the event loop 5 ms
 NODES_ON_LOOP_MAX: Final = 100  # making nodes of as many rows takes 2 ms
@@ -65,9 +66,10 @@ FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
 JOIN spans ON {SPANS.on_key("wanted")}
 """
 _UPSERT_PAYLOAD: Final = """
-INSERT INTO trace_payloads (project_id, trace_id, {0})
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::json[])
-ON CONFLICT (project_id, trace_id) DO UPDATE SET {0} = excluded.{0}
+INSERT INTO trace_payloads (project_id, trace_id, {0}, {0}_preview)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::json[], $4::text[])
+ON CONFLICT (project_id, trace_id) DO UPDATE SET
+  {0} = excluded.{0}, {0}_preview = excluded.{0}_preview
 """
 UPSERT_INPUTS: Final = _UPSERT_PAYLOAD.format("input")
 UPSERT_OUTPUTS: Final = _UPSERT_PAYLOAD.format("output")
@@ -154,9 +156,12 @@ async def write_payloads(
     outputs: Mapping[TraceKey, JsonText | None],
 ) -> None:
     """Sets the inputs and the outputs of traces."""
-    for sql, payloads in ((UPSERT_INPUTS, inputs), (UPSERT_OUTPUTS, outputs)):
+    for sql, payloads, preview in (
+        (UPSERT_INPUTS, inputs, input_preview),
+        (UPSERT_OUTPUTS, outputs, output_preview),
+    ):
         if payloads:
-            rows = ((*key, payload) for key, payload in payloads.items())
+            rows = ((*key, payload, preview(payload)) for key, payload in payloads.items())
             await connection.execute(sql, *arrays(rows))
 
 

@@ -84,11 +84,16 @@ GROUP BY wanted.project_id, wanted.trace_id
 
 # Payloads need no read: those that are sent replace the stored ones. Returns the traces whose
 # payloads changed.
-_PAYLOADS: Final = [one.name for one in PAYLOADS.columns]
+_PAYLOADS: Final = PAYLOADS.names_of("json")
 UPSERT_PAYLOADS: Final = f"""
 {PAYLOADS.insert_from("sent")}
 ON CONFLICT (project_id, trace_id) DO UPDATE SET
-  {", ".join(f"{one} = coalesce(excluded.{one}, trace_payloads.{one})" for one in _PAYLOADS)}
+  {
+    ", ".join(
+        f"{one.name} = coalesce(excluded.{one.name}, trace_payloads.{one.name})"
+        for one in PAYLOADS.columns
+    )
+}
 WHERE {
     " OR ".join(
         f"coalesce(excluded.{one}, trace_payloads.{one})::text"

@@ -1,10 +1,12 @@
 """The list of traces: exact totals, and pages whose cost depends on what they show."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
-from adapters.postgres.database.read_transactions import PoolReader
+from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.tracing.trace_filters import (
     COUNT_ALL_TRACES,
@@ -14,9 +16,10 @@ from adapters.postgres.tracing.trace_filters import (
     filter_clauses,
 )
 from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_from_row
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort, fold_case
+from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import TraceSummary
 
 SORTED_TRACES_MAX: Final = 20_000  # up to this many matches are sorted: counting takes as long
@@ -34,6 +37,16 @@ SORT_COLUMNS: Final = {
     TraceSort.STATUS: "status",
 }
 _NULLABLE_SORTS: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
+
+# OFFSET 0 makes it a lookup for each trace. A join might be planned over a whole project.
+SELECT_PREVIEWS: Final = f"""
+SELECT traces.trace_id, input_preview, output_preview, models
+FROM veiled.traces AS traces LEFT JOIN LATERAL (
+  SELECT input_preview, output_preview FROM trace_payloads
+  WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id OFFSET 0
+) AS payloads ON true
+WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +84,12 @@ class TraceLists(PoolReader):
                     total = await count_traces(connection, project, counted.clauses)
                 page = await query.fetch_page(connection, _page_conditions(counted, sort, total))
         return page.to_page(window.limit, summary_from_row, sort.position)
+
+    async def previews(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Mapping[TraceId, TracePreview]:
+        rows = await self._fetch(RETRY_LATER, project, SELECT_PREVIEWS, project, traces)
+        return {row[0]: TracePreview(row[1], row[2], tuple(row[3])) for row in rows}
 
 
 def _page_conditions(counted: FilterCounts, sort: TraceSort, total: int | None) -> PageConditions:

@@ -18,6 +18,7 @@ from domain.tracing.otel.stored_spans import metadata_with_role
 from domain.tracing.payload import JsonText
 from domain.tracing.query import fold_case
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
+from domain.tracing.text_preview import input_preview, output_preview
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, Price, SpanCost, Usage, UsageRole
 
@@ -138,9 +139,14 @@ PAYLOADS: Final = Table(
     "trace_payloads",
     key=_KEY,
     given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
-    columns=(Column("input", "json"), Column("output", "json")),
+    columns=(
+        Column("input", "json"),
+        Column("output", "json"),
+        Column("input_preview", "text", "input", write=input_preview),
+        Column("output_preview", "text", "output", write=output_preview),
+    ),
 )
-"""Payloads of traces, in a table of their own because they are large."""
+"""Payloads of traces with their previews, in a table of their own because they are large."""
 
 SPANS: Final = Table(
     "spans",

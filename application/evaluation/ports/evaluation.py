@@ -1,6 +1,6 @@
 """The ports of scores, their agreement with people, targets, runs, judges and embedders."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -33,6 +33,7 @@ from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.outcome import Failed, Skipped
 from domain.evaluation.scores.score import (
     CreatedWithin,
+    ScoreBrief,
     ScoreChange,
     ScoreFilter,
     ScoreSource,
@@ -109,6 +110,12 @@ class TraceScores(Protocol):
 
         Empty for an unknown trace or span.
         """
+        ...
+
+    async def latest_of_traces(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Mapping[TraceId, Sequence[ScoreBrief]]:
+        """The first BRIEF_SCORES_MAX of `latest` for each trace that has any."""
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:

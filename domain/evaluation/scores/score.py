@@ -32,6 +32,8 @@ NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
 REVISIONS_MAX: Final = 20  # of one score
 REVISION_METADATA_MAX: Final = 2_000  # bytes
+JUDGE_KIND_CHARS_MAX: Final = 40  # that are stored by itself; the names of judges have fewer
+BRIEF_SCORES_MAX: Final = 50  # of one trace in a list of traces
 ORIGINAL_VALUE: Final = "original_value"
 # Keys of the metadata of a run's score that say which judge gave it, about what. Only the server
 # writes them there; in other scores they are keys like any others.
@@ -351,6 +353,34 @@ def latest_by_name[S: Score](scores: Iterable[S]) -> list[S]:
     known = (one for one in scores if one.outcome is not ScoreOutcome.PENDING)
     newest = {(one.name, not one.is_automated): one for one in reversed(newest_first(known))}
     return [newest[key] for key in sorted(newest)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreBrief:
+    """What a list of traces shows of a score."""
+
+    id: ScoreId
+    name: str
+    outcome: ScoreOutcome
+    value: str | None
+    data_type: DataType
+    source: ScoreSource
+    judge_kind: str | None
+    created_at: datetime
+
+    @classmethod
+    def from_score(cls, score: Score) -> Self:
+        kind = score.judge_kind
+        return cls(
+            id=score.id,
+            name=score.name,
+            outcome=score.outcome,
+            value=score.value,
+            data_type=score.data_type,
+            source=score.source,
+            judge_kind=None if kind is None else storable_text(kind[:JUDGE_KIND_CHARS_MAX]),
+            created_at=score.created_at,
+        )
 
 
 def scores_of_source[S: Score](scores: Iterable[S], source: ScoreSource | None) -> list[S]:

@@ -492,8 +492,10 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
             await fetch_span_detail(connection, (of, one.id, first.id), detail)
         for name, step in product(PayloadName, (None, first.id)):
             await fetch_payload(connection, of, one.id, step, name)
+    await seeded.lists.previews(of, [one.id])
     evaluation, score = seeded.evaluation, trace_score(of, one.id)
     await evaluation.trace_scores.add(score)
+    await evaluation.trace_scores.latest_of_traces(of, [one.id])
     await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
     await evaluation.trace_scores.delete(of, score.id)
     await evaluation.trace_scores.add(trace_score(of, one.id, span_id=first.id))

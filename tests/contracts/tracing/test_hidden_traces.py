@@ -272,6 +272,8 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
     assert await plane.traces.retag(ours, [one.id], ["b"], []) == 0
     assert await plane.traces.delete(ours, [one.id]) == 0
     assert await plane.sessions.delete(ours, one.session_id) == 0
+    assert await plane.traces.previews(ours, [one.id]) == {}
+    assert await do.trace_scores.latest_of_traces(ours, [one.id]) == {}
     assert await do.trace_scores.latest(ours, one.id) == []
     assert await do.trace_scores.latest(ours, one.id, one.spans[0].id) == []
     assert not await do.trace_scores.delete(ours, score.id)

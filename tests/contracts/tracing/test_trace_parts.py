@@ -18,6 +18,7 @@ from domain.tracing.payload_detail import (
     SpanDetail,
 )
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus
+from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import TraceChange
 from tests.support.builders import strategies
 from tests.support.builders.values import at, span, span_id, trace, trace_id
@@ -129,6 +130,7 @@ async def test_parts_agree_with_the_whole_trace(traces, sent, first, limit, deta
             assert await traces.payload(ours, sent.id, one.id, name) == getattr(one, name)
     for name in PayloadName:
         assert await traces.payload(ours, sent.id, None, name) == getattr(whole, name)
+    assert await traces.previews(ours, [sent.id]) == {sent.id: TracePreview.from_trace(whole)}
 
 
 async def test_large_payloads_are_previewed(traces):
@@ -146,6 +148,32 @@ async def test_large_payloads_are_previewed(traces):
         beginning = preview.text.encode()
         assert whole.startswith(beginning)
         assert PREVIEW_BYTES_MAX - 3 <= len(beginning) <= PREVIEW_BYTES_MAX
+
+
+async def test_previews_follow_changes_of_payloads(traces):
+    ours, theirs = project(), project()
+    asked = b'{"messages":[{"role":"user","content":"Where is it?"}]}'
+    sent, bare = trace(span(model="b"), span(model="a"), input=asked), trace()
+    for one in (sent, bare):
+        await traces.put(ours, one)
+    shown = [sent.id, bare.id, trace_id()]
+    assert await traces.previews(theirs, shown) == {}
+    assert await traces.previews(ours, shown) == {
+        sent.id: TracePreview("Where is it?", None, ("a", "b")),
+        bare.id: TracePreview(None, None, ()),
+    }
+    await traces.put(ours, trace(id=sent.id, output=b'"On its way"'))
+    await traces.put(ours, trace(id=bare.id, input=b"[1]"))
+    assert await traces.previews(ours, shown) == {
+        sent.id: TracePreview("Where is it?", "On its way", ("a", "b")),
+        bare.id: TracePreview("[1]", None, ()),
+    }
+    await traces.change(ours, sent.id, TraceChange(input=b'"changed"'))
+    await traces.change(ours, bare.id, TraceChange(input=None, output=b"2"))
+    assert await traces.previews(ours, shown) == {
+        sent.id: TracePreview("changed", "On its way", ("a", "b")),
+        bare.id: TracePreview(None, "2", ()),
+    }
 
 
 async def test_every_change_changes_the_revision(traces):

@@ -55,7 +55,10 @@ ENDPOINTS = (
         "GET /traces",
         READ,
         200,
-        query=f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}",
+        query=(
+            f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}"
+            "&include=preview,scores,models,errors"
+        ),
     ),
     EndpointSpec("GET /traces/users", READ, 200, query=PAGE),
     EndpointSpec("GET /traces/analytics", READ, 200, query=f"{MARCH}&metric=models"),

@@ -18,8 +18,10 @@ from adapters.postgres.database.pool import OF_PROJECT
 from domain.evaluation.agreement.calibration import original_score
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (
+    JUDGE_KIND_CHARS_MAX,
     DataType,
     Score,
+    ScoreBrief,
     ScoreOutcome,
     ScoreRevision,
     ScoreSource,
@@ -30,7 +32,6 @@ from domain.evaluation.scores.score import (
 from domain.tracing.payload import scalar_members
 
 OF_TRACES: Final = f"{OF_PROJECT} AND NOT is_of_span"  # in `trace_scores`
-JUDGE_KIND_CHARS_MAX: Final = 40  # characters; the names of judges have fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,3 +113,21 @@ SCORE_TABLES: Final[dict[TargetType, ScoreTable[Any]]] = {
     TargetType.TRACE: TRACE_SCORES,
     TargetType.SESSION: SESSION_SCORES,
 }
+
+BRIEF_COLUMNS: Final = (
+    *("id", "name", "outcome", "value", "data_type", "source", "judge_kind", "created_at"),
+)
+
+
+def brief_from_row(row: Record) -> ScoreBrief:
+    """From a row with BRIEF_COLUMNS."""
+    return ScoreBrief(
+        id=row["id"],
+        name=row["name"],
+        outcome=ScoreOutcome(row["outcome"]),
+        value=row["value"],
+        data_type=DataType(row["data_type"]),
+        source=ScoreSource(row["source"]),
+        judge_kind=row["judge_kind"],
+        created_at=row["created_at"],
+    )

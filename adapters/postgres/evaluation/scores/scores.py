@@ -1,6 +1,6 @@
 """Scores of traces, spans and sessions: writes, and lists, newest first, with exact totals."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,16 +24,20 @@ from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.tenants import Scope
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import (
+    BRIEF_COLUMNS,
     SCORE_TABLES,
     SESSION_SCORES,
     TRACE_SCORES,
     ScoreTable,
+    brief_from_row,
 )
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
 from domain.errors import FieldError, Invalid, NotFound
 from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
+    BRIEF_SCORES_MAX,
     Score,
+    ScoreBrief,
     ScoreChange,
     ScoreFilter,
     ScoreOutcome,
@@ -75,6 +79,18 @@ SELECT_LATEST_SCORES: Final = _SELECT_LATEST_SCORES.format(
 SELECT_LATEST_SPAN_SCORES: Final = _SELECT_LATEST_SCORES.format(
     target="trace_id = $2 AND span_id = $3"
 )
+# Only the columns of ScoreBrief: reasons and metadata may be large.
+SELECT_LATEST_OF_TRACES: Final = f"""
+SELECT wanted.trace_id, {", ".join(f"latest.{name}" for name in BRIEF_COLUMNS)}
+FROM unnest($2::uuid[]) AS wanted (trace_id) CROSS JOIN LATERAL (
+  SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {", ".join(BRIEF_COLUMNS)}
+  FROM veiled.trace_scores AS scores
+  WHERE {OF_PROJECT} AND scores.trace_id = wanted.trace_id AND NOT is_of_span
+    AND outcome <> '{ScoreOutcome.PENDING}'
+  ORDER BY name, source = '{ScoreSource.AUTOMATED}' DESC, created_at DESC, id DESC
+  LIMIT {BRIEF_SCORES_MAX}
+) AS latest
+"""
 SELECT_SCORE: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores WHERE {OF_PROJECT} AND id = $2
 """
@@ -256,6 +272,15 @@ class PostgresTraceScores(_Scores[TraceScore]):
                 RETRY_LATER, project, SELECT_LATEST_SPAN_SCORES, project, trace, span
             )
         return [TRACE_SCORES.score(row) for row in reversed(rows)]
+
+    async def latest_of_traces(
+        self, project: ProjectId, traces: Sequence[TraceId]
+    ) -> Mapping[TraceId, Sequence[ScoreBrief]]:
+        rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_OF_TRACES, project, traces)
+        found: dict[TraceId, list[ScoreBrief]] = {}
+        for row in rows:
+            found.setdefault(row["trace_id"], []).append(brief_from_row(row))
+        return found
 
 
 @dataclass(frozen=True, slots=True)

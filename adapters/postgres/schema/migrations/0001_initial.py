@@ -281,6 +281,7 @@ CREATE INDEX IF NOT EXISTS traces_quiet ON traces (project_id, otlp_stored_at, t
 CREATE TABLE IF NOT EXISTS trace_payloads (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
     input json, output json,
+    input_preview text COLLATE "C", output_preview text COLLATE "C",  -- one line, for lists
     PRIMARY KEY (project_id, trace_id)
 );
 

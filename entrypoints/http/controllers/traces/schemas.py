@@ -5,6 +5,7 @@ nothing elsewhere.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -12,6 +13,13 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_TRACES_MAX
+from domain.evaluation.scores.score import (
+    BRIEF_SCORES_MAX,
+    DataType,
+    ScoreBrief,
+    ScoreOutcome,
+    ScoreSource,
+)
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics
@@ -19,14 +27,15 @@ from domain.tracing.change import UNCHANGED, Clearable, Unchanged
 from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
+from domain.tracing.text_preview import PREVIEW_CHARS_MAX
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
 from domain.tracing.usage import COST_MAX_USD, CostSource, as_float
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.requests.scalar_types import NUL_MESSAGE, parse_instant
-from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
+from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue, parse_instant
+from entrypoints.http.response_structs import GIVEN, OPTIONAL, WHOLE, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 512
 LABEL_CHARS_MAX: Final = 255  # of ids, labels and tags: they fit into an index entry
@@ -347,6 +356,22 @@ def _written[T](value: Clearable[T]) -> T | None:
     return None if isinstance(value, Unchanged) else value
 
 
+class ListedScore(ResponseStruct[ScoreBrief], frozen=True, kw_only=True):
+    """The newest score of a name. `value` is set if the outcome is `scored`."""
+
+    id: UUID
+    name: str
+    outcome: ScoreOutcome
+    value: str | None
+    data_type: DataType
+    source: ScoreSource
+    judge_kind: str | None
+    created_at: wire.ResponseInstant
+
+
+_INCLUDED: Final = Meta(description="Only if `include` asks for it")
+
+
 class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     trace_id: Annotated[UUID, Source("id")]
     name: str
@@ -364,6 +389,11 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
+    input_preview: Annotated[str | UnsetType | None, OPTIONAL, _INCLUDED] = UNSET
+    output_preview: Annotated[str | UnsetType | None, OPTIONAL, _INCLUDED] = UNSET
+    models: Annotated[list[str] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
+    error_count: Annotated[int | UnsetType, OPTIONAL, _INCLUDED] = UNSET
+    scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
 
 
 class UserSummary(ResponseStruct[analytics.UserSummary], frozen=True):
@@ -575,12 +605,48 @@ class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
         return trace_filter(self, self.tags, self.metadata)
 
 
+class Included(StrEnum):
+    """What a list of traces shows beyond the traces themselves."""
+
+    PREVIEW = "preview"
+    SCORES = "scores"
+    MODELS = "models"
+    ERRORS = "errors"
+
+
+def _check_included(text: str) -> None:
+    if not set(text.split(",")) <= set(Included):
+        raise InvalidValue(f"must be some of {', '.join(Included)}, separated by commas")
+
+
+type Include = Annotated[
+    str,
+    Meta(
+        extra={"check": _check_included},
+        extra_json_schema={"pattern": f"^({'|'.join(Included)})(,({'|'.join(Included)}))*$"},
+        examples=["preview,errors"],
+        description=(
+            "What else each trace shows, separated by commas. `preview`: `input_preview` and "
+            f"`output_preview`, the last words of the user and of the agent, {PREVIEW_CHARS_MAX} "
+            "characters at most; `scores`: the newest score of each name, "
+            f"{BRIEF_SCORES_MAX} at most; `models`; `errors`: `error_count`, the number of spans "
+            "that failed"
+        ),
+    ),
+]
+
+
 class TraceQuery(TraceConditions, frozen=True, kw_only=True):
     """A page of traces, with the fields of `PageQuery`."""
 
+    include: Include | None = None
     limit: cursors.PageLimit = LIMIT_DEFAULT
     offset: cursors.PageOffset = 0
     cursor: cursors.Cursor | None = None
+
+    @property
+    def included(self) -> frozenset[str]:
+        return frozenset(self.include.split(",")) if self.include else frozenset()
 
 
 def sorted_unique(values: list[str] | None) -> tuple[str, ...]:

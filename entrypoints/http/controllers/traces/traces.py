@@ -26,6 +26,7 @@ from entrypoints.http.authentication import (
 )
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
+from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
 from entrypoints.http.endpoint import delete, get, patch, post, report_ignored_fields
 from entrypoints.http.error_responses import FieldProblem
@@ -188,7 +189,7 @@ class TraceController(Controller):
         """List traces.
 
         A page of the project's traces, without their payloads. A trace has to match all filters.
-        Traces without `ended_at` or latency come last in either order.
+        Traces without `ended_at` or latency come last in either order. `include` adds fields.
         """
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
@@ -196,7 +197,10 @@ class TraceController(Controller):
         page = await use_cases.tracing.traces.summaries(
             project, matching, sort, order, requested.page
         )
-        return requested.respond(page, schemas.TraceListItem.from_domain)
+        if not params.included:
+            return requested.respond(page, schemas.TraceListItem.from_domain)
+        details = await ListDetails.load(use_cases, project, page.items, params.included)
+        return requested.respond(page, details.item)
 
     @get("/users", CAN_READ, example=examples.page_of(examples.USER))
     async def list_users(

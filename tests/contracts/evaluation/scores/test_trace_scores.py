@@ -12,7 +12,9 @@ import pytest
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from domain.errors import Failure, Invalid, NotFound
 from domain.evaluation.scores.score import (
+    BRIEF_SCORES_MAX,
     DataType,
+    ScoreBrief,
     ScoreChange,
     ScoreFilter,
     ScoreOutcome,
@@ -297,6 +299,26 @@ async def test_latest_lists_newest_of_each_name_without_pending(scores, ours):
         assert list(await scores.latest(ours, one)) == expected
         assert list(await scores.latest(project(), one)) == []
     assert list(await scores.latest(ours, trace_id())) == []
+
+
+async def test_latest_of_traces_are_those_of_each(scores, ours):
+    await store_varied(scores, ours)
+    [first, second, third] = trace_ids_of(ours)
+    asked = [third, first, trace_id()]
+    found = await scores.latest_of_traces(ours, asked)
+    assert {one: list(some) for one, some in found.items()} == {
+        one: [ScoreBrief.from_score(score) for score in await scores.latest(ours, one)]
+        for one in (first, third)
+    }
+    assert await scores.latest_of_traces(project(), [first, second]) == {}
+
+
+async def test_latest_of_traces_are_bounded(scores, ours):
+    [one, *_] = trace_ids_of(ours)
+    for n in range(BRIEF_SCORES_MAX + 1):
+        await scores.add(trace_score(ours, one, name=f"n{n:02}"))
+    found = await scores.latest_of_traces(ours, [one])
+    assert [score.name for score in found[one]] == [f"n{n:02}" for n in range(BRIEF_SCORES_MAX)]
 
 
 async def test_scores_of_run_are_newest_first(scores, ours):
