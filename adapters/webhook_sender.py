@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from application.evaluation.ports.alerts import DeliveryResult
 from domain.errors import Invalid
+from domain.evaluation.monitors.alert_message import format_body
 from domain.evaluation.monitors.webhook import (
     PORTS,
     Delivery,
@@ -94,7 +95,8 @@ class HttpWebhookSender:
 
         url = validate_url(webhook.url, allow_private=self.allow_private)
         addresses = await self._resolve_allowed(url)
-        headers = _headers(delivery, webhook, now)
+        body = format_body(delivery.body, webhook.format)
+        headers = _headers(delivery, webhook, now, body)
         # Not through the environment's proxy, which would resolve the name again.
         async with httpx2.AsyncClient(
             verify=self.tls or _system_tls(),
@@ -104,8 +106,8 @@ class HttpWebhookSender:
         ) as client:
             for address in addresses[:-1]:
                 with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                    return await _post(client, url, address, headers, delivery.body)
-            return await _post(client, url, addresses[-1], headers, delivery.body)
+                    return await _post(client, url, address, headers, body)
+            return await _post(client, url, addresses[-1], headers, body)
 
     async def _resolve_allowed(self, url: str) -> Sequence[str]:
         """The addresses of a URL's host. All must be allowed, since any may be connected to."""
@@ -135,7 +137,7 @@ async def _post(
         return DeliveryResult(response.status_code)  # the body isn't read
 
 
-def _headers(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str, str]:
+def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -> Mapping[str, str]:
     message, timestamp = str(delivery.id), int(now.timestamp())
     assert webhook.secret is not None, "a webhook that is sent to has its secret"
     return {
@@ -144,7 +146,7 @@ def _headers(delivery: Delivery, webhook: Webhook, now: datetime) -> Mapping[str
         "content-type": "application/json",
         "webhook-id": message,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": signature(webhook.secret, message, timestamp, delivery.body),
+        "webhook-signature": signature(webhook.secret, message, timestamp, body),
     }
 
 

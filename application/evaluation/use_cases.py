@@ -60,6 +60,7 @@ class AlertPorts:
     webhook_sender: WebhookSender
     on_fault: OnAlertFault
     allow_private: bool = False
+    public_url: str | None = None
     deliveries_retention: timedelta = DELIVERIES_RETENTION
     changes_retention: timedelta = CHANGES_RETENTION
 
@@ -108,7 +109,9 @@ class AlertUseCases:
         self.alerts, self.webhooks = ports.alerts, ports.webhooks
         self.create_alert = alerts.CreateAlert(ports.alerts, monitors, clock)
         self.delete_alert = DeleteOne(ports.alerts.delete, "Alert not found")
-        self.evaluate_runs = alerts.EvaluateAlerts(ports.alerts, custom, ports.on_fault, clock)
+        self.evaluate_runs = alerts.EvaluateAlerts(
+            ports.alerts, custom, ports.on_fault, clock, ports.public_url
+        )
         self.create_webhook = webhooks.CreateWebhook(
             ports.webhooks, ports.allow_private, random, clock
         )

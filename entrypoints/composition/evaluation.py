@@ -171,6 +171,7 @@ def _alert_ports(settings: Settings, pool: Pool) -> AlertPorts:
         webhook_sender=webhook_sender(settings),
         on_fault=_log_alert_error,
         allow_private=settings.alert_allow_private_targets,
+        public_url=settings.public_url,
         deliveries_retention=timedelta(days=settings.alert_delivery_ttl_days),
         changes_retention=timedelta(days=settings.alert_change_ttl_days),
     )

@@ -39,6 +39,7 @@ from domain.evaluation.monitors.alert import (
     AlertFigure,
     RunMetricStats,
 )
+from domain.evaluation.monitors.alert_message import AlertNames
 from domain.evaluation.monitors.monitor import (
     SETTLE_DELAY,
     Monitor,
@@ -233,6 +234,13 @@ class MemoryAlerts:
         self.store.monitors.require(project, monitor)
         return self.store.alerts_of(project, monitor)
 
+    async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
+        ours, theirs = self.store.projects.get(project), self.store.monitors.find(project, monitor)
+        return AlertNames(
+            str(project) if ours is None else ours.name,
+            str(monitor) if theirs is None else theirs.name,
+        )
+
     async def delete(
         self,
         project: ProjectId,
@@ -309,7 +317,9 @@ class MemoryAlerts:
                 continue
             if awaited != monitor.next_run_at:
                 quiet = awaited is not None and monitor.skipped_slot(awaited, now)
-                found.append(MonitorSlot(project, of, awaited, monitor.next_run_at, quiet))
+                found.append(
+                    MonitorSlot(project, monitor.id, of, awaited, monitor.next_run_at, quiet)
+                )
         return found[:SLOTS_MAX]
 
     async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:

@@ -31,6 +31,7 @@ from domain.evaluation.monitors.alert import (
     AlertRule,
     RunMetricStats,
 )
+from domain.evaluation.monitors.alert_message import AlertNames, alert_text, monitor_url
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 
@@ -81,6 +82,14 @@ class CreateAlert:
 
 
 @dataclass(frozen=True, slots=True)
+class MessageContext:
+    """What messages about the alerts of a monitor show, besides the change."""
+
+    names: AlertNames
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluateAlerts:
     """Evaluates the alerts of monitors after their finished runs, and after slots without a run.
 
@@ -91,6 +100,7 @@ class EvaluateAlerts:
     custom: CustomMetrics
     on_fault: OnAlertFault
     clock: Clock
+    public_url: str | None = None  # of the service, for links in messages
 
     async def __call__(self) -> int:
         """The number evaluated. Raises Unavailable; earlier evaluations stay."""
@@ -109,9 +119,10 @@ class EvaluateAlerts:
     async def _evaluate_slot(self, slot: MonitorSlot) -> bool:
         """Whether the slot was quiet, without a run. That counts as no data."""
         now = self.clock()
+        shown = await self._context(slot.project, slot.monitor)
 
         def evaluate(alerts: Sequence[Alert]) -> Sequence[AlertEvaluation]:
-            return [evaluate_alert(one, NO_DATA_VALUE, None, now) for one in alerts]
+            return [evaluate_alert(one, NO_DATA_VALUE, None, now, shown) for one in alerts]
 
         return await self.alerts.apply_slot(slot, evaluate, now) and slot.quiet
 
@@ -136,9 +147,14 @@ class EvaluateAlerts:
             for metric in metrics
         }
         now = self.clock()
+        shown = await self._context(ended.project, ended.monitor)
         return await self.alerts.apply_run(
-            ended, lambda alerts: evaluate_alerts(ended, alerts, stats, now), now
+            ended, lambda alerts: evaluate_alerts(ended, alerts, stats, now, shown), now
         )
+
+    async def _context(self, project: ProjectId, monitor: MonitorId) -> MessageContext:
+        names = await self.alerts.names(project, monitor)
+        return MessageContext(names, monitor_url(self.public_url, project, monitor))
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +186,18 @@ def evaluate_alerts(
     alerts: Sequence[Alert],
     stats: Mapping[str, Sequence[RunMetricStats]],
     now: datetime,
+    shown: MessageContext,
 ) -> list[AlertEvaluation]:
     """The alerts after a run; skips alerts created since `stats` were read."""
     return [
-        evaluate_alert(alert, alert.rule.value(of_metric[0], of_metric[1:]), ended.run, now)
+        evaluate_alert(alert, alert.rule.value(of_metric[0], of_metric[1:]), ended.run, now, shown)
         for alert in alerts
         if (of_metric := stats.get(alert.rule.metric))
     ]
 
 
 def evaluate_alert(
-    alert: Alert, value: float | None, run: RunId | None, now: datetime
+    alert: Alert, value: float | None, run: RunId | None, now: datetime, shown: MessageContext
 ) -> AlertEvaluation:
     """The alert after another value, with a notification if its state changed."""
     updated = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
@@ -197,10 +214,11 @@ def evaluate_alert(
         value=value,
         at=now,
     )
-    return AlertEvaluation(updated, AlertNotification(change, change_message(change, alert.rule)))
+    body = change_message(change, alert.rule, shown)
+    return AlertEvaluation(updated, AlertNotification(change, body))
 
 
-def change_message(change: AlertChange, rule: AlertRule) -> bytes:
+def change_message(change: AlertChange, rule: AlertRule, shown: MessageContext) -> bytes:
     """The message about a change: JSON, in the form that Standard Webhooks proposes."""
     return message(
         CHANGE_EVENT,
@@ -208,7 +226,9 @@ def change_message(change: AlertChange, rule: AlertRule) -> bytes:
         {
             "change_id": str(change.id),
             "project_id": str(change.project_id),
+            "project_name": shown.names.project,
             "monitor_id": str(change.monitor_id),
+            "monitor_name": shown.names.monitor,
             "alert_id": str(change.alert_id),
             "run_id": None if change.run_id is None else str(change.run_id),
             "metric": rule.metric,
@@ -217,10 +237,13 @@ def change_message(change: AlertChange, rule: AlertRule) -> bytes:
             "value": change.value,
             "before": change.before.value,
             "state": change.after.value,
+            "url": shown.url,
         },
+        alert_text(change, rule, shown.names, shown.url),
     )
 
 
-def message(kind: str, at: datetime, data: Mapping[str, object]) -> bytes:
-    body = {"type": kind, "timestamp": at.isoformat(), "data": data}
+def message(kind: str, at: datetime, data: Mapping[str, object], text: str) -> bytes:
+    """`text` says the same for people. Slack shows a top-level member of this name."""
+    body = {"type": kind, "timestamp": at.isoformat(), "data": data, "text": text}
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()

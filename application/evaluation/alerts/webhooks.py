@@ -13,6 +13,7 @@ from domain.evaluation.monitors.webhook import (
     SECRET_BYTES,
     Delivery,
     Webhook,
+    WebhookFormat,
     retry_delay,
     validate_url,
 )
@@ -34,7 +35,13 @@ class CreateWebhook:
     clock: Clock
 
     async def __call__(
-        self, project: ProjectId, new: UUID, url: str, *, audit: AuditEntry | None = None
+        self,
+        project: ProjectId,
+        new: UUID,
+        url: str,
+        format_: WebhookFormat = WebhookFormat.STANDARD,
+        *,
+        audit: AuditEntry | None = None,
     ) -> Webhook:
         """The webhook, or the one that has the id `new` already, with its secret.
 
@@ -47,6 +54,7 @@ class CreateWebhook:
             url=validate_url(url, allow_private=self.allow_private),
             secret=self.random(SECRET_BYTES),
             created_at=self.clock(),
+            format=format_,
         )
         if audit is not None:
             audit = audit.with_detail(host=webhook.host)
@@ -66,7 +74,12 @@ class SendTestMessage:
             project_id=project,
             webhook_id=webhook,
             change_id=None,
-            body=message(TEST_EVENT, now, {"project_id": str(project), "webhook_id": str(webhook)}),
+            body=message(
+                TEST_EVENT,
+                now,
+                {"project_id": str(project), "webhook_id": str(webhook)},
+                "PandaProbe can send messages to this webhook.",
+            ),
             next_attempt_at=now,
             created_at=now,
         )

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from uuid import UUID, uuid5
 
 from domain.evaluation.monitors.alert import Alert, AlertChange, RunMetricStats
+from domain.evaluation.monitors.alert_message import AlertNames
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditEntry
@@ -44,6 +45,7 @@ class MonitorSlot:
     """
 
     project: ProjectId
+    monitor: MonitorId
     alert: UUID
     awaited: datetime | None
     following: datetime | None
@@ -104,6 +106,10 @@ class Alerts(Protocol):
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
         """By creation, at most RULES_MAX. Raises NotFound."""
+        ...
+
+    async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
+        """The names for messages; where a row is missing, the id."""
         ...
 
     async def delete(

@@ -4,6 +4,7 @@ import hmac
 from base64 import b64encode
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
@@ -28,6 +29,15 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 # address of Azure's platform services.
 _INSIDE: Final = (ip_network("192.88.99.0/24"), ip_network("168.63.129.16/32"))
 _INSIDE_V6: Final = (IPv6Network("2001::/32"), IPv6Network("3fff::/20"), IPv6Network("5f00::/16"))
+
+
+class WebhookFormat(StrEnum):
+    """What the receiver of a webhook takes."""
+
+    STANDARD = "standard"  # the whole message, signed
+    SLACK = "slack"
+    DISCORD = "discord"
+    TEAMS = "teams"
 
 
 def is_public(address: str) -> bool:
@@ -143,6 +153,7 @@ class Webhook:
     url: str
     secret: bytes | None = field(default=None, repr=False)
     created_at: datetime
+    format: WebhookFormat = WebhookFormat.STANDARD
 
     @property
     def host(self) -> str:

@@ -57,8 +57,9 @@ SEED: Final = (
     FROM monitors AS m CROSS JOIN generate_series(0, {CHANGES} - 1) AS i WHERE m.project_id = $1
     """,
     """
-    INSERT INTO webhooks (project_id, id, url, secret_key_id, encrypted_secret, created_at)
-    VALUES ($1, '00000000-0000-0000-0000-000000000f00', 'https://example.com', 'k', 'x', $2)
+    INSERT INTO webhooks (project_id, id, url, format, secret_key_id, encrypted_secret, created_at)
+    VALUES ($1, '00000000-0000-0000-0000-000000000f00', 'https://example.com', 'standard', 'k',
+            'x', $2)
     """,
     f"""
     INSERT INTO alert_deliveries (project_id, id, webhook_id, body, attempts, created_at,

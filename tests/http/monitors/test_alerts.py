@@ -153,8 +153,17 @@ class TestWebhooks:
         secret = hook.pop("secret")
         assert secret.startswith("whsec_")
         assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
-        assert list(hook) == ["id", "project_id", "url", "created_at"]
+        assert list(hook) == ["id", "project_id", "url", "format", "created_at"]
         assert await shop.read(WEBHOOKS) == [hook]
+
+    async def test_format_is_kept_and_standard_by_default(self, shop: RunningProject) -> None:
+        sent = ({"url": URL}, *({"url": URL, "format": one} for one in ("slack", "teams")))
+        hooks = [await made(shop, WEBHOOKS, body) for body in sent]
+        assert [hook["format"] for hook in hooks] == ["standard", "slack", "teams"]
+        listed = {hook["id"]: hook["format"] for hook in await shop.read(WEBHOOKS)}
+        assert listed == {hook["id"]: hook["format"] for hook in hooks}
+        refused = await shop("POST", WEBHOOKS, {"url": URL, "format": "mail"})
+        assert refused.status_code == 422
 
     async def test_limit_per_owner_is_enforced(self, shop: RunningProject) -> None:
         hooks = [await made(shop, WEBHOOKS, {"url": URL}) for _ in range(WEBHOOKS_MAX)]

@@ -205,7 +205,7 @@ async def store_alert(
     await ports.alerting.alerts.create(stored)
     told = a_webhook(project, id=uuid.UUID(webhook or alert), url=f"https://hooks.example/{text}")
     await ports.alerting.webhooks.create(told)
-    body = message("alert.changed", NOON, {"text": text})
+    body = message("alert.changed", NOON, {"text": text}, text)
     await ports.alerting.webhooks.enqueue(a_delivery(told, body=body))
 
 

@@ -11,7 +11,7 @@ from domain.evaluation.monitors.alert import (
     AlertRule,
     AlertState,
 )
-from domain.evaluation.monitors.webhook import Delivery, Webhook
+from domain.evaluation.monitors.webhook import Delivery, Webhook, WebhookFormat
 
 ALERTS: Final = Table(
     "alerts",
@@ -36,7 +36,10 @@ CHANGES: Final = Table(
 )
 WEBHOOKS: Final = Table(
     "webhooks",
-    columns("project_id uuid, id uuid, url text, created_at timestamptz"),
+    (
+        *columns("project_id uuid, id uuid, url text, created_at timestamptz"),
+        Column("format", "text", read=WebhookFormat),
+    ),
     given=columns("secret_key_id text, encrypted_secret bytea"),
 )
 DELIVERIES: Final = Table(

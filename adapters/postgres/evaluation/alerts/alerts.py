@@ -57,6 +57,7 @@ from domain.evaluation.monitors.alert import (
     AlertFigure,
     RunMetricStats,
 )
+from domain.evaluation.monitors.alert_message import AlertNames
 from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
@@ -79,6 +80,10 @@ ORDER BY created_at, id LIMIT {RULES_MAX}
 LOCK_ALERTS_OF_MONITOR: Final = f"""
 SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
 ORDER BY project_id, id FOR UPDATE
+"""
+SELECT_ALERT_NAMES: Final = """
+SELECT (SELECT name FROM projects WHERE id = $1) AS project,
+  (SELECT name FROM monitors WHERE project_id = $1 AND id = $2) AS monitor
 """
 DELETE_ALERT: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND id = $2"
 UPDATE_ALERT_PROGRESS: Final = f"""
@@ -180,6 +185,10 @@ class PostgresAlerts(PoolReader):
             rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
         return [alert_from_row(row) for row in rows]
 
+    async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
+        [row] = await self._fetch(ASK_FOR_FEWER, project, SELECT_ALERT_NAMES, project, monitor)
+        return AlertNames(row["project"] or str(project), row["monitor"] or str(monitor))
+
     async def delete(
         self,
         project: ProjectId,
@@ -277,7 +286,8 @@ async def _check_monitor(
 def _slot_from_row(row: Record, now: datetime) -> MonitorSlot:
     monitor, awaited = monitor_from_row(row), row["awaits"]
     quiet = awaited is not None and monitor.skipped_slot(awaited, now)
-    return MonitorSlot(monitor.project_id, row["alert_id"], awaited, monitor.next_run_at, quiet)
+    project, following = monitor.project_id, monitor.next_run_at
+    return MonitorSlot(project, monitor.id, row["alert_id"], awaited, following, quiet)
 
 
 async def _store_evaluations(

@@ -35,7 +35,7 @@ from application.evaluation.ports.alerts import (
 )
 from application.ports import EncryptedSecret, SecretCipher, UnreadableSecret
 from domain.errors import Conflict
-from domain.evaluation.monitors.webhook import Delivery, Webhook
+from domain.evaluation.monitors.webhook import Delivery, Webhook, WebhookFormat
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position
@@ -84,6 +84,7 @@ WITH waiting AS MATERIALIZED (
   RETURNING {DELIVERIES.select("d")}
 )
 SELECT held.*, w.url AS webhook_url, w.created_at AS webhook_created_at,
+  w.format AS webhook_format,
   w.secret_key_id, w.encrypted_secret
 FROM held CROSS JOIN LATERAL (
   SELECT * FROM webhooks WHERE project_id = held.project_id AND id = held.webhook_id
@@ -173,6 +174,7 @@ class PostgresWebhooks(PoolReader):
                 project_id=ProjectId(row["project_id"]),
                 url=row["webhook_url"],
                 created_at=row["webhook_created_at"],
+                format=WebhookFormat(row["webhook_format"]),
             )
             try:
                 claimed.append((delivery_from_row(row), self._with_secret(webhook, row)))

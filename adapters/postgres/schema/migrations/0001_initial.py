@@ -757,7 +757,7 @@ CREATE INDEX IF NOT EXISTS alert_changes_age ON alert_changes (at);
 -- `secret_key_id` names the key that encrypted the secret; the keys aren't in the database.
 CREATE TABLE IF NOT EXISTS webhooks (
     project_id uuid NOT NULL, id uuid NOT NULL,
-    url text COLLATE "C" NOT NULL,
+    url text COLLATE "C" NOT NULL, format text COLLATE "C" NOT NULL,
     secret_key_id text COLLATE "C" NOT NULL, encrypted_secret bytea NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)

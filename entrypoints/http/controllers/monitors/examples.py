@@ -81,6 +81,7 @@ ALERT_CHANGE: Final[dict[str, Any]] = _TURNED | {
 }
 WEBHOOK_REQUEST: Final[dict[str, Any]] = {"url": "https://hooks.example.com/agents"}
 WEBHOOK: Final[dict[str, Any]] = WEBHOOK_REQUEST | {
+    "format": "standard",
     "id": WEBHOOK_ID,
     "project_id": PROJECT_ID,
     "created_at": "2026-03-01T10:04:00+00:00",
@@ -96,6 +97,7 @@ TEST_DELIVERY: Final[dict[str, Any]] = {
         "type": "webhook.test",
         "timestamp": _CHANGED_AT,
         "data": {"project_id": PROJECT_ID, "webhook_id": WEBHOOK_ID},
+        "text": "PandaProbe can send messages to this webhook.",
     },
     "status": "PENDING",
     "attempts": 0,
@@ -114,13 +116,19 @@ DELIVERY: Final[dict[str, Any]] = TEST_DELIVERY | {
         | {
             "change_id": CHANGE_ID,
             "project_id": PROJECT_ID,
+            "project_name": "shop",
             "monitor_id": MONITOR_ID,
+            "monitor_name": "reliability of the agents",
             "alert_id": ALERT_ID,
             "run_id": RUN_ID,
             "metric": "agent_reliability",
             "figure": "score_mean",
             "threshold": 0.7,
+            "url": f"https://pandaprobe.example.com/app/p/{PROJECT_ID}/monitors/{MONITOR_ID}",
         },
+        "text": "ALERTING: reliability of the agents in shop: the mean score of agent_reliability "
+        "is 0.61, below 0.7 — "
+        f"https://pandaprobe.example.com/app/p/{PROJECT_ID}/monitors/{MONITOR_ID}",
     },
     "status": "DELIVERED",
     "attempts": 1,

@@ -9,7 +9,13 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.evaluation.monitors.webhook import URL_MAX, Delivery, Webhook, format_secret
+from domain.evaluation.monitors.webhook import (
+    URL_MAX,
+    Delivery,
+    Webhook,
+    WebhookFormat,
+    format_secret,
+)
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
@@ -34,12 +40,20 @@ class CreateWebhookRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     url: Annotated[
         str, Meta(min_length=1, max_length=URL_MAX, description="Begins with `https://`")
     ]
+    format: Annotated[
+        WebhookFormat,
+        Meta(
+            description="What the receiver takes: the whole message (`standard`), or its text as "
+            "Slack, Discord or Teams show it"
+        ),
+    ] = WebhookFormat.STANDARD
 
 
 class WebhookResponse(ResponseStruct[Webhook], frozen=True, kw_only=True):
     id: UUID
     project_id: UUID
     url: str
+    format: WebhookFormat
     created_at: ResponseInstant
 
 
@@ -49,6 +63,7 @@ class WebhookCreatedResponse(ResponseStruct[Webhook], frozen=True, kw_only=True)
     id: UUID
     project_id: UUID
     url: str
+    format: WebhookFormat
     secret: Annotated[str, Source("secret", format_secret)]
     created_at: ResponseInstant
 
@@ -107,7 +122,7 @@ class WebhookController(Controller):
         audit = use_cases.audit.entry(caller, AuditAction.WEBHOOK_CREATED, new_id)
         return WebhookCreatedResponse.from_domain(
             await use_cases.evaluation.alerting.create_webhook(
-                caller.project_id, new_id, content.url, audit=audit
+                caller.project_id, new_id, content.url, content.format, audit=audit
             )
         )
 

@@ -102,7 +102,9 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
         "data": {
             "change_id": str(raised.id),
             "project_id": str(monitor.project_id),
+            "project_name": str(monitor.project_id),  # it isn't stored here
             "monitor_id": str(monitor.id),
+            "monitor_name": monitor.name,
             "alert_id": str(alert.id),
             "run_id": str(bad.id),
             "metric": METRICS[0],
@@ -111,7 +113,10 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
             "value": raised.value,
             "before": "OK",
             "state": "ALERTING",
+            "url": None,
         },
+        "text": f"ALERTING: {monitor.name} in {monitor.project_id}: the mean score of "
+        f"{METRICS[0]} is 0.2, below 0.5",
     }
     assert told[mended.id]["data"]["state"] == "OK"
 

@@ -16,6 +16,7 @@ from domain.evaluation.monitors.alert import (
     AlertState,
     RunMetricStats,
 )
+from domain.evaluation.monitors.alert_message import AlertNames
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.ids import MonitorId
@@ -43,6 +44,15 @@ def assess_none(alerts):
 
 
 # --- creating and deleting ---------------------------------------------------------------------
+
+
+async def test_names_are_those_of_monitor_and_project_or_their_ids(monitoring):
+    monitor = await monitoring.create_monitor(project())
+    names = await monitoring.alerts.names(monitor.project_id, monitor.id)
+    assert names == AlertNames(str(monitor.project_id), monitor.name)
+    theirs = project()
+    found = await monitoring.alerts.names(theirs, monitor.id)
+    assert found == AlertNames(str(theirs), str(monitor.id))
 
 
 async def test_create_and_list_return_alert_as_given(monitoring):

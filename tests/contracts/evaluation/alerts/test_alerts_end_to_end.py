@@ -49,7 +49,12 @@ class MonitoredAgent:
         self.world.now = EARLY
         evaluation = self.world.ports.evaluation
         webhook_sender = HttpWebhookSender(loopback, is_allowed=lambda _: True, allow_private=True)
-        alerting = replace(evaluation.alerting, webhook_sender=webhook_sender, allow_private=True)
+        alerting = replace(
+            evaluation.alerting,
+            webhook_sender=webhook_sender,
+            allow_private=True,
+            public_url="https://pandaprobe.example/",
+        )
         ports = replace(evaluation, alerting=alerting, judge=self.judge)
         self.do = self.world.with_ports(evaluation=ports).evaluation
         assert isinstance(ports.jobs, RecordedJobs)
@@ -115,6 +120,13 @@ async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
         assert message["data"]["alert_id"] == str(alert.id)
         assert message["data"]["state"] == "ALERTING"
         assert message["data"]["value"] == pytest.approx(0.25)
+        url = f"https://pandaprobe.example/app/p/{agent.project}/monitors/{monitor.id}"
+        assert message["data"]["url"] == url
+        assert message["data"]["monitor_name"] == "hourly"
+        assert message["text"].startswith("ALERTING: hourly in ")
+        assert message["text"].endswith(
+            f": the pass rate of trace_success is 0.25, below 0.5 — {url}"
+        )
 
         await agent.advance_six_hours()  # as bad as before, which was sent already
         assert len(there.got) == 1

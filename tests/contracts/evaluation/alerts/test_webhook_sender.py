@@ -17,7 +17,8 @@ from standardwebhooks import WebhookVerificationError
 
 from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
 from application.evaluation.ports.alerts import DeliveryResult
-from domain.evaluation.monitors.webhook import format_secret
+from domain.evaluation.monitors.alert_message import format_body
+from domain.evaluation.monitors.webhook import WebhookFormat, format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
     OK,
@@ -85,6 +86,17 @@ async def test_message_is_signed_as_standard_webhooks_says():
     for wrong, text in ((other, body), (Verifier(format_secret(webhook.secret)), body + b" ")):
         with pytest.raises(WebhookVerificationError):
             wrong.verify(text, head)
+
+
+@pytest.mark.parametrize("wanted", WebhookFormat)
+async def test_body_is_in_the_format_of_the_receiver(wanted):
+    now, body = datetime.now(UTC), b'{"type": "alert.changed", "data": {}, "text": "a < b"}'
+    async with receiver() as there:
+        webhook = a_webhook(project(), url=there.url(), format=wanted)
+        await unrestricted_sender().send(a_delivery(webhook, body=body), webhook, now)
+    [(_, head, sent)] = there.got
+    assert sent == format_body(body, wanted)
+    assert Verifier(format_secret(webhook.secret)).verify(sent, head) == json.loads(sent)
 
 
 async def test_old_signature_is_rejected():

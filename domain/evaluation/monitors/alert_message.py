@@ -1,0 +1,101 @@
+"""The text of a message about an alert, and the formats in which chat services take messages."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from domain.evaluation.monitors.alert import AlertChange, AlertFigure, AlertRule, AlertState
+from domain.evaluation.monitors.webhook import WebhookFormat
+from domain.ids import MonitorId, ProjectId
+
+DISCORD_CHARS_MAX: Final = 2_000  # of a message; Discord refuses longer ones
+NAME_CHARS_MAX: Final = 100
+_FIGURES: Final = {
+    AlertFigure.SCORE_MEAN: "the mean score of {metric} is {value}",
+    AlertFigure.PASS_RATE: "the pass rate of {metric} is {value}",
+    AlertFigure.FAILED_SHARE: "the share of failed evaluations of {metric} is {value}",
+    AlertFigure.SKIPPED_SHARE: "the share of skipped evaluations of {metric} is {value}",
+    AlertFigure.DROP: "the mean score of {metric} fell by {value} against earlier runs",
+    AlertFigure.NO_DATA: "nothing was scored with {metric}",
+}
+_STATES: Final = {
+    AlertState.ALERTING: "ALERTING",
+    AlertState.OK: "OK again",
+    AlertState.NO_DATA: "NO DATA",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AlertNames:
+    """What people call the project and the monitor of an alert."""
+
+    project: str
+    monitor: str
+
+
+def alert_text(change: AlertChange, rule: AlertRule, names: AlertNames, url: str | None) -> str:
+    """One line for people: state, monitor, project, figure, limit, and a link."""
+    what = describe_figure(change, rule)
+    head = f"{_STATES[change.after]}: {_short(names.monitor)} in {_short(names.project)}"
+    return f"{head}: {what}" + (f" — {url}" if url else "")
+
+
+def describe_figure(change: AlertChange, rule: AlertRule) -> str:
+    if change.after is AlertState.NO_DATA or change.value is None:
+        return f"too few scores of {rule.metric} (the alert needs {rule.samples_min})"
+    text = _FIGURES[rule.figure].format(metric=rule.metric, value=_number(change.value))
+    if rule.figure is AlertFigure.NO_DATA:
+        return text if change.value else f"{rule.metric} is scored again"
+    side = "below" if rule.figure.is_bad_when_low else "above"
+    if change.after is AlertState.ALERTING:
+        return f"{text}, {side} {_number(rule.threshold)}"
+    return f"{text} (alerts {side} {_number(rule.threshold)})"
+
+
+def monitor_url(base: str | None, project: ProjectId, monitor: MonitorId) -> str | None:
+    """The page of a monitor; None if the address of the service isn't known."""
+    return None if base is None else f"{base.rstrip('/')}/app/p/{project}/monitors/{monitor}"
+
+
+def format_body(body: bytes, wanted: WebhookFormat) -> bytes:
+    """The message `body` as the receiver takes it.
+
+    Chat services get its text alone, in which nothing that users wrote can mention people or
+    contain markup. Sources: Slack's incoming webhooks, Discord's Execute Webhook, and the Adaptive
+    Cards of Teams' workflows.
+    """
+    if wanted is WebhookFormat.STANDARD:
+        return body
+    text = str(json.loads(body)["text"])
+    made: dict[str, Any]
+    match wanted:
+        case WebhookFormat.SLACK:
+            escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+            made = {"text": escaped, "mrkdwn": False}
+        case WebhookFormat.DISCORD:
+            made = {"content": text[:DISCORD_CHARS_MAX], "allowed_mentions": {"parse": []}}
+        case WebhookFormat.TEAMS:
+            made = {"type": "message", "attachments": [_card(text)]}
+    return json.dumps(made, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _card(text: str) -> dict[str, Any]:
+    run = {"type": "TextRun", "text": text}  # unlike a TextBlock it isn't Markdown
+    return {
+        "contentType": "application/vnd.microsoft.card.adaptive",
+        "content": {
+            "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+            "type": "AdaptiveCard",
+            "version": "1.4",
+            "body": [{"type": "RichTextBlock", "inlines": [run]}],
+        },
+    }
+
+
+def _short(name: str) -> str:
+    printable = " ".join(name.split())
+    return printable if len(printable) <= NAME_CHARS_MAX else f"{printable[: NAME_CHARS_MAX - 1]}…"
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}".rstrip("0").rstrip(".")
