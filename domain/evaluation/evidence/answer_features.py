@@ -36,7 +36,7 @@ from domain.evaluation.trace_content.phrases import (
     PhraseSearch,
 )
 from domain.evaluation.trace_content.text import containment, has_words, shingles, to_text, words
-from domain.evaluation.trace_content.tool_calls import finish_reasons, is_length_limited
+from domain.evaluation.trace_content.tool_calls import is_cut_off
 from domain.tracing.json_value import child_values
 from domain.tracing.span import SpanKind
 
@@ -276,10 +276,10 @@ class _Reader:
 
     @property
     def _is_cut(self) -> bool:
-        last = next(
-            (r for one in self._subject.model_calls[::-1] if (r := finish_reasons(one))), ()
+        known = (
+            cut for one in self._subject.model_calls[::-1] if (cut := is_cut_off(one)) is not None
         )
-        return is_length_limited(last) or self._answer.count("```") % 2 == 1
+        return next(known, False) or self._answer.count("```") % 2 == 1
 
     @property
     def _leaks_secret(self) -> bool:

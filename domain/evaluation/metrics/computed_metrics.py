@@ -15,8 +15,7 @@ from domain.evaluation.trace_content.text import containment, has_words, ngrams,
 from domain.evaluation.trace_content.tool_calls import (
     ToolCall,
     count_repeated_calls,
-    finish_reasons,
-    is_length_limited,
+    is_cut_off,
     longest_identical_run,
 )
 from domain.tracing.span import SpanKind, SpanStatus
@@ -230,15 +229,15 @@ def trace_success(subject: EvaluatedTrace) -> Outcome:
 
 
 def untruncated_rate(subject: EvaluatedTrace) -> Outcome:
-    """1 - model calls stopped by a length limit / model calls with a finish reason."""
-    reasons_by_call = [reasons for span in subject.model_calls if (reasons := finish_reasons(span))]
-    if not reasons_by_call:
+    """1 - model calls stopped by a length limit / model calls of which that is known."""
+    known = [is_cut for span in subject.model_calls if (is_cut := is_cut_off(span)) is not None]
+    if not known:
         return Skipped(SkipCode.NO_FINISH_REASONS)
-    cut = sum(map(is_length_limited, reasons_by_call))
+    cut = sum(known)
     return Scored(
-        1 - cut / len(reasons_by_call),
-        f"{cut} of {len(reasons_by_call)} model answers were cut by a length limit",
-        {"answers": len(reasons_by_call), "cut_answers": cut},
+        1 - cut / len(known),
+        f"{cut} of {len(known)} model answers were cut by a length limit",
+        {"answers": len(known), "cut_answers": cut},
     )
 
 
@@ -301,13 +300,13 @@ COMPUTED_METRICS: Final = (
     _metric(tool_success_rate, "Share of tool calls that did not fail"),
     _metric(error_recovery, "Share of failed calls made good later by the same tool"),
     _metric(tool_loop, "Absence of repeated identical tool calls within a trace"),
-    _metric(tool_name_validity, "Share of called tools that were declared"),
-    _metric(tool_args_schema, "Share of calls whose arguments fit the declared schema"),
+    _metric(tool_name_validity, "Share of called tools that were declared", version=2),
+    _metric(tool_args_schema, "Share of calls whose arguments fit the declared schema", version=2),
     _metric(output_degeneration, "Absence of repetition inside the final output"),
     _metric(answer_repetition, "How new the output is against the session's last three"),
     _metric(refusal, "Whether the final output declines the request", Direction.NEUTRAL, version=2),
     _metric(trace_success, "Whether the run ended without an error"),
-    _metric(untruncated_rate, "Share of model answers not cut by a length limit"),
+    _metric(untruncated_rate, "Share of model answers not cut by a length limit", version=2),
     _metric(retrieval_hit_rate, "Share of retrievals that found something"),
     _metric(trace_hygiene, "How complete the instrumentation is"),
 )

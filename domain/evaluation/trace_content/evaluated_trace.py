@@ -111,7 +111,7 @@ class EvaluatedTrace:
 
     @cached_property
     def declared_tools(self) -> Mapping[str, DeclaredTool]:
-        return declared_tools(self.spans)
+        return declared_tools(self.spans, self.trace.metadata)
 
     @cached_property
     def request(self) -> MessageText:

@@ -15,12 +15,19 @@ from domain.evaluation.trace_content.messages import (
 from domain.tracing.messages import tool_output
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
+from domain.tracing.usage import Usage
 
 DECLARED_MAX: Final = 1_000  # tools of a trace; agents declare up to a few hundred
 HTTP_ERROR: Final = 400
 
 _WRAPPERS: Final = frozenset({"arguments", "args", "input", "parameters"})
 _LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
+_CALL_PREFIX: Final = "function_call:"
+_DECLARING: Final = frozenset({SpanKind.LLM, SpanKind.AGENT})
+_LIMIT_KEYS: Final = (
+    *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+    *("maxTokens", "maxOutputTokens"),
+)
 _FINISH_KEYS: Final = ("finish_reason", "stop_reason", "finishReason")
 
 
@@ -54,14 +61,17 @@ class ToolCall:
 
 
 def tool_name(span: Span) -> str:
-    """The name of the called tool: `metadata.tool.name`, else the name of the span."""
+    """The name of the called tool: `metadata.tool.name`, else the name of the span.
+
+    PandaProbe's SDK names the spans of OpenAI's Responses `function_call:<name>`.
+    """
     if b'"tool"' in span.metadata:
         metadata = decode_json(span.metadata)
         tool = metadata.get("tool") if isinstance(metadata, Mapping) else None
         name = tool.get("name") if isinstance(tool, Mapping) else None
         if isinstance(name, str) and name.strip():
             return name
-    return span.name
+    return span.name.removeprefix(_CALL_PREFIX) or span.name
 
 
 def tool_arguments(text: JsonText | None) -> object:
@@ -94,45 +104,64 @@ def _is_http_error(status: object) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredTool:
-    """A tool that was declared to a model. `schema` is None if its parameters aren't described."""
+    """A tool that was declared to a model. `schema` is None if its parameters aren't described.
+
+    `is_name_only` if it was declared by a string, so that a later declaration may say more.
+    """
 
     name: str
     description: str = ""
     schema: object = None
+    is_name_only: bool = False
 
 
-def declared_tools(spans: Iterable[Span]) -> Mapping[str, DeclaredTool]:
-    """The tools declared to model calls, by name, in order of appearance.
+def declared_tools(
+    spans: Iterable[Span], trace_metadata: JsonText = EMPTY_OBJECT
+) -> Mapping[str, DeclaredTool]:
+    """The tools declared to model calls, agents, or the trace, by name, in order of appearance.
 
-    The first declaration of a name wins. At most DECLARED_MAX tools.
+    They are in `tools` of the metadata, or of the model parameters: Bedrock's are in `toolConfig`.
+    The first declaration of a name wins, except that a name in a string gives way to an object. At
+    most DECLARED_MAX tools.
     """
     found: dict[str, DeclaredTool] = {}
     seen: set[JsonText] = set()  # an agent declares the same tools in every turn
-    for span in spans:
-        if span.kind is not SpanKind.LLM:
-            continue
-        for source in (span.metadata, span.model_parameters):
-            if source is None or source == EMPTY_OBJECT or b"tools" not in source:
+    declaring = (one for one in spans if one.kind in _DECLARING)
+    sources = [(one.metadata, one.model_parameters) for one in declaring]
+    for several in (*sources, (trace_metadata, None)):
+        for source in several:
+            if source is None or source == EMPTY_OBJECT or b"tool" not in source:
                 continue
             if source in seen:
                 break
             seen.add(source)
             if tools := _tools_in(decode_json(source)):
-                for tool in tools:
-                    if len(found) < DECLARED_MAX:
-                        found.setdefault(tool.name, tool)
+                _add(found, tools)
                 break  # metadata takes precedence over parameters
     return found
 
 
+def _add(found: dict[str, DeclaredTool], tools: Iterable[DeclaredTool]) -> None:
+    for tool in tools:
+        known = found.get(tool.name)
+        if known.is_name_only if known else len(found) < DECLARED_MAX:
+            found[tool.name] = tool
+
+
 def _tools_in(holder: object) -> Sequence[DeclaredTool]:
-    listed = decode_embedded_json(holder.get("tools")) if isinstance(holder, Mapping) else None
+    if not isinstance(holder, Mapping):
+        return []
+    config = holder.get("toolConfig")  # Bedrock
+    own = holder.get("tools", config.get("tools") if isinstance(config, Mapping) else None)
+    listed = decode_embedded_json(own)
     if not isinstance(listed, list):
         return []
     return [tool for one in listed for tool in _declarations(decode_embedded_json(one))]
 
 
 def _declarations(one: object) -> Iterable[DeclaredTool]:
+    if isinstance(one, str) and one.strip():  # names alone, as of OpenAI's Agents
+        yield DeclaredTool(one, is_name_only=True)
     if not isinstance(one, Mapping):
         return
     several = one.get("functionDeclarations", one.get("function_declarations"))
@@ -140,13 +169,15 @@ def _declarations(one: object) -> Iterable[DeclaredTool]:
         for inner in several:
             yield from _declared(inner)
     else:
-        yield from _declared(one.get("function", one))
+        yield from _declared(one.get("function", one.get("toolSpec", one)))
 
 
 def _declared(one: object) -> Iterable[DeclaredTool]:
     if isinstance(one, Mapping) and isinstance(name := one.get("name"), str) and name:
         description = one.get("description")
         schema = one.get("input_schema", one.get("inputSchema", one.get("parameters")))
+        if isinstance(schema, Mapping) and schema.keys() == {"json"}:  # Bedrock
+            schema = schema["json"]
         yield DeclaredTool(
             name, description if isinstance(description, str) else "", decode_embedded_json(schema)
         )
@@ -162,11 +193,21 @@ def finish_reasons(span: Span) -> Sequence[str]:
     output = decode_embedded_json(decode_json(span.output))
     if not isinstance(output, Mapping):
         return []
-    for holder in (output, first_choice(output) or {}):
+    for holder in (output, first_choice(output) or {}, *_last_message(output)):
         for key in _FINISH_KEYS:
             if reasons := _texts(holder.get(key)):
                 return reasons
     return []
+
+
+def _last_message(output: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    """The last message of `messages`, and what LangChain says of it."""
+    messages = output.get("messages")
+    last = messages[-1] if isinstance(messages, list) and messages else None
+    if not isinstance(last, Mapping):
+        return []
+    about = last.get("response_metadata")
+    return [last, about] if isinstance(about, Mapping) else [last]
 
 
 def _texts(value: object) -> Sequence[str]:
@@ -177,6 +218,24 @@ def _texts(value: object) -> Sequence[str]:
 def is_length_limited(reasons: Iterable[str]) -> bool:
     """Whether one of the finish reasons is a length limit."""
     return any(reason.lower() in _LENGTH for reason in reasons)
+
+
+def is_cut_off(span: Span) -> bool | None:
+    """Whether a length limit cut the answer of a model call; None if that is unknown.
+
+    By the finish reasons. Without any, an answer that used all the tokens that it might use was
+    cut: the wrappers of PandaProbe's SDK send no finish reasons, but the limit and the usage.
+    """
+    if reasons := finish_reasons(span):
+        return is_length_limited(reasons)
+    parameters = decode_json(span.model_parameters) if span.model_parameters else None
+    if not isinstance(parameters, Mapping):
+        return None
+    limits = [value for key in _LIMIT_KEYS if type(value := parameters.get(key)) is int]
+    used = Usage.from_token_usage(span.token_usage)
+    if not limits or not used.is_known or not used.completion_tokens:
+        return None
+    return used.completion_tokens >= min(limits)
 
 
 def count_repeated_calls(calls: Sequence[ToolCall]) -> int:

@@ -8,10 +8,13 @@ from domain.evaluation.trace_content.tool_calls import (
     ToolCall,
     declared_tools,
     finish_reasons,
+    is_cut_off,
     is_length_limited,
+    tool_name,
 )
-from domain.tracing.span import SpanStatus
+from domain.tracing.span import SpanKind, SpanStatus
 from tests.support.builders.evaluated_traces import json_payload, model, offering, tool
+from tests.support.builders.values import span
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}}}
 
@@ -109,11 +112,12 @@ def test_exchange_key_covers_request_and_output():
         {"functionDeclarations": [{"name": "f", "description": "d", "parameters": SCHEMA}]},
         json.dumps({"name": "f", "description": "d", "input_schema": SCHEMA}),
         {"name": "f", "description": "d", "input_schema": json.dumps(SCHEMA)},
+        {"toolSpec": {"name": "f", "description": "d", "inputSchema": {"json": SCHEMA}}},
     ],
 )
 def test_declared_tool_formats(declared):
-    for span in (offering(declared), model(model_parameters={"tools": [declared]})):
-        found = declared_tools([span])
+    for one in (offering(declared), model(model_parameters={"tools": [declared]})):
+        found = declared_tools([one])
         assert list(found) == ["f"]
         assert (found["f"].description, found["f"].schema) == ("d", SCHEMA)
 
@@ -128,7 +132,17 @@ def test_declared_tool_precedence():
     assert found["a"].description == ""
 
 
-@pytest.mark.parametrize("declared", [None, 3, "f", {}, {"name": 3}, {"name": ""}, [], {"a": []}])
+def test_agents_and_traces_declare_tools():
+    agent = span(kind=SpanKind.AGENT, metadata=json_payload({"tools": ["a", "b"]}))
+    described = offering({"name": "b", "description": "d"})
+    found = declared_tools([agent, described], json_payload({"tools": [{"name": "c"}, "b"]}))
+    assert list(found) == ["a", "b", "c"]
+    assert found["b"].description == "d"
+    bedrock = {"toolConfig": {"tools": [{"toolSpec": {"name": "a"}}]}}
+    assert list(declared_tools([model(model_parameters=bedrock)])) == ["a"]
+
+
+@pytest.mark.parametrize("declared", [None, 3, " ", {}, {"name": 3}, {"name": ""}, [], {"a": []}])
 def test_payloads_without_declared_tools(declared):
     assert declared_tools([offering(declared), tool(metadata={"tools": [{"name": "f"}]})]) == {}
 
@@ -142,11 +156,42 @@ def test_payloads_without_declared_tools(declared):
         (model({"finish_reason": "stop"}), ["stop"]),
         (model({"choices": [{"finish_reason": "length"}, {"finish_reason": "x"}]}), ["length"]),
         (model({"candidates": [{"finishReason": "MAX_TOKENS"}]}), ["MAX_TOKENS"]),
+        (model({"messages": [{"role": "assistant", "stop_reason": "tool_use"}]}), ["tool_use"]),
+        (model({"messages": [{"response_metadata": {"finish_reason": "stop"}}]}), ["stop"]),
+        *((model(got), []) for got in (None, {"messages": []}, {"messages": ["x"]})),
         *((model(got), []) for got in (None, "stop", {"choices": []}, {"finish_reason": None})),
     ],
 )
 def test_finish_reasons(span, reasons):
     assert list(finish_reasons(span)) == reasons
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_cut"),
+    [
+        ({}, None),
+        ({"model_parameters": {"max_tokens": 9}}, None),
+        ({"token_usage": {"completion_tokens": 9}}, None),
+        ({"model_parameters": {"max_tokens": 9}, "token_usage": {"completion_tokens": 9}}, True),
+        ({"model_parameters": {"maxTokens": 9}, "token_usage": {"completion_tokens": 8}}, False),
+        ({"model_parameters": {"max_tokens": True}, "token_usage": {"completion_tokens": 9}}, None),
+        (
+            {
+                "metadata": {"finish_reasons": ["stop"]},
+                "model_parameters": {"max_tokens": 9},
+                "token_usage": {"completion_tokens": 9},
+            },
+            False,
+        ),
+    ],
+)
+def test_cut_answers_are_known_by_reason_or_by_usage(fields, is_cut):
+    assert is_cut_off(model("x", **fields)) is is_cut
+
+
+def test_name_of_a_call_of_the_responses_api():
+    assert tool_name(tool("function_call:get_weather")) == "get_weather"
+    assert tool_name(tool("function_call:")) == "function_call:"
 
 
 @pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "max_output_tokens"])
