@@ -1,7 +1,8 @@
 """Writes the software bill of materials (SBOM) of each lock file, in the format CycloneDX.
 
 It lists every package that the image contains, with its version and the hashes of its files, and
-the files of Swagger UI that are in the repository. Equal inputs give equal files.
+the files of Swagger UI and the packages of the dashboard, which are in the repository. Equal inputs
+give equal files.
 """
 
 # ruff: noqa: INP001 - a command of `make`, not part of a package
@@ -12,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 ROOT: Final = Path(__file__).parents[1]
 # What the image is built from: without and with the optional extras.
@@ -20,6 +22,7 @@ LOCKS: Final = {
     "requirements-extras.lock": "sbom-extras.cdx.json",
 }
 VENDORED: Final = ROOT / "entrypoints/http/pages/swagger-ui/vendored.json"
+DASHBOARD: Final = ROOT / "entrypoints/dashboard/package-lock.json"
 WRITE_MAX_S: Final = 120
 
 
@@ -39,14 +42,27 @@ def of_lock(lock: str) -> dict[str, Any]:
 def vendored() -> dict[str, Any]:
     """The component whose files are in the repository."""
     said = json.loads(VENDORED.read_text())
-    name, version = said["package"], said["version"]
-    digest = base64.b64decode(said["integrity"].removeprefix("sha512-")).hex()
+    return of_npm(said["package"], said["version"], said["integrity"])
+
+
+def bundled() -> list[dict[str, Any]]:
+    """The components that are built into the dashboard."""
+    packages = json.loads(DASHBOARD.read_text())["packages"]
+    return [
+        of_npm(path.removeprefix("node_modules/"), said["version"], said["integrity"])
+        for path, said in packages.items()
+        if path and not said.get("dev")
+    ]
+
+
+def of_npm(name: str, version: str, integrity: str) -> dict[str, Any]:
+    digest = base64.b64decode(integrity.removeprefix("sha512-")).hex()
     return {
         "bom-ref": f"vendored-{name}",
         "type": "library",
         "name": name,
         "version": version,
-        "purl": f"pkg:npm/{name}@{version}",
+        "purl": f"pkg:npm/{quote(name)}@{version}",
         "hashes": [{"alg": "SHA-512", "content": digest}],
     }
 
@@ -55,7 +71,7 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for lock, name in LOCKS.items():
         document = of_lock(lock)
-        document["components"].append(vendored())
+        document["components"] += [vendored(), *bundled()]
         (folder / name).write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
         print(f"{folder / name}: {len(document['components'])} components")  # noqa: T201 - a command
 

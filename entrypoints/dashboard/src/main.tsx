@@ -5,7 +5,7 @@ import { useEffect, useState } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
 import { ROOT } from "./api/client.ts";
 import { queries } from "./api/queries.ts";
-import { projectId, resume, session } from "./api/session.ts";
+import { destination, projectId, resume, session } from "./api/session.ts";
 import { handleKey } from "./lib/keys.ts";
 import { Empty, FailureBox, Guarded, Loading } from "./ui/basics.tsx";
 import { Shell } from "./ui/Shell.tsx";
@@ -89,7 +89,7 @@ function Views(): JSX.Element {
   const known = now.state === "in" && now.projects.some((one) => one.id === projectId.value);
   if (projectId.value !== null && !known) {
     return (
-      <Empty title="This project isn’t here, or isn’t yours">
+      <Empty title="This project isn’t here, or isn’t yours" isPage>
         <a href={`${BASE}/`}>All projects</a>
       </Empty>
     );
@@ -98,7 +98,7 @@ function Views(): JSX.Element {
     <Switch>
       <Route path="/" component={Home} />
       <Route path="/sign-in">
-        <Redirect to="/" replace />
+        {() => <Redirect to={(destination() ?? "/app/").slice("/app".length)} replace />}
       </Route>
       <Route path="/p/:project">{({ project }) => <Redirect to={`/p/${project}/traces`} replace />}</Route>
       <Route path="/p/:project/traces" component={Traces} />
@@ -113,7 +113,7 @@ function Views(): JSX.Element {
         <Users />
       </Route>
       <Route>
-        <Empty title="There is no such page">
+        <Empty title="There is no such page" isPage>
           <a href={`${BASE}/`}>All projects</a>
         </Empty>
       </Route>

@@ -10,12 +10,14 @@ export interface Project {
   id: string;
   name: string;
   organization: string;
+  organizationId: string;
+  canManage: boolean; // its owner or administrator
 }
 
 export type Session =
   | { state: "unknown" }
   | { state: "failed"; error: unknown }
-  | { state: "out"; ended: boolean; ways: readonly SignInMethod[] }
+  | { state: "out"; ended: boolean; problem: string | null; ways: readonly SignInMethod[] }
   | { state: "in"; who: string; projects: readonly Project[]; ways: readonly SignInMethod[] };
 
 const VERIFIER = "pp.verifier";
@@ -69,7 +71,7 @@ function refused(): void {
   const now = session.peek();
   if (now.state !== "in") return;
   forget();
-  session.value = { state: "out", ended: true, ways: now.ways };
+  session.value = { state: "out", ended: true, problem: null, ways: now.ways };
 }
 
 configure(headers, refused);
@@ -77,23 +79,30 @@ configure(headers, refused);
 function enter(answer: BrowserSessionResponse): void {
   const ways = answer.ways_in;
   if (!answer.signed_in) {
-    session.value = { state: "out", ended: false, ways };
+    session.value = { state: "out", ended: false, problem: answer.problem, ways };
     return;
   }
   const names = new Map(answer.organizations.map((one) => [one.id, one.name]));
+  const managed = new Set(
+    answer.organizations.filter((one) => one.role === "OWNER" || one.role === "ADMIN").map((one) => one.id),
+  );
   const projects = answer.projects.map((one) => ({
     id: one.id,
     name: one.name,
     organization: names.get(one.org_id) ?? "",
+    organizationId: one.org_id,
+    canManage: managed.has(one.org_id),
   }));
   const who = answer.user?.email ?? answer.key?.name ?? "";
   session.value = { state: "in", who, projects, ways };
 }
 
-/** Asks who is signed in. */
+/** Asks who is signed in, and why the identity provider didn't sign in, if the address says so. */
 export async function resume(): Promise<void> {
+  const isBack = location.pathname.endsWith("/app/sign-in");
+  const problem = isBack ? new URLSearchParams(location.search).get("problem") : null;
   try {
-    enter(await request<BrowserSessionResponse>("GET", "session"));
+    enter(await request<BrowserSessionResponse>("GET", "session", { query: { problem } }));
   } catch (error) {
     session.value = { state: "failed", error };
   }
@@ -108,9 +117,17 @@ export async function signIn(
   enter(await request<BrowserSessionResponse>("POST", "session", { body }));
 }
 
+/** The page of the dashboard that a person wanted before the sign-in. */
+export function destination(): string | null {
+  if (!location.pathname.endsWith("/app/sign-in")) return null;
+  const to = new URLSearchParams(location.search).get("to") ?? "";
+  return to.startsWith("/app/") && !to.startsWith("/app/sign-in") ? to : "/app/";
+}
+
 /** Leaves the page for the identity provider, which leads back to this address. */
 export async function signInWithProvider(): Promise<void> {
-  const to = `/app${location.pathname.split("/app").slice(1).join("/app")}${location.search}`;
+  const here = `/app${location.pathname.split("/app").slice(1).join("/app")}${location.search}`;
+  const to = destination() ?? here;
   location.assign(address("session/sign-in", { bind: await challenge(), to }));
 }
 

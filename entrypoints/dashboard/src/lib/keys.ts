@@ -56,7 +56,11 @@ function isTyping(target: EventTarget | null): boolean {
   );
 }
 
-const ON_CONTROLS = new Set(["Enter", "Space"]); // a focused button or link has them for itself
+/** Keys that a focused control has for itself. */
+const ON_CONTROLS: Record<string, string> = {
+  Enter: "button, a, summary",
+  Space: "button, summary, input",
+};
 
 export function handleKey(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing || event.key === "Shift") return;
@@ -64,9 +68,8 @@ export function handleKey(event: KeyboardEvent): void {
   const isSingle = !name.startsWith("Ctrl+") && name !== "Escape";
   if (isSingle && (isTyping(event.target) || singleKeys.value === "off")) return;
   if (document.querySelector("dialog[open]") !== null && name !== "Ctrl+k") return;
-  if (ON_CONTROLS.has(name) && event.target instanceof Element) {
-    if (event.target.closest("button, a, summary, [role=menuitem]") !== null) return;
-  }
+  const own = ON_CONTROLS[name];
+  if (own !== undefined && event.target instanceof Element && event.target.closest(own)) return;
   const now = Date.now();
   const sequence = now < pendingUntil ? `${pending} ${name}` : name;
   const all = commands();

@@ -9,16 +9,18 @@ export function quoted(text: string): string {
   return /^[\w.:/-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`;
 }
 
-export function snippets(endpoint: string, project: string): Snippet[] {
+/** `key` takes the place of the variable, if there is one. */
+export function snippets(endpoint: string, project: string, key: string | null = null): Snippet[] {
+  const secret = key ?? "$PANDAPROBE_API_KEY";
   const encoded = encodeURIComponent(project);
   const environment = `export PANDAPROBE_ENDPOINT=${quoted(endpoint)}
 export PANDAPROBE_PROJECT_NAME=${quoted(project)}
-export PANDAPROBE_API_KEY=…`;
+export PANDAPROBE_API_KEY=${key ?? "…"}`;
   return [
     {
       title: "curl",
       text: `curl ${quoted(`${endpoint}/traces`)} \\
-  -H "X-API-Key: $PANDAPROBE_API_KEY" -H ${quoted(`X-Project-Name: ${encoded}`)} \\
+  -H "X-API-Key: ${secret}" -H ${quoted(`X-Project-Name: ${encoded}`)} \\
   -H 'Content-Type: application/json' \\
   -d '{"name": "first-trace", "started_at": "'"$(date -u +%Y-%m-%dT%H:%M:%SZ)"'", "input": "hello"}'`,
     },
@@ -53,7 +55,7 @@ await flush();`,
       title: "OpenTelemetry",
       text: `export OTEL_EXPORTER_OTLP_ENDPOINT=${quoted(endpoint)}
 export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
-export OTEL_EXPORTER_OTLP_HEADERS="x-api-key=$PANDAPROBE_API_KEY,x-project-name=${encoded}"`,
+export OTEL_EXPORTER_OTLP_HEADERS="x-api-key=${secret},x-project-name=${encoded}"`,
     },
     { title: "Environment", text: environment },
   ];

@@ -28,13 +28,15 @@ export function Chat({ turns, text }: { turns: readonly Turn[]; text: string }):
   );
 }
 
-export function TurnView({ turn, text }: { turn: Turn; text: string }): JSX.Element {
+export function TurnView(props: { turn: Turn; text: string; isTop?: boolean }): JSX.Element {
+  const { turn, text, isTop } = props;
+  const Heading = isTop ? "h3" : "h4";
   return (
     <article class={`turn r-${turn.role}`}>
-      <h4>
+      <Heading>
         {turn.role}
         {turn.name && <small> {turn.name}</small>}
-      </h4>
+      </Heading>
       {turn.parts.map((part, index) => (
         <PartView key={index} part={part} text={text} isSystem={turn.role === "system"} />
       ))}

@@ -72,7 +72,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
           </ul>
         )}
         <div class="foot">
-          <Button class="quiet" icon="search" onClick={() => (open.value = "palette")} label="Command palette">
+          <Button class="quiet" icon="search" onClick={() => (open.value = "palette")} label="Commands (Ctrl+K)">
             <span class="wide-only">Commands</span>
           </Button>
           <Button class="quiet" icon="help" label="Keyboard shortcuts" onClick={() => (open.value = "help")} />

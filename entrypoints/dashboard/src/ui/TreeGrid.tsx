@@ -11,7 +11,10 @@ const ROW = 26;
 const MARGIN = 6;
 const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const INDENT = 14;
-const INDENT_LEVELS_MAX = 20;
+const INDENT_MIN = 3;
+const NAME_MIN = 150; // what is left for a name at any depth
+const LEVELS_ABOVE = 3; // of deep rows, whose indent begins with the least deep one in sight
+const DEPTH_SHOWN_FROM = 20;
 
 export interface Zoom {
   from: number;
@@ -73,10 +76,19 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
   const shift = view.top - offset; // of rows, where the scrolled height is capped
   const marks = useMemo(() => ticks(zoom.from, zoom.to, view.width > 700 ? 6 : 3), [zoom, view.width]);
   const place = (us: number): number => ((us - zoom.from) / (zoom.to - zoom.from)) * 100;
+  let [least, most] = [Infinity, 0];
+  for (let index = first; index < last; index++) {
+    const depth = tree.depth[rows[index]!]!;
+    [least, most] = [Math.min(least, depth), Math.max(most, depth)];
+  }
+  const base = Math.max(0, least - LEVELS_ABOVE);
+  const names = (view.width * (props.showBars ? props.nameShare : 60)) / 100;
+  const step = Math.max(INDENT_MIN, Math.min(INDENT, (names - NAME_MIN) / Math.max(1, most - base)));
+  const indent = (depth: number): number => Math.min((depth - base) * step, Math.max(0, names - NAME_MIN));
   const shown: JSX.Element[] = [];
   for (let index = first; index < last; index++) {
     const row = rows[index]!;
-    shown.push(<Row key={row} {...props} row={row} index={index} top={index * ROW + shift} place={place} />);
+    shown.push(<Row key={row} {...props} row={row} index={index} top={index * ROW + shift} place={place} indent={indent} />);
   }
   return (
     <div
@@ -126,7 +138,7 @@ function indexOf(rows: Int32Array, row: number): number {
   return -1;
 }
 
-type RowProps = TreeGridProps & { row: number; index: number; top: number; place: (us: number) => number };
+type RowProps = TreeGridProps & { row: number; index: number; top: number; place: (us: number) => number; indent: (depth: number) => number };
 
 function Row(props: RowProps): JSX.Element {
   const { outline, tree, row, index, top, selected, critical, matches } = props;
@@ -160,8 +172,8 @@ function Row(props: RowProps): JSX.Element {
       onClick={() => props.select(row)}
       onDblClick={() => props.fit(row)}
     >
-      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${4 + Math.min(depth, INDENT_LEVELS_MAX) * INDENT}px` }}>
-        {depth > INDENT_LEVELS_MAX && <small class="depth">{depth}</small>}
+      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${4 + props.indent(depth)}px` }}>
+        {depth > DEPTH_SHOWN_FROM && <small class="depth">{depth}</small>}
         <span
           class={`toggle ${hasChildren ? "" : "leaf"}`}
           aria-hidden="true"

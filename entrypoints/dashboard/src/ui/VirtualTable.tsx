@@ -8,6 +8,7 @@ export interface Column<T> {
   cell: (row: T, index: number) => ComponentChildren;
   sort?: string;
   className?: string;
+  isHiddenLabel?: boolean; // only for screen readers
 }
 
 export interface TableProps<T> {
@@ -89,7 +90,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                   aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
                 >
                   {column.sort === undefined ? (
-                    column.label
+                    column.isHiddenLabel ? <span class="sr">{column.label}</span> : column.label
                   ) : (
                     <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
                       {column.label}

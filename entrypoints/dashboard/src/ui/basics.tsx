@@ -212,10 +212,11 @@ export function useTitle(...parts: (string | null | undefined)[]): void {
   }, [title]);
 }
 
-export function Empty({ title, children }: { title: string; children?: ComponentChildren }): JSX.Element {
+export function Empty(props: { title: string; children?: ComponentChildren; isPage?: boolean }): JSX.Element {
+  const { title, children, isPage } = props;
   return (
     <div class="empty">
-      <p class="empty-title">{title}</p>
+      {isPage ? <h1>{title}</h1> : <p class="empty-title">{title}</p>}
       {children}
     </div>
   );

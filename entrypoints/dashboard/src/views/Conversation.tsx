@@ -37,7 +37,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   const missing = pages.error instanceof Failure && pages.error.status === 404;
   if (missing) {
     return (
-      <Empty title="This session isn’t here, or isn’t yours">
+      <Empty title="This session isn’t here, or isn’t yours" isPage>
         <Link href={projectPath("sessions")}>All sessions</Link>
       </Empty>
     );
@@ -155,7 +155,11 @@ function SessionTurnView({ turn, open }: { turn: SessionTurn; open: () => void }
   return (
     <>
       <header>
-        <button type="button" class="link" onClick={open}>{turn.name}</button>
+        <h2>
+          <button type="button" class="link" onClick={open}>
+            {turn.name}
+          </button>
+        </h2>
         <Status value={turn.status} />
         <time title={fullInstant(turn.started_at)}>{instant(turn.started_at)}</time>
         <span>{duration(turn.latency_ms)}</span>
@@ -184,10 +188,10 @@ function lastOf(text: string | null, role: string): Said {
 
 function Side({ said, role }: { said: Said; role: string }): JSX.Element | null {
   if (said === null) return null;
-  if ("turn" in said) return <TurnView turn={said.turn} text={said.text} />;
+  if ("turn" in said) return <TurnView turn={said.turn} text={said.text} isTop />;
   return (
     <article class={`turn r-${role}`}>
-      <h4>{role}</h4>
+      <h3>{role}</h3>
       {"plain" in said ? <LazyMarkdown text={said.plain} /> : <JsonView text={said.json} label={role} />}
     </article>
   );

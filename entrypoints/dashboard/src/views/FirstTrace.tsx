@@ -2,10 +2,11 @@
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { ROOT } from "../api/client.ts";
+import { ROOT, request } from "../api/client.ts";
 import { useRead } from "../api/queries.ts";
 import { project } from "../api/session.ts";
-import { Copy, useTitle } from "../ui/basics.tsx";
+import type { APIKeyResponse } from "../api/types.d.ts";
+import { Button, Copy, FailureBox, useTitle } from "../ui/basics.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { snippets } from "../lib/snippets.ts";
 
@@ -21,7 +22,20 @@ export function FirstTrace(): JSX.Element {
   useEffect(() => {
     if (first) navigate(`${projectPath("traces")}/${first.trace_id}`);
   }, [first?.trace_id]);
-  const all = snippets(ROOT.href.replace(/\/$/, ""), name);
+  const [key, setKey] = useState<string | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  const here = project.value;
+  const createKey = async (): Promise<void> => {
+    setError(null);
+    try {
+      const path = `organizations/${here?.organizationId}/api-keys`;
+      const body = { name: "first trace", scopes: ["ingest"], project_ids: [here?.id] };
+      setKey((await request<APIKeyResponse>("POST", path, { body })).raw_key);
+    } catch (reason) {
+      setError(reason);
+    }
+  };
+  const all = snippets(ROOT.href.replace(/\/$/, ""), name, key);
   const shown = all[chosen] ?? all[0]!;
   return (
     <div class="page first-trace">
@@ -31,6 +45,17 @@ export function FirstTrace(): JSX.Element {
         <code>make dev</code> prints one; elsewhere <code>pandaprobe-server key create</code> or an
         administrator makes one.
       </p>
+      {here?.canManage && key === null && (
+        <p>
+          <Button onClick={() => void createKey()}>Create a key</Button> that may only send traces to this project.
+        </p>
+      )}
+      {key !== null && (
+        <p role="status">
+          The key is in the snippets, and is shown only now: <code>{key}</code> <Copy text={key} label="Copy the key" />
+        </p>
+      )}
+      {error !== null && <FailureBox error={error} />}
       <div class="tabs" role="tablist" aria-label="Ways to send traces">
         {all.map((one, index) => (
           <button

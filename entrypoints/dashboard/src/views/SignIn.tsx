@@ -32,6 +32,11 @@ export function SignIn(): JSX.Element {
         PandaProbe
       </h1>
       {now.state === "out" && now.ended && <p role="status">The session has ended. Sign in again.</p>}
+      {now.state === "out" && now.problem !== null && (
+        <p class="problem" role="alert">
+          {now.problem}
+        </p>
+      )}
       {ways.includes("development") && (
         <Button class="main" disabled={busy} autoFocus onClick={() => void attempt(() => signIn("development", null))}>
           Continue as developer

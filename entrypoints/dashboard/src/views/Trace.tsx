@@ -1,21 +1,20 @@
 /** A trace: header, tree and waterfall, and the detail of what is selected. */
-import { useInfiniteQuery, useQuery } from "@tanstack/preact-query";
+import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
-import { Failure, curl, request, requestText } from "../api/client.ts";
+import { Failure, curl, request } from "../api/client.ts";
 import { invalidate } from "../api/queries.ts";
 import { project, projectId } from "../api/session.ts";
 import type { Extra } from "../api/more.ts";
 import type { OutlineResponse } from "../api/types.d.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
-import { childOf, rootOf } from "../lib/json-index.ts";
 import { useCommands } from "../lib/keys.ts";
 import { joinOutline, type TraceOutline } from "../lib/outline.ts";
 import { buildTree, criticalPath, keepMatches, visibleRows, type Tree } from "../lib/tree.ts";
 import { Button, Dialog, Empty, FailureBox, Guarded, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
 import { Minimap } from "../ui/Minimap.tsx";
-import { Payload, type PayloadSource } from "../ui/Payload.tsx";
+import { Payload } from "../ui/Payload.tsx";
 import { Scores } from "../ui/Scores.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { Splitter } from "../ui/Splitter.tsx";
@@ -25,7 +24,6 @@ import { SpanDetail, TABS, Tabs } from "./SpanDetail.tsx";
 import { SpanList } from "./SpanList.tsx";
 
 const PART = 50_000;
-const WHOLE_SPANS_MAX = 500;
 const POLL_MS = 3000;
 const UNCHANGED_MAX_MS = 600_000;
 
@@ -68,7 +66,7 @@ export function Trace({ id, isPeek = false }: { id: string; isPeek?: boolean }):
   if (answer.isError && outline === null) {
     const missing = answer.error instanceof Failure && [404, 422].includes(answer.error.status);
     return missing ? (
-      <Empty title="This trace isn’t here, or isn’t yours">
+      <Empty title="This trace isn’t here, or isn’t yours" isPage>
         <p>
           <code>{id}</code>
         </p>
@@ -108,7 +106,7 @@ function Loaded(props: LoadedProps): JSX.Element {
             {span !== null && outline.span_id.includes(span) ? (
               <SpanDetail key={span} trace={id} span={span} url={url} />
             ) : (
-              <TraceDetail id={id} outline={outline} url={url} />
+              <TraceDetail id={id} name={outline.trace.name} url={url} />
             )}
           </Guarded>
         </section>
@@ -219,26 +217,13 @@ function Item({ name, children }: { name: string; children: JSX.Element | JSX.El
   );
 }
 
-/** Input, output and metadata of the trace itself. A large trace shows those of its spans only. */
-function TraceDetail({ id, outline, url }: { id: string; outline: TraceOutline; url: UrlState }): JSX.Element {
+function TraceDetail({ id, name, url }: { id: string; name: string; url: UrlState }): JSX.Element {
   const names = ["io", "metadata", "scores"];
   const chosen = url.params.get("tab") ?? "io";
   const tab = names.includes(chosen) ? chosen : "io";
-  const isSmall = outline.total <= WHOLE_SPANS_MAX;
-  const answer = useQuery<string>({
-    queryKey: [projectId.value, `traces/${id}`, "text", outline.revision],
-    queryFn: ({ signal }) => requestText(`traces/${id}`, {}, signal),
-    enabled: isSmall && tab !== "scores",
-  });
-  const text = answer.data;
-  const source = (label: string, part: string): PayloadSource | null => {
-    const node = text === undefined ? undefined : childOf(text, rootOf(text), part);
-    return node === undefined ? null : { label, path: `traces/${id}/${part}`, text: text!.slice(node.start, node.end), total: null };
-  };
-  const payload = (label: string, part: string): JSX.Element | null => {
-    const found = source(label, part);
-    return found && <Payload source={found} name={outline.trace.name} url={url} />;
-  };
+  const payload = (label: string, part: string): JSX.Element => (
+    <Payload source={{ label, path: `traces/${id}/${part}`, text: null, total: null }} name={name} url={url} />
+  );
   return (
     <div class="detail">
       <header>
@@ -246,9 +231,6 @@ function TraceDetail({ id, outline, url }: { id: string; outline: TraceOutline; 
       </header>
       <Tabs url={url} names={names} />
       <div role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>
-        {!isSmall && tab !== "scores" && <p class="hint">Select a span to see its input and output.</p>}
-        {answer.isError && <FailureBox error={answer.error} again={() => void answer.refetch()} />}
-        {isSmall && tab !== "scores" && answer.isPending && <Loading what="the trace" />}
         {tab === "io" && (
           <div class="io">
             {payload("Input", "input")}

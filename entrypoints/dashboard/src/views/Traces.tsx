@@ -6,7 +6,7 @@ import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
 import { invalidate, queries, useRead } from "../api/queries.ts";
 import { project, projectId } from "../api/session.ts";
-import type { Extra, TraceRow } from "../api/more.ts";
+import type { TraceRow } from "../api/more.ts";
 import { filterQuery, PERIODS, periodStart, withoutFilters } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
@@ -30,6 +30,7 @@ const PAGE = 50;
 const KEPT_ROWS = 2000;
 const LIVE_MS = 5000;
 const BATCH = 500;
+const INCLUDE = "preview,scores,models,errors";
 
 export function Traces(): JSX.Element {
   const url = useUrlState();
@@ -38,6 +39,7 @@ export function Traces(): JSX.Element {
   const query = useMemo(() => {
     const start = periodStart(params.get("period"), now);
     return {
+      include: INCLUDE,
       ...filterQuery(params),
       ...(start === null ? {} : { started_after: start }),
       sort_by: params.get("sort_by") ?? undefined,
@@ -200,7 +202,7 @@ function List(props: ListProps): JSX.Element {
       keys: "Shift+c",
       label: "Copy the list as curl",
       group,
-      run: () => void copy(curl("traces", props.query, project.value?.name ?? ""), "Copied as curl"),
+      run: () => void copy(curl("traces", { ...props.query, include: undefined }, project.value?.name ?? ""), "Copied as curl"),
     },
   ]);
   const columns = useColumns(props, filterBy, toggle);
@@ -216,7 +218,7 @@ function List(props: ListProps): JSX.Element {
         rowKey={(one) => one.trace_id}
         at={at}
         rowClass={(one) =>
-          `${one.status === "ERROR" || (one.error_count ?? 0) > 0 ? "failed " : ""}${selected.has(one.trace_id) ? "selected " : ""}${params.get("peek") === one.trace_id ? "peeked" : ""}`
+          `${one.status === "ERROR" || one.has_failed_span ? "failed " : ""}${selected.has(one.trace_id) ? "selected " : ""}${params.get("peek") === one.trace_id ? "peeked" : ""}`
         }
         sortedBy={by}
         descending={descending}
@@ -255,7 +257,8 @@ function useColumns(
   const all: Column<TraceRow>[] = [
     {
       id: "select",
-      label: "",
+      label: "Selected",
+      isHiddenLabel: true,
       className: "c-select",
       cell: (row, index) => (
         <input
@@ -354,18 +357,8 @@ function useColumns(
     },
     { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => instant(row.ended_at) },
   ];
-  const isSent = (id: string): boolean => !(id in OPTIONAL) || rows.some((row) => row[OPTIONAL[id]!] !== undefined);
-  return all.filter((one) => !hiddenColumns.value.has(one.id) && isSent(one.id));
+  return all.filter((one) => !hiddenColumns.value.has(one.id));
 }
-
-/** Columns of fields that not every version of the service sends. */
-const OPTIONAL: Record<string, keyof Extra> = {
-  input: "input_preview",
-  output: "output_preview",
-  errors: "error_count",
-  models: "models",
-  scores: "scores",
-};
 
 const CHOOSABLE = ["input", "output", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
 
@@ -438,7 +431,7 @@ function Acts(props: ListProps): JSX.Element {
     const found = new Set<string>();
     let cursor: string | null = null;
     do {
-      const page: Page = await request<Page>("GET", "traces", { query: { ...query, limit: 200, cursor } });
+      const page: Page = await request<Page>("GET", "traces", { query: { ...query, include: undefined, limit: 200, cursor } });
       for (const item of page.items) found.add(item.trace_id);
       cursor = page.next_cursor;
       setBusy(`${count(found.size)} of ${count(page.total)} …`);
