@@ -9,6 +9,8 @@ from application.use_cases import Ports, UseCases, utc_now
 from domain.errors import Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Scope, key_digest
 from domain.identity.audit import UNKNOWN_ORIGIN
+from domain.identity.invitation import Invitation
+from domain.identity.organization import Organization, Project
 from domain.ids import OrganizationId
 from entrypoints.composition import root
 from entrypoints.composition.sign_in import DEVELOPER, DEVELOPER_NAME, development_issuer
@@ -16,6 +18,7 @@ from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 
 FIRST_KEY: Final = "development"
+OPERATOR_KEY: Final = "command line"
 
 
 def development_token(settings: Settings, *, email: str, name: str, expires_in_s: int) -> str:
@@ -50,6 +53,24 @@ async def create_key(
             expires_at=None if lasts_s is None else ports.clock() + timedelta(seconds=lasts_s),
         )
     return secret
+
+
+async def create_organization(
+    settings: Settings, *, name: str, owner: str, project: str | None, with_key: bool
+) -> tuple[Organization, Project, Invitation, str | None]:
+    """Creates an organization and invites its owner; with a key, its secret.
+
+    Raises Invalid, Unavailable.
+    """
+    async with root.ports(settings) as ports:
+        use_cases = UseCases(ports)
+        organization, first, invitation = await use_cases.identity.provision_organization(
+            name, owner, project
+        )
+        secret = None
+        if with_key:
+            _, secret = await use_cases.identity.issue_key(organization.id, name=OPERATOR_KEY)
+    return organization, first, invitation, secret
 
 
 async def resolve_organization(

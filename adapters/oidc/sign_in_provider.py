@@ -80,17 +80,26 @@ class OidcProvider:
                 _log.warning("%s gave no ID token: allow the scope openid", self.issuer)
                 raise Unauthenticated(INVALID)
             payload = await self.tokens.verified_payload(id_token)
-            if "email" not in payload and endpoints.userinfo is not None:
-                told = await self._userinfo(endpoints.userinfo, token)
+            if endpoints.userinfo is not None and not payload.keys() >= {"email", "email_verified"}:
+                told = await self._userinfo(endpoints.userinfo, token, payload)
                 payload = _with_userinfo(payload, told)
         if "email" not in payload:
             _log.warning("%s gave no email: allow the scope or the claim email", self.issuer)
         return self.tokens.claims_from(payload)
 
-    async def _userinfo(self, url: str, token: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _userinfo(
+        self, url: str, token: Mapping[str, Any], payload: Mapping[str, Any]
+    ) -> Mapping[str, Any]:
+        """What the userinfo endpoint says; the payload if it refuses and isn't needed."""
         access_token = token.get("access_token", "")
-        async with self._plain_client() as client:
-            return await read_document(client, url, authorization=f"Bearer {access_token}")
+        try:
+            async with self._plain_client() as client:
+                return await read_document(client, url, authorization=f"Bearer {access_token}")
+        except JwksError as error:
+            if "email" not in payload:
+                raise
+            _log.warning("%s: %s", self.issuer, error)
+            return payload
 
     @asynccontextmanager
     async def _client(self) -> AsyncIterator["AsyncOAuth2Client"]:
@@ -169,10 +178,12 @@ def _with_userinfo(payload: Mapping[str, Any], told: Mapping[str, Any]) -> Mappi
     """The payload of an ID token with the claims that only the userinfo endpoint has.
 
     Both have to be about one person (OpenID Connect Core 1.0, section 5.3.2). Raises
-    Unauthenticated.
+    Unauthenticated. What it says about another address is not taken.
     """
     if told.get("sub") != payload.get("sub"):
         raise Unauthenticated(INVALID)
+    if "email" in payload and told.get("email") != payload["email"]:
+        return payload
     names = ("email", "email_verified", "name")
     return {**{name: told[name] for name in names if name in told}, **payload}
 

@@ -1,23 +1,27 @@
 """Organizations: creating, reading, renaming and deleting them; their audit log."""
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 from application.identity.authenticate import NOT_A_MEMBER
 from application.identity.organization_edit import OrganizationEditor
-from application.identity.ports import Directory, Organizations
+from application.identity.ports import Administration, Directory, Organizations, Users
 from application.ports import Clock, NewId
-from domain.errors import Forbidden, NotFound
-from domain.identity.audit import AuditAction, AuditEntry
-from domain.identity.caller import Person
+from domain.errors import Forbidden, Invalid, NotFound
+from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
+from domain.identity.caller import Claims, Person
+from domain.identity.invitation import INVITATION_LIFETIME, Invitation, validate_email
 from domain.identity.organization import (
     Action,
     Membership,
     NewOrganization,
     Organization,
+    Project,
+    Role,
     check_right,
     validate_name,
 )
-from domain.ids import OrganizationId
+from domain.ids import AuditEntryId, InvitationId, OrganizationId, UserId
 from domain.page import Page, PageRequest
 
 
@@ -36,6 +40,66 @@ class CreateOrganization:
         new = NewOrganization.create(name, person.user.id, person.actor, self.new_id, self.clock())
         await self.organizations.create(new, self.owned_max)
         return new.organization
+
+
+OPERATOR_CLAIMS: Final = Claims(
+    issuer="pandaprobe-operator",  # no token has this issuer
+    subject="operator",
+    email="operator@localhost",
+    display_name="Operator of this service",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ProvisionOrganization:
+    """Creates an organization for a person who may never have signed in.
+
+    They are invited as its OWNER. Until they accept, it is owned by a user that stands for the
+    operator: an address alone doesn't prove who a person is.
+    """
+
+    users: Users
+    organizations: Organizations
+    administration: Administration
+    clock: Clock
+    new_id: NewId
+
+    async def __call__(
+        self, name: str, owner_email: str, project_name: str | None
+    ) -> tuple[Organization, Project, Invitation]:
+        """Raises Invalid for a name or the address, Unavailable."""
+        name, address = validate_name(name, "name"), validate_email(owner_email, "owner")
+        if "@" not in address:
+            raise Invalid.field("owner", "must be an email address")
+        project_name = None if project_name is None else validate_name(project_name, "project")
+        now = self.clock()
+        user = await self.users.record_sign_in(OPERATOR_CLAIMS, new=UserId(self.new_id()), at=now)
+        new = NewOrganization.create(name, user.id, OPERATOR, self.new_id, now)
+        if project_name is not None:
+            new = replace(new, project=replace(new.project, name=project_name))
+        await self.organizations.create(new, None)
+        invitation = Invitation(
+            id=InvitationId(self.new_id()),
+            organization_id=new.organization.id,
+            email=address,
+            role=Role.OWNER,
+            invited_by=user.id,
+            created_at=now,
+            expires_at=now + INVITATION_LIFETIME,
+        )
+        entry = AuditEntry(
+            id=AuditEntryId(self.new_id()),
+            organization_id=new.organization.id,
+            at=now,
+            actor=OPERATOR,
+            action=AuditAction.INVITATION_CREATED,
+            resource_id=str(invitation.id),
+            detail={"email": address, "role": Role.OWNER},
+        )
+        async with self.administration.lock(new.organization.id) as locked:
+            await locked.put_invitation(invitation)
+            await locked.record(entry)
+        return new.organization, new.project, invitation
 
 
 @dataclass(frozen=True, slots=True)

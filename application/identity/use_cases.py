@@ -93,6 +93,9 @@ class IdentityUseCases:
         self.create_organization = organizations.CreateOrganization(
             stored, ports.owned_organizations_max, clock, new_id
         )
+        self.provision_organization = organizations.ProvisionOrganization(
+            ports.users, stored, administration, clock, new_id
+        )
         self.read_organization = organizations.ReadOrganization(directory)
         self.rename_organization = organizations.RenameOrganization(editor)
         self.delete_organization = organizations.DeleteOrganization(editor)

@@ -33,7 +33,8 @@ from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure
 from entrypoints.composition import root
-from entrypoints.composition.sign_in import sign_in_state
+from entrypoints.composition.identity_provider import identity_provider
+from entrypoints.composition.sign_in import NO_SIGN_IN, redirect_uri, sign_in_state
 from entrypoints.settings import (
     DEPLOYED,
     PREFIX,
@@ -132,8 +133,8 @@ async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     yield check_disk(f"disk of {folder}", folder)
     if settings.metrics_dir is not None:
         yield _check_folder("metrics folder", Path(settings.metrics_dir))
-    state = await sign_in_state(settings)
-    yield _from_state("sign-in", state, "see docs/settings.md, Sign-in", "users can't sign in")
+    for finding in await check_sign_in(settings):
+        yield finding
     if settings.database_url:
         async for finding in check_database(settings):
             yield finding
@@ -144,6 +145,31 @@ async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
             yield finding
     else:
         yield _missing_server("redis", "redis_url", folder)
+
+
+async def check_sign_in(settings: Settings) -> list[Finding]:
+    """Whether people can sign in, and whether browsers can with the identity provider."""
+    provider = identity_provider(settings)
+    if provider is None and not settings.auth_dev_issuer:
+        advice = (
+            f"set {variable('auth_issuer')} and {variable('auth_client_id')}, see docs/sign-in.md; "
+            "or create a key with `pandaprobe-server organization create --key`"
+        )
+        return [warn("sign-in", NO_SIGN_IN, advice)]
+    state = await sign_in_state(settings)
+    found = [_from_state("sign-in", state, "see docs/sign-in.md", "users can't sign in")]
+    if provider is not None:
+        url = redirect_uri(settings)
+        found.append(
+            ok("sign-in of browsers", f"allow the redirect URI {url} at the provider")
+            if provider.client_id is not None
+            else warn(
+                "sign-in of browsers",
+                "with a pasted token or a key only",
+                f"set {variable('auth_client_id')} and {variable('public_url')}",
+            )
+        )
+    return found
 
 
 def _missing_server(name: str, field: str, folder: Path) -> Finding:

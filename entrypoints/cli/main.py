@@ -327,6 +327,49 @@ def _token(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+_ORGANIZATIONS: Final = "create organizations"
+_organization_commands: Final = _commands.add_parser(
+    "organization", help=_ORGANIZATIONS, description=f"{_ORGANIZATIONS.capitalize()}."
+).add_subparsers(title="commands", metavar="<command>", required=True)
+
+
+@command(
+    _organization_commands,
+    "create",
+    option("--owner", required=True, metavar="EMAIL", help="address of its owner, who is invited"),
+    option("--name", default="My Organization", help="of the organization; default: %(default)s"),
+    option("--project", metavar="NAME", help="name of its first project; default: onboarding"),
+    option("--key", action="store_true", help="create an API key too, and print its secret, once"),
+    summary="create an organization and invite its owner",
+    description="Creates an organization with a project, also where no one has signed in yet. The "
+    "owner signs in with this address, verified by the identity provider, and accepts the "
+    "invitation. Until then the organization belongs to the operator. With `--key` programs can "
+    "send traces at once. Without the addresses of servers it uses those of a running `dev`.",
+    example="pandaprobe-server organization create --owner ada@example.com --project bot --key",
+    uses_dev_servers=True,
+)
+def _create_organization(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings)
+    from entrypoints import provisioning  # noqa: PLC0415
+
+    created = provisioning.create_organization(
+        settings,
+        name=arguments.name,
+        owner=arguments.owner,
+        project=arguments.project,
+        with_key=arguments.key,
+    )
+    organization, project, invitation, secret = asyncio.run(created)
+    until = invitation.expires_at.date()
+    print(f"organization: {organization.id} {organization.name}")
+    print(f"project: {project.id} {project.name}")
+    print(f"invitation: {invitation.id} {invitation.email}, until {until}")
+    if secret is not None:
+        print(f"key: {secret}")
+        print("Store the key now: it can't be shown again.", file=sys.stderr)
+    return 0
+
+
 _KEYS: Final = "create API keys for programs"
 _key_commands: Final = _commands.add_parser(
     "key", help=_KEYS, description=f"{_KEYS.capitalize()}."

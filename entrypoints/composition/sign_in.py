@@ -73,7 +73,7 @@ async def open_sign_in(settings: Settings) -> AsyncIterator[SignIn]:
                     issuer=provider.issuer,
                     client_id=client,
                     client_secret=provider.client_secret,
-                    redirect_uri=f"{(settings.public_url or '').rstrip('/')}{CALLBACK_PATH}",
+                    redirect_uri=redirect_uri(settings),
                     tokens=verify(audiences=[client]),
                     monotonic_s=time.monotonic,
                 )
@@ -88,6 +88,11 @@ async def open_sign_in(settings: Settings) -> AsyncIterator[SignIn]:
                 audiences=[oidc.DevelopmentIssuer.AUDIENCE],
             )
         yield SignIn(oidc.TokensByIssuer(by_issuer), browsers)
+
+
+def redirect_uri(settings: Settings) -> str:
+    """Where the identity provider sends browsers back to."""
+    return f"{(settings.public_url or '').rstrip('/')}{CALLBACK_PATH}"
 
 
 def sign_in_methods(settings: Settings) -> frozenset[SignInMethod]:

@@ -344,6 +344,19 @@ async def test_doctor_names_unreachable_server(migrated, variable):
     assert {"DATABASE_URL": "postgres", "REDIS_URL": "redis"}[variable] in wrong
 
 
+async def test_created_organization_has_a_key_and_an_invited_owner(migrated):
+    arguments = ("--owner", "Ada@Example.com", "--name", "Acme", "--project", "bot", "--key")
+    status, out, err = await command(migrated, "organization", "create", *arguments)
+    assert status == 0, err
+    told = dict(line.split(": ", 1) for line in out.splitlines())
+    assert re.fullmatch(r"pp_[0-9a-f]{64}", told["key"])
+    assert told["organization"].endswith(" Acme")
+    assert told["project"].endswith(" bot")
+    assert " ada@example.com, until " in told["invitation"]
+    status, out, err = await command(migrated, "organization", "create", "--owner", "nobody")
+    assert (status, out, "Traceback" in err) == (1, "", False)
+
+
 async def test_created_key_belongs_to_given_organization(migrated):
     owner = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
     organization = "0b8f0a52-6f0c-4df5-9b39-5f6d2f1f7a10"

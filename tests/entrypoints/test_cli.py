@@ -20,7 +20,18 @@ from entrypoints.processes import dev_supervisor
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, base_url, check_layout, check_servers, listen
 
-COMMANDS = ["dev", "serve", "worker", "migrate", "seed", "token", "key create", "doctor", "remap"]
+COMMANDS = [
+    "dev",
+    "serve",
+    "worker",
+    "migrate",
+    "seed",
+    "token",
+    "organization create",
+    "key create",
+    "doctor",
+    "remap",
+]
 
 
 def claims(token: str) -> dict:

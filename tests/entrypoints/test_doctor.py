@@ -34,6 +34,7 @@ from entrypoints.cli.doctor import (
     check_redis,
     check_secrets,
     check_settings,
+    check_sign_in,
     check_workers,
     describe_ingestion_limit,
 )
@@ -49,6 +50,32 @@ SAFE = Settings(
 
 def levels(findings: list[Finding]) -> dict[str, str]:
     return {finding.name: finding.level.value for finding in findings}
+
+
+# --- sign-in ---------------------------------------------------------------------------------
+
+
+async def test_service_where_no_one_can_sign_in_is_a_warning():
+    [finding] = await check_sign_in(SAFE)
+    assert (finding.name, finding.level) == ("sign-in", Level.WARN)
+    assert "can't sign in" in finding.detail
+    assert "organization create --key" in finding.advice
+    assert levels(await check_sign_in(Settings(auth_dev_issuer=True))) == {"sign-in": "ok"}
+
+
+@pytest.mark.parametrize("client", [None, "pandaprobe"])
+async def test_provider_without_a_client_is_a_warning(client):
+    settings = Settings(
+        auth_issuer="http://127.0.0.1:9",
+        auth_audience=("x",),
+        auth_hs256_secret="s" * 32,
+        auth_client_id=client,
+        public_url="http://127.0.0.1:8000/p/",
+    )
+    _, browsers = await check_sign_in(settings)
+    assert browsers.level is (Level.WARN if client is None else Level.OK)
+    if client is not None:
+        assert "http://127.0.0.1:8000/p/session/callback" in browsers.detail
 
 
 # --- settings --------------------------------------------------------------------------------

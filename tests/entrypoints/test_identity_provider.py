@@ -51,6 +51,24 @@ def test_without_settings_there_is_no_provider():
             IdentityProvider(issuer="any text", audiences=("a",), secret=SECRET),
         ),
         (
+            {
+                "AUTH_ISSUER": ISSUER,
+                "AUTH_CLIENT_ID": "c",
+                "AUTH_CLIENT_SECRET": "s",
+                "PUBLIC_URL": "https://traces.example.com",
+            },
+            IdentityProvider(issuer=ISSUER, audiences=("c",), client_id="c", client_secret="s"),
+        ),
+        (
+            {
+                "AUTH_ISSUER": ISSUER,
+                "AUTH_AUDIENCE": "a",
+                "AUTH_CLIENT_ID": "c",
+                "PUBLIC_URL": "http://localhost:8000",
+            },
+            IdentityProvider(issuer=ISSUER, audiences=("a",), client_id="c"),
+        ),
+        (
             {"AUTH_PRESET": "supabase", "SUPABASE_URL": "https://p.supabase.co/"},
             IdentityProvider(
                 issuer="https://p.supabase.co/auth/v1",
@@ -105,6 +123,25 @@ def test_secret_alone_publishes_no_keys():
         ({"AUTH_PRESET": "supabase"}, ["SUPABASE_URL must be set"]),
         ({"AUTH_PRESET": "firebase"}, ["FIREBASE_PROJECT_ID must be set"]),
         ({"SUPABASE_URL": ISSUER}, ["AUTH_PRESET must be supabase"]),
+        (
+            {"AUTH_CLIENT_ID": "c", "PUBLIC_URL": ISSUER},
+            ["AUTH_ISSUER must be set if PANDAPROBE_AUTH_CLIENT_ID is"],
+        ),
+        (
+            {"AUTH_ISSUER": ISSUER, "AUTH_CLIENT_ID": "c"},
+            ["PUBLIC_URL must be set if PANDAPROBE_AUTH_CLIENT_ID is"],
+        ),
+        ({"AUTH_CLIENT_SECRET": "hidden"}, ["AUTH_CLIENT_ID must be set"]),
+        ({"PUBLIC_URL": "http://example.com"}, ["PUBLIC_URL must be a URL that begins with"]),
+        (
+            {
+                "AUTH_PRESET": "firebase",
+                "FIREBASE_PROJECT_ID": "a",
+                "AUTH_CLIENT_ID": "c",
+                "PUBLIC_URL": ISSUER,
+            },
+            ["AUTH_PRESET must be oidc if PANDAPROBE_AUTH_CLIENT_ID is set"],
+        ),
         ({"FIREBASE_PROJECT_ID": "a"}, ["AUTH_PRESET must be firebase"]),
         (
             {"AUTH_PRESET": "firebase", "FIREBASE_PROJECT_ID": "a", "SUPABASE_URL": ISSUER},
@@ -196,7 +233,7 @@ async def test_doctor_fetches_the_keys_of_the_provider():
 
 def test_doctor_reports_a_missing_provider(tmp_path, capsys):
     doctor.examine(Settings(data_dir=str(tmp_path)))
-    assert "ok    sign-in: no identity provider is configured" in capsys.readouterr().out
+    assert "warn  sign-in: no identity provider is configured" in capsys.readouterr().out
     doctor.examine(Settings(data_dir=str(tmp_path), auth_dev_issuer=True))
     assert "ok    sign-in: the development issuer only" in capsys.readouterr().out
 

@@ -250,6 +250,7 @@
     $("title").focus();
     return;
   }
+  $("endpoint-command").textContent = `pandaprobe config set endpoint ${new URL(".", location.href).href.replace(/\/$/, "")}`;
   $("label").textContent = link.label;
   $("address").textContent = callback;
   $("version").textContent = link.version;

@@ -198,3 +198,57 @@ async def test_audit_log_is_paged_newest_first(world, ada, ours):
         AuditAction.ORGANIZATION_CREATED,
     ]
     assert (first.total, rest.total, rest.end) == (6, 6, None)
+
+
+class TestProvisioning:
+    """An operator creates an organization for a person who hasn't signed in yet."""
+
+    async def test_invited_owner_takes_over(self, world):
+        organization, project, invitation = await world.do.identity.provision_organization(
+            "Acme", "Ada@Example.com", "bot"
+        )
+        assert (organization.name, project.name) == ("Acme", "bot")
+        assert invitation.email == "ada@example.com"
+        key, _ = await world.do.identity.issue_key(organization.id, name="first")
+        assert key.organization_id == organization.id
+        ada = await world.person("ada")
+        await world.do.identity.accept_invitation(ada, invitation.id)
+        membership = await world.membership(organization.id, ada)
+        assert membership.role is Role.OWNER
+        [operator] = [
+            one.membership.user_id
+            for one in await world.ports.identity.directory.members(organization.id)
+            if one.membership.user_id != ada.user.id
+        ]
+        await world.do.identity.remove_member(ada, organization.id, operator)
+        assert await world.roles(organization.id) == {ada.user.id: Role.OWNER}
+        entries = [one.action for one in await world.log(organization.id)]
+        assert entries[-1] == "organization.created"
+        assert "invitation.created" in entries
+
+    async def test_only_the_verified_owner_of_the_address_can_accept(self, world):
+        _, _, invitation = await world.do.identity.provision_organization(
+            "Acme", "ada@example.com", None
+        )
+        for name, verified in (("ada", False), ("bob", True)):
+            person = await world.person(name, email_verified=verified)
+            with pytest.raises(Forbidden):
+                await world.do.identity.accept_invitation(person, invitation.id)
+
+    async def test_second_organization_has_the_same_operator(self, world):
+        made = [
+            await world.do.identity.provision_organization("Acme", "ada@example.com", None)
+            for _ in range(2)
+        ]
+        owners = [set(await world.roles(organization.id)) for organization, _, _ in made]
+        assert owners[0] == owners[1]
+
+    @pytest.mark.parametrize(
+        "wrong", [("", "ada@example.com", None), ("A", "nobody", None), ("A", "a@b.c", "-x")]
+    )
+    async def test_invalid_values_create_nothing(self, world, wrong):
+        store = world.ports.identity.directory.store
+        before = dict(store.organizations), dict(store.users)
+        with pytest.raises(Invalid):
+            await world.do.identity.provision_organization(*wrong)
+        assert (store.organizations, store.users) == before

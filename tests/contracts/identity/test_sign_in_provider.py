@@ -176,3 +176,35 @@ async def test_userinfo_of_another_person_is_refused(remote: Provider, oidc: Oid
     code = await browse(await oidc.authorization_url(REQUEST))
     with pytest.raises(Unauthenticated):
         await oidc.claims(code, REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("userinfo", "verified"),
+    [
+        ({"email": ADA["email"], "email_verified": True}, True),
+        ({"email": "eve@example.com", "email_verified": True}, False),
+        ({"email_verified": True}, False),
+        ({}, False),
+    ],
+)
+async def test_userinfo_verifies_the_address_of_the_token_only(
+    remote: Provider, oidc: OidcProvider, userinfo: dict[str, object], verified: bool
+) -> None:
+    remote.userinfo = {"sub": ADA["sub"]} | userinfo
+    code = await browse(await oidc.authorization_url(REQUEST))
+    claims = await oidc.claims(code, REQUEST)
+    assert (claims.email, claims.email_verified) == (ADA["email"], verified)
+
+
+@pytest.mark.parametrize("is_needed", [False, True])
+async def test_userinfo_that_refuses_matters_only_if_it_is_needed(
+    remote: Provider, oidc: OidcProvider, is_needed: bool
+) -> None:
+    remote.userinfo_is_refused = True
+    remote.hidden = frozenset({"email"} if is_needed else ())
+    code = await browse(await oidc.authorization_url(REQUEST))
+    if is_needed:
+        with pytest.raises(Unavailable):
+            await oidc.claims(code, REQUEST)
+    else:
+        assert (await oidc.claims(code, REQUEST)).email == ADA["email"]

@@ -103,6 +103,8 @@ class Provider:
     hidden: frozenset[str] = frozenset()
     overrides: dict[str, Any] = field(default_factory=dict)
     failure: int | None = None
+    userinfo: dict[str, Any] | None = None  # what that endpoint says; None: all of `user`
+    userinfo_is_refused: bool = False
 
 
 class CodeGrant(grants.AuthorizationCodeGrant):
@@ -204,7 +206,9 @@ def _serve(app: Flask, provider: Provider) -> None:
     @app.get("/userinfo")
     def userinfo() -> Any:
         is_known = request.headers.get("authorization", "").startswith("Bearer ")
-        return jsonify(provider.user) if is_known else ("", 401)
+        if provider.userinfo_is_refused or not is_known:
+            return "", 401
+        return jsonify(provider.user if provider.userinfo is None else provider.userinfo)
 
 
 @contextmanager
