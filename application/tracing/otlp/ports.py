@@ -11,9 +11,7 @@ from domain.tracing.otel.fragments import Fragment, MapSpan, Sent, SentRecord
 from domain.tracing.otel.remapping import FieldChange
 
 BATCH_BYTES: Final = 4 << 20  # of a trace that is stored at once; more is stored in chunks
-CHUNK_BYTES: Final = (
-    2 << 20
-)  # of several traces at once, or of a chunk; takes four times the memory
+CHUNK_BYTES: Final = 2 << 20  # of several traces at once, or of a chunk; memory is four times that
 SPANS_PER_TRACE_MAX: Final = 50_000  # all are read when one comes: as many take seconds
 FRAGMENTS_PER_SPAN_MAX: Final = 10_000  # all are read when one comes
 SETTLED_TRACES_MAX: Final = 200  # of one call
