@@ -1,8 +1,8 @@
 """The heuristic judge: rules instead of a model, for installations without one.
 
-Its scores are rough. A few rules are precise, the rest carry little information: in our data, 92 %
-of the traces that a rule flagged had failed, and nine in ten failures weren't flagged. So it never
-claims certainty, marks each score as heuristic, and skips rather than guesses.
+Its scores are rough: they compare words, numbers and states, and understand nothing. So it never
+claims certainty, marks each score as heuristic, and skips rather than guesses. docs/metrics.md
+reports how well `task_completion` agrees with labels.
 """
 
 import math
