@@ -16,6 +16,7 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
+from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
 from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
@@ -229,6 +230,12 @@ class TraceAnalytics(Protocol):
         Of those that started in the period, the last NEWEST_SPANS_MAX: reports of the same call
         start at about the same time.
         """
+        ...
+
+    async def facets(
+        self, project: ProjectId, field: FacetField, prefix: str, limit: int
+    ) -> Sequence[FacetValue]:
+        """As `most_frequent` of the values of visible traces."""
         ...
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:

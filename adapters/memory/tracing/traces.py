@@ -14,6 +14,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing import analytics
 from domain.tracing.change import retagged, said
+from domain.tracing.facet_values import FacetField, FacetValue, count_values, most_frequent
 from domain.tracing.model_price import Rate, Tariff, pricing_of
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.outline import TraceOutline
@@ -228,6 +229,22 @@ class MemoryTraceAnalytics:
         return analytics.check_bucket_count(
             analytics.session_buckets(self.store.traces.of(project), period, granularity)
         )
+
+    async def facets(
+        self, project: ProjectId, field: FacetField, prefix: str, limit: int
+    ) -> Sequence[FacetValue]:
+        counts = dict(count_values(self._counted(project, field), field))
+        if field is FacetField.SESSION:
+            for hidden in self.store.hidden_sessions(project):
+                counts.pop(hidden or "", None)
+        return most_frequent(counts, prefix, limit)
+
+    def _counted(self, project: ProjectId, field: FacetField) -> list[Trace]:
+        """The traces whose values count: the totals of a user are of all their traces."""
+        if field is FacetField.USER:
+            hidden = self.store.hidden_users(project)
+            return [one for one in self.store.traces.of(project) if one.user_id not in hidden]
+        return self.store.visible_traces(project)
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[analytics.UserSummary]:
         hidden = self.store.hidden_users(project)

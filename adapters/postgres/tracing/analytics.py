@@ -11,6 +11,7 @@ from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
+from adapters.postgres.tracing.facet_values import fetch_facet_values
 from adapters.postgres.tracing.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import starts_within, straddles
 from domain.ids import ProjectId
@@ -28,8 +29,10 @@ from domain.tracing.analytics import (
     check_bucket_count,
     mean_ms,
 )
+from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 
+TYPE_MORE: Final = "ask for values with a longer prefix, or try again later"
 NARROW_PERIOD: Final = "narrow started_after and started_before"
 READ_BY_CURSOR: Final = "ask for the first pages, or follow next_cursor"
 
@@ -151,6 +154,12 @@ class PostgresTraceAnalytics(PoolReader):
         async with self._snapshot(NARROW_PERIOD, project) as connection:
             rows = await connection.fetch(sql, *p.values)
         return check_bucket_count([_session_bucket_from_row(row) for row in rows])
+
+    async def facets(
+        self, project: ProjectId, field: FacetField, prefix: str, limit: int
+    ) -> Sequence[FacetValue]:
+        async with self._visible_snapshot(TYPE_MORE, project) as connection:
+            return await fetch_facet_values(connection, project, field, prefix, limit)
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         query = KeysetQuery(

@@ -51,6 +51,7 @@ from domain.ids import ProjectId, RunId, SpanId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubjectKind
+from domain.tracing.facet_values import FacetField
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.payload_detail import PayloadDetail, PayloadName
@@ -284,6 +285,10 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"sessions": 2 * SESSIONS, "traces": 16},
     ),
     "users": (figures("users", PageRequest()), {}),
+    "values": (
+        figures("facets", FacetField.SESSION, "conv-10", 9),
+        {"sessions": SESSIONS // 5, "traces": TRACES // 5},
+    ),
     "sources": (figures("are_sources_mixed", PERIOD), {"span_rows": NEWEST_SPANS_MAX}),
     # Totals are counted by an index, so are figures.
     "scores": (scores(), {"trace_scores": SCORES + SHOWN}),

@@ -20,6 +20,7 @@ from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilt
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.tracing.facet_values import FacetField
 from domain.tracing.payload_detail import PayloadDetail, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
@@ -155,6 +156,11 @@ async def _users(plane: DataPlane, of: ProjectId) -> Any:
     return await read_all_pages(lambda window: plane.analytics.users(of, window), 1)
 
 
+async def _facets(plane: DataPlane, of: ProjectId) -> Any:
+    fields = [one for one in FacetField if one is not FacetField.USER]
+    return [await plane.analytics.facets(of, one, "", 9) for one in fields]
+
+
 async def _scores(plane: DataPlane, of: ProjectId) -> Any:
     found: list[Any] = []
     traces, sessions = plane.evaluation.trace_scores, plane.evaluation.session_scores
@@ -210,6 +216,7 @@ READS: dict[str, Read] = {
     "traces": _lists,
     "sessions": _sessions,
     "users": _users,
+    "facets": _facets,
     "scores": _scores,
     "figures of scores": _score_figures,
     "targets": _targets,

@@ -79,6 +79,7 @@ ENDPOINTS = (
     ),
     EndpointSpec("GET /traces/{trace_id}", READ, 200, shows_more=True),
     *beyond_contract(
+        EndpointSpec("GET /traces/facets", READ, 200, query="field=session&prefix={session_id}"),
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
         EndpointSpec("GET /traces/{trace_id}/spans/{span_id}", READ, 200, query="payloads=preview"),
         *(

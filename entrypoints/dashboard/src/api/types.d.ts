@@ -213,6 +213,8 @@ export type RowKind = "spans" | "traces";
 export type ExportStatus = "COMPLETED" | "FAILED" | "PENDING" | "RUNNING";
 export type CreateExportRequest = { "format": FileFormat; "rows"?: RowKind; "filters"?: ExportFilters; };
 export type ExportFilters = { "session_id"?: string | null; "user_id"?: string | null; "environment"?: string | null; "release"?: string | null; "status"?: TraceStatus | null; "tags"?: Array<string> | null; "name"?: string | null; "started_after"?: string | null; "started_before"?: string | null; "model"?: string | null; "min_latency_ms"?: number | null; "max_latency_ms"?: number | null; "has_error"?: boolean | null; "has_failed_span"?: boolean | null; "metadata"?: Record<string, Array<string>> | null; };
+export type FacetField = "environment" | "model" | "name" | "release" | "session" | "status" | "tag" | "user";
+export type FacetValueResponse = { "value": string; "count": number; };
 export type ImportBatch = { "traces": Array<ImportedTrace>; };
 export type ImportResponse = { "stored": number; "unchanged": number; "rejected": Array<BatchRejected>; };
 export type ImportedTrace = { "trace_id": string; "name": string; "status"?: TraceStatus; "input"?: unknown; "output"?: unknown; "metadata"?: Record<string, unknown>; "started_at": string; "ended_at"?: string | null; "session_id"?: string | null; "user_id"?: string | null; "tags"?: Array<string>; "environment"?: string | null; "release"?: string | null; "spans"?: Array<ImportedSpan>; "scores"?: Array<ImportedScore>; "session_scores"?: Array<ImportedScore>; };
@@ -310,6 +312,7 @@ export interface Reads {
   "/traces/exports": { path: {  }; query: {  }; answer: Array<ExportResponse> };
   "/traces/exports/{export_id}": { path: { "export_id": string; }; query: {  }; answer: ExportResponse };
   "/traces/exports/{export_id}/download": { path: { "export_id": string; }; query: {  }; answer: string };
+  "/traces/facets": { path: {  }; query: { "field": FacetField; "prefix"?: string; "limit"?: number; }; answer: Array<FacetValueResponse> };
   "/traces/users": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; }; answer: PaginatedResponse_UserSummary_ };
   "/traces/{trace_id}": { path: { "trace_id": string; }; query: {  }; answer: TraceResponse };
   "/traces/{trace_id}/input": { path: { "trace_id": string; }; query: { "download"?: boolean; }; answer: unknown };

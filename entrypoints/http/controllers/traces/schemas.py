@@ -22,8 +22,9 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
-from domain.tracing import analytics
+from domain.tracing import analytics, facet_values
 from domain.tracing.change import UNCHANGED, Clearable, Unchanged
+from domain.tracing.facet_values import FACET_LIMIT_DEFAULT, FACET_LIMIT_MAX, FacetField
 from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
@@ -34,7 +35,12 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue, parse_instant
+from entrypoints.http.requests.scalar_types import (
+    NUL_MESSAGE,
+    PLAIN_TEXT,
+    InvalidValue,
+    parse_instant,
+)
 from entrypoints.http.response_structs import GIVEN, OPTIONAL, WHOLE, ResponseStruct, Source
 
 NAME_CHARS_MAX: Final = 512
@@ -394,6 +400,31 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     models: Annotated[list[str] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
     error_count: Annotated[int | UnsetType, OPTIONAL, _INCLUDED] = UNSET
     scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
+
+
+class FacetQuery(msgspec.Struct, frozen=True, kw_only=True):
+    field: Annotated[
+        FacetField,
+        Meta(description="The field whose values are returned", examples=["environment"]),
+    ]
+    prefix: Annotated[
+        str,
+        Meta(
+            max_length=LABEL_CHARS_MAX,
+            description="Only values that begin with this text, in the same case",
+            extra=PLAIN_TEXT,
+        ),
+    ] = ""
+    limit: Annotated[
+        int, Meta(ge=1, le=FACET_LIMIT_MAX, description="How many values to return")
+    ] = FACET_LIMIT_DEFAULT
+
+
+class FacetValueResponse(ResponseStruct[facet_values.FacetValue], frozen=True, kw_only=True):
+    """A value of a field, and how many traces of the project have it."""
+
+    value: str
+    count: int
 
 
 class UserSummary(ResponseStruct[analytics.UserSummary], frozen=True):

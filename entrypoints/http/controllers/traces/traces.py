@@ -16,6 +16,7 @@ from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
+from domain.tracing.facet_values import FACET_VALUES_MAX
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import (
@@ -214,6 +215,26 @@ class TraceController(Controller):
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.tracing.analytics.users(project, requested.page)
         return requested.respond(page, schemas.UserSummary.from_domain)
+
+    @get(
+        "/facets",
+        CAN_READ,
+        description=(
+            "The values that a field of the project's traces has, the most frequent first, for "
+            "filters. Other filters don't narrow them. If more than "
+            f"{FACET_VALUES_MAX:,} values begin with the prefix, only the first of them in "
+            "alphabetical order are compared."
+        ),
+        example=[{"value": "production", "count": 12}],
+    )
+    async def list_facet_values(
+        self, caller: Caller, params: schemas.FacetQuery, use_cases: UseCases
+    ) -> list[schemas.FacetValueResponse]:
+        """List the values of a field."""
+        found = await use_cases.tracing.analytics.facets(
+            caller.project_id, params.field, params.prefix, params.limit
+        )
+        return [schemas.FacetValueResponse.from_domain(one) for one in found]
 
     @get("/{trace_id:str}", CAN_READ, example=schemas.TRACE_RESPONSE)
     async def read_trace(

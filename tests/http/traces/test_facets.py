@@ -1,0 +1,32 @@
+"""Values of fields for filters: the limits of the query."""
+
+import pytest
+
+from domain.tracing.facet_values import FACET_LIMIT_MAX
+from tests.http.conftest import Site, a_trace, field_errors
+
+
+async def test_values_are_listed_by_frequency(site: Site, head: dict[str, str]) -> None:
+    for environment in ("prod", "test", "prod"):
+        body = a_trace(environment=environment)
+        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    found = await site.http.get("/traces/facets?field=environment", headers=head)
+    assert found.json() == [{"value": "prod", "count": 2}, {"value": "test", "count": 1}]
+    found = await site.http.get("/traces/facets?field=environment&prefix=t", headers=head)
+    assert found.json() == [{"value": "test", "count": 1}]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("", "query.field"),
+        ("field=other", "query.field"),
+        (f"field=tag&limit={FACET_LIMIT_MAX + 1}", "query.limit"),
+        ("field=tag&limit=0", "query.limit"),
+        ("field=tag&prefix=%00", "query.prefix"),
+        (f"field=tag&prefix={'x' * 256}", "query.prefix"),
+    ],
+)
+async def test_query_is_bounded(site: Site, head: dict[str, str], query: str, field: str) -> None:
+    answer = await site.http.get(f"/traces/facets?{query}", headers=head)
+    assert list(field_errors(answer)) == [field]
