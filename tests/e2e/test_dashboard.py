@@ -102,6 +102,10 @@ def test_first_trace_is_opened_when_it_comes(
     take_screenshot("first-trace")
     project.send("/traces", {"name": "hello", "started_at": START.isoformat(), "input": "hi"})
     expect(page.get_by_role("heading", level=1)).to_have_text("hello")
+    page.goto(project.path("traces?live=1"))
+    expect(page.get_by_role("link", name="hello")).to_be_visible()
+    project.send("/traces", {"name": "live", "started_at": datetime.now(UTC).isoformat()})
+    expect(page.get_by_role("link", name="live", exact=True)).to_be_visible()
 
 
 def test_from_failure_to_failing_span_by_keyboard(
@@ -152,6 +156,34 @@ def test_from_failure_to_failing_span_by_keyboard(
     page.goto(link)
     expect(page.get_by_role("row", selected=True)).to_contain_text("broken")
     assert page.title().startswith("answers")
+
+
+def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for name in ("one", "two", "three"):
+        project.send("/traces", {"name": name, "started_at": START.isoformat()})
+    page.goto(project.path("traces?sort_by=name&sort_order=asc"))
+    expect(page.get_by_role("status").first).to_have_text("3 traces")
+    for key in ("j", "x", "j", "Shift+X"):
+        page.keyboard.press(key)
+    acts = page.get_by_role("region", name="Selected traces")
+    expect(acts).to_contain_text("2 traces selected")
+    acts.get_by_role("button", name="Tag").click()
+    page.get_by_role("dialog").get_by_label("Tag to add").fill("vip")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="vip")).to_have_count(2)
+    page.get_by_role("button", name="vip").first.click()
+    assert "tags=vip" in page.url
+    expect(page.get_by_role("status").first).to_have_text("2 traces")
+    page.get_by_role("checkbox", name="Select one").check()
+    acts.get_by_role("button", name="Select all 2").click()
+    expect(acts).to_contain_text("2 traces selected")
+    acts.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    page.get_by_role("button", name="Delete 2 traces").click()
+    expect(page.get_by_text("No trace matches these filters")).to_be_visible()
+    page.get_by_role("button", name="Drop all filters").click()
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
 
 
 def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) -> None:

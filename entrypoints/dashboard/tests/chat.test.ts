@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatOf, textOf, type Part, type Turn } from "../src/lib/chat.ts";
+import { chatOf, sharedStart, textOf, type Part, type Turn } from "../src/lib/chat.ts";
 
 function said(part: Part): string {
   if (part.type === "text" || part.type === "thinking") return part.text;
@@ -55,4 +55,14 @@ test("the text of a payload", () => {
   assert.equal(textOf('{"question": "why?"}'), "why?");
   assert.equal(textOf('{"a": "b", "c": "d"}'), null);
   assert.equal(textOf("not JSON"), "not JSON");
+});
+
+test("turns that two calls share at their start", () => {
+  const message = (role: string, content: string) => ({ role, content });
+  const chat = (...messages: object[]) => chatOf(JSON.stringify(messages)) ?? [];
+  const first = chat(message("system", "be kind"), message("user", "hi"));
+  const second = chat(message("system", "be kind"), message("user", "hi"), message("assistant", "hello"));
+  assert.equal(sharedStart(first, second), 2);
+  assert.equal(sharedStart(first, chat(message("user", "hi"))), 0);
+  assert.equal(sharedStart([], second), 0);
 });

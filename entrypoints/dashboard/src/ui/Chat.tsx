@@ -11,14 +11,23 @@ import { LazyMarkdown } from "./Payload.tsx";
 const SHOWN_TURNS = 6; // of a long conversation, from its end
 const SYSTEM_LINES = 12;
 
-export function Chat({ turns, text }: { turns: readonly Turn[]; text: string }): JSX.Element {
+export interface ChatProps {
+  turns: readonly Turn[];
+  text: string;
+  shared?: number; // turns at the start that the call before had already
+}
+
+export function Chat({ turns, text, shared = 0 }: ChatProps): JSX.Element {
   const [all, showAll] = useState(false);
-  const hidden = all || turns.length <= SHOWN_TURNS + 2 ? 0 : turns.length - SHOWN_TURNS;
+  const isRepeated = shared > 1 && shared < turns.length;
+  const isLong = turns.length > SHOWN_TURNS + 2;
+  const hidden = all ? 0 : isRepeated ? shared : isLong ? turns.length - SHOWN_TURNS : 0;
   return (
     <div class="chat">
       {hidden > 0 && (
         <Button class="link" onClick={() => showAll(true)}>
           Show {plural(hidden, "earlier message")}
+          {isRepeated && ", same as in the call before"}
         </Button>
       )}
       {turns.slice(hidden).map((turn, index) => (

@@ -130,7 +130,8 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
 function useOptions(text: string, isOpen: boolean): Option[] {
   const at = text.indexOf(":");
   const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
-  const prefix = field ? text.slice(at + 1).trim() : "";
+  const given = field ? text.slice(at + 1).trim() : "";
+  const prefix = field?.parameter === "status" ? given.toUpperCase() : given;
   const facets = useRead<Facet[]>(
     "traces/facets",
     { field: field?.facet ?? "", prefix, limit: 20 },

@@ -1,9 +1,12 @@
 /** An input or output, drawn as chat, text, markdown or JSON; raw is what was stored, byte by byte. */
+import { useQuery } from "@tanstack/preact-query";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { Failure, readText, type PayloadPart } from "../api/client.ts";
-import { chatOf, looksLikeMarkdown, textOf, type Turn } from "../lib/chat.ts";
+import { Failure, readText, requestText, type PayloadPart } from "../api/client.ts";
+import { projectId } from "../api/session.ts";
+import { chatOf, looksLikeMarkdown, sharedStart, textOf, type Turn } from "../lib/chat.ts";
 import { bytes } from "../lib/format.ts";
+import { childOf, rootOf } from "../lib/json-index.ts";
 import { chooseRendering, chosenRendering } from "../lib/preferences.ts";
 import type { UrlState } from "../url/state.ts";
 import { Button, Copy, FailureBox, Loading } from "./basics.tsx";
@@ -30,7 +33,14 @@ function renderingsOf(text: string): { turns: Turn[] | null; plain: string | nul
   return { turns, plain, best };
 }
 
-export function Payload({ source, name, url }: { source: PayloadSource; name: string; url: UrlState }): JSX.Element {
+export interface PayloadProps {
+  source: PayloadSource;
+  name: string; // of the span, for which the choice of a rendering is kept
+  url: UrlState;
+  before?: string | null; // the span of the call before, whose messages are folded
+}
+
+export function Payload({ source, name, url, before = null }: PayloadProps): JSX.Element {
   const [part, setPart] = useState<PayloadPart | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [limit, setLimit] = useState(FIRST_BYTES);
@@ -62,7 +72,7 @@ export function Payload({ source, name, url }: { source: PayloadSource; name: st
         </header>
       ) : (
         text !== null && (
-          <Drawn label={source.label} text={text} name={name} url={url} total={total} isWhole={isWhole} all={() => setLimit(total ?? FIRST_BYTES)} />
+          <Drawn label={source.label} text={text} name={name} url={url} total={total} isWhole={isWhole} before={before} all={() => setLimit(total ?? FIRST_BYTES)} />
         )
       )}
     </section>
@@ -76,11 +86,29 @@ interface DrawnProps {
   url: UrlState;
   total: number | null;
   isWhole: boolean;
+  before: string | null;
   all: () => void;
 }
 
-function Drawn({ label, text, name, url, total, isWhole, all }: DrawnProps): JSX.Element {
+/** How many turns at the start the call before had already. */
+function useShared(turns: readonly Turn[] | null, before: string | null): number {
+  const isWanted = before !== null && turns !== null && turns.length > 2;
+  const answer = useQuery<string>({
+    queryKey: [projectId.value, before, "text"],
+    queryFn: ({ signal }) => requestText(before ?? "", { payloads: "preview" }, signal),
+    enabled: isWanted,
+  });
+  return useMemo(() => {
+    if (!isWanted || answer.data === undefined) return 0;
+    const node = childOf(answer.data, rootOf(answer.data), "input");
+    const earlier = node ? chatOf(answer.data.slice(node.start, node.end)) : null;
+    return earlier === null ? 0 : sharedStart(earlier, turns);
+  }, [answer.data, turns]);
+}
+
+function Drawn({ label, text, name, url, total, isWhole, before, all }: DrawnProps): JSX.Element {
   const { turns, plain, best } = useMemo(() => renderingsOf(text), [text]);
+  const shared = useShared(turns, before);
   const possible = RENDERINGS.filter(
     (one) => one === "raw" || (one === "json" ? isWhole : one === "chat" ? turns !== null : plain !== null),
   );
@@ -113,7 +141,7 @@ function Drawn({ label, text, name, url, total, isWhole, all }: DrawnProps): JSX
           The first {bytes(text.length)} of {bytes(total)}. <Button class="link" onClick={all}>Load all</Button>
         </p>
       )}
-      {shown === "chat" && turns && <Chat turns={turns} text={text} />}
+      {shown === "chat" && turns && <Chat turns={turns} text={text} shared={shared} />}
       {shown === "text" && plain !== null && <div class="plain"><LongText text={plain} /></div>}
       {shown === "markdown" && plain !== null && <LazyMarkdown text={plain} />}
       {shown === "json" && <JsonView text={text} label={label} findable />}

@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useReducer, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { Failure } from "../api/client.ts";
 import { useRead } from "../api/queries.ts";
@@ -16,6 +16,7 @@ import { Empty, FailureBox, Loading, Status, useTitle } from "../ui/basics.tsx";
 import { TurnView } from "../ui/Chat.tsx";
 import { JsonView } from "../ui/JsonView.tsx";
 import { LazyMarkdown } from "../ui/Payload.tsx";
+import { Scores } from "../ui/Scores.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { useUrlState } from "../url/state.ts";
 import { Peek } from "./Peek.tsx";
@@ -32,6 +33,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
     queryFn: ({ pageParam, signal }) => readTurns(path, pageParam, signal),
     getNextPageParam: (last) => last.next,
   });
+  const [scores, showScores] = useState(false);
   const turns = useMemo(() => pages.data?.pages.flatMap((page) => page.turns) ?? [], [pages.data]);
   const peek = params.get("turn");
   const missing = pages.error instanceof Failure && pages.error.status === 404;
@@ -63,6 +65,10 @@ export function Conversation({ id }: { id: string }): JSX.Element {
               <div><dt>Last</dt><dd>{instant(totals.last_trace_at)}</dd></div>
             </dl>
           )}
+          <details class="session-scores" onToggle={(event) => showScores(event.currentTarget.open)}>
+            <summary>Scores</summary>
+            {scores && <Scores path={`evaluations/session-scores/${encodeURIComponent(id)}`} />}
+          </details>
         </header>
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="the conversation" />}

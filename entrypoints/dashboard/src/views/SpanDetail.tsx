@@ -45,7 +45,14 @@ export function Tabs({ url, names }: { url: UrlState; names: readonly string[] }
   );
 }
 
-export function SpanDetail({ trace, span, url }: { trace: string; span: string; url: UrlState }): JSX.Element {
+export interface SpanDetailProps {
+  trace: string;
+  span: string;
+  before: string | null; // the model call that began before this one
+  url: UrlState;
+}
+
+export function SpanDetail({ trace, span, before, url }: SpanDetailProps): JSX.Element {
   const path = `traces/${trace}/spans/${span}`;
   const answer = useQuery<string>({
     queryKey: [projectId.value, path, "text"],
@@ -98,7 +105,7 @@ export function SpanDetail({ trace, span, url }: { trace: string; span: string; 
       <div role="tabpanel" id="tab-panel" aria-labelledby={`tab-${tab}`}>
         {tab === "io" && (
           <div class="io">
-            <Payload source={payload("input")} name={value.name} url={url} />
+            <Payload source={payload("input")} name={value.name} url={url} before={before && `traces/${trace}/spans/${before}`} />
             <Payload source={payload("output")} name={value.name} url={url} />
           </div>
         )}

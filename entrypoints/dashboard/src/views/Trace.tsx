@@ -104,7 +104,7 @@ function Loaded(props: LoadedProps): JSX.Element {
         <section class="side" aria-label="Detail of the selection">
           <Guarded name={`detail ${span}`}>
             {span !== null && outline.span_id.includes(span) ? (
-              <SpanDetail key={span} trace={id} span={span} url={url} />
+              <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} url={url} />
             ) : (
               <TraceDetail id={id} name={outline.trace.name} url={url} />
             )}
@@ -114,6 +114,17 @@ function Loaded(props: LoadedProps): JSX.Element {
       <Announcer outline={outline} size={tree.size} />
     </div>
   );
+}
+
+/** The model call that began before this one. */
+function callBefore(outline: TraceOutline, span: string): string | null {
+  const llm = outline.kinds.indexOf("LLM");
+  const at = outline.span_id.indexOf(span);
+  if (at < 0 || outline.kind[at] !== llm) return null;
+  for (let index = at - 1; index >= 0; index--) {
+    if (outline.kind[index] === llm) return outline.span_id[index]!;
+  }
+  return null;
 }
 
 /** What changed of a trace that grows is said once. */
@@ -190,7 +201,9 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
         {trace.user_id && <Item name="User"><Link href={`${projectPath("traces")}?user_id=${encodeURIComponent(trace.user_id)}`}>{trace.user_id}</Link></Item>}
         {trace.environment && <Item name="Environment">{trace.environment}</Item>}
         {trace.release && <Item name="Release">{trace.release}</Item>}
-        {trace.tags.length > 0 && <Item name="Tags">{trace.tags.map((tag) => <span class="tag" key={tag}>{tag}</span>)}</Item>}
+        <Item name="Tags">
+          <Tags id={id} tags={trace.tags} />
+        </Item>
       </dl>
       {deleting && (
         <Dialog title={`Delete ${trace.name}?`} close={() => setDeleting(false)}>
@@ -205,6 +218,63 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
         </Dialog>
       )}
     </header>
+  );
+}
+
+function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Element {
+  const [editing, edit] = useState(false);
+  const [text, setText] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const save = async (): Promise<void> => {
+    const given = [...new Set(text.split(",").map((tag) => tag.trim()).filter(Boolean))];
+    try {
+      await request("PATCH", `traces/${id}`, { body: { tags: given } });
+      edit(false);
+      announce("Saved the tags");
+      await invalidate("traces");
+    } catch (reason) {
+      setError(reason);
+    }
+  };
+  return (
+    <>
+      {tags.map((tag) => (
+        <span class="tag" key={tag}>
+          {tag}
+        </span>
+      ))}
+      <Button
+        class="link"
+        onClick={() => {
+          setText(tags.join(", "));
+          setError(null);
+          edit(true);
+        }}
+      >
+        {tags.length > 0 ? "Edit tags" : "Add tags"}
+      </Button>
+      {editing && (
+        <Dialog title="Tags of the trace" close={() => edit(false)}>
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              void save();
+            }}
+          >
+            <label>
+              Tags, separated by commas
+              <input autoFocus value={text} onInput={(event) => setText(event.currentTarget.value)} />
+            </label>
+            <p class="actions">
+              <Button type="submit" class="main">
+                Save
+              </Button>
+            </p>
+          </form>
+          {error !== null && <FailureBox error={error} />}
+        </Dialog>
+      )}
+    </>
   );
 }
 
