@@ -17,15 +17,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+SUMMARIZED_MAX: Final = 3  # semantic errors in the message of a failure
 RETRY_AFTER_S: Final = 1  # long enough for a batch to commit, short enough to go unnoticed
 
 
 @dataclass(frozen=True, slots=True)
 class FieldError:
-    """One error in a request. `field` is a dotted path; "" stands for the whole request."""
+    """One error in a request. `field` is a dotted path; "" stands for the whole request.
+
+    `is_semantic`: the value is well formed, but names or means what doesn't exist or can't work,
+    such as an unknown metric. The message of the whole failure then says it too, for clients that
+    show only that.
+    """
 
     field: str
     message: str
+    is_semantic: bool = False
 
 
 class Failure(Exception):  # noqa: N818 - not always an error of the service
@@ -46,11 +53,25 @@ class Invalid(Failure):
     @classmethod
     def fields(cls, errors: Sequence[FieldError]) -> "Invalid":
         """Builds the failure from field errors. `errors` must not be empty."""
-        return cls("Validation error", errors)
+        return cls(_summary([one for one in errors if one.is_semantic]), errors)
 
     @classmethod
     def field(cls, name: str, message: str) -> "Invalid":
         return cls.fields([FieldError(name, message)])
+
+    @classmethod
+    def semantic(cls, name: str, message: str) -> "Invalid":
+        """As `field`, for an error that `is_semantic`."""
+        return cls.fields([FieldError(name, message, is_semantic=True)])
+
+
+def _summary(errors: Sequence[FieldError]) -> str:
+    """The message for semantic errors; without any, the one for malformed fields."""
+    if not errors:
+        return "Validation error"
+    shown = "; ".join(f"{one.field}: {one.message}" for one in errors[:SUMMARIZED_MAX])
+    more = len(errors) - SUMMARIZED_MAX
+    return f"{shown}; and {more} more" if more > 0 else shown
 
 
 class Unauthenticated(Failure):

@@ -66,7 +66,7 @@ class CreateAlert:
         known = await self.monitors.get(project, monitor)
         if rule.metric not in known.metrics:
             names = ", ".join(known.metrics)
-            raise Invalid.field("metric", f"must be a metric of this monitor: {names}")
+            raise Invalid.semantic("metric", f"must be a metric of this monitor: {names}")
         now = self.clock()
         return await self.alerts.create(
             Alert(

@@ -1,7 +1,7 @@
 """Custom metrics: creating, revising and archiving them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
@@ -46,7 +46,7 @@ class MetricRules:
             try:
                 self.models.select(validate_model(spec.model))
             except Invalid as invalid:
-                errors += [FieldError(f"{DEFINITION}.model", one.message) for one in invalid.errors]
+                errors += [replace(one, field=f"{DEFINITION}.model") for one in invalid.errors]
         if errors:
             raise Invalid.fields(errors)
         return Definition(

@@ -39,7 +39,7 @@ class MonitorRequest:
 def _check_weights(of: TargetType, *, has_some: bool) -> None:
     """Raises Invalid for weights on a monitor over traces."""
     if has_some and of is TargetType.TRACE:
-        raise Invalid.field("signal_weights", "are of monitors over sessions only")
+        raise Invalid.semantic("signal_weights", "are of monitors over sessions only")
 
 
 def _check_judges(

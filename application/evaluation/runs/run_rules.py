@@ -77,7 +77,7 @@ class RunRules:
             for judge in selected.judges(model):
                 if not self._is_priced(pricing, judge):
                     advice = "give it one by POST /model-prices, or leave this out"
-                    raise Invalid.field("max_cost_usd", f"{judge} has no price: {advice}")
+                    raise Invalid.semantic("max_cost_usd", f"{judge} has no price: {advice}")
         return model
 
     def _is_priced(self, pricing: Pricing, model: str) -> bool:

@@ -44,7 +44,7 @@ def check_metric_name(name: str, category: Category) -> None:
     if known is not None and known.is_listed and known.category is category:
         return
     if category is not Category.TRACE or known is not None or _NAME.fullmatch(name) is None:
-        raise Invalid.field("metric", unknown_metric_message(name, category))
+        raise Invalid.semantic("metric", unknown_metric_message(name, category))
 
 
 def validate_name(name: str) -> str:
@@ -145,9 +145,10 @@ def select_metrics(
     for place, name in enumerate(names):
         known = own.get(name)
         if known is not None and known.archived_at is not None:
-            errors.append(FieldError(f"metrics.{place}", f"{name} is archived"))
+            errors.append(FieldError(f"metrics.{place}", f"{name} is archived", is_semantic=True))
         elif known is None and name not in built_in:
-            errors.append(FieldError(f"metrics.{place}", unknown_metric_message(name, category)))
+            message = unknown_metric_message(name, category)
+            errors.append(FieldError(f"metrics.{place}", message, is_semantic=True))
     if errors:
         raise Invalid.fields(errors[:ERRORS_MAX])
     distinct = tuple(dict.fromkeys(names))
@@ -179,14 +180,15 @@ def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels)
         try:
             asked = models.select(definition.model) if definition.model else model
         except Invalid as invalid:
-            errors.append(FieldError(at, f"{definition.name}: {invalid.errors[0].message}"))
+            message = f"{definition.name}: {invalid.errors[0].message}"
+            errors.append(FieldError(at, message, is_semantic=True))
             continue
         if provider_of(asked) == JudgeKind.HEURISTIC:
             message = (
                 f"{definition.name} needs a model, because the built-in heuristics know only "
                 "built-in metrics: name one in the run, or in the metric's definition"
             )
-            errors.append(FieldError(at, message))
+            errors.append(FieldError(at, message, is_semantic=True))
     if errors:
         raise Invalid.fields(errors)
 

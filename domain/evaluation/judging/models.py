@@ -111,7 +111,7 @@ def validate_model(model: str) -> str:
     name = model.partition("/")[2] if "/" in model else model
     if f"{provider_of(model)}/" not in known or not name:
         message = f"must be <provider>/<model>, beginning with one of: {', '.join(known)}"
-        raise Invalid.field("model", message)
+        raise Invalid.semantic("model", message)
     return model
 
 
@@ -135,5 +135,5 @@ class JudgeModels:
         model = self.default if name is None else resolve_model(name)
         if self.allowed and model not in {self.default, *map(resolve_model, self.allowed)}:
             there_are = ", ".join(dict.fromkeys([self.default, *map(resolve_model, self.allowed)]))
-            raise Invalid.field("model", f"is not allowed; allowed models: {there_are}")
+            raise Invalid.semantic("model", f"is not allowed; allowed models: {there_are}")
         return model

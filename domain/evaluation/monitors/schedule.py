@@ -128,13 +128,13 @@ def parse_schedule(text: str) -> Schedule:
         return period
     if not text.startswith(_CRON):
         known = ", ".join(INTERVALS)
-        raise Invalid.field("cadence", f"must be one of {known}, or {_CRON} and five fields")
+        raise Invalid.semantic("cadence", f"must be one of {known}, or {_CRON} and five fields")
     cron = _cron(text.removeprefix(_CRON).strip(" ").split(" "))
     if not cron.ever_comes:
-        raise Invalid.field("cadence", "names a date that never comes")
+        raise Invalid.semantic("cadence", "names a date that never comes")
     if cron.shortest_gap < RUN_GAP_MIN:
         least = int(RUN_GAP_MIN.total_seconds() // 60)
-        raise Invalid.field("cadence", f"must leave at least {least} minutes between two runs")
+        raise Invalid.semantic("cadence", f"must leave at least {least} minutes between two runs")
     return cron
 
 
@@ -148,7 +148,7 @@ def normalize_cadence(text: str) -> str:
 def _cron(fields: Sequence[str]) -> CronSchedule:
     fields = [one for one in fields if one]
     if len(fields) != len(_NAMES):
-        raise Invalid.field("cadence", f"must have five fields after {_CRON}, not {len(fields)}")
+        raise Invalid.semantic("cadence", f"must have five fields after {_CRON}, not {len(fields)}")
     minutes, hours, days, months, weekdays = (
         _values(text, *known) for text, known in zip(fields, _NAMES, strict=True)
     )
@@ -207,7 +207,7 @@ def _number(text: str, field: str, names: Sequence[str]) -> int:
 
 
 def _wrong(field: str, item: str) -> Invalid:
-    return Invalid.field("cadence", f"{item[:20]!r} is not a valid {field}")
+    return Invalid.semantic("cadence", f"{item[:20]!r} is not a valid {field}")
 
 
 def _at(day: date, minute: int) -> datetime:

@@ -57,9 +57,9 @@ class FieldErrors:
         self.found: list[FieldError] = []
         self.ignored = IgnoredFields()
 
-    def add(self, field: str, message: str) -> None:
+    def add(self, field: str, message: str, *, is_semantic: bool = False) -> None:
         """Raises Invalid once there are FIELD_ERRORS_MAX of them."""
-        self.found.append(FieldError(field, message))
+        self.found.append(FieldError(field, message, is_semantic))
         if len(self.found) >= FIELD_ERRORS_MAX:
             self.check()
 

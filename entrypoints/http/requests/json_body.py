@@ -95,8 +95,8 @@ class Body[B]:
 
     Two hooks of wire types are called by both passes. `check` in the `extra` of a type is called
     with a value of that type and raises InvalidValue. `field_errors`, a class method of a struct,
-    is called with the fields that have no error (NODEFAULT for a missing one) and yields name and
-    message of each error that depends on several fields. `check_payload` in the `extra` of a
+    is called with the fields that have no error (NODEFAULT for a missing one) and yields the
+    errors that depend on several fields. `check_payload` in the `extra` of a
     payload is called by the walk alone: `convert` checks the payload in the fast pass.
 
     Keys that no struct has are refused, or ignored as `unknown_keys` says. The structs forbid them
@@ -272,8 +272,8 @@ def _hooks_of_struct(wire_type: mi.StructType) -> Callable[[Any], object] | None
             if (value := getattr(struct, name)) is not None and value is not UNSET:
                 call(value)
         if field_errors is not None:
-            for _, message in field_errors(msgspec.structs.asdict(struct)):
-                raise ValueError(message)
+            for error in field_errors(msgspec.structs.asdict(struct)):
+                raise ValueError(error.message)
 
     return call_hooks
 
@@ -383,8 +383,8 @@ class _Walk:
         self._unknown_keys = unknown_keys
         self._decodes_parts = decodes_parts
 
-    def refuse(self, path: str, message: str) -> Any:
-        self.errors.add(path, message)
+    def refuse(self, path: str, message: str, *, is_semantic: bool = False) -> Any:
+        self.errors.add(path, message, is_semantic=is_semantic)
         return _INVALID
 
     def _item(self, text: memoryview, wire_type: mi.Type, path: str) -> Any:
@@ -425,7 +425,7 @@ class _Walk:
         try:
             return self._typed_value(text, wire_type, extra, path)
         except InvalidValue as error:
-            return self.refuse(path, str(error))
+            return self.refuse(path, str(error), is_semantic=error.is_semantic)
         except RecursionError:
             return self.refuse(path, NESTED_TOO_DEEPLY)
 
@@ -461,8 +461,9 @@ class _Walk:
         if (field_errors := getattr(wire_type.cls, "field_errors", None)) is not None:
             all_values = {f.name: values.get(f.name, f.default) for f in wire_type.fields}
             valid = {name: value for name, value in all_values.items() if value is not _INVALID}
-            for name, message in field_errors(valid):
-                self.errors.add(f"{path}.{name}" if path else name, message)
+            for error in field_errors(valid):
+                at = f"{path}.{error.field}" if path else error.field
+                self.errors.add(at, error.message, is_semantic=error.is_semantic)
         if len(self.errors.found) > errors_before:
             return _INVALID
         return wire_type.cls(**values)
@@ -484,7 +485,8 @@ class _Walk:
             if self._unknown_keys is UnknownKeys.REPORTED:
                 self.errors.ignored.add(at)
             else:
-                self.errors.add(at, describe_unknown(UNKNOWN_KEY, shown, known))
+                message = describe_unknown(UNKNOWN_KEY, shown, known)
+                self.errors.add(at, message, is_semantic=True)
 
     def _list(
         self,

@@ -59,7 +59,7 @@ class Parameters[T: msgspec.Struct]:
             try:
                 values[field.name] = _parse_texts(wire_type, extra, texts)
             except InvalidValue as error:
-                errors.add(path, str(error))
+                errors.add(path, str(error), is_semantic=error.is_semantic)
                 is_valid = False
         is_valid = self._refuse_unknown(given, errors) and is_valid
         return self.wire(**values) if is_valid else None
@@ -74,7 +74,7 @@ class Parameters[T: msgspec.Struct]:
         for name in unknown:
             shown = shown_key(name)
             message = describe_unknown(UNKNOWN_PARAMETER, shown, self._suggested)
-            errors.add(f"{self.location}.{shown}", message)
+            errors.add(f"{self.location}.{shown}", message, is_semantic=True)
         return not unknown
 
     def _parse_dict(

@@ -42,7 +42,14 @@ _EXACT: Final = Context(prec=3 * DIGITS_MAX)
 
 
 class InvalidValue(ValueError):  # noqa: N818 - an error of the client, not of ours
-    """A value in none of the accepted spellings; the message says what is expected."""
+    """A value in none of the accepted spellings; the message says what is expected.
+
+    `is_semantic` is that of FieldError.
+    """
+
+    def __init__(self, message: str, *, is_semantic: bool = False) -> None:
+        super().__init__(message)
+        self.is_semantic = is_semantic
 
 
 def domain_check(rule: Callable[[Any], object]) -> Callable[[Any], None]:
@@ -52,7 +59,8 @@ def domain_check(rule: Callable[[Any], object]) -> Callable[[Any], None]:
         try:
             rule(value)
         except Invalid as invalid:
-            raise InvalidValue(invalid.errors[0].message) from invalid
+            first = invalid.errors[0]
+            raise InvalidValue(first.message, is_semantic=first.is_semantic) from invalid
 
     return check
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
-from domain.errors import Invalid
+from domain.errors import FieldError, Invalid
 from domain.ids import SpanId, TraceId
 from domain.tracing.json_scan import WINDOW_BYTES
 from domain.tracing.trace import Trace
@@ -391,9 +391,9 @@ class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     high: int = 9
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         if fields["low"] > fields["high"]:
-            yield "low", "must not be above high"
+            yield FieldError("low", "must not be above high")
 
 
 class Hooked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
+from domain.errors import FieldError
 from domain.identity.audit import Actor
 from domain.identity.caller import Caller
 from domain.ids import ErasureId
@@ -38,10 +39,10 @@ class EraseRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     session_id: OwnerId | None = None
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         given = [fields[key] is not None for key in ("user_id", "session_id") if key in fields]
         if given in ([True, True], [False, False]):  # else one of them has an error of its own
-            yield "", ONE_SUBJECT
+            yield FieldError("", ONE_SUBJECT)
 
     def to_domain(self, _: HttpConfig) -> DataSubject:
         if self.user_id is not None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from domain.errors import Invalid
+from domain.errors import FieldError, Invalid
 from domain.evaluation.scores import score as scores
 from domain.exporting.export import (
     Export,
@@ -262,13 +262,13 @@ class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True, forbid_unknown_
     usage_role: usages.UsageRole | None = None
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """A cost by the price table has no maximum: it follows from counted tokens."""
         cost, source = fields.get("cost"), fields.get("cost_source")
         if cost and source is not usages.CostSource.TABLE:
             for name, amount in cost.items():
                 if amount > usages.COST_MAX_USD:
-                    yield f"cost.{name}", f"must be at most {usages.COST_MAX_USD}"
+                    yield FieldError(f"cost.{name}", f"must be at most {usages.COST_MAX_USD}")
 
     def to_domain(self) -> Span:
         """The span with its exported cost.
@@ -334,14 +334,14 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: wire.Instant
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """A score has an outcome, and a value of its data type if and only if it is scored."""
         value, data_type, outcome = (fields.get(key) for key in ("value", "data_type", "outcome"))
         if outcome is scores.ScoreOutcome.PENDING:
-            yield "outcome", "must not be pending: no run would ever complete it"
+            yield FieldError("outcome", "must not be pending: no run would ever complete it")
         elif isinstance(outcome, scores.ScoreOutcome) and "value" in fields:
             if (value is not None) is not (outcome is scores.ScoreOutcome.SCORED):
-                yield (
+                yield FieldError(
                     "value",
                     f"is {'missing' if value is None else 'present'}, but the outcome is {outcome}",
                 )
@@ -349,7 +349,7 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
                 try:
                     scores.validate_value(value, data_type)
                 except Invalid as invalid:
-                    yield "value", invalid.errors[0].message
+                    yield FieldError("value", invalid.errors[0].message)
 
     def to_trace_score(self, trace: TraceId) -> scores.TraceScore:
         return scores.TraceScore(

@@ -1,5 +1,6 @@
 """The catalogue of metrics, run templates, and judge providers."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import msgspec
@@ -146,7 +147,8 @@ class EvaluationCatalogueController(Controller):
         try:
             template = await read(caller.project_id, params.metric)
         except Invalid as invalid:  # names the query parameter
-            raise Invalid.field("query.metric", invalid.errors[0].message) from invalid
+            [error] = invalid.errors
+            raise Invalid.fields([replace(error, field="query.metric")]) from invalid
         return EvalRunTemplate.from_domain(template)
 
     @get(

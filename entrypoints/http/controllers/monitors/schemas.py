@@ -6,6 +6,7 @@ contain it, so its fields are checked once the monitor was read.
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
@@ -107,12 +108,11 @@ class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     max_cost_usd: RunBudget | None = None
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Metrics, filters and weights have to be valid for the target type."""
         if isinstance(target_type := fields.get("target_type"), TargetType):
             dependent = {name: fields.get(name) for name in _DEPENDENT_FIELDS}
-            for error in target_errors(target_type, **dependent):
-                yield error.field, error.message
+            yield from target_errors(target_type, **dependent)
 
     def to_domain(self, _: HttpConfig) -> MonitorRequest:
         return MonitorRequest(
@@ -182,15 +182,15 @@ def target_errors(
         try:
             check_metric_name(name, _CATEGORIES[target_type])
         except Invalid as invalid:
-            yield FieldError(f"metrics.{index}", invalid.errors[0].message)
+            yield replace(invalid.errors[0], field=f"metrics.{index}")
     if isinstance(filters, Raw):
         errors = FieldErrors()
         with suppress(Invalid):  # as many errors as one response contains
             _selection(target_type, filters, errors)
         for error in errors.found:
-            yield FieldError(f"filters.{error.field}".rstrip("."), error.message)
+            yield replace(error, field=f"filters.{error.field}".rstrip("."))
     if isinstance(signal_weights, dict) and signal_weights and target_type is TargetType.TRACE:
-        yield FieldError("signal_weights", _SESSIONS_ONLY)
+        yield FieldError("signal_weights", _SESSIONS_ONLY, is_semantic=True)
 
 
 def _selection(target_type: TargetType, filters: Raw, errors: FieldErrors) -> Selection:

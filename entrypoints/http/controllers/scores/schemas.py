@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from application.evaluation.scores.scores import GivenScore
-from domain.errors import Invalid
+from domain.errors import FieldError, Invalid
 from domain.evaluation.scores import score as scores
 from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.tracing.payload import EMPTY_OBJECT
@@ -57,14 +57,14 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
     metadata: Metadata = msgspec.field(default_factory=wire.empty_object)
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """The value has to match its data type."""
         value, data_type = fields.get("value"), fields.get("data_type")
         if isinstance(value, str) and isinstance(data_type, scores.DataType):
             try:
                 scores.validate_value(value, data_type)
             except Invalid as invalid:
-                yield "value", invalid.errors[0].message
+                yield FieldError("value", invalid.errors[0].message)
 
     def to_domain(self, author: UserId | None) -> GivenScore:
         fields = wire.shared_fields(self, GivenScore) | {"metadata": bytes(self.metadata)}

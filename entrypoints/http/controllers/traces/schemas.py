@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_TRACES_MAX
+from domain.errors import FieldError
 from domain.evaluation.scores.score import (
     BRIEF_SCORES_MAX,
     DataType,
@@ -588,10 +589,10 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ) = None
 
     @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Keys of other objects may contain U+0000; no stored text that is compared does."""
         if any("\0" in key for key in fields.get("metadata") or ()):
-            yield "metadata", f"a key {NUL_MESSAGE}"
+            yield FieldError("metadata", f"a key {NUL_MESSAGE}")
 
 
 class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):

@@ -181,7 +181,7 @@ def test_valid_metric_names(name):
 def test_invalid_metric_names(name):
     with pytest.raises(Invalid, match="Validation"):
         validate_name(name)
-    with pytest.raises(Invalid, match="Validation"):
+    with pytest.raises(Invalid, match="unknown trace metric"):
         check_metric_name(name, Category.TRACE)
 
 
@@ -198,7 +198,7 @@ def test_session_metrics_cannot_be_custom():
         *(("polite", Category.SESSION), ("agent_reliability", Category.TRACE)),
         *(("loop_detection", Category.TRACE), ("task_completion", Category.SESSION)),
     ):
-        with pytest.raises(Invalid, match="Validation"):
+        with pytest.raises(Invalid, match=f"unknown {category} metric"):
             check_metric_name(name, category)
 
 
