@@ -80,9 +80,10 @@ class OtlpTraces(Protocol):
     """The traces of each project as OpenTelemetry fragments make them.
 
     A span's row is a function of the set of its fragments, and the row of a trace one of the
-    fragments of all its spans: order, splits and repetitions change nothing. Fields of a trace that
-    a native write has set stay, and native spans are added. The guarantees are those of `Traces`,
-    which reads what is stored here. Contract of OtlpTraces: tests/contracts/tracing/test_otlp.py.
+    fragments of all its spans: order, splits and repetitions change nothing. Fields of a trace or
+    span that a native write changed stay, and native spans are added. The guarantees are those of
+    `Traces`, which reads what is stored here. Contract of OtlpTraces:
+    tests/contracts/tracing/test_otlp.py.
     """
 
     async def put(self, project: ProjectId, trace: TraceId, fragments: Sequence[Fragment]) -> None:
