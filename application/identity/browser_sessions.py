@@ -18,9 +18,11 @@ from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import UNKNOWN_KEY, ApiKey, Scope, key_digest
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.browser_session import (
+    CLI_SESSION_LIFETIME,
     COOKIE_BYTES,
     BrowserSession,
     SessionLifetime,
+    SessionPurpose,
     SignedIn,
     SignInMethod,
     cookie_digest,
@@ -109,10 +111,14 @@ class StartBrowserSession:
         origin: Origin,
         method: SignInMethod,
         verifier_hash: bytes,
+        purpose: SessionPurpose = SessionPurpose.DASHBOARD,
     ) -> tuple[BrowserSession, str]:
         """The session and the text of its cookie. Raises Unauthenticated, Unavailable."""
         cookie = format_code(self.random(COOKIE_BYTES))
         session = self._session(holder, origin, method, verifier_hash, cookie_digest(cookie))
+        if purpose is SessionPurpose.CLI:
+            ends_at = min(session.ends_at, session.created_at + CLI_SESSION_LIFETIME)
+            session = replace(session, purpose=purpose, ends_at=ends_at)
         entries = await self.audit.entries(
             AuditAction.BROWSER_SESSION_STARTED, session, holder, origin
         )
@@ -168,13 +174,21 @@ class AuthenticateSession:
     lifetime: SessionLifetime
     clock: Clock
 
-    async def __call__(self, cookie: str, verifier: str, origin: Origin) -> SignedIn | None:
-        """None if they open no session. Raises Unavailable."""
+    async def __call__(
+        self,
+        cookie: str,
+        verifier: str,
+        origin: Origin,
+        purpose: SessionPurpose = SessionPurpose.DASHBOARD,
+    ) -> SignedIn | None:
+        """None if they open no session for this purpose. Raises Unavailable."""
         found = await self.sessions.by_digest(cookie_digest(cookie))
         if found is None:
             return None
         (session, user), now = found, self.clock()
-        if not (session.is_verified_by(verifier) and session.is_open(now, self.lifetime)):
+        if session.purpose is not purpose or not session.is_verified_by(verifier):
+            return None
+        if not session.is_open(now, self.lifetime):
             return None
         holder = await self._holder(session, user, origin)
         if holder is None:
@@ -265,9 +279,13 @@ class ListMySessions:
     clock: Clock
 
     async def __call__(self, person: Person) -> Sequence[BrowserSession]:
-        """Those that are open, the newest first. Raises Unavailable."""
+        """Those of the dashboard that are open, the newest first. Raises Unavailable."""
         stored, now = await self.sessions.of_user(person.user.id), self.clock()
-        return [one for one in stored if one.is_open(now, self.lifetime)]
+        return [
+            one
+            for one in stored
+            if one.purpose is SessionPurpose.DASHBOARD and one.is_open(now, self.lifetime)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

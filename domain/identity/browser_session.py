@@ -20,6 +20,7 @@ from domain.ids import ApiKeyId, BrowserSessionId, UserId
 
 COOKIE_BYTES: Final = 32
 CHALLENGE_LENGTH: Final = 43  # characters of a SHA-256 in base64url
+CLI_SESSION_LIFETIME: Final = timedelta(minutes=10)  # enough to choose a project
 USE_STEP: Final = timedelta(minutes=1)  # `last_used_at` is updated at most this often
 SESSIONS_PER_HOLDER_MAX: Final = 50  # of one user or key; a further one ends the oldest
 
@@ -31,6 +32,13 @@ class SignInMethod(StrEnum):
     PROVIDER = "provider"
     TOKEN = "token"  # noqa: S105 - a name
     KEY = "key"
+
+
+class SessionPurpose(StrEnum):
+    """What a session is for: it opens nothing else."""
+
+    DASHBOARD = "dashboard"
+    CLI = "cli"  # to get a login code for a command line
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +61,7 @@ class BrowserSession:
     digest: bytes
     verifier_hash: bytes
     method: SignInMethod
+    purpose: SessionPurpose = SessionPurpose.DASHBOARD
     user_id: UserId | None = None
     address_verified: bool = False
     key_id: ApiKeyId | None = None

@@ -16,13 +16,14 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.errors import Unauthenticated
-from domain.identity.browser_session import cookie_digest
+from domain.identity.browser_session import SessionPurpose, cookie_digest
 
 ATTEMPT_LIFETIME: Final = timedelta(minutes=10)
-DESTINATION_MAX: Final = 2_000  # characters
+DESTINATION_MAX: Final = 4_000  # characters; the link of a command line has a label
 HOME: Final = "/app/"
+CLI_LOGIN: Final = "/cli-login?"
 # A path of this service: nothing that a browser could take for another host.
-_DESTINATION: Final = re.compile(r"/app/[\x21-\x5b\x5d-\x7e]*")
+_DESTINATION: Final = re.compile(r"(/app/|/cli-login\?)[\x21-\x5b\x5d-\x7e]*")
 
 
 class SignInProblem(StrEnum):
@@ -92,6 +93,12 @@ class SignInAttempt:
             created_at=now,
             expires_at=now + ATTEMPT_LIFETIME,
         )
+
+
+def purpose_of(destination: str) -> SessionPurpose:
+    """What a session is for that starts on the way to this page."""
+    is_cli = destination.startswith(CLI_LOGIN)
+    return SessionPurpose.CLI if is_cli else SessionPurpose.DASHBOARD
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from application.use_cases import UseCases
 from domain.errors import Forbidden, Unauthenticated
 from domain.identity.api_key import KEY_PREFIX, ApiKey, Scope
 from domain.identity.audit import ADDRESS_MAX, AGENT_MAX, Origin
-from domain.identity.browser_session import SignedIn
+from domain.identity.browser_session import SessionPurpose, SignedIn
 from domain.identity.caller import Caller, Person
 from domain.identity.organization import Action
 from domain.ids import OrganizationId, ProjectId
@@ -252,17 +252,17 @@ CAN_CHANGE_PRICES: Final = ProjectAdminAccess(Action.CHANGE_PRICES)
 class SignedInAccess:
     """A person with a token or a browser's session, in any organization."""
 
-    accepts_sessions: bool = True
+    purpose: SessionPurpose = SessionPurpose.DASHBOARD  # of the sessions that are accepted
 
     refusals: ClassVar = (401, 403, 422, 503)
 
     @property
     def security(self) -> Security:
-        return [*_BY_TOKEN, *_BY_SESSION] if self.accepts_sessions else _BY_TOKEN
+        return [*_BY_TOKEN, *_BY_SESSION[self.purpose]]
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person:
         person = await _authenticate_person(
-            request, use_cases, BEARER_REQUIRED, accepts_sessions=self.accepts_sessions
+            request, use_cases, BEARER_REQUIRED, purpose=self.purpose
         )
         errors = FieldErrors()
         organization = _organization_header(request.headers, errors)
@@ -272,13 +272,19 @@ class SignedInAccess:
 
 
 _BY_TOKEN: Final[Security] = [{"HTTPBearer": []}, {"HTTPBearer": [], "OrganizationID": []}]
-_BY_SESSION: Final[Security] = [
-    {"Session": [], "SessionVerifier": []},
-    {"Session": [], "SessionVerifier": [], "OrganizationID": []},
-]
+_BY_SESSION: Final[Mapping[SessionPurpose, Security]] = {
+    purpose: [
+        {scheme: [], "SessionVerifier": []},
+        {scheme: [], "SessionVerifier": [], "OrganizationID": []},
+    ]
+    for purpose, scheme in (
+        (SessionPurpose.DASHBOARD, "Session"),
+        (SessionPurpose.CLI, "CliSession"),
+    )
+}
 SIGNED_IN: Final = SignedInAccess()
-# A session can't get a key that outlives it without the person's token.
-SIGNED_IN_WITH_TOKEN: Final = SignedInAccess(accepts_sessions=False)
+# The dashboard's session gets no key for a command line, which would outlive it.
+SIGNED_IN_FOR_CLI: Final = SignedInAccess(SessionPurpose.CLI)
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +294,7 @@ class OrganizationAccess:
     An X-Organization-ID header has no effect, but its form is checked.
     """
 
-    security: ClassVar[Security] = [*_BY_TOKEN, *_BY_SESSION]
+    security: ClassVar[Security] = [*_BY_TOKEN, *_BY_SESSION[SessionPurpose.DASHBOARD]]
     refusals: ClassVar = SignedInAccess.refusals
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> OrganizationCaller:
@@ -308,7 +314,11 @@ class OrganizationAccess:
 ORGANIZATION_MEMBER: Final = OrganizationAccess()
 
 
-async def _authenticate_session(request: AuthContext, use_cases: UseCases) -> SignedIn | None:
+async def _authenticate_session(
+    request: AuthContext,
+    use_cases: UseCases,
+    purpose: SessionPurpose = SessionPurpose.DASHBOARD,
+) -> SignedIn | None:
     """The session of a browser, if this request may use one.
 
     None if the request has other credentials, if a page of another origin sent it, and if cookie
@@ -317,10 +327,12 @@ async def _authenticate_session(request: AuthContext, use_cases: UseCases) -> Si
     headers = request.headers
     if b"x-api-key" in headers or b"authorization" in headers:
         return None
-    cookie, verifier = session_cookie(headers), header(headers, VERIFIER_HEADER)
+    cookie, verifier = session_cookie(headers, purpose), header(headers, VERIFIER_HEADER)
     if cookie is None or verifier is None or not is_same_origin(headers, request.method):
         return None
-    signed_in = await use_cases.identity.authenticate_session(cookie, verifier, request.origin)
+    signed_in = await use_cases.identity.authenticate_session(
+        cookie, verifier, request.origin, purpose
+    )
     if signed_in is not None:
         request.known.append(signed_in.holder)
     return signed_in
@@ -331,9 +343,9 @@ async def _authenticate_person(
     use_cases: UseCases,
     message_without_token: str,
     *,
-    accepts_sessions: bool = True,
+    purpose: SessionPurpose = SessionPurpose.DASHBOARD,
 ) -> Person:
-    signed_in = await _authenticate_session(request, use_cases) if accepts_sessions else None
+    signed_in = await _authenticate_session(request, use_cases, purpose)
     if signed_in is None:
         return await _authenticate_token(request, use_cases, message_without_token)
     if isinstance(signed_in.holder, ApiKey):

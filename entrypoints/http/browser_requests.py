@@ -6,10 +6,15 @@ from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from domain.identity.browser_session import SessionPurpose
+
 type Headers = Mapping[bytes, bytes]
 """The request's headers by their names in lower case."""
 
-SESSION_COOKIE: Final = "pp_session"
+SESSION_COOKIES: Final = {
+    SessionPurpose.DASHBOARD: "pp_session",
+    SessionPurpose.CLI: "pp_cli_session",
+}
 # A browser accepts a cookie with this prefix only over HTTPS, and from this host alone.
 HOST_PREFIX: Final = "__Host-"
 VERIFIER_HEADER: Final = b"x-session-verifier"
@@ -71,11 +76,10 @@ def is_over_https(headers: Headers, public_url: str | None) -> bool:
     return is_public or headers.get(b"origin", b"").startswith(b"https:")
 
 
-def session_cookie(headers: Headers) -> str | None:
+def session_cookie(headers: Headers, purpose: SessionPurpose) -> str | None:
     """The text of the session's cookie; None without one, or with several values."""
-    return read_cookie(headers, f"{HOST_PREFIX}{SESSION_COOKIE}") or read_cookie(
-        headers, SESSION_COOKIE
-    )
+    name = SESSION_COOKIES[purpose]
+    return read_cookie(headers, f"{HOST_PREFIX}{name}") or read_cookie(headers, name)
 
 
 def read_cookie(headers: Headers, name: str) -> str | None:

@@ -10,7 +10,7 @@ from asyncpg import Record
 from adapters.postgres.database.columns import Column, Table, columns, object_text
 from domain.identity.api_key import ApiKey, KeyLimits, Scope
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
-from domain.identity.browser_session import BrowserSession, SignInMethod
+from domain.identity.browser_session import BrowserSession, SessionPurpose, SignInMethod
 from domain.identity.caller import User
 from domain.identity.invitation import Invitation, InvitationStatus
 from domain.identity.login_code import LoginCode
@@ -105,6 +105,7 @@ BROWSER_SESSIONS: Final = Table(
     (
         *columns("id uuid, digest bytea, verifier_hash bytea"),
         Column("method", "text", read=SignInMethod),
+        Column("purpose", "text", read=SessionPurpose),
         *columns("user_id uuid, address_verified boolean, key_id uuid, key_digest bytea"),
         *columns("created_at timestamptz, last_used_at timestamptz, ends_at timestamptz"),
         *columns("address text, agent text"),

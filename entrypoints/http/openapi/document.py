@@ -9,7 +9,7 @@ import msgspec
 from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 
-from entrypoints.http.browser_requests import HOST_PREFIX, SESSION_COOKIE
+from entrypoints.http.browser_requests import HOST_PREFIX, SESSION_COOKIES
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
 from entrypoints.http.error_responses import ErrorResponse
@@ -78,8 +78,11 @@ _SCHEMES: Final = {
     "ProjectName": {"type": "apiKey", "in": "header", "name": "X-Project-Name"},
     "ProjectID": {"type": "apiKey", "in": "header", "name": "X-Project-ID"},
     "OrganizationID": {"type": "apiKey", "in": "header", "name": "X-Organization-ID"},
-    # Only a page of the service can use these two, with the headers that its browser adds.
-    "Session": {"type": "apiKey", "in": "cookie", "name": f"{HOST_PREFIX}{SESSION_COOKIE}"},
+    # Only a page of the service can use these, with the headers that its browser adds.
+    **{
+        scheme: {"type": "apiKey", "in": "cookie", "name": f"{HOST_PREFIX}{cookie}"}
+        for scheme, cookie in zip(("Session", "CliSession"), SESSION_COOKIES.values(), strict=True)
+    },
     "SessionVerifier": {"type": "apiKey", "in": "header", "name": "X-Session-Verifier"},
 }
 _REQUEST_ID: Final = {

@@ -6,7 +6,9 @@
   const TIMEOUT_MS = 30_000;
   const LABEL_MAX = 255;
   const $ = (id) => document.getElementById(id);
+  const VERIFIER = "pp.cli-verifier"; // in this tab, until there is a code; it opens nothing by itself
   let token = null; // stored nowhere else
+  let reach = null; // of the session, once there is one: {email, organizations, projects}
 
   /** Parses the link: {port, state, challenge, label, version, reasons}; `reasons` are its errors. */
   function readLink(search) {
@@ -78,7 +80,9 @@
   async function ask(method, path, body) {
     let answer, told;
     const headers = { Accept: "application/json" };
+    const verifier = sessionStorage.getItem(VERIFIER);
     if (token !== null) headers.Authorization = `Bearer ${token}`;
+    else if (verifier !== null) headers["X-Session-Verifier"] = verifier;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     try {
       answer = await fetch(path, {
@@ -86,7 +90,7 @@
         headers,
         body: body === undefined ? undefined : JSON.stringify(body),
         cache: "no-store",
-        credentials: "omit",
+        credentials: token === null && verifier !== null ? "same-origin" : "omit",
         redirect: "error",
         referrerPolicy: "strict-origin", // without one some browsers send no Origin either
         signal: AbortSignal.timeout(TIMEOUT_MS),
@@ -148,14 +152,16 @@
   }
 
   function askForToken() {
-    token = null;
+    token = reach = null;
+    sessionStorage.removeItem(VERIFIER);
     $("person-row").hidden = true;
     show("sign-in", $("token"));
   }
 
   /** Signs in with the token and shows its organizations and projects. */
   async function enter() {
-    const organizations = await ask("GET", "/organizations");
+    reach = token === null ? await ask("GET", "/cli/auth/session") : null;
+    const organizations = reach === null ? await ask("GET", "/organizations") : reach.organizations;
     fill($("organization"), organizations);
     await listProjects();
     $("person").textContent = await email();
@@ -165,6 +171,7 @@
   }
 
   async function email() {
+    if (reach !== null) return reach.email;
     try {
       return (await ask("GET", "/me")).email;
     } catch {
@@ -177,10 +184,34 @@
     let organization, projects;
     do {
       organization = $("organization").value;
-      projects = await ask("GET", `/organizations/${encodeURIComponent(organization)}/projects`);
+      projects =
+        reach === null
+          ? await ask("GET", `/organizations/${encodeURIComponent(organization)}/projects`)
+          : reach.projects.filter((one) => one.org_id === organization);
     } while (organization !== $("organization").value); // the person chose another one meanwhile
     fill($("project"), projects);
     if (projects.length === 0) complain(new Refusal(404, "This organization has no project yet"));
+  }
+
+  function toBase64Url(bytes) {
+    return btoa(String.fromCharCode(...bytes)).replace(/\+/g, "-").replace(/\//g, "_").replace(/=/g, "");
+  }
+
+  /** Leaves for the identity provider, which sends the browser back to this link. */
+  async function leaveForProvider() {
+    if (!crypto.subtle) throw new Refusal(400, "Browsers allow this over HTTPS only, except on the machine of the service: paste a token");
+    const verifier = toBase64Url(crypto.getRandomValues(new Uint8Array(32)));
+    const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
+    sessionStorage.setItem(VERIFIER, verifier);
+    const to = `/cli-login${location.search.replace(/&sign_in_problem=[^&]*/g, "")}`;
+    leaving = true;
+    location.assign(`session/sign-in?bind=${toBase64Url(new Uint8Array(digest))}&to=${encodeURIComponent(to)}`);
+  }
+
+  /** Shows why the sign-in with the identity provider didn't succeed. */
+  async function explain(code) {
+    const told = await ask("GET", `/session?problem=${encodeURIComponent(code)}`);
+    throw new Refusal(401, told.problem ?? "The sign-in didn't succeed");
   }
 
   function refused(error) {
@@ -198,6 +229,7 @@
       label: link.label,
       expires_days: 90,
     });
+    sessionStorage.removeItem(VERIFIER); // the session was for one code
     goBack({ code: issued.code });
   }
 
@@ -228,6 +260,7 @@
     complain(null);
     askForToken();
   });
+  $("provider").addEventListener("click", () => step("Going to your identity provider …", leaveForProvider));
   $("hand-back").addEventListener("click", () => goBackWith(problem));
   for (const one of document.querySelectorAll(".cancel")) {
     one.addEventListener("click", () => goBackWith({ code: "access_denied", message: "Cancelled in the browser" }));
@@ -256,7 +289,14 @@
   $("version").textContent = link.version;
   $("version-row").hidden = !link.version;
   $("request").hidden = false;
-  if (document.body.dataset.signIn === "development") {
+  const ways = document.body.dataset.signIn.split(" ");
+  const failed = new URLSearchParams(location.search).get("sign_in_problem");
+  $("provider-row").hidden = !ways.includes("provider");
+  if (failed !== null) {
+    step("Signing in …", () => explain(failed), askForToken);
+  } else if (sessionStorage.getItem(VERIFIER) !== null) {
+    step("Signing in …", enter, askForToken);
+  } else if (ways.includes("development")) {
     step(
       "Signing in …",
       async () => {

@@ -231,7 +231,8 @@ async def test_person_that_the_rules_exclude_is_told(provider: Provider) -> None
     [
         *("https://evil.example/", "//evil.example", "/\\evil.example", "/app", "app/"),
         *("/application", "/session/callback", "/app/\nx", "/app/\\evil", "/app/ä", "javascript:x"),
-        "/app/" + "x" * 2_000,
+        "/app/" + "x" * 4_000,
+        *("/cli-login", "/cli-login/token", "/cli-loginx?"),
     ],
 )
 async def test_destination_is_a_page_of_the_dashboard(browser: Browser, to: str) -> None:
@@ -280,3 +281,61 @@ async def test_sign_ins_are_limited_by_address(provider: Provider) -> None:
         assert problem_of(await browser.leave())[0] is SignInProblem.TOO_MANY
         back = await browser.sign_in_there(url)
         assert problem_of(await browser.come_back(back))[0] is SignInProblem.TOO_MANY
+
+
+class TestCommandLine:
+    """A sign-in from /cli-login: its session gets one login code, and opens nothing else."""
+
+    LINK = "/cli-login?port=40321&state=a%2Bb%20c&code_challenge=c&label=l"
+
+    async def arrived(self, browser: Browser) -> str:
+        return await browser.come_back(await browser.sign_in_there(await browser.leave(self.LINK)))
+
+    async def ask(self, browser: Browser, method: str, path: str, **more: object) -> httpx.Response:
+        cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+        head = {"cookie": cookies, "x-session-verifier": VERIFIER, "sec-fetch-site": "same-origin"}
+        return await browser.site.http.request(method, path, headers=head, **more)
+
+    async def test_session_gets_one_code(self, browser: Browser) -> None:
+        assert await self.arrived(browser) == f"{PUBLIC_URL}{self.LINK}"
+        assert set(browser.cookies) == {"__Host-pp_cli_session"}
+        told = (await self.ask(browser, "GET", "/cli/auth/session")).json()
+        assert told["email"] == ADA["email"]
+        [project] = told["projects"]
+        body = {
+            "org_id": project["org_id"],
+            "project_id": project["id"],
+            "code_challenge": BIND,
+            "label": "laptop",
+        }
+        issued = await self.ask(browser, "POST", "/cli/auth/codes", json=body)
+        assert issued.status_code == 201, issued.text
+        exchange = {"code": issued.json()["code"], "code_verifier": VERIFIER}
+        key = await browser.site.http.post("/cli/auth/exchange", json=exchange)
+        assert key.status_code == 200
+        again = await self.ask(browser, "POST", "/cli/auth/codes", json=body)
+        assert again.status_code == 401
+        assert browser.site.store.browser_sessions == {}
+
+    async def test_session_opens_nothing_else(self, browser: Browser) -> None:
+        await self.arrived(browser)
+        for path in ("/me", "/organizations", "/me/sessions"):
+            assert (await self.ask(browser, "GET", path)).status_code == 401
+        assert (await self.ask(browser, "GET", "/session")).json()["signed_in"] is False
+        # Also not under the name of the other cookie.
+        browser.cookies["__Host-pp_session"] = browser.cookies.pop("__Host-pp_cli_session")
+        assert (await self.ask(browser, "GET", "/me")).status_code == 401
+        assert (await self.ask(browser, "GET", "/cli/auth/session")).status_code == 401
+
+    async def test_session_lasts_ten_minutes(self, browser: Browser) -> None:
+        browser.site.now = start = utc_now()
+        await self.arrived(browser)
+        assert (await self.ask(browser, "GET", "/cli/auth/session")).status_code == 200
+        browser.site.now = start + timedelta(minutes=10)
+        assert (await self.ask(browser, "GET", "/cli/auth/session")).status_code == 401
+
+    async def test_problem_goes_back_to_the_link(
+        self, browser: Browser, provider: Provider
+    ) -> None:
+        provider.denies = True
+        assert await self.arrived(browser) == f"{PUBLIC_URL}{self.LINK}&sign_in_problem=denied"

@@ -24,7 +24,7 @@ OPENING = {"cookie": f"pp_session={COOKIE}", "x-session-verifier": VERIFIER} | S
 NOT_FOR_SESSIONS = {
     *("POST /traces", "POST /traces/batch", "POST /traces/{trace_id}/spans"),
     *(one.operation for one in otlp.ENDPOINTS if one.method == "POST"),
-    "POST /cli/auth/codes",
+    *("POST /cli/auth/codes", "GET /cli/auth/session"),
 }
 # Those that need credentials, and the session itself.
 GUARDED = [

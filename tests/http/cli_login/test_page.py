@@ -9,6 +9,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from domain.identity.browser_session import SignInMethod
 from tests.http.conftest import CONFIG, ORIGIN, TOKEN, Site
 from tests.http.openapi.test_openapi import Tags
 
@@ -81,12 +82,16 @@ class TestPage:
         assert set(re.findall(r"\w+://[^\s`\"'<$]*", text)) == {"http://127.0.0.1:"}
         assert not re.search(r"url\(|@import|import\s*\(", text)
 
-    async def test_script_writes_no_html_and_stores_nothing(self, site: Site) -> None:
+    async def test_script_writes_no_html_and_stores_no_credential(self, site: Site) -> None:
         text = (await site.http.get(LINK)).text
         for word in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval("):
             assert word not in text
-        for word in ("localStorage", "sessionStorage", "indexedDB", "cookie"):
+        for word in ("localStorage", "indexedDB", "cookie"):
             assert word not in text
+        # Half of the session of a sign-in with the provider, for this tab.
+        uses = re.findall(r"sessionStorage\.\w+\(([^,)]*)", text)
+        assert uses
+        assert set(uses) == {"VERIFIER"}
 
     async def test_every_control_has_a_label(self, site: Site) -> None:
         text = (await site.http.get(LINK)).text
@@ -107,6 +112,11 @@ class TestPage:
     async def test_page_contains_the_way_to_sign_in(self, site: Site, developers: Site) -> None:
         assert 'data-sign-in="token"' in (await site.http.get(LINK)).text
         assert 'data-sign-in="development"' in (await developers.http.get(LINK)).text
+        methods = frozenset({SignInMethod.PROVIDER})
+        both = Site(config=replace(developers.config, sign_in_methods=methods))
+        async with both.http:
+            answer = await both.http.get(LINK)
+        assert 'data-sign-in="development provider"' in answer.text
 
 
 class TestDevelopmentToken:

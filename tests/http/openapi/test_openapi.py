@@ -165,6 +165,7 @@ async def test_document_has_every_served_route(document: Any) -> None:
         "ProjectName",
         "OrganizationID",
         "Session",
+        "CliSession",
         "SessionVerifier",
     }
 

@@ -5,6 +5,7 @@ from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.support.endpoints.spec import ANONYMOUS, SIGNED_IN, Audit, EndpointSpec
 
 ENDPOINTS = (
+    EndpointSpec("GET /cli/auth/session", SIGNED_IN, 200, in_contract=False),
     EndpointSpec(
         "POST /cli/auth/codes",
         SIGNED_IN,

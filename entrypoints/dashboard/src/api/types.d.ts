@@ -24,6 +24,10 @@ export type IssueCodeRequest = { "org_id": string; "project_id": string; "code_c
 export type IssueCodeResponse = { "code": string; "expires_in": number; };
 export type ExchangeRequest = { "code": string; "code_verifier": string; };
 export type ExchangeResponse = { "api_key": string; "project_name": string; "org_id": string; "key_id": string; "key_prefix": string; "expires_at": string | null; };
+export type CliSessionResponse = { "email": string; "organizations": Array<SessionOrganization>; "projects": Array<SessionProject>; };
+export type SessionOrganization = { "id": string; "name": string; "role": MembershipRole | null; };
+export type MembershipRole = "ADMIN" | "MEMBER" | "OWNER";
+export type SessionProject = { "id": string; "org_id": string; "name": string; };
 export type PaginatedResponse_ErasureResponse_ = { "items": Array<ErasureResponse>; "total": number; "limit": number; "offset": number; "next_cursor": string | null; };
 export type ErasureResponse = { "id": string; "project_id": string; "kind": OwnerKind; "salt": string; "owner_hash": string; "state": ErasureState; "requested_at": string; "requested_by": RequesterResponse; "removed_at": string | null; "rows": Record<string, number>; "receipt_sha256": string | null; };
 export type OwnerKind = "session" | "user";
@@ -119,7 +123,6 @@ export type RejectionResponse = { "rejected_at": string; "signal": Signal; "reas
 export type Signal = "logs" | "traces";
 export type UserProfileResponse = { "id": string; "email": string; "display_name": string; "created_at": string; "last_sign_in_at": string | null; };
 export type MyInvitationResponse = { "id": string; "org_id": string; "org_name": string; "email": string; "role": MembershipRole; "status": InvitationStatus; "invited_by": string; "inviter_display_name": string; "inviter_email": string; "created_at": string; "expires_at": string; };
-export type MembershipRole = "ADMIN" | "MEMBER" | "OWNER";
 export type InvitationStatus = "ACCEPTED" | "DECLINED" | "EXPIRED" | "PENDING" | "REVOKED";
 export type MyMembershipResponse = { "id": string; "user_id": string; "org_id": string; "role": MembershipRole; "display_name": string; "email": string; "created_at": string; };
 export type MySessionResponse = { "id": string; "method": SignInMethod; "created_at": string; "last_used_at": string; "ends_at": string; "address": string | null; "agent": string | null; "is_this": boolean; };
@@ -170,8 +173,6 @@ export type SignInProblem = "denied" | "expired" | "invalid" | "not_allowed" | "
 export type BrowserSessionResponse = { "signed_in": boolean; "session_id": string | null; "method": SignInMethod | null; "user": SessionUser | null; "key": SessionKey | null; "scopes": Array<KeyScope>; "organizations": Array<SessionOrganization>; "projects": Array<SessionProject>; "ends_at": string | null; "idle_ends_at": string | null; "ways_in": Array<SignInMethod>; "problem": string | null; };
 export type SessionUser = { "id": string; "email": string; "display_name": string; };
 export type SessionKey = { "id": string; "name": string; "prefix": string; };
-export type SessionOrganization = { "id": string; "name": string; "role": MembershipRole | null; };
-export type SessionProject = { "id": string; "org_id": string; "name": string; };
 export type SignInRequest = { "method": "development" | "key" | "token"; "bind": string; "token"?: string | null; "key"?: string | null; };
 export type SessionSortBy = "cost" | "latency" | "recent" | "trace_count";
 export type PaginatedResponse_SessionSummary_ = { "items": Array<SessionSummary>; "total": number; "limit": number; "offset": number; "next_cursor": string | null; };
@@ -237,6 +238,7 @@ export type SpanUpdate = { "name"?: string | null; "kind"?: SpanKind | null; "st
 export type ChangedSpanResponse = { "span_id": string; "trace_id": string; "parent_span_id"?: string | null; "name": string | null; "kind": SpanKind | null; "status": SpanStatusCode | null; "input": unknown; "output": unknown; "model": string | null; "token_usage": Record<string, unknown> | null; "metadata": Record<string, unknown>; "started_at"?: string | null; "ended_at": string | null; "error": string | null; "completion_start_time": string | null; "model_parameters": Record<string, unknown> | null; "cost": Record<string, number> | null; "latency_ms"?: number | null; "time_to_first_token_ms"?: number | null; "clock_skew"?: boolean | null; "cost_source"?: CostSource | null; };
 export interface Reads {
   "/": { path: {  }; query: {  }; answer: Welcome };
+  "/cli/auth/session": { path: {  }; query: {  }; answer: CliSessionResponse };
   "/erasures": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; }; answer: PaginatedResponse_ErasureResponse_ };
   "/erasures/{erasure_id}": { path: { "erasure_id": string; }; query: {  }; answer: ErasureResponse };
   "/evaluations/analytics/agreement": { path: {  }; query: { "date_from"?: string | null; "date_to"?: string | null; "name": string; "threshold"?: number; }; answer: Array<AgreementItem> };

@@ -17,6 +17,7 @@ from domain.identity.audit import Origin
 from domain.identity.browser_session import (
     CHALLENGE_LENGTH,
     BrowserSession,
+    SessionPurpose,
     SignedIn,
     SignInMethod,
     challenge_hash,
@@ -27,7 +28,7 @@ from domain.identity.sign_in_attempt import SignInProblem
 from domain.ids import BrowserSessionId
 from entrypoints.http.authentication import BROWSER, SIGNED_IN, PublicAccess
 from entrypoints.http.browser_requests import (
-    SESSION_COOKIE,
+    SESSION_COOKIES,
     Headers,
     format_cookie,
     is_from_elsewhere,
@@ -264,7 +265,8 @@ class SignInController(Controller):
             await use_cases.identity.end_browser_session(caller.signed_in)
         config, headers = http_context(request).config, _headers(request)
         is_secure = is_over_https(headers, config.public_url)
-        cookie = format_cookie(SESSION_COOKIE, "", max_age_s=0, is_secure=is_secure)
+        name = SESSION_COOKIES[SessionPurpose.DASHBOARD]
+        cookie = format_cookie(name, "", max_age_s=0, is_secure=is_secure)
         return JsonResponse(None, headers={"set-cookie": cookie})
 
 
@@ -299,7 +301,8 @@ def start_cookie(session: BrowserSession, cookie: str, headers: Headers, config:
     """The Set-Cookie header of a new session."""
     seconds = int((session.ends_at - session.created_at).total_seconds())
     is_secure = is_over_https(headers, config.public_url)
-    return format_cookie(SESSION_COOKIE, cookie, max_age_s=seconds, is_secure=is_secure)
+    name = SESSION_COOKIES[session.purpose]
+    return format_cookie(name, cookie, max_age_s=seconds, is_secure=is_secure)
 
 
 async def _admit(
@@ -343,11 +346,8 @@ async def _describe(
         user=user,
         key=key,
         scopes=[scope for scope in Scope if scope in scopes],
-        organizations=_organizations(reach),
-        projects=[
-            SessionProject(id=one.id, org_id=one.organization_id, name=one.name)
-            for one in reach.projects
-        ],
+        organizations=shown_organizations(reach),
+        projects=shown_projects(reach),
         ends_at=format_instant(session.ends_at),
         idle_ends_at=format_instant(session.end(use_cases.identity.session_lifetime)),
         ways_in=ways,
@@ -355,10 +355,17 @@ async def _describe(
     )
 
 
-def _organizations(reach: SessionReach) -> list[SessionOrganization]:
+def shown_organizations(reach: SessionReach) -> list[SessionOrganization]:
     return [
         SessionOrganization(id=one.id, name=one.name, role=role)
         for one, role in reach.organizations
+    ]
+
+
+def shown_projects(reach: SessionReach) -> list[SessionProject]:
+    return [
+        SessionProject(id=one.id, org_id=one.organization_id, name=one.name)
+        for one in reach.projects
     ]
 
 

@@ -15,13 +15,19 @@ from litestar.types import Receive, Scope, Send
 from application.identity.provider_sign_in import ProviderAnswer
 from domain.errors import LimitExceeded, Unauthenticated, Unavailable
 from domain.identity.audit import Origin
-from domain.identity.browser_session import CHALLENGE_LENGTH, SignInMethod, challenge_hash
+from domain.identity.browser_session import (
+    CHALLENGE_LENGTH,
+    SessionPurpose,
+    SignInMethod,
+    challenge_hash,
+)
 from domain.identity.sign_in_attempt import (
     ATTEMPT_LIFETIME,
     HOME,
     SignInFailed,
     SignInProblem,
     is_destination,
+    purpose_of,
 )
 from entrypoints.http.authentication import AuthContext
 from entrypoints.http.browser_requests import (
@@ -125,7 +131,11 @@ async def _finish(
     await identity.resolve_membership(person, None)  # the first one creates it
     try:
         session, session_cookie = await identity.start_browser_session(
-            person, origin, SignInMethod.PROVIDER, attempt.verifier_hash
+            person,
+            origin,
+            SignInMethod.PROVIDER,
+            attempt.verifier_hash,
+            purpose_of(attempt.destination),
         )
     except Unauthenticated as gone:
         raise SignInFailed(SignInProblem.REFUSED, attempt.destination) from gone
@@ -147,6 +157,8 @@ def _scope(request: HttpRequest) -> Mapping[str, Any]:
 def _to_sign_in(config: HttpConfig, problem: SignInProblem, destination: str) -> Redirect:
     """To the page that shows why the sign-in didn't succeed; `GET /session` has the text."""
     to = destination if is_destination(destination) else HOME
+    if purpose_of(to) is SessionPurpose.CLI:
+        return Redirect(_address(config, f"{to}&sign_in_problem={problem}"))
     query = urlencode({"problem": problem, "to": to})
     return Redirect(_address(config, f"{SIGN_IN_PAGE}?{query}"))
 

@@ -12,8 +12,15 @@ from domain.identity.audit import Origin
 from domain.identity.caller import Person
 from domain.identity.login_code import CODE_LIFETIME
 from domain.ids import OrganizationId, ProjectId
-from entrypoints.http.authentication import SIGNED_IN_WITH_TOKEN, PublicAccess
-from entrypoints.http.endpoint import post
+from entrypoints.http.authentication import SIGNED_IN_FOR_CLI, PublicAccess
+from entrypoints.http.controllers.browser_sessions.browser_sessions import (
+    ORGANIZATIONS_SHOWN_MAX,
+    SessionOrganization,
+    SessionProject,
+    shown_organizations,
+    shown_projects,
+)
+from entrypoints.http.endpoint import get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT
@@ -97,12 +104,48 @@ _EXCHANGE_EXAMPLE: Final = {
 }
 
 
+class CliSessionResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The person who signed in for a command line, and what they may choose from."""
+
+    email: str
+    organizations: list[SessionOrganization]
+    projects: list[SessionProject]
+
+
 class CliLoginController(Controller):
     path = "/cli/auth"
 
+    @get(
+        "/session",
+        SIGNED_IN_FOR_CLI,
+        example={
+            "email": "grace@example.com",
+            "organizations": [{"id": _ORGANIZATION, "name": "Acme", "role": "OWNER"}],
+            "projects": [
+                {
+                    "id": _ISSUE_EXAMPLE["project_id"],
+                    "org_id": _ORGANIZATION,
+                    "name": "checkout-bot",
+                }
+            ],
+        },
+    )
+    async def read_cli_session(self, caller: Person, use_cases: UseCases) -> CliSessionResponse:
+        """Read who signed in for a command line.
+
+        The session that a sign-in with the identity provider from `/cli-login` started. It is for
+        this path alone, and ends with the first code, or after 10 minutes.
+        """
+        reach = await use_cases.identity.read_session_reach(caller, ORGANIZATIONS_SHOWN_MAX)
+        return CliSessionResponse(
+            email=caller.user.email,
+            organizations=shown_organizations(reach),
+            projects=shown_projects(reach),
+        )
+
     @post(
         "/codes",
-        SIGNED_IN_WITH_TOKEN,
+        SIGNED_IN_FOR_CLI,
         description=(
             "A code for a command line that waits for it. The page on which its user signed in "
             f"sends this request. The code is valid for {CODE_LIFETIME.seconds} seconds, for one "
@@ -120,6 +163,8 @@ class CliLoginController(Controller):
         code = await use_cases.identity.issue_login_code(
             caller, content.org_id, content.project_id, content.code_challenge, content.label
         )
+        if caller.session_id is not None:  # it was for one code
+            await use_cases.identity.end_my_session(caller, caller.session_id)
         return JsonResponse(IssueCodeResponse(code, CODE_LIFETIME.seconds), headers=NO_STORE)
 
     @post(

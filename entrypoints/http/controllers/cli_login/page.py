@@ -6,6 +6,7 @@ from typing import Any, Final
 from litestar import Response, get, post
 
 from domain.errors import Forbidden
+from domain.identity.browser_session import SignInMethod
 from entrypoints.http.browser_requests import is_from_our_page
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.endpoint import limit_by_address
@@ -22,8 +23,10 @@ LOCAL_ONLY: Final = (
 
 def cli_login_pages(config: HttpConfig) -> Sequence[Any]:
     """The routes of the page, and of the developer's token if there is one."""
-    sign_in = "token" if config.development_token is None else "development"
-    page, own = render_page("cli_login", sign_in=sign_in)
+    ways = ["token"] if config.development_token is None else ["development"]
+    if SignInMethod.PROVIDER in config.sign_in_methods:
+        ways.append("provider")
+    page, own = render_page("cli_login", sign_in=" ".join(ways))
     headers = {
         "content-security-policy": content_security_policy(
             own | {"connect-src": "'self'"}, "require-trusted-types-for 'script'"
