@@ -40,11 +40,21 @@ const built = (entry) => {
   const found = Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
   return found.split("/").at(-1);
 };
+// What the first script imports loads with it, and not after it.
+const imported = (name) =>
+  (outputs[name]?.imports ?? [])
+    .filter((one) => one.kind === "import-statement")
+    .flatMap((one) => [one.path, ...imported(one.path)]);
 const template = readFileSync(join(here, "src/index.html"), "utf8");
 const first = { main: "src/main.tsx", style: "src/app.css", theme: "src/theme.ts" };
+const main = Object.keys(outputs).find((name) => outputs[name].entryPoint === first.main);
+const chunks = [...new Set(imported(main))].sort().map((name) => name.split("/").at(-1));
+const preload = chunks.map((n) => `<link rel="modulepreload" href="{{prefix}}/app/assets/${n}">`);
 writeFileSync(
   join(out, "index.html"),
-  template.replace(/\{\{(main|style|theme)\}\}/g, (_, name) => built(first[name])),
+  template
+    .replace(/\{\{(main|style|theme)\}\}/g, (_, name) => built(first[name]))
+    .replace("{{preload}}", preload.join("\n")),
 );
 
 const packages = new Set();
@@ -81,7 +91,7 @@ const inputs = sources
   .join("");
 const manifest = {
   inputs: digest("sha256", inputs, "hex"),
-  first: Object.values(first).map((entry) => `assets/${built(entry)}`),
+  first: [...Object.values(first).map(built), ...chunks].map((name) => `assets/${name}`),
   files: Object.fromEntries(
     files(out)
       .sort()
@@ -92,11 +102,4 @@ const manifest = {
       }),
   ),
 };
-// Static imports of the first script load with it.
-const loaded = (name) =>
-  (outputs[name]?.imports ?? [])
-    .filter((one) => one.kind === "import-statement")
-    .flatMap((one) => [one.path, ...loaded(one.path)]);
-const main = Object.keys(outputs).find((name) => outputs[name].entryPoint === first.main);
-manifest.first.push(...new Set(loaded(main).map((name) => `assets/${name.split("/").at(-1)}`)));
 writeFileSync(join(out, "manifest.json"), `${JSON.stringify(manifest, null, 1)}\n`);

@@ -137,10 +137,16 @@ def test_from_failure_to_failing_span_by_keyboard(
     page.goto(project.path("traces"))
     expect(page.get_by_role("status").first).to_have_text("2 traces")
     page.keyboard.press("/")
-    page.keyboard.type("failed")
+    page.keyboard.type("status:e")
+    option = page.get_by_role("listbox", name="Filters").get_by_role("option")
+    expect(option).to_have_text("status:ERROR1")
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     expect(page.get_by_role("status").first).to_have_text("1 trace")
-    assert "has_error=true" in page.url
+    assert "status=ERROR" in page.url
+    with page.expect_response(lambda answer: "/outline" in answer.url):
+        page.get_by_role("link", name="answers").hover()
+    page.get_by_role("combobox", name="Filter traces").focus()
     page.keyboard.press("Escape")
     page.keyboard.press("j")
     page.keyboard.press("Enter")

@@ -37,13 +37,13 @@ function lazy<P extends object>(load: () => Promise<View<P>>, what: string): Vie
   };
 }
 
-const Trace = lazy(async () => (await import("./views/Trace.tsx")).Trace, "the trace");
-const Sessions = lazy(async () => (await import("./views/Sessions.tsx")).Sessions, "sessions");
+const Trace = lazy(async () => (await import("./views/later.ts")).Trace, "the trace");
+const Sessions = lazy(async () => (await import("./views/later.ts")).Sessions, "sessions");
 const Conversation = lazy(
-  async () => (await import("./views/Conversation.tsx")).Conversation,
+  async () => (await import("./views/later.ts")).Conversation,
   "the session",
 );
-const Users = lazy(async () => (await import("./views/Users.tsx")).Users, "users");
+const Users = lazy(async () => (await import("./views/later.ts")).Users, "users");
 
 const BASE = `${ROOT.pathname.replace(/\/$/, "")}/app`;
 

@@ -2,6 +2,7 @@
 import { QueryClient, useQuery, type UseQueryResult } from "@tanstack/preact-query";
 import { Failure, request, type Query } from "./client.ts";
 import { projectId } from "./session.ts";
+import type { OutlineResponse } from "./types.d.ts";
 
 const RETRIES = 3;
 const WAIT_MS = 1000;
@@ -29,6 +30,7 @@ export interface Asking {
   enabled?: boolean;
   pollMs?: number | false;
   keepPrevious?: boolean;
+  initial?: unknown; // an answer that is here already, so that the first request is a poll
 }
 
 /** A GET of the current project. A hidden page does not poll. */
@@ -39,9 +41,31 @@ export function useRead<T>(path: string, query: Query = {}, asking: Asking = {})
     queryFn: ({ signal }) => request<T>("GET", path, { query, signal }),
     enabled: asking.enabled ?? true,
     refetchInterval: pollMs === false ? false : pollMs * (1 + Math.random() / 5),
+    ...(asking.initial === undefined ? {} : { initialData: asking.initial }),
     ...(asking.keepPrevious ? { placeholderData: (before: unknown) => before } : {}),
   });
   return result as UseQueryResult<T>;
+}
+
+const OUTLINE_PART = 50_000; // spans
+
+/** The outline of a trace in parts: the same question for the view, and for what prefetches it. */
+export function outlineQuery(trace: string) {
+  const path = `traces/${trace}/outline`;
+  return {
+    queryKey: [projectId.value, path],
+    initialPageParam: null as unknown,
+    queryFn: ({ pageParam, signal }: { pageParam: unknown; signal: AbortSignal }) =>
+      request<OutlineResponse>("GET", path, {
+        query: pageParam === null ? {} : { limit: OUTLINE_PART, after: pageParam },
+        signal,
+      }),
+    getNextPageParam: (last: OutlineResponse) => last.next,
+  };
+}
+
+export function prefetchOutline(trace: string): void {
+  void queries.prefetchInfiniteQuery(outlineQuery(trace));
 }
 
 export function invalidate(path: string): Promise<void> {

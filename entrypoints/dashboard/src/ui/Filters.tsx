@@ -2,6 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useRead } from "../api/queries.ts";
+import type { FacetValueResponse } from "../api/types.d.ts";
 import { FIELDS, OTHER_WORDS, chips, parse, withoutFilters } from "../lib/filters.ts";
 import { count, duration } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
@@ -12,11 +13,6 @@ interface Option {
   text: string;
   hint: string;
   isWhole: boolean; // choosing it sets the filter
-}
-
-interface Facet {
-  value: string;
-  count: number;
 }
 
 export function Filters({ url }: { url: UrlState }): JSX.Element {
@@ -132,7 +128,7 @@ function useOptions(text: string, isOpen: boolean): Option[] {
   const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
   const given = field ? text.slice(at + 1).trim() : "";
   const prefix = field?.parameter === "status" ? given.toUpperCase() : given;
-  const facets = useRead<Facet[]>(
+  const facets = useRead<FacetValueResponse[]>(
     "traces/facets",
     { field: field?.facet ?? "", prefix, limit: 20 },
     { enabled: isOpen && field?.facet !== undefined, keepPrevious: true },

@@ -30,6 +30,7 @@ export interface TableProps<T> {
 const ROW = 36;
 const MARGIN = 8;
 const POINT_MS = 100;
+const NEAR_END = 12; // rows
 
 export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const { rows, columns, at } = props;
@@ -54,7 +55,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     };
   }, []);
   useEffect(() => {
-    if (last > rows.length - 20) props.onNearEnd();
+    if (last > rows.length - NEAR_END) props.onNearEnd();
   }, [last, rows.length]);
   useLayoutEffect(() => {
     const element = box.current;

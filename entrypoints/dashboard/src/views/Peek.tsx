@@ -5,13 +5,13 @@ import { Link } from "wouter-preact";
 import { Button, FailureBox, Loading } from "../ui/basics.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 
-type TraceView = typeof import("./Trace.tsx").Trace;
+type TraceView = typeof import("./later.ts").Trace;
 
 export function Peek({ id, close }: { id: string; close: () => void }): JSX.Element {
   const [View, setView] = useState<{ view: TraceView } | null>(null);
   const [error, setError] = useState<unknown>(null);
   useEffect(() => {
-    import("./Trace.tsx").then(({ Trace }) => setView({ view: Trace }), setError);
+    import("./later.ts").then(({ Trace }) => setView({ view: Trace }), setError);
   }, []);
   return (
     <aside class="peek" aria-label="Selected trace">

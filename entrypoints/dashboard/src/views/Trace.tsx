@@ -4,8 +4,8 @@ import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../api/client.ts";
-import { invalidate } from "../api/queries.ts";
-import { project, projectId } from "../api/session.ts";
+import { invalidate, outlineQuery } from "../api/queries.ts";
+import { project } from "../api/session.ts";
 import type { Extra } from "../api/more.ts";
 import type { OutlineResponse } from "../api/types.d.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
@@ -23,21 +23,13 @@ import { useUrlState, type UrlState } from "../url/state.ts";
 import { SpanDetail, TABS, Tabs } from "./SpanDetail.tsx";
 import { SpanList } from "./SpanList.tsx";
 
-const PART = 50_000;
 const POLL_MS = 3000;
 const UNCHANGED_MAX_MS = 600_000;
 
 function useOutline(id: string) {
   const changedAt = useRef({ revision: "", at: Date.now() });
   const answer = useInfiniteQuery<OutlineResponse>({
-    queryKey: [projectId.value, `traces/${id}/outline`, {}],
-    initialPageParam: null,
-    queryFn: ({ pageParam, signal }) =>
-      request<OutlineResponse>("GET", `traces/${id}/outline`, {
-        query: { limit: pageParam === null ? undefined : PART, after: pageParam },
-        signal,
-      }),
-    getNextPageParam: (last) => last.next,
+    ...outlineQuery(id),
     structuralSharing: false, // an answer that is unchanged is the same object
     refetchInterval: (query) => {
       const pages = query.state.data?.pages;

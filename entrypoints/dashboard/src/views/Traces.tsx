@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
-import { invalidate, queries, useRead } from "../api/queries.ts";
+import { invalidate, prefetchOutline, useRead } from "../api/queries.ts";
 import { project, projectId } from "../api/session.ts";
 import type { TraceRow } from "../api/more.ts";
 import { filterQuery, PERIODS, periodStart, withoutFilters } from "../lib/filters.ts";
@@ -61,6 +61,7 @@ export function Traces(): JSX.Element {
   const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
   const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
     enabled: pages.isSuccess && canShowNew,
+    initial: pages.data?.pages[0],
     pollMs: isLive ? LIVE_MS : LIVE_MS * 4,
   });
   const [accepted, accept] = useState<Page | null>(null);
@@ -77,7 +78,8 @@ export function Traces(): JSX.Element {
   }, [accepted, loaded]);
   const ids = useMemo(() => new Set(rows.map((row) => row.trace_id)), [rows]);
   const waiting = canShowNew ? (head.data?.items ?? []).filter((row) => !ids.has(row.trace_id)).length : 0;
-  const total = Math.max(head.data?.total ?? 0, pages.data?.pages[0]?.total ?? 0);
+  const newest = canShowNew && head.dataUpdatedAt > pages.dataUpdatedAt ? head.data : pages.data?.pages[0];
+  const total = newest?.total ?? 0;
   const showNew = (): void => {
     if (waiting >= PAGE) void invalidate("traces");
     else if (head.data) accept(head.data);
@@ -225,18 +227,11 @@ function List(props: ListProps): JSX.Element {
         onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
         onNearEnd={props.more}
         onScrolled={props.onScrolled}
-        onPoint={(one) => prefetch(one.trace_id)}
+        onPoint={(one) => prefetchOutline(one.trace_id)}
       />
       {selected.size > 0 && <Acts {...props} />}
     </>
   );
-}
-
-function prefetch(id: string): void {
-  void queries.prefetchQuery({
-    queryKey: [projectId.value, `traces/${id}/outline`, {}],
-    queryFn: ({ signal }) => request("GET", `traces/${id}/outline`, { signal }),
-  });
 }
 
 function useColumns(
