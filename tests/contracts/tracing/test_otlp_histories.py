@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from application.tracing.otlp.ports import BATCH_BYTES
 from domain.errors import Failure
 from domain.ids import ProjectId, TraceId
-from domain.tracing.otel.fragments import Sent
-from domain.tracing.span import Span
+from domain.tracing.otel.fragments import Sent, otel_span_id
+from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders import otel_strategies, strategies, trace_strategies
 from tests.support.builders.otel import fragments
@@ -133,6 +133,13 @@ class Histories(RuleBasedStateMachine):
     @rule(trace=trace_ids, change=trace_strategies.trace_changes)
     def change(self, trace: TraceId, change: TraceChange) -> None:
         self._change_natively(trace, lambda plane: plane.traces.change(self.project, trace, change))
+
+    @rule(trace=trace_ids, hex_id=otel_strategies.hex_ids, change=trace_strategies.span_changes)
+    def change_span(self, trace: TraceId, hex_id: str, change: SpanChange) -> None:
+        span = otel_span_id(trace, hex_id)
+        self._change_natively(
+            trace, lambda plane: plane.traces.change_span(self.project, trace, span, change)
+        )
 
     @rule(trace=trace_ids, add=trace_strategies.tags, remove=trace_strategies.tags)
     def retag(self, trace: TraceId, add: Sequence[str], remove: Sequence[str]) -> None:
