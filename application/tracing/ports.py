@@ -22,6 +22,7 @@ from domain.tracing.payload import JsonText
 from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
+from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
@@ -189,6 +190,15 @@ class Sessions(Protocol):
         """The summary of the whole session, and a page of its traces, by (started_at, id).
 
         Raises NotFound, Unavailable; Invalid if the traces are too large for one page.
+        """
+        ...
+
+    async def turns(
+        self, project: ProjectId, session: str, order: SortOrder, window: PageRequest
+    ) -> Page[SessionTurn]:
+        """The traces of a session by (started_at, id), as `paginate` does it.
+
+        Raises NotFound, Unavailable.
         """
         ...
 

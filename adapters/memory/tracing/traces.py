@@ -22,6 +22,7 @@ from domain.tracing.payload import JsonText
 from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
+from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
@@ -172,6 +173,15 @@ class MemorySessions:
             raise NotFound("Session not found")
         cut = traces[window.offset : window.offset + window.limit]
         return Session(SessionSummary.from_traces(session, traces), cut)
+
+    async def turns(
+        self, project: ProjectId, session: str, order: SortOrder, window: PageRequest
+    ) -> Page[SessionTurn]:
+        traces = self._traces(project, session)
+        if not traces:
+            raise NotFound("Session not found")
+        turns = map(SessionTurn.from_trace, traces)
+        return paginate(turns, lambda one: one.position, order, window)
 
     async def delete(
         self, project: ProjectId, session: str, *, audit: AuditEntry | None = None

@@ -19,6 +19,7 @@ from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.facets import Facet, search_term
+from adapters.postgres.tracing.session_turns import fetch_turns
 from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, fetch_whole_traces, stored_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
 from domain.errors import Invalid
@@ -27,6 +28,7 @@ from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import fold_case
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
+from domain.tracing.session_turn import SessionTurn
 
 NARROW_LIST: Final = (
     "narrow the list of sessions with started_after and started_before, with user_id, "
@@ -154,6 +156,12 @@ class PostgresSessions(PoolReader):
                 raise Invalid.field("query.limit", f"{TOO_LARGE}: ask for fewer traces")
             traces = await fetch_whole_traces(connection, project, row["shown"])
         return Session(summary_from_row(row), traces)
+
+    async def turns(
+        self, project: ProjectId, session: str, order: SortOrder, window: PageRequest
+    ) -> Page[SessionTurn]:
+        async with self._visible_snapshot(REDUCE_LIMIT, project) as connection:
+            return await fetch_turns(connection, project, session, order, window)
 
     async def delete(
         self, project: ProjectId, session: str, *, audit: AuditEntry | None = None

@@ -479,6 +479,19 @@ async def test_session_is_read_by_its_traces(seeded, of):
 
 
 @OF_BOTH
+async def test_turns_of_session_are_read_by_their_traces(seeded, of):
+    window = PageRequest(limit=2)
+    rows = read_rows(
+        await plans(
+            seeded, lambda at, of: at.sessions.turns(of, "conv-7", SortOrder.ASC, window), of
+        )
+    )
+    assert rows["sessions"] == 1
+    assert rows["span_rows"] == 2 * 3
+    assert rows["traces"] <= 2 * (LONG + 3)
+
+
+@OF_BOTH
 async def test_writes_and_details_find_rows_by_key(seeded, of):
     first, second = span(model="m"), span()
     one = trace(first, second, session_id="conv-new", user_id="u")

@@ -268,6 +268,7 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
         plane.traces.change_span(ours, one.id, one.spans[0].id, SpanChange(name="named")),
         plane.traces.add_spans(ours, one.id, [span()]),
         plane.sessions.get(ours, one.session_id, ALL),
+        plane.sessions.turns(ours, one.session_id, ASC, ALL),
         do.trace_scores.change(ours, score.id, ScoreChange(value="1"), NOON, None),
         do.trace_scores.add(trace_score(ours, one.id)),
         do.trace_scores.add(trace_score(ours, one.id, span_id=one.spans[0].id)),
@@ -309,6 +310,7 @@ async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not
         assert await session_counts(plane, ours, **one) == {}
     for call in (
         plane.sessions.get(ours, "s", ALL),
+        plane.sessions.turns(ours, "s", ASC, ALL),
         plane.evaluation.session_scores.add(session_score(ours, "s")),
     ):
         with pytest.raises(NotFound):

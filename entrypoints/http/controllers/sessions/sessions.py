@@ -8,12 +8,17 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.page import OFFSET_MAX, PageRequest, SortOrder
+from domain.page import LIMIT_DEFAULT, OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
+from domain.tracing import session_turn
+from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
+from domain.tracing.session_turn import TURNS_MAX
+from domain.tracing.trace import TraceSummary
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
-from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces import examples, part_schemas
 from entrypoints.http.controllers.traces import schemas as trace_schemas
+from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.endpoint import delete, get
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
@@ -106,6 +111,46 @@ class SessionDetail(SessionSummary, frozen=True, kw_only=True):
     traces: Annotated[list[trace_schemas.TraceResponse], GIVEN]
 
 
+class SessionTurnsQuery(msgspec.Struct, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=TURNS_MAX, description="How many turns to return")] = (
+        LIMIT_DEFAULT
+    )
+    offset: cursors.PageOffset = 0
+    cursor: cursors.Cursor | None = None
+    sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
+        SortOrder.ASC
+    )
+
+
+class SessionTurnResponse(ResponseStruct[session_turn.SessionTurn], frozen=True, kw_only=True):
+    """A trace of a session, without its spans. A large payload is null and has a preview.
+
+    `trace` has the number of failed spans and the newest score of each name.
+    """
+
+    trace: Annotated[trace_schemas.TraceListItem, GIVEN]
+    input: msgspec.Raw
+    output: msgspec.Raw
+    input_preview: part_schemas.PayloadPreview | None
+    output_preview: part_schemas.PayloadPreview | None
+    llm_calls: Annotated[int, Meta(description="Spans of the kind LLM")]
+    tool_calls: Annotated[int, Meta(description="Spans of the kind TOOL")]
+
+
+TURN_DETAILS: Final = frozenset({trace_schemas.Included.ERRORS, trace_schemas.Included.SCORES})
+TURNS: Final = cursors.PagedList("turns", {None: cursors.INSTANT}, cursors.ID)
+TURN: Final = trace_schemas.example(
+    SessionTurnResponse.from_domain(
+        session_turn.SessionTurn.from_trace(trace_schemas.EXAMPLE_TRACE),
+        trace=msgspec.structs.replace(
+            trace_schemas.TraceListItem.from_domain(TraceSummary.of(trace_schemas.EXAMPLE_TRACE)),
+            error_count=0,
+            scores=[],
+        ),
+    )
+)
+
+
 class SessionDeleteResponse(msgspec.Struct, frozen=True):
     """How many traces of the session were deleted."""
 
@@ -173,6 +218,31 @@ class SessionController(Controller):
             return SessionDetail.from_domain(session.summary, traces=shown)
 
         return await respond_with(response, is_long=is_long)
+
+    @get(
+        "/{session_id:str}/turns",
+        CAN_READ,
+        description=(
+            "A page of the traces of a session by start, as turns of a conversation: their "
+            "payloads without their spans. A payload of more than "
+            f"{PREVIEW_BYTES_MAX:,} bytes is null, with its beginning in the field `…_preview`."
+        ),
+        example=examples.page_of(TURN),
+    )
+    async def list_turns(
+        self, caller: Caller, path: SessionPath, params: SessionTurnsQuery, use_cases: UseCases
+    ) -> wire.PaginatedResponse[SessionTurnResponse]:
+        """List the turns of a session."""
+        project, order = caller.project_id, params.sort_order
+        requested = TURNS.parse_page(params, project, path.session_id, None, order)
+        page = await use_cases.tracing.sessions.turns(
+            project, path.session_id, order, requested.page
+        )
+        traces = [one.summary for one in page.items]
+        details = await ListDetails.load(use_cases, project, traces, TURN_DETAILS)
+        return requested.respond(
+            page, lambda one: SessionTurnResponse.from_domain(one, trace=details.item(one.summary))
+        )
 
     @delete("/{session_id:str}", CAN_INGEST_AND_READ, status_code=200, example={"deleted": 1})
     async def delete_session(
