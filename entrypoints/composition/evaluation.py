@@ -93,9 +93,13 @@ def evaluation_ports(
 
 def judge_models(settings: Settings) -> JudgeModels:
     """Without a preferred model, it is the small one of the first provider that is available."""
-    small = (one.provider.small for one in judge_providers(settings) if one.is_available)
+    providers = judge_providers(settings)
+    small = (one.provider.small for one in providers if one.is_available)
     preferred = settings.eval_llm_model or next(filter(None, small), None)
-    return JudgeModels(preferred, settings.eval_allowed_models)
+    missing = {
+        one.provider.prefix.rstrip("/"): one.message for one in providers if not one.is_available
+    }
+    return JudgeModels(preferred, settings.eval_allowed_models, missing)
 
 
 def judge_providers(settings: Settings) -> tuple[ProviderState, ...]:

@@ -65,11 +65,12 @@ class RunRules:
     ) -> str:
         """The model. `pricing` is the project's.
 
-        Raises Invalid for a model that isn't allowed, for a custom metric whose judge isn't
-        available, and for votes and the budget. A budget needs a price for every judge, or it
+        Raises Invalid for a model that isn't allowed or can't be asked, also of a custom metric,
+        and for votes and the budget. A budget needs a price for every judge, or it
         couldn't be enforced. The heuristic judge costs nothing.
         """
         model = self.models.select(options.model)
+        self.models.check_available(model)
         check_judge_models(selected, model, self.models)
         validate_votes(options.votes)
         if options.max_cost_usd is not None:

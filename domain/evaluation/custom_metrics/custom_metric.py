@@ -170,7 +170,7 @@ def select_metrics(
 def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels) -> None:
     """Raises Invalid if a custom judged metric has no model: heuristics can't judge a criterion.
 
-    `model` is the run's. A model named by a metric must be allowed.
+    `model` is the run's. A model named by a metric must be allowed, and its provider available.
     """
     errors = []
     for definition in picked.definitions:
@@ -179,6 +179,7 @@ def check_judge_models(picked: SelectedMetrics, model: str, models: JudgeModels)
         at = f"metrics.{picked.names.index(definition.name)}"
         try:
             asked = models.select(definition.model) if definition.model else model
+            models.check_available(asked)
         except Invalid as invalid:
             message = f"{definition.name}: {invalid.errors[0].message}"
             errors.append(FieldError(at, message, is_semantic=True))

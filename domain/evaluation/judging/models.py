@@ -1,7 +1,8 @@
 """Names of judge models: their providers, and how names given by callers are resolved."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from domain.errors import Invalid
@@ -119,11 +120,13 @@ def validate_model(model: str) -> str:
 class JudgeModels:
     """The models that runs may use. Without `allowed` names, any model may be named.
 
-    The default is `preferred`, otherwise the heuristic judge.
+    The default is `preferred`, otherwise the heuristic judge. `missing` says what the providers
+    lack that aren't available, by the prefix of their models without the slash.
     """
 
     preferred: str | None = None
     allowed: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def default(self) -> str:
@@ -137,3 +140,14 @@ class JudgeModels:
             there_are = ", ".join(dict.fromkeys([self.default, *map(resolve_model, self.allowed)]))
             raise Invalid.semantic("model", f"is not allowed; allowed models: {there_are}")
         return model
+
+    def check_available(self, model: str) -> None:
+        """Raises Invalid, naming `model`, if no configured provider has the resolved model.
+
+        Whether the provider knows the model, and accepts the key, shows when it is asked.
+        """
+        provider = provider_of(validate_model(model))
+        if (lacks := self.missing.get(provider)) is not None:
+            raise Invalid.semantic("model", f"{model} can't be asked: {lacks}")
+        if provider == provider_of(HEURISTIC_MODEL) and model != HEURISTIC_MODEL:
+            raise Invalid.semantic("model", f"must be {HEURISTIC_MODEL}, or a model of a provider")

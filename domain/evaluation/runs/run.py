@@ -27,6 +27,7 @@ from domain.tracing.payload import EMPTY_OBJECT, JsonText
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255
 RETRY_PREFIX: Final = "Retry: "
+OPENING_CODES: Final = frozenset(one.value for one in FailCode if one.opens_circuit)
 TARGETS_MAX: Final = 100_000  # of one run: each is a work item, and one score per metric
 
 
@@ -130,9 +131,20 @@ class Tally:
 
     @property
     def failure_summary(self) -> str:
-        """The most frequent failure code and its count; ties by name. There must be a failure."""
-        code, count = min(self.codes.items(), key=lambda one: (-one[1], one[0]))
+        """The most frequent failure code and its count; ties by name. There must be a failure.
+
+        Questions that an open circuit held back count as the failure that opened it.
+        """
+        counts = dict(self.codes)
+        opened = {code: count for code, count in counts.items() if code in OPENING_CODES}
+        if opened:
+            counts[_most_frequent(opened)[0]] += counts.pop(FailCode.CIRCUIT_OPEN.value, 0)
+        code, count = _most_frequent(counts)
         return f"{code}: {count} of {self.failed} failed executions"
+
+
+def _most_frequent(counts: Mapping[str, int]) -> tuple[str, int]:
+    return min(counts.items(), key=lambda one: (-one[1], one[0]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ async def test_run_evaluates_what_the_list_shows(
 
 def test_filters_are_those_of_the_lists() -> None:
     """One that runs ignored would evaluate, and charge, everything."""
-    of_page = {*PageQuery.__struct_fields__, "sort_by", "sort_order"}
+    of_page = {*PageQuery.__struct_fields__, "sort_by", "sort_order", "include"}
     own = {"date_from", "date_to"}
     assert names(EvalRunFilters) - own == names(ExportFilters) == names(TraceQuery) - of_page
     assert names(SessionEvalRunFilters) - own - {"min_trace_count"} == names(SessionQuery) - of_page

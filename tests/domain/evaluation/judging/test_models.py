@@ -97,3 +97,17 @@ def test_providers_are_distinct() -> None:
 )
 def test_provider_of_a_model(model: str, provider: str) -> None:
     assert provider_of(model) == provider
+
+
+def test_models_that_cannot_be_asked_are_refused():
+    models = JudgeModels(missing={"openai": "OPENAI_API_KEY must be set"})
+    for model in ("heuristic/1", "anthropic/claude-haiku-4-5"):
+        models.check_available(model)
+    for model, said in (
+        ("openai/gpt-5", "openai/gpt-5 can't be asked: OPENAI_API_KEY must be set"),
+        ("o3-pro", "o3-pro can't be asked: OPENAI_API_KEY must be set"),
+        ("bogus/x", "must be <provider>/<model>"),
+        ("heuristic/2", "must be heuristic/1"),
+    ):
+        with pytest.raises(Invalid, match=f"^model: {said}"):
+            models.check_available(model)

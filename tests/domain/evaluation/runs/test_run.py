@@ -311,3 +311,17 @@ class Life(RuleBasedStateMachine):
 
 TestLife = Life.TestCase
 TestLife.settings = settings(stateful_step_count=12, deadline=None)
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({"auth": 1, "circuit_open": 9}, "auth: 10 of 10 failed executions"),
+        ({"circuit_open": 9, "rejected": 1}, "circuit_open: 9 of 10 failed executions"),
+        ({"rejected": 8, "auth": 1, "circuit_open": 1}, "rejected: 8 of 10 failed executions"),
+        ({"auth": 2, "quota": 3, "circuit_open": 5}, "quota: 8 of 10 failed executions"),
+    ],
+)
+def test_failure_names_what_stopped_the_questions(codes, said):
+    """A refused key fails one question, and holds all others back."""
+    assert Tally(failed=10, codes=codes).failure_summary == said
