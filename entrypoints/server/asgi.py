@@ -1,6 +1,7 @@
 """The HTTP service as an ASGI app that opens and closes its ports with the server."""
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -120,6 +121,7 @@ class App:
             )
             self._http = create_app(UseCases(open_ports), config, limits)
             async with self._running_grpc():
+                gc.freeze()  # what exists now lives as long as the process
                 await send({"type": "lifespan.startup.complete"})
                 loading = asyncio.create_task(asyncio.to_thread(open_ports.tracing.otlp_codec.load))
                 await receive()  # lifespan.shutdown

@@ -7,12 +7,13 @@ parallel block nothing.
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from entrypoints.server.serve import GC_THRESHOLD, GC_THRESHOLDS_OF_OLDER
+from entrypoints.server.serve import GC_THRESHOLD, GC_THRESHOLDS_OF_OLDER, THREAD_SWITCH_S
 
 
 @dataclass(slots=True)
@@ -37,9 +38,10 @@ async def watched_loop() -> AsyncIterator[Blocks]:
             wall, cpu = wall_now, cpu_now
 
     gc.collect()  # garbage of earlier work would be collected within a block
-    thresholds = gc.get_threshold()
+    thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
     gc.freeze()  # as `serve` does: what the tests have imported is not looked at
     gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
+    sys.setswitchinterval(THREAD_SWITCH_S)
     task = asyncio.create_task(watch())
     await asyncio.sleep(0)
     try:
@@ -48,4 +50,5 @@ async def watched_loop() -> AsyncIterator[Blocks]:
     finally:
         task.cancel()
         gc.set_threshold(*thresholds)
+        sys.setswitchinterval(switch_s)
         gc.unfreeze()
