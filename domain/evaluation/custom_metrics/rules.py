@@ -1,4 +1,4 @@
-"""Rules as data: conditions on paths of a trace, combined by all and any."""
+"""Rules as data: conditions on paths of a trace, combined by all, any, none and not."""
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,7 +18,7 @@ from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_number, json_equal
 
-DEPTH_MAX: Final = 4  # nesting of `all` and `any`
+DEPTH_MAX: Final = 4  # nesting of `all`, `any`, `none` and `not`
 CONDITIONS_MAX: Final = 50
 VALUES_MAX: Final = 100  # of the operator `in`
 VALUE_MAX: Final = 2_000  # characters
@@ -34,6 +34,7 @@ class Operator(StrEnum):
     IN = "in"
     CONTAINS = "contains"
     MATCHES = "matches"
+    NOT_MATCHES = "not_matches"
     EXISTS = "exists"
 
 
@@ -43,6 +44,7 @@ def _contains(found: object, value: object) -> bool:
     return isinstance(found, list) and any(json_equal(one, value) for one in found)
 
 
+_PATTERNS: Final = frozenset({Operator.MATCHES, Operator.NOT_MATCHES})
 _COMPARISONS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
     Operator.LT: operator.lt,
     Operator.LE: operator.le,
@@ -88,19 +90,37 @@ class Condition:
             return (found is not None) is self.value
         if found is None:
             return False
-        if self.op is Operator.MATCHES:
-            return regex_search(str(self.value), resolver.text(found))
+        if self.op in _PATTERNS:
+            is_match = regex_search(str(self.value), resolver.text(found))
+            return is_match is (self.op is Operator.MATCHES)
         if self.op in _COMPARISONS and not (is_number(found) and is_number(self.value)):
             return False
         return _TESTS[self.op](found, self.value)
 
 
+class Combination(StrEnum):
+    """How many of the combined nodes must hold. NOT combines a single one."""
+
+    ALL = "all"
+    ANY = "any"
+    NONE = "none"
+    NOT = "not"
+
+
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """`of` are the nodes that must all hold, or of which any must hold."""
-
-    is_all: bool
+    combination: Combination
     of: Sequence["RuleNode"]
+
+    def holds(self, each: Sequence[bool]) -> bool:
+        """Given whether each of the nodes holds."""
+        match self.combination:
+            case Combination.ALL:
+                return all(each)
+            case Combination.ANY:
+                return any(each)
+            case _:
+                return not any(each)
 
 
 type RuleNode = Condition | RuleGroup
@@ -123,22 +143,26 @@ def _node(
     value: object, at: str, errors: ErrorCollector, levels: int, left: list[int]
 ) -> RuleNode | None:
     reader = ObjectReader(value, at, errors)
-    kinds = [name for name in ("all", "any", "path") if reader.has(name)]
+    kinds = [name for name in (*Combination, "path") if reader.has(name)]
     if len(kinds) != 1:
-        errors.add(at, "must have one of: all, any, path")
+        errors.add(at, f"must have one of: {', '.join(Combination)}, path")
         return None
     if kinds == ["path"]:
         left[0] -= 1
         return _condition(reader)
-    [kind] = kinds
+    combination = Combination(kinds[0])
     if not levels:
-        errors.add(at, f"must not be nested deeper than {DEPTH_MAX} levels of all and any")
+        errors.add(at, f"must not be nested deeper than {DEPTH_MAX} levels")
         return None
-    of = []
-    for place, one in reader.items(kind, CONDITIONS_MAX):
-        of.append(_node(one, place, errors, levels - 1, left))
+    if combination is Combination.NOT:
+        of = [_node(reader.value("not"), reader.at("not"), errors, levels - 1, left)]
+    else:
+        of = [
+            _node(one, place, errors, levels - 1, left)
+            for place, one in reader.items(combination, CONDITIONS_MAX)
+        ]
     reader.end()
-    return RuleGroup(kind == "all", [one for one in of if one is not None])
+    return RuleGroup(combination, [one for one in of if one is not None])
 
 
 def _condition(reader: ObjectReader) -> Condition | None:
@@ -174,7 +198,7 @@ def _unfit(op: Operator, value: object) -> str | None:
             return f"must be an array of 1 to {VALUES_MAX} texts, numbers, true or false"
         case _ if op in _COMPARISONS:
             return None if is_number(value) else "must be a number"
-        case Operator.MATCHES:
+        case _ if op in _PATTERNS:
             is_fit = isinstance(value, str) and 1 <= len(value) <= PATTERN_MAX
             return None if is_fit else f"must be a pattern of 1 to {PATTERN_MAX} characters"
         case _:
@@ -190,11 +214,14 @@ def _is_scalar(value: object) -> bool:
 def patterns_in(node: RuleNode, at: str) -> Iterator[tuple[str, str]]:
     """Every regular expression of a rule, with the path of its text."""
     if isinstance(node, Condition):
-        if node.op is Operator.MATCHES:
+        if node.op in _PATTERNS:
             yield f"{at}.value", str(node.value)
         return
+    if node.combination is Combination.NOT:
+        yield from patterns_in(node.of[0], f"{at}.not")
+        return
     for place, one in enumerate(node.of):
-        yield from patterns_in(one, f"{at}.{'all' if node.is_all else 'any'}.{place}")
+        yield from patterns_in(one, f"{at}.{node.combination}.{place}")
 
 
 # --- evaluation ------------------------------------------------------------------------------
@@ -227,5 +254,4 @@ def _holds(
         holds = node.holds(resolver, regex_search)
         results.append({"path": node.place.text, "op": node.op.value, "holds": holds})
         return holds
-    each = [_holds(one, resolver, regex_search, results) for one in node.of]
-    return all(each) if node.is_all else any(each)
+    return node.holds([_holds(one, resolver, regex_search, results) for one in node.of])

@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.custom_metrics.rules import CONDITIONS_MAX, DEPTH_MAX, Operator
+from domain.evaluation.custom_metrics.rules import (
+    CONDITIONS_MAX,
+    DEPTH_MAX,
+    Operator,
+    parse_rule,
+    patterns_in,
+)
+from domain.evaluation.custom_metrics.strict_json import ErrorCollector
 from domain.evaluation.custom_metrics.trace_path import (
     InvalidTracePath,
     TracePath,
@@ -68,6 +75,7 @@ def mistakes(body):
         ("trace.input.messages[0].content", "contains", "Oslo"),
         ("request", "eq", "Book Oslo"),
         ("answer", "matches", "(?i)SORRY"),
+        ("answer", "not_matches", "^sorry"),
         ("spans", "eq", 3),
         ("spans[kind=TOOL]", "le", 2),
         ('spans[kind=TOOL,name="book"]', "eq", 1),
@@ -101,6 +109,8 @@ def test_conditions_that_hold(path, op, value):
         ("spans[kind=RETRIEVER]", "gt", 0),
         ("spans[name=search].error", "exists", None),
         ("answer", "matches", "^sorry"),
+        ("answer", "not_matches", "(?i)sorry"),
+        ("trace.release", "not_matches", "x"),  # a missing value has no text
     ],
 )
 def test_conditions_that_do_not_hold(path, op, value):
@@ -128,9 +138,16 @@ NO = {"path": "trace.release", "op": "exists"}
         ({"any": [NO, YES]}, 1.0),
         ({"any": [NO, NO]}, 0.0),
         ({"all": [YES, {"any": [NO, {"all": [YES]}]}]}, 1.0),
+        ({"none": [NO, NO]}, 1.0),
+        ({"none": [NO, YES]}, 0.0),
+        ({"not": NO}, 1.0),
+        ({"not": YES}, 0.0),
+        ({"not": {"not": YES}}, 1.0),
+        ({"not": {"all": [YES, NO]}}, 1.0),
+        ({"none": [{"any": [NO, NO]}, {"not": YES}]}, 1.0),
     ],
 )
-def test_groups_combine_by_all_and_any(body, value):
+def test_groups_combine_nodes(body, value):
     assert evaluate_rule(body, TRACE).value == value
 
 
@@ -183,7 +200,14 @@ def test_invalid_paths_are_rejected(path):
         ({"all": []}, "definition.all"),
         ({"all": YES}, "definition.all"),
         ({"all": [YES, 1]}, "definition.all.1"),
-        ({"all": [YES], "not": 1}, "definition.not"),
+        ({"all": [YES], "nor": 1}, "definition.nor"),
+        ({"all": [YES], "not": YES}, "definition"),
+        ({"not": [YES]}, "definition.not"),
+        ({"not": {"path": "trace.name", "op": "is"}}, "definition.not.op"),
+        ({"none": YES}, "definition.none"),
+        ({"none": []}, "definition.none"),
+        ({"not": {"not": {"not": {"not": {"not": YES}}}}}, "definition.not.not.not.not"),
+        ({"path": "trace.name", "op": "not_matches", "value": 1}, "definition.value"),
         ({"any": [{"path": "trace.name", "op": "is", "value": 1}]}, "definition.any.0.op"),
         ({"path": "trace.name", "value": 1}, "definition.op"),
         ({"path": "trace.name", "op": "eq"}, "definition.value"),
@@ -235,11 +259,20 @@ def test_totals_cover_only_spans_with_cost_and_usage():
     assert total_tokens(subject(tool()).spans) is None
 
 
+def test_patterns_are_found_in_every_group():
+    """They are checked before a metric is stored."""
+    of = {"path": "answer", "op": "not_matches", "value": "a"}
+    node = parse_rule({"none": [{"not": of}, {"all": [of]}]}, "r", ErrorCollector())
+    assert [*patterns_in(node, "r")] == [("r.none.0.not.value", "a"), ("r.none.1.all.0.value", "a")]
+
+
 @given(trace=strategies.traces(), value=st.sampled_from(["a", 1, True]))
 def test_rule_gives_0_or_1_for_any_trace(trace, value):
     settled = EvaluatedTrace(trace.settled(prices().price))
     for op in Operator:
-        wanted = {Operator.IN: [value], Operator.MATCHES: "a", Operator.EXISTS: True}.get(op, value)
+        wanted = {Operator.IN: [value], Operator.EXISTS: True}.get(op, value)
+        if op in {Operator.MATCHES, Operator.NOT_MATCHES}:
+            wanted = "a"
         if op in {Operator.LT, Operator.LE, Operator.GT, Operator.GE}:
             wanted = 1
         paths = ["spans.input.a", "trace.output[0]", "spans[kind=TOOL].metadata", "trace.cost"]
