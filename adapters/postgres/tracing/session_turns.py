@@ -28,17 +28,17 @@ def _shown(payload: str) -> str:
 
 # OFFSET 0 makes it a lookup for each trace. A join might be planned over a whole project.
 SELECT_TURNS: Final = f"""
-SELECT wanted.trace_id, payloads.*, calls.*
-FROM unnest($2::uuid[]) AS wanted (trace_id)
-LEFT JOIN LATERAL (
+SELECT traces.trace_id, payloads.*, calls.*
+FROM traces LEFT JOIN LATERAL (
   SELECT {_shown("input")}, {_shown("output")} FROM trace_payloads
-  WHERE {OF_PROJECT} AND trace_payloads.trace_id = wanted.trace_id OFFSET 0
+  WHERE {OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id OFFSET 0
 ) AS payloads ON true
 CROSS JOIN LATERAL (
   SELECT count(*) FILTER (WHERE kind = 'LLM') AS llm_calls,
          count(*) FILTER (WHERE kind = 'TOOL') AS tool_calls
-  FROM spans WHERE {OF_PROJECT} AND spans.trace_id = wanted.trace_id
+  FROM spans WHERE {OF_PROJECT} AND spans.trace_id = traces.trace_id
 ) AS calls
+WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 """
 
 
