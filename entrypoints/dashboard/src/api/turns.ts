@@ -1,59 +1,46 @@
 /** The traces of a session as turns of a conversation, page by page. */
 import { childOf, childrenOf, rootOf } from "../lib/json-index.ts";
 import { requestText } from "./client.ts";
-import type { SessionDetail } from "./types.d.ts";
+import type { TraceRow } from "./more.ts";
+import type { PaginatedResponse_SessionTurnResponse_ } from "./types.d.ts";
 
-const PAGE = 20; // its answer has the spans of each trace
+const PAGE = 50;
 
 export interface SessionTurn {
-  trace_id: string;
-  name: string;
-  status: string;
-  started_at: string;
-  latency_ms: number | null;
-  total_cost: number;
-  unpriced: number;
+  trace: TraceRow;
   llmCalls: number;
   toolCalls: number;
-  errors: number;
-  input: string | null; // JSON text
+  input: string | null; // JSON text, or its beginning
   output: string | null;
-  cut: boolean;
+  isCut: boolean;
 }
 
 export interface TurnPage {
   turns: SessionTurn[];
-  next: number | null;
+  next: string | null;
 }
 
 /** Payloads are slices of the answer, so their numbers stay as they were sent. */
-export async function readTurns(path: string, page: unknown, signal: AbortSignal): Promise<TurnPage> {
-  const offset = typeof page === "number" ? page : 0;
-  const text = await requestText(path, { limit: PAGE, offset }, signal);
-  const value = JSON.parse(text) as SessionDetail;
-  const list = childOf(text, rootOf(text), "traces");
+export async function readTurns(path: string, cursor: unknown, signal: AbortSignal): Promise<TurnPage> {
+  const text = await requestText(`${path}/turns`, { limit: PAGE, cursor }, signal);
+  const answer = JSON.parse(text) as PaginatedResponse_SessionTurnResponse_;
+  const list = childOf(text, rootOf(text), "items");
   const nodes = list ? childrenOf(text, list).children : [];
-  const turns = value.traces.map((trace, index) => {
-    const slice = (name: string): string | null => {
+  const turns = answer.items.map((item, index) => {
+    const slice = (name: "input" | "output"): string | null => {
+      const preview = item[`${name}_preview`];
+      if (preview !== null) return preview.text;
       const node = childOf(text, nodes[index], name);
       return node === undefined || text.startsWith("null", node.start) ? null : text.slice(node.start, node.end);
     };
-    const count = (kind: string): number => trace.spans.filter((span) => span.kind === kind).length;
     return {
-      trace_id: trace.trace_id,
-      name: trace.name,
-      status: trace.status,
-      started_at: trace.started_at,
-      latency_ms: trace.ended_at === null || trace.clock_skew ? null : Date.parse(trace.ended_at) - Date.parse(trace.started_at),
-      total_cost: trace.total_cost,
-      unpriced: trace.spans.filter((span) => span.cost_source === "unpriced" && span.token_usage !== null).length,
-      llmCalls: count("LLM"),
-      toolCalls: count("TOOL"),
-      errors: trace.spans.filter((span) => span.status === "ERROR" || span.error !== null).length,
+      trace: item.trace,
+      llmCalls: item.llm_calls,
+      toolCalls: item.tool_calls,
       input: slice("input"),
       output: slice("output"),
-      cut: false,
+      isCut: item.input_preview !== null || item.output_preview !== null,
     };
   });
-  return { turns, next: offset + turns.length < value.trace_count && turns.length > 0 ? offset + turns.length : null };
+  return { turns, next: answer.next_cursor };
 }

@@ -12,7 +12,10 @@ const MARGIN = 6;
 const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const INDENT = 14;
 const INDENT_MIN = 3;
-const NAME_MIN = 150; // what is left for a name at any depth
+const NAME_MIN = 150; // what is left for a name at any depth,
+const NAME_SHARE_MIN = 0.65; // and of a narrow column
+const NARROW = 620; // as in the style: below it there are fewer columns
+const NARROW_SHARE = 46; // percent
 const LEVELS_ABOVE = 3; // of deep rows, whose indent begins with the least deep one in sight
 const DEPTH_SHOWN_FROM = 20;
 
@@ -82,9 +85,11 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
     [least, most] = [Math.min(least, depth), Math.max(most, depth)];
   }
   const base = Math.max(0, least - LEVELS_ABOVE);
-  const names = (view.width * (props.showBars ? props.nameShare : 60)) / 100;
-  const step = Math.max(INDENT_MIN, Math.min(INDENT, (names - NAME_MIN) / Math.max(1, most - base)));
-  const indent = (depth: number): number => Math.min((depth - base) * step, Math.max(0, names - NAME_MIN));
+  const share = view.width < NARROW ? Math.max(props.nameShare, NARROW_SHARE) : props.nameShare;
+  const names = (view.width * (props.showBars ? share : NARROW_SHARE)) / 100;
+  const room = names - Math.min(NAME_MIN, names * NAME_SHARE_MIN);
+  const step = Math.max(INDENT_MIN, Math.min(INDENT, room / Math.max(1, most - base)));
+  const indent = (depth: number): number => Math.min((depth - base) * step, room);
   const shown: JSX.Element[] = [];
   for (let index = first; index < last; index++) {
     const row = rows[index]!;
@@ -99,7 +104,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
       aria-label="Spans"
       aria-rowcount={rows.length + 1}
       aria-activedescendant={at >= first && at < last ? `span-${selected}` : undefined}
-      style={{ "--name": `${props.nameShare}%` } as JSX.CSSProperties}
+      style={{ "--name": `${share}%` } as JSX.CSSProperties}
       onKeyDown={props.onKey}
     >
       <div class="tg-head" role="row" aria-rowindex={1}>

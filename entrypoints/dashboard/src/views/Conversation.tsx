@@ -10,7 +10,7 @@ import { readTurns, type SessionTurn, type TurnPage } from "../api/turns.ts";
 import { project, projectId } from "../api/session.ts";
 import type { SessionTotals } from "../api/more.ts";
 import { chatOf, textOf, type Turn } from "../lib/chat.ts";
-import { cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
+import { cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { Empty, FailureBox, Loading, Status, useTitle } from "../ui/basics.tsx";
 import { TurnView } from "../ui/Chat.tsx";
@@ -106,7 +106,7 @@ function Turns(props: {
     scrollToFn: elementScroll,
     observeElementRect,
     observeElementOffset,
-    getItemKey: (index: number) => turns[index]?.trace_id ?? index,
+    getItemKey: (index: number) => turns[index]?.trace.trace_id ?? index,
     onChange: () => redraw(0 as never),
   };
   virtual.current ??= new Virtualizer(options);
@@ -118,11 +118,11 @@ function Turns(props: {
   useEffect(() => {
     if (last > turns.length - 10) props.more();
   }, [last, turns.length]);
-  const at = turns.findIndex((turn) => turn.trace_id === chosen);
+  const at = turns.findIndex((turn) => turn.trace.trace_id === chosen);
   const go = (to: number): void => {
     const turn = turns[Math.max(0, Math.min(turns.length - 1, to))];
     if (!turn) return;
-    props.open(turn.trace_id);
+    props.open(turn.trace.trace_id);
     virtual.current?.scrollToIndex(turns.indexOf(turn), { align: "auto" });
   };
   const group = "Session";
@@ -140,12 +140,12 @@ function Turns(props: {
               key={item.key}
               data-index={item.index}
               ref={(element) => virtual.current?.measureElement(element)}
-              class={`session-turn ${turn.trace_id === chosen ? "at" : ""}`}
+              class={`session-turn ${turn.trace.trace_id === chosen ? "at" : ""}`}
               aria-posinset={item.index + 1}
               aria-setsize={turns.length}
               style={{ transform: `translateY(${item.start}px)` }}
             >
-              <SessionTurnView turn={turn} open={() => props.open(turn.trace_id)} />
+              <SessionTurnView turn={turn} open={() => props.open(turn.trace.trace_id)} />
             </article>
           );
         })}
@@ -155,6 +155,8 @@ function Turns(props: {
 }
 
 function SessionTurnView({ turn, open }: { turn: SessionTurn; open: () => void }): JSX.Element {
+  const { trace } = turn;
+  const errors = trace.error_count ?? 0;
   const input = useMemo(() => lastOf(turn.input, "user"), [turn.input]);
   const output = useMemo(() => lastOf(turn.output, "assistant"), [turn.output]);
   const steps = [turn.llmCalls > 0 && plural(turn.llmCalls, "model call"), turn.toolCalls > 0 && plural(turn.toolCalls, "tool call")].filter(Boolean);
@@ -163,19 +165,24 @@ function SessionTurnView({ turn, open }: { turn: SessionTurn; open: () => void }
       <header>
         <h2>
           <button type="button" class="link" onClick={open}>
-            {turn.name}
+            {trace.name}
           </button>
         </h2>
-        <Status value={turn.status} />
-        <time title={fullInstant(turn.started_at)}>{instant(turn.started_at)}</time>
-        <span>{duration(turn.latency_ms)}</span>
-        <span title={costHint(turn.total_cost, turn.unpriced)}>{cost(turn.total_cost, turn.unpriced)}</span>
+        <Status value={trace.status} />
+        <time title={fullInstant(trace.started_at)}>{instant(trace.started_at)}</time>
+        <span>{duration(trace.latency_ms)}</span>
+        <span title={costHint(trace.total_cost, trace.unpriced_span_count)}>{cost(trace.total_cost, trace.unpriced_span_count)}</span>
         {steps.length > 0 && <span>{steps.join(", ")}</span>}
-        {turn.errors > 0 && <span class="bad-text">{plural(turn.errors, "failed span")}</span>}
+        {errors > 0 && <span class="bad-text">{plural(errors, "failed span")}</span>}
+        {(trace.scores ?? []).map((score) => (
+          <span class={`score o-${score.outcome}`} key={score.name}>
+            {score.name} {score.value ?? NONE}
+          </span>
+        ))}
       </header>
       <Side said={input} role="user" />
       <Side said={output} role="assistant" />
-      {turn.cut && <p class="hint">A payload is longer than shown: open the trace to read it whole.</p>}
+      {turn.isCut && <p class="hint">A payload is longer than shown: open the trace to read it whole.</p>}
     </>
   );
 }
