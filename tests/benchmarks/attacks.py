@@ -268,7 +268,11 @@ def p99_ms(times: Times, method: str) -> float:
 def main(chosen: Sequence[str]) -> None:
     with ExitStack() as stack:
         servers = stack.enter_context(run_servers(stack.enter_context(bench_folder())))
-        settings = Settings(database_url=servers.database_url, redis_url=servers.redis_url)
+        settings = Settings(
+            database_url=servers.database_url,
+            migration_database_url=servers.owner_url,
+            redis_url=servers.redis_url,
+        )
         asyncio.run(root.migrate(settings))
         ours = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
         keys = asyncio.run(more_keys(settings, KEYS))

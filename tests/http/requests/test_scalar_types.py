@@ -1,5 +1,6 @@
 """Scalar values in every accepted spelling."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import msgspec.inspect as mi
@@ -11,6 +12,7 @@ from entrypoints.http.requests.json_depth import TOKENS_MAX, path_deeper_than
 from entrypoints.http.requests.scalar_types import (
     InvalidValue,
     convert_scalar,
+    parse_any_instant,
     parse_instant,
     parse_uuid,
 )
@@ -71,6 +73,30 @@ def test_invalid_instants_are_refused(value: str | float) -> None:
 def test_numbers_beyond_any_double_are_refused(value: str | float) -> None:
     with pytest.raises(InvalidValue, match="out of range"):
         convert_scalar(mi.FloatType(), {}, value, from_text=isinstance(value, str))
+
+
+def outcome(parse: Callable[[str], datetime], text: str) -> object:
+    try:
+        return parse(text)
+    except InvalidValue as error:
+        return str(error)
+
+
+@given(
+    st.datetimes(),
+    st.sampled_from(["seconds", "milliseconds", "microseconds"]),
+    st.sampled_from(["Z", "+00:00"]),
+    st.integers(0, 31),
+    st.sampled_from([*"0123456789-:.+TtZz W"]) | st.none(),
+)
+def test_quick_path_reads_common_spellings_like_any_other(
+    at: datetime, precision: str, end: str, place: int, replaced: str | None
+) -> None:
+    """Also if one character is another one."""
+    text = at.isoformat(timespec=precision) + end
+    if replaced is not None:
+        text = text[:place] + replaced + text[place + 1 :]
+    assert outcome(parse_instant, text) == outcome(parse_any_instant, text)
 
 
 @given(st.datetimes(), st.timedeltas(timedelta(hours=-23), timedelta(hours=23)))
