@@ -181,7 +181,7 @@ async def store_monitor(
             target_type=TargetType.TRACE,
             metrics=("coherence",),
             selection=TraceSelection(),
-            model=text,
+            model=f"openai/{text}",
             cadence="daily",
             next_run_at=NOON + timedelta(days=1),
             created_at=BEFORE,
@@ -249,7 +249,7 @@ async def store_run(
         metrics=("coherence",),
         targets=1,
         filters=batch_as_given(TargetType.TRACE, [trace]),
-        model=text,
+        model=f"openai/{text}",
         created_at=NOON,
     )
     await ports.runs.create(made, [WorkItem(trace, made.metrics)])
