@@ -20,7 +20,7 @@ ALLOWED_HEADERS: Final = (
 )
 EXPOSED_HEADERS: Final = (
     "Accept-Ranges, Content-Range, ETag, X-Request-ID, X-Project-Created, X-Ignored-Fields, "
-    "Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
+    "X-Next-Cursor, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset"
 )
 PREFLIGHT_MAX_AGE_S: Final = 600
 

@@ -457,6 +457,24 @@ class TestReading:
         wrong = await shop("GET", f"{RUNS}?status=done&limit=0&cursor=x")
         assert set(field_errors(wrong)) == {"query.status", "query.limit", "query.cursor"}
 
+    async def test_scores_are_paged_if_a_limit_is_given(self, shop: RunningProject) -> None:
+        run = await shop.start_run()
+        await shop.run_jobs()
+        every = await shop.scores(run)
+        assert len(every) > 1
+        pages: list[Any] = []
+        query = "limit=1"
+        for _ in every:
+            answer = await shop("GET", f"{RUNS}/{run['id']}/scores?{query}")
+            assert len(answer.json()) == 1
+            pages += answer.json()
+            query = f"limit=1&cursor={answer.headers.get('x-next-cursor')}"
+        assert pages == every
+        assert "x-next-cursor" not in answer.headers
+        other = await shop.start_run()
+        for wrong in (f"{other['id']}/scores?{query[:-4]}x", f"{run['id']}/scores?limit=0"):
+            assert (await shop("GET", f"{RUNS}/{wrong}")).status_code == 422
+
     async def test_unknown_run_has_no_scores(self, shop: RunningProject) -> None:
         for path in (RUNS, SESSION_RUNS):
             assert await shop.read(f"{path}/{NOBODY}/scores") == []

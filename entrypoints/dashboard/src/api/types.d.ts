@@ -268,7 +268,7 @@ export interface Reads {
   "/evaluations/session-metrics": { path: {  }; query: {  }; answer: Array<MetricSummary> };
   "/evaluations/session-runs": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "status"?: EvaluationStatus | null; }; answer: PaginatedResponse_EvalRunResponse_ };
   "/evaluations/session-runs/{run_id}": { path: { "run_id": string; }; query: {  }; answer: EvalRunResponse };
-  "/evaluations/session-runs/{run_id}/scores": { path: { "run_id": string; }; query: {  }; answer: Array<SessionScoreResponse> };
+  "/evaluations/session-runs/{run_id}/scores": { path: { "run_id": string; }; query: { "limit"?: number | null; "cursor"?: string | null; }; answer: Array<SessionScoreResponse> };
   "/evaluations/session-runs/{run_id}/usage": { path: { "run_id": string; }; query: {  }; answer: JudgeUsage };
   "/evaluations/session-scores": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "name"?: string | null; "source"?: ScoreSource | null; "status"?: ScoreStatus | null; "outcome"?: ScoreOutcome | null; "data_type"?: ScoreDataType | null; "eval_run_id"?: string | null; "date_from"?: string | null; "date_to"?: string | null; "session_id"?: string | null; }; answer: PaginatedResponse_SessionScoreResponse_ };
   "/evaluations/session-scores/{session_id}": { path: { "session_id": string; }; query: {  }; answer: Array<SessionScoreResponse> };
@@ -276,7 +276,7 @@ export interface Reads {
   "/evaluations/trace-runs": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "status"?: EvaluationStatus | null; }; answer: PaginatedResponse_EvalRunResponse_ };
   "/evaluations/trace-runs/template": { path: {  }; query: { "metric": string; }; answer: EvalRunTemplate };
   "/evaluations/trace-runs/{run_id}": { path: { "run_id": string; }; query: {  }; answer: EvalRunResponse };
-  "/evaluations/trace-runs/{run_id}/scores": { path: { "run_id": string; }; query: {  }; answer: Array<TraceScoreResponse> };
+  "/evaluations/trace-runs/{run_id}/scores": { path: { "run_id": string; }; query: { "limit"?: number | null; "cursor"?: string | null; }; answer: Array<TraceScoreResponse> };
   "/evaluations/trace-runs/{run_id}/usage": { path: { "run_id": string; }; query: {  }; answer: JudgeUsage };
   "/evaluations/trace-scores": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "name"?: string | null; "source"?: ScoreSource | null; "status"?: ScoreStatus | null; "outcome"?: ScoreOutcome | null; "data_type"?: ScoreDataType | null; "eval_run_id"?: string | null; "date_from"?: string | null; "date_to"?: string | null; "trace_id"?: string | null; "span_id"?: string | null; "of_spans"?: boolean; "environment"?: string | null; }; answer: PaginatedResponse_TraceScoreResponse_ };
   "/evaluations/trace-scores/{score_id}/history": { path: { "score_id": string; }; query: {  }; answer: Array<ScoreRevisionResponse> };

@@ -1,22 +1,24 @@
 """Evaluation runs over traces and over sessions: the same endpoints, built for each of them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import GenericAlias
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
+from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
 from domain.evaluation.runs.run import TargetType
+from domain.evaluation.scores.score import ScoreFilter
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import RunId
-from domain.page import SortOrder
+from domain.page import Page, SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.costs import examples as cost_examples
 from entrypoints.http.controllers.costs.schemas import EvalRunEstimate, JudgeUsage
@@ -27,9 +29,16 @@ from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
+from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.middleware.response_headers import add_response_header
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
+
+_PAGED: Final = (
+    "With a `limit` it is a page; the header `X-Next-Cursor` has the `cursor` of the next one, and "
+    "is absent on the last."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,7 @@ class RunKind:
     matching: type[Any]  # the body of a run over the matches of filters
     batch: type[Any]  # the body of a run over given ids
     score: type[TraceScoreResponse | SessionScoreResponse]
-    scores_of_run: Callable[[EvaluationUseCases], Callable[..., Awaitable[Sequence[Any]]]]
+    scores: Callable[[EvaluationUseCases], TraceScores | SessionScores]
     start_description: str
     scores_description: str
     example: dict[str, Any]
@@ -60,14 +69,14 @@ TRACE_RUNS: Final = RunKind(
     matching=schemas.CreateEvalRunRequest,
     batch=schemas.CreateBatchEvalRunRequest,
     score=TraceScoreResponse,
-    scores_of_run=lambda use_cases: use_cases.trace_scores.of_run,
+    scores=lambda use_cases: use_cases.trace_scores,
     start_description=(
         "Evaluates the matching traces, or a share of them; the same share always selects the same "
         "traces. 422 if no trace matches."
     ),
     scores_description=(
         "Every trace score of the run, the newest first. Pending scores are included, and the "
-        "signals of a session run. Empty for an unknown run."
+        "signals of a session run. Empty for an unknown run. " + _PAGED
     ),
     example=examples.TRACE_RUN,
     matching_example=examples.TRACE_REQUEST,
@@ -81,14 +90,14 @@ SESSION_RUNS: Final = RunKind(
     matching=schemas.CreateSessionEvalRunRequest,
     batch=schemas.CreateBatchSessionEvalRunRequest,
     score=SessionScoreResponse,
-    scores_of_run=lambda use_cases: use_cases.session_scores.of_run,
+    scores=lambda use_cases: use_cases.session_scores,
     start_description=(
         "Evaluates the matching sessions, or a share of them, each as a whole. Filters select "
         "traces; the sessions of these traces match. 422 if no session matches."
     ),
     scores_description=(
         "Every session score of the run, the newest first, pending scores included. Empty for an "
-        "unknown run."
+        "unknown run. " + _PAGED
     ),
     example=examples.SESSION_RUN,
     matching_example=examples.SESSION_REQUEST,
@@ -290,6 +299,8 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
 
 
 def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
+    scores = PagedList(f"{kind.name} scores of a run", {None: INSTANT}, ID)
+
     @get(
         "/{run_id:str}/usage",
         CAN_READ,
@@ -314,9 +325,24 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         example=[kind.score_example],
         response_type=GenericAlias(list, kind.score),
     )
-    async def read_scores(caller: Caller, path: schemas.RunPath, use_cases: UseCases) -> list[Any]:
-        list_scores = kind.scores_of_run(use_cases.evaluation)
-        scores = await list_scores(caller.project_id, path.run_id)
-        return [kind.score.from_domain(score) for score in scores]
+    async def read_scores(
+        request: HttpRequest,
+        caller: Caller,
+        path: schemas.RunPath,
+        params: schemas.RunScoresQuery,
+        use_cases: UseCases,
+    ) -> list[Any]:
+        project, stored = caller.project_id, kind.scores(use_cases.evaluation)
+        convert: Callable[[Any], Any] = kind.score.from_domain
+        if (asked := params.page) is None:
+            return [convert(score) for score in await stored.of_run(project, path.run_id)]
+        matching = ScoreFilter(run_id=path.run_id)
+        requested = scores.parse_page(asked, project, matching, None, SortOrder.DESC)
+        found: Page[Any] = await stored.page(project, matching, requested.page)
+        page = requested.respond(found, convert)
+        if page.next_cursor is not None:
+            scope = cast("dict[str, Any]", request.scope)
+            add_response_header(scope, b"x-next-cursor", page.next_cursor.encode())
+        return page.items
 
     return [read_usage, read_scores]

@@ -27,11 +27,12 @@ from domain.evaluation.runs.selection import (
 )
 from domain.identity.caller import Caller
 from domain.ids import RunId
+from domain.page import LIMIT_DEFAULT, LIMIT_MAX
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.runs.examples import RUN_ID
 from entrypoints.http.controllers.traces.schemas import Label, Tags, TraceFilters
-from entrypoints.http.requests.cursors import PageQuery
+from entrypoints.http.requests.cursors import Cursor, PageQuery
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check, parse_instant
 from entrypoints.http.requests.wire_types import (
     FilterDate,
@@ -148,6 +149,30 @@ class RunPath(msgspec.Struct, frozen=True):
 
 class RunQuery(PageQuery, frozen=True, kw_only=True):
     status: Annotated[RunStatus, Meta(description="Exactly this status")] | None = None
+
+
+class RunScoresQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the scores. Without a limit it is all of them, as published clients expect."""
+
+    limit: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=LIMIT_MAX,
+                description="How many scores to return; all of them if it is left out",
+            ),
+        ]
+        | None
+    ) = None
+    cursor: Cursor | None = None
+
+    @property
+    def page(self) -> PageQuery | None:
+        """None: all scores are requested."""
+        if self.limit is None and self.cursor is None:
+            return None
+        return PageQuery(limit=self.limit or LIMIT_DEFAULT, cursor=self.cursor)
 
 
 class DeleteRunQuery(msgspec.Struct, frozen=True, kw_only=True):
