@@ -18,8 +18,8 @@ FOLDER = Path(__file__).parents[3] / "entrypoints/http/pages/swagger-ui"
 VENDORED = json.loads((FOLDER / "vendored.json").read_text())
 ASSETS_MAX = 2 << 20  # bytes, of both
 SENT_MAX = 600 << 10  # bytes, of both as browsers get them
-# The cookie of a browser's session, which no script can set, and what goes with it.
-OF_THE_DASHBOARD = {"Session", "SessionVerifier"}
+# The cookies of browser sessions, which no script can set, and what goes with them.
+OF_SESSIONS = {"Session", "CliSession", "SessionVerifier"}
 PATHS = [f"/docs/swagger-ui-{VENDORED['version']}/{name}" for name in ASSETS]
 
 
@@ -78,8 +78,8 @@ class TestPage:
         document = (await site.http.get("/openapi.json")).json()
         asked = re.findall(r'data-scheme="(\w+)"', text)
         schemes = set(document["components"]["securitySchemes"])
-        assert schemes >= OF_THE_DASHBOARD
-        assert sorted(asked) == sorted(schemes - OF_THE_DASHBOARD)
+        assert schemes >= OF_SESSIONS
+        assert sorted(asked) == sorted(schemes - OF_SESSIONS)
 
     async def test_without_scripts_it_leads_to_the_openapi_document(self, site: Site) -> None:
         text = (await site.http.get("/docs")).text
