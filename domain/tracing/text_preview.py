@@ -16,13 +16,13 @@ from domain.tracing.payload import JsonText
 from domain.tracing.trace import Trace
 
 PREVIEW_CHARS_MAX: Final = 200
-_TEXT_BYTES_MAX: Final = 2_000  # of JSON from which a preview is made: escapes, blanks
+_TEXT_BYTES_MAX: Final = 1_500  # of JSON from which a preview is made, with its escapes
+_SHOWN_CHARS_MAX: Final = 600  # of text from which a preview is made, with its blanks
 _WINDOW_BYTES: Final = 16 << 10  # at either end of a payload, which is searched for messages
 _MESSAGES_MAX: Final = 30  # the last ones, among which that of the role is
 _ESCAPE_CHARS_MAX: Final = 12  # of a pair of surrogates
 _FIRST_SURROGATES: Final = frozenset(map(chr, range(0xD800, 0xDC00)))
 _DECODER: Final = json.JSONDecoder(strict=False)
-_BLANKS: Final = re.compile(r"\s+")
 _KEY: Final = b'"role"'
 _BACKSLASH: Final = ord("\\")
 _ENDING_BYTES_MAX: Final = 32  # between a content and the role after it
@@ -129,7 +129,12 @@ def _decoded(text: str) -> str | None:
 
 def _shown(text: str) -> str:
     """One line of at most PREVIEW_CHARS_MAX characters that can be stored and sent."""
-    line = _BLANKS.sub(" ", text[:_TEXT_BYTES_MAX]).strip()[:PREVIEW_CHARS_MAX]
+    beginning = text[:PREVIEW_CHARS_MAX]
+    if beginning.isprintable() and "  " not in beginning:  # the usual text, for a tenth of the time
+        return beginning.strip()
+    line = " ".join(text[:_SHOWN_CHARS_MAX].split())[:PREVIEW_CHARS_MAX]
+    if line.isprintable():  # as nearly all are: without NUL and lone surrogates
+        return line
     return line.replace("\0", "").encode(errors="replace").decode()
 
 

@@ -62,7 +62,8 @@ def test_long_text_is_cut(text: str) -> None:
             found = input_preview(json.dumps(value, ensure_ascii=ensure_ascii).encode())
             assert found is not None
             assert " ".join(text.split()).startswith(found)
-            assert len(found) == PREVIEW_CHARS_MAX or text.startswith("\n") or ensure_ascii
+            is_full = len(found) >= PREVIEW_CHARS_MAX - 1  # it may be cut before a blank
+            assert is_full or text.startswith("\n") or ensure_ascii
 
 
 def test_message_is_found_at_either_end_of_large_payload() -> None:
