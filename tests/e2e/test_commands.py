@@ -327,7 +327,7 @@ async def test_unreachable_database_is_reported_in_one_line(environ, name):
     away = {**environ, "PANDAPROBE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"}
     status, _, err = await command(away, name)
     assert status == 1
-    assert "database" in err
+    assert "PostgreSQL at 127.0.0.1:1: " in err
     assert "secret" not in err
     assert "Traceback" not in err
 
