@@ -108,11 +108,16 @@ class PurgeFixture:
             )
 
 
-# The columns of a table except the project's, as a list for SQL.
+# The columns of a table except the project's, as a list for SQL. The view `spans` doesn't say which
+# of its columns `span_rows` generates.
 SELECT_COLUMNS = """
 SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
-WHERE table_schema = 'public' AND table_name = $1 AND is_generated = 'NEVER'
-AND column_name <> 'project_id'
+WHERE table_schema = 'public' AND table_name = $1 AND column_name <> 'project_id'
+AND column_name NOT IN (
+  SELECT column_name FROM information_schema.columns
+  WHERE table_schema = 'public' AND table_name IN ($1, left($1, -1) || '_rows')
+  AND is_generated = 'ALWAYS'
+)
 """
 
 

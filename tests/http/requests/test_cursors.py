@@ -319,9 +319,9 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours.add_score()
             await ours.add_session_score(session_id=session)
             await ours("POST", "/erasures", {"user_id": f"nobody-{session}"})
-            for runs in (RUNS, SESSION_RUNS):
-                await ours.start_run(runs)
+            runs = {path: (await ours.start_run(path))["id"] for path in (RUNS, SESSION_RUNS)}
             monitor = (await ours("POST", "/evaluations/monitors", MONITOR)).json()["id"]
+        await ours.store_trace(session_id="a", user_id="a")
         hook = (await ours("POST", "/evaluations/webhooks", HOOK)).json()["id"]
         for _ in range(2):
             await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
@@ -339,9 +339,12 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             if "cursor" not in names or "{org_id}" in path:  # the audit log has its own page query
                 continue
             more = "&metric_name=quality" if "metric_name" in names else ""
-            named = path.replace("{monitor_id}", monitor).replace("{webhook_id}", hook)
-            place = f"{named}?limit=1{more}"
-            cursor = (await ours.read(place))["next_cursor"]
+            run = runs[RUNS if path.startswith(RUNS) else SESSION_RUNS]
+            ids = {"monitor_id": monitor, "webhook_id": hook, "run_id": run, "session_id": "a"}
+            place = f"{path.format(**ids)}?limit=1{more}"
+            page = await ours("GET", place)
+            assert page.status_code == 200, page.text
+            cursor = page.headers.get("x-next-cursor") or page.json()["next_cursor"]
             assert cursor is not None, path
             await ours.read(f"{place}&cursor={cursor}")
             refused = await theirs(method.upper(), f"{place}&cursor={cursor}")

@@ -1,6 +1,6 @@
 /** Keyboard shortcuts: one table, of which the palette and the help are made. */
 import { signal } from "@preact/signals";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { singleKeys } from "./preferences.ts";
 
 export interface Command {
@@ -25,7 +25,8 @@ export function useCommands(list: readonly Command[]): void {
   const latest = useRef(list);
   latest.current = list;
   const shape = list.map((one) => `${one.keys}:${one.label}`).join("|");
-  useEffect(() => {
+  // Before the view is painted: a key that is pressed at once must not be lost.
+  useLayoutEffect(() => {
     const layer = list.map((one, index) => ({
       ...one,
       run: (event?: KeyboardEvent) => latest.current[index]?.run(event),
