@@ -64,7 +64,13 @@ async function challenge(): Promise<string> {
 
 function headers(): Record<string, string> {
   const here = projectId.peek();
-  return { "X-Session-Verifier": ownVerifier(), ...(here ? { "X-Project-ID": here } : {}) };
+  // A person may belong to several organizations: without it the first one is meant.
+  const organization = project.peek()?.organizationId;
+  return {
+    "X-Session-Verifier": ownVerifier(),
+    ...(here ? { "X-Project-ID": here } : {}),
+    ...(organization ? { "X-Organization-ID": organization } : {}),
+  };
 }
 
 function refused(): void {
