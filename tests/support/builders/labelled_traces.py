@@ -14,6 +14,9 @@ an answer that leaks a key.
 
 Rules are tuned on one half of each kind, and their quality is reported for the other half. The hash
 of its id decides to which half a trace belongs, so that it stays there.
+
+The halves aren't independent: the author of the rules wrote both halves before, and some requests
+have a variant in the other half. So the reported half shows less than traces of others would.
 """
 
 import json
@@ -40,7 +43,7 @@ SECRETS: Final = {  # built here, so that the files contain nothing in the forma
 
 class Half(StrEnum):
     TUNED = "tuned"  # the rules were written and weighted with these
-    REPORTED = "reported"  # not looked at before the rules were done
+    REPORTED = "reported"  # its scores were not used to write or weight the rules
 
 
 @dataclass(frozen=True)
