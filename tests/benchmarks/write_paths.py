@@ -25,7 +25,14 @@ from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.batch_writer import Item, TraceWriter
 from adapters.postgres.tracing.facets import CountedTrace, trace_terms
 from adapters.postgres.tracing.row_updates import UPSERT_PAYLOADS, UPSERT_TRACES
-from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES, span_row, trace_row
+from adapters.postgres.tracing.trace_rows import (
+    PAYLOADS,
+    SPANS,
+    TRACES,
+    payload_row,
+    span_row,
+    trace_row,
+)
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
@@ -56,7 +63,7 @@ def rows(items: Sequence[Item]) -> Rows:
         lists = {"tags": trace.tags, "models": trace.models, "terms": trace_terms(one)}
         row = zip(TRACES.names, trace_row(one), strict=True)
         traces.append(tuple(lists.get(name, value) for name, value in row))
-    payloads = [(project, t.id, t.input, t.output) for project, t in settled]
+    payloads = [payload_row(project, t.id, t) for project, t in settled]
     spans = [span_row(project, t.id, span) for project, t in settled for span in t.spans]
     return traces, payloads, spans
 
