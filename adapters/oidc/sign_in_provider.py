@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import httpx2
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
-TIMEOUT_S: Final = 10.0  # for discovery and the token together: somebody waits for the page
+TIMEOUT_S: Final = 10.0  # for discovery and the token together: a person waits for the page
 METADATA_KEPT_S: Final = 3_600.0
 RETRY_AFTER_S: Final = 10
 SCOPE: Final = "openid email profile"

@@ -79,7 +79,7 @@ class SessionAudit:
 
 @dataclass(frozen=True, slots=True)
 class AdmitKeyToBrowser:
-    """The key with which somebody signs in a browser: it has to be able to read."""
+    """Returns the key with which a browser signs in. The key needs the scope `read`."""
 
     keys: ApiKeys
     clock: Clock

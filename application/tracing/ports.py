@@ -136,7 +136,7 @@ class Traces(Protocol):
     ) -> JsonText | None:
         """One payload of a span, or of the trace if `span` is None; None if it has none.
 
-        Raises NotFound if there is no such trace or span, and Unavailable.
+        Raises NotFound if the trace or the span doesn't exist, and Unavailable.
         """
         ...
 

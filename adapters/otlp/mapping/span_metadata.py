@@ -16,7 +16,7 @@ from domain.tracing.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, JsonText
 from domain.tracing.span import SpanKind
 
 RESERVED: Final = frozenset({"otel", "tool", "tools", "agent", "prompt", "finish_reasons"})
-# Of the rest of a span's events, and of its links; `attributes` has all of them.
+# At most so many other events and links are shown in metadata; `attributes` keeps all.
 SHOWN_EVENTS_MAX: Final = 128
 SHOWN_BYTES_MAX: Final = 256 << 10
 STACKTRACE_CHARS_MAX: Final = 64 << 10

@@ -9,7 +9,7 @@ from adapters.postgres.tracing.facets import Facet
 from domain.ids import ProjectId
 from domain.tracing.facet_values import FACET_VALUES_MAX, FacetField, FacetValue
 
-# The last character of Unicode, which is no text: every value with the prefix comes before it.
+# The last code point. Text never contains it, so each value with the prefix sorts before it.
 _AFTER_PREFIX: Final = "\U0010ffff"
 
 

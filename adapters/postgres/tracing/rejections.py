@@ -51,7 +51,7 @@ WHERE sent.trace_id IS NULL OR NOT EXISTS (
 ON CONFLICT (project_id, id) DO UPDATE SET rejected_at = excluded.rejected_at,
   message = excluded.message, count = otlp_rejections.count + excluded.count
 """
-# Of the projects that got some. Concurrent calls may delete the same rows, in the same order.
+# For the projects that got rejections. The order avoids deadlocks between concurrent calls.
 DELETE_SURPLUS_REJECTIONS: Final = f"""
 DELETE FROM otlp_rejections AS old USING (
   SELECT project_id, id FROM otlp_rejections WHERE (project_id, id) IN (

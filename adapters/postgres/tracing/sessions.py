@@ -70,7 +70,7 @@ IS_VISIBLE_SESSION: Final = (
     f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT FROM sessions AS s"
     f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
 )
-# Of a group of traces.
+# Aggregates over a group of traces.
 ANY_TRACE_FAILED: Final = "bool_or(status = 'ERROR')"
 ANY_SPAN_FAILED: Final = "bool_or(error_span_count > 0)"
 RARE_TAG_TRACES_MAX: Final = 50_000  # traces

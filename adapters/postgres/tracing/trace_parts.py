@@ -171,7 +171,7 @@ async def fetch_payload(
     span: SpanId | None,
     name: PayloadName,
 ) -> JsonText | None:
-    """Raises NotFound if there is no such trace or span."""
+    """Raises NotFound if the trace or the span doesn't exist."""
     payload: JsonText | None
     if span is None:
         row = await connection.fetchrow(SELECT_TRACE_PAYLOAD[name], project, trace)

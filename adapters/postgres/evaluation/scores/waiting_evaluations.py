@@ -35,7 +35,7 @@ FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
   AS sent (id, trace_id, response_id, data)
 ON CONFLICT (project_id, id) DO NOTHING
 """
-# Of the spans with the response, the one whose usage counts.
+# Several spans may have the response: selects the one whose usage counts.
 SELECT_DUE: Final = f"""
 SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
