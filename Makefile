@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 TEST_PROCESSES ?= 2
 TRACES ?= 1000
 
-.PHONY: dashboard help dev test test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit pins pins-check clean setup
+.PHONY: dashboard help dev test test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,7 @@ lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest 
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
 	@$(COMPILE) $(UPGRADE) --group audit -o .ci/audit.lock
 	@$(COMPILE) $(UPGRADE) --group otel-tests -o requirements-otel-tests.lock
+	@$(COMPILE) $(UPGRADE) --group helm --no-deps -o .ci/helm.lock
 
 vendor: setup ## fetch Swagger UI with npm and check its hashes; VERSION=1.2.3 for another version
 	@$(BIN)/python .ci/vendor.py $(VERSION)
@@ -96,6 +97,9 @@ audit: setup ## look for known vulnerabilities in the locked packages; needs the
 		$(RELEASE_TOOLS) pip-audit --require-hashes --disable-pip --progress-spinner off \
 			$(AUDIT_OPTIONS) -r $$lock || exit 1; \
 	done
+
+helm: setup ## install Helm and Kubernetes' schemas into .tools, for the tests of the chart
+	@$(BIN)/python .ci/helm.py
 
 pins: ## set the digests of images and actions to what their tags are now; needs Docker and git
 	@python3 .ci/pins.py

@@ -42,7 +42,7 @@ PACKAGES = ("domain", "application", "adapters", "entrypoints")
 DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
 PAGES = [
     *sorted(ROOT.glob("*.md")),
-    ROOT / "docker/README.md",
+    *sorted((ROOT / "docker").rglob("README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SECTIONS = ["Context", "Decision", "Consequences", "When to revisit", "Enforced by"]
