@@ -1,4 +1,4 @@
 """All ports over dicts, in one process: the executable specification of the ports.
 
-For tests, and for engineers who call the use cases without infrastructure.
+For tests, and for engineers who call the use cases without infrastructure: docs/embedding.md.
 """

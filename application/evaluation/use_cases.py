@@ -46,7 +46,7 @@ from application.evaluation.runs import requests
 from application.evaluation.runs.planning import PlanRun, RequeueOverdue
 from application.evaluation.runs.run_rules import ReadRunUsage, RunRules
 from application.evaluation.scores import agreement, scores, sent_evaluations
-from application.jobs import Jobs
+from application.jobs import EvaluateTargetJob, Job, Jobs, PlanRunJob
 from application.ports import Clock, NewId, RandomBytes
 from domain.evaluation.judging.models import JudgeModels, ProviderState
 
@@ -208,6 +208,14 @@ class EvaluationUseCases:
         )
         self.sent_evaluations = SentEvaluationUseCases(ports, clock, report)
         self.alerting = AlertUseCases(ports.alerting, ports.monitors, own, clock, random)
+
+    async def run_job(self, job: Job) -> None:
+        """Does what the job announces. Raises as `plan_run` and `evaluate_target` do."""
+        match job:
+            case PlanRunJob():
+                await self.plan_run(job.project, job.run)
+            case EvaluateTargetJob():
+                await self.evaluate_target(job.project, job.run, job.target)
 
 
 def evaluate_target(

@@ -67,9 +67,10 @@ from domain.identity.browser_session import SessionLifetime
 from domain.identity.caller import SignInRules
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
+from entrypoints.composition.otlp_rules import fragment_rules
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.sign_in import SignIn, open_sign_in
-from entrypoints.composition.tracing import fragment_rules, tracing_ports
+from entrypoints.composition.tracing import tracing_ports
 from entrypoints.observability.observer import Observer, sample_gauges
 from entrypoints.settings import Settings
 

@@ -6,24 +6,16 @@ from datetime import timedelta
 
 from adapters.caching.rejection_buffer import FLUSH_EVERY_S, OnRecord, RejectionBuffer
 from adapters.otlp.decoding.requests import Codec
-from adapters.otlp.decoding.stored import decode_sent, encode_sent
-from adapters.otlp.mapping.rules import MAPPING_VERSION
-from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.rejections import PostgresRejections
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
-from application.tracing.otlp.ports import FragmentRules
 from application.tracing.use_cases import TracingPorts
 from domain.ids import ProjectId
+from entrypoints.composition.otlp_rules import fragment_rules
 from entrypoints.settings import Settings
-
-
-def fragment_rules() -> FragmentRules:
-    """How fragments of OpenTelemetry become spans, and how they are stored."""
-    return FragmentRules(map_span, encode_sent, decode_sent, MAPPING_VERSION)
 
 
 @asynccontextmanager

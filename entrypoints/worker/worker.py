@@ -18,13 +18,11 @@ from typing import Final
 from msgspec import structs
 
 from adapters.prometheus.registry import MetricsRegistry
-from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob, queue_of
+from application.jobs import Job, JobQueue, Jobs, PlanRunJob, queue_of
 from application.ports import Clock
 from application.use_cases import Ports, UseCases
 from application.workers import HEARTBEAT_INTERVAL, Worker, Workers
 from domain.errors import Failure
-from domain.evaluation.runs.run import Target
-from domain.ids import ProjectId, RunId
 from entrypoints.composition import root
 from entrypoints.observability import logs
 from entrypoints.observability import observer as observing
@@ -113,8 +111,7 @@ async def _work(
                 raise CommandError(f"{name}: {state.detail}")
         use_cases = UseCases(ports)
         runner = JobRunner(
-            use_cases.evaluation.plan_run,
-            use_cases.evaluation.evaluate_target,
+            use_cases.evaluation.run_job,
             {lane: asyncio.Semaphore(count) for lane, count in concurrency.items()},
             observer.observe_job,
         )
@@ -170,8 +167,7 @@ class JobRunner:
     Never raises. Unfinished jobs are found in the database again.
     """
 
-    plan: Callable[[ProjectId, RunId], Awaitable[None]]
-    evaluate: Callable[[ProjectId, RunId, Target], Awaitable[None]]
+    run: Callable[[Job], Awaitable[None]]
     slots: Mapping[JobQueue, asyncio.Semaphore]
     observe: Callable[[Job], contextlib.AbstractContextManager[observing.JobOutcome]] = lambda _: (
         contextlib.nullcontext(observing.JobOutcome())
@@ -182,7 +178,7 @@ class JobRunner:
             began = time.perf_counter()
             with self.observe(job) as outcome:
                 try:
-                    await self._run(job)
+                    await self.run(job)
                 except Failure as failure:
                     LOG.warning("postponed: %s", failure.message, extra=_log_fields(job))
                 except Exception:  # a bug in one job must not stop the others
@@ -192,13 +188,6 @@ class JobRunner:
                     outcome.value = observing.DONE
                     took_s = round(time.perf_counter() - began, 3)
                     LOG.debug("done", extra={**_log_fields(job), "seconds": took_s})
-
-    async def _run(self, job: Job) -> None:
-        match job:
-            case PlanRunJob():
-                await self.plan(job.project, job.run)
-            case EvaluateTargetJob():
-                await self.evaluate(job.project, job.run, job.target)
 
 
 def _log_fields(job: Job) -> dict[str, str]:

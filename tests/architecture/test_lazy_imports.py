@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from entrypoints.composition.exports import missing_formats
+from entrypoints.composition.export_formats import missing_formats
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.slow  # starts processes that import large libraries
@@ -48,6 +48,15 @@ async def fingerprints():
 assert len(asyncio.run(fingerprints())) == len(PROVIDERS)
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
+# Whoever embeds the use cases needs none of what serves them.
+EMBEDDING_PROGRAM = """
+import sys
+from adapters.memory.jobs import RecordedJobs
+from application.use_cases import UseCases
+from entrypoints.composition.memory import memory_ports
+UseCases(memory_ports(jobs=RecordedJobs()))
+print([name for name in sys.argv[1:] if name in sys.modules])
+"""
 # A question loads only the client of its provider.
 CLIENT_PROGRAM = """
 import sys
@@ -60,7 +69,7 @@ print([name for name in sys.argv[1:] if name in sys.modules])
 PROGRAM_WITHOUT_PYARROW = """
 import sys
 sys.modules["pyarrow"] = None
-from entrypoints.composition import exports
+from entrypoints.composition import export_formats, exports
 from entrypoints.server import asgi
 from entrypoints.worker import worker
 from entrypoints.settings import Settings
@@ -68,11 +77,11 @@ from domain.exporting.export import FileFormat, RowKind
 from uuid import UUID
 asgi.App(Settings())
 for format_ in FileFormat:
-    if format_ not in exports.missing_formats():
-        encoder = exports.ENCODERS[format_](UUID(int=1), RowKind.TRACES)
+    if format_ not in export_formats.missing_formats():
+        encoder = export_formats.ENCODERS[format_](UUID(int=1), RowKind.TRACES)
         encoder.add([])
         encoder.end()
-print([str(one) for one in exports.missing_formats()])
+print([str(one) for one in export_formats.missing_formats()])
 """
 
 
@@ -103,6 +112,12 @@ def test_api_loads_neither_model_clients_nor_worker_modules():
 def test_worker_without_questions_loads_no_model_client():
     light = (*LARGE_LIBRARIES, *MIGRATION_LIBRARIES, "litestar", "adapters.judges.model")
     assert loaded(WORKER_PROGRAM, *light) == "['adapters.judges.model']"
+
+
+def test_use_cases_over_memory_load_no_server_driver_or_broker():
+    served = ("litestar", "granian", "asyncpg", "piccolo", "redis", "dramatiq", "entrypoints.http")
+    heavy = (*LARGE_LIBRARIES, *EXPORTER, *PRICES, *PROTOBUF, *served, "adapters.postgres")
+    assert loaded(EMBEDDING_PROGRAM, *heavy, "adapters.memory") == "['adapters.memory']"
 
 
 def test_api_and_other_formats_work_without_pyarrow():

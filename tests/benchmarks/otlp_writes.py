@@ -24,7 +24,7 @@ from adapters.postgres.tracing.batch_writer import TraceWriter
 from adapters.postgres.tracing.otlp_writer import OtlpItem, OtlpWriter, new_traces
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Scope, SentSpan
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.benchmarks.bodies import WORDS
 from tests.benchmarks.evaluation import cpu_s
 from tests.benchmarks.folder import bench_folder

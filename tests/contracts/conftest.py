@@ -7,6 +7,8 @@ import pytest
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from application.tracing.ports import Traces
+from entrypoints.composition.memory import memory_ports
+from tests.support.builders.values import prices
 from tests.support.fixtures import data_plane, evaluation
 from tests.support.fixtures import monitors as watched
 from tests.support.fixtures import pricing as priced
@@ -19,7 +21,7 @@ from tests.support.fixtures.identities import (
     postgres_ports,
     remembered,
 )
-from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.fixtures.in_memory_app import World
 from tests.support.fixtures.monitors import Monitoring
 from tests.support.fixtures.pricing import Pricing
 
@@ -87,7 +89,7 @@ async def monitoring(adapter: Pool | None) -> AsyncIterator[Monitoring]:
 async def world(adapter: Pool | None) -> AsyncIterator[World]:
     """Every use case, and both planes over one store."""
     if adapter is None:
-        yield World(memory_ports(MemoryStore()))
+        yield World(memory_ports(MemoryStore(), prices()))
         return
     async with data_plane.over_postgres(adapter) as plane:
         yield World(postgres_ports(adapter, plane))

@@ -1,10 +1,9 @@
 """Runs from start to end over each store, with the judge that needs no key."""
 
 import uuid
-from typing import Any
 
 from adapters.memory.jobs import RecordedJobs
-from application.jobs import Job, PlanRunJob
+from application.jobs import PlanRunJob
 from domain.evaluation.runs.run import EvalRun, RunStatus, TargetType, WorkItem
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
@@ -52,14 +51,8 @@ async def complete_run(
     jobs = ports.jobs
     assert isinstance(jobs, RecordedJobs)
     await ports.runs.create(run, [WorkItem(target, metrics) for target in targets])
-
-    async def run_job(job: Job) -> Any:
-        if isinstance(job, PlanRunJob):
-            return await do.plan_run(job.project, job.run)
-        return await do.evaluate_target(job.project, job.run, job.target)
-
     await jobs.send(PlanRunJob(project, run.id))
-    await jobs.done(run_job)
+    await jobs.done(do.run_job)
     return (await ports.runs.get(project, run.id)).run
 
 

@@ -28,7 +28,7 @@ from adapters.postgres.tracing.traces import PostgresTraces
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Sent
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import prices, trace_id
 from tests.support.fixtures.alerts import a_webhook

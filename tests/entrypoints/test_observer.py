@@ -31,6 +31,7 @@ from domain.tracing.otel.requests import (
     RejectionReason,
     Signal,
 )
+from entrypoints.composition.memory import memory_ports
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.observability.metrics_text import MetricsText, read_database_metrics
 from entrypoints.observability.observer import (
@@ -44,9 +45,9 @@ from entrypoints.observability.observer import (
 from entrypoints.settings import Settings, SettingsError
 from entrypoints.worker.status_port import STUCK_AFTER_S, check_health
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
-from tests.support.builders.values import NOON, span, trace
+from tests.support.builders.values import NOON, prices, span, trace
 from tests.support.fixtures.evaluation import a_run, work_of
-from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.fixtures.in_memory_app import World
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -266,7 +267,7 @@ def test_unusable_metrics_folder_is_a_settings_error(tmp_path):
 
 
 async def test_database_metrics_are_in_the_text(metrics):
-    app = World(memory_ports(MemoryStore()))
+    app = World(memory_ports(MemoryStore(), prices()))
     ports = app.ports
     worker = Worker(id=uuid.uuid4(), version="1", started_at=NOON)
     await ports.workers.record_heartbeat(worker, NOON)
@@ -294,7 +295,7 @@ class FailingWorkloads:
 
 @pytest.mark.parametrize("error", [Unavailable("away"), TimeoutError(), KeyError("?")])
 async def test_without_database_process_metrics_are_served(metrics, error):
-    ports = replace(memory_ports(MemoryStore()), workloads=FailingWorkloads(error))
+    ports = replace(memory_ports(MemoryStore(), prices()), workloads=FailingWorkloads(error))
     metrics.count(definitions.RATE_LIMIT_FALLBACKS)
     found = samples(metrics, await MetricsText(metrics, ports)())
     assert found == {("rate_limit_fallbacks_total",): 1}  # database_up is 0, which `samples` omits
@@ -303,12 +304,12 @@ async def test_without_database_process_metrics_are_served(metrics, error):
 
 async def test_concurrent_scrapes_share_one_query(metrics):
     broken = FailingWorkloads(Unavailable("away"))
-    scrape = MetricsText(metrics, replace(memory_ports(MemoryStore()), workloads=broken))
+    scrape = MetricsText(metrics, replace(memory_ports(MemoryStore(), prices()), workloads=broken))
     for _ in range(5):
         await scrape()
     assert broken.calls == 1
     uncached = MetricsText(
-        metrics, replace(memory_ports(MemoryStore()), workloads=broken), cache_ttl_s=-1
+        metrics, replace(memory_ports(MemoryStore(), prices()), workloads=broken), cache_ttl_s=-1
     )
     for _ in range(2):
         await uncached()

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from application.jobs import EvaluateTargetJob, JobQueue, PlanRunJob
+from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
@@ -23,24 +23,28 @@ NAMED = {"project_id": str(PROJECT), "run_id": str(RUN)}
 
 
 def a_workbench(called: list[object], room: int = 2) -> JobRunner:
-    """Its use cases write down what they are called with, and raise what is in it already."""
+    """It notes its jobs in `called`, and raises the exception that is in it already."""
     raising = [one for one in called if isinstance(one, Exception)]
 
-    async def call(*arguments: object) -> None:
-        called.append(arguments)
+    async def call(job: Job) -> None:
+        called.append(job)
         if raising:
             raise raising[0]
 
-    return JobRunner(call, call, {lane: asyncio.Semaphore(room) for lane in JobQueue})
+    return JobRunner(call, {lane: asyncio.Semaphore(room) for lane in JobQueue})
 
 
-async def test_each_job_finds_its_use_case():
+async def test_jobs_of_every_lane_are_run():
     called: list[object] = []
     workbench = a_workbench(called)
-    await workbench(PlanRunJob(PROJECT, RUN))
-    await workbench(EvaluateTargetJob(PROJECT, RUN, "t"))
-    await workbench(EvaluateTargetJob(PROJECT, RUN, "u", asks_judge=True))
-    assert called == [(PROJECT, RUN), (PROJECT, RUN, "t"), (PROJECT, RUN, "u")]
+    jobs = [
+        PlanRunJob(PROJECT, RUN),
+        EvaluateTargetJob(PROJECT, RUN, "t"),
+        EvaluateTargetJob(PROJECT, RUN, "u", asks_judge=True),
+    ]
+    for job in jobs:
+        await workbench(job)
+    assert called == jobs
 
 
 @pytest.mark.parametrize(
@@ -88,7 +92,7 @@ async def test_cancelled_job_is_not_logged(caplog):
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    workbench = JobRunner(never, never, {lane: asyncio.Semaphore(1) for lane in JobQueue})
+    workbench = JobRunner(never, {lane: asyncio.Semaphore(1) for lane in JobQueue})
     doing = asyncio.create_task(workbench(PlanRunJob(PROJECT, RUN)))
     await asyncio.sleep(0)
     doing.cancel()
@@ -104,7 +108,7 @@ async def test_concurrency_of_each_lane_is_limited():
         begun.append(arguments)
         await gate.wait()
 
-    workbench = JobRunner(wait, wait, {lane: asyncio.Semaphore(2) for lane in JobQueue})
+    workbench = JobRunner(wait, {lane: asyncio.Semaphore(2) for lane in JobQueue})
     jobs = [EvaluateTargetJob(PROJECT, RUN, str(n), n % 2 == 0) for n in range(10)]
     async with asyncio.TaskGroup() as group:
         for job in jobs:

@@ -26,16 +26,16 @@ from domain.identity.caller import Claims
 from domain.identity.organization import Organization, Project
 from domain.ids import ApiKeyId, OrganizationId, ProjectId
 from domain.limits import Limit
+from entrypoints.composition.memory import memory_ports, replace_ports
 from entrypoints.http.app import add_layers, create_routes
 from entrypoints.http.config import HttpConfig, HttpContext
 from entrypoints.http.middleware.client_address import parse_network
 from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.http.middleware.volume_limits import VolumeLimits
-from tests.support.builders.values import NOON
+from tests.support.builders.values import NOON, prices
 from tests.support.clients.in_process_client import InProcessClient
 from tests.support.clients.rate_limited_app import DAY_US, Clock, LimitedSite
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.in_memory_app import memory_ports, replace_ports
 
 if TYPE_CHECKING:
     from tests.support.clients.two_tenants import TwoTenants
@@ -99,9 +99,9 @@ class Site:
             "health_checks": {name: FixedHealthCheck(state) for name, state in self.parts.items()},
             "clock": lambda: self.now or utc_now(),
         }
-        self.ports = replace_ports(memory_ports(self.store), own)
+        self.ports = replace_ports(memory_ports(self.store, prices()), **own)
         self.app = app_on_shared_routes(
-            UseCases(replace_ports(self.ports, self.swapped)),
+            UseCases(replace_ports(self.ports, **self.swapped)),
             self.config,
             RateLimits(self.limiter, self.limits, self.config.observer, self.volumes),
         )

@@ -16,7 +16,7 @@ from application.tracing.otlp.ports import BATCH_BYTES, CHUNK_BYTES
 from domain.errors import Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Sent, SentSpan
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.otel import START_NS, fragments, sent_record, sent_span
 from tests.support.builders.values import project_prices, trace_id
 

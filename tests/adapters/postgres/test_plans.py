@@ -59,7 +59,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange, TraceStatus
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
 from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.scores import session_score, trace_score

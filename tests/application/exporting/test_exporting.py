@@ -35,10 +35,11 @@ from domain.identity.caller import Caller
 from domain.identity.organization import Organization, Role
 from domain.ids import OrganizationId, ProjectId, UserId
 from domain.tracing.query import TraceFilter
+from entrypoints.composition.memory import memory_ports
 from tests.contracts.exporting.test_trace_archive import a_score
 from tests.support.builders.scores import ADA, session_score
 from tests.support.builders.values import NOON, OURS, THEIRS, at, prices, span, trace
-from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.fixtures.in_memory_app import World
 
 EVE = UserId(uuid.UUID(int=0xE5E))
 HEAVY = 5  # traces, which come to several pieces each
@@ -79,7 +80,7 @@ async def here() -> World:
     store = MemoryStore()
     organization = Organization(id=IMPORTER.organization_id, name="ours", created_at=NOON)
     store.organizations[organization.id] = organization
-    world = World(memory_ports(store))
+    world = World(memory_ports(store, prices()))
     for n in range(HEAVY):
         heavy = trace(started_at=at(n), input=b'"' + b"x" * 2 * PIECE_BYTES + b'"')
         await world.ports.tracing.traces.put(OURS, heavy)

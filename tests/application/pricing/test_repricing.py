@@ -23,18 +23,20 @@ from domain.tracing.repricing import (
     RepricingStatus,
 )
 from domain.tracing.usage import UNPRICED, Pricing, Usage
+from entrypoints.composition.memory import memory_ports, memory_pricing
 from tests.support.builders.values import (
     NOON,
     OURS,
     THEIRS,
     at,
+    prices,
     span,
     span_id,
     table_cost,
     trace,
     trace_id,
 )
-from tests.support.fixtures.in_memory_app import World, memory_ports, memory_pricing
+from tests.support.fixtures.in_memory_app import World
 from tests.support.fixtures.pricing import a_price
 
 USED = b'{"prompt_tokens":1000000,"completion_tokens":0}'
@@ -47,7 +49,7 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def world(store: MemoryStore) -> World:
-    return World(memory_ports(store))
+    return World(memory_ports(store, prices()))
 
 
 async def stored(world: World, of: ProjectId, count: int = 1, model: str = "ours") -> None:
@@ -103,7 +105,7 @@ async def test_another_worker_continues_after_the_lease(world: World) -> None:
 async def test_without_a_price_book_nothing_is_repriced(world: World, store: MemoryStore) -> None:
     await stored(world, OURS, model="gpt-4o")
     asked = await started(world, OURS)
-    empty = replace(memory_pricing(store), book=MemoryPriceBook({}))
+    empty = replace(memory_pricing(store, prices()), book=MemoryPriceBook({}))
     broken = world.with_ports(pricing=empty)
     assert await broken.pricing.reprice_spans() == 0
     with pytest.raises(Unavailable, match="price book"):
@@ -135,7 +137,7 @@ async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
 ) -> None:
     await stored(world, OURS, fine * REPRICED_SPANS_BATCH + 1)
     asked = await started(world, OURS)
-    stuck = replace(memory_pricing(store), repricings=Stuck(store, fine))
+    stuck = replace(memory_pricing(store, prices()), repricings=Stuck(store, fine))
     turn, waits, seconds = world.with_ports(pricing=stuck).pricing.reprice_spans, [], 0
     while (await world.do.pricing.repricings.get(OURS, asked)).completed_at is None:
         try:

@@ -22,7 +22,7 @@ from domain.exporting.export import FileFormat, RowKind, TraceWithScores
 from domain.ids import ScoreId
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
-from entrypoints.composition.exports import ENCODERS
+from entrypoints.composition.export_formats import ENCODERS
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, OURS, at, prices, span, trace
 

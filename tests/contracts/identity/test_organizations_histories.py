@@ -30,9 +30,11 @@ from domain.identity.login_code import challenge_of, code_digest
 from domain.identity.organization import Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 from domain.page import PageRequest
+from entrypoints.composition.memory import memory_ports, replace_ports
+from tests.support.builders.values import prices
 from tests.support.fixtures.data_plane import over_memory
 from tests.support.fixtures.identities import postgres_ports
-from tests.support.fixtures.in_memory_app import World, memory_ports, replace_ports
+from tests.support.fixtures.in_memory_app import World
 from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
@@ -63,7 +65,7 @@ class Histories(RuleBasedStateMachine):
     def begin(self) -> None:
         """Creates an organization with a member of each role, a project and a key."""
         seed = uuid.uuid4().int  # another one each time: the database remembers its secrets
-        self.model = World(_ports(memory_ports(MemoryStore()), seed))
+        self.model = World(_ports(memory_ports(MemoryStore(), prices()), seed))
         self.postgres = World(_ports(postgres_ports(self.pool, over_memory()), seed))
         self.postgres.last_id = self.model.last_id
         self.organizations: list[OrganizationId] = []
@@ -330,7 +332,7 @@ class Histories(RuleBasedStateMachine):
 def _ports(ports: Ports, seed: int) -> Ports:
     """Uses repeatable randomness, and discards key uses, which another suite tests."""
     repeatable = replace(ports, random=random.Random(seed).randbytes)
-    return replace_ports(repeatable, {"key_usage": MemoryKeyUsage(MemoryStore())})
+    return replace_ports(repeatable, key_usage=MemoryKeyUsage(MemoryStore()))
 
 
 def test_random_histories_of_administration_agree(pool, serving_url):

@@ -12,7 +12,7 @@ from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from application.tracing.otlp.ports import BATCH_BYTES, OtlpTraces
 from domain.errors import Invalid
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.values import prices, project_prices, trace_id
 from tests.support.fixtures.data_plane import project

@@ -29,7 +29,7 @@ from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceStatus
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.otel import START_NS, fragments, sent_record, sent_span
 from tests.support.builders.values import prices, project_prices, trace_id
 from tests.support.fixtures.data_plane import (

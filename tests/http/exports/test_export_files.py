@@ -17,11 +17,11 @@ from adapters.memory.store import MemoryStore
 from application.exporting.ports import EXPORTS_MAX, PIECE_BYTES
 from application.use_cases import UseCases, utc_now
 from domain.exporting.export import FileFormat
-from entrypoints.composition.exports import INSTALL_PARQUET
+from entrypoints.composition.export_formats import INSTALL_PARQUET
+from entrypoints.composition.memory import memory_exporting, replace_ports
 from entrypoints.http.controllers.exports.files import MEDIA_TYPES
 from tests.http.conftest import Site, a_span, field_errors
 from tests.support.clients.scored_project import ScoredProject
-from tests.support.fixtures.in_memory_app import memory_exporting, replace_ports
 
 EXPORTS = "/traces/exports"
 
@@ -37,7 +37,7 @@ class Files(ScoredProject):
 
     @property
     def use_cases(self) -> Any:
-        return UseCases(replace_ports(self.site.ports, self.site.swapped)).exporting
+        return UseCases(replace_ports(self.site.ports, **self.site.swapped)).exporting
 
     async def run_jobs(self) -> None:
         while await self.use_cases.write_export():
@@ -193,7 +193,7 @@ async def test_export_without_traces_is_an_empty_file(files):
 
 async def test_too_large_export_fails_with_advice(files):
     exporting = files.site.ports.exporting
-    ports = replace_ports(files.site.ports, files.site.swapped)
+    ports = replace_ports(files.site.ports, **files.site.swapped)
     exporting = replace(ports.exporting, size_max=100)
     use_cases = UseCases(replace(ports, exporting=exporting)).exporting
     ordered = await files.orders()
@@ -235,7 +235,7 @@ async def test_export_expires(files):
     done = await files.written()
     kept = utc_now() + files.use_cases.request_export.retention
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
-    exports = replace_ports(files.site.ports, files.site.swapped).exporting.exports
+    exports = replace_ports(files.site.ports, **files.site.swapped).exporting.exports
     while await exports.delete_expired(kept + timedelta(days=1)):
         pass
     assert await files.read(EXPORTS) == []

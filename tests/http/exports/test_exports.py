@@ -24,11 +24,11 @@ from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 from domain.tracing.usage import huge_counter
+from entrypoints.composition.memory import replace_ports
 from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, app_on_shared_routes, field_errors
 from tests.support.builders import strategies
 from tests.support.clients.scored_project import ScoredProject
-from tests.support.fixtures.in_memory_app import replace_ports
 from tests.support.hypothesis_scale import scaled
 from tests.support.waiting import WAIT_MAX_S
 
@@ -344,7 +344,7 @@ async def test_export_import_export_is_byte_identical(either, sent):
     project = next(
         one.id for one in either.store.projects.values() if one.name == head["x-project-name"]
     )
-    ports = replace_ports(either.ports, either.swapped)
+    ports = replace_ports(either.ports, **either.swapped)
     for trace in sent:
         await ports.tracing.traces.put(project, trace)
     text = await export(either, head)

@@ -7,9 +7,10 @@ import pytest
 
 from adapters.memory.store import MemoryStore
 from domain.evaluation.judging.models import PROVIDERS, JudgeModels, ProviderState
+from entrypoints.composition.memory import memory_evaluation
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters
 from tests.http.conftest import Site, field_errors
-from tests.support.fixtures.in_memory_app import memory_evaluation
+from tests.support.builders.values import prices
 
 TRACE = {
     *("argument_correctness", "coherence", "confidence", "plan_adherence", "plan_quality"),
@@ -21,7 +22,7 @@ SESSION = {"agent_consistency", "agent_reliability"}
 
 def judged_by(**swapped: Any) -> Site:
     store = MemoryStore()
-    evaluation = replace(memory_evaluation(store), **swapped)
+    evaluation = replace(memory_evaluation(store, prices()), **swapped)
     return Site(store=store, swapped={"evaluation": evaluation})
 
 

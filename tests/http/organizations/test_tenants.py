@@ -17,13 +17,14 @@ from adapters.postgres.identity.identity import PostgresApiKeys, PostgresProject
 from application.use_cases import Ports, UseCases, utc_now
 from domain.identity.caller import Claims, Person
 from domain.ids import UserId
+from entrypoints.composition.memory import memory_ports, replace_ports
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import a_span, a_trace, app_on_shared_routes
+from tests.support.builders.values import prices
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane
 from tests.support.fixtures.identities import postgres_ports
-from tests.support.fixtures.in_memory_app import memory_ports, replace_ports
 
 CONFIG = HttpConfig(version="", environment="test")
 DEEP = "[" * 15_000 + "]" * 15_000
@@ -52,7 +53,7 @@ def over_postgres(pool: Pool, plane: DataPlane) -> Ports:
         "keys": CachedApiKeys(PostgresApiKeys(pool), utc_now, 30),
         "projects": CachedProjects(PostgresProjects(pool), utc_now, 30),
     }
-    return replace_ports(postgres_ports(pool, plane), swapped)
+    return replace_ports(postgres_ports(pool, plane), **swapped)
 
 
 @pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.service)])
@@ -63,7 +64,7 @@ def database(request: pytest.FixtureRequest) -> Pool | None:
 @pytest.fixture
 async def ports(database: Pool | None) -> AsyncIterator[Ports]:
     if database is None:
-        yield memory_ports(MemoryStore())
+        yield memory_ports(MemoryStore(), prices())
         return
     async with data_plane.over_postgres(database) as plane:
         yield over_postgres(database, plane)

@@ -8,7 +8,7 @@ from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
 from adapters.postgres.database.pool import Pool
 from adapters.pricing.genai_prices import GenaiPriceBook
-from entrypoints.composition.tracing import fragment_rules
+from entrypoints.composition.otlp_rules import fragment_rules
 from tests.http.conftest import Site
 from tests.support.clients.otlp_corpus import Program, WireRequest, shown_traces
 from tests.support.fixtures import data_plane

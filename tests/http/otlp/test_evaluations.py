@@ -12,6 +12,7 @@ from application.use_cases import UseCases, utc_now
 from domain.ids import TraceId
 from domain.tracing.otel.fragments import otel_span_id
 from domain.tracing.otel.requests import Encoding
+from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site
 from tests.support.builders.otlp_requests import (
     SPAN_ID,
@@ -24,7 +25,6 @@ from tests.support.builders.otlp_requests import (
     traces_request,
 )
 from tests.support.clients.otlp_exporter import OtlpExporter
-from tests.support.fixtures.in_memory_app import replace_ports
 from tests.support.waiting import in_time
 
 TRACE = TraceId(uuid.UUID(bytes=TRACE_ID))
@@ -44,7 +44,7 @@ def exporter(request: pytest.FixtureRequest, either: Site) -> OtlpExporter:
 
 
 def worker(site: Site) -> UseCases:
-    return UseCases(replace_ports(site.ports, site.swapped))
+    return UseCases(replace_ports(site.ports, **site.swapped))
 
 
 async def scores(exporter: OtlpExporter, query: str = "") -> list[Any]:
@@ -198,7 +198,7 @@ async def test_response_that_never_comes_is_rejected(exporter: OtlpExporter, eit
     await exporter.export(evaluation(named, trace_id=b"", span_id=b""), "logs")
     await exporter.export(evaluation(FAITHFUL, trace_id=b"\x77" * 16), "logs")
     either.now = utc_now() + EVALUATION_WAIT
-    ports = replace_ports(either.ports, either.swapped | {"clock": lambda: either.now})
+    ports = replace_ports(either.ports, **either.swapped | {"clock": lambda: either.now})
     sent = UseCases(ports).evaluation.sent_evaluations
     assert await sent.delete_expired() >= 2
     head = dict(exporter.headers)

@@ -22,6 +22,7 @@ from adapters.memory.token_buckets import MemoryTokenBuckets
 from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.tracing.otel.requests import Encoding, RejectionReason
+from entrypoints.composition.memory import replace_ports
 from entrypoints.http.middleware.load_shedding import OVERLOADED, LoadShedding
 from entrypoints.http.middleware.otlp_errors import OtlpErrors
 from entrypoints.http.middleware.volume_limits import VolumeLimits
@@ -50,7 +51,6 @@ from tests.support.clients.grpc_exporter import (
 )
 from tests.support.clients.otlp_exporter import OtlpExporter, read_trace
 from tests.support.clients.rate_limited_app import Clock
-from tests.support.fixtures.in_memory_app import replace_ports
 from tests.support.waiting import in_time
 
 TRACE = str(uuid.UUID(bytes=TRACE_ID))
@@ -260,7 +260,7 @@ async def test_rate_limit_says_when_to_repeat() -> None:
 
 async def test_overload_is_unavailable_and_says_when_to_repeat() -> None:
     down = Site(swapped={"keys": Down()})
-    codec = UseCases(replace_ports(down.ports, down.swapped)).tracing.otlp_codec
+    codec = UseCases(replace_ports(down.ports, **down.swapped)).tracing.otlp_codec
     full = OtlpErrors(LoadShedding(down.app, requests_max=0, refusal_delay_s=0), codec.encode_error)
     for app, message in ((down.app, "The database can't be reached"), (full, OVERLOADED)):
         async with grpc_exporter(app, down.headers()) as exporter:

@@ -13,6 +13,7 @@ from domain.errors import Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment
 from domain.tracing.otel.requests import Encoding
+from entrypoints.composition.memory import replace_ports
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.byte_limit import WORK_MAX_BYTES, WORK_WAIT_S
 from entrypoints.http.middleware.load_shedding import OVERLOADED, LoadShedding
@@ -21,7 +22,6 @@ from tests.http.conftest import Site
 from tests.support.builders.otlp_requests import encoded, span, traces_request
 from tests.support.clients.otlp_exporter import OtlpExporter, error_of
 from tests.support.fakes.otlp_store import RecordedOtlpTraces
-from tests.support.fixtures.in_memory_app import replace_ports
 from tests.support.waiting import in_time
 
 UNAVAILABLE = 14
@@ -91,7 +91,7 @@ async def test_unreachable_keys_are_503_soon_repeated(encoding: Encoding) -> Non
 async def test_shed_request_is_answered_in_its_type(encoding: Encoding) -> None:
     """Before anything else is known of it."""
     site = Site()
-    codec = UseCases(replace_ports(site.ports, site.swapped)).tracing.otlp_codec
+    codec = UseCases(replace_ports(site.ports, **site.swapped)).tracing.otlp_codec
     full = OtlpErrors(LoadShedding(site.app, requests_max=0, refusal_delay_s=0), codec.encode_error)
     transport = httpx.ASGITransport(full)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:

@@ -17,11 +17,11 @@ from application.ports import IDEMPOTENCY_LOCK_TTL
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import TraceScore
 from domain.ids import ScoreId
+from entrypoints.composition.memory import memory_evaluation
 from entrypoints.http.middleware.fair_queueing import CALLER
 from tests.http.conftest import Site, field_errors
-from tests.support.builders.values import NOON
+from tests.support.builders.values import NOON, prices
 from tests.support.clients.scored_project import SESSIONS, TRACES, ScoredProject
-from tests.support.fixtures.in_memory_app import memory_evaluation
 from tests.support.waiting import in_time
 
 KEY = "idempotency-key"
@@ -235,7 +235,7 @@ class Interrupted:
 @pytest.fixture
 async def interrupted() -> AsyncIterator[tuple[ScoredProject, Interrupted]]:
     store = MemoryStore()
-    evaluation = memory_evaluation(store)
+    evaluation = memory_evaluation(store, prices())
     scores = Interrupted(evaluation.trace_scores)
     site = Site(store=store, swapped={"evaluation": replace(evaluation, trace_scores=scores)})
     async with site.http:

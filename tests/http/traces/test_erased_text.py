@@ -27,6 +27,7 @@ from domain.evaluation.runs.selection import batch_as_given
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import ProjectId, RunId, TraceId
 from domain.tracing.otel.evaluations import ReceivedEvaluation, SentEvaluation
+from entrypoints.composition.memory import replace_ports
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import a_verdict
 from tests.http.conftest import Site, a_span, a_trace
@@ -34,7 +35,6 @@ from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import store_export
 from tests.support.fixtures.evaluation import a_run
-from tests.support.fixtures.in_memory_app import replace_ports
 
 pytestmark = pytest.mark.service
 
@@ -192,7 +192,7 @@ async def plant(site: Site, session: str) -> MarkedProject:
 
 
 async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> None:
-    ports = replace_ports(marked.site.ports, marked.site.swapped)
+    ports = replace_ports(marked.site.ports, **marked.site.swapped)
     await ports.evaluation.runs.create(run, [WorkItem(session, run.metrics)])
     judging = ports.evaluation.judging
     outcome = Scored(0.5, MARKER, {"evidence": [MARKER]})
@@ -265,7 +265,7 @@ async def test_deletion_leaves_only_what_is_documented(site: Site, pool: Pool, w
 
 
 async def expire(marked: MarkedProject, pool: Pool) -> None:
-    ports = replace_ports(marked.site.ports, marked.site.swapped)
+    ports = replace_ports(marked.site.ports, **marked.site.swapped)
     await pool.execute(INSERT_PROJECT, marked.site.organization, marked.id)
     await ports.privacy.expired.delete(marked.id, datetime.now(UTC) + timedelta(days=2))
 

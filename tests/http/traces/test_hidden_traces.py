@@ -6,6 +6,7 @@ import pytest
 
 from adapters.postgres.database.pool import Pool
 from domain.ids import ProjectId
+from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.clients.scored_project import store_erasure, store_score
 from tests.support.clients.two_tenants import TwoTenants
@@ -13,7 +14,6 @@ from tests.support.endpoints.registry import DATA_PLANE
 from tests.support.endpoints.spec import EndpointSpec
 from tests.support.endpoints.templates import Words, filled_path, named
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.in_memory_app import replace_ports
 
 MARK = "hidden5k"  # in every text of the trace, except those that requests have to name
 GONE = {"session_id": "gone/session", "reader": "gone-reader"}
@@ -33,7 +33,7 @@ async def hidden(world: TwoTenants) -> Words:
     trace |= {"environment": MARK, "release": MARK, "metadata": {MARK: MARK}}
     trace |= {"spans": [span | {"metadata": {MARK: MARK}}]}
     assert (await world.send("POST", "/traces", world.their_key, trace)).status_code == 202
-    ports = replace_ports(world.site.ports, world.site.swapped)
+    ports = replace_ports(world.site.ports, **world.site.swapped)
     project = ProjectId(uuid.UUID(words["project_id"]))
     ids = {"trace": words["trace_id"], "session": words["session_id"]}
     await store_score(ports.evaluation, project, words["score_id"], **ids, text=MARK)

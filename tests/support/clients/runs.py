@@ -5,11 +5,11 @@ from typing import Any, Self
 
 from adapters.memory.jobs import RecordedJobs
 from application.evaluation.use_cases import EvaluationUseCases
-from application.jobs import EvaluateTargetJob, Job, PlanRunJob
+from application.jobs import Job, PlanRunJob
 from application.use_cases import UseCases
+from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site
 from tests.support.clients.scored_project import ScoredProject
-from tests.support.fixtures.in_memory_app import replace_ports
 
 RUNS = "/evaluations/trace-runs"
 SESSION_RUNS = "/evaluations/session-runs"
@@ -26,7 +26,7 @@ class RunningProject(ScoredProject):
     @classmethod
     async def over(cls, site: Site) -> Self:
         made = await ScoredProject.new(site)
-        ports = replace_ports(site.ports, site.swapped)
+        ports = replace_ports(site.ports, **site.swapped)
         jobs = ports.evaluation.jobs
         assert isinstance(jobs, RecordedJobs)
         jobs.sent.clear()
@@ -46,14 +46,7 @@ class RunningProject(ScoredProject):
 
     async def run_jobs(self) -> None:
         """Runs all due jobs, and all jobs that they enqueue."""
-        await self.jobs.done(self._does)
-
-    async def _does(self, job: Job) -> None:
-        match job:
-            case PlanRunJob():
-                await self.do.plan_run(job.project, job.run)
-            case EvaluateTargetJob():
-                await self.do.evaluate_target(job.project, job.run, job.target)
+        await self.jobs.done(self.do.run_job)
 
     async def start_run(self, path: str = RUNS, **overrides: Any) -> Any:
         """The response to starting a run."""

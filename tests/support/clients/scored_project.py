@@ -33,12 +33,12 @@ from domain.ids import (
 )
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure
 from domain.tracing.query import TraceFilter
+from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.custom_metric_definitions import RULE, a_metric
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_member
 from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
-from tests.support.fixtures.in_memory_app import replace_ports
 
 TRACES = "/evaluations/trace-scores"
 SESSIONS = "/evaluations/session-scores"
@@ -102,7 +102,7 @@ class ScoredProject:
         """The id of a score of a run, without a run: stored past the API, which refuses it."""
         given = {"trace_id": self.trace, "name": "quality", "value": "0.5"} | overrides
         new, now = ScoreId(uuid.uuid4()), self.site.now or NOON
-        ports = replace_ports(self.site.ports, self.site.swapped)
+        ports = replace_ports(self.site.ports, **self.site.swapped)
         await ports.evaluation.trace_scores.add(
             TraceScore(
                 id=new,

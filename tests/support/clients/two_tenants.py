@@ -26,6 +26,7 @@ from domain.tracing.otel.requests import (
     RejectionReason,
     Signal,
 )
+from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site, State, a_span, a_trace
 from tests.support.builders.sessions import a_session
 from tests.support.builders.values import NOON
@@ -55,7 +56,6 @@ from tests.support.endpoints.spec import (
     SignedIn,
 )
 from tests.support.endpoints.templates import Words, filled, filled_path
-from tests.support.fixtures.in_memory_app import replace_ports
 
 CANARY, NOBODY = "canary7f3c", "canobody7f"  # of equal length, and neighbours in any order
 RANDOM = (
@@ -227,7 +227,7 @@ class TwoTenants:
 
     async def _store_objects(self, project: ProjectId, words: Words) -> None:
         """One of each object that requests don't create at once."""
-        ports, text = replace_ports(self.site.ports, self.site.swapped), words["text"]
+        ports, text = replace_ports(self.site.ports, **self.site.swapped), words["text"]
         judging, trace, session = ports.evaluation, words["trace_id"], words["session_id"]
         monitor, erased = words["monitor_id"], {"user": words["erased"]}
         alert = {"monitor": monitor, "webhook": words["webhook_id"]}

@@ -28,9 +28,10 @@ from domain.evaluation.runs.selection import (
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
 from domain.tracing.change import UNCHANGED
+from entrypoints.composition.memory import memory_ports
 from tests.support.builders.otel import fragments, sent_span
-from tests.support.builders.values import NOON, at, trace, trace_id
-from tests.support.fixtures.in_memory_app import World, memory_ports
+from tests.support.builders.values import NOON, at, prices, trace, trace_id
+from tests.support.fixtures.in_memory_app import World
 
 ORDER = MonitorRequest(
     name="nightly",
@@ -56,7 +57,7 @@ def store():
 @pytest.fixture
 def world(store):
     """Traces are stamped by its clock."""
-    made = World(memory_ports(store))
+    made = World(memory_ports(store, prices()))
     store.traces.clock = lambda: made.now
     return made
 

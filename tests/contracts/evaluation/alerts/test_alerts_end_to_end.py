@@ -13,7 +13,6 @@ from adapters.memory.jobs import RecordedJobs
 from adapters.webhook_sender import HttpWebhookSender
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.run_rules import RunRequest
-from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import format_secret
@@ -82,16 +81,9 @@ class MonitoredAgent:
         """Fires the monitor, runs the jobs, assesses the alerts and sends the messages."""
         self.world.forward(hours=6)
         assert await self.do.run_due_monitors() == 1
-        await self.jobs.done(self._do)
+        await self.jobs.done(self.do.run_job)
         await self.do.alerting.evaluate_runs()
         await self.do.alerting.deliver_messages()
-
-    async def _do(self, job: Job) -> None:
-        match job:
-            case PlanRunJob():
-                await self.do.plan_run(job.project, job.run)
-            case EvaluateTargetJob():
-                await self.do.evaluate_target(job.project, job.run, job.target)
 
 
 @pytest.fixture
