@@ -32,7 +32,7 @@ from entrypoints.http.controllers.scores import agreement, scores
 from entrypoints.http.controllers.scores import analytics as score_analytics
 from entrypoints.http.controllers.service import api_reference, health, prometheus
 from entrypoints.http.controllers.sessions import sessions
-from entrypoints.http.controllers.traces import analytics, parts, payloads, traces
+from entrypoints.http.controllers.traces import analytics, comparison, parts, payloads, traces
 from entrypoints.http.endpoint import admit
 from entrypoints.http.error_responses import exception_handlers
 from entrypoints.http.middleware.access_log import AccessLog
@@ -49,6 +49,7 @@ from entrypoints.http.responses import JsonResponse
 CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     traces.TraceController,
     parts.TracePartController,
+    comparison.TraceComparisonController,
     payloads.payload_router(),
     stream.TraceExportController,
     files.ExportFileController,

@@ -120,10 +120,7 @@ PROMISES: Final = {
         "domain/evaluation/evidence/test_evidence.py::test_evidence_hash_ignores_key_order",
     ),
     "cycles, orphans and 20,000 spans take bounded time": (
-        (
-            "domain/evaluation/trace_content/test_evaluated_trace.py"
-            "::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span"
-        ),
+        "domain/tracing/test_span_tree.py::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span",
         "domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time",
         (
             "application/evaluation/execution/test_evaluate_traces.py"

@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Final
 
 from domain.evaluation.evidence.evidence import Evidence, OmittedSteps, RunFacts, Step, Tool
-from domain.evaluation.evidence.features import content_order, extract_features
+from domain.evaluation.evidence.features import extract_features
 from domain.evaluation.evidence.redaction import (
     BYTES_PER_TOKEN,
     EMPTY_TEXT,
@@ -17,7 +17,7 @@ from domain.evaluation.evidence.redaction import (
     one_line,
     prepare_text,
 )
-from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace, SpanTree
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import decode_json, is_blank, model_output_text
 from domain.evaluation.trace_content.stated_plan import find_stated_plan
 from domain.evaluation.trace_content.text import to_text
@@ -29,6 +29,7 @@ from domain.evaluation.trace_content.tool_calls import (
 )
 from domain.tracing.messages import tool_output
 from domain.tracing.span import Span, SpanKind, SpanStatus
+from domain.tracing.span_tree import content_order, labelled_spans
 
 EVIDENCE_TOKENS: Final = 12_000
 EVIDENCE_TOKENS_MIN: Final = 1_000  # with less, task and output would leave no room for steps
@@ -362,21 +363,17 @@ def _steps(
 
 
 def _places(spans: Sequence[Span], redactor: Redactor, room: int) -> Sequence[_Place]:
-    # Spans of the same instant are ordered by content, since ids are random.
-    spans = sorted(spans, key=content_order)
-    labelled = SpanTree.from_spans(spans).labelled()
+    labelled = labelled_spans(spans)
     near = max(room, 0) // _STEP_BYTES_MIN // 2 + 1  # steps from each end, and as many errors
     count = len(labelled)
-    failed = [at for at, (index, _) in enumerate(labelled) if _has_failed(spans[index])]
+    failed = [at for at, (_, span) in enumerate(labelled) if _has_failed(span)]
     kept = {*failed[:near], *failed[-near:]} | {
         at for at in range(count) if _from_edge(at, count) < near
     }
     errors = set(failed)
     return [
-        _Place(
-            label, at in errors, draft_step(label, spans[index], redactor) if at in kept else None
-        )
-        for at, (index, label) in enumerate(labelled)
+        _Place(label, at in errors, draft_step(label, span, redactor) if at in kept else None)
+        for at, (label, span) in enumerate(labelled)
     ]
 
 

@@ -26,6 +26,7 @@ from domain.evaluation.trace_content.tool_calls import ToolCall
 from domain.tracing.json_value import child_values
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
+from domain.tracing.span_tree import content_order
 
 SOURCE_MAX: Final = 200_000  # characters of one payload that are searched
 ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are checked
@@ -152,13 +153,6 @@ def _leaves_nothing(span: Span) -> bool:
     # An empty list is a result, and so is an error.
     has_failed = span.status is SpanStatus.ERROR or bool(span.error)
     return not has_failed and not to_text(decode_json(span.output)).strip()
-
-
-def content_order(span: Span) -> tuple[object, ...]:
-    """Sort key of steps in evidence: by instant, then by content, since ids are random."""
-    kind, status = span.kind or SpanKind.OTHER, span.status or SpanStatus.UNSET
-    held = (span.input or b"", span.output or b"", span.error or "", span.model or "")
-    return (span.started_at, kind.value, span.name, status.value, *held, span.id)
 
 
 def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:

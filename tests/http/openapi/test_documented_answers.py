@@ -64,6 +64,8 @@ def use_stored(case: Any, spec: EndpointSpec, mode: GenerationMode) -> None:
         case.path_parameters[name] = words[name].replace("/", "%2F")
     if mode is GenerationMode.POSITIVE and spec.path.endswith("/template"):
         case.query["metric"] = words["metric_name"]
+    if mode is GenerationMode.POSITIVE and spec.path.endswith("/compare"):
+        case.query |= {"a": words["trace_id"], "b": words["trace_id"]}
     if isinstance(case.body, dict):
         if mode is GenerationMode.POSITIVE:
             case.body = acceptable_body(case.body, spec, words)
