@@ -11,13 +11,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from adapters.embedded.process import free_port
 from tests.e2e.browser import PageLog, executable, opened_page, started
+from tests.e2e.dashboard_project import Project
 from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
 ROOT = Path(__file__).parents[2]
@@ -189,6 +191,24 @@ def page_log(page: Page) -> PageLog:
     log = PageLog()
     log.watch(page)
     return log
+
+
+@pytest.fixture
+def project(dev_server: DevServer) -> Project:
+    return Project(dev_server)
+
+
+@pytest.fixture
+def signed_in(page: Page, page_log: PageLog, dev_server: DevServer) -> Iterator[Page]:
+    """A page after one press, which at the end has asked and reported nothing unexpected."""
+    page.goto(dev_server.url)
+    page.get_by_role("button", name="Continue as developer").press("Enter")
+    expect(page.get_by_role("navigation")).to_be_visible()
+    yield page
+    own = urlsplit(dev_server.url).netloc
+    asked = {urlsplit(url).netloc for url in page_log.requested if not url.startswith("data:")}
+    assert asked == {own}
+    assert page_log.reported == []
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import type { ComponentType, JSX } from "preact";
 import { render } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
-import { ROOT } from "./api/client.ts";
+import { awaySince, request, ROOT } from "./api/client.ts";
 import { queries } from "./api/queries.ts";
 import { destination, projectId, resume, session } from "./api/session.ts";
 import { handleKey } from "./lib/keys.ts";
@@ -28,9 +28,16 @@ function lazy<P extends object>(load: () => Promise<View<P>>, what: string): Vie
           loaded = view;
           again((n) => n + 1);
         },
-        (reason: unknown) => fail(reason),
+        (reason: unknown) => {
+          fail(reason);
+          request("GET", "health").catch(() => {}); // finds out whether the service is away
+        },
       );
     }, [error]);
+    const isAway = awaySince.value !== null;
+    useEffect(() => {
+      if (!isAway) fail(null); // the service is back: the file is there again
+    }, [isAway]);
     if (error !== null) return <FailureBox error={error} again={() => fail(null)} />;
     const Loaded = loaded;
     return Loaded === null ? <Loading what={what} /> : <Loaded {...props} />;
@@ -38,6 +45,7 @@ function lazy<P extends object>(load: () => Promise<View<P>>, what: string): Vie
 }
 
 const Trace = lazy(async () => (await import("./views/later.ts")).Trace, "the trace");
+const Compare = lazy(async () => (await import("./views/Compare.tsx")).Compare, "the comparison");
 const Sessions = lazy(async () => (await import("./views/later.ts")).Sessions, "sessions");
 const Conversation = lazy(
   async () => (await import("./views/later.ts")).Conversation,
@@ -102,7 +110,10 @@ function Views(): JSX.Element {
       </Route>
       <Route path="/p/:project">{({ project }) => <Redirect to={`/p/${project}/traces`} replace />}</Route>
       <Route path="/p/:project/traces" component={Traces} />
-      <Route path="/p/:project/traces/:trace">{({ trace }) => <Trace id={trace} />}</Route>
+      <Route path="/p/:project/traces/:trace">{({ trace }) => <Trace key={trace} id={trace} />}</Route>
+      <Route path="/p/:project/compare/:left/:right">
+        {({ left, right }) => <Compare key={`${left} ${right}`} left={left} right={right} />}
+      </Route>
       <Route path="/p/:project/sessions">
         <Sessions />
       </Route>

@@ -1,4 +1,5 @@
 /** Requests to the service: four at a time, conditional reads, failures as values with a reason. */
+import { signal } from "@preact/signals";
 import type { Reads } from "./types.d.ts";
 
 /** The address below which the service is: this script is at `app/assets/…` below it. */
@@ -111,6 +112,9 @@ function remember(key: string, one: Remembered): void {
   }
 }
 
+/** When the service stopped to answer, in ms; null while it answers. */
+export const awaySince = signal<number | null>(null);
+
 async function fetched(method: string, url: string, call: Call): Promise<Response> {
   const headers: Record<string, string> = {
     Accept: "application/json",
@@ -130,9 +134,12 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
     init.body = JSON.stringify(call.body);
   }
   try {
-    return await fetch(url, init);
+    const answer = await fetch(url, init);
+    awaySince.value = null;
+    return answer;
   } catch (error) {
     if (call.signal?.aborted) throw error;
+    awaySince.value ??= Date.now();
     throw new Failure(0, "The service does not answer");
   }
 }

@@ -164,7 +164,7 @@ function time(tree: Tree, outline: Outline): void {
 
 /** The rows that are shown: those below a collapsed one are skipped. */
 export function visibleRows(
-  tree: Tree,
+  tree: Pick<Tree, "size" | "extent">,
   collapsed: ReadonlySet<number>,
   kept: Uint8Array | null = null,
 ): Int32Array {
@@ -179,7 +179,7 @@ export function visibleRows(
 }
 
 /** Marks the rows that match, and their ancestors. */
-export function keepMatches(tree: Tree, matches: (row: number) => boolean): Uint8Array {
+export function keepMatches(tree: Pick<Tree, "size" | "parent">, matches: (row: number) => boolean): Uint8Array {
   const kept = new Uint8Array(tree.size);
   for (let row = tree.size - 1; row >= 0; row--) {
     if (kept[row] === 0 && !matches(row)) continue;

@@ -1,8 +1,9 @@
 /** All spans of a trace on one canvas. A brush sets the part of the time that the waterfall shows. */
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { theme } from "../lib/preferences.ts";
+import { systemIsDark, theme } from "../lib/preferences.ts";
 import type { TraceOutline } from "../lib/outline.ts";
+import type { TimeScale } from "../lib/scale.ts";
 import type { Tree } from "../lib/tree.ts";
 import type { Zoom } from "./TreeGrid.tsx";
 
@@ -14,9 +15,10 @@ export function Minimap(props: {
   tree: Tree;
   zoom: Zoom;
   whole: Zoom;
+  scale: TimeScale;
   setZoom: (zoom: Zoom | null) => void;
 }): JSX.Element {
-  const { outline, tree, whole, zoom } = props;
+  const { outline, tree, whole, zoom, scale } = props;
   const canvas = useRef<HTMLCanvasElement>(null);
   const [width, setWidth] = useState(0);
   const [drag, setDrag] = useState<[number, number] | null>(null);
@@ -31,19 +33,21 @@ export function Minimap(props: {
     const element = canvas.current;
     const context = element?.getContext("2d");
     if (!element || !context || width === 0) return;
-    const scale = devicePixelRatio || 1;
-    element.width = width * scale;
-    element.height = HEIGHT * scale;
-    context.scale(scale, scale);
-    draw(context, outline, tree, whole, width, (name) => resolve(element, name));
-  }, [outline, tree, width, theme.value]);
+    const density = devicePixelRatio || 1;
+    element.width = width * density;
+    element.height = HEIGHT * density;
+    context.scale(density, density);
+    draw(context, outline, tree, whole, scale, width, (name) => resolve(element, name));
+  }, [outline, tree, scale, width, theme.value, systemIsDark.value]);
   const share = (event: PointerEvent): number => {
     const box = canvas.current!.getBoundingClientRect();
     return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
   };
-  const span = whole.to - whole.from;
-  const left = drag ? Math.min(...drag) : (zoom.from - whole.from) / span;
-  const right = drag ? Math.max(...drag) : (zoom.to - whole.from) / span;
+  const [low, high] = [scale.place(whole.from), scale.place(whole.to)];
+  const shareOf = (us: number): number => (scale.place(us) - low) / (high - low);
+  const instant = (share: number): number => scale.instant(low + share * (high - low));
+  const left = drag ? Math.min(...drag) : shareOf(zoom.from);
+  const right = drag ? Math.max(...drag) : shareOf(zoom.to);
   return (
     <div
       class="minimap"
@@ -57,7 +61,7 @@ export function Minimap(props: {
         if (drag === null) return;
         setDrag(null);
         if (right - left < BRUSH_MIN) props.setZoom(null);
-        else props.setZoom({ from: whole.from + left * span, to: whole.from + right * span });
+        else props.setZoom({ from: instant(left), to: instant(right) });
       }}
     >
       <canvas ref={canvas} style={{ height: `${HEIGHT}px` }} />
@@ -72,21 +76,23 @@ function draw(
   outline: TraceOutline,
   tree: Tree,
   whole: Zoom,
+  scale: TimeScale,
   width: number,
   color: (name: string) => string,
 ): void {
   context.clearRect(0, 0, width, HEIGHT);
   const colors = outline.kinds.map((kind) => color(`--k-${kind}`));
   const bad = color("--bad");
-  const scale = width / (whole.to - whole.from);
+  const low = scale.place(whole.from);
+  const factor = width / (scale.place(whole.to) - low);
   const line = Math.max(1, Math.min(4, HEIGHT / Math.max(1, tree.size)));
   const step = (HEIGHT - line) / Math.max(1, tree.size - 1);
   for (const failing of [false, true]) {
     for (let row = 0; row < tree.size; row++) {
       const span = tree.span[row]!;
       if ((outline.has_error[span] ?? false) !== failing) continue;
-      const from = (tree.start[row]! - whole.from) * scale;
-      const to = ((tree.isOpen[row] === 1 ? whole.to : tree.end[row]!) - whole.from) * scale;
+      const from = (scale.place(tree.start[row]!) - low) * factor;
+      const to = (scale.place(tree.isOpen[row] === 1 ? whole.to : tree.end[row]!) - low) * factor;
       context.fillStyle = failing ? bad : (colors[outline.kind[span]!] ?? bad);
       context.fillRect(from, tree.size === 1 ? HEIGHT / 2 : row * step, Math.max(1, to - from), line);
     }

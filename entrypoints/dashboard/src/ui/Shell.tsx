@@ -3,11 +3,15 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
-import { ROOT } from "../api/client.ts";
+import { awaySince, request, ROOT } from "../api/client.ts";
+import { queries } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
+import { instant } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
 import { Button, Dialog, Icon, announce, copy, notice } from "./basics.tsx";
+
+const AGAIN_MS = 2000; // until the service is asked again whether it is back
 
 const open = signal<"palette" | "help" | null>(null);
 const offline = signal(!navigator.onLine);
@@ -59,7 +63,8 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
           <ul>
             {PAGES.map(({ page, label }) => {
               const target = projectPath(page);
-              const isHere = path === target || path.startsWith(`${target}/`);
+              const within = page === "traces" ? [target, projectPath("compare")] : [target];
+              const isHere = within.some((one) => path === one || path.startsWith(`${one}/`));
               return (
                 <li key={page}>
                   <Link href={target} aria-current={isHere ? "page" : undefined}>
@@ -91,11 +96,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         </div>
       </nav>
       <main id="main" ref={main} tabIndex={-1}>
-        {offline.value && (
-          <p class="banner" role="status">
-            This machine is offline. What you see may be old.
-          </p>
-        )}
+        <Away />
         {children}
       </main>
       <div class={`toast ${notice.value ? "on" : ""}`} role="status" aria-live="polite">
@@ -104,6 +105,27 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
       {open.value === "palette" && <Palette />}
       {open.value === "help" && <Help />}
     </div>
+  );
+}
+
+/** What is shown stays while the service is away, and is read again when it is back. */
+function Away(): JSX.Element | null {
+  const since = awaySince.value;
+  const isAway = since !== null;
+  useEffect(() => {
+    if (!isAway) return;
+    const timer = setInterval(() => {
+      if (document.visibilityState === "hidden") return;
+      request("GET", "health").then(() => queries.invalidateQueries(), () => {});
+    }, AGAIN_MS);
+    return () => clearInterval(timer);
+  }, [isAway]);
+  if (!isAway && !offline.value) return null;
+  return (
+    <p class="banner" role="status">
+      {offline.value ? "This machine is offline." : "The service does not answer."}{" "}
+      {since === null ? "What you see may be old." : `What you see is from before ${instant(since)}.`}
+    </p>
   );
 }
 

@@ -1,21 +1,22 @@
 /** The tree of a trace and its waterfall in one treegrid, of which only rows in sight are drawn. */
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef } from "preact/hooks";
 import { cost, count, duration } from "../lib/format.ts";
 import type { TraceOutline } from "../lib/outline.ts";
-import { ticks } from "../lib/scale.ts";
+import type { TimeScale } from "../lib/scale.ts";
 import type { Tree } from "../lib/tree.ts";
 import { Kind } from "./basics.tsx";
+import { indexOf, ROW, useRowWindow } from "./useRowWindow.ts";
 
-const ROW = 26;
-const MARGIN = 6;
-const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const INDENT = 14;
 const INDENT_MIN = 3;
 const NAME_MIN = 150; // what is left for a name at any depth,
 const NAME_SHARE_MIN = 0.65; // and of a narrow column
 const NARROW = 620; // as in the style: below it there are fewer columns
 const NARROW_SHARE = 46; // percent
+const NUMBERS = 210; // width of the columns of numbers, as in the style
+const NUMBERS_NARROW = 70;
+const TICK = 70; // the least width from one tick to the next
 const LEVELS_ABOVE = 3; // of deep rows, whose indent begins with the least deep one in sight
 const DEPTH_SHOWN_FROM = 20;
 
@@ -34,62 +35,57 @@ export interface TreeGridProps {
   selected: number; // a row of the tree, or -1
   critical: ReadonlySet<number> | null;
   zoom: Zoom;
+  scale: TimeScale;
   showBars: boolean;
   nameShare: number; // percent
   select: (row: number) => void;
   toggle: (row: number) => void;
   onKey: (event: KeyboardEvent) => void;
   fit: (row: number) => void;
+  scaleAt: (us: number, factor: number) => void;
 }
+
+const WHEEL_FACTOR = 1.25;
 
 export function TreeGrid(props: TreeGridProps): JSX.Element {
   const { tree, rows, selected, zoom } = props;
-  const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 600, width: 900 });
-  const height = rows.length * ROW;
-  const scrolled = Math.min(height, HEIGHT_MAX);
-  const factor = scrolled > view.height ? (height - view.height) / (scrolled - view.height) : 1;
-  const offset = Math.max(0, view.top * factor);
-  const first = Math.max(0, Math.floor(offset / ROW) - MARGIN);
-  const last = Math.min(rows.length, Math.ceil((offset + view.height) / ROW) + MARGIN);
   const at = useMemo(() => indexOf(rows, selected), [rows, selected]);
-  useEffect(() => {
-    const element = box.current;
-    if (element === null) return;
-    const measure = (): void =>
-      setView({ top: element.scrollTop, height: element.clientHeight, width: element.clientWidth });
-    element.addEventListener("scroll", measure, { passive: true });
-    const observer = new ResizeObserver(measure);
-    observer.observe(element);
-    return () => {
-      element.removeEventListener("scroll", measure);
-      observer.disconnect();
-    };
-  }, []);
-  useLayoutEffect(() => {
-    const element = box.current;
-    if (element === null || at < 0) return;
-    const head = ROW + 4;
-    const top = at * ROW;
-    const low = element.scrollTop * factor;
-    const high = low + element.clientHeight - head;
-    if (top < low) element.scrollTop = top / factor;
-    else if (top + ROW > high) element.scrollTop = (top + ROW - element.clientHeight + head) / factor;
-  }, [at, rows]);
-  const shift = view.top - offset; // of rows, where the scrolled height is capped
-  const marks = useMemo(() => ticks(zoom.from, zoom.to, view.width > 700 ? 6 : 3), [zoom, view.width]);
-  const place = (us: number): number => ((us - zoom.from) / (zoom.to - zoom.from)) * 100;
-  let [least, most] = [Infinity, 0];
+  const { box, view, first, last, shift, scrolled } = useRowWindow(rows, at);
+  const { scale } = props;
+  const [low, high] = [scale.place(zoom.from), scale.place(zoom.to)];
+  const place = (us: number): number => ((scale.place(us) - low) / (high - low)) * 100;
+  const folds = scale.gaps.map((gap) => ({ ...gap, left: place(gap.from), right: place(gap.to) })).filter((one) => one.right > 0 && one.left < 100);
+  let [least, deepest] = [Infinity, 0];
   for (let index = first; index < last; index++) {
     const depth = tree.depth[rows[index]!]!;
-    [least, most] = [Math.min(least, depth), Math.max(most, depth)];
+    [least, deepest] = [Math.min(least, depth), Math.max(deepest, depth)];
   }
   const base = Math.max(0, least - LEVELS_ABOVE);
   const share = view.width < NARROW ? Math.max(props.nameShare, NARROW_SHARE) : props.nameShare;
   const names = (view.width * (props.showBars ? share : NARROW_SHARE)) / 100;
+  const barsWidth = view.width - names - (view.width < NARROW ? NUMBERS_NARROW : NUMBERS);
+  const marks = useMemo(
+    () => scale.ticks(zoom.from, zoom.to, Math.max(2, Math.min(8, Math.floor(barsWidth / TICK)))),
+    [zoom, scale, barsWidth],
+  );
   const room = names - Math.min(NAME_MIN, names * NAME_SHARE_MIN);
-  const step = Math.max(INDENT_MIN, Math.min(INDENT, room / Math.max(1, most - base)));
+  const step = Math.max(INDENT_MIN, Math.min(INDENT, room / Math.max(1, deepest - base)));
   const indent = (depth: number): number => Math.min((depth - base) * step, room);
+  const axis = useRef<HTMLDivElement>(null);
+  const onWheel = useRef<(event: WheelEvent) => void>(() => {});
+  onWheel.current = (event) => {
+    const line = axis.current?.getBoundingClientRect();
+    if (!event.ctrlKey || line === undefined || event.clientX < line.left) return;
+    event.preventDefault(); // else the browser zooms the page
+    const share = (event.clientX - line.left) / line.width;
+    props.scaleAt(scale.instant(low + share * (high - low)), event.deltaY < 0 ? 1 / WHEEL_FACTOR : WHEEL_FACTOR);
+  };
+  useEffect(() => {
+    const element = box.current;
+    const listen = (event: WheelEvent): void => onWheel.current(event);
+    element?.addEventListener("wheel", listen, { passive: false });
+    return () => element?.removeEventListener("wheel", listen);
+  }, []);
   const shown: JSX.Element[] = [];
   for (let index = first; index < last; index++) {
     const row = rows[index]!;
@@ -104,7 +100,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
       aria-label="Spans"
       aria-rowcount={rows.length + 1}
       aria-activedescendant={at >= first && at < last ? `span-${selected}` : undefined}
-      style={{ "--name": `${share}%` } as JSX.CSSProperties}
+      style={{ "--name": `${share}%`, "--folds": bands(folds) } as JSX.CSSProperties}
       onKeyDown={props.onKey}
     >
       <div class="tg-head" role="row" aria-rowindex={1}>
@@ -113,11 +109,19 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
         <div role="columnheader" class="tg-number tg-wide">Tokens</div>
         <div role="columnheader" class="tg-number tg-wide">Cost</div>
         {props.showBars && (
-          <div role="columnheader" class="tg-time" aria-label="Time">
+          <div role="columnheader" class="tg-time" aria-label="Time" ref={axis}>
             {marks.map((us) => (
               <span key={us} class="tick" style={{ left: `${place(us)}%` }}>
                 {duration(us / 1000)}
               </span>
+            ))}
+            {folds.map((one) => (
+              <span
+                key={one.from}
+                class="fold"
+                title={`${duration((one.to - one.from) / 1000)} without activity, folded`}
+                style={{ left: `${one.left}%`, width: `${one.right - one.left}%` }}
+              />
             ))}
           </div>
         )}
@@ -130,17 +134,11 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
   );
 }
 
-/** Rows are in ascending order. */
-function indexOf(rows: Int32Array, row: number): number {
-  let [low, high] = [0, rows.length - 1];
-  while (low <= high) {
-    const middle = (low + high) >> 1;
-    const found = rows[middle]!;
-    if (found === row) return middle;
-    if (found < row) low = middle + 1;
-    else high = middle - 1;
-  }
-  return -1;
+/** Folded stretches as bands behind the bars of all rows. */
+function bands(folds: readonly { left: number; right: number }[]): string {
+  if (folds.length === 0) return "none";
+  const stops = folds.map(({ left, right }) => `transparent ${left}%, var(--bg-3) ${left}% ${right}%, transparent ${right}%`);
+  return `linear-gradient(90deg, ${stops.join(", ")})`;
 }
 
 type RowProps = TreeGridProps & { row: number; index: number; top: number; place: (us: number) => number; indent: (depth: number) => number };
@@ -217,7 +215,7 @@ function Row(props: RowProps): JSX.Element {
 }
 
 function Bar(props: RowProps & { span: number; kind: string; failed: boolean }): JSX.Element {
-  const { outline, tree, row, span, place, zoom } = props;
+  const { outline, tree, row, span, place } = props;
   const isOpen = tree.isOpen[row] === 1;
   const start = tree.start[row]!;
   const end = isOpen ? Math.max(tree.to, start) : tree.end[row]!;
@@ -227,7 +225,7 @@ function Bar(props: RowProps & { span: number; kind: string; failed: boolean }):
   const isOutside = right < 0 || left > 100;
   const visibleLeft = Math.max(-1, left);
   const width = Math.max(0, Math.min(101, right) - visibleLeft);
-  const share = (end - start) / (zoom.to - zoom.from);
+  const share = (right - left) / 100;
   return (
     <div class="tg-time" role="gridcell" aria-label={`starts after ${duration(start / 1000)}`}>
       {!isOutside && (

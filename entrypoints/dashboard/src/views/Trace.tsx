@@ -1,17 +1,17 @@
 /** A trace: header, tree and waterfall, and the detail of what is selected. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../api/client.ts";
-import { invalidate, outlineQuery } from "../api/queries.ts";
-import { project } from "../api/session.ts";
+import { invalidate } from "../api/queries.ts";
+import { project, projectId } from "../api/session.ts";
 import type { Extra } from "../api/more.ts";
-import type { OutlineResponse } from "../api/types.d.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
-import { joinOutline, type TraceOutline } from "../lib/outline.ts";
-import { buildTree, criticalPath, keepMatches, visibleRows, type Tree } from "../lib/tree.ts";
+import type { TraceOutline } from "../lib/outline.ts";
+import { gapsOf, TimeScale } from "../lib/scale.ts";
+import { shownList } from "../lib/shown-list.ts";
+import { criticalPath, keepMatches, visibleRows, type Tree } from "../lib/tree.ts";
 import { Button, Dialog, Empty, FailureBox, Guarded, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
 import { Minimap } from "../ui/Minimap.tsx";
 import { Payload } from "../ui/Payload.tsx";
@@ -20,37 +20,10 @@ import { projectPath } from "../ui/Shell.tsx";
 import { Splitter } from "../ui/Splitter.tsx";
 import { TreeGrid, type Zoom } from "../ui/TreeGrid.tsx";
 import { useUrlState, type UrlState } from "../url/state.ts";
+import { CompareWith, Neighbours } from "./Neighbours.tsx";
 import { SpanDetail, TABS, Tabs } from "./SpanDetail.tsx";
 import { SpanList } from "./SpanList.tsx";
-
-const POLL_MS = 3000;
-const UNCHANGED_MAX_MS = 600_000;
-
-function useOutline(id: string) {
-  const changedAt = useRef({ revision: "", at: Date.now() });
-  const answer = useInfiniteQuery<OutlineResponse>({
-    ...outlineQuery(id),
-    structuralSharing: false, // an answer that is unchanged is the same object
-    refetchInterval: (query) => {
-      const pages = query.state.data?.pages;
-      const last = pages?.at(-1);
-      if (!last || pages!.length > 1) return false;
-      const seen = changedAt.current;
-      if (seen.revision !== last.revision) changedAt.current = { revision: last.revision, at: Date.now() };
-      const isRunning = last.trace.status === "RUNNING" || last.trace.status === "PENDING";
-      return isRunning && Date.now() - changedAt.current.at < UNCHANGED_MAX_MS ? POLL_MS : false;
-    },
-  });
-  const pages = answer.data?.pages ?? [];
-  const revisions = pages.map((page) => page.revision).join();
-  const outline = useMemo(() => (pages.length > 0 ? joinOutline(pages) : null), [revisions]);
-  const tree = useMemo(() => (outline ? buildTree(outline) : null), [outline]);
-  useEffect(() => {
-    if (new Set(pages.map((page) => page.revision)).size > 1) void answer.refetch(); // it changed between two parts
-    else if (answer.hasNextPage && !answer.isFetchingNextPage) void answer.fetchNextPage();
-  }, [revisions, answer.hasNextPage, answer.isFetchingNextPage]);
-  return { answer, outline, tree };
-}
+import { useOutline } from "./useOutline.ts";
 
 export function Trace({ id, isPeek = false }: { id: string; isPeek?: boolean }): JSX.Element {
   const { answer, outline, tree } = useOutline(id);
@@ -158,7 +131,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
     <header class="trace-head">
       <div class="title">
         {!isPeek && (
-          <Link href={projectPath("traces")} class="back" aria-label="All traces">
+          <Link href={`${projectPath("traces")}${listQuery()}`} class="back" aria-label="All traces">
             Traces /
           </Link>
         )}
@@ -166,6 +139,8 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
         <Status value={trace.status} />
         {!isPeek && (
           <span class="actions">
+            <Neighbours trace={trace} />
+            <CompareWith trace={trace} />
             <Button class={url.params.get("span") === null ? "on" : ""} onClick={() => url.update({ span: null }, { push: true })}>
               Whole trace
             </Button>
@@ -211,6 +186,12 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
       )}
     </header>
   );
+}
+
+/** The query of the list from which the trace was opened. */
+function listQuery(): string {
+  const list = shownList.value;
+  return list?.project === projectId.value ? list.search : "";
 }
 
 function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Element {
@@ -344,6 +325,10 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
   const critical = useMemo(() => (params.get("path") === "1" ? criticalPath(tree) : null), [tree, params.get("path")]);
   const whole = useMemo<Zoom>(() => ({ from: Math.min(0, tree.from), to: Math.max(tree.to, tree.from + 1) }), [tree]);
   const zoom = parseZoom(params.get("zoom"), whole);
+  const gaps = useMemo(() => gapsOf(tree), [tree]);
+  const isFolded = params.get("fold") === "1" && gaps.length > 0;
+  const timeScale = useMemo(() => new TimeScale(isFolded ? gaps : [], whole), [gaps, isFolded, whole]);
+  const idle = gaps.reduce((sum, gap) => sum + gap.to - gap.from, 0) / (whole.to - whole.from);
   const setZoom = (next: Zoom | null): void =>
     update({ zoom: next === null ? null : `${Math.round(next.from)}-${Math.round(next.to)}` });
   const select = useCallback(
@@ -382,14 +367,20 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
     const margin = Math.max(1, (to - from) * 0.02);
     setZoom({ from: from - margin, to: to + margin });
   };
-  const scale = (factor: number): void => {
-    const center = selected >= 0 && shown === "both" ? clamp(tree.start[selected]!, zoom) : (zoom.from + zoom.to) / 2;
-    const next = { from: center - (center - zoom.from) * factor, to: center + (zoom.to - center) * factor };
+  const scaleAt = (us: number, factor: number): void => {
+    const [low, high, center] = [timeScale.place(zoom.from), timeScale.place(zoom.to), timeScale.place(us)];
+    const next = { from: timeScale.instant(center - (center - low) * factor), to: timeScale.instant(center + (high - center) * factor) };
     setZoom(next.to - next.from >= whole.to - whole.from ? null : next);
   };
+  const scale = (factor: number): void => {
+    const middle = timeScale.instant((timeScale.place(zoom.from) + timeScale.place(zoom.to)) / 2);
+    const start = selected >= 0 && shown === "both" ? tree.start[selected]! : middle;
+    scaleAt(start < zoom.from || start > zoom.to ? middle : start, factor);
+  };
   const pan = (by: number): void => {
-    const move = (zoom.to - zoom.from) * by;
-    setZoom({ from: zoom.from + move, to: zoom.to + move });
+    const [low, high] = [timeScale.place(zoom.from), timeScale.place(zoom.to)];
+    const move = (high - low) * by;
+    setZoom({ from: timeScale.instant(low + move), to: timeScale.instant(high + move) });
   };
   const onKey = (event: KeyboardEvent): void => {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
@@ -437,6 +428,7 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
           { keys: "0", label: "Show the whole time", group, run: () => setZoom(null) },
           { keys: "h", label: "Move to the left", group, run: () => pan(-0.2) },
           { keys: "Shift+h", label: "Move to the right", group, run: () => pan(0.2) },
+          { keys: "w", label: "Fold time without activity, or not", group, run: () => update({ fold: isFolded ? null : "1" }) },
           { keys: "p", label: "Critical path on or off", group, run: () => update({ path: params.get("path") ? null : "1" }) },
           { keys: "v", label: "Next rendering of the payload", group, run: () => nextRendering() },
           ...TABS.map((tab, index) => ({
@@ -486,6 +478,11 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
             <Button aria-pressed={critical !== null} onClick={() => update({ path: critical ? null : "1" })}>
               Critical path
             </Button>
+            {shown === "both" && gaps.length > 0 && (
+              <Button aria-pressed={isFolded} title="Folds time in which no span without children ran (w)" onClick={() => update({ fold: isFolded ? null : "1" })}>
+                Fold idle time, {Math.round(idle * 100)} %
+              </Button>
+            )}
             <span class="modes" role="group" aria-label="View">
               {VIEWS.map((one) => (
                 <button key={one.id} type="button" aria-pressed={shown === one.id} onClick={() => update({ view: one.id === "both" ? null : one.id })}>
@@ -497,7 +494,7 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
           </>
         )}
       </div>
-      {shown === "both" && tree.size > 0 && <Minimap outline={outline} tree={tree} zoom={zoom} whole={whole} setZoom={setZoom} />}
+      {shown === "both" && tree.size > 0 && <Minimap outline={outline} tree={tree} zoom={zoom} whole={whole} scale={timeScale} setZoom={setZoom} />}
       {shown === "list" ? (
         <SpanList outline={outline} tree={tree} matches={matches} selected={selected} select={select} />
       ) : (
@@ -512,12 +509,14 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
             selected={selected}
             critical={critical}
             zoom={zoom}
+            scale={timeScale}
             showBars={shown === "both"}
             nameShare={nameShare}
             select={select}
             toggle={toggle}
             onKey={onKey}
             fit={fit}
+            scaleAt={scaleAt}
           />
           {shown === "both" && (
             <label class="name-width">
@@ -560,8 +559,4 @@ function parseZoom(text: string | null, whole: Zoom): Zoom {
   const found = /^(-?\d+)-(-?\d+)$/.exec(text ?? "");
   const zoom = found ? { from: Number(found[1]), to: Number(found[2]) } : whole;
   return zoom.to > zoom.from ? zoom : whole;
-}
-
-function clamp(us: number, zoom: Zoom): number {
-  return us < zoom.from || us > zoom.to ? (zoom.from + zoom.to) / 2 : us;
 }

@@ -11,6 +11,7 @@ import { filterQuery, PERIODS, periodStart, withoutFilters } from "../lib/filter
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { hiddenColumns, toggleColumn } from "../lib/preferences.ts";
+import { shownList } from "../lib/shown-list.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
 import { Filters } from "../ui/Filters.tsx";
 import { Histogram } from "../ui/Histogram.tsx";
@@ -85,6 +86,10 @@ export function Traces(): JSX.Element {
     else if (head.data) accept(head.data);
     document.querySelector(".table")?.scrollTo({ top: 0 });
   };
+  const isShown = pages.isSuccess;
+  useEffect(() => {
+    if (isShown) whenIdle(() => void import("./later.ts").catch(() => {})); // the next view opens at once
+  }, [isShown]);
   const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
   if (pages.isSuccess && total === 0 && isUnfiltered) return <FirstTrace />;
   return (
@@ -137,6 +142,13 @@ export function Traces(): JSX.Element {
   );
 }
 
+const IDLE_MS = 2000;
+
+function whenIdle(work: () => void): void {
+  if ("requestIdleCallback" in window) requestIdleCallback(work, { timeout: IDLE_MS });
+  else setTimeout(work, IDLE_MS);
+}
+
 interface ListProps {
   url: UrlState;
   rows: readonly TraceRow[];
@@ -155,6 +167,9 @@ function List(props: ListProps): JSX.Element {
   const [, navigate] = useLocation();
   const [at, setAt] = useState(() => rows.findIndex((row) => row.trace_id === params.get("peek")));
   const anchor = useRef(-1);
+  useEffect(() => {
+    shownList.value = { project: projectId.peek() ?? "", search: location.search, ids: rows.map((one) => one.trace_id) };
+  }, [rows, params]);
   const row = rows[at];
   const go = (to: number): void => {
     const next = Math.max(0, Math.min(rows.length - 1, to));
@@ -175,6 +190,11 @@ function List(props: ListProps): JSX.Element {
   };
   const filterBy = (change: Record<string, string | string[]>): void => update({ ...change, peek: null }, { push: true });
   const open = (id: string): void => navigate(`${projectPath("traces")}/${id}`);
+  const compare = (): void => {
+    const pair = rows.filter((one) => selected.has(one.trace_id)).sort((a, b) => (a.started_at < b.started_at ? -1 : 1));
+    if (selected.size !== 2 || pair.length !== 2) return announce("Select two traces to compare them");
+    navigate(projectPath(`compare/${pair[0]!.trace_id}/${pair[1]!.trace_id}`));
+  };
   const group = "Traces";
   useCommands([
     { keys: "j", label: "Next trace", group, hidden: true, run: () => go(at + 1) },
@@ -191,6 +211,7 @@ function List(props: ListProps): JSX.Element {
     },
     { keys: "x", label: "Select the trace", group, run: () => row && toggle(at, false) },
     { keys: "Shift+x", label: "Select up to this trace", group, run: () => row && toggle(at, true) },
+    { keys: "c", label: "Compare two selected traces", group, run: compare },
     { keys: ".", label: "Show new traces", group, run: props.showNew },
     { keys: "l", label: "Live on or off", group, run: () => update({ live: params.get("live") ? null : "1" }) },
     {
@@ -229,7 +250,7 @@ function List(props: ListProps): JSX.Element {
         onScrolled={props.onScrolled}
         onPoint={(one) => prefetchOutline(one.trace_id)}
       />
-      {selected.size > 0 && <Acts {...props} />}
+      {selected.size > 0 && <Acts {...props} compare={compare} />}
     </>
   );
 }
@@ -415,7 +436,7 @@ function NoMatch({ url }: { url: UrlState }): JSX.Element {
 }
 
 /** What can be done with the selected traces. "All" are read page by page first. */
-function Acts(props: ListProps): JSX.Element {
+function Acts(props: ListProps & { compare: () => void }): JSX.Element {
   const { selected, select, total, query } = props;
   const [asking, ask] = useState<"tag" | "delete" | null>(null);
   const [tag, setTag] = useState("");
@@ -461,6 +482,7 @@ function Acts(props: ListProps): JSX.Element {
           Select all {count(total)}
         </Button>
       )}
+      {ids.length === 2 && <Button onClick={props.compare}>Compare</Button>}
       <Button onClick={() => ask("tag")}>Tag …</Button>
       <Button onClick={() => void copy(ids.join("\n"), `Copied ${plural(ids.length, "id")}`)}>Copy ids</Button>
       <Button class="danger" onClick={() => ask("delete")}>

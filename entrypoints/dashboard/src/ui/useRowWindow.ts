@@ -1,0 +1,59 @@
+/** Which rows of a long grid are in sight. Rows have one height, and the chosen one is kept in sight. */
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+export const ROW = 26;
+const MARGIN = 6;
+const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
+const HEAD = ROW + 4;
+
+export function useRowWindow(rows: Int32Array, at: number) {
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, height: 600, width: 900 });
+  const height = rows.length * ROW;
+  const scrolled = Math.min(height, HEIGHT_MAX);
+  const factor = scrolled > view.height ? (height - view.height) / (scrolled - view.height) : 1;
+  const offset = Math.max(0, view.top * factor);
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const measure = (): void =>
+      setView({ top: element.scrollTop, height: element.clientHeight, width: element.clientWidth });
+    element.addEventListener("scroll", measure, { passive: true });
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    return () => {
+      element.removeEventListener("scroll", measure);
+      observer.disconnect();
+    };
+  }, []);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null || at < 0) return;
+    const top = at * ROW;
+    const low = element.scrollTop * factor;
+    const high = low + element.clientHeight - HEAD;
+    if (top < low) element.scrollTop = top / factor;
+    else if (top + ROW > high) element.scrollTop = (top + ROW - element.clientHeight + HEAD) / factor;
+  }, [at, rows]);
+  return {
+    box,
+    view,
+    first: Math.max(0, Math.floor(offset / ROW) - MARGIN),
+    last: Math.min(rows.length, Math.ceil((offset + view.height) / ROW) + MARGIN),
+    shift: view.top - offset, // of rows, where the scrolled height is capped
+    scrolled,
+  };
+}
+
+/** Rows are in ascending order. */
+export function indexOf(rows: Int32Array, row: number): number {
+  let [low, high] = [0, rows.length - 1];
+  while (low <= high) {
+    const middle = (low + high) >> 1;
+    const found = rows[middle]!;
+    if (found === row) return middle;
+    if (found < row) low = middle + 1;
+    else high = middle - 1;
+  }
+  return -1;
+}

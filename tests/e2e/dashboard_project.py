@@ -1,0 +1,53 @@
+"""A project of its own for a test of the dashboard, and the traces that the test sends to it."""
+
+import json
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from tests.e2e.conftest import DevServer
+
+START: Final = datetime(2026, 3, 1, 9, tzinfo=UTC)
+
+
+def span(number: int, **fields: Any) -> dict[str, Any]:
+    started = START + timedelta(milliseconds=number)
+    return {
+        "span_id": f"00000000-0000-4000-8000-{number:012x}",
+        "name": f"step {number}",
+        "kind": "TOOL",
+        "status": "OK",
+        "started_at": started.isoformat(),
+        "ended_at": (started + timedelta(milliseconds=5)).isoformat(),
+        **fields,
+    }
+
+
+class Project:
+    """A project of its own, and the traces that a test sends to it."""
+
+    def __init__(self, server: "DevServer") -> None:
+        self.name = f"dashboard-{secrets.token_hex(4)}"
+        self.server = server
+        bearer = {"Authorization": f"Bearer {server.environ['PANDAPROBE_TOKEN']}"}
+        with server.client(**bearer) as http:
+            # That of the key. Other tests on this server make more organizations.
+            oldest = min(http.get("/organizations").json(), key=lambda one: one["created_at"])
+            organization = oldest["id"]
+            created = http.post(f"/organizations/{organization}/projects", json={"name": self.name})
+            self.id = created.json()["id"]
+
+    def send(self, path: str, body: Any) -> Any:
+        text = body if isinstance(body, str) else json.dumps(body)
+        headers = self.server.headers | {
+            "X-Project-Name": self.name,
+            "Content-Type": "application/json",
+        }
+        with self.server.client(**headers) as http:
+            answer = http.post(path, content=text)
+        assert answer.is_success, answer.text
+        return answer.json()
+
+    def path(self, page: str) -> str:
+        return f"{self.server.url}/app/p/{self.id}/{page}"

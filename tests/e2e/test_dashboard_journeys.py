@@ -1,0 +1,191 @@
+"""Longer ways through the dashboard, as people go them."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import DevServer
+from tests.e2e.dashboard_project import START, Project, span
+
+pytestmark = pytest.mark.e2e
+TURNS = 200
+BATCH = 50
+MATCHES = (3, 77, 150)  # turns that say what is looked for
+
+
+def answer(number: int, started: datetime, took_s: int, **fields: Any) -> dict[str, Any]:
+    """A trace with a root and one step below it."""
+    ended = started + timedelta(seconds=took_s)
+    times = {"started_at": started.isoformat(), "ended_at": ended.isoformat()}
+    root = span(10 * number, name="root", kind="AGENT", **times)
+    step = span(10 * number + 1, name="look up", parent_span_id=root["span_id"], **times)
+    step |= {"input": {"shelf": number}, **fields.pop("step", {})}
+    return {"name": "answers", "status": "COMPLETED", "spans": [root, step], **times, **fields}
+
+
+def test_slowest_failure_of_a_release_is_compared_with_its_neighbour(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    yesterday = datetime.now(UTC) - timedelta(hours=20)
+    broken = {"step": {"status": "ERROR", "error": "the shelf is empty"}, "status": "ERROR"}
+    for body in (
+        answer(1, yesterday - timedelta(minutes=9), 2, release="2.0"),
+        answer(2, yesterday - timedelta(minutes=8), 9, release="2.0", **broken),
+        answer(3, yesterday - timedelta(minutes=7), 3, release="2.0", **broken),
+        answer(4, yesterday - timedelta(minutes=6), 20, release="1.0", **broken),
+        answer(5, yesterday - timedelta(days=5), 30, release="2.0", **broken),
+    ):
+        project.send("/traces", body)
+    page.goto(project.path("traces"))
+    page.get_by_label("Period").select_option("24h")
+    page.keyboard.press("/")
+    for word in ("release:2.0", "failed"):
+        page.keyboard.type(word)
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("2 traces")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Latency").click()
+    expect(page.get_by_role("columnheader", name="Latency")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("e")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
+    page.get_by_role("button", name="Copy input").click()
+    expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == '{"shelf": 2}'
+    page.keyboard.press("]")
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
+    page.keyboard.press("[")
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    page.keyboard.press("c")
+    page.get_by_role("button", name="The run before").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Comparison")
+    expect(page.get_by_text("2 changed, 0 alike")).to_be_visible()
+    for _ in range(2):
+        page.keyboard.press("]")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
+    expect(page.get_by_role("group", name="Error, right")).to_contain_text("the shelf is empty")
+    difference = page.get_by_role("region", name="Input")
+    expect(difference.locator("del")).to_have_text("1")
+    expect(difference.locator("ins")).to_have_text("2")
+    take_screenshot("comparison")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
+    page.get_by_role("button", name="Swap sides").click()
+    expect(difference.locator("ins")).to_have_text("1")
+
+
+def test_session_of_200_turns_is_read_and_searched(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    turns = [
+        {
+            "name": "turn",
+            "session_id": "long",
+            "status": "ERROR" if number == 20 else "COMPLETED",
+            "started_at": (START + timedelta(minutes=number)).isoformat(),
+            "ended_at": (START + timedelta(minutes=number, seconds=1 + number % 7)).isoformat(),
+            "input": {"messages": [{"role": "user", "content": f"question {number}"}]},
+            "output": f"answer {number}" + (", the Needle" if number in MATCHES else ""),
+        }
+        for number in range(TURNS)
+    ]
+    for first in range(0, TURNS, BATCH):
+        project.send("/traces/batch", {"traces": turns[first : first + BATCH]})
+    page.goto(project.path("sessions/long"))
+    feed = page.get_by_role("feed")
+    expect(feed).to_contain_text("question 0")
+    page.keyboard.press("End")
+    expect(page.get_by_text(f"turn {TURNS} of {TURNS}")).to_be_visible()
+    expect(feed).to_contain_text(f"question {TURNS - 1}")
+    page.keyboard.press("Home")
+    page.keyboard.press("e")
+    expect(page.get_by_text("turn 21 of")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("needle")
+    expect(page.get_by_text("3 turns")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 of 3 turns")).to_be_visible()
+    expect(feed).to_contain_text("answer 77, the Needle")
+    assert page.evaluate("CSS.highlights.get('found').size") > 0
+    take_screenshot("conversation")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(feed).to_contain_text("answer 77, the Needle")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    expect(page.get_by_role("complementary")).to_contain_text("question 78")
+
+
+def test_two_tabs_show_two_organizations(
+    signed_in: Page, project: Project, page: Page, dev_server: DevServer
+) -> None:
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        other = http.post("/organizations", json={"name": "Second"}).json()["id"]
+        made = http.post(f"/organizations/{other}/projects", json={"name": "second"}).json()
+        head = bearer | {"X-Project-ID": made["id"], "X-Organization-ID": other}
+        for name in ("theirs", "theirs too"):
+            http.post("/traces", json={"name": name, "started_at": START.isoformat()}, headers=head)
+    project.send("/traces", {"name": "ours", "started_at": START.isoformat()})
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="ours")).to_be_visible()
+    tab = page.context.new_page()
+    tab.goto(f"{dev_server.url}/app/p/{made['id']}/traces")
+    expect(tab.get_by_role("link", name="theirs", exact=True)).to_be_visible()
+    page.get_by_role("link", name="ours").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("ours")
+    tab.get_by_role("link", name="theirs", exact=True).click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("theirs")
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+
+
+def end_sessions(server: DevServer) -> None:
+    bearer = {"Authorization": f"Bearer {server.environ['PANDAPROBE_TOKEN']}"}
+    with server.client(**bearer) as http:
+        for one in http.get("/me/sessions").json():
+            assert http.delete(f"/me/sessions/{one['id']}").is_success
+
+
+def test_page_goes_on_after_its_session_was_ended_elsewhere(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "kept", "started_at": START.isoformat()})
+    page.goto(project.path("traces?name=kept"))
+    expect(page.get_by_role("link", name="kept")).to_be_visible()
+    end_sessions(dev_server)
+    page.get_by_role("link", name="Users").click()
+    expect(page.get_by_text("The session has ended")).to_be_visible()
+    page.get_by_role("button", name="Continue as developer").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Users")
+
+
+def test_list_stays_while_the_service_is_away(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "before", "started_at": START.isoformat()})
+    page.goto(project.path("traces?live=1"))
+    expect(page.get_by_role("link", name="before")).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Sessions").click()
+    expect(page.get_by_text("What you see is from before")).to_be_visible()
+    project.send(
+        "/traces", {"name": "meanwhile", "session_id": "new", "started_at": START.isoformat()}
+    )
+    page.context.set_offline(False)
+    expect(page.get_by_role("link", name="new")).to_be_visible()
+    expect(page.get_by_text("What you see")).to_have_count(0)
