@@ -14,8 +14,12 @@ def scaled(full: int) -> int:
     return max(FEWEST, full * settings().max_examples // OF_PROFILES["full"])
 
 
-def sampled[T](items: Sequence[T], size: int, turn: int) -> Sequence[T]:
-    """`size` of the items in `make check`, others with each `turn`. Elsewhere all items."""
-    if settings.get_current_profile_name() != "quick" or len(items) <= size:
+def sampled[T](items: Sequence[T], size: int, turn: int, *, usually: bool = False) -> Sequence[T]:
+    """`size` of the items in `make check`, others with each `turn`. Elsewhere all items.
+
+    `usually`: in `make test` as well, so that only `make test-all` has all items.
+    """
+    sampling = ("quick", "usual") if usually else ("quick",)
+    if settings.get_current_profile_name() not in sampling or len(items) <= size:
         return items
     return [items[(turn * size + place) % len(items)] for place in range(size)]
