@@ -1,6 +1,7 @@
 """How many examples a test tries: all of them in `make test-all`, fewer elsewhere."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Final
 
 from hypothesis import settings
@@ -23,3 +24,14 @@ def sampled[T](items: Sequence[T], size: int, turn: int, *, usually: bool = Fals
     if settings.get_current_profile_name() not in sampling or len(items) <= size:
         return items
     return [items[(turn * size + place) % len(items)] for place in range(size)]
+
+
+def crossed[A, B](some: Sequence[A], others: Sequence[B]) -> list[tuple[A, B]]:
+    """Every pair in `make test-all`.
+
+    Elsewhere the first of `some` with each of `others`, and the rest of `some` with one each.
+    """
+    if settings.get_current_profile_name() == "full":
+        return list(product(some, others))
+    by_turns = [(one, others[turn % len(others)]) for turn, one in enumerate(some)]
+    return [*((some[0], other) for other in others), *by_turns[1:]]

@@ -42,6 +42,7 @@ from tests.support.fixtures.data_plane import (
 )
 from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
+from tests.support.hypothesis_scale import crossed
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 TALK = DataSubject(DataSubjectKind.SESSION, "gone 0")
@@ -123,7 +124,8 @@ type Read = Callable[[DataPlane, ProjectId], Awaitable[Any]]
 
 async def _lists(plane: DataPlane, of: ProjectId) -> Any:
     found = []
-    for conditions, (sort, order) in product(CONDITIONS, product(TraceSort, SortOrder)):
+    orders = list(product(TraceSort, SortOrder))
+    for conditions, (sort, order) in crossed(CONDITIONS, orders):
         matching = TraceFilter(**conditions)
 
         async def page(window: PageRequest) -> Any:
@@ -136,12 +138,12 @@ async def _lists(plane: DataPlane, of: ProjectId) -> Any:
 
 async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
     found = []
-    for conditions, (sort, order) in product(
+    for conditions, (sort, order) in crossed(
         (
             {}, {"has_error": True}, {"has_error": False}, {"query": "S"}, {"query": "0"},
             {"user_id": "ada"}, {"user_id": GRACE.id}, {"tags": ("b",)}, {"started_after": at(4)},
         ),
-        product(SessionSort, SortOrder),
+        list(product(SessionSort, SortOrder)),
     ):  # fmt: skip
         matching = SessionFilter(**conditions)
 
