@@ -11,9 +11,10 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 # Number of test processes, each with its own servers.
 TEST_PROCESSES ?= 2
+PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
-.PHONY: dashboard help dev test test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
+.PHONY: dashboard help dev test tests test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +22,14 @@ help: ## show this list
 dev: setup ## run everything on this machine: a private PostgreSQL and Valkey, the API, a worker
 	@exec $(BIN)/pandaprobe-server dev
 
-test: setup lint types imports ## lint, types, import rules, and all tests, on embedded servers
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile
+test: setup ## lint, types, import rules, and all tests, on embedded servers
+	@$(MAKE) -j lint types imports tests
+
+tests: setup # the tests of test
+	@$(PYTEST)
 
 test-all: otel-tests lint types imports ## the same with every example and combination: half an hour or more
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile=full -m "not faults"
+	@$(PYTEST) --hypothesis-profile=full -m "not faults"
 
 otel-tests: setup # the instrumentations that test-all runs; without them it skips their tests
 	@.ci/otel-tests.sh
@@ -38,7 +42,7 @@ check: setup ## the fast part of test: without services, within a minute
 	$(MAKE) -j lint types imports quick && echo "check: $$(( $$(date +%s) - start )) s"
 
 quick: setup # the tests of check
-	@$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --hypothesis-profile=quick \
+	@$(PYTEST) --hypothesis-profile=quick \
 		-m "not service and not e2e and not slow and not exhaustive"
 
 lint: setup ## check style and formatting

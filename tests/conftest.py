@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -37,6 +38,24 @@ def pytest_collection_finish() -> None:
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
     gc.enable()
+
+
+# Fixtures of the session that take seconds: the tests of each run in one process of `pytest -n`.
+LONG_SETUPS = {"dev_server", "seeded"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        for name in LONG_SETUPS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Only the process that distributes the tests of `pytest -n` comes here."""
+    from tests.support.distribution import make_scheduler
+
+    return make_scheduler(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
