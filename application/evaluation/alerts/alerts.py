@@ -119,12 +119,15 @@ class EvaluateAlerts:
     async def _evaluate_slot(self, slot: MonitorSlot) -> bool:
         """Whether the slot was quiet, without a run. That counts as no data."""
         now = self.clock()
+        if not slot.quiet:
+            await self.alerts.apply_slot(slot, evaluate_none, now)
+            return False
         shown = await self._context(slot.project, slot.monitor)
 
         def evaluate(alerts: Sequence[Alert]) -> Sequence[AlertEvaluation]:
             return [evaluate_alert(one, NO_DATA_VALUE, None, now, shown) for one in alerts]
 
-        return await self.alerts.apply_slot(slot, evaluate, now) and slot.quiet
+        return await self.alerts.apply_slot(slot, evaluate, now)
 
     async def _evaluate_safely(self, ended: FinishedRun) -> bool:
         try:
@@ -140,6 +143,8 @@ class EvaluateAlerts:
             alerts = await self.alerts.of_monitor(ended.project, ended.monitor)
         except NotFound:  # the monitor was removed meanwhile
             return False
+        if not alerts:  # most monitors have none
+            return await self.alerts.apply_run(ended, evaluate_none, self.clock())
         metrics = sorted({one.rule.metric for one in alerts})
         custom = await self.custom.by_names(ended.project, metrics)
         stats = {
@@ -179,6 +184,11 @@ def threshold_of(metric: str, custom: Mapping[str, CustomMetric]) -> float:
     """The least score that is a success; for a custom metric, of its newest revision."""
     known = custom[metric].newest if metric in custom else METRIC_REGISTRY.get(metric)
     return THRESHOLD if known is None else known.threshold
+
+
+def evaluate_none(_: Sequence[Alert]) -> Sequence[AlertEvaluation]:
+    """Alerts that were created since they were read start with the next run or slot."""
+    return ()
 
 
 def evaluate_alerts(

@@ -207,3 +207,18 @@ async def test_run_is_evaluated_later_if_the_database_is_unavailable():
         await harness.assess(Away(harness.store))
     assert harness.faults == []
     assert await harness.assess() == 1
+
+
+class NoNames(MemoryAlerts):
+    async def names(self, project, monitor):
+        raise AssertionError("the names are not needed")
+
+
+async def test_names_are_not_read_for_runs_without_alerts_nor_for_the_first_slot():
+    harness = AlertHarness()
+    bare, watched_one = [await harness.monitoring.create_monitor(project()) for _ in range(2)]
+    await complete_run(harness.monitoring, bare, 1, BAD)
+    await harness.alert(watched_one, figure=AlertFigure.NO_DATA)
+    assert await harness.assess(NoNames(harness.store)) == 1
+    assert harness.faults == []
+    assert await harness.states(watched_one) == [OK]
