@@ -3,16 +3,22 @@
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
+from adapters.memory.evaluation.runs import MemoryWorkers, MemoryWorkQueue
 from adapters.memory.health import FixedHealthCheck
+from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
+from application.health import QueueHealthCheck
 from application.ports import HealthCheck, HealthStatus
+from application.use_cases import utc_now
 from tests.support.waiting import in_time
 
 type PartOpener = Callable[[str], AbstractAsyncContextManager[HealthCheck]]
@@ -33,7 +39,15 @@ async def postgres_part(address: str) -> AsyncIterator[HealthCheck]:
         pool.terminate()
 
 
-REMOTE = pytest.mark.parametrize("part", [redis_part, postgres_part])
+@asynccontextmanager
+async def queue_part(address: str) -> AsyncIterator[HealthCheck]:
+    pool = asyncpg.create_pool(f"postgresql://postgres@{address}/postgres", min_size=0)
+    async with pool:
+        yield QueueHealthCheck(PostgresWorkQueue(pool), MemoryWorkers(), utc_now, timedelta(1))
+        pool.terminate()
+
+
+REMOTE = pytest.mark.parametrize("part", [redis_part, postgres_part, queue_part])
 
 
 @pytest.fixture
@@ -52,6 +66,12 @@ async def check_in_time(part: HealthCheck) -> HealthStatus:
 @pytest.mark.parametrize("state", [HealthStatus(ok=True), HealthStatus(ok=False, detail="away")])
 async def test_fixed_part_reports_given_state(state):
     assert await check_in_time(FixedHealthCheck(state)) == state
+
+
+async def test_queue_without_work_is_ok():
+    queue = MemoryWorkQueue(MemoryStore())
+    state = await check_in_time(QueueHealthCheck(queue, MemoryWorkers(), utc_now, timedelta(1)))
+    assert state == HealthStatus(ok=True)
 
 
 @pytest.mark.service

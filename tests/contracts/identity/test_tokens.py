@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from adapters.memory.identity.identity import MemoryTokens
-from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, static_keys
+from adapters.oidc.tokens import DevelopmentIssuer, JwtTokens, TokensByIssuer, static_keys
 from application.identity.ports import Tokens
 from domain.errors import Unauthenticated
 from domain.identity.caller import Claims
@@ -16,7 +16,7 @@ ADA = Claims(
 )
 
 
-@pytest.fixture(params=["memory", "jwt"])
+@pytest.fixture(params=["memory", "jwt", "by issuer"])
 def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokens, str]:
     """An adapter, and a token of Ada that it accepts."""
     if request.param == "memory":
@@ -31,7 +31,8 @@ def adapter(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tokens, str
     token = issuer.token(
         subject=ADA.subject, email=ADA.email, name=ADA.display_name, expires_in_s=60, now=NOON
     )
-    return tokens, token
+    by_issuer = request.param == "by issuer"
+    return TokensByIssuer({ADA.issuer: tokens}) if by_issuer else tokens, token
 
 
 async def test_valid_token_gives_claims(adapter):
