@@ -97,7 +97,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: Annotated[str, Meta(description="an address to listen on", min_length=1)] = "127.0.0.1"
     port: Port = 8000
     log_level: LogLevel = "INFO"
-    log_format: Literal["json", "console"] = "json"
+    log_format: Literal["auto", "json", "console"] = "auto"
     data_dir: Folder = ".local"
     database_url: DatabaseUrl | None = None
     migration_database_url: DatabaseUrl | None = None

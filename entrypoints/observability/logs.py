@@ -1,10 +1,15 @@
-"""The log format of every process: one JSON object per line, or readable lines."""
+"""The log format of every process: one JSON object per line, or lines for people.
+
+On a terminal these are short and have colours.
+"""
 
 import json
 import logging
+import re
 import sys
 import time
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TextIO
 
 from entrypoints.settings import Settings
 from entrypoints.tracebacks import traceback_of
@@ -17,13 +22,49 @@ STANDARD_ATTRIBUTES: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 QUIET_LOGGERS: Final = ("httpx", "httpcore", "asyncio", "dramatiq")  # too much at INFO
 
 
+# Names of rich's styles for levels and, by their first digit, for statuses of responses.
+LEVEL_STYLES: Final = {
+    "DEBUG": "dim",
+    "INFO": "green",
+    "WARNING": "yellow",
+    "ERROR": "bold red",
+    "CRITICAL": "bold reverse red",
+}
+STATUS_STYLES: Final = {2: "green", 3: "cyan", 4: "yellow", 5: "bold red"}
+REQUEST_FIELDS: Final = ("method", "route", "status", "duration_ms")
+CALLER_FIELDS: Final = ("organization_id", "project_id", "key_id", "user_id")
+UUID: Final = re.compile(r"[0-9a-f]{8}(?=(-[0-9a-f]{4}){3}-[0-9a-f]{12}$)")
+
+type Paint = Callable[[str, str], str]
+"""Gives a text a style of rich, by the name of the style."""
+
+
 def configure(settings: Settings) -> None:
     """Writes log records at or above the configured level to stderr."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if settings.log_format == "json" else ConsoleLines())
+    handler.setFormatter(_formatter(settings, sys.stderr))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def _formatter(settings: Settings, stream: TextIO) -> logging.Formatter:
+    if settings.log_format != "json" and stream.isatty():
+        return TerminalLines(_paint_on(stream))
+    return ConsoleLines() if settings.log_format == "console" else JsonLines()
+
+
+def _paint_on(terminal: TextIO) -> Paint:
+    """The colours that the terminal has; none with NO_COLOR."""
+    # Only here, because a service without a terminal doesn't need it.
+    from rich.color import ColorSystem  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415
+    from rich.style import Style  # noqa: PLC0415
+
+    console = Console(file=terminal)
+    if console.color_system is None or console.no_color:
+        return lambda text, _: text
+    return lambda text, style: Style.parse(style).render(text, color_system=ColorSystem.STANDARD)
 
 
 class JsonLines(logging.Formatter):
@@ -55,6 +96,48 @@ class ConsoleLines(logging.Formatter):
             *(f"    {_escape(line)}" for line in trace),
         ]
         return "\n".join(lines)
+
+
+class TerminalLines(logging.Formatter):
+    """One short line per record: ids have 8 characters, and a request's caller is left out."""
+
+    def __init__(self, paint: Paint) -> None:
+        super().__init__()
+        self._paint = paint
+
+    def format(self, record: logging.LogRecord) -> str:
+        extra = _extra(record)
+        logger = record.name.removesuffix(".error").rpartition(".")[2]  # uvicorn.error
+        if all(name in extra for name in REQUEST_FIELDS):
+            message = self._request(extra)
+            extra = {
+                name: value
+                for name, value in extra.items()
+                if name not in {*REQUEST_FIELDS, *CALLER_FIELDS}
+            }
+        else:
+            message = f"{self._paint(logger, 'bold')} {_escape(_message(record))}"
+        rest = "".join(f" {name}={_value(_shorten(value))}" for name, value in extra.items())
+        trace = _traceback(record).split("\n") if record.exc_info else []
+        level = self._paint(f"{record.levelname:<7}", LEVEL_STYLES.get(record.levelname, ""))
+        head = f"{self._paint(_utc(record, '%H:%M:%S'), 'dim')} {level} {message}"
+        lines = [
+            head + (self._paint(rest, "dim") if rest else ""),
+            *(self._paint(f"    {_escape(line)}", "red") for line in trace),
+        ]
+        return "\n".join(lines)
+
+    def _request(self, extra: Mapping[str, object]) -> str:
+        method, route, status, duration_ms = (extra[name] for name in REQUEST_FIELDS)
+        style = STATUS_STYLES.get(status // 100, "") if isinstance(status, int) else ""
+        took = f"{duration_ms:.0f} ms" if isinstance(duration_ms, float) else f"{duration_ms} ms"
+        return f"{self._paint(_value(status), style)} {_value(method)} {_value(route)} {took}"
+
+
+def _shorten(value: object) -> object:
+    """The first characters of an id."""
+    found = UUID.match(str(value))
+    return value if found is None else found[0]
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -203,7 +203,9 @@ def test_console_log_line_has_the_same_fields():
     assert line == "22:13:20 INFO    pandaprobe: text ü request_id=r1"
 
 
-@pytest.mark.parametrize("form", [logs.JsonLines, logs.ConsoleLines])
+@pytest.mark.parametrize(
+    "form", [logs.JsonLines, logs.ConsoleLines, lambda: logs.TerminalLines(lambda text, _: text)]
+)
 def test_exception_is_logged_with_traceback_but_without_message(form):
     try:
         int("broken")

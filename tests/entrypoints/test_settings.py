@@ -83,7 +83,7 @@ def test_switch_off(text):
         ("PORT", "80 80", "a whole number from 1 to 65535"),
         ("APP_ENV", "prod", "development, staging, production or test, not 'prod'"),
         ("LOG_LEVEL", "info", "DEBUG, INFO, WARNING, ERROR or CRITICAL"),
-        ("LOG_FORMAT", "xml", "json or console"),
+        ("LOG_FORMAT", "xml", "auto, json or console"),
         ("API_KEY_CACHE_SECONDS", "31", "seconds from 0 to 30"),
         ("API_KEY_CACHE_SECONDS", "nan", "seconds from 0 to 30"),
         ("AUTH_DEV_ISSUER", "maybe", "on or off, not 'maybe'"),
