@@ -107,14 +107,15 @@ PUBLIC: Final = PublicAccess([])
 class BrowserAccess:
     """Any client; the caller has the session of a browser that is signed in."""
 
+    refusals: tuple[int, ...] = (503,)
     security: ClassVar[Security] = [{}, {"Session": [], "SessionVerifier": []}]
-    refusals: ClassVar = (503,)
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> BrowserCaller:
         return BrowserCaller(request.origin, await _authenticate_session(request, use_cases))
 
 
 BROWSER: Final = BrowserAccess()
+BROWSER_SIGNING_IN: Final = BrowserAccess(refusals=(401, 403, 503))
 
 
 @dataclass(frozen=True, slots=True)

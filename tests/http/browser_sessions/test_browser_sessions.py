@@ -56,6 +56,20 @@ async def test_browser_without_a_session_learns_the_ways_in(site: Site) -> None:
     }
 
 
+async def test_another_sign_in_ends_the_session_that_the_browser_had(site: Site) -> None:
+    first = browser(await signed_in(site))
+    body = {"method": "token", "bind": BIND, "token": TOKEN}
+    second = browser(await site.http.post("/session", headers=first, json=body))
+    assert not (await read(site, first))["signed_in"]
+    assert (await read(site, second))["signed_in"]
+    refused = await site.http.post("/session", headers=second, json=body | {"token": "none"})
+    assert refused.status_code == 401
+    assert (await read(site, second))["signed_in"]
+    without_verifier = {name: second[name] for name in second if name != "x-session-verifier"}
+    await site.http.post("/session", headers=without_verifier, json=body)
+    assert (await read(site, second))["signed_in"]
+
+
 async def test_person_signs_in_with_a_token_and_out(site: Site) -> None:
     answer = await signed_in(site)
     assert answer.status_code == 201

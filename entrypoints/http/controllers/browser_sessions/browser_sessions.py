@@ -26,7 +26,7 @@ from domain.identity.caller import Person, User
 from domain.identity.organization import Role
 from domain.identity.sign_in_attempt import SignInProblem
 from domain.ids import BrowserSessionId
-from entrypoints.http.authentication import BROWSER, SIGNED_IN, PublicAccess
+from entrypoints.http.authentication import BROWSER, BROWSER_SIGNING_IN, SIGNED_IN
 from entrypoints.http.browser_requests import (
     SESSION_COOKIES,
     Headers,
@@ -220,12 +220,13 @@ class SignInController(Controller):
 
     @post(
         "/",
-        PublicAccess([], refusals=(401, 403, 503)),
+        BROWSER_SIGNING_IN,
         description=(
-            "Starts a session and sets its cookie. `development` is offered on the machine of a "
-            "service with the development issuer, `token` takes a token of the identity provider "
-            "and ends with it, `key` takes an API key with the scope `read`. To sign in with the "
-            "identity provider, the page goes to `/session/sign-in`."
+            "Starts a session and sets its cookie; a session that this browser had before ends. "
+            "`development` is offered on the machine of a service with the development issuer, "
+            "`token` takes a token of the identity provider and ends with it, `key` takes an API "
+            "key with the scope `read`. To sign in with the identity provider, the page goes to "
+            "`/session/sign-in`."
         ),
         example=_SIGNED_IN,
         body_example={
@@ -236,17 +237,25 @@ class SignInController(Controller):
         route_class=RouteClass.SIGN_IN,
     )
     async def sign_in_browser(
-        self, caller: Origin, content: SignInRequest, request: HttpRequest, use_cases: UseCases
+        self,
+        caller: BrowserCaller,
+        content: SignInRequest,
+        request: HttpRequest,
+        use_cases: UseCases,
     ) -> JsonResponse[BrowserSessionResponse]:
         """Sign in a browser."""
         config, headers = http_context(request).config, _headers(request)
         if is_from_elsewhere(headers):
             raise Forbidden(FOREIGN_PAGE)
-        holder = await _admit(content, caller, request, use_cases)
+        origin = caller.origin
+        holder = await _admit(content, origin, request, use_cases)
         session, cookie = await use_cases.identity.start_browser_session(
-            holder, caller, SignInMethod(content.method), challenge_hash(content.bind)
+            holder, origin, SignInMethod(content.method), challenge_hash(content.bind)
         )
-        described = await _describe(SignedIn(session, holder, caller), _ways_in(request), use_cases)
+        if caller.signed_in is not None:  # its cookie is replaced: nobody could end it any more
+            with suppress(NotFound):
+                await use_cases.identity.end_browser_session(caller.signed_in)
+        described = await _describe(SignedIn(session, holder, origin), _ways_in(request), use_cases)
         return JsonResponse(
             described, headers={"set-cookie": start_cookie(session, cookie, headers, config)}
         )
