@@ -1,5 +1,6 @@
 """Longer ways through the dashboard, as people go them."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -189,3 +190,74 @@ def test_list_stays_while_the_service_is_away(signed_in: Page, project: Project)
     page.context.set_offline(False)
     expect(page.get_by_role("link", name="new")).to_be_visible()
     expect(page.get_by_text("What you see")).to_have_count(0)
+
+
+def test_matching_traces_are_exported_and_scored(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    for number in range(3):
+        project.send(
+            "/traces", answer(number + 1, START + timedelta(minutes=number), 2, user_id="ada")
+        )
+    project.send("/traces", {"name": "other", "started_at": START.isoformat()})
+    page.goto(project.path("traces?name=answers"))
+    expect(page.get_by_role("status").first).to_have_text("3 traces")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_label("Name of this view").fill("my answers")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Export …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Export 3 traces").click()
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Download", exact=True).click()
+    lines = download.value.path().read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["answers"] * 3
+    page.keyboard.press("Escape")
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    selected = page.get_by_role("region", name="Selected traces")
+    selected.get_by_role("button", name="Score").click()
+    expect(dialog.get_by_role("radio", name="2 selected traces")).to_be_checked()
+    dialog.get_by_role("checkbox", name="output_degeneration").check()
+    expect(dialog.get_by_role("region", name="Estimate")).to_contain_text("heuristic")
+    take_screenshot("estimate")
+    dialog.get_by_role("button", name="Start the run").click()
+    expect(dialog).to_contain_text("Traces done2 of 2")
+    assert "run=" in page.url
+    page.reload()
+    expect(dialog).to_contain_text("completed: output_degeneration")
+    page.keyboard.press("Escape")
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("status").first).to_have_text("4 traces")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_role("link", name="my answers").click()
+    expect(page.get_by_role("status").first).to_have_text("3 traces")
+
+
+def test_user_is_erased_with_a_receipt(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    for user in ("ada", "grace", "ada"):
+        project.send("/traces", {"name": "one", "user_id": user, "started_at": START.isoformat()})
+    page.goto(project.path("users"))
+    page.get_by_role("button", name="Erase ada").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This deletes 2 traces")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    dialog.get_by_role("button", name="Erase …").click()
+    erase = dialog.get_by_role("button", name="Erase 2 traces")
+    expect(erase).to_be_disabled()
+    dialog.get_by_role("textbox").fill("ada")
+    erase.click()
+    expect(dialog).to_contain_text("2 traces")
+    expect(dialog).to_contain_text("SHA-256 of the receipt")
+    dialog.get_by_role("button", name="Check that nothing is left").click()
+    expect(dialog).to_contain_text("nothing of the user is left")
+    take_screenshot("receipt")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Erase grace")).to_be_visible()
+    expect(page.get_by_role("button", name="Erase ada")).to_have_count(0)
+    page.get_by_role("button", name="Receipts").click()
+    expect(dialog.get_by_text("user, ")).to_be_visible()

@@ -191,6 +191,15 @@ export async function requestText(path: string, query: Query, signal?: AbortSign
   return turn(async () => (await send("GET", address(path, query), { signal })).text(), signal);
 }
 
+/** A file of the service, and the name that the service gives it. */
+export async function readBlob(path: string): Promise<{ blob: Blob; name: string | null }> {
+  return turn(async () => {
+    const answer = await send("GET", address(path), {});
+    const name = /filename="?([^";]+)"?/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1];
+    return { blob: await answer.blob(), name: name ?? null };
+  });
+}
+
 export interface PayloadPart {
   text: string;
   total: number; // bytes of the whole

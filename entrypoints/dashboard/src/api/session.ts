@@ -4,7 +4,7 @@
  */
 import { computed, signal } from "@preact/signals";
 import { address, configure, forget, request } from "./client.ts";
-import type { BrowserSessionResponse, SignInMethod } from "./types.d.ts";
+import type { BrowserSessionResponse, KeyScope, SignInMethod } from "./types.d.ts";
 
 export interface Project {
   id: string;
@@ -18,7 +18,14 @@ export type Session =
   | { state: "unknown" }
   | { state: "failed"; error: unknown }
   | { state: "out"; ended: boolean; problem: string | null; ways: readonly SignInMethod[] }
-  | { state: "in"; who: string; projects: readonly Project[]; ways: readonly SignInMethod[] };
+  | {
+      state: "in";
+      who: string;
+      projects: readonly Project[];
+      scopes: readonly KeyScope[];
+      isPerson: boolean;
+      ways: readonly SignInMethod[];
+    };
 
 const VERIFIER = "pp.verifier";
 const VERIFIER_BYTES = 32;
@@ -100,7 +107,13 @@ function enter(answer: BrowserSessionResponse): void {
     canManage: managed.has(one.org_id),
   }));
   const who = answer.user?.email ?? answer.key?.name ?? "";
-  session.value = { state: "in", who, projects, ways };
+  session.value = { state: "in", who, projects, scopes: answer.scopes, isPerson: answer.user !== null, ways };
+}
+
+/** Whether the session may do what needs this scope. */
+export function may(scope: KeyScope): boolean {
+  const now = session.value;
+  return now.state === "in" && now.scopes.includes(scope);
 }
 
 /** Asks who is signed in, and why the identity provider didn't sign in, if the address says so. */

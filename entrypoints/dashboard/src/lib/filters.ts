@@ -137,3 +137,19 @@ export function periodStart(period: string | null, now: number): string | null {
   if (!found) return null;
   return new Date(Math.floor((now - found.ms) / 60_000) * 60_000).toISOString();
 }
+
+const NUMBERS = new Set(["min_latency_ms", "max_latency_ms"]);
+
+/** The filters of an address as the body of an export or a run has them. */
+export function filterBody(params: URLSearchParams, now: number): Record<string, unknown> {
+  const body: Record<string, unknown> = {};
+  const metadata: Record<string, unknown> = {};
+  const start = periodStart(params.get("period"), now);
+  if (start !== null) body.started_after = start;
+  for (const [name, value] of Object.entries(filterQuery(params))) {
+    if (name.startsWith("metadata.")) metadata[name.slice("metadata.".length)] = value;
+    else if (name === "has_error") body[name] = value === "true";
+    else body[name] = NUMBERS.has(name) ? Number(value) : value;
+  }
+  return Object.keys(metadata).length > 0 ? { ...body, metadata } : body;
+}

@@ -1,7 +1,7 @@
 /** What a person prefers in this browser: theme, time zone, single-key shortcuts, columns. */
 import { effect, signal, type Signal } from "@preact/signals";
 
-function read(name: string): string | null {
+export function read(name: string): string | null {
   try {
     return localStorage.getItem(`pp.${name}`);
   } catch {

@@ -134,7 +134,9 @@ function useOptions(text: string, isOpen: boolean): Option[] {
     { enabled: isOpen && field?.facet !== undefined, keepPrevious: true },
   );
   if (field) {
-    return (facets.data ?? []).map((one) => ({
+    // While the next answer is awaited, the one before may hold values that don't match any more.
+    const matching = (facets.data ?? []).filter((one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()));
+    return matching.map((one) => ({
       text: `${field.word}:${one.value}`,
       hint: count(one.count),
       isWhole: true,

@@ -15,6 +15,7 @@ import { shownList } from "../lib/shown-list.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
 import { Filters } from "../ui/Filters.tsx";
 import { Histogram } from "../ui/Histogram.tsx";
+import { SavedViews } from "../ui/SavedViews.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
 import { type UrlState, useUrlState } from "../url/state.ts";
@@ -46,7 +47,7 @@ export function Traces(): JSX.Element {
       sort_by: params.get("sort_by") ?? undefined,
       sort_order: params.get("sort_order") ?? undefined,
     };
-  }, [params.toString().replace(/(peek|live)=[^&]*/g, ""), now]);
+  }, [params.toString().replace(/(peek|live|dialog|run)=[^&]*/g, ""), now]);
   useTitle("Traces", project.value?.name);
   const pages = useInfiniteQuery<Page>({
     queryKey: [projectId.value, "traces", "pages", query],
@@ -105,6 +106,9 @@ export function Traces(): JSX.Element {
             Live
           </Button>
           <Columns />
+          <SavedViews />
+          <Button onClick={() => update({ dialog: "export" })}>Export …</Button>
+          <Button onClick={() => update({ dialog: "score" })}>Score …</Button>
         </header>
         <Filters url={url} />
         <Histogram url={url} now={now} />
@@ -135,11 +139,28 @@ export function Traces(): JSX.Element {
           <p class="hint">The first {count(rows.length)} of {count(total)}: filter to see others.</p>
         )}
       </div>
+      {params.get("dialog") && (
+        <Acting url={url} total={total} selected={[...selected]} close={() => update({ dialog: null, run: null })} />
+      )}
       {params.get("peek") && (
         <Peek id={params.get("peek")!} close={() => update({ peek: null })} />
       )}
     </div>
   );
+}
+
+type Acts = typeof import("./acts.ts");
+
+/** A dialog of its own file, which is named in the address. */
+function Acting(props: { url: UrlState; total: number; selected: readonly string[]; close: () => void }): JSX.Element | null {
+  const [acts, setActs] = useState<Acts | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  useEffect(() => {
+    import("./acts.ts").then(setActs, setError);
+  }, []);
+  if (error !== null) return <FailureBox error={error} />;
+  if (acts === null) return null;
+  return props.url.params.get("dialog") === "export" ? <acts.Exports {...props} /> : <acts.ScoreRun {...props} />;
 }
 
 const IDLE_MS = 2000;
@@ -250,7 +271,7 @@ function List(props: ListProps): JSX.Element {
         onScrolled={props.onScrolled}
         onPoint={(one) => prefetchOutline(one.trace_id)}
       />
-      {selected.size > 0 && <Acts {...props} compare={compare} />}
+      {selected.size > 0 && <SelectionActs {...props} compare={compare} />}
     </>
   );
 }
@@ -436,7 +457,7 @@ function NoMatch({ url }: { url: UrlState }): JSX.Element {
 }
 
 /** What can be done with the selected traces. "All" are read page by page first. */
-function Acts(props: ListProps & { compare: () => void }): JSX.Element {
+function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element {
   const { selected, select, total, query } = props;
   const [asking, ask] = useState<"tag" | "delete" | null>(null);
   const [tag, setTag] = useState("");
@@ -484,6 +505,8 @@ function Acts(props: ListProps & { compare: () => void }): JSX.Element {
       )}
       {ids.length === 2 && <Button onClick={props.compare}>Compare</Button>}
       <Button onClick={() => ask("tag")}>Tag …</Button>
+      <Button onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
+      <Button onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
       <Button onClick={() => void copy(ids.join("\n"), `Copied ${plural(ids.length, "id")}`)}>Copy ids</Button>
       <Button class="danger" onClick={() => ask("delete")}>
         Delete …

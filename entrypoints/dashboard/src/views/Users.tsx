@@ -1,14 +1,17 @@
 /** The users of a project, as traces name them. */
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
+import { useState } from "preact/hooks";
 import { Link } from "wouter-preact";
 import { request } from "../api/client.ts";
 import { project, projectId } from "../api/session.ts";
 import type { UserSummary } from "../api/types.d.ts";
 import { ago, count, fullInstant, plural } from "../lib/format.ts";
-import { Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
+import { Button, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
+import { useUrlState } from "../url/state.ts";
+import { Erase, erasureProblem, Receipts } from "./Erase.tsx";
 
 interface Page {
   items: UserSummary[];
@@ -24,6 +27,9 @@ export function Users(): JSX.Element {
     queryFn: ({ pageParam, signal }) => request<Page>("GET", "traces/users", { query: { limit: 50, cursor: pageParam }, signal }),
     getNextPageParam: (last) => last.next_cursor,
   });
+  const { params, update } = useUrlState();
+  const [erasing, erase] = useState<UserSummary | null>(null);
+  const problem = erasureProblem();
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
   const total = pages.data?.pages[0]?.total ?? 0;
   const of = (page: string, user: string): string => `${projectPath(page)}?user_id=${encodeURIComponent(user)}`;
@@ -34,6 +40,16 @@ export function Users(): JSX.Element {
     { id: "first", label: "First seen", className: "c-time", cell: (row) => <time title={fullInstant(row.first_seen)}>{ago(row.first_seen)}</time> },
     { id: "last", label: "Last seen", className: "c-time", cell: (row) => <time title={fullInstant(row.last_seen)}>{ago(row.last_seen)}</time> },
     { id: "sessions", label: "Sessions", cell: (row) => <Link href={of("sessions", row.user_id)}>sessions</Link> },
+    {
+      id: "erase",
+      label: "Erase",
+      isHiddenLabel: true,
+      cell: (row) => (
+        <button type="button" class="link danger" aria-label={`Erase ${row.user_id}`} disabled={problem !== null} title={problem ?? "Delete all data of this user"} onClick={() => erase(row)}>
+          Erase …
+        </button>
+      ),
+    },
   ];
   return (
     <div class="list">
@@ -41,6 +57,7 @@ export function Users(): JSX.Element {
         <header class="title">
           <h1>Users</h1>
           <span class="total" role="status">{pages.isSuccess ? plural(total, "user") : ""}</span>
+          <Button onClick={() => update({ dialog: "receipts" })}>Receipts</Button>
         </header>
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="users" />}
@@ -63,6 +80,8 @@ export function Users(): JSX.Element {
           />
         )}
       </div>
+      {erasing && <Erase user={erasing} close={() => erase(null)} />}
+      {params.get("dialog") === "receipts" && <Receipts close={() => update({ dialog: null })} />}
     </div>
   );
 }
