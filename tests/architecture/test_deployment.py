@@ -343,10 +343,11 @@ class TestWorkflow:
         assert [hook["entry"] for hook in repository["hooks"]] == ["make check"]
 
     def test_check_and_test_targets_include_lint_types_and_imports(self):
-        for target, tests in (("check", "quick"), ("test", "test"), ("test-all", "test-all")):
+        for target, tests in (("check", "quick"), ("test", "tests"), ("test-all", "test-all")):
             assert "lint types imports" in recipe(target)
-            assert "$(BIN)/pytest" in recipe(tests)
-        assert "quick" in recipe("check")
+            assert "$(PYTEST)" in recipe(tests)
+        assert "imports quick" in recipe("check")
+        assert "imports tests" in recipe("test")
 
     def test_test_all_excludes_only_fault_tests(self):
         assert recipe("test-all").endswith('-m "not faults"\n')
