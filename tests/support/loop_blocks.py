@@ -39,7 +39,9 @@ async def watched_loop() -> AsyncIterator[Blocks]:
 
     gc.collect()  # garbage of earlier work would be collected within a block
     thresholds, switch_s = gc.get_threshold(), sys.getswitchinterval()
-    gc.freeze()  # as `serve` does: what the tests have imported is not looked at
+    # As `serve` does: what the tests have imported is not looked at. It stays frozen, or each later
+    # collection would look at all tests that pytest has collected, for a second.
+    gc.freeze()
     gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
     sys.setswitchinterval(THREAD_SWITCH_S)
     task = asyncio.create_task(watch())
@@ -51,4 +53,3 @@ async def watched_loop() -> AsyncIterator[Blocks]:
         task.cancel()
         gc.set_threshold(*thresholds)
         sys.setswitchinterval(switch_s)
-        gc.unfreeze()
