@@ -23,15 +23,17 @@ class MemoryWaitingEvaluations:
     ) -> int:
         left_out = 0
         table = self.store.waiting_evaluations
+        room = WAITING_MAX - len(table.of(project))
         for one in received:
             waiting = WaitingEvaluation.from_received(project, one)
             key = (project, waiting.id)
             if key in table:
                 continue
-            if len(table.of(project)) >= WAITING_MAX:
+            if room <= 0:
                 left_out += 1
             else:
                 table[key] = StoredEvaluation(waiting, now)
+                room -= 1
         return left_out
 
     async def list_due(self) -> Sequence[WaitingEvaluation]:

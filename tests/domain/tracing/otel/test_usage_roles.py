@@ -476,10 +476,10 @@ def test_ten_thousand_spans_take_little_time(parent: Callable[[int], int | None]
         for at in range(1, LARGE + 1)
     ]
     random.Random(1).shuffle(nodes)
-    spent = []
     for _ in range(3):
         began = process_time()
         usage_roles(nodes)
         compute_trace(TRACE, nodes)
-        spent.append(process_time() - began)
-    assert min(spent) < 0.25  # about 40 ms; quadratic time would be a minute
+        if process_time() - began < 0.25:  # about 40 ms; quadratic time would be a minute
+            return
+    pytest.fail("quadratic time")
