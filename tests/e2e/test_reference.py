@@ -1,13 +1,14 @@
 """The API reference in a browser: credentials, and a trace sent and read back."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.e2e.browser import PageLog
+from tests.e2e.browser import PageLog, opened_page
 from tests.e2e.conftest import DevServer
 
 pytestmark = pytest.mark.e2e
@@ -29,12 +30,50 @@ def open_docs(page: Page, dev_server: DevServer) -> None:
     expect(page.locator(".opblock").nth(40)).to_be_attached()
 
 
+@dataclass(frozen=True)
+class Reference:
+    page: Page
+    log: PageLog = field(default_factory=PageLog)
+
+    def __post_init__(self) -> None:
+        self.log.watch(self.page)
+
+
+@pytest.fixture(scope="module")
+def reference(browser: Browser, dev_server: DevServer) -> Iterator[Reference]:
+    """One page for the tests that use the mouse: the browser needs many seconds to show it.
+
+    Each test enters its own credentials, and leaves the bodies of calls as they were.
+    """
+    with opened_page(browser) as page:
+        reference = Reference(page)
+        open_docs(page, dev_server)
+        yield reference
+
+
+@pytest.fixture
+def page(reference: Reference) -> Page:
+    return reference.page
+
+
+@pytest.fixture
+def page_log(reference: Reference) -> PageLog:
+    return reference.log
+
+
+@pytest.fixture
+def new_page(browser: Browser) -> Iterator[Page]:
+    with opened_page(browser) as page:
+        yield page
+
+
 def of_scheme(page: Page, scheme: str) -> Locator:
     """The field of a credential."""
     return page.locator(f"[data-scheme={scheme}]")
 
 
 def enter_key(page: Page, dev_server: DevServer) -> None:
+    page.check("input[name=way][value=key]")
     of_scheme(page, "ApiKey").fill(dev_server.headers["X-API-Key"])
     of_scheme(page, "ProjectName").fill(dev_server.headers["X-Project-Name"])
     page.click("#of-key button")
@@ -48,8 +87,17 @@ def expect_unfolded(page: Page, call: str) -> None:
 
 
 def unfold(page: Page, call: str) -> None:
-    page.click(f"{call} .opblock-summary-control")
+    """Unfolds a call, and forgets its last answer."""
+    if not page.locator(f"{call} .execute").is_visible():
+        page.click(f"{call} .opblock-summary-control")
     expect_unfolded(page, call)
+    if page.locator(f"{call} .btn-clear").is_visible():
+        clear_answer(page, call)
+
+
+def clear_answer(page: Page, call: str) -> None:
+    page.click(f"{call} .btn-clear")
+    expect(page.locator(f"{call} .live-responses-table")).to_have_count(0)
 
 
 def read_answer(page: Page, call: str) -> tuple[int, str]:
@@ -85,7 +133,6 @@ def tab_to(page: Page, target: Locator, presses_max: int) -> None:
 def test_trace_is_sent_and_read_back(
     page: Page, page_log: PageLog, dev_server: DevServer, take_screenshot: Callable[[str], None]
 ) -> None:
-    open_docs(page, dev_server)
     take_screenshot("reference")
     enter_key(page, dev_server)
     status, shown = call_operation(page, POST)
@@ -106,19 +153,20 @@ def test_trace_is_sent_and_read_back(
 def test_body_can_be_edited_and_errors_are_shown(
     page: Page, page_log: PageLog, dev_server: DevServer
 ) -> None:
-    open_docs(page, dev_server)
     enter_key(page, dev_server)
     unfold(page, POST)
-    page.locator(f"{POST} textarea").fill(json.dumps({"name": "typed"}))
+    body = page.locator(f"{POST} textarea")
+    example = body.input_value()
+    body.fill(json.dumps({"name": "typed"}))
     page.click(f"{POST} .execute")
     status, shown = read_answer(page, POST)
+    body.fill(example)
     assert status == 422
     assert '"field": "started_at"' in shown
     assert_no_foreign_requests(page_log, dev_server)
 
 
 def test_token_is_used_and_forgotten(page: Page, page_log: PageLog, dev_server: DevServer) -> None:
-    open_docs(page, dev_server)
     page.click(f"{ME} .authorization__btn")
     expect(of_scheme(page, "HTTPBearer")).to_be_focused()
     asked = "fetch('/cli-login/token', {method: 'POST', referrerPolicy: 'strict-origin'})"
@@ -130,14 +178,14 @@ def test_token_is_used_and_forgotten(page: Page, page_log: PageLog, dev_server: 
     assert "dev@localhost" in shown
     page.click("#forget")
     expect(of_scheme(page, "HTTPBearer")).to_have_value("")
-    page.click(f"{ME} .btn-clear")
-    expect(page.locator(f"{ME} .live-responses-table")).to_have_count(0)
+    clear_answer(page, ME)
     page.click(f"{ME} .execute")
     assert read_answer(page, ME)[0] == 401
     assert_no_foreign_requests(page_log, dev_server)
 
 
-def test_reference_works_by_keyboard(page: Page, page_log: PageLog, dev_server: DevServer) -> None:
+def test_reference_works_by_keyboard(new_page: Page, dev_server: DevServer) -> None:
+    page, page_log = new_page, Reference(new_page).log
     open_docs(page, dev_server)
     page.keyboard.press("Tab")
     expect(page.locator(":focus")).to_have_text("Skip to the calls")
@@ -154,11 +202,13 @@ def test_reference_works_by_keyboard(page: Page, page_log: PageLog, dev_server: 
     assert_no_foreign_requests(page_log, dev_server)
 
 
-@pytest.mark.parametrize("width", [360, 1200])
-def test_page_fits_screen_width(page: Page, dev_server: DevServer, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 800})
-    open_docs(page, dev_server)
+def test_page_fits_screen_width(page: Page, dev_server: DevServer) -> None:
     enter_key(page, dev_server)
     call_operation(page, POST)
     call_operation(page, LIST)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    usual = page.viewport_size
+    assert usual
+    for width in (360, 1200):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.set_viewport_size(usual)
