@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import httpx
 import pytest
 
 from adapters.embedded.process import free_port
@@ -118,6 +119,12 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
     )
     server = start(data)
     is_over = threading.Event()
+    sent = [a_trace(n) for n in range(TRACES)]
+    kept = [one for one in sent if one["user_id"] != ERASED]
+
+    def read_kept(http: httpx.Client) -> list[object]:
+        scores = http.get("/evaluations/trace-scores", params={"limit": 200}).json()
+        return [scores, *(http.get(f"/traces/{one['trace_id']}").json() for one in kept)]
 
     def write() -> None:
         with server.client() as http:
@@ -126,8 +133,12 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
 
     try:
         with server.client() as http:
-            for n in range(TRACES):
-                assert http.post("/traces", json=a_trace(n)).status_code == 202
+            for one in sent:
+                assert http.post("/traces", json=one).status_code == 202
+            for one in kept[::9]:
+                score = {"trace_id": one["trace_id"], "name": "ok", "value": "1"}
+                assert http.post("/evaluations/trace-scores", json=score).status_code == 201
+            before = read_kept(http)
             url = f"http://127.0.0.1:{free_port()}/"
             assert http.post("/evaluations/webhooks", json={"url": url}).status_code == 201
         writer = threading.Thread(target=write)
@@ -166,7 +177,8 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
             [found] = [one for one in report["findings"] if one["name"] == "secrets"]
             assert (found["level"], "1 stored" in found["detail"]) == ("ok", True)
             page = http.get("/traces", params={"limit": 1}).json()
-            erased = sum(a_trace(n)["user_id"] == ERASED for n in range(TRACES))
+            erased = TRACES - len(kept)
+            assert read_kept(http) == before
             assert page["total"] == manifest["tables"]["traces"]["rows"] - erased
             assert http.post("/traces", json=a_trace(2)).status_code == 202
             receipt = until_while(
@@ -206,6 +218,7 @@ def backed_up() -> Iterator[BackedUp]:
         yield BackedUp(server, before, folder / "backup")
 
 
+@pytest.mark.exhaustive  # the first test has the traces and the scores
 def test_restored_server_answers_as_before(backed_up: BackedUp, base_folder: Path) -> None:
     copy = base_folder / "copy"
     assert command(copy, "restore", backed_up.backup).returncode == 0

@@ -142,11 +142,10 @@ async def migrated(
 
 
 async def test_migrate_check_reports_pending_and_changes_nothing(environ):
-    for _ in range(2):
-        status, out, _ = await command(environ, "migrate", "--check")
-        assert (status, out.startswith("pending: ")) == (1, True)
+    status, pending, _ = await command(environ, "migrate", "--check")
+    assert (status, pending.startswith("pending: ")) == (1, True)
     status, out, _ = await command(environ, "migrate")
-    assert (status, out.startswith("migrated: ")) == (0, True)
+    assert (status, out) == (0, pending.replace("pending: ", "migrated: "))
     assert await command(environ, "migrate", "--check") == (0, "The schema is up to date.\n", "")
     assert (await command(environ, "migrate"))[:2] == (0, "The schema is up to date.\n")
 
@@ -159,9 +158,13 @@ async def test_commands_refuse_old_schema(environ, name):
     assert "Traceback" not in err
 
 
-async def test_worker_stops_on_sigterm(migrated):
+async def test_worker_logs_json_lines_and_stops_on_sigterm(migrated):
     worker = await start_process(migrated, "worker")
-    await wait_for_output(worker, "waiting for work")
+    assert worker.stderr
+    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
+    assert {"time", "level", "logger", "message"} <= set(line)
+    if "waiting for work" not in line["message"]:
+        await wait_for_output(worker, "waiting for work")
     assert await stop(worker, signal.SIGTERM) == 0
 
 
@@ -265,12 +268,12 @@ async def test_invalid_http_is_answered_as_json_error(migrated):
     assert canary not in err.decode()
 
 
-async def test_keys_of_secrets_are_generated_rotated_and_removed(environ, tmp_path):
+async def test_keys_of_secrets_are_generated_rotated_and_removed(migrated, tmp_path):
+    environ = migrated
     _, old, _ = await command(environ, "secrets", "generate-key", "--id", "old")
     _, new, _ = await command(environ, "secrets", "generate-key")
     old, new = old.strip(), new.strip()
     new_id = new.partition(":")[0]
-    assert (await command(environ, "migrate"))[0] == 0
     status, _, err = await command(environ, "secrets", "rotate")
     assert (status, "PANDAPROBE_SECRET_KEYS must be set" in err) == (1, True)
     url = environ["PANDAPROBE_DATABASE_URL"]
@@ -332,16 +335,17 @@ async def test_unreachable_database_is_reported_in_one_line(environ, name):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("variable", ["DATABASE_URL", "REDIS_URL"])
-async def test_doctor_names_unreachable_server(migrated, variable):
-    away = {"DATABASE_URL": "postgresql://127.0.0.1:1/d", "REDIS_URL": "redis://127.0.0.1:1"}
+async def test_doctor_names_unreachable_server(migrated):
     status, out, _ = await command(migrated, "doctor")
     assert (status, "\nfail" in out) == (0, False), out
-    environ = {**migrated, f"PANDAPROBE_{variable}": away[variable]}
-    status, out, err = await command(environ, "doctor")
-    wrong = " ".join(line for line in out.splitlines() if line.startswith("fail"))
-    assert status == 1, err
-    assert {"DATABASE_URL": "postgres", "REDIS_URL": "redis"}[variable] in wrong
+    for variable, url, name in (
+        ("DATABASE_URL", "postgresql://127.0.0.1:1/d", "postgres"),
+        ("REDIS_URL", "redis://127.0.0.1:1", "redis"),
+    ):
+        status, out, err = await command({**migrated, f"PANDAPROBE_{variable}": url}, "doctor")
+        wrong = " ".join(line for line in out.splitlines() if line.startswith("fail"))
+        assert status == 1, err
+        assert name in wrong
 
 
 async def test_created_organization_has_a_key_and_an_invited_owner(migrated):
@@ -394,14 +398,6 @@ async def test_failed_key_creation_reports_reason(migrated, arguments, message):
     assert "Traceback" not in err
 
 
-async def test_logs_are_json_lines(migrated):
-    worker = await start_process(migrated, "worker")
-    assert worker.stderr
-    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
-    assert await stop(worker, signal.SIGTERM) == 0
-    assert {"time", "level", "logger", "message"} <= set(line)
-
-
 async def test_altered_audit_log_is_found(migrated):
     status, out, err = await command(migrated, "audit", "verify")
     assert (status, err) == (0, "")
@@ -412,10 +408,9 @@ async def test_altered_audit_log_is_found(migrated):
     connection = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
     await connection.execute("UPDATE audit_log SET actor_name = 'nobody' WHERE sequence = 1")
     await connection.close()
-    for options in ((), only):
-        status, out, _ = await command(migrated, "audit", "verify", *options)
-        assert status == 1
-        assert out.startswith(f"{organization} BROKEN: entry 1 was changed")
+    status, out, _ = await command(migrated, "audit", "verify")
+    assert status == 1
+    assert out.startswith(f"{organization} BROKEN: entry 1 was changed")
     for options, said in (
         (("--known", known), "give --organization ID"),
         (("--organization", "ours"), "is not the id of an organization"),

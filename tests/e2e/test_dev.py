@@ -145,7 +145,7 @@ def traces(dev: Dev) -> list[dict]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="what is tried is a curl")
-def test_first_and_second_start(start):
+def test_starts_on_one_folder(start):
     port = free_port()
     dev = start(PORT=port)
     output = dev.read_until("Ctrl-C stops everything.")
@@ -214,27 +214,19 @@ def test_first_and_second_start(start):
     status, seconds = again.stop(signal.SIGINT)
     assert (status, seconds < STOP_S) == (0, True)
 
-
-def test_missing_dev_env_gives_new_key_and_ended_part_stops_dev(start):
-    port = free_port()
-    dev = start(PORT=port)
-    dev.read_until("Ctrl-C stops everything.")
-    key = dev.env["PANDAPROBE_API_KEY"]
-    dev.stop()
-
-    # The key is lost with dev.env.
+    # The key is lost with dev.env, and the next start creates another.
     (dev.data / "dev.env").unlink()
-    again = start(PORT=port)
-    assert "Created an API key" in again.read_until("Ctrl-C stops everything.")
-    assert again.env["PANDAPROBE_API_KEY"] != key
+    third = start(PORT=port)
+    assert "Created an API key" in third.read_until("Ctrl-C stops everything.")
+    assert third.env["PANDAPROBE_API_KEY"] != key[1]
 
-    # The error names the part.
-    children = again.children()
+    # A part that ends stops the others, and the error names it.
+    children = third.children()
     os.kill(children["serve"], signal.SIGKILL)
-    again.process.wait(WAIT_MAX_S)
-    status, _ = again.stop()
+    third.process.wait(WAIT_MAX_S)
+    status, _ = third.stop()
     assert status == 1
-    assert "serve exited (signal SIGKILL)" in again.output
+    assert "serve exited (signal SIGKILL)" in third.output
     assert all_gone(children.values())
 
 
