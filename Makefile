@@ -42,7 +42,7 @@ check: setup ## the fast part of test: without services, within a minute
 	$(MAKE) -j lint types imports quick && echo "check: $$(( $$(date +%s) - start )) s"
 
 quick: setup # the tests of check
-	@$(PYTEST) --hypothesis-profile=quick \
+	@$(PYTEST) --hypothesis-profile=quick --ignore=tests/e2e --ignore=tests/faults \
 		-m "not service and not e2e and not slow and not exhaustive"
 
 lint: setup ## check style and formatting

@@ -1,19 +1,16 @@
 """The published SDK's wrappers with models that aren't there: which metrics score what they send.
 
-docs/metrics.md says what each metric needs, and how to send it.
+docs/metrics.md says what each metric needs, and how to send it. The libraries are imported where
+they are used: it takes a second, and every process of `pytest -n` imports this module.
 """
 
 from collections.abc import Iterator
 from typing import Any
 
-import anthropic
 import httpx
 import httpx2
-import openai
 import pandaprobe
 import pytest
-from pandaprobe.wrappers.anthropic import wrap_anthropic
-from pandaprobe.wrappers.openai import wrap_openai
 
 from tests.e2e.conftest import DevServer
 from tests.support.waiting import until_while
@@ -106,23 +103,30 @@ def get_weather(city: str) -> dict[str, Any]:
     return {"city": city, "degrees": 21}
 
 
+def openai_client() -> Any:
+    import openai
+    from pandaprobe.wrappers.openai import wrap_openai
+
+    transport = httpx.Client(transport=OpenAiTransport())
+    return wrap_openai(openai.OpenAI(api_key="k", http_client=transport))
+
+
 def ask_openai(**more: Any) -> None:
     get_weather(city="Oslo")
-    client = wrap_openai(
-        openai.OpenAI(api_key="k", http_client=httpx.Client(transport=OpenAiTransport()))
-    )
+    client = openai_client()
     create: Any = client.chat.completions.create
     create(model="gpt-4o", messages=ASKED, tools=[{"type": "function", "function": TOOL}], **more)
 
 
 def ask_openai_responses() -> None:
-    client = wrap_openai(
-        openai.OpenAI(api_key="k", http_client=httpx.Client(transport=OpenAiTransport()))
-    )
+    client = openai_client()
     client.responses.create(model="gpt-4o", input=ASKED[0]["content"], max_output_tokens=100)
 
 
 def ask_anthropic() -> None:
+    import anthropic
+    from pandaprobe.wrappers.anthropic import wrap_anthropic
+
     get_weather(city="Oslo")
     client = wrap_anthropic(
         anthropic.Anthropic(api_key="k", http_client=httpx2.Client(transport=AnthropicTransport()))
