@@ -39,7 +39,7 @@ if command -v uv >/dev/null 2>&1; then
 else
     uv=.tools/bin/uv
     if ! "$uv" --version >/dev/null 2>&1; then
-        say "fetching uv into .tools"
+        say "downloading uv into .tools (20 MB)"
         fetch_uv
     fi
 fi
@@ -52,20 +52,40 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/d
         "$uv" venv --quiet --clear --python 3.13 .venv
 fi
 
-say "installing the locked dependencies into .venv"
+# The size is that of the packages for Linux on x86-64, without those that uv has in its cache.
+packages=$(grep -c '^[a-z].*==' requirements-dev.lock)
+say "installing $packages packages into .venv: up to 215 MB to download, 870 MB on disk"
+began=$(date +%s)
 rm -f "$stamp"
 # Compile bytecode now, because the service has to start within a second, and its folder may be
 # read-only then.
 install() {
     "$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
-        requirements-dev.lock
+        requirements-dev.lock >"$log" 2>&1
 }
+# Runs `install` and counts the seconds on a terminal. It runs in the background, where a shell makes
+# it ignore Ctrl-C, so we end it.
+install_visibly() {
+    install &
+    job=$!
+    trap 'kill "$job" 2>/dev/null; exit 130' INT TERM
+    while [ -t 2 ] && kill -0 "$job" 2>/dev/null; do
+        printf '\rbootstrap: %s s ' "$(($(date +%s) - began))" >&2
+        sleep 1
+    done
+    [ ! -t 2 ] || printf '\r' >&2
+    wait "$job"
+}
+log=.venv/.installing
 # uv has its own certificates; behind a company's proxy only the machine's certificates are valid.
-if ! said=$(install 2>&1); then
+if ! install_visibly; then
+    said=$(cat "$log")
     say "trying again with this machine's certificates"
     export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 # newer and older versions of uv
-    install || { echo "$said" >&2; exit 1; }
+    install_visibly || { cat "$log" >&2; echo "$said" >&2; exit 1; }
 fi
+rm -f "$log"
+say "installed in $(($(date +%s) - began)) s"
 # The build backend is locked too, so nothing is downloaded for this.
 "$uv" pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
 echo "$wanted" >"$stamp"

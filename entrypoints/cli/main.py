@@ -191,9 +191,9 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
         pending = asyncio.run(root.pending(settings, contract=arguments.contract))
         print("\n".join(f"pending: {name}" for name in pending) or "The schema is up to date.")
         return 1 if pending else 0
-    done = asyncio.run(root.migrate(settings, contract=arguments.contract))
-    print("\n".join(f"migrated: {name}" for name in done) or "The schema is up to date.")
-    return 0
+    from entrypoints.cli import migrations  # noqa: PLC0415
+
+    return migrations.migrate(settings, contract=arguments.contract)
 
 
 @command(

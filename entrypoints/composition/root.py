@@ -105,11 +105,17 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
         yield pool
 
 
-async def migrate(settings: Settings, *, contract: bool = False) -> list[str]:
+async def migrate(
+    settings: Settings,
+    *,
+    contract: bool = False,
+    on_migration: Callable[[str, int, int], object] = lambda _id, _place, _count: None,
+) -> list[str]:
     """Migrates the database to the schema of this version. Returns the migrations that ran.
 
     With `contract` it also removes what only earlier versions use. Connects as the owner of the
-    tables, and lets the role of `database_url` use them.
+    tables, and lets the role of `database_url` use them. `on_migration` is called before each
+    migration with its id, its place, from 1, and the number of all.
     """
     from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
 
@@ -120,7 +126,9 @@ async def migrate(settings: Settings, *, contract: bool = False) -> list[str]:
         database_pool_size=pool_size,
     )
     async with database(owner) as pool:
-        return await migrating.migrate(pool, settings.database_url, contract=contract)
+        return await migrating.migrate(
+            pool, settings.database_url, contract=contract, on_migration=on_migration
+        )
 
 
 async def pending(settings: Settings, *, contract: bool = False) -> list[str]:

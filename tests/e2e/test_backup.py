@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import asyncpg
 import httpx
@@ -25,7 +27,7 @@ from tests.e2e.conftest import (
     own_environ,
     start_dev,
 )
-from tests.support.waiting import WAIT_MAX_S, until_while
+from tests.support.waiting import WAIT_MAX_S, in_time, until, until_while
 
 pytestmark = pytest.mark.e2e
 
@@ -189,6 +191,51 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
             assert receipt["rows"]["traces"] == erased
     finally:
         stop(other)
+
+
+HOLD: Final = "CREATE SCHEMA IF NOT EXISTS held; CREATE TABLE IF NOT EXISTS held.by_test (id int)"
+WAITING: Final = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessShareLock'"
+
+
+async def interrupted_dump(data: Path, backup: Path, number: signal.Signals) -> int:
+    """Sends a signal to a backup whose pg_dump waits for a lock. Returns its exit status."""
+    url = running_servers(str(data))["PANDAPROBE_MIGRATION_DATABASE_URL"]
+    holder = await asyncpg.connect(url)
+    try:
+        await holder.execute(HOLD)
+        async with holder.transaction():
+            await holder.execute(
+                "LOCK TABLE held.by_test"
+            )  # tables outside `public` aren't counted
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "entrypoints.cli", "backup", str(backup)),
+                cwd=ROOT,
+                env=own_environ(data, free_port()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            await until(lambda: holder.fetchval(WAITING))
+            process.send_signal(number)
+            async with in_time():
+                code = await process.wait()
+            await until(lambda: holder.fetchval(WAITING), lambda waiting: waiting == 0)
+        await holder.execute("DROP SCHEMA held CASCADE")
+    finally:
+        await holder.close()
+    return code
+
+
+def test_interrupted_backup_leaves_nothing_that_looks_like_one(base_folder: Path) -> None:
+    data, backups = base_folder / "data", base_folder / "backups"
+    server = start(data)
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            code = asyncio.run(interrupted_dump(data, backups / "monday", number))
+            assert code == 130
+            assert [*backups.iterdir()] == []  # and pg_dump has ended, or its lock would wait
+    finally:
+        stop(server)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The state of every table in one snapshot: what a backup has to hold."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -12,7 +12,7 @@ from adapters.postgres.database.pool import CONNECT_TIMEOUT_S, translate_errors
 SETTINGS: Final = {"timezone": "UTC", "application_name": "pandaprobe backup"}
 BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SELECT_TABLES: Final = """
-SELECT c.relname FROM pg_class AS c
+SELECT c.relname, pg_table_size(c.oid) FROM pg_class AS c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' ORDER BY c.relname
 """
 # The sum doesn't depend on the order of the rows, which a restore may change.
@@ -41,8 +41,14 @@ class Snapshot:
     tables: Mapping[str, TableState]
 
 
+type OnRead = Callable[[int, int], object]
+"""Gets the bytes of the tables that have been read, and of all tables."""
+
+
 @asynccontextmanager
-async def open_snapshot(url: str) -> AsyncIterator[Snapshot]:
+async def open_snapshot(
+    url: str, on_read: OnRead = lambda _done, _total: None
+) -> AsyncIterator[Snapshot]:
     """Reads every table once. The snapshot lasts as long as the block, and blocks no writer.
 
     Raises Unavailable.
@@ -51,10 +57,15 @@ async def open_snapshot(url: str) -> AsyncIterator[Snapshot]:
         connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT_S, server_settings=SETTINGS)
         try:
             await connection.execute(BEGIN_SNAPSHOT)
+            sizes = await connection.fetch(SELECT_TABLES)
+            done, total = 0, sum(size for _, size in sizes)
             tables = {}
-            for [name] in await connection.fetch(SELECT_TABLES):
+            for name, size in sizes:
+                on_read(done, total)
                 row = await connection.fetchrow(SELECT_TABLE_STATE.format(table=f'"{name}"'))
                 tables[name] = TableState(**dict(row or {}))
+                done += size
+            on_read(done, total)
             migrations = await connection.fetch(SELECT_MIGRATIONS) if "migration" in tables else []
             yield Snapshot(
                 id=await connection.fetchval("SELECT pg_export_snapshot()"),

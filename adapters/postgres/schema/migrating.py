@@ -6,7 +6,7 @@ the service), and can be run again: Piccolo records it only after its commit.
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
@@ -56,8 +56,16 @@ def sql_migration(
     return manager
 
 
+type OnMigration = Callable[[str, int, int], object]
+"""Is called before each migration with its id, its place, from 1, and the number of all."""
+
+
 async def migrate(
-    pool: Pool, serving_url: str | None = None, *, contract: bool = False
+    pool: Pool,
+    serving_url: str | None = None,
+    *,
+    contract: bool = False,
+    on_migration: OnMigration = lambda _id, _place, _count: None,
 ) -> list[str]:
     """Migrates the database to the schema of this version and returns the ids that were run.
 
@@ -75,8 +83,11 @@ async def migrate(
             )
             await connection.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
             due = await pending_migrations(pool, contract=contract)
-            if due:
-                await _run(ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id=due[-1]))
+            for place, migration_id in enumerate(due, 1):
+                on_migration(migration_id, place, len(due))
+                await _run(
+                    ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id=migration_id)
+                )
             await prepare_serving_role(connection, serving_url)
             return due
         finally:
