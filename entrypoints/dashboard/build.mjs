@@ -40,21 +40,22 @@ const built = (entry) => {
   const found = Object.keys(outputs).find((name) => outputs[name].entryPoint === entry);
   return found.split("/").at(-1);
 };
-// What the first script imports loads with it, and not after it.
-const imported = (name) =>
-  (outputs[name]?.imports ?? [])
-    .filter((one) => one.kind === "import-statement")
-    .flatMap((one) => [one.path, ...imported(one.path)]);
-const template = readFileSync(join(here, "src/index.html"), "utf8");
 const first = { main: "src/main.tsx", style: "src/app.css", theme: "src/theme.ts" };
-const main = Object.keys(outputs).find((name) => outputs[name].entryPoint === first.main);
-const chunks = [...new Set(imported(main))].sort().map((name) => name.split("/").at(-1));
-const preload = chunks.map((n) => `<link rel="modulepreload" href="{{prefix}}/app/assets/${n}">`);
+// The entry only imports the file of the first view, so the page names that file instead.
+const entry = Object.keys(outputs).find((name) => outputs[name].entryPoint === first.main);
+const scripts = outputs[entry].imports.filter((one) => one.kind === "import-statement");
+if (scripts.length !== 1) throw new Error("every view has to import app.tsx: see main.tsx");
+rmSync(join(here, entry));
+delete outputs[entry];
+const loaded = {
+  main: scripts[0].path.split("/").at(-1),
+  style: built(first.style),
+  theme: built(first.theme),
+};
 writeFileSync(
   join(out, "index.html"),
-  template
-    .replace(/\{\{(main|style|theme)\}\}/g, (_, name) => built(first[name]))
-    .replace("{{preload}}", preload.join("\n")),
+  readFileSync(join(here, "src/index.html"), "utf8")
+    .replace(/\{\{(main|style|theme)\}\}/g, (_, name) => loaded[name]),
 );
 
 const packages = new Set();
@@ -91,7 +92,7 @@ const inputs = sources
   .join("");
 const manifest = {
   inputs: digest("sha256", inputs, "hex"),
-  first: [...Object.values(first).map(built), ...chunks].map((name) => `assets/${name}`),
+  first: Object.values(loaded).map((name) => `assets/${name}`),
   files: Object.fromEntries(
     files(out)
       .sort()

@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.browser import PageLog
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard_project import START, Project, span
 
 pytestmark = pytest.mark.e2e
 TURNS = 200
 BATCH = 50
+FIRST_REQUESTS_MAX = 6  # page, theme, style, script, session, traces
 MATCHES = (3, 77, 150)  # turns that say what is looked for
 
 
@@ -261,3 +263,45 @@ def test_user_is_erased_with_a_receipt(
     expect(page.get_by_role("button", name="Erase ada")).to_have_count(0)
     page.get_by_role("button", name="Receipts").click()
     expect(dialog.get_by_text("user, ")).to_be_visible()
+
+
+def test_first_rows_need_six_requests(
+    signed_in: Page, project: Project, page_log: PageLog, dev_server: DevServer
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "one", "started_at": START.isoformat()})
+    page.goto("about:blank")
+    page_log.requested.clear()
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="one")).to_be_visible()
+    rows = [url.startswith(f"{dev_server.url}/traces?") for url in page_log.requested]
+    assert rows.index(True) < FIRST_REQUESTS_MAX, page_log.requested
+
+
+def test_model_calls_are_read_in_order_and_scored(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    said = [{"role": "user", "content": f"question {number}"} for number in range(4)]
+    calls = [
+        span(number, name="ask", kind="LLM", input={"messages": said[: number + 2]}, output="yes")
+        for number in (1, 2)
+    ]
+    body = {"name": "chat", "started_at": START.isoformat(), "spans": [*calls, span(3)]}
+    sent = project.send("/traces", body)
+    page.goto(project.path(f"traces/{sent['trace_id']}"))
+    page.get_by_role("button", name="Model calls").click()
+    feed = page.get_by_role("feed", name="Model calls")
+    expect(
+        feed.get_by_role("article").filter(has=page.get_by_role("button", name="ask"))
+    ).to_have_count(2)
+    expect(feed).to_contain_text("same as in the call before")
+    feed.get_by_role("button", name="ask").last.click()
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Previous span of this name").click()
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    page.get_by_role("tab", name="Scores").click()
+    page.keyboard.press("s")
+    dialog = page.get_by_role("dialog", name="Score the span")
+    dialog.get_by_label("Name").fill("helpful")
+    dialog.get_by_label("Value").fill("0.75")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", name="helpful")).to_contain_text("0.75")

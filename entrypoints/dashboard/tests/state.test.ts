@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, filterQuery, parse, withoutFilters } from "../src/lib/filters.ts";
+import { chips, filterQuery, parse, parseFind, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -79,4 +79,10 @@ test("parts of an outline are joined, with the words of each", () => {
   assert.deepEqual(joined.name, [0, 1, 1]);
   assert.deepEqual(joined.parent, [-1, 0, 1]);
   assert.deepEqual(joinOutline([part(0, ["a"], [2])]).parent, [-2]);
+});
+
+test("a least duration is a part of what is looked for", () => {
+  assert.deepEqual(parseFind(" Search >500ms"), { words: "search", minUs: 500_000 });
+  assert.deepEqual(parseFind(">2s"), { words: "", minUs: 2_000_000 });
+  assert.deepEqual(parseFind("a>b >x"), { words: "a>b >x", minUs: 0 });
 });

@@ -29,6 +29,18 @@ export const OTHER_WORDS = [
 
 const UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
 
+/** What is looked for among the spans of a trace: words, and with `>500ms` a least duration. */
+export function parseFind(text: string): { words: string; minUs: number } {
+  let minUs = 0;
+  const words = text.replace(/(?:^|\s)>=?([0-9.]+)(ms|s|min|m|h)?(?=\s|$)/gi, (all, digits: string, unit: string | undefined) => {
+    const value = Number(digits) * (UNITS[(unit ?? "").toLowerCase()] ?? NaN) * 1000;
+    if (!Number.isFinite(value)) return all;
+    minUs = Math.max(minUs, value);
+    return " ";
+  });
+  return { words: words.trim().toLowerCase(), minUs };
+}
+
 export type Parsed = { change: Change } | { problem: string };
 
 /** What one typed filter means. A word without a field is a part of the name. */

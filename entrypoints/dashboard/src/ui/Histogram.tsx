@@ -11,7 +11,8 @@ const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
 const HEIGHT = 44;
 
-export function Histogram({ url, now }: { url: UrlState; now: number }): JSX.Element | null {
+/** It is asked for once the rows are there. */
+export function Histogram({ url, now, enabled }: { url: UrlState; now: number; enabled: boolean }): JSX.Element | null {
   const { params, update } = url;
   const period = PERIODS.find((one) => one.id === params.get("period"));
   const after = params.get("started_after");
@@ -31,7 +32,7 @@ export function Histogram({ url, now }: { url: UrlState; now: number }): JSX.Ele
       started_after: new Date(first).toISOString(),
       started_before: new Date(Math.ceil(end / 60_000) * 60_000).toISOString(),
     },
-    { keepPrevious: true },
+    { keepPrevious: true, enabled },
   );
   if (!answer.data) return <div class="histogram" />;
   const buckets = new Map(answer.data.map((one) => [Date.parse(one.bucket), one]));

@@ -1,4 +1,5 @@
 /** Markdown drawn as elements from tokens: no HTML is made of it, and nothing is loaded. */
+import "../app.tsx"; // is loaded already; see main.tsx
 import { lexer, type Token, type Tokens } from "marked";
 import type { ComponentChild, JSX } from "preact";
 

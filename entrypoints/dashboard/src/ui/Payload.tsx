@@ -38,9 +38,10 @@ export interface PayloadProps {
   name: string; // of the span, for which the choice of a rendering is kept
   url: UrlState;
   before?: string | null; // the span of the call before, whose messages are folded
+  place?: string; // tells it from others on the same page
 }
 
-export function Payload({ source, name, url, before = null }: PayloadProps): JSX.Element {
+export function Payload({ source, name, url, before = null, place }: PayloadProps): JSX.Element {
   const [part, setPart] = useState<PayloadPart | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [limit, setLimit] = useState(FIRST_BYTES);
@@ -62,7 +63,7 @@ export function Payload({ source, name, url, before = null }: PayloadProps): JSX
   const isWhole = source.text !== null || (part?.isWhole ?? false);
   const total = source.text !== null ? (source.total ?? source.text.length) : (part?.total ?? source.total);
   return (
-    <section class="payload" aria-label={source.label}>
+    <section class="payload" aria-label={place === undefined ? source.label : `${source.label}, ${place}`}>
       {error !== null && !isMissing && <FailureBox error={error} again={() => setError(null)} />}
       {error === null && text === null && <Loading what={source.label.toLowerCase()} />}
       {isMissing || text === "null" || text === "" ? (

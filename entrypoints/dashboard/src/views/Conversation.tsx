@@ -1,10 +1,9 @@
 /** A session as a conversation: one turn for each trace, drawn as far as it is in sight. */
 import { useInfiniteQuery } from "@tanstack/preact-query";
-import { elementScroll, observeElementOffset, observeElementRect, Virtualizer } from "@tanstack/virtual-core";
 import type { JSX } from "preact";
-import { useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link } from "wouter-preact";
-import { Failure } from "../api/client.ts";
+import { curl, Failure } from "../api/client.ts";
 import { useRead } from "../api/queries.ts";
 import { readTurns, type SessionTurn, type TurnPage } from "../api/turns.ts";
 import { project, projectId } from "../api/session.ts";
@@ -12,12 +11,13 @@ import type { SessionTotals } from "../api/more.ts";
 import { chatOf, textOf, type Part, type Turn } from "../lib/chat.ts";
 import { cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
-import { announce, Button, Empty, FailureBox, Loading, Status, useTitle } from "../ui/basics.tsx";
+import { announce, Button, copy, Empty, FailureBox, Loading, Status, useTitle } from "../ui/basics.tsx";
 import { TurnView } from "../ui/Chat.tsx";
 import { JsonView } from "../ui/JsonView.tsx";
 import { LazyMarkdown } from "../ui/Payload.tsx";
 import { Scores } from "../ui/Scores.tsx";
 import { projectPath } from "../ui/Shell.tsx";
+import { useVirtual } from "../ui/useVirtual.ts";
 import { useUrlState, type UrlState } from "../url/state.ts";
 import { Peek } from "./Peek.tsx";
 
@@ -83,6 +83,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
         {pages.isPending && <Loading what="the conversation" />}
         {turns.length > 0 && (
           <Turns
+            path={path}
             turns={turns}
             total={total}
             url={url}
@@ -101,6 +102,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
 }
 
 interface TurnsProps {
+  path: string; // of the session
   turns: readonly SessionTurn[];
   total: number;
   url: UrlState;
@@ -117,24 +119,8 @@ function Turns(props: TurnsProps): JSX.Element {
   const here = params.get("at") ?? peek;
   const box = useRef<HTMLDivElement>(null);
   const find = useRef<HTMLInputElement>(null);
-  const [, redraw] = useReducer((n: number) => n + 1, 0);
-  const virtual = useRef<Virtualizer<HTMLDivElement, HTMLElement> | null>(null);
-  const options = {
-    count: turns.length,
-    getScrollElement: () => box.current,
-    estimateSize: () => 220,
-    overscan: 3,
-    scrollToFn: elementScroll,
-    observeElementRect,
-    observeElementOffset,
-    getItemKey: (index: number) => turns[index]?.trace.trace_id ?? index,
-    onChange: () => redraw(0 as never),
-  };
-  virtual.current ??= new Virtualizer(options);
-  virtual.current.setOptions(options);
-  useLayoutEffect(() => virtual.current?._didMount(), []);
-  useLayoutEffect(() => virtual.current?._willUpdate());
-  const items = virtual.current.getVirtualItems();
+  const virtual = useVirtual({ count: turns.length, box: () => box.current, key: (index) => turns[index]?.trace.trace_id ?? index, estimate: 220, overscan: 3 });
+  const items = virtual.getVirtualItems();
   const last = items.at(-1)?.index ?? 0;
   useEffect(() => {
     if (last > turns.length - 10) props.more();
@@ -146,7 +132,7 @@ function Turns(props: TurnsProps): JSX.Element {
   useEffect(() => {
     if (at < 0 || shownAt.current === here) return;
     shownAt.current = here;
-    virtual.current?.scrollToIndex(at, { align: "start" });
+    virtual.scrollToIndex(at, { align: "start" });
   }, [at, here]);
   const go = (to: number): void => {
     const index = Math.max(0, Math.min(total - 1, to));
@@ -180,6 +166,7 @@ function Turns(props: TurnsProps): JSX.Element {
     { keys: "Shift+n", label: "Previous turn that was found", group, run: () => step(found, -1, "match") },
     { keys: "e", label: "Next failed turn", group, run: () => step(failed, 1, "failed turn") },
     { keys: "Shift+e", label: "Previous failed turn", group, run: () => step(failed, -1, "failed turn") },
+    { keys: "Shift+c", label: "Copy the turns as curl", group, run: () => void copy(curl(`${props.path}/turns`, {}, project.value?.name ?? ""), "Copied as curl") },
     { keys: "Escape", label: "Close the trace, then clear the search", group, hidden: true, run: () => update(peek === null ? { q: null } : { turn: null, span: null }) },
   ]);
   const position = found.indexOf(at);
@@ -211,14 +198,14 @@ function Turns(props: TurnsProps): JSX.Element {
       </div>
       <div class="turns-and-rail">
         <div class="turns" ref={box} tabIndex={0} role="feed" aria-label="Conversation" aria-busy={turns.length < total}>
-          <div style={{ height: `${virtual.current.getTotalSize()}px`, position: "relative" }}>
+          <div style={{ height: `${virtual.getTotalSize()}px`, position: "relative" }}>
             {items.map((item) => {
               const turn = turns[item.index];
               return turn === undefined ? null : (
                 <article
                   key={item.key}
                   data-index={item.index}
-                  ref={(element) => virtual.current?.measureElement(element)}
+                  ref={(element) => virtual.measureElement(element)}
                   class={`session-turn ${turn.trace.trace_id === here ? "at" : ""}`}
                   aria-posinset={item.index + 1}
                   aria-setsize={total}

@@ -3,12 +3,12 @@ import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
-import { request } from "../api/client.ts";
+import { curl, request } from "../api/client.ts";
 import { project, projectId } from "../api/session.ts";
 import type { SessionRow } from "../api/more.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
-import { Button, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
+import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
 import { useUrlState } from "../url/state.ts";
@@ -50,6 +50,8 @@ export function Sessions(): JSX.Element {
     { keys: "j", label: "Next session", group, hidden: true, run: () => go(at + 1) },
     { keys: "k", label: "Previous session", group, hidden: true, run: () => go(at - 1) },
     { keys: "Enter", label: "Open the session", group, hidden: true, run: () => rows[at] && open(rows[at].session_id) },
+    { keys: "o", label: "Open the session", group, run: () => rows[at] && open(rows[at].session_id) },
+    { keys: "Shift+c", label: "Copy the list as curl", group, run: () => void copy(curl("sessions", query, project.value?.name ?? ""), "Copied as curl") },
     { keys: "/", label: "Find a session", group, run: () => document.getElementById("find-session")?.focus() },
   ]);
   const by = params.get("sort_by") ?? "recent";

@@ -12,6 +12,7 @@ import { JsonView, LongText } from "../ui/JsonView.tsx";
 import { Payload, type PayloadSource } from "../ui/Payload.tsx";
 import { Scores } from "../ui/Scores.tsx";
 import type { UrlState } from "../url/state.ts";
+import { AddScore } from "./AddScore.tsx";
 
 export const TABS = ["io", "details", "metadata", "scores", "raw"] as const;
 const TAB_LABELS: Record<string, string> = { io: "Input / Output", details: "Details", metadata: "Metadata", scores: "Scores", raw: "Raw" };
@@ -45,38 +46,60 @@ export function Tabs({ url, names }: { url: UrlState; names: readonly string[] }
   );
 }
 
-export interface SpanDetailProps {
-  trace: string;
-  span: string;
-  before: string | null; // the model call that began before this one
-  url: UrlState;
+interface ReadSpan {
+  text: string;
+  value: SpanDetailResponse;
+  root: JsonNode;
 }
 
-export function SpanDetail({ trace, span, before, url }: SpanDetailProps): JSX.Element {
-  const path = `traces/${trace}/spans/${span}`;
+/** A span as the API sends it, so that its numbers can be shown digit by digit. */
+export function useSpanText(path: string) {
   const answer = useQuery<string>({
     queryKey: [projectId.value, path, "text"],
     queryFn: ({ signal }) => requestText(path, { payloads: "preview" }, signal),
   });
   const text = answer.data;
-  const read = useMemo(() => {
-    if (text === undefined) return null;
-    const root = rootOf(text);
-    return { value: JSON.parse(text) as SpanDetailResponse, root };
-  }, [text]);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
-  if (text === undefined || read === null) return <Loading what="the span" />;
-  const { value, root } = read;
-  const payload = (name: "input" | "output"): PayloadSource => {
-    const node = childOf(text, root, name);
-    const isHere = value[`${name}_preview`] === null;
-    return {
-      label: name === "input" ? "Input" : "Output",
-      path: `${path}/${name}`,
-      text: isHere && node ? text.slice(node.start, node.end) : null,
-      total: value[`${name}_bytes`],
-    };
+  const read = useMemo<ReadSpan | null>(
+    () => (text === undefined ? null : { text, value: JSON.parse(text) as SpanDetailResponse, root: rootOf(text) }),
+    [text],
+  );
+  return { answer, read };
+}
+
+/** A payload of the span, which is here already unless it is long. */
+export function sourceOf(path: string, { text, value, root }: ReadSpan, name: "input" | "output"): PayloadSource {
+  const node = childOf(text, root, name);
+  const isHere = value[`${name}_preview`] === null;
+  return {
+    label: name === "input" ? "Input" : "Output",
+    path: `${path}/${name}`,
+    text: isHere && node ? text.slice(node.start, node.end) : null,
+    total: value[`${name}_bytes`],
   };
+}
+
+export interface SameName {
+  position: number; // from 1
+  of: number;
+  previous: string | null;
+  next: string | null;
+}
+
+export interface SpanDetailProps {
+  trace: string;
+  span: string;
+  before: string | null; // the model call that began before this one
+  same: SameName; // spans of this name
+  url: UrlState;
+}
+
+export function SpanDetail({ trace, span, before, same, url }: SpanDetailProps): JSX.Element {
+  const path = `traces/${trace}/spans/${span}`;
+  const { answer, read } = useSpanText(path);
+  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (read === null) return <Loading what="the span" />;
+  const { value, text, root } = read;
+  const payload = (name: "input" | "output"): PayloadSource => sourceOf(path, read, name);
   const chosen = url.params.get("tab") ?? "io";
   const tab = (TABS as readonly string[]).includes(chosen) ? chosen : "io";
   return (
@@ -84,6 +107,13 @@ export function SpanDetail({ trace, span, before, url }: SpanDetailProps): JSX.E
       <header>
         <h2>
           <Kind value={value.kind} /> {value.name}
+          {same.of > 1 && (
+            <span class="neighbours">
+              <Button class="quiet" icon="left" label="Previous span of this name" disabled={same.previous === null} onClick={() => url.update({ span: same.previous })} />
+              <small>{count(same.position)} of {count(same.of)}</small>
+              <Button class="quiet" icon="right" label="Next span of this name" disabled={same.next === null} onClick={() => url.update({ span: same.next })} />
+            </span>
+          )}
         </h2>
         <p class="facts">
           <Status value={value.status} />
@@ -111,7 +141,12 @@ export function SpanDetail({ trace, span, before, url }: SpanDetailProps): JSX.E
         )}
         {tab === "details" && <Details value={value} text={text} root={root} />}
         {tab === "metadata" && <Metadata text={text} root={root} path={path} isCut={value.metadata_preview !== null} url={url} />}
-        {tab === "scores" && <Scores path={`evaluations/trace-scores/${trace}`} query={{ span_id: span }} />}
+        {tab === "scores" && (
+          <>
+            <AddScore trace={trace} span={span} />
+            <Scores path={`evaluations/trace-scores/${trace}`} query={{ span_id: span }} />
+          </>
+        )}
         {tab === "raw" && <JsonView text={text} label="The span, as the API sends it" findable />}
       </div>
     </div>

@@ -1,11 +1,19 @@
 /** The spans of a trace as a list, sorted by any column. */
 import type { JSX } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { cost, count, duration } from "../lib/format.ts";
 import type { TraceOutline } from "../lib/outline.ts";
 import { selfTimes, type Tree } from "../lib/tree.ts";
 import { Kind } from "../ui/basics.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
+import type { UrlState } from "../url/state.ts";
+
+const SORTS = ["name", "start", "duration", "self", "tokens", "cost"] as const;
+
+/** Names and starts begin with the least, figures with the greatest. */
+function firstOrder(by: string): "asc" | "desc" {
+  return by === "name" || by === "start" ? "asc" : "desc";
+}
 
 export function SpanList(props: {
   outline: TraceOutline;
@@ -13,9 +21,13 @@ export function SpanList(props: {
   matches: Uint8Array | null;
   selected: number;
   select: (row: number) => void;
+  url: UrlState;
 }): JSX.Element {
-  const { outline, tree, matches, selected, select } = props;
-  const [sort, setSort] = useState({ by: "duration", descending: true });
+  const { outline, tree, matches, selected, select, url } = props;
+  const { params, update } = url;
+  const by = SORTS.find((one) => one === params.get("sort_by")) ?? "duration";
+  const descending = (params.get("sort_order") ?? firstOrder(by)) === "desc";
+  const sort = useMemo(() => ({ by, descending }), [by, descending]);
   const own = useMemo(() => selfTimes(tree), [tree]);
   const values: Record<string, (row: number) => number | string> = {
     name: (row) => outline.names[outline.name[tree.span[row]!]!] ?? "",
@@ -64,7 +76,10 @@ export function SpanList(props: {
       rowClass={(row) => `${row === selected ? "at " : ""}${outline.has_error[tree.span[row]!] ? "failed" : ""}`}
       sortedBy={sort.by}
       descending={sort.descending}
-      onSort={(by) => setSort({ by, descending: sort.by === by ? !sort.descending : by !== "name" && by !== "start" })}
+      onSort={(next) => {
+        const order = next !== by ? firstOrder(next) : descending ? "asc" : "desc";
+        update({ sort_by: next === "duration" ? null : next, sort_order: order === firstOrder(next) ? null : order }, { push: true });
+      }}
       onNearEnd={() => {}}
     />
   );

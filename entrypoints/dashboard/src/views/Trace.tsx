@@ -9,6 +9,7 @@ import type { Extra } from "../api/more.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import type { TraceOutline } from "../lib/outline.ts";
+import { parseFind } from "../lib/filters.ts";
 import { gapsOf, TimeScale } from "../lib/scale.ts";
 import { shownList } from "../lib/shown-list.ts";
 import { criticalPath, keepMatches, visibleRows, type Tree } from "../lib/tree.ts";
@@ -20,9 +21,11 @@ import { projectPath } from "../ui/Shell.tsx";
 import { Splitter } from "../ui/Splitter.tsx";
 import { TreeGrid, type Zoom } from "../ui/TreeGrid.tsx";
 import { useUrlState, type UrlState } from "../url/state.ts";
+import { AddScore } from "./AddScore.tsx";
 import { CompareWith, Neighbours } from "./Neighbours.tsx";
-import { SpanDetail, TABS, Tabs } from "./SpanDetail.tsx";
+import { SpanDetail, TABS, Tabs, type SameName } from "./SpanDetail.tsx";
 import { SpanList } from "./SpanList.tsx";
+import { TraceChat } from "./TraceChat.tsx";
 import { useOutline } from "./useOutline.ts";
 
 export function Trace({ id, isPeek = false }: { id: string; isPeek?: boolean }): JSX.Element {
@@ -69,7 +72,7 @@ function Loaded(props: LoadedProps): JSX.Element {
         <section class="side" aria-label="Detail of the selection">
           <Guarded name={`detail ${span}`}>
             {span !== null && outline.span_id.includes(span) ? (
-              <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} url={url} />
+              <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} same={sameName(outline, span)} url={url} />
             ) : (
               <TraceDetail id={id} name={outline.trace.name} url={url} />
             )}
@@ -90,6 +93,14 @@ function callBefore(outline: TraceOutline, span: string): string | null {
     if (outline.kind[index] === llm) return outline.span_id[index]!;
   }
   return null;
+}
+
+function sameName(outline: TraceOutline, span: string): SameName {
+  const at = outline.span_id.indexOf(span);
+  const all = outline.name.flatMap((name, index) => (name === outline.name[at] ? [index] : []));
+  const place = all.indexOf(at);
+  const idAt = (index: number): string | null => outline.span_id[all[index] ?? -1] ?? null;
+  return { position: place + 1, of: all.length, previous: idAt(place - 1), next: idAt(place + 1) };
 }
 
 /** What changed of a trace that grows is said once. */
@@ -141,6 +152,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
           <span class="actions">
             <Neighbours trace={trace} />
             <CompareWith trace={trace} />
+            <AddScore trace={id} span={null} />
             <Button class={url.params.get("span") === null ? "on" : ""} onClick={() => url.update({ span: null }, { push: true })}>
               Whole trace
             </Button>
@@ -291,19 +303,20 @@ const VIEWS = [
   { id: "both", label: "Tree + time" },
   { id: "tree", label: "Tree" },
   { id: "list", label: "List" },
+  { id: "chat", label: "Model calls" },
 ] as const;
 
-function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }): JSX.Element {
+function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: UrlState }): JSX.Element {
   const { params, update } = url;
   const [collapsed, setCollapsed] = useState<ReadonlySet<number>>(new Set());
   const [nameShare, setNameShare] = useState(36);
   const box = useRef<HTMLDivElement>(null);
   const find = useRef<HTMLInputElement>(null);
   const shown = params.get("view") ?? (isPeek ? "tree" : "both");
-  const wanted = (params.get("q") ?? "").trim().toLowerCase();
+  const { words: wanted, minUs } = parseFind(params.get("q") ?? "");
   const onlyKind = params.get("kind");
   const onlyFailed = params.get("failed") === "1";
-  const isFiltered = wanted !== "" || onlyKind !== null || onlyFailed;
+  const isFiltered = wanted !== "" || minUs > 0 || onlyKind !== null || onlyFailed;
   const matches = useMemo(() => {
     if (!isFiltered) return null;
     const names = outline.names.map((name) => name.toLowerCase().includes(wanted));
@@ -312,10 +325,11 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
       const span = tree.span[row]!;
       const model = outline.model[span];
       if (onlyFailed && !outline.has_error[span]) return false;
+      if (minUs > 0 && (outline.latency_us[span] ?? 0) < minUs) return false;
       if (onlyKind !== null && outline.kinds[outline.kind[span]!] !== onlyKind) return false;
       return wanted === "" || names[outline.name[span]!]! || (model != null && models[model]!);
     });
-  }, [outline, tree, wanted, onlyKind, onlyFailed]);
+  }, [outline, tree, wanted, minUs, onlyKind, onlyFailed]);
   const rows = useMemo(() => visibleRows(tree, collapsed, matches), [tree, collapsed, matches]);
   const found = useMemo(() => (matches ? rowsWhere(tree.size, (row) => matches[row] === 2) : []), [matches]);
   const errors = useMemo(() => rowsWhere(tree.size, (row) => outline.has_error[tree.span[row]!] ?? false), [tree, outline]);
@@ -450,8 +464,8 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
         <input
           ref={find}
           type="search"
-          aria-label="Find spans by name or model"
-          placeholder="Find spans"
+          aria-label="Find spans by name or model, or >500ms"
+          placeholder="Find spans, or >500ms"
           value={params.get("q") ?? ""}
           onInput={(event) => update({ q: event.currentTarget.value || null })}
           onKeyDown={(event) => {
@@ -495,8 +509,10 @@ function Spans({ outline, tree, url, isPeek }: LoadedProps & { url: UrlState }):
         )}
       </div>
       {shown === "both" && tree.size > 0 && <Minimap outline={outline} tree={tree} zoom={zoom} whole={whole} scale={timeScale} setZoom={setZoom} />}
-      {shown === "list" ? (
-        <SpanList outline={outline} tree={tree} matches={matches} selected={selected} select={select} />
+      {shown === "chat" ? (
+        <TraceChat id={trace} outline={outline} tree={tree} matches={matches} selected={selected} select={select} url={url} />
+      ) : shown === "list" ? (
+        <SpanList outline={outline} tree={tree} matches={matches} selected={selected} select={select} url={url} />
       ) : (
         <>
           <TreeGrid

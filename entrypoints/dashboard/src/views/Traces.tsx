@@ -7,7 +7,7 @@ import { curl, request } from "../api/client.ts";
 import { invalidate, prefetchOutline, useRead } from "../api/queries.ts";
 import { project, projectId } from "../api/session.ts";
 import type { TraceRow } from "../api/more.ts";
-import { filterQuery, PERIODS, periodStart, withoutFilters } from "../lib/filters.ts";
+import { chips, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { hiddenColumns, toggleColumn } from "../lib/preferences.ts";
@@ -18,7 +18,7 @@ import { Histogram } from "../ui/Histogram.tsx";
 import { SavedViews } from "../ui/SavedViews.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
-import { type UrlState, useUrlState } from "../url/state.ts";
+import { changed, type UrlState, useUrlState } from "../url/state.ts";
 import { FirstTrace } from "./FirstTrace.tsx";
 import { Peek } from "./Peek.tsx";
 
@@ -111,7 +111,7 @@ export function Traces(): JSX.Element {
           <Button onClick={() => update({ dialog: "score" })}>Score …</Button>
         </header>
         <Filters url={url} />
-        <Histogram url={url} now={now} />
+        <Histogram url={url} now={now} enabled={isShown} />
         {waiting > 0 && !slidesIn && (
           <Button class="new" onClick={showNew}>
             {waiting >= PAGE ? `${PAGE} or more new` : `${waiting} new`} <kbd>.</kbd>
@@ -119,7 +119,7 @@ export function Traces(): JSX.Element {
         )}
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="traces" />}
-        {pages.isSuccess && rows.length === 0 && <NoMatch url={url} />}
+        {pages.isSuccess && rows.length === 0 && <NoMatch url={url} now={now} />}
         {rows.length > 0 && (
           <List
             url={url}
@@ -448,11 +448,38 @@ function Periods({ url, onChange }: { url: UrlState; onChange: () => void }): JS
   );
 }
 
-function NoMatch({ url }: { url: UrlState }): JSX.Element {
+function NoMatch({ url, now }: { url: UrlState; now: number }): JSX.Element {
+  const { params, update } = url;
+  const shown = chips(params, duration);
+  const isOwn = params.has("started_after") || params.has("started_before");
+  const period = { label: "the period", drop: { period: null, started_after: null, started_before: null } };
+  const all = params.has("period") || isOwn ? [...shown, period] : shown;
   return (
     <Empty title="No trace matches these filters">
-      <Button onClick={() => url.update(withoutFilters(url.params), { push: true })}>Drop all filters</Button>
+      {all.length > 1 && (
+        <ul class="choices">
+          {all.map((chip) => (
+            <li key={chip.label}>
+              <Without chip={chip} url={url} now={now} />
+            </li>
+          ))}
+        </ul>
+      )}
+      <Button onClick={() => update(withoutFilters(params), { push: true })}>Drop all filters</Button>
     </Empty>
+  );
+}
+
+/** How many traces match without one of the filters. */
+function Without({ chip, url, now }: { chip: Chip; url: UrlState; now: number }): JSX.Element {
+  const params = new URLSearchParams(changed(location.search, chip.drop));
+  const start = periodStart(params.get("period"), now);
+  const answer = useRead<Page>("traces", { ...filterQuery(params), ...(start === null ? {} : { started_after: start }), limit: 1 });
+  return (
+    <Button onClick={() => url.update(chip.drop, { push: true })}>
+      Drop {chip.label}
+      {answer.data && <small> {plural(answer.data.total, "trace")}</small>}
+    </Button>
   );
 }
 

@@ -3,11 +3,12 @@ import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Link } from "wouter-preact";
-import { request } from "../api/client.ts";
+import { curl, request } from "../api/client.ts";
 import { project, projectId } from "../api/session.ts";
 import type { UserSummary } from "../api/types.d.ts";
 import { ago, count, fullInstant, plural } from "../lib/format.ts";
-import { Button, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
+import { useCommands } from "../lib/keys.ts";
+import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
 import { useUrlState } from "../url/state.ts";
@@ -32,6 +33,9 @@ export function Users(): JSX.Element {
   const problem = erasureProblem();
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
   const total = pages.data?.pages[0]?.total ?? 0;
+  useCommands([
+    { keys: "Shift+c", label: "Copy the list as curl", group: "Users", run: () => void copy(curl("traces/users", {}, project.value?.name ?? ""), "Copied as curl") },
+  ]);
   const of = (page: string, user: string): string => `${projectPath(page)}?user_id=${encodeURIComponent(user)}`;
   const columns: Column<UserSummary>[] = [
     { id: "user", label: "User", className: "c-name", cell: (row) => <Link href={of("traces", row.user_id)}>{row.user_id}</Link> },
