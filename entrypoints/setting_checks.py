@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from adapters.postgres.database.host_urls import single_host_urls
 from adapters.postgres.database.url_parameters import parameter_problems
 from entrypoints.settings import DEPLOYED, Settings, variable
+from entrypoints.startup import CommandError
 
 # The signing secrets of Supabase's examples, with which anyone could sign in as any user.
 EXAMPLE_SIGNING_SECRETS: Final = frozenset(
@@ -27,6 +28,7 @@ DEFAULT_PASSWORDS: Final = frozenset(
 # Modules of the extra `otel` in pyproject.toml.
 OTEL_MODULES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 GRPC_MODULE: Final = "grpc"  # of the extra `grpc`
+MCP_MODULE: Final = "mcp.server"  # of the extra `mcp`
 
 
 def default_password_problems(
@@ -92,10 +94,20 @@ def missing_extras(settings: Settings, _wrong: frozenset[str]) -> Iterator[str]:
         yield _missing("otlp_grpc_port", "grpc")
 
 
+def check_mcp_is_installed() -> None:
+    """Raises CommandError if the extra of the command `mcp` isn't installed."""
+    if not _is_installed(MCP_MODULE):
+        raise CommandError(f"`mcp` {_needs_extra('mcp')}")
+
+
 def _missing(field: str, extra: str) -> str:
+    return f"{variable(field)} {_needs_extra(extra)}"
+
+
+def _needs_extra(extra: str) -> str:
     return (
-        f"{variable(field)} needs the extra `{extra}`, which isn't installed: install "
-        f"pandaprobe-server[{extra}], or the packages of requirements-extras.lock"
+        f"needs the extra `{extra}`, which isn't installed: install pandaprobe-server[{extra}], or "
+        "the packages of requirements-extras.lock"
     )
 
 

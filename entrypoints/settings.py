@@ -158,6 +158,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     otlp_settle_seconds: Seconds = 900
     otlp_quiet_seconds: Seconds = 30
     otlp_grpc_port: Port | None = None
+    mcp_port: Port = 8001
+    mcp_public_url: HttpUrl | None = None
 
     openai_api_key: ProviderKey | None = None
     openai_base_url: HttpUrl | None = None

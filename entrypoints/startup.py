@@ -3,6 +3,8 @@
 import errno
 import socket
 import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import application
@@ -27,6 +29,14 @@ def check_layout() -> None:
             f"{', '.join(sorted(map(str, locations)))}): install pandaprobe-server into a "
             "separate environment"
         )
+
+
+def product_version() -> str:
+    try:
+        return version("pandaprobe-server")
+    except PackageNotFoundError:  # run from a folder that isn't installed, as in a container image
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        return str(project["project"]["version"])
 
 
 def print_line(line: str) -> None:

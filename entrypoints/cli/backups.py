@@ -32,7 +32,7 @@ from entrypoints.composition import root
 from entrypoints.processes import dev_supervisor
 from entrypoints.progress import Progress
 from entrypoints.settings import Settings, variable
-from entrypoints.startup import CommandError, print_line
+from entrypoints.startup import CommandError, print_line, product_version
 
 FORMAT: Final = 1
 DUMP: Final = "database.dump"
@@ -127,7 +127,7 @@ async def _write(url: str, draft: Path) -> Manifest:
             await dump(url, snapshot.id, file, lambda: progress.show(file.stat().st_size))
     manifest = Manifest(
         format=FORMAT,
-        version=root.product_version(),
+        version=product_version(),
         postgres=snapshot.server_version,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
         dump_bytes=file.stat().st_size,

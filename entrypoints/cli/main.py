@@ -26,6 +26,7 @@ from entrypoints.cli.arguments import (
 )
 from entrypoints.composition.identity_provider import provider_problems
 from entrypoints.setting_checks import (
+    check_mcp_is_installed,
     database_url_problems,
     default_password_problems,
     missing_extras,
@@ -295,6 +296,38 @@ def _import(arguments: argparse.Namespace, settings: Settings) -> int:
         url=arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
         key=arguments.key or environ.get(f"{PREFIX}API_KEY"),
         project=arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
+    )
+
+
+@command(
+    _commands,
+    "mcp",
+    option("--http", action="store_true", help="serve streamable HTTP; default: stdio"),
+    option("--url", metavar="URL", help="address of the API"),
+    option("--project", metavar="NAME", help="of a key; with a token its id"),
+    summary="run the MCP server, with which agents read traces",
+    description="Offers nine tools to an MCP client such as Claude Code, Cursor or VS Code: to "
+    "find, read and compare traces, explain scores, and start evaluations. Without `--http` it "
+    "speaks on standard input and output with one client, which starts it. With `--http` it serves "
+    f"many clients on {PREFIX}MCP_PORT; each sends its own key or token. It needs the extra "
+    "`mcp`.\n\n"
+    f"The defaults of the options are {PREFIX}ENDPOINT and {PREFIX}PROJECT_NAME, and the key is "
+    f"{PREFIX}API_KEY, or the values of a running `dev`.",
+    example="claude mcp add pandaprobe -- pandaprobe-server mcp",
+)
+def _mcp(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_mcp_is_installed()
+    from entrypoints.cli import mcp_command  # noqa: PLC0415
+    from entrypoints.processes import dev_supervisor  # noqa: PLC0415
+
+    dev_env = dev_supervisor.read_env(Path(settings.data_dir) / dev_supervisor.DEV_ENV)
+    environ = {**dev_env, **arguments.environ}
+    return mcp_command.run(
+        settings,
+        url=arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
+        key=environ.get(f"{PREFIX}API_KEY"),
+        project=arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
+        is_http=arguments.http,
     )
 
 

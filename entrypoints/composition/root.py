@@ -1,12 +1,9 @@
 """The composition root: connects every port with its adapter."""
 
-import tomllib
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
@@ -81,14 +78,6 @@ MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and mig
 
 if TYPE_CHECKING:
     from adapters.dramatiq.worker_pool import WorkerPool
-
-
-def product_version() -> str:
-    try:
-        return version("pandaprobe-server")
-    except PackageNotFoundError:  # run from a folder that isn't installed, as in a container image
-        project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-        return str(project["project"]["version"])
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from entrypoints.http.controllers.exports import files, stream
 from entrypoints.http.controllers.metrics import catalogue, custom_metrics
 from entrypoints.http.controllers.monitors import alerts, monitors, webhooks
 from entrypoints.http.controllers.organizations import (
+    access,
     api_keys,
     audit_log,
     invitations,
@@ -76,6 +77,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     alerts.AlertController,
     webhooks.WebhookController,
     me.MeController,
+    access.AccessController,
     organizations.OrganizationController,
     members.MemberController,
     invitations.InvitationController,

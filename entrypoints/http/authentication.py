@@ -228,6 +228,7 @@ CAN_EXPORT_OTLP: Final = OtlpSender()
 CAN_READ: Final = DataPlane((Scope.READ,))
 CAN_INGEST_AND_READ: Final = DataPlane((Scope.INGEST, Scope.READ))
 CAN_EVALUATE: Final = DataPlane((Scope.EVALUATE,))
+IN_PROJECT: Final = DataPlane(())  # whatever the scopes of the key
 CAN_EVALUATE_AND_READ: Final = DataPlane((Scope.EVALUATE, Scope.READ))
 
 

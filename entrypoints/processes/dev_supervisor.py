@@ -11,6 +11,7 @@ import os
 import secrets
 import shlex
 import signal
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -244,12 +245,23 @@ Send a first trace:
     -H 'X-Project-Name: {FIRST_PROJECT}' -H 'Content-Type: application/json' \\
     -d '{body}'
 
+Let an agent read the traces (docs/mcp.md); for Claude Code:
+
+  {mcp_line(data)}
+
 Sign the pandaprobe command line in, with a key of its own:
 
   {PREFIX}ENDPOINT={url} {PREFIX}AUTH_URL={url} pandaprobe auth login
 
 Ctrl-C stops everything.
 """
+
+
+def mcp_line(data: Path) -> str:
+    """The command that adds the MCP server on this folder to Claude Code."""
+    program = Path(sys.executable).with_name("pandaprobe-server")
+    folder = shlex.quote(f"{variable('data_dir')}={data}")
+    return f"claude mcp add pandaprobe --env {folder} -- {shlex.quote(str(program))} mcp"
 
 
 def write_env(file: Path, values: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ from entrypoints.http.middleware.volume_limits import VolumeLimits
 from entrypoints.observability.metrics_text import MetricsText
 from entrypoints.observability.observer import create_registry, observe_process
 from entrypoints.settings import Settings
-from entrypoints.startup import host_and_port
+from entrypoints.startup import host_and_port, product_version
 
 if TYPE_CHECKING:
     from entrypoints.server.grpc_server import GrpcServer
@@ -70,9 +70,9 @@ class App:
         if identity_provider(settings) is None and not settings.auth_dev_issuer:
             _log.warning(sign_in.NO_SIGN_IN)
         self._prices = pricing.price_book(settings)
-        self._metrics = create_registry(settings, root.product_version())
+        self._metrics = create_registry(settings, product_version())
         self._config = HttpConfig(
-            version=root.product_version(),
+            version=product_version(),
             environment=settings.app_env,
             allowed_origins=settings.allowed_origins,
             max_body_bytes=settings.max_body_bytes,

@@ -29,7 +29,7 @@ from entrypoints.observability import observer as observing
 from entrypoints.processes import child_processes
 from entrypoints.processes.child_processes import StopFlag
 from entrypoints.settings import Settings, variable
-from entrypoints.startup import CommandError, check_servers
+from entrypoints.startup import CommandError, check_servers, product_version
 from entrypoints.worker.status_port import serve_status
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
@@ -58,7 +58,7 @@ def work(
     if settings.eval_worker_processes > 1:
         return _supervise(settings)
     gc.freeze()  # imported objects are never garbage, so that collections are faster
-    metrics = observing.create_registry(settings, root.product_version())
+    metrics = observing.create_registry(settings, product_version())
     with serve_status(settings, metrics):
         asyncio.run(_work(settings, metrics, open_ports, requeue_every_s))
     return 0
@@ -76,7 +76,7 @@ def _supervise(settings: Settings) -> int:
             folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
             settings = structs.replace(settings, metrics_dir=folder)
             environ = {variable("metrics_dir"): folder, variable("worker_port"): ""}
-            metrics = observing.create_registry(settings, root.product_version())
+            metrics = observing.create_registry(settings, product_version())
             stack.enter_context(serve_status(settings, metrics))
         processes = [
             child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
@@ -117,7 +117,7 @@ async def _work(
         )
         pool = root.create_worker_pool(settings, concurrency, runner)
         pool.start()
-        version, now = root.product_version(), use_cases.clock()
+        version, now = product_version(), use_cases.clock()
         worker = Worker(id=ports.new_id(), version=version, started_at=now)
         heartbeat = Heartbeat(ports.workers, use_cases.clock, worker)
         periodic = [

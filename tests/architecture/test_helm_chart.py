@@ -42,10 +42,11 @@ SECRETS_MOUNT = "/run/secrets/pandaprobe"
 OWNER = "PANDAPROBE_MIGRATION_DATABASE_URL"
 
 # Settings that the chart sets itself, because ports and addresses are in its manifests.
+# Set by the chart itself, or of a command that it doesn't run: `mcp`.
 OF_CHART = {
     variable(name)
-    for name in ("host", "port", "worker_port", "otlp_grpc_port")
-}  # fmt: skip
+    for name in ("host", "port", "worker_port", "otlp_grpc_port", "mcp_port", "mcp_public_url")
+}
 IMAGE = {"repository": "registry.example.com/pandaprobe-server"}
 SMALLEST: dict[str, Any] = {
     "image": IMAGE,

@@ -56,7 +56,13 @@ def test_settings_do_not_use_names_of_sdk():
 
 
 # URLs that hold no secret: of public keys, and of a collector whose credentials are headers.
-PUBLIC_URLS = {"auth_jwks_url", "supabase_url", "otel_exporter_otlp_endpoint", "public_url"}
+PUBLIC_URLS = {
+    "auth_jwks_url",
+    "supabase_url",
+    "otel_exporter_otlp_endpoint",
+    "public_url",
+    "mcp_public_url",
+}
 
 
 def test_every_setting_that_may_hold_a_secret_is_hidden_and_can_come_from_a_file():

@@ -10,6 +10,7 @@ from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.support.endpoints.spec import (
     ADMINS,
     ALL_ROLES,
+    IN_PROJECT,
     NO_ROLE,
     OWNERS,
     PAGE,
@@ -32,6 +33,7 @@ def _role_change(person: str, before: str, role: str) -> dict[str, Any]:
 
 
 ENDPOINTS = (
+    EndpointSpec("GET /access", IN_PROJECT, 200, in_contract=False),
     EndpointSpec("GET /me", SIGNED_IN, 200),
     EndpointSpec("GET /me/invitations", SIGNED_IN, 200),
     EndpointSpec(

@@ -52,6 +52,7 @@ type Access = Anonymous | SignedIn | ProjectScopes | ProjectAdmins | MemberRoles
 
 ANONYMOUS: Final = Anonymous()
 SIGNED_IN: Final = SignedIn()
+IN_PROJECT: Final = ProjectScopes(frozenset())
 READ: Final = ProjectScopes(frozenset({Scope.READ}))
 INGEST: Final = ProjectScopes(frozenset({Scope.INGEST}))
 EVALUATE: Final = ProjectScopes(frozenset({Scope.EVALUATE}))

@@ -2,6 +2,8 @@
 export type ErrorResponse = { "detail": string; "errors"?: Array<FieldProblem>; "error"?: string; };
 export type FieldProblem = { "field": string; "message": string; };
 export type Welcome = { "name": string; "version": string; "status": "healthy"; "docs": string; "openapi": string; };
+export type AccessResponse = { "organization_id": string; "project_id": string; "scopes": Array<KeyScope>; };
+export type KeyScope = "evaluate" | "ingest" | "read";
 export type ExportLogsServiceRequest = { "resourceLogs"?: Array<OtlpResourceLogs>; };
 export type OtlpResourceLogs = { "resource"?: OtlpResource; "scopeLogs"?: Array<OtlpScopeLogs>; };
 export type OtlpResource = { "attributes"?: Array<OtlpAttribute>; };
@@ -142,7 +144,6 @@ export type CreateOrganizationRequest = { "name": string; };
 export type OrganizationResponse = { "id": string; "name": string; "created_at": string; };
 export type UpdateOrganizationRequest = { "name"?: string | null; };
 export type APIKeyResponse = { "id": string; "org_id": string; "key_prefix": string; "name": string; "is_active": boolean; "created_at": string; "expires_at": string | null; "raw_key": string | null; "scopes": Array<KeyScope>; "project_ids": Array<string> | null; "networks": Array<string> | null; "created_by": string | null; "last_used_at": string | null; "newest_network": string | null; "newest_network_at": string | null; };
-export type KeyScope = "evaluate" | "ingest" | "read";
 export type CreateAPIKeyRequest = { "name": string; "expiration"?: KeyExpiration; "scopes"?: Array<KeyScope> | null; "project_ids"?: Array<string> | null; "networks"?: Array<string> | null; };
 export type KeyExpiration = "90d" | "never";
 export type PaginatedResponse_AuditEntryResponse_ = { "items": Array<AuditEntryResponse>; "total": number; "limit": number; "offset": number; "next_cursor": string | null; };
@@ -246,6 +247,7 @@ export type SpanUpdate = { "name"?: string | null; "kind"?: SpanKind | null; "st
 export type ChangedSpanResponse = { "span_id": string; "trace_id": string; "parent_span_id"?: string | null; "name": string | null; "kind": SpanKind | null; "status": SpanStatusCode | null; "input": unknown; "output": unknown; "model": string | null; "token_usage": Record<string, unknown> | null; "metadata": Record<string, unknown>; "started_at"?: string | null; "ended_at": string | null; "error": string | null; "completion_start_time": string | null; "model_parameters": Record<string, unknown> | null; "cost": Record<string, number> | null; "latency_ms"?: number | null; "time_to_first_token_ms"?: number | null; "clock_skew"?: boolean | null; "cost_source"?: CostSource | null; };
 export interface Reads {
   "/": { path: {  }; query: {  }; answer: Welcome };
+  "/access": { path: {  }; query: {  }; answer: AccessResponse };
   "/cli/auth/session": { path: {  }; query: {  }; answer: CliSessionResponse };
   "/erasures": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; }; answer: PaginatedResponse_ErasureResponse_ };
   "/erasures/{erasure_id}": { path: { "erasure_id": string; }; query: {  }; answer: ErasureResponse };

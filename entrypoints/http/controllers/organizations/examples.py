@@ -86,3 +86,8 @@ AUDIT_ENTRY: Final[dict[str, Any]] = {
     "sequence": 7,
     "hash": "0e5a5ff1b8d9cbbd1f0a6f0c4a1d8e1f3a8d7f7a64dbd9d6a9f6c4a1c0b2d3e4",
 }
+ACCESS: Final = {
+    "organization_id": ORGANIZATION_ID,
+    "project_id": PROJECT_ID,
+    "scopes": ["evaluate", "read"],
+}

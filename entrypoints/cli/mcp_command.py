@@ -1,0 +1,50 @@
+"""`mcp`: reads its options, and serves stdio or HTTP until the client or a signal ends it."""
+
+import asyncio
+from typing import Final
+from urllib.parse import urlsplit
+
+from domain.evaluation.evidence.redaction import RedactionMode
+from entrypoints.composition.identity_provider import identity_provider
+from entrypoints.mcp import http_server, server
+from entrypoints.mcp.http_server import HttpOptions
+from entrypoints.mcp.service_client import Credential
+from entrypoints.settings import PREFIX, Settings, variable
+from entrypoints.startup import CommandError, base_url, host_and_port, product_version
+
+_SCHEMES: Final = ("http", "https")
+
+
+def run(
+    settings: Settings, *, url: str | None, key: str | None, project: str | None, is_http: bool
+) -> int:
+    """Returns the exit status. Raises CommandError for incomplete options."""
+    url = url or base_url(settings)
+    if urlsplit(url).scheme not in _SCHEMES:
+        raise CommandError(f"the address of the API must begin with https://, not {url!r}")
+    masking, version = RedactionMode(settings.eval_mask), product_version()
+    if is_http:
+        options = http_options(settings, project)
+        asyncio.run(http_server.serve_http(url, masking, options, version))
+        return 0
+    if not key or not project:
+        raise CommandError(
+            f"{PREFIX}API_KEY and {PREFIX}PROJECT_NAME must be set, or a `dev` must run on "
+            f"{variable('data_dir')}: they say whose traces the agent may read"
+        )
+    asyncio.run(server.serve_stdio(url, Credential(key, project), masking, version))
+    return 0
+
+
+def http_options(settings: Settings, project: str | None) -> HttpOptions:
+    """Where the server listens, as the settings say it."""
+    provider = identity_provider(settings)
+    local = f"http://{host_and_port(settings.host, settings.mcp_port)}{http_server.PATH}"
+    return HttpOptions(
+        host=settings.host,
+        port=settings.mcp_port,
+        public_url=settings.mcp_public_url or local,
+        origins=settings.allowed_origins,
+        issuer=None if provider is None else provider.issuer,
+        project=project,
+    )

@@ -1,0 +1,370 @@
+"""Views of scores: why one is what it is, and the figures of a period against the one before."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from domain.evaluation.evidence.builder import StepBudget, draft_step
+from domain.evaluation.evidence.redaction import RedactionMode, Redactor
+from domain.evaluation.trace_content.text import to_text
+from domain.tracing.span_tree import labelled_spans
+from domain.tracing.trace import Trace
+from entrypoints.mcp.answer import View, fitting, line_of, masked, part, room_for_data
+from entrypoints.mcp.responses import (
+    CostRow,
+    EstimateRow,
+    ModelRow,
+    RunRow,
+    ScoreRow,
+    ScoreSummaryRow,
+    VolumeRow,
+)
+from entrypoints.mcp.token_count import count_tokens
+from entrypoints.mcp.trace_views import NAME_CHARS, dollars, instant
+
+REASON_TOKENS: Final = 400
+DETAIL_TOKENS: Final = 200
+CITED_SHOWN: Final = 10  # steps
+CITED_BUDGET: Final = StepBudget(error=200, arguments=150, output=200, text=150, document=80)
+LISTED_MAX: Final = 200  # scores or models of one answer
+HUNDRED: Final = 100
+
+
+def scores_view(
+    scores: Sequence[ScoreRow],
+    trace: Trace | None,
+    *,
+    about: str,
+    tokens: int,
+    masking: RedactionMode,
+    rest: str,
+) -> View:
+    """Scores with their reasons, and the steps that a judge cited for them."""
+    redactor = Redactor(masking)
+    facts = [f"{len(scores)} scores of {about}" if scores else f"{about} has no such score"]
+    if not scores:
+        facts.append("run_evaluation gives one; without a name explain_score lists all")
+    room = room_for_data(tokens, facts, f"GET {rest}")
+    lines: list[str] = []
+    shown = 0
+    for score in scores[:LISTED_MAX]:
+        block = _score_lines(score, redactor)
+        taken = sum(count_tokens(line) + 1 for line in block)
+        if taken > room:
+            break
+        room -= taken
+        lines += block
+        shown += 1
+    cited = _cited(scores[:shown])
+    left_out = []
+    if shown < len(scores):
+        left_out.append(f"{len(scores) - shown} scores; to get one: its name as `name`")
+    if trace is not None and cited:
+        steps, missing = _cited_lines(trace, cited, redactor, room)
+        lines += steps
+        if missing:
+            left_out.append(
+                f"{missing} of {len(cited)} cited steps; get_step(trace_id, step) shows one"
+            )
+    return View(facts=facts, data=lines, left_out=left_out, rest=f"GET {rest}")
+
+
+def _score_lines(score: ScoreRow, redactor: Redactor) -> Sequence[str]:
+    value = "no value" if score.value is None else line_of(score.value, NAME_CHARS, redactor)
+    judge = f", judge {line_of(score.judge_kind, NAME_CHARS, redactor)}" if score.judge_kind else ""
+    head = (
+        f"{line_of(score.name, NAME_CHARS, redactor)}: {value}, {score.outcome}, {score.source}"
+        f"{judge}, {instant(score.created_at)}, id {score.id}"
+    )
+    details = {key: value for key, value in score.metadata.items() if key not in _MARKS}
+    return [
+        head,
+        *part("reason", masked(score.reason or "", REASON_TOKENS, redactor), REASON_TOKENS),
+        *(
+            part("details", masked(to_text(details), DETAIL_TOKENS, redactor), DETAIL_TOKENS)
+            if details
+            else []
+        ),
+    ]
+
+
+_MARKS: Final = frozenset({"evidence_hash", "fingerprint"})  # they identify, and explain nothing
+
+
+def _cited(scores: Sequence[ScoreRow]) -> Sequence[str]:
+    found: dict[str, None] = {}
+    for score in scores:
+        labels = score.metadata.get("evidence")
+        for label in labels if isinstance(labels, list) else []:
+            if isinstance(label, str):
+                found[label] = None
+    return list(found)
+
+
+def _cited_lines(
+    trace: Trace, cited: Sequence[str], redactor: Redactor, room: int
+) -> tuple[Sequence[str], int]:
+    """The cited steps that fit, and how many don't."""
+    wanted = set(cited[:CITED_SHOWN])
+    lines = ["steps that the scores cite:"]
+    room -= count_tokens(lines[0]) + 1
+    shown = 0
+    for label, span in labelled_spans(trace.spans):
+        if label in wanted:
+            printed = draft_step(label, span, redactor).cut(CITED_BUDGET).printed(reasoning=True)
+            room -= count_tokens(printed) + 1
+            if room < 0:
+                break
+            lines += printed.split("\n")
+            shown += 1
+    return (lines if shown else []), len(cited) - shown
+
+
+# --- periods ---------------------------------------------------------------------------------
+
+
+class Topic(StrEnum):
+    """What a summary is about; by default all."""
+
+    ERRORS = "errors"
+    COST = "cost"
+    LATENCY = "latency"
+    SCORES = "scores"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """What the service tells of one period. Empty where the topic needs nothing of it."""
+
+    volume: Sequence[VolumeRow] = ()
+    costs: Sequence[CostRow] = ()
+    models: Sequence[ModelRow] = ()
+    scores: Sequence[ScoreSummaryRow] = ()
+
+
+def summary_view(
+    now: Figures,
+    before: Figures,
+    *,
+    period: tuple[datetime, datetime],
+    topics: Sequence[Topic],
+    tokens: int,
+    masking: RedactionMode,
+    rest: str,
+) -> View:
+    """The figures of a period, and what changed against the one of equal length before it."""
+    redactor = Redactor(masking)
+    start, end = period
+    length = end - start
+    facts = [
+        (
+            f"period {instant(start)} to {instant(end)}, against {instant(start - length)} to "
+            f"{instant(start)}"
+        )
+    ]
+    lines: list[str] = []
+    if topics != [Topic.SCORES]:
+        facts += _volume_lines(now.volume, before.volume, topics)
+    if Topic.COST in topics:
+        facts += _cost_lines(now.costs, before.costs)
+        lines += _model_lines(now.models, before.models, redactor)
+    if Topic.SCORES in topics:
+        lines += _score_changes(now.scores, before.scores, redactor)
+    room = room_for_data(tokens, facts, f"GET {rest}")
+    shown = fitting(lines, room)
+    left_out = []
+    if len(shown) < len(lines):
+        left_out.append(
+            f"{len(lines) - len(shown)} of {len(lines)} lines, those that changed least; to get "
+            "them: a larger max_tokens, or one topic"
+        )
+    if Topic.ERRORS in topics and _count(now.volume).errors:
+        left_out.append(
+            f'the failed traces: search_traces(status="ERROR", started_after="{instant(start)}")'
+        )
+    return View(facts=facts, data=shown, left_out=left_out, rest=f"GET {rest}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    traces: int
+    errors: int
+
+
+def _count(rows: Sequence[VolumeRow]) -> _Volume:
+    return _Volume(sum(row.trace_count for row in rows), sum(row.error_count for row in rows))
+
+
+def _volume_lines(
+    now: Sequence[VolumeRow], before: Sequence[VolumeRow], topics: Sequence[Topic]
+) -> Sequence[str]:
+    ours, theirs = _count(now), _count(before)
+    lines = [
+        f"traces: {ours.traces}, before {theirs.traces}{_relative(ours.traces, theirs.traces)}"
+    ]
+    if Topic.ERRORS in topics:
+        lines.append(f"failed traces: {_share(ours)}, before {_share(theirs)}")
+    if Topic.LATENCY in topics:
+        for name, field in (
+            ("mean latency", "avg_latency_ms"),
+            ("median latency", "p50_latency_ms"),
+            ("p90 latency", "p90_latency_ms"),
+            ("p99 latency", "p99_latency_ms"),
+        ):
+            one, other = _weighted(now, field), _weighted(before, field)
+            lines.append(
+                f"{name}: {_ms(one)}, before {_ms(other)}{_relative(one, other)}"
+                + ("" if field == "avg_latency_ms" else " (mean of the days, by traces)")
+            )
+    return lines
+
+
+def _share(of: _Volume) -> str:
+    if not of.traces:
+        return "none of 0"
+    return f"{of.errors} of {of.traces} ({HUNDRED * of.errors / of.traces:.3g} %)"
+
+
+def _weighted(rows: Sequence[VolumeRow], field: str) -> float | None:
+    """The mean of a figure of the buckets that have it, by their traces."""
+    known = [(getattr(row, field), row.trace_count) for row in rows]
+    pairs = [(value, count) for value, count in known if value is not None and count]
+    total = sum(count for _, count in pairs)
+    return sum(value * count for value, count in pairs) / total if total else None
+
+
+def _ms(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.0f} ms"
+
+
+def _relative(now: float | None, before: float | None) -> str:
+    if now is None or not before:
+        return ""
+    return f" ({HUNDRED * (now - before) / before:+.3g} %)"
+
+
+def _cost_lines(now: Sequence[CostRow], before: Sequence[CostRow]) -> Sequence[str]:
+    cost, cost_before = (sum(row.total_cost for row in rows) for rows in (now, before))
+    tokens, tokens_before = (sum(row.total_tokens for row in rows) for rows in (now, before))
+    return [
+        f"cost: {dollars(cost)}, before {dollars(cost_before)}{_relative(cost, cost_before)}",
+        f"tokens: {tokens}, before {tokens_before}{_relative(tokens, tokens_before)}",
+    ]
+
+
+def _model_lines(
+    now: Sequence[ModelRow], before: Sequence[ModelRow], redactor: Redactor
+) -> Sequence[str]:
+    ours, theirs = ({row.model: row for row in rows} for rows in (now, before))
+    lines = []
+    for name in sorted(ours.keys() | theirs.keys(), key=lambda one: _model_order(one, ours)):
+        one, other = ours.get(name), theirs.get(name)
+        lines.append(
+            f"model {line_of(name, NAME_CHARS, redactor)}: {_model(one)}; before {_model(other)}"
+        )
+    return lines[:LISTED_MAX]
+
+
+def _model_order(name: str, ours: Mapping[str, ModelRow]) -> tuple[float, str]:
+    return (-ours[name].total_cost if name in ours else 0, name)
+
+
+def _model(row: ModelRow | None) -> str:
+    if row is None:
+        return "not among the most called"
+    return f"{row.call_count} calls, {row.total_tokens} tokens, {dollars(row.total_cost)}"
+
+
+def _score_changes(
+    now: Sequence[ScoreSummaryRow], before: Sequence[ScoreSummaryRow], redactor: Redactor
+) -> Sequence[str]:
+    """A line for each metric, those whose mean fell most first."""
+    theirs = {row.metric_name: row for row in before}
+
+    def order(row: ScoreSummaryRow) -> tuple[float, str]:
+        other = theirs.get(row.metric_name)
+        if row.avg_score is None or other is None or other.avg_score is None:
+            return (0, row.metric_name)
+        return (row.avg_score - other.avg_score, row.metric_name)
+
+    if not now:
+        return ["no scores in this period"]
+    return [
+        f"score {line_of(row.metric_name, NAME_CHARS, redactor)}: {_mean(row)}; before "
+        f"{_mean(theirs.get(row.metric_name))}"
+        for row in sorted(now, key=order)[:LISTED_MAX]
+    ]
+
+
+def _mean(row: ScoreSummaryRow | None) -> str:
+    if row is None:
+        return "none"
+    mean = "no mean" if row.avg_score is None else f"mean {row.avg_score:.4g}"
+    judge = " (built-in heuristics)" if row.judge_kind == "heuristic" else ""
+    return (
+        f"{mean} of {row.success_count} values{judge}, {row.failed_count} failed, "
+        f"{row.count} scores in all"
+    )
+
+
+def previous(period: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
+    start, end = period
+    length: timedelta = end - start
+    return start - length, start
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+def estimate_view(
+    estimate: EstimateRow, *, confirmation: str, cap: float | None, minutes: int, rest: str
+) -> View:
+    """What a run would cost, and how to start it."""
+    cost = estimate.cost_usd
+    price = (
+        "unknown: the model has no price" if cost is None else _range(cost.low, cost.high, "USD")
+    )
+    limit = "none: no model is paid" if cap is None else f"{dollars(cap)}; it stops there"
+    return View(
+        facts=[
+            "nothing has run yet: this is the estimate",
+            f"targets: {estimate.targets}, estimated from {estimate.looked_at} of them",
+            f"judge calls: {_range(estimate.questions.low, estimate.questions.high, '')}",
+            f"input tokens: {_range(estimate.input_tokens.low, estimate.input_tokens.high, '')}",
+            f"output tokens: {_range(estimate.output_tokens.low, estimate.output_tokens.high, '')}",
+            f"cost: {price}",
+            f"limit of the run: {limit}",
+            (
+                "to run it, call run_evaluation with the same arguments and "
+                f'confirm="{confirmation}" '
+                f"within {minutes} minutes; ask the person first if it costs money"
+            ),
+        ],
+        rest=rest,
+    )
+
+
+def _range(low: float, high: float, unit: str) -> str:
+    text = f"{low:.6g}" if low == high else f"{low:.6g} to {high:.6g}"
+    return f"{text} {unit}".rstrip()
+
+
+def run_view(run: RunRow, *, path: str, rest: str) -> View:
+    """A run that has started."""
+    return View(
+        facts=[
+            (
+                f"run {run.id}: {run.status}, {run.total_targets} targets, {run.evaluated_count} "
+                f"evaluated, {run.skipped_count} skipped, {run.failed_count} failed"
+            ),
+            f"progress: GET {path}/{run.id}; explain_score shows the scores once they are there",
+        ],
+        rest=rest,
+    )
+
+
+def label_view(score: ScoreRow, *, rest: str) -> View:
+    """A score that was stored."""
+    return View(facts=[f"stored as score {score.id}, {score.source}"], rest=rest)

@@ -1,0 +1,51 @@
+"""Counts tokens from above, without a tokenizer: what clients measure is not more.
+
+Clients refuse large results by their own tokenizer. These differ, some aren't published, and the
+others need a download. So each run of characters counts as many tokens as known tokenizers take at
+most for usual text: words of any language, JSON, code, ids, Base64. docs/mcp.md has the measured
+ratios.
+"""
+
+import re
+from typing import Final
+
+LETTERS_PER_TOKEN: Final = 4  # of a word in ASCII; shorter words are one token
+LONG_WORD: Final = 9  # letters; longer words are rare, and cut more often
+LETTERS_PER_TOKEN_OF_LONG: Final = 3
+CAPITALS_PER_TOKEN: Final = 2
+BLANKS_PER_TOKEN: Final = 8
+RANDOM_CHARS: Final = 4  # of an id or of Base64: these take 3 tokens
+RANDOM_TOKENS: Final = 3
+# Scripts whose characters have two bytes in UTF-8: Latin, Greek, Cyrillic, Hebrew, Arabic.
+_TWO_BYTES: Final = "\u0080-\u07ff"
+# Characters of three bytes that tokenizers know well: punctuation, kana, Han, Hangul, full width.
+_COMMON: Final = "\u2000-\u206f\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7af\uff00-\uffef"
+_PIECES: Final = re.compile(
+    r"((?=[A-Za-z+/=_-]{0,24}[0-9])[A-Za-z0-9+/=_-]{16,})|[ ]?([A-Z]?[a-z]+)|[ ]?([A-Z]+)|([ \t]+)"
+    rf"|([{_TWO_BYTES}]+)|([{_COMMON}]+)|([\u0800-\uffff]+)|([\U00010000-\U0010ffff]+)|(?s:.)"
+)
+
+
+def count_tokens(text: str) -> int:
+    """An upper bound of the tokens of usual text.
+
+    One token for each digit, sign and line break, each four letters of a word (three of a long
+    one), and each character of two bytes; two for Han, kana and Hangul; three or four, its bytes,
+    for any other character. A blank before a word counts with the word. A text of random letters
+    can take up to twice as many.
+    """
+    count = 0
+    for random, word, capitals, blanks, two, common, three, four in _PIECES.findall(text):
+        if word:
+            letters = LETTERS_PER_TOKEN if len(word) < LONG_WORD else LETTERS_PER_TOKEN_OF_LONG
+            count += -(-len(word) // letters)
+        elif random:
+            count += -(-len(random) * RANDOM_TOKENS // RANDOM_CHARS)
+        elif capitals:
+            count += -(-len(capitals) // CAPITALS_PER_TOKEN)
+        elif blanks:
+            count += -(-len(blanks) // BLANKS_PER_TOKEN)
+        else:
+            several = len(two) + 2 * len(common) + 3 * len(three) + 4 * len(four)
+            count += several or 1
+    return count

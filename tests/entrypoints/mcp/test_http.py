@@ -1,0 +1,230 @@
+"""Streamable HTTP: the official client, credentials, addresses, metadata and limits."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+
+from domain.evaluation.evidence.redaction import RedactionMode
+from domain.identity.api_key import Scope
+from entrypoints.cli.mcp_command import http_options
+from entrypoints.mcp.http_server import BODY_BYTES_MAX, KNOWN_S, HttpOptions, http_app
+from entrypoints.mcp.service_client import ServiceClient
+from entrypoints.settings import Settings
+from tests.entrypoints.mcp.conftest import error_of, text_of
+from tests.http.conftest import TOKEN, Site, a_trace
+
+OPTIONS = HttpOptions(
+    host="127.0.0.1",
+    port=8001,
+    public_url="https://mcp.example.com/mcp",
+    origins=("https://app.example.com",),
+    issuer="https://login.example.com",
+)
+LOCAL = "http://127.0.0.1:8001"
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def served(
+    service: ServiceClient, options: HttpOptions = OPTIONS, clock: Any = None
+) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of the application, whose lifespan runs."""
+    app: Any = http_app(service, RedactionMode.SECRETS, options, "1", clock or Clock())
+    async with (
+        app.app.router.lifespan_context(app.app),
+        httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=LOCAL) as http,
+    ):
+        yield http
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}", "x-project-name": "shop"}
+
+
+@pytest.mark.parametrize("head", ["bearer", "key"])
+async def test_official_client_calls_tools(
+    service: ServiceClient, key: str, mode: str, head: str
+) -> None:
+    async with served(service) as http:
+        http.headers.update(
+            bearer(key) if head == "bearer" else {"x-api-key": key, "x-project-name": "shop"}
+        )
+        transport = streamable_http_client(f"{LOCAL}/mcp", http_client=http)
+        async with Client(transport, mode=mode) as client:
+            assert len((await client.list_tools()).tools) == 9
+            assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))
+            assert "no such thing" in error_of(
+                await client.call_tool("get_trace", {"trace_id": "11111111" * 4})
+            )
+            assert len((await client.list_prompts()).prompts) == 3
+
+
+async def test_each_caller_sees_what_its_key_may(
+    site: Site, service: ServiceClient, mode: str
+) -> None:
+    reader, other = site.key(Scope.READ), site.key()
+    head = {"x-api-key": other, "x-project-name": "shop"}
+    assert (await site.http.post("/traces", headers=head, json=a_trace())).status_code == 202
+    async with served(service) as http:
+        counts = []
+        for secret, project in ((reader, "shop"), (other, "shop"), (other, "empty")):
+            headers = bearer(secret) | {"x-project-name": project}
+            async with httpx2.AsyncClient(transport=http._transport, headers=headers) as own:
+                transport = streamable_http_client(f"{LOCAL}/mcp", http_client=own)
+                async with Client(transport, mode=mode) as client:
+                    tools = len((await client.list_tools()).tools)
+                    found = text_of(await client.call_tool("search_traces", {}))
+                    counts.append((tools, found[:1]))
+    assert counts == [(7, "1"), (9, "1"), (9, "0")]
+
+
+async def test_a_token_needs_the_id_of_its_project(site: Site, service: ServiceClient) -> None:
+    async with served(service) as http:
+        head = {"authorization": f"Bearer {TOKEN}", **ACCEPT}
+        missing = await http.post("/mcp", headers=head, json=LIST)
+        assert (missing.status_code, "x-project-id" in missing.text) == (400, True)
+        assert (await site.http.get("/me", headers=head)).status_code == 200
+        mine = (await site.http.get("/organizations", headers=head)).json()[0]["id"]
+        projects = await site.http.get(f"/organizations/{mine}/projects", headers=head)
+        head |= {"x-project-id": projects.json()[0]["id"], "x-organization-id": mine}
+        found = await http.post("/mcp", headers=head, json=LIST)
+        assert (found.status_code, "run_evaluation" in found.text) == (200, True)
+
+
+async def test_requests_without_a_valid_credential_are_told_where_to_sign_in(
+    service: ServiceClient,
+) -> None:
+    async with served(service) as http:
+        for headers in (
+            {},
+            {"authorization": "Basic eDp5"},
+            {"authorization": "Bearer "},
+            bearer("nonsense") | {"x-project-id": "11111111-1111-4111-8111-111111111111"},
+            bearer(f"pp_{'0' * 64}"),
+            bearer("x" * 9_000),
+        ):
+            answer = await http.post("/mcp", headers={**headers, **ACCEPT}, json=LIST)
+            assert answer.status_code == 401
+            challenge = answer.headers["www-authenticate"]
+            assert challenge == (
+                'Bearer resource_metadata="https://mcp.example.com/.well-known/'
+                'oauth-protected-resource/mcp"'
+            )
+
+
+async def test_metadata_names_the_issuer(service: ServiceClient) -> None:
+    async with served(service) as http:
+        for path in ("", "/mcp"):
+            answer = await http.get(f"/.well-known/oauth-protected-resource{path}")
+            assert answer.status_code == 200
+            assert answer.json() == {
+                "resource": "https://mcp.example.com/mcp",
+                "authorization_servers": ["https://login.example.com"],
+                "bearer_methods_supported": ["header"],
+                "resource_name": "PandaProbe",
+            }
+    async with served(service, replace(OPTIONS, issuer=None)) as http:
+        assert (await http.get("/.well-known/oauth-protected-resource/mcp")).status_code == 404
+        refused = await http.post("/mcp", headers=ACCEPT, json=LIST)
+        assert refused.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"host": "localhost:8001"}, 200),
+        ({"host": "mcp.example.com", "origin": "https://mcp.example.com"}, 200),
+        ({"origin": "https://app.example.com"}, 200),
+        ({"host": "evil.example.com"}, 421),
+        ({"host": "127.0.0.1:9999"}, 421),
+        ({"host": "mcp.example.com.evil.test"}, 421),
+        ({"origin": "https://evil.example.com"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "https://app.example.com.evil.test"}, 403),
+        ({"origin": "http://app.example.com"}, 403),
+    ],
+)
+async def test_host_and_origin_are_checked(
+    service: ServiceClient, key: str, headers: Mapping[str, str], status: int
+) -> None:
+    async with served(service) as http:
+        answer = await http.post("/mcp", headers={**bearer(key), **ACCEPT, **headers}, json=LIST)
+        assert answer.status_code == status, answer.text
+        if status != 200:
+            metadata = "/.well-known/oauth-protected-resource"
+            assert (await http.get(metadata, headers=headers)).status_code == status
+
+
+async def test_headers_that_decide_may_not_be_repeated(service: ServiceClient, key: str) -> None:
+    async with served(service) as http:
+        twice = [*{**bearer(key), **ACCEPT}.items(), ("authorization", "Bearer x")]
+        assert (await http.post("/mcp", headers=twice, json=LIST)).status_code == 400
+
+
+async def test_bodies_methods_and_paths_are_limited(service: ServiceClient, key: str) -> None:
+    head = {**bearer(key), **ACCEPT, "content-type": "application/json"}
+    async with served(service) as http:
+        large = b'{"x":"' + b"x" * BODY_BYTES_MAX + b'"}'
+        assert (await http.post("/mcp", headers=head, content=large)).status_code == 413
+        for method in ("GET", "DELETE", "PUT"):
+            refused = await http.request(method, "/mcp", headers=head)
+            assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+        assert (await http.post("/other", headers=head, json=LIST)).status_code == 404
+        assert (await http.get("/health")).json() == {"status": "ok"}
+        assert (await http.post("/mcp", headers=head, content=b"{")).status_code == 400
+
+
+async def test_a_revoked_key_is_refused_soon(site: Site, service: ServiceClient) -> None:
+    clock, secret = Clock(), site.key()
+    head = {**bearer(secret), **ACCEPT}
+    async with served(service, clock=clock) as http:
+        assert (await http.post("/mcp", headers=head, json=LIST)).status_code == 200
+        site.store.keys.clear()
+        clock.now += KNOWN_S
+        assert (await http.post("/mcp", headers=head, json=LIST)).status_code == 401
+
+
+async def test_a_service_that_is_down_is_told_by_the_tool(mode: str) -> None:
+    def refuse(_: Any) -> Any:
+        raise httpx2.ConnectError("refused")
+
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(refuse)) as down:
+        service = ServiceClient(down, "http://service.test")
+        async with served(service) as http:
+            http.headers.update(bearer("pp_x"))
+            transport = streamable_http_client(f"{LOCAL}/mcp", http_client=http)
+            async with Client(transport, mode=mode) as client:
+                assert len((await client.list_tools()).tools) == 7
+                answer = await client.call_tool("search_traces", {})
+    assert "can't be reached" in error_of(answer)
+
+
+def test_options_come_from_the_settings() -> None:
+    settings = Settings(
+        auth_issuer="https://login.example.com", auth_audience=("pandaprobe",), mcp_port=9001
+    )
+    options = http_options(settings, "shop")
+    assert options.public_url == "http://127.0.0.1:9001/mcp"
+    assert options.metadata is not None
+    assert options.metadata["authorization_servers"] == ["https://login.example.com"]
+    assert http_options(Settings(), None).metadata is None
+    public = http_options(
+        msgspec.structs.replace(settings, mcp_public_url="https://x.test/a"), None
+    )
+    assert public.metadata_url == "https://x.test/.well-known/oauth-protected-resource/a"

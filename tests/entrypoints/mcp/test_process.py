@@ -1,0 +1,104 @@
+"""The command: the official client over the pipes of a process, and what other commands import."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+from mcp import Client, StdioServerParameters
+
+from entrypoints.processes.dev_supervisor import mcp_line
+from tests.entrypoints.mcp.conftest import text_of
+from tests.http.conftest import Site
+from tests.support.waiting import WAIT_MAX_S
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+async def url(site: Site) -> AsyncIterator[str]:
+    """The address of the service in memory, on a port of this machine."""
+    config = uvicorn.Config(site.app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
+    server = uvicorn.Server(config)
+    serving = asyncio.create_task(server.serve())
+    async with asyncio.timeout(WAIT_MAX_S):
+        while not server.started:
+            await asyncio.sleep(0.01)
+    [socket] = server.servers[0].sockets
+    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    server.should_exit = True
+    await serving
+
+
+def command(tmp_path: Path, **environ: str) -> StdioServerParameters:
+    named = {f"PANDAPROBE_{name.upper()}": value for name, value in environ.items()}
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "entrypoints.cli", "mcp"],
+        env={"PANDAPROBE_DATA_DIR": str(tmp_path), **named},
+        cwd=ROOT,
+    )
+
+
+@pytest.mark.slow
+async def test_official_client_over_stdio(url: str, key: str, mode: str, tmp_path: Path) -> None:
+    process = command(tmp_path, endpoint=url, api_key=key, project_name="shop")
+    async with Client(process, mode=mode, read_timeout_seconds=WAIT_MAX_S) as client:
+        assert len((await client.list_tools()).tools) == 9
+        assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))
+        assert len((await client.list_prompts()).prompts) == 3
+
+
+@pytest.mark.slow
+def test_a_missing_key_or_extra_is_told(tmp_path: Path) -> None:
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")
+    } | {"PANDAPROBE_DATA_DIR": str(tmp_path)}
+
+    def said(*arguments: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            check=False, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=WAIT_MAX_S,
+        )  # fmt: skip
+        return done.returncode, done.stderr
+
+    code, error = said("-m", "entrypoints.cli", "mcp")
+    assert (code, "PANDAPROBE_API_KEY and PANDAPROBE_PROJECT_NAME must be set" in error) == (
+        1,
+        True,
+    )
+    without = (
+        "import sys; sys.modules['mcp'] = None; from entrypoints.cli.main import main; "
+        "sys.exit(main(['mcp']))"
+    )
+    code, error = said("-c", without)
+    assert (code, "install pandaprobe-server[mcp]" in error) == (1, True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("module", ["entrypoints.server.serve", "entrypoints.worker.worker"])
+def test_other_processes_import_nothing_of_it(module: str) -> None:
+    code = (
+        f"import sys, {module}, entrypoints.cli.main, entrypoints.server.asgi; "
+        "print([m for m in sys.modules if m.split('.')[0] in {'mcp', 'mcp_types', 'starlette'} "
+        "or m.startswith('entrypoints.mcp')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_dev_prints_a_line_that_a_shell_can_run(tmp_path: Path) -> None:
+    folder = tmp_path / "it's here"
+    script = f"claude() {{ printf '%s\\n' \"$@\"; }}; {mcp_line(folder)}"
+    done = subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True)
+    words = done.stdout.splitlines()
+    assert words[:4] == ["mcp", "add", "pandaprobe", "--env"]
+    assert words[4] == f"PANDAPROBE_DATA_DIR={folder}"
+    assert words[-1] == "mcp"
+    assert Path(words[-2]).name == "pandaprobe-server"
