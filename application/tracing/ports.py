@@ -243,9 +243,9 @@ class TraceAnalytics(Protocol):
         ...
 
     async def facets(
-        self, project: ProjectId, field: FacetField, prefix: str, limit: int
+        self, project: ProjectId, field: FacetField, prefix: str, limit: int, key: str = ""
     ) -> Sequence[FacetValue]:
-        """As `most_frequent` of the values of visible traces."""
+        """As `most_frequent` of the values of visible traces. `key` is that of METADATA_VALUE."""
         ...
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:

@@ -91,12 +91,13 @@ class TraceBucket:
 
 @dataclass(frozen=True, slots=True)
 class UsageBucket:
-    """The usage of spans, by their start."""
+    """The usage of spans, by their start. `cost` is without that of `unpriced` spans."""
 
     bucket: datetime
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal
+    unpriced: int = 0
 
     @property
     def tokens(self) -> int:
@@ -105,12 +106,13 @@ class UsageBucket:
 
 @dataclass(frozen=True, slots=True)
 class ModelUsage:
-    """The usage of the spans of one model."""
+    """The usage of the spans of one model. `cost` is without that of `unpriced` spans."""
 
     model: str
     calls: int
     tokens: int
     cost: Decimal
+    unpriced: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,13 @@ def usage_buckets(
     for bucket, some in group_by(within, lambda span: granularity.bucket(span.started_at)).items():
         totals = Totals.from_spans(some)
         found.append(
-            UsageBucket(bucket, totals.prompt_tokens, totals.completion_tokens, totals.cost)
+            UsageBucket(
+                bucket,
+                totals.prompt_tokens,
+                totals.completion_tokens,
+                totals.cost,
+                totals.unpriced,
+            )
         )
     return found
 
@@ -194,7 +202,7 @@ def top_models(spans: Iterable[Span], period: Period) -> list[ModelUsage]:
     found = []
     for model, some in group_by(called, lambda span: span.model or "").items():
         totals = Totals.from_spans(some)
-        found.append(ModelUsage(model, totals.spans, totals.tokens, totals.cost))
+        found.append(ModelUsage(model, totals.spans, totals.tokens, totals.cost, totals.unpriced))
     found.sort(key=lambda one: (-one.calls, one.model))
     return found[:MODELS_MAX]
 

@@ -6,11 +6,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from domain.tracing.payload import JsonText, scalar_members
 from domain.tracing.trace import Trace
 
 FACET_LIMIT_DEFAULT: Final = 20
 FACET_LIMIT_MAX: Final = 100
 FACET_VALUES_MAX: Final = 10_000  # that are compared by their counts; reading them takes 5 ms
+COUNTED_MEMBERS_MAX: Final = 200  # of one metadata with more members, none is counted
+MEMBER_KEY_CHARS_MAX: Final = 64  # characters of a key that is counted
+MEMBER_TEXT_CHARS_MAX: Final = 31  # characters; values as long as a UUID rarely repeat
+SEPARATOR: Final = "\x1f"  # between the key and the text of a stored member: in no counted text
 
 
 class FacetField(StrEnum):
@@ -24,22 +29,30 @@ class FacetField(StrEnum):
     MODEL = "model"
     USER = "user"
     SESSION = "session"
+    METADATA_KEY = "metadata_key"
+    METADATA_VALUE = "metadata_value"  # of one key
 
-    def values(self, trace: Trace) -> Iterable[str | None]:
-        """The values that a trace has; None is no value."""
+    def values(self, trace: Trace, key: str) -> Iterable[str | None]:
+        """The values that a trace has; None is no value. `key` is that of METADATA_VALUE."""
+        found: Iterable[str | None]
         match self:
             case FacetField.TAG:
-                return set(trace.tags)
+                found = set(trace.tags)
             case FacetField.MODEL:
-                return trace.models
+                found = trace.models
             case FacetField.USER:
-                return (trace.user_id,)
+                found = (trace.user_id,)
             case FacetField.SESSION:
-                return (trace.session_id,)
+                found = (trace.session_id,)
+            case FacetField.METADATA_KEY:
+                found = counted_members(trace.metadata)
+            case FacetField.METADATA_VALUE:
+                found = (_counted_text(trace, key),)
             case FacetField.STATUS:
-                return (str(trace.status),)
-        value: str | None = getattr(trace, self)
-        return (value,)
+                found = (str(trace.status),)
+            case FacetField.ENVIRONMENT | FacetField.RELEASE | FacetField.NAME:
+                found = (getattr(trace, self),)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +63,21 @@ class FacetValue:
     count: int
 
 
-def count_values(traces: Iterable[Trace], field: FacetField) -> Mapping[str, int]:
-    return Counter(one for trace in traces for one in field.values(trace) if one is not None)
+def _counted_text(trace: Trace, key: str) -> str | None:
+    text = counted_members(trace.metadata).get(key, SEPARATOR)
+    return text if len(text) <= MEMBER_TEXT_CHARS_MAX and SEPARATOR not in text else None
+
+
+def counted_members(metadata: JsonText) -> Mapping[str, str]:
+    """The scalar members whose keys are counted, as text; none if there are too many."""
+    members = scalar_members(metadata, COUNTED_MEMBERS_MAX + 1)
+    if len(members) > COUNTED_MEMBERS_MAX:
+        return {}
+    return {key: text for key, text in members.items() if len(key) <= MEMBER_KEY_CHARS_MAX}
+
+
+def count_values(traces: Iterable[Trace], field: FacetField, key: str = "") -> Mapping[str, int]:
+    return Counter(one for trace in traces for one in field.values(trace, key) if one is not None)
 
 
 def most_frequent(counts: Mapping[str, int], prefix: str, limit: int) -> Sequence[FacetValue]:

@@ -11,7 +11,15 @@ from domain.errors import Invalid
 from domain.ids import SpanId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
-from domain.tracing.usage import EXACT, Pricing, SpanCost, Usage, UsageRole, span_cost
+from domain.tracing.usage import (
+    EXACT,
+    CostSource,
+    Pricing,
+    SpanCost,
+    Usage,
+    UsageRole,
+    span_cost,
+)
 
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -33,6 +41,7 @@ class SpanStatus(StrEnum):
     ERROR = "ERROR"
 
 
+MODEL_CALLS: Final = frozenset({SpanKind.LLM, SpanKind.EMBEDDING})
 FINAL_SPAN_STATUSES: Final = frozenset({SpanStatus.OK, SpanStatus.ERROR})
 
 
@@ -101,6 +110,23 @@ class Span:
     def clock_skew(self) -> bool:
         """Whether it ended, or began to answer, before it started: it has no such duration."""
         return is_before(self.started_at, self.ended_at, self.completion_started_at)
+
+    @property
+    def is_unpriced(self) -> bool:
+        """Whether what it cost is unknown: it called a model or has tokens, but no cost or price.
+
+        Only settled spans have a charge. Usage with a role is the cost of another span.
+        """
+        charge, usage = self.charge, self.usage
+        return (
+            charge is not None
+            and charge.source is CostSource.UNPRICED
+            and self.usage_role is None
+            and (
+                self.kind in MODEL_CALLS
+                or (usage is not None and usage.prompt_tokens + usage.completion_tokens > 0)
+            )
+        )
 
     def merged(self, later: "Span") -> "Span":
         """This span with what `later` says of it: null and omitted fields keep what is known.
@@ -210,13 +236,17 @@ def _priced_by(span: Span) -> tuple[object, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """The sums over the spans of a trace. Exact, so that a sum can be subtracted again."""
+    """The sums over the spans of a trace. Exact, so that a sum can be subtracted again.
+
+    `unpriced` spans have a cost that nobody knows: `cost` is that of the others.
+    """
 
     spans: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost: Decimal = Decimal(0)
     errors: int = 0
+    unpriced: int = 0
 
     @property
     def tokens(self) -> int:
@@ -225,7 +255,7 @@ class Totals:
     @classmethod
     def from_spans(cls, spans: Iterable[Span]) -> Self:
         """The sums over settled spans, each counted once. Usage with a role isn't counted."""
-        count = prompt = completion = errors = 0
+        count = prompt = completion = errors = unpriced = 0
         cost = Decimal(0)
         for span in spans:
             count += 1
@@ -237,7 +267,9 @@ class Totals:
                 completion += span.usage.completion_tokens
             if span.charge is not None and span.charge.amount:
                 cost = EXACT.add(cost, span.charge.amount)
-        return cls(count, prompt, completion, cost, errors)
+            elif span.is_unpriced:
+                unpriced += 1
+        return cls(count, prompt, completion, cost, errors, unpriced)
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(
@@ -246,6 +278,7 @@ class Totals:
             self.completion_tokens + other.completion_tokens,
             EXACT.add(self.cost, other.cost),
             self.errors + other.errors,
+            self.unpriced + other.unpriced,
         )
 
     def __sub__(self, other: "Totals") -> "Totals":
@@ -255,6 +288,7 @@ class Totals:
             self.completion_tokens - other.completion_tokens,
             EXACT.subtract(self.cost, other.cost),
             self.errors - other.errors,
+            self.unpriced - other.unpriced,
         )
 
 

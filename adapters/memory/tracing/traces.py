@@ -241,9 +241,9 @@ class MemoryTraceAnalytics:
         )
 
     async def facets(
-        self, project: ProjectId, field: FacetField, prefix: str, limit: int
+        self, project: ProjectId, field: FacetField, prefix: str, limit: int, key: str = ""
     ) -> Sequence[FacetValue]:
-        counts = dict(count_values(self._counted(project, field), field))
+        counts = dict(count_values(self._counted(project, field), field, key))
         if field is FacetField.SESSION:
             for hidden in self.store.hidden_sessions(project):
                 counts.pop(hidden or "", None)

@@ -1,8 +1,8 @@
 """Finds priced spans, and updates their costs and nothing else of them."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import Final
 
 from asyncpg import Record
@@ -48,10 +48,12 @@ UPDATE_SPAN_COSTS: Final = f"""
 UPDATE spans SET {", ".join(f"{one} = found.{one}" for one in _COST_COLUMNS)}, listed_amount = NULL
 FROM {SPANS.unnest("found", *SPANS.key, *_COST_COLUMNS)} WHERE {SPANS.on_key("found")}
 """
+_TOTAL_COLUMNS: Final = ("total_cost", "unpriced_span_count")
 # Leaves `updated_at`, because a new cost does not change the content of a trace.
 UPDATE_TRACE_COSTS: Final = f"""
-UPDATE traces SET total_cost = found.total_cost
-FROM {TRACES.unnest("found", *TRACES.key, "total_cost")} WHERE {TRACES.on_key("found")}
+UPDATE traces SET {", ".join(f"{one} = found.{one}" for one in _TOTAL_COLUMNS)},
+  repriced_at = now()
+FROM {TRACES.unnest("found", *TRACES.key, *_TOTAL_COLUMNS)} WHERE {TRACES.on_key("found")}
 """
 
 type SpanWithCost = tuple[PricedSpan, SpanCost]
@@ -91,20 +93,26 @@ async def update_costs(
         await connection.execute(
             UPDATE_SPAN_COSTS, *arrays(_cost_row(project, *one) for one in changed)
         )
-        more: dict[TraceId, Decimal] = {}
+        more: defaultdict[TraceId, Totals] = defaultdict(Totals)
         for one, after in changed:
-            difference = EXACT.subtract(after.amount, one.charge.amount)
-            more[one.trace_id] = EXACT.add(more.get(one.trace_id, Decimal(0)), difference)
+            cost = EXACT.subtract(after.amount, one.charge.amount)
+            # All of them have tokens: whether their cost is known depends on the price alone.
+            unpriced = _is_unpriced(after) - _is_unpriced(one.charge)
+            more[one.trace_id] += Totals(cost=cost, unpriced=unpriced)
             hour = Granularity.HOUR.bucket(one.started_at)
-            deltas[project].add_usage((hour, True, one.model), 0, 0, 0, difference)
+            deltas[project].add_usage((hour, True, one.model), (0, 0, 0, cost, unpriced))
         costs = []
         for trace, difference in more.items():
             before = known[project, trace]
-            after_it = replace(before, totals=before.totals + Totals(cost=difference))
+            after_it = replace(before, totals=before.totals + difference)
             deltas[project].change_trace(before, after_it)
-            costs.append((project, trace, after_it.totals.cost))
+            costs.append((project, trace, after_it.totals.cost, after_it.totals.unpriced))
         await connection.execute(UPDATE_TRACE_COSTS, *arrays(costs))
     return [*((one, after) for one, after in new_costs if after == one.charge), *charged]
+
+
+def _is_unpriced(charge: SpanCost) -> bool:
+    return charge.source is CostSource.UNPRICED
 
 
 def _priced_span_from_row(row: Record) -> PricedSpan:

@@ -14,6 +14,7 @@ from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.facet_values import fetch_facet_values
 from adapters.postgres.tracing.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import starts_within, straddles
+from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.analytics import (
@@ -43,14 +44,18 @@ READ_BY_CURSOR: Final = "ask for the first pages, or follow next_cursor"
 _END: Final = "CASE WHEN until IS NULL THEN 'infinity'::timestamptz ELSE until END"
 SELECT_USAGE: Final = f"""
 SELECT date_trunc($6, hour) AS bucket, sum(prompt_tokens) AS prompt_tokens,
-       sum(completion_tokens) AS completion_tokens, sum(cost) AS cost
+       sum(completion_tokens) AS completion_tokens, sum(cost) AS cost,
+       sum(unpriced)::bigint AS unpriced
 FROM (
-  SELECT hour, prompt_tokens, completion_tokens, cost FROM usage_hours
+  SELECT hour, prompt_tokens, completion_tokens, cost, unpriced_span_count AS unpriced
+  FROM usage_hours
   WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3
   UNION ALL
   SELECT since, summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
-    SELECT sum(prompt_tokens), sum(completion_tokens), sum(cost_amount) FROM spans
+    SELECT sum(prompt_tokens), sum(completion_tokens), sum(cost_amount),
+           count(*) FILTER (WHERE {IS_UNPRICED})
+    FROM spans
     WHERE {OF_PROJECT} AND started_at >= since
       AND started_at < {_END} AND usage_role IS NULL
     HAVING count(*) > 0
@@ -67,14 +72,18 @@ SELECT DISTINCT is_native FROM (
 ) AS newest
 """
 SELECT_MODEL_USAGE: Final = f"""
-SELECT model, sum(calls)::bigint AS calls, sum(tokens) AS tokens, sum(cost) AS cost
+SELECT model, sum(calls)::bigint AS calls, sum(tokens) AS tokens, sum(cost) AS cost,
+       sum(unpriced)::bigint AS unpriced
 FROM (
-  SELECT model, calls, prompt_tokens + completion_tokens AS tokens, cost FROM usage_hours
+  SELECT model, calls, prompt_tokens + completion_tokens AS tokens, cost,
+         unpriced_span_count AS unpriced
+  FROM usage_hours
   WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3 AND has_model
   UNION ALL
   SELECT summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
-    SELECT model, count(*), sum(prompt_tokens) + sum(completion_tokens), sum(cost_amount)
+    SELECT model, count(*), sum(prompt_tokens) + sum(completion_tokens), sum(cost_amount),
+           count(*) FILTER (WHERE {IS_UNPRICED})
     FROM spans
     WHERE {OF_PROJECT} AND started_at >= since
       AND started_at < {_END} AND model IS NOT NULL AND usage_role IS NULL
@@ -135,7 +144,8 @@ class PostgresTraceAnalytics(PoolReader):
         async with self._snapshot(NARROW_PERIOD, project) as connection:
             rows = await connection.fetch(SELECT_MODEL_USAGE, project, *_hour_bounds(period))
         return [
-            ModelUsage(row["model"], row["calls"], int(row["tokens"]), row["cost"]) for row in rows
+            ModelUsage(row["model"], row["calls"], int(row["tokens"]), row["cost"], row["unpriced"])
+            for row in rows
         ]
 
     async def sessions(
@@ -156,10 +166,12 @@ class PostgresTraceAnalytics(PoolReader):
         return check_bucket_count([_session_bucket_from_row(row) for row in rows])
 
     async def facets(
-        self, project: ProjectId, field: FacetField, prefix: str, limit: int
+        self, project: ProjectId, field: FacetField, prefix: str, limit: int, key: str = ""
     ) -> Sequence[FacetValue]:
         async with self._visible_snapshot(TYPE_MORE, project) as connection:
-            return await fetch_facet_values(connection, project, field, prefix, limit)
+            return await fetch_facet_values(
+                connection, project, field, prefix=prefix, limit=limit, key=key
+            )
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         query = KeysetQuery(
@@ -194,7 +206,9 @@ def _hour_bounds(period: Period) -> tuple[object, ...]:
 
 def _usage_bucket_from_row(row: Record) -> UsageBucket:
     prompt_tokens, completion_tokens = int(row["prompt_tokens"]), int(row["completion_tokens"])
-    return UsageBucket(row["bucket"], prompt_tokens, completion_tokens, row["cost"])
+    return UsageBucket(
+        row["bucket"], prompt_tokens, completion_tokens, row["cost"], row["unpriced"]
+    )
 
 
 def _session_bucket_from_row(row: Record) -> SessionBucket:

@@ -9,7 +9,7 @@ from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.tracing.rollup_deltas import Deltas
 from adapters.postgres.tracing.row_updates import counted_from_row
-from adapters.postgres.tracing.trace_rows import TRACES
+from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES
 from domain.ids import ProjectId, TraceId
 from domain.tracing.usage import EXACT
 
@@ -48,12 +48,13 @@ DELETE_SPANS: Final = f"""
 WITH gone AS (
   DELETE FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
-            cost_amount, usage_role
+            cost_amount, usage_role, {IS_UNPRICED} AS is_unpriced
 )
 SELECT hour, model, count(*) AS spans, count(*) FILTER (WHERE usage_role IS NULL) AS calls,
        coalesce(sum(prompt_tokens) FILTER (WHERE usage_role IS NULL), 0) AS prompt_tokens,
        coalesce(sum(completion_tokens) FILTER (WHERE usage_role IS NULL), 0) AS completion_tokens,
-       coalesce(sum(cost_amount) FILTER (WHERE usage_role IS NULL), 0) AS cost
+       coalesce(sum(cost_amount) FILTER (WHERE usage_role IS NULL), 0) AS cost,
+       count(*) FILTER (WHERE is_unpriced) AS unpriced
 FROM gone GROUP BY hour, model
 """
 DELETE_PAYLOADS: Final = f"""
@@ -130,7 +131,8 @@ async def delete_traces(
     for row in await connection.fetch(DELETE_SPANS, project, ids):
         key = (row["hour"], row["model"] is not None, row["model"] or "")
         tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
-        deltas.add_usage(key, -row["calls"], *tokens, EXACT.minus(row["cost"]))
+        cost = EXACT.minus(row["cost"])
+        deltas.add_usage(key, (-row["calls"], *tokens, cost, -row["unpriced"]))
         gone.rows["spans"] += row["spans"]
     for table, sql in (
         ("trace_payloads", DELETE_PAYLOADS),

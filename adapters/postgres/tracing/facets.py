@@ -16,16 +16,18 @@ from typing import Final
 
 from adapters.postgres.tracing.latency_bins import bin_start
 from domain.ids import ProjectId
+from domain.tracing.facet_values import (
+    COUNTED_MEMBERS_MAX,
+    MEMBER_KEY_CHARS_MAX,
+    MEMBER_TEXT_CHARS_MAX,
+    SEPARATOR,
+)
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.payload import scalar_members
 from domain.tracing.query import fold_case
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus
 
-COUNTED_MEMBERS_MAX: Final = 200  # members of one metadata that are searched and counted separately
-MEMBER_KEY_CHARS_MAX: Final = 64  # characters of a key that is counted
-MEMBER_TEXT_CHARS_MAX: Final = 31  # characters; values as long as a UUID rarely repeat
-SEPARATOR: Final = "\x1f"  # between the parts of one value
 MANY_MEMBERS: Final = ""  # replaces the terms of members if there are too many
 
 CACHED_TERMS_MAX: Final = 10_000  # tags and models are short and repeat often
@@ -45,7 +47,8 @@ class Facet(StrEnum):
     MODEL = "model"
     LATENCY = "latency"
     METADATA = "metadata"
-    MANY_MEMBERS = "many members"  # replaces METADATA if there are too many members
+    METADATA_KEY = "metadata key"
+    MANY_MEMBERS = "many members"  # replaces the other two if there are too many members
 
 
 LABELS: Final = {
@@ -105,6 +108,8 @@ class CountedTrace:
         else:
             values = (member_value(key, text) for key, text in self.members.items())
             facets.update((Facet.METADATA, value) for value in values if value is not None)
+            keys = (key for key in self.members if len(key) <= MEMBER_KEY_CHARS_MAX)
+            facets.update((Facet.METADATA_KEY, key) for key in keys)
         return facets
 
     def timing(self) -> tuple[datetime, bool, int | None]:

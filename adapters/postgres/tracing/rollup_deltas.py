@@ -19,6 +19,8 @@ from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
 
 type UsageKey = tuple[datetime, bool, str]
+type UsageSums = tuple[int, int, int, Decimal, int]
+"""Calls, tokens of prompts and of completions, cost, and unpriced spans."""
 
 
 @dataclass(slots=True)
@@ -89,7 +91,7 @@ class Deltas:
 
     facets: dict[FacetKey, int] = field(default_factory=dict)
     hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_count_time`
-    usage: dict[UsageKey, tuple[int, int, int, Decimal]] = field(default_factory=dict)
+    usage: dict[UsageKey, UsageSums] = field(default_factory=dict)
     sessions: dict[str, SessionGrowth] = field(default_factory=dict)
     users: dict[str, UserGrowth] = field(default_factory=dict)
     stale_sessions: set[str] = field(default_factory=set)
@@ -130,22 +132,23 @@ class Deltas:
             assert span.usage is not None
             assert span.charge is not None
             amount = span.charge.amount or Decimal(0)
-            self.add_usage(
-                (hour, span.model is not None, span.model or ""),
+            sums = (
                 sign,
                 sign * span.usage.prompt_tokens,
                 sign * span.usage.completion_tokens,
                 amount if sign > 0 else EXACT.minus(amount),  # the unary minus rounds
+                sign * span.is_unpriced,
             )
+            self.add_usage((hour, span.model is not None, span.model or ""), sums)
 
-    def add_usage(
-        self, key: UsageKey, calls: int, prompt: int, completion: int, cost: Decimal
-    ) -> None:
+    def add_usage(self, key: UsageKey, more: UsageSums) -> None:
+        calls, prompt, completion, cost, unpriced = more
         known = self.usage.get(key)
         if known is not None:
             calls, prompt, completion = calls + known[0], prompt + known[1], completion + known[2]
             cost = EXACT.add(cost, known[3]) if cost else known[3]
-        self.usage[key] = (calls, prompt, completion, cost)
+            unpriced += known[4]
+        self.usage[key] = (calls, prompt, completion, cost, unpriced)
 
     def _count(self, counted: CountedTrace, sign: int) -> None:
         for key in counted.facets():

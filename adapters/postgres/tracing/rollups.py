@@ -46,6 +46,7 @@ class _Usage(msgspec.Struct):
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal
+    unpriced_span_count: int
 
 
 class _Session(msgspec.Struct, kw_only=True):
@@ -68,6 +69,7 @@ class _Session(msgspec.Struct, kw_only=True):
     prompt_tokens: int
     completion_tokens: int
     total_cost: Decimal
+    unpriced_span_count: int
 
 
 class _StaleSession(msgspec.Struct):
@@ -144,6 +146,7 @@ _FIRST_USER: Final = ("user_id", "user_started_at", "user_trace_id")
 _SESSION_SUMS: Final = (
     *("trace_count", "latency_count", "latency_sum_us", "error_count", "span_count"),
     *("error_span_count", "prompt_tokens", "completion_tokens", "total_cost"),
+    "unpriced_span_count",
 )
 _UPSERT_SESSIONS: Final = f"""
 {_insert("sessions", _Session, "$4")} ON CONFLICT (project_id, session_id) DO UPDATE SET
@@ -177,7 +180,7 @@ UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
                WHERE tagged.project_id = stale.project_id
                  AND tagged.session_id = stale.session_id ORDER BY 1),
          sum(span_count), sum(error_span_count), sum(prompt_tokens),
-         sum(completion_tokens), sum(total_cost)
+         sum(completion_tokens), sum(total_cost), sum(unpriced_span_count)
   FROM traces
   WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
 )
@@ -243,7 +246,7 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         for hour, sums in sorted(one.hours.items())
     ]
     usage = [
-        _Usage(project, *key, sums[0], sums[1], sums[2], sums[3])
+        _Usage(project, *key, *sums[:3], sums[3], sums[4])
         for project, one in of
         for key, sums in sorted(one.usage.items())
         if any(sums)
@@ -311,4 +314,5 @@ def _session_row(project: ProjectId, session: str, one: SessionGrowth) -> _Sessi
         prompt_tokens=one.totals.prompt_tokens,
         completion_tokens=one.totals.completion_tokens,
         total_cost=one.totals.cost,
+        unpriced_span_count=one.totals.unpriced,
     )

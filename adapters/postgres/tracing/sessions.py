@@ -37,7 +37,7 @@ NARROW_LIST: Final = (
 SESSION_COLUMNS: Final = (
     "session_id", "trace_count", "first_started_at", "last_ended_at", "last_activity_at",
     "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
-    "prompt_tokens", "completion_tokens", "total_cost",
+    "prompt_tokens", "completion_tokens", "total_cost", "unpriced_span_count",
 )  # fmt: skip
 COUNT_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
 COUNT_FAILED_SESSIONS: Final = (
@@ -58,7 +58,7 @@ SELECT min(session_id) AS session_id, count(*) AS trace_count,
            FILTER (WHERE user_id IS NOT NULL))[1] AS user_id,
        sum(span_count) AS span_count, sum(error_span_count) AS error_span_count,
        sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
-       sum(total_cost) AS total_cost
+       sum(total_cost) AS total_cost, sum(unpriced_span_count) AS unpriced_span_count
 FROM traces WHERE
 """
 COUNT_TAGGED_TRACES: Final = f"""

@@ -10,7 +10,6 @@ from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds, split_period
 from adapters.postgres.tracing.facets import (
     LABELS,
-    SEPARATOR,
     Facet,
     member_value,
     metadata_terms,
@@ -19,6 +18,7 @@ from adapters.postgres.tracing.facets import (
 from adapters.postgres.tracing.latency_bins import split_range
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
+from domain.tracing.facet_values import SEPARATOR
 from domain.tracing.query import TraceFilter, TraceSort
 
 BY_START: Final = frozenset({TraceSort.STARTED_AT})

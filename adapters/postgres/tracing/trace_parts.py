@@ -31,8 +31,8 @@ ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many take
 TRACE_NOT_FOUND: Final = "Trace not found"
 SPAN_NOT_FOUND: Final = "Span not found"
 
-# What changes with every write. Only a new price leaves `updated_at`, and it changes the cost.
-_REVISION_COLUMNS: Final = ("updated_at", "total_cost", "span_count")
+# What changes with every write. Only a new price leaves `updated_at`.
+_REVISION_COLUMNS: Final = ("updated_at", "repriced_at", "span_count")
 _OF_TRACE: Final = f"{OF_PROJECT} AND trace_id = $2"
 SELECT_REVISION: Final = f"SELECT {', '.join(_REVISION_COLUMNS)} FROM traces WHERE {_OF_TRACE}"
 SELECT_SUMMARY: Final = f"""

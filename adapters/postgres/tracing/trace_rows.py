@@ -17,7 +17,7 @@ from domain.tracing.otel.otlp_state import OtlpPhase, OtlpState
 from domain.tracing.otel.stored_spans import metadata_with_role
 from domain.tracing.payload import JsonText
 from domain.tracing.query import fold_case
-from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
+from domain.tracing.span import MODEL_CALLS, Span, SpanKind, SpanStatus, Totals
 from domain.tracing.text_preview import input_preview, output_preview
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, Price, SpanCost, Usage, UsageRole
@@ -125,6 +125,7 @@ TRACES: Final = Table(
         Column("prompt_tokens", "numeric", "totals.prompt_tokens", read=int),
         Column("completion_tokens", "numeric", "totals.completion_tokens", read=int),
         Column("total_cost", "numeric", "totals.cost"),
+        Column("unpriced_span_count", "int", "totals.unpriced"),
         Column("models", "text[]", "models", write=array_text),
         Column("terms", "bigint[]", WHOLE, write=_terms_text),
         Column("otlp_stored_at", "timestamptz", "otlp", write=_otlp_stored_at),
@@ -184,6 +185,13 @@ SPANS: Final = Table(
     ),
 )
 """Settled spans."""
+
+IS_UNPRICED: Final = (
+    f"(cost_source = '{CostSource.UNPRICED}' AND usage_role IS NULL"
+    f" AND (kind IN ({', '.join(f"'{kind}'" for kind in sorted(MODEL_CALLS))})"
+    " OR prompt_tokens + completion_tokens > 0))"
+)
+"""A condition on rows of spans, as `Span.is_unpriced`."""
 
 OTLP_SPANS: Final = Table(
     "span_rows", key=SPANS.key, given=SPANS.given, columns=(*SPANS.columns, Column("facts", "json"))

@@ -188,6 +188,12 @@ class Score:
         return scalar_members(self.metadata).get("judge_kind")
 
     @property
+    def threshold(self) -> float | None:
+        """The least number that counts as success, from the metadata; None without a valid one."""
+        text = scalar_members(self.metadata).get("threshold", "")
+        return float(text) if is_unit_number(text) else None
+
+    @property
     def code(self) -> str | None:
         """The code of a failed or skipped score, otherwise None."""
         if self.outcome in {ScoreOutcome.PENDING, ScoreOutcome.SCORED}:
@@ -366,7 +372,15 @@ class ScoreBrief:
     data_type: DataType
     source: ScoreSource
     judge_kind: str | None
+    threshold: float | None
     created_at: datetime
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the number reaches the threshold; None without a number or a threshold."""
+        if self.threshold is None or self.value is None or self.data_type is not DataType.NUMERIC:
+            return None
+        return float(self.value) >= self.threshold
 
     @classmethod
     def from_score(cls, score: Score) -> Self:
@@ -379,6 +393,7 @@ class ScoreBrief:
             data_type=score.data_type,
             source=score.source,
             judge_kind=None if kind is None else storable_text(kind[:JUDGE_KIND_CHARS_MAX]),
+            threshold=score.threshold,
             created_at=score.created_at,
         )
 

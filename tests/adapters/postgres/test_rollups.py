@@ -29,15 +29,19 @@ pytestmark = pytest.mark.service
 COUNTED = {
     "trace_facets": "kind, value, trace_count",
     "trace_hours": "hour, trace_count, error_count, latency_count, latency_us",
-    "usage_hours": "hour, has_model, model, calls, prompt_tokens, completion_tokens, cost",
+    "usage_hours": "hour, has_model, model, calls, prompt_tokens, completion_tokens, cost,"
+    " unpriced_span_count",
     "sessions": "*",
     "trace_users": "*",
     "traces": "trace_id, models, ARRAY(SELECT DISTINCT unnest(terms) ORDER BY 1)",
 }
 SUMS = """
-SELECT trace_id, total_cost, coalesce(sum(spans.cost_amount), 0) AS cost
+SELECT trace_id, total_cost, coalesce(sum(spans.cost_amount), 0) AS cost, unpriced_span_count,
+       count(*) FILTER (WHERE cost_source = 'unpriced' AND (
+           kind IN ('LLM', 'EMBEDDING') OR spans.prompt_tokens + spans.completion_tokens > 0
+       )) AS unpriced
 FROM traces LEFT JOIN span_rows AS spans USING (project_id, trace_id) WHERE traces.project_id = $1
-GROUP BY traces.project_id, trace_id, total_cost
+GROUP BY traces.project_id, trace_id, total_cost, unpriced_span_count
 """
 MINUTES = [-70, -1, 0, 0, 0, 1, 30, 59, 60, 61, 24 * 60, 7 * 24 * 60]
 
@@ -178,6 +182,7 @@ async def test_rollups_equal_recount_during_repricing(pool, seed):
         sums = await pool.fetch(SUMS, project)
         assert sums != []
         assert [row for row in sums if row["total_cost"] != row["cost"]] == []
+        assert [row for row in sums if row["unpriced_span_count"] != row["unpriced"]] == []
         await recount(pool)
         assert await counted(pool, [project]) == kept
 

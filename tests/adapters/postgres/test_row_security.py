@@ -256,8 +256,8 @@ async def test_views_show_rows_of_the_scope(pool: Pool, serving_pool: Pool, sche
     sql = """
     INSERT INTO sessions (project_id, session_id, trace_count, first_started_at, last_started_at,
       last_activity_at, latency_count, latency_sum_us, error_count, tags, span_count,
-      error_span_count, prompt_tokens, completion_tokens, total_cost)
-    VALUES ($1, 's', 1, $2, $2, $2, 0, 0, 0, '{}', 0, 0, 0, 0, 0)
+      error_span_count, prompt_tokens, completion_tokens, total_cost, unpriced_span_count)
+    VALUES ($1, 's', 1, $2, $2, $2, 0, 0, 0, '{}', 0, 0, 0, 0, 0, 0)
     """
     await within(serving_pool, project).execute(sql, project, now)
     count = f"SELECT count(*) FROM {schema}.sessions"

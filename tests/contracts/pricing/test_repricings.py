@@ -16,9 +16,10 @@ from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
 from domain.tracing.analytics import Granularity, usage_buckets
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.repricing import CostDelta, Repricing, RepricingReport, RepricingStatus
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import Span, Totals
+from domain.tracing.span import Span, SpanKind, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
 from tests.support.builders import strategies
@@ -31,6 +32,8 @@ from tests.support.hypothesis_scale import scaled
 USED = b'{"prompt_tokens":1000000,"completion_tokens":0}'
 BOOK = prices().price
 PAID = {"cost": {"total": 7.0}}
+ALL_TRACES = (TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, ALL)
+ALL_SESSIONS = (SessionFilter(), SessionSort.RECENT, SortOrder.ASC, ALL)
 
 
 def doubled(model: str, usage: Usage, when: datetime) -> Price | None:
@@ -81,6 +84,44 @@ async def test_table_and_unpriced_spans_are_repriced(pricing, ours):
         "unlisted": CostDelta(1, 0, Decimal(0), Decimal(0)),
     }
     assert [one.model for one in done.found.sample] == ["gpt-4o", "new", "tiny"]
+
+
+async def test_unpriced_counts_and_revision_follow(pricing, ours):
+    sent = trace(
+        span_using("gpt-4o", 0), span_using("new", 1), span_using("tiny", 2),
+        span_using("unlisted", 3), span(kind=SpanKind.LLM, model="gpt-4o"), session_id="s",
+    )  # fmt: skip
+    await pricing.traces.put(ours, sent)
+
+    async def unpriced() -> list[int]:
+        [summary] = (await pricing.traces.summaries(ours, *ALL_TRACES)).items
+        [session] = (await pricing.sessions.summaries(ours, *ALL_SESSIONS)).items
+        [bucket] = await pricing.analytics.usage(ours, ALL_TIME, Granularity.DAY)
+        models = await pricing.analytics.models(ours, ALL_TIME)
+        assert {one.model: one.unpriced for one in models}["gpt-4o"] == 1
+        by_model = sum(one.unpriced for one in models)
+        return [summary.totals.unpriced, session.totals.unpriced, bucket.unpriced, by_model]
+
+    assert await unpriced() == [3] * 4  # new, unlisted, and the call without tokens
+    before = await pricing.traces.revision(ours, sent.id)
+    await pricing.reprice(ours, doubled)
+    assert await unpriced() == [3] * 4  # tiny instead of new
+    assert await pricing.traces.revision(ours, sent.id) != before
+
+
+async def test_revision_follows_costs_with_the_same_sum(pricing, ours):
+    sent = trace(span_using("gpt-4o", 0), span_using("new", 1))
+    await pricing.traces.put(ours, sent)
+    before = await pricing.traces.revision(ours, sent.id)
+
+    def swapped(model: str, usage: Usage, when: datetime) -> Price | None:
+        found = BOOK("gpt-4o", usage, when)
+        return found if model == "new" else None
+
+    await pricing.reprice(ours, swapped)
+    [summary] = (await pricing.traces.summaries(ours, *ALL_TRACES)).items
+    assert (summary.totals.cost, summary.totals.unpriced) == (Decimal("2.5"), 1)
+    assert await pricing.traces.revision(ours, sent.id) != before
 
 
 async def test_cost_sent_by_client_is_never_changed(pricing, ours):

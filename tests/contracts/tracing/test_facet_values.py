@@ -1,9 +1,19 @@
 """Part of the contract of TraceAnalytics: values of fields, the most frequent first."""
 
+import json
+
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from domain.tracing.facet_values import FacetField, FacetValue, count_values, most_frequent
+from domain.tracing.facet_values import (
+    COUNTED_MEMBERS_MAX,
+    MEMBER_KEY_CHARS_MAX,
+    MEMBER_TEXT_CHARS_MAX,
+    FacetField,
+    FacetValue,
+    count_values,
+    most_frequent,
+)
 from tests.support.builders import strategies
 from tests.support.builders.values import span, trace
 from tests.support.fixtures.data_plane import fill, project
@@ -41,6 +51,38 @@ async def test_values_are_counted_by_trace(plane):
         assert await values(field) == [FacetValue(value, 1)]
 
 
+async def test_keys_and_values_of_metadata_are_counted(plane):
+    ours = project()
+    many = {f"k{n}": n for n in range(COUNTED_MEMBERS_MAX + 1)}
+    kept = [
+        {"tenant": "north", "plan": None, "nested": {"x": 1}, "k" * MEMBER_KEY_CHARS_MAX: 1},
+        {"tenant": "south", "plan": 1.0, "k" * (MEMBER_KEY_CHARS_MAX + 1): 1},
+        {"tenant": "north", "te": "nant", "te\x1fn": "x", "": "t" * (MEMBER_TEXT_CHARS_MAX + 1)},
+        {"tenant": "a\x1fb"},
+        many,
+    ]
+    await fill(plane, ours, *(trace(metadata=json.dumps(one).encode()) for one in kept))
+    await fill(plane, project(), trace(metadata=b'{"tenant":"theirs"}'))
+
+    async def keys(prefix: str = "", limit: int = 9) -> list[tuple[str, int]]:
+        found = await plane.analytics.facets(ours, FacetField.METADATA_KEY, prefix, limit)
+        return [(one.value, one.count) for one in found]
+
+    async def values(key: str, prefix: str = "", limit: int = 9) -> list[tuple[str, int]]:
+        found = await plane.analytics.facets(ours, FacetField.METADATA_VALUE, prefix, limit, key)
+        return [(one.value, one.count) for one in found]
+
+    assert await keys("te") == [("tenant", 4), ("te", 1), ("te\x1fn", 1)]
+    assert await keys("", 2) == [("tenant", 4), ("plan", 2)]
+    assert await keys("k") == [("k" * MEMBER_KEY_CHARS_MAX, 1)]
+    assert await values("tenant") == [("north", 2), ("south", 1)]
+    assert await values("tenant", "s", 1) == [("south", 1)]
+    assert await values("plan") == [("1.0", 1), ("null", 1)]
+    assert await values("te") == [("nant", 1)]
+    assert await values("te\x1fn") == [("x", 1)]
+    assert await values("") == await values("nested") == await values("k1") == []
+
+
 @settings(
     max_examples=scaled(10), deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -50,10 +92,11 @@ async def test_values_are_counted_by_trace(plane):
     field=st.sampled_from(FacetField),
     prefix=st.sampled_from(["", "a", "é", "gpt", "C"]),
     limit=st.integers(1, 5),
+    key=st.sampled_from(["", "a", "tenant"]),
 )
-async def test_values_agree_with_the_traces(plane, sent, field, prefix, limit):
+async def test_values_agree_with_the_traces(plane, sent, field, prefix, limit, key):
     ours = project()
     await fill(plane, ours, *sent)
     whole = [await plane.traces.get(ours, one.id) for one in sent]
-    found = await plane.analytics.facets(ours, field, prefix, limit)
-    assert list(found) == list(most_frequent(count_values(whole, field), prefix, limit))
+    found = await plane.analytics.facets(ours, field, prefix, limit, key)
+    assert list(found) == list(most_frequent(count_values(whole, field, key), prefix, limit))

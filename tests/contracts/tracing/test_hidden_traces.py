@@ -160,7 +160,7 @@ async def _users(plane: DataPlane, of: ProjectId) -> Any:
 
 async def _facets(plane: DataPlane, of: ProjectId) -> Any:
     fields = [one for one in FacetField if one is not FacetField.USER]
-    return [await plane.analytics.facets(of, one, "", 9) for one in fields]
+    return [await plane.analytics.facets(of, one, "", 9, "k") for one in fields]
 
 
 async def _scores(plane: DataPlane, of: ProjectId) -> Any:

@@ -141,7 +141,7 @@ async def test_removed_client_cost_falls_back_to_price_table(plane):
     found = await plane.traces.change_span(ours, sent.id, step.id, SpanChange(model=None))
     assert found.charge.source is CostSource.UNPRICED
     [summary] = (await traces_page(plane, ours)).items
-    assert summary.totals == Totals(1, 1000, 0, Decimal(0), 1)
+    assert summary.totals == Totals(1, 1000, 0, Decimal(0), 1, unpriced=1)
 
 
 async def test_filters_match_changed_trace_by_new_values(plane):

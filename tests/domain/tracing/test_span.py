@@ -213,8 +213,27 @@ def test_totals_add_up_tokens_money_and_errors():
         span(token_usage=b'{"prompt_tokens":3,"completion_tokens":4}'),
     ]
     totals = Totals.from_spans(one.settled(PRICE) for one in spans)
-    assert totals == Totals(3, 1_000_003, 4, Decimal("2.8"), 1)
+    assert totals == Totals(3, 1_000_003, 4, Decimal("2.8"), 1, unpriced=1)
     assert totals.tokens == 1_000_007
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_unpriced"),
+    [
+        ({"kind": SpanKind.LLM}, True),
+        ({"kind": SpanKind.EMBEDDING, "model": "unlisted"}, True),
+        ({"token_usage": b'{"prompt_tokens":3}'}, True),
+        ({"kind": SpanKind.LLM, **USED}, False),
+        ({"kind": SpanKind.LLM, "cost": {"total": 0.0}}, False),
+        ({"kind": SpanKind.TOOL}, False),
+        ({"token_usage": b'{"prompt_tokens":0}'}, False),
+        ({"kind": SpanKind.LLM, "usage_role": UsageRole.ROLLUP}, False),
+    ],
+)
+def test_unpriced_are_calls_and_tokens_without_a_cost(fields, is_unpriced):
+    one = span(**fields).settled(PRICE)
+    assert one.is_unpriced is is_unpriced
+    assert Totals.from_spans([one, one]).unpriced == 2 * is_unpriced
 
 
 @pytest.mark.parametrize("role", UsageRole)

@@ -52,6 +52,7 @@ CHAT = {
     "total_span_count": 3,
     "total_tokens": 41,
     "total_cost": 0.75,
+    "unpriced_span_count": 1,
 }
 
 
@@ -135,6 +136,7 @@ async def test_filters_select_traces_first(site: Site, filled: dict[str, str]) -
         "total_span_count": 1,
         "total_tokens": 30,
         "total_cost": 0.25,
+        "unpriced_span_count": 0,
     }
 
 

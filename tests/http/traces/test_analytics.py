@@ -74,19 +74,24 @@ async def test_traces_by_hour_and_by_week(site: Site, filled: dict[str, str]) ->
 async def test_usage_is_bucketed_by_the_start_of_spans(
     site: Site, filled: dict[str, str], metric: str
 ) -> None:
-    none = {"total_tokens": 0, "prompt_tokens": 0, "completion_tokens": 0, "total_cost": 0.0}
+    none = {
+        *("total_tokens", "prompt_tokens", "completion_tokens"),
+        *("total_cost", "unpriced_span_count"),
+    }
     some = {"total_tokens": 17, "prompt_tokens": 12, "completion_tokens": 5, "total_cost": 0.5}
     assert await rows(site, filled, f"{MARCH}&metric={metric}") == [
-        {"bucket": HOUR.format(1, 0)} | none,
-        {"bucket": HOUR.format(2, 0)} | some,
+        {"bucket": HOUR.format(1, 0)} | dict.fromkeys(none, 0),
+        {"bucket": HOUR.format(2, 0), "unpriced_span_count": 0} | some,
     ]
 
 
 async def test_models_have_no_buckets(site: Site, filled: dict[str, str]) -> None:
     for more in ("", "&granularity=hour"):
         assert await rows(site, filled, f"{MARCH}&metric=models{more}") == [
-            {"model": "gpt-4o", "call_count": 1, "total_tokens": 17, "total_cost": 0.5},
-            {"model": "tiny", "call_count": 1, "total_tokens": 0, "total_cost": 0.0},
+            {"model": "gpt-4o", "call_count": 1, "total_tokens": 17, "total_cost": 0.5}
+            | {"unpriced_span_count": 0},
+            {"model": "tiny", "call_count": 1, "total_tokens": 0, "total_cost": 0.0}
+            | {"unpriced_span_count": 0},
         ]
 
 

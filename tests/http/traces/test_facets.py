@@ -2,7 +2,7 @@
 
 import pytest
 
-from domain.tracing.facet_values import FACET_LIMIT_MAX
+from domain.tracing.facet_values import FACET_LIMIT_MAX, MEMBER_KEY_CHARS_MAX
 from tests.http.conftest import Site, a_trace, field_errors
 
 
@@ -16,6 +16,16 @@ async def test_values_are_listed_by_frequency(site: Site, head: dict[str, str]) 
     assert found.json() == [{"value": "test", "count": 1}]
 
 
+async def test_metadata_is_completed_by_key_and_value(site: Site, head: dict[str, str]) -> None:
+    for tenant in ("north", "north", "south"):
+        body = a_trace(metadata={"tenant": tenant})
+        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    found = await site.http.get("/traces/facets?field=metadata_key", headers=head)
+    assert found.json() == [{"value": "tenant", "count": 3}]
+    path = "/traces/facets?field=metadata_value&key=tenant&prefix=n"
+    assert (await site.http.get(path, headers=head)).json() == [{"value": "north", "count": 2}]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -25,6 +35,9 @@ async def test_values_are_listed_by_frequency(site: Site, head: dict[str, str]) 
         ("field=tag&limit=0", "query.limit"),
         ("field=tag&prefix=%00", "query.prefix"),
         (f"field=tag&prefix={'x' * 256}", "query.prefix"),
+        ("field=tag&key=tenant", "query.key"),
+        ("field=metadata_value", "query.key"),
+        (f"field=metadata_value&key={'x' * (MEMBER_KEY_CHARS_MAX + 1)}", "query.key"),
     ],
 )
 async def test_query_is_bounded(site: Site, head: dict[str, str], query: str, field: str) -> None:

@@ -59,8 +59,31 @@ async def test_scores_are_the_newest_of_each_name(site: Site, stored: dict[str, 
     known = await site.http.get(f"/evaluations/trace-scores/{FIRST}", headers=stored)
     [newest] = known.json()
     names = ("id", "name", "value", "outcome", "data_type", "source", "created_at")
-    assert score == {name: newest[name] for name in names} | {"judge_kind": None}
+    unknown = dict.fromkeys(("judge_kind", "threshold", "passed"))
+    assert score == {name: newest[name] for name in names} | unknown
     assert (score["value"], empty["scores"]) == ("0.5", [])
+
+
+@pytest.mark.parametrize(
+    ("score", "passed"),
+    [
+        ({"value": "0.7", "metadata": {"threshold": 0.7}}, True),
+        ({"value": "0.69", "metadata": {"threshold": 0.7}}, False),
+        ({"value": "0", "metadata": {"threshold": 0}}, True),
+        ({"value": "0.9", "metadata": {"threshold": 7}}, None),
+        ({"value": "0.9", "metadata": {"threshold": None}}, None),
+        ({"value": "true", "data_type": "BOOLEAN", "metadata": {"threshold": 0.7}}, None),
+    ],
+)
+async def test_scores_say_whether_they_pass(
+    site: Site, stored: dict[str, str], score: dict[str, Any], passed: bool | None
+) -> None:
+    body = {"trace_id": SECOND, "name": "safe"} | score
+    sent = await site.http.post("/evaluations/trace-scores", headers=stored, json=body)
+    assert sent.status_code == 201, sent.text
+    _, traced = await listed(site, stored, "include=scores")
+    [shown] = traced["scores"]
+    assert shown["passed"] is passed
 
 
 async def test_empty_page_has_no_details(site: Site, stored: dict[str, str]) -> None:

@@ -75,6 +75,7 @@ _COLUMNS: Final = (
     Column("judge_kind", "text", write=_judge_kind),
     Column("fingerprint", "text", WHOLE, write=_fingerprint),
     Column("code", "text", write=_storable),
+    Column("threshold", "float8"),
     *columns("created_at timestamptz, updated_at timestamptz"),
 )
 
@@ -115,7 +116,8 @@ SCORE_TABLES: Final[dict[TargetType, ScoreTable[Any]]] = {
 }
 
 BRIEF_COLUMNS: Final = (
-    *("id", "name", "outcome", "value", "data_type", "source", "judge_kind", "created_at"),
+    *("id", "name", "outcome", "value", "data_type", "source", "judge_kind", "threshold"),
+    "created_at",
 )
 
 
@@ -129,5 +131,6 @@ def brief_from_row(row: Record) -> ScoreBrief:
         data_type=DataType(row["data_type"]),
         source=ScoreSource(row["source"]),
         judge_kind=row["judge_kind"],
+        threshold=row["threshold"],
         created_at=row["created_at"],
     )

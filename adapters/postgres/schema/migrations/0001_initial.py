@@ -228,7 +228,9 @@ CREATE TABLE IF NOT EXISTS traces (
     metadata json NOT NULL,
     span_count int NOT NULL, error_span_count int NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
+    unpriced_span_count int NOT NULL, -- their cost isn't in the total, because nobody knows it
     created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
+    repriced_at timestamptz, -- when costs last changed without a change of content
     latency_us bigint GENERATED ALWAYS AS
         (CASE WHEN ended_at >= started_at
          THEN (extract(epoch FROM ended_at - started_at) * 1000000)::bigint END) STORED,
@@ -413,6 +415,7 @@ CREATE TABLE IF NOT EXISTS usage_hours (
     has_model boolean NOT NULL, model text COLLATE "C" NOT NULL,
     calls bigint NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, cost numeric NOT NULL,
+    unpriced_span_count bigint NOT NULL,
     PRIMARY KEY (project_id, hour, has_model, model)
 ) WITH (fillfactor = 50);
 
@@ -431,6 +434,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     tags text[] NOT NULL,
     span_count bigint NOT NULL, error_span_count bigint NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
+    unpriced_span_count bigint NOT NULL,
     PRIMARY KEY (project_id, session_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS sessions_recent ON sessions (project_id, last_activity_at, session_id);
@@ -452,8 +456,8 @@ CREATE TABLE IF NOT EXISTS trace_users (
 CREATE INDEX IF NOT EXISTS trace_users_seen ON trace_users (project_id, last_seen, user_id);
 """
 
-# `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `code` and `original` follow from value
-# and metadata. As columns they can be averaged, compared and searched.
+# `number`, `judge_kind`, `fingerprint`, `evidence_hash`, `code`, `threshold` and `original` follow
+# from value and metadata. As columns they can be averaged, compared and searched.
 _SCORE_COLUMNS: Final = """
     name text COLLATE "C" NOT NULL,
     outcome text COLLATE "C" NOT NULL CHECK (outcome IN ('pending', 'scored', 'failed', 'skipped')),
@@ -463,6 +467,7 @@ _SCORE_COLUMNS: Final = """
     run_id uuid, author_id uuid,
     reason text COLLATE "C", metadata json NOT NULL,
     judge_kind text COLLATE "C", fingerprint text COLLATE "C", code text COLLATE "C",
+    threshold double precision,
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
 """
 # As for traces. Rows of scores are updated too.

@@ -103,6 +103,7 @@ class SessionSummary(ResponseStruct[sessions.SessionSummary], frozen=True, kw_on
     total_span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
+    unpriced_span_count: Annotated[int, Source("totals.unpriced"), trace_schemas.UNPRICED]
 
 
 class SessionDetail(SessionSummary, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.tracing import analytics
 from entrypoints.http.authentication import CAN_READ
+from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.endpoint import get
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
 from entrypoints.http.response_structs import ResponseStruct, Source
@@ -69,6 +70,7 @@ class TokenCostBucket(ResponseStruct[analytics.UsageBucket], frozen=True, kw_onl
     prompt_tokens: int
     completion_tokens: int
     total_cost: Annotated[Usd, Source("cost")]
+    unpriced_span_count: Annotated[int, Source("unpriced"), schemas.UNPRICED]
 
 
 class TopModel(ResponseStruct[analytics.ModelUsage], frozen=True, kw_only=True):
@@ -78,6 +80,7 @@ class TopModel(ResponseStruct[analytics.ModelUsage], frozen=True, kw_only=True):
     call_count: Annotated[int, Source("calls")]
     total_tokens: Annotated[int, Source("tokens")]
     total_cost: Annotated[Usd, Source("cost")]
+    unpriced_span_count: Annotated[int, Source("unpriced"), schemas.UNPRICED]
 
 
 class SessionAnalyticsBucket(ResponseStruct[analytics.SessionBucket], frozen=True, kw_only=True):

@@ -62,6 +62,7 @@ SESSION: Final[dict[str, Any]] = {
     "total_span_count": 1,
     "total_tokens": 17,
     "total_cost": 0.0004,
+    "unpriced_span_count": 0,
 }
 
 USER: Final[dict[str, Any]] = {

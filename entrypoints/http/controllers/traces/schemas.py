@@ -25,7 +25,12 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing import analytics, facet_values
 from domain.tracing.change import UNCHANGED, Clearable, Unchanged
-from domain.tracing.facet_values import FACET_LIMIT_DEFAULT, FACET_LIMIT_MAX, FacetField
+from domain.tracing.facet_values import (
+    FACET_LIMIT_DEFAULT,
+    FACET_LIMIT_MAX,
+    MEMBER_KEY_CHARS_MAX,
+    FacetField,
+)
 from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
@@ -56,6 +61,12 @@ TOO_MANY_SPANS: Final = "too many spans"
 type Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 type Label = Annotated[str, Meta(max_length=LABEL_CHARS_MAX)]
 type Tags = Annotated[list[Label], Meta(max_length=TAGS_MAX)]
+UNPRICED: Final = Meta(
+    description=(
+        "Spans whose cost is unknown, and so isn't in `total_cost`: they called a model or have "
+        "tokens, but neither a cost nor a price"
+    )
+)
 _COST_MEANING: Final = "USD by part. The cost is `total`, else `total_cost`, else the sum of all."
 type Cost = Annotated[dict[str, float], Meta(description=_COST_MEANING)]
 type NewCost = Annotated[
@@ -239,6 +250,7 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
     clock_skew: Annotated[bool, _TRACE_SKEW]
     total_tokens: Annotated[int, GIVEN]
     total_cost: Annotated[float, GIVEN]
+    unpriced_span_count: Annotated[int, GIVEN, UNPRICED]
 
     @classmethod
     def from_trace(cls, project: ProjectId, trace: Trace, **given: Any) -> Self:
@@ -246,7 +258,12 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
         totals = Totals.from_spans(trace.spans)
         tokens, cost = totals.tokens, as_float(totals.cost)
         return cls.from_domain(
-            trace, project_id=project, total_tokens=tokens, total_cost=cost, **given
+            trace,
+            project_id=project,
+            total_tokens=tokens,
+            total_cost=cost,
+            unpriced_span_count=totals.unpriced,
+            **given,
         )
 
 
@@ -339,6 +356,7 @@ class ChangedTraceResponse(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew: bool | None = None
     total_tokens: int | None = None
     total_cost: float | None = None
+    unpriced_span_count: int | None = None
 
     @classmethod
     def from_change(cls, project: ProjectId, trace: TraceId, change: TraceChange) -> Self:
@@ -364,7 +382,11 @@ def _written[T](value: Clearable[T]) -> T | None:
 
 
 class ListedScore(ResponseStruct[ScoreBrief], frozen=True, kw_only=True):
-    """The newest score of a name. `value` is set if the outcome is `scored`."""
+    """The newest score of a name. `value` is set if the outcome is `scored`.
+
+    `threshold` is that of its metric, as `threshold` of its metadata, and `passed` whether the
+    number reaches it: both are null for scores without one, such as those of people.
+    """
 
     id: UUID
     name: str
@@ -373,6 +395,8 @@ class ListedScore(ResponseStruct[ScoreBrief], frozen=True, kw_only=True):
     data_type: DataType
     source: ScoreSource
     judge_kind: str | None
+    threshold: float | None
+    passed: bool | None
     created_at: wire.ResponseInstant
 
 
@@ -396,6 +420,7 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     span_count: Annotated[int, Source("totals.spans")]
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
+    unpriced_span_count: Annotated[int, Source("totals.unpriced"), UNPRICED]
     input_preview: Annotated[str | UnsetType | None, OPTIONAL, _INCLUDED] = UNSET
     output_preview: Annotated[str | UnsetType | None, OPTIONAL, _INCLUDED] = UNSET
     models: Annotated[list[str] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
@@ -403,11 +428,22 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
 
 
+_MemberKey = Annotated[
+    str,
+    Meta(
+        max_length=MEMBER_KEY_CHARS_MAX,
+        description="The key of the metadata, for `metadata_value` only",
+        extra=PLAIN_TEXT,
+    ),
+]
+
+
 class FacetQuery(msgspec.Struct, frozen=True, kw_only=True):
     field: Annotated[
         FacetField,
         Meta(description="The field whose values are returned", examples=["environment"]),
     ]
+    key: _MemberKey | None = None
     prefix: Annotated[
         str,
         Meta(

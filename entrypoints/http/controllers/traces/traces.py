@@ -16,7 +16,13 @@ from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
-from domain.tracing.facet_values import FACET_VALUES_MAX
+from domain.tracing.facet_values import (
+    COUNTED_MEMBERS_MAX,
+    FACET_VALUES_MAX,
+    MEMBER_KEY_CHARS_MAX,
+    MEMBER_TEXT_CHARS_MAX,
+    FacetField,
+)
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import (
@@ -223,7 +229,10 @@ class TraceController(Controller):
             "The values that a field of the project's traces has, the most frequent first, for "
             "filters. Other filters don't narrow them. If more than "
             f"{FACET_VALUES_MAX:,} values begin with the prefix, only the first of them in "
-            "alphabetical order are compared."
+            "alphabetical order are compared. Of metadata, members that are objects or arrays, "
+            f"keys of more than {MEMBER_KEY_CHARS_MAX} characters and values of more than "
+            f"{MEMBER_TEXT_CHARS_MAX} aren't counted, nor is metadata with more than "
+            f"{COUNTED_MEMBERS_MAX} members."
         ),
         example=[{"value": "production", "count": 12}],
     )
@@ -231,8 +240,10 @@ class TraceController(Controller):
         self, caller: Caller, params: schemas.FacetQuery, use_cases: UseCases
     ) -> list[schemas.FacetValueResponse]:
         """List the values of a field."""
+        if (params.key is None) is (params.field is FacetField.METADATA_VALUE):
+            raise Invalid.field("query.key", "is required for metadata_value, and for it only")
         found = await use_cases.tracing.analytics.facets(
-            caller.project_id, params.field, params.prefix, params.limit
+            caller.project_id, params.field, params.prefix, params.limit, params.key or ""
         )
         return [schemas.FacetValueResponse.from_domain(one) for one in found]
 

@@ -151,8 +151,9 @@ async def test_removed_project_has_no_changes(monitoring):
 
 INSERT_TRACE = """
 INSERT INTO traces (project_id, trace_id, name, search_name, status, started_at, tags, metadata,
-  span_count, error_span_count, prompt_tokens, completion_tokens, total_cost, models, terms)
-VALUES ($1, $2, 'late', 'late', 'COMPLETED', now(), '{}', '{}', 0, 0, 0, 0, 0, '{}', '{}')
+  span_count, error_span_count, prompt_tokens, completion_tokens, total_cost,
+  unpriced_span_count, models, terms)
+VALUES ($1, $2, 'late', 'late', 'COMPLETED', now(), '{}', '{}', 0, 0, 0, 0, 0, 0, '{}', '{}')
 """
 
 
