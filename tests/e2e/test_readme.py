@@ -59,7 +59,7 @@ def test_read_back_call_works(dev_server):
     script = "\n".join(["set -e", first, trace, f'api "{path}"'])
     output = run(["sh", "-c", script.replace(".local/", f"{dev_server.folder}/")], environ())
     assert '"total":1,' in output
-    assert '"total_tokens":1100,"total_cost":0.0035}' in output
+    assert '"total_tokens":1100,"total_cost":0.0035,"unpriced_span_count":0}' in output
 
 
 def test_opentelemetry_program_works(dev_server):

@@ -1,0 +1,203 @@
+"""What agents and users wrote may be hostile: nothing of it runs, loads, hangs or gets lost."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from urllib.parse import quote
+
+import pytest
+from playwright.sync_api import Dialog, Page, expect
+
+from tests.e2e.conftest import DevServer
+from tests.e2e.dashboard_project import START, Project, span
+
+pytestmark = pytest.mark.e2e
+ELEMENTS_MAX = 1_500  # in the page, whatever the payload
+MARKUP = (
+    '<img src="https://elsewhere.test/a" onerror="hit=1"><script>hit=1</script><svg onload=hit=1>'
+    "[a](javascript:hit=1) ![b](https://elsewhere.test/b) [c](data:text/html,<script>hit=1</script>"
+    ") [d](https://elsewhere.test) {{hit=1}}"
+)
+# Overrides of direction, an isolate that isn't closed, characters without a width.
+INVISIBLE = "safe\u202egpj.exe\u2067 a\u200bb\u200dc\u2060d\ufeffe"
+TEXTS = {"markup": MARKUP, "invisible": INVISIBLE}
+# Whatever could run or load something, except the files of the dashboard itself.
+DANGEROUS = """() => [...document.querySelectorAll("*")].filter((one) =>
+  ["IFRAME", "OBJECT", "EMBED", "BASE", "META", "STYLE", "IMG", "FORM"].includes(one.tagName)
+    && !one.matches("head > meta[charset], head > meta[name]")
+  || one.tagName === "SCRIPT" && !new URL(one.src, "http://none").pathname.startsWith("/app/assets/")
+  || [...one.attributes].some((attribute) => attribute.name.startsWith("on"))
+  || one.tagName === "A" && !/^(https?|mailto):$/.test(one.protocol)
+  || one.tagName === "A" && one.host !== location.host && !/noreferrer/.test(one.rel)
+).map((one) => one.outerHTML.slice(0, 200))"""
+
+
+@pytest.fixture
+def opened(signed_in: Page) -> Iterator[Page]:
+    """A page that has shown no dialog, at the end."""
+    dialogs: list[str] = []
+
+    def on_dialog(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    signed_in.on("dialog", on_dialog)
+    yield signed_in
+    assert dialogs == []
+
+
+def hostile_trace(text: str) -> dict[str, object]:
+    """A trace in which every field that is shown contains the text."""
+    ids = [span(number)["span_id"] for number in (1, 2)]
+    times = {
+        "started_at": START.isoformat(),
+        "ended_at": (START + timedelta(seconds=1)).isoformat(),
+    }
+    call = span(
+        1, kind="LLM", status="ERROR", name=text, model=text, error=text, metadata={text: text}
+    )
+    parts = [
+        {"type": "text", "text": f"# {text}\n\n- {text}\n\n> {text}\n\n|{text}|\n|-|\n|{text}|"},
+        {"type": "image_url", "image_url": {"url": "https://elsewhere.test/i.png"}},
+        {"type": "image_url", "image_url": {"url": "data:image/svg+xml,<svg onload=hit=1>"}},
+        {"type": "thinking", "thinking": text},
+    ]
+    use = {"id": text, "function": {"name": text, "arguments": json.dumps({text: text})}}
+    call |= {
+        "input": {"messages": [{"role": one, "content": text} for one in ("system", text)]},
+        "output": {"role": "assistant", "content": parts, "tool_calls": [use]},
+        "model_parameters": {text: text},
+        "token_usage": {text: 1},
+    }
+    tool = span(2, name=text, parent_span_id=ids[0], input=text, output={text: [text]})
+    labels = dict.fromkeys(("name", "user_id", "session_id", "environment", "release"), text)
+    return labels | times | {
+        "status": "ERROR", "tags": [text], "metadata": {text: text},
+        "input": f"# {text}", "output": {"answer": text}, "spans": [call, tool],
+    }  # fmt: skip
+
+
+def assert_harmless(page: Page) -> None:
+    assert page.evaluate("globalThis.hit") is None
+    assert page.evaluate(DANGEROUS) == []
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_hostile_text_is_text_in_every_view(opened: Page, project: Project, text: str) -> None:
+    page = opened
+    trace = project.send("/traces", hostile_trace(text))["trace_id"]
+    for of_span in ({}, {"span_id": span(1)["span_id"]}):
+        score = {"trace_id": trace, "name": "quality", "value": "0.5", "reason": text} | of_span
+        project.send("/evaluations/trace-scores", score | {"metadata": {"judge_kind": text}})
+    main = page.get_by_role("main")
+    page.goto(project.path(f"traces?environment={quote(text)}&peek={trace}"))
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+    expect(page.get_by_role("complementary")).to_contain_text(text)
+    expect(page.get_by_role("table").or_(page.get_by_role("grid"))).to_contain_text(text)
+    assert_harmless(page)
+    page.goto(project.path("traces"))
+    filters = page.get_by_role("combobox", name="Filter traces")
+    for field in ("env", "tag", "user", "session", "release", "model"):
+        filters.fill(f"{field}:")
+        expect(page.get_by_role("listbox", name="Filters")).to_contain_text(text)
+        assert_harmless(page)
+    page.goto(project.path(f"traces/{trace}"))
+    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+    expect(page.get_by_role("treegrid")).to_contain_text(text)
+    assert_harmless(page)
+    for tab in ("io", "details", "metadata", "scores", "raw"):
+        page.goto(project.path(f"traces/{trace}?span={span(1)['span_id']}&tab={tab}"))
+        expect(page.get_by_role("tabpanel")).to_contain_text(text)
+        expect(page.get_by_role("group", name="Error")).to_contain_text(text)
+        assert_harmless(page)
+    for number, way in ((1, "chat"), (1, "json"), (1, "raw"), (2, "text"), (2, "markdown")):
+        page.goto(project.path(f"traces/{trace}?span={span(number)['span_id']}&as={way}"))
+        expect(page.get_by_role("region", name="Input")).to_contain_text(
+            "safe" if text == INVISIBLE else "hit=1"
+        )
+        assert_harmless(page)
+    page.goto(project.path("sessions"))
+    page.get_by_role("link", name=text).first.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(text)
+    expect(page.get_by_role("feed")).to_contain_text(text)
+    assert_harmless(page)
+    page.goto(project.path("users"))
+    expect(main).to_contain_text(text)
+    assert_harmless(page)
+    page.keyboard.press("Control+k")
+    page.keyboard.type(MARKUP)
+    assert_harmless(page)
+
+
+@pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))
+def test_hostile_names_of_projects_and_organizations(
+    opened: Page, dev_server: DevServer, text: str
+) -> None:
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        made = http.post("/organizations", json={"name": text[:100]})
+        assert made.is_success, made.text
+        organization = made.json()["id"]
+        made = http.post(f"/organizations/{organization}/projects", json={"name": text[:100]})
+        assert made.is_success, made.text
+    opened.goto(f"{dev_server.url}/app/")
+    expect(opened.get_by_role("main")).to_contain_text(text[:100])
+    assert_harmless(opened)
+    opened.goto(f"{dev_server.url}/app/p/{made.json()['id']}/traces")
+    expect(opened.get_by_role("main")).to_contain_text("Waiting for the first trace")
+    assert_harmless(opened)
+    with dev_server.client(**bearer) as http:
+        assert http.delete(f"/organizations/{organization}").is_success
+
+
+# --- payloads ------------------------------------------------------------------------------------
+
+WORD = 5 << 20
+PAYLOADS = {
+    "one word of 5 MB": json.dumps("x" * WORD),
+    "markdown of 1 MB": json.dumps("[a](b " * 20_000 + "**_`" * 200_000),
+    "an array of a million": f"[{','.join(map(str, range(1_000_000)))}]",
+    "a million objects": f"[{','.join(['{}'] * 1_000_000)}]",
+    "a long list of messages": json.dumps([{"role": "user", "content": "x"}] * 100_000),
+    "900 levels": "[" * 900 + '{"deep": 1}' + "]" * 900,
+    "900 levels of objects": '{"a":' * 900 + "1" + "}" * 900,
+    "lone surrogates": r'{"\ud800": "\udfff a \ud800", "text": "\udc00"}',
+    "escapes": r'{"a": "\u0041\n\t\"\\", "a": 1.0, "__proto__": {"hit": 1}, "": 1e999}',
+}  # fmt: skip
+HASH = """async ([selector]) => {
+  const text = document.querySelector(selector).textContent;
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return [...new Uint8Array(digest)].map((one) => one.toString(16).padStart(2, "0")).join("");
+}"""
+UNFOLD = re.compile("^(Load all|Show all .* characters|Show the next .* characters)$")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("payload", PAYLOADS.values(), ids=list(PAYLOADS))
+def test_hostile_payload_is_shown_in_parts_and_whole(
+    opened: Page, project: Project, payload: str
+) -> None:
+    page = opened
+    body = json.dumps(span(1, input="@", output="small")).replace('"@"', payload)
+    trace = f'{{"name": "large", "started_at": "{START.isoformat()}", "spans": [{body}]}}'
+    sent = project.send("/traces", trace)
+    where = f"traces/{sent['trace_id']}?span={span(1)['span_id']}"
+    page.goto(project.path(where))
+    box = page.get_by_role("region", name="Input")
+    expect(page.get_by_role("region", name="Output")).to_contain_text("small")
+    for way in ("JSON", "Text", "Markdown", "Chat", "Raw"):
+        button = box.get_by_role("button", name=way, exact=True)
+        if button.count():
+            button.click()
+            expect(button).to_have_attribute("aria-pressed", "true")
+            assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
+            assert_harmless(page)
+    # The raw view has each byte.
+    while (more := box.get_by_role("button", name=UNFOLD)).count():
+        more.first.click()
+    expect(box.locator("pre.raw")).to_be_visible()
+    shown = page.evaluate(HASH, [".payload[aria-label=Input] pre.raw .chars"])
+    assert shown == hashlib.sha256(payload.encode()).hexdigest()
+    assert page.evaluate("({}).hit") is None
