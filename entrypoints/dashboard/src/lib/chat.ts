@@ -20,6 +20,7 @@ export interface Turn {
 }
 
 const TURNS_MAX = 5000;
+export const MARKDOWN_CHARS_MAX = 30_000; // the parser takes the square of some texts
 const LISTS = ["messages", "input_messages", "output_messages", "contents", "input", "output", "new_messages", "history"];
 const WRAPPERS = ["message", "content", "response", "data", "kwargs", "result", "outputs", "inputs", "state", "generations", "update"];
 const SYSTEM = ["system", "instructions", "systemInstruction", "system_instruction", "system_instructions"];
@@ -259,6 +260,7 @@ function plain(turn: Turn): unknown {
 
 /** Whether a text has marks of markdown that are worth drawing. */
 export function looksLikeMarkdown(text: string): boolean {
+  if (text.length > MARKDOWN_CHARS_MAX) return false;
   return /^(#{1,6} |[-*] |\d+\. |```|\|.*\|$|> )/m.test(text) || /\*\*[^*\n]+\*\*/.test(text);
 }
 

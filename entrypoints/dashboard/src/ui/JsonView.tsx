@@ -8,8 +8,11 @@ import { Button, Copy } from "./basics.tsx";
 
 const SHOWN_CHILDREN = 500;
 const FOLD_LENGTH = 2000;
+const PIECE_LENGTH = 10_000;
+const PIECES_MAX = 400;
 const FIND_MAX = 1000;
 const DATA_URI = /^data:([\w.+-]+\/[\w.+-]+)?(;[\w=.-]+)*,/;
+const OPEN_DEPTH = 20; // levels that are open at the start: each takes part of the stack
 const OPEN_BY_ITSELF = 40; // children of a container that is open at the start
 
 interface Target {
@@ -147,7 +150,7 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
             node={child}
             name={child.key}
             depth={depth + 1}
-            isOpen={depth < 1 || shown.children.length <= OPEN_BY_ITSELF && child.end - child.start < FOLD_LENGTH}
+            isOpen={depth < 1 || (depth < OPEN_DEPTH && shown.children.length <= OPEN_BY_ITSELF && child.end - child.start < FOLD_LENGTH)}
             target={target !== null && target.path[0] === child.key ? { ...target, path: target.path.slice(1) } : null}
           />
         ))}
@@ -183,6 +186,28 @@ function StringValue({ text, node }: { text: string; node: JsonNode }): JSX.Elem
   );
 }
 
+/** Blocks of a long text, so that the browser lays out only those that are seen. */
+function pieces(text: string): JSX.Element[] {
+  const found: JSX.Element[] = [];
+  const most = Math.max(PIECE_LENGTH, Math.ceil(text.length / PIECES_MAX));
+  for (let at = 0; at < text.length; ) {
+    const line = text.lastIndexOf("\n", at + most) + 1;
+    let end = line > at ? line : at + most;
+    if (isLowSurrogate(text, end) && !isLowSurrogate(text, end - 1)) end++;
+    found.push(
+      <span class="piece" key={at}>
+        {text.slice(at, end)}
+      </span>,
+    );
+    at = end;
+  }
+  return found;
+}
+
+function isLowSurrogate(text: string, at: number): boolean {
+  return (text.charCodeAt(at) & 0xfc00) === 0xdc00;
+}
+
 /** A long text is folded, and says how long it is. */
 export function LongText({ text, quoted = false }: { text: string; quoted?: boolean }): JSX.Element {
   const [open, setOpen] = useState(false);
@@ -191,7 +216,7 @@ export function LongText({ text, quoted = false }: { text: string; quoted?: bool
   return (
     <span class="text">
       {quoted && <span class="j-mark">"</span>}
-      {shown}
+      <span class="chars">{shown.length > PIECE_LENGTH ? pieces(shown) : shown}</span>
       {isLong && !open && "…"}
       {quoted && <span class="j-mark">"</span>}
       {isLong && (

@@ -2,12 +2,26 @@
 import "../app.tsx"; // is loaded already; see main.tsx
 import { lexer, type Token, type Tokens } from "marked";
 import type { ComponentChild, JSX } from "preact";
+import { useMemo } from "preact/hooks";
 
 const SAFE_LINK = /^(https?:\/\/|mailto:)/i;
 const DEPTH_MAX = 30;
+const BLANKS_MAX = 40;
+const LONG_BLANKS = new RegExp(`[ \\t]{${BLANKS_MAX},}`, "g");
 
 export function Markdown({ text }: { text: string }): JSX.Element {
-  return <div class="markdown">{blocks(lexer(text, { gfm: true, breaks: true }), 0)}</div>;
+  const tokens = useMemo(() => tokensOf(text), [text]);
+  return tokens === null ? <div class="plain">{text}</div> : <div class="markdown">{blocks(tokens, 0)}</div>;
+}
+
+/** Null if it is nested so deeply that the parser gives up. */
+function tokensOf(text: string): Token[] | null {
+  try {
+    // The parser takes the square of the length of a run of blanks.
+    return lexer(text.replace(LONG_BLANKS, (run) => run.slice(0, BLANKS_MAX)), { gfm: true, breaks: true });
+  } catch {
+    return null;
+  }
 }
 
 function blocks(tokens: readonly Token[] | undefined, depth: number): ComponentChild[] {

@@ -4,7 +4,7 @@ import type { ComponentType, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { Failure, readText, requestText, type PayloadPart } from "../api/client.ts";
 import { projectId } from "../api/session.ts";
-import { chatOf, looksLikeMarkdown, sharedStart, textOf, type Turn } from "../lib/chat.ts";
+import { chatOf, looksLikeMarkdown, MARKDOWN_CHARS_MAX, sharedStart, textOf, type Turn } from "../lib/chat.ts";
 import { bytes } from "../lib/format.ts";
 import { childOf, rootOf } from "../lib/json-index.ts";
 import { chooseRendering, chosenRendering } from "../lib/preferences.ts";
@@ -111,7 +111,7 @@ function Drawn({ label, text, name, url, total, isWhole, before, all }: DrawnPro
   const { turns, plain, best } = useMemo(() => renderingsOf(text), [text]);
   const shared = useShared(turns, before);
   const possible = RENDERINGS.filter(
-    (one) => one === "raw" || (one === "json" ? isWhole : one === "chat" ? turns !== null : plain !== null),
+    (one) => one === "raw" || (one === "json" ? isWhole : one === "chat" ? turns !== null : plain !== null && (one === "text" || plain.length <= MARKDOWN_CHARS_MAX)),
   );
   const wanted = url.params.get("as") ?? chosenRendering(name);
   const shown = possible.find((one) => one === wanted) ?? (possible.includes(best) ? best : "raw");

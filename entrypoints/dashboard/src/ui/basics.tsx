@@ -205,8 +205,14 @@ export function Dialog(props: {
   );
 }
 
+/** With marks that end what changes the direction of text, if a name has any of it. */
+function isolated(name: string): string {
+  return /[\u202a-\u202e\u2066-\u2069]/.test(name) ? `\u2068${name}\u2069` : name;
+}
+
 export function useTitle(...parts: (string | null | undefined)[]): void {
-  const title = [...parts.filter(Boolean), "PandaProbe"].join(" · ");
+  const named = parts.filter((one) => typeof one === "string" && one !== "") as string[];
+  const title = [...named.map(isolated), "PandaProbe"].join(" · ");
   useEffect(() => {
     document.title = title;
   }, [title]);
