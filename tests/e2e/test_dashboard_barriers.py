@@ -1,0 +1,158 @@
+"""Barriers for people with assistive technology, as axe-core finds them, in every view."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import DevServer
+from tests.e2e.dashboard_project import START, Project, span
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+SCHEMES: Final = ("light", "dark")
+# WCAG 2.0 to 2.2 A and AA, and the best practices of axe.
+TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+OPTIONS = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations"]}
+
+type Step = Callable[[Page, Project, dict[str, str]], None]
+
+
+def turn(number: int) -> dict[str, Any]:
+    """A trace with a failed call, in a session."""
+    started = START + timedelta(minutes=number)
+    ids = [span(10 * number + n)["span_id"] for n in range(3)]
+    chat = {"messages": [{"role": "user", "content": f"# Question {number}\n\n- one\n- `two`"}]}
+    return {
+        "name": "answers",
+        "status": "ERROR" if number % 2 else "COMPLETED",
+        "started_at": started.isoformat(),
+        "ended_at": (started + timedelta(seconds=2)).isoformat(),
+        "session_id": "conversation",
+        "user_id": "ada",
+        "environment": "production",
+        "release": "1.2",
+        "tags": ["shop"],
+        "metadata": {"tenant": "north"},
+        "input": chat,
+        "output": {"role": "assistant", "content": "See [the docs](https://docs.test/) **now**"},
+        "spans": [
+            span(10 * number, name="root", kind="AGENT"),
+            span(10 * number + 1, parent_span_id=ids[0], name="fails", status="ERROR", error="no"),
+            span(10 * number + 2, parent_span_id=ids[0], name="asks", kind="LLM", model="gpt-4o",
+                 input=chat, output={"list": [1, {"a": None}]},
+                 token_usage={"prompt_tokens": 10, "completion_tokens": 2}),
+        ],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def sent(project: Project) -> dict[str, str]:
+    """The ids of two traces, in a project with scores."""
+    ids = [project.send("/traces", turn(number))["trace_id"] for number in range(4)]
+    for value in ("0.2", "0.9"):
+        score = {"trace_id": ids[0], "name": "helpful", "value": value, "reason": "short"}
+        project.send("/evaluations/trace-scores", score | {"metadata": {"threshold": 0.5}})
+    return {"trace": ids[0], "other": ids[1], "span": span(2)["span_id"]}
+
+
+def at(path: str, ready: Callable[[Page], Any]) -> Step:
+    def go(page: Page, project: Project, ids: dict[str, str]) -> None:
+        page.goto(project.path(path.format_map(ids)))
+        expect(ready(page)).to_be_visible()
+
+    return go
+
+
+def pressing(step: Step, keys: str, ready: Callable[[Page], Any]) -> Step:
+    def go(page: Page, project: Project, ids: dict[str, str]) -> None:
+        step(page, project, ids)
+        page.keyboard.press(keys)
+        expect(ready(page)).to_be_visible()
+
+    return go
+
+
+def _row(page: Page) -> Any:
+    return page.get_by_role("link", name="answers").first
+
+
+def _panel(page: Page) -> Any:
+    return page.get_by_role("tabpanel")
+
+
+def _heading(page: Page) -> Any:
+    return page.get_by_role("heading", level=1)
+
+
+TRACES = at("traces", _row)
+TRACE = at("traces/{trace}", lambda page: page.get_by_role("treegrid"))
+VIEWS: dict[str, Step] = {
+    "home": at("../..", _heading),
+    "traces": TRACES,
+    "peek": at("traces?peek={trace}", lambda page: page.get_by_role("complementary")),
+    "no match": at("traces?name=nothing", lambda page: page.get_by_text("No trace matches")),
+    "trace": TRACE,
+    **{
+        tab: at(f"traces/{{trace}}?span={{span}}&tab={tab}", _panel)
+        for tab in ("io", "details", "metadata", "scores", "raw")
+    },
+    "unknown trace": at("traces/00000000-0000-4000-8000-000000000000", _heading),
+    "sessions": at("sessions", lambda page: page.get_by_role("link", name="conversation").first),
+    "conversation": at("sessions/conversation", lambda page: page.get_by_role("feed")),
+    "users": at("users", lambda page: page.get_by_text("ada").first),
+    "commands": pressing(TRACES, "Control+k", lambda page: page.get_by_role("dialog")),
+    "keys": pressing(TRACE, "?", lambda page: page.get_by_role("dialog")),
+    "no page": at("nothing", _heading),
+}
+
+
+def barriers(page: Page) -> list[str]:
+    found = Axe().run(page, options=OPTIONS).response["violations"]
+    return [
+        f"{one['id']}: {node['html'][:200]} {json.dumps(node.get('any'))[:300]}"
+        for one in found
+        for node in one["nodes"]
+    ]
+
+
+@pytest.fixture(params=[WIDE, PHONE], ids=["wide", "phone"])
+def sized(request: pytest.FixtureRequest, page: Page) -> Page:
+    page.set_viewport_size(request.param)
+    page.emulate_media(reduced_motion="reduce")
+    return page
+
+
+def in_both_themes(page: Page, view: str) -> dict[str, list[str]]:
+    found = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme)
+        if some := barriers(page):
+            found[f"{view}, {scheme}"] = some
+    return found
+
+
+def test_no_view_has_a_barrier(sized: Page, signed_in: Page, project: Project, sent: Any) -> None:
+    found: dict[str, list[str]] = {}
+    for view, step in VIEWS.items():
+        step(signed_in, project, sent)
+        found |= in_both_themes(signed_in, view)
+    assert found == {}
+
+
+def test_first_pages_have_no_barrier(sized: Page, dev_server: DevServer, project: Project) -> None:
+    page = sized
+    page.goto(dev_server.url)
+    button = page.get_by_role("button", name="Continue as developer")
+    expect(button).to_be_visible()
+    found = in_both_themes(page, "sign-in")
+    button.click()
+    expect(page.get_by_role("navigation")).to_be_visible()
+    page.goto(project.path("traces"))
+    expect(page.get_by_text("Waiting for the first trace")).to_be_visible()
+    found |= in_both_themes(page, "first trace")
+    assert found == {}
