@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
-.PHONY: dashboard help dev test tests test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
+.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ dashboard: setup ## build the dashboard with npm: types, unit tests, entrypoints
 	@$(BIN)/python .ci/dashboard_types.py
 	@cd entrypoints/dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && \
 		npm run --silent types && npm run --silent test && npm run --silent build
+
+screenshots: setup ## take the pictures of docs/dashboard.md anew; needs Chromium
+	@$(BIN)/python -m tests.e2e.screenshots
 
 # Tools of a release, each package checked against its hash.
 RELEASE_TOOLS := uv run --no-project --isolated --quiet --python $(BIN)/python \
