@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, filterQuery, parse, parseFind, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, filterQuery, parse, parseFind, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -9,6 +9,21 @@ function after(search: string, typed: string): string {
   const parsed = parse(typed, new URLSearchParams(search));
   return "change" in parsed ? decodeURIComponent(changed(search, parsed.change)) : `problem: ${parsed.problem}`;
 }
+
+test("typed filters are completed by what the service counts", () => {
+  const around = { before: "env:", after: "" };
+  assert.deepEqual(completionOf("env: pr"), { field: "environment", prefix: "pr", ...around });
+  assert.equal(completionOf("STATUS:err")?.prefix, "ERR");
+  assert.deepEqual(completionOf("meta.ten"), { field: "metadata_key", prefix: "ten", before: "meta.", after: ":" });
+  assert.deepEqual(completionOf("meta.a b:n:1"), {
+    field: "metadata_value",
+    key: "a b",
+    prefix: "n:1",
+    before: "meta.a b:",
+    after: "",
+  });
+  for (const typed of ["", "env", "latency>", "other:x"]) assert.equal(completionOf(typed), null);
+});
 
 test("typed filters become parameters of the API", () => {
   assert.equal(after("", "failed"), "?has_error=true");

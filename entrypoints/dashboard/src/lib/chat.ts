@@ -19,7 +19,8 @@ export interface Turn {
   parts: Part[];
 }
 
-const TURNS_MAX = 5000;
+const TURNS_MAX = 5000; // more are no chat, so that none is left out
+const LOOKED_AT = 5; // items of a list, before all are read
 export const MARKDOWN_CHARS_MAX = 30_000; // the parser takes the square of some texts
 const LISTS = ["messages", "input_messages", "output_messages", "contents", "input", "output", "new_messages", "history"];
 const WRAPPERS = ["message", "content", "response", "data", "kwargs", "result", "outputs", "inputs", "state", "generations", "update"];
@@ -88,9 +89,11 @@ class Reader {
   messages(node: JsonNode | undefined, depth = 0): JsonNode[] | null {
     if (node === undefined || depth > 6) return null;
     if (node.kind === "array") {
-      const items = this.items(node);
-      if (items.length > 0 && items.slice(0, 5).every((item) => this.isMessage(item))) return items;
-      return items.length === 1 ? this.messages(items[0], depth + 1) : null;
+      const first = childrenOf(this.text, node, LOOKED_AT).children;
+      if (first.length > 0 && first.every((item) => this.isMessage(item))) {
+        return childrenOf(this.text, node, TURNS_MAX + 1).children;
+      }
+      return first.length === 1 ? this.messages(first[0], depth + 1) : null;
     }
     if (node.kind === "string" && depth > 0) return null;
     if (this.isMessage(node)) return [node];
@@ -221,7 +224,8 @@ export function chatOf(text: string): Turn[] | null {
   const reader = new Reader(text);
   const messages = reader.messages(root);
   if (messages === null) return null;
-  const turns = messages.slice(0, TURNS_MAX).map((message) => reader.turn(message));
+  if (messages.length > TURNS_MAX) return null;
+  const turns = messages.map((message) => reader.turn(message));
   const members = reader.members(root);
   for (const key of SYSTEM) {
     const parts = reader.content(members.get(key));

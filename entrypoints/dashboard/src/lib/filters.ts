@@ -27,6 +27,31 @@ export const OTHER_WORDS = [
   { text: "meta.", hint: "a key of the metadata: meta.customer:acme" },
 ] as const;
 
+/** What the service is asked for while a filter is typed, and what stands around each answer. */
+export interface Completion {
+  field: string;
+  key?: string;
+  prefix: string;
+  before: string;
+  after: string;
+}
+
+/** Null while the word before the colon is typed. */
+export function completionOf(text: string): Completion | null {
+  const meta = /^meta\.([^:]*)(?::(.*))?$/is.exec(text);
+  if (meta) {
+    const [, key = "", value] = meta;
+    if (value === undefined) return { field: "metadata_key", prefix: key, before: "meta.", after: ":" };
+    return { field: "metadata_value", key, prefix: value.trim(), before: `meta.${key}:`, after: "" };
+  }
+  const at = text.indexOf(":");
+  const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
+  if (field?.facet === undefined) return null;
+  const given = text.slice(at + 1).trim();
+  const prefix = field.parameter === "status" ? given.toUpperCase() : given;
+  return { field: field.facet, prefix, before: `${field.word}:`, after: "" };
+}
+
 const UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
 
 /** What is looked for among the spans of a trace: words, and with `>500ms` a least duration. */

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useRead } from "../api/queries.ts";
 import type { FacetValueResponse } from "../api/types.d.ts";
-import { FIELDS, OTHER_WORDS, chips, parse, withoutFilters } from "../lib/filters.ts";
+import { FIELDS, OTHER_WORDS, chips, completionOf, parse, withoutFilters } from "../lib/filters.ts";
 import { count, duration } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import type { UrlState } from "../url/state.ts";
@@ -124,22 +124,23 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
 
 /** Fields first; after `field:` the values that the project has, with their counts. */
 function useOptions(text: string, isOpen: boolean): Option[] {
-  const at = text.indexOf(":");
-  const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
-  const given = field ? text.slice(at + 1).trim() : "";
-  const prefix = field?.parameter === "status" ? given.toUpperCase() : given;
+  const wanted = completionOf(text);
+  const { before = "", after = "", prefix = "", ...rest } = wanted ?? {};
   const facets = useRead<FacetValueResponse[]>(
     "traces/facets",
-    { field: field?.facet ?? "", prefix, limit: 20 },
-    { enabled: isOpen && field?.facet !== undefined, keepPrevious: true },
+    { ...rest, prefix, limit: 20 },
+    { enabled: isOpen && wanted !== null && wanted.key !== "", keepPrevious: true },
   );
-  if (field) {
-    // While the next answer is awaited, the one before may hold values that don't match any more.
-    const matching = (facets.data ?? []).filter((one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()));
+  if (wanted !== null) {
+    // While the next answer is awaited, the one before may hold values that don't match any more. A
+    // key with a colon can't be typed.
+    const matching = (facets.data ?? []).filter(
+      (one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()) && !(after !== "" && one.value.includes(after)),
+    );
     return matching.map((one) => ({
-      text: `${field.word}:${one.value}`,
+      text: `${before}${one.value}${after}`,
       hint: count(one.count),
-      isWhole: true,
+      isWhole: after === "",
     }));
   }
   const typed = text.toLowerCase();

@@ -6,14 +6,16 @@ import { innerJson } from "../lib/chat.ts";
 import { bytes, count, plural } from "../lib/format.ts";
 import { Button, Copy } from "./basics.tsx";
 
-const SHOWN_CHILDREN = 500;
+const SHOWN_CHILDREN = 100;
 const FOLD_LENGTH = 2000;
 const PIECE_LENGTH = 10_000;
 const PIECES_MAX = 400;
 const FIND_MAX = 1000;
 const DATA_URI = /^data:([\w.+-]+\/[\w.+-]+)?(;[\w=.-]+)*,/;
 const OPEN_DEPTH = 20; // levels that are open at the start: each takes part of the stack
-const OPEN_BY_ITSELF = 40; // children of a container that is open at the start
+const OPEN_AT_ROOT = 8; // children of the payload that are open, whatever their length
+const OPEN_BY_ITSELF = 40; // children of a container that are open, if they are short
+const OPEN_LENGTH = 500;
 
 interface Target {
   path: readonly (string | number)[];
@@ -79,6 +81,12 @@ export function JsonView(props: { text: string; label: string; node?: JsonNode; 
       <Value text={text} node={root.node} depth={0} isOpen target={target} />
     </div>
   );
+}
+
+/** The first levels of a small payload are open, but no more rows than a page draws at once. */
+function isOpenAtStart(depth: number, siblings: number, length: number): boolean {
+  if (depth === 0 && siblings <= OPEN_AT_ROOT) return true;
+  return depth < OPEN_DEPTH && siblings <= OPEN_BY_ITSELF && length < OPEN_LENGTH;
 }
 
 interface ValueProps {
@@ -150,7 +158,7 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
             node={child}
             name={child.key}
             depth={depth + 1}
-            isOpen={depth < 1 || (depth < OPEN_DEPTH && shown.children.length <= OPEN_BY_ITSELF && child.end - child.start < FOLD_LENGTH)}
+            isOpen={isOpenAtStart(depth, shown.children.length, child.end - child.start)}
             target={target !== null && target.path[0] === child.key ? { ...target, path: target.path.slice(1) } : null}
           />
         ))}
