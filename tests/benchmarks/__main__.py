@@ -4,6 +4,7 @@ import sys
 
 from tests.benchmarks import (
     attacks,
+    dashboard,
     evaluation,
     exports,
     ingest,
@@ -30,5 +31,7 @@ if __name__ == "__main__":
     evaluation.main()
     print()
     exports.main()
+    print()
+    dashboard.main()
     print()
     sys.exit(reads.main())

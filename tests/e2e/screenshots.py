@@ -75,7 +75,7 @@ def conversation(page: Page, base: str) -> None:
 
 
 def phone(page: Page, base: str) -> None:
-    page.set_viewport_size({"width": 390, "height": 760})
+    page.set_viewport_size({"width": 390, "height": 700})
     trace(page, base)
 
 
@@ -105,7 +105,7 @@ def main() -> int:
                 for picture, show in PICTURES.items():
                     scheme = "dark" if picture.endswith("-dark") else "light"
                     with browser.new_context(
-                        viewport={"width": 1280, "height": 760},
+                        viewport={"width": 1280, "height": 640},
                         color_scheme=scheme,
                         reduced_motion="reduce",
                         timezone_id="UTC",

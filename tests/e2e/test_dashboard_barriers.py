@@ -105,6 +105,7 @@ VIEWS: dict[str, Step] = {
     "sessions": at("sessions", lambda page: page.get_by_role("link", name="conversation").first),
     "conversation": at("sessions/conversation", lambda page: page.get_by_role("feed")),
     "users": at("users", lambda page: page.get_by_text("ada").first),
+    "comparison": at("compare/{trace}/{other}", _heading),
     "commands": pressing(TRACES, "Control+k", lambda page: page.get_by_role("dialog")),
     "keys": pressing(TRACE, "?", lambda page: page.get_by_role("dialog")),
     "no page": at("nothing", _heading),

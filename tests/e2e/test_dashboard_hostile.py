@@ -74,7 +74,7 @@ def hostile_trace(text: str) -> dict[str, object]:
     tool = span(2, name=text, parent_span_id=ids[0], input=text, output={text: [text]})
     labels = dict.fromkeys(("name", "user_id", "session_id", "environment", "release"), text)
     return labels | times | {
-        "status": "ERROR", "tags": [text], "metadata": {text: text},
+        "status": "ERROR", "tags": [text], "metadata": {text: text, "tenant": "<b>north"},
         "input": f"# {text}", "output": {"answer": text}, "spans": [call, tool],
     }  # fmt: skip
 
@@ -103,6 +103,9 @@ def test_hostile_text_is_text_in_every_view(opened: Page, project: Project, text
         filters.fill(f"{field}:")
         expect(page.get_by_role("listbox", name="Filters")).to_contain_text(text)
         assert_harmless(page)
+    for typed, offered in (("meta.te", "meta.tenant:"), ("meta.tenant:", "meta.tenant:<b>north")):
+        filters.fill(typed)
+        expect(page.get_by_role("option", name=offered)).to_be_visible()
     page.goto(project.path(f"traces/{trace}"))
     expect(page.get_by_role("heading", level=1)).to_have_text(text)
     expect(page.get_by_role("treegrid")).to_contain_text(text)
