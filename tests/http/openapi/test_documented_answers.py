@@ -119,6 +119,7 @@ def test_valid_requests_get_documented_responses(
         assert BY_OPERATION[label].status in statuses
 
 
+@pytest.mark.slow  # all operations together
 @pytest.mark.parametrize("label", BY_OPERATION)
 def test_invalid_requests_get_documented_responses(
     label: str, generated: dict[str, Any], checks: list[Any]
