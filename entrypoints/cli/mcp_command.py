@@ -4,13 +4,22 @@ import asyncio
 from typing import Final
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from domain.evaluation.evidence.redaction import RedactionMode
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.mcp import http_server, server
 from entrypoints.mcp.http_server import HttpOptions
 from entrypoints.mcp.service_client import Credential
 from entrypoints.settings import PREFIX, Settings, variable
-from entrypoints.startup import CommandError, base_url, host_and_port, product_version
+from entrypoints.startup import (
+    CommandError,
+    base_url,
+    host_and_port,
+    listen,
+    print_line,
+    product_version,
+)
 
 _SCHEMES: Final = ("http", "https")
 
@@ -25,7 +34,9 @@ def run(
     masking, version = RedactionMode(settings.eval_mask), product_version()
     if is_http:
         options = http_options(settings, project)
-        asyncio.run(http_server.serve_http(url, masking, options, version))
+        with listen(replace(settings, port=settings.mcp_port), "mcp_port") as listening:
+            print_line(f"MCP at {options.public_url}, for the API at {url}")
+            asyncio.run(http_server.serve_http(url, masking, options, version, listening))
         return 0
     if not key or not project:
         raise CommandError(

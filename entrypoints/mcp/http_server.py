@@ -10,6 +10,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from socket import socket
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -128,6 +129,7 @@ class Gate:
     app: App
     options: HttpOptions
     known: KnownCallers
+    request_s: float = REQUEST_S
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -141,13 +143,13 @@ class Gate:
             await send(message)
 
         try:
-            async with asyncio.timeout(REQUEST_S):
+            async with asyncio.timeout(self.request_s):
                 await self._answer(scope, receive, sending)
         except HttpError as problem:
             await _respond(send, problem.status, {"detail": problem.detail}, problem.headers)
         except TimeoutError:
             if not has_begun:
-                detail = f"the request took longer than {REQUEST_S:.0f} s"
+                detail = f"the request took longer than {self.request_s:.0f} s"
                 await _respond(send, 503, {"detail": detail}, {"retry-after": "5"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -166,7 +168,7 @@ class Gate:
             # No session, so nothing to listen to (GET) or to end (DELETE).
             raise HttpError(405, "only POST", {"allow": "POST"})
         else:
-            credential = self._credential(headers)
+            credential = self._credential(headers, scope.get("client"))
             await self._check(credential)
             await self.app({**scope, "path": PATH, CREDENTIAL: credential}, receive, send)
 
@@ -177,7 +179,7 @@ class Gate:
         if origin is not None and origin not in self.options.allowed_origins:
             raise HttpError(403, "this Origin isn't allowed: see PANDAPROBE_ALLOWED_ORIGINS")
 
-    def _credential(self, headers: Mapping[str, str]) -> Credential:
+    def _credential(self, headers: Mapping[str, str], client: tuple[str, int] | None) -> Credential:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         secret = headers.get("x-api-key") or (token.strip() if scheme.lower() == "bearer" else "")
         if not secret or len(secret) > HEADER_CHARS_MAX:
@@ -187,7 +189,13 @@ class Gate:
         project = headers.get(name) or self.options.project
         if not project:
             raise HttpError(400, f"name the project in the header {name}")
-        return Credential(secret, project, headers.get("x-organization-id"))
+        addresses = [headers.get("x-forwarded-for"), None if client is None else client[0]]
+        return Credential(
+            secret,
+            project,
+            headers.get("x-organization-id"),
+            ", ".join(filter(None, addresses)) or None,
+        )
 
     async def _check(self, credential: Credential) -> None:
         try:
@@ -251,14 +259,14 @@ def http_app(
     return Gate(inner, options, KnownCallers(service, clock))
 
 
-async def serve_http(url: str, masking: RedactionMode, options: HttpOptions, version: str) -> None:
-    """Serves until SIGTERM or SIGINT."""
+async def serve_http(
+    url: str, masking: RedactionMode, options: HttpOptions, version: str, listening: socket
+) -> None:
+    """Serves on a bound socket until SIGTERM or SIGINT."""
     async with service_client(url) as service:
         clock = asyncio.get_running_loop().time
         config = uvicorn.Config(
             http_app(service, masking, options, version, clock),
-            host=options.host,
-            port=options.port,
             log_level="warning",
             access_log=False,
             limit_concurrency=REQUESTS_MAX,
@@ -266,4 +274,4 @@ async def serve_http(url: str, masking: RedactionMode, options: HttpOptions, ver
             server_header=False,
             lifespan="on",
         )
-        await uvicorn.Server(config).serve()
+        await uvicorn.Server(config).serve(sockets=[listening])

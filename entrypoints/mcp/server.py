@@ -28,6 +28,7 @@ from entrypoints.mcp.tools import BY_NAME, Caller, Tool, Toolbox, call, read_acc
 
 NAME: Final = "pandaprobe"
 TOOL_S: Final = 60.0  # of one call, with all its requests
+ERROR_CHARS_MAX: Final = 1_000  # of an error, which may repeat an argument
 INVALID_PARAMS: Final = -32_602
 REFUSED: Final = -32_001
 INSTRUCTIONS: Final = (
@@ -51,8 +52,10 @@ def toolbox(service: ServiceClient, masking: RedactionMode) -> Toolbox:
     )
 
 
-def mcp_server(box: Toolbox, credential_of: CredentialOf, version: str) -> Server[Any]:
-    """A server that calls tools with the credential of each request."""
+def mcp_server(
+    box: Toolbox, credential_of: CredentialOf, version: str, tool_s: float = TOOL_S
+) -> Server[Any]:
+    """A server that calls tools with the credential of each request, each for `tool_s` at most."""
 
     async def list_tools(context: Context, _: Any) -> types.ListToolsResult:
         try:
@@ -72,12 +75,12 @@ def mcp_server(box: Toolbox, credential_of: CredentialOf, version: str) -> Serve
             raise MCPError(INVALID_PARAMS, f"no such tool; there are {known}")
         caller = Caller(box, credential_of(context))
         try:
-            async with asyncio.timeout(TOOL_S):
+            async with asyncio.timeout(tool_s):
                 text, is_error = await call(tool, params.arguments or {}, caller), False
         except ToolError as problem:
-            text, is_error = str(problem), True
+            text, is_error = str(problem)[:ERROR_CHARS_MAX], True
         except TimeoutError:
-            text = f"{tool.name} took longer than {TOOL_S:.0f} s: ask for less, or try again later"
+            text = f"{tool.name} took longer than {tool_s:.0f} s: ask for less, or try again later"
             is_error = True
         content: list[Any] = [types.TextContent(type="text", text=text)]
         return types.CallToolResult(content=content, is_error=is_error)

@@ -45,12 +45,14 @@ class RefusedError(ToolError):
 class Credential:
     """A key or token of the service, and the project. Headers of a request carry it.
 
-    `project` is a name for a key, and an id for a token.
+    `project` is a name for a key, and an id for a token. `forwarded_for` are the addresses of the
+    client and of proxies before this process; the service believes them if it trusts this process.
     """
 
     secret: str = field(repr=False)
     project: str
     organization: str | None = None
+    forwarded_for: str | None = field(default=None, compare=False)
 
     @property
     def is_key(self) -> bool:
@@ -58,10 +60,15 @@ class Credential:
 
     @property
     def headers(self) -> dict[str, str]:
+        headers = {} if self.forwarded_for is None else {"x-forwarded-for": self.forwarded_for}
         if self.is_key:
-            return {"x-api-key": self.secret, "x-project-name": self.project}
-        headers = {"authorization": f"Bearer {self.secret}", "x-project-id": self.project}
-        return headers | ({"x-organization-id": self.organization} if self.organization else {})
+            return headers | {"x-api-key": self.secret, "x-project-name": self.project}
+        if self.organization:
+            headers["x-organization-id"] = self.organization
+        return headers | {
+            "authorization": f"Bearer {self.secret}",
+            "x-project-id": self.project,
+        }
 
     @property
     def digest(self) -> bytes:

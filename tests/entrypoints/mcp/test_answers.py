@@ -233,6 +233,17 @@ def test_long_lists_keep_their_budget_and_say_how_to_go_on(text, tokens):
     fenced(text_of(view, tokens))
 
 
+@pytest.mark.parametrize("rest", ["/sessions/" + "%E6%99%BA" * 1_000, "/traces?name=" + "0-" * 999])
+def test_long_arguments_leave_the_budget(rest):
+    rows = [row_of(large("智 ", 700, 1), "智 " * 80) for _ in range(9)]
+    for number, page in enumerate((Page(items=rows, total=300), Page(items=rows[:1], total=1))):
+        view = traces_view(page, offset=number, tokens=TOKENS_MIN, masking=MASK, rest=rest)
+        text_of(view, TOKENS_MIN)
+    turns = Page(items=[TurnRow(trace=row) for row in rows], total=300)
+    view = session_view(turns, [], offset=0, tokens=TOKENS_MIN, masking=MASK, rest=rest)
+    text_of(view, TOKENS_MIN)
+
+
 def json_raw(text: str) -> Any:
     return msgspec.Raw(json_text(text * 2_000))
 

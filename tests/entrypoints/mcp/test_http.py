@@ -1,5 +1,7 @@
 """Streamable HTTP: the official client, credentials, addresses, metadata and limits."""
 
+import asyncio
+import uuid
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -14,8 +16,16 @@ from mcp.client.streamable_http import streamable_http_client
 from domain.evaluation.evidence.redaction import RedactionMode
 from domain.identity.api_key import Scope
 from entrypoints.cli.mcp_command import http_options
-from entrypoints.mcp.http_server import BODY_BYTES_MAX, KNOWN_S, HttpOptions, http_app
-from entrypoints.mcp.service_client import ServiceClient
+from entrypoints.mcp.http_server import (
+    BODY_BYTES_MAX,
+    KNOWN_MAX,
+    KNOWN_S,
+    Gate,
+    HttpOptions,
+    KnownCallers,
+    http_app,
+)
+from entrypoints.mcp.service_client import Credential, ServiceClient
 from entrypoints.settings import Settings
 from tests.entrypoints.mcp.conftest import error_of, text_of
 from tests.http.conftest import TOKEN, Site, a_trace
@@ -188,6 +198,44 @@ async def test_bodies_methods_and_paths_are_limited(service: ServiceClient, key:
         assert (await http.post("/other", headers=head, json=LIST)).status_code == 404
         assert (await http.get("/health")).json() == {"status": "ok"}
         assert (await http.post("/mcp", headers=head, content=b"{")).status_code == 400
+
+
+async def test_a_request_has_limited_time(service: ServiceClient, key: str) -> None:
+    async def never(*_: Any) -> None:
+        await asyncio.Event().wait()
+
+    known = KnownCallers(service, Clock())
+    async with httpx2.AsyncClient(
+        transport=httpx2.ASGITransport(Gate(never, OPTIONS, known, request_s=0.05)), base_url=LOCAL
+    ) as http:
+        answer = await http.post("/mcp", headers={**bearer(key), **ACCEPT}, json=LIST)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_the_service_learns_the_address_of_the_client() -> None:
+    seen: list[str | None] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers.get("x-forwarded-for"))
+        return httpx2.Response(401)
+
+    async with (
+        httpx2.AsyncClient(transport=httpx2.MockTransport(answer)) as http,
+        served(ServiceClient(http, "http://service.test")) as mine,
+    ):
+        for headers in ({}, {"x-forwarded-for": "198.51.100.7"}):
+            await mine.post("/mcp", headers={**bearer("pp_x"), **ACCEPT, **headers}, json=LIST)
+    assert seen == ["127.0.0.1", "198.51.100.7, 127.0.0.1"]
+
+
+async def test_callers_that_are_remembered_are_bounded() -> None:
+    found = {"project_id": str(uuid.UUID(int=1)), "scopes": []}
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=found))
+    async with httpx2.AsyncClient(transport=transport) as http:
+        known = KnownCallers(ServiceClient(http, "http://service.test"), Clock())
+        for number in range(KNOWN_MAX + 20):
+            await known.check(Credential(f"pp_{number}", "shop"))
+    assert len(known._until) == KNOWN_MAX
 
 
 async def test_a_revoked_key_is_refused_soon(site: Site, service: ServiceClient) -> None:

@@ -2,14 +2,17 @@
 
 import asyncio
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx2
 import pytest
 import uvicorn
 from mcp import Client, StdioServerParameters
+from mcp.client.streamable_http import streamable_http_client
 
 from entrypoints.processes.dev_supervisor import mcp_line
 from tests.entrypoints.mcp.conftest import text_of
@@ -28,8 +31,8 @@ async def url(site: Site) -> AsyncIterator[str]:
     async with asyncio.timeout(WAIT_MAX_S):
         while not server.started:
             await asyncio.sleep(0.01)
-    [socket] = server.servers[0].sockets
-    yield f"http://127.0.0.1:{socket.getsockname()[1]}"
+    [bound] = server.servers[0].sockets
+    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
     server.should_exit = True
     await serving
 
@@ -51,6 +54,33 @@ async def test_official_client_over_stdio(url: str, key: str, mode: str, tmp_pat
         assert len((await client.list_tools()).tools) == 9
         assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))
         assert len((await client.list_prompts()).prompts) == 3
+
+
+@pytest.mark.slow
+async def test_official_client_over_http(url: str, key: str, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")
+    } | {"PANDAPROBE_DATA_DIR": str(tmp_path), "PANDAPROBE_MCP_PORT": str(port)}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "entrypoints.cli", "mcp", "--http", "--url", url),
+        cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(WAIT_MAX_S):
+            line = (await process.stdout.readline()).decode()
+        assert line == f"MCP at http://127.0.0.1:{port}/mcp, for the API at {url}\n"
+        headers = {"authorization": f"Bearer {key}", "x-project-name": "shop"}
+        async with httpx2.AsyncClient(headers=headers, timeout=WAIT_MAX_S) as http:
+            target = streamable_http_client(f"http://127.0.0.1:{port}/mcp", http_client=http)
+            async with Client(target) as client:
+                assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))
+    finally:
+        process.terminate()
+        await process.wait()
 
 
 @pytest.mark.slow

@@ -1,16 +1,19 @@
 """The tools by the official client, over the service in memory: what they find, and what fails."""
 
+import asyncio
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from mcp import MCPError
+from mcp import Client, MCPError
 
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
@@ -18,14 +21,19 @@ from adapters.pricing.genai_prices import GenaiPriceBook
 from domain.evaluation.evidence.redaction import RedactionMode
 from domain.identity.api_key import Scope
 from entrypoints.composition.otlp_rules import fragment_rules
-from entrypoints.mcp.server import toolbox
-from entrypoints.mcp.service_client import Credential, ServiceClient, ToolError
+from entrypoints.mcp import http_server
+from entrypoints.mcp.answer import TOKENS_DEFAULT, TOKENS_MAX, TOKENS_MIN
+from entrypoints.mcp.confirmations import CONFIRM_S
+from entrypoints.mcp.prompts import PROMPTS
+from entrypoints.mcp.server import TOOL_S, mcp_server, toolbox
+from entrypoints.mcp.service_client import ANSWER_BYTES_MAX, Credential, ServiceClient, ToolError
 from entrypoints.mcp.token_count import count_tokens
 from entrypoints.mcp.tools import BY_NAME, TOOLS, Caller, Toolbox, call
 from tests.entrypoints.mcp.conftest import NOW, SERVICE, Connect, error_of, text_of
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.clients.otlp_corpus import Program
 
+PAGE = (Path(__file__).parents[3] / "docs/mcp.md").read_text()
 GOOD, BAD, SPAN, KEY = (str(uuid.UUID(int=n)) for n in (11, 12, 13, 14))
 READERS = [tool.name for tool in TOOLS if tool.is_read_only]
 WRITERS = ["run_evaluation", "label"]
@@ -296,6 +304,18 @@ async def test_a_service_that_fails_gives_useful_errors(handler: Any, said: str)
     assert said in str(problem.value)
 
 
+async def test_a_slow_service_ends_the_call(mode: str) -> None:
+    async def wait(_: httpx2.Request) -> httpx2.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with answering(wait) as caller:
+        server = mcp_server(caller.box, lambda _: caller.credential, "1", tool_s=0.02)
+        async with Client(server, mode=mode) as client:
+            answer = await client.call_tool("search_traces", {})
+    assert "search_traces took longer than" in error_of(answer)
+
+
 async def test_too_large_traces_are_read_without_payloads(site: Site, stored: str) -> None:
     big = httpx2.Response(200, content=b'{"a":"' + b"x" * (65 << 20) + b'"}')
     real = httpx2.ASGITransport(site.app)
@@ -329,6 +349,33 @@ async def test_prompts_name_only_tools_that_exist(connect: Connect) -> None:
             assert len(named) > 1
             for argument in arguments.values():
                 assert argument in message.content.text
+
+
+def test_the_page_has_each_tool_prompt_and_limit() -> None:
+    for tool in TOOLS:
+        [scope] = tool.scopes
+        assert re.search(rf"^\| `{tool.name}` \|[^|]+\| {scope} \|$", PAGE, re.MULTILINE)
+    for prompt in PROMPTS:
+        assert f"`{prompt.name}`" in PAGE
+    for limit in (
+        f"{TOKENS_DEFAULT:,} by default, {TOKENS_MIN:,} to {TOKENS_MAX:,}",
+        f"| body of a request | {http_server.BODY_BYTES_MAX >> 10} KiB |",
+        f"| requests at a time | {http_server.REQUESTS_MAX}; others get 503 |",
+        f"| time of a request, of a tool | {http_server.REQUEST_S:.0f} s, {TOOL_S:.0f} s |",
+        f"that a tool reads | {ANSWER_BYTES_MAX >> 20} MiB;",
+        f"| {http_server.KNOWN_MAX:,}, for {http_server.KNOWN_S:.0f} s |",
+    ):
+        assert limit in PAGE
+    assert CONFIRM_S == 600
+    assert "within ten\nminutes" in PAGE
+
+
+def test_configurations_of_the_page_are_json() -> None:
+    blocks = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        named = json.loads(block)
+        assert "pandaprobe" in (named.get("mcpServers") or named["servers"])
 
 
 # --- the OTLP corpus ---------------------------------------------------------------------------
