@@ -305,3 +305,27 @@ def test_model_calls_are_read_in_order_and_scored(signed_in: Page, project: Proj
     dialog.get_by_label("Value").fill("0.75")
     page.keyboard.press("Enter")
     expect(page.get_by_role("row", name="helpful")).to_contain_text("0.75")
+
+
+def test_key_that_only_reads_is_told_what_it_lacks(
+    page: Page, project: Project, dev_server: DevServer
+) -> None:
+    project.send("/traces", {"name": "seen", "user_id": "ada", "started_at": START.isoformat()})
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        oldest = min(http.get("/organizations").json(), key=lambda one: one["created_at"])
+        path = f"/organizations/{oldest['id']}/api-keys"
+        made = http.post(path, json={"name": "reader", "scopes": ["read"]}).json()
+    page.goto(project.path("traces"))
+    page.get_by_role("radio", name="API key").check()
+    page.get_by_label("API key", exact=True).last.fill(made["raw_key"])
+    page.get_by_role("button", name="Sign in with the key").click()
+    page.get_by_role("checkbox", name="Select seen").check()
+    acts = page.get_by_role("region", name="Selected traces")
+    for name in ("Tag …", "Delete …"):
+        expect(acts.get_by_role("button", name=name)).to_be_disabled()
+    expect(acts.get_by_title("It needs the scope ingest").first).to_be_visible()
+    page.get_by_role("link", name="seen").click()
+    expect(page.get_by_role("button", name="Score …")).to_be_disabled()
+    page.get_by_role("link", name="Users").click()
+    expect(page.get_by_role("button", name="Erase ada")).to_be_disabled()

@@ -116,6 +116,12 @@ export function may(scope: KeyScope): boolean {
   return now.state === "in" && now.scopes.includes(scope);
 }
 
+/** Why the session may not do something; nothing if it may. */
+export function scopeHint(...scopes: KeyScope[]): string {
+  const missing = scopes.filter((one) => !may(one));
+  return missing.length === 0 ? "" : `It needs the scope ${missing.join(" and ")}`;
+}
+
 /** Asks who is signed in, and why the identity provider didn't sign in, if the address says so. */
 export async function resume(): Promise<void> {
   const isBack = location.pathname.endsWith("/app/sign-in");

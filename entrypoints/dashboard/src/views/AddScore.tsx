@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { request } from "../api/client.ts";
 import { invalidate } from "../api/queries.ts";
-import { may } from "../api/session.ts";
+import { may, scopeHint } from "../api/session.ts";
 import { useCommands } from "../lib/keys.ts";
 import { announce, Button, Dialog, FailureBox } from "../ui/basics.tsx";
 
@@ -16,10 +16,10 @@ type DataType = (typeof TYPES)[number]["type"];
 
 export function AddScore({ trace, span }: { trace: string; span: string | null }): JSX.Element {
   const [asking, ask] = useState(false);
-  useCommands([{ keys: "s", label: span === null ? "Score the trace" : "Score the span", group: "Trace", run: () => ask(true) }]);
+  useCommands([{ keys: "s", label: span === null ? "Score the trace" : "Score the span", group: "Trace", run: () => (may("ingest") ? ask(true) : announce(scopeHint("ingest"))) }]);
   return (
     <>
-      <Button disabled={!may("evaluate")} title={may("evaluate") ? "s" : "It needs the scope evaluate"} onClick={() => ask(true)}>
+      <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask(true)}>
         Score …
       </Button>
       {asking && <Asked trace={trace} span={span} close={() => ask(false)} />}

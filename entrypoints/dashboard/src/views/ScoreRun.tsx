@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { request } from "../api/client.ts";
 import { invalidate, useRead } from "../api/queries.ts";
-import { may, projectId } from "../api/session.ts";
+import { may, projectId, scopeHint } from "../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo } from "../api/types.d.ts";
 import { filterBody } from "../lib/filters.ts";
 import { cost, count, NONE, plural } from "../lib/format.ts";
@@ -158,7 +158,7 @@ function StartRun({ url, total, selected, close }: ScoreProps): JSX.Element {
           <Button type="submit" class="main" disabled={busy || !allowed || chosen.size === 0 || estimate.data === undefined}>
             Start the run
           </Button>
-          {!allowed && <span class="hint">It needs the scope evaluate.</span>}
+          {!allowed && <span class="hint">{scopeHint("evaluate")}.</span>}
         </p>
         {error !== null && <FailureBox error={error} />}
       </form>

@@ -4,7 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { Link, useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../api/client.ts";
 import { invalidate } from "../api/queries.ts";
-import { project, projectId } from "../api/session.ts";
+import { may, project, projectId, scopeHint } from "../api/session.ts";
 import type { Extra } from "../api/more.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
@@ -164,7 +164,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
                 <Button class="link" onClick={() => void copy(curl(`traces/${id}`, {}, project.value?.name ?? ""), "Copied as curl")}>
                   Copy as curl
                 </Button>
-                <Button class="link danger" onClick={() => setDeleting(true)}>Delete …</Button>
+                <Button class="link danger" disabled={!may("ingest") || !may("read")} title={scopeHint("ingest", "read")} onClick={() => setDeleting(true)}>Delete …</Button>
               </div>
             </details>
           </span>
@@ -230,6 +230,8 @@ function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Elemen
       ))}
       <Button
         class="link"
+        disabled={!may("ingest")}
+        title={scopeHint("ingest")}
         onClick={() => {
           setText(tags.join(", "));
           setError(null);

@@ -5,7 +5,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
 import { invalidate, prefetchOutline, useRead } from "../api/queries.ts";
-import { project, projectId } from "../api/session.ts";
+import { may, project, projectId, scopeHint } from "../api/session.ts";
 import type { TraceRow } from "../api/more.ts";
 import { chips, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
@@ -491,6 +491,8 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState("");
   const ids = [...selected];
+  const canDelete = may("ingest") && may("read");
+  useCommands([{ keys: "d", label: "Delete the selected traces", group: "Traces", run: () => canDelete && ask("delete") }]);
   const selectAll = async (): Promise<void> => {
     const found = new Set<string>();
     let cursor: string | null = null;
@@ -531,11 +533,11 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
         </Button>
       )}
       {ids.length === 2 && <Button onClick={props.compare}>Compare</Button>}
-      <Button onClick={() => ask("tag")}>Tag …</Button>
+      <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask("tag")}>Tag …</Button>
       <Button onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
       <Button onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
       <Button onClick={() => void copy(ids.join("\n"), `Copied ${plural(ids.length, "id")}`)}>Copy ids</Button>
-      <Button class="danger" onClick={() => ask("delete")}>
+      <Button class="danger" disabled={!canDelete} title={scopeHint("ingest", "read")} onClick={() => ask("delete")}>
         Delete …
       </Button>
       <Button class="link" onClick={() => select(new Set())}>
