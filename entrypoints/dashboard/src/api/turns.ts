@@ -1,13 +1,12 @@
 /** The traces of a session as turns of a conversation, page by page. */
 import { childOf, childrenOf, rootOf } from "../lib/json-index.ts";
 import { requestText } from "./client.ts";
-import type { TraceRow } from "./more.ts";
-import type { PaginatedResponse_SessionTurnResponse_ } from "./types.d.ts";
+import type { PaginatedResponse_SessionTurnResponse_, TraceListItem } from "./types.d.ts";
 
 const PAGE = 50;
 
 export interface SessionTurn {
-  trace: TraceRow;
+  trace: TraceListItem;
   llmCalls: number;
   toolCalls: number;
   input: string | null; // JSON text, or its beginning

@@ -5,7 +5,6 @@ import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { Failure, readText, requestText } from "../api/client.ts";
-import type { Extra } from "../api/more.ts";
 import { project, projectId } from "../api/session.ts";
 import type { SpanDetailResponse } from "../api/types.d.ts";
 import { align, type Alignment } from "../lib/align.ts";
@@ -222,7 +221,7 @@ function withoutAncestors(found: Alignment, collapsed: ReadonlySet<number>, row:
 
 function Figures({ left, right, ids }: SidesProps): JSX.Element {
   const [a, b] = [left.outline.trace, right.outline.trace];
-  const [freeA, freeB] = [(a as Extra).unpriced_span_count ?? 0, (b as Extra).unpriced_span_count ?? 0];
+  const [freeA, freeB] = [a.unpriced_span_count, b.unpriced_span_count];
   const failed = (one: Loaded): number => one.outline.has_error.filter(Boolean).length;
   const priced = freeA === 0 && freeB === 0;
   const rows: [string, JSX.Element | string, JSX.Element | string, string | null][] = [

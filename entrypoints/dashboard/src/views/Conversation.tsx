@@ -7,14 +7,15 @@ import { curl, Failure } from "../api/client.ts";
 import { useRead } from "../api/queries.ts";
 import { readTurns, type SessionTurn, type TurnPage } from "../api/turns.ts";
 import { project, projectId } from "../api/session.ts";
-import type { SessionTotals } from "../api/more.ts";
+import type { SessionDetail } from "../api/types.d.ts";
 import { chatOf, textOf, type Part, type Turn } from "../lib/chat.ts";
-import { cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
+import { cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { announce, Button, copy, Empty, FailureBox, Loading, Status, useTitle } from "../ui/basics.tsx";
 import { TurnView } from "../ui/Chat.tsx";
 import { JsonView } from "../ui/JsonView.tsx";
 import { LazyMarkdown } from "../ui/Payload.tsx";
+import { ScoreBadge } from "../ui/ScoreBadge.tsx";
 import { Scores } from "../ui/Scores.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { useVirtual } from "../ui/useVirtual.ts";
@@ -26,7 +27,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   const url = useUrlState();
   const { params, update } = url;
   useTitle(id, "Session", project.value?.name);
-  const summary = useRead<SessionTotals>(path, { limit: 1 });
+  const summary = useRead<SessionDetail>(path, { limit: 1 });
   const pages = useInfiniteQuery<TurnPage>({
     queryKey: [projectId.value, `${path}/turns`],
     initialPageParam: null,
@@ -359,9 +360,7 @@ function SessionTurnView({ turn, open }: { turn: SessionTurn; open: () => void }
         {steps.length > 0 && <span>{steps.join(", ")}</span>}
         {errors > 0 && <span class="bad-text">{plural(errors, "failed span")}</span>}
         {(trace.scores ?? []).map((score) => (
-          <span class={`score o-${score.outcome}`} key={score.name}>
-            {score.name} {score.value ?? NONE}
-          </span>
+          <ScoreBadge key={score.name} score={score} />
         ))}
       </header>
       <Side said={input} role="user" />

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../api/client.ts";
-import type { TraceRow } from "../api/more.ts";
+import type { TraceListItem } from "../api/types.d.ts";
 import { projectId } from "../api/session.ts";
 import { useCommands } from "../lib/keys.ts";
 import { shownList } from "../lib/shown-list.ts";
@@ -11,7 +11,7 @@ import { announce, Button, Dialog, FailureBox } from "../ui/basics.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 
 interface Page {
-  items: TraceRow[];
+  items: TraceListItem[];
 }
 
 const LOOKED_AT = 50; // traces whose name contains the wanted one

@@ -5,7 +5,7 @@ import { useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
 import { project, projectId } from "../api/session.ts";
-import type { SessionRow } from "../api/more.ts";
+import type { SessionSummary } from "../api/types.d.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
@@ -14,7 +14,7 @@ import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
 import { useUrlState } from "../url/state.ts";
 
 interface Page {
-  items: SessionRow[];
+  items: SessionSummary[];
   total: number;
   next_cursor: string | null;
 }
@@ -56,7 +56,7 @@ export function Sessions(): JSX.Element {
   ]);
   const by = params.get("sort_by") ?? "recent";
   const descending = params.get("sort_order") !== "asc";
-  const columns: Column<SessionRow>[] = [
+  const columns: Column<SessionSummary>[] = [
     {
       id: "session",
       label: "Session",
@@ -126,7 +126,7 @@ export function Sessions(): JSX.Element {
           </Empty>
         )}
         {rows.length > 0 && (
-          <VirtualTable<SessionRow>
+          <VirtualTable<SessionSummary>
             label="Sessions"
             rows={rows}
             total={total}

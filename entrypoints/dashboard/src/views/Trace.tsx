@@ -5,7 +5,6 @@ import { Link, useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../api/client.ts";
 import { invalidate } from "../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../api/session.ts";
-import type { Extra } from "../api/more.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import type { TraceOutline } from "../lib/outline.ts";
@@ -137,7 +136,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
     }
   };
   const Title = isPeek ? "h2" : "h1";
-  const unpriced = (trace as Extra).unpriced_span_count;
+  const unpriced = trace.unpriced_span_count;
   return (
     <header class="trace-head">
       <div class="title">

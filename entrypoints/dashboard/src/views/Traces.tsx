@@ -6,7 +6,7 @@ import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
 import { invalidate, prefetchOutline, useRead } from "../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../api/session.ts";
-import type { TraceRow } from "../api/more.ts";
+import type { TraceListItem } from "../api/types.d.ts";
 import { chips, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
@@ -15,6 +15,7 @@ import { shownList } from "../lib/shown-list.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
 import { Filters } from "../ui/Filters.tsx";
 import { Histogram } from "../ui/Histogram.tsx";
+import { ScoreBadge } from "../ui/ScoreBadge.tsx";
 import { SavedViews } from "../ui/SavedViews.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
@@ -23,7 +24,7 @@ import { FirstTrace } from "./FirstTrace.tsx";
 import { Peek } from "./Peek.tsx";
 
 interface Page {
-  items: TraceRow[];
+  items: TraceListItem[];
   total: number;
   next_cursor: string | null;
 }
@@ -74,7 +75,7 @@ export function Traces(): JSX.Element {
   }, [slidesIn, head.data]);
   const loaded = useMemo(() => pages.data?.pages.flatMap((page) => page.items) ?? [], [pages.data]);
   const rows = useMemo(() => {
-    const known = new Map<string, TraceRow>();
+    const known = new Map<string, TraceListItem>();
     for (const row of [...(accepted?.items ?? []), ...loaded]) if (!known.has(row.trace_id)) known.set(row.trace_id, row);
     return [...known.values()];
   }, [accepted, loaded]);
@@ -172,7 +173,7 @@ function whenIdle(work: () => void): void {
 
 interface ListProps {
   url: UrlState;
-  rows: readonly TraceRow[];
+  rows: readonly TraceListItem[];
   total: number;
   query: Record<string, unknown>;
   selected: ReadonlySet<string>;
@@ -254,7 +255,7 @@ function List(props: ListProps): JSX.Element {
   const descending = params.get("sort_order") !== "asc";
   return (
     <>
-      <VirtualTable<TraceRow>
+      <VirtualTable<TraceListItem>
         label="Traces"
         rows={rows}
         total={props.total}
@@ -280,7 +281,7 @@ function useColumns(
   props: ListProps,
   filterBy: (change: Record<string, string | string[]>) => void,
   toggle: (index: number, extend: boolean) => void,
-): Column<TraceRow>[] {
+): Column<TraceListItem>[] {
   const { rows, selected, url } = props;
   const slowest = useMemo(() => Math.max(1, ...rows.map((row) => row.latency_ms ?? 0)), [rows]);
   const value = (text: string | null, parameter: string): JSX.Element =>
@@ -291,7 +292,7 @@ function useColumns(
         {text}
       </button>
     );
-  const all: Column<TraceRow>[] = [
+  const all: Column<TraceListItem>[] = [
     {
       id: "select",
       label: "Selected",
@@ -387,9 +388,7 @@ function useColumns(
       className: "c-scores",
       cell: (row) =>
         (row.scores ?? []).map((score) => (
-          <span class={`score o-${score.outcome}`} key={score.name} title={`${score.name}: ${score.value ?? score.outcome}`}>
-            {score.name} {score.value === null ? NONE : String(score.value).slice(0, 5)}
-          </span>
+          <ScoreBadge key={score.name} score={score} />
         )),
     },
     { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => instant(row.ended_at) },

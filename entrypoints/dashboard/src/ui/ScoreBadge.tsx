@@ -1,0 +1,18 @@
+/** The newest score of a name, in few characters. What was not measured is no number. */
+import type { JSX } from "preact";
+import type { ListedScore } from "../api/types.d.ts";
+import { NONE } from "../lib/format.ts";
+
+const SHOWN = 5; // characters of a value
+
+export function ScoreBadge({ score }: { score: ListedScore }): JSX.Element {
+  const value = score.value ?? score.outcome;
+  const verdict = score.passed ? "passed" : "not passed";
+  const hint = score.passed === null ? "" : `, ${verdict}: the threshold is ${score.threshold}`;
+  return (
+    <span class={`score o-${score.outcome} ${score.passed === false ? "not-passed" : ""}`} title={`${score.name}: ${value}${hint}${score.judge_kind === null ? "" : `, ${score.judge_kind}`}`}>
+      {score.name} {score.value === null ? NONE : score.value.slice(0, SHOWN)}
+      {score.passed !== null && <span role="img" aria-label={verdict}>{score.passed ? " ✓" : " ✗"}</span>}
+    </span>
+  );
+}
