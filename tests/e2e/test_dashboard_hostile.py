@@ -25,8 +25,9 @@ INVISIBLE = "safe\u202egpj.exe\u2067 a\u200bb\u200dc\u2060d\ufeffe"
 TEXTS = {"markup": MARKUP, "invisible": INVISIBLE}
 # Whatever could run or load something, except the files of the dashboard itself.
 DANGEROUS = """() => [...document.querySelectorAll("*")].filter((one) =>
-  ["IFRAME", "OBJECT", "EMBED", "BASE", "META", "STYLE", "IMG", "FORM"].includes(one.tagName)
+  ["IFRAME", "OBJECT", "EMBED", "BASE", "META", "STYLE", "IMG"].includes(one.tagName)
     && !one.matches("head > meta[charset], head > meta[name]")
+  || one.tagName === "FORM" && one.attributes.length > 0 // forms of the dashboard send nothing
   || one.tagName === "SCRIPT" && !new URL(one.src, "http://none").pathname.startsWith("/app/assets/")
   || [...one.attributes].some((attribute) => attribute.name.startsWith("on"))
   || one.tagName === "A" && !/^(https?|mailto):$/.test(one.protocol)
