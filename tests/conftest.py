@@ -40,16 +40,6 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-# Fixtures of the session that take seconds: the tests of each run in one process of `pytest -n`.
-LONG_SETUPS = {"dev_server", "seeded"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        for name in LONG_SETUPS.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group(name))
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Only the process that distributes the tests of `pytest -n` comes here."""

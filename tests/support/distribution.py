@@ -1,10 +1,14 @@
 """Which tests a process of `pytest -n` gets: whole files, the longest first.
 
 With files in order of their number of tests, as pytest-xdist has them, the few long tests of
-tests/e2e would come last, and one process would wait for the other's. Tests of one `xdist_group`
-stay together too: they share a server that takes long to start.
+tests/e2e would come last, and one process would wait for the other's. Files that use the same long
+setup stay together too. The process that distributes knows tests by their ids only, so it reads the
+files; an `xdist_group` doesn't reach it with pytest 9.
 """
 
+import re
+from functools import cache
+from pathlib import Path
 from typing import Any, Final, override
 
 from xdist.scheduler import LoadScopeScheduling
@@ -18,14 +22,16 @@ TEST_TIMES: Final = (
     ("tests/http/", 3),
     ("tests/", 1),
 )
-GROUP: Final = "@"  # begins the name of the test's `xdist_group` at the end of its id
+ROOT: Final = Path(__file__).parents[2]
+# Fixtures of the session that take seconds.
+LONG_SETUP: Final = re.compile(r"\b(dev_server|seeded)\b")
 
 
-def group_of(test: str) -> str:
-    """The `xdist_group` of a test, or its file if it has none."""
-    if test.rfind(GROUP) > test.rfind("]"):
-        return test.rpartition(GROUP)[2]
-    return test.partition("::")[0]
+@cache
+def group_of(file: str) -> str:
+    """The name of the long setup that is used in a file of tests, or the file if it has none."""
+    found = LONG_SETUP.search((ROOT / file).read_text())
+    return found[1] if found else file
 
 
 def time_of(test: str) -> int:
@@ -39,7 +45,7 @@ class LongestFirst(LoadScopeScheduling):
 
     @override
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid)
+        return group_of(nodeid.partition("::")[0])
 
     @override
     def _assign_work_unit(self, node: WorkerController) -> None:
