@@ -1,5 +1,6 @@
 """Lists in the documentation are those of the code: names, fields, commands, targets, variables."""
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import fields
@@ -98,6 +99,14 @@ def test_benchmarks_that_pages_name_exist():
     }
     assert len(named) > 3
     assert {one for one in named if not (ROOT / f"tests/benchmarks/{one}.py").exists()} == set()
+
+
+def test_pages_install_the_typescript_sdk_that_is_tested():
+    lock = json.loads((ROOT / "tests/support/otel_js/package-lock.json").read_text())
+    version = lock["packages"]["node_modules/pandaprobe"]["version"]
+    text = page("quickstart.md") + (ROOT / "README.md").read_text()
+    assert set(re.findall(r"npm install pandaprobe@([\d.]+)", text)) == {version}
+    assert f"Version {version} sends" in page("quickstart.md")
 
 
 # --- tables --------------------------------------------------------------------------------
