@@ -78,6 +78,18 @@ class SessionAudit:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckKey:
+    """Returns the key with this secret, if it may be used from here. Nothing is stored."""
+
+    keys: ApiKeys
+    clock: Clock
+
+    async def __call__(self, secret: str, origin: Origin) -> ApiKey:
+        """Raises Unauthenticated, Forbidden, Unavailable."""
+        return await _usable_key(self.keys, secret, origin, self.clock())
+
+
+@dataclass(frozen=True, slots=True)
 class AdmitKeyToBrowser:
     """Returns the key with which a browser signs in. The key needs the scope `read`."""
 
@@ -86,14 +98,19 @@ class AdmitKeyToBrowser:
 
     async def __call__(self, secret: str, origin: Origin) -> ApiKey:
         """Raises Unauthenticated, Forbidden for a key that may not read, Unavailable."""
-        key = await self.keys.by_digest(key_digest(secret))
-        if key is None:
-            raise Unauthenticated(UNKNOWN_KEY)
-        key.check_active(self.clock())
-        key.limits.check_address(origin.address)
+        key = await _usable_key(self.keys, secret, origin, self.clock())
         if Scope.READ not in key.scopes:
             raise Forbidden(f"This API key lacks the scope '{Scope.READ}'")
         return key
+
+
+async def _usable_key(keys: ApiKeys, secret: str, origin: Origin, now: datetime) -> ApiKey:
+    key = await keys.by_digest(key_digest(secret))
+    if key is None:
+        raise Unauthenticated(UNKNOWN_KEY)
+    key.check_active(now)
+    key.limits.check_address(origin.address)
+    return key
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +262,7 @@ class ResolveProjectOfKey:
 
 @dataclass(frozen=True, slots=True)
 class SessionReach:
-    """What a session opens: organizations, with the role of a person, and projects."""
+    """What a session or a credential opens: organizations, with a person's role, and projects."""
 
     organizations: Sequence[tuple[Organization, Role | None]]
     projects: Sequence[Project]
@@ -256,10 +273,15 @@ class ReadSessionReach:
     directory: Directory
 
     async def __call__(self, holder: Person | ApiKey, most: int) -> SessionReach:
-        """At most `most` organizations, and all of their projects. Raises Unavailable."""
+        """At most `most` organizations, and all of their projects. Raises Unavailable.
+
+        A key that may not read doesn't learn of any project.
+        """
         organizations: Sequence[tuple[Organization, Role | None]]
         if isinstance(holder, ApiKey):
             organizations = [(await self.directory.organization(holder.organization_id), None)]
+            if Scope.READ not in holder.scopes:
+                return SessionReach(organizations, ())
         else:
             organizations = (await self.directory.organizations(holder.user.id))[:most]
         projects = [

@@ -23,6 +23,16 @@ ENDPOINTS = beyond_contract(
         route_class=RouteClass.SIGN_IN,
         audit=Audit("browser_session.started", detail={"method": "key"}),
     ),
+    EndpointSpec(
+        "POST /session/check",
+        ANONYMOUS,
+        200,
+        body={"key": "{ours.secret}"},
+        constrained=("key",),
+        excluded=("token",),
+        other_statuses={401, 403},
+        route_class=RouteClass.SIGN_IN,
+    ),
     EndpointSpec("DELETE /session", ANONYMOUS, 204, other_statuses={503}),
     EndpointSpec("GET /me/sessions", SIGNED_IN, 200),
     EndpointSpec(

@@ -26,7 +26,7 @@ from domain.identity.caller import Person, User
 from domain.identity.organization import Role
 from domain.identity.sign_in_attempt import SignInProblem
 from domain.ids import BrowserSessionId
-from entrypoints.http.authentication import BROWSER, BROWSER_SIGNING_IN, SIGNED_IN
+from entrypoints.http.authentication import BROWSER, BROWSER_SIGNING_IN, SIGNED_IN, PublicAccess
 from entrypoints.http.browser_requests import (
     SESSION_COOKIES,
     Headers,
@@ -74,6 +74,13 @@ class SignInRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     key: Annotated[str, Meta(max_length=CREDENTIAL_CHARS_MAX)] | None = None
 
 
+class CheckCredentialRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One of both."""
+
+    key: Annotated[str, Meta(max_length=CREDENTIAL_CHARS_MAX)] | None = None
+    token: Annotated[str, Meta(max_length=CREDENTIAL_CHARS_MAX)] | None = None
+
+
 class SessionUser(ResponseStruct[User], frozen=True, kw_only=True):
     """The person who is signed in."""
 
@@ -102,6 +109,19 @@ class SessionProject(msgspec.Struct, frozen=True, kw_only=True):
     id: UUID
     org_id: UUID
     name: str
+
+
+class CredentialResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose credential it is, and what it opens.
+
+    A key has no `user`, and a token no `key`. A key without the scope `read` isn't told projects.
+    """
+
+    user: SessionUser | None
+    key: SessionKey | None
+    scopes: list[Scope]
+    organizations: list[SessionOrganization]
+    projects: list[SessionProject]
 
 
 class BrowserSessionResponse(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,6 +202,13 @@ _SIGNED_IN: Final = _SIGNED_OUT | {
     "ends_at": "2026-03-08T09:00:00.000000+00:00",
     "idle_ends_at": "2026-03-01T21:00:00.000000+00:00",
 }
+_CREDENTIAL: Final = {
+    "user": None,
+    "key": {"id": examples.KEY_ID, "name": "ci", "prefix": "pp_77aa13c0"},
+    "scopes": ["ingest", "read"],
+    "organizations": [{"id": examples.ORGANIZATION_ID, "name": "Acme", "role": None}],
+    "projects": _SIGNED_IN["projects"],
+}
 _MY_SESSION: Final = {
     "id": _SESSION_ID,
     "method": "provider",
@@ -260,6 +287,29 @@ class SignInController(Controller):
             described, headers={"set-cookie": start_cookie(session, cookie, headers, config)}
         )
 
+    @post(
+        "/check",
+        PublicAccess([], refusals=(401, 403, 503)),
+        status_code=200,
+        example=_CREDENTIAL,
+        body_example={"key": "pp_77aa13c0" + "5e91d2b4" * 7},
+        route_class=RouteClass.SIGN_IN,
+    )
+    async def check_credential(
+        self, caller: Origin, content: CheckCredentialRequest, use_cases: UseCases
+    ) -> CredentialResponse:
+        """Check an API key or a token.
+
+        Says whose it is and which projects it opens, without a session. 401 if it isn't valid.
+        """
+        if (content.key is None) == (content.token is None):
+            raise Invalid.field("key", "send a key or a token")
+        if content.key is not None:
+            key = await use_cases.identity.check_key(content.key.strip(), caller)
+            return await _describe_holder(key, use_cases)
+        person = await _admit_token((content.token or "").strip(), caller, use_cases)
+        return await _describe_holder(person, use_cases)
+
     @delete("/", BROWSER, status_code=204)
     async def sign_out_browser(
         self, caller: BrowserCaller, request: HttpRequest, use_cases: UseCases
@@ -332,31 +382,43 @@ async def _admit(
         token = config.development_token()
     if token is None:
         raise Invalid.field("token", "is required")
-    person = await use_cases.identity.authenticate_token(token.strip(), origin)
+    return await _admit_token(token.strip(), origin, use_cases)
+
+
+async def _admit_token(token: str, origin: Origin, use_cases: UseCases) -> Person:
+    person = await use_cases.identity.authenticate_token(token, origin)
     await use_cases.identity.resolve_membership(person, None)  # the first one creates it
     return person
+
+
+async def _describe_holder(holder: Person | ApiKey, use_cases: UseCases) -> CredentialResponse:
+    reach = await use_cases.identity.read_session_reach(holder, ORGANIZATIONS_SHOWN_MAX)
+    key = SessionKey.from_domain(holder) if isinstance(holder, ApiKey) else None
+    user = SessionUser.from_domain(holder.user) if isinstance(holder, Person) else None
+    scopes = holder.scopes if isinstance(holder, ApiKey) else ALL_SCOPES
+    return CredentialResponse(
+        user=user,
+        key=key,
+        scopes=[scope for scope in Scope if scope in scopes],
+        organizations=shown_organizations(reach),
+        projects=shown_projects(reach),
+    )
 
 
 async def _describe(
     signed_in: SignedIn, ways: list[SignInMethod], use_cases: UseCases
 ) -> BrowserSessionResponse:
     session, holder = signed_in.session, signed_in.holder
-    reach = await use_cases.identity.read_session_reach(holder, ORGANIZATIONS_SHOWN_MAX)
-    user = key = None
-    scopes = ALL_SCOPES
-    if isinstance(holder, ApiKey):
-        key, scopes = SessionKey.from_domain(holder), holder.scopes
-    else:
-        user = SessionUser.from_domain(holder.user)
+    of = await _describe_holder(holder, use_cases)
     return BrowserSessionResponse(
         signed_in=True,
         session_id=session.id,
         method=session.method,
-        user=user,
-        key=key,
-        scopes=[scope for scope in Scope if scope in scopes],
-        organizations=shown_organizations(reach),
-        projects=shown_projects(reach),
+        user=of.user,
+        key=of.key,
+        scopes=of.scopes,
+        organizations=of.organizations,
+        projects=of.projects,
         ends_at=format_instant(session.ends_at),
         idle_ends_at=format_instant(session.end(use_cases.identity.session_lifetime)),
         ways_in=ways,
