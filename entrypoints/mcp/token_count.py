@@ -14,14 +14,13 @@ LONG_WORD: Final = 9  # letters; longer words are rare, and cut more often
 LETTERS_PER_TOKEN_OF_LONG: Final = 3
 CAPITALS_PER_TOKEN: Final = 2
 BLANKS_PER_TOKEN: Final = 8
-RANDOM_CHARS: Final = 4  # of an id or of Base64: these take 3 tokens
-RANDOM_TOKENS: Final = 3
 # Scripts whose characters have two bytes in UTF-8: Latin, Greek, Cyrillic, Hebrew, Arabic.
 _TWO_BYTES: Final = "\u0080-\u07ff"
 # Characters of three bytes that tokenizers know well: punctuation, kana, Han, Hangul, full width.
 _COMMON: Final = "\u2000-\u206f\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7af\uff00-\uffef"
 _PIECES: Final = re.compile(
-    r"((?=[A-Za-z+/=_-]{0,24}[0-9])[A-Za-z0-9+/=_-]{16,})|[ ]?([A-Z]?[a-z]+)|[ ]?([A-Z]+)|([ \t]+)"
+    r"((?=[A-Za-z+/=_-]{0,24}[0-9])[A-Za-z0-9+/=_-]{16,})"
+    r"|[ ]?([A-Z]?[a-z]+)|[ ]?([A-Z]+)|([ ]+|\t+)"
     rf"|([{_TWO_BYTES}]+)|([{_COMMON}]+)|([\u0800-\uffff]+)|([\U00010000-\U0010ffff]+)|(?s:.)"
 )
 
@@ -29,10 +28,10 @@ _PIECES: Final = re.compile(
 def count_tokens(text: str) -> int:
     """An upper bound of the tokens of usual text.
 
-    One token for each digit, sign and line break, each four letters of a word (three of a long
-    one), and each character of two bytes; two for Han, kana and Hangul; three or four, its bytes,
-    for any other character. A blank before a word counts with the word. A text of random letters
-    can take up to twice as many.
+    One token for each digit, sign and line break, each character of an id or of Base64, each four
+    letters of a word (three of a long one), and each character of two bytes; two for Han, kana and
+    Hangul; three or four, its bytes, for any other character. A blank before a word counts with the
+    word. A text of random letters can take up to twice as many.
     """
     count = 0
     for random, word, capitals, blanks, two, common, three, four in _PIECES.findall(text):
@@ -40,7 +39,7 @@ def count_tokens(text: str) -> int:
             letters = LETTERS_PER_TOKEN if len(word) < LONG_WORD else LETTERS_PER_TOKEN_OF_LONG
             count += -(-len(word) // letters)
         elif random:
-            count += -(-len(random) * RANDOM_TOKENS // RANDOM_CHARS)
+            count += len(random)
         elif capitals:
             count += -(-len(capitals) // CAPITALS_PER_TOKEN)
         elif blanks:

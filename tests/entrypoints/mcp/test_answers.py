@@ -267,6 +267,26 @@ def test_lines_count_one_by_one(text):
     assert count_tokens(text) == sum(map(count_tokens, lines)) + len(lines) - 1
 
 
+@pytest.mark.parametrize(
+    ("text", "least"),
+    [
+        ("The order was not found.\n", 6),
+        ('{"city":"Rome","count":12}', 10),
+        ("5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10", 33),
+        ("智能体调用了搜索工具，但结果为空。", 15),
+        ("检索", 2),
+        (" \t " * 40, 41),
+        (" " * 40, 1),
+        ("👩‍👩‍👧‍👦", 18),
+        ("Rechtsschutzversicherungsgesellschaften", 12),
+        ("ตัวแทนเรียกใช้เครื่องมือ", 21),
+    ],
+)
+def test_counts_are_not_below_those_of_tokenizers(text, least):
+    """`least` is what the larger of cl100k_base and o200k_base takes, as it was measured."""
+    assert least <= count_tokens(text) <= max(4 * least, 8)
+
+
 # --- what is shown ---------------------------------------------------------------------------
 
 
