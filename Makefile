@@ -70,8 +70,8 @@ migrate: setup ## migrate that database to the newest schema
 seed: setup ## fill the project demo of a running dev with generated traces; TRACES=100000 for more
 	@exec $(BIN)/pandaprobe-server seed --traces $(TRACES)
 
-bench: setup ## run the benchmarks; see docs/benchmarks.md
-	@$(BIN)/python -m tests.benchmarks
+bench: setup ## run the benchmarks; OTHER=/a/tree compares with that tree; see docs/benchmarks.md
+	@$(BIN)/python -m tests.benchmarks$(if $(OTHER),.compare $(OTHER))
 
 lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest versions
 	@$(LOCK) $(UPGRADE) -o requirements.lock
