@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
+from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PLAN_BY_VALUE
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds, split_period
 from adapters.postgres.tracing.facets import (
@@ -253,14 +253,14 @@ async def fetch_counts(
 ) -> FilterCounts:
     """Reads the roll-up counts of each clause, and of the names that contain `part`.
 
-    `part` is case-folded; empty for none.
+    `part` is case-folded; empty for none. The statements after it are planned for their values.
     """
     p = Parameters([project])
     counters = [COUNT_ALL_TRACES, *(one.counter for one in clauses if one.counter is not None)]
     columns = [f"coalesce({sql}, 0)::bigint" for sql in p.all_of(counters)]
-    sql = f"SELECT {', '.join([HAS_ACTIVE_ERASURE, *columns])}"
+    sql = f"SELECT {', '.join([HAS_ACTIVE_ERASURE, *columns, PLAN_BY_VALUE])}"
     [row] = await connection.fetch(sql, *p.values)
-    numbers = iter(row[2:])
+    numbers = iter(row[2:-1])
     counted = []
     for clause in clauses:
         number = -1 if clause.counter is None else next(numbers)

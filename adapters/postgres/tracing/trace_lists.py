@@ -77,7 +77,8 @@ class TraceLists(PoolReader):
             async with self._statement(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_TRACES)
         if page is None:
-            async with self._visible_snapshot(NARROW_LIST, project) as connection:
+            async with self._visible_by_key(NARROW_LIST, project) as connection:
+                # Only the counts are found by keys: they end with the wish for plans by value.
                 counted = await fetch_counts(connection, project, clauses, part)
                 total = counted.total
                 if total is None and counted.most > SORTED_TRACES_MAX:

@@ -111,11 +111,11 @@ class PostgresTraces(TraceLists):
         return await self.edits.delete(project, traces, audit)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_by_key(RETRY_LATER, project) as connection:
             return await fetch_trace(connection, project, trace)
 
     async def revision(self, project: ProjectId, trace: TraceId) -> str:
-        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_by_key(RETRY_LATER, project) as connection:
             return await fetch_revision(connection, project, trace)
 
     async def outline(
@@ -127,13 +127,13 @@ class PostgresTraces(TraceLists):
     async def span(
         self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
     ) -> SpanDetail:
-        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_by_key(RETRY_LATER, project) as connection:
             return await fetch_span_detail(connection, (project, trace, span), detail)
 
     async def payload(
         self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
     ) -> JsonText | None:
-        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_by_key(RETRY_LATER, project) as connection:
             return await fetch_payload(connection, project, trace, span, name)
 
 
