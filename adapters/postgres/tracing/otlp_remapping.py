@@ -45,6 +45,7 @@ from application.tracing.otlp.ports import (
     RemappedTraces,
     TracePosition,
 )
+from application.tracing.workload import takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.otel.fragments import SentSpan
 from domain.tracing.otel.remapping import FieldChange, field_changes
@@ -93,13 +94,8 @@ class Remapping:
         A dry run maps all, since it holds no lock. It puts no span into `merge`.
         """
         digests = await _fetch_taken(merge)
-        old: list[TakingSpan] = [
-            (key, span_id, digests.get((*key, span_id), ()))
-            for key, one in merge.traces.items()
-            for span_id, node in one.nodes.items()
-            if node.facts.mapping_version != merge.rules.version
-            and (*key, span_id) not in self.read
-        ]
+        is_long = takes_long(sum(len(one.nodes) for one in merge.traces.values()), 0)
+        old = await compute(self._old_spans, merge, digests, is_long=is_long)
         now = old if self.is_dry_run else old[:REMAPPED_SPANS_MAX]
         for number, some in enumerate(batched(now, REMAPPED_AT_ONCE)):
             if number and not self.is_dry_run:
@@ -113,6 +109,17 @@ class Remapping:
                 await merge.connection.execute(UPDATE_FACTS, *arrays(only_facts))
             self.read.update(keys)
         return len(now) == len(old)
+
+    def _old_spans(
+        self, merge: OtlpMerge, digests: Mapping[SpanRowKey, Sequence[bytes]]
+    ) -> list[TakingSpan]:
+        return [
+            (key, span_id, digests.get((*key, span_id), ()))
+            for key, one in merge.traces.items()
+            for span_id, node in one.nodes.items()
+            if node.facts.mapping_version != merge.rules.version
+            and (*key, span_id) not in self.read
+        ]
 
     def _map(
         self, merge: OtlpMerge, data: Sequence[tuple[TraceKey, SpanId, Sequence[bytes]]]

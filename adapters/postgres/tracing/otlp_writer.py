@@ -205,7 +205,9 @@ class OtlpWriter:
         here = await lock_traces(connection, [key for key in by_key if key not in new])
         states = {key: OtlpState(stored_at=stored_at) for key in new}
         await merge.open(here, states)
-        for number, chunk in enumerate(chunks(by_key, {*new, *here})):
+        # In a thread, since it sorts all fragments.
+        parts = await compute(_list_chunks, by_key, {*new, *here}, is_long=True)
+        for number, chunk in enumerate(parts):
             if number:
                 await merge.flush()
             fragments = await compute(self._decode, chunk, is_long=True)
@@ -355,6 +357,12 @@ def chunks(
             count += 1
     if chunk:
         yield chunk
+
+
+def _list_chunks(
+    by_key: Mapping[TraceKey, Sequence[Fragment]], keys: Collection[TraceKey]
+) -> list[dict[TraceKey, list[Fragment]]]:
+    return list(chunks(by_key, keys))
 
 
 def _hex_id(fragment: Fragment) -> str:
