@@ -505,6 +505,12 @@ function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: U
                 </button>
               ))}
             </span>
+            {shown === "both" && (
+              <label class="name-width" title="Width of the names">
+                <span class="sr">Width of the names</span>
+                <input type="range" min={20} max={75} value={nameShare} onInput={(event) => setNameShare(Number(event.currentTarget.value))} />
+              </label>
+            )}
             {params.get("zoom") && <Button icon="fit" label="Show the whole time (0)" onClick={() => setZoom(null)} />}
           </>
         )}
@@ -515,33 +521,25 @@ function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: U
       ) : shown === "list" ? (
         <SpanList outline={outline} tree={tree} matches={matches} selected={selected} select={select} url={url} />
       ) : (
-        <>
-          <TreeGrid
-            outline={outline}
-            tree={tree}
-            rows={rows}
-            collapsed={collapsed}
-            isFiltered={isFiltered}
-            matches={matches}
-            selected={selected}
-            critical={critical}
-            zoom={zoom}
-            scale={timeScale}
-            showBars={shown === "both"}
-            nameShare={nameShare}
-            select={select}
-            toggle={toggle}
-            onKey={onKey}
-            fit={fit}
-            scaleAt={scaleAt}
-          />
-          {shown === "both" && (
-            <label class="name-width">
-              <span class="sr">Width of the names</span>
-              <input type="range" min={20} max={75} value={nameShare} onInput={(event) => setNameShare(Number(event.currentTarget.value))} />
-            </label>
-          )}
-        </>
+        <TreeGrid
+          outline={outline}
+          tree={tree}
+          rows={rows}
+          collapsed={collapsed}
+          isFiltered={isFiltered}
+          matches={matches}
+          selected={selected}
+          critical={critical}
+          zoom={zoom}
+          scale={timeScale}
+          showBars={shown === "both"}
+          nameShare={nameShare}
+          select={select}
+          toggle={toggle}
+          onKey={onKey}
+          fit={fit}
+          scaleAt={scaleAt}
+        />
       )}
     </section>
   );
