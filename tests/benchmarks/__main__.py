@@ -11,6 +11,7 @@ from tests.benchmarks import (
     limiter,
     neighbours,
     otlp,
+    payload_layouts,
     reads,
     scores,
 )
@@ -19,6 +20,8 @@ if __name__ == "__main__":
     ingest.main()
     print()
     otlp.main()
+    print()
+    payload_layouts.main()
     print()
     limiter.main()
     print()
