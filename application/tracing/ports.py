@@ -168,6 +168,21 @@ class Traces(Protocol):
         ...
 
 
+class PayloadStorage(Protocol):
+    """How the payloads of stored traces are kept.
+
+    Contract of PayloadStorage: tests/contracts/tracing/test_payload_storage.py.
+    """
+
+    async def join_blocks(self, before: datetime) -> int:
+        """Stores payloads closer together that came in several writes, the last `before` then.
+
+        Removes values that were replaced. Nothing that is read changes. Takes some traces of all
+        projects, and returns their number; 0 if there are no more. Raises Unavailable.
+        """
+        ...
+
+
 class Sessions(Protocol):
     """The sessions of each project, with the guarantees of `Traces`.
 

@@ -16,7 +16,8 @@ from application.tracing.otlp.rejections import (
     Rejections,
 )
 from application.tracing.otlp.remap import RemapTraces
-from application.tracing.ports import Sessions, TraceAnalytics, Traces
+from application.tracing.payload_storage import JoinPayloads
+from application.tracing.ports import PayloadStorage, Sessions, TraceAnalytics, Traces
 from domain.tracing.otel.requests import OtlpCodec
 
 
@@ -34,6 +35,7 @@ class TracingPorts:
     otlp_codec: OtlpCodec
     rejections: Rejections
     rejection_log: RejectionLog
+    payload_storage: PayloadStorage
     settle_after: timedelta = timedelta(seconds=900)
 
 
@@ -58,6 +60,7 @@ class TracingUseCases:
         self.delete_traces = edit.DeleteTraces(traces)
         self.delete_session = edit.DeleteSession(sessions)
         self.otlp = ports.otlp
+        self.join_payloads = JoinPayloads(ports.payload_storage, clock)
         self.settle_open_traces = open_traces.SettleOpenTraces(
             ports.otlp, ports.settle_after, clock
         )

@@ -57,6 +57,7 @@ from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
+from adapters.memory.tracing.payload_storage import MemoryPayloadStorage
 from adapters.memory.tracing.rejections import MemoryRejections
 from adapters.memory.tracing.traces import (
     MemoryPriceBook,
@@ -139,6 +140,7 @@ def memory_tracing(store: MemoryStore, book: PriceBook) -> TracingPorts:
         otlp_codec=Codec(),
         rejections=(rejections := MemoryRejections(store)),
         rejection_log=rejections,
+        payload_storage=MemoryPayloadStorage(),
     )
 
 

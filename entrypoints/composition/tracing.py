@@ -8,6 +8,7 @@ from adapters.caching.rejection_buffer import FLUSH_EVERY_S, OnRecord, Rejection
 from adapters.otlp.decoding.requests import Codec
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
+from adapters.postgres.tracing.block_compaction import PostgresPayloadStorage
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.rejections import PostgresRejections
 from adapters.postgres.tracing.sessions import PostgresSessions
@@ -45,5 +46,6 @@ async def tracing_ports(
             otlp_codec=Codec(),
             rejections=rejections,
             rejection_log=rejection_log,
+            payload_storage=PostgresPayloadStorage(pool),
             settle_after=timedelta(seconds=settings.otlp_settle_seconds),
         )

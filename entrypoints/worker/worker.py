@@ -221,6 +221,7 @@ def periodic_tasks(
         ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
         ("expiring", 60, privacy.delete_expired_traces, "removed %d expired traces"),
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
+        ("joining", 30, tracing.join_payloads, "joined the payloads of %d traces"),
         ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
         ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),
         ("scoring", 5, sent.record_waiting, "recorded %d evaluations that waited"),

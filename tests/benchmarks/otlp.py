@@ -33,8 +33,9 @@ from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing.otlp_rows import otlp_span_row
+from adapters.postgres.tracing.payload_text import PAYLOADS, NewText, payload_rows
 from adapters.postgres.tracing.trace_rows import OTLP_SPANS
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.requests import Encoding, Signal
 from entrypoints.composition import root
 from entrypoints.settings import Settings
@@ -117,21 +118,29 @@ def decoding_per_s(bodies: Sequence[bytes]) -> float:
 
 
 def copied_rows(bodies: Sequence[bytes]) -> list[tuple[list[tuple[object, ...]], ...]]:
-    """The rows of spans and of fragments of each request."""
+    """The rows of spans, of their payloads and of fragments of each request."""
     codec, made = Codec(), []
     for one in bodies:
         spans, fragments = [], []
+        texts: dict[TraceId, NewText] = {}
         for fragment in codec.decode(Signal.TRACES, Encoding.PROTOBUF, one, ITEMS_MAX).fragments:
             sent, trace = fragment.decode(), fragment.trace_id
             mapped = map_span(trace, [sent])
             settled = mapped.span.settled(lambda *_: None)
-            spans.append(otlp_span_row((PROJECT, trace), settled, mapped.facts))
+            text = texts.setdefault(trace, NewText(len(made) << 30))  # apart from other requests
+            at = text.add_span(settled)
+            spans.append(otlp_span_row((PROJECT, trace), at, settled, mapped.facts))
             data = encode_sent(sent)
             digest = hashlib.blake2b(data, digest_size=16).digest()
             fragments.append(
                 (PROJECT, trace, fragment.span_id, digest, sent.rank, data, NOW, False)
             )
-        made.append((spans, fragments))
+        payloads = [
+            row
+            for trace, text in texts.items()
+            for row in payload_rows((PROJECT, trace), text.blocks())
+        ]
+        made.append((spans, payloads, fragments))
     return made
 
 
@@ -142,10 +151,11 @@ async def copies_per_s(url: str, bodies: Sequence[bytes]) -> float:
 
         async def writer() -> None:
             while waiting:
-                spans, fragments = waiting.popleft()
+                spans, payloads, fragments = waiting.popleft()
                 async with pool.acquire() as c, c.transaction():
                     for table, rows, columns in (
                         (OTLP_SPANS.name, spans, OTLP_SPANS.names),
+                        (PAYLOADS.name, payloads, PAYLOADS.names),
                         ("span_fragment_rows", fragments, FRAGMENT_COLUMNS),
                     ):
                         await c.copy_records_to_table(table, records=rows, columns=columns)
@@ -153,7 +163,7 @@ async def copies_per_s(url: str, bodies: Sequence[bytes]) -> float:
         begin = time.perf_counter()
         await asyncio.gather(writer(), writer())
         took = time.perf_counter() - begin
-        await pool.execute("TRUNCATE span_rows, span_fragment_rows")
+        await pool.execute("TRUNCATE span_rows, trace_payloads, span_fragment_rows")
     return len(bodies) * SPANS / took
 
 

@@ -22,17 +22,11 @@ from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.tracing.batch_writer import Item, TraceWriter
+from adapters.postgres.tracing.batch_writer import Item, SettledTrace, TraceWriter
 from adapters.postgres.tracing.facets import CountedTrace, trace_terms
-from adapters.postgres.tracing.row_updates import UPSERT_PAYLOADS, UPSERT_TRACES
-from adapters.postgres.tracing.trace_rows import (
-    PAYLOADS,
-    SPANS,
-    TRACES,
-    payload_row,
-    span_row,
-    trace_row,
-)
+from adapters.postgres.tracing.payload_text import PAYLOADS
+from adapters.postgres.tracing.row_updates import UPSERT_TRACES
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES, trace_row
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
@@ -63,9 +57,9 @@ def rows(items: Sequence[Item]) -> Rows:
         lists = {"tags": trace.tags, "models": trace.models, "terms": trace_terms(one)}
         row = zip(TRACES.names, trace_row(one), strict=True)
         traces.append(tuple(lists.get(name, value) for name, value in row))
-    payloads = [payload_row(project, t.id, t) for project, t in settled]
-    spans = [span_row(project, t.id, span) for project, t in settled for span in t.spans]
-    return traces, payloads, spans
+    made = [SettledTrace.from_trace(counted(project, t), t) for project, t in settled]
+    payloads = [row for one in made for row in one.payload_rows()]
+    return traces, payloads, [row for one in made for row in one.span_rows()]
 
 
 async def copy(connection: Connection, made: Rows) -> None:
@@ -96,13 +90,18 @@ def unnest(pool: Pool) -> Write:
         + ", ".join(f"{c} = coalesce(excluded.{c}, spans.{c})" for c in SPANS.names[3:])
     )
 
+    upsert_payloads = (
+        f"{PAYLOADS.insert_from('sent')} ON CONFLICT (project_id, trace_id, start) DO UPDATE SET "
+        + PAYLOADS.overwrite()
+    )
+
     async def write(items: Sequence[Item]) -> None:
         settled = [(project, trace.settled(prices().price)) for project, trace in items]
         traces = [trace_row(counted(project, t)) for project, t in settled]
         _, payloads, spans = rows(items)
         async with pool.acquire() as c, c.transaction():
             await c.execute(UPSERT_TRACES, *arrays(sorted(traces, key=lambda row: row[1])))
-            await c.execute(UPSERT_PAYLOADS, *arrays(payloads))
+            await c.execute(upsert_payloads, *arrays(payloads))
             await c.execute(upsert, *arrays(spans))
 
     return write

@@ -6,7 +6,7 @@ imported: a loop over the columns takes 1.3 to 2 times as long as code written b
 source takes as long.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import Field, dataclass, fields
 from typing import Any, Final
 
@@ -166,13 +166,16 @@ class Table:
         self, entity: type[E], at: str = "", **parts: Callable[[Record], object]
     ) -> Callable[[Record], E]:
         """As the function, with the columns of this table."""
-        return compile_reader(entity, self.fields_of(entity, at), **parts)
+        return compile_reader(entity, self.fields_of(entity, at), (), **parts)
 
 
 def compile_reader[E](
-    entity: type[E], columns: Mapping[str, Column], **parts: Callable[[Record], object]
-) -> Callable[[Record], E]:
-    """Compiles a function that makes an entity from a row.
+    entity: type[E],
+    columns: Mapping[str, Column],
+    given: Sequence[str] = (),
+    **parts: Callable[[Record], object],
+) -> Callable[..., E]:
+    """Compiles a function that makes an entity from a row, and from the values of fields `given`.
 
     `columns` are by field, as `fields_of` returns them. `parts` make fields from several columns.
     Other fields get their defaults.
@@ -183,13 +186,16 @@ def compile_reader[E](
         if one.name in parts:
             names[f"make_{one.name}"] = parts[one.name]
             arguments.append(f"{one.name}=make_{one.name}(row)")
+        elif one.name in given:
+            arguments.append(f"{one.name}={one.name}")
         elif (column := columns.get(one.name)) is not None:
             value = f"row[{column.name!r}]"
             if column.read is not None:
                 names[f"read_{one.name}"] = column.read
                 value = f"read_{one.name}({value})"
             arguments.append(f"{one.name}={value}")
-    return _compile(f"lambda row: entity({', '.join(arguments)})", names)
+    values = ", ".join(["row", *given])
+    return _compile(f"lambda {values}: entity({', '.join(arguments)})", names)
 
 
 def arrays(rows: Iterable[Iterable[object]]) -> list[list[object]]:

@@ -57,8 +57,15 @@ OF_PROJECT: Final = (
     "project_id = (SELECT $1::uuid"
     " WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = $1::uuid))"
 )
+
+
+class Unstorable(Exception):  # noqa: N818 - an error of the client, not of ours
+    """A value can't be stored, although it is valid."""
+
+
 # PostgreSQL cannot hold the value: a retry fails too.
 UNSTORABLE_ERRORS: Final = (
+    Unstorable,
     asyncpg.DataError,
     asyncpg.StatementTooComplexError,
     asyncpg.ProgramLimitExceededError,

@@ -28,6 +28,7 @@ class Begin:
 
 BEGIN: Final = Begin("BEGIN")
 BEGIN_READ_ONLY: Final = Begin("BEGIN READ ONLY")
+BEGIN_SNAPSHOT_READ: Final = Begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 # Ids of projects and organizations, separated by commas. A project never has the id of an
 # organization, because all ids are random.
 SET_TENANTS: Final = "SET LOCAL pandaprobe.tenants = '{}'"

@@ -13,7 +13,7 @@ from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.runs.target_selection import trace_conditions
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.tracing.trace_lists import SORT_COLUMNS
-from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, fetch_whole_traces, read_bytes
+from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
 from domain.exporting.export import TraceWithScores, in_order_of_time
@@ -21,8 +21,7 @@ from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 
-# The size of one batch once read: it is in memory as rows, as values and as output. Not the stored
-# size, because some payloads compress to a hundredth of it.
+# The size of one batch once read: it is in memory as rows, as values and as output.
 BATCH_BYTES_MAX: Final = 1 << 20
 NARROW_EXPORT: Final = "narrow the export with started_after and started_before"
 IMPORT_FEWER_TRACES: Final = "import fewer traces at once"
@@ -33,14 +32,7 @@ SET_STREAM_TIMEOUTS: Final = """
 SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 0
 """
 SELECT_TRACE_SIZES: Final = f"""
-SELECT t.trace_id, coalesce((
-    SELECT {read_bytes(("metadata",))} FROM traces WHERE {OF_PROJECT} AND trace_id = t.trace_id
-  ), 0) + coalesce((
-    SELECT {read_bytes(("input", "output"))} FROM trace_payloads
-    WHERE {OF_PROJECT} AND trace_id = t.trace_id
-  ), 0) + coalesce((
-    SELECT sum({read_bytes(SPAN_PAYLOADS)}) FROM spans WHERE {OF_PROJECT} AND trace_id = t.trace_id
-  ), 0)::bigint AS bytes
+SELECT t.trace_id, {whole_trace_bytes("t.trace_id")} AS bytes
 FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
 """
 SELECT_TRACE_SCORES: Final = f"""

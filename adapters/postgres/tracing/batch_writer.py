@@ -7,7 +7,7 @@ back, so that SQL repeats no merge rule. Figures: docs/adr/0004.
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Final
 
 from asyncpg import LockNotAvailableError
@@ -19,22 +19,35 @@ from adapters.postgres.database.pool import (
     WRITE_TIMEOUT_S,
     Connection,
     Pool,
+    Unstorable,
 )
 from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
 from adapters.postgres.database.tenants import within
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.payload_text import (
+    COMPRESSED_ON_LOOP_MAX,
+    NO_PAYLOADS,
+    PAYLOADS,
+    VALUE_LEVELS_MAX,
+    DamagedText,
+    Head,
+    NewText,
+    PayloadRow,
+    TraceKey,
+    add_head,
+    check_levels,
+    payload_rows,
+)
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
     INSERT_TRACES,
-    TraceKey,
     insert_spans,
     lock_traces,
     merge_into_stored,
-    payload_rows,
 )
-from adapters.postgres.tracing.trace_rows import PAYLOADS, TRACES, span_row, trace_row
+from adapters.postgres.tracing.trace_rows import TRACES, span_row, trace_row
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
 from application.privacy.ports import trace_was_erased
@@ -49,9 +62,7 @@ from domain.tracing.usage import Pricing
 
 type Item = tuple[ProjectId, Trace]
 
-NO_PAYLOADS: Final[Sequence[list[object]]] = tuple([] for _ in PAYLOADS.names)
-UNSTORABLE_RULE: Final = "can't be stored: nested too deep"
-STORABLE_DEPTH_MIN: Final = 1_000  # nesting depth that PostgreSQL accepts with its default stack
+UNSTORABLE_RULE: Final = f"can't be stored: nested deeper than {VALUE_LEVELS_MAX:,} levels"
 ROUNDS_MAX: Final = (
     3  # a trace may be deleted between two statements, but hardly three times in a row
 )
@@ -79,7 +90,7 @@ SELECT project_id, trace_id FROM new
 HAS_ERASED_TRACE: Final = f"""
 SELECT NOT bool_and({NOT_ERASED}) FROM {TRACES.unnest_keys("sent")}
 """
-ITEM_ERRORS: Final = (*UNSTORABLE_ERRORS, LockNotAvailableError, ProjectRemoved)
+ITEM_ERRORS: Final = (*UNSTORABLE_ERRORS, LockNotAvailableError, ProjectRemoved, DamagedText)
 
 
 def is_transient(error: Exception) -> bool:
@@ -115,6 +126,9 @@ class TraceWriter:
             pricing = await self.prices.get(projects, spans)
             for _ in range(ROUNDS_MAX):
                 ready = await compute(_settle_all, incoming, pricing, is_long=is_long)
+                is_large = ready.text_bytes > COMPRESSED_ON_LOOP_MAX
+                payloads = await compute(ready.payload_rows, is_long=is_large)
+                ready = replace(ready, payloads=payloads)
                 async with within(self.pool, projects).transaction() as connection:
                     incoming = await self._store(
                         connection, incoming, ready, pricing, changed_hands, is_long=is_long
@@ -139,7 +153,7 @@ class TraceWriter:
         settled = ready.traces
         made = await connection.fetch(INSERT_NEW_TRACES, *ready.rows, *ready.payloads)
         new = {(row[0], row[1]) for row in made} if len(made) < len(settled) else incoming.keys()
-        fresh = [one for one in settled if (one.project, one.trace.id) in new]
+        fresh = [one for one in settled if one.key in new]
         rows, deltas = await compute(_count_new, fresh, is_long=is_long)
         await insert_spans(connection, rows)
         gone = dict[TraceKey, Trace]()
@@ -163,30 +177,67 @@ class TraceWriter:
 class SettledBatch:
     """The stored form of a batch: the traces, and the arrays of their columns and payloads."""
 
-    traces: Sequence[CountedTrace]
+    traces: Sequence["SettledTrace"]
     rows: Sequence[Sequence[object]]
-    payloads: Sequence[Sequence[object]]
+    payloads: Sequence[Sequence[object]] = NO_PAYLOADS
+
+    @property
+    def text_bytes(self) -> int:
+        return sum(one.text.size for one in self.traces)
+
+    def payload_rows(self) -> Sequence[Sequence[object]]:
+        """The arrays of the columns of PAYLOADS. Raises Unstorable."""
+        return arrays(row for one in self.traces for row in one.payload_rows()) or NO_PAYLOADS
+
+
+@dataclass(frozen=True, slots=True)
+class SettledTrace:
+    """A trace in its stored form, as if it were new. `places` are those of the values of spans."""
+
+    counted: CountedTrace
+    text: NewText
+    head: Head
+    places: Sequence[int | None]
+
+    @property
+    def key(self) -> TraceKey:
+        return (self.counted.project, self.counted.trace.id)
+
+    @classmethod
+    def from_trace(cls, counted: CountedTrace, trace: Trace) -> "SettledTrace":
+        """`trace` has its payloads and spans."""
+        text = NewText()
+        head = add_head(text, trace.input, trace.output)
+        return cls(counted, text, head, [text.add_span(span) for span in trace.spans])
+
+    def payload_rows(self) -> list[PayloadRow]:
+        return payload_rows(self.key, self.text.blocks(), self.head)
+
+    def span_rows(self) -> list[tuple[object, ...]]:
+        spans = zip(self.places, self.counted.trace.spans, strict=True)
+        return [span_row(*self.key, *one) for one in spans]
 
 
 def _settle_all(
     incoming: Mapping[TraceKey, Trace], pricing: Mapping[ProjectId, Pricing]
 ) -> SettledBatch:
     settled = [
-        CountedTrace(key[0], whole, Totals.from_spans(whole.spans), whole.models)
+        SettledTrace.from_trace(
+            CountedTrace(key[0], whole, Totals.from_spans(whole.spans), whole.models), whole
+        )
         for key, trace in incoming.items()
         for whole in (trace.settled(pricing[key[0]]),)
     ]
-    payloads = arrays(payload_rows(incoming.items())) or NO_PAYLOADS
-    return SettledBatch(settled, arrays(map(trace_row, settled)), payloads)
+    return SettledBatch(settled, arrays(trace_row(one.counted) for one in settled))
 
 
 def _count_new(
-    fresh: Sequence[CountedTrace],
+    fresh: Sequence[SettledTrace],
 ) -> tuple[list[tuple[object, ...]], ProjectDeltas]:
     """The rows of the spans of new traces, and what the traces add to the roll-ups."""
-    rows = [span_row(one.project, one.trace.id, s) for one in fresh for s in one.trace.spans]
+    rows = [row for one in fresh for row in one.span_rows()]
     deltas = new_deltas()
-    for one in fresh:
+    for one in (settled.counted for settled in fresh):
         of_project = deltas[one.project]
         of_project.add_trace(one)
         of_project.add_spans(one.trace.spans)
@@ -201,18 +252,17 @@ async def check_storable(connection: Connection, keys: Iterable[TraceKey]) -> No
         raise trace_was_erased()
 
 
-async def find_unstorable(pool: Pool, suspects: Iterable[tuple[str, JsonText]]) -> Invalid:
-    """Finds the values that PostgreSQL refuses, and returns their paths.
+def find_unstorable(suspects: Iterable[tuple[str, JsonText]]) -> Invalid:
+    """Finds the values that can't be stored, and returns their paths.
 
-    It sends each of them: for the rare item that passes every check but cannot be stored.
+    For the rare item that passes every other check.
     """
     errors: list[FieldError] = []
-    async with pool.acquire() as connection:
-        for path, text in suspects:
-            try:
-                await connection.execute("SELECT $1::json", text)
-            except UNSTORABLE_ERRORS:
-                errors.append(FieldError(path, UNSTORABLE_RULE))
+    for path, text in suspects:
+        try:
+            check_levels(text)
+        except Unstorable:
+            errors.append(FieldError(path, UNSTORABLE_RULE))
     return Invalid.fields(errors or [FieldError("", UNSTORABLE_RULE)])
 
 
@@ -236,14 +286,10 @@ def _merge_by_key(items: Sequence[Item]) -> tuple[dict[TraceKey, Trace], list[Pr
     return {key: merged_traces(by_key[key]) for key in sorted(by_key)}, changed_hands
 
 
-def deep_json_values(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:
-    """JSON values of a trace or span that may be too deep to store, by path.
-
-    Only depth can be wrong with JSON at this point, and text with few brackets is not deep.
-    """
+def json_values(prefix: str, owner: Trace | Span) -> Iterable[tuple[str, JsonText]]:
+    """The JSON values of a trace or span, by path."""
     return (
         (prefix + field.name, text)
         for field in fields(owner)
         if isinstance(text := getattr(owner, field.name), bytes)
-        and text.count(b"[") + text.count(b"{") > STORABLE_DEPTH_MIN
     )

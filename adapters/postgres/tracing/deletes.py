@@ -57,8 +57,13 @@ SELECT hour, model, count(*) AS spans, count(*) FILTER (WHERE usage_role IS NULL
        count(*) FILTER (WHERE is_unpriced) AS unpriced
 FROM gone GROUP BY hour, model
 """
+# The number of traces that had payloads of their own, whatever the number of blocks.
 DELETE_PAYLOADS: Final = f"""
-DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+WITH gone AS (
+  DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING input_bytes, output_bytes
+)
+SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT NULL
 """
 DELETE_FRAGMENTS: Final = f"""
 DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
@@ -134,8 +139,8 @@ async def delete_traces(
         cost = EXACT.minus(row["cost"])
         deltas.add_usage(key, (-row["calls"], *tokens, cost, -row["unpriced"]))
         gone.rows["spans"] += row["spans"]
+    gone.rows["trace_payloads"] = await connection.fetchval(DELETE_PAYLOADS, project, ids)
     for table, sql in (
-        ("trace_payloads", DELETE_PAYLOADS),
         ("span_fragments", DELETE_FRAGMENTS),
         ("otlp_rejections", DELETE_REJECTIONS),
         ("waiting_evaluations", DELETE_WAITING_EVALUATIONS),

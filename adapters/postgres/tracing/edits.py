@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from itertools import chain, compress
+from itertools import chain
 from typing import Final
 
 from adapters.postgres.database.pool import (
@@ -20,7 +20,7 @@ from adapters.postgres.database.pool import (
 from adapters.postgres.database.tenants import Scope, within
 from adapters.postgres.identity.audit_log import store_audit_entry
 from adapters.postgres.tracing import rollups
-from adapters.postgres.tracing.batch_writer import deep_json_values, find_unstorable
+from adapters.postgres.tracing.batch_writer import find_unstorable, json_values
 from adapters.postgres.tracing.deletes import (
     delete_session_scores,
     delete_traces,
@@ -36,7 +36,6 @@ from adapters.postgres.tracing.row_updates import (
     write_back,
 )
 from adapters.postgres.tracing.trace_loader import fetch_trace
-from adapters.postgres.tracing.trace_rows import payload_row
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
 from application.tracing.workload import takes_long
@@ -49,16 +48,6 @@ from domain.tracing.trace import Trace, TraceChange
 
 EDITS_AT_ONCE: Final = 2  # an edit that waits for a locked trace holds a connection
 
-UPSERT_CHANGED_PAYLOADS: Final = """
-INSERT INTO trace_payloads AS t
-  (project_id, trace_id, input, output, input_preview, output_preview)
-VALUES ($1, $2, $3, $4, $5, $6)
-ON CONFLICT (project_id, trace_id) DO UPDATE SET
-  input = CASE WHEN $7 THEN excluded.input ELSE t.input END,
-  output = CASE WHEN $8 THEN excluded.output ELSE t.output END,
-  input_preview = CASE WHEN $7 THEN excluded.input_preview ELSE t.input_preview END,
-  output_preview = CASE WHEN $8 THEN excluded.output_preview ELSE t.output_preview END
-"""
 # -1 for a session that is hidden by an erasure.
 SELECT_SESSION_TRACE_COUNT: Final = f"""
 SELECT coalesce(
@@ -104,7 +93,7 @@ class TraceEdits:
         except UNSTORABLE_ERRORS as error:
             payloads = (("input", change.input), ("output", change.output))
             texts = [(name, text) for name, text in payloads if isinstance(text, bytes)]
-            raise await find_unstorable(self.pool, texts) from error
+            raise find_unstorable(texts) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         pricing = await self.prices.get([project], spans)
@@ -116,8 +105,8 @@ class TraceEdits:
             try:
                 await merge_into_stored(connection, pricing, known, new, reports={}, deltas=deltas)
             except UNSTORABLE_ERRORS as error:
-                texts = (deep_json_values(f"{n}.", span) for n, span in enumerate(spans))
-                raise await find_unstorable(self.pool, chain.from_iterable(texts)) from error
+                texts = (json_values(f"{n}.", span) for n, span in enumerate(spans))
+                raise find_unstorable(chain.from_iterable(texts)) from error
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
         async with (
@@ -126,19 +115,19 @@ class TraceEdits:
         ):
             locked = await lock_traces(connection, [(project, trace)], LOCK_VISIBLE_TRACES)
             known = require_row(locked.get((project, trace)), "Trace not found")
-            is_sent = [value is not UNCHANGED for value in (change.input, change.output)]
             metadata_bytes = len(known.trace.metadata) + len(change.metadata)
             is_long = takes_long(0, metadata_bytes)
             changed = await compute(change.applied, known.trace, is_long=is_long)
-            if any(is_sent):
-                row = payload_row(project, trace, changed)
-                await connection.execute(UPSERT_CHANGED_PAYLOADS, *row, *is_sent)
+            payloads = {
+                name: getattr(changed, name)
+                for name in ("input", "output")
+                if getattr(change, name) is not UNCHANGED
+            }
             merged = replace(changed, input=None, output=None)
             otlp = known.otlp
             if otlp is not None:
-                names = list(compress(("input", "output"), is_sent))
-                otlp = otlp.after_native_write(known.trace, merged, names)
-            update = TraceUpdate(known, merged, is_renewed=any(is_sent), otlp=otlp)
+                otlp = otlp.after_native_write(known.trace, merged, list(payloads))
+            update = TraceUpdate(known, merged, payloads=payloads, otlp=otlp)
             await write_back(connection, [update], deltas)
             return await fetch_trace(connection, project, trace)
 

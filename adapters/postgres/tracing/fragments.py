@@ -13,7 +13,7 @@ from typing import Final
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.tracing.row_updates import TraceKey
+from adapters.postgres.tracing.payload_text import TraceKey
 from application.tracing.otlp.ports import FragmentRules
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.otel.claude_code import ASSIGNED_RECORDS, record_outline

@@ -40,12 +40,16 @@ from adapters.postgres.tracing.otlp_rows import (
     otlp_span_row,
     update_roles,
     without_content,
-    write_payloads,
+)
+from adapters.postgres.tracing.payload_text import (
+    TextChange,
+    TraceKey,
+    open_changes,
+    write_changes,
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.row_updates import (
     UPSERT_TRACES,
-    TraceKey,
     fetch_models,
     fetch_spans,
 )
@@ -81,7 +85,8 @@ REMAPPED_AT_ONCE: Final = 100  # spans that are mapped again because they take o
 
 type TakingSpan = tuple[TraceKey, SpanId, Sequence[bytes]]
 """A span, and the digests of the records that it takes from others."""
-type TracePayloads = dict[TraceKey, JsonText | None]
+type TracePayloads = list[tuple[TraceKey, str, JsonText | None]]
+"""New payloads of traces, by trace and name."""
 type ChangedPayload = tuple[TraceMerge, str, PayloadSource | None]
 """A trace, `input` or `output`, and where it comes from."""
 
@@ -91,16 +96,18 @@ class TraceMerge:
     """One trace in the transaction.
 
     `stored_at` is when its new fragment is stored; None if none came and it is settled. `before` is
-    None for a trace that the transaction created. `nodes` are its spans as they are now. `stored`
-    and `written` are the versions before and after of the spans that change. `pending` are spans
-    that aren't written yet, `flushed` those that are, without a role; `roles` are the roles of
-    spans that are written already. `is_touched` if a fragment is new, or a span was mapped again.
+    None for a trace that the transaction created. `text` takes the values that are written.
+    `nodes` are its spans as they are now. `stored` and `written` are the versions before and after
+    of the spans that change. `pending` are spans that aren't written yet, `flushed` those that are,
+    without a role; `roles` are the roles of spans that are written already. `is_touched` if a
+    fragment is new, or a span was mapped again.
     """
 
     key: TraceKey
     before: CountedTrace | None
     otlp: OtlpState
     stored_at: datetime | None
+    text: TextChange
     nodes: dict[SpanId, SpanNode] = field(default_factory=dict)
     stored: dict[SpanId, Span] = field(default_factory=dict)
     written: dict[SpanId, Span] = field(default_factory=dict)
@@ -225,15 +232,16 @@ class OtlpMerge:
         native = [key for key, row in known.items() if row.otlp is None]
         payloads = await fetch_payloads_set(self.connection, native)
         nodes = await fetch_nodes(self.connection, known)
+        texts = await open_changes(self.connection, [*known, *new])
         for key, row in known.items():
             otlp = row.otlp
             if otlp is None:
                 said = payloads.get(key, ())
                 otlp = OtlpState.from_native(row.trace, said, self.stored_at or EPOCH)
             stored_at = otlp.recomputed_at if self.keeps_phases else self.stored_at
-            self.traces[key] = TraceMerge(key, row, otlp, stored_at, nodes[key])
+            self.traces[key] = TraceMerge(key, row, otlp, stored_at, texts[key], nodes[key])
         for key, otlp in new.items():
-            self.traces[key] = TraceMerge(key, None, otlp, self.stored_at)
+            self.traces[key] = TraceMerge(key, None, otlp, self.stored_at, texts[key])
 
     def without_spans(self) -> list[TraceKey]:
         """The traces that this transaction created, and that no span came for."""
@@ -410,9 +418,12 @@ class OtlpMerge:
     async def _write_spans(self) -> None:
         merges = self.traces.values()
         replaced = [(*merge.key, span_id) for merge in merges for span_id in merge.replaced()]
+        for key in {one[:2] for one in replaced}:
+            self.traces[key].text.replaces = True
         is_long = sum(len(merge.pending) for merge in merges) > COMPUTED_ON_LOOP_MAX
         rows = await compute(_rows_of_spans, merges, is_long=is_long)
         await insert_otlp_spans(self.connection, rows, replaced)
+        await write_changes(self.connection, [one.text for one in merges])
 
     async def finish(self, deltas: ProjectDeltas) -> None:
         """Computes the traces of which a fragment is new, writes them, and counts the changes."""
@@ -420,7 +431,8 @@ class OtlpMerge:
         touched = [one for one in self.traces.values() if one.is_touched and one.nodes]
         is_long = sum(len(one.nodes) for one in touched) > COMPUTED_ON_LOOP_MAX
         results = await compute(_compute, touched, is_long=is_long)
-        payloads = await self._payloads(results)
+        for key, name, payload in await self._payloads(results):
+            self.traces[key].text.set_payload(name, payload)
         await self._write_spans()
         await update_roles(
             self.connection, [(*one.key, *role) for one in touched for role in one.roles]
@@ -438,11 +450,8 @@ class OtlpMerge:
         if counted:
             rows = arrays(trace_row(after) for _, after in counted)
             await self.connection.execute(UPSERT_TRACES, *rows)
-        await write_payloads(self.connection, *payloads)
 
-    async def _payloads(
-        self, results: Sequence[TraceResult]
-    ) -> tuple[TracePayloads, TracePayloads]:
+    async def _payloads(self, results: Sequence[TraceResult]) -> TracePayloads:
         """The inputs and the outputs that are to be written."""
         changed: list[ChangedPayload] = [
             (one.merge, name, source) for one in results for name, source in one.changed_payloads()
@@ -461,9 +470,8 @@ class OtlpMerge:
 def _resolve_payloads(
     changed: Iterable[ChangedPayload],
     stored: Mapping[SpanRowKey, tuple[JsonText | None, JsonText | None]],
-) -> tuple[TracePayloads, TracePayloads]:
-    inputs: TracePayloads = {}
-    outputs: TracePayloads = {}
+) -> TracePayloads:
+    resolved: TracePayloads = []
     for merge, name, source in changed:
         of_span: tuple[JsonText | None, JsonText | None] = (None, None)
         span_id = source_span(source)
@@ -472,11 +480,10 @@ def _resolve_payloads(
             of_span = (span.input, span.output)
         elif span_id is not None:
             of_span = stored[(*merge.key, span_id)]
-        if name == "input":
-            inputs[merge.key] = trace_input(source, of_span[0])
-        else:
-            outputs[merge.key] = trace_output(source, of_span[1])
-    return inputs, outputs
+        is_input = name == "input"
+        payload = trace_input(source, of_span[0]) if is_input else trace_output(source, of_span[1])
+        resolved.append((merge.key, name, payload))
+    return resolved
 
 
 def _forget_payloads(merges: Iterable[TraceMerge]) -> None:
@@ -490,7 +497,7 @@ def _compute(merges: Iterable[TraceMerge]) -> list[TraceResult]:
 
 def _rows_of_spans(merges: Iterable[TraceMerge]) -> list[tuple[object, ...]]:
     return [
-        otlp_span_row(merge.key, span, facts)
+        otlp_span_row(merge.key, merge.text.text.add_span(span), span, facts)
         for merge in merges
         for span, facts in merge.pending.values()
     ]

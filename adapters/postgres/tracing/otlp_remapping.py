@@ -15,7 +15,7 @@ from uuid import UUID
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, translate_errors
 from adapters.postgres.database.removed_projects import not_removed
-from adapters.postgres.database.tenants import ALL_TENANTS, BEGIN_READ_ONLY, Scope, within
+from adapters.postgres.database.tenants import ALL_TENANTS, BEGIN_SNAPSHOT_READ, Scope, within
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.fragments import fetch_outlines
 from adapters.postgres.tracing.otlp_merge import (
@@ -26,12 +26,12 @@ from adapters.postgres.tracing.otlp_merge import (
 )
 from adapters.postgres.tracing.otlp_rows import SpanRowKey
 from adapters.postgres.tracing.otlp_writer import ANY_PRICED_SPAN
+from adapters.postgres.tracing.payload_text import TraceKey
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
     LOCK_VISIBLE_TRACES,
     READ_VISIBLE_TRACES,
     UPDATE_FACTS,
-    TraceKey,
     fetch_spans,
     lock_traces,
 )
@@ -205,5 +205,5 @@ async def _transaction(
             yield opened
     else:
         pool = within(edits.pool, scope)
-        async with translate_errors(), pool.transaction(BEGIN_READ_ONLY) as connection:
+        async with translate_errors(), pool.transaction(BEGIN_SNAPSHOT_READ) as connection:
             yield connection, new_deltas()

@@ -10,7 +10,16 @@ from asyncpg import Record
 from adapters.postgres.database.columns import arrays, compile_reader
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.fragments import ROWS_PER_STATEMENT
-from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY, TraceKey
+from adapters.postgres.tracing.payload_text import (
+    DECOMPRESSED_ON_LOOP_MAX,
+    Range,
+    StoredText,
+    TraceKey,
+    fetch_heads,
+    fetch_texts,
+    payload_range,
+)
+from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY
 from adapters.postgres.tracing.span_facts import decode_facts, encode_facts
 from adapters.postgres.tracing.trace_rows import (
     OTLP_SPANS,
@@ -26,7 +35,6 @@ from domain.tracing.otel.facts import SpanFacts
 from domain.tracing.otel.trace_state import SpanNode
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span
-from domain.tracing.text_preview import input_preview, output_preview
 
 NODES_AT_ONCE: Final = 500  # rows; reading as many takes the event loop 5 ms
 NODES_ON_LOOP_MAX: Final = 100  # making nodes of as many rows takes 2 ms
@@ -48,7 +56,8 @@ _light_span_from_row: Final = compile_reader(
 )
 SELECT_NODES: Final = f"""
 SELECT spans.project_id, spans.trace_id, {", ".join(f"spans.{name}" for name in _LIGHT)},
-  spans.facts, spans.input IS NOT NULL AS has_input, spans.output IS NOT NULL AS has_output
+  spans.facts, spans.input_bytes IS NOT NULL AS has_input,
+  spans.output_bytes IS NOT NULL AS has_output
 FROM {TRACES.unnest_keys("wanted")}
 JOIN spans ON spans.project_id = wanted.project_id AND spans.trace_id = wanted.trace_id
 WHERE spans.facts IS NOT NULL
@@ -57,28 +66,10 @@ UPDATE_ROLES: Final = f"""
 UPDATE spans SET usage_role = found.usage_role
 FROM {SPANS.unnest("found", *SPANS.key, "usage_role")} WHERE {SPANS.on_key("found")}
 """
-SELECT_SPAN_PAYLOADS: Final = f"""
-SELECT spans.project_id, spans.trace_id, spans.span_id,
-  CASE WHEN wanted.of_input THEN spans.input END AS input,
-  CASE WHEN wanted.of_output THEN spans.output END AS output
-FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::boolean[], $5::boolean[])
-  AS wanted ({", ".join(SPANS.key)}, of_input, of_output)
-JOIN spans ON {SPANS.on_key("wanted")}
-"""
-_UPSERT_PAYLOAD: Final = """
-INSERT INTO trace_payloads (project_id, trace_id, {0}, {0}_preview)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::json[], $4::text[])
-ON CONFLICT (project_id, trace_id) DO UPDATE SET
-  {0} = excluded.{0}, {0}_preview = excluded.{0}_preview
-"""
-UPSERT_INPUTS: Final = _UPSERT_PAYLOAD.format("input")
-UPSERT_OUTPUTS: Final = _UPSERT_PAYLOAD.format("output")
-SELECT_PAYLOADS_SET: Final = f"""
-SELECT trace_payloads.project_id, trace_payloads.trace_id, input IS NOT NULL AS input,
-  output IS NOT NULL AS output
-FROM {TRACES.unnest_keys("wanted")}
-JOIN trace_payloads ON trace_payloads.project_id = wanted.project_id
-  AND trace_payloads.trace_id = wanted.trace_id
+SELECT_SPAN_PLACES: Final = f"""
+SELECT {", ".join(f"spans.{key}" for key in SPANS.key)}, spans.payload_at, spans.input_bytes,
+  spans.output_bytes
+FROM spans JOIN {SPANS.unnest_keys("wanted")} ON {SPANS.on_key("wanted")}
 """
 DELETE_PLACEHOLDERS: Final = f"""
 DELETE FROM traces USING {TRACES.unnest_keys("unused")} WHERE {TRACES.on_key("unused")}
@@ -109,8 +100,11 @@ def _node_from_row(row: Record) -> SpanNode:
     return SpanNode(span, decode_facts(row["facts"]), row["has_input"], row["has_output"])
 
 
-def otlp_span_row(key: TraceKey, span: Span, facts: SpanFacts) -> tuple[object, ...]:
-    return (*span_row(*key, span), encode_facts(facts))
+def otlp_span_row(
+    key: TraceKey, at: int | None, span: Span, facts: SpanFacts
+) -> tuple[object, ...]:
+    """`at` is the place of its values."""
+    return (*span_row(*key, at, span), encode_facts(facts))
 
 
 async def insert_otlp_spans(
@@ -137,44 +131,46 @@ async def update_roles(
 async def fetch_span_payloads(
     connection: Connection, of_input: Collection[SpanRowKey], of_output: Collection[SpanRowKey]
 ) -> dict[SpanRowKey, tuple[JsonText | None, JsonText | None]]:
-    """The inputs and the outputs of stored spans."""
+    """The inputs and the outputs of stored spans. Raises DamagedText."""
     wanted = {*of_input, *of_output}
     if not wanted:
         return {}
-    rows = await connection.fetch(
-        SELECT_SPAN_PAYLOADS, *arrays((*key, key in of_input, key in of_output) for key in wanted)
+    rows = await connection.fetch(SELECT_SPAN_PLACES, *arrays(wanted))
+    places: dict[SpanRowKey, tuple[Range | None, Range | None]] = {}
+    for row in rows:
+        key = (row["project_id"], row["trace_id"], row["span_id"])
+        places[key] = (
+            payload_range(row, "input") if key in of_input else None,
+            payload_range(row, "output") if key in of_output else None,
+        )
+    texts = await fetch_texts(
+        connection, [(key[:2], one) for key, ranges in places.items() for one in ranges]
     )
+    size = sum(text.size for text in texts.values())
+    return await compute(_payloads_at, places, texts, is_long=size > DECOMPRESSED_ON_LOOP_MAX)
+
+
+def _payloads_at(
+    places: Mapping[SpanRowKey, tuple[Range | None, Range | None]],
+    texts: Mapping[TraceKey, StoredText],
+) -> dict[SpanRowKey, tuple[JsonText | None, JsonText | None]]:
+    def payload(key: SpanRowKey, one: Range | None) -> JsonText | None:
+        return None if one is None else texts[key[:2]].value(one[0], one[1] - one[0])
+
     return {
-        (row["project_id"], row["trace_id"], row["span_id"]): (row["input"], row["output"])
-        for row in rows
+        key: (payload(key, of_input), payload(key, of_output))
+        for key, (of_input, of_output) in places.items()
     }
-
-
-async def write_payloads(
-    connection: Connection,
-    inputs: Mapping[TraceKey, JsonText | None],
-    outputs: Mapping[TraceKey, JsonText | None],
-) -> None:
-    """Sets the inputs and the outputs of traces."""
-    for sql, payloads, preview in (
-        (UPSERT_INPUTS, inputs, input_preview),
-        (UPSERT_OUTPUTS, outputs, output_preview),
-    ):
-        if payloads:
-            rows = ((*key, payload, preview(payload)) for key, payload in payloads.items())
-            await connection.execute(sql, *arrays(rows))
 
 
 async def fetch_payloads_set(
     connection: Connection, keys: Collection[TraceKey]
 ) -> dict[TraceKey, list[str]]:
     """Which of `input` and `output` traces have."""
-    if not keys:
-        return {}
-    rows = await connection.fetch(SELECT_PAYLOADS_SET, *arrays(keys))
+    heads = await fetch_heads(connection, keys)
     return {
-        (row["project_id"], row["trace_id"]): [name for name in ("input", "output") if row[name]]
-        for row in rows
+        key: [name for name in ("input", "output") if row[f"{name}_bytes"] is not None]
+        for key, row in heads.items()
     }
 
 

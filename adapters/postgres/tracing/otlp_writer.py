@@ -18,7 +18,6 @@ from adapters.postgres.database.tenants import within
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.batch_writer import (
     INSERT_NEW_TRACES,
-    NO_PAYLOADS,
     ROUNDS_MAX,
     check_storable,
 )
@@ -38,8 +37,19 @@ from adapters.postgres.tracing.otlp_rows import (
     insert_otlp_spans,
     otlp_span_row,
 )
+from adapters.postgres.tracing.payload_text import (
+    COMPRESSED_ON_LOOP_MAX,
+    NO_HEAD,
+    NO_PAYLOADS,
+    Head,
+    NewText,
+    PayloadRow,
+    TraceKey,
+    add_head,
+    payload_rows,
+)
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
-from adapters.postgres.tracing.row_updates import TraceKey, lock_traces, payload_rows
+from adapters.postgres.tracing.row_updates import lock_traces
 from adapters.postgres.tracing.trace_rows import trace_row
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.concurrency import compute
@@ -79,12 +89,13 @@ class ReadTrace:
 class NewTrace:
     """A trace as its fragments in the request make it, or a placeholder, without spans.
 
-    `payloads` has its input and output, and no other fields of it.
+    `text` has the values of its spans and, at the places in `head`, its own payloads.
     """
 
     counted: CountedTrace
     otlp: OtlpState
-    payloads: Trace
+    text: NewText = field(default_factory=NewText)
+    head: Head = NO_HEAD
     spans: Sequence[Span] = ()
     span_rows: Sequence[tuple[object, ...]] = ()
 
@@ -95,7 +106,18 @@ class NewTraces:
 
     traces: Mapping[TraceKey, NewTrace]
     rows: Sequence[Sequence[object]]
-    payloads: Sequence[Sequence[object]]
+    payloads: Sequence[Sequence[object]] = NO_PAYLOADS
+
+    @property
+    def text_bytes(self) -> int:
+        return sum(one.text.size for one in self.traces.values())
+
+    def payload_rows(self) -> Sequence[Sequence[object]]:
+        """The arrays of the columns of PAYLOADS."""
+        rows: list[PayloadRow] = []
+        for key, one in self.traces.items():
+            rows += payload_rows(key, one.text.blocks(), one.head)
+        return arrays(rows) or NO_PAYLOADS
 
 
 @dataclass(slots=True)
@@ -154,6 +176,8 @@ class OtlpWriter:
             stored_at = self.clock()
             args = (left, self.recent, pricing, stored_at)
             new = await compute(new_traces, *args, is_long=is_long)
+            is_large = new.text_bytes > COMPRESSED_ON_LOOP_MAX
+            new = replace(new, payloads=await compute(new.payload_rows, is_long=is_large))
             async with within(self.pool, projects).transaction() as connection:
                 merge = OtlpMerge(connection, self.rules, pricing, stored_at)
                 left = await _store(merge, left, new)
@@ -289,9 +313,7 @@ def new_traces(
         else _new_trace(key, one, pricing[key[0]], stored_at)
         for key, one in read.items()
     }
-    rows = arrays(trace_row(one.counted) for one in traces.values())
-    payloads = payload_rows((key, one.payloads) for key, one in traces.items())
-    return NewTraces(traces, rows, arrays(payloads) or NO_PAYLOADS)
+    return NewTraces(traces, arrays(trace_row(one.counted) for one in traces.values()))
 
 
 def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: datetime) -> NewTrace:
@@ -306,14 +328,16 @@ def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: date
     asked, answered = source_span(computed.input), source_span(computed.output)
     span_input = None if asked is None else by_id[asked].input
     span_output = None if answered is None else by_id[answered].output
-    payloads = replace(
-        trace,
-        input=trace_input(computed.input, span_input),
-        output=trace_output(computed.output, span_output),
+    text = NewText()
+    head = add_head(
+        text, trace_input(computed.input, span_input), trace_output(computed.output, span_output)
     )
     counted = CountedTrace(key[0], trace, Totals.from_spans(spans), models_of(spans), otlp)
-    rows = [otlp_span_row(key, *one) for one in zip(spans, (m.facts for m in mapped), strict=True)]
-    return NewTrace(counted, otlp, payloads, spans, rows)
+    rows = [
+        otlp_span_row(key, text.add_span(span), span, one.facts)
+        for span, one in zip(spans, mapped, strict=True)
+    ]
+    return NewTrace(counted, otlp, text, head, spans, rows)
 
 
 def _count_new(fresh: Iterable[NewTrace], deltas: ProjectDeltas) -> None:
@@ -331,7 +355,7 @@ def _placeholder(key: TraceKey, stored_at: datetime) -> NewTrace:
     """
     trace = Trace(id=key[1], name="", started_at=EPOCH, status=TraceStatus.RUNNING)
     otlp = OtlpState(stored_at=stored_at)
-    return NewTrace(CountedTrace(key[0], trace, Totals(), (), otlp), otlp, trace)
+    return NewTrace(CountedTrace(key[0], trace, Totals(), (), otlp), otlp)
 
 
 async def _delete_placeholders(connection: Connection, keys: Collection[TraceKey]) -> None:

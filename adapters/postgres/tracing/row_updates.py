@@ -12,14 +12,23 @@ from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
+from adapters.postgres.tracing.payload_text import (
+    DECOMPRESSED_ON_LOOP_MAX,
+    StoredText,
+    TextChange,
+    TraceKey,
+    fetch_texts,
+    list_new_payloads,
+    open_changes,
+    span_range,
+    write_changes,
+)
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.span_facts import decode_facts, encode_facts
 from adapters.postgres.tracing.trace_rows import (
-    PAYLOADS,
     SPANS,
     TRACES,
     otlp_state_from_row,
-    payload_row,
     span_from_row,
     span_row,
     totals_from_row,
@@ -33,11 +42,10 @@ from domain.tracing.erasure import DataSubject, data_subjects_of
 from domain.tracing.otel.native_fields import edited_facts
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.otel.stored_spans import without_role
+from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, merged_spans, models_of
 from domain.tracing.usage import Pricing
-
-type TraceKey = tuple[ProjectId, TraceId]
 
 ROWS_AT_A_TIME: Final = 2_000  # asyncpg encodes as many in 10 ms, without a turn for other tasks
 
@@ -85,47 +93,30 @@ JOIN spans ON spans.project_id = wanted.project_id AND spans.trace_id = wanted.t
 GROUP BY wanted.project_id, wanted.trace_id
 """
 
-# Payloads need no read: those that are sent replace the stored ones. Returns the traces whose
-# payloads changed.
-_PAYLOADS: Final = PAYLOADS.names_of("json")
-UPSERT_PAYLOADS: Final = f"""
-{PAYLOADS.insert_from("sent")}
-ON CONFLICT (project_id, trace_id) DO UPDATE SET
-  {
-    ", ".join(
-        f"{one.name} = coalesce(excluded.{one.name}, trace_payloads.{one.name})"
-        for one in PAYLOADS.columns
-    )
-}
-WHERE {
-    " OR ".join(
-        f"coalesce(excluded.{one}, trace_payloads.{one})::text"
-        f" IS DISTINCT FROM trace_payloads.{one}::text"
-        for one in _PAYLOADS
-    )
-}
-RETURNING project_id, trace_id
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class TraceUpdate:
     """A locked trace, and its new state.
 
-    `spans` are new or changed spans; `stored` are their stored versions. `is_renewed` if its
-    payloads changed. `otlp` is its new state as an OpenTelemetry trace, if that changes.
+    `spans` are new or changed spans; `stored` are their stored versions. `payloads` are the new
+    ones of the trace itself, by name. `otlp` is its new state as an OpenTelemetry trace, if that
+    changes.
     """
 
     before: CountedTrace
     merged: Trace
     spans: Mapping[SpanId, Span] = field(default_factory=dict)
     stored: Mapping[SpanId, Span] = field(default_factory=dict)
-    is_renewed: bool = False
+    payloads: Mapping[str, JsonText | None] = field(default_factory=dict)
     otlp: OtlpState | None = None
 
     @property
     def key(self) -> TraceKey:
         return (self.before.project, self.before.trace.id)
+
+    @property
+    def changes_text(self) -> bool:
+        return bool(self.spans or self.payloads)
 
     @property
     def replaced(self) -> list[Span]:
@@ -170,14 +161,22 @@ async def fetch_spans(
     by_trace: dict[TraceKey, dict[SpanId, Span]] = {}
     for keys in batched(mentioned, ROWS_AT_A_TIME):
         rows = await connection.fetch(SELECT_SPANS_BY_KEY, *arrays(keys))
-        await compute(_add_spans, by_trace, rows, is_long=takes_long(len(rows), 0))
+        ranges = (((row["project_id"], row["trace_id"]), span_range(row)) for row in rows)
+        texts = await fetch_texts(connection, ranges)
+        size = sum(text.size for text in texts.values())
+        is_long = takes_long(len(rows), 0) or size > DECOMPRESSED_ON_LOOP_MAX
+        await compute(_add_spans, by_trace, rows, texts, is_long=is_long)
     return by_trace
 
 
-def _add_spans(by_trace: dict[TraceKey, dict[SpanId, Span]], rows: Sequence[Record]) -> None:
+def _add_spans(
+    by_trace: dict[TraceKey, dict[SpanId, Span]],
+    rows: Sequence[Record],
+    texts: Mapping[TraceKey, StoredText],
+) -> None:
     for row in rows:
         key = (row["project_id"], row["trace_id"])
-        by_trace.setdefault(key, {})[row["span_id"]] = span_from_row(row)
+        by_trace.setdefault(key, {})[row["span_id"]] = span_from_row(row, texts[key])
 
 
 async def insert_spans(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
@@ -206,10 +205,8 @@ async def merge_into_stored(
     stored = await fetch_spans(
         connection, [(*key, span.id) for key, some in spans.items() for span in some]
     )
-    renewed: set[TraceKey] = set()
-    if payloads := payload_rows(reports.items()):
-        rows = await connection.fetch(UPSERT_PAYLOADS, *arrays(payloads))
-        renewed = {(row[0], row[1]) for row in rows}
+    sent = {key: payloads for key, one in reports.items() if (payloads := _payloads_of(one))}
+    renewed = await list_new_payloads(connection, sent)
     metadata_bytes = sum(len(before.trace.metadata) for before in known.values())
     metadata_bytes += sum(len(report.metadata) for report in reports.values())
     is_long = takes_long(sum(map(len, spans.values())), metadata_bytes)
@@ -222,7 +219,7 @@ def _merged_updates(
     known: Mapping[TraceKey, CountedTrace],
     spans: Mapping[TraceKey, Sequence[Span]],
     stored: Mapping[TraceKey, Mapping[SpanId, Span]],
-    renewed: Collection[TraceKey],
+    renewed: Mapping[TraceKey, Mapping[str, JsonText]],
     *,
     reports: Mapping[TraceKey, Trace],
     pricing: Mapping[ProjectId, Pricing],
@@ -233,15 +230,16 @@ def _merged_updates(
         if (report := reports.get(key)) is not None:
             merged = merged.merged(replace(report, input=None, output=None, spans=()))
             if otlp is not None:
-                otlp = otlp.after_native_write(before.trace, merged, _payloads_of(report))
+                otlp = otlp.after_native_write(before.trace, merged, list(_payloads_of(report)))
         changes = _changes(spans[key], old, pricing[key[0]])
-        updates.append(TraceUpdate(before, merged, changes, old, key in renewed, otlp))
+        updates.append(TraceUpdate(before, merged, changes, old, renewed.get(key, {}), otlp))
     return updates
 
 
-def _payloads_of(report: Trace) -> list[str]:
-    """The names of the payloads that a report has."""
-    return [name for name in _PAYLOADS if getattr(report, name) is not None]
+def _payloads_of(report: Trace) -> dict[str, JsonText]:
+    """The payloads that a report has, by name."""
+    sent = {"input": report.input, "output": report.output}
+    return {name: payload for name, payload in sent.items() if payload is not None}
 
 
 def _changes(
@@ -255,15 +253,6 @@ def _changes(
         if new != old:
             changes[span.id] = new
     return changes
-
-
-def payload_rows(traces: Iterable[tuple[TraceKey, Trace]]) -> list[tuple[object, ...]]:
-    """Rows of the traces that have a payload."""
-    return [
-        payload_row(*key, trace)
-        for key, trace in traces
-        if trace.input is not None or trace.output is not None
-    ]
 
 
 async def write_back(
@@ -287,7 +276,10 @@ async def write_back(
     await check_not_erased(connection, [*changed_hands, *lost])
     if replaced := [(*one.key, span.id) for one in changed for span in one.replaced]:
         facts = await connection.fetch(DELETE_SPANS_BY_KEY, *arrays(replaced))
-    await insert_spans(connection, await compute(_rows_of_spans, changed, is_long=is_long))
+    texts = await open_changes(connection, [one.key for one in changed if one.changes_text])
+    span_rows = await compute(_rows_of_spans, changed, texts, is_long=is_long)
+    await insert_spans(connection, span_rows)
+    await write_changes(connection, texts.values())
     if replaced and facts:
         edited = await compute(_edited_facts, changed, facts, is_long=is_long)
         await connection.execute(UPDATE_FACTS, *arrays(edited))
@@ -316,21 +308,30 @@ def _changed(updates: Iterable[TraceUpdate]) -> list[TraceUpdate]:
         one
         for one in updates
         if one.spans
-        or one.is_renewed
+        or one.payloads
         or one.merged != one.before.trace
         or one.otlp not in {None, one.before.otlp}
     ]
 
 
-def _rows_of_spans(changed: Iterable[TraceUpdate]) -> list[tuple[object, ...]]:
-    # Rows have the role of a span in its column alone.
-    return [
-        span_row(*one.key, replace(without_role(span), usage_role=span.usage_role))
-        if span.usage_role is not None
-        else span_row(*one.key, span)
-        for one in changed
-        for span in one.spans.values()
-    ]
+def _rows_of_spans(
+    changed: Iterable[TraceUpdate], texts: Mapping[TraceKey, TextChange]
+) -> list[tuple[object, ...]]:
+    """The rows of new and changed spans. Adds the values to the texts."""
+    rows = []
+    for one in changed:
+        if not one.changes_text:
+            continue
+        change = texts[one.key]
+        change.replaces = bool(one.replaced)
+        for name, payload in one.payloads.items():
+            change.set_payload(name, payload)
+        for span in one.spans.values():
+            # Rows have the role of a span in its column alone.
+            role = span.usage_role
+            stored = span if role is None else replace(without_role(span), usage_role=role)
+            rows.append(span_row(*one.key, change.text.add_span(stored), stored))
+    return rows
 
 
 def _count_changes(

@@ -20,7 +20,7 @@ from adapters.postgres.database.time_buckets import Bounds
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.facets import Facet, search_term
 from adapters.postgres.tracing.session_turns import fetch_turns
-from adapters.postgres.tracing.trace_loader import SPAN_PAYLOADS, fetch_whole_traces, stored_bytes
+from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
 from domain.errors import Invalid
 from domain.identity.audit import AuditEntry
@@ -89,7 +89,7 @@ _SORT_AGGREGATES: Final = {
     SessionSort.LATENCY: "sum(latency_us)",
     SessionSort.COST: "sum(total_cost)",
 }
-PAGE_BYTES_MAX: Final = 64 << 20  # stored size of one response, which is in memory several times
+PAGE_BYTES_MAX: Final = 128 << 20  # of one response, which is in memory several times
 
 TOO_LARGE: Final = f"these traces hold more than {PAGE_BYTES_MAX >> 20} MiB"
 REDUCE_LIMIT: Final = "ask for fewer traces with limit"
@@ -100,16 +100,7 @@ WITH shown AS MATERIALIZED (
   ORDER BY started_at, trace_id LIMIT $3 OFFSET $4
 )
 SELECT {", ".join(SESSION_COLUMNS)}, ARRAY(SELECT trace_id FROM shown) AS shown,
-  (SELECT coalesce(sum(stored.bytes), 0)::bigint FROM shown CROSS JOIN LATERAL (
-    SELECT sum({stored_bytes(("metadata",))}) AS bytes FROM traces
-    WHERE {OF_PROJECT} AND trace_id = shown.trace_id
-    UNION ALL
-    SELECT sum({stored_bytes(("input", "output"))}) FROM trace_payloads
-    WHERE {OF_PROJECT} AND trace_id = shown.trace_id
-    UNION ALL
-    SELECT sum({stored_bytes(SPAN_PAYLOADS)}) FROM spans
-    WHERE {OF_PROJECT} AND trace_id = shown.trace_id
-  ) AS stored) AS bytes
+  (SELECT coalesce(sum({whole_trace_bytes("shown.trace_id")}), 0)::bigint FROM shown) AS bytes
 FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 """
 

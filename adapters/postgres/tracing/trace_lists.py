@@ -43,7 +43,8 @@ SELECT_PREVIEWS: Final = f"""
 SELECT traces.trace_id, input_preview, output_preview, models
 FROM veiled.traces AS traces LEFT JOIN LATERAL (
   SELECT input_preview, output_preview FROM trace_payloads
-  WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id OFFSET 0
+  WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id AND start = 0
+  OFFSET 0
 ) AS payloads ON true
 WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 """

@@ -8,8 +8,13 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.tracing.payload_text import (
+    DECOMPRESSED_ON_LOOP_MAX,
+    TEXT_COLUMNS,
+    head_of,
+    text_from_rows,
+)
 from adapters.postgres.tracing.trace_rows import (
-    PAYLOADS,
     SPANS,
     TRACES,
     span_from_row,
@@ -22,28 +27,29 @@ from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
 
 ROW_BYTES: Final = 600  # approximate size of a row without payloads
-SPAN_PAYLOADS: Final = (*SPANS.names_of("json"), "error")
 
 
-def stored_bytes(columns: Sequence[str]) -> str:
-    """The stored size of a row; values stored out of line are not read for it."""
-    return " + ".join([str(ROW_BYTES), *(f"coalesce(pg_column_size({one}), 0)" for one in columns)])
+def whole_trace_bytes(trace: str) -> str:
+    """The size of a trace of the project $1 once it is read; no payload is read for it.
+
+    Values that were replaced count, until a worker has removed them.
+    """
+    of_trace = f"{OF_PROJECT} AND trace_id = {trace}"
+    return f"""(
+      coalesce((SELECT {ROW_BYTES} + octet_length(metadata::text) FROM traces WHERE {of_trace}), 0)
+      + coalesce((SELECT sum(raw_bytes) FROM trace_payloads WHERE {of_trace}), 0)
+      + coalesce((
+          SELECT sum({ROW_BYTES} + coalesce(octet_length(error), 0)) FROM spans WHERE {of_trace}
+        ), 0)
+    )::bigint"""
 
 
-def read_bytes(columns: Sequence[str]) -> str:
-    """The size of a row once read; compressed values are decompressed to measure them."""
-    return " + ".join([str(ROW_BYTES), *(_DECOMPRESSED_BYTES.format(one) for one in columns)])
-
-
-_DECOMPRESSED_BYTES: Final = (
-    "CASE WHEN pg_column_compression({0}) IS NULL THEN coalesce(pg_column_size({0}), 0)"
-    " ELSE octet_length({0}::text) END"
-)
 _SELECT_TRACES: Final = f"""
-SELECT {TRACES.select("traces")}, {", ".join(PAYLOADS.names_of("json"))}
+SELECT {TRACES.select("traces")}, {", ".join(TEXT_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id) WHERE traces.{OF_PROJECT}
 """
 _SELECT_SPANS: Final = f"SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT}"
+# One row for each block of the text, or one without a block.
 SELECT_TRACE: Final = f"{_SELECT_TRACES} AND traces.trace_id = $2"
 SELECT_SPANS_OF_TRACE: Final = f"{_SELECT_SPANS} AND trace_id = $2"
 SELECT_TRACES: Final = f"""
@@ -54,26 +60,38 @@ SELECT_SPANS: Final = f"{_SELECT_SPANS} AND trace_id = ANY($2::uuid[])"
 
 
 async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
-    """Fetches a trace with its payloads and spans. Raises NotFound."""
-    row = await connection.fetchrow(SELECT_TRACE, project, trace)
-    row = require_row(row, "Trace not found")
+    """Fetches a trace with its payloads and spans. Raises NotFound, DamagedText."""
+    rows = await connection.fetch(SELECT_TRACE, project, trace)
+    require_row(next(iter(rows), None), "Trace not found")
     spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
-    [whole] = await compute(_with_spans, [row], spans, is_long=takes_long(len(spans), 0))
+    [whole] = await compute(_whole_traces, rows, spans, is_long=_takes_long(rows, spans))
     return whole
 
 
 async def fetch_whole_traces(
     connection: Connection, project: ProjectId, traces: Sequence[TraceId]
 ) -> list[Trace]:
-    """The traces that exist, ordered by (started_at, id); in a snapshot."""
+    """The traces that exist, ordered by (started_at, id); in a snapshot. Raises DamagedText."""
     rows = await connection.fetch(SELECT_TRACES, project, traces)
     spans = await connection.fetch(SELECT_SPANS, project, traces)
-    return await compute(_with_spans, rows, spans, is_long=takes_long(len(spans), 0))
+    return await compute(_whole_traces, rows, spans, is_long=_takes_long(rows, spans))
 
 
-def _with_spans(rows: Iterable[Record], spans: Iterable[Record]) -> list[Trace]:
+def _takes_long(rows: Sequence[Record], spans: Sequence[Record]) -> bool:
+    size = sum(row["raw_bytes"] or 0 for row in rows)
+    return takes_long(len(spans), 0) or size > DECOMPRESSED_ON_LOOP_MAX
+
+
+def _whole_traces(rows: Iterable[Record], spans: Iterable[Record]) -> list[Trace]:
+    of_trace: dict[TraceId, list[Record]] = defaultdict(list)
+    for row in rows:
+        of_trace[TraceId(row["trace_id"])].append(row)
+    texts = {trace: text_from_rows(trace, some) for trace, some in of_trace.items()}
     by_trace: dict[TraceId, list[Span]] = defaultdict(list)
     for span in spans:
-        by_trace[TraceId(span["trace_id"])].append(span_from_row(span))
-    traces = map(whole_trace_from_row, rows)
-    return [replace(trace, spans=in_order(by_trace[trace.id])) for trace in traces]
+        trace = TraceId(span["trace_id"])
+        by_trace[trace].append(span_from_row(span, texts[trace]))
+    return [
+        replace(whole_trace_from_row(head_of(some), texts[trace]), spans=in_order(by_trace[trace]))
+        for trace, some in of_trace.items()
+    ]

@@ -7,24 +7,27 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.tracing.otlp_rows import SpanRowKey
+from adapters.postgres.tracing.payload_text import (
+    DECOMPRESSED_ON_LOOP_MAX,
+    HEAD_COLUMNS,
+    StoredText,
+    fetch_texts,
+    payload_range,
+    span_range,
+)
 from adapters.postgres.tracing.trace_rows import (
     SPANS,
     SUMMARY_COLUMNS,
+    shown_metadata,
     span_from_row,
-    span_metadata_from_row,
+    span_with_values,
     summary_from_row,
 )
 from application.concurrency import compute
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.outline import OutlineColumns, TraceOutline
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import (
-    PREVIEW_BYTES_MAX,
-    PayloadDetail,
-    PayloadName,
-    PayloadPreview,
-    SpanDetail,
-)
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
 from domain.tracing.usage import CostSource
 
 ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many takes 2 ms
@@ -63,43 +66,15 @@ SELECT_SPAN_IDS: Final = f"""
 SELECT span_id FROM spans WHERE {_OF_TRACE} ORDER BY started_at, span_id
 """
 
-_PAYLOADS: Final = ("input", "output")
-_WITHOUT_PAYLOADS: Final = [
-    name for name in SPANS.names if name not in {*_PAYLOADS, PayloadName.METADATA}
-]
-# A character has at most 4 bytes, so a beginning has at least PREVIEW_BYTES_MAX bytes.
-_SHOWN: Final = {
-    PayloadDetail.FULL: "{0}, NULL AS {0}_beginning",
-    PayloadDetail.PREVIEW: (
-        f"CASE WHEN {{0}}_bytes <= {PREVIEW_BYTES_MAX} THEN {{0}} END AS {{0}},"
-        f" CASE WHEN {{0}}_bytes > {PREVIEW_BYTES_MAX}"
-        f" THEN left({{0}}::text, {PREVIEW_BYTES_MAX}) END AS {{0}}_beginning"
-    ),
-    PayloadDetail.NONE: "NULL::json AS {0}, NULL AS {0}_beginning",
-}
-SELECT_SPAN: Final = {
-    detail: f"""
-SELECT {", ".join(_WITHOUT_PAYLOADS)}, input_bytes, output_bytes,
-  {", ".join(shown.format(name) for name in _PAYLOADS)},
-  {"'{}'::json AS metadata" if detail is PayloadDetail.NONE else "metadata"}
-FROM spans WHERE {_OF_TRACE} AND span_id = $3
+SELECT_SPAN: Final = f"""
+SELECT {SPANS.select()} FROM spans WHERE {_OF_TRACE} AND span_id = $3
 """
-    for detail, shown in _SHOWN.items()
-}
-SELECT_TRACE_PAYLOAD: Final = {
-    PayloadName.METADATA: f"SELECT metadata FROM traces WHERE {_OF_TRACE}",
-    **{
-        name: f"""
-SELECT (SELECT {name} FROM trace_payloads WHERE {_OF_TRACE}) AS {name} FROM traces
-WHERE {_OF_TRACE}
+SELECT_TRACE_PAYLOAD: Final = f"""
+SELECT metadata, {", ".join(HEAD_COLUMNS[:4])}
+FROM traces LEFT JOIN trace_payloads AS p
+  ON p.project_id = traces.project_id AND p.trace_id = traces.trace_id AND p.start = 0
+WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
 """
-        for name in (PayloadName.INPUT, PayloadName.OUTPUT)
-    },
-}
-SELECT_SPAN_PAYLOAD: Final = {
-    name: f"SELECT {name}, usage_role FROM spans WHERE {_OF_TRACE} AND span_id = $3"
-    for name in PayloadName
-}
 
 
 async def fetch_revision(connection: Connection, project: ProjectId, trace: TraceId) -> str:
@@ -143,25 +118,25 @@ async def fetch_outline(
 async def fetch_span_detail(
     connection: Connection, key: SpanRowKey, detail: PayloadDetail
 ) -> SpanDetail:
-    """Raises NotFound."""
-    row = require_row(await connection.fetchrow(SELECT_SPAN[detail], *key), SPAN_NOT_FOUND)
+    """Raises NotFound, DamagedText."""
+    row = require_row(await connection.fetchrow(SELECT_SPAN, *key), SPAN_NOT_FOUND)
     sizes = {"input_bytes": row["input_bytes"], "output_bytes": row["output_bytes"]}
-    span = span_from_row(row)
+    if detail is PayloadDetail.NONE:
+        return SpanDetail(span=span_with_values(row), detail=detail, **sizes)
+    text = (await fetch_texts(connection, [(key[:2], span_range(row))]))[key[:2]]
     if detail is PayloadDetail.PREVIEW:
-        return SpanDetail.with_previews(
-            span,
-            input_preview=_preview_from_row(row, "input"),
-            output_preview=_preview_from_row(row, "output"),
-            **sizes,
-        )
+        return await compute(_with_previews, row, text, is_long=_takes_long(text))
+    span = await compute(span_from_row, row, text, is_long=_takes_long(text))
     return SpanDetail(span=span, detail=detail, **sizes)
 
 
-def _preview_from_row(row: Record, name: str) -> PayloadPreview | None:
-    beginning = row[f"{name}_beginning"]
-    if beginning is None:
-        return None
-    return PayloadPreview.from_beginning(beginning.encode(), row[f"{name}_bytes"])
+def _with_previews(row: Record, text: StoredText) -> SpanDetail:
+    span = span_from_row(row, text)
+    return SpanDetail.from_span(span, PayloadDetail.PREVIEW)
+
+
+def _takes_long(text: StoredText) -> bool:
+    return text.size > DECOMPRESSED_ON_LOOP_MAX
 
 
 async def fetch_payload(
@@ -171,13 +146,21 @@ async def fetch_payload(
     span: SpanId | None,
     name: PayloadName,
 ) -> JsonText | None:
-    """Raises NotFound if the trace or the span doesn't exist."""
-    payload: JsonText | None
+    """Raises NotFound if the trace or the span doesn't exist, DamagedText."""
+    metadata: JsonText
     if span is None:
-        row = await connection.fetchrow(SELECT_TRACE_PAYLOAD[name], project, trace)
-        payload = require_row(row, TRACE_NOT_FOUND)[name]
-        return payload
-    row = await connection.fetchrow(SELECT_SPAN_PAYLOAD[name], project, trace, span)
-    row = require_row(row, SPAN_NOT_FOUND)
-    payload = span_metadata_from_row(row) if name is PayloadName.METADATA else row[name]
-    return payload
+        row = await connection.fetchrow(SELECT_TRACE_PAYLOAD, project, trace)
+        row = require_row(row, TRACE_NOT_FOUND)
+        if name is PayloadName.METADATA:
+            metadata = row["metadata"]
+            return metadata
+    else:
+        row = await connection.fetchrow(SELECT_SPAN, project, trace, span)
+        row = require_row(row, SPAN_NOT_FOUND)
+    wanted = payload_range(row, name)
+    text = (await fetch_texts(connection, [((project, trace), wanted)]))[project, trace]
+    payload: JsonText | None = None
+    if wanted is not None:
+        size = wanted[1] - wanted[0]
+        payload = await compute(text.value, wanted[0], size, is_long=_takes_long(text))
+    return shown_metadata(row, payload or EMPTY_OBJECT) if name is PayloadName.METADATA else payload

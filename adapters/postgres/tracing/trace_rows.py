@@ -12,13 +12,13 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
 from adapters.postgres.tracing.facets import CountedTrace, trace_terms
+from adapters.postgres.tracing.payload_text import NO_VALUES, SpanValues, StoredText
 from domain.tracing.otel.native_fields import NativeFields
 from domain.tracing.otel.otlp_state import OtlpPhase, OtlpState
 from domain.tracing.otel.stored_spans import metadata_with_role
-from domain.tracing.payload import JsonText
+from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.query import fold_case
 from domain.tracing.span import MODEL_CALLS, Span, SpanKind, SpanStatus, Totals
-from domain.tracing.text_preview import input_preview, output_preview
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, Price, SpanCost, Usage, UsageRole
 
@@ -40,6 +40,14 @@ def _encode_cost(cost: dict[str, float] | None) -> bytes | None:
 
 def _decode_cost(cost: bytes | None) -> dict[str, float] | None:
     return None if cost is None else _COST_DECODER.decode(cost)
+
+
+def _size(value: JsonText | None) -> int | None:
+    return None if value is None else len(value)
+
+
+def _metadata_size(metadata: JsonText) -> int | None:
+    return None if metadata == EMPTY_OBJECT else len(metadata)
 
 
 def _null_for_0(tokens: int) -> int | None:
@@ -136,23 +144,13 @@ TRACES: Final = Table(
 )
 """The columns of `CountedTrace`: a settled trace without payloads, and the totals of its spans."""
 
-PAYLOADS: Final = Table(
-    "trace_payloads",
-    key=_KEY,
-    given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
-    columns=(
-        Column("input", "json"),
-        Column("output", "json"),
-        Column("input_preview", "text", "input", write=input_preview),
-        Column("output_preview", "text", "output", write=output_preview),
-    ),
-)
-"""Payloads of traces with their previews, in a table of their own because they are large."""
-
 SPANS: Final = Table(
     "spans",
     key=(*_KEY, "span_id"),
-    given=(Column("project_id", "uuid"), Column("trace_id", "uuid")),
+    given=(
+        *(Column("project_id", "uuid"), Column("trace_id", "uuid")),
+        Column("payload_at", "bigint"),
+    ),
     columns=(
         Column("span_id", "uuid", "id"),
         Column("parent_span_id", "uuid", "parent_id"),
@@ -170,11 +168,11 @@ SPANS: Final = Table(
         Column("cost_amount", "numeric", "charge.amount"),
         Column("cost_source", "text", "charge.source"),
         Column("error", "text"),
-        Column("input", "json"),
-        Column("output", "json"),
-        Column("metadata", "json"),
-        Column("token_usage", "json"),
-        Column("model_parameters", "json"),
+        Column("input_bytes", "int", "input", write=_size),
+        Column("output_bytes", "int", "output", write=_size),
+        Column("metadata_bytes", "int", "metadata", write=_metadata_size),
+        Column("token_usage_bytes", "int", "token_usage", write=_size),
+        Column("model_parameters_bytes", "int", "model_parameters", write=_size),
         Column("cost", "json", write=_encode_cost, read=_decode_cost),
         Column("price_version", "text", "charge", write=_price_version),
         Column("price_since", "timestamptz", "charge", write=_price_since),
@@ -184,7 +182,7 @@ SPANS: Final = Table(
         Column("usage_role", "text", read=_usage_role),
     ),
 )
-"""Settled spans."""
+"""Settled spans. `payload_at` is the place of their values in the text of the trace."""
 
 IS_UNPRICED: Final = (
     f"(cost_source = '{CostSource.UNPRICED}' AND usage_role IS NULL"
@@ -226,12 +224,11 @@ def otlp_state_from_row(row: Record) -> OtlpState | None:
     )
 
 
-def span_metadata_from_row(row: Record) -> JsonText:
-    """The metadata of a span, with its role, which only the column has.
+def shown_metadata(row: Record, metadata: JsonText) -> JsonText:
+    """The metadata of a span with its role, which only the column has.
 
     So a role that changes rewrites no metadata.
     """
-    metadata: JsonText = row["metadata"]
     role = row["usage_role"]
     return metadata if role is None else metadata_with_role(metadata, UsageRole(role))
 
@@ -252,21 +249,34 @@ SUMMARY_COLUMNS: Final = tuple(one.name for one in (*_SUMMARY.values(), *_TOTALS
 
 trace_row: Final = TRACES.compile_row()
 """Makes a row from a `CountedTrace`."""
-payload_row: Final = PAYLOADS.compile_row()
-"""Makes a row from a project, the id of a trace, and the trace."""
 span_row: Final = SPANS.compile_row()
-"""Makes a row from a project, the id of a trace, and a settled span."""
+"""Makes a row from a project, the id of a trace, the place of the values, and a settled span."""
 
 trace_from_row: Final = compile_reader(Trace, _TRACE)
 """Without spans and payloads."""
-whole_trace_from_row: Final = compile_reader(Trace, _TRACE | PAYLOADS.fields_of(Trace))
-"""Without spans."""
+_trace_from_row: Final = compile_reader(Trace, _TRACE, ("input", "output"))
 totals_from_row: Final = compile_reader(Totals, _TOTALS)
 summary_from_row: Final = compile_reader(TraceSummary, _SUMMARY, totals=totals_from_row)
-span_from_row: Final = compile_reader(
+_span_from_row: Final = compile_reader(
     Span,
     SPANS.fields_of(Span),
+    ("input", "output", "metadata", "token_usage", "model_parameters"),
     usage=usage_from_row,
     charge=charge_from_row,
-    metadata=span_metadata_from_row,
 )
+
+
+def whole_trace_from_row(row: Record, text: StoredText) -> Trace:
+    """From a row with the columns of TRACES and the head; without spans. Raises DamagedText."""
+    return _trace_from_row(row, *text.trace_values(row))
+
+
+def span_from_row(row: Record, text: StoredText) -> Span:
+    """Raises DamagedText."""
+    return span_with_values(row, text.span_values(row))
+
+
+def span_with_values(row: Record, values: SpanValues = NO_VALUES) -> Span:
+    """From a row without its values, of which some are given."""
+    input_, output, metadata, usage, parameters = values
+    return _span_from_row(row, input_, output, shown_metadata(row, metadata), usage, parameters)

@@ -11,9 +11,9 @@ from adapters.postgres.database.removed_projects import ProjectRemoved
 from adapters.postgres.tracing.batch_writer import (
     Item,
     TraceWriter,
-    deep_json_values,
     find_unstorable,
     is_transient,
+    json_values,
 )
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, NoObserver
@@ -80,10 +80,10 @@ class PostgresTraces(TraceLists):
                 self.on_removed(removed.project)
                 raise
             except UNSTORABLE_ERRORS as error:
-                values = [*deep_json_values("", trace)]
+                values = [*json_values("", trace)]
                 for n, span in enumerate(trace.spans):
-                    values += deep_json_values(f"spans.{n}.", span)
-                raise await find_unstorable(self.pool, values) from error
+                    values += json_values(f"spans.{n}.", span)
+                raise find_unstorable(values) from error
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
         await self.edits.add_spans(project, trace, spans)

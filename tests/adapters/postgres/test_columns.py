@@ -25,7 +25,8 @@ from adapters.postgres.exports.exports import EXPORTS
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.privacy.erasures import ERASURES
 from adapters.postgres.tracing.model_prices import MODEL_PRICES
-from adapters.postgres.tracing.trace_rows import PAYLOADS, SPANS, TRACES
+from adapters.postgres.tracing.payload_text import PAYLOADS
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES
 
 TABLES = (
     *(TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES, RUNS, MONITORS, JUDGE_CALLS),

@@ -22,7 +22,14 @@ from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders import strategies, trace_strategies
-from tests.support.fixtures.data_plane import ALL, ALL_TIME, DataPlane, over_memory, over_postgres
+from tests.support.fixtures.data_plane import (
+    ALL,
+    ALL_TIME,
+    DataPlane,
+    join_payloads,
+    over_memory,
+    over_postgres,
+)
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
 from tests.support.fixtures.histories import assert_histories_agree
 
@@ -130,6 +137,10 @@ class Histories(ErasingHistories):
             self.run_on_both(lambda plane: plane.sessions.delete(project, gone))
         else:
             self.run_on_both(lambda plane: plane.traces.delete(project, gone))
+
+    @rule()
+    def join_payloads(self) -> None:
+        self.run_on_both(join_payloads)
 
     # --- reads ---
 

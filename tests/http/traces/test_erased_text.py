@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import pytest
+import zstandard
 from redis.asyncio import Redis
 
 from adapters.dramatiq.broker import QueueBroker
@@ -87,6 +88,7 @@ WITHOUT_TEXT: Final = {
     "erased_traces": "ids",
     "otlp_rejections": "ids as they were sent, and names of instrumentations and services",
 }
+SELECT_BLOCKS: Final = "SELECT block FROM trace_payloads"
 SELECT_TABLES: Final = """
 SELECT format('%I.%I', n.nspname, c.relname) AS qualified, c.relname AS name
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -101,7 +103,7 @@ INSERT INTO projects VALUES ($2, $1, 'shop', '', now(), 1)
 
 
 async def tables_with(pool: Pool, text: str) -> Counter[str]:
-    """How many rows of each table contain the text, also in bytes."""
+    """How many rows of each table contain the text, also in bytes and in blocks of payloads."""
     found = Counter[str]()
     for table in await pool.fetch(SELECT_TABLES):
         sql = f"""
@@ -109,6 +111,8 @@ async def tables_with(pool: Pool, text: str) -> Counter[str]:
         WHERE strpos(one::text, $1) > 0 OR strpos(one::text, $2) > 0
         """
         found[table["name"]] = await pool.fetchval(sql, text, text.encode().hex())
+    blocks = [zstandard.decompress(row[0]) for row in await pool.fetch(SELECT_BLOCKS)]
+    found["trace_payloads"] += sum(text.encode() in block for block in blocks)
     return +found
 
 

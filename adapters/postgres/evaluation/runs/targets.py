@@ -1,7 +1,8 @@
 """Reads the traces and sessions that are evaluated."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
@@ -15,8 +16,19 @@ from adapters.postgres.evaluation.runs.target_selection import (
     select_sessions,
     select_traces,
 )
+from adapters.postgres.tracing.payload_text import (
+    DECOMPRESSED_ON_LOOP_MAX,
+    HEAD_COLUMNS,
+    DamagedText,
+    SpanValues,
+    StoredText,
+    TraceKey,
+    fetch_texts,
+    payload_range,
+)
 from adapters.postgres.tracing.trace_loader import fetch_trace
-from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_from_row, whole_trace_from_row
+from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_with_values, trace_from_row
+from application.concurrency import compute
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import (
@@ -34,9 +46,11 @@ from domain.evaluation.trace_content.evaluated_trace import (
 )
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
+from domain.tracing.payload import JsonText
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
+_log: Final = logging.getLogger(__name__)
 NARROW_FILTERS: Final = (
     "narrow the filters with date_from and date_to, with user_id, or with rarer tags"
 )
@@ -48,29 +62,19 @@ ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
 SELECT_TRACE_HEADER: Final = f"""
 SELECT span_count, session_id, started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2
 """
+# The payloads of spans but outputs aren't read.
 SELECT_EARLIER_TRACES: Final = f"""
-SELECT {TRACES.select("traces")}, NULL::json AS input, output
+SELECT {TRACES.select("traces")}, {", ".join(HEAD_COLUMNS[:4])}
 FROM (
   SELECT * FROM traces
   WHERE {OF_PROJECT} AND session_id = $2 AND (started_at, trace_id) < ($3, $4)
   ORDER BY started_at DESC, trace_id DESC LIMIT {RECENT_OUTPUTS_MAX}
-) AS traces LEFT JOIN trace_payloads USING (project_id, trace_id)
+) AS traces LEFT JOIN trace_payloads AS p
+  ON p.project_id = traces.project_id AND p.trace_id = traces.trace_id AND p.start = 0
 ORDER BY traces.started_at, traces.trace_id
 """
-# If a trace has no output, its spans are searched for one; other payloads of spans are not read.
-_UNREAD_COLUMNS: Final = {
-    "input": "NULL::json",
-    "metadata": "'{}'::json",
-    "token_usage": "NULL::json",
-    "model_parameters": "NULL::json",
-}
-_OUTPUT_COLUMNS: Final = [
-    f"{_UNREAD_COLUMNS[name]} AS {name}" if name in _UNREAD_COLUMNS else name
-    for name in SPANS.names
-]
-SELECT_SPAN_OUTPUTS: Final = f"""
-SELECT {", ".join(_OUTPUT_COLUMNS)}
-FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+SELECT_SPANS_OF_TRACES: Final = f"""
+SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 
 
@@ -114,10 +118,14 @@ class PostgresTargets(PoolReader):
                 return Failed(FailCode.TARGET_GONE)
             if header["span_count"] > self.spans_max:
                 return Skipped(SkipCode.TRACE_TOO_LARGE)
-            read = await fetch_trace(connection, project, trace)
-            if header["session_id"] is None:
-                return EvaluatedTrace(read)
-            earlier = await self._earlier_traces(connection, project, trace, header)
+            try:
+                read = await fetch_trace(connection, project, trace)
+                if header["session_id"] is None:
+                    return EvaluatedTrace(read)
+                earlier = await self._earlier_traces(connection, project, trace, header)
+            except DamagedText:  # a retry would fail too
+                _log.exception("trace %s is not evaluated", trace)
+                return Failed(FailCode.INTERNAL)
             return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
@@ -127,16 +135,50 @@ class PostgresTargets(PoolReader):
     async def _earlier_traces(
         self, connection: Connection, project: ProjectId, trace: TraceId, header: Record
     ) -> list[Trace]:
-        """The earlier traces of its session, each with only the columns that its output needs."""
+        """The earlier traces of its session, each with only what its output needs.
+
+        If a trace has no output, its spans are searched for one.
+        """
         position = (header["session_id"], header["started_at"], trace)
         rows = await connection.fetch(SELECT_EARLIER_TRACES, project, *position)
         without_output = [
             row["trace_id"]
             for row in rows
-            if row["output"] is None and row["span_count"] <= self.spans_max
+            if row["output_bytes"] is None and row["span_count"] <= self.spans_max
         ]
-        spans: dict[TraceId, list[Span]] = defaultdict(list)
+        spans: list[Record] = []
         if without_output:
-            for row in await connection.fetch(SELECT_SPAN_OUTPUTS, project, without_output):
-                spans[TraceId(row["trace_id"])].append(span_from_row(row))
-        return [replace(one, spans=tuple(spans[one.id])) for one in map(whole_trace_from_row, rows)]
+            spans = await connection.fetch(SELECT_SPANS_OF_TRACES, project, without_output)
+        texts = await fetch_texts(
+            connection,
+            [
+                ((project, TraceId(row["trace_id"])), payload_range(row, "output"))
+                for row in (*rows, *spans)
+            ],
+        )
+        size = sum(text.size for text in texts.values())
+        is_long = size > DECOMPRESSED_ON_LOOP_MAX
+        return await compute(_with_outputs, project, rows, spans, texts, is_long=is_long)
+
+
+def _with_outputs(
+    project: ProjectId,
+    rows: Iterable[Record],
+    spans: Iterable[Record],
+    texts: Mapping[TraceKey, StoredText],
+) -> list[Trace]:
+    def output(row: Record) -> JsonText | None:
+        wanted = payload_range(row, "output")
+        text = texts[project, TraceId(row["trace_id"])]
+        return None if wanted is None else text.value(wanted[0], wanted[1] - wanted[0])
+
+    by_trace: dict[TraceId, list[Span]] = defaultdict(list)
+    for row in spans:
+        by_trace[TraceId(row["trace_id"])].append(
+            span_with_values(row, SpanValues(output=output(row)))
+        )
+    return [
+        replace(one, output=output(row), spans=tuple(by_trace[one.id]))
+        for row in rows
+        for one in (trace_from_row(row),)
+    ]

@@ -279,13 +279,23 @@ CREATE INDEX IF NOT EXISTS traces_open ON traces (otlp_stored_at, project_id, tr
 CREATE INDEX IF NOT EXISTS traces_quiet ON traces (project_id, otlp_stored_at, trace_id)
     WHERE otlp_phase = 'ended';
 
--- A separate table, so that lists and counts read no payloads.
+-- The values of a trace and its spans, as one text in compressed blocks (docs/adr/0043). `start` is
+-- the place in it where a block begins, and `raw_bytes` how long its part of the text is. The block
+-- at 0 also has the places of the payloads of the trace itself, and their previews for lists.
+-- Later writes add blocks and set `written_at`; then a worker joins the blocks of the trace.
 CREATE TABLE IF NOT EXISTS trace_payloads (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
-    input json, output json,
-    input_preview text COLLATE "C", output_preview text COLLATE "C",  -- one line, for lists
-    PRIMARY KEY (project_id, trace_id)
+    start bigint NOT NULL, raw_bytes int NOT NULL, block bytea NOT NULL,
+    written_at timestamptz,
+    input_at bigint, input_bytes int, output_at bigint, output_bytes int,
+    input_preview text COLLATE "C", output_preview text COLLATE "C",  -- one line
+    PRIMARY KEY (project_id, trace_id, start)
 );
+ALTER TABLE trace_payloads ALTER COLUMN block SET STORAGE EXTERNAL;  -- it is compressed already
+-- Across projects: traces whose blocks a worker may join. Most traces come in one write, and have
+-- no entry.
+CREATE INDEX IF NOT EXISTS trace_payloads_written ON trace_payloads (written_at)
+    WHERE written_at IS NOT NULL;
 
 -- Read by trace, and by hour for usage and pricing. `listed_amount` is the cost by the price table
 -- if a client reported another cost. A null count of cached tokens means none.
@@ -302,16 +312,15 @@ CREATE TABLE IF NOT EXISTS span_rows (
     prompt_tokens bigint NOT NULL, completion_tokens bigint NOT NULL,
     cost_amount numeric NOT NULL, cost_source text COLLATE "C" NOT NULL,
     error text COLLATE "C",
-    input json, output json, metadata json NOT NULL,
-    token_usage json, model_parameters json, cost json,
+    -- The place and the sizes of its values in the text of the trace, in this order.
+    payload_at bigint, input_bytes int, output_bytes int, metadata_bytes int,
+    token_usage_bytes int, model_parameters_bytes int,
+    cost json,
     cache_read_tokens bigint, cache_write_tokens bigint,
     price_version text COLLATE "C", price_since timestamptz, listed_amount numeric,
     -- Of OpenTelemetry spans. Sums leave out the tokens and the cost of a span with a role.
     provider text COLLATE "C", request_model text COLLATE "C", usage_role text COLLATE "C",
     facts json,  -- what the trace is computed from, beyond these columns
-    -- Sizes, with which an outline needs no payload.
-    input_bytes int GENERATED ALWAYS AS (octet_length(input::text)) STORED,
-    output_bytes int GENERATED ALWAYS AS (octet_length(output::text)) STORED,
     PRIMARY KEY (project_id, trace_id, span_id)
 );
 -- Spans of partial hours, in which a period begins or ends.
@@ -1053,8 +1062,6 @@ DO $$
         END IF;
         FOR compressed IN
             SELECT * FROM (VALUES
-                ('span_rows', 'input'), ('span_rows', 'output'), ('span_rows', 'metadata'),
-                ('trace_payloads', 'input'), ('trace_payloads', 'output'),
                 ('span_fragment_rows', 'data')
             ) AS large (relation, name)
         LOOP
