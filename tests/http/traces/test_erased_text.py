@@ -7,6 +7,7 @@ list the tables and the keys from the servers, so that a new table is searched w
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
@@ -111,8 +112,9 @@ async def tables_with(pool: Pool, text: str) -> Counter[str]:
         WHERE strpos(one::text, $1) > 0 OR strpos(one::text, $2) > 0
         """
         found[table["name"]] = await pool.fetchval(sql, text, text.encode().hex())
-    blocks = [zstandard.decompress(row[0]) for row in await pool.fetch(SELECT_BLOCKS)]
-    found["trace_payloads"] += sum(text.encode() in block for block in blocks)
+    for row in await pool.fetch(SELECT_BLOCKS):
+        with suppress(zstandard.ZstdError):  # other tests have damaged theirs
+            found["trace_payloads"] += text.encode() in zstandard.decompress(row[0])
     return +found
 
 
