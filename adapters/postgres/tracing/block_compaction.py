@@ -63,6 +63,8 @@ SELECT lower(live), upper(live) FROM (
     UNION ALL
     SELECT output_at, output_bytes FROM trace_payloads
     WHERE {_OF_TRACE} AND start = 0 AND output_at IS NOT NULL
+    UNION ALL
+    SELECT data_at, data_bytes FROM span_fragments WHERE {_OF_TRACE} AND data_at IS NOT NULL
   ) AS places (at, size)
 ) AS lives ORDER BY live
 """

@@ -1,7 +1,8 @@
 """Rows of fragments: OpenTelemetry spans and log records as they were sent.
 
 A fragment is known by a digest of its content, so one that is sent again is skipped by the primary
-key. `data` is compressed by PostgreSQL where that makes it smaller.
+key. What a span says repeats its values, so that `data` of spans is in the text of the trace
+(`payload_text.py`). Records may come before their trace, and have theirs in the row.
 """
 
 import hashlib
@@ -11,9 +12,19 @@ from datetime import datetime
 from itertools import batched
 from typing import Final
 
+from asyncpg import Record
+
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.tracing.payload_text import TraceKey
+from adapters.postgres.tracing.payload_text import (
+    DECOMPRESSED_ON_LOOP_MAX,
+    NewText,
+    Range,
+    StoredText,
+    TraceKey,
+    fetch_texts,
+)
+from application.concurrency import compute
 from application.tracing.otlp.ports import FragmentRules
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.otel.claude_code import ASSIGNED_RECORDS, record_outline
@@ -43,23 +54,26 @@ WHERE EXISTS (
 # A record waits if its span is in neither this request nor the database.
 INSERT_FRAGMENTS: Final = """
 INSERT INTO span_fragments
-  (project_id, trace_id, span, digest, rank, data, outline, stored_at, is_waiting)
-SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data,
-  sent.outline, sent.stored_at, sent.may_wait AND NOT EXISTS (
+  (project_id, trace_id, span, digest, rank, data_at, data_bytes, data, outline, stored_at,
+   is_waiting)
+SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data_at,
+  sent.data_bytes, sent.data, sent.outline, sent.stored_at, sent.may_wait AND NOT EXISTS (
     SELECT FROM spans WHERE spans.project_id = sent.project_id
       AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
   )
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bytea[],
-            $7::bytea[], $8::timestamptz[], $9::boolean[], $10::uuid[])
-  AS sent (project_id, trace_id, span, digest, rank, data, outline, stored_at, may_wait, awaited)
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bigint[],
+            $7::int[], $8::bytea[], $9::bytea[], $10::timestamptz[], $11::boolean[], $12::uuid[])
+  AS sent (project_id, trace_id, span, digest, rank, data_at, data_bytes, data, outline,
+           stored_at, may_wait, awaited)
 ON CONFLICT DO NOTHING RETURNING digest
 """
 COPIED_COLUMNS: Final = (
-    *("project_id", "trace_id", "span", "digest", "rank", "data", "outline", "stored_at"),
-    "is_waiting",
+    *("project_id", "trace_id", "span", "digest", "rank", "data_at", "data_bytes", "data"),
+    *("outline", "stored_at", "is_waiting"),
 )
 SELECT_FRAGMENTS: Final = """
-SELECT known.project_id, known.trace_id, known.span, known.digest, known.is_waiting, known.data
+SELECT known.project_id, known.trace_id, known.span, known.digest, known.is_waiting,
+  known.data_at, known.data_bytes, known.data
 FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS wanted (project_id, trace_id, span)
 JOIN span_fragments AS known ON known.project_id = wanted.project_id
   AND known.trace_id = wanted.trace_id AND known.span = wanted.span
@@ -99,9 +113,11 @@ WHERE known.project_id = found.project_id AND known.trace_id = found.trace_id
 """
 
 
+type Places = Mapping[bytes, int]
+"""Where the data of fragments is in the text of their trace, by digest."""
 type FragmentRow = tuple[object, ...]
 """The columns of INSERT_FRAGMENTS."""
-_DATA: Final = 5
+_DATA: Final = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +189,13 @@ async def list_with_fragments(connection: Connection, new: Collection[TraceKey])
 
 
 async def copy_fragments(
-    connection: Connection, traces: Mapping[TraceKey, TraceFragments], stored_at: datetime
+    connection: Connection,
+    traces: Mapping[TraceKey, TraceFragments],
+    places: Places,
+    stored_at: datetime,
 ) -> None:
     """Inserts the fragments of traces that this transaction created, and that have none yet."""
-    rows = (row[:-1] for row in _rows(traces, traces.keys(), stored_at))
+    rows = (row[:-1] for row in _rows(traces, traces.keys(), places, stored_at))
     for some in batched(rows, ROWS_PER_STATEMENT):
         await connection.copy_records_to_table(
             "span_fragment_rows", records=some, columns=COPIED_COLUMNS
@@ -187,14 +206,15 @@ async def insert_fragments(
     connection: Connection,
     traces: Mapping[TraceKey, TraceFragments],
     new: Collection[TraceKey],
+    places: Places,
     stored_at: datetime,
 ) -> set[bytes]:
     """Inserts those that aren't stored yet, and returns their digests.
 
-    `new` are traces that this transaction created.
+    `new` are traces that this transaction created. `places` are those of data in the texts.
     """
     digests: set[bytes] = set()
-    for some in _by_statement(_rows(traces, new, stored_at)):
+    for some in _by_statement(_rows(traces, new, places, stored_at)):
         digests.update(row[0] for row in await connection.fetch(INSERT_FRAGMENTS, *arrays(some)))
     return digests
 
@@ -205,18 +225,21 @@ def _by_statement(rows: Iterable[FragmentRow]) -> Iterator[list[FragmentRow]]:
     size = 0
     for row in rows:
         data = row[_DATA]
-        assert isinstance(data, bytes)
-        if some and (size + len(data) > BYTES_PER_STATEMENT or len(some) == ROWS_PER_STATEMENT):
+        more = len(data) if isinstance(data, bytes) else 0
+        if some and (size + more > BYTES_PER_STATEMENT or len(some) == ROWS_PER_STATEMENT):
             yield some
             some, size = [], 0
         some.append(row)
-        size += len(data)
+        size += more
     if some:
         yield some
 
 
 def _rows(
-    traces: Mapping[TraceKey, TraceFragments], new: Collection[TraceKey], stored_at: datetime
+    traces: Mapping[TraceKey, TraceFragments],
+    new: Collection[TraceKey],
+    places: Places,
+    stored_at: datetime,
 ) -> Iterable[FragmentRow]:
     """The columns of INSERT_FRAGMENTS; the last is the span that a record may wait for."""
     for key, fragments in traces.items():
@@ -227,7 +250,9 @@ def _rows(
             if hex_id not in NO_SPANS and not has_span(of_span):
                 may_wait, awaited = True, otel_span_id(key[1], hex_id)
             for one in of_span.values():
-                row = (one.digest, one.sent.rank, one.data, one.outline)
+                at = places.get(one.digest)
+                data = (None, None, one.data) if at is None else (at, len(one.data), None)
+                row = (one.digest, one.sent.rank, *data, one.outline)
                 yield (*key, hex_id, *row, stored_at, may_wait, awaited)
 
 
@@ -246,11 +271,43 @@ async def fetch_fragments(
     """The stored fragments of spans, but those with the digests `besides`."""
     found: dict[SpanKey, list[KnownFragment]] = {}
     if wanted:
-        for row in await connection.fetch(SELECT_FRAGMENTS, *arrays(wanted), list(besides)):
-            key = (row["project_id"], row["trace_id"], row["span"])
-            known = KnownFragment(row["digest"], row["is_waiting"], row["data"])
-            found.setdefault(key, []).append(known)
+        rows = await connection.fetch(SELECT_FRAGMENTS, *arrays(wanted), list(besides))
+        texts = await fetch_texts(
+            connection, (((row["project_id"], row["trace_id"]), data_range(row)) for row in rows)
+        )
+        size = sum(text.size for text in texts.values())
+        await compute(_add_known, found, rows, texts, is_long=size > DECOMPRESSED_ON_LOOP_MAX)
     return found
+
+
+def _add_known(
+    found: dict[SpanKey, list[KnownFragment]],
+    rows: Iterable[Record],
+    texts: Mapping[TraceKey, StoredText],
+) -> None:
+    for row in rows:
+        key = (row["project_id"], row["trace_id"], row["span"])
+        data = row["data"]
+        if data is None:
+            data = texts[key[:2]].value(row["data_at"], row["data_bytes"])
+        known = KnownFragment(row["digest"], row["is_waiting"], data)
+        found.setdefault(key, []).append(known)
+
+
+def data_range(row: Record) -> Range | None:
+    """Where the data of a fragment is in the text of its trace; None if it is in its row."""
+    at = row["data_at"]
+    return None if at is None else (at, at + row["data_bytes"])
+
+
+def add_data(text: NewText, fragments: TraceFragments) -> dict[bytes, int]:
+    """Adds the data of spans to a text; the places by digest. Records keep theirs in their rows."""
+    return {
+        digest: text.add_data(one.data)
+        for of_span in fragments.by_span.values()
+        for digest, one in of_span.items()
+        if isinstance(one.sent, SentSpan)
+    }
 
 
 async def end_waiting(connection: Connection, merged: Iterable[tuple[SpanKey, bytes]]) -> None:

@@ -83,6 +83,8 @@ PAYLOAD_BYTES_ON_LOOP_MAX: Final = 128 << 10  # parsing as many takes 5 ms
 
 REMAPPED_AT_ONCE: Final = 100  # spans that are mapped again because they take other records
 
+NO_TEXTS: Final[Mapping[TraceKey, TextChange]] = {}
+
 type TakingSpan = tuple[TraceKey, SpanId, Sequence[bytes]]
 """A span, and the digests of the records that it takes from others."""
 type TracePayloads = list[tuple[TraceKey, str, JsonText | None]]
@@ -226,13 +228,20 @@ class OtlpMerge:
     edited: dict[TraceKey, dict[SpanId, Span]] = field(default_factory=dict)
 
     async def open(
-        self, known: Mapping[TraceKey, CountedTrace], new: Mapping[TraceKey, OtlpState]
+        self,
+        known: Mapping[TraceKey, CountedTrace],
+        new: Mapping[TraceKey, OtlpState],
+        texts: Mapping[TraceKey, TextChange] = NO_TEXTS,
     ) -> None:
-        """Adds locked traces with their rows, and those that this transaction created."""
+        """Adds locked traces with their rows, and those that this transaction created.
+
+        `texts` are changes of texts that have begun already.
+        """
         native = [key for key, row in known.items() if row.otlp is None]
         payloads = await fetch_payloads_set(self.connection, native)
         nodes = await fetch_nodes(self.connection, known)
-        texts = await open_changes(self.connection, [*known, *new])
+        keys = [key for key in (*known, *new) if key not in texts]
+        texts = {**texts, **await open_changes(self.connection, keys)}
         for key, row in known.items():
             otlp = row.otlp
             if otlp is None:
@@ -369,6 +378,8 @@ class OtlpMerge:
 
     async def _map_taking(self, taking: Sequence[TakingSpan]) -> None:
         """Maps spans from all their stored fragments and the records that they take."""
+        # Fragments of this transaction are read as well.
+        await write_changes(self.connection, [one.text for one in self.traces.values()])
         await self._fetch_edited((key, span_id) for key, span_id, _ in taking)
         spans = await self.fetch_data(taking)
 

@@ -24,7 +24,9 @@ from adapters.postgres.tracing.batch_writer import (
 from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.fragments import (
     TRACE_ONLY,
+    Places,
     TraceFragments,
+    add_data,
     copy_fragments,
     has_span,
     insert_fragments,
@@ -46,7 +48,9 @@ from adapters.postgres.tracing.payload_text import (
     PayloadRow,
     TraceKey,
     add_head,
+    open_changes,
     payload_rows,
+    write_changes,
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import lock_traces
@@ -89,13 +93,15 @@ class ReadTrace:
 class NewTrace:
     """A trace as its fragments in the request make it, or a placeholder, without spans.
 
-    `text` has the values of its spans and, at the places in `head`, its own payloads.
+    `text` has the values of its spans, at the places in `head` its own payloads, and at `places`
+    its fragments.
     """
 
     counted: CountedTrace
     otlp: OtlpState
     text: NewText = field(default_factory=NewText)
     head: Head = NO_HEAD
+    places: Places = field(default_factory=dict)
     spans: Sequence[Span] = ()
     span_rows: Sequence[tuple[object, ...]] = ()
 
@@ -235,7 +241,7 @@ class OtlpWriter:
             if number:
                 await merge.flush()
             fragments = await compute(self._decode, chunk, is_long=True)
-            digests = await insert_fragments(connection, fragments, new, stored_at)
+            digests = await _insert_chunk(merge, fragments, new, stored_at)
             # What isn't needed any longer is freed, before more memory is taken.
             fragments = {key: one.without_data() for key, one in fragments.items()}
             await merge.add(fragments, digests, {})
@@ -256,6 +262,29 @@ class OtlpWriter:
         return read
 
 
+async def _insert_chunk(
+    merge: OtlpMerge,
+    fragments: Mapping[TraceKey, TraceFragments],
+    new: Collection[TraceKey],
+    stored_at: datetime,
+) -> set[bytes]:
+    """Inserts the fragments that aren't stored yet, and returns their digests.
+
+    Their data is written before spans are mapped from them, which take memory too.
+    """
+    places: dict[bytes, int] = {}
+    texts = {key: merge.traces[key].text for key in fragments}
+    ends = {key: change.text.end for key, change in texts.items()}
+    for key, change in texts.items():
+        places |= add_data(change.text, fragments[key])
+    digests = await insert_fragments(merge.connection, fragments, new, places, stored_at)
+    for key, change in texts.items():
+        if not fragments[key].has_new(digests):
+            change.text.cut(ends[key])
+    await write_changes(merge.connection, texts.values())
+    return digests
+
+
 async def _store(
     merge: OtlpMerge, read: Mapping[TraceKey, ReadTrace], ready: NewTraces
 ) -> dict[TraceKey, ReadTrace]:
@@ -271,9 +300,13 @@ async def _store(
     fragments = {key: one.fragments for key, one in read.items() if key in new or key in here}
     had_some = await list_with_fragments(connection, new)
     only = {key: one for key, one in fragments.items() if key in new and key not in had_some}
-    await copy_fragments(connection, only, merge.stored_at)
+    places = {digest: at for key in new for digest, at in ready.traces[key].places.items()}
+    texts = await open_changes(connection, here)
+    for key, change in texts.items():
+        places |= add_data(change.text, fragments[key])
+    await copy_fragments(connection, only, places, merge.stored_at)
     others = {key: one for key, one in fragments.items() if key not in only}
-    digests = await insert_fragments(connection, others, new, merge.stored_at)
+    digests = await insert_fragments(connection, others, new, places, merge.stored_at)
     changed = {key: row for key, row in here.items() if fragments[key].has_new(digests)}
     # Those that had records before their spans, that have records which belong to other spans, or
     # that weren't computed because they were known.
@@ -286,7 +319,7 @@ async def _store(
     for key in late:
         digests |= fragments[key].digests()
     if changed or late:
-        await merge.open(changed, late)
+        await merge.open(changed, late, {key: texts[key] for key in changed})
         mapped = {(*key, hex_id): one for key in merge.traces
                   for hex_id, one in read[key].spans.items()}  # fmt: skip
         await merge.add(fragments, digests, mapped)
@@ -337,7 +370,8 @@ def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: date
         otlp_span_row(key, text.add_span(span), span, one.facts)
         for span, one in zip(spans, mapped, strict=True)
     ]
-    return NewTrace(counted, otlp, text, head, spans, rows)
+    places = add_data(text, read.fragments)
+    return NewTrace(counted, otlp, text, head, places, spans, rows)
 
 
 def _count_new(fresh: Iterable[NewTrace], deltas: ProjectDeltas) -> None:

@@ -13,7 +13,7 @@ the blocks of the trace and blanks it (`block_compaction.py`). Figures: docs/adr
 import threading
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -127,6 +127,18 @@ class NewText:
                 self.end += len(value)
         return None if start == self.end else start
 
+    def add_data(self, data: bytes) -> int:
+        """The place of a fragment, whose levels were checked when it was read."""
+        start = self.end
+        self._parts.append(data)
+        self.end += len(data)
+        return start
+
+    def cut(self, end: int) -> None:
+        """Takes back what was added from `end` on."""
+        while self.end > end:
+            self.end -= len(self._parts.pop())
+
     def add_span(self, span: Span) -> int | None:
         """The place of the values of a settled span."""
         metadata = span.metadata
@@ -143,12 +155,29 @@ class NewText:
         for value in self._parts:
             if len(value) > VALUE_LEVELS_MAX:  # a level takes two bytes
                 check_levels(value)
-        text = b"".join(self._parts)
-        return [
-            Block(self.start + at, len(part), compressor().compress(part))
-            for at in range(0, len(text), block_bytes)
-            for part in (text[at : at + block_bytes],)
-        ]
+        blocks, start = list[Block](), self.start
+        for text in _texts_of_blocks(self._parts, block_bytes):
+            blocks.append(Block(start, len(text), compressor().compress(text)))
+            start += len(text)
+        return blocks
+
+
+def _texts_of_blocks(parts: Iterable[bytes], block_bytes: int) -> Iterator[bytes]:
+    """The parts in texts of `block_bytes`, of which only one is in memory."""
+    some: list[bytes | memoryview] = []
+    room = block_bytes
+    for part in parts:
+        rest: bytes | memoryview = part
+        while len(rest) >= room:
+            some.append(memoryview(rest)[:room])
+            rest = memoryview(rest)[room:]
+            yield b"".join(some)
+            some, room = [], block_bytes
+        if rest:
+            some.append(rest)
+            room -= len(rest)
+    if some:
+        yield b"".join(some)
 
 
 def check_levels(value: JsonText) -> None:

@@ -16,7 +16,8 @@ from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange
-from tests.support.builders.values import at, span, trace
+from tests.support.builders.otel import START_NS, fragments, sent_span
+from tests.support.builders.values import at, span, trace, trace_id
 from tests.support.fixtures.data_plane import DataPlane, join_payloads, over_postgres, project
 
 pytestmark = pytest.mark.service
@@ -24,6 +25,9 @@ pytestmark = pytest.mark.service
 BLOCKS = """
 SELECT start, raw_bytes, block FROM trace_payloads
 WHERE project_id = $1 AND trace_id = $2 ORDER BY start
+"""
+FRAGMENTS_IN_ROWS = """
+SELECT count(*) FROM span_fragment_rows WHERE project_id = $1 AND data IS NOT NULL
 """
 DAMAGE = """
 UPDATE trace_payloads SET block = overlay(block placing '\\xff'::bytea from 9)
@@ -58,6 +62,27 @@ async def test_writes_are_joined_into_one_block_once_they_are_old(plane, pool):
     assert len(await stored(pool, ours, sent.id)) == 3
     await join_payloads(plane)
     assert await stored(pool, ours, sent.id) == [b"1012"]
+
+
+async def test_fragments_are_in_the_text_with_the_values_that_they_repeat(plane, pool):
+    ours, id_ = project(), trace_id()
+    said = "the customer asks where the parcel is " * 100
+    first = sent_span({"input.value": said}, span_id="a" * 16)
+    late = sent_span({"input.value": said, "output.value": said}, span_id="a" * 16, end_ns=0)
+    await plane.otlp.put(ours, id_, fragments(id_, first, sent_span(span_id="b" * 16)))
+    [text] = await stored(pool, ours, id_)
+    assert said.encode() in text
+    await plane.otlp.put(ours, id_, fragments(id_, late))
+    await plane.otlp.put(ours, id_, fragments(id_, late))  # is known
+    before = await plane.traces.get(ours, id_)
+    assert await pool.fetchval(FRAGMENTS_IN_ROWS, ours) == 0
+    await join_payloads(plane)
+    assert len(await stored(pool, ours, id_)) == 1
+    assert await plane.traces.get(ours, id_) == before
+    last = sent_span({"llm.model_name": "m"}, span_id="a" * 16, start_ns=START_NS + 1)
+    await plane.otlp.put(ours, id_, fragments(id_, last))
+    after = await plane.traces.get(ours, id_)
+    assert {one.id: one.input for one in after.spans} == {one.id: one.input for one in before.spans}
 
 
 @pytest.mark.parametrize("by", ["report", "edit", "clearing"])

@@ -33,7 +33,7 @@ from entrypoints.composition.memory import replace_ports
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import a_verdict
 from tests.http.conftest import Site, a_span, a_trace
-from tests.support.builders.otel import fragments, sent_span
+from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import store_export
 from tests.support.fixtures.evaluation import a_run
@@ -207,7 +207,8 @@ async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> Non
     await judging.ledger.append([an_entry(project_id=marked.id, target=session)])
     await store_export(ports.exporting, marked.id, str(uuid.uuid4()), text=MARKER)
     sent = sent_span({"input.value": MARKER, "gen_ai.response.model": MARKER}, name=MARKER)
-    await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent))
+    record = sent_record("log", {"text": MARKER})
+    await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent, record))
     evaluation = SentEvaluation(name="n", time_ns=1, value=MARKER, reason=MARKER)
     waiting = ports.evaluation.waiting_evaluations
     await waiting.add(marked.id, [ReceivedEvaluation(trace, evaluation)], NOON)

@@ -352,9 +352,11 @@ CREATE TABLE IF NOT EXISTS span_fragment_rows (
     span text COLLATE "C" NOT NULL, digest bytea NOT NULL,
     rank smallint NOT NULL, is_waiting boolean NOT NULL,
     stored_at timestamptz NOT NULL,
-    data bytea NOT NULL,
+    -- That of a span is in the text of its trace, whose values it repeats. A record has its own.
+    data_at bigint, data_bytes int, data bytea,
     outline bytea, assigned uuid[],
-    PRIMARY KEY (project_id, trace_id, span, digest)
+    PRIMARY KEY (project_id, trace_id, span, digest),
+    CHECK ((data IS NULL) = (data_at IS NOT NULL AND data_bytes IS NOT NULL))
 );
 -- Across projects: records whose span never comes.
 CREATE INDEX IF NOT EXISTS span_fragments_waiting
