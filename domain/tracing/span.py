@@ -153,10 +153,7 @@ class Span:
         if _priced_by(self) == _priced_by(before):
             return self
         if self.token_usage == before.token_usage:
-            # The stored row doesn't record whether tokens were counted: they are counted again,
-            # unless they can't be derived from `token_usage`.
-            known = before.usage
-            counted = known if known is not None and (known.is_known or known.has_cached) else None
+            counted = None if before.usage is None else before.usage.unless_recounted
         return replace(self, usage=counted, charge=None)
 
     def settled(self, pricing: Pricing) -> "Span":

@@ -52,6 +52,15 @@ class Usage:
             object.__setattr__(self, "cache_write_tokens", written)
 
     @property
+    def unless_recounted(self) -> "Usage | None":
+        """None if it has to be counted again from `token_usage`.
+
+        The stored row of a span doesn't record whether tokens were counted. Tokens that are there
+        were, and `token_usage` may lack those that an OpenTelemetry sender counted.
+        """
+        return self if self.is_known or self.has_cached else None
+
+    @property
     def has_cached(self) -> bool:
         """Whether part of the prompt has rates of its own."""
         return bool(self.cache_read_tokens or self.cache_write_tokens)

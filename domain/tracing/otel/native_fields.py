@@ -85,7 +85,7 @@ def remapped_span(mapped: MappedSpan, known: Span, facts: SpanFacts) -> MappedSp
     native = NativeFields(metadata_keys=frozenset(facts.native_metadata))
     kept = {name: getattr(known, name) for name in names}
     if "token_usage" in names:
-        kept["usage"] = known.usage
+        kept["usage"] = None if known.usage is None else known.usage.unless_recounted
     return replace(
         mapped,
         span=replace(

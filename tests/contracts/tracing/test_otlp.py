@@ -19,7 +19,7 @@ from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
-from domain.tracing.usage import Usage, UsageRole
+from domain.tracing.usage import CostSource, Usage, UsageRole
 from tests.support.builders.otel import END_NS, START_NS, fragments, sent_record, sent_span
 from tests.support.builders.values import span, trace, trace_id
 from tests.support.fixtures.data_plane import (
@@ -464,6 +464,19 @@ async def test_native_changes_of_a_span_stay(plane):
     metadata = json.loads(kept.metadata)
     assert (metadata["note"], metadata["other"]) == ("wrong tool", 1)
     assert (found.name, found.status) == ("run", TraceStatus.COMPLETED)
+
+
+async def test_native_usage_is_priced_when_the_model_comes_later(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root(), sent_span(span_id=CHILD, parent_span_id=ROOT))
+    change = SpanChange(token_usage=b'{"prompt_tokens":7}')
+    await plane.traces.change_span(ours, id_, otel_span_id(id_, CHILD), change)
+    await put(plane, ours, id_, llm())
+    [found] = await assert_summaries_match(plane, ours)
+    [kept] = [one for one in found.spans if one.id == otel_span_id(id_, CHILD)]
+    assert (kept.model, kept.usage) == ("gpt-4o", Usage(7))
+    assert kept.charge is not None
+    assert kept.charge.source is CostSource.TABLE
 
 
 async def test_native_report_of_an_otlp_span_stays(plane):
