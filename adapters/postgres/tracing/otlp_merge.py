@@ -134,6 +134,11 @@ class TraceMerge:
     def is_mapped(self, span_id: SpanId | None) -> bool:
         return span_id in self.pending or span_id in self.flushed
 
+    def is_edited(self, span_id: SpanId | None, name: str) -> bool:
+        """Whether a native write changed this payload of a span."""
+        node = None if span_id is None else self.nodes.get(span_id)
+        return node is not None and name in node.facts.native_names
+
     def forget_payloads(self) -> None:
         """Pending spans were written, and others follow: keeps only what a trace depends on."""
         self.flushed |= self.pending.keys()
@@ -191,7 +196,11 @@ class TraceResult:
                 ("output", known.output_from, self.otlp.output_from, computed.output),
             )
             if name not in self.otlp.native.names
-            and (before != after or self.merge.is_mapped(source_span(source)))
+            and (
+                before != after
+                or self.merge.is_mapped(source_span(source))
+                or self.merge.is_edited(source_span(source), name)
+            )
         ]
 
     def count(self, models: Mapping[TraceKey, tuple[str, ...]]) -> CountedTrace:

@@ -516,6 +516,16 @@ async def test_span_stays_part_of_the_tree_after_a_native_change(plane):
     assert found.spans[0].output == b'"fixed"'
 
 
+async def test_trace_takes_the_output_of_a_span_that_was_changed_natively(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root({"output.value": "sent"}))
+    change = SpanChange(output=b'"fixed"')
+    await plane.traces.change_span(ours, id_, otel_span_id(id_, ROOT), change)
+    await put(plane, ours, id_, llm())
+    [found] = await assert_summaries_match(plane, ours)
+    assert found.output == b'"fixed"'
+
+
 # --- deletion --------------------------------------------------------------------------------
 
 
