@@ -35,6 +35,7 @@ def run(
     if is_http:
         options = http_options(settings, project)
         with listen(replace(settings, port=settings.mcp_port), "mcp_port") as listening:
+            listening.listen()  # from the line on, clients can connect
             print_line(f"MCP at {options.public_url}, for the API at {url}")
             asyncio.run(http_server.serve_http(url, masking, options, version, listening))
         return 0
