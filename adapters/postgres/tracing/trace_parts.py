@@ -10,6 +10,7 @@ from adapters.postgres.tracing.otlp_rows import SpanRowKey
 from adapters.postgres.tracing.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,
+    NO_VALUES,
     StoredText,
     fetch_texts,
     payload_range,
@@ -28,6 +29,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.outline import OutlineColumns, TraceOutline
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
+from domain.tracing.span import Span
 from domain.tracing.usage import CostSource
 
 ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many takes 2 ms
@@ -115,6 +117,10 @@ async def fetch_outline(
     )
 
 
+_NO_PAYLOADS: Final = ("token_usage", "model_parameters")
+"""The values of a span's text that are shown without its payloads."""
+
+
 async def fetch_span_detail(
     connection: Connection, key: SpanRowKey, detail: PayloadDetail
 ) -> SpanDetail:
@@ -122,12 +128,21 @@ async def fetch_span_detail(
     row = require_row(await connection.fetchrow(SELECT_SPAN, *key), SPAN_NOT_FOUND)
     sizes = {"input_bytes": row["input_bytes"], "output_bytes": row["output_bytes"]}
     if detail is PayloadDetail.NONE:
-        return SpanDetail(span=span_with_values(row), detail=detail, **sizes)
+        ranges = [(key[:2], payload_range(row, name)) for name in _NO_PAYLOADS]
+        text = (await fetch_texts(connection, ranges))[key[:2]]
+        span = await compute(_without_payloads, row, text, is_long=_takes_long(text))
+        return SpanDetail(span=span, detail=detail, **sizes)
     text = (await fetch_texts(connection, [(key[:2], span_range(row))]))[key[:2]]
     if detail is PayloadDetail.PREVIEW:
         return await compute(_with_previews, row, text, is_long=_takes_long(text))
     span = await compute(span_from_row, row, text, is_long=_takes_long(text))
     return SpanDetail(span=span, detail=detail, **sizes)
+
+
+def _without_payloads(row: Record, text: StoredText) -> Span:
+    ranges = ((name, payload_range(row, name)) for name in _NO_PAYLOADS)
+    values = {name: text.value(one[0], one[1] - one[0]) for name, one in ranges if one is not None}
+    return span_with_values(row, NO_VALUES._replace(**values))
 
 
 def _with_previews(row: Record, text: StoredText) -> SpanDetail:
