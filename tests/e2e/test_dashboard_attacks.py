@@ -127,7 +127,7 @@ FORM = """([url, encoding, fields]) => {
     form.append(input);
   }
   document.body.append(form);
-  form.submit();
+  setTimeout(() => form.submit());  // not before this script has answered
 }"""
 
 
@@ -156,15 +156,15 @@ def test_pages_of_other_origins_get_and_change_nothing(
         read = attack.evaluate(READ.format(script), dev_server.url)
         assert "signed_in" not in read or '"signed_in":false' in read
         assert "dev@localhost" not in read
+    form = victim.context.new_page()
     for encoding, fields in FORMS.items():
         for path in ("/organizations", "/session"):
-            form = victim.context.new_page()
             form.goto(elsewhere.page(host))
             name = "text/plain" if encoding == "text/plain" else "application/x-www-form-urlencoded"
             with form.expect_response(lambda answer: answer.request.method == "POST") as answered:
                 form.evaluate(FORM, [f"{dev_server.url}{path}", name, fields])
             assert answered.value.status >= 400
-            form.close()
+            form.wait_for_url(f"{dev_server.url}{path}")
     assert organizations() == before
     assert is_signed_in(dev_server, cookie, verifier)
     victim.reload()
