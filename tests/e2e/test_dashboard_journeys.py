@@ -110,6 +110,7 @@ def test_session_of_200_turns_is_read_and_searched(
     page.goto(project.path("sessions/long"))
     feed = page.get_by_role("feed")
     expect(feed).to_contain_text("question 0")
+    expect(page.get_by_text(str(TURNS), exact=True)).to_be_visible()  # End needs the number
     page.keyboard.press("End")
     expect(page.get_by_text(f"turn {TURNS} of {TURNS}")).to_be_visible()
     expect(feed).to_contain_text(f"question {TURNS - 1}")
