@@ -186,7 +186,7 @@ class SignInAttempts(Protocol):
     async def take(self, digest: bytes) -> SignInAttempt | None:
         """Deletes and returns the attempt, also an expired one; None if it is unknown or taken.
 
-        Of concurrent calls one gets it.
+        If calls are concurrent, exactly one returns the attempt.
         """
         ...
 

@@ -7,7 +7,7 @@ quoted as JSON. So it can neither end the fence nor look like a line outside of 
 
 import hmac
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -145,12 +145,18 @@ def cut_to(text: RedactedText, room: int) -> str:
 
 def fitting(lines: Sequence[str], room: int) -> Sequence[str]:
     """The first of the lines that together take at most `room` tokens."""
-    used = 0
-    for number, line in enumerate(lines):
-        used += count_tokens(line) + 1
-        if used > room:
-            return lines[:number]
-    return lines
+    return [line for [line] in fitting_blocks(([line] for line in lines), room)]
+
+
+def fitting_blocks(blocks: Iterable[Sequence[str]], room: int) -> Sequence[Sequence[str]]:
+    """The first of the blocks of lines that together take at most `room` tokens."""
+    found = []
+    for block in blocks:
+        room -= sum(count_tokens(line) + 1 for line in block)
+        if room < 0:
+            break
+        found.append(block)
+    return found
 
 
 def largest[T](shorter: Sequence[Callable[[], T]], takes: Callable[[T], int], room: int) -> T:

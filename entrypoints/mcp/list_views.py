@@ -8,7 +8,7 @@ import msgspec
 from domain.evaluation.evidence.redaction import RedactedText, RedactionMode, Redactor
 from domain.evaluation.trace_content.messages import decode_json, last_message_text
 from domain.tracing.message_blocks import ASSISTANT, USER
-from entrypoints.mcp.answer import View, line_of, masked, part, room_for_data
+from entrypoints.mcp.answer import View, fitting_blocks, line_of, masked, part, room_for_data
 from entrypoints.mcp.responses import (
     ComparedRow,
     ComparisonRow,
@@ -43,16 +43,8 @@ def traces_view(
     redactor = Redactor(masking)
     facts = [f"{page.total} traces match"]
     room = room_for_data(tokens, [*facts, "shown: 000000 from offset 000000000"], f"GET {rest}")
-    lines: list[str] = []
-    shown = 0
-    for row in page.items:
-        block = _trace_lines(row, redactor)
-        taken = sum(count_tokens(line) + 1 for line in block)
-        if taken > room:
-            break
-        room -= taken
-        lines += block
-        shown += 1
+    blocks = fitting_blocks((_trace_lines(row, redactor) for row in page.items), room)
+    lines, shown = [line for block in blocks for line in block], len(blocks)
     facts.append(f"shown: {shown} from offset {offset}")
     left_out = []
     if offset + shown < page.total:
@@ -206,16 +198,8 @@ def comparison_view(
     room = room_for_data(tokens, facts, f"GET {rest}")
     head = [f"a {line_of(a.name, NAME_CHARS, redactor)}, b {line_of(b.name, NAME_CHARS, redactor)}"]
     room -= sum(count_tokens(line) + 1 for line in head)
-    lines: list[str] = list(head)
-    shown = 0
-    for pair in found.steps:
-        block = _pair_lines(pair, redactor)
-        taken = sum(count_tokens(line) + 1 for line in block)
-        if taken > room:
-            break
-        room -= taken
-        lines += block
-        shown += 1
+    blocks = fitting_blocks((_pair_lines(pair, redactor) for pair in found.steps), room)
+    lines, shown = [*head, *(line for block in blocks for line in block)], len(blocks)
     left_out = []
     if after + shown < found.total:
         left_out.append(

@@ -11,7 +11,15 @@ from domain.evaluation.evidence.redaction import RedactionMode, Redactor
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.span_tree import labelled_spans
 from domain.tracing.trace import Trace
-from entrypoints.mcp.answer import View, fitting, line_of, masked, part, room_for_data
+from entrypoints.mcp.answer import (
+    View,
+    fitting,
+    fitting_blocks,
+    line_of,
+    masked,
+    part,
+    room_for_data,
+)
 from entrypoints.mcp.responses import (
     CostRow,
     EstimateRow,
@@ -47,16 +55,9 @@ def scores_view(
     if not scores:
         facts.append("run_evaluation gives one; without a name explain_score lists all")
     room = room_for_data(tokens, facts, f"GET {rest}")
-    lines: list[str] = []
-    shown = 0
-    for score in scores[:LISTED_MAX]:
-        block = _score_lines(score, redactor)
-        taken = sum(count_tokens(line) + 1 for line in block)
-        if taken > room:
-            break
-        room -= taken
-        lines += block
-        shown += 1
+    listed = (_score_lines(score, redactor) for score in scores[:LISTED_MAX])
+    blocks = fitting_blocks(listed, room)
+    lines, shown = [line for block in blocks for line in block], len(blocks)
     cited = _cited(scores[:shown])
     left_out = []
     if shown < len(scores):

@@ -228,7 +228,7 @@ CREATE TABLE IF NOT EXISTS traces (
     metadata json NOT NULL,
     span_count int NOT NULL, error_span_count int NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
-    unpriced_span_count int NOT NULL, -- their cost isn't in the total, because nobody knows it
+    unpriced_span_count int NOT NULL, -- their cost is unknown and not in the total
     created_at timestamptz NOT NULL DEFAULT now(), updated_at timestamptz NOT NULL DEFAULT now(),
     repriced_at timestamptz, -- when costs last changed without a change of content
     latency_us bigint GENERATED ALWAYS AS
