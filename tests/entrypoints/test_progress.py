@@ -47,7 +47,8 @@ def test_markup_in_a_label_is_text():
     assert "[bold]x[/bold]" in stream.getvalue()
 
 
-def test_terminal_gets_a_bar():
+def test_terminal_gets_a_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")  # a terminal that is `dumb` gets none
     ours, its = pty.openpty()
     with os.fdopen(its, "w") as stream, Progress(4, stream, label="migrating") as progress:
         progress.show(4, 4)
