@@ -16,6 +16,10 @@ LATENCY_US_MAX: Final = 2**62  # beyond any two instants
 _EQUAL: Final = ("session_id", "user_id", "environment", "release", "status")
 
 
+type MetadataTexts = tuple[tuple[str, tuple[str, ...]], ...]
+"""Texts of top-level keys of the metadata."""
+
+
 class TraceSort(StrEnum):
     STARTED_AT = "started_at"
     ENDED_AT = "ended_at"
@@ -50,6 +54,9 @@ class TraceFilter:
     no range. One of `tags` suffices; empty means no condition. `model` must be that of at least one
     span. `has_error` covers the trace and its spans, `has_failed_span` the spans alone.
     `metadata` maps top-level keys to the permitted texts, as `scalar_members` gives them.
+
+    Each text of a field `not_…` excludes the traces that the field without `not_` would select by
+    it. So a trace without the value stays.
     """
 
     session_id: str | None = None
@@ -66,10 +73,22 @@ class TraceFilter:
     max_latency_ms: float | None = None
     has_error: bool | None = None
     has_failed_span: bool | None = None
-    metadata: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    metadata: MetadataTexts = ()
+    not_session_id: tuple[str, ...] = ()
+    not_user_id: tuple[str, ...] = ()
+    not_environment: tuple[str, ...] = ()
+    not_release: tuple[str, ...] = ()
+    not_status: tuple[TraceStatus, ...] = ()
+    not_tags: tuple[str, ...] = ()
+    not_name: tuple[str, ...] = ()
+    not_model: tuple[str, ...] = ()
+    not_metadata: MetadataTexts = ()
 
     def matches(self, trace: Trace) -> bool:
         """Whether a settled trace matches."""
+        return self._includes(trace) and not self._excludes(trace)
+
+    def _includes(self, trace: Trace) -> bool:
         return (
             all(getattr(self, name) in {None, getattr(trace, name)} for name in _EQUAL)
             and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
@@ -80,8 +99,22 @@ class TraceFilter:
             and (self.has_error is None or trace.has_error is self.has_error)
             and (self.has_failed_span is None or trace.has_failed_span is self.has_failed_span)
             and self._matches_latency(trace.latency_us)
-            and self._matches_metadata(trace)
+            and all(_has_member(trace, key, texts) for key, texts in self.metadata)
         )
+
+    def _excludes(self, trace: Trace) -> bool:
+        return (
+            any(getattr(trace, name) in getattr(self, f"not_{name}") for name in _EQUAL)
+            or not set(self.not_tags).isdisjoint(trace.tags)
+            or not set(self.not_model).isdisjoint(trace.models)
+            or any(part in fold_case(trace.name) for part in self.not_name_parts)
+            or any(_has_member(trace, key, texts) for key, texts in self.not_metadata)
+        )
+
+    @property
+    def not_name_parts(self) -> tuple[str, ...]:
+        """`not_name` case-folded, without empty texts, which are no condition."""
+        return tuple(fold_case(text) for text in self.not_name if text)
 
     @property
     def latency_us(self) -> tuple[int, int] | None:
@@ -96,11 +129,9 @@ class TraceFilter:
             return True
         return latency_us is not None and bounds[0] <= latency_us <= bounds[1]
 
-    def _matches_metadata(self, trace: Trace) -> bool:
-        if not self.metadata:
-            return True
-        found = scalar_members(trace.metadata)
-        return all(found.get(key) in wanted for key, wanted in self.metadata)
+
+def _has_member(trace: Trace, key: str, texts: tuple[str, ...]) -> bool:
+    return scalar_members(trace.metadata).get(key) in texts
 
 
 def _us(bound_ms: float | None, rounding: str) -> int | None:

@@ -96,8 +96,9 @@ class SessionFilter:
     """Conditions that must all hold; None means no condition.
 
     `user_id`, the bounds of `started_at` (the first inclusive) and `tags`, of which one suffices,
-    select traces: the summary then covers only those. `query`, a case-insensitive substring of the
-    id, `has_error` and `has_failed_span` select summaries.
+    select traces: the summary then covers only those. So do `not_user_id` and `not_tags`, which
+    exclude traces with one of the values. `query`, a case-insensitive substring of the id,
+    `has_error` and `has_failed_span` select summaries.
     """
 
     user_id: str | None = None
@@ -107,11 +108,19 @@ class SessionFilter:
     started_before: datetime | None = None
     tags: tuple[str, ...] = ()
     query: str | None = None
+    not_user_id: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
 
     @property
     def selects_traces(self) -> bool:
-        bounds = (self.user_id, self.started_after, self.started_before)
-        return bool(self.tags) or any(bound is not None for bound in bounds)
+        bounds = (self.started_after, self.started_before)
+        return self.selects_by_value or any(bound is not None for bound in bounds)
+
+    @property
+    def selects_by_value(self) -> bool:
+        """Whether traces are selected by more than their start."""
+        texts = (self.tags, self.not_tags, self.not_user_id)
+        return self.user_id is not None or any(texts)
 
     def matches_trace(self, trace: Trace) -> bool:
         return (
@@ -119,6 +128,8 @@ class SessionFilter:
             and (self.started_after is None or trace.started_at >= self.started_after)
             and (self.started_before is None or trace.started_at < self.started_before)
             and (not self.tags or not set(self.tags).isdisjoint(trace.tags))
+            and trace.user_id not in self.not_user_id
+            and set(self.not_tags).isdisjoint(trace.tags)
         )
 
     def matches(self, session: SessionSummary) -> bool:

@@ -241,8 +241,8 @@ class _SelectedTraces:
 
     async def fetch(self, connection: Connection) -> KeysetPage:
         p = Parameters([self.query.project])
-        by_period = self.matching.user_id is None and not self.matching.tags
-        groups = self._by_period(p) if by_period else self._by_trace(p)
+        by_value = self.matching.selects_by_value
+        groups = self._by_trace(p) if by_value else self._by_period(p)
         keys = f"groups AS MATERIALIZED ({groups}), {self.query.sorted_keys(p, 'groups')}"
         traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
         tags = (
@@ -300,6 +300,10 @@ class _SelectedTraces:
                 terms = [search_term(self.query.project, Facet.TAG, tag) for tag in tags]
                 conditions.append(f"terms && {p.put(terms)}::bigint[]")
             conditions.append(f"tags && {p.put(tags)}::text[]")
+        if users := sorted(set(self.matching.not_user_id)):
+            conditions.append(f"(user_id = ANY({p.put(users)}::text[])) IS NOT TRUE")
+        if tags := sorted(set(self.matching.not_tags)):
+            conditions.append(f"NOT tags && {p.put(tags)}::text[]")
         return " AND ".join(conditions)
 
     def _query(self, p: Parameters) -> str:

@@ -72,6 +72,7 @@ def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
         *_containment(project, matching),
         *_ranges(matching),
         *_metadata(project, matching),
+        *_exclusions(project, matching),
     ]
 
 
@@ -81,6 +82,11 @@ def count_facet(kind: Facet, value: str) -> Sql:
     return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
 
 
+def _count_user(user: str) -> Sql:
+    where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
+    return Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
+
+
 def _labels(matching: TraceFilter) -> Iterator[Clause]:
     for kind, column in LABELS.items():
         if (label := getattr(matching, column)) is not None:
@@ -88,9 +94,7 @@ def _labels(matching: TraceFilter) -> Iterator[Clause]:
                 Sql(f"{column} = {{}}", (label,)), count_facet(kind, label), sorts=BY_START
             )
     if (user := matching.user_id) is not None:
-        where = f"WHERE {OF_PROJECT} AND user_id = {{}}"
-        counter = Sql(f"(SELECT trace_count FROM trace_users {where})", (user,))
-        yield Clause(Sql("user_id = {}", (user,)), counter, sorts=BY_START)
+        yield Clause(Sql("user_id = {}", (user,)), _count_user(user), sorts=BY_START)
     if (status := matching.status) is not None:
         counter = count_facet(Facet.STATUS, status)
         sorts = frozenset({TraceSort.STATUS})
@@ -117,9 +121,7 @@ def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
     if matching.has_error is True:
         yield Clause(Sql(HAS_ERROR), count_facet(Facet.FAILED, ""), sorts=BY_START)
     elif matching.has_error is False:
-        failed = count_facet(Facet.FAILED, "")
-        counter = Sql(f"({COUNT_ALL_TRACES.text} - coalesce({failed.text}, 0))", failed.values)
-        yield Clause(Sql(f"NOT {HAS_ERROR}"), counter)
+        yield Clause(Sql(f"NOT {HAS_ERROR}"), _count_others([count_facet(Facet.FAILED, "")]))
     if matching.has_failed_span is True:  # `HAS_ERROR` is implied, and lets its index be used
         sql = Sql(f"error_span_count > 0 AND {HAS_ERROR}")
         yield Clause(sql, count_facet(Facet.FAILED, ""), is_exact=False)
@@ -148,15 +150,53 @@ def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
     # take three times as long. It is read if its members have no terms, or if one pair could be
     # read as another.
     for key, texts in matching.metadata:
-        *pairs, many = metadata_terms(project, key, texts)
-        terms = f"terms && {{}}::bigint[] AND {_METADATA_HAS_VALUE}"
-        looked_into = (key, key, list(texts))
-        counter = _count_members(key, texts)
-        if any(SEPARATOR in text for text in (key, *texts)):
-            yield Clause(Sql(f"({terms})", ([*pairs, many], *looked_into)), counter)
-        else:
-            sql = f"(terms && {{}}::bigint[] OR ({terms}))"
-            yield Clause(Sql(sql, (pairs, [many], *looked_into)), counter)
+        yield Clause(_has_member(project, key, texts), _count_members(key, texts))
+
+
+def _has_member(project: ProjectId, key: str, texts: Sequence[str]) -> Sql:
+    *pairs, many = metadata_terms(project, key, texts)
+    terms = f"terms && {{}}::bigint[] AND {_METADATA_HAS_VALUE}"
+    looked_into = (key, key, list(texts))
+    if any(SEPARATOR in text for text in (key, *texts)):
+        return Sql(f"({terms})", ([*pairs, many], *looked_into))
+    return Sql(f"(terms && {{}}::bigint[] OR ({terms}))", (pairs, [many], *looked_into))
+
+
+def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    """The fields `not_…`. A row without a value stays: a condition on it is null, so not true."""
+    for kind, column in {**LABELS, Facet.STATUS: "status"}.items():
+        if labels := sorted(set(getattr(matching, f"not_{column}"))):
+            counter = _count_others([count_facet(kind, label) for label in labels])
+            yield Clause(Sql(f"({column} = ANY({{}}::text[])) IS NOT TRUE", (labels,)), counter)
+    if users := sorted(set(matching.not_user_id)):
+        counter = _count_others([_count_user(user) for user in users])
+        yield Clause(Sql("(user_id = ANY({}::text[])) IS NOT TRUE", (users,)), counter)
+    several = ((Facet.TAG, "tags", matching.not_tags), (Facet.MODEL, "models", matching.not_model))
+    for kind, column, texts in several:
+        for text in sorted(set(texts)):  # each by itself, since a trace may have several
+            counter = _count_others([count_facet(kind, text)])
+            yield Clause(Sql(f"NOT {column} && {{}}::text[]", ([text],)), counter)
+    for part in sorted(set(matching.not_name_parts)):
+        yield Clause(Sql("search_name NOT LIKE {}", (like(part),)))
+    for key, texts in matching.not_metadata:
+        has_member, members = _has_member(project, key, texts), _count_members(key, texts)
+        others = None if members is None else _count_others([members])
+        yield Clause(Sql(f"{has_member.text} IS NOT TRUE", has_member.values), others)
+
+
+def _count_others(counts: Sequence[Sql]) -> Sql:
+    """The count of all traces but those of `counts`, which no trace is in twice.
+
+    -1 if one of them is negative, so unknown.
+    """
+    texts = " + ".join(f"coalesce({one.text}, 0)" for one in counts)
+    values = tuple(value for one in counts for value in one.values)
+    return Sql(
+        "(SELECT CASE WHEN counted.traces < 0 THEN -1"
+        f" ELSE coalesce({COUNT_ALL_TRACES.text}, 0) - counted.traces END"
+        f" FROM (SELECT {texts} AS traces) AS counted)",
+        values,
+    )
 
 
 def _count_members(key: str, texts: Sequence[str]) -> Sql | None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, Target, TargetType
 from domain.tracing.payload import JsonText
-from domain.tracing.query import TraceFilter
+from domain.tracing.query import MetadataTexts, TraceFilter
 from domain.tracing.session import SessionFilter, SessionSummary, sessions_of
 from domain.tracing.trace import Trace, TraceStatus
 
@@ -42,10 +42,6 @@ class Eligibility:
 SETTLED: Final = Eligibility()
 
 
-type MetadataTexts = tuple[tuple[str, tuple[str, ...]], ...]
-"""The permitted texts of top-level keys of the metadata."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceSelection:
     """The traces of a run or monitor: the filters of the list of traces; None means no condition.
@@ -71,27 +67,19 @@ class TraceSelection:
     has_error: bool | None = None
     has_failed_span: bool | None = None
     metadata: MetadataTexts | None = None
+    not_session_id: tuple[str, ...] | None = None
+    not_user_id: tuple[str, ...] | None = None
+    not_environment: tuple[str, ...] | None = None
+    not_release: tuple[str, ...] | None = None
+    not_status: tuple[TraceStatus, ...] | None = None
+    not_tags: tuple[str, ...] | None = None
+    not_name: tuple[str, ...] | None = None
+    not_model: tuple[str, ...] | None = None
+    not_metadata: MetadataTexts | None = None
 
     @property
     def matching(self) -> TraceFilter:
-        started_after, started_before = _period(self)
-        return TraceFilter(
-            started_after=started_after,
-            started_before=started_before,
-            status=self.status,
-            session_id=self.session_id,
-            user_id=self.user_id,
-            tags=self.tags or (),
-            name=self.name,
-            environment=self.environment,
-            release=self.release,
-            model=self.model,
-            min_latency_ms=self.min_latency_ms,
-            max_latency_ms=self.max_latency_ms,
-            has_error=self.has_error,
-            has_failed_span=self.has_failed_span,
-            metadata=self.metadata or (),
-        )
+        return TraceFilter(**_conditions(self, TraceFilter))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,43 +101,36 @@ class SessionSelection:
     started_before: GivenInstant | None = None
     query: str | None = None
     has_failed_span: bool | None = None
+    not_user_id: tuple[str, ...] | None = None
+    not_tags: tuple[str, ...] | None = None
 
     @property
     def matching(self) -> SessionFilter:
         """All conditions except `min_trace_count`, which `matches` adds."""
-        started_after, started_before = _period(self)
-        return SessionFilter(
-            started_after=started_after,
-            started_before=started_before,
-            user_id=self.user_id,
-            has_error=self.has_error,
-            has_failed_span=self.has_failed_span,
-            tags=self.tags or (),
-            query=self.query,
-        )
+        return SessionFilter(**_conditions(self, SessionFilter))
 
     def matches(self, session: SessionSummary) -> bool:
         """Whether a session is selected, given the summary of its selected traces."""
         return self.matching.matches(session) and session.trace_count >= (self.min_trace_count or 1)
 
 
-def _period(
-    selection: TraceSelection | SessionSelection,
-) -> tuple[datetime | None, datetime | None]:
-    """The first instant and the end of the selected starts."""
+def _conditions(
+    selection: TraceSelection | SessionSelection, of: type[TraceFilter] | type[SessionFilter]
+) -> dict[str, Any]:
+    """The values that are set of the fields of `of`; starts are the first instant and the end."""
+    given = {one.name: getattr(selection, one.name) for one in fields(of)}
     after = [selection.date_from, selection.started_after]
     before = [selection.date_to, selection.started_before]
-    return (
-        max((one.instant for one in after if one is not None), default=None),
-        min((one.instant for one in before if one is not None), default=None),
-    )
+    given["started_after"] = max((one.instant for one in after if one is not None), default=None)
+    given["started_before"] = min((one.instant for one in before if one is not None), default=None)
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def given_filters(selection: TraceSelection | SessionSelection) -> dict[str, Any]:
     """The conditions by their keys on the wire."""
     given = {one.name: getattr(selection, one.name) for one in fields(selection)}
-    if given.get("metadata") is not None:
-        given["metadata"] = dict(given["metadata"])
+    for name in {"metadata", "not_metadata"} & given.keys():
+        given[name] = None if given[name] is None else dict(given[name])
     return {key: value for key, value in given.items() if value is not None}
 
 

@@ -250,6 +250,18 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "failed": (traces(TraceFilter(has_error=True)), {"traces": SHOWN}),
     "not failed": (traces(TraceFilter(has_error=False)), {"traces": 2 * SHOWN}),
     "metadata": (traces(TraceFilter(metadata=(("tenant", ("t-7",)),))), {"traces": 100 + SHOWN}),
+    "other environments": (
+        traces(TraceFilter(not_environment=("staging",))),
+        {"traces": 2 * SHOWN},
+    ),
+    "other tags and users": (
+        traces(TraceFilter(not_tags=("canary",), not_user_id=("user-7",))),
+        {"traces": TRACES + 2 * SHOWN},  # counted
+    ),
+    "other metadata": (
+        traces(TraceFilter(not_metadata=(("tenant", ("t-7",)),))),
+        {"traces": 2 * SHOWN},
+    ),
     "a user's failures": (
         traces(TraceFilter(user_id="user-40", has_error=True)),
         {"traces": 40 + SHOWN},

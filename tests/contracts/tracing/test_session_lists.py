@@ -49,7 +49,8 @@ def sort_value(sort: SessionSort, of: SessionSummary) -> object:
 
 SELECTIONS = [
     {}, {"has_error": False}, {"has_failed_span": True}, {"query": ""}, {"tags": ("t",)},
-    {"user_id": "u1"},
+    {"user_id": "u1"}, {"not_tags": ("t",)},
+    {"not_user_id": ("u1", "u2"), "started_after": at(1), "has_error": False},
     {"started_after": at(1), "started_before": at(4)},
     {"tags": ("t", "x"), "user_id": "u0", "started_after": at(1), "has_error": False},
 ]  # fmt: skip
@@ -105,6 +106,9 @@ async def test_recent_is_latest_start_or_end(plane):
         ({"has_error": False}, {"a%b_": 1, "": 1}),
         ({"has_error": True, "user_id": "u"}, {}),
         ({"has_error": False, "user_id": "u"}, {"Alpha": 1, "a%b_": 1}),
+        ({"not_user_id": ("u",)}, {"Alpha": 1, "": 1}),
+        ({"not_tags": ("x",)}, {"Alpha": 1, "a%b_": 1, "": 1}),
+        ({"not_tags": ("x", "y"), "user_id": "u"}, {}),
         ({"query": "ALPHA"}, {"Alpha": 2}),
         ({"query": "%"}, {"a%b_": 1}),
         ({"query": "_"}, {"a%b_": 1}),

@@ -32,11 +32,16 @@ TRACE_FILTERS: list[dict[str, Any]] = [
     *({"has_error": True}, {"has_error": False, "release": "2"}),
     *({"has_failed_span": True}, {"has_failed_span": False, "has_error": True}),
     *({"metadata": {"k": ["v", "w"]}}, {"metadata": {"n": ["7"], "k": ["v"]}}),
+    *({"not_session_id": ["s-1", "s-2"]}, {"not_user_id": ["u"]}, {"not_environment": ["prod"]}),
+    *({"not_release": ["2"]}, {"not_status": ["ERROR"]}, {"not_tags": ["x"]}),
+    *({"not_name": ["ALPH"]}, {"not_model": ["gpt-5"], "tags": ["x"]}),
+    {"not_metadata": {"k": ["v"], "n": ["7"]}},
 ]
 SESSION_FILTERS: list[dict[str, Any]] = [
     *({"user_id": "u"}, {"has_error": True}, {"has_error": False}, {"tags": ["x"]}),
     *({"has_failed_span": True}, {"has_failed_span": False}),
     *({"started_after": DAY}, {"started_before": NEXT}, {"query": "S-"}, {"query": "3"}),
+    *({"not_user_id": ["u"]}, {"not_tags": ["y", "z"]}),
 ]
 
 
@@ -51,9 +56,12 @@ async def shop(site: Site) -> RunningProject:
 
 
 def as_query(filters: dict[str, Any]) -> str:
-    members = filters.get("metadata", {})
-    flat = {name: value for name, value in filters.items() if name != "metadata"}
-    flat |= {f"metadata.{key}": texts for key, texts in members.items()}
+    flat: dict[str, Any] = {}
+    for name, value in filters.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": texts for key, texts in value.items()}
+        else:
+            flat[name] = value
     return urlencode(flat, doseq=True)
 
 
@@ -104,6 +112,10 @@ def names(wire: type[msgspec.Struct]) -> set[str]:
         ({"min_latency_ms": "1e999"}, "min_latency_ms"),
         ({"started_after": "soon"}, "started_after"),
         ({"release": "\0"}, "release"),
+        ({"not_release": "1"}, "not_release"),
+        ({"not_tags": ["x"] * 101}, "not_tags"),
+        ({"not_status": ["GONE"]}, "not_status.0"),
+        ({"not_metadata": {"a\0": ["v"]}}, "not_metadata"),
         ({"relase": "1"}, "relase"),
     ],
 )

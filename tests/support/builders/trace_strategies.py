@@ -133,6 +133,11 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
         max_size=2,
     ).map(tuple),
 }
+_excluded: Final = {
+    f"not_{name}": st.lists(of, max_size=2).map(tuple)
+    for name, of in _asked.items()
+    if name in {"session_id", "user_id", "environment", "release", "status", "name", "model"}
+} | {f"not_{name}": _asked[name] for name in ("tags", "metadata")}
 _asked_of_sessions: Final[dict[str, SearchStrategy[Any]]] = {
     "user_id": users,
     "has_error": st.booleans(),
@@ -141,6 +146,8 @@ _asked_of_sessions: Final[dict[str, SearchStrategy[Any]]] = {
     "started_before": starts,
     "tags": tags,
     "query": st.sampled_from(["", "S", "ss", "%", "\\"]),
+    "not_user_id": _excluded["not_user_id"],
+    "not_tags": tags,
 }
 
 
@@ -150,7 +157,7 @@ def _some(of: dict[str, SearchStrategy[Any]], most: int) -> SearchStrategy[dict[
     return chosen.flatmap(lambda names: st.fixed_dictionaries({name: of[name] for name in names}))
 
 
-filters: Final = _some(_asked, 2).map(lambda said: TraceFilter(**said))
+filters: Final = _some(_asked | _excluded, 2).map(lambda said: TraceFilter(**said))
 session_filters: Final = _some(_asked_of_sessions, 2).map(lambda said: SessionFilter(**said))
 sorts: Final = st.sampled_from(TraceSort)
 session_sorts: Final = st.sampled_from(SessionSort)

@@ -92,6 +92,8 @@ async def select_sessions(
         started_after=matching.started_after,
         started_before=matching.started_before,
         tags=matching.tags,
+        not_user_id=matching.not_user_id,
+        not_tags=matching.not_tags,
     )
     p, where = await trace_conditions(connection, project, traces)
     having = [f"count(*) >= {p.put(selection.min_trace_count or 1)}"]

@@ -175,14 +175,15 @@ class ExportPath(msgspec.Struct, frozen=True):
 
 
 class ExportFilters(traces.TraceFilters, frozen=True, kw_only=True):
-    """Which traces: the filters of `GET /traces`. `metadata` maps each key to its values."""
+    """Which traces: the filters of `GET /traces`.
+
+    `metadata` and `not_metadata` map each key to its values.
+    """
 
     def to_domain(self) -> TraceFilter:
         """Raises ValueError for an invalid instant."""
         return traces.trace_filter(
             self,
-            self.tags,
-            self.metadata or {},
             started_after=parse_optional_instant(self.started_after),
             started_before=parse_optional_instant(self.started_before),
         )
@@ -205,14 +206,14 @@ class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 def _given_filters(matching: TraceFilter) -> dict[str, Any]:
     filters = {name: getattr(matching, name) for name in ExportFilters.__struct_fields__}
-    filters["tags"] = list(matching.tags)
-    filters["metadata"] = {key: list(values) for key, values in matching.metadata}
+    for name in ("metadata", "not_metadata"):
+        filters[name] = dict(filters[name])
     filters["started_after"] = wire.format_optional_instant(matching.started_after)
     filters["started_before"] = wire.format_optional_instant(matching.started_before)
     return {
         name: value
         for name, value in filters.items()
-        if value is not None and value not in ([], {})
+        if value is not None and value not in ((), {})
     }
 
 

@@ -31,7 +31,7 @@ from domain.page import LIMIT_DEFAULT, LIMIT_MAX
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.runs.examples import RUN_ID
-from entrypoints.http.controllers.traces.schemas import Label, Tags, TraceFilters
+from entrypoints.http.controllers.traces.schemas import Excluded, Label, Tags, TraceFilters
 from entrypoints.http.requests.cursors import Cursor, PageQuery
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check, parse_instant
 from entrypoints.http.requests.wire_types import (
@@ -82,8 +82,8 @@ type SessionIds = Annotated[list[Label], Meta(min_length=1, max_length=BATCH_MAX
 class EvalRunFilters(TraceFilters, frozen=True, kw_only=True):
     """Which traces: the filters of `GET /traces`, all of which have to match.
 
-    `metadata` maps each key to its values. `date_from` and `date_to` are other names of
-    `started_after` and `started_before`.
+    `metadata` and `not_metadata` map each key to its values. `date_from` and `date_to` are other
+    names of `started_after` and `started_before`.
     """
 
     date_from: FilterDate | None = None
@@ -91,15 +91,13 @@ class EvalRunFilters(TraceFilters, frozen=True, kw_only=True):
 
     def to_domain(self) -> TraceSelection:
         """Raises ValueError for an invalid date."""
-        metadata = self.metadata
-        given = None if metadata is None else tuple((key, tuple(metadata[key])) for key in metadata)
-        return TraceSelection(**_selection(self, TraceSelection) | {"metadata": given})
+        return TraceSelection(**_selection(self, TraceSelection))
 
 
 class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which sessions: the filters of `GET /sessions`, and the number of traces.
 
-    Dates, user and tags select traces; `has_error`, `has_failed_span` and `min_trace_count` apply
+    Dates, users and tags select traces; `has_error`, `has_failed_span` and `min_trace_count` apply
     to the selected traces of a session. `date_from` and `date_to` are other names of
     `started_after` and `started_before`.
     """
@@ -114,6 +112,8 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
     started_before: FilterDate | None = None
     query: str | None = None
     has_failed_span: bool | None = None
+    not_user_id: Excluded | None = None
+    not_tags: Excluded | None = None
 
     def to_domain(self) -> SessionSelection:
         """Raises ValueError for an invalid date."""
@@ -121,11 +121,20 @@ class SessionEvalRunFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_un
 
 
 def _selection(filters: EvalRunFilters | SessionEvalRunFilters, selection: type) -> dict[str, Any]:
-    fields = shared_fields(filters, selection)
+    fields = {name: _frozen(one) for name, one in shared_fields(filters, selection).items()}
     for name in ("date_from", "date_to", "started_after", "started_before"):
         fields[name] = _given_instant(getattr(filters, name))
-    fields["tags"] = None if filters.tags is None else tuple(filters.tags)
     return fields
+
+
+def _frozen(value: Any) -> Any:
+    match value:
+        case list():
+            return tuple(value)
+        case dict():
+            return tuple((key, tuple(texts)) for key, texts in value.items())
+        case _:
+            return value
 
 
 def _given_instant(text: str | float | None) -> GivenInstant | None:

@@ -57,6 +57,14 @@ class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
     query: (
         Annotated[str, Meta(description="The session's id contains this text, in any case")] | None
     ) = None
+    not_user_id: (
+        Annotated[trace_schemas.Excluded, Meta(description="Only traces of none of these users")]
+        | None
+    ) = None
+    not_tags: (
+        Annotated[trace_schemas.Excluded, Meta(description="Only traces with none of these tags")]
+        | None
+    ) = None
     sort_by: Annotated[SessionSort, Meta(description="The sort key; ties are sorted by id")] = (
         SessionSort.RECENT
     )
@@ -65,9 +73,9 @@ class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
     )
 
     def to_domain(self) -> SessionFilter:
-        fields = wire.shared_fields(self, SessionFilter) | {
-            "tags": trace_schemas.sorted_unique(self.tags)
-        }
+        fields = wire.shared_fields(self, SessionFilter)
+        for name in ("tags", "not_user_id", "not_tags"):
+            fields[name] = trace_schemas.sorted_unique(fields[name])
         return SessionFilter(**fields)
 
 

@@ -54,6 +54,7 @@ LABEL_CHARS_MAX: Final = 255  # of ids, labels and tags: they fit into an index 
 TAGS_MAX: Final = 100
 METADATA_KEYS_MAX: Final = 20  # in one query: each is a condition of its own
 METADATA_VALUES_MAX: Final = 100  # for one key
+EXCLUDED_MAX: Final = 100  # values of one filter
 RESPONSE_SPANS_ON_LOOP_MAX: Final = 1_000
 RESPONSE_BYTES_ON_LOOP_MAX: Final = 4 << 20
 TOO_MANY_SPANS: Final = "too many spans"
@@ -61,6 +62,7 @@ TOO_MANY_SPANS: Final = "too many spans"
 type Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 type Label = Annotated[str, Meta(max_length=LABEL_CHARS_MAX)]
 type Tags = Annotated[list[Label], Meta(max_length=TAGS_MAX)]
+type Excluded = Annotated[list[str], Meta(max_length=EXCLUDED_MAX)]
 UNPRICED: Final = Meta(
     description=(
         "Spans whose cost is unknown, and so isn't in `total_cost`: they called a model or have "
@@ -581,8 +583,10 @@ class BatchTagsResponse(msgspec.Struct, frozen=True):
 
 # --- queries ------------------------------------------------------------------------------------
 
+type _MetadataValues = dict[str, Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]]
+type GivenMetadata = Annotated[_MetadataValues, Meta(max_length=METADATA_KEYS_MAX)]
 type MetadataConditions = Annotated[
-    dict[str, Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]],
+    _MetadataValues,
     Meta(
         max_length=METADATA_KEYS_MAX,
         extra_json_schema={
@@ -597,10 +601,27 @@ type MetadataConditions = Annotated[
         ),
     ),
 ]
+type MetadataExclusions = Annotated[
+    _MetadataValues,
+    Meta(
+        max_length=METADATA_KEYS_MAX,
+        extra_json_schema={
+            "patternProperties": {r"^not_metadata\.": {"type": "string"}},
+            "additionalProperties": False,
+        },
+        description=(
+            "`not_metadata.<key>=<value>`: excludes what `metadata.<key>=<value>` selects; several "
+            f"times to exclude several values. At most {METADATA_KEYS_MAX} keys"
+        ),
+    ),
+]
 
 
 class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The filters of `GET /traces` in a body. `metadata` maps each key to its values."""
+    """The filters of `GET /traces` in a body.
+
+    `metadata` and `not_metadata` map each key to its values.
+    """
 
     session_id: str | None = None
     user_id: str | None = None
@@ -616,19 +637,27 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_latency_ms: float | None = None
     has_error: bool | None = None
     has_failed_span: bool | None = None
-    metadata: (
-        Annotated[
-            dict[str, Annotated[list[str], Meta(max_length=METADATA_VALUES_MAX)]],
-            Meta(max_length=METADATA_KEYS_MAX),
-        ]
-        | None
-    ) = None
+    metadata: GivenMetadata | None = None
+    not_session_id: Excluded | None = None
+    not_user_id: Excluded | None = None
+    not_environment: Excluded | None = None
+    not_release: Excluded | None = None
+    not_status: Annotated[list[TraceStatus], Meta(max_length=EXCLUDED_MAX)] | None = None
+    not_tags: Excluded | None = None
+    not_name: Excluded | None = None
+    not_model: Excluded | None = None
+    not_metadata: GivenMetadata | None = None
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
         """Keys of other objects may contain U+0000; no stored text that is compared does."""
-        if any("\0" in key for key in fields.get("metadata") or ()):
-            yield FieldError("metadata", f"a key {NUL_MESSAGE}")
+        for name in ("metadata", "not_metadata"):
+            if any("\0" in key for key in fields.get(name) or ()):
+                yield FieldError(name, f"a key {NUL_MESSAGE}")
+
+
+def _none_of(what: str) -> Meta:
+    return Meta(description=f"Has none of these {what}")
 
 
 class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
@@ -662,6 +691,22 @@ class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[bool, Meta(description="Whether one of its spans has the status ERROR")] | None
     ) = None
     metadata: MetadataConditions = msgspec.field(default_factory=dict)
+    not_session_id: Annotated[Excluded, _none_of("sessions")] | None = None
+    not_user_id: Annotated[Excluded, _none_of("users")] | None = None
+    not_environment: Annotated[Excluded, _none_of("environments")] | None = None
+    not_release: Annotated[Excluded, _none_of("releases")] | None = None
+    not_status: (
+        Annotated[list[TraceStatus], Meta(max_length=EXCLUDED_MAX), _none_of("statuses")] | None
+    ) = None
+    not_tags: Annotated[Excluded, _none_of("tags")] | None = None
+    not_name: (
+        Annotated[Excluded, Meta(description="The name contains none of these texts, in any case")]
+        | None
+    ) = None
+    not_model: (
+        Annotated[Excluded, Meta(description="Has no span with one of these models")] | None
+    ) = None
+    not_metadata: MetadataExclusions = msgspec.field(default_factory=dict)
     sort_by: Annotated[TraceSort, Meta(description="The sort key; ties are sorted by id")] = (
         TraceSort.STARTED_AT
     )
@@ -670,7 +715,7 @@ class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
     )
 
     def to_domain(self) -> TraceFilter:
-        return trace_filter(self, self.tags, self.metadata)
+        return trace_filter(self)
 
 
 class Included(StrEnum):
@@ -722,16 +767,22 @@ def sorted_unique(values: list[str] | None) -> tuple[str, ...]:
     return tuple(sorted(set(values))) if values else ()
 
 
-def trace_filter(
-    conditions: msgspec.Struct,
-    tags: list[str] | None,
-    metadata: Mapping[str, list[str]],
-    **fields: Any,
-) -> TraceFilter:
-    """The filter with the other fields of `conditions`, unless `fields` replace them."""
-    shared = wire.shared_fields(conditions, TraceFilter)
-    canonical = tuple((key, sorted_unique(metadata[key])) for key in sorted(metadata))
-    return TraceFilter(**shared | fields | {"tags": sorted_unique(tags), "metadata": canonical})
+def trace_filter(conditions: TraceFilters | TraceConditions, **fields: Any) -> TraceFilter:
+    """The filter with the fields of `conditions`, unless `fields` replace them."""
+    shared = wire.shared_fields(conditions, TraceFilter) | fields
+    return TraceFilter(
+        **{name: _canonical(value) for name, value in shared.items() if value is not None}
+    )
+
+
+def _canonical(value: Any) -> Any:
+    match value:
+        case list():
+            return sorted_unique(value)
+        case dict():
+            return tuple((key, sorted_unique(value[key])) for key in sorted(value))
+        case _:
+            return value
 
 
 TRACES: Final = cursors.PagedList(
