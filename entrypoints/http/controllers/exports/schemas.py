@@ -206,14 +206,17 @@ class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
 
 def _given_filters(matching: TraceFilter) -> dict[str, Any]:
     filters = {name: getattr(matching, name) for name in ExportFilters.__struct_fields__}
+    for name, value in filters.items():
+        if isinstance(value, tuple):
+            filters[name] = list(value)
     for name in ("metadata", "not_metadata"):
-        filters[name] = dict(filters[name])
+        filters[name] = {key: list(values) for key, values in filters[name]}
     filters["started_after"] = wire.format_optional_instant(matching.started_after)
     filters["started_before"] = wire.format_optional_instant(matching.started_before)
     return {
         name: value
         for name, value in filters.items()
-        if value is not None and value not in ((), {})
+        if value is not None and value not in ([], {})
     }
 
 
