@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -27,6 +28,11 @@ for name, examples in OF_PROFILES.items():
     )
 settings.load_profile("usual")
 
+
+# A shell that starts the tests in the background has them ignore SIGINT. The processes that tests
+# start would ignore it as well.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
 gc.disable()

@@ -446,8 +446,12 @@ class OtlpMerge:
         await write_changes(self.connection, [one.text for one in merges])
 
     async def finish(self, deltas: ProjectDeltas) -> None:
-        """Computes the traces of which a fragment is new, writes them, and counts the changes."""
+        """Assigns records to spans, and writes what is touched as `write_touched` does."""
         await self._assign_records()
+        await self.write_touched(deltas)
+
+    async def write_touched(self, deltas: ProjectDeltas) -> None:
+        """Computes the traces of which a fragment is new, writes them, and counts the changes."""
         touched = [one for one in self.traces.values() if one.is_touched and one.nodes]
         is_long = sum(len(one.nodes) for one in touched) > COMPUTED_ON_LOOP_MAX
         results = await compute(_compute, touched, is_long=is_long)

@@ -57,7 +57,7 @@ async def settle_open_traces(edits: TraceEdits, rules: FragmentRules, before: da
         await merge.open(known, {})
         for one in merge.traces.values():
             one.is_touched = True
-        await merge.finish(deltas)
+        await merge.write_touched(deltas)  # no span and no record is new: none is assigned again
         return len(known)
 
 

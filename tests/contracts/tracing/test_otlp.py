@@ -282,6 +282,20 @@ async def test_records_go_to_the_span_nearest_in_time(plane):
     assert await orphans(plane, ours, FAR_FUTURE) == []
 
 
+async def test_settling_leaves_records_with_their_span(plane):
+    """Even where a native change of the span would lead them elsewhere."""
+    ours, id_ = project(), trace_id()
+    tool = claude(CHILD, "tool", SECOND, 2 * SECOND, tool_use_id="c")
+    said = {"tool_use_id": "c", "tool_input": '{"a":1}'}
+    await put(plane, ours, id_, tool, sent_record("claude_code.tool_result", said, span_id=ROOT))
+    change = SpanChange(kind=SpanKind.AGENT)
+    await plane.traces.change_span(ours, id_, otel_span_id(id_, CHILD), change)
+    await settle(plane)
+    [found] = await assert_summaries_match(plane, ours)
+    assert (found.status, flags(found)) == (TraceStatus.COMPLETED, ["root_missing"])
+    assert (found.spans[0].kind, found.spans[0].input) == (SpanKind.AGENT, b'{"a":1}')
+
+
 async def answers(plane: DataPlane, of: ProjectId, trace: TraceId) -> dict[str, str]:
     found = {}
     for one in (await plane.traces.get(of, trace)).spans:
