@@ -44,12 +44,14 @@ class PageRequest:
 class Page[T]:
     """Some of the matches, in order, and the exact number of all matches.
 
-    `end` is the position of the last item if more items follow, otherwise None.
+    `end` is the position of the last item if more items follow, otherwise None. With
+    `total_is_at_least`, counting all matches would cost too much: there may be more than `total`.
     """
 
     items: Sequence[T]
     total: int
     end: Position | None = None
+    total_is_at_least: bool = False
 
 
 def paginate[T](

@@ -1,4 +1,4 @@
-"""The ports of tracing: prices, traces, sessions, analytics."""
+"""The ports of tracing: prices, traces, spans, sessions, analytics."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -24,6 +24,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
+from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.usage import Price, Usage
@@ -164,6 +165,28 @@ class Traces(Protocol):
 
         As all methods of ports with `audit`, it stores this entry of the audit log with the change,
         in one transaction, and only if there is a change. This entry gets the number.
+        """
+        ...
+
+
+class Spans(Protocol):
+    """The spans of all traces of each project, with the guarantees of `Traces`.
+
+    Contract of Spans: tests/contracts/tracing/test_spans.py.
+    """
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SpanFilter,
+        sort: SpanSort,
+        order: SortOrder,
+        window: PageRequest,
+    ) -> Page[SpanSummary]:
+        """The spans that match, as `paginate` does it.
+
+        The total is exact up to COUNTED_SPANS_MAX; beyond it, it may be a lower bound. Raises
+        Unavailable, and Invalid as `check_sortable`.
         """
         ...
 

@@ -17,7 +17,7 @@ from application.tracing.otlp.rejections import (
 )
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.payload_storage import JoinPayloads
-from application.tracing.ports import PayloadStorage, Sessions, TraceAnalytics, Traces
+from application.tracing.ports import PayloadStorage, Sessions, Spans, TraceAnalytics, Traces
 from domain.tracing.otel.requests import OtlpCodec
 
 
@@ -29,6 +29,7 @@ class TracingPorts:
     """
 
     traces: Traces
+    spans: Spans
     sessions: Sessions
     analytics: TraceAnalytics
     otlp: OtlpTraces
@@ -45,6 +46,7 @@ class TracingUseCases:
     def __init__(self, ports: TracingPorts, clock: Clock, new_id: NewId) -> None:
         traces, sessions = ports.traces, ports.sessions
         self.traces, self.sessions, self.analytics = traces, sessions, ports.analytics
+        self.spans = ports.spans
         self.otlp, self.otlp_codec = ports.otlp, ports.otlp_codec
         self.decode_otlp_request = DecodeOtlpRequest(ports.otlp_codec)
         self.store_otlp_request = StoreOtlpRequest(ports.otlp)

@@ -59,6 +59,7 @@ from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
 from adapters.memory.tracing.payload_storage import MemoryPayloadStorage
 from adapters.memory.tracing.rejections import MemoryRejections
+from adapters.memory.tracing.spans import MemorySpans
 from adapters.memory.tracing.traces import (
     MemoryPriceBook,
     MemorySessions,
@@ -134,6 +135,7 @@ def _context_of(ports: Ports, name: str) -> str:
 def memory_tracing(store: MemoryStore, book: PriceBook) -> TracingPorts:
     return TracingPorts(
         traces=MemoryTraces(store, book),
+        spans=MemorySpans(store),
         sessions=MemorySessions(store),
         analytics=MemoryTraceAnalytics(store),
         otlp=MemoryOtlpTraces(store, book, fragment_rules()),

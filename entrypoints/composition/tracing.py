@@ -12,6 +12,7 @@ from adapters.postgres.tracing.block_compaction import PostgresPayloadStorage
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.rejections import PostgresRejections
 from adapters.postgres.tracing.sessions import PostgresSessions
+from adapters.postgres.tracing.spans import PostgresSpans
 from adapters.postgres.tracing.traces import PostgresTraces
 from application.tracing.use_cases import TracingPorts
 from domain.ids import ProjectId
@@ -40,6 +41,7 @@ async def tracing_ports(
     ):
         yield TracingPorts(
             traces=traces,
+            spans=PostgresSpans(pool),
             sessions=PostgresSessions(pool, traces.edits),
             analytics=PostgresTraceAnalytics(pool),
             otlp=otlp,

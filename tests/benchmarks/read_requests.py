@@ -26,6 +26,7 @@ class Read:
 
 
 BRACES = str.maketrans("{}", "<>")
+DAY: Query = (("started_after", "{week_begins}"), ("started_before", "{day_ends}"))
 WEEK: Query = (("started_after", "{week_begins}"), ("started_before", "{week_ends}"))
 MONTH: Query = (("started_after", "{month_begins}"), ("started_before", "{month_ends}"))
 
@@ -124,6 +125,35 @@ ANALYTICS = [
         for granularity in ("hour", "day")
     ),
 ]  # fmt: skip
+SPANS = [
+    Read("first page", "/spans"),
+    Read("page at offset 5,000", "/spans", (("offset", "5000"),)),
+    *_filters(
+        "/spans",
+        ("kind", "TOOL"),
+        ("name", "{frequent_span}"),
+        ("model", "gpt-4o-mini"),
+        ("model", "nobody-has-it"),
+        ("has_error", "true"),
+        ("has_error", "false"),
+        ("min_latency_ms", "60000"),
+        ("min_tokens", "20000"),
+        ("environment", "production"),
+        ("release", "2.6.0"),
+        ("session_id", "{session}"),
+        ("user_id", "{rare_user}"),
+        ("tags", "incident"),
+        ("trace_status", "ERROR"),
+    ),
+    Read("a week", "/spans", WEEK),
+    *(
+        Read(f"model calls of a day by {sort}", "/spans",
+             (*DAY, ("kind", "LLM"), ("sort_by", sort)))
+        for sort in ("latency", "cost", "tokens")
+    ),
+    Read("failed spans of a week by latency", "/spans",
+         (*WEEK, ("has_error", "true"), ("sort_by", "latency"))),
+]  # fmt: skip
 SESSIONS = [
     Read("first page", "/sessions"),
     Read("page at offset 10,000 (or a tenth)", "/sessions", (("offset", "{deep_session}"),)),
@@ -154,6 +184,7 @@ GROUPS = {
     "GET /traces: sorts": SORTS,
     "One trace, one session": DETAILS,
     "Analytics": ANALYTICS,
+    "GET /spans": SPANS,
     "GET /sessions": SESSIONS,
     "GET /traces/users": USERS,
 }

@@ -129,6 +129,8 @@ def values_of(http: Connection, traces: int, trace_of_5000: str) -> dict[str, st
         for trace in get(http, f"/traces?limit=200&offset={offset}")[0].json()["items"]
     ]
     sessions = Counter(trace["session_id"] for trace in recent if trace["session_id"])
+    spans = get(http, "/spans?limit=200&kind=TOOL")[0].json()["items"]
+    names = Counter(span["name"] for span in spans)
     total = get(http, "/traces?limit=1")[0].json()["total"]
     deep = min(DEEP, total // 2) // PAGE * PAGE
     near = min(recent, key=lambda trace: (abs(trace["span_count"] - 12), trace["trace_id"]))
@@ -141,6 +143,8 @@ def values_of(http: Connection, traces: int, trace_of_5000: str) -> dict[str, st
         "rare_user": f"user-{max(1, traces // 20) - 1:06d}",
         "trace_of_12": near["trace_id"],
         "trace_of_5000": trace_of_5000,
+        "frequent_span": names.most_common(1)[0][0],
+        "day_ends": (UNTIL - timedelta(days=13)).isoformat(),
         "week_begins": (UNTIL - timedelta(days=14)).isoformat(),
         "week_ends": (UNTIL - timedelta(days=7)).isoformat(),
         "month_begins": (UNTIL - timedelta(days=DAYS)).isoformat(),

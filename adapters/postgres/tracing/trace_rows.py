@@ -13,6 +13,7 @@ from asyncpg import Record
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
 from adapters.postgres.tracing.facets import CountedTrace, trace_terms
 from adapters.postgres.tracing.payload_text import NO_VALUES, SpanValues, StoredText
+from domain.tracing.error_groups import error_group_of
 from domain.tracing.otel.native_fields import NativeFields
 from domain.tracing.otel.otlp_state import OtlpPhase, OtlpState
 from domain.tracing.otel.stored_spans import metadata_with_role
@@ -168,6 +169,7 @@ SPANS: Final = Table(
         Column("cost_amount", "numeric", "charge.amount"),
         Column("cost_source", "text", "charge.source"),
         Column("error", "text"),
+        Column("error_group", "text", WHOLE, write=error_group_of),
         Column("input_bytes", "int", "input", write=_size),
         Column("output_bytes", "int", "output", write=_size),
         Column("metadata_bytes", "int", "metadata", write=_metadata_size),

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw
 
 from domain.errors import Invalid
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
+from domain.tracing.span_query import KEY_SEPARATOR
 from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue
 from entrypoints.http.requests.wire_types import PaginatedResponse
 
@@ -129,6 +130,11 @@ TEXT: Final = PositionType(str, str, _decode_text)
 SUM: Final = PositionType(str, str, _decode_sum)  # of integers; it may exceed 64 bits
 AMOUNT: Final = PositionType(str, str, _decode_amount)
 ID: Final = PositionType(UUID, lambda id_: id_, lambda id_: id_)
+_UUID: Final = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+SPAN_ID: Final = PositionType(
+    Annotated[str, Meta(pattern=rf"\A{_UUID}{KEY_SEPARATOR}{_UUID}\Z")], str, str
+)
+"""As `position_id` of spans makes it."""
 
 
 def enum_position(members: type[Enum]) -> PositionType:
@@ -162,6 +168,7 @@ class RequestedPage:
             limit=self.page.limit,
             offset=self.page.offset,
             next_cursor=None if end is None else self.cursor_after(end),
+            total_is_at_least=found.total_is_at_least or UNSET,
         )
 
     def cursor_after(self, end: Position) -> str:

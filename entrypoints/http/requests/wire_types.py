@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from domain.tracing.json_scan import TooDeep, TooManyValues, check_size
 from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES, JsonText
@@ -98,6 +98,15 @@ class PaginatedResponse[T](msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     offset: int
     next_cursor: str | None
+    total_is_at_least: Annotated[
+        bool | UnsetType,
+        Meta(
+            description=(
+                "Only if true: counting all matching items would take too long, and there may be "
+                "more than `total`"
+            )
+        ),
+    ] = UNSET
 
 
 def null() -> Raw:

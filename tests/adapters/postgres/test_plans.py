@@ -58,6 +58,7 @@ from domain.tracing.payload_detail import PayloadDetail, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
+from domain.tracing.span_query import COUNTED_SPANS_MAX, SpanFilter, SpanSort
 from domain.tracing.trace import TraceChange, TraceStatus
 from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
@@ -66,6 +67,8 @@ from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import at, project_prices, span, trace, trace_id
 from tests.support.fixtures.seeded_database import (
     END,
+    ERROR_GROUPS,
+    FAILED_SPANS,
     HOUR,
     LONG,
     OURS,
@@ -164,6 +167,15 @@ def sessions(
     )
 
 
+def spans(
+    sort: SpanSort = SpanSort.STARTED_AT, window: PageRequest | None = None, **conditions: Any
+) -> Read:
+    wanted = SpanFilter(**conditions)
+    return lambda at, of: at.spans.summaries(
+        of, wanted, sort, SortOrder.DESC, window or PageRequest()
+    )
+
+
 def figures(metric: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
 
@@ -219,6 +231,7 @@ PERIOD = Period(START + timedelta(minutes=10), DAY_END)
 LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
 OF_NAME: Final = SCORES // len(NAMES)
 LOOKS_MAX: Final = 30  # of the views in what one read asks, users and sessions apart
+COUNTED = COUNTED_SPANS_MAX + PAGE
 SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
 # For each read: how many rows it may look at, of each table that it may look at.
 READS: dict[str, tuple[Read, dict[str, int]]] = {
@@ -286,6 +299,37 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "sessions with a rare tag": (
         sessions(SessionFilter(tags=("canary",))),
         {"traces": 200 + 8 * PAGE, "sessions": 0},
+    ),
+    # The spans that are counted, those of the page, and their rows.
+    "spans": (spans(), {"span_rows": COUNTED + SHOWN, "traces": PAGE}),
+    "spans at an offset": (
+        spans(window=PageRequest(offset=9_000)),
+        {"span_rows": COUNTED + 9_000 + SHOWN, "traces": PAGE},
+    ),
+    "spans of a model": (
+        spans(model="o3"),
+        {"span_rows": COUNTED + 4 * PAGE + SHOWN, "traces": PAGE},
+    ),
+    "failed spans": (spans(has_error=True), {"span_rows": FAILED_SPANS + SHOWN, "traces": PAGE}),
+    "spans of a group of errors": (
+        spans(error_group=hashlib.md5(b"user-3").hexdigest()[:16]),
+        {"span_rows": 2 * FAILED_SPANS // ERROR_GROUPS + SHOWN, "traces": PAGE},
+    ),
+    "spans of a day by tokens": (
+        spans(SpanSort.TOKENS, started_after=LAST_DAY.started_after),
+        {"span_rows": 25 * 3 * HOUR + SHOWN, "traces": PAGE},
+    ),
+    "spans of a session": (
+        spans(session_id="conv-7"),
+        {"span_rows": 3 * LONG + SHOWN, "traces": LONG + PAGE},
+    ),
+    "spans of an environment": (
+        spans(environment="staging"),
+        {
+            "span_rows": COUNTED + 6 * PAGE + SHOWN,
+            # The numbers of rows that match and that don't are rounded.
+            "traces": 5 * COUNTED // 4 + 7 * PAGE,
+        },
     ),
     "usage": (figures("usage", PERIOD, Granularity.HOUR), {"span_rows": 2 * 3 * HOUR}),
     "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"span_rows": 2 * 3 * HOUR}),

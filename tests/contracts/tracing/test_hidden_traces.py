@@ -24,7 +24,8 @@ from domain.tracing.facet_values import FacetField
 from domain.tracing.payload_detail import PayloadDetail, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import SpanChange
+from domain.tracing.span import SpanChange, SpanStatus
+from domain.tracing.span_query import SpanFilter, SpanSort
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
@@ -74,7 +75,13 @@ def traces_of(owner: DataSubject | None, count: int = 12) -> list[Trace]:
     which = "stays" if owner is None else "gone"
     return [
         trace(
-            span(model="gpt-4o" if n % 2 else "o3", token_usage=b'{"prompt_tokens":3}'),
+            span(
+                model="gpt-4o" if n % 2 else "o3",
+                token_usage=b'{"prompt_tokens":3}',
+                status=SpanStatus.ERROR if n % 3 == 1 else None,
+                error=f"{which} after {n} s" if n % 3 == 1 else None,
+                started_at=at(n),
+            ),
             name=f"{which} {n % 3}",
             started_at=at(n),
             ended_at=None if n % 4 == 0 else at(n + 1 + n % 3),
@@ -133,6 +140,25 @@ async def _lists(plane: DataPlane, of: ProjectId) -> Any:
 
         found.append(await read_all_pages(page, 5))
         found.append(await page(PageRequest(limit=3, offset=2)))
+    return found
+
+
+async def _spans(plane: DataPlane, of: ProjectId) -> Any:
+    found = []
+    orders = list(product(SpanSort, SortOrder))
+    for conditions, (sort, order) in crossed(
+        (
+            *({}, {"has_error": True}, {"model": "o3"}, {"user_id": GRACE.id}, {"tags": ("b",)}),
+            *({"session_id": "gone 0"}, {"environment": "prod", "started_after": at(3)}),
+        ),
+        orders,
+    ):
+        matching = SpanFilter(**conditions)
+
+        async def page(window: PageRequest) -> Any:
+            return await plane.tracing.spans.summaries(of, matching, sort, order, window)  # noqa: B023 - asked at once
+
+        found.append(await read_all_pages(page, 4))
     return found
 
 
@@ -216,6 +242,7 @@ async def _archive(plane: DataPlane, of: ProjectId) -> Any:
 
 READS: dict[str, Read] = {
     "traces": _lists,
+    "spans": _spans,
     "sessions": _sessions,
     "users": _users,
     "facets": _facets,

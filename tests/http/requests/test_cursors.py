@@ -315,7 +315,8 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
     async with site.http:
         ours, theirs = await RunningProject.over(site), await RunningProject.over(site)
         for session in ("a", "b"):
-            await ours.store_trace(session_id=session, user_id=session)
+            failed = a_span(status="ERROR", error=f"no such key: {session}")
+            await ours.store_trace(session_id=session, user_id=session, spans=[failed])
             await ours.add_score()
             await ours.add_session_score(session_id=session)
             await ours("POST", "/erasures", {"user_id": f"nobody-{session}"})

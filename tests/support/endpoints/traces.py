@@ -79,6 +79,12 @@ ENDPOINTS = (
     ),
     EndpointSpec("GET /traces/{trace_id}", READ, 200, shows_more=True),
     *beyond_contract(
+        EndpointSpec(
+            "GET /spans",
+            READ,
+            200,
+            query=f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}",
+        ),
         EndpointSpec("GET /traces/facets", READ, 200, query="field=session&prefix={session_id}"),
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
         EndpointSpec("GET /traces/compare", READ, 200, query="a={trace_id}&b={trace_id}"),

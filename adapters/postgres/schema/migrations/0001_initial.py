@@ -312,6 +312,7 @@ CREATE TABLE IF NOT EXISTS span_rows (
     prompt_tokens bigint NOT NULL, completion_tokens bigint NOT NULL,
     cost_amount numeric NOT NULL, cost_source text COLLATE "C" NOT NULL,
     error text COLLATE "C",
+    error_group text COLLATE "C",  -- of a failed span: the hash of the pattern of its message
     -- The place and the sizes of its values in the text of the trace, in this order.
     payload_at bigint, input_bytes int, output_bytes int, metadata_bytes int,
     token_usage_bytes int, model_parameters_bytes int,
@@ -323,8 +324,13 @@ CREATE TABLE IF NOT EXISTS span_rows (
     facts json,  -- what the trace is computed from, beyond these columns
     PRIMARY KEY (project_id, trace_id, span_id)
 );
--- Spans of partial hours, in which a period begins or ends.
+-- The list of spans by start, and spans of partial hours, in which a period begins or ends.
 CREATE INDEX IF NOT EXISTS spans_started ON span_rows (project_id, started_at);
+-- Failed spans by start, and those of a group of errors. There are few such spans.
+CREATE INDEX IF NOT EXISTS spans_failed ON span_rows (project_id, started_at) INCLUDE (error_group)
+    WHERE status = 'ERROR';
+CREATE INDEX IF NOT EXISTS spans_error_group ON span_rows (project_id, error_group, started_at)
+    WHERE status = 'ERROR';
 -- Models without a price. There are few such spans, and a request covers some days.
 CREATE INDEX IF NOT EXISTS spans_unpriced
     ON span_rows (project_id, started_at) INCLUDE (model, prompt_tokens, completion_tokens)

@@ -1,0 +1,30 @@
+"""Spans across traces in memory."""
+
+from dataclasses import dataclass
+
+from adapters.memory.store import MemoryStore
+from domain.ids import ProjectId
+from domain.page import Page, PageRequest, SortOrder, paginate
+from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary, check_sortable
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySpans:
+    store: MemoryStore
+
+    async def summaries(
+        self,
+        project: ProjectId,
+        matching: SpanFilter,
+        sort: SpanSort,
+        order: SortOrder,
+        window: PageRequest,
+    ) -> Page[SpanSummary]:
+        found = [
+            SpanSummary.of(trace, span)
+            for trace in self.store.visible_traces(project)
+            for span in trace.spans
+            if matching.matches(trace, span)
+        ]
+        check_sortable(len(found), sort)
+        return paginate(found, sort.position, order, window)

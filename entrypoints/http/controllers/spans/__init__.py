@@ -1,0 +1,1 @@
+"""Spans across traces, and groups of errors."""

@@ -1,0 +1,153 @@
+"""Wire schemas of spans across traces."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from domain.page import LIMIT_DEFAULT, SortOrder
+from domain.tracing.error_groups import FINGERPRINT_CHARS
+from domain.tracing.span import SpanKind, SpanStatus
+from domain.tracing.span_query import ERROR_CHARS_MAX, SpanFilter, SpanSort, SpanSummary
+from domain.tracing.trace import TraceStatus
+from domain.tracing.usage import CostSource
+from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces.schemas import (
+    EXAMPLE_TRACE,
+    Tags,
+    example,
+    sorted_unique,
+)
+from entrypoints.http.requests import cursors
+from entrypoints.http.requests import wire_types as wire
+from entrypoints.http.response_structs import ResponseStruct, Source
+
+TOKEN_BOUND_MAX: Final = 2**62  # beyond what any span has
+
+type ErrorGroupId = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{FINGERPRINT_CHARS}}}$")]
+type TokenBound = Annotated[int, Meta(ge=0, le=TOKEN_BOUND_MAX)]
+
+_SKEW: Final = Meta(
+    description="It ended, or began to answer, before it started: it has no such duration."
+)
+_UNKNOWN_COST: Final = Meta(description="In USD; null if nobody knows it")
+
+
+class SpanConditions(msgspec.Struct, frozen=True, kw_only=True):
+    """Which spans. All conditions have to hold."""
+
+    kind: Annotated[SpanKind, Meta(description="Exactly this kind")] | None = None
+    name: Annotated[str, Meta(description="Exactly this name")] | None = None
+    model: Annotated[str, Meta(description="Exactly this model")] | None = None
+    provider: (
+        Annotated[str, Meta(description="Exactly this provider; OpenTelemetry spans only")] | None
+    ) = None
+    status: Annotated[SpanStatus, Meta(description="Exactly this status")] | None = None
+    has_error: (
+        Annotated[bool, Meta(description="Whether it failed: its status is ERROR")] | None
+    ) = None
+    error_group: (
+        Annotated[ErrorGroupId, Meta(description="It failed with an error of this group")] | None
+    ) = None
+    started_after: (
+        Annotated[wire.QueryInstant, Meta(description="Started then or later")] | None
+    ) = None
+    started_before: Annotated[wire.QueryEnd, Meta(description="Started earlier")] | None = None
+    min_latency_ms: (
+        Annotated[float, Meta(description="Has ended, and took at least this long")] | None
+    ) = None
+    max_latency_ms: (
+        Annotated[float, Meta(description="Has ended, and took at most this long")] | None
+    ) = None
+    min_tokens: (
+        Annotated[TokenBound, Meta(description="At least as many tokens, prompt and completion")]
+        | None
+    ) = None
+    max_tokens: Annotated[TokenBound, Meta(description="At most as many tokens")] | None = None
+    min_cost: (
+        Annotated[float, Meta(ge=0, description="Its cost is known, and at least as many USD")]
+        | None
+    ) = None
+    max_cost: (
+        Annotated[float, Meta(ge=0, description="Its cost is known, and at most as many USD")]
+        | None
+    ) = None
+    environment: Annotated[str, Meta(description="The trace's environment")] | None = None
+    release: Annotated[str, Meta(description="The trace's release")] | None = None
+    session_id: Annotated[str, Meta(description="The trace's session")] | None = None
+    user_id: Annotated[str, Meta(description="The trace's user")] | None = None
+    tags: Annotated[Tags, Meta(description="The trace has any of these tags")] | None = None
+    trace_status: Annotated[TraceStatus, Meta(description="The trace's status")] | None = None
+
+    def to_domain(self) -> SpanFilter:
+        shared = wire.shared_fields(self, SpanFilter)
+        return SpanFilter(**shared | {"tags": sorted_unique(self.tags)})
+
+
+class SpanListQuery(SpanConditions, frozen=True, kw_only=True):
+    """A page of spans, with the fields of `PageQuery`."""
+
+    sort_by: Annotated[
+        SpanSort, Meta(description="The sort key; ties are sorted by the ids of trace and span")
+    ] = SpanSort.STARTED_AT
+    sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
+        SortOrder.DESC
+    )
+    limit: cursors.PageLimit = LIMIT_DEFAULT
+    offset: cursors.PageOffset = 0
+    cursor: cursors.Cursor | None = None
+
+
+class SpanListItem(ResponseStruct[SpanSummary], frozen=True, kw_only=True):
+    """A span without its payloads, and what is known of its trace."""
+
+    span_id: Annotated[UUID, Source("id")]
+    trace_id: UUID
+    parent_span_id: Annotated[UUID | None, Source("parent_id")]
+    name: str
+    kind: SpanKind
+    status: SpanStatus
+    started_at: wire.ResponseInstant
+    ended_at: wire.ResponseInstant | None
+    completion_start_time: Annotated[wire.ResponseInstant | None, Source("completion_started_at")]
+    latency_ms: float | None
+    time_to_first_token_ms: float | None
+    clock_skew: Annotated[bool, _SKEW]
+    model: str | None
+    provider: str | None
+    prompt_tokens: Annotated[int, Source("usage.prompt_tokens")]
+    completion_tokens: Annotated[int, Source("usage.completion_tokens")]
+    total_tokens: Annotated[int, Source("tokens")]
+    total_cost: Annotated[wire.Usd | None, Source("cost"), _UNKNOWN_COST]
+    cost_source: Annotated[CostSource, Source("charge.source")]
+    is_counted: Annotated[bool, Meta(description="Whether sums include its tokens and its cost")]
+    error: Annotated[str | None, Meta(description=f"At most {ERROR_CHARS_MAX} characters of it")]
+    error_group: Annotated[
+        str | None, Meta(description="The group of `GET /errors`, if the span failed")
+    ]
+    input_bytes: int | None
+    output_bytes: int | None
+    trace_name: Annotated[str, Source("trace.name")]
+    trace_status: Annotated[TraceStatus, Source("trace.status")]
+    session_id: Annotated[str | None, Source("trace.session_id")]
+    user_id: Annotated[str | None, Source("trace.user_id")]
+    environment: Annotated[str | None, Source("trace.environment")]
+    release: Annotated[str | None, Source("trace.release")]
+    tags: Annotated[list[str], Source("trace.tags")]
+
+
+SPANS: Final = cursors.PagedList(
+    "spans",
+    {
+        SpanSort.STARTED_AT: cursors.INSTANT,
+        SpanSort.LATENCY: cursors.nullable(cursors.INTEGER),
+        SpanSort.COST: cursors.nullable(cursors.AMOUNT),
+        SpanSort.TOKENS: cursors.INTEGER,
+    },
+    cursors.SPAN_ID,
+)
+SPAN_ITEM: Final[dict[str, Any]] = example(
+    SpanListItem.from_domain(SpanSummary.of(EXAMPLE_TRACE, EXAMPLE_TRACE.spans[0]))
+)
+SPAN_PAGE: Final = examples.page_of(SPAN_ITEM)

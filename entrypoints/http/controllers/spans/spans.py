@@ -1,0 +1,40 @@
+"""The list of spans across traces."""
+
+from litestar import Controller
+
+from application.use_cases import UseCases
+from domain.identity.caller import Caller
+from domain.tracing.span_query import COUNTED_SPANS_MAX, SORTED_SPANS_MAX
+from entrypoints.http.authentication import CAN_READ
+from entrypoints.http.controllers.spans.schemas import SPAN_PAGE, SPANS, SpanListItem, SpanListQuery
+from entrypoints.http.endpoint import get
+from entrypoints.http.requests.wire_types import PaginatedResponse
+
+
+class SpanController(Controller):
+    path = "/spans"
+
+    @get(
+        "/",
+        CAN_READ,
+        description=(
+            "A page of the spans of all traces of the project, without their payloads. A span has "
+            "to match all filters. Spans without latency or with an unknown cost come last in "
+            f"either order. Orders other than that of starts take at most {SORTED_SPANS_MAX:,} "
+            "matching spans. `total` counts the matches among the first "
+            f"{COUNTED_SPANS_MAX:,} spans of the period, with `total_is_at_least` if there are "
+            "more; it is exact if few traces match."
+        ),
+        example=SPAN_PAGE,
+    )
+    async def list_spans(
+        self, caller: Caller, params: SpanListQuery, use_cases: UseCases
+    ) -> PaginatedResponse[SpanListItem]:
+        """List spans."""
+        project, matching = caller.project_id, params.to_domain()
+        sort, order = params.sort_by, params.sort_order
+        requested = SPANS.parse_page(params, project, matching, sort, order)
+        page = await use_cases.tracing.spans.summaries(
+            project, matching, sort, order, requested.page
+        )
+        return requested.respond(page, SpanListItem.from_domain)
