@@ -133,13 +133,47 @@ def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Projec
     expect(page.get_by_role("status").first).to_have_text("2 traces")
     page.get_by_role("checkbox", name="Select one").check()
     acts.get_by_role("button", name="Select all 2").click()
-    expect(acts).to_contain_text("2 traces selected")
+    expect(acts).to_contain_text("All 2 traces that match selected")
+    expect(page.get_by_role("checkbox", name="Select three")).to_be_checked()
     acts.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("button", name="Cancel")).to_be_focused()
     page.get_by_role("button", name="Delete 2 traces").click()
     expect(page.get_by_text("No trace matches these filters")).to_be_visible()
     page.get_by_role("button", name="Drop all filters").click()
     expect(page.get_by_role("status").first).to_have_text("1 trace")
+
+
+def test_values_are_excluded_in_lists(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    users = {"one": ("ada", "vip"), "two": ("ada", "test"), "three": ("bob", "test")}
+    for name, (user, tag) in users.items():
+        sent = {"name": name, "started_at": START.isoformat(), "tags": [tag]}
+        project.send("/traces", sent | {"user_id": user, "session_id": name})
+    status = page.get_by_role("status").first
+    page.goto(project.path("traces"))
+    page.get_by_role("button", name="vip", exact=True).click(modifiers=["Shift"])
+    expect(status).to_have_text("2 traces")
+    assert "not_tags=vip" in page.url
+    page.get_by_role("button", name="Filter by tag: vip").click()
+    expect(status).to_have_text("1 trace")
+    page.get_by_role("button", name="Exclude tag: vip").click()
+    expect(status).to_have_text("2 traces")
+    page.keyboard.press("/")
+    page.keyboard.type("-user:b")
+    expect(page.get_by_role("option", name="-user:bob")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="two", exact=True)).to_be_visible()
+    expect(status).to_have_text("1 trace")
+    page.reload()
+    expect(page.get_by_text("not user: bob")).to_be_visible()
+    expect(status).to_have_text("1 trace")
+    page.goto(project.path("sessions"))
+    page.get_by_role("button", name="bob").click(modifiers=["Shift"])
+    expect(status).to_have_text("2 sessions")
+    page.get_by_role("button", name="test", exact=True).click(modifiers=["Shift"])
+    expect(status).to_have_text("1 session")
+    assert "not_user_id=bob&not_tags=test" in page.url
 
 
 def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) -> None:

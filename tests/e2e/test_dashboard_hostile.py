@@ -170,6 +170,14 @@ HASH = """async ([selector]) => {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return [...new Uint8Array(digest)].map((one) => one.toString(16).padStart(2, "0")).join("");
 }"""
+# What the page does with a whole payload: pauses of a scan, and the longest text that is parsed.
+COUNT = """
+globalThis.pauses = 0, globalThis.parsed = 0;
+const pause = scheduler.yield.bind(scheduler), parse = JSON.parse;
+scheduler.yield = () => (pauses++, pause());
+JSON.parse = (text, ...more) => (parsed = Math.max(parsed, text.length), parse(text, ...more));
+"""
+SLICE_STEPS = 200_000  # characters between two pauses, as in json-scan.ts
 UNFOLD = re.compile("^(Load all|Show all .* characters|Show the next .* characters)$")
 
 
@@ -201,3 +209,27 @@ def test_hostile_payload_is_shown_in_parts_and_whole(
     shown = page.evaluate(HASH, [".payload[aria-label=Input] pre.raw .chars"])
     assert shown == hashlib.sha256(payload.encode()).hexdigest()
     assert page.evaluate("({}).hit") is None
+
+
+@pytest.mark.slow
+def test_a_million_numbers_are_scanned_in_slices(opened: Page, project: Project) -> None:
+    """Work is counted, since times say nothing on a busy machine: `make bench` has the tasks."""
+    page = opened
+    page.add_init_script(COUNT)
+    payload = PAYLOADS["an array of a million"]
+    body = json.dumps(span(1, input="@")).replace('"@"', payload)
+    trace = f'{{"name": "large", "started_at": "{START.isoformat()}", "spans": [{body}]}}'
+    sent = project.send("/traces", trace)
+    page.goto(project.path(f"traces/{sent['trace_id']}?span={span(1)['span_id']}"))
+    box = page.get_by_role("region", name="Input")
+    before = page.evaluate("pauses")
+    box.get_by_role("button", name="Load all").click()
+    box.get_by_role("button", name="JSON", exact=True).click()
+    expect(box.get_by_role("group", name="Input", exact=True)).to_contain_text("99: 99")
+    assert page.evaluate("pauses") - before >= len(payload) // SLICE_STEPS
+    box.get_by_role("searchbox").fill("777777")
+    expect(box.locator(".found")).to_have_text("777777: 777777")
+    box.get_by_role("button", name="before").click()
+    expect(box).to_contain_text("777600: 777600")
+    assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
+    assert page.evaluate("parsed") < len(payload) // 10

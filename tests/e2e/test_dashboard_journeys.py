@@ -217,9 +217,17 @@ def test_matching_traces_are_exported_and_scored(
     lines = download.value.path().read_text().splitlines()
     assert [json.loads(line)["name"] for line in lines] == ["answers"] * 3
     page.keyboard.press("Escape")
+    page.get_by_role("checkbox", name="Select answers").first.check()
+    selected = page.get_by_role("region", name="Selected traces")
+    selected.get_by_role("button", name="Select all 3").click()
+    selected.get_by_role("button", name="Export").click()
+    expect(dialog.get_by_role("button", name="selected trace")).to_have_count(0)
+    dialog.get_by_role("button", name="Export 3 traces").click()
+    expect(dialog.get_by_role("button", name="Download", exact=True)).to_have_count(2)
+    page.keyboard.press("Escape")
+    selected.get_by_role("button", name="Clear").click()
     for key in ("j", "x", "j", "x"):
         page.keyboard.press(key)
-    selected = page.get_by_role("region", name="Selected traces")
     selected.get_by_role("button", name="Score").click()
     expect(dialog.get_by_role("radio", name="2 selected traces")).to_be_checked()
     dialog.get_by_role("checkbox", name="output_degeneration").check()

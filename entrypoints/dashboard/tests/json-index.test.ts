@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/json-index.ts";
+import { childrenFrom, childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/json-index.ts";
+import { isScanned, scan, SCANNED_FROM, SLICE_STEPS } from "../src/lib/json-scan.ts";
 import { Random } from "./random.ts";
 
 function anyJson(random: Random, depth: number): unknown {
@@ -63,6 +64,58 @@ test("what is no JSON is refused with its place", () => {
 test("found places lead to their path", () => {
   const text = '{"a": [1, {"needle": "x"}], "b": {"c": "a needle"}}';
   const root = rootOf(text);
-  const paths = findAll(text, "NEEDLE", 10).map((at) => pathTo(text, root, at));
+  const paths = findAll(text, "NEEDLE", 10).map((at) => pathTo(text, root, at).map((one) => one.key));
   assert.deepEqual(paths, [["a", 1, "needle"], ["b", "c"]]);
+});
+
+/** Scans to the end; the number of pauses. */
+function scanned(text: string): number {
+  let pauses = 0;
+  for (const _ of scan(text)) pauses++;
+  assert.ok(isScanned(text));
+  return pauses;
+}
+
+/** Long texts, which are read by their scan. */
+function long(random: Random): string {
+  const items = Array.from({ length: 3000 }, () => anyJson(random, 3));
+  const value = random.pick<unknown>([items, { first: 1, items, last: [items.slice(0, 1500)] }, Object.fromEntries(items.map((one, index) => [`k"${index}`, one]))]);
+  const text = JSON.stringify(value, null, random.pick([0, 1]));
+  return text + " ".repeat(Math.max(0, SCANNED_FROM - text.length));
+}
+
+test("a scanned text reads as before", () => {
+  for (let seed = 0; seed < 8; seed++) {
+    const random = new Random(seed);
+    const text = long(random);
+    const unscanned = readBack(text, rootOf(text));
+    scanned(text);
+    assert.deepEqual(readBack(text, rootOf(text)), unscanned, `seed ${seed}`);
+    const root = rootOf(text);
+    const { children } = childrenOf(text, root);
+    for (let n = 0; n < 20; n++) {
+      const from = random.below(children.length + 2);
+      assert.deepEqual(childrenFrom(text, root, from, 7).children, children.slice(from, from + 7), `seed ${seed}, from ${from}`);
+      const index = random.below(children.length);
+      assert.equal(pathTo(text, root, children[index]!.start)[0]!.index, index);
+    }
+  }
+});
+
+test("a scan pauses after each slice, whatever the text is made of", () => {
+  const million = 1_000_000;
+  const texts = {
+    numbers: `[${"1,".repeat(million)}1]`,
+    objects: `[${"{},".repeat(million)}{}]`,
+    nested: `${"[".repeat(million)}${"]".repeat(million)}`,
+    strings: `[${'"a",'.repeat(million)}"a"]`,
+    escapes: `["${'\\"'.repeat(million)}"]`,
+    open: `[${'"'.repeat(million)}`,
+  };
+  for (const [what, text] of Object.entries(texts)) {
+    const steps = what === "strings" ? 3 * million : what === "escapes" || what === "open" ? million / 2 : text.length;
+    assert.ok(scanned(text) >= Math.floor(steps / SLICE_STEPS), what);
+  }
+  const root = rootOf(texts.numbers);
+  assert.equal(childrenFrom(texts.numbers, root, 999_990, 100).children.length, 11);
 });

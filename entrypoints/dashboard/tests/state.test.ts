@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, filterQuery, parse, parseFind, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, filterBody, filterQuery, parse, parseFind, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -14,6 +14,8 @@ test("typed filters are completed by what the service counts", () => {
   const around = { before: "env:", after: "" };
   assert.deepEqual(completionOf("env: pr"), { field: "environment", prefix: "pr", ...around });
   assert.equal(completionOf("STATUS:err")?.prefix, "ERR");
+  assert.equal(completionOf("-env:pr")?.before, "-env:");
+  assert.equal(completionOf("meta.k!=v")?.before, "-meta.k:");
   assert.deepEqual(completionOf("meta.ten"), { field: "metadata_key", prefix: "ten", before: "meta.", after: ":" });
   assert.deepEqual(completionOf("meta.a b:n:1"), {
     field: "metadata_value",
@@ -34,21 +36,44 @@ test("typed filters become parameters of the API", () => {
   assert.equal(after("", "meta.customer:a:b"), "?metadata.customer=a:b");
   assert.equal(after("", 'env:"two words"'), "?environment=two+words");
   assert.equal(after("", "answer"), "?name=answer");
+  assert.equal(after("?environment=prod", "-env:prod"), "?not_environment=prod");
+  assert.equal(after("?not_environment=prod&not_environment=dev", "env:prod"), "?environment=prod&not_environment=dev");
+  assert.equal(after("", "tag != b"), "?not_tags=b");
+  assert.equal(after("?not_tags=a", "tag!=b"), "?not_tags=a&not_tags=b");
+  assert.equal(after("", "-status:error"), "?not_status=ERROR");
+  assert.equal(after("", "meta.customer!=a:b"), "?not_metadata.customer=a:b");
+  assert.equal(after("", "-answer"), "?not_name=answer");
+  for (const typed of ["-failed", "-latency>2s"]) assert.match(after("", typed), /^problem/);
   assert.match(after("", "latency>soon"), /^problem/);
   assert.match(after("", "env:"), /^problem/);
 });
 
 test("every filter is a chip that drops it alone", () => {
-  const search = "?status=ERROR&tags=a&tags=b&min_latency_ms=2000&metadata.k=v&has_error=true&peek=1";
+  const search =
+    "?status=ERROR&tags=a&tags=b&not_tags=c&min_latency_ms=2000&metadata.k=v&not_metadata.k=w&not_metadata.k=x&has_error=true&peek=1";
   const found = chips(new URLSearchParams(search), (ms) => `${ms} ms`);
-  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency > 2000 ms", "meta.k: v", "status: ERROR", "tag: a", "tag: b"]);
+  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency > 2000 ms", "meta.k: v", "not meta.k: w", "not meta.k: x", "not tag: c", "status: ERROR", "tag: a", "tag: b"]);
   for (const chip of found) {
     const left = chips(new URLSearchParams(changed(search, chip.drop)), (ms) => `${ms} ms`);
     assert.deepEqual(left.map((one) => one.label), found.filter((one) => one !== chip).map((one) => one.label));
   }
+  const flipped = changed(search, found.find((chip) => chip.label === "tag: a")!.opposite!.change);
+  assert.deepEqual(filterQuery(new URLSearchParams(flipped)).not_tags, ["c", "a"]);
   const none = changed(search, withoutFilters(new URLSearchParams(search)));
   assert.deepEqual(filterQuery(new URLSearchParams(none)), {});
   assert.equal(none, "?peek=1");
+});
+
+test("an export has the filters of the list", () => {
+  const params = new URLSearchParams("?tags=a&not_tags=b&not_status=ERROR&metadata.k=v&not_metadata.k=w&min_latency_ms=5&sort_by=name");
+  assert.deepEqual(filterBody(params, 0), {
+    tags: ["a"],
+    not_tags: ["b"],
+    not_status: ["ERROR"],
+    min_latency_ms: 5,
+    metadata: { k: ["v"] },
+    not_metadata: { k: ["w"] },
+  });
 });
 
 test("ticks are round and within the range", () => {

@@ -3,7 +3,7 @@
  * items of OpenAI, content blocks of Anthropic, contents of Gemini, LangChain's messages, parts of
  * OpenTelemetry. What has no shape of its own becomes a part with its JSON, so nothing is lost.
  */
-import { childrenOf, nodeAt, rootOf, stringAt, type JsonNode } from "./json-index.ts";
+import { childrenOf, NotJson, rootOf, stringAt, type JsonChild, type JsonNode } from "./json-index.ts";
 
 export type Part =
   | { type: "text"; text: string }
@@ -21,6 +21,7 @@ export interface Turn {
 
 const TURNS_MAX = 5000; // more are no chat, so that none is left out
 const LOOKED_AT = 5; // items of a list, before all are read
+const CHILDREN_MAX = 20_000; // of an object or list in a chat; with more it is none
 export const MARKDOWN_CHARS_MAX = 30_000; // the parser takes the square of some texts
 const LISTS = ["messages", "input_messages", "output_messages", "contents", "input", "output", "new_messages", "history"];
 const WRAPPERS = ["message", "content", "response", "data", "kwargs", "result", "outputs", "inputs", "state", "generations", "update"];
@@ -40,6 +41,8 @@ const ROLES: Record<string, string> = {
 const MESSAGE_TYPES = new Set(["human", "ai", "system", "tool", "function", "HumanMessage", "AIMessage", "AIMessageChunk", "SystemMessage", "ToolMessage"]);
 const ITEM_TYPES = new Set(["message", "function_call", "function_call_output", "reasoning", "computer_call", "web_search_call", "file_search_call", "mcp_call"]);
 
+class NoChat extends Error {}
+
 class Reader {
   readonly text: string;
 
@@ -50,12 +53,18 @@ class Reader {
   members(node: JsonNode | undefined): Map<string | number, JsonNode> {
     const found = new Map<string | number, JsonNode>();
     if (node?.kind !== "object") return found;
-    for (const child of childrenOf(this.text, node).children) found.set(child.key, child);
+    for (const child of this.children(node)) found.set(child.key, child);
     return found;
   }
 
   items(node: JsonNode | undefined): JsonNode[] {
-    return node?.kind === "array" ? childrenOf(this.text, node).children : [];
+    return node?.kind === "array" ? this.children(node) : [];
+  }
+
+  private children(node: JsonNode): JsonChild[] {
+    const { children, next } = childrenOf(this.text, node, CHILDREN_MAX);
+    if (next !== null) throw new NoChat();
+    return children;
   }
 
   string(node: JsonNode | undefined): string | null {
@@ -215,12 +224,15 @@ class Reader {
 }
 
 export function chatOf(text: string): Turn[] | null {
-  let root: JsonNode;
   try {
-    root = rootOf(text);
-  } catch {
-    return null;
+    return turnsOf(text, rootOf(text));
+  } catch (error) {
+    if (error instanceof NoChat || error instanceof NotJson) return null;
+    throw error;
   }
+}
+
+function turnsOf(text: string, root: JsonNode): Turn[] | null {
   const reader = new Reader(text);
   const messages = reader.messages(root);
   if (messages === null) return null;
@@ -268,13 +280,16 @@ export function looksLikeMarkdown(text: string): boolean {
   return /^(#{1,6} |[-*] |\d+\. |```|\|.*\|$|> )/m.test(text) || /\*\*[^*\n]+\*\*/.test(text);
 }
 
-/** A string that holds JSON itself. */
+const CHECKED_CHARS_MAX = 100_000; // a longer text is checked when it is opened
+
+/** A string that holds JSON itself, by all its looks if it is long. */
 export function innerJson(text: string): string | null {
-  const start = text.trimStart()[0];
-  if (start !== "{" && start !== "[") return null;
+  const [first, last] = [/^\s*(.)/s.exec(text.slice(0, 1000))?.[1], /(.)\s*$/s.exec(text.slice(-1000))?.[1]];
+  if (!((first === "{" && last === "}") || (first === "[" && last === "]"))) return null;
+  if (text.length > CHECKED_CHARS_MAX) return text;
   try {
-    nodeAt(text, 0);
-    return rootOf(text).kind === "object" || rootOf(text).kind === "array" ? text : null;
+    rootOf(text);
+    return text;
   } catch {
     return null;
   }

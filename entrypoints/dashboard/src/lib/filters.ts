@@ -27,6 +27,32 @@ export const OTHER_WORDS = [
   { text: "meta.", hint: "a key of the metadata: meta.customer:acme" },
 ] as const;
 
+const NOT = "not_"; // before a parameter: it excludes
+const MEMBER = /^(?:not_)?metadata\./;
+
+/** `-env:prod` and `env!=prod` exclude. */
+function signOf(text: string): { isExcluded: boolean; rest: string } {
+  const rest = text.trimStart();
+  if (rest.startsWith("-")) return { isExcluded: true, rest: rest.slice(1).trimStart() };
+  const found = /^(\w+|meta\.[^:!=]+?)\s*!=(.*)$/is.exec(rest);
+  return found ? { isExcluded: true, rest: `${found[1]}:${found[2]}` } : { isExcluded: false, rest: text };
+}
+
+/** Filters by a value, or excludes it: never both. */
+export function filterBy(params: URLSearchParams, parameter: string, value: string, isExcluded = false): Change {
+  const [to, from] = isExcluded ? [NOT + parameter, parameter] : [parameter, NOT + parameter];
+  const isList = isExcluded || parameter === "tags";
+  return {
+    [to]: isList ? [...new Set([...params.getAll(to), value])] : value,
+    ...without(params, from, value),
+  };
+}
+
+function without(params: URLSearchParams, name: string, value: string): Change {
+  const rest = params.getAll(name).filter((one) => one !== value);
+  return { [name]: rest.length > 0 ? rest : null };
+}
+
 /** What the service is asked for while a filter is typed, and what stands around each answer. */
 export interface Completion {
   field: string;
@@ -37,19 +63,21 @@ export interface Completion {
 }
 
 /** Null while the word before the colon is typed. */
-export function completionOf(text: string): Completion | null {
+export function completionOf(typed: string): Completion | null {
+  const { isExcluded, rest: text } = signOf(typed);
+  const sign = isExcluded ? "-" : "";
   const meta = /^meta\.([^:]*)(?::(.*))?$/is.exec(text);
   if (meta) {
     const [, key = "", value] = meta;
-    if (value === undefined) return { field: "metadata_key", prefix: key, before: "meta.", after: ":" };
-    return { field: "metadata_value", key, prefix: value.trim(), before: `meta.${key}:`, after: "" };
+    if (value === undefined) return { field: "metadata_key", prefix: key, before: `${sign}meta.`, after: ":" };
+    return { field: "metadata_value", key, prefix: value.trim(), before: `${sign}meta.${key}:`, after: "" };
   }
   const at = text.indexOf(":");
   const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
   if (field?.facet === undefined) return null;
   const given = text.slice(at + 1).trim();
   const prefix = field.parameter === "status" ? given.toUpperCase() : given;
-  return { field: field.facet, prefix, before: `${field.word}:`, after: "" };
+  return { field: field.facet, prefix, before: `${sign}${field.word}:`, after: "" };
 }
 
 const UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
@@ -70,7 +98,10 @@ export type Parsed = { change: Change } | { problem: string };
 
 /** What one typed filter means. A word without a field is a part of the name. */
 export function parse(text: string, params: URLSearchParams): Parsed {
-  const word = text.trim();
+  const { isExcluded, rest } = signOf(text);
+  const word = rest.trim();
+  const change = (parameter: string, value: string): Parsed => ({ change: filterBy(params, parameter, value, isExcluded) });
+  if (isExcluded && /^(failed$|ok$|latency\b)/i.test(word)) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
   if (word === "failed" || word === "ok") return { change: { has_error: String(word === "failed") } };
   const latency = /^latency\s*([<>])=?\s*([0-9.]+)\s*([a-z]*)$/i.exec(word);
   if (latency) {
@@ -81,18 +112,16 @@ export function parse(text: string, params: URLSearchParams): Parsed {
     return { change: { [sign === ">" ? "min_latency_ms" : "max_latency_ms"]: String(value) } };
   }
   const meta = /^meta\.([^:]+):(.*)$/s.exec(word);
-  if (meta) return { change: { [`metadata.${meta[1]}`]: unquote(meta[2] ?? "") } };
+  if (meta) return change(`metadata.${meta[1]}`, unquote(meta[2] ?? ""));
   const at = word.indexOf(":");
   const field = at > 0 ? FIELDS.find((one) => one.word === word.slice(0, at).toLowerCase()) : undefined;
   if (!field) {
     if (/^(latency|meta)\b/i.test(word)) return { problem: "Write latency>2s or meta.key:value" };
-    return { change: { name: unquote(word) || null } };
+    return unquote(word) === "" ? { change: { name: null } } : change("name", unquote(word));
   }
   const value = unquote(word.slice(at + 1).trim());
   if (value === "") return { problem: `Write a value after ${field.word}:` };
-  if (field.parameter === "status") return { change: { status: value.toUpperCase() } };
-  if (field.parameter !== "tags") return { change: { [field.parameter]: value } };
-  return { change: { tags: [...new Set([...params.getAll("tags"), value])] } };
+  return change(field.parameter, field.parameter === "status" ? value.toUpperCase() : value);
 }
 
 function unquote(text: string): string {
@@ -102,18 +131,26 @@ function unquote(text: string): string {
 export interface Chip {
   label: string;
   drop: Change;
+  opposite?: { label: string; change: Change }; // excludes instead, or the other way round
 }
 
 /** The filters of an address, in words. */
 export function chips(params: URLSearchParams, duration: (ms: number) => string): Chip[] {
   const found: Chip[] = [];
-  for (const { word, parameter } of FIELDS) {
-    const values = params.getAll(parameter);
-    for (const value of values) {
-      const rest = values.filter((one) => one !== value);
-      found.push({ label: `${word}: ${value}`, drop: { [parameter]: rest.length > 0 ? rest : null } });
+  const add = (word: string, parameter: string): void => {
+    for (const isExcluded of [false, true]) {
+      const name = isExcluded ? NOT + parameter : parameter;
+      for (const value of params.getAll(name)) {
+        const label = `${word}: ${value}`;
+        found.push({
+          label: isExcluded ? `not ${label}` : label,
+          drop: without(params, name, value),
+          opposite: { label: isExcluded ? `Filter by ${label}` : `Exclude ${label}`, change: filterBy(params, parameter, value, !isExcluded) },
+        });
+      }
     }
-  }
+  };
+  for (const { word, parameter } of FIELDS) add(word, parameter);
   const failed = params.get("has_error");
   if (failed !== null) found.push({ label: failed === "true" ? "failed" : "ok", drop: { has_error: null } });
   const bounds = [
@@ -124,16 +161,13 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
     const value = params.get(name);
     if (value !== null) found.push({ label: `latency ${sign} ${duration(Number(value))}`, drop: { [name]: null } });
   }
-  for (const [name, value] of params) {
-    if (name.startsWith("metadata.")) {
-      found.push({ label: `meta.${name.slice(9)}: ${value}`, drop: { [name]: null } });
-    }
-  }
+  const members = [...params.keys()].filter((name) => MEMBER.test(name)).map((name) => name.replace(MEMBER, ""));
+  for (const key of new Set(members)) add(`meta.${key}`, `metadata.${key}`);
   return found;
 }
 
 const FILTERS = [
-  ...FIELDS.map((one) => one.parameter),
+  ...FIELDS.flatMap(({ parameter }) => [parameter, NOT + parameter]),
   "has_error",
   "min_latency_ms",
   "max_latency_ms",
@@ -146,10 +180,10 @@ export function filterQuery(params: URLSearchParams): Record<string, unknown> {
   const query: Record<string, unknown> = {};
   for (const name of FILTERS) {
     const values = params.getAll(name);
-    if (values.length > 0) query[name] = name === "tags" ? values : values[0];
+    if (values.length > 0) query[name] = name === "tags" || name.startsWith(NOT) ? values : values[0];
   }
   for (const name of new Set(params.keys())) {
-    if (name.startsWith("metadata.")) query[name] = params.getAll(name);
+    if (MEMBER.test(name)) query[name] = params.getAll(name);
   }
   return query;
 }
@@ -157,7 +191,7 @@ export function filterQuery(params: URLSearchParams): Record<string, unknown> {
 export const NO_FILTERS: Change = Object.fromEntries(FILTERS.map((name) => [name, null]));
 
 export function withoutFilters(params: URLSearchParams): Change {
-  const metadata = [...params.keys()].filter((name) => name.startsWith("metadata."));
+  const metadata = [...params.keys()].filter((name) => MEMBER.test(name));
   return { ...NO_FILTERS, ...Object.fromEntries(metadata.map((name) => [name, null])), period: null };
 }
 
@@ -180,13 +214,14 @@ const NUMBERS = new Set(["min_latency_ms", "max_latency_ms"]);
 /** The filters of an address as the body of an export or a run has them. */
 export function filterBody(params: URLSearchParams, now: number): Record<string, unknown> {
   const body: Record<string, unknown> = {};
-  const metadata: Record<string, unknown> = {};
   const start = periodStart(params.get("period"), now);
   if (start !== null) body.started_after = start;
   for (const [name, value] of Object.entries(filterQuery(params))) {
-    if (name.startsWith("metadata.")) metadata[name.slice("metadata.".length)] = value;
-    else if (name === "has_error") body[name] = value === "true";
+    if (MEMBER.test(name)) {
+      const [of, key] = [name.slice(0, name.indexOf(".")), name.replace(MEMBER, "")];
+      body[of] = { ...(body[of] as object | undefined), [key]: value };
+    } else if (name === "has_error") body[name] = value === "true";
     else body[name] = NUMBERS.has(name) ? Number(value) : value;
   }
-  return Object.keys(metadata).length > 0 ? { ...body, metadata } : body;
+  return body;
 }

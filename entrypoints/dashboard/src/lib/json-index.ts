@@ -2,6 +2,7 @@
  * JSON by offsets into its text: the children of one container are found by one scan when it is
  * opened. Nothing is parsed but strings that are shown, so numbers stay as they were sent.
  */
+import { MARK, scannedOf } from "./json-scan.ts";
 
 export type JsonKind = "object" | "array" | "string" | "number" | "literal";
 
@@ -64,6 +65,8 @@ function skipScalar(text: string, at: number): number {
 }
 
 function skipContainer(text: string, at: number): number {
+  const known = scannedOf(text)?.ends.get(at);
+  if (known !== undefined) return known;
   let depth = 0;
   for (let i = at; i < text.length; i++) {
     const code = text.charCodeAt(i);
@@ -128,6 +131,26 @@ export function childrenOf(
   return { children, next: null };
 }
 
+export interface Place {
+  after: number; // an offset before the child
+  index: number; // of the child
+}
+
+/** The place of a child of a container, or of a child before it at a mark of the scan. */
+export function placeOf(text: string, node: JsonNode, index: number): Place {
+  const marks = scannedOf(text)?.marks.get(node.start) ?? [];
+  const mark = Math.min(Math.floor(index / MARK), marks.length);
+  return mark === 0 ? { after: node.start + 1, index: 0 } : { after: marks[mark - 1]!, index: mark * MARK };
+}
+
+/** The children from this one on. */
+export function childrenFrom(text: string, node: JsonNode, index: number, limit: number): { children: JsonChild[]; next: number | null } {
+  const near = placeOf(text, node, index);
+  const before = childrenOf(text, node, index - near.index, near.after, near.index);
+  if (before.next === null) return { children: [], next: null };
+  return childrenOf(text, node, limit, before.next, index);
+}
+
 /** A string without its quotes and escapes; as it was sent if an escape is invalid. */
 export function stringAt(text: string, node: { start: number; end: number }): string {
   const raw = text.slice(node.start + 1, node.end - 1);
@@ -156,24 +179,31 @@ export function findAll(text: string, wanted: string, limit: number): number[] {
   return found;
 }
 
-/** The keys that lead to an offset. */
-export function pathTo(text: string, root: JsonNode, offset: number): (string | number)[] {
-  const path: (string | number)[] = [];
+/** The way to an offset: the key of each child, and which one it is in its container. */
+export function pathTo(text: string, root: JsonNode, offset: number): { key: string | number; index: number }[] {
+  const path: { key: string | number; index: number }[] = [];
   let node: JsonNode = root;
   while (node.kind === "object" || node.kind === "array") {
-    const children = childrenOf(text, node).children;
-    let found: JsonChild | undefined;
-    for (const child of children) {
-      if (child.start > offset && found !== undefined && found.end > offset) break;
-      if (child.end > offset) {
-        found = child;
-        break;
-      }
-    }
+    const found = childAt(text, node, offset);
     if (found === undefined) return path;
-    path.push(found.key);
-    if (offset < found.start) return path; // within its key
-    node = found;
+    path.push({ key: found.child.key, index: found.index });
+    if (offset < found.child.start) return path; // within its key
+    node = found.child;
   }
   return path;
+}
+
+/** The first child that ends behind an offset. */
+function childAt(text: string, node: JsonNode, offset: number): { child: JsonChild; index: number } | undefined {
+  const marks = scannedOf(text)?.marks.get(node.start) ?? [];
+  const mark = marks.findLastIndex((at) => at <= offset) + 1;
+  let index = mark * MARK;
+  let after: number | null = mark === 0 ? node.start + 1 : marks[mark - 1]!;
+  while (after !== null) {
+    const { children, next }: { children: JsonChild[]; next: number | null } = childrenOf(text, node, MARK, after, index);
+    const at = children.findIndex((child) => child.end > offset);
+    if (at >= 0) return { child: children[at]!, index: index + at };
+    [after, index] = [next, index + children.length];
+  }
+  return undefined;
 }

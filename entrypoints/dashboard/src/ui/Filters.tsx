@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useRead } from "../api/queries.ts";
 import type { FacetValueResponse } from "../api/types.d.ts";
-import { FIELDS, OTHER_WORDS, chips, completionOf, parse, withoutFilters } from "../lib/filters.ts";
+import { FIELDS, OTHER_WORDS, chips, completionOf, parse, withoutFilters, type Chip } from "../lib/filters.ts";
 import { count, duration } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import type { UrlState } from "../url/state.ts";
@@ -35,8 +35,8 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
     setText("");
     url.update({ ...parsed.change, peek: null }, { push: true });
   };
-  const choose = (option: Option): void => {
-    if (option.isWhole) set(option.text);
+  const choose = (option: Option, isExcluded: boolean): void => {
+    if (option.isWhole) set(isExcluded && option.text.includes(":") ? `-${option.text.replace(/^-/, "")}` : option.text);
     else setText(option.text);
     input.current?.focus();
   };
@@ -44,8 +44,8 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
     const chosen = options[at];
     if (event.key === "ArrowDown") setAt(Math.min(at + 1, options.length - 1));
     else if (event.key === "ArrowUp") setAt(Math.max(at - 1, -1));
-    else if (event.key === "Tab" && chosen && isOpen) choose(chosen);
-    else if (event.key === "Enter") chosen ? choose(chosen) : set(text);
+    else if (event.key === "Tab" && chosen && isOpen) choose(chosen, false);
+    else if (event.key === "Enter") chosen ? choose(chosen, event.shiftKey) : set(text);
     else if (event.key === "Escape" && text !== "") setText("");
     else if (event.key === "Escape") input.current?.blur();
     else if (event.key === "Backspace" && text === "" && shown.length > 0) {
@@ -56,17 +56,7 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
   return (
     <div class="filters">
       <Icon name="search" />
-      {shown.map((chip) => (
-        <span class="chip" key={chip.label}>
-          {chip.label}
-          <Button
-            class="quiet"
-            icon="close"
-            label={`Drop the filter ${chip.label}`}
-            onClick={() => url.update(chip.drop, { push: true })}
-          />
-        </span>
-      ))}
+      <Chips chips={shown} url={url} />
       <div class="combo">
         <input
           ref={input}
@@ -98,13 +88,18 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
                 aria-selected={index === at}
                 onMouseDown={(event) => {
                   event.preventDefault();
-                  choose(option);
+                  choose(option, event.shiftKey);
                 }}
               >
                 <span>{option.text}</span>
                 <small>{option.hint}</small>
               </li>
             ))}
+            {options.some((option) => option.isWhole && option.text.includes(":")) && (
+              <li role="presentation" class="hint">
+                with Shift: exclude
+              </li>
+            )}
           </ul>
         )}
       </div>
@@ -119,6 +114,28 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
         </Button>
       )}
     </div>
+  );
+}
+
+/** The filters that are set: each can be dropped, and excluded instead. */
+export function Chips({ chips, url }: { chips: readonly Chip[]; url: UrlState }): JSX.Element {
+  return (
+    <>
+      {chips.map(({ label, drop, opposite }) => (
+        <span class="chip" key={label}>
+          {label}
+          {opposite && (
+            <Button
+              class="quiet"
+              icon={label.startsWith("not ") ? "plus" : "minus"}
+              label={opposite.label}
+              onClick={() => url.update(opposite.change, { push: true })}
+            />
+          )}
+          <Button class="quiet" icon="close" label={`Drop the filter ${label}`} onClick={() => url.update(drop, { push: true })} />
+        </span>
+      ))}
+    </>
   );
 }
 
@@ -143,7 +160,11 @@ function useOptions(text: string, isOpen: boolean): Option[] {
       isWhole: after === "",
     }));
   }
-  const typed = text.toLowerCase();
+  const typed = text.toLowerCase().trimStart();
+  if (typed.startsWith("-")) {
+    const excluding = [...FIELDS.map((one) => ({ text: `-${one.word}:`, hint: "without this value" })), { text: "-meta.", hint: "without this value of a key" }];
+    return excluding.filter((one) => one.text.startsWith(typed)).map((one) => ({ ...one, isWhole: false }));
+  }
   const fields = FIELDS.map((one) => ({ text: `${one.word}:`, hint: one.hint, isWhole: false }));
   const others = OTHER_WORDS.map((one) => ({
     ...one,

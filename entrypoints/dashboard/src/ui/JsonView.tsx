@@ -1,10 +1,11 @@
 /** JSON as a tree of which only open parts are read. Every value is a slice of the text as sent. */
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { childrenOf, findAll, pathTo, rootOf, stringAt, type JsonChild, type JsonNode } from "../lib/json-index.ts";
+import { childrenFrom, findAll, pathTo, rootOf, stringAt, type JsonChild, type JsonNode } from "../lib/json-index.ts";
 import { innerJson } from "../lib/chat.ts";
 import { bytes, count, plural } from "../lib/format.ts";
-import { Button, Copy } from "./basics.tsx";
+import { Button, Copy, Loading } from "./basics.tsx";
+import { useScanned } from "./useScanned.ts";
 
 const SHOWN_CHILDREN = 100;
 const FOLD_LENGTH = 2000;
@@ -18,11 +19,23 @@ const OPEN_BY_ITSELF = 40; // children of a container that are open, if they are
 const OPEN_LENGTH = 500;
 
 interface Target {
-  path: readonly (string | number)[];
+  path: readonly { key: string | number; index: number }[];
   offset: number;
 }
 
-export function JsonView(props: { text: string; label: string; node?: JsonNode; findable?: boolean }): JSX.Element {
+interface JsonViewProps {
+  text: string;
+  label: string;
+  node?: JsonNode;
+  findable?: boolean;
+}
+
+export function JsonView(props: JsonViewProps): JSX.Element {
+  const isReady = useScanned(props.text);
+  return isReady ? <Tree {...props} /> : <Loading what={props.label} />;
+}
+
+function Tree(props: JsonViewProps): JSX.Element {
   const { text, label, node, findable = false } = props;
   const root = useMemo(() => {
     try {
@@ -121,20 +134,19 @@ function Key({ name }: { name: string | number }): JSX.Element {
 
 function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX.Element {
   const [open, setOpen] = useState(isOpen);
-  const [limit, setLimit] = useState(SHOWN_CHILDREN);
-  const wantedKey = target?.path[0];
+  const [{ from, limit }, setShown] = useState({ from: 0, limit: SHOWN_CHILDREN });
+  const wanted = target?.path[0]?.index;
   const isFound = target !== null && target.path.length === 0;
   useEffect(() => {
-    if (wantedKey !== undefined) setOpen(true);
+    if (wanted === undefined) return;
+    setOpen(true);
+    const isInSight = wanted >= from && wanted < from + limit;
+    if (!isInSight) setShown({ from: wanted - (wanted % SHOWN_CHILDREN), limit: SHOWN_CHILDREN });
   }, [target]);
   const shown = useMemo(
-    () => (open ? childrenOf(text, node, limit) : { children: [] as JsonChild[], next: null }),
-    [open, text, node.start, node.end, limit],
+    () => (open ? childrenFrom(text, node, from, limit) : { children: [] as JsonChild[], next: null }),
+    [open, text, node.start, node.end, from, limit],
   );
-  useEffect(() => {
-    if (wantedKey === undefined || !open || shown.next === null) return;
-    if (!shown.children.some((one) => one.key === wantedKey)) setLimit(Infinity);
-  }, [target, open]);
   const [left, right] = node.kind === "object" ? ["{", "}"] : ["[", "]"];
   const isEmpty = /^.\s*.$/s.test(text.slice(node.start, Math.min(node.end, node.start + 200)));
   const raw = (): string => text.slice(node.start, node.end);
@@ -150,21 +162,26 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
         </button>
         {!isEmpty && <Copy text={raw} label="Copy this value" />}
       </div>
+      {open && from > 0 && (
+        <Button class="link" onClick={() => setShown({ from: from - SHOWN_CHILDREN, limit: limit + SHOWN_CHILDREN })}>
+          Show the {SHOWN_CHILDREN} before, of {count(from)}
+        </Button>
+      )}
       {open &&
         shown.children.map((child, index) => (
           <Value
-            key={typeof child.key === "number" ? child.key : `${index}:${child.key}`}
+            key={typeof child.key === "number" ? child.key : `${from + index}:${child.key}`}
             text={text}
             node={child}
             name={child.key}
             depth={depth + 1}
             isOpen={isOpenAtStart(depth, shown.children.length, child.end - child.start)}
-            target={target !== null && target.path[0] === child.key ? { ...target, path: target.path.slice(1) } : null}
+            target={target !== null && wanted === from + index ? { ...target, path: target.path.slice(1) } : null}
           />
         ))}
       {open && shown.next !== null && (
-        <Button class="link" onClick={() => setLimit(limit + SHOWN_CHILDREN)}>
-          Show the next {SHOWN_CHILDREN} after {count(shown.children.length)}
+        <Button class="link" onClick={() => setShown({ from, limit: limit + SHOWN_CHILDREN })}>
+          Show the next {SHOWN_CHILDREN} after {count(from + shown.children.length)}
         </Button>
       )}
       {open && !isEmpty && (

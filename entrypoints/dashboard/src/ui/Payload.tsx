@@ -12,6 +12,7 @@ import type { UrlState } from "../url/state.ts";
 import { Button, Copy, FailureBox, Loading } from "./basics.tsx";
 import { Chat } from "./Chat.tsx";
 import { JsonView, LongText } from "./JsonView.tsx";
+import { useScanned } from "./useScanned.ts";
 
 export const RENDERINGS = ["chat", "text", "markdown", "json", "raw"] as const;
 export type Rendering = (typeof RENDERINGS)[number];
@@ -59,7 +60,8 @@ export function Payload({ source, name, url, before = null, place }: PayloadProp
     return () => stop.abort();
   }, [source.path, source.text, limit]);
   const isMissing = error instanceof Failure && error.status === 404;
-  const text = source.text ?? part?.text ?? null;
+  const read = source.text ?? part?.text ?? null;
+  const text = useScanned(read) ? read : null;
   const isWhole = source.text !== null || (part?.isWhole ?? false);
   const total = source.text !== null ? (source.total ?? source.text.length) : (part?.total ?? source.total);
   return (

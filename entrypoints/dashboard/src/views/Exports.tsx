@@ -61,7 +61,7 @@ export function Exports({ url, total, selected, close }: ExportsProps): JSX.Elem
           <Button disabled={busy !== "" || selected.length > SELECTED_MAX} onClick={() => void attempt(downloadSelected)}>
             Download the {plural(selected.length, "selected trace")} as NDJSON
           </Button>
-          {selected.length > SELECTED_MAX && <span class="hint">At most {SELECTED_MAX}: an export takes filters, not a selection.</span>}
+          {selected.length > SELECTED_MAX && <span class="hint">At most {SELECTED_MAX} one by one. “Select all” and filters take any number: an export of them is below.</span>}
         </p>
       )}
       <form

@@ -6,10 +6,13 @@ import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
 import { project, projectId } from "../api/session.ts";
 import type { SessionSummary } from "../api/types.d.ts";
+import { chips, filterBy, filterQuery, withoutFilters } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
+import { Chips } from "../ui/Filters.tsx";
 import { projectPath } from "../ui/Shell.tsx";
+import { Value } from "../ui/Value.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
 import { useUrlState } from "../url/state.ts";
 
@@ -20,15 +23,21 @@ interface Page {
 }
 
 const PAGE = 50;
+const FILTERS = ["user_id", "not_user_id", "tags", "not_tags"]; // of those of traces
 
 export function Sessions(): JSX.Element {
-  const { params, update } = useUrlState();
+  const url = useUrlState();
+  const { params, update } = url;
   const [at, setAt] = useState(-1);
   const [, navigate] = useLocation();
   useTitle("Sessions", project.value?.name);
+  const own = new URLSearchParams([...params].filter(([name]) => FILTERS.includes(name)));
+  const shown = chips(own, duration);
+  const choose = (parameter: string, value: string, isExcluded: boolean): void =>
+    update(filterBy(params, parameter, value, isExcluded), { push: true });
   const query = {
     query: params.get("query") ?? undefined,
-    user_id: params.get("user_id") ?? undefined,
+    ...filterQuery(own),
     has_error: params.get("has_error") ?? undefined,
     sort_by: params.get("sort_by") ?? undefined,
     sort_order: params.get("sort_order") ?? undefined,
@@ -69,7 +78,7 @@ export function Sessions(): JSX.Element {
     },
     { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : <span class="none">{NONE}</span>) },
     { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
-    { id: "user", label: "User", className: "c-value", cell: (row) => row.user_id ?? <span class="none">{NONE}</span> },
+    { id: "user", label: "User", className: "c-value", cell: (row) => (row.user_id === null ? <span class="none">{NONE}</span> : <Value class="value" text={row.user_id} choose={(isExcluded) => choose("user_id", row.user_id!, isExcluded)} />) },
     { id: "latency", label: "Time in traces", sort: "latency", className: "c-number", cell: (row) => duration(row.total_latency_ms) },
     { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.total_span_count) },
     { id: "tokens", label: "Tokens", className: "c-number", cell: (row) => count(row.total_tokens) },
@@ -87,9 +96,9 @@ export function Sessions(): JSX.Element {
       className: "c-time",
       cell: (row) => <time title={fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
     },
-    { id: "tags", label: "Tags", className: "c-tags", cell: (row) => row.tags.map((tag) => <span class="tag" key={tag}>{tag}</span>) },
+    { id: "tags", label: "Tags", className: "c-tags", cell: (row) => row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />) },
   ];
-  const isFiltered = query.query || query.user_id || query.has_error;
+  const isFiltered = query.query || shown.length > 0 || query.has_error;
   return (
     <div class="list">
       <div class="list-main">
@@ -107,19 +116,14 @@ export function Sessions(): JSX.Element {
           <Button aria-pressed={query.has_error === "true"} onClick={() => update({ has_error: query.has_error ? null : "true" }, { push: true })}>
             Failed
           </Button>
-          {query.user_id && (
-            <span class="chip">
-              user: {query.user_id}
-              <Button class="quiet" icon="close" label="Drop the filter by user" onClick={() => update({ user_id: null }, { push: true })} />
-            </span>
-          )}
+          <Chips chips={shown} url={url} />
         </header>
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="sessions" />}
         {pages.isSuccess && rows.length === 0 && (
           <Empty title={isFiltered ? "No session matches" : "There is no session yet"}>
             {isFiltered ? (
-              <Button onClick={() => update({ query: null, user_id: null, has_error: null }, { push: true })}>Drop all filters</Button>
+              <Button onClick={() => update({ ...withoutFilters(params), query: null }, { push: true })}>Drop all filters</Button>
             ) : (
               <p>Traces with the same session_id are a session.</p>
             )}

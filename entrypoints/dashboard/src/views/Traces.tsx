@@ -7,13 +7,15 @@ import { curl, request } from "../api/client.ts";
 import { invalidate, prefetchOutline, useRead } from "../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../api/session.ts";
 import type { TraceListItem } from "../api/types.d.ts";
-import { chips, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
+import { chips, filterBy, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { hiddenColumns, toggleColumn } from "../lib/preferences.ts";
 import { shownList } from "../lib/shown-list.ts";
+import { viewOf } from "../lib/stored-views.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
 import { Filters } from "../ui/Filters.tsx";
+import { Value } from "../ui/Value.tsx";
 import { Histogram } from "../ui/Histogram.tsx";
 import { ScoreBadge } from "../ui/ScoreBadge.tsx";
 import { SavedViews } from "../ui/SavedViews.tsx";
@@ -35,6 +37,15 @@ const LIVE_MS = 5000;
 const BATCH = 500;
 const INCLUDE = "preview,scores,models,errors";
 
+/** Some traces by their ids, or all that match. */
+type Selection = ReadonlySet<string> | typeof ALL;
+const ALL = "all";
+const NOTHING: ReadonlySet<string> = new Set();
+
+function isNothing(selected: Selection): boolean {
+  return selected !== ALL && selected.size === 0;
+}
+
 export function Traces(): JSX.Element {
   const url = useUrlState();
   const { params, update } = url;
@@ -48,7 +59,7 @@ export function Traces(): JSX.Element {
       sort_by: params.get("sort_by") ?? undefined,
       sort_order: params.get("sort_order") ?? undefined,
     };
-  }, [params.toString().replace(/(peek|live|dialog|run)=[^&]*/g, ""), now]);
+  }, [viewOf(params.toString()), now]);
   useTitle("Traces", project.value?.name);
   const pages = useInfiniteQuery<Page>({
     queryKey: [projectId.value, "traces", "pages", query],
@@ -60,7 +71,9 @@ export function Traces(): JSX.Element {
   });
   const isLive = params.get("live") === "1";
   const [isAtTop, setAtTop] = useState(true);
-  const [selected, select] = useState<ReadonlySet<string>>(new Set());
+  const [selected, select] = useState<Selection>(NOTHING);
+  const asked = viewOf(params.toString());
+  useEffect(() => select((before) => (before === ALL ? NOTHING : before)), [asked]); // it was about other filters
   const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
   const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
     enabled: pages.isSuccess && canShowNew,
@@ -69,7 +82,7 @@ export function Traces(): JSX.Element {
   });
   const [accepted, accept] = useState<Page | null>(null);
   useEffect(() => accept(null), [query]);
-  const slidesIn = isLive && isAtTop && selected.size === 0 && params.get("peek") === null;
+  const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
   useEffect(() => {
     if (slidesIn && head.data) accept(head.data);
   }, [slidesIn, head.data]);
@@ -141,7 +154,7 @@ export function Traces(): JSX.Element {
         )}
       </div>
       {params.get("dialog") && (
-        <Acting url={url} total={total} selected={[...selected]} close={() => update({ dialog: null, run: null })} />
+        <Acting url={url} total={total} selected={selected === ALL ? [] : [...selected]} close={() => update({ dialog: null, run: null })} />
       )}
       {params.get("peek") && (
         <Peek id={params.get("peek")!} close={() => update({ peek: null })} />
@@ -176,8 +189,8 @@ interface ListProps {
   rows: readonly TraceListItem[];
   total: number;
   query: Record<string, unknown>;
-  selected: ReadonlySet<string>;
-  select: (ids: ReadonlySet<string>) => void;
+  selected: Selection;
+  select: (ids: Selection) => void;
   showNew: () => void;
   more: () => void;
   onScrolled: (isAtTop: boolean) => void;
@@ -193,13 +206,14 @@ function List(props: ListProps): JSX.Element {
     shownList.value = { project: projectId.peek() ?? "", search: location.search, ids: rows.map((one) => one.trace_id) };
   }, [rows, params]);
   const row = rows[at];
+  const isSelected = (one: TraceListItem): boolean => selected === ALL || selected.has(one.trace_id);
   const go = (to: number): void => {
     const next = Math.max(0, Math.min(rows.length - 1, to));
     setAt(next);
     if (params.get("peek") && rows[next]) update({ peek: rows[next].trace_id });
   };
   const toggle = (index: number, extend: boolean): void => {
-    const next = new Set(selected);
+    const next = new Set(selected === ALL ? rows.map((one) => one.trace_id) : selected);
     const from = extend && anchor.current >= 0 ? anchor.current : index;
     const adds = !next.has(rows[index]!.trace_id);
     for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
@@ -210,11 +224,12 @@ function List(props: ListProps): JSX.Element {
     anchor.current = index;
     select(next);
   };
-  const filterBy = (change: Record<string, string | string[]>): void => update({ ...change, peek: null }, { push: true });
+  const choose = (parameter: string, value: string, isExcluded: boolean): void =>
+    update({ ...filterBy(params, parameter, value, isExcluded), peek: null }, { push: true });
   const open = (id: string): void => navigate(`${projectPath("traces")}/${id}`);
   const compare = (): void => {
-    const pair = rows.filter((one) => selected.has(one.trace_id)).sort((a, b) => (a.started_at < b.started_at ? -1 : 1));
-    if (selected.size !== 2 || pair.length !== 2) return announce("Select two traces to compare them");
+    const pair = rows.filter((one) => isSelected(one)).sort((a, b) => (a.started_at < b.started_at ? -1 : 1));
+    if (selected === ALL || selected.size !== 2 || pair.length !== 2) return announce("Select two traces to compare them");
     navigate(projectPath(`compare/${pair[0]!.trace_id}/${pair[1]!.trace_id}`));
   };
   const group = "Traces";
@@ -241,7 +256,7 @@ function List(props: ListProps): JSX.Element {
       label: "Close the peek, then clear the selection",
       group,
       hidden: true,
-      run: () => (params.get("peek") ? update({ peek: null }) : select(new Set())),
+      run: () => (params.get("peek") ? update({ peek: null }) : select(NOTHING)),
     },
     {
       keys: "Shift+c",
@@ -250,7 +265,7 @@ function List(props: ListProps): JSX.Element {
       run: () => void copy(curl("traces", { ...props.query, include: undefined }, project.value?.name ?? ""), "Copied as curl"),
     },
   ]);
-  const columns = useColumns(props, filterBy, toggle);
+  const columns = useColumns(props, isSelected, choose, toggle);
   const by = params.get("sort_by") ?? "started_at";
   const descending = params.get("sort_order") !== "asc";
   return (
@@ -263,7 +278,7 @@ function List(props: ListProps): JSX.Element {
         rowKey={(one) => one.trace_id}
         at={at}
         rowClass={(one) =>
-          `${one.status === "ERROR" || one.has_failed_span ? "failed " : ""}${selected.has(one.trace_id) ? "selected " : ""}${params.get("peek") === one.trace_id ? "peeked" : ""}`
+          `${one.status === "ERROR" || one.has_failed_span ? "failed " : ""}${isSelected(one) ? "selected " : ""}${params.get("peek") === one.trace_id ? "peeked" : ""}`
         }
         sortedBy={by}
         descending={descending}
@@ -272,25 +287,24 @@ function List(props: ListProps): JSX.Element {
         onScrolled={props.onScrolled}
         onPoint={(one) => prefetchOutline(one.trace_id)}
       />
-      {selected.size > 0 && <SelectionActs {...props} compare={compare} />}
+      {!isNothing(selected) && <SelectionActs {...props} compare={compare} />}
     </>
   );
 }
 
 function useColumns(
   props: ListProps,
-  filterBy: (change: Record<string, string | string[]>) => void,
+  isSelected: (row: TraceListItem) => boolean,
+  choose: (parameter: string, value: string, isExcluded: boolean) => void,
   toggle: (index: number, extend: boolean) => void,
 ): Column<TraceListItem>[] {
-  const { rows, selected, url } = props;
+  const { rows } = props;
   const slowest = useMemo(() => Math.max(1, ...rows.map((row) => row.latency_ms ?? 0)), [rows]);
   const value = (text: string | null, parameter: string): JSX.Element =>
     text === null ? (
       <span class="none">{NONE}</span>
     ) : (
-      <button type="button" class="value" title={`Filter by ${text}`} onClick={() => filterBy({ [parameter]: text })}>
-        {text}
-      </button>
+      <Value class="value" text={text} choose={(isExcluded) => choose(parameter, text, isExcluded)} />
     );
   const all: Column<TraceListItem>[] = [
     {
@@ -302,7 +316,7 @@ function useColumns(
         <input
           type="checkbox"
           aria-label={`Select ${row.name}`}
-          checked={selected.has(row.trace_id)}
+          checked={isSelected(row)}
           onClick={(event) => toggle(index, event.shiftKey)}
         />
       ),
@@ -372,14 +386,7 @@ function useColumns(
       className: "c-tags",
       cell: (row) =>
         row.tags.map((tag) => (
-          <button
-            type="button"
-            class="tag"
-            key={tag}
-            onClick={() => filterBy({ tags: [...new Set([...url.params.getAll("tags"), tag])] })}
-          >
-            {tag}
-          </button>
+          <Value key={tag} class="tag" text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />
         )),
     },
     {
@@ -482,17 +489,19 @@ function Without({ chip, url, now }: { chip: Chip; url: UrlState; now: number })
   );
 }
 
-/** What can be done with the selected traces. "All" are read page by page first. */
+/** What can be done with the selected traces. Where ids are needed, those of "all" are read first. */
 function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element {
   const { selected, select, total, query } = props;
   const [asking, ask] = useState<"tag" | "delete" | null>(null);
   const [tag, setTag] = useState("");
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState("");
-  const ids = [...selected];
+  const isAll = selected === ALL;
+  const size = isAll ? total : selected.size;
   const canDelete = may("ingest") && may("read");
   useCommands([{ keys: "d", label: "Delete the selected traces", group: "Traces", run: () => canDelete && ask("delete") }]);
-  const selectAll = async (): Promise<void> => {
+  const readIds = async (): Promise<string[]> => {
+    if (selected !== ALL) return [...selected];
     const found = new Set<string>();
     let cursor: string | null = null;
     do {
@@ -501,7 +510,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
       cursor = page.next_cursor;
       setBusy(`${count(found.size)} of ${count(page.total)} …`);
     } while (cursor !== null);
-    select(found);
+    return [...found];
   };
   const attempt = async (work: () => Promise<void>): Promise<void> => {
     setError(null);
@@ -514,41 +523,42 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
     setBusy("");
   };
   const inBatches = async (path: string, body: Record<string, unknown>, done: string): Promise<void> => {
+    const ids = await readIds();
     for (let start = 0; start < ids.length; start += BATCH) {
       await request("POST", path, { body: { ...body, trace_ids: ids.slice(start, start + BATCH) } });
       setBusy(`${count(Math.min(ids.length, start + BATCH))} of ${count(ids.length)} …`);
     }
-    announce(done);
-    select(new Set());
+    announce(`${done} ${plural(ids.length, "trace")}`);
+    select(NOTHING);
     ask(null);
     await invalidate("traces");
   };
   return (
     <div class="acts" role="region" aria-label="Selected traces">
-      <strong>{plural(ids.length, "trace")} selected</strong>
-      {ids.length < total && (
-        <Button class="link" disabled={busy !== ""} onClick={() => void attempt(selectAll)}>
+      <strong>{isAll ? `All ${plural(size, "trace")} that match` : plural(size, "trace")} selected</strong>
+      {size < total && (
+        <Button class="link" disabled={busy !== ""} onClick={() => select(ALL)}>
           Select all {count(total)}
         </Button>
       )}
-      {ids.length === 2 && <Button onClick={props.compare}>Compare</Button>}
+      {!isAll && size === 2 && <Button onClick={props.compare}>Compare</Button>}
       <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask("tag")}>Tag …</Button>
       <Button onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
       <Button onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
-      <Button onClick={() => void copy(ids.join("\n"), `Copied ${plural(ids.length, "id")}`)}>Copy ids</Button>
+      <Button disabled={busy !== ""} onClick={() => void attempt(async () => copy((await readIds()).join("\n"), `Copied ${plural(size, "id")}`))}>Copy ids</Button>
       <Button class="danger" disabled={!canDelete} title={scopeHint("ingest", "read")} onClick={() => ask("delete")}>
         Delete …
       </Button>
-      <Button class="link" onClick={() => select(new Set())}>
+      <Button class="link" onClick={() => select(NOTHING)}>
         Clear
       </Button>
       <span role="status">{busy}</span>
       {asking === "tag" && (
-        <Dialog title={`Tag ${plural(ids.length, "trace")}`} close={() => ask(null)}>
+        <Dialog title={`Tag ${plural(size, "trace")}`} close={() => ask(null)}>
           <form
             onSubmit={(event) => {
               event.preventDefault();
-              void attempt(() => inBatches("traces/batch/tags", { add_tags: [tag.trim()] }, `Tagged ${plural(ids.length, "trace")}`));
+              void attempt(() => inBatches("traces/batch/tags", { add_tags: [tag.trim()] }, "Tagged"));
             }}
           >
             <label>
@@ -565,7 +575,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
         </Dialog>
       )}
       {asking === "delete" && (
-        <Dialog title={`Delete ${plural(ids.length, "trace")}?`} close={() => ask(null)}>
+        <Dialog title={`Delete ${plural(size, "trace")}?`} close={() => ask(null)}>
           <p>Their spans and scores are deleted too. This can’t be undone.</p>
           <p class="actions">
             <Button autoFocus onClick={() => ask(null)}>
@@ -574,9 +584,9 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
             <Button
               class="danger"
               disabled={busy !== ""}
-              onClick={() => void attempt(() => inBatches("traces/batch/delete", {}, `Deleted ${plural(ids.length, "trace")}`))}
+              onClick={() => void attempt(() => inBatches("traces/batch/delete", {}, "Deleted"))}
             >
-              Delete {plural(ids.length, "trace")}
+              Delete {plural(size, "trace")}
             </Button>
           </p>
           {error !== null && <FailureBox error={error} />}
