@@ -16,6 +16,7 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
+from domain.tracing.error_groups import ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
@@ -187,6 +188,20 @@ class Spans(Protocol):
 
         The total is exact up to COUNTED_SPANS_MAX; beyond it, it may be a lower bound. Raises
         Unavailable, and Invalid as `check_sortable`.
+        """
+        ...
+
+    async def error_groups(
+        self,
+        project: ProjectId,
+        matching: ErrorFilter,
+        sort: ErrorSort,
+        order: SortOrder,
+        window: PageRequest,
+    ) -> Page[ErrorGroup]:
+        """The groups of errors, as the function `error_groups` and `paginate` do it.
+
+        Raises Unavailable, and Invalid as `check_failed_count`.
         """
         ...
 

@@ -6,19 +6,30 @@ span: a rule that changes here applies to spans that are written from then on.
 """
 
 import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 from hashlib import blake2b
 from typing import Final
 
+from domain.errors import Invalid
+from domain.ids import SpanId, TraceId
+from domain.page import Position
+from domain.tracing.analytics import Period
 from domain.tracing.span import Span, SpanStatus
+from domain.tracing.trace import Trace
 
 READ_CHARS_MAX: Final = 2_000  # of a message, at its start or at its end
 PATTERN_CHARS_MAX: Final = 300
 NO_MESSAGE: Final = "(no message)"
 FINGERPRINT_BYTES: Final = 8  # enough that no two patterns of a project collide by chance
 FINGERPRINT_CHARS: Final = 2 * FINGERPRINT_BYTES
+ERROR_CHARS_MAX: Final = 500  # of a message in a list
+FAILED_SPANS_MAX: Final = 500_000  # of the period of one list of groups
 ERROR_SAMPLES_MAX: Final = 5  # spans shown of a group
 ERROR_RELEASES_MAX: Final = 10  # shown of a group
-RELEASED_ERRORS_MAX: Final = 100  # the newest errors of a group, whose releases are shown
+RELEASED_ERRORS_MAX: Final = 50  # the newest errors of a group, whose releases are shown
 
 # Quoted texts are short: what is longer is a message in quotes. The bounds keep a search linear.
 _QUOTED: Final = "|".join(
@@ -77,3 +88,112 @@ def _significant_line(message: str) -> str:
 
 def _placeholder(found: re.Match[str]) -> str:
     return _PLACEHOLDERS.get(found.lastgroup or "", found.group())
+
+
+class ErrorSort(StrEnum):
+    LAST_SEEN = "last_seen"
+    FIRST_SEEN = "first_seen"
+    COUNT = "count"
+
+    def position(self, group: "ErrorGroup") -> Position:
+        value: datetime | int = getattr(group, self.value)
+        return Position(value, group.id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorFilter:
+    """Groups with failures in the period; with `is_new`, those that are new in it, or those not."""
+
+    period: Period
+    is_new: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorSample:
+    """A failed span of a group. `message` has at most ERROR_CHARS_MAX characters."""
+
+    trace_id: TraceId
+    span_id: SpanId
+    name: str
+    started_at: datetime
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorGroup:
+    """The failures of one group that started in a period.
+
+    `first_seen` is the start of the first failure that is stored, in the period or before it;
+    `is_new` if that is in the period. `samples` are the newest ERROR_SAMPLES_MAX, newest first;
+    `releases` those of the traces of the newest RELEASED_ERRORS_MAX, at most ERROR_RELEASES_MAX.
+    """
+
+    id: str
+    pattern: str
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    is_new: bool
+    releases: Sequence[str]
+    samples: Sequence[ErrorSample]
+
+
+def error_groups(traces: Iterable[Trace], matching: ErrorFilter) -> list[ErrorGroup]:
+    """The groups of the failed spans of settled traces, in no order.
+
+    Raises Invalid if more than FAILED_SPANS_MAX started in the period.
+    """
+    found: dict[str, list[tuple[Trace, Span]]] = {}
+    for trace in traces:
+        for span in trace.spans:
+            if (id_ := error_group_of(span)) is not None:
+                found.setdefault(id_, []).append((trace, span))
+    groups, count = list[ErrorGroup](), 0
+    for id_, failures in found.items():
+        within = [one for one in failures if matching.period.includes(one[1].started_at)]
+        count += len(within)
+        if within:
+            first_seen = min(span.started_at for _, span in failures)
+            groups.append(_group(id_, first_seen, within, matching.period))
+    check_failed_count(count)
+    return [one for one in groups if matching.is_new in {None, one.is_new}]
+
+
+def check_failed_count(count: int) -> None:
+    """Raises Invalid for more failed spans in a period than are grouped."""
+    if count > FAILED_SPANS_MAX:
+        raise Invalid.field(
+            "query.started_after",
+            f"more than {FAILED_SPANS_MAX:,} spans failed in the period: narrow it",
+        )
+
+
+def distinct_releases(newest_first: Iterable[str | None]) -> tuple[str, ...]:
+    """Each release once, that of the newest failure first, at most ERROR_RELEASES_MAX."""
+    known = dict.fromkeys(one for one in newest_first if one is not None)
+    return tuple(known)[:ERROR_RELEASES_MAX]
+
+
+def _group(
+    id_: str, first_seen: datetime, failures: Sequence[tuple[Trace, Span]], period: Period
+) -> ErrorGroup:
+    newest = sorted(failures, key=lambda one: (one[1].started_at, one[0].id, one[1].id))[::-1]
+    return ErrorGroup(
+        id=id_,
+        pattern=error_pattern(newest[0][1].error),
+        count=len(failures),
+        first_seen=first_seen,
+        last_seen=newest[0][1].started_at,
+        is_new=period.includes(first_seen),
+        releases=distinct_releases(one.release for one, _ in newest[:RELEASED_ERRORS_MAX]),
+        samples=[
+            ErrorSample(
+                trace_id=trace.id,
+                span_id=span.id,
+                name=span.name,
+                started_at=span.started_at,
+                message=None if span.error is None else span.error[:ERROR_CHARS_MAX],
+            )
+            for trace, span in newest[:ERROR_SAMPLES_MAX]
+        ],
+    )

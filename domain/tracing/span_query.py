@@ -10,7 +10,7 @@ from typing import Final, Self
 from domain.errors import Invalid
 from domain.ids import SpanId, TraceId
 from domain.page import Position, SortValue
-from domain.tracing.error_groups import error_group_of
+from domain.tracing.error_groups import ERROR_CHARS_MAX, error_group_of
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus, elapsed_ms, elapsed_us, is_before
 from domain.tracing.trace import Trace, TraceStatus
@@ -18,7 +18,6 @@ from domain.tracing.usage import NO_USAGE, CostSource, SpanCost, Usage, UsageRol
 
 SORTED_SPANS_MAX: Final = 200_000  # matches that are sorted by anything but their start
 COUNTED_SPANS_MAX: Final = 10_000  # spans that are read to count matches
-ERROR_CHARS_MAX: Final = 500  # of an error in a list
 KEY_SEPARATOR: Final = "/"
 # Fields of a filter that must equal those of the span, and those of its trace.
 _EQUAL: Final = ("kind", "name", "model", "provider", "status")

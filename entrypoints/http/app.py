@@ -33,7 +33,7 @@ from entrypoints.http.controllers.scores import agreement, scores
 from entrypoints.http.controllers.scores import analytics as score_analytics
 from entrypoints.http.controllers.service import api_reference, health, prometheus
 from entrypoints.http.controllers.sessions import sessions
-from entrypoints.http.controllers.spans import spans
+from entrypoints.http.controllers.spans import errors, spans
 from entrypoints.http.controllers.traces import analytics, comparison, parts, payloads, traces
 from entrypoints.http.endpoint import admit
 from entrypoints.http.error_responses import exception_handlers
@@ -62,6 +62,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     *(otlp.otlp_router(prefix) for prefix in PREFIXES),
     rejections.RejectionController,
     spans.SpanController,
+    errors.ErrorController,
     sessions.SessionController,
     erasures.ErasureController,
     catalogue.EvaluationCatalogueController,

@@ -153,6 +153,9 @@ SPANS = [
     ),
     Read("failed spans of a week by latency", "/spans",
          (*WEEK, ("has_error", "true"), ("sort_by", "latency"))),
+    Read("groups of errors, a week", "/errors", WEEK),
+    Read("groups of errors, 30 days", "/errors", MONTH),
+    Read("new groups of errors, a week", "/errors", (*WEEK, ("is_new", "true"))),
 ]  # fmt: skip
 SESSIONS = [
     Read("first page", "/sessions"),
@@ -184,7 +187,7 @@ GROUPS = {
     "GET /traces: sorts": SORTS,
     "One trace, one session": DETAILS,
     "Analytics": ANALYTICS,
-    "GET /spans": SPANS,
+    "GET /spans and /errors": SPANS,
     "GET /sessions": SESSIONS,
     "GET /traces/users": USERS,
 }

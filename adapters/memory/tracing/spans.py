@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from adapters.memory.store import MemoryStore
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder, paginate
+from domain.tracing.error_groups import ErrorFilter, ErrorGroup, ErrorSort, error_groups
 from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary, check_sortable
 
 
@@ -27,4 +28,15 @@ class MemorySpans:
             if matching.matches(trace, span)
         ]
         check_sortable(len(found), sort)
+        return paginate(found, sort.position, order, window)
+
+    async def error_groups(
+        self,
+        project: ProjectId,
+        matching: ErrorFilter,
+        sort: ErrorSort,
+        order: SortOrder,
+        window: PageRequest,
+    ) -> Page[ErrorGroup]:
+        found = error_groups(self.store.visible_traces(project), matching)
         return paginate(found, sort.position, order, window)

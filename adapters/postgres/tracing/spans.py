@@ -14,6 +14,8 @@ from asyncpg import Record
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE, PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.tracing.analytics import NARROW_PERIOD
+from adapters.postgres.tracing.error_groups import ErrorGroupQuery
 from adapters.postgres.tracing.span_filters import (
     COST,
     LATENCY_US,
@@ -25,10 +27,10 @@ from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from adapters.postgres.tracing.trace_rows import usage_from_row
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.error_groups import ERROR_CHARS_MAX, ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.span_query import (
     COUNTED_SPANS_MAX,
-    ERROR_CHARS_MAX,
     KEY_SEPARATOR,
     SORTED_SPANS_MAX,
     SpanFilter,
@@ -104,6 +106,18 @@ class PostgresSpans(PoolReader):
         items = [_summary_from_row(row) for row in rows]
         end = sort.position(items[-1]) if len(found.keys) > window.limit else None
         return Page(items, found.total, end, total_is_at_least=not found.is_exact)
+
+    async def error_groups(
+        self,
+        project: ProjectId,
+        matching: ErrorFilter,
+        sort: ErrorSort,
+        order: SortOrder,
+        window: PageRequest,
+    ) -> Page[ErrorGroup]:
+        query = ErrorGroupQuery(project, matching, sort, order, window)
+        async with self._visible_snapshot(NARROW_PERIOD, project) as connection:
+            return await query.fetch(connection)
 
 
 @dataclass(frozen=True, slots=True)

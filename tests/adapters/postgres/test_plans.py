@@ -51,6 +51,7 @@ from domain.ids import ProjectId, RunId, SpanId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubjectKind
+from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.facet_values import FacetField
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
@@ -173,6 +174,13 @@ def spans(
     wanted = SpanFilter(**conditions)
     return lambda at, of: at.spans.summaries(
         of, wanted, sort, SortOrder.DESC, window or PageRequest()
+    )
+
+
+def errors(period: Period, *, is_new: bool | None = None) -> Read:
+    wanted = ErrorFilter(period=period, is_new=is_new)
+    return lambda at, of: at.spans.error_groups(
+        of, wanted, ErrorSort.COUNT, SortOrder.DESC, PageRequest()
     )
 
 
@@ -330,6 +338,15 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
             # The numbers of rows that match and that don't are rounded.
             "traces": 5 * COUNTED // 4 + 7 * PAGE,
         },
+    ),
+    # Groups are counted by index alone.
+    "groups of errors": (
+        errors(PERIOD),
+        {"span_rows": 2 * FAILED_SPANS + ERROR_GROUPS * 60, "traces": ERROR_GROUPS * 60},
+    ),
+    "new groups of errors": (
+        errors(PERIOD, is_new=True),
+        {"span_rows": 2 * FAILED_SPANS + ERROR_GROUPS * 60, "traces": ERROR_GROUPS * 60},
     ),
     "usage": (figures("usage", PERIOD, Granularity.HOUR), {"span_rows": 2 * 3 * HOUR}),
     "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"span_rows": 2 * 3 * HOUR}),

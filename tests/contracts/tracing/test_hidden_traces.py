@@ -19,7 +19,9 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter, ScoreTarget
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
+from domain.tracing.analytics import Period
 from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.facet_values import FacetField
 from domain.tracing.payload_detail import PayloadDetail, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
@@ -34,6 +36,7 @@ from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
     ALL,
+    ALL_TIME,
     DataPlane,
     assert_summaries_match,
     fill,
@@ -162,6 +165,16 @@ async def _spans(plane: DataPlane, of: ProjectId) -> Any:
     return found
 
 
+async def _errors(plane: DataPlane, of: ProjectId) -> Any:
+    found = []
+    for period in (ALL_TIME, Period(at(3), at(9))):
+        matching = ErrorFilter(period=period)
+        found.append(
+            await plane.tracing.spans.error_groups(of, matching, ErrorSort.COUNT, DESC, ALL)
+        )
+    return found
+
+
 async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
     found = []
     for conditions, (sort, order) in crossed(
@@ -243,6 +256,7 @@ async def _archive(plane: DataPlane, of: ProjectId) -> Any:
 READS: dict[str, Read] = {
     "traces": _lists,
     "spans": _spans,
+    "errors": _errors,
     "sessions": _sessions,
     "users": _users,
     "facets": _facets,

@@ -9,9 +9,9 @@ import pytest
 
 from domain.errors import Invalid
 from domain.page import PageRequest, SortOrder, paginate
+from domain.tracing.error_groups import ERROR_CHARS_MAX
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.span_query import (
-    ERROR_CHARS_MAX,
     SpanFilter,
     SpanSort,
     SpanSummary,

@@ -18,7 +18,13 @@ from tests.support.fixtures import data_plane
 MARK = "hidden5k"  # in every text of the trace, except those that requests have to name
 GONE = {"session_id": "gone/session", "reader": "gone-reader"}
 # Operations over all traces, or without a trace.
-LISTS = ("GET /traces", "GET /sessions", "GET /evaluations/trace-scores")
+LISTS = (
+    "GET /traces",
+    "GET /spans",
+    "GET /errors",
+    "GET /sessions",
+    "GET /evaluations/trace-scores",
+)
 NAMED = {"trace_id", "span_id", "session_id", "score_id"}
 
 
@@ -28,6 +34,7 @@ async def hidden(world: TwoTenants) -> Words:
     words = world.theirs | GONE
     words |= {word: str(uuid.uuid4()) for word in ("trace_id", "span_id", "score_id")}
     span = a_span(span_id=words["span_id"], name=MARK, error=MARK, input=MARK, output=[MARK])
+    span |= {"status": "ERROR"}
     trace = a_trace(trace_id=words["trace_id"], name=MARK, input=MARK, output={MARK: MARK})
     trace |= {"session_id": words["session_id"], "user_id": words["reader"], "tags": [MARK]}
     trace |= {"environment": MARK, "release": MARK, "metadata": {MARK: MARK}}

@@ -85,6 +85,7 @@ ENDPOINTS = (
             200,
             query=f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}",
         ),
+        EndpointSpec("GET /errors", READ, 200, query=f"{PAGE}&{MARCH}&is_new=true"),
         EndpointSpec("GET /traces/facets", READ, 200, query="field=session&prefix={session_id}"),
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
         EndpointSpec("GET /traces/compare", READ, 200, query="a={trace_id}&b={trace_id}"),

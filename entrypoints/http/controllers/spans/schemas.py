@@ -7,9 +7,9 @@ import msgspec
 from msgspec import Meta
 
 from domain.page import LIMIT_DEFAULT, SortOrder
-from domain.tracing.error_groups import FINGERPRINT_CHARS
+from domain.tracing.error_groups import ERROR_CHARS_MAX, FINGERPRINT_CHARS
 from domain.tracing.span import SpanKind, SpanStatus
-from domain.tracing.span_query import ERROR_CHARS_MAX, SpanFilter, SpanSort, SpanSummary
+from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import CostSource
 from entrypoints.http.controllers.traces import examples
