@@ -16,6 +16,7 @@ from domain import ids
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
+from domain.evaluation.datasets.dataset import Dataset, DatasetItem, Version
 from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import Delivery, Webhook
@@ -149,6 +150,25 @@ class StoredVerdict:
     trace: ids.TraceId
     verdict: Verdict
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredItem:
+    """An item of a dataset from the version `valid_from` on, without the version `valid_to`.
+
+    `user` and `session` are those of the trace that it was copied from, at that time.
+    """
+
+    item: DatasetItem
+    digest: bytes
+    valid_from: int
+    valid_to: int | None = None
+    user: str | None = None
+    session: str | None = None
+    created_at: datetime
+
+    def is_in(self, version: int) -> bool:
+        return self.valid_from <= version and (self.valid_to is None or version < self.valid_to)
 
 
 class ProjectTable[*K, V](dict[tuple[ids.ProjectId, *K], V]):
@@ -285,6 +305,7 @@ class MemoryStore:
         self.exports = ProjectTable[UUID, Export]("Export", removed)
         self.export_pieces = ProjectTable[UUID, tuple[bytes, ...]]("Export", removed)
         self.custom_metrics = ProjectTable[str, CustomMetric]("Metric", removed)
+        self._create_dataset_tables()
         self.revisions: dict[tuple[ids.ProjectId, str, int], Revision] = {}
         self.verdicts = ProjectTable[bytes, StoredVerdict]("Verdict", removed)
         self.ledger = ProjectTable[UUID, LedgerEntry]("Judge call", removed)
@@ -300,6 +321,11 @@ class MemoryStore:
         self.model_prices = ProjectTable[UUID, ModelPrice]("Price", removed)
         self.repricings = ProjectTable[UUID, Repricing]("Repricing", removed)
         self.repricings_held: dict[tuple[ids.ProjectId, UUID], datetime] = {}
+
+    def _create_dataset_tables(self) -> None:
+        self.datasets = ProjectTable[str, Dataset]("Dataset", self.removed)
+        self.dataset_versions = ProjectTable[UUID, int, Version]("Version", self.removed)
+        self.dataset_items = ProjectTable[UUID, str, int, StoredItem]("Item", self.removed)
 
     def record(self, entry: AuditEntry | None) -> None:
         """Writes the entry to the audit log, if there is one."""
@@ -340,6 +366,10 @@ class MemoryStore:
     def hidden_users(self, project: ids.ProjectId) -> set[str | None]:
         """Users that are being erased."""
         return self._erasing(project, DataSubjectKind.USER)
+
+    def erased_sessions(self, project: ids.ProjectId) -> set[str | None]:
+        """Sessions that are being erased themselves."""
+        return self._erasing(project, DataSubjectKind.SESSION)
 
     def _erasing(self, project: ids.ProjectId, kind: DataSubjectKind) -> set[str | None]:
         return {one.id for one in self.erasing.of(project) if one.kind is kind}

@@ -27,6 +27,7 @@ from application.evaluation.ports.alerts import (
     WebhookSender,
 )
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
+from application.evaluation.ports.datasets import Datasets
 from application.evaluation.ports.evaluation import (
     Embedder,
     HumanLabels,
@@ -82,6 +83,7 @@ class EvaluationPorts:
     leader_election: LeaderElection
     alerting: AlertPorts
     custom_metrics: CustomMetrics
+    datasets: Datasets
     regex: RegexEngine
     jobs: Jobs
     judge: Judge

@@ -70,6 +70,11 @@ class AuditAction(StrEnum):
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_DELETED = "webhook.deleted"
     RUN_DELETED = "run.deleted"
+    DATASET_CREATED = "dataset.created"
+    DATASET_CHANGED = "dataset.changed"
+    DATASET_DELETED = "dataset.deleted"
+    DATASET_ITEM_DELETED = "dataset.item_deleted"
+    DATASET_EXPORTED = "dataset.exported"
 
     @property
     def resource(self) -> str:

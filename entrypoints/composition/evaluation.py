@@ -14,6 +14,7 @@ from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts import alerts, webhooks
 from adapters.postgres.evaluation.custom_metrics import custom_metrics
+from adapters.postgres.evaluation.datasets import datasets
 from adapters.postgres.evaluation.judging import budgets, judge_ledger, verdict_cache
 from adapters.postgres.evaluation.monitors import change_feed, monitors
 from adapters.postgres.evaluation.runs import runs, targets
@@ -78,6 +79,7 @@ def evaluation_ports(
         leader_election=PostgresLeaderElection(settings.database_url or ""),
         alerting=_alert_ports(settings, pool),
         custom_metrics=custom_metrics.PostgresCustomMetrics(pool),
+        datasets=datasets.PostgresDatasets(pool),
         regex=Re2Engine(),
         jobs=jobs,
         judge=judge,

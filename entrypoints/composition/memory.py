@@ -9,6 +9,7 @@ from typing import Any
 from adapters.hash_embedder import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
+from adapters.memory.evaluation.datasets import MemoryDatasets
 from adapters.memory.evaluation.judge_costs import MemoryBudgets, MemoryLedger, MemoryVerdicts
 from adapters.memory.evaluation.monitors import (
     MemoryAlerts,
@@ -187,6 +188,7 @@ def memory_evaluation(
             on_fault=_raise_alert_fault,
         ),
         custom_metrics=MemoryCustomMetrics(store),
+        datasets=MemoryDatasets(store),
         regex=Re2Engine(),
         jobs=RecordedJobs() if jobs is None else jobs,
         judge=HeuristicJudge(),

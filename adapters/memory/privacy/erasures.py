@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from adapters.memory.store import MemoryStore, delete_rows
+from adapters.memory.evaluation.datasets import erase_items
+from adapters.memory.store import MemoryStore, StoredItem, delete_rows
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
     PROJECTS_AT_ONCE,
@@ -54,6 +55,9 @@ class MemoryErasures:
             known = known.with_rows(self._delete_traces(known, some, now))
         else:
             rows = self._anonymize_session(known, owner) + self._delete_files(project)
+            rows["dataset_items"] = erase_items(
+                self.store, project, lambda one: _is_copy_of(one, owner), now
+            )
             rows["replies"] = self.store.erase_replies(project)
             known = known.with_rows(rows).finished(now)
             del self.store.erasing[project, erasure]
@@ -95,6 +99,12 @@ class MemoryErasures:
             and one.has_text
             and (over is None or one.begun_at <= over)
             for key, one in self.store.replies.items()
+        )
+        rows["dataset_items"] = sum(
+            of == project
+            and (one.item.from_trace in gone or _is_copy_of(one, owner))
+            and (over is None or one.created_at <= over)
+            for (of, *_), one in self.store.dataset_items.items()
         )
         if owner.kind is DataSubjectKind.SESSION:
             scores = self.store.session_scores.of(project)
@@ -153,6 +163,9 @@ class MemoryErasures:
         rows += self._count_rows(project, ids)
         sessions = {one.session_id for one in some}
         rows["replies"] = self.store.erase_replies(project, {str(id_) for id_ in ids} | sessions)
+        rows["dataset_items"] = erase_items(
+            self.store, project, lambda one: one.item.from_trace in ids, now
+        )
         for one in some:
             self.store.delete_trace(project, one.id)
             self.store.erased[project, one.id] = (known.id, now)
@@ -185,6 +198,11 @@ class MemoryErasures:
                 rows["judge_calls"] += 1
         rows["session_scores"] = self.store.delete_session_scores(project, {owner.id})
         return rows
+
+
+def _is_copy_of(item: StoredItem, owner: DataSubject) -> bool:
+    """Whether the item of a dataset was copied from a trace of the owner."""
+    return owner.id == (item.user if owner.kind is DataSubjectKind.USER else item.session)
 
 
 def pseudonym(erasure: Erasure) -> str:

@@ -24,6 +24,7 @@ PROJECT_TABLES: Final = (
     *("trace_scores", "session_scores", "eval_runs", "eval_jobs"),
     *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
     *("custom_metrics", "custom_metric_revisions"),
+    *("datasets", "dataset_versions", "dataset_items"),
     *("judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
     *("replies", "exports", "export_pieces", "erasures", "erased_traces"),
 )

@@ -1,10 +1,10 @@
 """Erasures of users and sessions."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -18,6 +18,11 @@ from adapters.postgres.database.read_transactions import RETRY_LATER, read_conne
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS, set_tenants
 from adapters.postgres.database.transactions import transaction
+from adapters.postgres.evaluation.datasets.erased_items import (
+    ERASED_PER_DELETE,
+    erase_items_of_owner,
+    erase_items_of_traces,
+)
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
 from adapters.postgres.tracing.deletes import (
     delete_session_scores,
@@ -88,7 +93,10 @@ SELECT_UNFINISHED_ERASURES: Final = f"""
 SELECT project_id, id FROM erasures WHERE state = 'REMOVING' AND {not_removed("erasures")}
 ORDER BY requested_at, project_id, id LIMIT {UNFINISHED_MAX}
 """
-SUBJECT_COLUMNS: Final = {DataSubjectKind.USER: "user_id", DataSubjectKind.SESSION: "session_id"}
+SUBJECT_COLUMNS: Final[Mapping[DataSubjectKind, Literal["user_id", "session_id"]]] = {
+    DataSubjectKind.USER: "user_id",
+    DataSubjectKind.SESSION: "session_id",
+}
 SELECT_NEXT_TRACES: Final = select_some_traces("traces", f"{OF_PROJECT} AND {{owner}} = $2")
 # Runs before the traces are deleted: a later write of the same trace finds this row, or waits for
 # the trace.
@@ -147,12 +155,19 @@ SELECT count(*) FROM (
 """
 COUNT_REMAINING_TRACE_ROWS: Final = {
     table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id")
-    for table in ("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts")
+    for table in (
+        *("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts"),
+        "dataset_items",
+    )
 } | {
     "otlp_rejections": _COUNT_TRACE_ROWS.format(
         table="otlp_rejections", trace_id="translate(e.trace_id::text, '-', '')"
     )
 }
+COUNT_ITEMS_OF_OWNER: Final = f"""
+SELECT count(*) FROM dataset_items
+WHERE {OF_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
+"""
 _COUNT_SESSION_ROWS: Final = f"""
 SELECT count(*) FROM (
   SELECT FROM {{table}} WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {REMAINING_ROWS_MAX}
@@ -198,6 +213,10 @@ class PostgresErasures:
             some = [TraceId(one[0]) for one in await connection.fetch(sql, project, row["owner"])]
             if not some:
                 copies, is_more = await _delete_copies(connection, project)
+                of = SUBJECT_COLUMNS[known.kind]
+                items = await erase_items_of_owner(connection, project, of, row["owner"], now)
+                is_more = is_more or items == ERASED_PER_DELETE
+                copies["dataset_items"] = items
                 known = known.with_rows(copies)
                 if is_more:
                     rows = object_text(known.rows)
@@ -211,7 +230,9 @@ class PostgresErasures:
                 await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(make_entry(known)))
                 return known
             await connection.execute(INSERT_ERASED_TRACES, project, sorted(some), erasure, now)
+            items = await erase_items_of_traces(connection, project, some, now)
             gone = await delete_traces(connection, deltas[project], project, some)
+            gone.rows["dataset_items"] = items
             if gone.sessions:
                 sessions = sorted(gone.sessions)
                 gone.rows["replies"] += await erase_replies(connection, project, sessions)
@@ -248,6 +269,8 @@ class PostgresErasures:
             rows["replies"] = await connection.fetchval(COUNT_REPLIES, project, over)
             for table, counting in COUNT_REMAINING_TRACE_ROWS.items():
                 rows[table] = await connection.fetchval(counting, project, erasure.id)
+            sql = COUNT_ITEMS_OF_OWNER.format(owner=SUBJECT_COLUMNS[owner.kind])
+            rows["dataset_items"] += await connection.fetchval(sql, project, owner.id, over)
             if owner.kind is DataSubjectKind.SESSION:
                 for table, counting in COUNT_REMAINING_SESSION_ROWS.items():
                     asked = (project, owner.id, over) if "$3" in counting else (project, owner.id)

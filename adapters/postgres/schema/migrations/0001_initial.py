@@ -722,6 +722,49 @@ CREATE TABLE IF NOT EXISTS custom_metric_revisions (
 );
 """
 
+DATASETS: Final = """
+-- `number` is that of the newest version.
+CREATE TABLE IF NOT EXISTS datasets (
+    project_id uuid NOT NULL, name text COLLATE "C" NOT NULL, id uuid NOT NULL,
+    description text COLLATE "C" NOT NULL,
+    number integer NOT NULL, revisions integer NOT NULL,
+    created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
+    PRIMARY KEY (project_id, name),
+    UNIQUE (project_id, id)
+);
+
+CREATE TABLE IF NOT EXISTS dataset_versions (
+    project_id uuid NOT NULL, dataset_id uuid NOT NULL, number integer NOT NULL,
+    digest bytea NOT NULL, items integer NOT NULL, erased integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (project_id, dataset_id, number)
+);
+CREATE INDEX IF NOT EXISTS dataset_versions_digest
+    ON dataset_versions (project_id, dataset_id, digest, number);
+
+-- A row is an item from the version `valid_from` on, up to and without the version `valid_to`: it
+-- is null in the newest version. `trace_id`, with the user and the session of the trace at that
+-- time, is the link that an erasure follows.
+CREATE TABLE IF NOT EXISTS dataset_items (
+    project_id uuid NOT NULL, dataset_id uuid NOT NULL, item_id text COLLATE "C" NOT NULL,
+    valid_from integer NOT NULL, valid_to integer,
+    digest bytea NOT NULL, split text COLLATE "C",
+    input json NOT NULL, expected json, metadata json NOT NULL,
+    trace_id uuid, user_id text COLLATE "C", session_id text COLLATE "C",
+    created_at timestamptz NOT NULL,
+    PRIMARY KEY (project_id, dataset_id, item_id, valid_from),
+    CHECK (valid_to IS NULL OR valid_to > valid_from)
+);
+CREATE INDEX IF NOT EXISTS dataset_items_newest ON dataset_items (project_id, dataset_id, item_id)
+    WHERE valid_to IS NULL;
+CREATE INDEX IF NOT EXISTS dataset_items_trace ON dataset_items (project_id, trace_id)
+    WHERE trace_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS dataset_items_user ON dataset_items (project_id, user_id)
+    WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS dataset_items_session ON dataset_items (project_id, session_id)
+    WHERE session_id IS NOT NULL;
+"""
+
 MONITORS: Final = """
 -- `selection` has each date as it was given, and its instant.
 CREATE TABLE IF NOT EXISTS monitors (
@@ -966,6 +1009,7 @@ _TENANT_COLUMNS: Final = {
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
             *("custom_metrics", "custom_metric_revisions"),
+            *("datasets", "dataset_versions", "dataset_items"),
             *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
             *("exports", "export_pieces", "model_prices", "repricings"),
             *("erasures", "erased_traces"),
@@ -1036,6 +1080,9 @@ _VEILED: Final = {
     "trace_users": _USER_IS_SHOWN,
     "sessions": _SESSION_IS_SHOWN,
     "session_scores": _SESSION_IS_SHOWN,
+    "dataset_items": (
+        f"{_TRACE_IS_SHOWN} AND {_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}"
+    ),
 }
 HIDING: Final = (
     _SCHEMA.format("veiled")
@@ -1070,7 +1117,8 @@ DO $$
         END IF;
         FOR compressed IN
             SELECT * FROM (VALUES
-                ('span_fragment_rows', 'data')
+                ('span_fragment_rows', 'data'),
+                ('dataset_items', 'input'), ('dataset_items', 'expected')
             ) AS large (relation, name)
         LOOP
             EXECUTE format('ALTER TABLE %I ALTER COLUMN %I SET COMPRESSION lz4',
@@ -1081,6 +1129,7 @@ DO $$
 
 FORWARDS: Final = (
     *(IDENTITY, TRACES, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
+    DATASETS,
     *(MONITORS, WORKERS, EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, SPANS_IN_SCOPE),
     *(HIDING, COMPRESSION),
 )
@@ -1104,6 +1153,7 @@ BACKWARDS: Final = (
         eval_runs, eval_jobs, replies,
         judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
         custom_metrics, custom_metric_revisions,
+        datasets, dataset_versions, dataset_items,
         monitors, alerts, alert_changes, webhooks, alert_deliveries,
         workers,
         exports, export_pieces,

@@ -1,0 +1,1 @@
+"""Datasets: creating them, writing items, and copying traces into them."""

@@ -1,0 +1,85 @@
+"""Erasures follow the links of dataset items to traces, in every version."""
+
+import pytest
+
+from domain.ids import ProjectId
+from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.tracing.trace import Trace, TraceChange
+from tests.contracts.privacy.test_erasures import ADA, GRACE, ErasureFixture, a_trace
+from tests.contracts.privacy.test_erasures import fixture as fixture  # noqa: PLC0414 - a fixture
+from tests.support.builders.datasets import a_dataset, an_item, put, shown
+from tests.support.builders.values import NOON
+from tests.support.fixtures.data_plane import fill, project
+
+SESSION = DataSubject(DataSubjectKind.SESSION, "s")
+
+
+async def copied(fixture: ErasureFixture, ours: ProjectId, *traces: Trace) -> None:
+    await fixture.plane.evaluation.datasets.create(a_dataset(ours))
+    await fill(fixture.plane, ours, *traces)
+    items = [an_item(f"i{n}", n, from_trace=one.id) for n, one in enumerate(traces)]
+    await put(fixture.plane.evaluation.datasets, ours, *items)
+
+
+@pytest.mark.parametrize("owner", [GRACE, SESSION], ids=["user", "session"])
+async def test_items_are_deleted_in_all_versions(fixture, owner):
+    ours, datasets = project(), fixture.plane.evaluation.datasets
+    other = a_trace(user_id=ADA.id, session_id="t")
+    await copied(fixture, ours, a_trace(), other)
+    first = (await put(datasets, ours, an_item("own"))).version
+    second = (await put(datasets, ours, an_item("i0", "edited"), an_item("i1", "edited"))).version
+    receipt = await fixture.erase(ours, owner)
+    assert receipt.rows["dataset_items"] == 2
+    assert await fixture.found(receipt, owner) == ({}, 0)
+    assert list(await shown(datasets, ours)) == ["i1", "own"]
+    assert list(await shown(datasets, ours, first.digest)) == ["i1", "own"]
+    newest, *older = await datasets.versions(ours, "refunds")
+    assert (newest.number, newest.items, newest.erased) == (4, 2, 0)
+    assert [(one.items, one.erased) for one in older] == [(3, 1), (3, 1), (2, 1), (0, 0)]
+    assert [one.digest for one in older[:2]] == [second.digest, first.digest]
+    assert (await datasets.get(ours, "refunds")).version == newest
+
+
+async def test_items_are_hidden_from_the_start(fixture):
+    ours, datasets = project(), fixture.plane.evaluation.datasets
+    await copied(fixture, ours, a_trace(), a_trace(user_id=ADA.id))
+    erasure = await fixture.request(ours)
+    assert list(await shown(datasets, ours)) == ["i1"]
+    assert not await datasets.delete_item(ours, "refunds", "i0", NOON)
+    assert (await fixture.found(erasure, GRACE))[0]["dataset_items"] == 1
+
+
+async def test_link_is_followed_after_the_trace_is_gone(fixture):
+    ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace()
+    await copied(fixture, ours, known)
+    await fixture.plane.traces.delete(ours, [known.id])
+    erasure = await fixture.request(ours)
+    assert await shown(datasets, ours) == {}
+    receipt = await fixture.step(erasure)
+    assert receipt.rows == {"dataset_items": 1}
+
+
+async def test_link_is_followed_to_the_present_owner(fixture):
+    ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace(user_id=ADA.id)
+    await copied(fixture, ours, known)
+    await fixture.plane.traces.change(ours, known.id, TraceChange(user_id=GRACE.id))
+    await fixture.request(ours)
+    assert await shown(datasets, ours) == {}
+
+
+async def test_kept_link_of_revised_item_is_followed(fixture):
+    ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace()
+    await copied(fixture, ours, known)
+    await fixture.plane.traces.delete(ours, [known.id])
+    await put(datasets, ours, an_item("i0", "edited"))
+    assert (await fixture.erase(ours)).rows == {"dataset_items": 2}
+    assert await shown(datasets, ours) == {}
+
+
+async def test_traces_under_erasure_are_not_copied(fixture):
+    ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace()
+    await datasets.create(a_dataset(ours))
+    await fill(fixture.plane, ours, known)
+    await fixture.request(ours)
+    result = await put(datasets, ours, an_item("a", from_trace=known.id))
+    assert list(result.refused) == [0]
