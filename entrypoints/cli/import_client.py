@@ -12,13 +12,16 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 import msgspec
 
 from application.tracing.ingest import BATCH_MAX
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
+
+if TYPE_CHECKING:
+    import httpx2
 
 BATCH_BYTES: Final = 8 << 20  # of the lines in one request; a longer line is sent alone
 LINE_BYTES_MAX: Final = 256 << 20  # no server accepts as much in one request
@@ -71,7 +74,7 @@ class Response:
 
 
 type Post = Callable[[bytes], Awaitable[Response]]
-"""Sends a body to `POST /traces/import`. Doesn't raise if the server isn't reached."""
+"""Sends a body to an endpoint. Doesn't raise if the server isn't reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +159,8 @@ class Importer:
             return
         if response.status == TOO_LARGE:
             self._refuse(
-                lines[0].number, f"{_detail(response)}: see PANDAPROBE_MAX_BODY_BYTES of the server"
+                lines[0].number,
+                f"{problem_detail(response)}: see PANDAPROBE_MAX_BODY_BYTES of the server",
             )
         else:
             result = msgspec.json.decode(response.body, type=_ImportResult)
@@ -168,20 +172,13 @@ class Importer:
         self.progress.advance(len(lines))
 
     async def _post_with_retries(self, body: bytes) -> Response:
-        """The response, with the status OK or TOO_LARGE. Raises CommandError for others."""
-        for attempt in range(RETRIES_MAX + 1):
-            response = await self.post(body)
-            if response.status in {OK, TOO_LARGE}:
-                return response
-            if response.status not in TRANSIENT_STATUSES and response.status:
-                break
-            if not attempt and not response.status:
-                self.report(f"{_detail(response)}: retrying")
-            if attempt < RETRIES_MAX:
-                await self.sleep(_wait_s(response, attempt))
-        raise CommandError(
-            f"{_detail(response)} ({self.stored:,} traces are stored; repeat it to continue)"
-        )
+        """As the function. Its CommandError says what is stored."""
+        try:
+            return await post_with_retries(self.post, body, self.report, self.sleep)
+        except CommandError as error:
+            raise CommandError(
+                f"{error} ({self.stored:,} traces are stored; repeat it to continue)"
+            ) from error
 
     def _refuse(self, number: int, reason: str) -> None:
         self.refused += 1
@@ -203,13 +200,33 @@ def _find_end_mark(text: bytes) -> tuple[int, _EndMark] | None:
         return None
 
 
-def _wait_s(response: Response, attempt: int) -> float:
+async def post_with_retries(
+    post: Post,
+    body: bytes,
+    report: Callable[[str], object],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Response:
+    """The response, with the status OK or TOO_LARGE. Raises CommandError for others."""
+    for attempt in range(RETRIES_MAX + 1):
+        response = await post(body)
+        if response.status in {OK, TOO_LARGE}:
+            return response
+        if response.status not in TRANSIENT_STATUSES and response.status:
+            break
+        if not attempt and not response.status:
+            report(f"{problem_detail(response)}: retrying")
+        if attempt < RETRIES_MAX:
+            await sleep(wait_s(response, attempt))
+    raise CommandError(problem_detail(response))
+
+
+def wait_s(response: Response, attempt: int) -> float:
     after = response.retry_after
     wait = float(after) if after is not None and after.isdigit() else 2.0**attempt / 2
     return min(wait, WAIT_MAX_S)
 
 
-def _detail(response: Response) -> str:
+def problem_detail(response: Response) -> str:
     if not response.status:
         return response.body.decode()
     try:
@@ -224,48 +241,73 @@ def run(name: str, *, url: str | None, key: str | None, project: str | None) -> 
 
     Raises CommandError, also for a missing URL, key or project.
     """
-    options = {"url": url or "", "key": key or "", "project": project or ""}
-    if missing := [f"--{option}" for option, value in options.items() if not value]:
-        raise CommandError(
-            f"{', '.join(missing)} must be given, or set in the environment as described in "
-            "docs/exports.md"
-        )
+    server = Server.of(url, key, project, described_in="docs/exports.md")
     try:
         with open_export(name) as file:
-            return asyncio.run(_run(file, read_total(name), **options))
+            return asyncio.run(_run(file, read_total(name), server))
     except (OSError, EOFError) as error:
         raise CommandError(f"{name}: {error}") from error
 
 
-async def _run(file: BinaryIO, total: int | None, url: str, key: str, project: str) -> int:
-    import httpx2  # noqa: PLC0415 - slow to import, and only this command and workers need it
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, and who asks it: a key with the name of a project, or a token with its id."""
 
-    # A token of a person (a JWT) takes the place of a key, and the project's id that of its name.
-    is_key = key.count(".") != JWT_DOTS
-    credential = {"x-api-key": key} if is_key else {"authorization": f"Bearer {key}"}
-    headers = {
-        **credential,
-        "x-project-name" if is_key else "x-project-id": project,
-        "content-type": "application/json",
-    }
-    try:
-        client = httpx2.AsyncClient(base_url=url, headers=headers, timeout=60)
-    except (httpx2.InvalidURL, UnicodeError) as error:
-        raise CommandError(f"--url, --key or --project is invalid: {error}") from error
-    async with client:
+    url: str
+    key: str
+    project: str
+
+    @classmethod
+    def of(
+        cls, url: str | None, key: str | None, project: str | None, *, described_in: str
+    ) -> Self:
+        """Raises CommandError if one of them is missing; the page says where they come from."""
+        options = {"url": url or "", "key": key or "", "project": project or ""}
+        if missing := [f"--{option}" for option, value in options.items() if not value]:
+            raise CommandError(
+                f"{', '.join(missing)} must be given, or set in the environment as described in "
+                f"{described_in}"
+            )
+        return cls(**options)
+
+    def open(self) -> "httpx2.AsyncClient":
+        """A client of the server. Raises CommandError for malformed options."""
+        import httpx2  # noqa: PLC0415 - slow to import, and only such commands and workers need it
+
+        # A token of a person (a JWT) takes the place of a key, and the project's id that of its
+        # name.
+        is_key = self.key.count(".") != JWT_DOTS
+        credential = {"x-api-key": self.key} if is_key else {"authorization": f"Bearer {self.key}"}
+        headers = {**credential, "x-project-name" if is_key else "x-project-id": self.project}
+        try:
+            return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60)
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise CommandError(f"--url, --key or --project is invalid: {error}") from error
+
+    def poster(self, client: "httpx2.AsyncClient", path: str, content_type: str) -> Post:
+        """Sends bodies of a type to a path of the server."""
+        import httpx2  # noqa: PLC0415 - as above
 
         async def post(body: bytes) -> Response:
             try:
-                response = await client.post("/traces/import", content=body)
+                response = await client.post(
+                    path, content=body, headers={"content-type": content_type}
+                )
             except httpx2.UnsupportedProtocol as error:
-                raise CommandError(f"--url {url}: {error}") from error
+                raise CommandError(f"--url {self.url}: {error}") from error
             except httpx2.HTTPError as error:
                 reason = str(error) or type(error).__name__
-                return Response(0, f"{url}: {reason}".encode())
+                return Response(0, f"{self.url}: {reason}".encode())
             return Response(
                 response.status_code, response.content, response.headers.get("retry-after")
             )
 
+        return post
+
+
+async def _run(file: BinaryIO, total: int | None, server: Server) -> int:
+    async with server.open() as client:
+        post = server.poster(client, "/traces/import", "application/json")
         with Progress(total, sys.stderr) as progress:
             importer = Importer(post, progress, lambda line: sys.stderr.write(f"{line}\n"))
             await importer.run(file)

@@ -47,6 +47,12 @@ _parser: Final = argparse.ArgumentParser(
 _commands: Final = _parser.add_subparsers(title="commands", metavar="<command>", required=True)
 _BACKUP_FOLDER: Final = option("folder", type=Path, metavar="FOLDER", help="folder of the backup")
 
+_CLIENT_OPTIONS: Final = (
+    option("--url", metavar="URL", help="address of the API"),
+    option("--key", metavar="KEY", help="API key or token; ps shows it, so prefer the environment"),
+    option("--project", metavar="NAME", help="created if it doesn't exist; with a token its id"),
+)
+
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
     """Runs one command. Returns 0: done; 1: it failed; 2: an invalid option or setting."""
@@ -273,9 +279,7 @@ def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
     _commands,
     "import",
     option("file", metavar="FILE", help="plain or gzip; -: standard input"),
-    option("--url", metavar="URL", help="address of the API"),
-    option("--key", metavar="KEY", help="API key or token; ps shows it, so prefer the environment"),
-    option("--project", metavar="NAME", help="created if it doesn't exist; with a token its id"),
+    *_CLIENT_OPTIONS,
     summary="import an export into a project, over HTTP",
     description="Sends the lines of an export of `GET /traces/export` to a server, which "
     "stores the traces that it doesn't have. Run it again to resume an interrupted import. "
@@ -287,15 +291,92 @@ def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
 )
 def _import(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.cli import import_client  # noqa: PLC0415
+
+    return import_client.run(arguments.file, **_client_options(arguments, settings))
+
+
+def _client_options(arguments: argparse.Namespace, settings: Settings) -> dict[str, str | None]:
+    """Where a command that is a client of the API sends its requests, and who it is."""
     from entrypoints.processes import dev_supervisor  # noqa: PLC0415
 
     dev_env = dev_supervisor.read_env(Path(settings.data_dir) / dev_supervisor.DEV_ENV)
     environ = {**dev_env, **arguments.environ}
-    return import_client.run(
+    return {
+        "url": arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
+        "key": arguments.key or environ.get(f"{PREFIX}API_KEY"),
+        "project": arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
+    }
+
+
+_FILE_FORMAT: Final = option(
+    "--format",
+    choices=("ndjson", "csv"),
+    help="default: csv for a name with .csv, else ndjson",
+)
+
+
+@command(
+    _commands,
+    "import-dataset",
+    option("file", metavar="FILE", help="NDJSON or CSV, plain or gzip; -: standard input"),
+    option("--dataset", required=True, metavar="NAME", help="created if it doesn't exist"),
+    _FILE_FORMAT,
+    option(
+        "--without-links",
+        action="store_true",
+        help="leave out from_trace, for a project that doesn't have the traces",
+    ),
+    *_CLIENT_OPTIONS,
+    summary="import items into a dataset, over HTTP",
+    description="Sends an item a line (NDJSON) or a row (CSV, with a header). Items are written by "
+    "their ids, so that a repetition changes nothing. Refused items are reported by line, and the "
+    "others are imported; then the exit status is 1.\n\n"
+    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
+    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    example="pandaprobe-server import-dataset refunds.csv --dataset refunds",
+)
+def _import_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import dataset_files, import_client  # noqa: PLC0415
+
+    options = _client_options(arguments, settings)
+    server = import_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
+    return dataset_files.import_file(
         arguments.file,
-        url=arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
-        key=arguments.key or environ.get(f"{PREFIX}API_KEY"),
-        project=arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
+        arguments.dataset,
+        server,
+        format_=arguments.format,
+        with_links=not arguments.without_links,
+    )
+
+
+@command(
+    _commands,
+    "export-dataset",
+    option("dataset", metavar="NAME", help="name of the dataset"),
+    option("file", metavar="FILE", help="-: standard output"),
+    _FILE_FORMAT,
+    option("--version", metavar="HASH", help="default: the newest version"),
+    option("--split", metavar="NAME", help="default: all items"),
+    *_CLIENT_OPTIONS,
+    summary="export a version of a dataset to a file, over HTTP",
+    description="Writes the items of a version, sorted by id. Importing the file gives a version "
+    "with the same hash.\n\n"
+    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
+    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    example="pandaprobe-server export-dataset refunds refunds.csv",
+)
+def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import dataset_files, import_client  # noqa: PLC0415
+
+    options = _client_options(arguments, settings)
+    server = import_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
+    return dataset_files.export_file(
+        arguments.dataset,
+        arguments.file,
+        server,
+        format_=arguments.format,
+        version=arguments.version,
+        split=arguments.split,
     )
 
 

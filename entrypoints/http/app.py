@@ -12,6 +12,7 @@ from entrypoints.http.controllers.browser_sessions import browser_sessions, prov
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
 from entrypoints.http.controllers.dashboard.pages import dashboard_pages
+from entrypoints.http.controllers.datasets import datasets
 from entrypoints.http.controllers.erasures import erasures
 from entrypoints.http.controllers.exports import files, stream
 from entrypoints.http.controllers.metrics import catalogue, custom_metrics
@@ -76,6 +77,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     score_analytics.score_analytics_router(ScoreTarget.SESSION),
     score_analytics.SessionScoreAnalyticsController,
     agreement.AgreementController,
+    datasets.DatasetController,
     monitors.MonitorController,
     alerts.AlertController,
     webhooks.WebhookController,

@@ -52,6 +52,7 @@ _TAGS: Final = {
     "model-prices": "Token prices of a project, and repricing of stored spans",
     "erasures": "Erasure of all data of a user or a session, with a receipt",
     "evaluations": "Scores of traces and sessions, and the runs and monitors that create them",
+    "datasets": "Test cases in versions that never change",
     "organizations": "Tenants, with their people, projects and keys",
     "projects": "Projects, which own traces",
     "usage": "Judge costs of an organization",
@@ -317,7 +318,8 @@ def _describe(operation: _Operation, schemas: _Schemas) -> dict[str, Any]:
     }
     if signature.content is not None:
         types = _body_types(signature.content)
-        content = _content(types, schemas, example=endpoint.body_example)
+        content = _content({JSON: types[JSON]}, schemas, example=endpoint.body_example)
+        content |= _content({one: types[one] for one in types if one != JSON}, schemas)
         described["requestBody"] = {"required": True, "content": content}
     return described
 

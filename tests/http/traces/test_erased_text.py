@@ -62,11 +62,13 @@ PLANTED: Final = {
         "judge_calls",
     ),
     *("eval_runs", "eval_jobs", "replies", "exports", "export_pieces"),
+    "dataset_items",
 }
 # Tables that keep text after traces are deleted; docs/retention.md says for how long.
 LEFT_BY_DELETION: Final = {
     *("exports", "export_pieces"),  # until the file expires
     *("eval_runs", "eval_jobs", "judge_calls"),  # the id of the session
+    "dataset_items",  # until the item or its dataset is deleted
     "replies",  # of other writes that name the session, for a day
 }
 # Tables with rows of a project that hold no text of a trace, and what they hold instead. A new
@@ -83,6 +85,8 @@ WITHOUT_TEXT: Final = {
     "alert_deliveries": "names of monitors and metrics, and figures",
     "custom_metrics": "names that a member gave",
     "custom_metric_revisions": "definitions that a member gave",
+    "datasets": "names that a member gave",
+    "dataset_versions": "hashes and counts",
     "judge_budgets": "amounts",
     "judge_spending": "amounts",
     "erasures": "a salted hash",
@@ -193,6 +197,9 @@ async def plant(site: Site, session: str) -> MarkedProject:
     await marked.send("POST", "/evaluations/custom-metrics/named_x/dry-run", tried, **key())
     batch = {"session_ids": [session], "metrics": ["agent_reliability"]}
     await marked.send("POST", "/evaluations/session-runs/batch", batch, **key())
+    await marked.send("POST", "/datasets", {"name": "planted"})
+    copied = {"trace_ids": [marked.trace], "expected": "output"}
+    await marked.send("POST", "/datasets/planted/items/from-traces", copied)
     await plant_by_workers(marked, run, session)
     return marked
 

@@ -1,5 +1,6 @@
 """A project with traces and scores, as an HTTP client; and objects stored past the API."""
 
+import json
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -36,6 +37,7 @@ from domain.tracing.query import TraceFilter
 from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.custom_metric_definitions import RULE, a_metric
+from tests.support.builders.datasets import a_dataset, an_item, hashed
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_member
 from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
@@ -299,3 +301,17 @@ async def store_erasure(
         resource_id=erasure,
     )
     await ports.erasures.begin(asked, owner, entry)
+
+
+async def store_dataset(
+    ports: EvaluationPorts, project: ProjectId, name: str, *, item: str, trace: str, text: str
+) -> None:
+    """A dataset with an item, whose texts are all `text`, in two versions."""
+    dataset = a_dataset(project, name, description=text)
+    await ports.datasets.create(dataset)
+    link = TraceId(uuid.UUID(trace))
+    values = {"expected": text, "split": text, "from_trace": link}
+    metadata = json.dumps({text: text}).encode()
+    for asked in ("first", text):
+        sent = an_item(item, asked, metadata=metadata, **values)
+        await ports.datasets.put_items(project, name, hashed(sent), NOON)

@@ -40,6 +40,7 @@ from tests.support.clients.priced_project import store_prices
 from tests.support.clients.scored_project import (
     store_alert,
     store_custom_metric,
+    store_dataset,
     store_erasure,
     store_export,
     store_monitor,
@@ -83,6 +84,8 @@ def texts(name: str) -> dict[str, str]:
         "erased": f"{name}-erased",
         "email": f"{name}@{name}.example",
         "metric_name": f"{name}_metric",
+        "dataset_name": f"{name}-dataset",
+        "item_id": f"{name}/item",
         "code": format_code(hashlib.sha256(name.encode()).digest()),
         "verifier": (name * 43)[:43],
         "project": f"{name} shop",
@@ -238,6 +241,9 @@ class TwoTenants:
         await store_monitor(judging, project, monitor, text=text)
         await store_alert(judging, project, words["alert_id"], **alert, text=text)
         await store_custom_metric(judging, project, words["metric_name"], text=text)
+        await store_dataset(
+            judging, project, words["dataset_name"], item=words["item_id"], trace=trace, text=text
+        )
         erasure, organization = words["erasure_id"], words["org_id"]
         await store_erasure(ports.privacy, project, erasure, organization=organization, **erased)
         await store_export(ports.exporting, project, words["export_id"], text=text)

@@ -7,6 +7,7 @@ from tests.support.endpoints import (
     browser_sessions,
     cli_login,
     costs,
+    datasets,
     erasures,
     exports,
     metrics,
@@ -23,7 +24,17 @@ from tests.support.endpoints import (
 from tests.support.endpoints.spec import EndpointSpec, MemberRoles, SignedIn
 
 CHAPTERS: Final = (
-    *(browser_sessions, cli_login, costs, erasures, exports, metrics, monitors, organizations),
+    *(
+        browser_sessions,
+        cli_login,
+        costs,
+        datasets,
+        erasures,
+        exports,
+        metrics,
+        monitors,
+        organizations,
+    ),
     *(otlp, pricing, runs, scores, service, sessions, traces),
 )
 ENDPOINTS: Final[tuple[EndpointSpec, ...]] = tuple(

@@ -1,0 +1,1 @@
+"""Datasets: items, versions, import and export."""

@@ -1,0 +1,132 @@
+"""`import-dataset` and `export-dataset`: how files become requests, and what is reported."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from domain.evaluation.datasets.dataset import ITEMS_PER_REQUEST_MAX
+from entrypoints.cli import dataset_files
+from entrypoints.cli.dataset_files import ItemImporter, read_lines, read_rows
+from entrypoints.cli.import_client import Response
+from entrypoints.cli.main import main
+from entrypoints.progress import Progress
+from entrypoints.startup import CommandError
+
+
+@dataclass
+class Server:
+    """Accepts items, as NDJSON, whose id is not in `refuses`."""
+
+    refuses: set[str] = field(default_factory=set)
+    body_max: int = 1 << 30
+    batches: list[list[Any]] = field(default_factory=list)
+
+    async def __call__(self, body: bytes) -> Response:
+        if len(body) > self.body_max:
+            return Response(413, b'{"detail":"The body is larger than it may be"}')
+        sent = [json.loads(line) for line in body.splitlines()]
+        self.batches.append(sent)
+        errors = [{"field": "id", "message": "is bad"}]
+        rejected = [
+            {"index": n, "errors": errors}
+            for n, one in enumerate(sent)
+            if one["id"] in self.refuses
+        ]
+        created = len(sent) - len(rejected)
+        told = {"version": "v", "created": created, "changed": 0, "unchanged": 0}
+        return Response(200, json.dumps(told | {"rejected": rejected}).encode())
+
+
+async def imported(server: Server, text: bytes, **options: Any) -> tuple[ItemImporter, list[str]]:
+    told: list[str] = []
+    importer = ItemImporter(server, Progress(None, io.StringIO()), told.append)
+    await importer.run(read_lines(io.BytesIO(text), **options))
+    return importer, told
+
+
+async def test_lines_are_sent_in_batches() -> None:
+    server, count = Server(), ITEMS_PER_REQUEST_MAX + 2
+    text = b"".join(b'{"id":"%d"}\n' % n for n in range(count))
+    importer, _ = await imported(server, text)
+    assert [len(batch) for batch in server.batches] == [ITEMS_PER_REQUEST_MAX, 2]
+    assert importer.progress.done == count
+    assert importer.summary() == "10,002 items created, 0 changed, 0 unchanged; version v"
+
+
+async def test_refused_items_are_reported_by_line() -> None:
+    importer, told = await imported(Server({"b"}), b'{"id":"a"}\n\n{"id":"b"}\n{"id":"c"}')
+    assert (importer.created, importer.refused, told) == (2, 1, ["line 3: id is bad"])
+
+
+async def test_batch_that_is_too_large_is_halved() -> None:
+    server = Server(body_max=30)
+    importer, told = await imported(
+        server, b'{"id":"a"}\n{"id":"b"}\n{"id":"c"}\n{"id":"%b"}' % (b"x" * 40)
+    )
+    assert [[one["id"] for one in batch] for batch in server.batches] == [["a", "b"], ["c"]]
+    assert (importer.created, importer.refused) == (3, 1)
+    assert told == ["line 4: 413: The body is larger than it may be"]
+
+
+async def test_links_can_be_left_out() -> None:
+    server = Server()
+    text = b'{"id":"a","input":1.10,"from_trace":"x"}\nnot json\n'
+    lines = [one.text for one in read_lines(io.BytesIO(text), with_links=False)]
+    assert lines == [b'{"id":"a","input":1.10}\n', b"not json\n"]
+    await imported(server, text.partition(b"\n")[0], with_links=False)
+    assert server.batches == [[{"id": "a", "input": 1.1}]]
+
+
+def test_rows_of_csv_keep_their_cells() -> None:
+    text = '\ufeffid,input,from_trace\r\n1,"a\r\nb ""c""",x\r\n\r\n2,short\r\n'.encode()
+    header, items = read_rows(io.BytesIO(text), with_links=False)
+    rows = list(items)
+    assert (header, [one.line for one in rows]) == (b"id,input\r\n", [3, 5])
+    read = list(csv.reader(io.StringIO("".join(one.text.decode() for one in rows), newline="")))
+    assert read == [["1", 'a\r\nb "c"'], ["2", "short"]]
+
+
+@pytest.mark.parametrize("text", [b'id,input\n1,"x', b"id,input\n1,\xff\n"])
+def test_csv_that_cannot_be_read(text: bytes) -> None:
+    with pytest.raises(CommandError, match="line"):
+        list(read_rows(io.BytesIO(text))[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("a.csv", None, "csv"), ("a.csv.gz", None, "csv"), ("a.ndjson", None, "ndjson"),
+        ("-", None, "ndjson"), ("a.txt", "csv", "csv"),
+    ],
+)  # fmt: skip
+def test_format_of_a_file(name: str, given: str | None, expected: str) -> None:
+    assert dataset_files.file_format(name, given) == expected
+
+
+def test_items_in_chunks_are_counted() -> None:
+    rows = [["id", "input"], ["1", "a\r\nb"], ["2", 'say "x"\n'], ["3", "c"]]
+    out = io.StringIO(newline="")
+    csv.writer(out).writerows(rows)
+    text = out.getvalue().encode()
+    for size in (1, 7, len(text)):
+        counter = dataset_files._ItemCounter("csv")
+        chunks = [text[at : at + size] for at in range(0, len(text), size)]
+        assert sum(counter.add(chunk) for chunk in chunks) == 3
+
+
+@pytest.mark.parametrize(
+    "command", [["import-dataset", "gone.csv", "--dataset", "d"], ["export-dataset", "d", "x/y/z"]]
+)
+def test_missing_options_and_files_are_named(
+    command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Any
+) -> None:
+    environ = {"PANDAPROBE_DATA_DIR": str(tmp_path)}
+    assert main(command, environ) == 1
+    assert "--url, --key, --project must be given" in capsys.readouterr().err
+    known = ["--url", "http://127.0.0.1:9", "--key", "k", "--project", "p"]
+    assert main([*command, *known], environ) == 1
+    assert "No such file" in capsys.readouterr().err
