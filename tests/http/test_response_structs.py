@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 import entrypoints.http.app  # noqa: F401 - imports all controllers
+from domain.errors import Invalid
 from domain.evaluation.metrics.rubrics import TASK_COMPLETION, Rubric
 from domain.evaluation.monitors.webhook import Webhook
 from domain.identity.audit import AuditEntry
@@ -36,6 +37,7 @@ SAMPLES: dict[Any, Any] = {
     bytes: b"{}",
     object: "anything",
     Rubric: TASK_COMPLETION,
+    Invalid: Invalid.field("name", "is wrong"),
     msgspec.Raw: msgspec.Raw(b"{}"),
 }
 # Fields that a stored value has, though a value that was just received may lack them.

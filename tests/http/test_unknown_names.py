@@ -27,7 +27,10 @@ OTLP = tuple(one.operation for one in otlp.ENDPOINTS if one.method == "POST")
 # Exporters and probes may add parameters.
 ANY_QUERY = (*OTLP, *(one.operation for one in service.ENDPOINTS))
 # Objects inside bodies whose keys the client chooses, or that their endpoint checks by itself.
-OPEN_OBJECTS = {"metadata", "cost", "token_usage", "model_parameters", "signal_weights"}
+OPEN_OBJECTS = {
+    *("metadata", "cost", "token_usage", "model_parameters", "signal_weights"),
+    *("input", "expected"),
+}
 
 
 def with_unknown(body: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -72,6 +75,9 @@ async def test_unknown_key_is_refused_or_named_in_a_header(
         if spec.operation in SENT_TRACES:
             assert answer.status_code == spec.status, answer.text
             assert answer.headers["x-ignored-fields"] == path
+        elif path.startswith("items.0."):  # an item is rejected by itself
+            [rejected] = answer.json()["rejected"]
+            assert [f"items.0.{one['field']}" for one in rejected["errors"]] == [path]
         elif "definition" in path:  # checked as a whole, by the rules of its kind
             assert any(field.startswith("definition") for field in field_errors(answer))
         else:

@@ -332,6 +332,9 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
         await ours.do.alerting.evaluate_runs()
         for _ in range(2):
             await ours("POST", "/v1/traces", REJECTED)
+        await ours("POST", "/datasets", {"name": "refunds"})
+        items = [{"id": one, "input": one} for one in ("a", "b")]
+        await ours("POST", "/datasets/refunds/items/batch", {"items": items})
         async with asyncio.timeout(10):
             while (await ours.read("/ingest/rejections"))["total"] < 2:  # written after the answer
                 await asyncio.sleep(0)
@@ -344,6 +347,7 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             more += f"&{MARCH}" if path == "/errors" else ""
             run = runs[RUNS if path.startswith(RUNS) else SESSION_RUNS]
             ids = {"monitor_id": monitor, "webhook_id": hook, "run_id": run, "session_id": "a"}
+            ids["dataset_name"] = "refunds"
             place = f"{path.format(**ids)}?limit=1{more}"
             page = await ours("GET", place)
             assert page.status_code == 200, page.text

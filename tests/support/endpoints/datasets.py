@@ -49,10 +49,15 @@ ENDPOINTS = beyond_contract(
         f"POST {ONE}/items/from-traces",
         EVALUATE,
         200,
-        body={"trace_ids": ["{trace_id}"], "expected": "output", "split": "{text}"},
-        constrained=("trace_ids",),
-        excluded=("filters", "annotation_queue"),
+        body={
+            "filters": {"session_id": "{session_id}", "user_id": "{reader}"},
+            "expected": "output",
+            "split": "{text}",
+        },
+        constrained=("filters",),
+        excluded=("trace_ids", "annotation_queue"),
         other_statuses={409},
+        variants=({"body": {"trace_ids": ["{trace_id}"]}},),
     ),
     EndpointSpec(f"GET {ONE}/items", READ, 200, query=f"{PAGE}&split={{text}}"),
     EndpointSpec(
