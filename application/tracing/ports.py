@@ -20,7 +20,7 @@ from domain.tracing.error_groups import ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
+from domain.tracing.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
@@ -28,6 +28,7 @@ from domain.tracing.span import Span, SpanChange
 from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
+from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from domain.tracing.usage import Price, Usage
 
 
@@ -128,9 +129,25 @@ class Traces(Protocol):
         ...
 
     async def span(
-        self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
-    ) -> SpanDetail:
-        """One span, with as much of its payloads as `detail` says. Raises NotFound, Unavailable."""
+        self, project: ProjectId, trace: TraceId, span: SpanId, extent: PayloadExtent
+    ) -> ShownSpan:
+        """One span, with as much of its payloads as `extent` says. Raises NotFound, Unavailable."""
+        ...
+
+    async def spans(
+        self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
+    ) -> Page[ShownSpan]:
+        """The spans of a trace by (started_at, id), as `paginate` does it, each as in `span`.
+
+        Reads no payload of other spans, except those stored in the same block. Raises NotFound,
+        Unavailable.
+        """
+        ...
+
+    async def detail(
+        self, project: ProjectId, trace: TraceId, extent: PayloadExtent
+    ) -> TraceDetail:
+        """The whole trace as it is shown, as `from_trace` does it. Raises NotFound, Unavailable."""
         ...
 
     async def payload(

@@ -22,6 +22,9 @@ _LEVELS_MAX: Final = 1_000  # more than a request may have
 type JsonText = bytes
 """One JSON value as UTF-8 text. `null` isn't stored: an absent payload is None."""
 
+type JsonView = JsonText | memoryview
+"""A JsonText, or a part of a larger text that wasn't copied."""
+
 EMPTY_OBJECT: Final[JsonText] = b"{}"
 
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)

@@ -1,11 +1,10 @@
-"""How much of the payloads of a span a reader wants, and payloads that are shown in part."""
+"""How much of payloads a reader wants, and payloads that are shown in part."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Self
+from typing import Final, NamedTuple, Protocol, Self
 
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.span import Span
+from domain.tracing.payload import JsonText
 
 PREVIEW_BYTES_MAX: Final = 64 << 10  # of a payload that is read in part
 
@@ -19,11 +18,22 @@ class PayloadName(StrEnum):
 
 
 class PayloadDetail(StrEnum):
-    """How much of the payloads is read: all, at most PREVIEW_BYTES_MAX of each, or nothing."""
+    """How much of the payloads is read: all, the beginning of large ones, or nothing."""
 
     FULL = "full"
     PREVIEW = "preview"
     NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadExtent:
+    """As PayloadDetail. In previews, payloads of more than `preview_bytes` are cut there."""
+
+    detail: PayloadDetail = PayloadDetail.FULL
+    preview_bytes: int = PREVIEW_BYTES_MAX
+
+
+WHOLE_PAYLOADS: Final = PayloadExtent()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,80 +47,70 @@ class PayloadPreview:
     text: str
 
     @classmethod
-    def from_beginning(cls, beginning: bytes, size: int) -> Self:
-        """From at least PREVIEW_BYTES_MAX of UTF-8. A character that would be cut is left out."""
-        return cls(size, beginning[:PREVIEW_BYTES_MAX].decode(errors="ignore"))
+    def from_beginning(
+        cls, beginning: bytes, size: int, bytes_max: int = PREVIEW_BYTES_MAX
+    ) -> Self:
+        """From at least `bytes_max` of UTF-8. A character that would be cut is left out."""
+        return cls(size, beginning[:bytes_max].decode(errors="ignore"))
 
     @classmethod
-    def from_payload(cls, payload: JsonText | None) -> Self | None:
+    def from_payload(
+        cls, payload: JsonText | None, bytes_max: int = PREVIEW_BYTES_MAX
+    ) -> Self | None:
         """None if the payload is small enough to be shown whole."""
-        if payload is None or len(payload) <= PREVIEW_BYTES_MAX:
+        if payload is None or len(payload) <= bytes_max:
             return None
-        return cls.from_beginning(payload, len(payload))
+        return cls.from_beginning(payload, len(payload), bytes_max)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpanDetail:
-    """A span with its payloads, as far as they were asked for.
+class PayloadOwner(Protocol):
+    """A settled trace or span."""
 
-    A payload that isn't shown whole is None in `span`, and metadata an empty object. A preview
-    stands in place of it if previews were asked for. The sizes are always those of the whole.
+    @property
+    def input(self) -> JsonText | None: ...
+
+    @property
+    def output(self) -> JsonText | None: ...
+
+    @property
+    def metadata(self) -> JsonText: ...
+
+
+class ShownPayloads(NamedTuple):
+    """The payloads of a trace or span as far as they were asked for.
+
+    A payload that isn't shown whole is None. If previews were asked for, it has one. The sizes are
+    those of the whole, and None if there is no payload.
     """
 
-    span: Span
-    detail: PayloadDetail
+    input: JsonText | None
+    output: JsonText | None
+    metadata: JsonText | None
     input_bytes: int | None
     output_bytes: int | None
     input_preview: PayloadPreview | None = None
     output_preview: PayloadPreview | None = None
     metadata_preview: PayloadPreview | None = None
 
-    @property
-    def has_metadata(self) -> bool:
-        """Whether the metadata is shown whole."""
-        return self.detail is not PayloadDetail.NONE and self.metadata_preview is None
-
     @classmethod
-    def from_span(cls, span: Span, detail: PayloadDetail) -> Self:
-        """From a settled span with its payloads."""
-        input_bytes = None if span.input is None else len(span.input)
-        output_bytes = None if span.output is None else len(span.output)
-        if detail is PayloadDetail.PREVIEW:
-            return cls.with_previews(
-                span,
-                input_preview=PayloadPreview.from_payload(span.input),
-                output_preview=PayloadPreview.from_payload(span.output),
-                input_bytes=input_bytes,
-                output_bytes=output_bytes,
-            )
-        if detail is PayloadDetail.NONE:
-            span = replace(span, input=None, output=None, metadata=EMPTY_OBJECT)
-        return cls(span=span, detail=detail, input_bytes=input_bytes, output_bytes=output_bytes)
+    def from_owner(cls, owner: PayloadOwner, extent: PayloadExtent) -> Self:
+        sizes = (_size(owner.input), _size(owner.output))
+        match extent.detail:
+            case PayloadDetail.FULL:
+                return cls(owner.input, owner.output, owner.metadata, *sizes)
+            case PayloadDetail.NONE:
+                return cls(None, None, None, *sizes)
+            case PayloadDetail.PREVIEW:
+                payloads = (owner.input, owner.output, owner.metadata)
+                previews = [
+                    PayloadPreview.from_payload(one, extent.preview_bytes) for one in payloads
+                ]
+                input_, output, metadata = (
+                    None if preview else one
+                    for one, preview in zip(payloads, previews, strict=True)
+                )
+                return cls(input_, output, metadata, *sizes, *previews)
 
-    @classmethod
-    def with_previews(
-        cls,
-        span: Span,
-        *,
-        input_preview: PayloadPreview | None,
-        output_preview: PayloadPreview | None,
-        input_bytes: int | None,
-        output_bytes: int | None,
-    ) -> Self:
-        """Payloads with a preview are left out of `span`, and large metadata gets a preview."""
-        metadata = PayloadPreview.from_payload(span.metadata)
-        shown = replace(
-            span,
-            input=None if input_preview else span.input,
-            output=None if output_preview else span.output,
-            metadata=EMPTY_OBJECT if metadata else span.metadata,
-        )
-        return cls(
-            span=shown,
-            detail=PayloadDetail.PREVIEW,
-            input_bytes=input_bytes,
-            output_bytes=output_bytes,
-            input_preview=input_preview,
-            output_preview=output_preview,
-            metadata_preview=metadata,
-        )
+
+def _size(payload: JsonText | None) -> int | None:
+    return None if payload is None else len(payload)

@@ -103,6 +103,11 @@ SORTS = _sorts("/traces", "started_at", "ended_at", "name", "latency", "status")
 DETAILS = [
     Read("trace of 12 spans", "/traces/{trace_of_12}"),
     Read("trace of 5,000 spans", "/traces/{trace_of_5000}"),
+    Read(
+        "200 of its spans, previews",
+        "/traces/{trace_of_5000}/spans",
+        (("limit", "200"), ("payloads", "preview")),
+    ),
     Read("session detail", "/sessions/{session}"),
     Read("session detail, `limit=1`", "/sessions/{session}", (("limit", "1"),)),
 ]

@@ -19,13 +19,14 @@ from domain.tracing.model_price import Rate, Tariff, pricing_of
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
+from domain.tracing.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
+from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from domain.tracing.usage import Price, Pricing, Usage
 
 
@@ -69,9 +70,22 @@ class MemoryTraces:
         return TraceOutline.from_trace(whole, _revision(whole), first, limit)
 
     async def span(
-        self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
-    ) -> SpanDetail:
-        return SpanDetail.from_span(self._span(project, trace, span), detail)
+        self, project: ProjectId, trace: TraceId, span: SpanId, extent: PayloadExtent
+    ) -> ShownSpan:
+        return ShownSpan.from_span(self._span(project, trace, span), extent)
+
+    async def spans(
+        self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
+    ) -> Page[ShownSpan]:
+        whole = await self.get(project, trace)
+        shown = [ShownSpan.from_span(one, extent) for one in whole.spans]
+        return paginate(shown, lambda one: one.position, SortOrder.ASC, window)
+
+    async def detail(
+        self, project: ProjectId, trace: TraceId, extent: PayloadExtent
+    ) -> TraceDetail:
+        whole = await self.get(project, trace)
+        return TraceDetail.from_trace(whole, _revision(whole), extent)
 
     async def payload(
         self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName

@@ -27,7 +27,7 @@ from application.concurrency import compute
 from domain.errors import Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.json_scan import TooDeep, check_size
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payload import EMPTY_OBJECT, JsonText, JsonView
 from domain.tracing.span import Span
 from domain.tracing.text_preview import input_preview, output_preview
 
@@ -219,13 +219,18 @@ class StoredText:
     Reading a value raises DamagedText.
     """
 
-    __slots__ = ("_blocks", "_raw", "_starts", "trace")
+    __slots__ = ("_blocks", "_last", "_raw", "_starts", "trace")
 
     def __init__(self, trace: TraceId, blocks: Iterable[Block] = ()) -> None:
         self.trace = trace
         self._blocks = sorted(blocks)
         self._starts = [one.start for one in self._blocks]
         self._raw: list[bytes | None] = [None] * len(self._blocks)
+        self._last = (
+            0,
+            0,
+            memoryview(b""),
+        )  # the block that was read last: its place, its end, its text
 
     @property
     def size(self) -> int:
@@ -260,23 +265,34 @@ class StoredText:
         at, size = row["output_at"], row["output_bytes"]
         return input_, None if size is None else self.value(at, size)
 
-    def span_values(self, row: Record) -> SpanValues:
-        """The values of a span, from a row with `payload_at` and the sizes."""
-        at = row["payload_at"]
+    def views(self, at: int | None, sizes: Iterable[int | None]) -> list[JsonView | None]:
+        """Values that follow each other from the place `at` on; None for each without a size.
+
+        They are not copied: each keeps its block in memory.
+        """
         if at is None:
-            return NO_VALUES
-        start, raw = self._block_at(at)
-        past = start + len(raw)
-        found: list[bytes | None] = []
-        for name in SPAN_SIZES:
-            size = row[name]
+            return [None for _ in sizes]
+        start, past, raw = self._last
+        if not start <= at < past:
+            start, text = self._block_at(at)
+            past, raw = start + len(text), memoryview(text)
+            self._last = (start, past, raw)
+        found: list[JsonView | None] = []
+        append = found.append
+        for size in sizes:
             if size is None:
-                found.append(None)
+                append(None)
                 continue
             end = at + size
             # Nearly all values lie in one block: a slice, without a look for the block.
-            found.append(raw[at - start : end - start] if end <= past else self.value(at, size))
+            append(raw[at - start : end - start] if end <= past else self.value(at, size))
             at = end
+        return found
+
+    def span_values(self, row: Record) -> SpanValues:
+        """The values of a span, from a row with `payload_at` and the sizes."""
+        views = self.views(row["payload_at"], [row[name] for name in SPAN_SIZES])
+        found = [None if one is None else bytes(one) for one in views]
         found[2] = found[2] or EMPTY_OBJECT
         return SpanValues._make(found)
 

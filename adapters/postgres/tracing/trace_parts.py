@@ -1,4 +1,4 @@
-"""Reads parts of a trace: its revision, its outline, one span, one payload."""
+"""Reads parts of a trace: its revision, its outline, one payload."""
 
 import hashlib
 from typing import Final
@@ -6,30 +6,24 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.tracing.otlp_rows import SpanRowKey
 from adapters.postgres.tracing.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,
-    NO_VALUES,
     StoredText,
     fetch_texts,
     payload_range,
-    span_range,
 )
 from adapters.postgres.tracing.trace_rows import (
     SPANS,
     SUMMARY_COLUMNS,
     shown_metadata,
-    span_from_row,
-    span_with_values,
     summary_from_row,
 )
 from application.concurrency import compute
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.outline import OutlineColumns, TraceOutline
 from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
-from domain.tracing.span import Span
+from domain.tracing.payload_detail import PayloadName
 from domain.tracing.usage import CostSource
 
 ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many takes 2 ms
@@ -37,11 +31,11 @@ TRACE_NOT_FOUND: Final = "Trace not found"
 SPAN_NOT_FOUND: Final = "Span not found"
 
 # What changes with every write. Only a new price leaves `updated_at`.
-_REVISION_COLUMNS: Final = ("updated_at", "repriced_at", "span_count")
+REVISION_COLUMNS: Final = ("updated_at", "repriced_at", "span_count")
 _OF_TRACE: Final = f"{OF_PROJECT} AND trace_id = $2"
-SELECT_REVISION: Final = f"SELECT {', '.join(_REVISION_COLUMNS)} FROM traces WHERE {_OF_TRACE}"
+SELECT_REVISION: Final = f"SELECT {', '.join(REVISION_COLUMNS)} FROM traces WHERE {_OF_TRACE}"
 SELECT_SUMMARY: Final = f"""
-SELECT {", ".join(dict.fromkeys((*SUMMARY_COLUMNS, *_REVISION_COLUMNS)))}
+SELECT {", ".join(dict.fromkeys((*SUMMARY_COLUMNS, *REVISION_COLUMNS)))}
 FROM traces WHERE {_OF_TRACE}
 """
 
@@ -82,11 +76,11 @@ WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
 async def fetch_revision(connection: Connection, project: ProjectId, trace: TraceId) -> str:
     """Raises NotFound."""
     row = await connection.fetchrow(SELECT_REVISION, project, trace)
-    return _revision_from_row(require_row(row, TRACE_NOT_FOUND))
+    return revision_from_row(require_row(row, TRACE_NOT_FOUND))
 
 
-def _revision_from_row(row: Record) -> str:
-    text = " ".join(str(row[name]) for name in _REVISION_COLUMNS)
+def revision_from_row(row: Record) -> str:
+    text = " ".join(str(row[name]) for name in REVISION_COLUMNS)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -111,43 +105,10 @@ async def fetch_outline(
 
     return TraceOutline(
         summary=summary,
-        revision=_revision_from_row(row),
+        revision=revision_from_row(row),
         first=first,
         columns=await compute(columns, is_long=len(rows) > ROWS_ON_LOOP_MAX),
     )
-
-
-_NO_PAYLOADS: Final = ("token_usage", "model_parameters")
-"""The values of a span's text that are shown without its payloads."""
-
-
-async def fetch_span_detail(
-    connection: Connection, key: SpanRowKey, detail: PayloadDetail
-) -> SpanDetail:
-    """Raises NotFound, DamagedText."""
-    row = require_row(await connection.fetchrow(SELECT_SPAN, *key), SPAN_NOT_FOUND)
-    sizes = {"input_bytes": row["input_bytes"], "output_bytes": row["output_bytes"]}
-    if detail is PayloadDetail.NONE:
-        ranges = [(key[:2], payload_range(row, name)) for name in _NO_PAYLOADS]
-        text = (await fetch_texts(connection, ranges))[key[:2]]
-        span = await compute(_without_payloads, row, text, is_long=_takes_long(text))
-        return SpanDetail(span=span, detail=detail, **sizes)
-    text = (await fetch_texts(connection, [(key[:2], span_range(row))]))[key[:2]]
-    if detail is PayloadDetail.PREVIEW:
-        return await compute(_with_previews, row, text, is_long=_takes_long(text))
-    span = await compute(span_from_row, row, text, is_long=_takes_long(text))
-    return SpanDetail(span=span, detail=detail, **sizes)
-
-
-def _without_payloads(row: Record, text: StoredText) -> Span:
-    ranges = ((name, payload_range(row, name)) for name in _NO_PAYLOADS)
-    values = {name: text.value(one[0], one[1] - one[0]) for name, one in ranges if one is not None}
-    return span_with_values(row, NO_VALUES._replace(**values))
-
-
-def _with_previews(row: Record, text: StoredText) -> SpanDetail:
-    span = span_from_row(row, text)
-    return SpanDetail.from_span(span, PayloadDetail.PREVIEW)
 
 
 def _takes_long(text: StoredText) -> bool:

@@ -39,7 +39,7 @@ def _encode_cost(cost: dict[str, float] | None) -> bytes | None:
     return None if cost is None else msgspec.json.encode(cost)
 
 
-def _decode_cost(cost: bytes | None) -> dict[str, float] | None:
+def decode_cost(cost: bytes | None) -> dict[str, float] | None:
     return None if cost is None else _COST_DECODER.decode(cost)
 
 
@@ -175,7 +175,7 @@ SPANS: Final = Table(
         Column("metadata_bytes", "int", "metadata", write=_metadata_size),
         Column("token_usage_bytes", "int", "token_usage", write=_size),
         Column("model_parameters_bytes", "int", "model_parameters", write=_size),
-        Column("cost", "json", write=_encode_cost, read=_decode_cost),
+        Column("cost", "json", write=_encode_cost, read=decode_cost),
         Column("price_version", "text", "charge", write=_price_version),
         Column("price_since", "timestamptz", "charge", write=_price_since),
         Column("listed_amount", "numeric", "charge", write=_listed_amount),

@@ -18,23 +18,29 @@ from adapters.postgres.tracing.batch_writer import (
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, NoObserver
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
+from adapters.postgres.tracing.trace_details import (
+    fetch_detail,
+    fetch_shown_span,
+    fetch_shown_spans,
+)
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_parts import (
     fetch_outline,
     fetch_payload,
     fetch_revision,
-    fetch_span_detail,
 )
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.tracing.ports import PriceBook
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
+from domain.page import Page, PageRequest
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadDetail, PayloadName, SpanDetail
+from domain.tracing.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
+from domain.tracing.trace_detail import ShownSpan, TraceDetail
 
 ROW_BYTES: Final = 600  # approximate size of a row without payloads, for the limits of the queue
 COST_ENTRY_BYTES: Final = 100  # approximate size of an entry of the cost of a span
@@ -125,10 +131,22 @@ class PostgresTraces(TraceLists):
             return await fetch_outline(connection, project, trace, first, limit)
 
     async def span(
-        self, project: ProjectId, trace: TraceId, span: SpanId, detail: PayloadDetail
-    ) -> SpanDetail:
+        self, project: ProjectId, trace: TraceId, span: SpanId, extent: PayloadExtent
+    ) -> ShownSpan:
         async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_span_detail(connection, (project, trace, span), detail)
+            return await fetch_shown_span(connection, project, trace, span, extent)
+
+    async def spans(
+        self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
+    ) -> Page[ShownSpan]:
+        async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
+            return await fetch_shown_spans(connection, project, trace, extent, window)
+
+    async def detail(
+        self, project: ProjectId, trace: TraceId, extent: PayloadExtent
+    ) -> TraceDetail:
+        async with self._visible_by_key(RETRY_LATER, project) as connection:
+            return await fetch_detail(connection, project, trace, extent)
 
     async def payload(
         self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName

@@ -1,7 +1,7 @@
 """Types and values of the wire format that all endpoints share."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -15,6 +15,11 @@ from entrypoints.http.requests.scalar_types import InvalidValue
 NESTING_MAX: Final = 500  # levels of an object that is parsed later: json parses about 1,000
 TOO_DEEP: Final = f"must not be nested deeper than {NESTING_MAX} levels"
 NULL: Final = b"null"
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND_US: Final = 1_000_000
+_MINUTE_US: Final = 60 * _SECOND_US
+_SECONDS: Final = [f"{second:02}" for second in range(60)]
+_MINUTE_CHARS: Final = len("2026-03-01T09:00:")
 
 type Instant = Annotated[
     str | int | float,
@@ -162,6 +167,26 @@ def raw_json(text: JsonText | None) -> Raw:
 
 format_instant: Final[Callable[[datetime], str]] = datetime.isoformat
 """Writes an instant in UTC: with `+00:00`, and six digits or none after the second."""
+
+
+def microsecond_formatter() -> Callable[[int], str]:
+    """A function that writes microseconds since 1970 as `format_instant` writes their instant.
+
+    It remembers the minutes that it has seen: one is for the spans of one response.
+    """
+    minutes: dict[int, str] = {}
+
+    def format_microseconds(since_epoch: int) -> str:
+        minute, rest = divmod(since_epoch, _MINUTE_US)
+        if (begins := minutes.get(minute)) is None:
+            at = _EPOCH + timedelta(minutes=minute)
+            begins = minutes[minute] = at.isoformat()[:_MINUTE_CHARS]
+        second, fraction = divmod(rest, _SECOND_US)
+        if fraction:  # `str` and a slice take half as long as formatting with zeros
+            return f"{begins}{_SECONDS[second]}.{str(_SECOND_US + fraction)[1:]}+00:00"
+        return f"{begins}{_SECONDS[second]}+00:00"
+
+    return format_microseconds
 
 
 def format_optional_instant(at: datetime | None) -> str | None:

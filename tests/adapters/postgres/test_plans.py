@@ -35,8 +35,13 @@ from adapters.postgres.tracing.otlp_settling import (
 )
 from adapters.postgres.tracing.otlp_writer import OtlpWriter
 from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY
+from adapters.postgres.tracing.trace_details import (
+    fetch_detail,
+    fetch_shown_span,
+    fetch_shown_spans,
+)
 from adapters.postgres.tracing.trace_loader import fetch_trace
-from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload, fetch_span_detail
+from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from application.tracing.otlp.ports import BATCH_BYTES
 from domain.evaluation.scores.score import (
@@ -55,7 +60,7 @@ from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.facet_values import FacetField
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
-from domain.tracing.payload_detail import PayloadDetail, PayloadName
+from domain.tracing.payload_detail import PayloadDetail, PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
@@ -579,8 +584,13 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     async with read_snapshot(seeded.pool, "", OURS) as connection:
         await fetch_trace(connection, of, one.id)
         await fetch_outline(connection, of, one.id, 1, 1)
-        for detail in PayloadDetail:
-            await fetch_span_detail(connection, (of, one.id, first.id), detail)
+        for extent in map(PayloadExtent, PayloadDetail):
+            await fetch_shown_span(connection, of, one.id, first.id, extent)
+            await fetch_detail(connection, of, one.id, extent)
+            page = PageRequest(limit=1)
+            [shown] = (await fetch_shown_spans(connection, of, one.id, extent, page)).items
+            after = PageRequest(limit=1, after=shown.position)
+            await fetch_shown_spans(connection, of, one.id, extent, after)
         for name, step in product(PayloadName, (None, first.id)):
             await fetch_payload(connection, of, one.id, step, name)
     await seeded.lists.previews(of, [one.id])

@@ -23,7 +23,7 @@ from domain.tracing.analytics import Period
 from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.facet_values import FacetField
-from domain.tracing.payload_detail import PayloadDetail, PayloadName
+from domain.tracing.payload_detail import WHOLE_PAYLOADS, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange, SpanStatus
@@ -304,7 +304,9 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
         plane.traces.get(ours, one.id),
         plane.traces.revision(ours, one.id),
         plane.traces.outline(ours, one.id, 0, 9),
-        plane.traces.span(ours, one.id, one.spans[0].id, PayloadDetail.FULL),
+        plane.traces.span(ours, one.id, one.spans[0].id, WHOLE_PAYLOADS),
+        plane.traces.spans(ours, one.id, WHOLE_PAYLOADS, ALL),
+        plane.traces.detail(ours, one.id, WHOLE_PAYLOADS),
         plane.traces.payload(ours, one.id, one.spans[0].id, PayloadName.INPUT),
         *[plane.traces.payload(ours, one.id, None, name) for name in PayloadName],
         plane.traces.change(ours, one.id, TraceChange(name="named")),

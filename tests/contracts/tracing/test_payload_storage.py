@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from domain.page import PageRequest, SortOrder
-from domain.tracing.payload_detail import PayloadDetail, PayloadName
+from domain.tracing.payload_detail import WHOLE_PAYLOADS, PayloadName
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange
+from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import DataPlane, join_payloads, project
 
@@ -50,10 +51,13 @@ async def test_trace_that_came_in_steps_reads_as_before(plane):
     read = {one.id: (one.input, one.output, one.metadata) for one in before.spans}
     assert read == {one.id: (one.input, one.output, one.metadata) for one in sent.spans}
     for one in sent.spans:
-        detail = await plane.traces.span(ours, sent.id, one.id, PayloadDetail.FULL)
-        assert detail.span == next(known for known in before.spans if known.id == one.id)
+        known = next(known for known in before.spans if known.id == one.id)
+        shown = await plane.traces.span(ours, sent.id, one.id, WHOLE_PAYLOADS)
+        assert shown == ShownSpan.from_span(known, WHOLE_PAYLOADS)
         for name in PayloadName:
             assert await plane.traces.payload(ours, sent.id, one.id, name) == getattr(one, name)
+    detail = await plane.traces.detail(ours, sent.id, WHOLE_PAYLOADS)
+    assert detail == TraceDetail.from_trace(before, detail.revision, WHOLE_PAYLOADS)
     turns = await plane.sessions.turns(ours, "s", SortOrder.ASC, PageRequest(limit=5))
     assert [(one.input, one.output) for one in turns.items] == [(sent.input, sent.output)]
 

@@ -1,4 +1,4 @@
-"""Contract of Traces: revisions, outlines, single spans and single payloads."""
+"""Contract of Traces: revisions, outlines, traces and spans as shown, and single payloads."""
 
 from dataclasses import fields, replace
 from decimal import Decimal
@@ -9,22 +9,27 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domain.errors import NotFound
+from domain.page import PageRequest
 from domain.tracing.outline import NO_PARENT, PARENT_NOT_RECEIVED, OutlineColumns, TraceOutline
 from domain.tracing.payload_detail import (
     PREVIEW_BYTES_MAX,
+    WHOLE_PAYLOADS,
     PayloadDetail,
+    PayloadExtent,
     PayloadName,
     PayloadPreview,
-    SpanDetail,
 )
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import TraceChange
+from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from tests.support.builders import strategies
 from tests.support.builders.values import at, span, span_id, trace, trace_id
 from tests.support.fixtures.data_plane import project
 from tests.support.hypothesis_scale import scaled
 
+PREVIEWS = PayloadExtent(PayloadDetail.PREVIEW)
+EXTENTS = st.builds(PayloadExtent, st.sampled_from(PayloadDetail), st.integers(1, 12))
 LARGE = b'"' + "ä€𝄞x".encode() * 10_000 + b'"'
 
 
@@ -115,22 +120,56 @@ async def test_outline_of_trace_without_spans_is_empty(traces):
     sent=strategies.traces(),
     first=st.integers(0, 4),
     limit=st.integers(1, 4),
-    detail=st.sampled_from(PayloadDetail),
+    extent=EXTENTS,
 )
-async def test_parts_agree_with_the_whole_trace(traces, sent, first, limit, detail):
+async def test_parts_agree_with_the_whole_trace(traces, sent, first, limit, extent):
     ours = project()
     await traces.put(ours, sent)
     whole, revision = await traces.get(ours, sent.id), await traces.revision(ours, sent.id)
     outline = await traces.outline(ours, sent.id, first, limit)
     assert comparable(outline) == comparable(TraceOutline.from_trace(whole, revision, first, limit))
     for one in whole.spans[:3]:
-        found = await traces.span(ours, sent.id, one.id, detail)
-        assert found == SpanDetail.from_span(one, detail)
+        found = await traces.span(ours, sent.id, one.id, extent)
+        assert found == ShownSpan.from_span(one, extent)
         for name in PayloadName:
             assert await traces.payload(ours, sent.id, one.id, name) == getattr(one, name)
     for name in PayloadName:
         assert await traces.payload(ours, sent.id, None, name) == getattr(whole, name)
     assert await traces.previews(ours, [sent.id]) == {sent.id: TracePreview.from_trace(whole)}
+    detail = await traces.detail(ours, sent.id, extent)
+    assert detail == TraceDetail.from_trace(whole, revision, extent)
+    skipped = await traces.spans(ours, sent.id, extent, PageRequest(limit, first))
+    assert list(skipped.items) == detail.spans[first : first + limit]
+    assert await all_spans(traces, ours, sent.id, extent, limit) == detail.spans
+
+
+async def all_spans(traces, ours, sent, extent, limit) -> list[ShownSpan]:
+    """The spans of all pages, each after the one before."""
+    found, after = [], None
+    while True:
+        page = await traces.spans(ours, sent, extent, PageRequest(limit, after=after))
+        found += page.items
+        if page.end is None:
+            assert page.total == len(found)
+            return found
+        after = page.end
+
+
+async def test_large_traces_are_read_from_several_blocks(traces):
+    ours, size = project(), 900_000
+    spans = [
+        span(input=b'"' + bytes([65 + n]) * size + b'"', output=b"[%d]" % n, started_at=at(n))
+        for n in range(6)
+    ]
+    sent = trace(*spans, input=b'"in"', output=b'"out"', metadata=b'{"k":"long enough"}')
+    await traces.put(ours, sent)
+    whole, revision = await traces.get(ours, sent.id), await traces.revision(ours, sent.id)
+    for extent in (WHOLE_PAYLOADS, PayloadExtent(PayloadDetail.PREVIEW, 5)):
+        detail = await traces.detail(ours, sent.id, extent)
+        assert detail == TraceDetail.from_trace(whole, revision, extent)
+        assert await all_spans(traces, ours, sent.id, extent, 4) == detail.spans
+    assert detail.spans[3].input_preview == PayloadPreview(size + 2, '"DDDD')
+    assert detail.payloads.metadata_preview == PayloadPreview(19, '{"k":')
 
 
 async def test_large_payloads_are_previewed(traces):
@@ -139,8 +178,8 @@ async def test_large_payloads_are_previewed(traces):
     step = span(input=LARGE, output=b"1.0", metadata=metadata)
     sent = trace(step)
     await traces.put(ours, sent)
-    found = await traces.span(ours, sent.id, step.id, PayloadDetail.PREVIEW)
-    assert (found.span.input, found.span.output, found.span.metadata) == (None, b"1.0", b"{}")
+    found = await traces.span(ours, sent.id, step.id, PREVIEWS)
+    assert (found.input, found.output, found.metadata) == (None, b"1.0", None)
     assert (found.input_bytes, found.output_bytes) == (len(LARGE), 3)
     assert found.output_preview is None
     for preview, whole in ((found.input_preview, LARGE), (found.metadata_preview, metadata)):
@@ -216,13 +255,15 @@ async def test_parts_of_unknown_traces_and_spans_are_not_found(traces):
         (theirs, sent.id, step.id), (ours, trace_id(), step.id), (ours, sent.id, span_id()),
     ):  # fmt: skip
         with pytest.raises(NotFound, match="Span not found"):
-            await traces.span(of, id_, span_, PayloadDetail.FULL)
+            await traces.span(of, id_, span_, WHOLE_PAYLOADS)
         with pytest.raises(NotFound, match="Span not found"):
             await traces.payload(of, id_, span_, PayloadName.INPUT)
     for of, id_ in ((theirs, sent.id), (ours, trace_id())):
         for ask in (
             lambda of=of, id_=id_: traces.revision(of, id_),
             lambda of=of, id_=id_: traces.outline(of, id_, 0, 1),
+            lambda of=of, id_=id_: traces.detail(of, id_, WHOLE_PAYLOADS),
+            lambda of=of, id_=id_: traces.spans(of, id_, WHOLE_PAYLOADS, PageRequest()),
             lambda of=of, id_=id_: traces.payload(of, id_, None, PayloadName.METADATA),
         ):
             with pytest.raises(NotFound, match="Trace not found"):

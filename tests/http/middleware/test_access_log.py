@@ -120,7 +120,7 @@ async def test_accepted_traces_are_logged_at_debug(site: Site, written: Written)
 
 
 class Down:
-    async def get(self, *_: Any) -> None:
+    async def detail(self, *_: Any) -> None:
         raise Unavailable("The database is down") from OSError("connection refused\n{}")
 
 
@@ -175,7 +175,7 @@ class Faulty:
         cause.add_note(str(trace))
         raise ExceptionGroup(f"{trace}", [ValueError(trace.input)]) from cause
 
-    async def get(self, *_: Any) -> None:
+    async def detail(self, *_: Any) -> None:
         raise Unavailable("The database is away") from RuntimeError(f"{CANARY} {self.secret}")
 
 

@@ -197,7 +197,7 @@ class SlowTraces:
         self.inside = 0
         self.free = asyncio.Event()
 
-    async def get(self, *_: object) -> None:
+    async def detail(self, *_: object) -> None:
         self.inside += 1
         await self.free.wait()
         raise NotFound("trace not found")

@@ -98,7 +98,7 @@ async def test_writes_conflicts_and_empty_responses_send_them(site: Site) -> Non
 
 
 class Broken:
-    async def get(self, *_: object) -> None:
+    async def detail(self, *_: object) -> None:
         raise RuntimeError("internal words")
 
 

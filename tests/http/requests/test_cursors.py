@@ -323,7 +323,8 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours("POST", "/erasures", {"user_id": f"nobody-{session}"})
             runs = {path: (await ours.start_run(path))["id"] for path in (RUNS, SESSION_RUNS)}
             monitor = (await ours("POST", "/evaluations/monitors", MONITOR)).json()["id"]
-        await ours.store_trace(session_id="a", user_id="a")
+        steps = [a_span(), a_span()]
+        trace = await ours.store_trace(session_id="a", user_id="a", spans=steps)
         hook = (await ours("POST", "/evaluations/webhooks", HOOK)).json()["id"]
         for _ in range(2):
             await ours("POST", f"/evaluations/monitors/{monitor}/alerts", ALERT)
@@ -346,8 +347,10 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             more = "&metric_name=quality" if "metric_name" in names else ""
             more += f"&{MARCH}" if path == "/errors" else ""
             run = runs[RUNS if path.startswith(RUNS) else SESSION_RUNS]
-            ids = {"monitor_id": monitor, "webhook_id": hook, "run_id": run, "session_id": "a"}
-            ids["dataset_name"] = "refunds"
+            ids = {
+                "monitor_id": monitor, "webhook_id": hook, "run_id": run, "session_id": "a",
+                "trace_id": trace, "dataset_name": "refunds",
+            }  # fmt: skip
             place = f"{path.format(**ids)}?limit=1{more}"
             page = await ours("GET", place)
             assert page.status_code == 200, page.text

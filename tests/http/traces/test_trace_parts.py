@@ -6,6 +6,7 @@ import pytest
 
 from domain.tracing.outline import OUTLINE_SPANS_MAX
 from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
+from entrypoints.http.controllers.traces.part_schemas import PREVIEW_BYTES_DEFAULT
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 TRACE, SPAN, ORPHAN, LOST = (str(uuid.uuid4()) for _ in range(4))
@@ -113,3 +114,73 @@ async def test_known_outline_is_not_sent_again(site: Site, stored: dict[str, str
     missing = f"/traces/{uuid.uuid4()}/outline"
     answer = await site.http.get(missing, headers=stored | {"if-none-match": etag})
     assert answer.status_code == 404
+
+
+async def test_trace_is_read_without_whole_payloads(site: Site, stored: dict[str, str]) -> None:
+    whole = (await site.http.get(f"/traces/{TRACE}", headers=stored)).json()
+    assert "input_bytes" not in whole
+    assert (await site.http.get(f"/traces/{TRACE}?payloads=full", headers=stored)).json() == whole
+    none = (await site.http.get(f"/traces/{TRACE}?payloads=none", headers=stored)).json()
+    found = (await site.http.get(f"/traces/{TRACE}?payloads=preview", headers=stored)).json()
+    sizes = {
+        "input_bytes": None, "output_bytes": None,
+        "input_preview": None, "output_preview": None, "metadata_preview": None,
+    }  # fmt: skip
+    assert none == whole | sizes | {
+        "metadata": None,
+        "spans": [
+            whole["spans"][0] | sizes | {
+                "input": None, "output": None, "metadata": None,
+                "input_bytes": PREVIEW_BYTES_MAX + 4, "output_bytes": 9,
+            },
+            whole["spans"][1] | sizes | {"metadata": None},
+        ],
+    }  # fmt: skip
+    [first, _] = found["spans"]
+    beginning = ('["' + "x" * PREVIEW_BYTES_DEFAULT)[:PREVIEW_BYTES_DEFAULT]
+    assert first["input"] is None
+    assert first["input_preview"] == {
+        "truncated": True, "bytes": PREVIEW_BYTES_MAX + 4, "text": beginning,
+    }  # fmt: skip
+    assert (first["output"], first["metadata"]) == ({"n": 1.0}, {"k": "v"})
+
+
+async def test_previews_are_as_long_as_they_were_asked_for(
+    site: Site, stored: dict[str, str]
+) -> None:
+    for path in (f"/traces/{TRACE}/spans/{SPAN}", f"/traces/{TRACE}/spans", f"/traces/{TRACE}"):
+        query = "payloads=preview&preview_bytes=3"
+        found = (await site.http.get(f"{path}?{query}", headers=stored)).json()
+        [first, *_] = found.get("spans") or found.get("items") or [found]
+        assert first["output_preview"] == {"truncated": True, "bytes": 9, "text": '{"n'}
+        for wrong in (0, PREVIEW_BYTES_MAX + 1):
+            answer = await site.http.get(f"{path}?preview_bytes={wrong}", headers=stored)
+            assert list(field_errors(answer)) == ["query.preview_bytes"]
+
+
+async def test_spans_are_listed_in_pages(site: Site, stored: dict[str, str]) -> None:
+    path = f"/traces/{TRACE}/spans"
+    [one, other] = [
+        (await site.http.get(f"{path}/{id_}", headers=stored)).json() for id_ in (SPAN, ORPHAN)
+    ]
+    first = (await site.http.get(f"{path}?limit=1", headers=stored)).json()
+    assert (first["items"], first["total"]) == ([one], 2)
+    cursor = f"cursor={first['next_cursor']}"
+    second = (await site.http.get(f"{path}?limit=1&{cursor}", headers=stored)).json()
+    assert (second["items"], second["next_cursor"]) == ([other], None)
+    none = (await site.http.get(f"{path}?payloads=none", headers=stored)).json()
+    assert [span["input"] for span in none["items"]] == [None, None]
+    foreign = await site.http.get(f"/traces/{uuid.uuid4()}/spans?{cursor}", headers=stored)
+    assert list(field_errors(foreign)) == ["query.cursor"]
+
+
+async def test_known_trace_is_not_sent_again(site: Site, stored: dict[str, str]) -> None:
+    for path in (f"/traces/{TRACE}", f"/traces/{TRACE}?payloads=none", f"/traces/{TRACE}/spans"):
+        etag = (await site.http.get(path, headers=stored)).headers["etag"]
+        again = await site.http.get(path, headers=stored | {"if-none-match": etag})
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+        change = {"name": f"changed {path}"}
+        await site.http.patch(f"/traces/{TRACE}/spans/{SPAN}", headers=stored, json=change)
+        changed = await site.http.get(path, headers=stored | {"if-none-match": etag})
+        assert changed.status_code == 200
+        assert changed.headers["etag"] != etag

@@ -1,20 +1,31 @@
-"""Wire schemas of parts of traces: outlines and single spans."""
+"""Wire schemas of parts of traces: outlines, spans, and traces without whole payloads."""
 
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
-from domain.ids import TraceId
-from domain.page import OFFSET_MAX
+from domain.ids import ProjectId, TraceId
+from domain.page import LIMIT_DEFAULT, OFFSET_MAX
 from domain.tracing import payload_detail
 from domain.tracing.outline import OUTLINE_SPANS_MAX, OutlineColumns, TraceOutline
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX, PayloadDetail, SpanDetail
+from domain.tracing.payload_detail import (
+    PREVIEW_BYTES_MAX,
+    PayloadDetail,
+    PayloadExtent,
+    ShownPayloads,
+)
 from domain.tracing.span import SpanKind, SpanStatus
+from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from entrypoints.http.controllers.traces import schemas
+from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
+
+PREVIEW_BYTES_DEFAULT: Final = 1 << 10  # of each payload, where many spans are shown
 
 
 class OutlineQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +119,12 @@ class PayloadPreview(ResponseStruct[payload_detail.PayloadPreview], frozen=True,
     bytes: Annotated[int, Source("size"), Meta(description="The size of the whole payload")]
     text: Annotated[
         str,
-        Meta(description=f"Its first {PREVIEW_BYTES_MAX:,} bytes, which are no complete JSON"),
+        Meta(
+            description=(
+                "Its first `preview_bytes` bytes, which are no complete JSON. A character that "
+                "would be cut is left out"
+            )
+        ),
     ]
 
 
@@ -122,18 +138,44 @@ class SpanDetailResponse(schemas.SpanResponse, frozen=True, kw_only=True):
     output_preview: Annotated[PayloadPreview | None, GIVEN]
     metadata_preview: Annotated[PayloadPreview | None, GIVEN]
 
+
+def span_details(trace: TraceId, spans: Sequence[ShownSpan]) -> list[SpanDetailResponse]:
+    responses = schemas.span_responses(trace, spans)
+    return [
+        SpanDetailResponse(**msgspec.structs.asdict(response), **_sizes_and_previews(one))
+        for response, one in zip(responses, spans, strict=True)
+    ]
+
+
+class TraceDetailResponse(schemas.TraceResponse, frozen=True, kw_only=True):
+    """A trace whose payloads were not asked for whole. One that isn't shown whole is null."""
+
+    metadata: Annotated[wire.OptionalObject, GIVEN]
+    spans: Annotated[list[SpanDetailResponse], GIVEN]  # type: ignore[assignment]  # nothing adds to it
+    input_bytes: Annotated[int | None, GIVEN, Meta(description="Null if it has no input")]
+    output_bytes: Annotated[int | None, GIVEN, Meta(description="Null if it has no output")]
+    input_preview: Annotated[PayloadPreview | None, GIVEN]
+    output_preview: Annotated[PayloadPreview | None, GIVEN]
+    metadata_preview: Annotated[PayloadPreview | None, GIVEN]
+
     @classmethod
-    def from_detail(cls, trace: TraceId, found: SpanDetail) -> Self:
-        return cls.from_domain(
-            found.span,
-            trace_id=trace,
-            metadata=wire.raw_json(found.span.metadata if found.has_metadata else None),
-            input_bytes=found.input_bytes,
-            output_bytes=found.output_bytes,
-            input_preview=_preview(found.input_preview),
-            output_preview=_preview(found.output_preview),
-            metadata_preview=_preview(found.metadata_preview),
-        )
+    def from_found(cls, project: ProjectId, found: TraceDetail) -> Self:
+        whole = schemas.TraceResponse.from_detail(project, replace(found, spans=()))
+        fields = msgspec.structs.asdict(whole) | {
+            "metadata": wire.raw_json(found.payloads.metadata),
+            "spans": span_details(found.trace.id, found.spans),
+        }
+        return cls(**fields, **_sizes_and_previews(found.payloads))
+
+
+def _sizes_and_previews(shown: ShownSpan | ShownPayloads) -> dict[str, Any]:
+    return {
+        "input_bytes": shown.input_bytes,
+        "output_bytes": shown.output_bytes,
+        "input_preview": _preview(shown.input_preview),
+        "output_preview": _preview(shown.output_preview),
+        "metadata_preview": _preview(shown.metadata_preview),
+    }
 
 
 def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | None:
@@ -149,27 +191,52 @@ class PayloadQuery(msgspec.Struct, frozen=True, kw_only=True):
 type StoredJson = Annotated[msgspec.Raw, Meta(description="Any JSON")]
 
 
+PAYLOADS: Final = Meta(
+    description=(
+        "`full`: whole payloads; `preview`: of input, output and metadata, a payload of more than "
+        "`preview_bytes` is null, with its beginning in the field `…_preview`; `none`: all three "
+        "are null"
+    )
+)
+type PreviewBytes = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=PREVIEW_BYTES_MAX,
+        description="The size, in bytes, of the largest payload that `preview` shows whole",
+    ),
+]
+
+
 class SpanQuery(msgspec.Struct, frozen=True, kw_only=True):
-    payloads: Annotated[
-        PayloadDetail,
-        Meta(
-            description=(
-                "`full`: whole payloads; `preview`: of input, output and metadata, a payload of "
-                f"more than {PREVIEW_BYTES_MAX:,} bytes is null, with its beginning in the field "
-                "`…_preview`; `none`: all three are null"
-            )
-        ),
-    ] = PayloadDetail.FULL
+    payloads: Annotated[PayloadDetail, PAYLOADS] = PayloadDetail.FULL
+    preview_bytes: PreviewBytes = PREVIEW_BYTES_MAX
+
+    @property
+    def extent(self) -> PayloadExtent:
+        return PayloadExtent(self.payloads, self.preview_bytes)
 
 
+class TraceDetailQuery(SpanQuery, frozen=True, kw_only=True):
+    preview_bytes: PreviewBytes = PREVIEW_BYTES_DEFAULT
+
+
+class TraceSpansQuery(TraceDetailQuery, frozen=True, kw_only=True):
+    """A page of spans, with the fields of `PageQuery`."""
+
+    limit: cursors.PageLimit = LIMIT_DEFAULT
+    offset: cursors.PageOffset = 0
+    cursor: cursors.Cursor | None = None
+
+
+TRACE_SPANS: Final = cursors.PagedList("trace_spans", {None: cursors.INSTANT}, cursors.ID)
 OUTLINE: Final = schemas.example(
     OutlineResponse.from_domain(
         TraceOutline.from_trace(schemas.EXAMPLE_TRACE, "9f86d081884c7d659a2feaa0c55ad015", 0, 1)
     )
 )
-SPAN_DETAIL: Final = schemas.example(
-    SpanDetailResponse.from_detail(
-        schemas.EXAMPLE_TRACE.id,
-        SpanDetail.from_span(schemas.EXAMPLE_TRACE.spans[0], PayloadDetail.FULL),
-    )
+[_SPAN] = span_details(
+    schemas.EXAMPLE_TRACE.id,
+    [ShownSpan.from_span(schemas.EXAMPLE_TRACE.spans[0], payload_detail.WHOLE_PAYLOADS)],
 )
+SPAN_DETAIL: Final = schemas.example(_SPAN)

@@ -8,11 +8,10 @@ from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.tracing.outline import OUTLINE_SPANS_MAX
 from entrypoints.http.authentication import CAN_READ
-from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import part_schemas, schemas
+from entrypoints.http.controllers.traces.trace_etags import TraceEtags
 from entrypoints.http.endpoint import get
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.etags import is_known, requested_etags, weak_etag
 from entrypoints.http.responses import JsonResponse, not_modified, respond_with
 
 OUTLINE_SPANS_ON_LOOP_MAX: Final = 2_000  # writing the response takes 5 ms
@@ -42,19 +41,14 @@ class TracePartController(Controller):
     ) -> part_schemas.OutlineResponse | JsonResponse[part_schemas.OutlineResponse]:
         """Read the outline of a trace."""
         project, traces = caller.project_id, use_cases.tracing.traces
-        version, headers = http_context(request).config.version, request.scope["headers"]
-        if requested_etags(headers):  # most polls find nothing new, and read no spans
-            etag = _etag(await traces.revision(project, path.trace_id), version)
-            if is_known(etag, headers):
-                return not_modified(etag)
+        etags = TraceEtags.of_request(request)
+        if etags.are_known:  # most polls find nothing new, and read no spans
+            revision = await traces.revision(project, path.trace_id)
+            if etags.knows(revision):
+                return not_modified(etags.etag(revision))
         outline = await traces.outline(project, path.trace_id, params.after, params.limit)
         return await respond_with(
             lambda: part_schemas.OutlineResponse.from_domain(outline),
             is_long=len(outline.columns.span_id) > OUTLINE_SPANS_ON_LOOP_MAX,
-            headers={"etag": _etag(outline.revision, version)},
+            headers={"etag": etags.etag(outline.revision)},
         )
-
-
-def _etag(revision: str, version: str) -> str:
-    """The ETag of an outline: another version of the service may show it differently."""
-    return weak_etag(f"{revision} {version}".encode())

@@ -5,6 +5,7 @@ nothing elsewhere.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
@@ -32,10 +33,12 @@ from domain.tracing.facet_values import (
     FacetField,
 )
 from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
+from domain.tracing.payload_detail import ShownPayloads
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.text_preview import PREVIEW_CHARS_MAX
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
+from domain.tracing.trace_detail import ShownSpan, TraceDetail, shown_cost
 from domain.tracing.usage import COST_MAX_USD, CostSource, as_float
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
@@ -197,12 +200,9 @@ class SpansAccepted(msgspec.Struct, frozen=True):
     span_ids: list[UUID]
 
 
-def _shown_cost(span: Span) -> dict[str, float] | None:
-    """The cost by the price table, or that of the client."""
-    charge = span.charge
-    if charge is not None and charge.source is CostSource.TABLE:
-        return {"total": as_float(charge.amount)}
-    return None if span.cost is None else dict(span.cost)
+def _cost(span: Span) -> dict[str, float] | None:
+    cost = shown_cost(span)
+    return None if cost is None else dict(cost)
 
 
 class SpanResponse(ResponseStruct[Span], frozen=True, kw_only=True):
@@ -222,11 +222,57 @@ class SpanResponse(ResponseStruct[Span], frozen=True, kw_only=True):
     error: str | None
     completion_start_time: Annotated[wire.ResponseInstant | None, Source("completion_started_at")]
     model_parameters: wire.OptionalObject
-    cost: Annotated[Cost | None, Source(WHOLE, _shown_cost)]
+    cost: Annotated[Cost | None, Source(WHOLE, _cost)]
     latency_ms: float | None
     time_to_first_token_ms: float | None
     clock_skew: Annotated[bool, _SPAN_SKEW]
     cost_source: Annotated[CostSource, Source("charge.source", is_set=True)]
+
+
+def span_responses(trace: TraceId, spans: Iterable[ShownSpan]) -> list[SpanResponse]:
+    """As `from_domain` of each span. A payload that isn't shown whole is null.
+
+    Written by hand, because reading a large trace consists of little else.
+    """
+    format_instant = wire.microsecond_formatter()
+    null = wire.null()
+    found = []
+    for one in spans:
+        (
+            id_, parent, name, kind, status, started, ended, answered, model, error, cost, source,
+            usage, parameters, input_, output, metadata, *_,
+        ) = one  # fmt: skip
+        latency = None if ended is None or ended < started else (ended - started) / 1_000
+        first_token = (
+            None if answered is None or answered < started else (answered - started) / 1_000
+        )
+        found.append(
+            SpanResponse(
+                span_id=id_,
+                trace_id=trace,
+                parent_span_id=parent,
+                name=name,
+                kind=kind,  # type: ignore[arg-type]  # the text of one
+                status=status,  # type: ignore[arg-type]  # the text of one
+                input=null if input_ is None else Raw(input_),
+                output=null if output is None else Raw(output),
+                model=model,
+                token_usage=null if usage is None else Raw(usage),
+                metadata=null if metadata is None else Raw(metadata),
+                started_at=format_instant(started),
+                ended_at=None if ended is None else format_instant(ended),
+                error=error,
+                completion_start_time=None if answered is None else format_instant(answered),
+                model_parameters=null if parameters is None else Raw(parameters),
+                cost=cost,  # type: ignore[arg-type]  # written in the same way
+                latency_ms=latency,
+                time_to_first_token_ms=first_token,
+                clock_skew=(ended is not None and latency is None)
+                or (answered is not None and first_token is None),
+                cost_source=source,  # type: ignore[arg-type]  # the text of one
+            )
+        )
+    return found
 
 
 def _spans(trace: Trace) -> list[SpanResponse]:
@@ -268,6 +314,27 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
             **given,
         )
 
+    @classmethod
+    def from_detail(cls, project: ProjectId, found: TraceDetail) -> Self:
+        """With the payloads that are shown whole."""
+        shown, totals = found.payloads, found.totals
+        whole = replace(
+            found.trace,
+            input=shown.input,
+            output=shown.output,
+            metadata=EMPTY_OBJECT if shown.metadata is None else shown.metadata,
+        )
+        response = cls.from_domain(
+            whole,
+            project_id=project,
+            total_tokens=totals.tokens,
+            total_cost=as_float(totals.cost),
+            unpriced_span_count=totals.unpriced,
+        )
+        # The response is new: nothing else refers to its list.
+        response.spans.extend(span_responses(found.trace.id, found.spans))
+        return response
+
 
 def shows_much(traces: Iterable[Trace]) -> bool:
     """Whether writing the responses of the traces takes more than about 10 ms."""
@@ -280,6 +347,15 @@ def shows_much(traces: Iterable[Trace]) -> bool:
         for one in owners:
             payload_bytes += len(one.input or b"") + len(one.output or b"") + len(one.metadata)
     return payload_bytes > RESPONSE_BYTES_ON_LOOP_MAX
+
+
+def detail_shows_much(found: TraceDetail) -> bool:
+    """As `shows_much`, of a trace as it is shown."""
+    if len(found.spans) > RESPONSE_SPANS_ON_LOOP_MAX:
+        return True
+    owners: list[ShownPayloads | ShownSpan] = [found.payloads, *found.spans]
+    payloads = (part for one in owners for part in (one.input, one.output, one.metadata))
+    return sum(len(one or b"") for one in payloads) > RESPONSE_BYTES_ON_LOOP_MAX
 
 
 class ChangedSpanResponse(msgspec.Struct, frozen=True, kw_only=True):

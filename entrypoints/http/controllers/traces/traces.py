@@ -15,7 +15,7 @@ from domain.errors import FieldError, Invalid
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, TraceId
-from domain.page import SortOrder
+from domain.page import Page, SortOrder
 from domain.tracing.facet_values import (
     COUNTED_MEMBERS_MAX,
     FACET_VALUES_MAX,
@@ -23,6 +23,7 @@ from domain.tracing.facet_values import (
     MEMBER_TEXT_CHARS_MAX,
     FacetField,
 )
+from domain.tracing.payload_detail import PayloadDetail
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from entrypoints.http.authentication import (
@@ -35,6 +36,7 @@ from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
+from entrypoints.http.controllers.traces.trace_etags import TraceEtags
 from entrypoints.http.endpoint import delete, get, patch, post, report_ignored_fields
 from entrypoints.http.error_responses import FieldProblem
 from entrypoints.http.middleware.rate_limits import RouteClass
@@ -44,7 +46,7 @@ from entrypoints.http.requests.errors import IgnoredFields
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.unknown_names import UnknownKeys
 from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
-from entrypoints.http.responses import JsonResponse, respond_with
+from entrypoints.http.responses import JsonResponse, not_modified, respond_with
 
 TRACE_BODY: Final = Body(
     schemas.TraceCreate, schemas.TraceCreate.to_domain, unknown_keys=UnknownKeys.REPORTED
@@ -249,15 +251,41 @@ class TraceController(Controller):
 
     @get("/{trace_id:str}", CAN_READ, example=schemas.TRACE_RESPONSE)
     async def read_trace(
-        self, caller: Caller, path: schemas.TracePath, use_cases: UseCases
-    ) -> schemas.TraceResponse | JsonResponse[schemas.TraceResponse]:
+        self,
+        request: HttpRequest,
+        caller: Caller,
+        path: schemas.TracePath,
+        params: part_schemas.TraceDetailQuery,
+        use_cases: UseCases,
+    ) -> (
+        schemas.TraceResponse
+        | part_schemas.TraceDetailResponse
+        | JsonResponse[schemas.TraceResponse | part_schemas.TraceDetailResponse]
+    ):
         """Read a trace.
 
-        One trace with all its spans, sorted by start.
+        One trace with all its spans, sorted by start. Payloads that are not asked for whole are
+        left out or cut, and their sizes are told.
         """
-        project = caller.project_id
-        trace = await use_cases.tracing.traces.get(project, path.trace_id)
-        return await _respond_trace(project, trace)
+        project, traces = caller.project_id, use_cases.tracing.traces
+        etags = TraceEtags.of_request(request)
+        if etags.are_known:  # most polls find nothing new, and read no spans
+            revision = await traces.revision(project, path.trace_id)
+            if etags.knows(revision):
+                return not_modified(etags.etag(revision))
+        found = await traces.detail(project, path.trace_id, params.extent)
+        is_full = params.payloads is PayloadDetail.FULL
+
+        def response() -> schemas.TraceResponse | part_schemas.TraceDetailResponse:
+            if is_full:
+                return schemas.TraceResponse.from_detail(project, found)
+            return part_schemas.TraceDetailResponse.from_found(project, found)
+
+        return await respond_with(
+            response,
+            is_long=schemas.detail_shows_much(found),
+            headers={"etag": etags.etag(found.revision)},
+        )
 
     @patch(
         "/{trace_id:str}",
@@ -281,6 +309,25 @@ class TraceController(Controller):
             return schemas.ChangedTraceResponse.from_change(project, path.trace_id, content)
         return await _respond_trace(project, trace)
 
+    @get("/{trace_id:str}/spans", CAN_READ, example=examples.page_of(part_schemas.SPAN_DETAIL))
+    async def list_trace_spans(
+        self,
+        caller: Caller,
+        path: schemas.TracePath,
+        params: part_schemas.TraceSpansQuery,
+        use_cases: UseCases,
+    ) -> PaginatedResponse[part_schemas.SpanDetailResponse]:
+        """List the spans of a trace.
+
+        A page of the spans, sorted by start and id, with their payloads whole, in part, or without
+        them.
+        """
+        project, trace = caller.project_id, path.trace_id
+        requested = part_schemas.TRACE_SPANS.parse_page(params, project, trace, None, SortOrder.ASC)
+        found = await use_cases.tracing.traces.spans(project, trace, params.extent, requested.page)
+        shown = part_schemas.span_details(trace, found.items)
+        return requested.respond(Page(shown, found.total, found.end), lambda one: one)
+
     @get("/{trace_id:str}/spans/{span_id:str}", CAN_READ, example=part_schemas.SPAN_DETAIL)
     async def read_span(
         self,
@@ -294,9 +341,10 @@ class TraceController(Controller):
         One span of a trace, with its payloads whole, in part, or without them.
         """
         found = await use_cases.tracing.traces.span(
-            caller.project_id, path.trace_id, path.span_id, params.payloads
+            caller.project_id, path.trace_id, path.span_id, params.extent
         )
-        return part_schemas.SpanDetailResponse.from_detail(path.trace_id, found)
+        [response] = part_schemas.span_details(path.trace_id, [found])
+        return response
 
     @patch(
         "/{trace_id:str}/spans/{span_id:str}",
