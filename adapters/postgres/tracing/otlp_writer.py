@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from adapters.postgres.database.columns import arrays
@@ -102,8 +102,8 @@ class NewTrace:
     text: NewText = field(default_factory=NewText)
     head: Head = NO_HEAD
     places: Places = field(default_factory=dict)
-    spans: Sequence[Span] = ()
-    span_rows: Sequence[tuple[object, ...]] = ()
+    spans: list[Span] = field(default_factory=list)
+    span_rows: list[tuple[object, ...]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,14 +174,13 @@ class OtlpWriter:
     async def _write_batch(
         self, by_key: Mapping[TraceKey, Sequence[Fragment]], *, is_long: bool
     ) -> None:
-        left = await compute(self.read, by_key, is_long=is_long)
+        left = read = await compute(self.read, by_key, is_long=is_long)
         projects = {project for project, _ in left}
         spans = (one.span for trace in left.values() for one in trace.spans.values())
         pricing = await self.prices.get(projects, spans)
         for _ in range(ROUNDS_MAX):
             stored_at = self.clock()
-            args = (left, self.recent, pricing, stored_at)
-            new = await compute(new_traces, *args, is_long=is_long)
+            new = await compute(new_traces, left, self.recent, pricing, stored_at, is_long=is_long)
             is_large = new.text_bytes > COMPRESSED_ON_LOOP_MAX
             new = replace(new, payloads=await compute(new.payload_rows, is_long=is_large))
             async with within(self.pool, projects).transaction() as connection:
@@ -189,6 +188,8 @@ class OtlpWriter:
                 left = await _store(merge, left, new)
                 if left:
                     await check_storable(connection, left)
+            if is_long:
+                await compute(_free, new.traces.values(), {} if left else read, is_long=True)
             if not left:
                 return
         raise Unavailable("This trace is being deleted; try again")
@@ -372,6 +373,18 @@ def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: date
     ]
     places = add_data(text, read.fragments)
     return NewTrace(counted, otlp, text, head, places, spans, rows)
+
+
+def _free(new: Iterable[NewTrace], read: Mapping[TraceKey, ReadTrace]) -> None:
+    """Frees what was written, piece by piece: at once, it would stop all threads for long."""
+    pieces: list[list[Any] | dict[Any, Any]] = []
+    for made in new:
+        pieces += [made.spans, made.span_rows]
+    for one in read.values():
+        pieces += [one.spans, one.fragments.by_span]
+    for piece in pieces:
+        while piece:
+            piece.popitem() if isinstance(piece, dict) else piece.pop()
 
 
 def _count_new(fresh: Iterable[NewTrace], deltas: ProjectDeltas) -> None:
