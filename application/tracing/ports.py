@@ -256,6 +256,16 @@ class Sessions(Protocol):
         """The sessions that match, as `paginate` does it. Raises Unavailable."""
         ...
 
+    async def first_inputs(
+        self, project: ProjectId, sessions: Sequence[str]
+    ) -> Mapping[str, str | None]:
+        """Of the sessions that exist, the preview of the input of the first trace.
+
+        The first one by (started_at, id); None if it has no input. Reads no payload. Raises
+        Unavailable.
+        """
+        ...
+
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         """The summary of the whole session, and a page of its traces, by (started_at, id).
 

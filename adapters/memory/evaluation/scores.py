@@ -150,6 +150,16 @@ class MemorySessionScores(_Scores[SessionScore]):
         known = self.store.visible_session_scores(project)
         return newest_first(one for one in known if one.session_id == session)
 
+    async def latest_of_sessions(
+        self, project: ProjectId, sessions: Sequence[str]
+    ) -> Mapping[str, Sequence[ScoreBrief]]:
+        found = {one: latest_by_name(await self.of_session(project, one)) for one in sessions}
+        return {
+            session: [ScoreBrief.from_score(one) for one in scores[:BRIEF_SCORES_MAX]]
+            for session, scores in found.items()
+            if scores
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryScoreAnalytics:

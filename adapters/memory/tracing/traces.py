@@ -181,6 +181,16 @@ class MemorySessions:
         found = sessions_of(shown, matching)
         return paginate(found, sort.position, order, window)
 
+    async def first_inputs(
+        self, project: ProjectId, sessions: Sequence[str]
+    ) -> Mapping[str, str | None]:
+        found = {one: self._traces(project, one) for one in sessions}
+        return {
+            session: TracePreview.from_trace(traces[0]).input
+            for session, traces in found.items()
+            if traces
+        }
+
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         traces = self._traces(project, session)
         if not traces:

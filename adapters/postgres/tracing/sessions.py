@@ -1,6 +1,6 @@
 """Sessions: one by one, and lists from roll-ups or from sums over the selected traces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -14,7 +14,11 @@ from adapters.postgres.database.keyset_pages import (
     PageConditions,
 )
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PoolReader
+from adapters.postgres.database.read_transactions import (
+    HAS_ACTIVE_ERASURE,
+    RETRY_LATER,
+    PoolReader,
+)
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds
 from adapters.postgres.tracing.edits import TraceEdits
@@ -104,6 +108,23 @@ SELECT {", ".join(SESSION_COLUMNS)}, ARRAY(SELECT trace_id FROM shown) AS shown,
 FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 """
 
+# LIMIT and OFFSET 0 make each a lookup. A join might be planned over a whole project.
+SELECT_FIRST_INPUTS: Final = f"""
+SELECT sessions.session_id, input_preview
+FROM veiled.sessions AS sessions
+CROSS JOIN LATERAL (
+  SELECT trace_id FROM traces
+  WHERE traces.{OF_PROJECT} AND traces.session_id = sessions.session_id
+  ORDER BY started_at, trace_id LIMIT 1
+) AS first
+LEFT JOIN LATERAL (
+  SELECT input_preview FROM trace_payloads
+  WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = first.trace_id AND start = 0
+  OFFSET 0
+) AS payloads ON true
+WHERE sessions.{OF_PROJECT} AND sessions.session_id = ANY($2::text[])
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class PostgresSessions(PoolReader):
@@ -137,6 +158,12 @@ class PostgresSessions(PoolReader):
             async with self._visible_snapshot(NARROW_LIST, project) as connection:
                 page = await _fetch_filtered(connection, query, matching, sort)
         return page.to_page(window.limit, summary_from_row, sort.position)
+
+    async def first_inputs(
+        self, project: ProjectId, sessions: Sequence[str]
+    ) -> Mapping[str, str | None]:
+        rows = await self._fetch(RETRY_LATER, project, SELECT_FIRST_INPUTS, project, sessions)
+        return {row[0]: row[1] for row in rows}
 
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         values = (project, session, window.limit, window.offset)

@@ -145,6 +145,12 @@ class SessionScores(Protocol):
         """All scores of the session, newest first."""
         ...
 
+    async def latest_of_sessions(
+        self, project: ProjectId, sessions: Sequence[str]
+    ) -> Mapping[str, Sequence[ScoreBrief]]:
+        """The first BRIEF_SCORES_MAX of `latest_by_name` for each session that has any."""
+        ...
+
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[SessionScore]: ...
 
 

@@ -601,6 +601,8 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     await evaluation.trace_scores.delete(of, score.id)
     await evaluation.trace_scores.add(trace_score(of, one.id, span_id=first.id))
     await evaluation.session_scores.add(score := session_score(of, "conv-new"))
+    await evaluation.session_scores.latest_of_sessions(of, ["conv-new"])
+    await seeded.sessions.first_inputs(of, ["conv-new"])
     await evaluation.session_scores.delete(of, score.id)
     assert await seeded.sessions.delete(of, "conv-new") == 1
     asked = [(one.query, one.args) for one in seeded.statements]

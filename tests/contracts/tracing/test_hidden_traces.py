@@ -361,7 +361,9 @@ async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not
         with pytest.raises(NotFound):
             await call
     assert await plane.sessions.delete(ours, "s") == 0
+    assert await plane.sessions.first_inputs(ours, ["s"]) == {}
     assert await plane.evaluation.session_scores.of_session(ours, "s") == []
+    assert await plane.evaluation.session_scores.latest_of_sessions(ours, ["s"]) == {}
     assert (await plane.traces.get(ours, others.id)).id == others.id
     assert len(await plane.evaluation.trace_scores.latest(ours, others.id)) == 2
     while not (await fixture.step(erasure)).removed_at:

@@ -6,8 +6,8 @@ import pytest
 
 from domain.page import SortOrder
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, sessions_of
-from domain.tracing.trace import Trace, TraceStatus
-from tests.support.builders.values import at, prices, span, trace
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from tests.support.builders.values import at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     fill,
     project,
@@ -157,3 +157,24 @@ async def test_query_matches_part_of_id_ignoring_case(plane, needle, found):
     ours = project()
     await fill(plane, ours, *(trace(session_id=key) for key in ("Straße", "É-1", "🐼/1", "")))
     assert set(await session_counts(plane, ours, query=needle)) == found
+
+
+async def test_first_inputs_are_of_the_first_trace_of_each_session(plane):
+    ours, theirs = project(), project()
+    later, first = trace_id(), trace_id()
+    await fill(
+        plane, ours,
+        trace(id=later, session_id="s", started_at=at(5), input=b'"second"', output=b"1"),
+        trace(id=first, session_id="s", started_at=at(3), input=b'"first"'),
+        trace(session_id="bare", started_at=at(1)),
+        trace(session_id="bare", started_at=at(2), input=b'"late"'),
+        trace(session_id="other", input=b"1"),
+    )  # fmt: skip
+    await fill(plane, theirs, trace(session_id="s", input=b'"theirs"'))
+    asked = ["s", "bare", "none", "s"]
+    assert await plane.sessions.first_inputs(ours, asked) == {"s": "first", "bare": None}
+    assert await plane.sessions.first_inputs(theirs, asked) == {"s": "theirs"}
+    await plane.traces.change(ours, first, TraceChange(session_id="other"))
+    assert await plane.sessions.first_inputs(ours, ["s", "other"]) == {"s": "second", "other": "1"}
+    await plane.traces.delete(ours, [later])
+    assert await plane.sessions.first_inputs(ours, ["s"]) == {}

@@ -208,3 +208,32 @@ async def test_large_traces_read_like_small_ones(site: Site, head: dict[str, str
     shown = {span["span_id"]: span for span in large.json()["spans"]}
     assert shown.pop(added.json()["span_ids"][0])["name"] == "one more"
     assert list(shown.values()) == small["spans"]
+
+
+async def test_details_are_added_to_each_session(site: Site, head: dict[str, str]) -> None:
+    asked = {"messages": [{"role": "user", "content": "Where is it?"}]}
+    for body in (
+        a_trace(session_id="a", input=asked, started_at="2026-03-01T09:00:00Z"),
+        a_trace(session_id="a", input="And now?", started_at="2026-03-01T09:01:00Z"),
+        a_trace(session_id="b", started_at="2026-03-01T09:02:00Z"),
+    ):
+        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    for value in ("0.25", "0.5"):
+        score = {"session_id": "a", "name": "helpful", "value": value}
+        sent = await site.http.post("/evaluations/session-scores", headers=head, json=score)
+        assert sent.status_code == 201, sent.text
+    plain = (await site.http.get("/sessions", headers=head)).json()["items"]
+    assert not {"input_preview", "scores"} & plain[0].keys()
+    page = (await site.http.get("/sessions?include=preview,scores", headers=head)).json()
+    assert [one["input_preview"] for one in page["items"]] == [None, "Where is it?"]
+    bare, scored = page["items"]
+    assert bare["scores"] == []
+    [score] = scored["scores"]
+    assert (score["name"], score["value"]) == ("helpful", "0.5")
+    only = (await site.http.get("/sessions?include=scores&query=b", headers=head)).json()
+    assert only["items"] == [plain[0] | {"scores": []}]
+    none = await site.http.get("/sessions?include=preview,scores&query=none", headers=head)
+    assert none.json()["items"] == []
+    for include in ("errors", "preview,", ""):
+        answer = await site.http.get(f"/sessions?include={include}", headers=head)
+        assert list(field_errors(answer)) == ["query.include"]

@@ -11,7 +11,12 @@ from tests.support.endpoints.spec import (
 )
 
 ENDPOINTS = (
-    EndpointSpec("GET /sessions", READ, 200, query=f"{PAGE}&user_id={{reader}}&query={{text}}"),
+    EndpointSpec(
+        "GET /sessions",
+        READ,
+        200,
+        query=f"{PAGE}&user_id={{reader}}&query={{text}}&include=preview,scores",
+    ),
     EndpointSpec("GET /sessions/analytics", READ, 200, query=MARCH),
     EndpointSpec("GET /sessions/{session_id}", READ, 200, query=PAGE),
     *beyond_contract(

@@ -79,18 +79,31 @@ SELECT_LATEST_SCORES: Final = _SELECT_LATEST_SCORES.format(
 SELECT_LATEST_SPAN_SCORES: Final = _SELECT_LATEST_SCORES.format(
     target="trace_id = $2 AND span_id = $3"
 )
-# Only the columns of ScoreBrief: reasons and metadata may be large.
-SELECT_LATEST_OF_TRACES: Final = f"""
-SELECT wanted.trace_id, {", ".join(f"latest.{name}" for name in BRIEF_COLUMNS)}
-FROM unnest($2::uuid[]) AS wanted (trace_id) CROSS JOIN LATERAL (
-  SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {", ".join(BRIEF_COLUMNS)}
-  FROM veiled.trace_scores AS scores
-  WHERE {OF_PROJECT} AND scores.trace_id = wanted.trace_id AND NOT is_of_span
-    AND outcome <> '{ScoreOutcome.PENDING}'
-  ORDER BY name, source = '{ScoreSource.AUTOMATED}' DESC, created_at DESC, id DESC
-  LIMIT {BRIEF_SCORES_MAX}
-) AS latest
-"""
+
+
+def _select_latest_of(table: ScoreTable[Any], of_type: str, of_target: str) -> str:
+    """The newest scores of many targets of a type.
+
+    Only the columns of ScoreBrief: reasons and metadata may be large.
+    """
+    return f"""
+    SELECT wanted.target, {", ".join(f"latest.{name}" for name in BRIEF_COLUMNS)}
+    FROM unnest($2::{of_type}[]) AS wanted (target) CROSS JOIN LATERAL (
+      SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {", ".join(BRIEF_COLUMNS)}
+      FROM veiled.{table.name} AS scores
+      WHERE {OF_PROJECT} AND {of_target} AND outcome <> '{ScoreOutcome.PENDING}'
+      ORDER BY name, source = '{ScoreSource.AUTOMATED}' DESC, created_at DESC, id DESC
+      LIMIT {BRIEF_SCORES_MAX}
+    ) AS latest
+    """
+
+
+SELECT_LATEST_OF_TRACES: Final = _select_latest_of(
+    TRACE_SCORES, "uuid", "scores.trace_id = wanted.target AND NOT is_of_span"
+)
+SELECT_LATEST_OF_SESSIONS: Final = _select_latest_of(
+    SESSION_SCORES, "text", "scores.session_id = wanted.target"
+)
 SELECT_SCORE: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores WHERE {OF_PROJECT} AND id = $2
 """
@@ -181,6 +194,14 @@ class _Scores[S: Score](PoolReader):
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
         return await self._all(project, "run_id", run)
+
+    async def _latest_of[T](
+        self, project: ProjectId, sql: str, targets: Sequence[T]
+    ) -> dict[T, list[ScoreBrief]]:
+        found: dict[T, list[ScoreBrief]] = {}
+        for row in await self._fetch(RETRY_LATER, project, sql, project, targets):
+            found.setdefault(row["target"], []).append(brief_from_row(row))
+        return found
 
     async def _all(self, project: ProjectId, column: str, value: object) -> Sequence[S]:
         """All scores with a value in a column, newest first."""
@@ -276,11 +297,7 @@ class PostgresTraceScores(_Scores[TraceScore]):
     async def latest_of_traces(
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Mapping[TraceId, Sequence[ScoreBrief]]:
-        rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_OF_TRACES, project, traces)
-        found: dict[TraceId, list[ScoreBrief]] = {}
-        for row in rows:
-            found.setdefault(row["trace_id"], []).append(brief_from_row(row))
-        return found
+        return await self._latest_of(project, SELECT_LATEST_OF_TRACES, traces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +310,11 @@ class PostgresSessionScores(_Scores[SessionScore]):
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         return await self._all(project, "session_id", session)
+
+    async def latest_of_sessions(
+        self, project: ProjectId, sessions: Sequence[str]
+    ) -> Mapping[str, Sequence[ScoreBrief]]:
+        return await self._latest_of(project, SELECT_LATEST_OF_SESSIONS, sessions)
 
 
 def filter_conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> dict[str, Sql]:

@@ -1,12 +1,15 @@
 """Sessions: listing, reading and deleting them."""
 
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Controller
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from application.use_cases import UseCases
+from domain.evaluation.scores.score import BRIEF_SCORES_MAX, ScoreBrief
 from domain.identity.caller import Caller
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
@@ -22,8 +25,27 @@ from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.endpoint import delete, get
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
+from entrypoints.http.response_structs import GIVEN, OPTIONAL, ResponseStruct, Source
 from entrypoints.http.responses import JsonResponse, respond_with
+
+
+class SessionIncluded(StrEnum):
+    """What a list of sessions shows beyond their totals."""
+
+    PREVIEW = "preview"
+    SCORES = "scores"
+
+
+type SessionInclude = Annotated[
+    str,
+    trace_schemas.some_of(
+        SessionIncluded,
+        "preview,scores",
+        "What else each session shows, separated by commas. `preview`: `input_preview`, the last "
+        "words of the user in the input of its first trace; `scores`: the newest score of each "
+        f"name, {BRIEF_SCORES_MAX} at most",
+    ),
+]
 
 
 class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
@@ -65,12 +87,17 @@ class SessionQuery(cursors.PageQuery, frozen=True, kw_only=True):
         Annotated[trace_schemas.Excluded, Meta(description="Only traces with none of these tags")]
         | None
     ) = None
+    include: SessionInclude | None = None
     sort_by: Annotated[SessionSort, Meta(description="The sort key; ties are sorted by id")] = (
         SessionSort.RECENT
     )
     sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
         SortOrder.DESC
     )
+
+    @property
+    def included(self) -> frozenset[str]:
+        return frozenset(self.include.split(",")) if self.include else frozenset()
 
     def to_domain(self) -> SessionFilter:
         fields = wire.shared_fields(self, SessionFilter)
@@ -112,6 +139,13 @@ class SessionSummary(ResponseStruct[sessions.SessionSummary], frozen=True, kw_on
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
     unpriced_span_count: Annotated[int, Source("totals.unpriced"), trace_schemas.UNPRICED]
+
+
+class SessionListItem(SessionSummary, frozen=True, kw_only=True):
+    input_preview: Annotated[str | UnsetType | None, OPTIONAL, trace_schemas.INCLUDED] = UNSET
+    scores: Annotated[
+        list[trace_schemas.ListedScore] | UnsetType, OPTIONAL, trace_schemas.INCLUDED
+    ] = UNSET
 
 
 class SessionDetail(SessionSummary, frozen=True, kw_only=True):
@@ -184,12 +218,12 @@ class SessionController(Controller):
     @get("/", CAN_READ, example=examples.page_of(examples.SESSION))
     async def list_sessions(
         self, caller: Caller, params: SessionQuery, use_cases: UseCases
-    ) -> wire.PaginatedResponse[SessionSummary]:
+    ) -> wire.PaginatedResponse[SessionListItem]:
         """List sessions.
 
         A page of the project's sessions. `query`, `has_error` and `has_failed_span` filter
         sessions; the other filters select traces, and the totals of a session cover the selected
-        traces only. `recent` sorts by the last start or end of a trace.
+        traces only. `recent` sorts by the last start or end of a trace. `include` adds fields.
         """
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
@@ -197,7 +231,25 @@ class SessionController(Controller):
         page = await use_cases.tracing.sessions.summaries(
             project, matching, sort, order, requested.page
         )
-        return requested.respond(page, SessionSummary.from_domain)
+        ids, included = [one.id for one in page.items], params.included
+        inputs: Mapping[str, str | None] = {}
+        scores: Mapping[str, Sequence[ScoreBrief]] = {}
+        if ids and SessionIncluded.PREVIEW in included:
+            inputs = await use_cases.tracing.sessions.first_inputs(project, ids)
+        if ids and SessionIncluded.SCORES in included:
+            scores = await use_cases.evaluation.session_scores.latest_of_sessions(project, ids)
+
+        def item(session: sessions.SessionSummary) -> SessionListItem:
+            one = SessionListItem.from_domain(session)
+            if SessionIncluded.PREVIEW in included:
+                msgspec.structs.force_setattr(one, "input_preview", inputs.get(session.id))
+            if SessionIncluded.SCORES in included:
+                shown = scores.get(session.id, ())
+                listed = [trace_schemas.ListedScore.from_domain(score) for score in shown]
+                msgspec.structs.force_setattr(one, "scores", listed)
+            return one
+
+        return requested.respond(page, item)
 
     @get(
         "/{session_id:str}",

@@ -478,7 +478,7 @@ class ListedScore(ResponseStruct[ScoreBrief], frozen=True, kw_only=True):
     created_at: wire.ResponseInstant
 
 
-_INCLUDED: Final = Meta(description="Only if `include` asks for it")
+INCLUDED: Final = Meta(description="Only if `include` asks for it")
 
 
 class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
@@ -499,11 +499,11 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     total_tokens: Annotated[int, Source("totals.tokens")]
     total_cost: Annotated[wire.Usd, Source("totals.cost")]
     unpriced_span_count: Annotated[int, Source("totals.unpriced"), UNPRICED]
-    input_preview: Annotated[str | UnsetType | None, OPTIONAL, _INCLUDED] = UNSET
-    output_preview: Annotated[str | UnsetType | None, OPTIONAL, _INCLUDED] = UNSET
-    models: Annotated[list[str] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
-    error_count: Annotated[int | UnsetType, OPTIONAL, _INCLUDED] = UNSET
-    scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, _INCLUDED] = UNSET
+    input_preview: Annotated[str | UnsetType | None, OPTIONAL, INCLUDED] = UNSET
+    output_preview: Annotated[str | UnsetType | None, OPTIONAL, INCLUDED] = UNSET
+    models: Annotated[list[str] | UnsetType, OPTIONAL, INCLUDED] = UNSET
+    error_count: Annotated[int | UnsetType, OPTIONAL, INCLUDED] = UNSET
+    scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, INCLUDED] = UNSET
 
 
 _MemberKey = Annotated[
@@ -803,18 +803,27 @@ class Included(StrEnum):
     ERRORS = "errors"
 
 
-def _check_included(text: str) -> None:
-    if not set(text.split(",")) <= set(Included):
-        raise InvalidValue(f"must be some of {', '.join(Included)}, separated by commas")
+def some_of(included: type[StrEnum], example: str, description: str) -> Meta:
+    """Of a parameter `include`: some of the members, separated by commas."""
+
+    def check(text: str) -> None:
+        if not set(text.split(",")) <= set(included):
+            raise InvalidValue(f"must be some of {', '.join(included)}, separated by commas")
+
+    return Meta(
+        extra={"check": check},
+        extra_json_schema={"pattern": f"^({'|'.join(included)})(,({'|'.join(included)}))*$"},
+        examples=[example],
+        description=description,
+    )
 
 
 type Include = Annotated[
     str,
-    Meta(
-        extra={"check": _check_included},
-        extra_json_schema={"pattern": f"^({'|'.join(Included)})(,({'|'.join(Included)}))*$"},
-        examples=["preview,errors"],
-        description=(
+    some_of(
+        Included,
+        "preview,errors",
+        (
             "What else each trace shows, separated by commas. `preview`: `input_preview` and "
             f"`output_preview`, the last words of the user and of the agent, {PREVIEW_CHARS_MAX} "
             "characters at most; `scores`: the newest score of each name, "

@@ -10,11 +10,14 @@ import pytest
 from adapters.postgres.evaluation.scores.scores import PostgresSessionScores
 from domain.errors import Failure, Invalid, NotFound
 from domain.evaluation.scores.score import (
+    BRIEF_SCORES_MAX,
     DataType,
+    ScoreBrief,
     ScoreFilter,
     ScoreOutcome,
     ScoreSource,
     ScoreStatus,
+    latest_by_name,
     newest_first,
 )
 from domain.page import OFFSET_MAX, PageRequest
@@ -261,3 +264,23 @@ async def test_too_deep_metadata_is_rejected_by_field(pool):
         await scores.add(session_score(ours, metadata=deep))
     assert [error.field for error in caught.value.errors] == ["metadata"]
     assert await all_of(scores, ours) == []
+
+
+async def test_latest_of_sessions_are_those_of_each(scores, ours):
+    sent = await store_varied(scores, ours)
+    found = await scores.latest_of_sessions(ours, [*SESSIONS, "none"])
+    expected = {one: latest_by_name(s for s in sent if s.session_id == one) for one in SESSIONS}
+    assert {one: list(some) for one, some in found.items()} == {
+        one: [ScoreBrief.from_score(score) for score in some[:BRIEF_SCORES_MAX]]
+        for one, some in expected.items()
+        if some
+    }
+    assert found
+    assert await scores.latest_of_sessions(project(), SESSIONS) == {}
+
+
+async def test_latest_of_sessions_are_bounded(scores, ours):
+    for n in range(BRIEF_SCORES_MAX + 1):
+        await scores.add(session_score(ours, "s", name=f"n{n:02}"))
+    found = await scores.latest_of_sessions(ours, ["s"])
+    assert [score.name for score in found["s"]] == [f"n{n:02}" for n in range(BRIEF_SCORES_MAX)]
