@@ -34,8 +34,9 @@ class Project:
         with server.client(**bearer) as http:
             # That of the key. Other tests on this server make more organizations.
             oldest = min(http.get("/organizations").json(), key=lambda one: one["created_at"])
-            organization = oldest["id"]
-            created = http.post(f"/organizations/{organization}/projects", json={"name": self.name})
+            self.organization = oldest["id"]
+            path = f"/organizations/{self.organization}/projects"
+            created = http.post(path, json={"name": self.name})
             self.id = created.json()["id"]
 
     def send(self, path: str, body: Any) -> Any:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -54,6 +54,8 @@ def turn(number: int) -> dict[str, Any]:
 def sent(project: Project) -> dict[str, str]:
     """The ids of two traces, in a project with scores."""
     ids = [project.send("/traces", turn(number))["trace_id"] for number in range(4)]
+    score = {"session_id": "conversation", "name": "consistent", "value": "0.7"}
+    project.send("/evaluations/session-scores", score)
     for value in ("0.2", "0.9"):
         score = {"trace_id": ids[0], "name": "helpful", "value": value, "reason": "short"}
         project.send("/evaluations/trace-scores", score | {"metadata": {"threshold": 0.5}})
@@ -73,6 +75,28 @@ def pressing(step: Step, keys: str, ready: Callable[[Page], Any]) -> Step:
         step(page, project, ids)
         page.keyboard.press(keys)
         expect(ready(page)).to_be_visible()
+
+    return go
+
+
+def selecting(step: Step) -> Step:
+    def go(page: Page, project: Project, ids: dict[str, str]) -> None:
+        step(page, project, ids)
+        page.get_by_role("checkbox", name="Select answers").first.check()
+
+    return go
+
+
+def acting(step: Step, *names: str, role: Literal["dialog", "menu"] = "dialog") -> Step:
+    """Presses what has these names, one after the other, until a dialog or a menu is open."""
+
+    def go(page: Page, project: Project, ids: dict[str, str]) -> None:
+        step(page, project, ids)
+        for name in names:
+            page.locator("button, summary").and_(page.get_by_label(name, exact=True)).or_(
+                page.locator("button, summary").get_by_text(name, exact=True)
+            ).first.click()
+        expect(page.get_by_role(role)).to_be_visible()
 
     return go
 
@@ -106,6 +130,18 @@ VIEWS: dict[str, Step] = {
     "conversation": at("sessions/conversation", lambda page: page.get_by_role("feed")),
     "users": at("users", lambda page: page.get_by_text("ada").first),
     "comparison": at("compare/{trace}/{other}", _heading),
+    "scoring": at("traces?dialog=score", lambda page: page.get_by_role("checkbox").last),
+    "exporting": at("traces?dialog=export", lambda page: page.get_by_role("dialog")),
+    "deleting traces": acting(selecting(TRACES), "Delete …"),
+    "tagging traces": acting(selecting(TRACES), "Tag …"),
+    "scoring a trace": pressing(TRACE, "s", lambda page: page.get_by_role("dialog")),
+    "comparing with": pressing(TRACE, "c", lambda page: page.get_by_role("dialog")),
+    "tags of a trace": acting(TRACE, "Edit tags"),
+    "deleting a trace": acting(TRACE, "More", "Delete …"),
+    "erasing": acting(at("users", lambda page: page.get_by_text("ada").first), "Erase ada"),
+    "receipts": acting(at("users", lambda page: page.get_by_text("ada").first), "Receipts"),
+    "new project": acting(at("../../?all=1", _heading), "New project …"),
+    "menu of a column": acting(TRACES, "Column Latency", role="menu"),
     "commands": pressing(TRACES, "Control+k", lambda page: page.get_by_role("dialog")),
     "keys": pressing(TRACE, "?", lambda page: page.get_by_role("dialog")),
     "no page": at("nothing", _heading),

@@ -112,6 +112,9 @@ function remember(key: string, one: Remembered): void {
   }
 }
 
+/** When a read goes on that the service asked to wait for, in ms; null if none waits. */
+export const waitsUntil = signal<number | null>(null);
+
 /** When the service stopped to answer, in ms; null while it answers. */
 export const awaySince = signal<number | null>(null);
 
@@ -162,9 +165,14 @@ async function failure(answer: Response): Promise<Failure> {
 
 async function send(method: string, url: string, call: Call): Promise<Response> {
   const answer = await fetched(method, url, call);
-  if (answer.ok || answer.status === 304) return answer;
+  if (answer.ok || answer.status === 304) {
+    if (waitsUntil.value !== null && waitsUntil.value <= Date.now()) waitsUntil.value = null;
+    return answer;
+  }
   if (answer.status === 401) whenRefused();
-  throw await failure(answer);
+  const refused = await failure(answer);
+  if (method === "GET" && refused.isTemporary && refused.retryAfterS !== null) waitsUntil.value = Date.now() + refused.retryAfterS * 1000;
+  throw refused;
 }
 
 /** The answer of any request, as JSON; null without a body. */

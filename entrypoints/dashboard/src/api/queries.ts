@@ -19,8 +19,8 @@ export const queries = new QueryClient({
         failed < RETRIES && error instanceof Failure && error.isTemporary,
       retryDelay: (failed, error) => {
         const asked = error instanceof Failure ? error.retryAfterS : null;
-        const wait = asked === null ? WAIT_MS * 2 ** failed : asked * 1000;
-        return Math.min(wait, WAIT_MAX_MS) * (1 + Math.random() / 5);
+        const wait = asked === null ? Math.min(WAIT_MS * 2 ** failed, WAIT_MAX_MS) : asked * 1000;
+        return wait * (1 + Math.random() / 5);
       },
     },
   },

@@ -14,6 +14,12 @@ export interface Project {
   canManage: boolean; // its owner or administrator
 }
 
+export interface Organization {
+  id: string;
+  name: string;
+  canManage: boolean;
+}
+
 export type Session =
   | { state: "unknown" }
   | { state: "failed"; error: unknown }
@@ -22,6 +28,7 @@ export type Session =
       state: "in";
       who: string;
       projects: readonly Project[];
+      organizations: readonly Organization[];
       scopes: readonly KeyScope[];
       isPerson: boolean;
       ways: readonly SignInMethod[];
@@ -95,19 +102,17 @@ function enter(answer: BrowserSessionResponse): void {
     session.value = { state: "out", ended: false, problem: answer.problem, ways };
     return;
   }
-  const names = new Map(answer.organizations.map((one) => [one.id, one.name]));
-  const managed = new Set(
-    answer.organizations.filter((one) => one.role === "OWNER" || one.role === "ADMIN").map((one) => one.id),
-  );
+  const organizations = answer.organizations.map(({ id, name, role }) => ({ id, name, canManage: role === "OWNER" || role === "ADMIN" }));
+  const byId = new Map(organizations.map((one) => [one.id, one]));
   const projects = answer.projects.map((one) => ({
     id: one.id,
     name: one.name,
-    organization: names.get(one.org_id) ?? "",
+    organization: byId.get(one.org_id)?.name ?? "",
     organizationId: one.org_id,
-    canManage: managed.has(one.org_id),
+    canManage: byId.get(one.org_id)?.canManage ?? false,
   }));
   const who = answer.user?.email ?? answer.key?.name ?? "";
-  session.value = { state: "in", who, projects, scopes: answer.scopes, isPerson: answer.user !== null, ways };
+  session.value = { state: "in", who, projects, organizations, scopes: answer.scopes, isPerson: answer.user !== null, ways };
 }
 
 /** Whether the session may do what needs this scope. */

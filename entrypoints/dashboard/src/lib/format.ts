@@ -12,6 +12,12 @@ export function plural(value: number, word: string, words = `${word}s`): string 
   return `${count(value)} ${value === 1 ? word : words}`;
 }
 
+/** A share of what was counted, which is more than none. */
+export function percent(part: number, of: number): string {
+  const share = (part / of) * 100;
+  return `${share > 0 && share < 1 ? "under 1" : Math.round(share)} %`;
+}
+
 /** A duration with three significant digits: `340 ms`, `1.25 s`, `2 min 5 s`, `3 h 12 min`. */
 export function duration(ms: number | null | undefined): string {
   if (ms == null) return NONE;

@@ -1,5 +1,6 @@
 /** What a person prefers in this browser: theme, time zone, single-key shortcuts, columns. */
 import { effect, signal, type Signal } from "@preact/signals";
+import { moved } from "./columns.ts";
 
 export function read(name: string): string | null {
   try {
@@ -41,6 +42,9 @@ export const hiddenColumns = signal<ReadonlySet<string>>(
   new Set((read("hidden") ?? "environment,release,ended_at").split(",").filter(Boolean)),
 );
 
+/** The columns that a person moved, in their order; the others keep their places behind them. */
+export const columnOrder = signal<readonly string[]>((read("columns") ?? "").split(",").filter(Boolean));
+
 effect(() => {
   const root = document.documentElement;
   if (theme.value === "system") delete root.dataset.theme;
@@ -52,6 +56,17 @@ export function toggleColumn(name: string): void {
   if (!next.delete(name)) next.add(name);
   hiddenColumns.value = next;
   write("hidden", [...next].join(","));
+}
+
+/** `names` are the columns as they are shown. */
+export function moveColumn(names: readonly string[], name: string, by: 1 | -1): void {
+  columnOrder.value = moved(names, name, by);
+  write("columns", columnOrder.value.join(","));
+}
+
+export function resetColumns(): void {
+  columnOrder.value = [];
+  write("columns", null);
 }
 
 export function nextTheme(): void {

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
-import { awaySince, request, ROOT } from "../api/client.ts";
+import { awaySince, request, ROOT, waitsUntil } from "../api/client.ts";
 import { queries } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
 import { instant } from "../lib/format.ts";
@@ -24,6 +24,8 @@ const PAGES = [
   { page: "users", label: "Users", key: "g p" },
 ];
 
+const HOME = "/?all=1"; // also with one project
+
 export function projectPath(page: string): string {
   return `/p/${encodeURIComponent(projectId.value ?? "")}/${page}`;
 }
@@ -38,7 +40,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
     { keys: "t", label: "Change the theme", run: changeTheme },
     { keys: "u", label: "Local time or UTC", run: changeZone },
     { keys: "y", label: "Copy a link to this page", run: () => void copy(location.href, "Copied the link") },
-    { keys: "g h", label: "Go to all projects", run: () => navigate("/") },
+    { keys: "g h", label: "Go to all projects", run: () => navigate(HOME) },
     ...(here === null
       ? []
       : PAGES.map(({ page, label, key }) => ({
@@ -54,7 +56,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         Skip to the content
       </a>
       <nav aria-label="Main">
-        <Link href="/" class="brand" aria-label="PandaProbe: all projects">
+        <Link href={HOME} class="brand" aria-label="PandaProbe: all projects">
           <span class="mark" aria-hidden="true" />
           <span class="wide-only">PandaProbe</span>
         </Link>
@@ -97,6 +99,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
       </nav>
       <main id="main" ref={main} tabIndex={-1}>
         <Away />
+        <Waiting />
         {children}
       </main>
       <div class={`toast ${notice.value ? "on" : ""}`} role="status" aria-live="polite">
@@ -125,6 +128,25 @@ function Away(): JSX.Element | null {
     <p class="banner" role="status">
       {offline.value ? "This machine is offline." : "The service does not answer."}{" "}
       {since === null ? "What you see may be old." : `What you see is from before ${instant(since)}.`}
+    </p>
+  );
+}
+
+/** Reads that the service asked to wait with go on by themselves. */
+function Waiting(): JSX.Element | null {
+  const until = waitsUntil.value;
+  const [now, setNow] = useState(Date.now());
+  useEffect(() => {
+    if (until === null) return;
+    setNow(Date.now());
+    const timer = setInterval(() => setNow(Date.now()), 500);
+    return () => clearInterval(timer);
+  }, [until]);
+  const left = until === null ? 0 : Math.ceil((until - now) / 1000);
+  if (left <= 0) return null;
+  return (
+    <p class="banner" role="status">
+      The service asks to wait. <span aria-hidden="true">It goes on in {left} s.</span>
     </p>
   );
 }

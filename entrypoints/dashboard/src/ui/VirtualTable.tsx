@@ -1,6 +1,7 @@
 /** A table of any length: rows of one height, of which only those in sight are in the page. */
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { ColumnMenu } from "./ColumnMenu.tsx";
 
 export interface Column<T> {
   id: string;
@@ -9,7 +10,11 @@ export interface Column<T> {
   sort?: string;
   className?: string;
   isHiddenLabel?: boolean; // only for screen readers
+  isFixed?: boolean; // it can't be moved or hidden
+  isKept?: boolean; // it can't be hidden
 }
+
+export type ColumnAct = "ascending" | "descending" | "left" | "right" | "hide";
 
 export interface TableProps<T> {
   label: string;
@@ -22,6 +27,7 @@ export interface TableProps<T> {
   sortedBy?: string;
   descending?: boolean;
   onSort?: (sort: string) => void;
+  onColumn?: (id: string, act: ColumnAct) => void; // with it, columns have menus
   onNearEnd: () => void;
   onScrolled?: (isAtTop: boolean) => void;
   onPoint?: (row: T) => void;
@@ -90,14 +96,19 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                   class={column.className ?? ""}
                   aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
                 >
-                  {column.sort === undefined ? (
-                    column.isHiddenLabel ? <span class="sr">{column.label}</span> : column.label
-                  ) : (
-                    <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
-                      {column.label}
-                      <span aria-hidden="true">{sorted ? (props.descending ? " ↓" : " ↑") : ""}</span>
-                    </button>
-                  )}
+                  <span class="head">
+                    {column.sort === undefined ? (
+                      column.isHiddenLabel ? <span class="sr">{column.label}</span> : column.label
+                    ) : (
+                      <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
+                        {column.label}
+                        <span aria-hidden="true">{sorted ? (props.descending ? " ↓" : " ↑") : ""}</span>
+                      </button>
+                    )}
+                    {props.onColumn && !column.isFixed && (
+                      <ColumnMenu label={column.label} canSort={column.sort !== undefined} canHide={!column.isKept} act={(act) => props.onColumn?.(column.id, act)} />
+                    )}
+                  </span>
                 </th>
               );
             })}

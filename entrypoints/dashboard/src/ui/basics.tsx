@@ -84,6 +84,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
   const { error, again } = props;
   const failure = error instanceof Failure ? error : null;
   const detail = error instanceof Error ? error.message : String(error);
+  const left = useCountdown(again && failure?.isTemporary ? failure.retryAfterS : null, again);
   const report = `${detail}\n${location.href}\n${failure?.requestId ?? ""}`;
   return (
     <div class="failure" role="alert">
@@ -101,7 +102,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
           </ul>
         )}
         <p class="actions">
-          {again && <Button onClick={again}>Try again</Button>}
+          {again && <Button onClick={again}>{left === null ? "Try again" : `Try again now, or in ${left} s`}</Button>}
           <Button class="quiet" onClick={() => void copy(report, "Copied the report")}>
             Copy report
           </Button>
@@ -109,6 +110,27 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
       </div>
     </div>
   );
+}
+
+/** Seconds until `then` is called; null without a wait. */
+function useCountdown(seconds: number | null, then: (() => void) | undefined): number | null {
+  const [left, setLeft] = useState(seconds);
+  const latest = useRef(then);
+  latest.current = then;
+  useEffect(() => {
+    setLeft(seconds);
+    if (seconds === null) return;
+    const end = Date.now() + seconds * 1000;
+    const timer = setInterval(() => {
+      const rest = Math.ceil((end - Date.now()) / 1000);
+      setLeft(Math.max(0, rest));
+      if (rest > 0) return;
+      clearInterval(timer);
+      latest.current?.();
+    }, 500);
+    return () => clearInterval(timer);
+  }, [seconds]);
+  return left;
 }
 
 /** A part that throws shows itself as failed; the others stay. */

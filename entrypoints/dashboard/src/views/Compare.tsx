@@ -16,6 +16,7 @@ import type { TraceOutline } from "../lib/outline.ts";
 import { keepMatches, visibleRows, type Tree } from "../lib/tree.ts";
 import { announce, Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle } from "../ui/basics.tsx";
 import { Diff } from "../ui/Diff.tsx";
+import { handleGridKey } from "../ui/grid-keys.ts";
 import { LongText } from "../ui/JsonView.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { Splitter } from "../ui/Splitter.tsx";
@@ -295,36 +296,8 @@ function Grid(props: GridProps): JSX.Element {
   const at = useMemo(() => indexOf(rows, chosen), [rows, chosen]);
   const { box, first, last, shift, scrolled, view } = useRowWindow(rows, at);
   useEffect(() => box.current?.focus({ preventScroll: true }), []);
-  const onKey = (event: KeyboardEvent): void => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const page = Math.max(1, Math.floor(view.height / ROW) - 3);
-    const go = (index: number): void => {
-      const row = rows[Math.max(0, Math.min(rows.length - 1, index))];
-      if (row !== undefined) select(row);
-    };
-    const hasChildren = chosen >= 0 && found.extent[chosen]! > 1;
-    const isCollapsed = collapsed.has(chosen);
-    switch (event.key) {
-      case "ArrowDown": go(at + 1); break;
-      case "ArrowUp": go(at < 0 ? 0 : at - 1); break;
-      case "Home": go(0); break;
-      case "End": go(rows.length - 1); break;
-      case "PageDown": go(at + page); break;
-      case "PageUp": go(at - page); break;
-      case "ArrowRight":
-        if (hasChildren && isCollapsed) toggle(chosen);
-        else if (hasChildren) go(at + 1);
-        break;
-      case "ArrowLeft":
-        if (hasChildren && !isCollapsed && !isFiltered) toggle(chosen);
-        else if (chosen >= 0 && found.parent[chosen]! >= 0) select(found.parent[chosen]!);
-        break;
-      default:
-        return;
-    }
-    event.preventDefault();
-    event.stopPropagation();
-  };
+  const onKey = (event: KeyboardEvent): void =>
+    handleGridKey(event, { rows, tree: found, chosen, collapsed, isFiltered, height: view.height, select, toggle });
   const shown: JSX.Element[] = [];
   for (let index = first; index < last; index++) {
     const row = rows[index]!;

@@ -35,7 +35,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
     getNextPageParam: (last) => last.next,
   });
   const [scores, showScores] = useState(false);
-  const [wantedIndex, want] = useState(-1); // a turn to jump to, which may not be read yet
+  const [wantedIndex, want] = useState(-1); // a turn to jump to, which may not be read yet; Infinity: the last
   const turns = useMemo(() => pages.data?.pages.flatMap((page) => page.turns) ?? [], [pages.data]);
   const peek = params.get("turn");
   const wanted = (params.get("q") ?? "").trim();
@@ -91,6 +91,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
             wanted={wanted}
             wantedIndex={wantedIndex}
             want={want}
+            hasMore={pages.hasNextPage}
             more={() => {
               if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
             }}
@@ -110,6 +111,7 @@ interface TurnsProps {
   wanted: string; // text
   wantedIndex: number;
   want: (index: number) => void;
+  hasMore: boolean; // turns that aren't read yet
   more: () => void;
 }
 
@@ -142,11 +144,12 @@ function Turns(props: TurnsProps): JSX.Element {
     const id = turn.trace.trace_id;
     update(peek === null ? { at: id } : { at: id, turn: id, span: null });
   };
+  const hasAll = !props.hasMore;
   useEffect(() => {
-    if (wantedIndex < 0 || wantedIndex >= turns.length) return;
+    if (wantedIndex < 0 || (wantedIndex >= turns.length && !hasAll)) return;
     props.want(-1);
     go(wantedIndex);
-  }, [wantedIndex, turns.length]);
+  }, [wantedIndex, turns.length, hasAll]);
   const open = (id: string): void => update({ turn: id, at: id, span: null }, { push: true });
   const step = (list: readonly number[], by: 1 | -1, what: string): void => {
     if (list.length === 0) return announce(`No ${what}`);
@@ -161,7 +164,7 @@ function Turns(props: TurnsProps): JSX.Element {
     { keys: "o", label: "Open the trace of the turn, or close it", group, run: () => turns[at] && (peek === null ? open(turns[at].trace.trace_id) : update({ turn: null, span: null })) },
     { keys: "Enter", label: "Open the trace of the turn", group, hidden: true, run: () => turns[at] && open(turns[at].trace.trace_id) },
     { keys: "Home", label: "First turn", group, hidden: true, run: () => go(0) },
-    { keys: "End", label: "Last turn", group, hidden: true, run: () => go(total - 1) },
+    { keys: "End", label: "Last turn", group, hidden: true, run: () => (hasAll ? go(total - 1) : props.want(Infinity)) },
     { keys: "/", label: "Find in the conversation", group, run: () => find.current?.focus() },
     { keys: "n", label: "Next turn that was found", group, run: () => step(found, 1, "match") },
     { keys: "Shift+n", label: "Previous turn that was found", group, run: () => step(found, -1, "match") },

@@ -1,13 +1,15 @@
 /** Exports of a project: start one for the filters of the list, follow it, download its file. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { curl, readBlob, request, requestText } from "../api/client.ts";
+import { curl, readBlob, request } from "../api/client.ts";
+import { readTraceLine } from "../api/whole-trace.ts";
 import { invalidate, useRead } from "../api/queries.ts";
 import { may, project } from "../api/session.ts";
 import type { ExportResponse } from "../api/types.d.ts";
 import { chips, filterBody } from "../lib/filters.ts";
 import { ago, bytes, count, duration, fullInstant, plural } from "../lib/format.ts";
 import { announce, Button, copy, Copy, Dialog, FailureBox, Loading } from "../ui/basics.tsx";
+import { save } from "../ui/save.ts";
 import type { UrlState } from "../url/state.ts";
 
 const POLL_MS = 2000;
@@ -49,7 +51,7 @@ export function Exports({ url, total, selected, close }: ExportsProps): JSX.Elem
   const downloadSelected = async (): Promise<void> => {
     const lines: string[] = [];
     for (const id of selected) {
-      lines.push(`${(await requestText(`traces/${id}`, {})).replace(/\n/g, "")}\n`);
+      lines.push(`${await readTraceLine(id)}\n`);
       setBusy(`${count(lines.length)} of ${count(selected.length)} …`);
     }
     save(new Blob(lines, { type: "application/x-ndjson" }), "traces.ndjson");
@@ -159,12 +161,4 @@ function ExportItem({ one, attempt }: { one: ExportResponse; attempt: (work: () 
       </Button>
     </li>
   );
-}
-
-function save(blob: Blob, name: string): void {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(blob);
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }

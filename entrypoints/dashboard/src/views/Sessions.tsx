@@ -5,24 +5,26 @@ import { useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../api/client.ts";
 import { project, projectId } from "../api/session.ts";
-import type { SessionSummary } from "../api/types.d.ts";
+import type { SessionListItem } from "../api/types.d.ts";
 import { chips, filterBy, filterQuery, withoutFilters } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../ui/basics.tsx";
 import { Chips } from "../ui/Filters.tsx";
+import { ScoreBadge } from "../ui/ScoreBadge.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { Value } from "../ui/Value.tsx";
 import { VirtualTable, type Column } from "../ui/VirtualTable.tsx";
 import { useUrlState } from "../url/state.ts";
 
 interface Page {
-  items: SessionSummary[];
+  items: SessionListItem[];
   total: number;
   next_cursor: string | null;
 }
 
 const PAGE = 50;
+const INCLUDE = "preview,scores";
 const FILTERS = ["user_id", "not_user_id", "tags", "not_tags"]; // of those of traces
 
 export function Sessions(): JSX.Element {
@@ -46,7 +48,7 @@ export function Sessions(): JSX.Element {
     queryKey: [projectId.value, "sessions", "pages", query],
     initialPageParam: null,
     queryFn: ({ pageParam, signal }) =>
-      request<Page>("GET", "sessions", { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
+      request<Page>("GET", "sessions", { query: { ...query, include: INCLUDE, limit: PAGE, cursor: pageParam }, signal }),
     getNextPageParam: (last) => last.next_cursor,
     placeholderData: (before) => before,
   });
@@ -65,7 +67,7 @@ export function Sessions(): JSX.Element {
   ]);
   const by = params.get("sort_by") ?? "recent";
   const descending = params.get("sort_order") !== "asc";
-  const columns: Column<SessionSummary>[] = [
+  const columns: Column<SessionListItem>[] = [
     {
       id: "session",
       label: "Session",
@@ -75,6 +77,12 @@ export function Sessions(): JSX.Element {
           {row.session_id}
         </Link>
       ),
+    },
+    {
+      id: "input",
+      label: "First input",
+      className: "c-preview",
+      cell: (row) => (row.input_preview ? <span title={row.input_preview}>{row.input_preview}</span> : <span class="none">{NONE}</span>),
     },
     { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : <span class="none">{NONE}</span>) },
     { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
@@ -97,6 +105,7 @@ export function Sessions(): JSX.Element {
       cell: (row) => <time title={fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
     },
     { id: "tags", label: "Tags", className: "c-tags", cell: (row) => row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />) },
+    { id: "scores", label: "Scores", className: "c-scores", cell: (row) => (row.scores ?? []).map((score) => <ScoreBadge key={score.name} score={score} />) },
   ];
   const isFiltered = query.query || shown.length > 0 || query.has_error;
   return (
@@ -130,7 +139,7 @@ export function Sessions(): JSX.Element {
           </Empty>
         )}
         {rows.length > 0 && (
-          <VirtualTable<SessionSummary>
+          <VirtualTable<SessionListItem>
             label="Sessions"
             rows={rows}
             total={total}

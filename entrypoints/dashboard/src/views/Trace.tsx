@@ -4,6 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { Link, useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../api/client.ts";
 import { invalidate } from "../api/queries.ts";
+import { readTraceLine } from "../api/whole-trace.ts";
 import { may, project, projectId, scopeHint } from "../api/session.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
@@ -13,8 +14,10 @@ import { gapsOf, TimeScale } from "../lib/scale.ts";
 import { shownList } from "../lib/shown-list.ts";
 import { criticalPath, keepMatches, visibleRows, type Tree } from "../lib/tree.ts";
 import { Button, Dialog, Empty, FailureBox, Guarded, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
+import { handleGridKey } from "../ui/grid-keys.ts";
 import { Minimap } from "../ui/Minimap.tsx";
 import { Payload } from "../ui/Payload.tsx";
+import { save } from "../ui/save.ts";
 import { Scores } from "../ui/Scores.tsx";
 import { projectPath } from "../ui/Shell.tsx";
 import { Splitter } from "../ui/Splitter.tsx";
@@ -163,6 +166,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
                 <Button class="link" onClick={() => void copy(curl(`traces/${id}`, {}, project.value?.name ?? ""), "Copied as curl")}>
                   Copy as curl
                 </Button>
+                <Button class="link" onClick={() => void download(id)}>Download as JSON</Button>
                 <Button class="link danger" disabled={!may("ingest") || !may("read")} title={scopeHint("ingest", "read")} onClick={() => setDeleting(true)}>Delete …</Button>
               </div>
             </details>
@@ -197,6 +201,15 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
       )}
     </header>
   );
+}
+
+/** The trace with its spans and scores, as a line of an export. */
+async function download(id: string): Promise<void> {
+  try {
+    save(new Blob([await readTraceLine(id), "\n"], { type: "application/json" }), `trace-${id}.json`);
+  } catch (reason) {
+    announce(reason instanceof Error ? reason.message : String(reason));
+  }
 }
 
 /** The query of the list from which the trace was opened. */
@@ -398,34 +411,8 @@ function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: U
     setZoom({ from: timeScale.instant(low + move), to: timeScale.instant(high + move) });
   };
   const onKey = (event: KeyboardEvent): void => {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const at = rows.indexOf(selected);
-    const page = Math.max(1, Math.floor((box.current?.clientHeight ?? 400) / 26) - 3);
-    const go = (index: number): void => select(rows[Math.max(0, Math.min(rows.length - 1, index))] ?? -1);
-    const hasChildren = selected >= 0 && tree.extent[selected]! > 1;
-    const isCollapsed = collapsed.has(selected);
-    switch (event.key) {
-      case "ArrowDown": go(at + 1); break;
-      case "ArrowUp": go(at < 0 ? 0 : at - 1); break;
-      case "Home": go(0); break;
-      case "End": go(rows.length - 1); break;
-      case "PageDown": go(at + page); break;
-      case "PageUp": go(at - page); break;
-      case "ArrowRight":
-        if (event.shiftKey) toggleSubtree(Math.max(0, selected), true);
-        else if (hasChildren && isCollapsed) toggle(selected);
-        else if (hasChildren) go(at + 1);
-        break;
-      case "ArrowLeft":
-        if (event.shiftKey) toggleSubtree(Math.max(0, selected), false);
-        else if (hasChildren && !isCollapsed && !isFiltered) toggle(selected);
-        else if (selected >= 0 && tree.parent[selected]! >= 0) select(tree.parent[selected]!);
-        break;
-      default:
-        return;
-    }
-    event.preventDefault();
-    event.stopPropagation();
+    const height = box.current?.querySelector(".treegrid")?.clientHeight ?? 400;
+    handleGridKey(event, { rows, tree, chosen: selected, collapsed, isFiltered, height, select, toggle, toggleSubtree });
   };
   const group = "Trace";
   useCommands(

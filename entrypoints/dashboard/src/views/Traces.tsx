@@ -10,7 +10,8 @@ import type { TraceListItem } from "../api/types.d.ts";
 import { chips, filterBy, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
-import { hiddenColumns, toggleColumn } from "../lib/preferences.ts";
+import { inOrder } from "../lib/columns.ts";
+import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../lib/preferences.ts";
 import { shownList } from "../lib/shown-list.ts";
 import { viewOf } from "../lib/stored-views.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../ui/basics.tsx";
@@ -283,6 +284,13 @@ function List(props: ListProps): JSX.Element {
         sortedBy={by}
         descending={descending}
         onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
+        onColumn={(id, act) => {
+          if (act === "left" || act === "right") {
+            moveColumn(columns.map((one) => one.id), id, act === "left" ? -1 : 1);
+            announce(`Moved the column to the ${act}`);
+          } else if (act === "hide") toggleColumn(id);
+          else update({ sort_by: columns.find((one) => one.id === id)?.sort ?? null, sort_order: act === "ascending" ? "asc" : null }, { push: true });
+        }}
         onNearEnd={props.more}
         onScrolled={props.onScrolled}
         onPoint={(one) => prefetchOutline(one.trace_id)}
@@ -309,6 +317,7 @@ function useColumns(
   const all: Column<TraceListItem>[] = [
     {
       id: "select",
+      isFixed: true,
       label: "Selected",
       isHiddenLabel: true,
       className: "c-select",
@@ -324,6 +333,7 @@ function useColumns(
     { id: "status", label: "Status", sort: "status", className: "c-status", cell: (row) => <Status value={row.status} short /> },
     {
       id: "name",
+      isKept: true,
       label: "Name",
       sort: "name",
       className: "c-name",
@@ -400,10 +410,10 @@ function useColumns(
     },
     { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => instant(row.ended_at) },
   ];
-  return all.filter((one) => !hiddenColumns.value.has(one.id));
+  return inOrder(all, columnOrder.value).filter((one) => !hiddenColumns.value.has(one.id));
 }
 
-const CHOOSABLE = ["input", "output", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
+const CHOOSABLE = ["status", "input", "output", "started_at", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
 
 function Columns(): JSX.Element {
   return (
@@ -416,6 +426,11 @@ function Columns(): JSX.Element {
             {name.replace(/_id$|_at$/, "").replace(/^./, (letter) => letter.toUpperCase())}
           </label>
         ))}
+        {columnOrder.value.length > 0 && (
+          <Button class="link" onClick={resetColumns}>
+            Usual order
+          </Button>
+        )}
       </div>
     </details>
   );

@@ -1,0 +1,84 @@
+/** The menu of a column of a list. Its items are in the page while it is open. */
+import type { JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { ColumnAct } from "./VirtualTable.tsx";
+
+const ACTS: readonly { act: ColumnAct; label: string; sorts?: boolean }[] = [
+  { act: "ascending", label: "Sort ascending", sorts: true },
+  { act: "descending", label: "Sort descending", sorts: true },
+  { act: "left", label: "Move to the left" },
+  { act: "right", label: "Move to the right" },
+  { act: "hide", label: "Hide" },
+];
+const WIDTH = 180; // as in the style
+
+export function ColumnMenu(props: { label: string; canSort: boolean; canHide: boolean; act: (act: ColumnAct) => void }): JSX.Element {
+  const [place, open] = useState<{ left: number; top: number } | null>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const menu = useRef<HTMLDivElement>(null);
+  const close = (): void => {
+    open(null);
+    button.current?.focus();
+  };
+  useLayoutEffect(() => {
+    if (place !== null) menu.current?.querySelector("button")?.focus(); // before the next key
+  }, [place]);
+  useEffect(() => {
+    if (place === null) return;
+    const outside = (event: Event): void => {
+      if (!menu.current?.contains(event.target as Node)) open(null);
+    };
+    addEventListener("pointerdown", outside);
+    addEventListener("scroll", outside, { capture: true, passive: true });
+    return () => {
+      removeEventListener("pointerdown", outside);
+      removeEventListener("scroll", outside, { capture: true });
+    };
+  }, [place]);
+  const onKey = (event: KeyboardEvent): void => {
+    const items = [...(menu.current?.querySelectorAll("button") ?? [])];
+    const at = items.indexOf(document.activeElement as HTMLButtonElement);
+    if (event.key === "Escape") close();
+    else if (event.key === "ArrowDown") items[(at + 1) % items.length]?.focus();
+    else if (event.key === "ArrowUp") items.at(at - 1)?.focus();
+    else if (event.key === "Tab") return open(null);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  return (
+    <>
+      <button
+        type="button"
+        ref={button}
+        class="column-menu"
+        aria-label={`Column ${props.label}`}
+        aria-haspopup="menu"
+        aria-expanded={place !== null}
+        onClick={() => {
+          const box = button.current!.getBoundingClientRect();
+          open(place === null ? { left: Math.max(4, Math.min(box.left, innerWidth - WIDTH - 4)), top: box.bottom } : null);
+        }}
+      >
+        ⋮
+      </button>
+      {place !== null && (
+        <div class="pop column-acts" role="menu" aria-label={props.label} ref={menu} style={{ left: `${place.left}px`, top: `${place.top}px` }} onKeyDown={onKey}>
+          {ACTS.filter((one) => (props.canSort || !one.sorts) && (props.canHide || one.act !== "hide")).map(({ act, label }) => (
+            <button
+              key={act}
+              type="button"
+              role="menuitem"
+              onClick={() => {
+                close();
+                props.act(act);
+              }}
+            >
+              {label}
+            </button>
+          ))}
+        </div>
+      )}
+    </>
+  );
+}

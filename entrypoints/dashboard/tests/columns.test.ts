@@ -1,0 +1,20 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { inOrder, moved } from "../src/lib/columns.ts";
+
+const all = ["a", "b", "c", "d"].map((id) => ({ id }));
+const ids = (order: string[]): string => inOrder(all, order).map((one) => one.id).join("");
+
+test("columns are in the chosen order, and others keep their places", () => {
+  assert.equal(ids([]), "abcd");
+  assert.equal(ids(["c", "a"]), "cdab");
+  assert.equal(ids(["d", "c", "b", "a"]), "dcba");
+  assert.equal(ids(["gone", "b"]), "abcd");
+});
+
+test("a column moves by one place, and not beyond the ends", () => {
+  const names = ["a", "b", "c"];
+  assert.deepEqual(moved(names, "a", 1), ["b", "a", "c"]);
+  assert.deepEqual(moved(names, "c", -1), ["a", "c", "b"]);
+  for (const [name, by] of [["a", -1], ["c", 1], ["x", 1]] as const) assert.deepEqual(moved(names, name, by), names);
+});
