@@ -8,7 +8,7 @@ export const SLICE_STEPS = 200_000; // characters outside of strings, and quotes
 export const MARK = 1_000; // items from one mark to the next
 const LONG = 2_000; // characters of a container that is remembered
 const ENDS_MAX = 200_000; // containers that are remembered
-const TEXTS_MAX = 4; // texts that are remembered
+const REMEMBERED_MAX = 40_000_000; // characters of remembered texts, the newest one aside
 
 export interface Scanned {
   ends: ReadonlyMap<number, number>; // by the start of a container
@@ -68,8 +68,13 @@ export function* scan(text: string): Generator<void, Scanned> {
   }
   const found = { ends, marks };
   remembered.set(text, found);
-  const [oldest] = remembered.keys();
-  if (remembered.size > TEXTS_MAX) remembered.delete(oldest!);
+  let total = 0;
+  for (const one of remembered.keys()) total += one.length;
+  for (const oldest of remembered.keys()) {
+    if (total <= REMEMBERED_MAX || oldest === text) break;
+    remembered.delete(oldest);
+    total -= oldest.length;
+  }
   return found;
 }
 

@@ -59,28 +59,29 @@ export function joinOutline(parts: readonly OutlineResponse[]): TraceOutline {
     const kind = words.kinds.add(part.kinds);
     const status = words.statuses.add(part.statuses);
     const model = words.models.add(part.models);
-    extend(joined.span_id, columns.span_id);
     // A parent in a part that isn't here yet counts as not received.
-    extend(joined.parent, columns.parent, (at) => (at < known ? at : -2));
-    extend(joined.name, columns.name, (at) => name[at]!);
-    extend(joined.kind, columns.kind, (at) => kind[at]!);
-    extend(joined.status, columns.status, (at) => status[at]!);
-    extend(joined.model, columns.model, (at) => (at === null ? null : model[at]!));
-    extend(joined.start_us, columns.start_us);
-    extend(joined.latency_us, columns.latency_us);
-    extend(joined.first_token_us, columns.first_token_us);
-    extend(joined.tokens, columns.tokens);
-    extend(joined.cost, columns.cost);
-    extend(joined.input_bytes, columns.input_bytes);
-    extend(joined.output_bytes, columns.output_bytes);
-    extend(joined.has_error, columns.has_error);
+    const parent = columns.parent.some((at) => at >= known) ? columns.parent.map((at) => (at < known ? at : -2)) : columns.parent;
+    joined.span_id = joined.span_id.concat(columns.span_id);
+    joined.parent = joined.parent.concat(parent);
+    joined.name = joined.name.concat(renamed(columns.name, name));
+    joined.kind = joined.kind.concat(renamed(columns.kind, kind));
+    joined.status = joined.status.concat(renamed(columns.status, status));
+    joined.model = joined.model.concat(renamed(columns.model, model));
+    joined.start_us = joined.start_us.concat(columns.start_us);
+    joined.latency_us = joined.latency_us.concat(columns.latency_us);
+    joined.first_token_us = joined.first_token_us.concat(columns.first_token_us);
+    joined.tokens = joined.tokens.concat(columns.tokens);
+    joined.cost = joined.cost.concat(columns.cost);
+    joined.input_bytes = joined.input_bytes.concat(columns.input_bytes);
+    joined.output_bytes = joined.output_bytes.concat(columns.output_bytes);
+    joined.has_error = joined.has_error.concat(columns.has_error);
   }
   return joined;
 }
 
-/** `push(...)` of 50,000 values would overflow the stack. */
-function extend<T>(list: T[], values: readonly T[], change: (value: T) => T = (value) => value): void {
-  for (const value of values) list.push(change(value));
+/** The indexes of words in the joined list; those of the first part are the same there. */
+function renamed<T extends number | null>(indexes: readonly T[], words: readonly number[]): readonly T[] {
+  return words.every((word, at) => word === at) ? indexes : indexes.map((at) => (at === null ? at : (words[at]! as T)));
 }
 
 class Words {

@@ -26,7 +26,8 @@ export function ColumnMenu(props: { label: string; canSort: boolean; canHide: bo
   useEffect(() => {
     if (place === null) return;
     const outside = (event: Event): void => {
-      if (!menu.current?.contains(event.target as Node)) open(null);
+      const target = event.target as Node;
+      if (!menu.current?.contains(target) && !button.current?.contains(target)) open(null); // the button closes it itself
     };
     addEventListener("pointerdown", outside);
     addEventListener("scroll", outside, { capture: true, passive: true });

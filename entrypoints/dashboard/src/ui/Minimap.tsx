@@ -87,14 +87,23 @@ function draw(
   const factor = width / (scale.place(whole.to) - low);
   const line = Math.max(1, Math.min(4, HEIGHT / Math.max(1, tree.size)));
   const step = (HEIGHT - line) / Math.max(1, tree.size - 1);
-  for (const failing of [false, true]) {
+  const FAILED = colors.length;
+  const group = (span: number): number => (outline.has_error[span] ? FAILED : outline.kind[span]!);
+  // Colour by colour, since a change of it costs more than a bar. Of the many rows in one line of
+  // pixels, only bars are drawn that aren't within the last one.
+  for (const [index, fill] of [...colors, bad].entries()) {
+    context.fillStyle = fill;
+    let last = { y: -1, from: 0, to: 0 };
     for (let row = 0; row < tree.size; row++) {
       const span = tree.span[row]!;
-      if ((outline.has_error[span] ?? false) !== failing) continue;
-      const from = (scale.place(tree.start[row]!) - low) * factor;
-      const to = (scale.place(tree.isOpen[row] === 1 ? whole.to : tree.end[row]!) - low) * factor;
-      context.fillStyle = failing ? bad : (colors[outline.kind[span]!] ?? bad);
-      context.fillRect(from, tree.size === 1 ? HEIGHT / 2 : row * step, Math.max(1, to - from), line);
+      if (group(span) !== index) continue;
+      const from = Math.floor((scale.place(tree.start[row]!) - low) * factor * 2) / 2;
+      const end = (scale.place(tree.isOpen[row] === 1 ? whole.to : tree.end[row]!) - low) * factor;
+      const to = Math.max(from + 1, Math.ceil(end * 2) / 2);
+      const y = tree.size === 1 ? HEIGHT / 2 : Math.floor(row * step * 2) / 2;
+      if (y === last.y && from >= last.from && to <= last.to) continue;
+      context.fillRect(from, y, to - from, line);
+      last = { y, from, to };
     }
   }
 }
