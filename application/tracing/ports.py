@@ -22,6 +22,8 @@ from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
 from domain.tracing.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.search_match import SearchPage
+from domain.tracing.search_query import SearchQuery
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
@@ -219,6 +221,45 @@ class Spans(Protocol):
         """The groups of errors, as the function `error_groups` and `paginate` do it.
 
         Raises Unavailable, and Invalid as `check_failed_count`.
+        """
+        ...
+
+
+class TraceSearch(Protocol):
+    """Finds traces by words in their texts.
+
+    Contract of TraceSearch: tests/contracts/tracing/test_search.py.
+    """
+
+    async def find(
+        self, project: ProjectId, query: SearchQuery, matching: TraceFilter, window: PageRequest
+    ) -> SearchPage:
+        """The traces that match both, newest first, as `find_matches` of their present texts.
+
+        `window` has no offset. Every stored trace is found, whether it is indexed or not. If a
+        limit ends the page before it is full, the page says so. Raises Unavailable.
+        """
+        ...
+
+
+class SearchIndex(Protocol):
+    """The index of `TraceSearch`, which workers keep, for all projects.
+
+    Contract of SearchIndex: tests/contracts/tracing/test_search.py.
+    """
+
+    async def add_traces(self) -> int:
+        """Indexes some traces that were written; the number of writes, 0 if there are no more.
+
+        Nothing that is found changes. Raises Unavailable.
+        """
+        ...
+
+    async def remove_garbage(self, before: datetime) -> int:
+        """Removes some terms of traces that were deleted or changed, 1 if there were any.
+
+        Of traces that did before `before`, and of groups with many such traces. Raises
+        Unavailable.
         """
         ...
 

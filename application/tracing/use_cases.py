@@ -17,7 +17,16 @@ from application.tracing.otlp.rejections import (
 )
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.payload_storage import JoinPayloads
-from application.tracing.ports import PayloadStorage, Sessions, Spans, TraceAnalytics, Traces
+from application.tracing.ports import (
+    PayloadStorage,
+    SearchIndex,
+    Sessions,
+    Spans,
+    TraceAnalytics,
+    Traces,
+    TraceSearch,
+)
+from application.tracing.search_index import CleanSearchIndex, IndexTraces
 from domain.tracing.otel.requests import OtlpCodec
 
 
@@ -37,6 +46,8 @@ class TracingPorts:
     rejections: Rejections
     rejection_log: RejectionLog
     payload_storage: PayloadStorage
+    trace_search: TraceSearch
+    search_index: SearchIndex
     settle_after: timedelta = timedelta(seconds=900)
 
 
@@ -62,6 +73,9 @@ class TracingUseCases:
         self.delete_traces = edit.DeleteTraces(traces)
         self.delete_session = edit.DeleteSession(sessions)
         self.otlp = ports.otlp
+        self.trace_search = ports.trace_search
+        self.index_traces = IndexTraces(ports.search_index)
+        self.clean_search_index = CleanSearchIndex(ports.search_index, clock)
         self.join_payloads = JoinPayloads(ports.payload_storage, clock)
         self.settle_open_traces = open_traces.SettleOpenTraces(
             ports.otlp, ports.settle_after, clock

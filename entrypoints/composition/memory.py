@@ -60,6 +60,7 @@ from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
 from adapters.memory.tracing.payload_storage import MemoryPayloadStorage
 from adapters.memory.tracing.rejections import MemoryRejections
+from adapters.memory.tracing.search import MemorySearchIndex, MemoryTraceSearch
 from adapters.memory.tracing.spans import MemorySpans
 from adapters.memory.tracing.traces import (
     MemoryPriceBook,
@@ -144,6 +145,8 @@ def memory_tracing(store: MemoryStore, book: PriceBook) -> TracingPorts:
         rejections=(rejections := MemoryRejections(store)),
         rejection_log=rejections,
         payload_storage=MemoryPayloadStorage(),
+        trace_search=MemoryTraceSearch(store),
+        search_index=MemorySearchIndex(),
     )
 
 

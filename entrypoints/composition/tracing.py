@@ -11,8 +11,10 @@ from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.block_compaction import PostgresPayloadStorage
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.rejections import PostgresRejections
+from adapters.postgres.tracing.search_index import PostgresSearchIndex
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.spans import PostgresSpans
+from adapters.postgres.tracing.trace_search import PostgresTraceSearch
 from adapters.postgres.tracing.traces import PostgresTraces
 from application.tracing.use_cases import TracingPorts
 from domain.ids import ProjectId
@@ -49,5 +51,7 @@ async def tracing_ports(
             rejections=rejections,
             rejection_log=rejection_log,
             payload_storage=PostgresPayloadStorage(pool),
+            trace_search=PostgresTraceSearch(pool),
+            search_index=PostgresSearchIndex(pool),
             settle_after=timedelta(seconds=settings.otlp_settle_seconds),
         )

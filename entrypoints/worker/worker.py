@@ -221,6 +221,8 @@ def periodic_tasks(
         ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
         ("expiring", 60, privacy.delete_expired_traces, "removed %d expired traces"),
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
+        ("indexing", 1, tracing.index_traces, "indexed %d writes of traces"),
+        ("cleaning", 60, tracing.clean_search_index, "cleaned %d segments of the search index"),
         ("joining", 30, tracing.join_payloads, "joined the payloads of %d traces"),
         ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
         ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),

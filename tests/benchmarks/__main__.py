@@ -14,6 +14,7 @@ from tests.benchmarks import (
     payload_layouts,
     reads,
     scores,
+    search,
 )
 
 if __name__ == "__main__":
@@ -36,5 +37,7 @@ if __name__ == "__main__":
     exports.main()
     print()
     dashboard.main()
+    print()
+    search.main()
     print()
     sys.exit(reads.main())

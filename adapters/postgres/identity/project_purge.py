@@ -19,6 +19,8 @@ REMOVAL_RETENTION: Final = timedelta(hours=1)
 PROJECT_TABLES: Final = (
     *("traces", "trace_payloads", "spans", "span_fragments"),
     *("otlp_rejections", "waiting_evaluations"),
+    *("search_queue", "search_traces", "search_terms", "search_segments", "search_postings"),
+    "search_garbage",
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions", "trace_users"),
     *("model_prices", "repricings"),
     *("trace_scores", "session_scores", "eval_runs", "eval_jobs"),

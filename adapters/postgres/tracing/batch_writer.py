@@ -83,6 +83,8 @@ WITH new AS (
 ), payloads AS (
   {PAYLOADS.insert_from("sent", first=len(TRACES.names) + 1)}
   JOIN new ON new.project_id = sent.project_id AND new.trace_id = sent.trace_id
+), queued AS (
+  INSERT INTO search_queue (project_id, trace_id) SELECT project_id, trace_id FROM new
 )
 SELECT project_id, trace_id FROM new
 """

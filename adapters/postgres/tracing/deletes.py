@@ -65,6 +65,18 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT NULL
 """
+# What is in a segment is removed later, by a worker or before the end of an erasure.
+DELETE_FROM_SEARCH: Final = f"""
+WITH gone AS (
+  DELETE FROM search_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING project_id, trace_id, segment
+), terms AS (
+  DELETE FROM search_terms USING gone
+  WHERE search_terms.project_id = gone.project_id AND search_terms.trace_id = gone.trace_id
+)
+INSERT INTO search_garbage (project_id, trace_id, segment)
+SELECT * FROM gone WHERE segment > 0 ON CONFLICT DO NOTHING
+"""
 DELETE_FRAGMENTS: Final = f"""
 DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
@@ -140,6 +152,7 @@ async def delete_traces(
         deltas.add_usage(key, (-row["calls"], *tokens, cost, -row["unpriced"]))
         gone.rows["spans"] += row["spans"]
     gone.rows["trace_payloads"] = await connection.fetchval(DELETE_PAYLOADS, project, ids)
+    await connection.execute(DELETE_FROM_SEARCH, project, ids)
     for table, sql in (
         ("span_fragments", DELETE_FRAGMENTS),
         ("otlp_rejections", DELETE_REJECTIONS),

@@ -53,6 +53,9 @@ ROWS_AT_A_TIME: Final = 2_000  # asyncpg encodes as many in 10 ms, without a tur
 INSERT_TRACES: Final = TRACES.insert_from("sent")
 # Only for rows that this transaction has locked, so that no update is lost.
 UPSERT_TRACES: Final = f"""
+WITH queued AS (
+  INSERT INTO search_queue (project_id, trace_id) SELECT * FROM {TRACES.unnest_keys("changed")}
+)
 {INSERT_TRACES}
 ON CONFLICT (project_id, trace_id) DO UPDATE SET updated_at = now(), {TRACES.overwrite()}
 """

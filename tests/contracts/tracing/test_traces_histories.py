@@ -13,11 +13,16 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
+from adapters.postgres.tracing.search_postings import SEGMENT_TRACES
 from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.search_match import SearchHit
+from domain.tracing.search_query import PREFIX_CHARS_MIN, SearchQuery, SearchTerm
+from domain.tracing.search_texts import searched_values
+from domain.tracing.search_words import folded, words_of
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
@@ -26,6 +31,8 @@ from tests.support.fixtures.data_plane import (
     ALL,
     ALL_TIME,
     DataPlane,
+    clean_index,
+    index_traces,
     join_payloads,
     over_memory,
     over_postgres,
@@ -38,6 +45,23 @@ pytestmark = pytest.mark.service
 ids = st.lists(strategies.trace_ids, min_size=1, max_size=2)
 
 type Read = Callable[[DataPlane, PageRequest], Awaitable[Page[Any]]]
+
+
+@st.composite
+def search_queries(draw: st.DrawFn, sent: Sequence[Trace]) -> SearchQuery:
+    """Words that follow each other in a text of a trace, or the beginning of one; two at most."""
+    texts = [text for trace in sent for value in searched_values(trace) for text in value.texts()]
+    sequences = [words for text in texts if (words := words_of(folded(text)))]
+    terms = []
+    for _ in range(draw(st.integers(1, 2))):
+        words = draw(st.sampled_from([*sequences, ["nowhere"]]))
+        start = draw(st.integers(0, len(words) - 1))
+        some = words[start : start + draw(st.integers(1, 3))]
+        is_prefix = len(some[-1]) >= PREFIX_CHARS_MIN and draw(st.booleans())
+        if is_prefix:
+            some[-1] = some[-1][: draw(st.integers(PREFIX_CHARS_MIN, len(some[-1])))]
+        terms.append(SearchTerm(tuple(some), is_prefix))
+    return SearchQuery(tuple(terms))
 
 
 class Histories(ErasingHistories):
@@ -142,7 +166,38 @@ class Histories(ErasingHistories):
     def join_payloads(self) -> None:
         self.run_on_both(join_payloads)
 
+    @rule(segment_traces=st.sampled_from([1, 2, 3, SEGMENT_TRACES]))
+    def index(self, segment_traces: int) -> None:
+        self.run_on_both(lambda plane: index_traces(plane, segment_traces))
+
+    @rule()
+    def clean(self) -> None:
+        self.run_on_both(clean_index)
+
     # --- reads ---
+
+    @rule(
+        of=which,
+        data=st.data(),
+        matching=st.just(TraceFilter()) | trace_strategies.filters,
+        limit=st.integers(1, 4),
+    )
+    def search(self, of: int, data: st.DataObject, matching: TraceFilter, limit: int) -> None:
+        """Searches for words of a trace that was sent, and reads all pages."""
+        sent = [one for _, one in self.sent]
+        project, query = self.projects[of], data.draw(search_queries(sent))
+
+        async def act(plane: DataPlane) -> Any:
+            hits, window = list[SearchHit](), PageRequest(limit=limit)
+            while True:
+                page = await plane.tracing.trace_search.find(project, query, matching, window)
+                assert page.is_complete
+                hits += page.hits
+                if page.end is None:
+                    return hits
+                window = replace(window, after=page.end)
+
+        self.run_on_both(act)
 
     @rule(
         of=which,

@@ -216,7 +216,7 @@ async def test_every_reference_resolves(document: Any) -> None:
     found = {ref.rpartition("/")[2] for ref in references(document)}
     assert found <= set(schemas)
     assert {"TraceCreate", "SpanCreate", "TraceResponse", "SpanStatusCode"} <= found
-    assert "PaginatedResponse_TraceListItem_" in found
+    assert {"TracePage", "PaginatedResponse_UserSummary_"} <= found
     assert not {"TraceQuery", "TracePath"} & set(schemas)
 
 

@@ -76,6 +76,12 @@ LEFT_BY_DELETION: Final = {
 WITHOUT_TEXT: Final = {
     "trace_hours": "counts",
     "trace_percentiles": "numbers",
+    "search_queue": "ids",
+    "search_traces": "ids",
+    "search_terms": "hashes of words; test_search_index.py looks for them",
+    "search_segments": "ids",
+    "search_postings": "hashes of words; test_search_index.py looks for them",
+    "search_garbage": "ids",
     "model_prices": "prices that a member set",
     "repricings": "names of models that a member gave, and of spans without a price",
     "monitors": "filters that a member set",

@@ -24,7 +24,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
-from domain.tracing import analytics, facet_values
+from domain.tracing import analytics, facet_values, search_match
 from domain.tracing.change import UNCHANGED, Clearable, Unchanged
 from domain.tracing.facet_values import (
     FACET_LIMIT_DEFAULT,
@@ -35,6 +35,8 @@ from domain.tracing.facet_values import (
 from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.payload_detail import ShownPayloads
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.search_query import QUERY_CHARS_MAX
+from domain.tracing.search_texts import SearchField
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.text_preview import PREVIEW_CHARS_MAX
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary
@@ -481,6 +483,29 @@ class ListedScore(ResponseStruct[ScoreBrief], frozen=True, kw_only=True):
 INCLUDED: Final = Meta(description="Only if `include` asks for it")
 
 
+class SnippetPartResponse(ResponseStruct[search_match.SnippetPart], frozen=True):
+    """A part of a text; `is_match` if the query found it."""
+
+    text: str
+    is_match: bool
+
+
+class SearchMatchResponse(ResponseStruct[search_match.SearchMatch], frozen=True, kw_only=True):
+    """A text that has a term of the query: in a span, or in the trace itself without `span_id`."""
+
+    span_id: Annotated[UUID | None, Source("span")]
+    field: SearchField
+    snippet: Annotated[
+        list[SnippetPartResponse],
+        Meta(
+            description=(
+                f"The text around it, {search_match.SNIPPET_CHARS_MAX} characters at most, in "
+                "parts that follow each other"
+            )
+        ),
+    ]
+
+
 class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     trace_id: Annotated[UUID, Source("id")]
     name: str
@@ -504,6 +529,48 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     models: Annotated[list[str] | UnsetType, OPTIONAL, INCLUDED] = UNSET
     error_count: Annotated[int | UnsetType, OPTIONAL, INCLUDED] = UNSET
     scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, INCLUDED] = UNSET
+    matches: Annotated[
+        list[SearchMatchResponse] | UnsetType,
+        OPTIONAL,
+        Meta(
+            description=(
+                "Only with `query`: where its terms were found first, "
+                f"{search_match.MATCHES_MAX} places at most"
+            )
+        ),
+    ] = UNSET
+
+
+class SearchState(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the project a search has looked into."""
+
+    indexed_until: Annotated[
+        wire.ResponseInstant,
+        Meta(
+            description=(
+                "Everything that was written before is in the index. Later traces are looked into "
+                "one by one, and found too"
+            )
+        ),
+    ]
+    is_complete: Annotated[
+        bool,
+        Meta(
+            description=(
+                "False if a limit ended the page before it was full: follow `next_cursor`, or "
+                "search for rarer words"
+            )
+        ),
+    ]
+
+
+class TracePage(wire.PaginatedResponse[TraceListItem], frozen=True, kw_only=True):
+    """A page of traces.
+
+    With `query`, `total` counts the traces of the page, and one more if another page follows.
+    """
+
+    search: Annotated[SearchState | UnsetType, Meta(description="Only with `query`")] = UNSET
 
 
 _MemberKey = Annotated[
@@ -837,6 +904,22 @@ type Include = Annotated[
 class TraceQuery(TraceConditions, frozen=True, kw_only=True):
     """A page of traces, with the fields of `PageQuery`."""
 
+    query: (
+        Annotated[
+            str,
+            Meta(
+                max_length=QUERY_CHARS_MAX,
+                description=(
+                    "All of these words occur in the names, inputs, outputs or errors of the trace "
+                    'or its spans. `"several words"` follow each other, `begin*` is the beginning '
+                    "of a word. Only with the newest traces first, and without `offset`"
+                ),
+                extra=PLAIN_TEXT,
+                examples=['refund "tracking number" deliver*'],
+            ),
+        ]
+        | None
+    ) = None
     include: Include | None = None
     limit: cursors.PageLimit = LIMIT_DEFAULT
     offset: cursors.PageOffset = 0

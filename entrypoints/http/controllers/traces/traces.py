@@ -1,6 +1,6 @@
 """Traces and spans: storing, listing, reading, changing and deleting them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 from uuid import uuid4
 
@@ -25,7 +25,7 @@ from domain.tracing.facet_values import (
 )
 from domain.tracing.payload_detail import PayloadDetail
 from domain.tracing.span import Span, SpanChange
-from domain.tracing.trace import Trace, TraceChange
+from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from entrypoints.http.authentication import (
     CAN_CHANGE_TRACES,
     CAN_INGEST,
@@ -36,6 +36,7 @@ from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
+from entrypoints.http.controllers.traces.search import search_traces
 from entrypoints.http.controllers.traces.trace_etags import TraceEtags
 from entrypoints.http.endpoint import delete, get, patch, post, report_ignored_fields
 from entrypoints.http.error_responses import FieldProblem
@@ -194,22 +195,27 @@ class TraceController(Controller):
     @get("/", CAN_READ, example=examples.page_of(schemas.TRACE_ITEM))
     async def list_traces(
         self, caller: Caller, params: TraceQuery, use_cases: UseCases
-    ) -> PaginatedResponse[schemas.TraceListItem]:
+    ) -> schemas.TracePage:
         """List traces.
 
         A page of the project's traces, without their payloads. A trace has to match all filters.
         Traces without `ended_at` or latency come last in either order. `include` adds fields.
+        `query` searches the texts of traces and their spans, and adds `matches` to each trace and
+        `search` to the page.
         """
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
+        if params.query is not None:
+            return await search_traces(use_cases, project, params, params.query)
         requested = TRACES.parse_page(params, project, matching, sort, order)
         page = await use_cases.tracing.traces.summaries(
             project, matching, sort, order, requested.page
         )
-        if not params.included:
-            return requested.respond(page, schemas.TraceListItem.from_domain)
-        details = await ListDetails.load(use_cases, project, page.items, params.included)
-        return requested.respond(page, details.item)
+        convert: Callable[[TraceSummary], schemas.TraceListItem] = schemas.TraceListItem.from_domain
+        if params.included:
+            details = await ListDetails.load(use_cases, project, page.items, params.included)
+            convert = details.item
+        return schemas.TracePage(**msgspec.structs.asdict(requested.respond(page, convert)))
 
     @get("/users", CAN_READ, example=examples.page_of(examples.USER))
     async def list_users(

@@ -1,0 +1,110 @@
+"""`GET /traces?query=`: what it answers, and what it refuses."""
+
+import uuid
+from datetime import datetime
+from urllib.parse import quote
+
+import pytest
+
+from domain.tracing.search_query import QUERY_CHARS_MAX, QUERY_WORDS_MAX
+from tests.http.conftest import Site, a_span, a_trace, field_errors
+
+
+async def store(site: Site, head: dict[str, str], **said: object) -> str:
+    """The id of the trace."""
+    answer = await site.http.post("/traces", headers=head, json=a_trace(**said))
+    assert answer.status_code == 202
+    return answer.json()["trace_id"]
+
+
+async def search(site: Site, head: dict[str, str], query: str, more: str = "") -> dict[str, object]:
+    answer = await site.http.get(f"/traces?query={quote(query)}{more}", headers=head)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_hits_say_where_they_were_found(site, head):
+    step = a_span(
+        span_id=str(uuid.uuid4()),
+        name="lookup",
+        input={"arguments": '{"city": "Zürich <b>now</b>"}'},
+    )
+    one = await store(site, head, name="weather", spans=[step], input="Is it cold in Zürich?")
+    await store(site, head, name="other", input="Is it cold in Paris?")
+    page = await search(site, head, "zürich lookup")
+    [hit] = page["items"]
+    assert hit["trace_id"] == one
+    assert hit["matches"] == [
+        {
+            "span_id": None, "field": "input",
+            "snippet": [
+                {"text": "Is it cold in ", "is_match": False},
+                {"text": "Zürich", "is_match": True},
+                {"text": "?", "is_match": False},
+            ],
+        },
+        {
+            "span_id": step["span_id"], "field": "name",
+            "snippet": [{"text": "lookup", "is_match": True}],
+        },
+    ]  # fmt: skip
+    assert (page["total"], page["next_cursor"]) == (1, None)
+    state = page["search"]
+    assert state["is_complete"]
+    assert "total_is_at_least" not in page
+    assert datetime.fromisoformat(state["indexed_until"]).tzinfo is not None
+
+
+async def test_list_without_query_is_as_it_was(site, head):
+    await store(site, head)
+    answer = await site.http.get("/traces", headers=head)
+    page = answer.json()
+    assert page.keys() == {"items", "total", "limit", "offset", "next_cursor"}
+    assert "matches" not in page["items"][0]
+
+
+async def test_pages_are_followed_by_cursors_with_filters_and_includes(site, head):
+    for n in range(5):
+        await store(
+            site, head, name=f"n{n}", input="same words", user_id="u" if n else "v",
+            started_at=f"2026-03-01T09:00:0{n}Z",
+        )  # fmt: skip
+    names, more = [], "&user_id=u&include=preview,models&limit=3"
+    page = await search(site, head, '"same words"', more)
+    assert (page["total"], page["total_is_at_least"]) == (4, True)
+    assert page["items"][0]["input_preview"] is not None
+    names += [one["name"] for one in page["items"]]
+    cursor = f"&cursor={page['next_cursor']}"
+    page = await search(site, head, '"same words"', more + cursor)
+    names += [one["name"] for one in page["items"]]
+    assert names == ["n4", "n3", "n2", "n1"]
+    assert page["next_cursor"] is None
+    # An equal query in other words has the same cursors, and another one hasn't.
+    await search(site, head, '"SAME  words!"', more + cursor)
+    answer = await site.http.get(f"/traces?query=same{more}{cursor}", headers=head)
+    assert field_errors(answer).keys() == {"query.cursor"}
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "said"),
+    [
+        ("query=", "query.query", "needs a letter or a digit"),
+        ("query=%20--%20", "query.query", "needs a letter or a digit"),
+        ("query=ab*", "query.query", "at least 3"),
+        ("query=*", "query.query", "without the beginning of a word"),
+        ("query=a*b", "query.query", "at the end of a word only"),
+        ("query=%22open", "query.query", "close it"),
+        (f"query={'x' * (QUERY_CHARS_MAX + 1)}", "query.query", str(QUERY_CHARS_MAX)),
+        (f"query={'x+' * (QUERY_WORDS_MAX + 1)}", "query.query", str(QUERY_WORDS_MAX)),
+        ("query=word&offset=1", "query.offset", "next_cursor"),
+        ("query=word&sort_by=name", "query.sort_by", "leave it out"),
+        ("query=word&sort_order=asc", "query.sort_order", "leave it out"),
+        ("query=a%00b", "query.query", ""),
+    ],
+)
+async def test_bad_query_is_told_what_to_change(site, head, query, field, said):
+    answer = await site.http.get(f"/traces?{query}", headers=head)
+    assert answer.status_code == 422, answer.text
+    errors = field_errors(answer)
+    assert errors.keys() == {field}
+    assert said in errors[field]
