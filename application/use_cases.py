@@ -14,6 +14,7 @@ from functools import partial
 from application.audit import AuditTrail
 from application.costs.use_cases import CostUseCases
 from application.evaluation.datasets.use_cases import DatasetUseCases
+from application.evaluation.experiments.use_cases import ExperimentUseCases
 from application.evaluation.ports.work_queue import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
 from application.exporting.use_cases import ExportPorts, ExportUseCases
@@ -81,6 +82,7 @@ class UseCases:
             evaluation, clock, new_id, random, partial(self._record_rejections, Signal.LOGS)
         )
         self.datasets = DatasetUseCases(evaluation, tracing.traces, clock)
+        self.experiments = ExperimentUseCases(evaluation, self.evaluation.run_factory, clock)
         self.costs = CostUseCases(evaluation.judging, identity, editor)
         self.pricing = PricingUseCases(ports.pricing, clock)
         self.exporting = ExportUseCases(

@@ -17,6 +17,7 @@ from domain.errors import NotFound, Unavailable
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.datasets.dataset import Dataset, DatasetItem, Version
+from domain.evaluation.experiments.experiment import Case, Experiment
 from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import Delivery, Webhook
@@ -326,6 +327,8 @@ class MemoryStore:
         self.datasets = ProjectTable[str, Dataset]("Dataset", self.removed)
         self.dataset_versions = ProjectTable[UUID, int, Version]("Version", self.removed)
         self.dataset_items = ProjectTable[UUID, str, int, StoredItem]("Item", self.removed)
+        self.experiments = ProjectTable[UUID, Experiment]("Experiment", self.removed)
+        self.results = ProjectTable[UUID, Case, ids.TraceId]("Result", self.removed)
 
     def record(self, entry: AuditEntry | None) -> None:
         """Writes the entry to the audit log, if there is one."""

@@ -39,6 +39,7 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
+from application.evaluation.ports.experiments import Experiments
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
 from application.evaluation.ports.sent_evaluations import WaitingEvaluations
@@ -84,6 +85,7 @@ class EvaluationPorts:
     alerting: AlertPorts
     custom_metrics: CustomMetrics
     datasets: Datasets
+    experiments: Experiments
     regex: RegexEngine
     jobs: Jobs
     judge: Judge
@@ -205,6 +207,7 @@ class EvaluationUseCases:
         self.archive_custom_metric = custom_metrics.ArchiveCustomMetric(own, clock)
         self.restore_custom_metric = custom_metrics.RestoreCustomMetric(own)
         self.list_custom_metrics = custom_metrics.ListCustomMetrics(own)
+        self.run_factory = run_factory
         self.try_custom_metric = DryRunCustomMetric(
             own, regex, targets, run_factory, ports.policy, random
         )

@@ -75,6 +75,9 @@ class AuditAction(StrEnum):
     DATASET_DELETED = "dataset.deleted"
     DATASET_ITEM_DELETED = "dataset.item_deleted"
     DATASET_EXPORTED = "dataset.exported"
+    EXPERIMENT_CREATED = "experiment.created"
+    EXPERIMENT_CLOSED = "experiment.closed"
+    EXPERIMENT_DELETED = "experiment.deleted"
 
     @property
     def resource(self) -> str:

@@ -15,6 +15,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts import alerts, webhooks
 from adapters.postgres.evaluation.custom_metrics import custom_metrics
 from adapters.postgres.evaluation.datasets import datasets
+from adapters.postgres.evaluation.experiments import experiments
 from adapters.postgres.evaluation.judging import budgets, judge_ledger, verdict_cache
 from adapters.postgres.evaluation.monitors import change_feed, monitors
 from adapters.postgres.evaluation.runs import runs, targets
@@ -80,6 +81,7 @@ def evaluation_ports(
         alerting=_alert_ports(settings, pool),
         custom_metrics=custom_metrics.PostgresCustomMetrics(pool),
         datasets=datasets.PostgresDatasets(pool),
+        experiments=experiments.PostgresExperiments(pool),
         regex=Re2Engine(),
         jobs=jobs,
         judge=judge,

@@ -10,6 +10,7 @@ from adapters.hash_embedder import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.evaluation.datasets import MemoryDatasets
+from adapters.memory.evaluation.experiments import MemoryExperiments
 from adapters.memory.evaluation.judge_costs import MemoryBudgets, MemoryLedger, MemoryVerdicts
 from adapters.memory.evaluation.monitors import (
     MemoryAlerts,
@@ -192,6 +193,7 @@ def memory_evaluation(
         ),
         custom_metrics=MemoryCustomMetrics(store),
         datasets=MemoryDatasets(store),
+        experiments=MemoryExperiments(store),
         regex=Re2Engine(),
         jobs=RecordedJobs() if jobs is None else jobs,
         judge=HeuristicJudge(),

@@ -14,6 +14,7 @@ from entrypoints.http.controllers.costs import usage
 from entrypoints.http.controllers.dashboard.pages import dashboard_pages
 from entrypoints.http.controllers.datasets import datasets
 from entrypoints.http.controllers.erasures import erasures
+from entrypoints.http.controllers.experiments import experiments
 from entrypoints.http.controllers.exports import files, stream
 from entrypoints.http.controllers.metrics import catalogue, custom_metrics
 from entrypoints.http.controllers.monitors import alerts, monitors, webhooks
@@ -78,6 +79,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     score_analytics.SessionScoreAnalyticsController,
     agreement.AgreementController,
     datasets.DatasetController,
+    experiments.ExperimentController,
     monitors.MonitorController,
     alerts.AlertController,
     webhooks.WebhookController,

@@ -123,6 +123,7 @@ UNAUDITED = {
     *(one.operation for one in otlp.ENDPOINTS if one.method == "POST"),
     *("POST /evaluations/trace-scores", "POST /evaluations/session-scores"),
     "POST /erasures/{erasure_id}/check",
+    "POST /experiments/{experiment_id}/results/batch",
     *(f"POST /datasets/{{dataset_name}}/{one}" for one in ("items/batch", "items/from-traces")),
 }
 UNAUDITED_CHAPTERS = ("-runs", "custom-metrics", "/trigger", "/test", "/resume")

@@ -14,7 +14,9 @@ from tests.support.endpoints.spec import EndpointSpec, ProjectScopes
 # Values that a writer sends in place of those that are stored. A run starts only over what is
 # stored.
 SENT = {"text": "mine", "reader": "my-reader", "erased": "my-erased"}
-STARTS_RUN = re.compile("POST /evaluations/(trace|session)-runs(/batch)?(/estimate)?")
+STARTS_RUN = re.compile(
+    "POST /evaluations/(trace|session)-runs(/batch)?(/estimate)?|POST /experiments"
+)
 WRITES = [
     one
     for one in DATA_PLANE

@@ -16,6 +16,7 @@ from domain.evaluation.datasets.dataset import (
     ItemState,
     Version,
     WriteResult,
+    dataset_in_use,
     plan_write,
     version_digest,
 )
@@ -70,6 +71,9 @@ class MemoryDatasets:
         known = self.store.datasets.find(project, name)
         if known is None:
             return False
+        used = self.store.experiments.of(project)
+        if any(one.version.dataset_id == known.id for one in used):
+            raise dataset_in_use()
         del self.store.datasets[project, name]
         for table in (self.store.dataset_versions, self.store.dataset_items):
             for key in [one for one in table if one[:2] == (project, known.id)]:

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Final
 from uuid import UUID
 
+from adapters.memory.evaluation.datasets import visible_items
 from adapters.memory.evaluation.eligible_traces import traces_with_content, unsettled_traces
 from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState, delete_rows
 from application.evaluation.ports.work_queue import (
@@ -67,7 +68,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
-from domain.tracing.payload import scalar_members
+from domain.tracing.payload import JsonText, scalar_members
 from domain.tracing.trace import Trace
 
 NO_JOBS: Final[Sequence[EvaluateTargetJob]] = ()
@@ -253,13 +254,31 @@ class MemoryTargets:
             return Failed(FailCode.TARGET_GONE)
         if len(found.spans) > self.spans_max:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
+        expected = self._expected(project, trace)
         if found.session_id is None:
-            return EvaluatedTrace(found)
+            return EvaluatedTrace(found, expected=expected)
         order = self.store.visible_traces_of(project, found.session_id)
         before = order[: order.index(found)]
         return EvaluatedTrace(
-            found, [final_output_text(self._bounded(one)) for one in before[-RECENT_OUTPUTS_MAX:]]
+            found,
+            [final_output_text(self._bounded(one)) for one in before[-RECENT_OUTPUTS_MAX:]],
+            expected,
         )
+
+    def _expected(self, project: ProjectId, trace: TraceId) -> JsonText | None:
+        """What the item of a dataset expects whose result the trace is."""
+        results = [key for key, one in self.store.results.live() if one == trace]
+        for _, experiment, case in [key for key in results if key[0] == project]:
+            version = self.store.experiments[project, experiment].version
+            rows = [
+                row
+                for key, row in self.store.dataset_items.live()
+                if key[:3] == (project, version.dataset_id, case.item) and row.is_in(version.number)
+            ]
+            return next(
+                (one.item.expected for one in visible_items(self.store, project, rows)), None
+            )
+        return None
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         in_order = self.store.visible_traces_of(project, session)

@@ -26,6 +26,7 @@ class AdvisoryLock(IntEnum):
     CUSTOM_METRICS = 75  # creating custom metrics: each request counts those made before it
     TRACE_OWNERS = 76  # starting an erasure (exclusive), and taking traces from an owner (shared)
     MODEL_PRICES = 77  # creating model prices: each request counts those made before it
+    EXPERIMENTS = 70  # creating experiments: each request counts those made before it
     DATASETS = 79  # creating datasets: each request counts those made before it
 
     # Held for one organization until the transaction ends.

@@ -27,6 +27,7 @@ PROJECT_TABLES: Final = (
     *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
     *("custom_metrics", "custom_metric_revisions"),
     *("datasets", "dataset_versions", "dataset_items"),
+    *("experiments", "experiment_results"),
     *("judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
     *("replies", "exports", "export_pieces", "erasures", "erased_traces"),
 )

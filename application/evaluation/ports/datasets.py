@@ -54,7 +54,10 @@ class Datasets(Protocol):
     async def delete(
         self, project: ProjectId, name: str, *, audit: AuditEntry | None = None
     ) -> bool:
-        """Deletes it with all versions; whether it existed."""
+        """Deletes it with all versions; whether it existed.
+
+        Raises Conflict if it has experiments.
+        """
         ...
 
     async def put_items(

@@ -31,14 +31,15 @@ from domain.evaluation.trace_content.language import (
     is_language,
     same_language,
 )
-from domain.evaluation.trace_content.messages import decode_embedded_json
-from domain.evaluation.trace_content.text import longest_common_subsequence
+from domain.evaluation.trace_content.messages import decode_embedded_json, decode_json
+from domain.evaluation.trace_content.text import longest_common_subsequence, to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
 from domain.tracing.usage import CostSource
 
 MS_MAX: Final = 30 * 86_400_000.0  # of a time limit: 30 days
 USD_MAX: Final = 1_000_000.0
 COUNT_MAX: Final = 1_000_000_000.0
+NUMBER_MAX: Final = 1e15  # of a number in an answer; a double has 15 digits
 HARD_LIMIT_FACTOR: Final = 2  # times the target
 EXPECTED_TEXT_MAX: Final = 2_000  # characters
 COMPARED_MAX: Final = 10_000  # characters of an answer; each takes more than a microsecond
@@ -170,6 +171,28 @@ def step_budget(reader: ObjectReader) -> CheckFunction:
     return check
 
 
+# --- what is expected ----------------------------------------------------------------------------
+
+
+class ExpectedSource(StrEnum):
+    ITEM = "item"  # of a dataset, whose result the trace is
+
+
+def _is_from_item(reader: ObjectReader, name: str) -> bool:
+    """Whether the item of an experiment says what is expected, instead of the parameter `name`."""
+    if not reader.has("expected_from"):
+        return False
+    reader.choice("expected_from", ExpectedSource)
+    if reader.value(name) is not None:
+        reader.refuse(name, "can't be combined with expected_from")
+    return True
+
+
+def _expected_text(subject: EvaluatedTrace) -> str | None:
+    """A text as it is, anything else as JSON; None if nothing is expected."""
+    return None if subject.expected is None else to_text(decode_json(subject.expected))
+
+
 # --- texts ---------------------------------------------------------------------------------------
 
 
@@ -241,6 +264,66 @@ def json_valid(reader: ObjectReader) -> CheckFunction:
     return _json_check(lambda _: Scored(1.0, "the answer is JSON"))
 
 
+def json_equality(reader: ObjectReader) -> CheckFunction:
+    """Whether the answer is JSON that equals the expected value."""
+    from_item, given = _is_from_item(reader, "expected"), reader.value("expected")
+    if given is None and not from_item:
+        reader.refuse("expected", "or expected_from is required")
+
+    def check(subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
+        if from_item and subject.expected is None:
+            return Skipped(SkipCode.NO_EXPECTED)
+        expected = decode_json(subject.expected) if from_item else given
+
+        def judge(value: object) -> Scored:
+            is_equal = json_equal(value, expected)
+            word = "equals" if is_equal else "does not equal"
+            return Scored(float(is_equal), f"the answer {word} what is expected")
+
+        return _json_check(judge)(subject, regex_search)
+
+    return check
+
+
+def numeric_tolerance(reader: ObjectReader) -> CheckFunction:
+    """Whether the answer is a number that differs from the expected one by no more than allowed.
+
+    The larger of the absolute tolerance and the relative one, a share of the expected number.
+    """
+    from_item = _is_from_item(reader, "expected")
+    given = 0.0 if from_item else reader.number("expected", -NUMBER_MAX, NUMBER_MAX)
+    absolute = reader.number("absolute", 0, NUMBER_MAX, default=0)
+    relative = reader.number("relative", 0, 1, default=0)
+
+    def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        text = subject.answer.text.strip()
+        if not text:
+            return Skipped(SkipCode.EMPTY_OUTPUT)
+        expected = _number(_expected_text(subject)) if from_item else given
+        if expected is None:
+            return Skipped(SkipCode.NO_EXPECTED, "the trace's item expects no number")
+        found = _number(text)
+        if found is None:
+            return Scored(0.0, "the answer is no number")
+        allowed = max(absolute, relative * abs(expected))
+        is_near = abs(found - expected) <= allowed
+        details = {"measured": found, "expected": expected, "allowed": allowed}
+        return Scored(float(is_near), f"{found:g}, where {expected:g} is expected", details)
+
+    return check
+
+
+def _number(text: str | None) -> float | None:
+    """A finite number as JSON writes it; None for any other text."""
+    try:
+        value: object = json.loads(text or "", parse_constant=_refused)
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > NUMBER_MAX:
+        return None
+    return float(value)
+
+
 def json_schema(reader: ObjectReader) -> CheckFunction:
     """Whether the answer is JSON that matches a schema of supported keywords."""
     schema = reader.value("schema")
@@ -268,9 +351,16 @@ def text_match(reader: ObjectReader) -> CheckFunction:
     """Whether a text equals, contains, begins or ends with another, or matches a pattern."""
     place = _place(reader, of_one=True)
     op = reader.choice("op", MatchOperator)
-    value = reader.text("value", PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_TEXT_MAX)
+    from_item = _is_from_item(reader, "value")
+    if from_item and op is MatchOperator.MATCHES:
+        reader.refuse("op", "can't be matches: an item's text is no pattern")
+    most = PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_TEXT_MAX
+    given = "" if from_item else reader.text("value", most)
 
     def check(subject: EvaluatedTrace, regex_search: RegexSearch) -> Outcome:
+        value = _expected_text(subject) if from_item else given
+        if value is None:
+            return Skipped(SkipCode.NO_EXPECTED)
         found = next(iter(_texts_at(place, subject)), "")
         if not found and place.text == ANSWER:
             return Skipped(SkipCode.EMPTY_OUTPUT)
@@ -284,20 +374,31 @@ def text_match(reader: ObjectReader) -> CheckFunction:
 def levenshtein(reader: ObjectReader) -> CheckFunction:
     """1 - edit distance to the expected text / length of the longer text.
 
-    Characters of the answer beyond COMPARED_MAX each count as one edit.
+    Unless both texts are equal, characters beyond COMPARED_MAX each count as one edit.
     """
-    expected = reader.text("expected", EXPECTED_TEXT_MAX)
+    from_item = _is_from_item(reader, "expected")
+    given = "" if from_item else reader.text("expected", EXPECTED_TEXT_MAX)
 
     def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        expected = _expected_text(subject) if from_item else given
+        if expected is None:
+            return Skipped(SkipCode.NO_EXPECTED)
         found = subject.answer.text
         if not found:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         longer = max(len(expected), len(found))
-        edits = edit_distance(expected, found[:COMPARED_MAX]) + len(found[COMPARED_MAX:])
+        edits = _edits(expected, found)
         details = {"edits": edits, "characters": longer}
         return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", details)
 
     return check
+
+
+def _edits(one: str, other: str) -> int:
+    if one == other:
+        return 0
+    rest = max(len(one[COMPARED_MAX:]), len(other[COMPARED_MAX:]))
+    return edit_distance(one[:COMPARED_MAX], other[:COMPARED_MAX]) + rest
 
 
 def edit_distance(one: str, other: str) -> int:
@@ -458,12 +559,13 @@ def trajectory_match(reader: ObjectReader) -> CheckFunction:
     """
     mode = reader.choice("mode", TrajectoryMode, default=TrajectoryMode.STRICT)
     arg_mode = reader.choice("arg_mode", ArgumentMode, default=ArgumentMode.IGNORE)
-    expected = [
-        _due(one, at, reader.errors, arg_mode)
-        for at, one in reader.items("expected", EXPECTED_CALLS_MAX)
-    ]
+    from_item = _is_from_item(reader, "expected")
+    given = [] if from_item else _due_calls(reader, arg_mode)
 
     def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
+        expected = _calls_of_item(subject, arg_mode) if from_item else given
+        if expected is None:
+            return Skipped(SkipCode.NO_EXPECTED, "the trace's item expects no list of tool calls")
         calls = subject.tool_calls
         if len(calls) > CALLS_MAX:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
@@ -483,6 +585,20 @@ def trajectory_match(reader: ObjectReader) -> CheckFunction:
         return Scored(common / among, f"{common} of {among} calls are as expected", details)
 
     return check
+
+
+def _due_calls(reader: ObjectReader, mode: ArgumentMode) -> list[ExpectedCall]:
+    return [
+        _due(one, at, reader.errors, mode)
+        for at, one in reader.items("expected", EXPECTED_CALLS_MAX)
+    ]
+
+
+def _calls_of_item(subject: EvaluatedTrace, mode: ArgumentMode) -> list[ExpectedCall] | None:
+    """None if the item doesn't expect 1 to EXPECTED_CALLS_MAX calls."""
+    errors = ErrorCollector()
+    found = _due_calls(ObjectReader({"expected": decode_json(subject.expected)}, "", errors), mode)
+    return None if errors.items else found
 
 
 def _due(one: object, at: str, errors: ErrorCollector, mode: ArgumentMode) -> ExpectedCall:
@@ -519,7 +635,17 @@ COMPUTED_CHECKS: Final[Mapping[str, CheckReader]] = {
     check.__name__: check
     for check in (
         *(latency_slo, ttft_slo, cost_budget, token_budget, step_budget),
-        *(json_valid, json_schema, text_match, levenshtein, language_match, secret_leak, pii_leak),
+        *(
+            json_valid,
+            json_equality,
+            json_schema,
+            numeric_tolerance,
+            text_match,
+            levenshtein,
+            language_match,
+            secret_leak,
+            pii_leak,
+        ),
         *(tool_permission, trajectory_match),
     )
 }

@@ -24,9 +24,10 @@ from domain.evaluation.metrics.metric import (
     JudgeKind,
     Metric,
     MetricFunction,
+    Precheck,
 )
 from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat, Rubric
-from domain.evaluation.scores.outcome import Outcome, Scored
+from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import decode_json
 from domain.tracing.payload import JsonText
@@ -78,7 +79,6 @@ def build_metric(definition: Definition, regex_search: RegexSearch) -> Metric:
     Raises Invalid if the definition is invalid.
     """
     spec = parse_definition(definition.name, definition.kind, definition.body)
-    is_checklist = spec.rubric is not None and spec.rubric.answer_format is AnswerFormat.CHECKLIST
     return Metric(
         name=definition.name,
         description=definition.description,
@@ -88,11 +88,23 @@ def build_metric(definition: Definition, regex_search: RegexSearch) -> Metric:
         if spec.check is None
         else _measure(definition, spec, spec.check, regex_search),
         rubric=spec.rubric,
-        precheck=None if spec.rubric is None else no_tool_calls if is_checklist else nothing_said,
+        precheck=None if spec.rubric is None else _precheck(spec.rubric),
         sees_reasoning=spec.sees_reasoning,
         model=spec.model,
         revision=definition.revision,
     )
+
+
+def _precheck(rubric: Rubric) -> Precheck:
+    is_checklist = rubric.answer_format is AnswerFormat.CHECKLIST
+    usual = no_tool_calls if is_checklist else nothing_said
+    if not template.shows_expected(rubric.template):
+        return usual
+
+    def check(subject: EvaluatedTrace) -> Outcome | None:
+        return usual(subject) if subject.expected is not None else Skipped(SkipCode.NO_EXPECTED)
+
+    return check
 
 
 def _measure(

@@ -102,6 +102,11 @@ class Dataset:
             )
 
 
+def dataset_in_use() -> Conflict:
+    """The error if a dataset with experiments is deleted."""
+    return Conflict("This dataset has experiments: delete those first")
+
+
 def new_dataset(
     id_: UUID, project: ProjectId, name: str, description: str, now: datetime
 ) -> Dataset:

@@ -111,8 +111,12 @@ def build_evidence(
         plan=_plan(subject, redactor, cut, tokens // _PLAN_SHARE),
         facts=_facts(subject),
         signs=extract_features(subject),
+        expected=cut(
+            prepare_text(to_text(decode_json(subject.expected)), OUTPUT_TOKENS, redactor),
+            min(OUTPUT_TOKENS, tokens // _OUTPUT_SHARE),
+        ),
     )
-    room = tokens * BYTES_PER_TOKEN - len(head.text().encode())
+    room = tokens * BYTES_PER_TOKEN - len(head.text().encode()) - len(head.expected.encode())
     steps, is_whole = _steps(subject.spans, redactor, room)
     omitted = sum(step.steps for step in steps if isinstance(step, OmittedSteps))
     return replace(

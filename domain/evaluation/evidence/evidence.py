@@ -111,8 +111,8 @@ class Evidence:
     """What a judge reads of one trace, the same for all metrics. All texts are redacted.
 
     `truncated` tells whether anything was cut or omitted; `omitted_steps` counts omitted steps.
-    `signs` are features for the heuristic judge and aren't printed. With a `template`, only its
-    parts are printed.
+    `signs` are features for the heuristic judge and aren't printed. `expected` is what the item of
+    a dataset expects; only a template prints it. With a `template`, only its parts are printed.
     """
 
     task: str
@@ -125,6 +125,7 @@ class Evidence:
     steps: tuple[Step | OmittedSteps, ...] = ()
     truncated: bool = False
     omitted_steps: int = 0
+    expected: str = ""
     template: str = ""
 
     @property
@@ -145,8 +146,9 @@ class Evidence:
     def hash(self) -> str:
         """64 hex digits, equal for equal content; independent of ids, instants and boundary."""
         held = {**asdict(self), "builder": BUILDER_VERSION}
-        if not self.template:
-            del held["template"]
+        for optional in ("template", "expected"):
+            if not held[optional]:
+                del held[optional]
         return sha256(canonical_json(held).encode()).hexdigest()
 
     @property
@@ -188,6 +190,7 @@ class Evidence:
         return {
             "task": quote_lines(self.task),
             "final_output": quote_lines(self.final_output),
+            "expected": quote_lines(self.expected),
             "status": self.status,
             "facts": self.facts.printed(),
             **{name: "\n".join(lines) or _NONE for name, lines in lists},

@@ -10,8 +10,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-PLACEHOLDERS: Final = ("task", "final_output", "status", "facts", "tools", "plan", "steps")
+PLACEHOLDERS: Final = (
+    *("task", "final_output", "expected", "status", "facts", "tools", "plan", "steps"),
+)
 STEPS: Final = "steps"
+EXPECTED: Final = "expected"
 TEMPLATE_MAX: Final = 2_000  # characters
 
 _NAME: Final = re.compile(r"\{\{([^{}]*)\}\}")
@@ -39,6 +42,11 @@ def check(text: str) -> None:
 
 def shows_steps(text: str) -> bool:
     return STEPS in _names(text)
+
+
+def shows_expected(text: str) -> bool:
+    """Whether the judge compares with what the item of a dataset expects."""
+    return EXPECTED in _names(text)
 
 
 def render_template(text: str, parts: Mapping[str, str]) -> str:

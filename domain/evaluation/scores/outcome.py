@@ -51,6 +51,10 @@ class SkipCode(Code):
         "fewer than two inputs of the session are long enough to compare",
     )
     NO_REPEATED_INPUTS = "no_repeated_inputs", "no input occurs in two traces that have ended"
+    NO_EXPECTED = (
+        "no_expected",
+        "the trace is no result of an experiment whose item expects something",
+    )
     TRACE_RUNNING = "trace_running", "the trace has not ended"
     CLOCK_SKEW = "clock_skew", "the trace ended before it started"
     CANCELLED = "cancelled", "the run was cancelled"

@@ -8,6 +8,7 @@ from typing import Final
 from domain.evaluation.trace_content.messages import MessageText, decode_json, last_message_text
 from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
 from domain.tracing.message_blocks import ASSISTANT, USER
+from domain.tracing.payload import JsonText
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.span_tree import SpanTree
 from domain.tracing.trace import Trace, TraceStatus, in_order
@@ -23,11 +24,13 @@ class EvaluatedTrace:
 
     `earlier_outputs` are the final output texts of the preceding traces of the session, by
     (started_at, id), the latest last. Only the last RECENT_OUTPUTS_MAX of them are used. Empty if
-    the trace has no session or is the first of it.
+    the trace has no session or is the first of it. `expected` is what the item of a dataset
+    expects, if the trace is the result of an experiment; None also if it expects nothing.
     """
 
     trace: Trace
     earlier_outputs: Sequence[str] = ()
+    expected: JsonText | None = None
 
     @cached_property
     def spans(self) -> Sequence[Span]:

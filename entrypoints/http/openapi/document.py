@@ -53,6 +53,7 @@ _TAGS: Final = {
     "erasures": "Erasure of all data of a user or a session, with a receipt",
     "evaluations": "Scores of traces and sessions, and the runs and monitors that create them",
     "datasets": "Test cases in versions that never change",
+    "experiments": "Results of the items of a dataset, and what was measured of them",
     "organizations": "Tenants, with their people, projects and keys",
     "projects": "Projects, which own traces",
     "usage": "Judge costs of an organization",

@@ -18,6 +18,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts.alert_rows import ALERTS, CHANGES, DELIVERIES, WEBHOOKS
 from adapters.postgres.evaluation.custom_metrics.definition_rows import METRICS, REVISIONS
 from adapters.postgres.evaluation.datasets.dataset_rows import DATASETS, VERSIONS
+from adapters.postgres.evaluation.experiments.experiments import EXPERIMENTS
 from adapters.postgres.evaluation.judging.judge_ledger import JUDGE_CALLS
 from adapters.postgres.evaluation.monitors.monitor_rows import MONITORS
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
@@ -32,7 +33,7 @@ from adapters.postgres.tracing.trace_rows import SPANS, TRACES
 TABLES = (
     *(TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES, RUNS, MONITORS, JUDGE_CALLS),
     *(ALERTS, CHANGES, WEBHOOKS, DELIVERIES, EXPORTS, MODEL_PRICES, ERASURES, METRICS, REVISIONS),
-    *(DATASETS, VERSIONS),
+    *(DATASETS, VERSIONS, EXPERIMENTS),
     *(rows.USERS, rows.ORGANIZATIONS, rows.MEMBERSHIPS, rows.PROJECTS, rows.API_KEYS),
     *(rows.INVITATIONS, rows.LOGIN_CODES, rows.AUDIT_LOG),
 )

@@ -336,6 +336,9 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
         await ours("POST", "/datasets", {"name": "refunds"})
         items = [{"id": one, "input": one} for one in ("a", "b")]
         await ours("POST", "/datasets/refunds/items/batch", {"items": items})
+        asked = {"dataset": "refunds", "metrics": ["coherence"]}
+        for _ in range(2):
+            experiment = (await ours("POST", "/experiments", asked)).json()["id"]
         async with asyncio.timeout(10):
             while (await ours.read("/ingest/rejections"))["total"] < 2:  # written after the answer
                 await asyncio.sleep(0)
@@ -349,7 +352,7 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             run = runs[RUNS if path.startswith(RUNS) else SESSION_RUNS]
             ids = {
                 "monitor_id": monitor, "webhook_id": hook, "run_id": run, "session_id": "a",
-                "trace_id": trace, "dataset_name": "refunds",
+                "trace_id": trace, "dataset_name": "refunds", "experiment_id": experiment,
             }  # fmt: skip
             place = f"{path.format(**ids)}?limit=1{more}"
             page = await ours("GET", place)

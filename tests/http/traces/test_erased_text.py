@@ -93,6 +93,8 @@ WITHOUT_TEXT: Final = {
     "custom_metric_revisions": "definitions that a member gave",
     "datasets": "names that a member gave",
     "dataset_versions": "hashes and counts",
+    "experiments": "names that a member gave",
+    "experiment_results": "ids",
     "judge_budgets": "amounts",
     "judge_spending": "amounts",
     "erasures": "a salted hash",

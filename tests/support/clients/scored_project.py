@@ -14,6 +14,7 @@ from application.evaluation.alerts.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
 from application.exporting.use_cases import ExportPorts
 from application.privacy.use_cases import PrivacyPorts
+from domain.evaluation.experiments.experiment import GitRevision
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection, batch_as_given
@@ -38,6 +39,7 @@ from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site, a_trace
 from tests.support.builders.custom_metric_definitions import RULE, a_metric
 from tests.support.builders.datasets import a_dataset, an_item, hashed
+from tests.support.builders.experiments import a_result, an_experiment
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_member
 from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
@@ -315,3 +317,25 @@ async def store_dataset(
     for asked in ("first", text):
         sent = an_item(item, asked, metadata=metadata, **values)
         await ports.datasets.put_items(project, name, hashed(sent), NOON)
+
+
+async def store_experiment(
+    ports: EvaluationPorts,
+    project: ProjectId,
+    experiment: str,
+    *,
+    dataset: str,
+    item: str,
+    trace: str,
+    text: str,
+) -> None:
+    """An open experiment whose texts are all `text`, with the trace as its result."""
+    version = await ports.datasets.find_version(project, dataset)
+    git = GitRevision(sha=text, branch=text, pull_request=text)
+    made = an_experiment(
+        project_id=project, id=uuid.UUID(experiment), name=text, dataset=dataset, version=version,
+        split=text, items=1, release=text, git=git, metrics=("coherence",),
+    )  # fmt: skip
+    await ports.experiments.create(made)
+    result = a_result(item, trace=TraceId(uuid.UUID(trace)))
+    await ports.experiments.put_results(project, made.id, [result])

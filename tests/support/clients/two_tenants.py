@@ -42,6 +42,7 @@ from tests.support.clients.scored_project import (
     store_custom_metric,
     store_dataset,
     store_erasure,
+    store_experiment,
     store_export,
     store_monitor,
     store_run,
@@ -70,7 +71,7 @@ RANDOM = (
 )
 STORED_IDS = (
     *("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id"),
-    *("export_id", "price_id", "repricing_id", "erasure_id"),
+    *("export_id", "experiment_id", "price_id", "repricing_id", "erasure_id"),
 )
 # Ids that identify a tenant's rows.
 OWNING = ("org_id", "project_id", "key_id", "owner", "admin", "member")
@@ -85,6 +86,7 @@ def texts(name: str) -> dict[str, str]:
         "email": f"{name}@{name}.example",
         "metric_name": f"{name}_metric",
         "dataset_name": f"{name}-dataset",
+        "tested_dataset": f"{name}-tested",
         "item_id": f"{name}/item",
         "code": format_code(hashlib.sha256(name.encode()).digest()),
         "verifier": (name * 43)[:43],
@@ -241,9 +243,12 @@ class TwoTenants:
         await store_monitor(judging, project, monitor, text=text)
         await store_alert(judging, project, words["alert_id"], **alert, text=text)
         await store_custom_metric(judging, project, words["metric_name"], text=text)
-        await store_dataset(
-            judging, project, words["dataset_name"], item=words["item_id"], trace=trace, text=text
-        )
+        for dataset in (words["dataset_name"], words["tested_dataset"]):
+            await store_dataset(
+                judging, project, dataset, item=words["item_id"], trace=trace, text=text
+            )
+        experiment = {"dataset": words["tested_dataset"], "item": words["item_id"], "trace": trace}
+        await store_experiment(judging, project, words["experiment_id"], **experiment, text=text)
         erasure, organization = words["erasure_id"], words["org_id"]
         await store_erasure(ports.privacy, project, erasure, organization=organization, **erased)
         await store_export(ports.exporting, project, words["export_id"], text=text)

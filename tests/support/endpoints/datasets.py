@@ -40,7 +40,13 @@ ENDPOINTS = beyond_contract(
         body={"description": "{text} again"},
         audit=Audit("dataset.changed", "dataset_name"),
     ),
-    EndpointSpec(f"DELETE {ONE}", EVALUATE, 204, audit=Audit("dataset.deleted", "dataset_name")),
+    EndpointSpec(
+        f"DELETE {ONE}",
+        EVALUATE,
+        204,
+        other_statuses={409},
+        audit=Audit("dataset.deleted", "dataset_name"),
+    ),
     EndpointSpec(f"GET {ONE}/versions", READ, 200, shows_more=True),
     EndpointSpec(
         f"POST {ONE}/items/batch", EVALUATE, 200, body={"items": [ITEM]}, other_statuses={409}

@@ -35,6 +35,7 @@ from domain.evaluation.datasets.dataset import (
     HashedItem,
     Version,
     WriteResult,
+    dataset_in_use,
     plan_write,
     version_digest,
 )
@@ -64,6 +65,9 @@ SELECT_DATASETS_BY_ID: Final = _SELECT_DATASETS.format(which="AND id = ANY($2::u
 LOCK_DATASET: Final = f"SELECT FROM datasets WHERE {OF_PROJECT} AND name = $2 FOR UPDATE"
 UPDATE_DATASET: Final = f"""
 UPDATE datasets SET {DATASETS.assignments()} WHERE {OF_PROJECT} AND name = $2
+"""
+SELECT_EXPERIMENT_OF_DATASET: Final = f"""
+SELECT id FROM experiments WHERE {OF_PROJECT} AND dataset_id = $2 LIMIT 1
 """
 DELETE_DATASET: Final = f"DELETE FROM datasets WHERE {OF_PROJECT} AND id = $2"
 DELETE_VERSIONS: Final = f"DELETE FROM dataset_versions WHERE {OF_PROJECT} AND dataset_id = $2"
@@ -188,6 +192,8 @@ class PostgresDatasets(PoolReader):
             if await connection.fetchrow(LOCK_DATASET, project, name) is None:
                 return False
             known = await _fetch_dataset(connection, project, name)
+            if await connection.fetchrow(SELECT_EXPERIMENT_OF_DATASET, project, known.id):
+                raise dataset_in_use()
             for sql in (DELETE_ITEMS, DELETE_VERSIONS, DELETE_DATASET):
                 await connection.execute(sql, project, known.id)
             await store_audit_entry(connection, audit)

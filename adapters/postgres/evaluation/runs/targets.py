@@ -59,8 +59,19 @@ SELECT_TRACES_OF_SESSION: Final = f"""
 SELECT trace_id FROM veiled.traces WHERE {OF_PROJECT} AND session_id = $2
 ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
 """
+# `expected` is that of the item of a dataset whose result the trace is.
 SELECT_TRACE_HEADER: Final = f"""
-SELECT span_count, session_id, started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2
+SELECT span_count, session_id, started_at, (
+  SELECT i.expected
+  FROM experiment_results AS r
+  JOIN experiments AS e ON e.project_id = r.project_id AND e.id = r.experiment_id
+  JOIN dataset_items AS i ON i.project_id = r.project_id AND i.dataset_id = e.dataset_id
+    AND i.item_id = r.item_id
+  WHERE r.project_id = $1 AND r.trace_id = $2
+    AND i.valid_from <= e.version AND (i.valid_to IS NULL OR i.valid_to > e.version)
+  LIMIT 1
+) AS expected
+FROM traces WHERE {OF_PROJECT} AND trace_id = $2
 """
 # The payloads of spans but outputs aren't read.
 SELECT_EARLIER_TRACES: Final = f"""
@@ -121,12 +132,13 @@ class PostgresTargets(PoolReader):
             try:
                 read = await fetch_trace(connection, project, trace)
                 if header["session_id"] is None:
-                    return EvaluatedTrace(read)
+                    return EvaluatedTrace(read, expected=header["expected"])
                 earlier = await self._earlier_traces(connection, project, trace, header)
             except DamagedText:  # a retry would fail too
                 _log.exception("trace %s is not evaluated", trace)
                 return Failed(FailCode.INTERNAL)
-            return EvaluatedTrace(read, [final_output_text(one) for one in earlier])
+            outputs = [final_output_text(one) for one in earlier]
+            return EvaluatedTrace(read, outputs, header["expected"])
 
     async def session_traces(self, project: ProjectId, session: str) -> Sequence[TraceId]:
         rows = await self._fetch(RETRY_LATER, project, SELECT_TRACES_OF_SESSION, project, session)

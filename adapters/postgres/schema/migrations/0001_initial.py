@@ -822,6 +822,36 @@ CREATE INDEX IF NOT EXISTS dataset_items_session ON dataset_items (project_id, s
     WHERE session_id IS NOT NULL;
 """
 
+EXPERIMENTS: Final = """
+-- `run_id` is set once the experiment is closed.
+CREATE TABLE IF NOT EXISTS experiments (
+    project_id uuid NOT NULL, id uuid NOT NULL,
+    name text COLLATE "C",
+    dataset_id uuid NOT NULL, dataset text COLLATE "C" NOT NULL, version integer NOT NULL,
+    split text COLLATE "C", items integer NOT NULL, repetitions integer NOT NULL,
+    release text COLLATE "C",
+    git_sha text COLLATE "C", git_branch text COLLATE "C", pull_request text COLLATE "C",
+    metrics text[] COLLATE "C" NOT NULL,
+    model text COLLATE "C", votes integer NOT NULL, max_cost_usd numeric,
+    run_id uuid,
+    created_at timestamptz NOT NULL, closed_at timestamptz,
+    PRIMARY KEY (project_id, id)
+);
+CREATE INDEX IF NOT EXISTS experiments_created ON experiments (project_id, created_at, id);
+CREATE INDEX IF NOT EXISTS experiments_dataset
+    ON experiments (project_id, dataset, created_at, id);
+CREATE INDEX IF NOT EXISTS experiments_version ON experiments (project_id, dataset_id);
+
+-- A trace is the result of one case: what is expected of it is found by its id.
+CREATE TABLE IF NOT EXISTS experiment_results (
+    project_id uuid NOT NULL, experiment_id uuid NOT NULL,
+    item_id text COLLATE "C" NOT NULL, repetition integer NOT NULL,
+    trace_id uuid NOT NULL,
+    PRIMARY KEY (project_id, experiment_id, item_id, repetition),
+    UNIQUE (project_id, trace_id)
+);
+"""
+
 MONITORS: Final = """
 -- `selection` has each date as it was given, and its instant.
 CREATE TABLE IF NOT EXISTS monitors (
@@ -1069,6 +1099,7 @@ _TENANT_COLUMNS: Final = {
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
             *("custom_metrics", "custom_metric_revisions"),
             *("datasets", "dataset_versions", "dataset_items"),
+            *("experiments", "experiment_results"),
             *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
             *("exports", "export_pieces", "model_prices", "repricings"),
             *("erasures", "erased_traces"),
@@ -1188,7 +1219,7 @@ DO $$
 
 FORWARDS: Final = (
     *(IDENTITY, TRACES, SEARCH, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
-    DATASETS,
+    *(DATASETS, EXPERIMENTS),
     *(MONITORS, WORKERS, EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, SPANS_IN_SCOPE),
     *(HIDING, COMPRESSION),
 )
@@ -1215,6 +1246,7 @@ BACKWARDS: Final = (
         judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
         custom_metrics, custom_metric_revisions,
         datasets, dataset_versions, dataset_items,
+        experiments, experiment_results,
         monitors, alerts, alert_changes, webhooks, alert_deliveries,
         workers,
         exports, export_pieces,

@@ -128,11 +128,11 @@ class DatasetController(Controller):
         )
         return DatasetResponse.from_domain(dataset)
 
-    @delete("/{dataset_name:str}", CAN_EVALUATE)
+    @delete("/{dataset_name:str}", CAN_EVALUATE, error_types={409: ErrorResponse})
     async def delete_dataset(self, caller: Caller, path: DatasetPath, use_cases: UseCases) -> None:
         """Delete a dataset.
 
-        Deletes it with all its versions. Traces stay.
+        Deletes it with all its versions. Traces stay. 409 if it has experiments.
         """
         name = path.dataset_name
         audit = use_cases.audit.entry(caller, AuditAction.DATASET_DELETED, name)

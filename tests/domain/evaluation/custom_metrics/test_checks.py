@@ -371,6 +371,8 @@ GOOD = {
     "token_budget": {"tokens": 100},
     "step_budget": {"max_calls": 3, "max_llm": 3},
     "json_valid": {},
+    "json_equality": {"expected": {"a": 1}},
+    "numeric_tolerance": {"expected": 3, "absolute": 0.5},
     "json_schema": {"schema": SCHEMA},
     "text_match": {"op": "matches", "value": "a"},
     "levenshtein": {"expected": "abc"},

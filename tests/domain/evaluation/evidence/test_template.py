@@ -38,9 +38,8 @@ def test_placeholders_are_replaced_by_their_parts():
     assert lines[0] == f"evidence {BOUNDARY}"
     assert lines[-1] == f"end of evidence {BOUNDARY}"
     text = "\n".join(lines[1:-1])
-    assert (
-        "The task:\n| Book a flight\nThe final_output:\n| Booked.\nThe status:\nCOMPLETED" in text
-    )
+    assert "The task:\n| Book a flight\nThe final_output:\n| Booked.\nThe expected:\n| " in text
+    assert "The status:\nCOMPLETED" in text
     assert (
         'The tools:\n- "search": "finds"\nThe plan:\n1. "look"\n2. "book"\nThe steps:\ns1' in text
     )

@@ -1,0 +1,1 @@
+"""Experiments, and the traces that are their results."""

@@ -1,0 +1,348 @@
+"""Experiments, and their results."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from asyncpg import Record
+
+from adapters.postgres.database.advisory_locks import AdvisoryLock
+from adapters.postgres.database.columns import Column, Table, columns, compile_reader
+from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
+from adapters.postgres.database.removed_projects import check_not_removed
+from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.transactions import project_transaction, transaction
+from adapters.postgres.evaluation.datasets.dataset_rows import VERSIONS, version_from_row
+from adapters.postgres.evaluation.runs.target_selection import trace_conditions
+from adapters.postgres.identity.audit_log import store_audit_entry
+from domain.errors import Conflict
+from domain.evaluation.datasets.dataset import Version
+from domain.evaluation.experiments.experiment import (
+    EXPERIMENT_KEY,
+    EXPERIMENTS_MAX,
+    RESULTS_MAX,
+    Case,
+    CaseResult,
+    CaseScore,
+    Experiment,
+    GitRevision,
+    Result,
+    ResultsWritten,
+    first_of_cases,
+    named_case,
+    plan_results,
+)
+from domain.evaluation.runs.run import EvalRun
+from domain.evaluation.scores.score import ScoreOutcome
+from domain.identity.audit import AuditEntry
+from domain.ids import ProjectId, RunId, ScoreId, TraceId
+from domain.page import Page, PageRequest, Position
+from domain.tracing.query import TraceFilter
+
+NOT_FOUND: Final = "Experiment not found"
+NAMED_MAX: Final = 2 * RESULTS_MAX  # traces that are read for the cases that they name
+
+EXPERIMENTS: Final = Table(
+    "experiments",
+    (
+        *columns("project_id uuid, id uuid, name text"),
+        Column("dataset_id", "uuid", "version.dataset_id"),
+        *columns("dataset text"),
+        Column("version", "int", "version.number"),
+        *columns("split text, items int, repetitions int, release text"),
+        Column("git_sha", "text", "git.sha"),
+        Column("git_branch", "text", "git.branch"),
+        Column("pull_request", "text", "git.pull_request"),
+        Column("metrics", "text[]", read=tuple),
+        *columns("model text, votes int, max_cost_usd numeric, run_id uuid"),
+        *columns("created_at timestamptz, closed_at timestamptz"),
+    ),
+)
+_experiment_row: Final = EXPERIMENTS.compile_row()
+_git_from_row: Final = EXPERIMENTS.compile_reader(GitRevision, at="git")
+_fields: Final = EXPERIMENTS.fields_of(Experiment)
+_experiment_from_row: Final = compile_reader(
+    Experiment,
+    {name: column for name, column in _fields.items() if name != "version"},
+    given=("version",),
+    git=_git_from_row,
+)
+
+INSERT_EXPERIMENT: Final = EXPERIMENTS.insert()
+SELECT_EXPERIMENT: Final = f"""
+SELECT {EXPERIMENTS.select()} FROM experiments WHERE {OF_PROJECT} AND id = $2
+"""
+# Serialises writes of results, closing and the delete.
+LOCK_EXPERIMENT: Final = f"{SELECT_EXPERIMENT} FOR UPDATE"
+COUNT_EXPERIMENTS: Final = f"SELECT count(*) FROM experiments WHERE {OF_PROJECT}"
+# Held until the transaction ends, so that the dataset isn't deleted meanwhile.
+LOCK_DATASET_SHARED: Final = f"""
+SELECT FROM datasets WHERE {OF_PROJECT} AND id = $2 FOR SHARE
+"""
+CLOSE_EXPERIMENT: Final = f"""
+UPDATE experiments SET run_id = $3, closed_at = $4 WHERE {OF_PROJECT} AND id = $2
+"""
+DELETE_EXPERIMENT: Final = f"DELETE FROM experiments WHERE {OF_PROJECT} AND id = $2"
+DELETE_RESULTS: Final = f"""
+DELETE FROM experiment_results WHERE {OF_PROJECT} AND experiment_id = $2
+"""
+# Each version is looked up by its key, whatever the statistics say.
+SELECT_VERSIONS: Final = f"""
+SELECT {VERSIONS.select("v")} FROM unnest($2::uuid[], $3::int[]) AS wanted (dataset_id, number)
+CROSS JOIN LATERAL (
+  SELECT * FROM dataset_versions
+  WHERE {OF_PROJECT} AND dataset_id = wanted.dataset_id AND number = wanted.number
+) AS v
+"""
+SELECT_ITEMS_OF_VERSION: Final = f"""
+SELECT item_id FROM veiled.dataset_items
+WHERE {OF_PROJECT} AND dataset_id = $2 AND item_id = ANY($3::text[]) AND valid_from <= $4
+  AND (valid_to IS NULL OR valid_to > $4) AND ($5::text IS NULL OR split = $5)
+"""
+SELECT_TAKEN: Final = f"""
+SELECT trace_id, experiment_id, item_id, repetition FROM experiment_results
+WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+_OF_EXPERIMENT: Final = f"{OF_PROJECT} AND experiment_id = $2"
+SELECT_KNOWN: Final = f"""
+SELECT item_id, repetition, trace_id FROM experiment_results
+WHERE {_OF_EXPERIMENT} AND item_id = ANY($3::text[])
+"""
+PUT_RESULTS: Final = """
+INSERT INTO experiment_results (
+  project_id, experiment_id, item_id, repetition, trace_id
+)
+SELECT $1::uuid, $2::uuid, item, repetition, trace
+FROM unnest($3::text[], $4::int[], $5::uuid[]) AS sent (item, repetition, trace)
+ON CONFLICT (project_id, experiment_id, item_id, repetition)
+DO UPDATE SET trace_id = excluded.trace_id
+"""
+COUNT_RESULTS: Final = f"SELECT count(*) FROM experiment_results WHERE {_OF_EXPERIMENT}"
+SELECT_RESULTS: Final = f"""
+SELECT item_id, repetition, trace_id FROM experiment_results
+WHERE {_OF_EXPERIMENT} ORDER BY item_id, repetition
+"""
+SELECT_CASE_RESULTS: Final = f"""
+SELECT r.item_id, r.repetition, r.trace_id, t.latency_us,
+  t.prompt_tokens + t.completion_tokens AS tokens, t.total_cost
+FROM (
+  SELECT * FROM experiment_results WHERE {_OF_EXPERIMENT} AND item_id = ANY($3::text[])
+) AS r
+LEFT JOIN LATERAL (
+  SELECT latency_us, prompt_tokens, completion_tokens, total_cost FROM traces
+  WHERE project_id = r.project_id AND trace_id = r.trace_id LIMIT 1
+) AS t ON true
+ORDER BY r.item_id, r.repetition
+"""
+SELECT_SCORES: Final = f"""
+SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
+  SELECT id, name, outcome, value, code, reason FROM trace_scores
+  WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
+) AS found
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresExperiments(PoolReader):
+    """Each list is read from one snapshot."""
+
+    async def create(
+        self, experiment: Experiment, *, audit: AuditEntry | None = None
+    ) -> Experiment:
+        project, lock = experiment.project_id, AdvisoryLock.EXPERIMENTS
+        async with project_transaction(self.pool, lock, project) as connection:
+            row = await connection.fetchrow(SELECT_EXPERIMENT, project, experiment.id)
+            if row is not None:
+                return (await _with_versions(connection, project, [row]))[0]
+            dataset = experiment.version.dataset_id
+            found = await connection.fetchrow(LOCK_DATASET_SHARED, project, dataset)
+            require_row(found, "Dataset not found")
+            if await connection.fetchval(COUNT_EXPERIMENTS, project) >= EXPERIMENTS_MAX:
+                raise Conflict(
+                    f"A project has {EXPERIMENTS_MAX:,} experiments at most: delete some"
+                )
+            await connection.execute(INSERT_EXPERIMENT, *_experiment_row(experiment))
+            await store_audit_entry(connection, audit)
+            return experiment
+
+    async def get(self, project: ProjectId, experiment: UUID) -> Experiment:
+        async with self._snapshot(RETRY_LATER, project) as connection:
+            return await _fetch(connection, SELECT_EXPERIMENT, project, experiment)
+
+    async def page(
+        self, project: ProjectId, dataset: str | None, window: PageRequest
+    ) -> Page[Experiment]:
+        query = KeysetQuery.newest_first(project, EXPERIMENTS, window)
+        where = [] if dataset is None else [Sql("dataset = {}", (dataset,))]
+        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
+            page = await query.fetch_served(connection, where)
+            shown = await _with_versions(connection, project, page.rows[: window.limit])
+        has_more = len(page.rows) > len(shown)
+        end = Position(shown[-1].created_at, shown[-1].id) if has_more else None
+        return Page(shown, page.total, end)
+
+    async def put_results(
+        self, project: ProjectId, experiment: UUID, sent: Sequence[Result]
+    ) -> ResultsWritten:
+        async with transaction(self.pool, project) as connection:
+            await check_not_removed(connection, project)
+            known = await _fetch(connection, LOCK_EXPERIMENT, project, experiment)
+            known.check_open()
+            ids = sorted({one.case.item for one in sent})
+            version = known.version
+            items = await connection.fetch(
+                SELECT_ITEMS_OF_VERSION,
+                *(project, version.dataset_id, ids, version.number, known.split),
+            )
+            rows = await connection.fetch(SELECT_KNOWN, project, experiment, ids)
+            plan = plan_results(
+                known,
+                {one.case: one.trace for one in map(_result_from_row, rows)},
+                sent,
+                {row["item_id"] for row in items},
+                await _taken(connection, project, sent),
+            )
+            if plan.stored:
+                values = (
+                    [one.case.item for one in plan.stored],
+                    [one.case.repetition for one in plan.stored],
+                    [one.trace for one in plan.stored],
+                )
+                await connection.execute(PUT_RESULTS, project, experiment, *values)
+            return ResultsWritten(
+                stored=len(plan.stored),
+                unchanged=plan.unchanged,
+                results=await connection.fetchval(COUNT_RESULTS, project, experiment),
+                refused=plan.refused,
+            )
+
+    async def named_results(self, project: ProjectId, experiment: UUID) -> Sequence[Result]:
+        matching = TraceFilter(metadata=((EXPERIMENT_KEY, (str(experiment),)),))
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            p, where = await trace_conditions(connection, project, matching)
+            sql = f"SELECT trace_id, metadata FROM traces WHERE {where} LIMIT {NAMED_MAX}"
+            rows = await connection.fetch(sql, *p.values)
+        return first_of_cases(
+            Result(case, TraceId(row["trace_id"]))
+            for row in rows
+            if (case := named_case(row["metadata"], experiment)) is not None
+        )
+
+    async def close(
+        self,
+        project: ProjectId,
+        experiment: UUID,
+        run: RunId,
+        now: datetime,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Experiment:
+        async with transaction(self.pool, project) as connection:
+            known = await _fetch(connection, LOCK_EXPERIMENT, project, experiment)
+            closed = known.closed(run, now)
+            if closed != known:
+                await connection.execute(CLOSE_EXPERIMENT, project, experiment, run, now)
+                await store_audit_entry(connection, audit)
+            return closed
+
+    async def results(self, project: ProjectId, experiment: UUID) -> Sequence[Result]:
+        rows = await self._fetch(RETRY_LATER, project, SELECT_RESULTS, project, experiment)
+        return [_result_from_row(row) for row in rows]
+
+    async def count_results(self, project: ProjectId, experiment: UUID) -> int:
+        async with self._statement(RETRY_LATER, project) as connection:
+            count: int = await connection.fetchval(COUNT_RESULTS, project, experiment)
+            return count
+
+    async def case_results(
+        self, project: ProjectId, experiment: UUID, items: Sequence[str], run: EvalRun | None
+    ) -> Sequence[CaseResult]:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            rows = await connection.fetch(SELECT_CASE_RESULTS, project, experiment, list(items))
+            scores = {} if run is None else await _fetch_scores(connection, run, rows)
+        return [
+            CaseResult(
+                case=Case(row["item_id"], row["repetition"]),
+                trace=TraceId(row["trace_id"]),
+                latency_ms=None if row["latency_us"] is None else row["latency_us"] / 1_000,
+                tokens=None if row["tokens"] is None else int(row["tokens"]),
+                cost_usd=row["total_cost"],
+                scores=tuple(scores.get(row["trace_id"], ())),
+            )
+            for row in rows
+        ]
+
+    async def delete(
+        self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
+        async with transaction(self.pool, project) as connection:
+            if await connection.fetchrow(LOCK_EXPERIMENT, project, experiment) is None:
+                return False
+            await connection.execute(DELETE_RESULTS, project, experiment)
+            await connection.execute(DELETE_EXPERIMENT, project, experiment)
+            await store_audit_entry(connection, audit)
+            return True
+
+
+async def _fetch(
+    connection: Connection, sql: str, project: ProjectId, experiment: UUID
+) -> Experiment:
+    row = require_row(await connection.fetchrow(sql, project, experiment), NOT_FOUND)
+    return (await _with_versions(connection, project, [row]))[0]
+
+
+async def _with_versions(
+    connection: Connection, project: ProjectId, rows: Sequence[Record]
+) -> list[Experiment]:
+    wanted = sorted({(row["dataset_id"], row["version"]) for row in rows})
+    datasets, numbers = [one for one, _ in wanted], [number for _, number in wanted]
+    found = await connection.fetch(SELECT_VERSIONS, project, datasets, numbers)
+    versions: dict[tuple[UUID, int], Version] = {
+        (row["dataset_id"], row["number"]): version_from_row(row) for row in found
+    }
+    return [_experiment_from_row(row, versions[row["dataset_id"], row["version"]]) for row in rows]
+
+
+def _result_from_row(row: Record) -> Result:
+    return Result(Case(row["item_id"], row["repetition"]), TraceId(row["trace_id"]))
+
+
+async def _taken(
+    connection: Connection, project: ProjectId, sent: Sequence[Result]
+) -> Mapping[TraceId, tuple[UUID, Case]]:
+    """The experiment and the case of traces that are results already."""
+    rows = await connection.fetch(SELECT_TAKEN, project, [one.trace for one in sent])
+    return {
+        TraceId(row["trace_id"]): (row["experiment_id"], Case(row["item_id"], row["repetition"]))
+        for row in rows
+    }
+
+
+async def _fetch_scores(
+    connection: Connection, run: EvalRun, rows: Sequence[Record]
+) -> Mapping[UUID, Sequence[CaseScore]]:
+    """The scores of a run by trace, in the order of its metrics."""
+    traces: dict[ScoreId, UUID] = {
+        run.score_id(str(row["trace_id"]), metric): row["trace_id"]
+        for row in rows
+        for metric in run.metrics
+    }
+    found = await connection.fetch(SELECT_SCORES, run.project_id, list(traces))
+    place = {metric: at for at, metric in enumerate(run.metrics)}
+    by_trace: dict[UUID, list[CaseScore]] = defaultdict(list)
+    for row in sorted(found, key=lambda one: place.get(one["name"], len(place))):
+        by_trace[traces[row["id"]]].append(
+            CaseScore(
+                metric=row["name"],
+                outcome=ScoreOutcome(row["outcome"]),
+                value=row["value"],
+                code=row["code"],
+                reason=row["reason"],
+            )
+        )
+    return by_trace

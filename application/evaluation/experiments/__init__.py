@@ -1,0 +1,1 @@
+"""Experiments: creating them, taking results, and starting their runs."""

@@ -1,0 +1,91 @@
+"""The port of experiments."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from domain.evaluation.experiments.experiment import (
+    CaseResult,
+    Experiment,
+    Result,
+    ResultsWritten,
+)
+from domain.evaluation.runs.run import EvalRun
+from domain.identity.audit import AuditEntry
+from domain.ids import ProjectId, RunId
+from domain.page import Page, PageRequest
+
+
+class Experiments(Protocol):
+    """The experiments of every project, seen one project at a time. Writes are durable on return.
+
+    Contract of Experiments: tests/contracts/evaluation/experiments/test_experiments.py. All raise
+    Unavailable.
+    """
+
+    async def create(
+        self, experiment: Experiment, *, audit: AuditEntry | None = None
+    ) -> Experiment:
+        """Stores an experiment; returns the stored one if its id exists.
+
+        Raises NotFound if its dataset was deleted, Conflict if the project has EXPERIMENTS_MAX.
+        """
+        ...
+
+    async def get(self, project: ProjectId, experiment: UUID) -> Experiment:
+        """Raises NotFound."""
+        ...
+
+    async def page(
+        self, project: ProjectId, dataset: str | None, window: PageRequest
+    ) -> Page[Experiment]:
+        """Newest first; of one dataset, if it is given. Positions: instant of creation, id."""
+        ...
+
+    async def put_results(
+        self, project: ProjectId, experiment: UUID, sent: Sequence[Result]
+    ) -> ResultsWritten:
+        """Stores results as `plan_results` says, in one transaction.
+
+        Concurrent writes of one experiment are serialised. The traces need not be stored yet.
+        Raises NotFound, and Conflict if it is closed.
+        """
+        ...
+
+    async def named_results(self, project: ProjectId, experiment: UUID) -> Sequence[Result]:
+        """The results that visible traces name by their metadata, as `named_case`.
+
+        By case, then trace; of several traces of a case the first. At most RESULTS_MAX.
+        """
+        ...
+
+    async def close(
+        self,
+        project: ProjectId,
+        experiment: UUID,
+        run: RunId,
+        now: datetime,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Experiment:
+        """The experiment after `closed`. Raises NotFound."""
+        ...
+
+    async def results(self, project: ProjectId, experiment: UUID) -> Sequence[Result]:
+        """All results, by case."""
+        ...
+
+    async def count_results(self, project: ProjectId, experiment: UUID) -> int: ...
+
+    async def case_results(
+        self, project: ProjectId, experiment: UUID, items: Sequence[str], run: EvalRun | None
+    ) -> Sequence[CaseResult]:
+        """What is known of the results of some items, by case; the scores are those of `run`."""
+        ...
+
+    async def delete(
+        self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None
+    ) -> bool:
+        """Deletes it with its results; whether it existed. Its run, traces and scores stay."""
+        ...

@@ -1,0 +1,1 @@
+"""Experiments: results of items of a dataset, and what was measured of them."""
