@@ -340,6 +340,8 @@ _METADATA: Final = (
         ("langfuse.trace.metadata.*",),
         members("langfuse.trace.metadata."),
     ),
+    # `experiment.id`, `experiment.item` and `experiment.repetition`: the case of an experiment.
+    Rule(Target.TRACE_METADATA, ("pandaprobe.experiment.*",), members("pandaprobe.")),
     Rule(
         Target.TOOL_NAME,
         (

@@ -637,6 +637,14 @@ def test_trace_attributes():
     assert (one.start_ns, one.end_ns) == (START_NS, END_NS)
 
 
+def test_case_of_an_experiment_is_metadata_of_the_trace():
+    named = {"pandaprobe.experiment.id": "e", "pandaprobe.experiment.item": "a"}
+    facts = mapped(named | {"pandaprobe.experiment.repetition": 2, "pandaprobe.other": 1}).facts
+    assert facts.trace_metadata == {
+        "experiment.id": '"e"', "experiment.item": '"a"', "experiment.repetition": "2"
+    }  # fmt: skip
+
+
 def test_environment_and_release():
     resource = {
         "deployment.environment.name": "new",
