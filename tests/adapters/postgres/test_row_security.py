@@ -77,7 +77,7 @@ VALUE_ERRORS: Final = (
 
 
 # Statements that return the ids they were given.
-ECHOES: Final = {"SELECT_TRACE_SIZES", "SELECT_EMPTY_SESSIONS"}
+ECHOES: Final = {"SELECT_TRACE_SIZES", "SELECT_EMPTY_SESSIONS", "SELECT_RELEASES"}
 
 
 def statements() -> dict[str, str]:
