@@ -11,7 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.support.problems import for_each
+
+pytestmark = pytest.mark.slow  # reads all code and all tests
 
 ROOT: Final = Path(__file__).parents[2]
 LAYERS: Final = ("application", "adapters", "entrypoints")

@@ -144,8 +144,20 @@ def test_traces_in_any_language_keep_their_budget(text, spans, focus, tokens):
     fenced(text_of(view_of(one, tokens, focus), tokens))
 
 
-@pytest.mark.parametrize("focus", [None, *Focus, "s1.1", "s1"])
-@pytest.mark.parametrize("text", LANGUAGES[:1] + LANGUAGES[6:9])
+FOCUSES = [None, *Focus, "s1.1", "s1"]
+DEAR_TEXTS = LANGUAGES[:1] + LANGUAGES[6:9]
+
+
+def in_turn(some: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """All pairs: each of `others` with one of `some` in `make test`, with all in `test-all`."""
+    return [
+        pytest.param(one, other, marks=() if n % len(some) == m else pytest.mark.exhaustive)
+        for n, other in enumerate(others)
+        for m, one in enumerate(some)
+    ]
+
+
+@pytest.mark.parametrize(("text", "focus"), in_turn(DEAR_TEXTS, FOCUSES))
 def test_traces_of_5_000_spans_keep_their_budget(text, focus):
     one = large(text, 60, 5_000)
     for tokens in (TOKENS_MIN, 4_000):
@@ -202,8 +214,7 @@ def score_of(text: str, **metadata: Any) -> ScoreRow:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("tokens", [TOKENS_MIN, 4_000])
-@pytest.mark.parametrize("text", LANGUAGES)
+@pytest.mark.parametrize(("tokens", "text"), in_turn([TOKENS_MIN, 4_000], LANGUAGES))
 def test_long_lists_keep_their_budget_and_say_how_to_go_on(text, tokens):
     rows = [row_of(large(text, 700, 1), text * 80) for _ in range(100)]
     page = Page(items=rows, total=300)
