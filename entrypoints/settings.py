@@ -134,6 +134,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_hours: Annotated[int, _range(1, 720, "whole hours")] = 12
     session_max_days: Annotated[int, _range(1, 90, "whole days")] = 7
 
+    payload_bucket: (
+        Annotated[str, Meta(description="the name of a bucket", min_length=1)] | None
+    ) = None
+    s3_endpoint: HttpUrl | None = None
+    s3_region: Annotated[str, Meta(description="the name of a region", min_length=1)] = "us-east-1"
+    s3_access_key_id: ProviderKey | None = None
+    s3_secret_access_key: ProviderKey | None = None
+
     secret_keys: Annotated[
         tuple[SecretKey, ...],
         Meta(description="id:key, the key being 32 bytes in Base64, separated by commas"),
@@ -216,7 +224,7 @@ UNPREFIXED: Final = frozenset(
 SECRET: Final = SERVER_URLS | {
     *("secret_keys", "auth_hs256_secret", "auth_client_secret"),
     *("openai_api_key", "anthropic_api_key", "gemini_api_key"),
-    *("metrics_token", "otel_exporter_otlp_headers"),
+    *("metrics_token", "otel_exporter_otlp_headers", "s3_secret_access_key"),
     *("openai_compatible_api_key", "openai_base_url", "openai_compatible_base_url"),
 }
 

@@ -1,4 +1,4 @@
-"""A task of workers: payloads of traces that came in several writes are stored closer together."""
+"""Tasks of workers: payloads are stored closer together, and objects without a block removed."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,6 +9,8 @@ from application.ports import Clock
 from application.tracing.ports import PayloadStorage
 
 JOINED_AFTER: Final = timedelta(minutes=10)  # most traces have ended by then
+REMOVED_AFTER: Final = timedelta(minutes=1)  # reads that know an object have ended by then
+ORPHANED_AFTER: Final = timedelta(hours=1)  # writes that stored an object have ended by then
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +24,17 @@ class JoinPayloads:
         """The number of traces. Raises Unavailable; earlier batches stay joined."""
         before = self.clock() - JOINED_AFTER
         return await delete_in_batches(lambda: self.storage.join_blocks(before))
+
+
+@dataclass(frozen=True, slots=True)
+class RemovePayloadObjects:
+    """Deletes objects of a store that hold no block any more, or never did."""
+
+    storage: PayloadStorage
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """The number of objects. Raises Unavailable; earlier ones stay deleted."""
+        now = self.clock()
+        removed = await delete_in_batches(lambda: self.storage.remove_objects(now - REMOVED_AFTER))
+        return removed + await self.storage.remove_orphans(now - ORPHANED_AFTER)

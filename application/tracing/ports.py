@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
@@ -32,6 +32,8 @@ from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from domain.tracing.usage import Price, Usage
+
+LISTED_MAX: Final = 1_000  # keys of a PayloadStore
 
 
 class PriceBook(Protocol):
@@ -264,6 +266,33 @@ class SearchIndex(Protocol):
         ...
 
 
+class PayloadStore(Protocol):
+    """Where blocks of payloads lie outside the database, which has the keys of the objects.
+
+    A key begins with the id of its project and a slash. An object never changes. All methods end
+    within some seconds. Contract of PayloadStore: tests/contracts/tracing/test_payload_store.py.
+    """
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Stores an object; durable on return. Raises Unavailable."""
+        ...
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        """The objects that exist, by key. Raises Unavailable."""
+        ...
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Deletes the objects that exist. Raises Unavailable; then some may be gone."""
+        ...
+
+    async def list_keys(self, after: str, before: datetime) -> Sequence[str]:
+        """Keys of objects in their order: the next LISTED_MAX after a text.
+
+        Objects that were stored at `before` or later are left out. Raises Unavailable.
+        """
+        ...
+
+
 class PayloadStorage(Protocol):
     """How the payloads of stored traces are kept.
 
@@ -275,6 +304,21 @@ class PayloadStorage(Protocol):
 
         Removes values that were replaced. Nothing that is read changes. Takes some traces of all
         projects, and returns their number; 0 if there are no more. Raises Unavailable.
+        """
+        ...
+
+    async def remove_objects(self, before: datetime) -> int:
+        """Deletes objects of a store whose block was deleted or replaced before an instant.
+
+        Takes some of all projects, and returns their number. Raises Unavailable.
+        """
+        ...
+
+    async def remove_orphans(self, before: datetime) -> int:
+        """Deletes objects that were stored before an instant, and that the database doesn't name.
+
+        A write that failed after it had stored them leaves some. Looks at the next LISTED_MAX after
+        a random place, and returns the number of those deleted. Raises Unavailable.
         """
         ...
 

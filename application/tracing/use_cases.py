@@ -16,7 +16,7 @@ from application.tracing.otlp.rejections import (
     Rejections,
 )
 from application.tracing.otlp.remap import RemapTraces
-from application.tracing.payload_storage import JoinPayloads
+from application.tracing.payload_storage import JoinPayloads, RemovePayloadObjects
 from application.tracing.ports import (
     PayloadStorage,
     SearchIndex,
@@ -77,6 +77,7 @@ class TracingUseCases:
         self.index_traces = IndexTraces(ports.search_index)
         self.clean_search_index = CleanSearchIndex(ports.search_index, clock)
         self.join_payloads = JoinPayloads(ports.payload_storage, clock)
+        self.remove_payload_objects = RemovePayloadObjects(ports.payload_storage, clock)
         self.settle_open_traces = open_traces.SettleOpenTraces(
             ports.otlp, ports.settle_after, clock
         )

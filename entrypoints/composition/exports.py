@@ -11,6 +11,7 @@ from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.exporting.use_cases import ExportPorts
 from entrypoints.composition.export_formats import ENCODERS, missing_formats
+from entrypoints.composition.payload_store import payload_store
 from entrypoints.settings import Settings
 
 
@@ -28,6 +29,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
             least=0,
             statement_timeout_ms=settings.export_max_seconds * 1_000,
             application_name="pandaprobe exports",
+            payload_store=payload_store(settings),
         ),
     ) as streams:
         yield replace(

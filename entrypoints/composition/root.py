@@ -65,6 +65,7 @@ from domain.identity.caller import SignInRules
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.otlp_rules import fragment_rules
+from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.sign_in import SignIn, open_sign_in
 from entrypoints.composition.tracing import tracing_ports
@@ -89,6 +90,7 @@ async def database(settings: Settings) -> AsyncIterator[Pool]:
             url=settings.database_url or "",
             size=settings.database_pool_size,
             statement_timeout_ms=settings.database_statement_timeout_ms,
+            payload_store=payload_store(settings),
         ),
     ) as pool:
         yield pool

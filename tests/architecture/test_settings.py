@@ -55,8 +55,10 @@ def test_settings_do_not_use_names_of_sdk():
     assert not VARIABLES & SDK_VARIABLES
 
 
-# URLs that hold no secret: of public keys, and of a collector whose credentials are headers.
+# URLs that hold no secret: of public keys, and of a collector and a storage whose credentials are
+# headers.
 PUBLIC_URLS = {
+    "s3_endpoint",
     "auth_jwks_url",
     "supabase_url",
     "otel_exporter_otlp_endpoint",

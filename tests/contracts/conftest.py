@@ -1,6 +1,6 @@
 """The adapters that each port's contract runs against."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -23,6 +23,7 @@ from tests.support.fixtures.identities import (
 )
 from tests.support.fixtures.in_memory_app import World
 from tests.support.fixtures.monitors import Monitoring
+from tests.support.fixtures.payload_store import database_of_blocks, s3_server
 from tests.support.fixtures.pricing import Pricing
 
 
@@ -56,6 +57,19 @@ async def plane(adapter: Pool | None) -> AsyncIterator[DataPlane]:
         return
     async with data_plane.over_postgres(adapter) as postgres:
         yield postgres
+
+
+@pytest.fixture(scope="session")
+def s3_url() -> Iterator[str]:
+    with s3_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+async def blocks_url(postgres_url: str, serving_url: str, pool: Pool) -> AsyncIterator[str]:
+    """A database whose blocks may lie in a bucket; once the serving role exists."""
+    async with database_of_blocks(postgres_url, serving_url) as url:
+        yield url
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ TEST_TIMES: Final = (
 )
 ROOT: Final = Path(__file__).parents[2]
 # Fixtures of the session that take seconds.
-LONG_SETUP: Final = re.compile(r"\b(dev_server|seeded)\b")
+LONG_SETUP: Final = re.compile(r"\b(dev_server|seeded|s3_url)\b")
 
 
 @cache

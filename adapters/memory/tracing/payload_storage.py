@@ -8,3 +8,9 @@ from datetime import datetime
 class MemoryPayloadStorage:
     async def join_blocks(self, before: datetime) -> int:  # noqa: ARG002 - nothing is older
         return 0
+
+    async def remove_objects(self, before: datetime) -> int:  # noqa: ARG002 - there are none
+        return 0
+
+    async def remove_orphans(self, before: datetime) -> int:  # noqa: ARG002 - there are none
+        return 0

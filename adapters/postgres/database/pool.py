@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 import asyncpg
@@ -14,6 +15,7 @@ from piccolo.engine.postgres import PostgresEngine
 from adapters.postgres.database.connection_failures import CONNECTION_ERRORS, connection_failed
 from adapters.postgres.database.hosts import HostSelector
 from adapters.postgres.database.url_parameters import connect_timeout, driver_url
+from application.tracing.ports import PayloadStore
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 
 type Connection = (
@@ -83,7 +85,8 @@ class BoundedPool(asyncpg.Pool):
     COPY its state is worse, and it is still returned to the pool.
     """
 
-    __slots__ = ()
+    __slots__ = ("payload_store",)
+    payload_store: PayloadStore | None
 
     def acquire(self, *, timeout: float | None = None) -> Any:
         return super().acquire(timeout=ACQUIRE_TIMEOUT_S if timeout is None else timeout)
@@ -149,8 +152,9 @@ class BoundedConnection(asyncpg.Connection):
 
     # Whether settings last until they are changed: not through a pooler that gives each transaction
     # another connection. And the tenants that the session is set to; None: unknown.
-    __slots__ = ("keeps_settings", "tenants")
+    __slots__ = ("keeps_settings", "payload_store", "tenants")
     keeps_settings: bool
+    payload_store: PayloadStore | None
     tenants: str | None
     _protocol: Any  # not in its stubs
 
@@ -205,6 +209,7 @@ class PoolSettings:
     least: int = 1  # minimum number of open connections
     statement_timeout_ms: int = 30_000
     lock_timeout_ms: int = LOCK_TIMEOUT_MS  # 0: none
+    payload_store: PayloadStore | None = None  # where blocks of payloads lie if not in the database
     application_name: str = "pandaprobe"
 
     @property
@@ -218,6 +223,8 @@ class PoolSettings:
             # Without this setting the planner scans the table for a project that it has no
             # statistics of, because it estimates half of the table.
             "enable_seqscan": "off",
+            # New blocks of payloads wait for the worker that moves them.
+            **({} if self.payload_store is None else {"pandaprobe.payload_store": "on"}),
         }
 
 
@@ -239,7 +246,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
         connect=hosts.connect,  # type: ignore[arg-type]  # the stubs want asyncpg's own arguments
         setup=None,
-        init=_initialize,  # type: ignore[arg-type]  # of `connection_class`
+        init=partial(_initialize, settings.payload_store),
         reset=_reset,
         loop=None,
         connection_class=BoundedConnection,
@@ -253,6 +260,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
             **settings.of_sessions,
         },
     )
+    pool.payload_store = settings.payload_store
     hosts.on_change = pool.terminate_others
     try:
         try:
@@ -280,8 +288,9 @@ async def _reset(_connection: Connection) -> None:
     """
 
 
-async def _initialize(connection: BoundedConnection) -> None:
+async def _initialize(payload_store: PayloadStore | None, connection: BoundedConnection) -> None:
     """Prepares a new connection."""
+    connection.payload_store = payload_store
     await set_codecs(connection)
     # A pooler makes up the process id that it tells its clients.
     own = await connection.fetchval("SELECT pg_backend_pid()")

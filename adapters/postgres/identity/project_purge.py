@@ -6,13 +6,19 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from adapters.postgres.database.bounded_delete import delete_some
+from adapters.postgres.database.payload_objects import (
+    REMOVED_AT_ONCE,
+    remove_objects_of_project,
+)
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
+from domain.errors import Unavailable
 
 ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
 # A removal stays for longer than any transaction or cached project: rows written late under its id
 # are never shown, and are deleted at the end of this time.
 REMOVAL_RETENTION: Final = timedelta(hours=1)
+STORE_RETRY: Final = timedelta(minutes=5)
 
 # Every table with rows of projects, except `removals` itself. A test compares the list with the
 # schema.
@@ -30,6 +36,7 @@ PROJECT_TABLES: Final = (
     *("experiments", "experiment_results"),
     *("judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
     *("replies", "exports", "export_pieces", "erasures", "erased_traces"),
+    "removed_payload_objects",  # empty: objects are deleted before
 )
 # Skips locked rows, so that concurrent workers take different projects.
 LOCK_NEXT_REMOVAL: Final = """
@@ -98,6 +105,12 @@ class PostgresRemovedProjects:
                     if removal is None:
                         return 0
                     project, removed_at = removal
+                    try:
+                        if await remove_objects_of_project(connection, project):
+                            return REMOVED_AT_ONCE
+                    except Unavailable:  # the store of payloads is away: other projects go on
+                        await connection.execute(POSTPONE_REMOVAL, project, now + STORE_RETRY)
+                        continue
                     for sql in DELETE_PROJECT_ROWS:
                         if gone := affected_rows(await connection.execute(sql, project)):
                             return gone

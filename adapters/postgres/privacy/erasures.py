@@ -13,6 +13,7 @@ from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.columns import Column, Table, columns, object_text
 from adapters.postgres.database.idempotency import erase_replies, erase_some_replies
 from adapters.postgres.database.keyset_pages import KeysetQuery
+from adapters.postgres.database.payload_objects import remove_objects_of_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_connection, read_snapshot
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
@@ -159,7 +160,7 @@ COUNT_REMAINING_TRACE_ROWS: Final = {
     table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id")
     for table in (
         *("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts"),
-        "dataset_items",
+        *("removed_payload_objects", "dataset_items"),
         *("search_traces", "search_terms", "search_garbage"),
     )
 } | {
@@ -219,6 +220,8 @@ class PostgresErasures:
                 of = SUBJECT_COLUMNS[known.kind]
                 items = await erase_items_of_owner(connection, project, of, row["owner"], now)
                 is_more = is_more or items == ERASED_PER_DELETE
+                # Before the receipt: blocks that lie outside the database.
+                is_more |= await remove_objects_of_project(connection, project)
                 copies["dataset_items"] = items
                 segments = await list_erased_segments(
                     connection, project, erasure, SEGMENTS_PER_CLEANING

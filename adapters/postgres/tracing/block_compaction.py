@@ -7,15 +7,20 @@ Bytes that no row has the place of are blanked: they take no space, and can't be
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
-from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.payload_objects import remove_objects
 from adapters.postgres.database.pool import Connection, Pool
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
+from adapters.postgres.tracing.payload_objects import (
+    OBJECT_BYTES_MIN,
+    move_blocks,
+    remove_orphans,
+)
 from adapters.postgres.tracing.payload_text import (
     BLOCK_BYTES_MAX,
     DECOMPRESSED_ON_LOOP_MAX,
@@ -26,6 +31,7 @@ from adapters.postgres.tracing.payload_text import (
     TraceKey,
     compressor,
     decompressed,
+    with_data,
 )
 from application.concurrency import compute
 
@@ -69,47 +75,75 @@ SELECT lower(live), upper(live) FROM (
 ) AS lives ORDER BY live
 """
 SELECT_SOME_BLOCKS: Final = f"""
-SELECT start, raw_bytes, block FROM trace_payloads WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
+SELECT start, raw_bytes, block, object_id FROM trace_payloads
+WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
 """
 DELETE_BLOCKS: Final = f"""
 DELETE FROM trace_payloads WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
 """
 # The block at 0 keeps its row, which has the head.
 UPDATE_FIRST_BLOCK: Final = f"""
-UPDATE trace_payloads SET raw_bytes = $3, block = $4 WHERE {_OF_TRACE} AND start = 0
+UPDATE trace_payloads SET raw_bytes = $3, block = $4, object_id = NULL,
+  written_at = coalesce(written_at, $5)
+WHERE {_OF_TRACE} AND start = 0
 """
-INSERT_BLOCKS: Final = """
-INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::int[], $5::bytea[])
+INSERT_BLOCK: Final = """
+INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block, written_at)
+VALUES ($1, $2, $3, $4, $5, $6)
 """
 END_WAITING: Final = f"""
-UPDATE trace_payloads SET written_at = NULL WHERE {_OF_TRACE} AND written_at IS NOT NULL
+UPDATE trace_payloads SET written_at = NULL WHERE {_OF_TRACE} AND written_at < $3
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PostgresPayloadStorage:
-    """Joins blocks; the text is decompressed and compressed in threads."""
+    """Joins blocks; the text is decompressed and compressed in threads.
+
+    If the pool has a store, it then moves blocks of at least `object_bytes_min` there.
+    """
 
     pool: Pool
+    object_bytes_min: int = OBJECT_BYTES_MIN
 
     async def join_blocks(self, before: datetime) -> int:
+        store = self.pool.payload_store
         async with transaction(self.pool, ALL_TENANTS) as connection:
             rows = await connection.fetch(LOCK_WRITTEN_TRACES, before)
-            for project, trace in rows:
-                await _join_blocks(connection, (project, trace))
-            return len(rows)
+            for key in map(tuple, rows):
+                # What isn't moved after the COMMIT still waits for it.
+                waits_since = None if store is None else before - timedelta.resolution
+                await _join_blocks(connection, key, waits_since)
+                if store is None:
+                    await connection.execute(END_WAITING, *key, before)
+        if store is not None:
+            for key in map(tuple, rows):
+                await move_blocks(self.pool, store, key, self.object_bytes_min)
+                async with transaction(self.pool, ALL_TENANTS) as connection:
+                    await connection.execute(END_WAITING, *key, before)
+        return len(rows)
+
+    async def remove_objects(self, before: datetime) -> int:
+        return await remove_objects(self.pool, before)
+
+    async def remove_orphans(self, before: datetime) -> int:
+        store = self.pool.payload_store
+        return 0 if store is None else await remove_orphans(self.pool, store, before)
 
 
-async def _join_blocks(connection: Connection, key: TraceKey) -> None:
+async def _join_blocks(connection: Connection, key: TraceKey, waits_since: datetime | None) -> None:
     rows = await connection.fetch(SELECT_BLOCK_SIZES, *key)
     live = LiveRanges([tuple(row) for row in await connection.fetch(SELECT_LIVE_RANGES, *key)])
     for group in groups_of_blocks([(row["start"], row["raw_bytes"]) for row in rows]):
         starts = [start for start, _ in group]
-        blocks = [Block(*row) for row in await connection.fetch(SELECT_SOME_BLOCKS, *key, starts)]
+        rows_of_group = await connection.fetch(SELECT_SOME_BLOCKS, *key, starts)
+        stored = {key: [Block(*row) for row in rows_of_group]}
+        if waits_since is None and any(one.object_id for one in stored[key]):
+            continue  # the store isn't configured any more; others are joined
+        blocks = sorted((await with_data(connection, stored))[key])
         is_long = sum(size for _, size in group) > DECOMPRESSED_ON_LOOP_MAX
         try:
-            joined = await compute(join, key, sorted(blocks), live, is_long=is_long)
+            joined = await compute(join, key, blocks, live, is_long=is_long)
         except DamagedText:
             continue  # readers report it; its bytes stay as they are
         if joined == blocks:
@@ -119,10 +153,9 @@ async def _join_blocks(connection: Connection, key: TraceKey) -> None:
             await connection.execute(DELETE_BLOCKS, *key, later)
         for block in joined:
             if block.start == 0:
-                await connection.execute(UPDATE_FIRST_BLOCK, *key, *block[1:])
+                await connection.execute(UPDATE_FIRST_BLOCK, *key, *block[1:3], waits_since)
             else:
-                await connection.execute(INSERT_BLOCKS, *arrays([(*key, *block)]))
-    await connection.execute(END_WAITING, *key)
+                await connection.execute(INSERT_BLOCK, *key, *block[:3], waits_since)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
+from uuid import UUID
 
 import zstandard
 from asyncpg import Record
 
 from adapters.postgres.database.columns import Column, Table, arrays
+from adapters.postgres.database.payload_objects import object_key, store_of
 from adapters.postgres.database.pool import Connection, Unstorable
 from application.concurrency import compute
 from domain.errors import Unavailable
@@ -71,14 +73,18 @@ class DamagedText(Unavailable):
 
 
 class Block(NamedTuple):
-    """A part of a text as it is stored. `start` is its place, `raw_bytes` its size."""
+    """A part of a text as it is stored. `start` is its place, `raw_bytes` its size.
+
+    With an `object_id`, the data lies in an object of a PayloadStore: see `payload_objects.py`.
+    """
 
     start: int
     raw_bytes: int
     data: bytes
+    object_id: UUID | None = None
 
 
-BLOCK_COLUMNS: Final = ("start", "raw_bytes", "block")
+BLOCK_COLUMNS: Final = ("start", "raw_bytes", "block", "object_id")
 _TEXT: Final = (Column("start", "bigint"), Column("raw_bytes", "int"), Column("block", "bytea"))
 _HEAD: Final = (
     Column("input_at", "bigint"),
@@ -196,19 +202,24 @@ def compressor() -> zstandard.ZstdCompressor:
     return found
 
 
+def decompressor() -> zstandard.ZstdDecompressor:
+    """That of this thread."""
+    found: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
+    if found is None:
+        found = _codecs.decompressor = zstandard.ZstdDecompressor()
+    return found
+
+
 def decompressed(trace: TraceId, block: Block) -> bytes:
     """The text of a block. Raises DamagedText.
 
     Memory is taken for the size that the frame says it has, and only if the row says the same.
     """
-    decompressor: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
-    if decompressor is None:
-        decompressor = _codecs.decompressor = zstandard.ZstdDecompressor()
     try:
         size = zstandard.frame_content_size(block.data)
         if size != block.raw_bytes or size > BLOCK_BYTES_MAX:
             raise DamagedText(trace)
-        return decompressor.decompress(block.data, allow_extra_data=False)
+        return decompressor().decompress(block.data, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise DamagedText(trace) from error
 
@@ -328,7 +339,9 @@ def add_head(text: NewText, input_: JsonText | None, output: JsonText | None) ->
 
 def payload_rows(key: TraceKey, blocks: Sequence[Block], head: Head = NO_HEAD) -> list[PayloadRow]:
     """The rows of blocks; the first one gets the head."""
-    return [(*key, *block, *(NO_HEAD if number else head)) for number, block in enumerate(blocks)]
+    return [
+        (*key, *block[:3], *(NO_HEAD if number else head)) for number, block in enumerate(blocks)
+    ]
 
 
 # --- reading ---
@@ -337,7 +350,7 @@ def payload_rows(key: TraceKey, blocks: Sequence[Block], head: Head = NO_HEAD) -
 TEXT_COLUMNS: Final = (*BLOCK_COLUMNS, *HEAD_COLUMNS)
 # The blocks that have a part of one of the ranges.
 SELECT_BLOCKS: Final = """
-SELECT p.project_id, p.trace_id, p.start, p.raw_bytes, p.block
+SELECT p.project_id, p.trace_id, p.start, p.raw_bytes, p.block, p.object_id
 FROM (
   SELECT DISTINCT found.project_id, found.trace_id, found.start
   FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
@@ -354,17 +367,58 @@ SELECT p.project_id, p.trace_id, {", ".join(f"p.{name}" for name in HEAD_COLUMNS
 FROM {PAYLOADS.unnest_keys("wanted")} JOIN trace_payloads AS p USING (project_id, trace_id, start)
 """
 
+
+async def with_data(
+    connection: Connection, blocks: Mapping[TraceKey, Sequence[Block]]
+) -> Mapping[TraceKey, Sequence[Block]]:
+    """The blocks with their data. One whose object is missing stays empty, which is damage."""
+    wanted = [
+        object_key(key, one.object_id)
+        for key, some in blocks.items()
+        for one in some
+        if one.object_id is not None
+    ]
+    if not wanted:
+        return blocks
+    found = await store_of(connection).get(wanted)
+    return {
+        key: [
+            one
+            if one.object_id is None
+            else one._replace(data=found.get(object_key(key, one.object_id), b""))
+            for one in some
+        ]
+        for key, some in blocks.items()
+    }
+
+
 type Range = tuple[int, int]
 """The place of the first byte of a part of a text, and the place after the last."""
 
 
 def block_from_row(row: Record) -> Block:
-    return Block(row["start"], row["raw_bytes"], row["block"])
+    return Block(row["start"], row["raw_bytes"], row["block"], row["object_id"])
 
 
-def text_from_rows(trace: TraceId, rows: Iterable[Record]) -> StoredText:
-    """The text of a trace from all its rows of trace_payloads, or from none."""
-    return StoredText(trace, (block_from_row(row) for row in rows if row["start"] is not None))
+async def texts_from_rows(
+    connection: Connection, project: ProjectId, rows: Iterable[Record]
+) -> Mapping[TraceKey, StoredText]:
+    """The texts of traces from all their rows of trace_payloads; an empty one for other traces.
+
+    Rows without a block are left out. Raises Unavailable if a store of blocks can't be read.
+    """
+    blocks: dict[TraceKey, list[Block]] = defaultdict(list)
+    for row in rows:
+        if row["start"] is not None:
+            blocks[project, row["trace_id"]].append(block_from_row(row))
+    return await _texts(connection, blocks)
+
+
+async def _texts(
+    connection: Connection, blocks: Mapping[TraceKey, Sequence[Block]]
+) -> Mapping[TraceKey, StoredText]:
+    loaded = await with_data(connection, blocks)
+    return _Texts({key: StoredText(key[1], some) for key, some in loaded.items()})
 
 
 def head_of(rows: Iterable[Record]) -> Record:
@@ -405,7 +459,7 @@ async def fetch_texts(
     blocks: dict[TraceKey, list[Block]] = defaultdict(list)
     for row in await connection.fetch(SELECT_BLOCKS, *arrays(rows)) if rows else ():
         blocks[row["project_id"], row["trace_id"]].append(block_from_row(row))
-    return _Texts({key: StoredText(key[1], some) for key, some in blocks.items()})
+    return await _texts(connection, blocks)
 
 
 class _Texts(dict[TraceKey, StoredText]):

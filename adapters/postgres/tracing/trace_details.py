@@ -22,7 +22,7 @@ from adapters.postgres.tracing.payload_text import (
     fetch_texts,
     head_of,
     payload_range,
-    text_from_rows,
+    texts_from_rows,
 )
 from adapters.postgres.tracing.trace_parts import (
     REVISION_COLUMNS,
@@ -97,7 +97,8 @@ async def fetch_detail(
     require_row(next(iter(rows), None), TRACE_NOT_FOUND)
     spans = await connection.fetch(SELECT_SHOWN_SPANS, project, trace)
     if is_full:
-        head, text = head_of(rows), text_from_rows(trace, rows)
+        head = head_of(rows)
+        text = (await texts_from_rows(connection, project, rows))[project, trace]
     else:
         head = rows[0]
         ranges = [*_trace_ranges(head, extent), *_span_ranges(spans, extent)]

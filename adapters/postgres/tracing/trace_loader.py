@@ -1,7 +1,7 @@
 """Fetches traces with payloads and spans, and estimates their sizes before."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -11,8 +11,10 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.tracing.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     TEXT_COLUMNS,
+    StoredText,
+    TraceKey,
     head_of,
-    text_from_rows,
+    texts_from_rows,
 )
 from adapters.postgres.tracing.trace_rows import (
     SPANS,
@@ -64,7 +66,9 @@ async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId
     rows = await connection.fetch(SELECT_TRACE, project, trace)
     require_row(next(iter(rows), None), "Trace not found")
     spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
-    [whole] = await compute(_whole_traces, rows, spans, is_long=_takes_long(rows, spans))
+    texts = await texts_from_rows(connection, project, rows)
+    is_long = _takes_long(rows, spans)
+    [whole] = await compute(_whole_traces, project, rows, spans, texts, is_long=is_long)
     return whole
 
 
@@ -74,7 +78,9 @@ async def fetch_whole_traces(
     """The traces that exist, ordered by (started_at, id); in a snapshot. Raises DamagedText."""
     rows = await connection.fetch(SELECT_TRACES, project, traces)
     spans = await connection.fetch(SELECT_SPANS, project, traces)
-    return await compute(_whole_traces, rows, spans, is_long=_takes_long(rows, spans))
+    texts = await texts_from_rows(connection, project, rows)
+    is_long = _takes_long(rows, spans)
+    return await compute(_whole_traces, project, rows, spans, texts, is_long=is_long)
 
 
 def _takes_long(rows: Sequence[Record], spans: Sequence[Record]) -> bool:
@@ -82,16 +88,23 @@ def _takes_long(rows: Sequence[Record], spans: Sequence[Record]) -> bool:
     return takes_long(len(spans), 0) or size > DECOMPRESSED_ON_LOOP_MAX
 
 
-def _whole_traces(rows: Iterable[Record], spans: Iterable[Record]) -> list[Trace]:
+def _whole_traces(
+    project: ProjectId,
+    rows: Iterable[Record],
+    spans: Iterable[Record],
+    texts: Mapping[TraceKey, StoredText],
+) -> list[Trace]:
     of_trace: dict[TraceId, list[Record]] = defaultdict(list)
     for row in rows:
         of_trace[TraceId(row["trace_id"])].append(row)
-    texts = {trace: text_from_rows(trace, some) for trace, some in of_trace.items()}
     by_trace: dict[TraceId, list[Span]] = defaultdict(list)
     for span in spans:
         trace = TraceId(span["trace_id"])
-        by_trace[trace].append(span_from_row(span, texts[trace]))
+        by_trace[trace].append(span_from_row(span, texts[project, trace]))
     return [
-        replace(whole_trace_from_row(head_of(some), texts[trace]), spans=in_order(by_trace[trace]))
+        replace(
+            whole_trace_from_row(head_of(some), texts[project, trace]),
+            spans=in_order(by_trace[trace]),
+        )
         for trace, some in of_trace.items()
     ]

@@ -1,19 +1,56 @@
 """Contract of PayloadStorage: after blocks were joined, everything reads as before."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
+from adapters.postgres.database.pool import Pool
+from adapters.s3.payload_store import S3PayloadStore
 from domain.page import PageRequest, SortOrder
 from domain.tracing.payload_detail import WHOLE_PAYLOADS, PayloadName
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures.data_plane import DataPlane, join_payloads, project
+from tests.support.fixtures.data_plane import (
+    DataPlane,
+    join_payloads,
+    over_memory,
+    over_postgres,
+    project,
+)
+from tests.support.fixtures.payload_store import new_bucket, plane_with_store
 
 pytestmark = pytest.mark.service
+
+
+@pytest.fixture(params=["memory", "postgres", "s3"])
+def where(request: pytest.FixtureRequest) -> Pool | tuple[str, S3PayloadStore] | None:
+    """A synchronous fixture, so that it may request another by name."""
+    match request.param:
+        case "memory":
+            return None
+        case "postgres":
+            return request.getfixturevalue("serving_pool")
+        case _:
+            bucket = new_bucket(request.getfixturevalue("s3_url"))
+            return request.getfixturevalue("blocks_url"), bucket
+
+
+@pytest.fixture
+async def plane(where: Pool | tuple[str, S3PayloadStore] | None) -> AsyncIterator[DataPlane]:
+    match where:
+        case None:
+            yield over_memory()
+        case (url, bucket):
+            async with plane_with_store(url, bucket) as (plane, _):
+                yield plane
+        case pool:
+            async with over_postgres(pool) as plane:
+                yield plane
+
 
 WORDS = "the customer asks where the parcel is, and the carrier says that it is late " * 20
 

@@ -282,11 +282,15 @@ CREATE INDEX IF NOT EXISTS traces_quiet ON traces (project_id, otlp_stored_at, t
 -- The values of a trace and its spans, as one text in compressed blocks (docs/adr/0043). `start` is
 -- the place in it where a block begins, and `raw_bytes` how long its part of the text is. The block
 -- at 0 also has the places of the payloads of the trace itself, and their previews for lists.
--- Later writes add blocks and set `written_at`; then a worker joins the blocks of the trace.
+-- Later writes add blocks and set `written_at`; then a worker joins the blocks of the trace. If
+-- there is a store outside the database, every write sets it, and the worker moves large blocks
+-- there: then `block` is empty, and `object_id` the last part of the object's key (docs/adr/0046).
 CREATE TABLE IF NOT EXISTS trace_payloads (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
     start bigint NOT NULL, raw_bytes int NOT NULL, block bytea NOT NULL,
-    written_at timestamptz,
+    object_id uuid,
+    written_at timestamptz DEFAULT
+        CASE WHEN current_setting('pandaprobe.payload_store', true) = 'on' THEN now() END,
     input_at bigint, input_bytes int, output_at bigint, output_bytes int,
     input_preview text COLLATE "C", output_preview text COLLATE "C",  -- one line
     PRIMARY KEY (project_id, trace_id, start)
@@ -296,6 +300,29 @@ ALTER TABLE trace_payloads ALTER COLUMN block SET STORAGE EXTERNAL;  -- it is co
 -- no entry.
 CREATE INDEX IF NOT EXISTS trace_payloads_written ON trace_payloads (written_at)
     WHERE written_at IS NOT NULL;
+
+-- Objects whose block is gone, until they are deleted from the store. Whatever deletes or replaces
+-- a block, the trigger adds its object in the same transaction.
+CREATE TABLE IF NOT EXISTS removed_payload_objects (
+    project_id uuid NOT NULL, trace_id uuid NOT NULL, object_id uuid NOT NULL,
+    removed_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (project_id, trace_id, object_id)
+);
+-- Across projects, for workers.
+CREATE INDEX IF NOT EXISTS removed_payload_objects_age ON removed_payload_objects (removed_at);
+CREATE OR REPLACE FUNCTION remove_payload_object() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO removed_payload_objects (project_id, trace_id, object_id)
+        VALUES (OLD.project_id, OLD.trace_id, OLD.object_id) ON CONFLICT DO NOTHING;
+        RETURN NULL;
+    END $$;
+DROP TRIGGER IF EXISTS trace_payloads_deleted ON trace_payloads;
+CREATE TRIGGER trace_payloads_deleted AFTER DELETE ON trace_payloads
+    FOR EACH ROW WHEN (OLD.object_id IS NOT NULL) EXECUTE FUNCTION remove_payload_object();
+DROP TRIGGER IF EXISTS trace_payloads_replaced ON trace_payloads;
+CREATE TRIGGER trace_payloads_replaced AFTER UPDATE OF object_id ON trace_payloads
+    FOR EACH ROW WHEN (OLD.object_id IS NOT NULL AND OLD.object_id IS DISTINCT FROM NEW.object_id)
+    EXECUTE FUNCTION remove_payload_object();
 
 -- Read by trace, and by hour for usage and pricing. `listed_amount` is the cost by the price table
 -- if a client reported another cost. A null count of cached tokens means none.
@@ -1090,7 +1117,8 @@ _TENANT_COLUMNS: Final = {
     ),
     **dict.fromkeys(
         (
-            *("removals", "traces", "trace_payloads", "otlp_rejections"),
+            *("removals", "traces", "trace_payloads", "removed_payload_objects"),
+            "otlp_rejections",
             "waiting_evaluations",
             *("search_queue", "search_traces", "search_terms", "search_segments"),
             *("search_postings", "search_garbage"),
@@ -1236,7 +1264,8 @@ BACKWARDS: Final = (
         login_codes, browser_sessions, sign_in_attempts,
         audit_log, audit_chains, access_refusals,
         removals,
-        traces, trace_payloads, span_rows, span_fragment_rows, otlp_rejections,
+        traces, trace_payloads, removed_payload_objects, span_rows, span_fragment_rows,
+        otlp_rejections,
         waiting_evaluations,
         search_queue, search_traces, search_terms, search_segments, search_postings,
         search_garbage,
@@ -1253,6 +1282,7 @@ BACKWARDS: Final = (
         model_prices, repricings,
         erasures, erased_traces
     """,
+    "DROP FUNCTION IF EXISTS remove_payload_object()",
     "DROP FUNCTION IF EXISTS audit_field(text)",
 )
 

@@ -1,0 +1,1 @@
+"""Payloads in S3-compatible storage. It needs the extra `s3`."""
