@@ -51,7 +51,9 @@ from domain.tracing.payload_detail import (
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from domain.tracing.usage import CostSource, UsageRole, as_float
 
+_ROLE: Final = -2 - len(SPAN_SIZES)  # the place of `usage_role` in a row, with what follows it
 _FROM_1970_TO_2000_US: Final = 946_684_800_000_000
+GAP_BYTES_MAX: Final = 64 << 10  # between parts of a text that are asked for as one
 _METADATA: Final = SPAN_SIZES.index("metadata_bytes")
 _USAGE: Final = SPAN_SIZES.index("token_usage_bytes")
 
@@ -153,9 +155,28 @@ async def _fetch_shown(
 async def _fetch_text(
     connection: Connection, project: ProjectId, trace: TraceId, ranges: Iterable[Range]
 ) -> StoredText:
-    """The blocks that contain the ranges."""
+    """The blocks that contain the ranges.
+
+    Ranges near each other are asked for as one: many spans lie in one block.
+    """
     key = (project, trace)
-    return (await fetch_texts(connection, ((key, one) for one in ranges)))[key]
+    near = _near_ranges(ranges)
+    return (await fetch_texts(connection, ((key, one) for one in near)))[key]
+
+
+def _near_ranges(ranges: Iterable[Range]) -> Iterator[Range]:
+    """The ranges in order, those with at most GAP_BYTES_MAX between them joined."""
+    known: Range | None = None
+    for first, past in sorted(ranges):
+        if known is None:
+            known = (first, past)
+        elif first <= known[1] + GAP_BYTES_MAX:
+            known = (known[0], max(past, known[1]))
+        else:
+            yield known
+            known = (first, past)
+    if known is not None:
+        yield known
 
 
 def _trace_ranges(head: Record, extent: PayloadExtent) -> Iterator[Range]:
@@ -169,18 +190,21 @@ def _trace_ranges(head: Record, extent: PayloadExtent) -> Iterator[Range]:
 
 def _span_ranges(rows: Iterable[Record], extent: PayloadExtent) -> Iterator[Range]:
     """The parts of the text with what is shown of spans."""
+    is_full = extent.detail is PayloadDetail.FULL
+    is_preview = extent.detail is PayloadDetail.PREVIEW
     for row in rows:
-        at = row["payload_at"]
+        role, at, *sizes = row[_ROLE:]
         if at is None:
             continue
-        if extent.detail is PayloadDetail.FULL:
-            yield at, at + sum(row[name] or 0 for name in SPAN_SIZES)
+        if is_full:
+            yield at, at + sum(filter(None, sizes))
             continue
-        for number, name in enumerate(SPAN_SIZES):
-            size = row[name] or 0
-            if number > _METADATA or (number == _METADATA and row["usage_role"] is not None):
+        for number, size in enumerate(sizes):
+            if size is None:
+                continue
+            if number > _METADATA or (number == _METADATA and role is not None):
                 yield at, at + size
-            elif extent.detail is PayloadDetail.PREVIEW:
+            elif is_preview:
                 yield at, at + min(size, extent.preview_bytes)
             at += size
 
@@ -229,6 +253,7 @@ def _shown_spans(
 ) -> Iterator[ShownSpan]:
     """Raises DamagedText."""
     is_full = extent.detail is PayloadDetail.FULL
+    is_none = extent.detail is PayloadDetail.NONE
     microseconds = int.from_bytes  # big-endian
     make = ShownSpan._make
     for row in rows:
@@ -243,6 +268,9 @@ def _shown_spans(
             if role is not None:
                 metadata = metadata_with_role(bytes(metadata), UsageRole(role))
             previews = _NO_PREVIEWS
+        elif is_none:
+            input_, output, metadata, previews = None, None, None, _NO_PREVIEWS
+            usage, parameters = _without_payloads(text, at, sizes)
         else:
             (input_, output, metadata), previews = _shown_payloads(text, at, sizes, role, extent)
             usage, parameters = _without_payloads(text, at, sizes)
