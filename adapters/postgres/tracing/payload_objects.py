@@ -45,10 +45,11 @@ WHERE {_OF_TRACE} AND trace_payloads.start = sent.start AND trace_payloads.objec
   AND trace_payloads.block = sent.block
 RETURNING sent.object_id
 """
+# Nothing in a scope that doesn't show all rows: there it would take every object for an orphan.
 SELECT_UNNAMED: Final = """
 SELECT sent.project_id, sent.trace_id, sent.object_id
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS sent (project_id, trace_id, object_id)
-WHERE NOT EXISTS (
+WHERE current_setting('pandaprobe.scope', true) = 'all' AND NOT EXISTS (
   SELECT FROM trace_payloads AS p WHERE p.project_id = sent.project_id
     AND p.trace_id = sent.trace_id AND p.object_id = sent.object_id
 )

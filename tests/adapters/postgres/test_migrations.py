@@ -44,7 +44,7 @@ UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}
 UPKEEP |= {("requested_at", "project_id", "id"), ("erased_at",), ("held_until", "project_id", "id")}
 UPKEEP |= {("next_attempt_at", "project_id", "id"), ("completed_at", "project_id", "id")}
 UPKEEP |= {("due_at", "project_id", "id"), ("expires_at", "project_id", "id")}
-UPKEEP |= {("stored_at", "project_id", "id"), ("written_at",)}
+UPKEEP |= {("stored_at", "project_id", "id"), ("written_at",), ("removed_at",)}
 UPKEEP |= {("otlp_stored_at", "project_id", "trace_id"), ("stored_at", "project_id", "trace_id")}
 
 COLUMNS = """

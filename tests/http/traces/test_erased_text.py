@@ -87,6 +87,7 @@ WITHOUT_TEXT: Final = {
     "monitors": "filters that a member set",
     "alerts": "thresholds",
     "alert_changes": "states and figures",
+    "removed_payload_objects": "ids",
     "webhooks": "addresses",
     "alert_deliveries": "names of monitors and metrics, and figures",
     "custom_metrics": "names that a member gave",
