@@ -27,6 +27,7 @@ from domain.tracing.search_query import SearchQuery
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
+from domain.tracing.span_analytics import SpanAnalytics, SpanAnalyticsQuery
 from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
@@ -223,6 +224,14 @@ class Spans(Protocol):
         """The groups of errors, as the function `error_groups` and `paginate` do it.
 
         Raises Unavailable, and Invalid as `check_failed_count`.
+        """
+        ...
+
+    async def analytics(self, project: ProjectId, query: SpanAnalyticsQuery) -> SpanAnalytics:
+        """The figures of spans, as `SpanAnalytics.from_cells` of `span_cells`.
+
+        Raises Unavailable; Invalid for more than CELLS_MAX cells or BUCKETS_MAX buckets, and if
+        more than READ_SPANS_MAX spans have to be read.
         """
         ...
 

@@ -35,6 +35,7 @@ from entrypoints.http.controllers.scores import agreement, scores
 from entrypoints.http.controllers.scores import analytics as score_analytics
 from entrypoints.http.controllers.service import api_reference, health, prometheus
 from entrypoints.http.controllers.sessions import sessions
+from entrypoints.http.controllers.spans import analytics as span_analytics
 from entrypoints.http.controllers.spans import errors, spans
 from entrypoints.http.controllers.traces import analytics, comparison, parts, payloads, traces
 from entrypoints.http.endpoint import admit
@@ -65,6 +66,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     rejections.RejectionController,
     spans.SpanController,
     errors.ErrorController,
+    span_analytics.SpanAnalyticsController,
     sessions.SessionController,
     erasures.ErasureController,
     catalogue.EvaluationCatalogueController,

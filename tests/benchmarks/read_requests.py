@@ -169,6 +169,22 @@ SPANS = [
     Read("groups of errors, 30 days", "/errors", MONTH),
     Read("new groups of errors, a week", "/errors", (*WEEK, ("is_new", "true"))),
 ]  # fmt: skip
+SPAN_ANALYTICS = [
+    *(
+        Read(f"by {group}, 30 days, {interval}", "/analytics/spans",
+             (("group_by", group), ("interval", interval), *MONTH))
+        for group in ("kind", "name", "model", "error")
+        for interval in ("none", "day")
+    ),
+    Read("by name, a week, hour", "/analytics/spans",
+         (("group_by", "name"), ("interval", "hour"), *WEEK)),
+    Read("tools by error rate, 30 days", "/analytics/spans",
+         (("group_by", "name"), ("kind", "TOOL"), ("sort_by", "error_rate"), *MONTH)),
+    Read("by name in a release, a day", "/analytics/spans",
+         (("group_by", "name"), ("release", "2.6.0"), *DAY)),
+    Read("by name of a rare user, 30 days", "/analytics/spans",
+         (("group_by", "name"), ("user_id", "{rare_user}"), *MONTH)),
+]  # fmt: skip
 SESSIONS = [
     Read("first page", "/sessions"),
     Read("page at offset 10,000 (or a tenth)", "/sessions", (("offset", "{deep_session}"),)),
@@ -203,6 +219,7 @@ GROUPS = {
     "One trace, one session": DETAILS,
     "Analytics": ANALYTICS,
     "GET /spans and /errors": SPANS,
+    "GET /analytics/spans": SPAN_ANALYTICS,
     "GET /sessions": SESSIONS,
     "GET /traces/users": USERS,
 }

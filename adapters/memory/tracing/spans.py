@@ -6,6 +6,7 @@ from adapters.memory.store import MemoryStore
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.tracing.error_groups import ErrorFilter, ErrorGroup, ErrorSort, error_groups
+from domain.tracing.span_analytics import SpanAnalytics, SpanAnalyticsQuery, analyze_spans
 from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary, check_sortable
 
 
@@ -40,3 +41,6 @@ class MemorySpans:
     ) -> Page[ErrorGroup]:
         found = error_groups(self.store.visible_traces(project), matching)
         return paginate(found, sort.position, order, window)
+
+    async def analytics(self, project: ProjectId, query: SpanAnalyticsQuery) -> SpanAnalytics:
+        return analyze_spans(self.store.visible_traces(project), query)

@@ -16,10 +16,11 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.analytics import Granularity
 from domain.tracing.repricing import PricedSpan, Repricing, SpanPosition
 from domain.tracing.span import Totals, priced_models
+from domain.tracing.span_figures import name_group
 from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
 _SPAN_COLUMNS: Final = """
-spans.trace_id, spans.span_id, started_at, model, prompt_tokens, completion_tokens,
+spans.trace_id, spans.span_id, kind, name, started_at, model, prompt_tokens, completion_tokens,
 cache_read_tokens, cache_write_tokens, cost_amount, cost_source, price_version, price_since,
 listed_amount, provider, request_model
 """
@@ -93,6 +94,7 @@ async def update_costs(
         await connection.execute(
             UPDATE_SPAN_COSTS, *arrays(_cost_row(project, *one) for one in changed)
         )
+        names = {(row["trace_id"], row["span_id"]): (row["kind"], row["name"]) for row in again}
         more: defaultdict[TraceId, Totals] = defaultdict(Totals)
         for one, after in changed:
             cost = EXACT.subtract(after.amount, one.charge.amount)
@@ -100,7 +102,10 @@ async def update_costs(
             unpriced = _is_unpriced(after) - _is_unpriced(one.charge)
             more[one.trace_id] += Totals(cost=cost, unpriced=unpriced)
             hour = Granularity.HOUR.bucket(one.started_at)
-            deltas[project].add_usage((hour, True, one.model), (0, 0, 0, cost, unpriced))
+            kind, name = names[one.trace_id, one.span_id]
+            sums = deltas[project].sums((hour, kind, name_group(name), True, one.model))
+            sums.cost = EXACT.add(sums.cost, cost)
+            sums.unpriced += unpriced
         costs = []
         for trace, difference in more.items():
             before = known[project, trace]

@@ -5,12 +5,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from asyncpg import Record
+
 from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.tracing.rollup_deltas import Deltas
 from adapters.postgres.tracing.row_updates import counted_from_row
+from adapters.postgres.tracing.span_filters import LATENCY_US
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES
 from domain.ids import ProjectId, TraceId
+from domain.tracing.span import SpanStatus
+from domain.tracing.span_figures import name_group
 from domain.tracing.usage import EXACT
 
 # Limits of one transaction that selects the traces itself. A single trace may have more spans.
@@ -46,16 +51,20 @@ RETURNING {TRACES.select("traces")}
 """
 DELETE_SPANS: Final = f"""
 WITH gone AS (
-  DELETE FROM spans WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-  RETURNING date_trunc('hour', started_at) AS hour, model, prompt_tokens, completion_tokens,
-            cost_amount, usage_role, {IS_UNPRICED} AS is_unpriced
+  DELETE FROM spans AS s WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING date_trunc('hour', started_at) AS hour, kind, name, model, status,
+            {LATENCY_US} AS latency_us, prompt_tokens, completion_tokens, cost_amount, usage_role,
+            {IS_UNPRICED} AS is_unpriced
 )
-SELECT hour, model, count(*) AS spans, count(*) FILTER (WHERE usage_role IS NULL) AS calls,
+SELECT hour, kind, name, model, count(*) AS spans,
+       count(*) FILTER (WHERE status = '{SpanStatus.ERROR}') AS errors,
+       array_agg(latency_us) FILTER (WHERE latency_us IS NOT NULL) AS latencies,
+       count(*) FILTER (WHERE usage_role IS NULL) AS calls,
        coalesce(sum(prompt_tokens) FILTER (WHERE usage_role IS NULL), 0) AS prompt_tokens,
        coalesce(sum(completion_tokens) FILTER (WHERE usage_role IS NULL), 0) AS completion_tokens,
        coalesce(sum(cost_amount) FILTER (WHERE usage_role IS NULL), 0) AS cost,
        count(*) FILTER (WHERE is_unpriced) AS unpriced
-FROM gone GROUP BY hour, model
+FROM gone GROUP BY hour, kind, name, model
 """
 # The number of traces that had payloads of their own, whatever the number of blocks.
 DELETE_PAYLOADS: Final = f"""
@@ -146,10 +155,7 @@ async def delete_traces(
         return gone
     gone.rows["traces"] = len(ids)
     for row in await connection.fetch(DELETE_SPANS, project, ids):
-        key = (row["hour"], row["model"] is not None, row["model"] or "")
-        tokens = (-int(row["prompt_tokens"]), -int(row["completion_tokens"]))
-        cost = EXACT.minus(row["cost"])
-        deltas.add_usage(key, (-row["calls"], *tokens, cost, -row["unpriced"]))
+        _subtract_spans(deltas, row)
         gone.rows["spans"] += row["spans"]
     gone.rows["trace_payloads"] = await connection.fetchval(DELETE_PAYLOADS, project, ids)
     await connection.execute(DELETE_FROM_SEARCH, project, ids)
@@ -163,6 +169,20 @@ async def delete_traces(
         gone.rows[table] = affected_rows(await connection.execute(sql, project, ids))
     gone.rows["replies"] = await erase_replies(connection, project, [str(id_) for id_ in ids])
     return gone
+
+
+def _subtract_spans(deltas: Deltas, row: Record) -> None:
+    model, name = row["model"], name_group(row["name"])
+    sums = deltas.sums((row["hour"], row["kind"], name, model is not None, model or ""))
+    sums.spans -= row["spans"]
+    sums.errors -= row["errors"]
+    for latency in row["latencies"] or ():
+        sums.add_latency(latency, -1)
+    sums.calls -= row["calls"]
+    sums.prompt_tokens -= int(row["prompt_tokens"])
+    sums.completion_tokens -= int(row["completion_tokens"])
+    sums.cost = EXACT.subtract(sums.cost, row["cost"])
+    sums.unpriced -= row["unpriced"]
 
 
 async def delete_session_scores(

@@ -52,23 +52,41 @@ FROM spans WHERE {_FAILED} AND error_group = wanted.id AND started_at >= $3 AND 
 ORDER BY started_at DESC, trace_id DESC, span_id DESC
 """
 # The ends of a long message are all that a pattern is made of.
+_MESSAGE: Final = f"""
+CASE WHEN length(error) > {2 * READ_CHARS_MAX}
+     THEN left(error, {READ_CHARS_MAX}) || right(error, {READ_CHARS_MAX}) ELSE error END
+"""
+SELECT_MESSAGES: Final = f"""
+SELECT wanted.id, one.error FROM unnest($2::text[]) AS wanted (id) CROSS JOIN LATERAL (
+  SELECT {_MESSAGE} AS error FROM spans WHERE {_FAILED} AND error_group = wanted.id
+  ORDER BY started_at DESC LIMIT 1
+) AS one
+"""
 SELECT_SAMPLES: Final = f"""
 SELECT wanted.id, newest.* FROM unnest($2::text[]) AS wanted (id) CROSS JOIN LATERAL (
   SELECT trace_id, span_id, name, started_at,
-         CASE WHEN length(error) > {2 * READ_CHARS_MAX}
-              THEN left(error, {READ_CHARS_MAX}) || right(error, {READ_CHARS_MAX})
-              ELSE error END AS error
+         {_MESSAGE} AS error
   {_NEWEST} LIMIT {ERROR_SAMPLES_MAX}
 ) AS newest
 ORDER BY started_at DESC, trace_id DESC, span_id DESC
 """
 SELECT_RELEASES: Final = f"""
-SELECT wanted.id, ARRAY(
-  SELECT (SELECT release FROM traces WHERE {OF_PROJECT} AND traces.trace_id = newest.trace_id)
-  FROM (SELECT trace_id, span_id, started_at {_NEWEST} LIMIT {RELEASED_ERRORS_MAX}) AS newest
-  ORDER BY started_at DESC, trace_id DESC, span_id DESC
-) AS releases FROM unnest($2::text[]) AS wanted (id)
+SELECT wanted.id, (
+  SELECT release FROM traces WHERE {OF_PROJECT} AND traces.trace_id = newest.trace_id
+) AS release
+FROM unnest($2::text[]) AS wanted (id) CROSS JOIN LATERAL (
+  SELECT trace_id, span_id, started_at {_NEWEST} LIMIT {RELEASED_ERRORS_MAX}
+) AS newest
+ORDER BY started_at DESC, trace_id DESC, span_id DESC
 """
+
+
+async def select_messages(
+    connection: Connection, project: ProjectId, groups: Sequence[str]
+) -> Mapping[str, str | None]:
+    """The message of a failed span of each group; in a visible snapshot."""
+    rows = await connection.fetch(SELECT_MESSAGES, project, groups)
+    return {row["id"]: row["error"] for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +107,8 @@ class ErrorGroupQuery:
         shown = found[: self.window.limit]
         period = self.matching.period
         values = (self.project, [row["id"] for row in shown], period.after, period.before)
-        samples: dict[str, list[Record]] = {}
-        for row in await connection.fetch(SELECT_SAMPLES, *values):
-            samples.setdefault(row["id"], []).append(row)
-        rows_of_releases = await connection.fetch(SELECT_RELEASES, *values)
-        releases = {row["id"]: row["releases"] for row in rows_of_releases}
+        samples = _by_group(await connection.fetch(SELECT_SAMPLES, *values))
+        releases = _by_group(await connection.fetch(SELECT_RELEASES, *values))
         items = [_group_from_row(row, samples, releases) for row in shown]
         end = self.sort.position(items[-1]) if len(found) > self.window.limit else None
         return Page(items, rows[0]["total"], end)
@@ -123,8 +138,17 @@ class ErrorGroupQuery:
         return list(await connection.fetch(sql, *p.values))
 
 
+def _by_group(rows: Sequence[Record]) -> Mapping[str, Sequence[Record]]:
+    found: dict[str, list[Record]] = {}
+    for row in rows:
+        found.setdefault(row["id"], []).append(row)
+    return found
+
+
 def _group_from_row(
-    row: Record, samples: Mapping[str, Sequence[Record]], releases: Mapping[str, Sequence[str]]
+    row: Record,
+    samples: Mapping[str, Sequence[Record]],
+    releases: Mapping[str, Sequence[Record]],
 ) -> ErrorGroup:
     newest = samples[row["id"]]
     return ErrorGroup(
@@ -134,7 +158,7 @@ def _group_from_row(
         first_seen=row["first_seen"],
         last_seen=row["last_seen"],
         is_new=row["is_new"],
-        releases=distinct_releases(releases[row["id"]]),
+        releases=distinct_releases(one["release"] for one in releases[row["id"]]),
         samples=[_sample_from_row(one) for one in newest],
     )
 

@@ -14,13 +14,52 @@ from typing import Self
 from adapters.postgres.tracing.facets import CountedTrace, FacetKey
 from domain.ids import ProjectId, TraceId
 from domain.tracing.analytics import Granularity
-from domain.tracing.span import Span, Totals
+from domain.tracing.span import Span, SpanStatus, Totals, elapsed_us
+from domain.tracing.span_figures import latency_bin, name_group
 from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
 
 type UsageKey = tuple[datetime, bool, str]
 type UsageSums = tuple[int, int, int, Decimal, int]
 """Calls, tokens of prompts and of completions, cost, and unpriced spans."""
+type SpanKey = tuple[datetime, str, str, bool, str]
+"""The hour, the kind, the name without ids, and the model as in UsageKey."""
+
+
+@dataclass(slots=True)
+class SpanSums:
+    """Sums over spans. `calls` are those with tokens and costs that count."""
+
+    spans: int = 0
+    errors: int = 0
+    latencies: int = 0
+    latency_us: int = 0
+    bins: dict[int, int] = field(default_factory=dict)
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: Decimal = Decimal(0)
+    unpriced: int = 0
+
+    @property
+    def usage(self) -> UsageSums:
+        return (
+            self.calls, self.prompt_tokens, self.completion_tokens, self.cost, self.unpriced
+        )  # fmt: skip
+
+    @property
+    def is_empty(self) -> bool:
+        return not (
+            any((self.spans, self.errors, self.latencies, self.latency_us))
+            or any(self.usage)
+            or any(self.bins.values())
+        )
+
+    def add_latency(self, latency_us: int, sign: int) -> None:
+        self.latencies += sign
+        self.latency_us += sign * latency_us
+        bin_ = latency_bin(latency_us)
+        self.bins[bin_] = self.bins.get(bin_, 0) + sign
 
 
 @dataclass(slots=True)
@@ -91,7 +130,7 @@ class Deltas:
 
     facets: dict[FacetKey, int] = field(default_factory=dict)
     hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_count_time`
-    usage: dict[UsageKey, UsageSums] = field(default_factory=dict)
+    spans: dict[SpanKey, SpanSums] = field(default_factory=dict)
     sessions: dict[str, SessionGrowth] = field(default_factory=dict)
     users: dict[str, UserGrowth] = field(default_factory=dict)
     stale_sessions: set[str] = field(default_factory=set)
@@ -123,32 +162,52 @@ class Deltas:
     def add_spans(self, spans: Iterable[Span], sign: int = 1) -> None:
         """Adds settled spans, or subtracts them if `sign` is -1.
 
-        Spans with a usage role aren't counted.
+        The tokens and costs of spans with a usage role aren't counted.
         """
         for span in spans:
-            if span.usage_role is not None:
-                continue
-            hour = Granularity.HOUR.bucket(span.started_at)
-            assert span.usage is not None
-            assert span.charge is not None
-            amount = span.charge.amount or Decimal(0)
-            sums = (
-                sign,
-                sign * span.usage.prompt_tokens,
-                sign * span.usage.completion_tokens,
-                amount if sign > 0 else EXACT.minus(amount),  # the unary minus rounds
-                sign * span.is_unpriced,
-            )
-            self.add_usage((hour, span.model is not None, span.model or ""), sums)
+            kind, model, usage, charge = span.kind, span.model, span.usage, span.charge
+            assert kind is not None
+            assert usage is not None
+            assert charge is not None
+            started_at = span.started_at
+            hour = Granularity.HOUR.bucket(started_at)
+            sums = self.sums((hour, kind, name_group(span.name), model is not None, model or ""))
+            sums.spans += sign
+            if span.status is SpanStatus.ERROR:
+                sums.errors += sign
+            latency = elapsed_us(started_at, span.ended_at)
+            if latency is not None:
+                sums.add_latency(latency, sign)
+            if span.usage_role is None:
+                sums.calls += sign
+                sums.prompt_tokens += sign * usage.prompt_tokens
+                sums.completion_tokens += sign * usage.completion_tokens
+                if amount := charge.amount:
+                    sums.cost = (EXACT.add if sign > 0 else EXACT.subtract)(sums.cost, amount)
+                elif span.is_unpriced:
+                    sums.unpriced += sign
 
-    def add_usage(self, key: UsageKey, more: UsageSums) -> None:
-        calls, prompt, completion, cost, unpriced = more
-        known = self.usage.get(key)
-        if known is not None:
-            calls, prompt, completion = calls + known[0], prompt + known[1], completion + known[2]
-            cost = EXACT.add(cost, known[3]) if cost else known[3]
-            unpriced += known[4]
-        self.usage[key] = (calls, prompt, completion, cost, unpriced)
+    def sums(self, key: SpanKey) -> SpanSums:
+        """The sums of a key, which may be changed."""
+        found = self.spans.get(key)
+        if found is None:
+            found = self.spans[key] = SpanSums()
+        return found
+
+    def usage(self) -> dict[UsageKey, UsageSums]:
+        """The sums of all spans by hour and model."""
+        found: dict[UsageKey, UsageSums] = {}
+        for (hour, _, _, has_model, model), sums in self.spans.items():
+            calls, prompt, completion, cost, unpriced = sums.usage
+            known = found.get((hour, has_model, model))
+            if known is not None:
+                calls, prompt, completion = (
+                    calls + known[0], prompt + known[1], completion + known[2]
+                )  # fmt: skip
+                cost = EXACT.add(cost, known[3]) if cost else known[3]
+                unpriced += known[4]
+            found[hour, has_model, model] = (calls, prompt, completion, cost, unpriced)
+        return found
 
     def _count(self, counted: CountedTrace, sign: int) -> None:
         for key in counted.facets():

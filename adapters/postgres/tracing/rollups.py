@@ -14,7 +14,13 @@ import msgspec
 
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.tracing.facets import search_value
-from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, SessionGrowth
+from adapters.postgres.tracing.rollup_deltas import (
+    ProjectDeltas,
+    SessionGrowth,
+    SpanKey,
+    SpanSums,
+)
+from adapters.postgres.tracing.span_bins import pack_bins
 from domain.ids import ProjectId
 
 _TYPES: Final = {UUID: "uuid", str: "text", bool: "boolean", datetime: "timestamptz"}
@@ -43,6 +49,24 @@ class _Usage(msgspec.Struct):
     has_model: bool
     model: str
     calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    cost: Decimal
+    unpriced_span_count: int
+
+
+class _SpanHour(msgspec.Struct):
+    project_id: UUID
+    hour: datetime
+    kind: str
+    name: str
+    has_model: bool
+    model: str
+    span_count: int
+    error_count: int
+    latency_count: int
+    latency_us: int
+    latency_bins: str
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal
@@ -137,6 +161,15 @@ DELETE_EMPTY_USAGE: Final = f"""
 DELETE FROM usage_hours USING {_matching_keys("usage_hours", _Usage, 4, "fewer")}
   AND usage_hours.calls = 0
 """
+_UPSERT_SPAN_HOURS: Final = f"""
+{_insert("span_hours", _SpanHour, "$6")}
+ON CONFLICT (project_id, hour, kind, name, has_model, model) DO UPDATE SET
+  {_sums("span_hours", *_SpanHour.__struct_fields__[6:])}
+"""
+DELETE_EMPTY_SPAN_HOURS: Final = f"""
+DELETE FROM span_hours USING {_matching_keys("span_hours", _SpanHour, 6, "fewer")}
+  AND span_hours.span_count = 0
+"""
 _IS_EARLIER: Final = """
 excluded.user_started_at IS NOT NULL AND (sessions.user_started_at IS NULL
   OR (excluded.user_started_at, excluded.user_trace_id)
@@ -221,12 +254,14 @@ UPSERT_SESSIONS_AND_USERS: Final = (
     .replace("$5", "$2")
 )
 UPSERT_COUNTS: Final = f"""
-WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE})
+WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE}),
+     span_hours_ AS ({_UPSERT_SPAN_HOURS.replace("$6", "$4")})
 SELECT
 """
 UPSERT_ROLLUPS: Final = f"""
 WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE}),
-     sessions_ AS ({_UPSERT_SESSIONS}), users_ AS ({_UPSERT_USERS})
+     span_hours_ AS ({_UPSERT_SPAN_HOURS}), sessions_ AS ({_UPSERT_SESSIONS}),
+     users_ AS ({_UPSERT_USERS})
 SELECT
 """
 
@@ -248,8 +283,14 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
     usage = [
         _Usage(project, *key, *sums[:3], sums[3], sums[4])
         for project, one in of
-        for key, sums in sorted(one.usage.items())
+        for key, sums in sorted(one.usage().items())
         if any(sums)
+    ]
+    spans = [
+        _span_hour(project, key, sums)
+        for project, one in of
+        for key, sums in sorted(one.spans.items(), key=_key)
+        if not sums.is_empty
     ]
     sessions = [
         _session_row(project, key, growth)
@@ -261,7 +302,7 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         for project, one in of
         for key, user in sorted(one.users.items())
     ]
-    counts, owners = (facets, hours, usage), (sessions, users)
+    counts, owners = (facets, hours, usage, spans), (sessions, users)
     if stale := _stale_statements(deltas):
         await connection.execute(UPSERT_SESSIONS_AND_USERS, *map(_ENCODER.encode, owners))
         for sql, keys in stale:
@@ -269,9 +310,12 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         if any(counts):
             await connection.execute(UPSERT_COUNTS, *map(_ENCODER.encode, counts))
     elif any(counts) or any(owners):
-        await connection.execute(UPSERT_ROLLUPS, *map(_ENCODER.encode, (*counts, *owners)))
+        rows = (*counts[:3], *owners, spans)
+        await connection.execute(UPSERT_ROLLUPS, *map(_ENCODER.encode, rows))
     if less_used := [one for one in usage if one.calls < 0]:
         await connection.execute(DELETE_EMPTY_USAGE, _ENCODER.encode(less_used))
+    if fewer_spans := [one for one in spans if one.span_count < 0]:
+        await connection.execute(DELETE_EMPTY_SPAN_HOURS, _ENCODER.encode(fewer_spans))
     if fewer := [one for one in facets if one.trace_count < 0]:
         await connection.execute(DELETE_EMPTY_FACETS, _ENCODER.encode(fewer))
 
@@ -290,6 +334,17 @@ def _stale_statements(deltas: ProjectDeltas) -> list[tuple[str, Sequence[msgspec
         (RECOUNT_SESSIONS, sessions),
     ]
     return [(sql, keys) for sql, keys in steps if keys]
+
+
+def _key(item: tuple[SpanKey, SpanSums]) -> SpanKey:
+    return item[0]
+
+
+def _span_hour(project: ProjectId, key: SpanKey, sums: SpanSums) -> _SpanHour:
+    return _SpanHour(
+        project, *key, sums.spans, sums.errors, sums.latencies, sums.latency_us,
+        pack_bins(sums.bins), sums.prompt_tokens, sums.completion_tokens, sums.cost, sums.unpriced,
+    )  # fmt: skip
 
 
 def _session_row(project: ProjectId, session: str, one: SessionGrowth) -> _Session:

@@ -1,9 +1,14 @@
 """Filters of spans as SQL conditions on the alias `s`; `$1` is the project."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE
+from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
+from domain.ids import ProjectId
 from domain.tracing.span import SpanStatus
 from domain.tracing.span_query import SpanFilter
 from domain.tracing.usage import CostSource
@@ -15,6 +20,7 @@ LATENCY_US: Final = (
 TOKENS: Final = "(s.prompt_tokens + s.completion_tokens)"
 COST: Final = f"(CASE WHEN s.cost_source <> '{CostSource.UNPRICED}' THEN s.cost_amount END)"
 HAS_FAILED: Final = f"s.status = '{SpanStatus.ERROR}'"
+SEARCHED_TRACES_MAX: Final = 2_000  # up to this many matching traces, all their spans are read
 _EQUAL: Final = ("kind", "name", "model", "provider", "status")
 
 
@@ -49,3 +55,51 @@ def other_conditions(matching: SpanFilter) -> Iterator[Sql]:
                 for sign, bound in ((">=", low), ("<=", high))
                 if bound is not None
             )
+
+
+@dataclass(frozen=True, slots=True)
+class SpanSource:
+    """The spans among which matches are, with the alias `s`, and the conditions that remain.
+
+    `served` are those that an index in the order of starts supports. It `is_small` if it has the
+    spans of few traces.
+    """
+
+    table: Sql
+    served: Sequence[Sql]
+    rest: Sequence[Sql]
+    is_small: bool = False
+
+    def where(self, p: Parameters, conditions: Sequence[Sql]) -> str:
+        """Some of its conditions, and that of the project."""
+        if self.is_small:
+            return " AND ".join(p.all_of(conditions)) or "true"
+        return " AND ".join([f"s.{OF_PROJECT}", *p.all_of(conditions)])
+
+
+async def find_source(
+    connection: Connection, project: ProjectId, matching: SpanFilter, few_traces: int
+) -> SpanSource:
+    """Chooses between the spans of the matching traces and those of the project.
+
+    The statements after it are planned for their values.
+    """
+    served, rest = list(served_conditions(matching)), list(other_conditions(matching))
+    of_trace = filter_clauses(project, matching.of_trace)
+    if not of_trace:
+        await connection.execute(SET_PLAN_BY_VALUE)
+        return SpanSource(Sql("spans AS s"), served, rest)
+    counted = await fetch_counts(connection, project, of_trace, "")
+    where = " AND ".join(one.sql.text for one in of_trace)
+    values = tuple(value for one in of_trace for value in one.sql.values)
+    if counted.most <= few_traces:
+        # OFFSET 0 keeps it a lookup for each trace. A join might be planned over a whole project.
+        table = f"""(SELECT trace_id AS id FROM traces WHERE {OF_PROJECT} AND {where} OFFSET 0) AS t
+        CROSS JOIN LATERAL
+          (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
+        return SpanSource(Sql(table, values), (), [*served, *rest], is_small=True)
+    exists = (
+        f"EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
+        f" AND {where} OFFSET 0)"
+    )
+    return SpanSource(Sql("spans AS s"), served, [*rest, Sql(exists, values)])

@@ -12,23 +12,25 @@ from typing import Final, NamedTuple
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE, PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.read_transactions import PoolReader
+from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.tracing.analytics import NARROW_PERIOD
 from adapters.postgres.tracing.error_groups import ErrorGroupQuery
+from adapters.postgres.tracing.span_analytics import SpanFigureReader
 from adapters.postgres.tracing.span_filters import (
     COST,
     LATENCY_US,
+    SEARCHED_TRACES_MAX,
     TOKENS,
-    other_conditions,
-    served_conditions,
+    SpanSource,
+    find_source,
 )
-from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from adapters.postgres.tracing.trace_rows import usage_from_row
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.error_groups import ERROR_CHARS_MAX, ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.span import SpanKind, SpanStatus
+from domain.tracing.span_analytics import READ_SPANS_MAX, SpanAnalytics, SpanAnalyticsQuery
 from domain.tracing.span_query import (
     COUNTED_SPANS_MAX,
     KEY_SEPARATOR,
@@ -42,7 +44,6 @@ from domain.tracing.span_query import (
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import CostSource, SpanCost, UsageRole
 
-SEARCHED_TRACES_MAX: Final = 2_000  # up to this many matching traces, all their spans are read
 NARROW_SPANS: Final = (
     "narrow the list with started_after and started_before, or with session_id or user_id"
 )
@@ -83,6 +84,7 @@ class PostgresSpans(PoolReader):
 
     sorted_max: int = field(default=SORTED_SPANS_MAX, kw_only=True)
     counted_max: int = field(default=COUNTED_SPANS_MAX, kw_only=True)
+    read_max: int = field(default=READ_SPANS_MAX, kw_only=True)
     searched_traces_max: int = field(default=SEARCHED_TRACES_MAX, kw_only=True)
 
     async def summaries(
@@ -94,7 +96,7 @@ class PostgresSpans(PoolReader):
         window: PageRequest,
     ) -> Page[SpanSummary]:
         async with self._visible_by_key(NARROW_SPANS, project) as connection:
-            source = await _find_source(connection, project, matching, self.searched_traces_max)
+            source = await find_source(connection, project, matching, self.searched_traces_max)
             query = _SpanQuery(project, source, sort, order is SortOrder.DESC, window)
             if source.is_small or sort is not SpanSort.STARTED_AT:
                 found = await query.fetch_sorted(connection, self.sorted_max)
@@ -119,47 +121,10 @@ class PostgresSpans(PoolReader):
         async with self._visible_snapshot(NARROW_PERIOD, project) as connection:
             return await query.fetch(connection)
 
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """The spans among which matches are, with the alias `s`, and the conditions that remain.
-
-    `served` are those that an index in the order of starts supports. It `is_small` if it has the
-    spans of few traces.
-    """
-
-    table: Sql
-    served: Sequence[Sql]
-    rest: Sequence[Sql]
-    is_small: bool = False
-
-
-async def _find_source(
-    connection: Connection, project: ProjectId, matching: SpanFilter, few_traces: int
-) -> _Source:
-    """Chooses between the spans of the matching traces and those of the project.
-
-    The statements after it are planned for their values.
-    """
-    served, rest = list(served_conditions(matching)), list(other_conditions(matching))
-    of_trace = filter_clauses(project, matching.of_trace)
-    if not of_trace:
-        await connection.execute(SET_PLAN_BY_VALUE)
-        return _Source(Sql("spans AS s"), served, rest)
-    counted = await fetch_counts(connection, project, of_trace, "")
-    where = " AND ".join(one.sql.text for one in of_trace)
-    values = tuple(value for one in of_trace for value in one.sql.values)
-    if counted.most <= few_traces:
-        # OFFSET 0 keeps it a lookup for each trace. A join might be planned over a whole project.
-        table = f"""(SELECT trace_id AS id FROM traces WHERE {OF_PROJECT} AND {where} OFFSET 0) AS t
-        CROSS JOIN LATERAL
-          (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
-        return _Source(Sql(table, values), (), [*served, *rest], is_small=True)
-    exists = (
-        f"EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
-        f" AND {where} OFFSET 0)"
-    )
-    return _Source(Sql("spans AS s"), served, [*rest, Sql(exists, values)])
+    async def analytics(self, project: ProjectId, query: SpanAnalyticsQuery) -> SpanAnalytics:
+        reader = SpanFigureReader(project, query, self.read_max, self.searched_traces_max)
+        async with self._visible_snapshot(NARROW_PERIOD, project) as connection:
+            return await reader.fetch(connection)
 
 
 class _Key(NamedTuple):
@@ -179,7 +144,7 @@ class _FoundKeys:
 @dataclass(frozen=True, slots=True)
 class _SpanQuery:
     project: ProjectId
-    source: _Source
+    source: SpanSource
     sort: SpanSort
     is_descending: bool
     window: PageRequest
@@ -188,7 +153,7 @@ class _SpanQuery:
         """Reads all matches and sorts them. Raises Invalid as `check_sortable`."""
         p = Parameters([self.project])
         table = p.sql(self.source.table)
-        where = self._where(p, [*self.source.served, *self.source.rest])
+        where = self.source.where(p, [*self.source.served, *self.source.rest])
         limit = "" if self.sort is SpanSort.STARTED_AT else f"LIMIT {p.put(most + 1)}::bigint"
         after = " OR ".join(self._after(p, "value")) or "true"
         sql = f"""
@@ -209,7 +174,7 @@ class _SpanQuery:
     async def fetch_by_start(self, connection: Connection, counted_max: int) -> _FoundKeys:
         """Walks an index of starts. Counts matches among the first `counted_max` spans."""
         p = Parameters([self.project])
-        where = self._where(p, [*self.source.served, *self.source.rest])
+        where = self.source.where(p, [*self.source.served, *self.source.rest])
         after = "".join(f" AND {one}" for one in self._after(p, "s.started_at"))
         sql = f"""
         SELECT s.trace_id, s.span_id FROM spans AS s WHERE {where}{after}
@@ -217,7 +182,7 @@ class _SpanQuery:
         """
         keys = [_Key(*row) for row in await connection.fetch(sql, *p.values)]
         p = Parameters([self.project])
-        where = self._where(p, self.source.served)
+        where = self.source.where(p, self.source.served)
         matches = " AND ".join(p.all_of(self.source.rest)) or "true"
         direction = "DESC" if self.is_descending else "ASC"
         sql = f"""
@@ -229,11 +194,6 @@ class _SpanQuery:
         if row["read"] <= counted_max:
             return _FoundKeys(keys, row["matches"])
         return _FoundKeys(keys, max(row["matches"], self.window.offset + len(keys)), is_exact=False)
-
-    def _where(self, p: Parameters, conditions: Sequence[Sql]) -> str:
-        if self.source.is_small:
-            return " AND ".join(p.all_of(conditions)) or "true"
-        return " AND ".join([f"s.{OF_PROJECT}", *p.all_of(conditions)])
 
     def _limits(self, p: Parameters) -> str:
         # The limit is in the SQL text, so that the planner knows how few rows there will be. One

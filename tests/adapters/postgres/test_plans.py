@@ -64,6 +64,7 @@ from domain.tracing.payload_detail import PayloadDetail, PayloadExtent, PayloadN
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange
+from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
 from domain.tracing.span_query import COUNTED_SPANS_MAX, SpanFilter, SpanSort
 from domain.tracing.trace import TraceChange, TraceStatus
 from entrypoints.composition.otlp_rules import fragment_rules
@@ -189,6 +190,15 @@ def errors(period: Period, *, is_new: bool | None = None) -> Read:
     )
 
 
+def span_figures(
+    group_by: SpanGroupKey, interval: SpanInterval, period: Period, **conditions: Any
+) -> Read:
+    query = SpanAnalyticsQuery(
+        matching=SpanFilter(**conditions), period=period, group_by=group_by, interval=interval
+    )
+    return lambda at, of: at.spans.analytics(of, query)
+
+
 def figures(metric: str, *arguments: object) -> Read:
     return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
 
@@ -241,6 +251,7 @@ def labels(question: str, *arguments: object) -> Read:
 DAY_END = END - timedelta(hours=1, minutes=10)
 LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
 PERIOD = Period(START + timedelta(minutes=10), DAY_END)
+LAST_PERIOD = Period(END - timedelta(days=1), END)
 LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
 OF_NAME: Final = SCORES // len(NAMES)
 LOOKS_MAX: Final = 30  # of the views in what one read asks, users and sessions apart
@@ -343,6 +354,25 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
             # The numbers of rows that match and that don't are rounded.
             "traces": 5 * COUNTED // 4 + 7 * PAGE,
         },
+    ),
+    **{
+        f"figures of spans by {group_by}": (
+            span_figures(group_by, SpanInterval.DAY, PERIOD),
+            {"span_rows": 4 * 3 * HOUR},  # of partial hours: counted, and read
+        )
+        for group_by in (SpanGroupKey.KIND, SpanGroupKey.NAME, SpanGroupKey.MODEL)
+    },
+    "figures of errors": (
+        span_figures(SpanGroupKey.ERROR, SpanInterval.DAY, PERIOD),
+        {"span_rows": 2 * FAILED_SPANS + 2 * ERROR_GROUPS},
+    ),
+    "figures of spans of a session": (
+        span_figures(SpanGroupKey.NAME, SpanInterval.NONE, PERIOD, session_id="conv-7"),
+        {"span_rows": 3 * LONG, "traces": LONG},
+    ),
+    "figures of spans of a day by latency": (
+        span_figures(SpanGroupKey.NAME, SpanInterval.HOUR, LAST_PERIOD, min_latency_ms=1),
+        {"span_rows": 2 * 25 * 3 * HOUR},
     ),
     # Groups are counted by index alone.
     "groups of errors": (
@@ -471,6 +501,7 @@ EXACT: Final = {
     "trace_percentiles",
     "trace_users",
     "usage_hours",
+    "span_hours",
 }  # what is counted
 
 
@@ -485,6 +516,7 @@ KEYS: Final = {
     "session_scores": ("id", "session_id"),
     "trace_facets": ("value",),
     "usage_hours": ("hour",),
+    "span_hours": ("hour",),
 }
 
 

@@ -17,7 +17,7 @@ from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
 from domain.tracing.change import UNCHANGED
-from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.usage import Price
 from tests.support.builders.values import NOON, prices, span, span_id, trace, trace_id
@@ -31,6 +31,8 @@ COUNTED = {
     "trace_hours": "hour, trace_count, error_count, latency_count, latency_us",
     "usage_hours": "hour, has_model, model, calls, prompt_tokens, completion_tokens, cost,"
     " unpriced_span_count",
+    "span_hours": "hour, kind, name, has_model, model, span_count, error_count, latency_count,"
+    " latency_us, latency_bins, prompt_tokens, completion_tokens, cost, unpriced_span_count",
     "sessions": "*",
     "trace_users": "*",
     "traces": "trace_id, models, ARRAY(SELECT DISTINCT unnest(terms) ORDER BY 1)",
@@ -66,7 +68,10 @@ class Chance:
     def span(self) -> Span:
         return span(
             id=self.one(*self.spans),
+            name=self.one("step", "tool", "ß"),
+            kind=self.one(None, *SpanKind),
             started_at=self.instant(),
+            ended_at=self.one(None, self.instant(), NOON + timedelta(milliseconds=self.one(1, 3))),
             model=self.one(None, "gpt-4o", "tiny", ""),
             token_usage=self.one(None, b'{"prompt_tokens":10,"completion_tokens":3}'),
             cost=self.one(None, {"total": 0.1}, {"a": 1.0, "b": 1e-9}),
@@ -104,6 +109,9 @@ class Chance:
 
     def span_change(self) -> SpanChange:
         return SpanChange(
+            name=self.one(None, "step", "tool"),
+            kind=self.one(None, SpanKind.TOOL, SpanKind.LLM),
+            ended_at=self.one(UNCHANGED, None, self.instant()),
             status=self.one(None, SpanStatus.ERROR, SpanStatus.OK),
             model=self.one(UNCHANGED, None, "tiny", "gpt-4o"),
             token_usage=self.one(UNCHANGED, None, b'{"prompt_tokens":7}'),

@@ -27,6 +27,7 @@ from domain.tracing.payload_detail import WHOLE_PAYLOADS, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange, SpanStatus
+from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
 from domain.tracing.span_query import SpanFilter, SpanSort
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.contracts.exporting.test_exports import an_export
@@ -175,6 +176,20 @@ async def _errors(plane: DataPlane, of: ProjectId) -> Any:
     return found
 
 
+async def _span_figures(plane: DataPlane, of: ProjectId) -> Any:
+    found = []
+    for group_by, interval in product(SpanGroupKey, (SpanInterval.NONE, SpanInterval.HOUR)):
+        for conditions in ({}, {"model": "o3"}, {"environment": "prod"}, {"user_id": GRACE.id}):
+            query = SpanAnalyticsQuery(
+                matching=SpanFilter(**conditions),
+                period=ALL_TIME,
+                group_by=group_by,
+                interval=interval,
+            )
+            found.append(await plane.tracing.spans.analytics(of, query))
+    return found
+
+
 async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
     found = []
     for conditions, (sort, order) in crossed(
@@ -257,6 +272,7 @@ READS: dict[str, Read] = {
     "traces": _lists,
     "spans": _spans,
     "errors": _errors,
+    "figures of spans": _span_figures,
     "sessions": _sessions,
     "users": _users,
     "facets": _facets,

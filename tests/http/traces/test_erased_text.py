@@ -54,6 +54,7 @@ PLANTED: Final = {
     ),
     *(
         "usage_hours",
+        "span_hours",
         "sessions",
         "trace_users",
         "trace_scores",

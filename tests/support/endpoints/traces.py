@@ -85,6 +85,12 @@ ENDPOINTS = (
             200,
             query=f"{PAGE}&session_id={{session_id}}&user_id={{reader}}&name={{text}}",
         ),
+        EndpointSpec(
+            "GET /analytics/spans",
+            READ,
+            200,
+            query=f"{MARCH}&group_by=name&interval=day&session_id={{session_id}}&user_id={{reader}}",
+        ),
         EndpointSpec("GET /errors", READ, 200, query=f"{PAGE}&{MARCH}&is_new=true"),
         EndpointSpec("GET /traces/facets", READ, 200, query="field=session&prefix={session_id}"),
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),

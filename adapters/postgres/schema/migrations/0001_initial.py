@@ -520,6 +520,20 @@ CREATE TABLE IF NOT EXISTS usage_hours (
     PRIMARY KEY (project_id, hour, has_model, model)
 ) WITH (fillfactor = 50);
 
+-- Spans by the hour of their start, by kind, model, and name without ids. `latency_bins` has ten
+-- digits for each bin of latencies, those of the first bin last: sums of it are sums of each bin.
+-- Usage by hour and model is in a table of its own, since charts of a month read every hour.
+CREATE TABLE IF NOT EXISTS span_hours (
+    project_id uuid NOT NULL, hour timestamptz NOT NULL,
+    kind text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+    has_model boolean NOT NULL, model text COLLATE "C" NOT NULL,
+    span_count bigint NOT NULL, error_count bigint NOT NULL,
+    latency_count bigint NOT NULL, latency_us numeric NOT NULL, latency_bins numeric NOT NULL,
+    prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, cost numeric NOT NULL,
+    unpriced_span_count bigint NOT NULL,
+    PRIMARY KEY (project_id, hour, kind, name, has_model, model)
+) WITH (fillfactor = 50);
+
 -- One row for each session, for every sort order. The user is that of the earliest trace with a
 -- user; `user_started_at` and `user_trace_id` identify that trace.
 CREATE TABLE IF NOT EXISTS sessions (
@@ -1122,7 +1136,8 @@ _TENANT_COLUMNS: Final = {
             "waiting_evaluations",
             *("search_queue", "search_traces", "search_terms", "search_segments"),
             *("search_postings", "search_garbage"),
-            *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "sessions"),
+            *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
+            "sessions",
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
             *("custom_metrics", "custom_metric_revisions"),
@@ -1269,7 +1284,8 @@ BACKWARDS: Final = (
         waiting_evaluations,
         search_queue, search_traces, search_terms, search_segments, search_postings,
         search_garbage,
-        trace_facets, trace_hours, trace_percentiles, usage_hours, sessions, trace_users,
+        trace_facets, trace_hours, trace_percentiles, usage_hours, span_hours, sessions,
+        trace_users,
         trace_scores, session_scores,
         eval_runs, eval_jobs, replies,
         judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
