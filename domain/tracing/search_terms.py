@@ -17,8 +17,8 @@ from domain.tracing.search_words import folded, has_unspaced, is_unspaced, words
 from domain.tracing.trace import Trace
 
 TERM_BITS: Final = 26  # of a hash: two of 60,000 words of some traces are equal now and then
-TERMS_MAX: Final = 20_000  # of a trace; one with more is looked into by every query
-INDEXED_CHARS_MAX: Final = 4_000_000  # of different texts of a trace, as TERMS_MAX
+TERMS_MAX: Final = 100_000  # of a trace; one with more is looked into by every query
+INDEXED_CHARS_MAX: Final = 16_000_000  # of different texts of a trace, as TERMS_MAX
 WORD_CHARS_MAX: Final = 64  # of a word that are hashed
 LOOKED_UP_MAX: Final = 6  # terms of a query: those of its longest words
 # Beginnings of words that have terms of their own.

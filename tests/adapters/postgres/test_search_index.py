@@ -192,7 +192,7 @@ class TestWhatIsLeft:
 
     async def test_trace_with_too_many_words_is_found(self, plane, serving_pool):
         ours = project()
-        text = " ".join(f"{n:x}q" for n in range(25_000))
+        text = " ".join(f"{n:x}q" for n in range(100_001))
         many = trace(name="many", input=f'"{text} needle"'.encode())
         await fill(plane, ours, many)
         await index_traces(plane)
