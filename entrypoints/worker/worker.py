@@ -205,7 +205,7 @@ class PeriodicTask:
     name: str  # also the value of a metric's label
     every_s: float
     call: Callable[[], Awaitable[int]]
-    message: str  # logged with the count that `call` returns, unless it is 0
+    message: str  # logged with the count that `call` returns, unless it is 0; empty: never
 
 
 def periodic_tasks(
@@ -221,7 +221,7 @@ def periodic_tasks(
         ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
         ("expiring", 60, privacy.delete_expired_traces, "removed %d expired traces"),
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
-        ("indexing", 1, tracing.index_traces, "indexed %d writes of traces"),
+        ("indexing", 1, tracing.index_traces, ""),  # every second, while traces are written
         ("cleaning", 60, tracing.clean_search_index, "cleaned %d segments of the search index"),
         ("joining", 30, tracing.join_payloads, "joined the payloads of %d traces"),
         ("removing", 60, tracing.remove_payload_objects, "removed %d objects of payloads"),
@@ -250,7 +250,7 @@ async def run_periodically(
     while True:
         outcome = observing.DONE
         try:
-            if count := await task.call():
+            if (count := await task.call()) and task.message:
                 LOG.info(task.message, count)
         except Failure as failure:
             outcome = observing.PUT_OFF
