@@ -37,17 +37,26 @@ ERROR_CHARS: Final = 300
 
 
 def traces_view(
-    page: Page[TraceRow], *, offset: int, tokens: int, masking: RedactionMode, rest: str
+    page: Page[TraceRow],
+    *,
+    offset: int,
+    tokens: int,
+    masking: RedactionMode,
+    rest: str,
+    is_search: bool = False,
 ) -> View:
     """A page of traces: as many as fit, each with its beginning and end."""
     redactor = Redactor(masking)
-    facts = [f"{page.total} traces match"]
+    count = f"at least {page.total}" if page.total_is_at_least else str(page.total)
+    facts = [f"{count} traces match"]
     room = room_for_data(tokens, [*facts, "shown: 000000 from offset 000000000"], f"GET {rest}")
     blocks = fitting_blocks((_trace_lines(row, redactor) for row in page.items), room)
     lines, shown = [line for block in blocks for line in block], len(blocks)
     facts.append(f"shown: {shown} from offset {offset}")
     left_out = []
-    if offset + shown < page.total:
+    if is_search and (page.total_is_at_least or shown < page.total):
+        left_out.append("older ones; to get them: the same call with an earlier started_before")
+    elif offset + shown < page.total:
         left_out.append(
             f"{page.total - offset - shown} more; to get them: the same call with "
             f"offset={offset + shown}, or narrower filters"
@@ -77,6 +86,9 @@ def _trace_lines(row: TraceRow, redactor: Redactor) -> Sequence[str]:
     for name, text in (("input", row.input_preview), ("output", row.output_preview)):
         if text:
             lines.append(f"  {name} {line_of(text, NAME_CHARS, redactor)}")
+    if row.matches:
+        places = [f"{one.field} of {one.span_id or 'the trace'}" for one in row.matches]
+        lines.append(f"  found in {', '.join(places)}")
     if row.scores:
         lines.append(f"  scores {_scores(row.scores, redactor)}")
     return lines

@@ -79,6 +79,14 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
     models: list[str] = []
     error_count: int = 0
     scores: list["ScoreRow"] = []
+    matches: list["MatchRow"] = []
+
+
+class MatchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a query was found. A snippet may begin within a secret, which masking then misses."""
+
+    span_id: UUID | None
+    field: str
 
 
 class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +107,7 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
 class Page[T](msgspec.Struct, frozen=True, kw_only=True):
     items: list[T]
     total: int
+    total_is_at_least: bool = False
 
 
 class WholeTrace(msgspec.Struct, frozen=True, kw_only=True):

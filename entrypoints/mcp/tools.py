@@ -78,6 +78,16 @@ type Id = Annotated[UUID, Meta(description="The id of a trace")]
 
 
 class SearchTraces(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    query: Annotated[
+        Text | None,
+        Meta(
+            description=(
+                "Words in names, inputs, outputs or errors of the trace or its steps; all of them "
+                'occur. "several words" follow each other, begin* is the beginning of a word. '
+                "Newest first, without sort_by and offset"
+            )
+        ),
+    ] = None
     name: Annotated[Text | None, Meta(description="A part of the name")] = None
     session_id: Text | None = None
     user_id: Text | None = None
@@ -263,6 +273,7 @@ async def search_traces(caller: Caller, of: SearchTraces) -> View:
         started_after=_iso(of.started_after),
         started_before=_iso(of.started_before),
         min_latency_ms=of.min_latency_ms,
+        query=of.query,
         sort_by=of.sort_by,
         sort_order=of.sort_order,
         include="preview,scores,errors",
@@ -272,6 +283,7 @@ async def search_traces(caller: Caller, of: SearchTraces) -> View:
     page = await caller.get(path, Page[TraceRow])
     return traces_view(
         page,
+        is_search=of.query is not None,
         offset=of.offset,
         tokens=of.max_tokens,
         masking=caller.box.masking,

@@ -97,6 +97,20 @@ async def test_a_failing_step_is_found_in_two_calls(connect: Connect, stored: st
     assert f"the same by REST: GET /traces/{BAD}" in shown
 
 
+async def test_words_are_found_in_texts(connect: Connect, stored: str) -> None:
+    async with connect(secret=stored) as client:
+        asked = {"query": '"HTTP 503" weath*'}
+        found = text_of(await client.call_tool("search_traces", asked))
+        assert "1 traces match" in found
+        assert BAD in found
+        assert f"error of {SPAN}" in found
+        newest = text_of(await client.call_tool("search_traces", {"query": "weather", "limit": 1}))
+        assert "at least 2 traces match" in newest
+        assert "an earlier started_before" in newest
+        refused = await client.call_tool("search_traces", {"query": "x*"})
+        assert "at least 3" in error_of(refused)
+
+
 async def test_other_views(connect: Connect, stored: str) -> None:
     async with connect(secret=stored) as client:
 
