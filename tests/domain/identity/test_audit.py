@@ -29,6 +29,8 @@ ACTIONS = {
     "webhook": {"created", "deleted"},
     "run": {"deleted"},
     "score": {"changed", "deleted"},
+    "dataset": {"created", "changed", "deleted", "item_deleted", "exported"},
+    "experiment": {"created", "closed", "deleted"},
 }
 
 
