@@ -254,6 +254,7 @@ def _shown_spans(
     """Raises DamagedText."""
     is_full = extent.detail is PayloadDetail.FULL
     is_none = extent.detail is PayloadDetail.NONE
+    whole_max = 0 if is_none else extent.preview_bytes  # a larger payload isn't shown whole
     microseconds = int.from_bytes  # big-endian
     make = ShownSpan._make
     for row in rows:
@@ -262,7 +263,12 @@ def _shown_spans(
             listed, role, at, in_size, out_size, meta_size, usage_size, parameters_size,
         ) = row  # fmt: skip
         sizes = (in_size, out_size, meta_size, usage_size, parameters_size)
-        if is_full:
+        if is_full or (
+            role is None
+            and (in_size or 0) <= whole_max
+            and (out_size or 0) <= whole_max
+            and (meta_size or len(EMPTY_OBJECT)) <= whole_max
+        ):
             input_, output, metadata, usage, parameters = text.views(at, sizes)
             metadata = metadata or EMPTY_OBJECT
             if role is not None:
