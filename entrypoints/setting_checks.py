@@ -28,6 +28,7 @@ DEFAULT_PASSWORDS: Final = frozenset(
 # Modules of the extra `otel` in pyproject.toml.
 OTEL_MODULES: Final = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http")
 GRPC_MODULE: Final = "grpc"  # of the extra `grpc`
+S3_MODULE: Final = "obstore"
 MCP_MODULE: Final = "mcp.server"  # of the extra `mcp`
 
 
@@ -92,6 +93,15 @@ def missing_extras(settings: Settings, _wrong: frozenset[str]) -> Iterator[str]:
         yield _missing("otel_exporter_otlp_endpoint", "otel")
     if settings.otlp_grpc_port is not None and not _is_installed(GRPC_MODULE):
         yield _missing("otlp_grpc_port", "grpc")
+    if settings.payload_bucket is not None and not _is_installed(S3_MODULE):
+        yield _missing("payload_bucket", "s3")
+
+
+def storage_problems(settings: Settings, wrong: frozenset[str]) -> Iterator[str]:
+    """Credentials of object storage of which one half is missing."""
+    names = ("s3_access_key_id", "s3_secret_access_key")
+    if len({name in wrong or getattr(settings, name) is not None for name in names}) > 1:
+        yield f"{' and '.join(map(variable, names))} must be set together"
 
 
 def check_mcp_is_installed() -> None:

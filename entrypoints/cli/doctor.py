@@ -31,9 +31,10 @@ from application.health import QueueHealthCheck
 from application.ports import HealthStatus
 from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT
-from domain.errors import Failure
+from domain.errors import Failure, Unavailable
 from entrypoints.composition import root
 from entrypoints.composition.identity_provider import identity_provider
+from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.sign_in import NO_SIGN_IN, redirect_uri, sign_in_state
 from entrypoints.settings import (
     DEPLOYED,
@@ -134,6 +135,8 @@ async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
     if settings.metrics_dir is not None:
         yield _check_folder("metrics folder", Path(settings.metrics_dir))
     for finding in await check_sign_in(settings):
+        yield finding
+    for finding in await check_bucket(settings):
         yield finding
     if settings.database_url:
         async for finding in check_database(settings):
@@ -280,6 +283,20 @@ def _unsafe(field: str, reason: str, advice: str) -> Finding:
 
 
 # --- servers ---------------------------------------------------------------------------------
+
+
+async def check_bucket(settings: Settings) -> list[Finding]:
+    """Checks the bucket of payloads, if there is one."""
+    store = payload_store(settings)
+    if store is None:
+        return []
+    try:
+        await store.list_keys("", utc_now())
+    except Unavailable as error:
+        name = f"no answer from {settings.payload_bucket} ({type(error.__cause__).__name__})"
+        names = [variable(one) for one in ("payload_bucket", "s3_endpoint", "s3_access_key_id")]
+        return [fail("payload bucket", name, f"are {', '.join(names)} correct?")]
+    return [ok("payload bucket", f"{settings.payload_bucket} can be listed")]
 
 
 async def check_database(settings: Settings) -> AsyncIterator[Finding]:

@@ -10,7 +10,9 @@ from entrypoints.setting_checks import missing_extras
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-COMPLETE = Settings(otel_exporter_otlp_endpoint="http://127.0.0.1:4318", otlp_grpc_port=4317)
+COMPLETE = Settings(
+    otel_exporter_otlp_endpoint="http://127.0.0.1:4318", otlp_grpc_port=4317, payload_bucket="b"
+)
 
 # As in an environment without the package that is the first argument. The next two are a setting.
 WITHOUT = """
@@ -22,6 +24,7 @@ sys.exit(main(arguments, {name: value}))
 """
 OTEL = ("PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318", "otel")
 GRPC = ("PANDAPROBE_OTLP_GRPC_PORT", "4317", "grpc")
+S3 = ("PANDAPROBE_PAYLOAD_BUCKET", "blocks", "s3")
 
 
 def test_installed_extra_is_not_reported():
@@ -36,6 +39,8 @@ def test_installed_extra_is_not_reported():
         ("worker", "opentelemetry.sdk", OTEL),
         ("worker", "opentelemetry.exporter", OTEL),
         ("serve", "grpc", GRPC),
+        ("serve", "obstore", S3),
+        ("worker", "obstore", S3),
     ],
 )
 def test_setting_without_the_packages_of_its_extra_is_refused_at_start(command, module, setting):
