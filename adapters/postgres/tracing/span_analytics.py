@@ -12,7 +12,13 @@ from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.error_groups import select_messages
 from adapters.postgres.tracing.span_bins import unpack_bins
-from adapters.postgres.tracing.span_filters import HAS_FAILED, LATENCY_US, SpanSource, find_source
+from adapters.postgres.tracing.span_filters import (
+    HAS_FAILED,
+    LATENCY_US,
+    SpanSource,
+    find_source,
+    is_name_rolled_up,
+)
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from application.concurrency import compute
 from domain.ids import ProjectId
@@ -26,7 +32,7 @@ from domain.tracing.span_analytics import (
     check_cell_count,
     check_read_count,
 )
-from domain.tracing.span_figures import BIN_STARTS_US, ID_PLACEHOLDER, SpanFigures, name_group
+from domain.tracing.span_figures import BIN_STARTS_US, SpanFigures, name_group
 from domain.tracing.span_query import SpanFilter
 
 CELLS_ON_LOOP_MAX: Final = 300  # reading their bins and adding them up takes 5 ms
@@ -105,11 +111,10 @@ class SpanFigureReader:
     def _is_rolled_up(self) -> bool:
         """Whether the roll-up has the dimensions of all filters and groups."""
         matching, group_by = self.query.matching, self.query.group_by
-        name = matching.name
         return (
             group_by is not SpanGroupKey.ERROR
             and replace(matching, kind=None, name=None, model=None) == SpanFilter()
-            and (name is None or (name_group(name) == name and ID_PLACEHOLDER not in name))
+            and is_name_rolled_up(matching.name)
         )
 
     async def _has_hidden_spans(self, connection: Connection) -> bool:

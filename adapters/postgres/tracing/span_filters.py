@@ -10,6 +10,7 @@ from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.ids import ProjectId
 from domain.tracing.span import SpanStatus
+from domain.tracing.span_figures import ID_PLACEHOLDER, name_group
 from domain.tracing.span_query import SpanFilter
 from domain.tracing.usage import CostSource
 
@@ -88,7 +89,8 @@ async def find_source(
     of_trace = filter_clauses(project, matching.of_trace)
     if not of_trace:
         await connection.execute(SET_PLAN_BY_VALUE)
-        return SpanSource(Sql("spans AS s"), served, rest)
+        hours = await _fetch_hours(connection, project, matching)
+        return SpanSource(Sql("spans AS s"), [*served, *hours], rest)
     counted = await fetch_counts(connection, project, of_trace, "")
     where = " AND ".join(one.sql.text for one in of_trace)
     values = tuple(value for one in of_trace for value in one.sql.values)
@@ -98,8 +100,38 @@ async def find_source(
         CROSS JOIN LATERAL
           (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
         return SpanSource(Sql(table, values), (), [*served, *rest], is_small=True)
+    hours = await _fetch_hours(connection, project, matching)
     exists = (
         f"EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
         f" AND {where} OFFSET 0)"
     )
-    return SpanSource(Sql("spans AS s"), served, [*rest, Sql(exists, values)])
+    return SpanSource(Sql("spans AS s"), [*served, *hours], [*rest, Sql(exists, values)])
+
+
+def is_name_rolled_up(name: str | None) -> bool:
+    """Whether the roll-up has the spans of a name, and no others, under this name."""
+    return name is None or (name_group(name) == name and ID_PLACEHOLDER not in name)
+
+
+async def _fetch_hours(
+    connection: Connection, project: ProjectId, matching: SpanFilter
+) -> Sequence[Sql]:
+    """The bounds between which spans of a kind, name and model started, from the roll-up.
+
+    Without them, a value that few spans have, or none, would be looked for in all of them.
+    """
+    p = Parameters([project])
+    given = [(name, getattr(matching, name)) for name in ("kind", "name", "model")]
+    conditions = [Sql(f"s.{name} = {{}}", (value,)) for name, value in given if value is not None]
+    if not conditions or not is_name_rolled_up(matching.name):
+        return ()
+    where = " AND ".join([f"s.{OF_PROJECT}", *p.all_of(conditions)])
+    hour = f"(SELECT hour FROM span_hours AS s WHERE {where} ORDER BY hour {{}} LIMIT 1)"
+    sql = f"SELECT {hour.format('ASC')} AS first, {hour.format('DESC')} AS last"
+    [row] = await connection.fetch(sql, *p.values)
+    if row["first"] is None:
+        return (Sql("false"),)
+    bounds = (row["first"], row["last"])
+    return (
+        Sql("s.started_at >= {} AND s.started_at < {}::timestamptz + interval '1 hour'", bounds),
+    )

@@ -334,6 +334,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         spans(model="o3"),
         {"span_rows": COUNTED + 4 * PAGE + SHOWN, "traces": PAGE},
     ),
+    "spans of a model that none has": (spans(model="nobody-has-it"), {}),
     "failed spans": (spans(has_error=True), {"span_rows": FAILED_SPANS + SHOWN, "traces": PAGE}),
     "spans of a group of errors": (
         spans(error_group=hashlib.md5(b"user-3").hexdigest()[:16]),
