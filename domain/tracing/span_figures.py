@@ -97,31 +97,27 @@ class SpanFigures:
         )
 
     @classmethod
-    def total(cls, parts: Iterable["SpanFigures"]) -> Self:
+    def total(cls, parts: Iterable["SpanFigures"]) -> "SpanFigures":
         """The sum of all parts."""
-        bins = Counter[int]()
-        counts = [0] * 7
+        all_parts = list(parts)
+        if len(all_parts) == 1:  # a group usually has one part in a bucket
+            return all_parts[0]
+        bins: dict[int, int] = {}
         cost = Decimal(0)
-        for one in parts:
+        for one in all_parts:
             for bin_, count in one.bins.items():
-                bins[bin_] += count
-            more = (
-                *(one.spans, one.errors, one.latencies, one.latency_us, one.prompt_tokens),
-                *(one.completion_tokens, one.unpriced),
-            )
-            counts = [left + right for left, right in zip(counts, more, strict=True)]
+                bins[bin_] = bins.get(bin_, 0) + count
             cost = EXACT.add(cost, one.cost)
-        spans, errors, latencies, latency_us, prompt, completion, unpriced = counts
         return cls(
-            spans=spans,
-            errors=errors,
-            latencies=latencies,
-            latency_us=latency_us,
-            bins=dict(bins),
-            prompt_tokens=prompt,
-            completion_tokens=completion,
+            spans=sum(one.spans for one in all_parts),
+            errors=sum(one.errors for one in all_parts),
+            latencies=sum(one.latencies for one in all_parts),
+            latency_us=sum(one.latency_us for one in all_parts),
+            bins=bins,
+            prompt_tokens=sum(one.prompt_tokens for one in all_parts),
+            completion_tokens=sum(one.completion_tokens for one in all_parts),
             cost=cost,
-            unpriced=unpriced,
+            unpriced=sum(one.unpriced for one in all_parts),
         )
 
     @property
