@@ -1,8 +1,11 @@
 """The stored form of the index of search, and what is left in it of traces that are gone."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import pytest
 from hypothesis import given
@@ -44,6 +47,8 @@ from tests.support.fixtures.data_plane import (
     project,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+
+ROOT: Final = Path(__file__).parents[3]
 
 # Few terms, so that traces share some, and any ones.
 terms = st.frozensets(
@@ -228,6 +233,20 @@ class TestWhatIsLeft:
             assert await found(plane, ours, "word") == ["other"]
             await index_traces(plane, 1)
         assert "search_queue" not in await rows_of(serving_pool, ours)
+
+    async def test_everything_is_indexed_again(self, plane, pool, serving_pool):
+        page = (ROOT / "docs/search.md").read_text()
+        [statements] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
+        ours = project()
+        await fill(plane, ours, *(said(f"n{n}", f"word w{n}", n) for n in range(3)))
+        await index_traces(plane, 2)
+        await pool.execute(statements)
+        assert (await rows_of(serving_pool, ours))["search_queue"] == 3
+        assert await found(plane, ours, "word") == ["n2", "n1", "n0"]
+        await index_traces(plane, 2)
+        await clean_index(plane)
+        assert await found(plane, ours, "word") == ["n2", "n1", "n0"]
+        assert await found(plane, ours, "w0") == ["n0"]
 
     async def test_several_workers_index_and_pack_at_once(self, plane, serving_pool):
         ours = project()
