@@ -66,3 +66,18 @@ test("turns that two calls share at their start", () => {
   assert.equal(sharedStart(first, chat(message("user", "hi"))), 0);
   assert.equal(sharedStart([], second), 0);
 });
+
+test("a long chat is read from its end", () => {
+  const messages = Array.from({ length: 4999 }, (_, n) => ({ role: "user", content: `text ${n}` }));
+  const turns = chatOf(JSON.stringify(messages))!;
+  assert.equal(turns.length, 4999);
+  assert.deepEqual(brief(turns.slice(-1)), ["user: text 4998"]);
+  const again = chatOf(JSON.stringify({ messages: [...messages, { role: "assistant", content: "so" }] }))!;
+  assert.equal(sharedStart(turns, again), 4999);
+});
+
+test("a message with too many blocks is shown as JSON", () => {
+  const content = Array.from({ length: 20_001 }, () => 1);
+  const turns = chatOf(JSON.stringify([{ role: "user", content: "hi" }, { role: "user", content }]))!;
+  assert.deepEqual(brief(turns), ["user: hi", "assistant: json"]);
+});

@@ -223,6 +223,49 @@ class Reader {
   }
 }
 
+/** A message, read once it is shown or compared: of a long chat that is its end. */
+class ReadLater implements Turn {
+  readonly reader: Reader;
+  readonly node: JsonNode;
+  private found: Turn | null = null;
+
+  constructor(reader: Reader, node: JsonNode) {
+    this.reader = reader;
+    this.node = node;
+  }
+
+  /** What was sent; equal texts are equal turns. */
+  get raw(): string {
+    return this.reader.text.slice(this.node.start, this.node.end);
+  }
+
+  get role(): string {
+    return this.turn.role;
+  }
+
+  get name(): string | null {
+    return this.turn.name;
+  }
+
+  get parts(): Part[] {
+    return this.turn.parts;
+  }
+
+  private get turn(): Turn {
+    this.found ??= this.read();
+    return this.found;
+  }
+
+  private read(): Turn {
+    try {
+      return this.reader.turn(this.node);
+    } catch (error) {
+      if (!(error instanceof NoChat)) throw error;
+      return { role: "assistant", name: null, parts: [{ type: "json", label: null, node: this.node }] };
+    }
+  }
+}
+
 export function chatOf(text: string): Turn[] | null {
   try {
     return turnsOf(text, rootOf(text));
@@ -237,7 +280,7 @@ function turnsOf(text: string, root: JsonNode): Turn[] | null {
   const messages = reader.messages(root);
   if (messages === null) return null;
   if (messages.length > TURNS_MAX) return null;
-  const turns = messages.map((message) => reader.turn(message));
+  const turns: Turn[] = messages.map((message) => new ReadLater(reader, message));
   const members = reader.members(root);
   for (const key of SYSTEM) {
     const parts = reader.content(members.get(key));
@@ -264,8 +307,11 @@ export function textOf(text: string): string | null {
 /** How many turns at the start two conversations share. */
 export function sharedStart(before: readonly Turn[], now: readonly Turn[]): number {
   let shared = 0;
-  const same = (a: Turn | undefined, b: Turn | undefined): boolean =>
-    a !== undefined && b !== undefined && JSON.stringify(plain(a)) === JSON.stringify(plain(b));
+  const same = (a: Turn | undefined, b: Turn | undefined): boolean => {
+    if (a === undefined || b === undefined) return false;
+    if (a instanceof ReadLater && b instanceof ReadLater && a.raw === b.raw) return true;
+    return JSON.stringify(plain(a)) === JSON.stringify(plain(b));
+  };
   while (same(before[shared], now[shared])) shared++;
   return shared;
 }
