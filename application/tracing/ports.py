@@ -22,7 +22,7 @@ from domain.tracing.outline import TraceOutline
 from domain.tracing.payload import JsonText
 from domain.tracing.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.search_match import SearchPage
+from domain.tracing.search_match import SearchHit, SearchPage, SpanHit
 from domain.tracing.search_query import SearchQuery
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
@@ -244,7 +244,7 @@ class TraceSearch(Protocol):
 
     async def find(
         self, project: ProjectId, query: SearchQuery, matching: TraceFilter, window: PageRequest
-    ) -> SearchPage:
+    ) -> SearchPage[SearchHit]:
         """The traces that match both, newest first, as `find_matches` of their present texts.
 
         `window` has no offset. Every stored trace is found, whether it is indexed or not. If a
@@ -253,8 +253,24 @@ class TraceSearch(Protocol):
         ...
 
 
+class SpanSearch(Protocol):
+    """Finds spans by words in their own texts.
+
+    Contract of SpanSearch: tests/contracts/tracing/test_span_search.py.
+    """
+
+    async def find(
+        self, project: ProjectId, query: SearchQuery, matching: SpanFilter, window: PageRequest
+    ) -> SearchPage[SpanHit]:
+        """The spans that match both, as `find_span_matches` of their present texts.
+
+        In the order of `SpanSort.STARTED_AT`, newest first; else as `TraceSearch.find`.
+        """
+        ...
+
+
 class SearchIndex(Protocol):
-    """The index of `TraceSearch`, which workers keep, for all projects.
+    """The index of `TraceSearch` and `SpanSearch`, which workers keep, for all projects.
 
     Contract of SearchIndex: tests/contracts/tracing/test_search.py.
     """

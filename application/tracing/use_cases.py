@@ -22,6 +22,7 @@ from application.tracing.ports import (
     SearchIndex,
     Sessions,
     Spans,
+    SpanSearch,
     TraceAnalytics,
     Traces,
     TraceSearch,
@@ -47,6 +48,7 @@ class TracingPorts:
     rejection_log: RejectionLog
     payload_storage: PayloadStorage
     trace_search: TraceSearch
+    span_search: SpanSearch
     search_index: SearchIndex
     settle_after: timedelta = timedelta(seconds=900)
 
@@ -73,7 +75,7 @@ class TracingUseCases:
         self.delete_traces = edit.DeleteTraces(traces)
         self.delete_session = edit.DeleteSession(sessions)
         self.otlp = ports.otlp
-        self.trace_search = ports.trace_search
+        self.trace_search, self.span_search = ports.trace_search, ports.span_search
         self.index_traces = IndexTraces(ports.search_index)
         self.clean_search_index = CleanSearchIndex(ports.search_index, clock)
         self.join_payloads = JoinPayloads(ports.payload_storage, clock)

@@ -1,7 +1,7 @@
-"""Whether a trace matches a query, where, and the part of the text that shows it."""
+"""Whether a trace or a span matches a query, where, and the part of the text that shows it."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import accumulate
@@ -11,11 +11,18 @@ from domain.ids import SpanId
 from domain.page import Position
 from domain.tracing.payload import JsonText
 from domain.tracing.search_query import SearchQuery, SearchTerm
-from domain.tracing.search_texts import SearchedValue, SearchField, searched_values
+from domain.tracing.search_texts import (
+    SearchedValue,
+    SearchField,
+    searched_values,
+    searched_values_of_span,
+)
 from domain.tracing.search_words import normalized
+from domain.tracing.span import Span
+from domain.tracing.span_query import SpanSort, SpanSummary
 from domain.tracing.trace import Trace, TraceSummary
 
-MATCHES_MAX: Final = 3  # places that are shown of a trace
+MATCHES_MAX: Final = 3  # places that are shown of a trace or a span
 SNIPPET_CHARS_MAX: Final = 200
 CHARS_BEFORE: Final = 60  # the first highlight of a snippet
 _BLANKS: Final = re.compile(r"\s+")
@@ -54,16 +61,28 @@ class SearchHit:
 
 
 @dataclass(frozen=True, slots=True)
-class SearchPage:
-    """Some of the traces that match, newest first.
+class SpanHit:
+    """A span that matches, and where."""
+
+    span: SpanSummary
+    matches: tuple[SearchMatch, ...]
+
+    @property
+    def position(self) -> Position:
+        return SpanSort.STARTED_AT.position(self.span)
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPage[H: (SearchHit, SpanHit)]:
+    """Some of the traces or spans that match, newest first.
 
     `end` is where the next page follows, None after the last one. `is_complete` unless a limit
-    ended the page before it was full; then `end` is the last trace that was looked into.
+    ended the page before it was full; then `end` is the last one that was looked into.
     `unindexed_since` is the oldest write that isn't in the index yet, None if all are; traces that
     aren't are looked into one by one.
     """
 
-    hits: Sequence[SearchHit]
+    hits: Sequence[H]
     end: Position | None = None
     is_complete: bool = True
     unindexed_since: datetime | None = None
@@ -71,8 +90,19 @@ class SearchPage:
 
 def find_matches(trace: Trace, query: SearchQuery) -> tuple[SearchMatch, ...] | None:
     """The first place of each term, MATCHES_MAX at most; None unless all terms occur."""
+    return _find_among(searched_values(trace), query)
+
+
+def find_span_matches(span: Span, query: SearchQuery) -> tuple[SearchMatch, ...] | None:
+    """As `find_matches`, in the texts of the span itself."""
+    return _find_among(searched_values_of_span(span), query)
+
+
+def _find_among(
+    values: Iterable[SearchedValue], query: SearchQuery
+) -> tuple[SearchMatch, ...] | None:
     missing, matches = list(query.terms), list[SearchMatch]()
-    for value in searched_values(trace):
+    for value in values:
         found = _find_in(value, missing)
         for text, _ in found:
             if len(matches) < MATCHES_MAX:

@@ -30,7 +30,7 @@ class SearchTerm:
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """The terms of a query; each has to occur somewhere in the trace."""
+    """The terms of a query; each has to occur somewhere in the trace, or in the span."""
 
     terms: tuple[SearchTerm, ...]
 
@@ -44,7 +44,7 @@ class SearchQuery:
 
     @property
     def canonical(self) -> Sequence[tuple[Sequence[str], bool]]:
-        """What decides which traces are found, for cursors."""
+        """What decides what is found, for cursors."""
         return [(one.words, one.is_prefix) for one in self.terms]
 
 

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from domain.ids import SpanId
 from domain.tracing.payload import JsonText
+from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
 NESTED_TEXTS_MAX: Final = 2  # levels of JSON within strings of JSON
@@ -51,13 +52,18 @@ def searched_values(trace: Trace) -> Iterator[SearchedValue]:
     if trace.output is not None:
         yield SearchedValue(None, SearchField.OUTPUT, trace.output)
     for span in trace.spans:
-        yield SearchedValue(span.id, SearchField.NAME, span.name)
-        if span.input is not None:
-            yield SearchedValue(span.id, SearchField.INPUT, span.input)
-        if span.output is not None:
-            yield SearchedValue(span.id, SearchField.OUTPUT, span.output)
-        if span.error is not None:
-            yield SearchedValue(span.id, SearchField.ERROR, span.error)
+        yield from searched_values_of_span(span)
+
+
+def searched_values_of_span(span: Span) -> Iterator[SearchedValue]:
+    """The values of the span itself."""
+    yield SearchedValue(span.id, SearchField.NAME, span.name)
+    if span.input is not None:
+        yield SearchedValue(span.id, SearchField.INPUT, span.input)
+    if span.output is not None:
+        yield SearchedValue(span.id, SearchField.OUTPUT, span.output)
+    if span.error is not None:
+        yield SearchedValue(span.id, SearchField.ERROR, span.error)
 
 
 def payload_texts(payload: JsonText) -> Iterator[str]:

@@ -61,7 +61,7 @@ from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
 from adapters.memory.tracing.payload_storage import MemoryPayloadStorage
 from adapters.memory.tracing.rejections import MemoryRejections
-from adapters.memory.tracing.search import MemorySearchIndex, MemoryTraceSearch
+from adapters.memory.tracing.search import MemorySearchIndex, MemorySpanSearch, MemoryTraceSearch
 from adapters.memory.tracing.spans import MemorySpans
 from adapters.memory.tracing.traces import (
     MemoryPriceBook,
@@ -147,6 +147,7 @@ def memory_tracing(store: MemoryStore, book: PriceBook) -> TracingPorts:
         rejection_log=rejections,
         payload_storage=MemoryPayloadStorage(),
         trace_search=MemoryTraceSearch(store),
+        span_search=MemorySpanSearch(store),
         search_index=MemorySearchIndex(),
     )
 

@@ -13,6 +13,7 @@ from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.rejections import PostgresRejections
 from adapters.postgres.tracing.search_index import PostgresSearchIndex
 from adapters.postgres.tracing.sessions import PostgresSessions
+from adapters.postgres.tracing.span_search import PostgresSpanSearch
 from adapters.postgres.tracing.spans import PostgresSpans
 from adapters.postgres.tracing.trace_search import PostgresTraceSearch
 from adapters.postgres.tracing.traces import PostgresTraces
@@ -52,6 +53,7 @@ async def tracing_ports(
             rejection_log=rejection_log,
             payload_storage=PostgresPayloadStorage(pool),
             trace_search=PostgresTraceSearch(pool),
+            span_search=PostgresSpanSearch(pool),
             search_index=PostgresSearchIndex(pool),
             settle_after=timedelta(seconds=settings.otlp_settle_seconds),
         )

@@ -7,8 +7,15 @@ from adapters.memory.store import MemoryStore
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder, paginate
 from domain.tracing.query import TraceFilter
-from domain.tracing.search_match import SearchHit, SearchPage, find_matches
+from domain.tracing.search_match import (
+    SearchHit,
+    SearchPage,
+    SpanHit,
+    find_matches,
+    find_span_matches,
+)
 from domain.tracing.search_query import SearchQuery
+from domain.tracing.span_query import SpanFilter, SpanSummary
 from domain.tracing.trace import TraceSummary
 
 
@@ -18,11 +25,29 @@ class MemoryTraceSearch:
 
     async def find(
         self, project: ProjectId, query: SearchQuery, matching: TraceFilter, window: PageRequest
-    ) -> SearchPage:
+    ) -> SearchPage[SearchHit]:
         hits = [
             SearchHit(TraceSummary.of(one), found)
             for one in self.store.visible_traces(project)
             if matching.matches(one) and (found := find_matches(one, query)) is not None
+        ]
+        page = paginate(hits, lambda hit: hit.position, SortOrder.DESC, window)
+        return SearchPage(page.items, page.end)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySpanSearch:
+    store: MemoryStore
+
+    async def find(
+        self, project: ProjectId, query: SearchQuery, matching: SpanFilter, window: PageRequest
+    ) -> SearchPage[SpanHit]:
+        hits = [
+            SpanHit(SpanSummary.of(trace, span), found)
+            for trace in self.store.visible_traces(project)
+            for span in trace.spans
+            if matching.matches(trace, span)
+            and (found := find_span_matches(span, query)) is not None
         ]
         page = paginate(hits, lambda hit: hit.position, SortOrder.DESC, window)
         return SearchPage(page.items, page.end)

@@ -92,20 +92,27 @@ async def find_source(
         hours = await _fetch_hours(connection, project, matching)
         return SpanSource(Sql("spans AS s"), [*served, *hours], rest)
     counted = await fetch_counts(connection, project, of_trace, "")
+    if counted.most <= few_traces:
+        return source_of_traces([one.sql for one in of_trace], [*served, *rest])
     where = " AND ".join(one.sql.text for one in of_trace)
     values = tuple(value for one in of_trace for value in one.sql.values)
-    if counted.most <= few_traces:
-        # OFFSET 0 keeps it a lookup for each trace. A join might be planned over a whole project.
-        table = f"""(SELECT trace_id AS id FROM traces WHERE {OF_PROJECT} AND {where} OFFSET 0) AS t
-        CROSS JOIN LATERAL
-          (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
-        return SpanSource(Sql(table, values), (), [*served, *rest], is_small=True)
     hours = await _fetch_hours(connection, project, matching)
     exists = (
         f"EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
         f" AND {where} OFFSET 0)"
     )
     return SpanSource(Sql("spans AS s"), [*served, *hours], [*rest, Sql(exists, values)])
+
+
+def source_of_traces(of_trace: Sequence[Sql], conditions: Sequence[Sql]) -> SpanSource:
+    """The spans of the traces that match, which are few."""
+    where = " AND ".join(one.text for one in of_trace)
+    values = tuple(value for one in of_trace for value in one.values)
+    # OFFSET 0 keeps it a lookup for each trace. A join might be planned over a whole project.
+    table = f"""(SELECT trace_id AS id FROM traces WHERE {OF_PROJECT} AND {where} OFFSET 0) AS t
+    CROSS JOIN LATERAL
+      (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
+    return SpanSource(Sql(table, values), (), conditions, is_small=True)
 
 
 def is_name_rolled_up(name: str | None) -> bool:

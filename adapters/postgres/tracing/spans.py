@@ -105,7 +105,7 @@ class PostgresSpans(PoolReader):
             shown = found.keys[: window.limit]
             traces, spans = [one.trace_id for one in shown], [one.span_id for one in shown]
             rows = await connection.fetch(SELECT_SPANS, project, traces, spans)
-        items = [_summary_from_row(row) for row in rows]
+        items = [span_summary_from_row(row) for row in rows]
         end = sort.position(items[-1]) if len(found.keys) > window.limit else None
         return Page(items, found.total, end, total_is_at_least=not found.is_exact)
 
@@ -220,7 +220,7 @@ class _SpanQuery:
         return [row, f"{value} IS NULL"] if self.sort in _NULLABLE_SORTS else [row]
 
 
-def _summary_from_row(row: Record) -> SpanSummary:
+def span_summary_from_row(row: Record) -> SpanSummary:
     role = row["usage_role"]
     return SpanSummary(
         id=SpanId(row["span_id"]),

@@ -159,9 +159,7 @@ class _Candidates:
             self.add((started_at, id_) for id_, started_at in self.allowed.items())
             return
         self.add(_from_rows(await fetch(SELECT_UNINDEXED, project)))
-        p = Parameters([project])
-        having = [f"position({p.put(pack_term(term))} in terms) > 0" for term in self.terms]
-        self.add(_from_rows(await fetch(" AND ".join([_SELECT_NEW, *having]), *p.values)))
+        self.add(_from_rows(await fetch_new(self.connection, project, self.terms)))
         self.add(_from_rows(await fetch(SELECT_PARTIAL, project, *self.before)))
         rows = await fetch(SELECT_SEGMENTS, project, self.before[0], self.after)
         self.segments = [(row["last_started_at"], row["segment"]) for row in reversed(rows)]
@@ -196,16 +194,33 @@ class _Candidates:
 
     async def _read_segments(self) -> None:
         some = [self.segments.pop()[1] for _ in range(min(self.at_once, len(self.segments)))]
-        buckets = sorted({bucket_of(term) for term in self.terms})
-        rows = await self.connection.fetch(SELECT_POSTINGS, self.project, buckets, some)
-        places = list(_places(rows, self.terms))
-        traces = await self.connection.fetch(
-            SELECT_TRACES_OF_SEGMENTS, self.project,
-            [segment for segment, _ in places], [place for _, place in places],
-        ) if places else ()  # fmt: skip
-        added = self.add(_unpacked(row["trace"] for row in traces))
+        added = self.add(await fetch_from_segments(self.connection, self.project, some, self.terms))
         if added < CANDIDATES_AT_ONCE:
             self.at_once = min(2 * self.at_once, SEGMENTS_AT_ONCE_MAX)
+
+
+async def fetch_new(
+    connection: Connection, project: ProjectId, terms: Sequence[int]
+) -> Sequence[Record]:
+    """The starts and ids of the traces that have all terms and are in no segment yet."""
+    p = Parameters([project])
+    having = [f"position({p.put(pack_term(term))} in terms) > 0" for term in terms]
+    rows: Sequence[Record] = await connection.fetch(" AND ".join([_SELECT_NEW, *having]), *p.values)
+    return rows
+
+
+async def fetch_from_segments(
+    connection: Connection, project: ProjectId, segments: Sequence[int], terms: Sequence[int]
+) -> Iterable[Place]:
+    """The traces of the segments that have all terms."""
+    buckets = sorted({bucket_of(term) for term in terms})
+    rows = await connection.fetch(SELECT_POSTINGS, project, buckets, segments)
+    places = list(_places(rows, terms))
+    if not places:
+        return ()
+    of_places = [segment for segment, _ in places], [place for _, place in places]
+    traces = await connection.fetch(SELECT_TRACES_OF_SEGMENTS, project, *of_places)
+    return _unpacked(row["trace"] for row in traces)
 
 
 def _places(rows: Iterable[Record], terms: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -242,7 +257,7 @@ class PostgresTraceSearch(PoolReader):
 
     async def find(
         self, project: ProjectId, query: SearchQuery, matching: TraceFilter, window: PageRequest
-    ) -> SearchPage:
+    ) -> SearchPage[SearchHit]:
         async with self._visible_by_key(NARROW_SEARCH, project) as connection:
             clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
             where = [one.sql for one in clauses]
@@ -290,7 +305,7 @@ async def _find(
     where: Sequence[Sql],
     window: PageRequest,
     room: _Room,
-) -> SearchPage:
+) -> SearchPage[SearchHit]:
     hits, last, at_once = list[SearchHit](), None, 1
     while len(hits) <= window.limit:
         if not room.is_left:

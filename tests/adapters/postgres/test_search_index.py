@@ -27,6 +27,7 @@ from adapters.postgres.tracing.search_postings import (
     without_places,
     without_traces,
 )
+from adapters.postgres.tracing.span_search import SpanSearchLimits
 from adapters.postgres.tracing.trace_search import SearchLimits
 from domain.ids import ProjectId
 from domain.page import PageRequest
@@ -34,10 +35,12 @@ from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
 from domain.tracing.query import TraceFilter
 from domain.tracing.search_query import SearchQuery
 from domain.tracing.search_terms import TERM_BITS, query_terms
+from domain.tracing.span_query import SpanFilter
 from domain.tracing.trace import TraceChange
 from tests.adapters.postgres.test_payload_blocks import DAMAGE
+from tests.contracts.tracing import test_span_search as spans
 from tests.contracts.tracing.test_search import found, said
-from tests.support.builders.values import at, trace
+from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import (
     DataPlane,
     clean_index,
@@ -165,7 +168,8 @@ class TestWhatIsLeft:
     async def test_erasure_ends_once_no_term_is_left(self, plane, serving_pool, segment_traces):
         ours, owner = project(), DataSubject(DataSubjectKind.USER, "u")
         first, again, other = (
-            said("first", "secret", user_id="u"), said("again", "mine", user_id="u"),
+            said("first", "secret", user_id="u", spans=(span(input=b'"secret"'),)),
+            said("again", "mine", user_id="u"),
             said("other", "secret and mine"),
         )  # fmt: skip
         await fill(plane, ours, first, again, other)
@@ -175,6 +179,8 @@ class TestWhatIsLeft:
         erasure, erasures = an_erasure(ours, owner), plane.privacy.erasures
         await erasures.begin(erasure, owner, audit_entry(erasure))
         assert await found(plane, ours, "secret") == ["other"]
+        for limits in spans.READING.values():
+            assert await spans.found(spans.limited(plane, limits), ours, "secret") == []
         while (await erasures.get(ours, erasure.id)).state is not ErasureState.REMOVED:
             await erasures.advance(ours, erasure.id, at(9), audit_entry)
         left = await rows_of(serving_pool, ours)
@@ -198,16 +204,21 @@ class TestWhatIsLeft:
     async def test_trace_with_too_many_words_is_found(self, plane, serving_pool):
         ours = project()
         text = " ".join(f"{n:x}q" for n in range(100_001))
-        many = trace(name="many", input=f'"{text} needle"'.encode())
+        many = trace(
+            span(name="step", output=b'"pin"'), name="many", input=f'"{text} needle"'.encode()
+        )
         await fill(plane, ours, many)
         await index_traces(plane)
         assert await rows_of(serving_pool, ours) == {"search_traces": 1}
         assert await found(plane, ours, "needle") == ["many"]
         assert await found(plane, ours, "absent") == []
+        for limits in spans.READING.values():
+            assert await spans.found(spans.limited(plane, limits), ours, "pin") == ["step"]
         await plane.traces.change(ours, many.id, TraceChange(input=b'"few"'))
         await index_traces(plane)
         assert await rows_of(serving_pool, ours) == {"search_traces": 1, "search_terms": 1}
         assert await found(plane, ours, "needle") == []
+        assert await spans.found(plane, ours, "pin") == ["step"]
 
     async def test_page_that_a_limit_ends_goes_on(self, plane):
         ours = project()
@@ -224,13 +235,48 @@ class TestWhatIsLeft:
         assert [hit.trace.name for page in pages for hit in page.hits] == ["first"]
         assert len(pages) == 6
 
+    @pytest.mark.parametrize(
+        ("limits", "pages"),
+        [
+            (SpanSearchLimits(texts=2), 6),
+            (SpanSearchLimits(spans=4), 3),
+            (SpanSearchLimits(texts=2, few_traces=0), 6),
+            (SpanSearchLimits(spans=4, few_traces=0), 3),
+            (SpanSearchLimits(text_bytes=1), 2),
+            (SpanSearchLimits(), 1),
+        ],
+        ids=str,
+    )
+    async def test_page_of_spans_that_a_limit_ends_goes_on(self, plane, limits, pages):
+        ours = project()
+        texts = [*(["one two"] * 9), "two one", "two one"]
+        sent = [
+            trace(span(name=f"n{n}", input=f'"{text}"'.encode(), started_at=at(-n)))
+            for n, text in enumerate(texts)
+        ]
+        await fill(plane, ours, *sent)
+        await index_traces(plane, 3)
+        search = replace(plane.tracing.span_search, limits=limits)
+        query, found, window = SearchQuery.parse('"two one"'), [], PageRequest(limit=5)
+        while not found or found[-1].end is not None:
+            page = await search.find(ours, query, SpanFilter(), window)
+            found.append(page)
+            assert page.is_complete is (page.end is None)
+            window = PageRequest(limit=5, after=page.end)
+        assert [hit.span.name for page in found for hit in page.hits] == ["n9", "n10"]
+        assert len(found) == pages
+
     async def test_damaged_trace_is_not_found_and_hides_no_other(self, plane, serving_pool):
         ours = project()
-        one, other = said("one", "word"), said("other", "word")
+        one, other = (
+            said(name, "word", spans=(span(name=name, input=b'"word"'),))
+            for name in ("one", "other")
+        )
         await fill(plane, ours, one, other)
         await within(serving_pool, ALL_TENANTS).execute(DAMAGE, ours, one.id)
         for _ in range(2):
             assert await found(plane, ours, "word") == ["other"]
+            assert await spans.found(plane, ours, "word") == ["other"]
             await index_traces(plane, 1)
         assert "search_queue" not in await rows_of(serving_pool, ours)
 

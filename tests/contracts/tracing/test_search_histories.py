@@ -1,6 +1,6 @@
 """Random histories of texts are found alike in PostgreSQL and by looking into all of them.
 
-Part of the contracts of TraceSearch and SearchIndex.
+Part of the contracts of TraceSearch, SpanSearch and SearchIndex.
 """
 
 import asyncio
@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from adapters.postgres.tracing.search_postings import SEGMENT_TRACES
+from adapters.postgres.tracing.span_search import PostgresSpanSearch, SpanSearchLimits
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import PageRequest
 from domain.tracing.query import TraceFilter
-from domain.tracing.search_match import SearchHit
+from domain.tracing.search_match import SearchHit, SpanHit
 from domain.tracing.search_query import SearchQuery
-from domain.tracing.span import SpanChange
+from domain.tracing.span import SpanChange, SpanKind
+from domain.tracing.span_query import SpanFilter
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders.values import at, span, trace
@@ -46,13 +48,26 @@ texts: Final = st.lists(st.sampled_from(WORDS), max_size=4).map(" ".join)
 payloads: Final = texts.map(lambda text: json.dumps({"text": text}).encode())
 spans: Final = st.builds(
     span, id=st.sampled_from(SPANS), name=st.sampled_from(WORDS), input=payloads | st.none(),
-    error=texts | st.none(),
+    error=texts | st.none(), kind=st.sampled_from([SpanKind.LLM, SpanKind.TOOL]),
+    started_at=st.integers(0, 3).map(at),
 )  # fmt: skip
 traces: Final = st.builds(
     lambda some, **said: trace(*some, **said),
     st.lists(spans, max_size=2, unique_by=lambda one: one.id),
     id=st.sampled_from(TRACES), name=st.sampled_from(WORDS), output=payloads | st.none(),
     started_at=st.integers(0, 2).map(at), user_id=st.sampled_from(["u", "v"]),
+)  # fmt: skip
+span_conditions: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "kind": st.just(SpanKind.TOOL), "name": st.sampled_from(WORDS), "user_id": st.just("u"),
+        "started_after": st.integers(0, 3).map(at), "started_before": st.integers(1, 4).map(at),
+    },
+)  # fmt: skip
+# Few, so that they end pages early, and the spans of candidates or all of the list are read.
+span_limits: Final = st.builds(
+    SpanSearchLimits, spans=st.integers(1, 8), texts=st.integers(1, 4),
+    text_bytes=st.sampled_from([1, 1_000]), few_traces=st.integers(0, 4),
 )  # fmt: skip
 some_traces: Final = st.sampled_from(TRACES)
 
@@ -67,6 +82,24 @@ async def search(plane: DataPlane, of: ProjectId, text: str, **conditions: Any) 
         hits += page.hits
         if page.end is None:
             return hits
+        window = replace(window, after=page.end)
+
+
+async def search_spans(
+    plane: DataPlane, of: ProjectId, text: str, matching: SpanFilter, most: SpanSearchLimits
+) -> list[SpanHit]:
+    """All hits, three at most at a time; pages may end early in PostgreSQL."""
+    search = plane.tracing.span_search
+    if isinstance(search, PostgresSpanSearch):
+        search = replace(search, limits=most)
+    hits, query, window = list[SpanHit](), SearchQuery.parse(text), PageRequest(limit=3)
+    while True:
+        page = await search.find(of, query, matching, window)
+        hits += page.hits
+        if page.end is None:
+            return hits
+        assert len(page.hits) == 3 or not page.is_complete
+        assert page.end != window.after
         window = replace(window, after=page.end)
 
 
@@ -128,6 +161,11 @@ class SearchHistories(RuleBasedStateMachine):
     @rule()
     def clean(self) -> None:
         self.on_both(clean_index)
+
+    @rule(text=st.sampled_from(QUERIES), conditions=span_conditions, most=span_limits)
+    def find_spans(self, text: str, conditions: Any, most: SpanSearchLimits) -> None:
+        matching = SpanFilter(**conditions)
+        self.on_both(lambda plane: search_spans(plane, self.project, text, matching, most))
 
     @invariant()
     def every_query_finds_the_same(self) -> None:

@@ -1,4 +1,4 @@
-"""`GET /traces?query=`: what it answers, and what it refuses."""
+"""`GET /traces?query=` and `GET /spans?query=`: what they answer, and what they refuse."""
 
 import uuid
 from datetime import datetime
@@ -17,8 +17,10 @@ async def store(site: Site, head: dict[str, str], **said: object) -> str:
     return answer.json()["trace_id"]
 
 
-async def search(site: Site, head: dict[str, str], query: str, more: str = "") -> dict[str, object]:
-    answer = await site.http.get(f"/traces?query={quote(query)}{more}", headers=head)
+async def search(
+    site: Site, head: dict[str, str], query: str, more: str = "", path: str = "/traces"
+) -> dict[str, object]:
+    answer = await site.http.get(f"{path}?query={quote(query)}{more}", headers=head)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -85,6 +87,58 @@ async def test_pages_are_followed_by_cursors_with_filters_and_includes(site, hea
     assert field_errors(answer).keys() == {"query.cursor"}
 
 
+async def test_spans_say_where_they_were_found(site, head):
+    step = a_span(
+        span_id=str(uuid.uuid4()), name="lookup", input={"city": "Zürich <b>now</b>"},
+        started_at="2026-03-01T09:00:01Z",
+    )  # fmt: skip
+    other = a_span(name="lookup", input="Paris", started_at="2026-03-01T09:00:02Z")
+    one = await store(site, head, spans=[step, other], input="Zürich lookup")
+    page = await search(site, head, "zürich lookup", path="/spans")
+    [hit] = page["items"]
+    assert (hit["span_id"], hit["trace_id"]) == (step["span_id"], one)
+    assert hit["matches"] == [
+        {
+            "span_id": step["span_id"], "field": "name",
+            "snippet": [{"text": "lookup", "is_match": True}],
+        },
+        {
+            "span_id": step["span_id"], "field": "input",
+            "snippet": [
+                {"text": "Zürich", "is_match": True},
+                {"text": " <b>now</b>", "is_match": False},
+            ],
+        },
+    ]  # fmt: skip
+    assert (page["total"], page["next_cursor"]) == (1, None)
+    assert page["search"]["is_complete"]
+    page = (await site.http.get("/spans", headers=head)).json()
+    assert page.keys() == {"items", "total", "limit", "offset", "next_cursor"}
+    assert "matches" not in page["items"][0]
+
+
+async def test_spans_are_followed_by_cursors_with_filters(site, head):
+    steps = [
+        a_span(name=f"n{n}", kind="TOOL" if n else "LLM", error="same words",
+               started_at=f"2026-03-01T09:00:0{n}Z")
+        for n in range(5)
+    ]  # fmt: skip
+    await store(site, head, spans=steps)
+    more = "&kind=TOOL&limit=3"
+    page = await search(site, head, '"same words"', more, path="/spans")
+    assert (page["total"], page["total_is_at_least"]) == (4, True)
+    names = [one["name"] for one in page["items"]]
+    cursor = f"&cursor={page['next_cursor']}"
+    page = await search(site, head, '"SAME  words!"', more + cursor, path="/spans")
+    names += [one["name"] for one in page["items"]]
+    assert names == ["n4", "n3", "n2", "n1"]
+    assert page["next_cursor"] is None
+    for path in (f"/spans?query=same{more}", f"/spans?{more}"):
+        answer = await site.http.get(path + cursor, headers=head)
+        assert field_errors(answer).keys() == {"query.cursor"}
+
+
+@pytest.mark.parametrize("path", ["/traces", "/spans"])
 @pytest.mark.parametrize(
     ("query", "field", "said"),
     [
@@ -97,13 +151,13 @@ async def test_pages_are_followed_by_cursors_with_filters_and_includes(site, hea
         (f"query={'x' * (QUERY_CHARS_MAX + 1)}", "query.query", str(QUERY_CHARS_MAX)),
         (f"query={'x+' * (QUERY_WORDS_MAX + 1)}", "query.query", str(QUERY_WORDS_MAX)),
         ("query=word&offset=1", "query.offset", "next_cursor"),
-        ("query=word&sort_by=name", "query.sort_by", "leave it out"),
+        ("query=word&sort_by=latency", "query.sort_by", "leave it out"),
         ("query=word&sort_order=asc", "query.sort_order", "leave it out"),
         ("query=a%00b", "query.query", ""),
     ],
 )
-async def test_bad_query_is_told_what_to_change(site, head, query, field, said):
-    answer = await site.http.get(f"/traces?{query}", headers=head)
+async def test_bad_query_is_told_what_to_change(site, head, path, query, field, said):
+    answer = await site.http.get(f"{path}?{query}", headers=head)
     assert answer.status_code == 422, answer.text
     errors = field_errors(answer)
     assert errors.keys() == {field}

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing.error_groups import ERROR_CHARS_MAX, FINGERPRINT_CHARS
+from domain.tracing.search_query import QUERY_CHARS_MAX
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.trace import TraceStatus
@@ -15,13 +16,17 @@ from domain.tracing.usage import CostSource
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import (
     EXAMPLE_TRACE,
+    SEARCH_MATCHES,
+    SearchMatchResponse,
+    SearchState,
     Tags,
     example,
     sorted_unique,
 )
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.response_structs import ResponseStruct, Source
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT
+from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
 TOKEN_BOUND_MAX: Final = 2**62  # beyond what any span has
 
@@ -88,6 +93,22 @@ class SpanConditions(msgspec.Struct, frozen=True, kw_only=True):
 class SpanListQuery(SpanConditions, frozen=True, kw_only=True):
     """A page of spans, with the fields of `PageQuery`."""
 
+    query: (
+        Annotated[
+            str,
+            Meta(
+                max_length=QUERY_CHARS_MAX,
+                description=(
+                    "All of these words occur in the span's own name, input, output or error. "
+                    '`"several words"` follow each other, `begin*` is the beginning of a word. '
+                    "Only with the newest spans first, and without `offset`"
+                ),
+                extra=PLAIN_TEXT,
+                examples=['timeout "tracking number" deliver*'],
+            ),
+        ]
+        | None
+    ) = None
     sort_by: Annotated[
         SpanSort, Meta(description="The sort key; ties are sorted by the ids of trace and span")
     ] = SpanSort.STARTED_AT
@@ -135,6 +156,16 @@ class SpanListItem(ResponseStruct[SpanSummary], frozen=True, kw_only=True):
     environment: Annotated[str | None, Source("trace.environment")]
     release: Annotated[str | None, Source("trace.release")]
     tags: Annotated[list[str], Source("trace.tags")]
+    matches: Annotated[list[SearchMatchResponse] | UnsetType, OPTIONAL, SEARCH_MATCHES] = UNSET
+
+
+class SpanPage(wire.PaginatedResponse[SpanListItem], frozen=True, kw_only=True):
+    """A page of spans.
+
+    With `query`, `total` counts the spans of the page, and one more if another page follows.
+    """
+
+    search: Annotated[SearchState | UnsetType, Meta(description="Only with `query`")] = UNSET
 
 
 SPANS: Final = cursors.PagedList(

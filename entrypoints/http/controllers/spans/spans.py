@@ -1,14 +1,21 @@
 """The list of spans across traces."""
 
+import msgspec
 from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.tracing.span_query import COUNTED_SPANS_MAX, SORTED_SPANS_MAX
 from entrypoints.http.authentication import CAN_READ
-from entrypoints.http.controllers.spans.schemas import SPAN_PAGE, SPANS, SpanListItem, SpanListQuery
+from entrypoints.http.controllers.spans.schemas import (
+    SPAN_PAGE,
+    SPANS,
+    SpanListItem,
+    SpanListQuery,
+    SpanPage,
+)
+from entrypoints.http.controllers.spans.search import search_spans
 from entrypoints.http.endpoint import get
-from entrypoints.http.requests.wire_types import PaginatedResponse
 
 
 class SpanController(Controller):
@@ -23,18 +30,22 @@ class SpanController(Controller):
             f"either order. Orders other than that of starts take at most {SORTED_SPANS_MAX:,} "
             "matching spans. `total` counts the matches among the first "
             f"{COUNTED_SPANS_MAX:,} spans of the period, with `total_is_at_least` if there are "
-            "more; it is exact if few traces match."
+            "more; it is exact if few traces match. `query` searches the texts of the spans "
+            "themselves, and adds `matches` to each span and `search` to the page."
         ),
         example=SPAN_PAGE,
     )
     async def list_spans(
         self, caller: Caller, params: SpanListQuery, use_cases: UseCases
-    ) -> PaginatedResponse[SpanListItem]:
+    ) -> SpanPage:
         """List spans."""
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
+        if params.query is not None:
+            return await search_spans(use_cases, project, params, params.query)
         requested = SPANS.parse_page(params, project, matching, sort, order)
         page = await use_cases.tracing.spans.summaries(
             project, matching, sort, order, requested.page
         )
-        return requested.respond(page, SpanListItem.from_domain)
+        shown = requested.respond(page, SpanListItem.from_domain)
+        return SpanPage(**msgspec.structs.asdict(shown))

@@ -506,6 +506,14 @@ class SearchMatchResponse(ResponseStruct[search_match.SearchMatch], frozen=True,
     ]
 
 
+SEARCH_MATCHES: Final = Meta(
+    description=(
+        "Only with `query`: where its terms were found first, "
+        f"{search_match.MATCHES_MAX} places at most"
+    )
+)
+
+
 class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     trace_id: Annotated[UUID, Source("id")]
     name: str
@@ -529,16 +537,7 @@ class TraceListItem(ResponseStruct[TraceSummary], frozen=True, kw_only=True):
     models: Annotated[list[str] | UnsetType, OPTIONAL, INCLUDED] = UNSET
     error_count: Annotated[int | UnsetType, OPTIONAL, INCLUDED] = UNSET
     scores: Annotated[list[ListedScore] | UnsetType, OPTIONAL, INCLUDED] = UNSET
-    matches: Annotated[
-        list[SearchMatchResponse] | UnsetType,
-        OPTIONAL,
-        Meta(
-            description=(
-                "Only with `query`: where its terms were found first, "
-                f"{search_match.MATCHES_MAX} places at most"
-            )
-        ),
-    ] = UNSET
+    matches: Annotated[list[SearchMatchResponse] | UnsetType, OPTIONAL, SEARCH_MATCHES] = UNSET
 
 
 class SearchState(msgspec.Struct, frozen=True, kw_only=True):

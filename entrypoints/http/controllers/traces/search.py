@@ -1,14 +1,17 @@
-"""The list of traces that a query finds."""
+"""The list of traces that a query finds, and what all searches have in common."""
+
+from typing import Any
 
 import msgspec
 
 from application.use_cases import UseCases
 from domain.errors import FieldError, Invalid
 from domain.ids import ProjectId
-from domain.page import Page, SortOrder
+from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceSort
-from domain.tracing.search_match import SearchHit
+from domain.tracing.search_match import SearchHit, SearchPage, SpanHit
 from domain.tracing.search_query import SearchQuery
+from domain.tracing.span_query import SpanSort
 from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import (
     TRACES,
@@ -25,12 +28,12 @@ async def search_traces(
     use_cases: UseCases, project: ProjectId, params: TraceQuery, text: str
 ) -> TracePage:
     """The page of `params`, whose `query` is `text`. Raises Invalid."""
-    _check(params)
+    check_order(params.sort_by, params.sort_order, params.offset)
     query, matching = SearchQuery.parse(text, "query.query"), params.to_domain()
     requested = TRACES.parse_page(
         params, project, (matching, query.canonical), params.sort_by, params.sort_order
     )
-    now = use_cases.clock()
+    now = wire.format_instant(use_cases.clock())
     page = await use_cases.tracing.trace_search.find(project, query, matching, requested.page)
     details = await ListDetails.load(
         use_cases, project, [hit.trace for hit in page.hits], params.included
@@ -42,23 +45,35 @@ async def search_traces(
         msgspec.structs.force_setattr(found, "matches", matches)
         return found
 
+    shown = requested.respond(counted_page(page, requested.page), item)
+    return TracePage(**msgspec.structs.asdict(shown), search=search_state(page, now))
+
+
+def counted_page[H: (SearchHit, SpanHit)](page: SearchPage[H], asked: PageRequest) -> Page[H]:
+    """The page with what is known of its total."""
     has_more = page.end is not None
-    is_part = has_more or requested.page.after is not None or not page.is_complete
-    shown = Page(page.hits, len(page.hits) + has_more, page.end, total_is_at_least=is_part)
-    state = SearchState(
-        indexed_until=wire.format_instant(page.unindexed_since or now),
+    is_part = has_more or asked.after is not None or not page.is_complete
+    return Page(page.hits, len(page.hits) + has_more, page.end, total_is_at_least=is_part)
+
+
+def search_state(page: SearchPage[Any], now: wire.ResponseInstant) -> SearchState:
+    """`now` is an instant before the search."""
+    since = page.unindexed_since
+    return SearchState(
+        indexed_until=now if since is None else wire.format_instant(since),
         is_complete=page.is_complete,
     )
-    return TracePage(**msgspec.structs.asdict(requested.respond(shown, item)), search=state)
 
 
-def _check(params: TraceQuery) -> None:
+def check_order(sort: TraceSort | SpanSort, order: SortOrder, offset: int) -> None:
+    """Raises Invalid for what can't be combined with a query."""
     errors = []
-    if (params.sort_by, params.sort_order) != (TraceSort.STARTED_AT, SortOrder.DESC):
-        message = "can't be combined with query, which shows the newest traces first: leave it out"
-        name = "sort_by" if params.sort_by is not TraceSort.STARTED_AT else "sort_order"
+    is_by_start = sort in {TraceSort.STARTED_AT, SpanSort.STARTED_AT}
+    if not is_by_start or order is not SortOrder.DESC:
+        message = "can't be combined with query, which shows the newest first: leave it out"
+        name = "sort_order" if is_by_start else "sort_by"
         errors.append(FieldError(f"query.{name}", message))
-    if params.offset:
+    if offset:
         message = "can't be combined with query: follow next_cursor"
         errors.append(FieldError("query.offset", message))
     if errors:
