@@ -12,6 +12,7 @@ from playwright.sync_api import Dialog, Page, expect
 
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard_project import START, Project, span
+from tests.support.waiting import until_while
 
 pytestmark = pytest.mark.e2e
 ELEMENTS_MAX = 1_500  # in the page, whatever the payload
@@ -202,12 +203,17 @@ def test_hostile_payload_is_shown_in_parts_and_whole(
             expect(button).to_have_attribute("aria-pressed", "true")
             assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
             assert_harmless(page)
-    # The raw view has each byte.
-    while (more := box.get_by_role("button", name=UNFOLD)).count():
-        more.first.click()
     expect(box.locator("pre.raw")).to_be_visible()
-    shown = page.evaluate(HASH, [".payload[aria-label=Input] pre.raw .chars"])
-    assert shown == hashlib.sha256(payload.encode()).hexdigest()
+
+    def unfolded() -> str:
+        while (more := box.get_by_role("button", name=UNFOLD)).count():
+            more.first.click()
+        shown: str = page.evaluate(HASH, [".payload[aria-label=Input] pre.raw .chars"])
+        return shown
+
+    # The raw view has each byte. The next button isn't there at once.
+    whole = hashlib.sha256(payload.encode()).hexdigest()
+    until_while(project.server.process, unfolded, lambda shown: shown == whole)
     assert page.evaluate("({}).hit") is None
 
 
