@@ -115,7 +115,8 @@ class SpanCell(NamedTuple):
     figures: SpanFigures
 
 
-class SpanBucket(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SpanBucket:
     bucket: datetime
     figures: SpanFigures
 
