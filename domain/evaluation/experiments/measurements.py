@@ -1,0 +1,109 @@
+"""What was measured of an experiment, as a comparison reads it."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, Self
+
+type Repeated = Mapping[str, Sequence[tuple[int, float]]]
+"""Numbers by the id of the item, each with its repetition."""
+
+COMPARED_MAX: Final = 250_000  # scores of one side: more would hold too much memory
+
+
+class Figure(StrEnum):
+    """What is measured of traces, besides metrics."""
+
+    LATENCY = "latency_ms"
+    TOKENS = "tokens"
+    COST = "cost_usd"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricValues:
+    """The scores of a metric that have a number.
+
+    `fingerprints` are all of them: "" for scores without one. `threshold` is None if the metric has
+    none.
+    """
+
+    values: Repeated
+    fingerprints: frozenset[str]
+    threshold: float | None = None
+
+    @property
+    def count(self) -> int:
+        return sum(map(len, self.values.values()))
+
+
+NO_VALUES: Final = MetricValues(values={}, fingerprints=frozenset())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurements:
+    """The numbers of an experiment.
+
+    `cases` is items times repetitions, `results` how many have a stored trace. `cost_usd` is the
+    sum over the traces that have a cost.
+    """
+
+    cases: int
+    repetitions: int
+    metrics: Mapping[str, MetricValues]
+    figures: Mapping[Figure, Repeated] = field(default_factory=dict)
+    results: int = 0
+    cost_usd: Decimal = Decimal(0)
+
+    def coverage(self, metric: str) -> float:
+        """The share of cases with a score."""
+        return self.metrics.get(metric, NO_VALUES).count / self.cases
+
+    def halves(self) -> tuple[Self, Self]:
+        """The odd and the even repetitions, as if each were an experiment. There must be two."""
+        return self._only(range(1, self.repetitions + 1, 2)), self._only(
+            range(2, self.repetitions + 1, 2)
+        )
+
+    def _only(self, repetitions: range) -> Self:
+        return type(self)(
+            cases=self.cases * len(repetitions) // self.repetitions,
+            repetitions=len(repetitions),
+            metrics={
+                name: MetricValues(
+                    values=_picked(one.values, repetitions),
+                    fingerprints=one.fingerprints,
+                    threshold=one.threshold,
+                )
+                for name, one in self.metrics.items()
+            },
+            figures={name: _picked(one, repetitions) for name, one in self.figures.items()},
+        )
+
+
+def _picked(values: Repeated, repetitions: range) -> Repeated:
+    picked = {
+        item: [pair for pair in pairs if pair[0] in repetitions] for item, pairs in values.items()
+    }
+    return {item: pairs for item, pairs in picked.items() if pairs}
+
+
+def item_means(values: Repeated) -> dict[str, float]:
+    """The mean of each item over its repetitions."""
+    return {
+        item: pairs[0][1] if len(pairs) == 1 else math.fsum(v for _, v in pairs) / len(pairs)
+        for item, pairs in values.items()
+    }
+
+
+def variance_within(values: Repeated, items: Iterable[str]) -> float | None:
+    """The variance of repetitions of one item, pooled; None if no item has two."""
+    squares = freedom = 0.0
+    for item in items:
+        pairs = values[item]
+        if len(pairs) > 1:
+            mean = math.fsum(v for _, v in pairs) / len(pairs)
+            squares += math.fsum((v - mean) ** 2 for _, v in pairs)
+            freedom += len(pairs) - 1
+    return squares / freedom if freedom else None

@@ -1,0 +1,201 @@
+"""The gate: verdicts of rules over measured experiments."""
+
+import random
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from domain.errors import Invalid
+from domain.evaluation.experiments.comparison import (
+    Gate,
+    Rule,
+    Verdict,
+    find_mismatches,
+    new_failures,
+    noise_floor,
+    validate_rules,
+    worst,
+)
+from domain.evaluation.experiments.measurements import Figure
+from tests.support.builders.experiments import an_experiment
+from tests.support.builders.measurements import measured, named
+
+DROP = Rule(metric="m", max_drop=0.05)
+scores = st.lists(
+    st.lists(st.sampled_from([0.0, 0.4, 1.0]), min_size=2, max_size=2), min_size=1, max_size=40
+)
+
+
+def check(rule, base, candidate, **options):
+    return Gate(base=base, candidate=candidate, **options).check(rule)
+
+
+def test_clear_drop_is_regressed_and_its_items_are_named():
+    base = measured(named([[1.0]] * 40))
+    candidate = measured(named([[0.0]] * 20 + [[1.0]] * 20))
+    found = check(DROP, base, candidate)
+    assert (found.verdict, found.change, found.items) == (Verdict.REGRESSED, -0.5, 40)
+    assert found.low < -0.5 < found.high < -0.05
+    failures = new_failures(base, candidate, "m")
+    assert {one.item for one in failures} == {f"item {at}" for at in range(20)}
+    assert new_failures(candidate, base, "m") == []
+
+
+def test_few_equal_items_decide_nothing_and_many_pass():
+    few, many = measured(named([[1.0]] * 20)), measured(named([[1.0]] * 200))
+    found = check(DROP, few, few, case_cost_usd=Decimal("0.01"))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    assert 40 < found.needed.items < 300
+    assert found.needed.items_cost_usd == found.needed.items * 2 * Decimal("0.01")
+    assert found.needed.repetitions is None  # they showed no variance
+    assert check(DROP, many, many).verdict is Verdict.PASS
+
+
+def test_needed_repetitions_decide():
+    """Of the same items, with as much noise: the number that was asked for gives a verdict."""
+    source = random.Random(5)
+
+    def side(repetitions, drop):
+        rows = [
+            [min(1.0, max(0.0, 0.6 - drop + source.gauss(0, 0.12))) for _ in range(repetitions)]
+            for _ in range(30)
+        ]
+        return measured(named(rows))
+
+    found = check(DROP, side(2, 0), side(2, 0.0), case_cost_usd=Decimal(1))
+    assert found.verdict is Verdict.INCONCLUSIVE
+    needed = found.needed.repetitions
+    assert needed is not None
+    assert found.needed.repetitions_cost_usd == 30 * 2 * (needed - 2)
+    wide = found.high - found.low
+    again = check(DROP, side(needed, 0), side(needed, 0.0))
+    assert again.high - again.low < wide
+
+
+def test_missing_never_counts_as_passed():
+    whole, half = measured(named([[1.0]] * 100)), measured(named([[1.0]] * 50), items=100)
+    found = check(DROP, whole, half)
+    assert (found.verdict, found.candidate_coverage) == (Verdict.INCOMPLETE, 0.5)
+    assert "50.0%" in found.why
+    assert check(Rule(metric="m", min=0.1), whole, half).verdict is Verdict.INCOMPLETE
+    assert check(Rule(metric="other", min=0.1), whole, whole).verdict is Verdict.INCOMPLETE
+    assert check(DROP, whole, half, coverage=0.5).verdict is Verdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("passing", "verdict"),
+    [(200, Verdict.PASS), (180, Verdict.INCONCLUSIVE), (100, Verdict.REGRESSED)],
+)
+def test_least_mean(passing, verdict):
+    side = measured(named([[1.0]] * passing + [[0.0]] * (200 - passing)))
+    found = check(Rule(metric="m", min=0.9), measured({}, items=1), side)
+    assert (found.verdict, found.change) == (verdict, passing / 200)
+
+
+@pytest.mark.parametrize(
+    ("factor", "verdict"),
+    [(1.0, Verdict.PASS), (1.2, Verdict.INCONCLUSIVE), (1.6, Verdict.REGRESSED)],
+)
+def test_ratio_of_a_figure(factor, verdict):
+    source = random.Random(3)
+    items = [[source.uniform(500, 1500)] for _ in range(50)]
+    slower = [[one * factor * source.uniform(0.9, 1.1)] for [one] in items]
+    ones = named([[1.0]] * 50)
+    base, candidate = (measured(ones, latency=named(some)) for some in (items, slower))
+    found = check(Rule(metric=Figure.LATENCY, max_ratio=1.2), base, candidate)
+    assert found.verdict is verdict
+    assert found.low < factor < found.high
+    assert abs(found.change - factor) < 0.05
+
+
+def test_judge_that_disagrees_with_people_decides_nothing():
+    side = measured(named([[1.0]] * 200))
+    options = {"min_kappa": 0.6, "kappas": {"m": 0.4}}
+    found = check(DROP, side, side, **options)
+    assert (found.verdict, found.kappa) == (Verdict.INCONCLUSIVE, 0.4)
+    assert check(DROP, side, side, min_kappa=0.6).verdict is Verdict.PASS
+
+
+@given(scores)
+def test_equal_sides_never_regress(rows):
+    side = measured(named(rows))
+    for limit in (0.0, 0.05, 1.0):
+        found = check(Rule(metric="m", max_drop=limit), side, side)
+        assert found.verdict in {Verdict.PASS, Verdict.INCONCLUSIVE}
+
+
+@given(scores, st.randoms(use_true_random=False))
+def test_order_of_items_changes_nothing(rows, source):
+    other = measured(named([[1.0, *row[1:]] for row in rows]))
+    shuffled = list(named(rows).items())
+    source.shuffle(shuffled)
+    one, two = (check(DROP, other, measured(of)) for of in (named(rows), dict(shuffled)))
+    assert one == two
+
+
+@given(scores, st.floats(0, 0.5), st.floats(0, 0.5))
+def test_wider_limit_never_gives_a_worse_verdict(rows, limit, more):
+    base = measured(named([[1.0, 1.0] for _ in rows]))
+    strict, wide = (
+        check(Rule(metric="m", max_drop=one), base, measured(named(rows))).verdict
+        for one in (limit, limit + more)
+    )
+    order = [Verdict.REGRESSED, Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert order.index(strict) <= order.index(wide)
+
+
+def test_worst_verdict():
+    assert worst([Verdict.PASS, Verdict.INCONCLUSIVE]) is Verdict.INCONCLUSIVE
+    assert worst([Verdict.INCOMPLETE, Verdict.REGRESSED]) is Verdict.REGRESSED
+    assert worst([]) is Verdict.INCOMPLETE
+
+
+def test_noise_floor_and_halves():
+    source = random.Random(1)
+    noisy = measured(named([[source.choice([0.0, 1.0]) for _ in range(4)] for _ in range(50)]))
+    calm = measured(named([[1.0, 1.0]] * 50))
+    assert noise_floor(calm, "m") == 0
+    assert 0.05 < noise_floor(noisy, "m") < 0.3
+    assert noise_floor(measured(named([[1.0, 0.0]] * 4)), "m") is None
+    first, second = noisy.halves()
+    assert (first.repetitions, second.cases) == (2, 100)
+    assert [at for at, _ in second.metrics["m"].values["item 0"]] == [2, 4]
+
+
+@pytest.mark.parametrize(
+    ("rule", "field"),
+    [
+        (Rule(metric="m"), "metric"),
+        (Rule(metric="m", max_drop=0.1, min=0.5), "metric"),
+        (Rule(metric="tokens", max_drop=0.1), "metric"),
+        (Rule(metric="m", max_ratio=1.1), "max_ratio"),
+        (Rule(metric="none", min=0.5), "metric"),
+        (Rule(metric="m", max_drop=0.03), "max_drop"),
+    ],
+)
+def test_wrong_rules_are_refused(rule, field):
+    with pytest.raises(Invalid) as raised:
+        validate_rules([rule], ["m"], {"m": 0.04})
+    assert [one.field for one in raised.value.errors] == [f"rules.0.{field}"]
+
+
+def test_valid_rules():
+    rules = [DROP, Rule(metric="m", min=0.5), Rule(metric="tokens", max_ratio=1.1)]
+    validate_rules(rules, ["m"], {"m": 0.05})
+
+
+def test_mismatches_are_named():
+    ones = named([[1.0]] * 5)
+    base, candidate = measured(ones), measured(ones, fingerprint="g")
+    same = an_experiment()
+    assert find_mismatches((same, base), (same, base), ["m"]) == []
+    [found] = find_mismatches((same, base), (same, candidate), ["m"])
+    assert (found.what, found.metric, found.base, found.candidate) == (
+        "fingerprint", "m", ["f"], ["g"]
+    )  # fmt: skip
+    other = replace(same, split="x", version=replace(same.version, digest=bytes(32)))
+    found = find_mismatches((same, base), (other, base), ["m"])
+    assert [one.what for one in found] == ["dataset version", "split"]
