@@ -1,8 +1,10 @@
 """Experiments, in memory."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from adapters.memory.evaluation.datasets import visible_items
@@ -19,10 +21,12 @@ from domain.evaluation.experiments.experiment import (
     named_case,
     plan_results,
 )
+from domain.evaluation.experiments.measurements import Figure, Measurements, MetricValues
 from domain.evaluation.runs.run import EvalRun
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
 from domain.page import Page, PageRequest
+from domain.tracing.payload import scalar_members
 from domain.tracing.trace import TraceSummary
 
 
@@ -114,6 +118,70 @@ class MemoryExperiments:
     ) -> Sequence[CaseResult]:
         found = await self.results(project, experiment)
         return [self._case_result(project, one, run) for one in found if one.case.item in items]
+
+    async def measurements(
+        self, experiment: Experiment, run: EvalRun | None, metrics: Sequence[str]
+    ) -> Measurements:
+        project = experiment.project_id
+        figures: dict[Figure, dict[str, list[tuple[int, float]]]] = defaultdict(
+            lambda: defaultdict(list)
+        )
+        results, cost = 0, Decimal(0)
+        found = await self.results(project, experiment.id)
+        for one in found:
+            made = self._case_result(project, one, None)
+            known = {
+                Figure.LATENCY: made.latency_ms,
+                Figure.TOKENS: made.tokens,
+                Figure.COST: made.cost_usd,
+            }
+            for figure, number in known.items():
+                if number is not None:
+                    pair = (one.case.repetition, float(number))
+                    figures[figure][one.case.item].append(pair)
+            results += self.store.visible_trace(project, one.trace) is not None
+            cost += made.cost_usd or Decimal(0)
+        return Measurements(
+            cases=experiment.cases,
+            repetitions=experiment.repetitions,
+            metrics={} if run is None else self._metric_values(found, run, metrics),
+            figures=figures,
+            results=results,
+            cost_usd=cost,
+        )
+
+    def _metric_values(
+        self, found: Sequence[Result], run: EvalRun, metrics: Sequence[str]
+    ) -> Mapping[str, MetricValues]:
+        cases = {one.trace: one.case for one in found}
+        measured: dict[str, MetricValues] = {}
+        for name in metrics:
+            scores = [
+                one
+                for one in self.store.visible_trace_scores(run.project_id)
+                if one.run_id == run.id and one.name == name and one.number is not None
+            ]
+            values: dict[str, list[tuple[int, float]]] = defaultdict(list)
+            for one in scores:
+                case = cases.get(one.trace_id)
+                if case is not None and one.number is not None:
+                    values[case.item].append((case.repetition, one.number))
+            ours = [one for one in scores if one.trace_id in cases]
+            if ours:
+                prints = (scalar_members(one.metadata).get("fingerprint", "") for one in ours)
+                thresholds = [one.threshold for one in ours if one.threshold is not None]
+                measured[name] = MetricValues(
+                    values={item: sorted(pairs) for item, pairs in values.items()},
+                    fingerprints=frozenset(prints),
+                    threshold=max(thresholds, default=None),
+                )
+        return measured
+
+    async def keep_noise_floor(
+        self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
+    ) -> None:
+        known = self.store.experiments.require(project, experiment)
+        self.store.experiments[project, experiment] = replace(known, noise_floor=dict(floor))
 
     async def delete(
         self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None

@@ -1,6 +1,6 @@
 """The port of experiments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -11,6 +11,7 @@ from domain.evaluation.experiments.experiment import (
     Result,
     ResultsWritten,
 )
+from domain.evaluation.experiments.measurements import Measurements
 from domain.evaluation.runs.run import EvalRun
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
@@ -82,6 +83,21 @@ class Experiments(Protocol):
         self, project: ProjectId, experiment: UUID, items: Sequence[str], run: EvalRun | None
     ) -> Sequence[CaseResult]:
         """What is known of the results of some items, by case; the scores are those of `run`."""
+        ...
+
+    async def measurements(
+        self, experiment: Experiment, run: EvalRun | None, metrics: Sequence[str]
+    ) -> Measurements:
+        """The numbers of visible traces, and of the scores that `run` gave them.
+
+        Without a run there are no scores.
+        """
+        ...
+
+    async def keep_noise_floor(
+        self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
+    ) -> None:
+        """Replaces the noise floor. Raises NotFound."""
         ...
 
     async def delete(

@@ -45,7 +45,8 @@ class Experiment:
         open ──closed──▶ its run, with the metrics and the budget, over all results
 
     `items` is the number of items of `split` in the version when it was created. `run_id` is set
-    once it is closed; from then on its results don't change.
+    once it is closed; from then on its results don't change. `noise_floor` is the drop by metric
+    that it showed when it was compared with itself.
     """
 
     id: UUID
@@ -65,6 +66,7 @@ class Experiment:
     run_id: RunId | None = None
     created_at: datetime
     closed_at: datetime | None = None
+    noise_floor: Mapping[str, float] | None = None
 
     @property
     def cases(self) -> int:

@@ -15,6 +15,7 @@ docs/adr/0051-gate-without-resampling.md compares it with the bootstrap.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Final
 
@@ -96,6 +97,7 @@ def student_cdf(t: float, freedom: float) -> float:
     return tail if t < 0 else 1 - tail
 
 
+@lru_cache(maxsize=256)
 def student_quantile(probability: float, freedom: float) -> float:
     """The inverse of `student_cdf`, for 0 < probability < 1."""
     if probability < 0.5:  # noqa: PLR2004 - the middle

@@ -74,7 +74,7 @@ def use_stored(case: Any, spec: EndpointSpec, mode: GenerationMode) -> None:
         case.path_parameters[name] = words[name].replace("/", "%2F")
     if mode is GenerationMode.POSITIVE and spec.path.endswith("/template"):
         case.query["metric"] = words["metric_name"]
-    if mode is GenerationMode.POSITIVE and spec.path.endswith("/compare"):
+    if mode is GenerationMode.POSITIVE and spec.path == "/traces/compare":
         case.query |= {"a": words["trace_id"], "b": words["trace_id"]}
     if isinstance(case.body, dict):
         if mode is GenerationMode.POSITIVE:

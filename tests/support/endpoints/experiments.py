@@ -3,6 +3,7 @@
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.support.endpoints.spec import (
     EVALUATE,
+    EVALUATE_AND_READ,
     PAGE,
     READ,
     Audit,
@@ -32,6 +33,14 @@ ENDPOINTS = beyond_contract(
         audit=Audit("experiment.created", detail={"dataset": "{tested_dataset}"}),
     ),
     EndpointSpec(f"GET {EXPERIMENTS}", READ, 200, query=f"{PAGE}&dataset={{tested_dataset}}"),
+    EndpointSpec(
+        f"POST {EXPERIMENTS}/compare",
+        EVALUATE_AND_READ,
+        200,
+        body={"base": "{experiment_id}", "candidate": "{experiment_id}"},
+        constrained=("base", "candidate"),
+        excluded=("aa", "rules", "base_run", "candidate_run"),
+    ),
     EndpointSpec(f"GET {ONE}", READ, 200, shows_more=True),
     EndpointSpec(
         f"POST {ONE}/results/batch",

@@ -1,9 +1,11 @@
 """Experiments, and their results."""
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -37,6 +39,7 @@ from domain.evaluation.experiments.experiment import (
     named_case,
     plan_results,
 )
+from domain.evaluation.experiments.measurements import Figure, Measurements, MetricValues
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.identity.audit import AuditEntry
@@ -46,6 +49,15 @@ from domain.tracing.query import TraceFilter
 
 NOT_FOUND: Final = "Experiment not found"
 NAMED_MAX: Final = 2 * RESULTS_MAX  # traces that are read for the cases that they name
+
+
+def _floor_text(floor: Mapping[str, float] | None) -> bytes | None:
+    return None if floor is None else json.dumps(dict(floor)).encode()
+
+
+def _floor(text: bytes | None) -> Mapping[str, float] | None:
+    return None if text is None else json.loads(text)
+
 
 EXPERIMENTS: Final = Table(
     "experiments",
@@ -61,6 +73,7 @@ EXPERIMENTS: Final = Table(
         Column("metrics", "text[]", read=tuple),
         *columns("model text, votes int, max_cost_usd numeric, run_id uuid"),
         *columns("created_at timestamptz, closed_at timestamptz"),
+        Column("noise_floor", "json", write=_floor_text, read=_floor),
     ),
 )
 _experiment_row: Final = EXPERIMENTS.compile_row()
@@ -144,6 +157,32 @@ SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
   SELECT id, name, outcome, value, code, reason FROM trace_scores
   WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
 ) AS found
+"""
+
+# One row for each item and metric: a row for each score would take several times as long.
+SELECT_NUMBERS: Final = f"""
+SELECT s.name, r.item_id, array_agg(r.repetition ORDER BY r.repetition) AS repetitions,
+  array_agg(s.number ORDER BY r.repetition) AS numbers, max(s.threshold) AS threshold,
+  min(coalesce(s.fingerprint, '')) AS fingerprint,
+  max(coalesce(s.fingerprint, '')) AS another
+FROM (SELECT * FROM experiment_results WHERE {_OF_EXPERIMENT}) AS r
+JOIN trace_scores AS s
+  ON s.project_id = r.project_id AND s.run_id = $3 AND s.trace_id = r.trace_id
+WHERE s.name = ANY($4::text[]) AND s.number IS NOT NULL
+GROUP BY s.name, r.item_id
+"""
+SELECT_FIGURES: Final = f"""
+SELECT r.item_id, r.repetition, t.latency_us,
+  t.prompt_tokens + t.completion_tokens AS tokens, t.total_cost
+FROM (SELECT * FROM experiment_results WHERE {_OF_EXPERIMENT}) AS r
+CROSS JOIN LATERAL (
+  SELECT latency_us, prompt_tokens, completion_tokens, total_cost FROM traces
+  WHERE project_id = r.project_id AND trace_id = r.trace_id LIMIT 1
+) AS t
+ORDER BY r.item_id, r.repetition
+"""
+KEEP_NOISE_FLOOR: Final = f"""
+UPDATE experiments SET noise_floor = $3 WHERE {OF_PROJECT} AND id = $2 RETURNING id
 """
 
 
@@ -277,6 +316,34 @@ class PostgresExperiments(PoolReader):
             for row in rows
         ]
 
+    async def measurements(
+        self, experiment: Experiment, run: EvalRun | None, metrics: Sequence[str]
+    ) -> Measurements:
+        project, id_ = experiment.project_id, experiment.id
+        scores: Sequence[Record] = ()
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            rows = await connection.fetch(SELECT_FIGURES, project, id_)
+            if run is not None:
+                wanted = (project, id_, run.id, list(metrics))
+                scores = await connection.fetch(SELECT_NUMBERS, *wanted)
+        costs = [row["total_cost"] for row in rows if row["total_cost"] is not None]
+        return Measurements(
+            cases=experiment.cases,
+            repetitions=experiment.repetitions,
+            metrics=_metric_values(scores),
+            figures=_figures(rows),
+            results=len(rows),
+            cost_usd=sum(costs, Decimal(0)),
+        )
+
+    async def keep_noise_floor(
+        self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
+    ) -> None:
+        async with transaction(self.pool, project) as connection:
+            text = _floor_text(floor)
+            kept = await connection.fetchrow(KEEP_NOISE_FLOOR, project, experiment, text)
+            require_row(kept, NOT_FOUND)
+
     async def delete(
         self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None
     ) -> bool:
@@ -346,3 +413,36 @@ async def _fetch_scores(
             )
         )
     return by_trace
+
+
+def _metric_values(rows: Iterable[Record]) -> Mapping[str, MetricValues]:
+    values: dict[str, dict[str, list[tuple[int, float]]]] = defaultdict(dict)
+    prints: dict[str, set[str]] = defaultdict(set)
+    thresholds: dict[str, float | None] = {}
+    for row in rows:
+        name = row["name"]
+        values[name][row["item_id"]] = list(zip(row["repetitions"], row["numbers"], strict=True))
+        prints[name] |= {row["fingerprint"], row["another"]}
+        if row["threshold"] is not None:
+            thresholds[name] = max(row["threshold"], thresholds.get(name) or 0.0)
+    return {
+        name: MetricValues(
+            values=by_item, fingerprints=frozenset(prints[name]), threshold=thresholds.get(name)
+        )
+        for name, by_item in values.items()
+    }
+
+
+def _figures(rows: Iterable[Record]) -> Mapping[Figure, Mapping[str, list[tuple[int, float]]]]:
+    found: dict[Figure, dict[str, list[tuple[int, float]]]] = {
+        one: defaultdict(list) for one in Figure
+    }
+    for row in rows:
+        item, repetition = row["item_id"], row["repetition"]
+        if row["latency_us"] is not None:
+            found[Figure.LATENCY][item].append((repetition, row["latency_us"] / 1_000))
+        if row["tokens"] is not None:
+            found[Figure.TOKENS][item].append((repetition, float(row["tokens"])))
+        if row["total_cost"] is not None:
+            found[Figure.COST][item].append((repetition, float(row["total_cost"])))
+    return found

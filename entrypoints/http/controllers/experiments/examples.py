@@ -38,6 +38,7 @@ EXPERIMENT: Final[dict[str, Any]] = {
     "run_id": None,
     "created_at": _AT,
     "closed_at": None,
+    "noise_floor": None,
 }
 PROGRESS: Final[dict[str, Any]] = EXPERIMENT | {
     "run_id": RUN_ID,
@@ -83,4 +84,73 @@ EXPERIMENT_ITEM: Final[dict[str, Any]] = {
             ],
         }
     ],
+}
+_SIDE: Final[dict[str, Any]] = {
+    "id": EXPERIMENT_ID,
+    "name": "shorter prompt",
+    "release": "2.1.0",
+    "git": {"sha": "9fceb02", "branch": "shorter-prompt", "pull_request": "128"},
+    "run_id": RUN_ID,
+    "cases": 300,
+    "results": 300,
+    "latency_ms": 1250.0,
+    "tokens": 840.0,
+    "cost_usd": 0.0021,
+    "total_cost_usd": 0.63,
+    "judge_cost_usd": 0.31,
+    "unpriced_calls": 0,
+}
+_RULE: Final[dict[str, Any]] = {
+    "metric": "task_completion",
+    "max_drop": 0.05,
+    "min": None,
+    "max_ratio": None,
+    "confidence": 0.95,
+}
+COMPARE: Final[dict[str, Any]] = {
+    "base": "0d9e8f5c-1a2b-4c3d-8e4f-5a6b7c8d9e0f",
+    "candidate": EXPERIMENT_ID,
+    "rules": [{"metric": "task_completion", "max_drop": 0.05}],
+}
+COMPARISON: Final[dict[str, Any]] = {
+    "verdict": "inconclusive",
+    "base": _SIDE | {"id": COMPARE["base"], "name": "release 2.0"},
+    "candidate": _SIDE,
+    "results": [
+        {
+            "rule": _RULE,
+            "verdict": "inconclusive",
+            "why": "the interval contains the limit",
+            "items": 100,
+            "base_coverage": 1.0,
+            "candidate_coverage": 1.0,
+            "base_mean": 0.82,
+            "candidate_mean": 0.8,
+            "change": -0.02,
+            "low": -0.06,
+            "high": 0.02,
+            "p_value": 0.93,
+            "kappa": None,
+            "needed": {
+                "items": 78,
+                "items_cost_usd": 1.47,
+                "repetitions": 6,
+                "repetitions_cost_usd": 1.88,
+            },
+        }
+    ],
+    "mismatches": [],
+    "rescoring": None,
+    "failures": 1,
+    "new_failures": [
+        {
+            "metric": "task_completion",
+            "item": ITEM_ID,
+            "base": 0.9,
+            "candidate": 0.2,
+            "threshold": 0.5,
+            "results": EXPERIMENT_ITEM["results"],
+        }
+    ],
+    "noise_floor": None,
 }

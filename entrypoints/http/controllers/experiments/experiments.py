@@ -10,8 +10,12 @@ from domain.evaluation.experiments.experiment import RESULTS_PER_REQUEST_MAX, Ex
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
-from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_EVALUATE_AND_READ, CAN_READ
 from entrypoints.http.controllers.experiments import examples
+from entrypoints.http.controllers.experiments.comparison_schemas import (
+    CompareRequest,
+    ComparisonResponse,
+)
 from entrypoints.http.controllers.experiments.schemas import (
     ClosedExperiment,
     CreateExperimentRequest,
@@ -73,6 +77,28 @@ class ExperimentController(Controller):
         requested = EXPERIMENTS.parse_page(params, project, dataset, None, SortOrder.DESC)
         page = await use_cases.experiments.experiments.page(project, dataset, requested.page)
         return requested.respond(page, ExperimentResponse.from_domain)
+
+    @post(
+        "/compare",
+        CAN_EVALUATE_AND_READ,
+        status_code=200,
+        example=examples.COMPARISON,
+        body_example=examples.COMPARE,
+    )
+    async def compare_experiments(
+        self, caller: Caller, content: CompareRequest, use_cases: UseCases
+    ) -> ComparisonResponse:
+        """Compare experiments.
+
+        The verdict of a gate: `pass`, `regressed`, `inconclusive` (`needed` says what would decide
+        it), or `incomplete`: too little was scored, or the experiments can't be compared, because
+        they are different tests or were scored differently (`mismatches`). With `aa` the baseline
+        is compared with itself, and its noise floor is kept: narrower rules are refused.
+        """
+        compared = await use_cases.experiments.compare_experiments(
+            caller.project_id, content.to_domain()
+        )
+        return ComparisonResponse.from_domain(compared)
 
     @get("/{experiment_id:str}", CAN_READ, example=examples.PROGRESS)
     async def read_experiment(

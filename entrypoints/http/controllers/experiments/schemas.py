@@ -111,7 +111,10 @@ def _hex(digest: bytes) -> str:
 
 
 class ExperimentResponse(ResponseStruct[Experiment], frozen=True, kw_only=True):
-    """An experiment. `items` is the number of items of its split in its version."""
+    """An experiment. `items` is the number of items of its split in its version.
+
+    `noise_floor` is the drop by metric that it showed when it was compared with itself.
+    """
 
     id: UUID
     project_id: UUID
@@ -131,6 +134,7 @@ class ExperimentResponse(ResponseStruct[Experiment], frozen=True, kw_only=True):
     run_id: UUID | None
     created_at: wire.ResponseInstant
     closed_at: wire.ResponseInstant | None
+    noise_floor: dict[str, float] | None
 
 
 class CoverageResponse(ResponseStruct[Coverage], frozen=True, kw_only=True):
@@ -172,6 +176,7 @@ class ExperimentProgressResponse(ResponseStruct[ExperimentProgress], frozen=True
     run_id: Annotated[UUID | None, Source("experiment.run_id")]
     created_at: Annotated[wire.ResponseInstant, Source("experiment.created_at")]
     closed_at: Annotated[wire.ResponseInstant | None, Source("experiment.closed_at")]
+    noise_floor: Annotated[dict[str, float] | None, Source("experiment.noise_floor")]
     status: ExperimentStatus
     results: int
     coverage: CoverageResponse

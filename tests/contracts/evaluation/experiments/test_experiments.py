@@ -10,6 +10,7 @@ import pytest
 
 from domain.errors import Conflict, NotFound
 from domain.evaluation.experiments.experiment import CaseResult, GitRevision
+from domain.evaluation.experiments.measurements import Figure, MetricValues
 from domain.evaluation.runs.run import WorkItem
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
@@ -167,6 +168,27 @@ async def test_figures_and_scores_of_cases(plane, experiments, ours, create):
     bare, _ = await experiments.case_results(ours, one.id, ["a", "b"], None)
     assert bare.scores == ()
     assert await experiments.case_results(ours, one.id, ["c"], run) == []
+    measured = await experiments.measurements(one, run, run.metrics)
+    assert (measured.cases, measured.results, measured.cost_usd) == (3, 1, Decimal("0.25"))
+    assert {name: dict(of) for name, of in measured.figures.items()} == {
+        Figure.LATENCY: {"a": [(1, 1_500)]},
+        Figure.TOKENS: {"a": [(1, 5)]},
+        Figure.COST: {"a": [(1, 0.25)]},
+    }
+    of_metric = MetricValues(values={"a": [(1, 0.75)]}, fingerprints=frozenset({"m/1"}))
+    assert measured.metrics == {run.metrics[0]: of_metric}
+    assert (await experiments.measurements(one, run, ["other"])).metrics == {}
+    assert (await experiments.measurements(one, None, run.metrics)).metrics == {}
+
+
+async def test_noise_floor_is_kept(experiments, ours, create):
+    one = await create()
+    assert (await experiments.get(ours, one.id)).noise_floor is None
+    for floor in ({"a": 0.25}, {"a": 0.5, "b": 0.0}):
+        await experiments.keep_noise_floor(ours, one.id, floor)
+        assert await experiments.get(ours, one.id) == replace(one, noise_floor=floor)
+    with pytest.raises(NotFound):
+        await experiments.keep_noise_floor(project(), one.id, {})
 
 
 async def test_delete_leaves_nothing_and_frees_the_dataset(plane, experiments, ours, create):
@@ -197,6 +219,8 @@ async def test_other_project_sees_nothing(experiments, create):
             await call
     assert await experiments.results(theirs, one.id) == []
     assert await experiments.case_results(theirs, one.id, ["a"], None) == []
+    seen = await experiments.measurements(replace(one, project_id=theirs), None, ["a"])
+    assert seen.results == 0
     assert (await experiments.page(theirs, None, PageRequest())).total == 0
     assert not await experiments.delete(theirs, one.id)
 

@@ -185,6 +185,7 @@ def test_wrong_rules_are_refused(rule, field):
 def test_valid_rules():
     rules = [DROP, Rule(metric="m", min=0.5), Rule(metric="tokens", max_ratio=1.1)]
     validate_rules(rules, ["m"], {"m": 0.05})
+    assert DROP.text == "m: max_drop 0.05"
 
 
 def test_mismatches_are_named():

@@ -1,0 +1,144 @@
+"""Comparing experiments over HTTP."""
+
+import uuid
+from typing import Any
+
+import pytest
+
+from tests.http.conftest import field_errors
+from tests.http.experiments.conftest import DATASET, EXACT, SPLIT, Experimenting
+
+ANY = [{"metric": "as_expected", "max_drop": 0.05}]
+
+
+async def test_broken_items_are_found_by_name(project: Experimenting) -> None:
+    ids = await project.prepare_questions(40)
+    broken = ids[:20]
+    base = await project.run({one: [one] for one in ids}, cost=0.5)
+    answers = {one: ["?" if one in broken else one] for one in ids}
+    candidate = await project.run(answers, cost=0.5)
+    found = await project.compare(base, candidate)
+    assert (found["verdict"], found["mismatches"], found["noise_floor"]) == ("regressed", [], None)
+    [rule] = found["results"]
+    assert (rule["rule"]["max_drop"], rule["change"], rule["items"]) == (0.05, -0.5, 40)
+    assert rule["low"] < -0.5 < rule["high"] < -0.05
+    assert [one["item"] for one in found["new_failures"]] == broken
+    assert found["failures"] == 20
+    evidence = found["new_failures"][0]["results"][0]
+    assert (evidence["scores"][0]["value"], found["new_failures"][0]["threshold"]) == ("0.0", 0.5)
+    assert (found["base"]["id"], found["candidate"]["id"]) == (base, candidate)
+    assert (found["base"]["cost_usd"], found["base"]["total_cost_usd"]) == (0.5, 20.0)
+    ratio = [{"metric": "cost_usd", "max_ratio": 1.1}]
+    assert (await project.compare(base, candidate, rules=ratio))["verdict"] == "pass"
+    least = [{"metric": "as_expected", "min": 0.9}]
+    assert (await project.compare(candidate, base, rules=least))["verdict"] == "inconclusive"
+    wide = [{"metric": "as_expected", "max_drop": 0.9}]
+    assert (await project.compare(base, candidate, rules=wide))["verdict"] == "pass"
+
+
+async def test_inconclusive_says_what_would_decide_it(project: Experimenting) -> None:
+    ids = await project.prepare_questions(20)
+    base = await project.run({one: [one] for one in ids}, cost=0.5)
+    same = await project.run({one: [one] for one in ids}, cost=0.5)
+    found = await project.compare(base, same)
+    [rule] = found["results"]
+    assert (found["verdict"], rule["change"]) == ("inconclusive", 0)
+    needed = rule["needed"]
+    assert needed["items"] > 20
+    assert needed["items_cost_usd"] == pytest.approx(needed["items"] * 2 * 0.5)
+    assert needed["repetitions"] is None
+
+
+async def test_missing_results_never_pass(project: Experimenting) -> None:
+    ids = await project.prepare_questions(20)
+    base = await project.run({one: [one] for one in ids})
+    half = await project.run({one: [one] for one in ids[:10]})
+    found = await project.compare(base, half, rules=[{"metric": "as_expected", "max_drop": 1}])
+    assert (found["verdict"], found["results"][0]["candidate_coverage"]) == ("incomplete", 0.5)
+    asked = {"dataset": DATASET, "split": SPLIT, "metrics": ["as_expected"]}
+    unopened = (await project.ok("POST", "/experiments", asked))["id"]
+    assert (await project.compare(base, unopened))["verdict"] == "incomplete"
+
+
+async def test_another_version_of_a_metric_is_no_regression(project: Experimenting) -> None:
+    """The baseline can be scored again, and is then compared."""
+    ids = await project.prepare_questions(40)
+    base = await project.run({one: [one] for one in ids})
+    parameters = {"op": "contains", "expected_from": "item"}
+    changed = {
+        "description": EXACT["description"],
+        "definition": {"type": "text_match", "parameters": parameters},
+    }
+    await project.ok("PUT", "/evaluations/custom-metrics/as_expected", changed)
+    candidate = await project.run({one: ["?"] for one in ids})
+    found = await project.compare(base, candidate)
+    assert (found["verdict"], found["results"]) == ("incomplete", [])
+    [mismatch] = found["mismatches"]
+    assert (mismatch["what"], mismatch["metric"]) == ("fingerprint", "as_expected")
+    assert mismatch["base"] != mismatch["candidate"]
+    assert found["rescoring"] == {
+        "metrics": ["as_expected"], "targets": 40, "estimated_cost_usd": 0
+    }  # fmt: skip
+    project.ids["experiment"] = base
+    traces = [one["results"][0]["trace_id"] for one in (await project.items()).values()]
+    again = {"metrics": ["as_expected"], "trace_ids": traces}
+    run = await project.ok("POST", "/evaluations/trace-runs/batch", again)
+    await project.run_jobs()
+    found = await project.compare(base, candidate, base_run=run["id"])
+    assert (found["verdict"], found["base"]["run_id"]) == ("regressed", run["id"])
+
+
+async def test_other_items_are_another_test(project: Experimenting) -> None:
+    ids = await project.prepare_questions(10)
+    base = await project.run({one: [one] for one in ids})
+    more = {"items": [{"id": "more", "input": 1, "split": SPLIT}]}
+    await project.ok("POST", f"/datasets/{DATASET}/items/batch", more)
+    candidate = await project.run({one: [one] for one in ids})
+    found = await project.compare(base, candidate)
+    assert (found["verdict"], found["rescoring"]) == ("incomplete", None)
+    assert [one["what"] for one in found["mismatches"]] == ["dataset version"]
+
+
+async def test_noise_floor_of_a_baseline_refuses_narrower_rules(project: Experimenting) -> None:
+    ids = await project.prepare_questions(40)
+    answers = {one: [one, one if at % 4 else "?"] for at, one in enumerate(ids)}
+    base = await project.run(answers)
+    with_itself = await project.compare(base, aa=True)
+    assert with_itself["verdict"] != "incomplete"
+    floor = with_itself["noise_floor"]["as_expected"]
+    assert 0.05 < floor < 0.5
+    assert (await project.read(f"/experiments/{base}"))["noise_floor"] == {"as_expected": floor}
+    candidate = await project.run(answers)
+    asked = {"base": base, "candidate": candidate, "rules": ANY}
+    answer = await project("POST", "/experiments/compare", asked)
+    assert "noise floor" in field_errors(answer)["rules.0.max_drop"]
+    wide = [{"metric": "as_expected", "max_drop": 0.5}]
+    assert (await project.compare(base, candidate, rules=wide))["verdict"] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"candidate": str(uuid.UUID(int=5))}, "candidate"),
+        ({"base": str(uuid.UUID(int=5))}, "base"),
+        ({"candidate": None}, "candidate"),
+        ({"aa": True}, "candidate"),
+        ({"candidate": None, "aa": True}, "base"),
+        ({"base_run": str(uuid.UUID(int=5))}, "base_run"),
+        ({"candidate_run": str(uuid.UUID(int=5))}, "candidate_run"),
+        ({"rules": [{"metric": "none", "min": 0.5}]}, "rules.0.metric"),
+        ({"rules": [{"metric": "as_expected"}]}, "rules.0.metric"),
+        ({"rules": [{"metric": "as_expected", "max_dorp": 1}]}, "rules.0.max_dorp"),
+        ({"rules": [{"metric": "as_expected", "min": 2}]}, "rules.0.min"),
+        ({"coverage": 1.5}, "coverage"),
+    ],
+)
+async def test_wrong_comparisons_are_refused(
+    project: Experimenting, change: dict[str, Any], field: str
+) -> None:
+    ids = await project.prepare_questions(2)
+    one = await project.run({one: [one] for one in ids})
+    other = await project.run({one: [one] for one in ids})
+    asked = {"base": one, "candidate": other} | change
+    answer = await project("POST", "/experiments/compare", asked)
+    assert list(field_errors(answer)) == [field]
