@@ -16,11 +16,11 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
 
 from adapters.embedded.servers import run_servers
 from adapters.postgres.database.columns import arrays
@@ -30,13 +30,16 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from adapters.postgres.tracing.search_index import PostgresSearchIndex
+from adapters.postgres.tracing.span_search import PostgresSpanSearch
 from adapters.postgres.tracing.trace_search import PostgresTraceSearch
 from domain.ids import ProjectId
 from domain.page import PageRequest
 from domain.tracing.query import TraceFilter
+from domain.tracing.search_match import SearchPage
 from domain.tracing.search_query import SearchQuery
 from domain.tracing.search_terms import trace_terms
 from domain.tracing.search_texts import searched_values
+from domain.tracing.span_query import SpanFilter
 from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces.traces import TRACE_BODY
@@ -222,7 +225,7 @@ async def measure_queries(pool: Pool, count: int) -> None:
         indexing += (await index_all(index))[0]
     size = await size_of(pool, TABLES)
     await pool.execute("ANALYZE")
-    search = PostgresTraceSearch(pool)
+    of_traces, of_spans = PostgresTraceSearch(pool), PostgresSpanSearch(pool)
     queries = {
         "an id": ids,
         "a word of 1 of 100 traces": ["mailbox"],
@@ -238,27 +241,40 @@ async def measure_queries(pool: Pool, count: int) -> None:
         f"Written in {writing / count * 1e3:.2f} ms a trace, indexed in "
         f"{indexing / count * 1e3:.2f} ms. {size / received:.3f} bytes of index for each byte.\n"
     )
-    print("| query | filter | hits | p50 ms | p95 ms | CPU ms of this process |")
-    print("|---|---|---|---|---|---|")
+    print("| of | query | filter | hits | p50 ms | p95 ms | CPU ms of this process |")
+    print("|---|---|---|---|---|---|---|")
     for name, texts in queries.items():
-        for filtering, matching in (("", TraceFilter()), ("a user", TraceFilter(user_id="u-7"))):
-            if filtering and name not in {"a word of 1 of 100 traces", "a word of most traces"}:
+        for user in (None, "u-7"):
+            if user and name not in {"a word of 1 of 100 traces", "a word of most traces"}:
                 continue
-            took, page, worked = [], None, time.process_time()
-            for n in range(TIMES):
-                query = SearchQuery.parse(texts[n % len(texts)])
-                began = time.perf_counter()
-                page = await search.find(project, query, matching, PAGE)
-                took.append((time.perf_counter() - began) * 1e3)
-            assert page is not None
-            took.sort()
-            hits = f"{len(page.hits)}{'' if page.is_complete else ', cut'}"
-            print(
-                f"| {name} | {filtering} | {hits} | {took[TIMES // 2]:.1f} |"
-                f" {took[TIMES * 95 // 100]:.1f} |"
-                f" {(time.process_time() - worked) / TIMES * 1e3:.1f} |",
-                flush=True,
-            )
+
+            async def find_traces(query: SearchQuery, user: str | None = user) -> SearchPage[Any]:
+                return await of_traces.find(project, query, TraceFilter(user_id=user), PAGE)
+
+            async def find_spans(query: SearchQuery, user: str | None = user) -> SearchPage[Any]:
+                return await of_spans.find(project, query, SpanFilter(user_id=user), PAGE)
+
+            for of, find in (("traces", find_traces), ("spans", find_spans)):
+                figures = await measure_query(texts, find)
+                print(f"| {of} | {name} | {'a user' if user else ''} | {figures} |", flush=True)
+
+
+async def measure_query(
+    texts: Sequence[str], find: Callable[[SearchQuery], Awaitable[SearchPage[Any]]]
+) -> str:
+    """The cells of the hits of the last text, and of the times of all."""
+    took, page, worked = [], None, time.process_time()
+    for n in range(TIMES):
+        query = SearchQuery.parse(texts[n % len(texts)])
+        began = time.perf_counter()
+        page = await find(query)
+        took.append((time.perf_counter() - began) * 1e3)
+    assert page is not None
+    took.sort()
+    return (
+        f"{len(page.hits)}{'' if page.is_complete else ', cut'} | {took[TIMES // 2]:.1f} |"
+        f" {took[TIMES * 95 // 100]:.1f} | {(time.process_time() - worked) / TIMES * 1e3:.1f}"
+    )
 
 
 async def measure(url: str, count: int) -> None:

@@ -27,7 +27,7 @@ from adapters.postgres.tracing.span_filters import (
 from adapters.postgres.tracing.spans import SELECT_SPANS, span_summary_from_row
 from adapters.postgres.tracing.trace_filters import filter_clauses
 from adapters.postgres.tracing.trace_search import (
-    FIRST_SEGMENTS,
+    LOOKED_INTO_MAX,
     NARROW_SEARCH,
     SEGMENTS_AT_ONCE_MAX,
     SELECT_OLDEST_WRITE,
@@ -51,6 +51,7 @@ from domain.tracing.trace import Trace
 
 WALKED_SPANS_MAX: Final = 100_000  # spans that a request compares with the index
 SPANS_AT_ONCE_MAX: Final = 4_096
+FIRST_SEGMENTS: Final = 2  # of a frequent word, these have too many traces already
 
 SELECT_NEWEST_SEGMENTS: Final = f"""
 SELECT segment FROM search_segments WHERE {OF_PROJECT} ORDER BY last_started_at DESC
@@ -154,10 +155,13 @@ class _TraceCandidates:
             at_once = min(2 * at_once, SEGMENTS_AT_ONCE_MAX)
         return True
 
-    async def add_among(self, traces: Iterable[UUID]) -> None:
-        """Adds those among these traces."""
-        unknown = list(set(traces) - self.ids)
-        rows = await self.connection.fetch(SELECT_SEGMENTS_OF_TRACES, self.project, unknown)
+    async def add_among(self, traces: Iterable[UUID], looked_into: int) -> None:
+        """Adds those among these traces; all of them if no more than `looked_into` are unknown."""
+        unknown = set(traces) - self.ids
+        if len(unknown) <= looked_into:
+            self.ids.update(unknown)
+            return
+        rows = await self.connection.fetch(SELECT_SEGMENTS_OF_TRACES, self.project, list(unknown))
         self.ids.update(row["trace_id"] for row in rows if row["segment"] == NO_SEGMENT)
         await self._read(sorted({row["segment"] for row in rows} - self.read - {NO_SEGMENT}))
 
@@ -227,17 +231,24 @@ class _PageSearch:
         """The hits, where the next page follows, and whether no limit ended the page early."""
         found, last, at_once = list[_Found](), after, self.limit + 1
         while self.room.is_left:
-            wanted = min(at_once, self.room.spans)
+            # Spans of few traces are sorted for each statement, so one reads more of them.
+            some = SPANS_AT_ONCE_MAX if self.source.is_small else at_once
+            wanted = min(some, self.room.spans)
             keys = await self._fetch_keys(last, wanted)
             is_end = len(keys) < wanted
             self.room.spans -= len(keys)
-            await self.candidates.add_among(key.trace_id for key in keys)
+            # Those of few traces are spread over many segments: reading these would take longer.
+            looked_into = min(LOOKED_INTO_MAX, self.room.texts) if self.source.is_small else 0
+            await self.candidates.add_among((key.trace_id for key in keys), looked_into)
             sizes = await self._fetch_sizes(keys)
             keys.reverse()  # the next one is the last
             while keys and len(found) <= self.limit and self.room.has_texts:
-                batch = self._take(keys, sizes)
-                found += await self._verify(batch)
+                batch = self._take(keys, sizes, at_once)
+                hits = await self._verify(batch)
+                found += hits
                 last = batch[-1]
+                if 2 * len(hits) < len(batch):
+                    at_once = min(2 * at_once, SPANS_AT_ONCE_MAX)
             if len(found) > self.limit:
                 shown = found[: self.limit]
                 return shown, shown[-1][0], True
@@ -245,7 +256,6 @@ class _PageSearch:
                 break
             if is_end:
                 return found, None, True
-            at_once = min(2 * at_once, SPANS_AT_ONCE_MAX)
         return found, last, False
 
     async def _fetch_keys(self, after: _Key | None, limit: int) -> list[_Key]:
@@ -272,10 +282,10 @@ class _PageSearch:
         rows = await self.candidates.connection.fetch(SELECT_SIZES, self.candidates.project, traces)
         return {row["trace_id"]: row["size"] for row in rows}
 
-    def _take(self, keys: list[_Key], sizes: Mapping[UUID, int]) -> list[_Key]:
+    def _take(self, keys: list[_Key], sizes: Mapping[UUID, int], most: int) -> list[_Key]:
         """Takes the next spans from the end, whose traces are read together; at least one."""
         batch, traces, size = list[_Key](), set[UUID](), 0
-        while keys:
+        while keys and len(batch) < most:
             trace = keys[-1].trace_id
             if trace in self.candidates.ids and trace not in traces:
                 size += sizes.get(trace, 0)
@@ -292,6 +302,8 @@ class _PageSearch:
         wanted = {
             (key.trace_id, key.span_id) for key in batch if key.trace_id in self.candidates.ids
         }
+        if not wanted:
+            return []
         ids = [TraceId(id_) for id_ in {trace for trace, _ in wanted}]
         traces = await fetch_readable_traces(
             self.candidates.connection, self.candidates.project, ids
