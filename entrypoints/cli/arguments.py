@@ -2,10 +2,11 @@
 
 import argparse
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from entrypoints.settings import Settings
 
@@ -25,8 +26,19 @@ DEV_DEFAULTS: Final = {
     "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
 }
 
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose exit status for wrong options can be changed."""
+
+    error_status = 2
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(self.error_status, f"{self.prog}: error: {message}\n")
+
+
 type Command = Callable[[argparse.Namespace, Settings], int]
-type Subcommands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - argparse gives the type no public name
+type Subcommands = argparse._SubParsersAction[Parser]  # noqa: SLF001 - argparse gives the type no public name
 type Option = tuple[tuple[str, ...], Mapping[str, Any]]
 
 
@@ -44,11 +56,13 @@ def command(
     example: str,
     uses_dev_servers: bool = False,
     defaults: Mapping[str, str] | None = None,
+    error_status: int | None = None,
 ) -> Callable[[Command], Command]:
     """Adds the decorated function as the command `name`.
 
     `defaults` apply to variables that the environment doesn't set. With `uses_dev_servers`,
-    missing addresses of servers are those of a running `dev`.
+    missing addresses of servers are those of a running `dev`. `error_status` is the exit status of
+    every error of a command for which 1 and 2 are answers.
     """
     paragraphs = description.split("\n\n")
     parser = commands.add_parser(
@@ -60,9 +74,17 @@ def command(
     )
     for flags, settings in options:
         parser.add_argument(*flags, **settings)
+    if error_status is not None:
+        parser.error_status = error_status
 
     def add(run: Command) -> Command:
-        parser.set_defaults(command=run, uses_dev_servers=uses_dev_servers, defaults=defaults or {})
+        parser.set_defaults(
+            command=run,
+            parser=parser,
+            uses_dev_servers=uses_dev_servers,
+            defaults=defaults or {},
+            error_status=error_status,
+        )
         return run
 
     return add

@@ -7,15 +7,18 @@ import argparse
 import asyncio
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from entrypoints.cli.arguments import (
     DAY_S,
     DEV_DEFAULTS,
     Command,
     Option,
+    Parser,
     chain_head,
     command,
     duration,
@@ -39,7 +42,7 @@ PROGRAM: Final = "pandaprobe-server"
 SEED_TRACES_MAX: Final = 10_000_000
 SEED_DAYS_MAX: Final = 3_650
 
-_parser: Final = argparse.ArgumentParser(
+_parser: Final = Parser(
     prog=PROGRAM,
     description="Durable traces, sessions and evaluations of LLM agents.",
     epilog="Settings are environment variables: docs/settings.md. "
@@ -56,8 +59,14 @@ _CLIENT_OPTIONS: Final = (
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
-    """Runs one command. Returns 0: done; 1: it failed; 2: an invalid option or setting."""
-    arguments = _parser.parse_args(argv)
+    """Runs one command. Returns 0: done; 1: it failed; 2: an invalid option or setting.
+
+    `gate` has statuses of its own.
+    """
+    arguments, unknown = _parser.parse_known_args(argv)
+    if unknown:
+        arguments.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    status: int | None = arguments.error_status
     try:
         check_layout()
         environ = {**arguments.defaults, **environ}
@@ -76,17 +85,22 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
             from entrypoints.cli import doctor  # noqa: PLC0415
 
             return doctor.report_invalid_settings(str(error), as_json=arguments.json)
-        return _fail(str(error), 2)
+        return _fail(str(error), status or 2)
     except CommandError as error:
-        return _fail(str(error), 1)
+        return _fail(str(error), status or 1)
     except KeyboardInterrupt:
         return 130
     except Exception as error:
         from domain.errors import Failure  # noqa: PLC0415
 
         if isinstance(error, Failure):
-            return _fail(error.message, 1)
-        raise
+            message = error.message
+        elif status is None:
+            raise
+        else:
+            traceback.print_exc()
+            message = "an unexpected error"
+        return _fail(message, status or 1)
 
 
 def _fail(message: str, code: int) -> int:
@@ -379,6 +393,52 @@ def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
         version=arguments.version,
         split=arguments.split,
     )
+
+
+@command(
+    _commands,
+    "gate",
+    option("base", type=UUID, metavar="BASE", help="id of the experiment to compare with"),
+    option("candidate", type=UUID, nargs="?", metavar="CANDIDATE", help="id; none with --aa"),
+    option("--rules", type=Path, metavar="FILE", help="TOML or JSON; default: no drop over 0.05"),
+    option("--aa", action="store_true", help="compare BASE with itself, and keep its noise floor"),
+    option("--base-run", type=UUID, metavar="ID", help="run whose scores replace those of BASE"),
+    option("--candidate-run", type=UUID, metavar="ID", help="the same of CANDIDATE"),
+    option(
+        "--wait",
+        type=duration,
+        default="10m",
+        metavar="TIME",
+        help="how long to wait for running evaluations; default: %(default)s",
+    ),
+    option("--junit", type=Path, metavar="FILE", help="write JUnit XML"),
+    option("--markdown", type=Path, metavar="FILE", help="write Markdown, for a pull request"),
+    option("--json", type=Path, metavar="FILE", help="write the response"),
+    *_CLIENT_OPTIONS,
+    summary="compare two experiments, and exit with the verdict",
+    description="Compares a candidate with a baseline by rules, over HTTP. Prints the verdict, a "
+    "line for each rule, and the items that newly fail. The exit status is 0: pass, 1: regressed, "
+    "2: inconclusive, 3: incomplete, 4: an error, and no verdict.\n\n"
+    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
+    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    example='pandaprobe-server gate "$BASE" "$CANDIDATE" --rules gate.toml --junit gate.xml',
+    error_status=4,
+)
+def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
+    from entrypoints.cli import gate, import_client  # noqa: PLC0415
+
+    body = {} if arguments.rules is None else gate.read_rules(arguments.rules)
+    sent = {
+        "base": arguments.base,
+        "candidate": arguments.candidate,
+        "aa": arguments.aa,
+        "base_run": arguments.base_run,
+        "candidate_run": arguments.candidate_run,
+    }
+    options = _client_options(arguments, settings)
+    server = import_client.Server.of(**options, described_in=gate.DESCRIBED_IN)
+    reports = gate.Reports(junit=arguments.junit, markdown=arguments.markdown, json=arguments.json)
+    return gate.run(server, body | sent, reports, arguments.wait)
 
 
 @command(

@@ -31,6 +31,7 @@ COMMANDS = [
     "key create",
     "doctor",
     "remap",
+    "gate",
 ]
 
 
