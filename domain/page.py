@@ -33,16 +33,20 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which part of a list to read: `limit` items after the first `offset`, or after a position."""
+    """Which part of a list to read: `limit` items after the first `offset`, or after a position.
+
+    With `counts_all`, the total of the page is exact, however long counting takes.
+    """
 
     limit: int = LIMIT_DEFAULT
     offset: int = 0
     after: Position | None = None
+    counts_all: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Page[T]:
-    """Some of the matches, in order, and the exact number of all matches.
+    """Some of the matches, in order, and the number of all matches.
 
     `end` is the position of the last item if more items follow, otherwise None. With
     `total_is_at_least`, counting all matches would cost too much: there may be more than `total`.

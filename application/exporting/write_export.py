@@ -72,7 +72,8 @@ class WriteExport:
     async def _write(self, export: Export) -> None:
         project, matching = export.project_id, export.matching
         sort, order = TraceSort.STARTED_AT, SortOrder.ASC
-        page = await self.traces.summaries(project, matching, sort, order, PageRequest(limit=1))
+        counting = PageRequest(limit=1, counts_all=True)
+        page = await self.traces.summaries(project, matching, sort, order, counting)
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
         file = _PieceBuffer()

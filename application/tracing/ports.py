@@ -172,7 +172,11 @@ class Traces(Protocol):
         order: SortOrder,
         window: PageRequest,
     ) -> Page[TraceSummary]:
-        """The traces that match, as `paginate` does it. Raises Unavailable."""
+        """The traces that match, as `paginate` does it.
+
+        Beyond COUNTED_TRACES_MAX the total of several conditions may be a lower bound, unless the
+        window has `counts_all`. Raises Unavailable.
+        """
         ...
 
     async def previews(

@@ -12,6 +12,7 @@ from domain.tracing.payload import scalar_members
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 
 LATENCY_US_MAX: Final = 2**62  # beyond any two instants
+COUNTED_TRACES_MAX: Final = 10_000  # that match several conditions; more are not counted
 # Fields of a filter that must equal those of the trace.
 _EQUAL: Final = ("session_id", "user_id", "environment", "release", "status")
 

@@ -94,6 +94,15 @@ FILTERS = [
         ("not_metadata.customer", "Brightwater"),
     ),
     Read("tags, any of two", "/traces", (("tags", "canary"), ("tags", "incident"))),
+    Read("a tag and a model", "/traces", (("tags", "support"), ("model", "gpt-4o-mini"))),
+    Read(
+        "an environment and a tag", "/traces", (("environment", "production"), ("tags", "support"))
+    ),
+    Read(
+        "an environment and a latency",
+        "/traces",
+        (("environment", "production"), ("min_latency_ms", "1000")),
+    ),
     Read(
         "latency from 2 to 3 s", "/traces", (("min_latency_ms", "2000"), ("max_latency_ms", "3000"))
     ),

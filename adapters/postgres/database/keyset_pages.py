@@ -7,7 +7,7 @@ one project among many.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 from asyncpg import Record
@@ -17,7 +17,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from domain.ids import ProjectId
-from domain.page import Page, PageRequest, Position
+from domain.page import OFFSET_MAX, Page, PageRequest, Position
 
 NEAR_OFFSET_MAX: Final = 1_000  # up to this offset, counting from the near end is fast enough
 # A walk may read this factor of the rows that it is expected to read, and some more: enough if
@@ -35,10 +35,20 @@ ORDER BY {by}
 
 @dataclass(frozen=True, slots=True)
 class KeysetPage:
-    """The number of matches, the rows of the page, and one more row if another page follows."""
+    """The number of matches, the rows of the page, and one more row if another page follows.
+
+    With `total_is_at_least`, there may be more matches than `total`.
+    """
 
     total: int
     rows: Sequence[Record] = ()
+    total_is_at_least: bool = False
+
+    def counted_up_to(self, most: int) -> "KeysetPage":
+        """The page, if the counting of matches ended at `most` and one more."""
+        if self.total <= most:
+            return self
+        return replace(self, total=most, total_is_at_least=True)
 
     def to_page[Item](
         self,
@@ -49,7 +59,8 @@ class KeysetPage:
         """The page of items, with the position of the last one if more follow."""
         shown = [item_from_row(row) for row in self.rows[:limit]]
         has_more = len(self.rows) > limit
-        return Page(shown, self.total, position(shown[-1]) if has_more else None)
+        end = position(shown[-1]) if has_more else None
+        return Page(shown, self.total, end, self.total_is_at_least)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +68,15 @@ class PageConditions:
     """Conditions that all have to hold; $1 is the project.
 
     `served` are the conditions that the index of the order supports; at most `among` rows satisfy
-    them. `total` is the number of matches, or None if the sort may count them.
+    them. `total` is the number of matches, or None if the sort may count them. With
+    `total_is_at_least`, counting ended at `total`, and there are more.
     """
 
     served: Sequence[Sql] = ()
     rest: Sequence[Sql] = ()
     among: int
     total: int | None
+    total_is_at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,24 +130,35 @@ class KeysetQuery:
         total, offset = where.total, self.window.offset
         if total is None:
             return await self._fetch_sorted(connection, where)
-        if offset >= total:
+        is_at_least = where.total_is_at_least
+        if offset >= total and not is_at_least:
             return KeysetPage(total)
         if not where.rest:
-            return await self._fetch_by_index(connection, where, total)
-        expected = (offset + self.rows) * where.among // total
-        if 2 * expected <= total:
+            page = await self._fetch_by_index(connection, where, total)
+            return self._partly_counted(page) if is_at_least else page
+        expected = min((offset + self.rows) * where.among // total, where.among)
+        # Sorting reads all matches: if they are too many to count, walking is tried first.
+        if 2 * expected <= total or is_at_least:
             page = await self._fetch_by_walk(connection, where, total, expected)
-            if len(page.rows) == min(self.rows, total - offset):
+            if len(page.rows) == self.rows and is_at_least:
+                return self._partly_counted(page)
+            if len(page.rows) == min(self.rows, total - offset) and not is_at_least:
                 return page
-        return await self._fetch_sorted(connection, where)
+        return await self._fetch_sorted(connection, where)  # which counts them all
+
+    def _partly_counted(self, page: KeysetPage) -> KeysetPage:
+        seen = self.window.offset + len(page.rows) if page.rows else 0
+        return replace(page, total=max(page.total, seen), total_is_at_least=True)
 
     async def _fetch_by_index(
         self, connection: Connection, where: PageConditions, total: int
     ) -> KeysetPage:
         p = Parameters([self.project])
-        rows = min(self.rows, total - self.window.offset)
+        is_counted = not where.total_is_at_least
+        rows = min(self.rows, total - self.window.offset) if is_counted else self.rows
         behind = total - self.window.offset - rows
-        is_backwards = self.window.after is None and behind + NEAR_OFFSET_MAX < self.window.offset
+        is_near_end = self.window.after is None and behind + NEAR_OFFSET_MAX < self.window.offset
+        is_backwards = is_near_end and is_counted
         passed = behind if is_backwards else self.window.offset
         walk = self._walk(p, p.all_of(where.served), passed + rows, is_backwards=is_backwards)
         keys = self._cut(walk, rows if is_backwards else self.rows, p.put(passed))
@@ -214,7 +238,7 @@ class KeysetQuery:
         """The first `end` rows in order, or the last ones if `is_backwards`."""
         direction = "DESC" if self.down is not is_backwards else "ASC"
         by = f"{self.value} {direction}, {self.id} {direction}"
-        limit = f"{p.put(end)}::bigint"
+        limit = f"{p.put(min(end, OFFSET_MAX))}::bigint"
         branches = [
             f"(SELECT {columns or self._key_columns} FROM {self.table}"
             f" WHERE {' AND '.join([OF_PROJECT, *where, *more])}"

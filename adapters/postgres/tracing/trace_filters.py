@@ -312,12 +312,17 @@ async def fetch_counts(
 
 
 async def count_traces(
-    connection: Connection, project: ProjectId, clauses: Sequence[ClauseCount]
+    connection: Connection,
+    project: ProjectId,
+    clauses: Sequence[ClauseCount],
+    most: int | None = None,
 ) -> int:
-    """Counts the traces that match, by a query."""
+    """Counts the traces that match, by a query. It ends at `most`, if that is given."""
     p = Parameters([project])
     where = " AND ".join([OF_PROJECT, *p.all_of(one.clause.sql for one in clauses)])
-    total: int = await connection.fetchval(f"SELECT count(*) FROM traces WHERE {where}", *p.values)
+    limit = "" if most is None else f"LIMIT {most:d}"
+    counted = f"(SELECT FROM traces WHERE {where} {limit}) AS counted"
+    total: int = await connection.fetchval(f"SELECT count(*) FROM {counted}", *p.values)
     return total
 
 

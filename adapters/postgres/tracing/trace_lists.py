@@ -1,7 +1,7 @@
-"""The list of traces: exact totals, and pages whose cost depends on what they show."""
+"""The list of traces: totals, and pages whose cost depends on what they show."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
@@ -18,7 +18,7 @@ from adapters.postgres.tracing.trace_filters import (
 from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_from_row
 from domain.ids import ProjectId, TraceId
 from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.query import TraceFilter, TraceSort, fold_case
+from domain.tracing.query import COUNTED_TRACES_MAX, TraceFilter, TraceSort, fold_case
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import TraceSummary
 
@@ -54,6 +54,9 @@ WHERE traces.{OF_PROJECT} AND traces.trace_id = ANY($2::uuid[])
 class TraceLists(PoolReader):
     """Each list is read from one snapshot."""
 
+    sorted_max: int = field(default=SORTED_TRACES_MAX, kw_only=True)
+    counted_max: int = field(default=COUNTED_TRACES_MAX, kw_only=True)
+
     async def summaries(
         self,
         project: ProjectId,
@@ -81,10 +84,14 @@ class TraceLists(PoolReader):
             async with self._visible_by_key(NARROW_LIST, project) as connection:
                 # Only the counts are found by keys: they end with the wish for plans by value.
                 counted = await fetch_counts(connection, project, clauses, part)
-                total = counted.total
-                if total is None and counted.most > SORTED_TRACES_MAX:
-                    total = await count_traces(connection, project, counted.clauses)
-                page = await query.fetch_page(connection, _page_conditions(counted, sort, total))
+                total, is_partly = counted.total, False
+                if total is None and counted.most > self.sorted_max:
+                    most = None if window.counts_all else self.counted_max + 1
+                    total = await count_traces(connection, project, counted.clauses, most)
+                    if is_partly := total == most:
+                        total = self.counted_max
+                where = _page_conditions(counted, sort, total, total_is_at_least=is_partly)
+                page = await query.fetch_page(connection, where)
         return page.to_page(window.limit, summary_from_row, sort.position)
 
     async def previews(
@@ -94,7 +101,9 @@ class TraceLists(PoolReader):
         return {row[0]: TracePreview(row[1], row[2], tuple(row[3])) for row in rows}
 
 
-def _page_conditions(counted: FilterCounts, sort: TraceSort, total: int | None) -> PageConditions:
+def _page_conditions(
+    counted: FilterCounts, sort: TraceSort, total: int | None, *, total_is_at_least: bool
+) -> PageConditions:
     # The index of the order is used with all ranges, and with the most selective single value.
     served = [one for one in counted.clauses if sort in one.clause.sorts]
     single = [one for one in served if not one.clause.is_range]
@@ -105,4 +114,5 @@ def _page_conditions(counted: FilterCounts, sort: TraceSort, total: int | None) 
         rest=[one.clause.sql for one in counted.clauses if one not in inner],
         among=min([counted.all, *(one.most for one in inner if one.most is not None)]),
         total=total,
+        total_is_at_least=total_is_at_least,
     )

@@ -100,7 +100,10 @@ class TraceScores(Protocol):
     async def page(
         self, project: ProjectId, matching: ScoreFilter, window: PageRequest
     ) -> Page[TraceScore]:
-        """The scores that match, newest first, as `paginate` does it by `list_position`."""
+        """The scores that match, newest first, as `paginate` does it by `list_position`.
+
+        The total is exact up to COUNTED_SCORES_MAX; beyond it, it is a lower bound.
+        """
         ...
 
     async def latest(

@@ -34,6 +34,7 @@ REVISIONS_MAX: Final = 20  # of one score
 REVISION_METADATA_MAX: Final = 2_000  # bytes
 JUDGE_KIND_CHARS_MAX: Final = 40  # that are stored by itself; the names of judges have fewer
 BRIEF_SCORES_MAX: Final = 50  # of one trace in a list of traces
+COUNTED_SCORES_MAX: Final = 50_000  # that match; more are not counted
 ORIGINAL_VALUE: Final = "original_value"
 # Keys of the metadata of a run's score that say which judge gave it, about what. Only the server
 # writes them there; in other scores they are keys like any others.

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 
 from adapters.postgres.database.read_transactions import read_snapshot
+from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
     ANONYMIZE_SESSION,
@@ -40,6 +41,7 @@ from adapters.postgres.tracing.trace_details import (
     fetch_shown_span,
     fetch_shown_spans,
 )
+from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
@@ -560,6 +562,30 @@ async def test_later_cursor_page_costs_as_much_as_first(seeded, sort):
     )
     found = await plans(seeded, traces(None, sort, window=PageRequest(after=page.end)))
     assert read_rows(found)["traces"] <= SHOWN
+
+
+@OF_BOTH
+async def test_counting_ends_where_many_match(seeded, of):
+    counted = 500
+    lists = TraceLists(seeded.pool, sorted_max=counted, counted_max=counted)
+    trace_scores = PostgresTraceScores(seeded.pool, counted_max=counted, sampled_max=counted)
+
+    async def tagged(_: Seeded, of: ProjectId) -> None:
+        matching = TraceFilter(tags=("canary", "prod"), environment="production")
+        sort, order = TraceSort.STARTED_AT, SortOrder.DESC
+        page = await lists.summaries(of, matching, sort, order, PageRequest())
+        assert (page.total, page.total_is_at_least) == (counted, True)
+
+    async def scored(_: Seeded, of: ProjectId) -> None:
+        for matching in (ScoreFilter(), ScoreFilter(status=ScoreStatus.SUCCESS)):
+            page = await trace_scores.page(of, matching, PageRequest())
+            assert (page.total, page.total_is_at_least) == (counted, True)
+
+    # The bitmap of a term has all traces with it; what is read of the table ends early.
+    assert read_rows(await plans(seeded, tagged, of))["traces"] <= TRACES + 2 * counted + 3 * SHOWN
+    found = await plans(seeded, scored, of)
+    assert read_rows(found)["trace_scores"] <= 4 * counted + 6 * SHOWN
+    assert scanned_whole(found) == set()
 
 
 async def test_first_page_walks_index_under_generic_plan(seeded):

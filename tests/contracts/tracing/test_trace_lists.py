@@ -5,11 +5,20 @@ from itertools import product
 
 import pytest
 
+from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.page import PageRequest, Position, SortOrder
-from domain.tracing.query import TraceSort
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import NOON, at, span, trace, trace_id
-from tests.support.fixtures.data_plane import fill, names, project, read_all_pages, traces_page
+from tests.support.fixtures.data_plane import (
+    assert_pages_are,
+    fill,
+    names,
+    over_postgres,
+    project,
+    read_all_pages,
+    traces_page,
+)
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 
@@ -156,3 +165,28 @@ async def test_total_follows_changes(plane):
     ]:  # fmt: skip
         page = await traces_page(plane, ours, window=PageRequest(limit=1), **conditions)
         assert (page.total, page.end is None) == (total, total == 1)
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(("sort", "order"), list(product(TraceSort, SortOrder)))
+@pytest.mark.parametrize("counted", [1, 4, 30])
+async def test_pages_are_whole_where_counting_ends_early(pool, sort, order, counted):
+    ours = project()
+    sent = [
+        replace(one, tags=("a", "b") if n % 3 else ("b",), environment="e" if n % 4 else "f")
+        for n, one in enumerate(varied())
+    ]
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *sent)
+    lists = TraceLists(pool, sorted_max=1, counted_max=counted)
+    for conditions in ({"tags": ("a", "b")}, {"tags": ("a",), "environment": "e"}):
+        matching = TraceFilter(**conditions)
+        expected = in_order([one for one in sent if matching.matches(one)], sort, order)
+        assert len(expected) > 4
+
+        def read(window, matching=matching):
+            return lists.summaries(ours, matching, sort, order, window)
+
+        await assert_pages_are(read, expected, 5, counted)
+        whole = await read(PageRequest(limit=1, counts_all=True))
+        assert (whole.total, whole.total_is_at_least) == (len(expected), False)

@@ -1,4 +1,4 @@
-"""Scores of traces, spans and sessions: writes, and lists, newest first, with exact totals."""
+"""Scores of traces, spans and sessions: writes, and lists, newest first."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -36,6 +36,7 @@ from domain.errors import FieldError, Invalid, NotFound
 from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (
     BRIEF_SCORES_MAX,
+    COUNTED_SCORES_MAX,
     Score,
     ScoreBrief,
     ScoreChange,
@@ -56,6 +57,7 @@ UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
 NARROW_LIST: Final = "narrow the list with date_from and date_to, or with another filter"
 IS_OF_SPAN: Final = "is_of_span"
+SAMPLED_SCORES_MAX: Final = 10_000  # scores that show which share of them match
 EQUALITY_COLUMNS: Final = (
     *("trace_id", "span_id", "session_id", "environment", "name"),
     *("source", "outcome", "data_type", "run_id"),
@@ -164,6 +166,8 @@ class _Scores[S: Score](PoolReader):
     """The scores of one target type. Each list is read from one snapshot."""
 
     table: ScoreTable[S] = field(kw_only=True)
+    counted_max: int = field(default=COUNTED_SCORES_MAX, kw_only=True)
+    sampled_max: int = field(default=SAMPLED_SCORES_MAX, kw_only=True)
 
     async def delete(
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
@@ -184,9 +188,13 @@ class _Scores[S: Score](PoolReader):
         page = None
         if where.keys() <= {IS_OF_SPAN} and window.offset <= NEAR_OFFSET_MAX:
             among = " AND ".join([OF_PROJECT, *(sql.text for sql in where.values())])
-            count_all = Sql(f"(SELECT count(*) FROM {self.table.name} WHERE {among})")
+            some = (
+                f"SELECT FROM {self.table.name} WHERE {among} {self._up_to(self.counted_max + 1)}"
+            )
+            count_all = Sql(f"(SELECT count(*) FROM ({some}) AS counted)")
             async with self._statement(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, count_all, [*where.values()])
+            page = page and page.counted_up_to(self.counted_max)
         if page is None:
             async with self._visible_snapshot(NARROW_LIST, project) as connection:
                 page = await self._fetch_narrowed(connection, query, where)
@@ -222,14 +230,44 @@ class _Scores[S: Score](PoolReader):
         entered = {"created_at", prefix, IS_OF_SPAN}
         served = [sql for column, sql in where.items() if column in entered]
         rest = [sql for column, sql in where.items() if column not in entered]
-        p = Parameters([query.project])
+        among, total = await self._count(connection, query.project, served, rest)
+        is_partly = total > self.counted_max
+        conditions = PageConditions(
+            served=served,
+            rest=rest,
+            among=among,
+            total=self.counted_max if is_partly else total,
+            total_is_at_least=is_partly,
+        )
+        return await query.fetch_page(connection, conditions)
+
+    async def _count(
+        self, connection: Connection, project: ProjectId, served: Sequence[Sql], rest: Sequence[Sql]
+    ) -> tuple[int, int]:
+        """The scores that satisfy `served`, and those that satisfy `rest` too.
+
+        The second is at most one more than `counted_max`. The first is as large as the second
+        without `rest`, exact if few scores satisfy it, and otherwise an estimate.
+        """
+        p = Parameters([project])
         among = " AND ".join([OF_PROJECT, *p.all_of(served)])
         matches = " AND ".join(p.all_of(rest)) or "true"
-        sql = f"SELECT count(*), count(*) FILTER (WHERE {matches}) FROM {self.table.name}"
-        [row] = await connection.fetch(f"{sql} WHERE {among}", *p.values)
-        return await query.fetch_page(
-            connection, PageConditions(served=served, rest=rest, among=row[0], total=row[1])
-        )
+        of_table = f"SELECT * FROM {self.table.name} WHERE {among}"
+        read, found = self.sampled_max, self.sampled_max
+        if rest:
+            sample = f"({of_table} {self._up_to(self.sampled_max)}) AS sample"
+            sql = f"SELECT count(*), count(*) FILTER (WHERE {matches}) FROM {sample}"
+            [[read, found]] = await connection.fetch(sql, *p.values)
+            if read < self.sampled_max:
+                return read, found
+        some = f"({of_table} AND {matches} {self._up_to(self.counted_max + 1)}) AS counted"
+        total: int = await connection.fetchval(f"SELECT count(*) FROM {some}", *p.values)
+        return max(total, total * read // max(found, 1)), total
+
+    @staticmethod
+    def _up_to(rows: int) -> str:
+        # The order makes the planner take an index of the list, which has all that is asked for.
+        return f"ORDER BY created_at DESC, id DESC LIMIT {rows:d}"
 
 
 @dataclass(frozen=True, slots=True)

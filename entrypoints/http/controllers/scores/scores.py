@@ -70,7 +70,7 @@ class TraceScoreController(Controller):
 
         A page of the project's scores of traces, the newest first. A score has to match all
         filters. Scores of spans are listed only with `span_id` or `of_spans`, and then no others
-        are.
+        are. If more than 50,000 match, `total` is a lower bound, which `total_is_at_least` tells.
         """
         project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
@@ -182,7 +182,8 @@ class SessionScoreController(Controller):
         """List scores of sessions.
 
         A page of the project's scores of sessions, the newest first. A score has to match all
-        filters.
+        filters. If more than 50,000 match, `total` is a lower bound, which `total_is_at_least`
+        tells.
         """
         project, matching = caller.project_id, params.to_domain()
         requested = SESSION_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)

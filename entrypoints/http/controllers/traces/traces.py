@@ -200,6 +200,8 @@ class TraceController(Controller):
 
         A page of the project's traces, without their payloads. A trace has to match all filters.
         Traces without `ended_at` or latency come last in either order. `include` adds fields.
+        `total` is exact for one filter. If more than 10,000 traces match several filters, or one of
+        several tags, it may be a lower bound, which `total_is_at_least` tells.
         `query` searches the texts of traces and their spans, and adds `matches` to each trace and
         `search` to the page.
         """

@@ -37,7 +37,14 @@ from tests.support.builders.scores import (
     varied,
 )
 from tests.support.builders.values import at, span, span_id, trace, trace_id
-from tests.support.fixtures.data_plane import ALL, fill, over_postgres, project, read_all_pages
+from tests.support.fixtures.data_plane import (
+    ALL,
+    assert_pages_are,
+    fill,
+    over_postgres,
+    project,
+    read_all_pages,
+)
 
 AT_ONCE = 50
 ROUNDS = 5
@@ -257,6 +264,24 @@ async def test_filters_work_separately_and_combined(scores, ours, number):
             )
             assert by_position == by_offset == expected, overrides
     assert matched > 5
+
+
+@pytest.mark.service
+@pytest.mark.parametrize(("counted", "sampled"), [(5, 3), (5, 1), (1, 30), (30, 2)])
+async def test_pages_are_whole_where_counting_ends_early(pool, counted, sampled):
+    ours = project()
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *(trace(id=one) for one in trace_ids_of(ours)))
+    scores = PostgresTraceScores(pool, counted_max=counted, sampled_max=sampled)
+    sent = await store_varied(scores, ours)
+    for conditions in ({}, *({name: value} for name, value in CONDITIONS.items() if value != 0)):
+        matching = ScoreFilter(**conditions)
+        expected = [one.id for one in newest_first(sent) if matching.matches(one)]
+        for limit in (2, 7):
+            await assert_pages_are(
+                lambda window, matching=matching: scores.page(ours, matching, window),
+                expected, limit, counted,
+            )  # fmt: skip
 
 
 async def test_each_value_is_found_by_its_filter_only(scores, ours):
