@@ -12,6 +12,11 @@ export function plural(value: number, word: string, words = `${word}s`): string 
   return `${count(value)} ${value === 1 ? word : words}`;
 }
 
+/** A number of traces; if `isAtLeast`, there may be more. */
+export function tracesText(total: number, isAtLeast = false): string {
+  return `${isAtLeast ? "at least " : ""}${plural(total, "trace")}`;
+}
+
 /** A share of what was counted, which is more than none. */
 export function percent(part: number, of: number): string {
   const share = (part / of) * 100;

@@ -7,7 +7,7 @@ import { invalidate, useRead } from "../api/queries.ts";
 import { may, project } from "../api/session.ts";
 import type { ExportResponse } from "../api/types.d.ts";
 import { chips, filterBody } from "../lib/filters.ts";
-import { ago, bytes, count, duration, fullInstant, plural } from "../lib/format.ts";
+import { ago, bytes, count, duration, fullInstant, plural, tracesText } from "../lib/format.ts";
 import { announce, Button, copy, Copy, Dialog, FailureBox, Loading } from "../ui/basics.tsx";
 import { save } from "../ui/save.ts";
 import type { UrlState } from "../url/state.ts";
@@ -19,11 +19,12 @@ const SELECTED_MAX = 200; // traces that are read one by one
 export interface ExportsProps {
   url: UrlState;
   total: number; // traces that match
+  isAtLeast: boolean; // more may match
   selected: readonly string[];
   close: () => void;
 }
 
-export function Exports({ url, total, selected, close }: ExportsProps): JSX.Element {
+export function Exports({ url, total, isAtLeast, selected, close }: ExportsProps): JSX.Element {
   const [format, setFormat] = useState("ndjson");
   const [rows, setRows] = useState("traces");
   const [busy, setBusy] = useState("");
@@ -73,7 +74,7 @@ export function Exports({ url, total, selected, close }: ExportsProps): JSX.Elem
         }}
       >
         <p>
-          {shown.length === 0 && !url.params.get("period") ? "All" : "The"} {plural(total, "trace")} that match now
+          {shown.length === 0 && !url.params.get("period") ? "All" : "The"} {tracesText(total, isAtLeast)} that match now
           {shown.length > 0 && `: ${shown.join(", ")}`}.
         </p>
         <div class="fields">
@@ -95,7 +96,7 @@ export function Exports({ url, total, selected, close }: ExportsProps): JSX.Elem
         </div>
         <p class="actions">
           <Button type="submit" class="main" disabled={busy !== "" || total === 0}>
-            Export {plural(total, "trace")}
+            Export {tracesText(total, isAtLeast)}
           </Button>
           <span role="status">{busy}</span>
         </p>

@@ -7,7 +7,7 @@ import { invalidate, useRead } from "../api/queries.ts";
 import { may, projectId, scopeHint } from "../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo } from "../api/types.d.ts";
 import { filterBody } from "../lib/filters.ts";
-import { cost, count, NONE, plural } from "../lib/format.ts";
+import { NONE, cost, count, plural, tracesText } from "../lib/format.ts";
 import { announce, Button, Dialog, FailureBox, Loading } from "../ui/basics.tsx";
 import type { UrlState } from "../url/state.ts";
 
@@ -19,16 +19,17 @@ const SETTLE_MS = 400; // after the last change, before an estimate is asked for
 export interface ScoreProps {
   url: UrlState;
   total: number;
+  isAtLeast: boolean; // more than `total` may match
   selected: readonly string[];
   close: () => void;
 }
 
-export function ScoreRun({ url, total, selected, close }: ScoreProps): JSX.Element {
+export function ScoreRun({ url, total, isAtLeast, selected, close }: ScoreProps): JSX.Element {
   const run = url.params.get("run");
-  return run === null ? <StartRun url={url} total={total} selected={selected} close={close} /> : <RunProgress id={run} close={close} />;
+  return run === null ? <StartRun url={url} total={total} isAtLeast={isAtLeast} selected={selected} close={close} /> : <RunProgress id={run} close={close} />;
 }
 
-function StartRun({ url, total, selected, close }: ScoreProps): JSX.Element {
+function StartRun({ url, total, isAtLeast, selected, close }: ScoreProps): JSX.Element {
   const [of, setOf] = useState<"selected" | "all">(selected.length > 0 ? "selected" : "all");
   const [chosen, choose] = useState<ReadonlySet<string>>(new Set());
   const [model, setModel] = useState("");
@@ -84,11 +85,11 @@ function StartRun({ url, total, selected, close }: ScoreProps): JSX.Element {
               <input type="radio" name="of" checked={of === "selected"} onChange={() => setOf("selected")} /> {plural(selected.length, "selected trace")}
             </label>
             <label class="check">
-              <input type="radio" name="of" checked={of === "all"} onChange={() => setOf("all")} /> All {plural(total, "trace")} that match
+              <input type="radio" name="of" checked={of === "all"} onChange={() => setOf("all")} /> All {tracesText(total, isAtLeast)} that match
             </label>
           </div>
         )}
-        {selected.length === 0 && <p>All {plural(total, "trace")} that match now.</p>}
+        {selected.length === 0 && <p>All {tracesText(total, isAtLeast)} that match now.</p>}
         {of === "selected" && selected.length > SELECTED_MAX && <p class="problem">At most {count(SELECTED_MAX)} traces: score all that match instead.</p>}
         <fieldset>
           <legend>Metrics</legend>

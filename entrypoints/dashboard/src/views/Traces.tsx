@@ -8,7 +8,7 @@ import { invalidate, prefetchOutline, useRead } from "../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../api/session.ts";
 import type { TraceListItem } from "../api/types.d.ts";
 import { chips, filterBy, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../lib/filters.ts";
-import { ago, cost, costHint, count, duration, fullInstant, instant, NONE, plural } from "../lib/format.ts";
+import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, plural, tracesText } from "../lib/format.ts";
 import { useCommands } from "../lib/keys.ts";
 import { inOrder } from "../lib/columns.ts";
 import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../lib/preferences.ts";
@@ -29,6 +29,7 @@ import { Peek } from "./Peek.tsx";
 interface Page {
   items: TraceListItem[];
   total: number;
+  total_is_at_least?: boolean;
   next_cursor: string | null;
 }
 
@@ -97,6 +98,7 @@ export function Traces(): JSX.Element {
   const waiting = canShowNew ? (head.data?.items ?? []).filter((row) => !ids.has(row.trace_id)).length : 0;
   const newest = canShowNew && head.dataUpdatedAt > pages.dataUpdatedAt ? head.data : pages.data?.pages[0];
   const total = newest?.total ?? 0;
+  const isAtLeast = newest?.total_is_at_least ?? false;
   const showNew = (): void => {
     if (waiting >= PAGE) void invalidate("traces");
     else if (head.data) accept(head.data);
@@ -114,7 +116,7 @@ export function Traces(): JSX.Element {
         <header class="title">
           <h1>Traces</h1>
           <span class="total" role="status">
-            {pages.isSuccess ? plural(total, "trace") : ""}
+            {pages.isSuccess ? tracesText(total, isAtLeast) : ""}
           </span>
           <Periods url={url} onChange={() => setNow(Date.now())} />
           <Button class={isLive ? "on" : ""} icon="play" aria-pressed={isLive} onClick={() => update({ live: isLive ? null : "1" })}>
@@ -140,6 +142,7 @@ export function Traces(): JSX.Element {
             url={url}
             rows={rows}
             total={total}
+            isAtLeast={isAtLeast}
             query={query}
             selected={selected}
             select={select}
@@ -151,11 +154,11 @@ export function Traces(): JSX.Element {
           />
         )}
         {rows.length >= KEPT_ROWS && rows.length < total && (
-          <p class="hint">The first {count(rows.length)} of {count(total)}: filter to see others.</p>
+          <p class="hint">The first {count(rows.length)} of {tracesText(total, isAtLeast)}: filter to see others.</p>
         )}
       </div>
       {params.get("dialog") && (
-        <Acting url={url} total={total} selected={selected === ALL ? [] : [...selected]} close={() => update({ dialog: null, run: null })} />
+        <Acting url={url} total={total} isAtLeast={isAtLeast} selected={selected === ALL ? [] : [...selected]} close={() => update({ dialog: null, run: null })} />
       )}
       {params.get("peek") && (
         <Peek id={params.get("peek")!} close={() => update({ peek: null })} />
@@ -167,7 +170,7 @@ export function Traces(): JSX.Element {
 type Acts = typeof import("./acts.ts");
 
 /** A dialog of its own file, which is named in the address. */
-function Acting(props: { url: UrlState; total: number; selected: readonly string[]; close: () => void }): JSX.Element | null {
+function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selected: readonly string[]; close: () => void }): JSX.Element | null {
   const [acts, setActs] = useState<Acts | null>(null);
   const [error, setError] = useState<unknown>(null);
   useEffect(() => {
@@ -189,6 +192,7 @@ interface ListProps {
   url: UrlState;
   rows: readonly TraceListItem[];
   total: number;
+  isAtLeast: boolean; // more than `total` may match
   query: Record<string, unknown>;
   selected: Selection;
   select: (ids: Selection) => void;
@@ -499,20 +503,21 @@ function Without({ chip, url, now }: { chip: Chip; url: UrlState; now: number })
   return (
     <Button onClick={() => url.update(chip.drop, { push: true })}>
       Drop {chip.label}
-      {answer.data && <small> {plural(answer.data.total, "trace")}</small>}
+      {answer.data && <small> {tracesText(answer.data.total, answer.data.total_is_at_least)}</small>}
     </Button>
   );
 }
 
 /** What can be done with the selected traces. Where ids are needed, those of "all" are read first. */
 function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element {
-  const { selected, select, total, query } = props;
+  const { selected, select, total, isAtLeast, query } = props;
   const [asking, ask] = useState<"tag" | "delete" | null>(null);
   const [tag, setTag] = useState("");
   const [error, setError] = useState<unknown>(null);
   const [busy, setBusy] = useState("");
   const isAll = selected === ALL;
   const size = isAll ? total : selected.size;
+  const chosen = tracesText(size, isAll && isAtLeast);
   const canDelete = may("ingest") && may("read");
   useCommands([{ keys: "d", label: "Delete the selected traces", group: "Traces", run: () => canDelete && ask("delete") }]);
   const readIds = async (): Promise<string[]> => {
@@ -550,17 +555,17 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
   };
   return (
     <div class="acts" role="region" aria-label="Selected traces">
-      <strong>{isAll ? `All ${plural(size, "trace")} that match` : plural(size, "trace")} selected</strong>
+      <strong>{isAll && !isAtLeast ? `All ${chosen} that match` : chosen} selected</strong>
       {size < total && (
         <Button class="link" disabled={busy !== ""} onClick={() => select(ALL)}>
-          Select all {count(total)}
+          {isAtLeast ? "Select all that match" : `Select all ${count(total)}`}
         </Button>
       )}
       {!isAll && size === 2 && <Button onClick={props.compare}>Compare</Button>}
       <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask("tag")}>Tag …</Button>
       <Button onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
       <Button onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
-      <Button disabled={busy !== ""} onClick={() => void attempt(async () => copy((await readIds()).join("\n"), `Copied ${plural(size, "id")}`))}>Copy ids</Button>
+      <Button disabled={busy !== ""} onClick={() => void attempt(async () => copy((await readIds()).join("\n"), `Copied the ids of ${chosen}`))}>Copy ids</Button>
       <Button class="danger" disabled={!canDelete} title={scopeHint("ingest", "read")} onClick={() => ask("delete")}>
         Delete …
       </Button>
@@ -569,7 +574,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
       </Button>
       <span role="status">{busy}</span>
       {asking === "tag" && (
-        <Dialog title={`Tag ${plural(size, "trace")}`} close={() => ask(null)}>
+        <Dialog title={`Tag ${chosen}`} close={() => ask(null)}>
           <form
             onSubmit={(event) => {
               event.preventDefault();
@@ -590,7 +595,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
         </Dialog>
       )}
       {asking === "delete" && (
-        <Dialog title={`Delete ${plural(size, "trace")}?`} close={() => ask(null)}>
+        <Dialog title={`Delete ${chosen}?`} close={() => ask(null)}>
           <p>Their spans and scores are deleted too. This can’t be undone.</p>
           <p class="actions">
             <Button autoFocus onClick={() => ask(null)}>
@@ -601,7 +606,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
               disabled={busy !== ""}
               onClick={() => void attempt(() => inBatches("traces/batch/delete", {}, "Deleted"))}
             >
-              Delete {plural(size, "trace")}
+              Delete {chosen}
             </Button>
           </p>
           {error !== null && <FailureBox error={error} />}
