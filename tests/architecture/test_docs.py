@@ -77,10 +77,8 @@ def test_decision_has_all_sections_and_names_its_tests(path):
     assert re.search(r"`(tests/|pyproject)", section(text, "Enforced by"))
 
 
-def test_decisions_have_numbers_of_their_own():
-    """A number may be missing for a while: that of a decision whose change isn't merged yet."""
-    numbers = [int(path.name[:4]) for path in DECISIONS]
-    assert len({*numbers}) == len(numbers)
+def test_decisions_are_numbered_without_a_gap():
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
 
 
 def test_decisions_that_the_code_names_exist():

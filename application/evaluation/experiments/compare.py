@@ -174,8 +174,12 @@ class CompareExperiments:
         if max(base.cases, candidate.cases) * max(1, len(metrics)) > COMPARED_MAX:
             message = f"more than {COMPARED_MAX:,} scores: name fewer metrics in the rules"
             raise Invalid.semantic("rules", message)
-        old = await self._measure(base, old_run, metrics)
-        new = old if is_with_itself else await self._measure(candidate, new_run, metrics)
+        if is_with_itself:
+            old = new = await self._measure(base, old_run, metrics)
+        else:
+            old, new = await asyncio.gather(
+                self._measure(base, old_run, metrics), self._measure(candidate, new_run, metrics)
+            )
         mismatches = find_mismatches((base, old.measured), (candidate, new.measured), metrics)
         if mismatches:
             return Comparison(
