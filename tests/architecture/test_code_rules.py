@@ -75,7 +75,7 @@ def calls(path: Path) -> list[tuple[str, ast.Call]]:
     return [(dotted(node.func), node) for node in nodes(path) if isinstance(node, ast.Call)]
 
 
-CODE: Final = modules(*PACKAGES)
+CODE: Final = modules(*PACKAGES, "clients")
 TESTS: Final = modules("tests")
 
 
@@ -92,6 +92,12 @@ def in_each(paths: Iterable[Path]) -> Callable[[Check], Check]:
 )
 def test_hexagon_imports_only_standard_library_and_itself(folder, own):
     assert imported(folder) - own <= sys.stdlib_module_names
+
+
+def test_clients_import_no_server_code():
+    """A client is installed without the server."""
+    known = sys.stdlib_module_names | {"pytest", "httpx", "pytest_pandaprobe"}
+    assert imported("clients") <= known
 
 
 def test_domain_is_synchronous():

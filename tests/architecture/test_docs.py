@@ -43,6 +43,7 @@ DECISIONS = sorted((ROOT / "docs/adr").glob("*.md"))
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *sorted((ROOT / "docker").rglob("README.md")),
+    *sorted((ROOT / "clients").rglob("README.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 SECTIONS = ["Context", "Decision", "Consequences", "When to revisit", "Enforced by"]
@@ -64,7 +65,7 @@ def test_paths_that_pages_name_exist(path):
     links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
     assert [link for link in links if not (path.parent / link).exists()] == []
     mentioned = re.findall(
-        r"`((?:\.ci|docs|tests|docker|" + "|".join(PACKAGES) + r")/[\w./-]*)`", text
+        r"`((?:\.ci|docs|tests|docker|clients|" + "|".join(PACKAGES) + r")/[\w./-]*)`", text
     )
     assert [name for name in mentioned if not (ROOT / name).exists()] == []
 

@@ -1,0 +1,118 @@
+"""The requests to the server."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from typing import Any, Final, Self
+from urllib.parse import quote
+
+import httpx
+
+PAGE: Final = 200  # items in a response, the server's maximum
+RESULTS_PER_REQUEST: Final = 10_000  # the server's maximum
+TIMEOUT_S: Final = 60.0
+ATTEMPTS_MAX: Final = 5  # of a request that the server refuses for a while
+PAUSE_MAX_S: Final = 30.0  # between them
+POLL_S: Final = 1.0  # between two looks at a run
+TRANSIENT: Final = frozenset({429, 502, 503, 504})
+UNFINISHED: Final = frozenset({"PENDING", "RUNNING"})
+
+
+class ServiceError(Exception):
+    """The server isn't reached, or refuses a request; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A project of a server. Its methods raise ServiceError."""
+
+    client: httpx.Client
+
+    @classmethod
+    def of(cls, environ: Mapping[str, str]) -> Self | None:
+        """The project that the environment names; None without address or key: offline."""
+        url, key = environ.get("PANDAPROBE_ENDPOINT"), environ.get("PANDAPROBE_API_KEY")
+        if not url or not key:
+            return None
+        headers = {"X-API-Key": key}
+        if project := environ.get("PANDAPROBE_PROJECT_NAME"):
+            headers["X-Project-Name"] = project
+        return cls(httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S))
+
+    def version(self, dataset: str) -> str:
+        """The hash of the newest version."""
+        return str(self._send("GET", f"/datasets/{quote(dataset, safe='')}")["version"])
+
+    def items(self, dataset: str, version: str, split: str | None) -> Iterator[dict[str, Any]]:
+        params: dict[str, str | int] = {"version": version, "limit": PAGE}
+        if split is not None:
+            params["split"] = split
+        while True:
+            page = self._send("GET", f"/datasets/{quote(dataset, safe='')}/items", params=params)
+            yield from page["items"]
+            if page.get("next_cursor") is None:
+                return
+            params["cursor"] = page["next_cursor"]
+
+    def create(self, body: Mapping[str, Any], key: str) -> str:
+        """The id of the experiment that was made with this idempotency key, by any process."""
+        created = self._send("POST", "/experiments", json=body, headers={"Idempotency-Key": key})
+        return str(created["id"])
+
+    def report(self, experiment: str, results: Sequence[Mapping[str, Any]]) -> None:
+        for some in batched(results, RESULTS_PER_REQUEST):
+            path = f"/experiments/{experiment}/results/batch"
+            self._send("POST", path, json={"results": some})
+
+    def close(self, experiment: str) -> None:
+        """Starts the run; closing again changes nothing."""
+        self._send("POST", f"/experiments/{experiment}/close")
+
+    def read(self, experiment: str) -> dict[str, Any]:
+        return self._send("GET", f"/experiments/{quote(experiment, safe='')}")
+
+    def wait(self, experiment: str, seconds: float) -> str:
+        """The status of its run, once it is over or the time is."""
+        end = time.monotonic() + seconds
+        while (status := str(self.read(experiment)["status"])) in UNFINISHED:
+            if time.monotonic() >= end:
+                break
+            time.sleep(POLL_S)
+        return status
+
+    def compare(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        return self._send("POST", "/experiments/compare", json=body)
+
+    def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                response = self.client.request(method, path, **options)
+            except (httpx.HTTPError, httpx.InvalidURL) as error:
+                raise ServiceError(f"{self.client.base_url} isn't reached: {error}") from error
+            if response.status_code not in TRANSIENT or attempt == ATTEMPTS_MAX:
+                break
+            time.sleep(_pause(response, attempt))
+        if not response.is_success:
+            raise ServiceError(f"{method} {path}: {_reason(response)}")
+        try:
+            found = response.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise ServiceError(f"{method} {path}: the response is no JSON object")
+        return found
+
+
+def _pause(response: httpx.Response, attempt: int) -> float:
+    told = response.headers.get("Retry-After", "")
+    return min(PAUSE_MAX_S, float(told) if told.isdecimal() else 2.0 ** (attempt - 1))
+
+
+def _reason(response: httpx.Response) -> str:
+    try:
+        problem = response.json()
+        fields = [f"{one['field']}: {one['message']}" for one in problem.get("errors") or ()]
+        return "; ".join([f"{response.status_code} {problem['detail']}", *fields])
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return f"{response.status_code} {response.reason_phrase}"

@@ -1,0 +1,200 @@
+"""Marked tests against a service."""
+
+import json
+
+import pytest
+
+from tests.clients.conftest import MARK, Pytest
+from tests.http.experiments.conftest import CAPITALS, DATASET
+
+pytestmark = pytest.mark.slow  # each test starts at least one process
+
+RIGHT = f"""
+{MARK})
+def test_answer(case):
+    case.result(answer(case.expected))
+"""
+
+
+async def test_every_case_gets_its_result(online: Pytest) -> None:
+    await online.project.prepare()
+    online.environ |= {"GITHUB_SHA": "9fceb02", "GITHUB_REF_NAME": "shorter"}
+    online.write(f"""
+{MARK}, repetitions=2)
+def test_answer(case):
+    assert case.repetition in (1, 2)
+    case.result(answer(case.expected))
+    assert case.item != "Peru", "a test that fails has a result too"
+""")
+    told = await online("-vv")
+    assert told.status == 1, told.output
+    assert "test_agent.py::test_answer[France-2] PASSED" in told.output
+    assert "2 failed, 6 passed" in told.output
+    assert "test_agent.py::test_answer: 8 of 8 cases have a result" in told.output
+    [made, _] = await online.experiments()
+    assert (made["name"], made["git"]["sha"]) == ("test_agent.py::test_answer", "9fceb02")
+    assert (made["git"]["branch"], made["repetitions"]) == ("shorter", 2)
+    done = await online.project.read(f"/experiments/{made['id']}")
+    assert (done["closed_at"] is None, done["results"]) == (False, 8)
+
+
+async def test_traces_may_name_their_cases(online: Pytest) -> None:
+    await online.project.prepare()
+    online.write(f"""
+{MARK})
+def test_answer(case):
+    if case.item == "Peru":
+        pytest.skip()
+    answer(case.expected, metadata=case.metadata)
+""")
+    told = await online()
+    assert told.status == 0, told.output
+    [made, _] = await online.experiments()
+    assert await online.outputs(made["id"]) == {"France": 1, "Italy": 1, "Japan": 1, "Peru": 0}
+
+
+async def test_workers_share_one_experiment(online: Pytest) -> None:
+    await online.project.prepare()
+    online.write(RIGHT)
+    told = await online("-n", "2", "-vv")
+    assert told.status == 0, told.output
+    assert {worker for worker in ("[gw0]", "[gw1]") if worker in told.output} == {"[gw0]", "[gw1]"}
+    [made, _] = await online.experiments()
+    assert await online.outputs(made["id"]) == dict.fromkeys(CAPITALS, 1)
+
+
+async def test_collecting_makes_no_experiment(online: Pytest) -> None:
+    await online.project.prepare()
+    online.write(RIGHT)
+    told = await online("--collect-only")
+    assert "test_answer[Japan]" in told.output
+    assert (told.status, len(await online.experiments())) == (0, 1)
+
+
+async def test_gate_fails_the_session(online: Pytest) -> None:
+    ids = await online.project.prepare_questions(20)
+    base = await online.project.run({one: [one] for one in ids})
+    rules = {"rules": [{"metric": "as_expected", "max_drop": 0.05}]}
+    (online.folder / "gate.json").write_text(json.dumps(rules))
+    options = ("--pandaprobe-base", base, "--pandaprobe-gate", "gate.json")
+    online.write(RIGHT.replace("case.expected", "case.expected if case.item > 'q011' else '?'"))
+    told = await online(*options)
+    assert told.status == 1, told.output
+    assert "20 passed" in told.output
+    assert "gate: regressed" in told.output
+    assert "regressed: as_expected max_drop 0.05: -0.6 [" in told.output
+    assert "new failure: q000: as_expected 1 before, 0 now; trace " in told.output
+    online.write(RIGHT)
+    told = await online(*options)
+    assert (told.status, "gate: inconclusive" in told.output) == (1, True), told.output
+    assert "would decide it" in told.output
+    told = await online(*options, "--pandaprobe-allow-inconclusive", "-n", "2")
+    assert told.status == 0, told.output
+    wide = 'rules = [{metric = "as_expected", max_drop = 0.9}]\n'
+    (online.folder / "gate.toml").write_text(wide)
+    setting = f"[pytest]\npandaprobe_gate = gate.toml\npandaprobe_base = {base}\n"
+    (online.folder / "pytest.ini").write_text(setting)
+    told = await online()
+    assert (told.status, "gate: pass" in told.output) == (0, True), told.output
+    for option, status in (("--collect-only", 0), ("-k=nothing", 5)):
+        assert (await online(option)).status == status
+    online.write(RIGHT + "\ndef test_plain(): ...\n")
+    told = await online("-k", "plain")
+    assert (told.status, "gate: no marked test ran" in told.output) == (1, True), told.output
+    online.write(RIGHT)
+    told = await online("-k", "q001")
+    assert (told.status, "gate: incomplete" in told.output) == (1, True), told.output
+
+
+async def test_each_test_has_a_baseline_of_its_own(online: Pytest) -> None:
+    ids = await online.project.prepare_questions(20)
+    both = RIGHT + RIGHT.replace("test_answer", "test_other")
+    online.write(both)
+    assert (await online()).status == 0
+    bases = [one["id"] for one in await online.experiments()]
+    assert len(bases) == 2
+    wide = 'rules = [{metric = "as_expected", max_drop = 0.9}]\n'
+    (online.folder / "gate.toml").write_text(wide)
+    options = ["--pandaprobe-gate", "gate.toml"]
+    each = [word for base in bases for word in ("--pandaprobe-base", base)]
+    told = await online(*options, *each)
+    assert (told.status, told.output.count("gate: pass")) == (0, 2), told.output
+    other = await online.project.run({one: [one] for one in ids})
+    told = await online(*options, "--pandaprobe-base", other, "--pandaprobe-base", bases[0])
+    assert (told.status, told.output.count("has no baseline, or several")) == (1, 1), told.output
+
+
+@pytest.mark.parametrize(
+    ("mark", "message"),
+    [
+        (MARK.replace(DATASET, "nothing"), "404"),
+        (MARK.replace('split="test"', 'split="nowhere"'), "has no items in the split nowhere"),
+        (f"{MARK}, repetitions=11", "must be 1 to 10"),
+        (f"{MARK}, repetitions='2'", "the marker of test_agent.py::test_answer: "),
+        (f"{MARK}, repeat=2", "must be pandaprobe(*, dataset, metrics,"),
+    ],
+)
+async def test_wrong_marker(online: Pytest, mark: str, message: str) -> None:
+    await online.project.prepare()
+    online.write(f"\n{mark})\ndef test_answer(case): ...\n")
+    told = await online()
+    assert (told.status, message in told.output) == (2, True), told.output
+
+
+async def test_unknown_metric_fails_the_tests(online: Pytest) -> None:
+    await online.project.prepare()
+    online.write(RIGHT.replace("as_expected", "nothing"))
+    told = await online()
+    assert (told.status, "4 errors" in told.output) == (1, True), told.output
+    assert "POST /experiments: 422" in told.output
+
+
+async def test_fixture_and_marker_need_each_other(online: Pytest) -> None:
+    online.write("\ndef test_answer(case): ...\n")
+    told = await online()
+    assert (told.status, "needs the marker pandaprobe" in told.output) == (1, True), told.output
+    online.write(f"\n{MARK})\ndef test_answer(): ...\n")
+    told = await online()
+    assert (told.status, "has no argument `case`" in told.output) == (2, True), told.output
+
+
+async def test_unreachable_service(online: Pytest) -> None:
+    online.environ["PANDAPROBE_ENDPOINT"] = "http://127.0.0.1:1"
+    online.write(RIGHT)
+    told = await online()
+    assert (told.status, "127.0.0.1:1 isn't reached" in told.output) == (2, True), told.output
+
+
+async def test_results_are_kept_if_the_upload_fails(online: Pytest) -> None:
+    """The process sends another key once its tests are over."""
+    await online.project.prepare()
+    online.write(
+        RIGHT
+        + """
+@pytest.fixture(scope="session", autouse=True)
+def lost(pytestconfig):
+    yield
+    for plugin in pytestconfig.pluginmanager.get_plugins():
+        if hasattr(plugin, "run"):
+            plugin.run.service.client.headers["X-API-Key"] = "lost"
+"""
+    )
+    told = await online()
+    assert (told.status, "4 passed" in told.output) == (1, True), told.output
+    assert "GET /experiments/" in told.output
+    told = await online("pandaprobe-results.json", module="pytest_pandaprobe")
+    [made, _] = await online.experiments()
+    assert (told.status, made["id"] in told.output) == (0, True), told.output
+    assert await online.outputs(made["id"]) == dict.fromkeys(CAPITALS, 1)
+
+
+async def test_wrong_gate_is_refused_before_any_test(online: Pytest) -> None:
+    (online.folder / "gate.toml").write_text("limit = 1\n")
+    base = ("--pandaprobe-base", "77777777-7777-4777-8777-777777777771")
+    for options, message in (
+        (("--pandaprobe-gate", "gate.toml"), "needs --pandaprobe-base too"),
+        (("--pandaprobe-gate", "gate.toml", *base), "may have only coverage, min_kappa, rules"),
+        (("--pandaprobe-gate", "missing.toml", *base), "missing.toml"),
+    ):
+        told = await online(*options)
+        assert (told.status, message in told.output) == (4, True), told.output
