@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs `pandaprobe-server gate` from this repository, without installing it: writes the step summary
+# and the output `verdict`. Its variables are those of action.yml.
+set -euo pipefail
+
+# Options first: what follows -- is no option, whatever it begins with.
+arguments=("--wait=$GATE_WAIT" "--markdown=$RUNNER_TEMP/pandaprobe-gate.md")
+[ -z "$GATE_RULES" ] || arguments+=("--rules=$GATE_RULES")
+[ -z "$GATE_JUNIT" ] || arguments+=("--junit=$GATE_JUNIT")
+[ "$GATE_AA" != true ] || arguments+=(--aa)
+arguments+=(-- "$GATE_BASE")
+[ -z "$GATE_CANDIDATE" ] || arguments+=("$GATE_CANDIDATE")
+
+rm -f "$RUNNER_TEMP/pandaprobe-gate.md"
+root=$(cd "$(dirname "$0")/../.." && pwd)
+status=0
+PYTHONPATH=$root python -m entrypoints.cli gate "${arguments[@]}" || status=$?
+[ ! -f "$RUNNER_TEMP/pandaprobe-gate.md" ] ||
+    cat "$RUNNER_TEMP/pandaprobe-gate.md" >>"$GITHUB_STEP_SUMMARY"
+
+case $status in
+0) verdict=pass ;;
+1) verdict=regressed ;;
+2) verdict=inconclusive ;;
+3) verdict=incomplete ;;
+*) exit "$status" ;;
+esac
+echo "verdict=$verdict" >>"$GITHUB_OUTPUT"
+case " $GATE_FAIL_ON " in
+*" $verdict "*) exit "$status" ;;
+esac
