@@ -37,9 +37,16 @@ ENDPOINTS = beyond_contract(
         f"POST {EXPERIMENTS}/compare",
         EVALUATE_AND_READ,
         200,
-        body={"base": "{experiment_id}", "candidate": "{experiment_id}"},
+        body={
+            "base": "{experiment_id}",
+            "candidate": "{experiment_id}",
+            "base_run": "{run_id}",
+            "candidate_run": "{run_id}",
+            "rules": [{"metric": "{metric_name}", "max_drop": 0.1}],
+        },
         constrained=("base", "candidate"),
         excluded=("aa", "rules", "base_run", "candidate_run"),
+        words={"metric_name": "coherence"},  # a metric of the stored experiment
     ),
     EndpointSpec(f"GET {ONE}", READ, 200, shows_more=True),
     EndpointSpec(
