@@ -15,8 +15,9 @@ rm -f "$RUNNER_TEMP/pandaprobe-gate.md"
 root=$(cd "$(dirname "$0")/../.." && pwd)
 status=0
 PYTHONPATH=$root python -m entrypoints.cli gate "${arguments[@]}" || status=$?
-[ ! -f "$RUNNER_TEMP/pandaprobe-gate.md" ] ||
-    cat "$RUNNER_TEMP/pandaprobe-gate.md" >>"$GITHUB_STEP_SUMMARY"
+# A Python that can't start the command has the status 1 too, which isn't a verdict.
+[ -s "$RUNNER_TEMP/pandaprobe-gate.md" ] || exit 4
+cat "$RUNNER_TEMP/pandaprobe-gate.md" >>"$GITHUB_STEP_SUMMARY"
 
 case $status in
 0) verdict=pass ;;

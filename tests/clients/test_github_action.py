@@ -37,8 +37,8 @@ async def run(service: Pytest, **given: str) -> tuple[int, str, str]:
             **os.environ,
             **values,
             **{name: str(path) for name, path in files.items()},
-            **service.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            **service.environ,
             "RUNNER_TEMP": str(service.folder),
             "PANDAPROBE_DATA_DIR": str(service.folder),
         },
@@ -73,6 +73,15 @@ async def test_verdict_is_output_and_summary(online: Pytest) -> None:
 async def test_wrong_input_is_an_error(online: Pytest, base: str) -> None:
     assert await run(online, base=base, **{"fail-on": ""}) == (4, "", "")
     assert not (online.folder / "here").exists()
+
+
+async def test_python_that_fails_is_no_verdict(online: Pytest) -> None:
+    """Its exit status is that of `regressed`."""
+    python = online.folder / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    python.chmod(0o755)
+    online.environ["PATH"] = f"{online.folder}:{os.environ['PATH']}"
+    assert await run(online, base="x", **{"fail-on": ""}) == (4, "", "")
 
 
 def test_scripts_contain_no_inputs() -> None:
