@@ -1,12 +1,11 @@
 """Exports that are asked for while an erasure takes those before them."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import Pool
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.tracing.edits import TraceEdits
@@ -23,14 +22,6 @@ HOLD = "SELECT FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
 WAITS = """
 SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
 """
-
-
-@pytest.fixture
-async def patient_pool(pool: Pool, postgres_url: str) -> AsyncIterator[Pool]:
-    """Without a lock timeout, which a busy machine reaches while the test holds the lock."""
-    settings = PoolSettings(url=postgres_url, lock_timeout_ms=0)
-    async with open_pool(Engine(config={}), settings) as patient:
-        yield patient
 
 
 async def test_export_requested_during_erasure_keeps_its_file(pool: Pool, patient_pool: Pool):

@@ -42,8 +42,8 @@ TO_ADA = TraceChange(user_id="ada")
 
 
 @pytest.fixture
-async def plane(pool: Pool) -> AsyncIterator[DataPlane]:
-    async with over_postgres(pool) as plane:
+async def plane(patient_pool: Pool) -> AsyncIterator[DataPlane]:
+    async with over_postgres(patient_pool) as plane:
         yield plane
 
 
