@@ -365,9 +365,9 @@ def test_projects_are_found_and_made(
     page.keyboard.press("h")
     page.get_by_role("button", name="New project").click()
     dialog = page.get_by_role("dialog", name="New project")
+    dialog.get_by_label("Name").fill(project.name)  # first, since it waits for the dialog
     if (choice := dialog.get_by_label("Organization")).count():  # other tests make more of them
         choice.select_option(project.organization)
-    dialog.get_by_label("Name").fill(project.name)
     dialog.get_by_role("button", name="Make the project").click()
     expect(dialog.get_by_role("alert")).to_be_visible()  # the name is taken
     dialog.get_by_label("Name").fill(f"{project.name}-new")
