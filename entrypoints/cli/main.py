@@ -56,6 +56,10 @@ _CLIENT_OPTIONS: Final = (
     option("--key", metavar="KEY", help="API key or token; ps shows it, so prefer the environment"),
     option("--project", metavar="NAME", help="created if it doesn't exist; with a token its id"),
 )
+_CLIENT_DEFAULTS: Final = (
+    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
+    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`."
+)
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.environ) -> int:
@@ -299,9 +303,7 @@ def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
     description="Sends the lines of an export of `GET /traces/export` to a server, which "
     "stores the traces that it doesn't have. Run it again to resume an interrupted import. "
     "Refused lines are reported by number, and the others are imported. A truncated or "
-    "altered file is reported too. In both cases the exit status is 1.\n\n"
-    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
-    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    "altered file is reported too. In both cases the exit status is 1.\n\n" + _CLIENT_DEFAULTS,
     example="pandaprobe-server import traces.ndjson.gz --project copy",
 )
 def _import(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -345,9 +347,7 @@ _FILE_FORMAT: Final = option(
     summary="import items into a dataset, over HTTP",
     description="Sends an item a line (NDJSON) or a row (CSV, with a header). Items are written by "
     "their ids, so that a repetition changes nothing. Refused items are reported by line, and the "
-    "others are imported; then the exit status is 1.\n\n"
-    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
-    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    "others are imported; then the exit status is 1.\n\n" + _CLIENT_DEFAULTS,
     example="pandaprobe-server import-dataset refunds.csv --dataset refunds",
 )
 def _import_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -375,9 +375,7 @@ def _import_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
     *_CLIENT_OPTIONS,
     summary="export a version of a dataset to a file, over HTTP",
     description="Writes the items of a version, sorted by id. Importing the file gives a version "
-    "with the same hash.\n\n"
-    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
-    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    "with the same hash.\n\n" + _CLIENT_DEFAULTS,
     example="pandaprobe-server export-dataset refunds refunds.csv",
 )
 def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -418,9 +416,7 @@ def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
     summary="compare two experiments, and exit with the verdict",
     description="Compares a candidate with a baseline by rules, over HTTP. Prints the verdict, a "
     "line for each rule, and the items that newly fail. The exit status is 0: pass, 1: regressed, "
-    "2: inconclusive, 3: incomplete, 4: an error, and no verdict.\n\n"
-    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
-    f"{PREFIX}PROJECT_NAME, or the values of a running `dev`.",
+    "2: inconclusive, 3: incomplete, 4: an error, and no verdict.\n\n" + _CLIENT_DEFAULTS,
     example='pandaprobe-server gate "$BASE" "$CANDIDATE" --rules gate.toml --junit gate.xml',
     error_status=4,
 )

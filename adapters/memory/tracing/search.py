@@ -55,7 +55,7 @@ class MemorySpanSearch:
 
 @dataclass(frozen=True, slots=True)
 class MemorySearchIndex:
-    """There is no index."""
+    """Every search reads all texts."""
 
     async def add_traces(self) -> int:
         return 0

@@ -56,7 +56,7 @@ LOOKED_INTO_MAX: Final = 200  # if they match no more, the index isn't read
 
 NARROW_SEARCH: Final = "search for rarer words, or narrow started_after and started_before"
 
-# Of the newest writes, if there are too many: they are what is searched for.
+# If too many writes wait, the newest are read: most searches are for them.
 SELECT_UNINDEXED: Final = f"""
 WITH queued AS MATERIALIZED (
   SELECT trace_id, written_at FROM search_queue WHERE {OF_PROJECT}

@@ -90,7 +90,7 @@ class CopyTraces:
             if with_output:
                 expected = await self.traces.payload(project, trace, None, PayloadName.OUTPUT)
         except NotFound:
-            return Invalid.field("from_trace", "is no trace of this project")
+            return Invalid.field("from_trace", "isn't a trace of this project")
         if asked is None:
             return Invalid.field("from_trace", "the trace has no input")
         if with_output and expected is None:

@@ -41,7 +41,7 @@ from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
 
-NO_EXPERIMENT: Final = "there is no such experiment"
+NO_EXPERIMENT: Final = "this project has no such experiment"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +234,7 @@ class CompareExperiments:
         try:
             return (await self.runs.get(experiment.project_id, named)).run
         except NotFound as missing:
-            raise Invalid.semantic(field, "there is no such run") from missing
+            raise Invalid.semantic(field, "this project has no such run") from missing
 
     async def _measure(
         self, experiment: Experiment, run: EvalRun | None, metrics: Sequence[str]

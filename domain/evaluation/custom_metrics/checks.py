@@ -304,7 +304,7 @@ def numeric_tolerance(reader: ObjectReader) -> CheckFunction:
             return Skipped(SkipCode.NO_EXPECTED, "the trace's item expects no number")
         found = _number(text)
         if found is None:
-            return Scored(0.0, "the answer is no number")
+            return Scored(0.0, "the answer isn't a number")
         allowed = max(absolute, relative * abs(expected))
         is_near = abs(found - expected) <= allowed
         details = {"measured": found, "expected": expected, "allowed": allowed}
@@ -353,7 +353,7 @@ def text_match(reader: ObjectReader) -> CheckFunction:
     op = reader.choice("op", MatchOperator)
     from_item = _is_from_item(reader, "value")
     if from_item and op is MatchOperator.MATCHES:
-        reader.refuse("op", "can't be matches: an item's text is no pattern")
+        reader.refuse("op", "can't be matches: an item's text isn't a pattern")
     most = PATTERN_MAX if op is MatchOperator.MATCHES else EXPECTED_TEXT_MAX
     given = "" if from_item else reader.text("value", most)
 

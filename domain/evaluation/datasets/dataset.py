@@ -222,7 +222,7 @@ def plan_write(
             plan.refused[index] = Invalid.field("id", "is in the request twice")
             continue
         if link is not None and link != kept and link not in traces:
-            plan.refused[index] = Invalid.field("from_trace", "is no trace of this project")
+            plan.refused[index] = Invalid.field("from_trace", "isn't a trace of this project")
             continue
         seen.add(one.item.id)
         after = replace(one, item=replace(one.item, from_trace=link or kept))

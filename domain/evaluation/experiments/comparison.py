@@ -114,7 +114,7 @@ def validate_rules(
         elif not rule.is_of_figure and rule.max_ratio is not None:
             refuse(index, "max_ratio", "is a limit of latency_ms, tokens and cost_usd")
         elif not rule.is_of_figure and rule.metric not in known:
-            refuse(index, "metric", "is no metric of both experiments")
+            refuse(index, "metric", "isn't a metric of both experiments")
         elif rule.max_drop is not None and rule.max_drop < noise_floor.get(rule.metric, 0.0):
             floor = noise_floor[rule.metric]
             message = (

@@ -144,7 +144,7 @@ def plan_results(
     for index, one in enumerate(sent):
         case, owner = one.case, taken.get(one.trace)
         if case.item not in items:
-            plan.refused[index] = Invalid.field("item", "is no item of this experiment")
+            plan.refused[index] = Invalid.field("item", "isn't an item of this experiment")
         elif not 1 <= case.repetition <= experiment.repetitions:
             message = f"must be from 1 to {experiment.repetitions}"
             plan.refused[index] = Invalid.field("repetition", message)
@@ -174,7 +174,7 @@ class ResultsWritten:
 def named_case(metadata: JsonText, experiment: UUID) -> Case | None:
     """The case that a trace names by its metadata; None if it is of another experiment.
 
-    Without a repetition it is the first. What is no whole number is none.
+    Without a repetition it is the first. Anything but a whole number counts as none.
     """
     members = scalar_members(metadata)
     item, repetition = members.get(ITEM_KEY), members.get(REPETITION_KEY, "1")

@@ -53,7 +53,7 @@ class SkipCode(Code):
     NO_REPEATED_INPUTS = "no_repeated_inputs", "no input occurs in two traces that have ended"
     NO_EXPECTED = (
         "no_expected",
-        "the trace is no result of an experiment whose item expects something",
+        "the trace isn't the result of an item that expects something",
     )
     TRACE_RUNNING = "trace_running", "the trace has not ended"
     CLOCK_SKEW = "clock_skew", "the trace ended before it started"

@@ -205,7 +205,7 @@ async def test_csv_cells_are_json_or_text(datasets: Datasets) -> None:
     [
         ("", "column id"),
         ("id,output\n1,2\n", "column input"),
-        ("id,input,answer\n1,2,3\n", "'answer' is no column"),
+        ("id,input,answer\n1,2,3\n", "'answer' isn't a column"),
         ("id,input,input\n1,2,3\n", "twice"),
         ("id,input\n", "at least one"),
         ('id,input\n1,"x\n', "line 2"),

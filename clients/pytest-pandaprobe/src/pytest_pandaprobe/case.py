@@ -19,7 +19,7 @@ class Case:
     def result(self, trace_id: str | UUID) -> None:
         """Names the trace of the answer. Of several calls the last counts.
 
-        Raises ValueError if it is no UUID and no 32 hexadecimal digits, as OpenTelemetry has them.
+        Raises ValueError unless it is a UUID or the 32 hexadecimal digits of OpenTelemetry.
         """
         self.trace_id = str(UUID(str(trace_id)))
 

@@ -67,8 +67,8 @@ def lines_of(found: Mapping[str, Any]) -> Iterable[str]:
     if (again := found["rescoring"]) is not None:
         yield _plain(f"  score the baseline again with {', '.join(again['metrics'])}")
     for one in found["new_failures"][:FAILURES_SHOWN]:
-        told = f"{one['metric']} {one['base']:.4g} before, {one['candidate']:.4g} now"
-        yield _plain(f"  new failure: {one['item']}: {told}{_evidence(one)}")
+        means = f"{one['metric']} {one['base']:.4g} before, {one['candidate']:.4g} now"
+        yield _plain(f"  new failure: {one['item']}: {means}{_evidence(one)}")
     if found["failures"] > FAILURES_SHOWN:
         yield f"  {found['failures']:,} new failures in all"
 

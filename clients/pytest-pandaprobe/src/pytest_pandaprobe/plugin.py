@@ -111,11 +111,11 @@ class _Run:
             self.made[plan.test] = plan.create(self.service, self.id, plan.version, self.git)
         return self.made[plan.test]
 
-    def record(self, told: Mapping[str, Any]) -> None:
-        plan = Plan.of(told["plan"])
-        known = self.recorded.setdefault(plan.test, Recorded(plan, told["experiment"]))
-        if told["trace_id"] is not None:
-            known.results[told["item"], told["repetition"]] = told["trace_id"]
+    def record(self, case_report: Mapping[str, Any]) -> None:
+        plan = Plan.of(case_report["plan"])
+        known = self.recorded.setdefault(plan.test, Recorded(plan, case_report["experiment"]))
+        if case_report["trace_id"] is not None:
+            known.results[case_report["item"], case_report["repetition"]] = case_report["trace_id"]
 
     def finish(self, *, is_interrupted: bool) -> None:
         """Uploads all results and judges them, or writes them to a file."""
@@ -309,14 +309,14 @@ def pytest_runtest_makereport(
     report = yield
     if (found := item.stash.get(_CASE, None)) is not None:
         plan, case = found
-        told = {
+        case_report = {
             "plan": asdict(plan),
             "experiment": case.experiment,
             "item": case.item,
             "repetition": case.repetition,
             "trace_id": case.trace_id,
         }
-        setattr(report, RECORD, json.dumps(told))
+        setattr(report, RECORD, json.dumps(case_report))
     return report
 
 
@@ -327,8 +327,8 @@ class _Recorder:
         self.run = run
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if (told := getattr(report, RECORD, None)) is not None:
-            self.run.record(json.loads(told))
+        if (case_report := getattr(report, RECORD, None)) is not None:
+            self.run.record(json.loads(case_report))
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if session.config.getoption("collectonly"):

@@ -100,13 +100,13 @@ class Service:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise ServiceError(f"{method} {path}: the response is no JSON object")
+            raise ServiceError(f"{method} {path}: the response isn't a JSON object")
         return found
 
 
 def _pause(response: httpx.Response, attempt: int) -> float:
-    told = response.headers.get("Retry-After", "")
-    return min(PAUSE_MAX_S, float(told) if told.isdecimal() else 2.0 ** (attempt - 1))
+    wait_s = response.headers.get("Retry-After", "")
+    return min(PAUSE_MAX_S, float(wait_s) if wait_s.isdecimal() else 2.0 ** (attempt - 1))
 
 
 def _reason(response: httpx.Response) -> str:

@@ -124,7 +124,7 @@ def _check_header(header: Sequence[str]) -> None:
     for name in header:
         if name not in COLUMNS:
             raise Invalid.field(
-                "", f"{name[:40]!r} is no column; the columns are {', '.join(COLUMNS)}"
+                "", f"{name[:40]!r} isn't a column; the columns are {', '.join(COLUMNS)}"
             )
     if len(set(header)) < len(header):
         raise Invalid.field("", "a column is there twice")

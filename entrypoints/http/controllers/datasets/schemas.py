@@ -168,7 +168,7 @@ class DatasetItemCreate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     ) = None
 
     def to_domain(self) -> DatasetItem:
-        """Raises ValueError for metadata that is no object."""
+        """Raises ValueError for metadata that isn't an object."""
         return DatasetItem(
             id=self.id,
             input=bytes(self.input),

@@ -6,7 +6,7 @@ from litestar import Controller
 
 from application.use_cases import UseCases
 from domain.errors import NotFound
-from domain.evaluation.scores.score import ScoreChange
+from domain.evaluation.scores.score import COUNTED_SCORES_MAX, ScoreChange
 from domain.identity.caller import Caller
 from domain.ids import ScoreId
 from domain.page import SortOrder
@@ -22,6 +22,10 @@ from entrypoints.http.requests.wire_types import PaginatedResponse
 
 TRACE_SCORES: Final = PagedList("trace scores", {None: INSTANT}, ID)
 SESSION_SCORES: Final = PagedList("session scores", {None: INSTANT}, ID)
+COUNTED: Final = (
+    f"If more than {COUNTED_SCORES_MAX:,} match, `total` is a lower bound, which "
+    "`total_is_at_least` tells."
+)
 
 ChangedScore = Annotated[
     ScoreChange, Body(schemas.UpdateTraceScoreRequest, schemas.UpdateTraceScoreRequest.to_domain)
@@ -62,16 +66,20 @@ class TraceScoreController(Controller):
         )
         return schemas.TraceScoreResponse.from_domain(score)
 
-    @get("/", CAN_READ, example=page_of(examples.TRACE_SCORE))
+    @get(
+        "/",
+        CAN_READ,
+        description=(
+            "A page of the project's scores of traces, the newest first. A score has to match all "
+            "filters. Scores of spans are listed only with `span_id` or `of_spans`, and then no "
+            f"others are. {COUNTED}"
+        ),
+        example=page_of(examples.TRACE_SCORE),
+    )
     async def list_trace_scores(
         self, caller: Caller, params: schemas.TraceScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.TraceScoreResponse]:
-        """List scores of traces, or of spans.
-
-        A page of the project's scores of traces, the newest first. A score has to match all
-        filters. Scores of spans are listed only with `span_id` or `of_spans`, and then no others
-        are. If more than 50,000 match, `total` is a lower bound, which `total_is_at_least` tells.
-        """
+        """List scores of traces, or of spans."""
         project, matching = caller.project_id, params.to_domain()
         requested = TRACE_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.trace_scores.page(project, matching, requested.page)
@@ -175,16 +183,19 @@ class SessionScoreController(Controller):
         )
         return schemas.SessionScoreResponse.from_domain(score)
 
-    @get("/", CAN_READ, example=page_of(examples.SESSION_SCORE))
+    @get(
+        "/",
+        CAN_READ,
+        description=(
+            "A page of the project's scores of sessions, the newest first. A score has to match "
+            f"all filters. {COUNTED}"
+        ),
+        example=page_of(examples.SESSION_SCORE),
+    )
     async def list_session_scores(
         self, caller: Caller, params: schemas.SessionScoreQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.SessionScoreResponse]:
-        """List scores of sessions.
-
-        A page of the project's scores of sessions, the newest first. A score has to match all
-        filters. If more than 50,000 match, `total` is a lower bound, which `total_is_at_least`
-        tells.
-        """
+        """List scores of sessions."""
         project, matching = caller.project_id, params.to_domain()
         requested = SESSION_SCORES.parse_page(params, project, matching, None, SortOrder.DESC)
         page = await use_cases.evaluation.session_scores.page(project, matching, requested.page)

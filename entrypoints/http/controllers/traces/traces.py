@@ -24,6 +24,7 @@ from domain.tracing.facet_values import (
     FacetField,
 )
 from domain.tracing.payload_detail import PayloadDetail
+from domain.tracing.query import COUNTED_TRACES_MAX
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from entrypoints.http.authentication import (
@@ -192,19 +193,23 @@ class TraceController(Controller):
         await use_cases.tracing.traces.add_spans(caller.project_id, path.trace_id, content)
         return schemas.SpansAccepted([span.id for span in content])
 
-    @get("/", CAN_READ, example=examples.page_of(schemas.TRACE_ITEM))
+    @get(
+        "/",
+        CAN_READ,
+        description=(
+            "A page of the project's traces, without their payloads. A trace has to match all "
+            "filters. Traces without `ended_at` or latency come last in either order. `include` "
+            f"adds fields. `total` is exact for one filter. If more than {COUNTED_TRACES_MAX:,} "
+            "traces match several filters, or one of several tags, it may be a lower bound, which "
+            "`total_is_at_least` tells. `query` searches the texts of traces and their spans, and "
+            "adds `matches` to each trace and `search` to the page."
+        ),
+        example=examples.page_of(schemas.TRACE_ITEM),
+    )
     async def list_traces(
         self, caller: Caller, params: TraceQuery, use_cases: UseCases
     ) -> schemas.TracePage:
-        """List traces.
-
-        A page of the project's traces, without their payloads. A trace has to match all filters.
-        Traces without `ended_at` or latency come last in either order. `include` adds fields.
-        `total` is exact for one filter. If more than 10,000 traces match several filters, or one of
-        several tags, it may be a lower bound, which `total_is_at_least` tells.
-        `query` searches the texts of traces and their spans, and adds `matches` to each trace and
-        `search` to the page.
-        """
+        """List traces."""
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         if params.query is not None:

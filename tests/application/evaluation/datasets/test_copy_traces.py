@@ -65,7 +65,7 @@ async def test_traces_without_payloads_are_refused(copying: Copying) -> None:
     messages = {index: one.errors[0].message for index, one in result.refused.items()}
     assert messages == {
         0: "the trace has no input", 1: "the trace has no output",
-        2: "is no trace of this project",
+        2: "isn't a trace of this project",
     }  # fmt: skip
     assert result.version.items == 0
 
