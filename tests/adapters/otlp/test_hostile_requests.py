@@ -34,7 +34,7 @@ from tests.support.hypothesis_scale import scaled
 from tests.support.loop_blocks import watched_loop
 
 CODEC: Final = Codec()
-BLOCK_MAX_MS: Final = 100.0  # loosely: a busy machine takes up to twice the CPU time
+BLOCK_MAX_MS: Final = 50.0
 ITEMS_MAX: Final = 1_000
 
 REQUEST: Final = traces_request(
