@@ -8,6 +8,7 @@ import { queries } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
 import { instant } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
+import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
 import { Button, Dialog, Icon, announce, copy, notice } from "./basics.tsx";
 
@@ -18,13 +19,11 @@ const offline = signal(!navigator.onLine);
 addEventListener("online", () => (offline.value = false));
 addEventListener("offline", () => (offline.value = true));
 
-const PAGES = [
-  { page: "traces", label: "Traces", key: "g t" },
-  { page: "sessions", label: "Sessions", key: "g s" },
-  { page: "users", label: "Users", key: "g p" },
-];
-
 const HOME = "/?all=1"; // also with one project
+
+type Entry = Page & { nav: NonNullable<Page["nav"]> };
+const ENTRIES = PAGES.filter((one): one is Entry => one.nav !== undefined);
+const GROUPS = ["Observe", "Evaluate", "Manage"] as const;
 
 export function projectPath(page: string): string {
   return `/p/${encodeURIComponent(projectId.value ?? "")}/${page}`;
@@ -43,9 +42,9 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
     { keys: "g h", label: "Go to all projects", run: () => navigate(HOME) },
     ...(here === null
       ? []
-      : PAGES.map(({ page, label, key }) => ({
-          keys: key,
-          label: `Go to ${label.toLowerCase()}`,
+      : ENTRIES.map(({ path: page, nav }) => ({
+          keys: nav.key,
+          label: `Go to ${nav.label.toLowerCase()}`,
           run: () => navigate(projectPath(page)),
         }))),
   ]);
@@ -61,23 +60,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
           <span class="wide-only">PandaProbe</span>
         </Link>
         {here !== null && <ProjectSwitch />}
-        {here !== null && (
-          <ul>
-            {PAGES.map(({ page, label }) => {
-              const target = projectPath(page);
-              const within = page === "traces" ? [target, projectPath("compare")] : [target];
-              const isHere = within.some((one) => path === one || path.startsWith(`${one}/`));
-              return (
-                <li key={page}>
-                  <Link href={target} aria-current={isHere ? "page" : undefined}>
-                    <Icon name={page} />
-                    <span>{label}</span>
-                  </Link>
-                </li>
-              );
-            })}
-          </ul>
-        )}
+        {here !== null && <Menu path={path} />}
         <div class="foot">
           <Button class="quiet" icon="search" onClick={() => (open.value = "palette")} label="Commands (Ctrl+K)">
             <span class="wide-only">Commands</span>
@@ -108,6 +91,42 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
       {open.value === "palette" && <Palette />}
       {open.value === "help" && <Help />}
     </div>
+  );
+}
+
+/** The pages of the project. On a narrow screen they are behind a button. */
+function Menu({ path }: { path: string }): JSX.Element {
+  const [isOpen, setOpen] = useState(false);
+  useEffect(() => setOpen(false), [path]);
+  const isWithin = ({ path: page, nav }: Entry): boolean =>
+    [page, ...(nav.also ?? [])].map(projectPath).some((one) => path === one || path.startsWith(`${one}/`));
+  return (
+    <>
+      <Button class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>
+        <Icon name="columns" /> {ENTRIES.find(isWithin)?.nav.label ?? "Pages"}
+      </Button>
+      <div id="pages" class={isOpen ? "pages on" : "pages"}>
+        {GROUPS.map((group) => {
+          const entries = ENTRIES.filter(({ nav }) => nav.group === group);
+          if (entries.length === 0) return null;
+          return (
+            <section key={group}>
+              <h2 id={`pages-${group}`}>{group}</h2>
+              <ul aria-labelledby={`pages-${group}`}>
+                {entries.map((entry) => (
+                  <li key={entry.path}>
+                    <Link href={projectPath(entry.path)} aria-current={isWithin(entry) ? "page" : undefined}>
+                      <Icon name={entry.path.split("/")[0] || "overview"} />
+                      <span>{entry.nav.label}</span>
+                    </Link>
+                  </li>
+                ))}
+              </ul>
+            </section>
+          );
+        })}
+      </div>
+    </>
   );
 }
 

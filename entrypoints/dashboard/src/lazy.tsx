@@ -1,0 +1,33 @@
+/** Views whose files are loaded when they are first opened. */
+import type { ComponentType, JSX } from "preact";
+import { useEffect, useState } from "preact/hooks";
+import { awaySince, request } from "./api/client.ts";
+import { FailureBox, Loading } from "./ui/basics.tsx";
+
+export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, what: string): ComponentType<P> {
+  let loaded: ComponentType<P> | null = null;
+  return function Lazy(props: P): JSX.Element {
+    const [, again] = useState(0);
+    const [error, fail] = useState<unknown>(null);
+    useEffect(() => {
+      if (loaded !== null || error !== null) return;
+      load().then(
+        (view) => {
+          loaded = view;
+          again((n) => n + 1);
+        },
+        (reason: unknown) => {
+          fail(reason);
+          request("GET", "health").catch(() => {}); // finds out whether the service is away
+        },
+      );
+    }, [error]);
+    const isAway = awaySince.value !== null;
+    useEffect(() => {
+      if (!isAway) fail(null); // the service is back: the file is there again
+    }, [isAway]);
+    if (error !== null) return <FailureBox error={error} again={() => fail(null)} />;
+    const Loaded = loaded;
+    return Loaded === null ? <Loading what={what} /> : <Loaded {...props} />;
+  };
+}

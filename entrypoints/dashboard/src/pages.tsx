@@ -1,0 +1,54 @@
+/** The pages of a project: addresses, views, and places in the navigation. */
+import type { ComponentType } from "preact";
+import { lazy } from "./lazy.tsx";
+import type { Params } from "./url/params.ts";
+import { Traces } from "./views/traces/Traces.tsx";
+
+export interface Page {
+  path: string; // below /p/:project
+  view: ComponentType<{ params: Params }>;
+  nav?: {
+    group: "Observe" | "Evaluate" | "Manage";
+    label: string;
+    key: string;
+    also?: readonly string[]; // further first segments that belong to this entry
+  };
+}
+
+const later = () => import("./views/later.ts");
+
+/** In the order of the navigation. The icon of an entry has the name of its first segment. */
+export const PAGES: readonly Page[] = [
+  { path: "traces", view: Traces, nav: { group: "Observe", label: "Traces", key: "g t", also: ["compare"] } },
+  {
+    path: "traces/:trace",
+    view: lazy(async () => {
+      const { Trace } = await later();
+      return ({ params }) => <Trace key={params.trace} id={params.trace!} />;
+    }, "the trace"),
+  },
+  {
+    path: "compare/:left/:right",
+    view: lazy(async () => {
+      const { Compare } = await import("./views/compare/Compare.tsx");
+      return ({ params }) => <Compare key={`${params.left} ${params.right}`} left={params.left!} right={params.right!} />;
+    }, "the comparison"),
+  },
+  {
+    path: "sessions",
+    view: lazy(async () => (await later()).Sessions, "sessions"),
+    nav: { group: "Observe", label: "Sessions", key: "g s" },
+  },
+  {
+    path: "sessions/:session",
+    view: lazy(async () => {
+      const { Conversation } = await later();
+      return ({ params }) => <Conversation id={params.session!} />;
+    }, "the session"),
+  },
+  {
+    path: "users",
+    view: lazy(async () => (await later()).Users, "users"),
+    nav: { group: "Observe", label: "Users", key: "g p" },
+  },
+];

@@ -1,4 +1,0 @@
-/** What is done with many traces, in one file that is loaded when one of it is first opened. */
-import "../app.tsx"; // is loaded already; see main.tsx
-export { Exports } from "./Exports.tsx";
-export { ScoreRun } from "./ScoreRun.tsx";

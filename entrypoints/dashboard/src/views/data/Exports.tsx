@@ -1,0 +1,165 @@
+/** Exports of a project: start one for the filters of the list, follow it, download its file. */
+import type { JSX } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { curl, readBlob, request } from "../../api/client.ts";
+import { readTraceLine } from "../../api/whole-trace.ts";
+import { invalidate, useRead } from "../../api/queries.ts";
+import { may, project } from "../../api/session.ts";
+import type { ExportResponse } from "../../api/types.d.ts";
+import { chips, filterBody } from "../../lib/filters.ts";
+import { ago, bytes, count, duration, fullInstant, plural, tracesText } from "../../lib/format.ts";
+import { announce, Button, copy, Copy, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { save } from "../../ui/save.ts";
+import type { UrlState } from "../../url/state.ts";
+
+const POLL_MS = 2000;
+const DOWNLOAD_MAX = 500_000_000; // bytes: a page holds the whole file in memory
+const SELECTED_MAX = 200; // traces that are read one by one
+
+export interface ExportsProps {
+  url: UrlState;
+  total: number; // traces that match
+  isAtLeast: boolean; // more may match
+  selected: readonly string[];
+  close: () => void;
+}
+
+export function Exports({ url, total, isAtLeast, selected, close }: ExportsProps): JSX.Element {
+  const [format, setFormat] = useState("ndjson");
+  const [rows, setRows] = useState("traces");
+  const [busy, setBusy] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const list = useRead<ExportResponse[]>("traces/exports", {}, { pollMs: POLL_MS });
+  const shown = chips(url.params, duration).map((one) => one.label);
+  const key = useRef(crypto.randomUUID());
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    setError(null);
+    setBusy("Working …");
+    try {
+      await work();
+    } catch (reason) {
+      setError(reason);
+    }
+    setBusy("");
+  };
+  const start = async (): Promise<void> => {
+    const body = { format, rows: format === "ndjson" ? "traces" : rows, filters: filterBody(url.params, Date.now()) };
+    await request("POST", "traces/exports", { body, headers: { "Idempotency-Key": key.current } });
+    key.current = crypto.randomUUID();
+    announce("Started the export");
+    await invalidate("traces/exports");
+  };
+  const downloadSelected = async (): Promise<void> => {
+    const lines: string[] = [];
+    for (const id of selected) {
+      lines.push(`${await readTraceLine(id)}\n`);
+      setBusy(`${count(lines.length)} of ${count(selected.length)} …`);
+    }
+    save(new Blob(lines, { type: "application/x-ndjson" }), "traces.ndjson");
+  };
+  return (
+    <Dialog title="Export traces" close={close} wide>
+      {selected.length > 0 && (
+        <p class="actions">
+          <Button disabled={busy !== "" || selected.length > SELECTED_MAX} onClick={() => void attempt(downloadSelected)}>
+            Download the {plural(selected.length, "selected trace")} as NDJSON
+          </Button>
+          {selected.length > SELECTED_MAX && <span class="hint">At most {SELECTED_MAX} one by one. “Select all” and filters take any number: an export of them is below.</span>}
+        </p>
+      )}
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void attempt(start);
+        }}
+      >
+        <p>
+          {shown.length === 0 && !url.params.get("period") ? "All" : "The"} {tracesText(total, isAtLeast)} that match now
+          {shown.length > 0 && `: ${shown.join(", ")}`}.
+        </p>
+        <div class="fields">
+          <label>
+            Format
+            <select value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
+              <option value="ndjson">NDJSON, with spans and scores</option>
+              <option value="csv">CSV</option>
+              <option value="parquet">Parquet</option>
+            </select>
+          </label>
+          <label>
+            Rows
+            <select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} onChange={(event) => setRows(event.currentTarget.value)}>
+              <option value="traces">Traces</option>
+              <option value="spans">Spans</option>
+            </select>
+          </label>
+        </div>
+        <p class="actions">
+          <Button type="submit" class="main" disabled={busy !== "" || total === 0}>
+            Export {tracesText(total, isAtLeast)}
+          </Button>
+          <span role="status">{busy}</span>
+        </p>
+      </form>
+      {error !== null && <FailureBox error={error} />}
+      <section aria-label="Exports of this project" class="exports">
+        <h3>Exports of this project</h3>
+        {list.isError && <FailureBox error={list.error} again={() => void list.refetch()} />}
+        {list.isPending && <Loading what="exports" />}
+        {list.data?.length === 0 && <p class="hint">None yet.</p>}
+        <ul>
+          {list.data?.map((one) => (
+            <ExportItem key={one.id} one={one} attempt={attempt} />
+          ))}
+        </ul>
+      </section>
+    </Dialog>
+  );
+}
+
+function ExportItem({ one, attempt }: { one: ExportResponse; attempt: (work: () => Promise<void>) => Promise<void> }): JSX.Element {
+  const path = `traces/exports/${one.id}`;
+  const isRunning = one.status === "PENDING" || one.status === "RUNNING";
+  const download = async (): Promise<void> => {
+    const extension = one.format === "ndjson" ? "ndjson.gz" : one.format;
+    const { blob, name } = await readBlob(`${path}/download`);
+    save(blob, name ?? `${one.rows}.${extension}`);
+  };
+  const remove = async (): Promise<void> => {
+    await request("DELETE", path);
+    await invalidate("traces/exports");
+  };
+  return (
+    <li>
+      <strong>
+        {one.format} of {one.rows}
+      </strong>
+      <span title={fullInstant(one.created_at)}>{ago(one.created_at)}</span>
+      {isRunning && (
+        <>
+          <progress aria-label="Progress" value={one.traces_done} max={one.traces_total ?? 1} />
+          <span>
+            {count(one.traces_done)} of {count(one.traces_total)}
+          </span>
+        </>
+      )}
+      {one.status === "FAILED" && <span class="bad-text">{one.error_message ?? "failed"}</span>}
+      {one.status === "COMPLETED" && (
+        <>
+          <span>
+            {plural(one.row_count, "row")}, {bytes(one.size)}
+          </span>
+          {one.size <= DOWNLOAD_MAX && <Button onClick={() => void attempt(download)}>Download</Button>}
+          <Button class="link" onClick={() => void copy(curl(`${path}/download`, {}, project.value?.name ?? ""), "Copied as curl")}>
+            Copy as curl
+          </Button>
+          {one.sha256 && <Copy text={one.sha256} label="Copy the SHA-256" />}
+          <small title={fullInstant(one.expires_at)}>kept until {fullInstant(one.expires_at).slice(0, 10)}</small>
+        </>
+      )}
+      <Button class="link danger" disabled={!may("read")} onClick={() => void attempt(remove)}>
+        {isRunning ? "Cancel" : "Delete"}
+      </Button>
+    </li>
+  );
+}

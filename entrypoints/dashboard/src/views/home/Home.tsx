@@ -1,0 +1,95 @@
+/** The projects of the person by organization. With one project, its traces are opened at once. */
+import type { JSX } from "preact";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { Link, Redirect, useLocation, useSearch } from "wouter-preact";
+import { session, type Project } from "../../api/session.ts";
+import { useCommands } from "../../lib/keys.ts";
+import { Empty, FailureBox, useTitle } from "../../ui/basics.tsx";
+
+type Parts = typeof import("./home-parts.ts");
+
+export function Home(): JSX.Element {
+  const [text, setText] = useState("");
+  const [at, setAt] = useState(-1);
+  const [parts, setParts] = useState<Parts | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  const [, navigate] = useLocation();
+  const search = useSearch();
+  const find = useRef<HTMLInputElement>(null);
+  useTitle("Projects");
+  const now = session.value;
+  const projects = now.state === "in" ? now.projects : [];
+  const managed = now.state === "in" ? now.organizations.filter((one) => one.canManage) : [];
+  const [only] = projects;
+  const goesOn = projects.length === 1 && only !== undefined && !new URLSearchParams(search).has("all");
+  useEffect(() => {
+    if (!goesOn) import("./home-parts.ts").then(setParts, setError);
+  }, [goesOn]);
+  const shown = projects.filter((one) => one.name.toLowerCase().includes(text.trim().toLowerCase()));
+  const groups = new Map<string, Project[]>();
+  for (const one of shown) groups.set(one.organizationId, [...(groups.get(one.organizationId) ?? []), one]);
+  const inOrder = [...groups.values()].flat();
+  const go = (to: number): void => {
+    const index = Math.max(0, Math.min(inOrder.length - 1, to));
+    setAt(index);
+    document.getElementById(`project-${inOrder[index]?.id}`)?.focus();
+  };
+  const group = "Projects";
+  useCommands([
+    { keys: "/", label: "Find a project", group, run: () => find.current?.focus() },
+    { keys: "j", label: "Next project", group, hidden: true, run: () => go(at + 1) },
+    { keys: "k", label: "Previous project", group, hidden: true, run: () => go(at - 1) },
+  ]);
+  if (goesOn) return <Redirect to={pathOf(only)} replace />;
+  return (
+    <div class="page">
+      <header class="title">
+        <h1>Projects</h1>
+        {projects.length > 1 && (
+          <input
+            ref={find}
+            type="search"
+            aria-label="Find a project"
+            placeholder="Find a project"
+            value={text}
+            onInput={(event) => {
+              setText(event.currentTarget.value);
+              setAt(-1);
+            }}
+            onKeyDown={(event) => {
+              if (event.key === "Enter" && inOrder[0]) navigate(pathOf(inOrder[0]));
+            }}
+          />
+        )}
+        {parts && managed.length > 0 && <parts.NewProject organizations={managed} />}
+      </header>
+      {error !== null && <FailureBox error={error} />}
+      {parts && now.state === "in" && now.isPerson && <parts.Invitations />}
+      {projects.length === 0 && (
+        <Empty title="There is no project yet">
+          <p>{managed.length > 0 ? "Make one, or send" : "A project is made by its name: send"} a trace with an API key and a new X-Project-Name.</p>
+        </Empty>
+      )}
+      {projects.length > 0 && shown.length === 0 && <Empty title="No project has this name" />}
+      {[...groups.values()].map((list) => (
+        <section key={list[0]!.organizationId}>
+          <h2>{list[0]!.organization}</h2>
+          <ul class="cards">
+            {list.map((one) => (
+              <li key={one.id}>
+                <Link href={pathOf(one)} id={`project-${one.id}`} class="card">
+                  <strong>{one.name}</strong>
+                  {parts && <parts.Activity project={one} />}
+                </Link>
+              </li>
+            ))}
+          </ul>
+        </section>
+      ))}
+    </div>
+  );
+}
+
+function pathOf(project: Project): string {
+  return `/p/${encodeURIComponent(project.id)}/traces`;
+}

@@ -1,0 +1,102 @@
+/** A person's score of a trace or of one of its spans. */
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { request } from "../../api/client.ts";
+import { invalidate } from "../../api/queries.ts";
+import { may, scopeHint } from "../../api/session.ts";
+import { useCommands } from "../../lib/keys.ts";
+import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+
+const TYPES = [
+  { type: "NUMERIC", label: "A number from 0 to 1" },
+  { type: "BOOLEAN", label: "Yes or no" },
+  { type: "CATEGORICAL", label: "A word" },
+] as const;
+type DataType = (typeof TYPES)[number]["type"];
+
+export function AddScore({ trace, span }: { trace: string; span: string | null }): JSX.Element {
+  const [asking, ask] = useState(false);
+  useCommands([{ keys: "s", label: span === null ? "Score the trace" : "Score the span", group: "Trace", run: () => (may("ingest") ? ask(true) : announce(scopeHint("ingest"))) }]);
+  return (
+    <>
+      <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask(true)}>
+        Score …
+      </Button>
+      {asking && <Asked trace={trace} span={span} close={() => ask(false)} />}
+    </>
+  );
+}
+
+function Asked({ trace, span, close }: { trace: string; span: string | null; close: () => void }): JSX.Element {
+  const [name, setName] = useState("");
+  const [type, setType] = useState<DataType>("NUMERIC");
+  const [value, setValue] = useState("");
+  const [reason, setReason] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const save = async (): Promise<void> => {
+    setError(null);
+    const body = { trace_id: trace, name: name.trim(), value, data_type: type, ...(span === null ? {} : { span_id: span }), ...(reason.trim() ? { reason } : {}) };
+    try {
+      await request("POST", "evaluations/trace-scores", { body });
+      announce("Saved the score");
+      close();
+      await Promise.all([invalidate("evaluations/trace-scores"), invalidate("traces")]);
+    } catch (reason) {
+      setError(reason);
+    }
+  };
+  return (
+    <Dialog title={span === null ? "Score the trace" : "Score the span"} close={close}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void save();
+        }}
+      >
+        <label>
+          Name
+          <input autoFocus required maxLength={255} placeholder="helpful" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+        </label>
+        <div class="fields">
+          <label>
+            Kind
+            <select
+              value={type}
+              onChange={(event) => {
+                setType(event.currentTarget.value as DataType);
+                setValue(event.currentTarget.value === "BOOLEAN" ? "true" : "");
+              }}
+            >
+              {TYPES.map((one) => <option key={one.type} value={one.type}>{one.label}</option>)}
+            </select>
+          </label>
+          <label>
+            Value
+            {type === "BOOLEAN" ? (
+              <select value={value} onChange={(event) => setValue(event.currentTarget.value)}>
+                <option value="true">yes</option>
+                <option value="false">no</option>
+              </select>
+            ) : (
+              <input
+                required
+                maxLength={255}
+                {...(type === "NUMERIC" ? { type: "number", min: "0", max: "1", step: "any" } : {})}
+                value={value}
+                onInput={(event) => setValue(event.currentTarget.value)}
+              />
+            )}
+          </label>
+        </div>
+        <label>
+          Reason
+          <input placeholder="none" value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
+        </label>
+        <p class="actions">
+          <Button type="submit" class="main">Save</Button>
+        </p>
+      </form>
+      {error !== null && <FailureBox error={error} />}
+    </Dialog>
+  );
+}

@@ -1,0 +1,161 @@
+/** The list of sessions. */
+import { useInfiniteQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { curl, request } from "../../api/client.ts";
+import { project, projectId } from "../../api/session.ts";
+import type { SessionListItem } from "../../api/types.d.ts";
+import { chips, filterBy, filterQuery, withoutFilters } from "../../lib/filters.ts";
+import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../../lib/format.ts";
+import { useCommands } from "../../lib/keys.ts";
+import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Chips } from "../../ui/Filters.tsx";
+import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import { Value } from "../../ui/Value.tsx";
+import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { useUrlState } from "../../url/state.ts";
+
+interface Page {
+  items: SessionListItem[];
+  total: number;
+  next_cursor: string | null;
+}
+
+const PAGE = 50;
+const INCLUDE = "preview,scores";
+const FILTERS = ["user_id", "not_user_id", "tags", "not_tags"]; // of those of traces
+
+export function Sessions(): JSX.Element {
+  const url = useUrlState();
+  const { params, update } = url;
+  const [at, setAt] = useState(-1);
+  const [, navigate] = useLocation();
+  useTitle("Sessions", project.value?.name);
+  const own = new URLSearchParams([...params].filter(([name]) => FILTERS.includes(name)));
+  const shown = chips(own, duration);
+  const choose = (parameter: string, value: string, isExcluded: boolean): void =>
+    update(filterBy(params, parameter, value, isExcluded), { push: true });
+  const query = {
+    query: params.get("query") ?? undefined,
+    ...filterQuery(own),
+    has_error: params.get("has_error") ?? undefined,
+    sort_by: params.get("sort_by") ?? undefined,
+    sort_order: params.get("sort_order") ?? undefined,
+  };
+  const pages = useInfiniteQuery<Page>({
+    queryKey: [projectId.value, "sessions", "pages", query],
+    initialPageParam: null,
+    queryFn: ({ pageParam, signal }) =>
+      request<Page>("GET", "sessions", { query: { ...query, include: INCLUDE, limit: PAGE, cursor: pageParam }, signal }),
+    getNextPageParam: (last) => last.next_cursor,
+    placeholderData: (before) => before,
+  });
+  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
+  const total = pages.data?.pages[0]?.total ?? 0;
+  const open = (id: string): void => navigate(`${projectPath("sessions")}/${encodeURIComponent(id)}`);
+  const go = (to: number): void => setAt(Math.max(0, Math.min(rows.length - 1, to)));
+  const group = "Sessions";
+  useCommands([
+    { keys: "j", label: "Next session", group, hidden: true, run: () => go(at + 1) },
+    { keys: "k", label: "Previous session", group, hidden: true, run: () => go(at - 1) },
+    { keys: "Enter", label: "Open the session", group, hidden: true, run: () => rows[at] && open(rows[at].session_id) },
+    { keys: "o", label: "Open the session", group, run: () => rows[at] && open(rows[at].session_id) },
+    { keys: "Shift+c", label: "Copy the list as curl", group, run: () => void copy(curl("sessions", query, project.value?.name ?? ""), "Copied as curl") },
+    { keys: "/", label: "Find a session", group, run: () => document.getElementById("find-session")?.focus() },
+  ]);
+  const by = params.get("sort_by") ?? "recent";
+  const descending = params.get("sort_order") !== "asc";
+  const columns: Column<SessionListItem>[] = [
+    {
+      id: "session",
+      label: "Session",
+      className: "c-name",
+      cell: (row) => (
+        <Link href={`${projectPath("sessions")}/${encodeURIComponent(row.session_id)}`} title={row.session_id}>
+          {row.session_id}
+        </Link>
+      ),
+    },
+    {
+      id: "input",
+      label: "First input",
+      className: "c-preview",
+      cell: (row) => (row.input_preview ? <span title={row.input_preview}>{row.input_preview}</span> : <span class="none">{NONE}</span>),
+    },
+    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : <span class="none">{NONE}</span>) },
+    { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
+    { id: "user", label: "User", className: "c-value", cell: (row) => (row.user_id === null ? <span class="none">{NONE}</span> : <Value class="value" text={row.user_id} choose={(isExcluded) => choose("user_id", row.user_id!, isExcluded)} />) },
+    { id: "latency", label: "Time in traces", sort: "latency", className: "c-number", cell: (row) => duration(row.total_latency_ms) },
+    { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.total_span_count) },
+    { id: "tokens", label: "Tokens", className: "c-number", cell: (row) => count(row.total_tokens) },
+    {
+      id: "cost",
+      label: "Cost",
+      sort: "cost",
+      className: "c-number",
+      cell: (row) => <span title={costHint(row.total_cost, row.unpriced_span_count)}>{cost(row.total_cost, row.unpriced_span_count)}</span>,
+    },
+    {
+      id: "recent",
+      label: "Last trace",
+      sort: "recent",
+      className: "c-time",
+      cell: (row) => <time title={fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
+    },
+    { id: "tags", label: "Tags", className: "c-tags", cell: (row) => row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />) },
+    { id: "scores", label: "Scores", className: "c-scores", cell: (row) => (row.scores ?? []).map((score) => <ScoreBadge key={score.name} score={score} />) },
+  ];
+  const isFiltered = query.query || shown.length > 0 || query.has_error;
+  return (
+    <div class="list">
+      <div class="list-main">
+        <header class="title">
+          <h1>Sessions</h1>
+          <span class="total" role="status">{pages.isSuccess ? plural(total, "session") : ""}</span>
+          <input
+            id="find-session"
+            type="search"
+            aria-label="Find a session by its id"
+            placeholder="Find a session by its id"
+            value={query.query ?? ""}
+            onInput={(event) => update({ query: event.currentTarget.value || null })}
+          />
+          <Button aria-pressed={query.has_error === "true"} onClick={() => update({ has_error: query.has_error ? null : "true" }, { push: true })}>
+            Failed
+          </Button>
+          <Chips chips={shown} url={url} />
+        </header>
+        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        {pages.isPending && <Loading what="sessions" />}
+        {pages.isSuccess && rows.length === 0 && (
+          <Empty title={isFiltered ? "No session matches" : "There is no session yet"}>
+            {isFiltered ? (
+              <Button onClick={() => update({ ...withoutFilters(params), query: null }, { push: true })}>Drop all filters</Button>
+            ) : (
+              <p>Traces with the same session_id are a session.</p>
+            )}
+          </Empty>
+        )}
+        {rows.length > 0 && (
+          <VirtualTable<SessionListItem>
+            label="Sessions"
+            rows={rows}
+            total={total}
+            columns={columns}
+            rowKey={(row) => row.session_id}
+            at={at}
+            rowClass={(row) => (row.has_error ? "failed" : "")}
+            sortedBy={by}
+            descending={descending}
+            onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
+            onNearEnd={() => {
+              if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
+            }}
+          />
+        )}
+      </div>
+    </div>
+  );
+}

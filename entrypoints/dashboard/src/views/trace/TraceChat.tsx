@@ -1,0 +1,80 @@
+/** The model calls of a trace, in their order, as a conversation. */
+import type { JSX } from "preact";
+import { useMemo, useRef } from "preact/hooks";
+import { count, duration } from "../../lib/format.ts";
+import type { TraceOutline } from "../../lib/outline.ts";
+import type { Tree } from "../../lib/tree.ts";
+import { Empty, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Payload } from "../../ui/Payload.tsx";
+import { useVirtual } from "../../ui/useVirtual.ts";
+import type { UrlState } from "../../url/state.ts";
+import { sourceOf, useSpanText } from "./SpanDetail.tsx";
+
+export function TraceChat(props: {
+  id: string;
+  outline: TraceOutline;
+  tree: Tree;
+  matches: Uint8Array | null;
+  selected: number;
+  select: (row: number) => void;
+  url: UrlState;
+}): JSX.Element {
+  const { id, outline, tree, matches, selected, select, url } = props;
+  const calls = useMemo(() => {
+    const llm = outline.kinds.indexOf("LLM");
+    return outline.kind.flatMap((kind, span) => (kind === llm && (matches === null || matches[tree.row[span]!] === 2) ? [span] : []));
+  }, [outline, tree, matches]);
+  const box = useRef<HTMLDivElement>(null);
+  const virtual = useVirtual({ count: calls.length, box: () => box.current, key: (index) => outline.span_id[calls[index]!] ?? index, estimate: 320, overscan: 1 });
+  if (calls.length === 0) return <Empty title={matches === null ? "This trace has no model call" : "No model call matches"} />;
+  return (
+    <div class="turns calls" ref={box} tabIndex={0} role="feed" aria-label="Model calls" aria-busy={false}>
+      <div style={{ height: `${virtual.getTotalSize()}px`, position: "relative" }}>
+        {virtual.getVirtualItems().map((item) => {
+          const span = calls[item.index];
+          if (span === undefined) return null;
+          const row = tree.row[span]!;
+          const model = outline.model[span];
+          return (
+            <article
+              key={item.key}
+              data-index={item.index}
+              ref={(element) => virtual.measureElement(element)}
+              class={`session-turn ${row === selected ? "at" : ""}`}
+              aria-posinset={item.index + 1}
+              aria-setsize={calls.length}
+              style={{ transform: `translateY(${item.start}px)` }}
+            >
+              <header>
+                <h2>
+                  <button type="button" class="link" onClick={() => select(row)}>
+                    {outline.names[outline.name[span]!]}
+                  </button>
+                </h2>
+                {model != null && <span>{outline.models[model]}</span>}
+                <span>{duration((outline.latency_us[span] ?? 0) / 1000)}</span>
+                {outline.tokens[span]! > 0 && <span>{count(outline.tokens[span])} tokens</span>}
+                {outline.has_error[span] && <span class="bad-text">✕ failed</span>}
+              </header>
+              <Call place={`call ${item.index + 1}`} trace={id} span={outline.span_id[span]!} name={outline.names[outline.name[span]!] ?? ""} before={item.index > 0 ? outline.span_id[calls[item.index - 1]!]! : null} url={url} />
+            </article>
+          );
+        })}
+      </div>
+    </div>
+  );
+}
+
+function Call(props: { trace: string; span: string; name: string; before: string | null; place: string; url: UrlState }): JSX.Element {
+  const { trace, span, name, before, place, url } = props;
+  const path = `traces/${trace}/spans/${span}`;
+  const { answer, read } = useSpanText(path);
+  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (read === null) return <Loading what="the call" />;
+  return (
+    <>
+      <Payload source={sourceOf(path, read, "input")} name={name} url={url} place={place} before={before && `traces/${trace}/spans/${before}`} />
+      <Payload source={sourceOf(path, read, "output")} name={name} url={url} place={place} />
+    </>
+  );
+}

@@ -1,0 +1,617 @@
+/** The list of traces: filters, histogram, live, peek, selection. All of its state is in the URL. */
+import { useInfiniteQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { curl, request } from "../../api/client.ts";
+import { invalidate, prefetchOutline, useRead } from "../../api/queries.ts";
+import { may, project, projectId, scopeHint } from "../../api/session.ts";
+import type { TraceListItem } from "../../api/types.d.ts";
+import { chips, filterBy, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, plural, tracesText } from "../../lib/format.ts";
+import { useCommands } from "../../lib/keys.ts";
+import { inOrder } from "../../lib/columns.ts";
+import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../../lib/preferences.ts";
+import { shownList } from "../../lib/shown-list.ts";
+import { viewOf } from "../../lib/stored-views.ts";
+import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../../ui/basics.tsx";
+import { Filters } from "../../ui/Filters.tsx";
+import { Value } from "../../ui/Value.tsx";
+import { Histogram } from "../../ui/Histogram.tsx";
+import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
+import { SavedViews } from "../../ui/SavedViews.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { changed, type UrlState, useUrlState } from "../../url/state.ts";
+import { FirstTrace } from "./FirstTrace.tsx";
+import { Peek } from "../trace/Peek.tsx";
+
+interface Page {
+  items: TraceListItem[];
+  total: number;
+  total_is_at_least?: boolean;
+  next_cursor: string | null;
+}
+
+const PAGE = 50;
+const KEPT_ROWS = 2000;
+const LIVE_MS = 5000;
+const BATCH = 500;
+const INCLUDE = "preview,scores,models,errors";
+
+/** Some traces by their ids, or all that match. */
+type Selection = ReadonlySet<string> | typeof ALL;
+const ALL = "all";
+const NOTHING: ReadonlySet<string> = new Set();
+
+function isNothing(selected: Selection): boolean {
+  return selected !== ALL && selected.size === 0;
+}
+
+export function Traces(): JSX.Element {
+  const url = useUrlState();
+  const { params, update } = url;
+  const [now, setNow] = useState(Date.now());
+  const query = useMemo(() => {
+    const start = periodStart(params.get("period"), now);
+    return {
+      include: INCLUDE,
+      ...filterQuery(params),
+      ...(start === null ? {} : { started_after: start }),
+      sort_by: params.get("sort_by") ?? undefined,
+      sort_order: params.get("sort_order") ?? undefined,
+    };
+  }, [viewOf(params.toString()), now]);
+  useTitle("Traces", project.value?.name);
+  const pages = useInfiniteQuery<Page>({
+    queryKey: [projectId.value, "traces", "pages", query],
+    initialPageParam: null,
+    queryFn: ({ pageParam, signal }) =>
+      request<Page>("GET", "traces", { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
+    getNextPageParam: (last) => last.next_cursor,
+    refetchOnMount: true,
+  });
+  const isLive = params.get("live") === "1";
+  const [isAtTop, setAtTop] = useState(true);
+  const [selected, select] = useState<Selection>(NOTHING);
+  const asked = viewOf(params.toString());
+  useEffect(() => select((before) => (before === ALL ? NOTHING : before)), [asked]); // it was about other filters
+  const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
+  const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
+    enabled: pages.isSuccess && canShowNew,
+    initial: pages.data?.pages[0],
+    pollMs: isLive ? LIVE_MS : LIVE_MS * 4,
+  });
+  const [accepted, accept] = useState<Page | null>(null);
+  useEffect(() => accept(null), [query]);
+  const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
+  useEffect(() => {
+    if (slidesIn && head.data) accept(head.data);
+  }, [slidesIn, head.data]);
+  const loaded = useMemo(() => pages.data?.pages.flatMap((page) => page.items) ?? [], [pages.data]);
+  const rows = useMemo(() => {
+    const known = new Map<string, TraceListItem>();
+    for (const row of [...(accepted?.items ?? []), ...loaded]) if (!known.has(row.trace_id)) known.set(row.trace_id, row);
+    return [...known.values()];
+  }, [accepted, loaded]);
+  const ids = useMemo(() => new Set(rows.map((row) => row.trace_id)), [rows]);
+  const waiting = canShowNew ? (head.data?.items ?? []).filter((row) => !ids.has(row.trace_id)).length : 0;
+  const newest = canShowNew && head.dataUpdatedAt > pages.dataUpdatedAt ? head.data : pages.data?.pages[0];
+  const total = newest?.total ?? 0;
+  const isAtLeast = newest?.total_is_at_least ?? false;
+  const showNew = (): void => {
+    if (waiting >= PAGE) void invalidate("traces");
+    else if (head.data) accept(head.data);
+    document.querySelector(".table")?.scrollTo({ top: 0 });
+  };
+  const isShown = pages.isSuccess;
+  useEffect(() => {
+    if (isShown) whenIdle(() => void import("../later.ts").catch(() => {})); // the next view opens at once
+  }, [isShown]);
+  const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
+  if (pages.isSuccess && total === 0 && isUnfiltered) return <FirstTrace />;
+  return (
+    <div class={`list ${params.get("peek") ? "with-peek" : ""}`}>
+      <div class="list-main">
+        <header class="title">
+          <h1>Traces</h1>
+          <span class="total" role="status">
+            {pages.isSuccess ? tracesText(total, isAtLeast) : ""}
+          </span>
+          <Periods url={url} onChange={() => setNow(Date.now())} />
+          <Button class={isLive ? "on" : ""} icon="play" aria-pressed={isLive} onClick={() => update({ live: isLive ? null : "1" })}>
+            Live
+          </Button>
+          <Columns />
+          <SavedViews />
+          <Button onClick={() => update({ dialog: "export" })}>Export …</Button>
+          <Button onClick={() => update({ dialog: "score" })}>Score …</Button>
+        </header>
+        <Filters url={url} />
+        <Histogram url={url} now={now} enabled={isShown} />
+        {waiting > 0 && !slidesIn && (
+          <Button class="new" onClick={showNew}>
+            {waiting >= PAGE ? `${PAGE} or more new` : `${waiting} new`} <kbd>.</kbd>
+          </Button>
+        )}
+        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        {pages.isPending && <Loading what="traces" />}
+        {pages.isSuccess && rows.length === 0 && <NoMatch url={url} now={now} />}
+        {rows.length > 0 && (
+          <List
+            url={url}
+            rows={rows}
+            total={total}
+            isAtLeast={isAtLeast}
+            query={query}
+            selected={selected}
+            select={select}
+            showNew={showNew}
+            onScrolled={setAtTop}
+            more={() => {
+              if (pages.hasNextPage && !pages.isFetchingNextPage && rows.length < KEPT_ROWS) void pages.fetchNextPage();
+            }}
+          />
+        )}
+        {rows.length >= KEPT_ROWS && rows.length < total && (
+          <p class="hint">The first {count(rows.length)} of {tracesText(total, isAtLeast)}: filter to see others.</p>
+        )}
+      </div>
+      {params.get("dialog") && (
+        <Acting url={url} total={total} isAtLeast={isAtLeast} selected={selected === ALL ? [] : [...selected]} close={() => update({ dialog: null, run: null })} />
+      )}
+      {params.get("peek") && (
+        <Peek id={params.get("peek")!} close={() => update({ peek: null })} />
+      )}
+    </div>
+  );
+}
+
+type Acts = typeof import("./acts.ts");
+
+/** A dialog of its own file, which is named in the address. */
+function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selected: readonly string[]; close: () => void }): JSX.Element | null {
+  const [acts, setActs] = useState<Acts | null>(null);
+  const [error, setError] = useState<unknown>(null);
+  useEffect(() => {
+    import("./acts.ts").then(setActs, setError);
+  }, []);
+  if (error !== null) return <FailureBox error={error} />;
+  if (acts === null) return null;
+  return props.url.params.get("dialog") === "export" ? <acts.Exports {...props} /> : <acts.ScoreRun {...props} />;
+}
+
+const IDLE_MS = 2000;
+
+function whenIdle(work: () => void): void {
+  if ("requestIdleCallback" in window) requestIdleCallback(work, { timeout: IDLE_MS });
+  else setTimeout(work, IDLE_MS);
+}
+
+interface ListProps {
+  url: UrlState;
+  rows: readonly TraceListItem[];
+  total: number;
+  isAtLeast: boolean; // more than `total` may match
+  query: Record<string, unknown>;
+  selected: Selection;
+  select: (ids: Selection) => void;
+  showNew: () => void;
+  more: () => void;
+  onScrolled: (isAtTop: boolean) => void;
+}
+
+function List(props: ListProps): JSX.Element {
+  const { url, rows, selected, select } = props;
+  const { params, update } = url;
+  const [, navigate] = useLocation();
+  const [at, setAt] = useState(() => rows.findIndex((row) => row.trace_id === params.get("peek")));
+  const anchor = useRef(-1);
+  useEffect(() => {
+    shownList.value = { project: projectId.peek() ?? "", search: location.search, ids: rows.map((one) => one.trace_id) };
+  }, [rows, params]);
+  const row = rows[at];
+  const isSelected = (one: TraceListItem): boolean => selected === ALL || selected.has(one.trace_id);
+  const go = (to: number): void => {
+    const next = Math.max(0, Math.min(rows.length - 1, to));
+    setAt(next);
+    if (params.get("peek") && rows[next]) update({ peek: rows[next].trace_id });
+  };
+  const toggle = (index: number, extend: boolean): void => {
+    const next = new Set(selected === ALL ? rows.map((one) => one.trace_id) : selected);
+    const from = extend && anchor.current >= 0 ? anchor.current : index;
+    const adds = !next.has(rows[index]!.trace_id);
+    for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
+      const id = rows[i]!.trace_id;
+      if (adds) next.add(id);
+      else next.delete(id);
+    }
+    anchor.current = index;
+    select(next);
+  };
+  const choose = (parameter: string, value: string, isExcluded: boolean): void =>
+    update({ ...filterBy(params, parameter, value, isExcluded), peek: null }, { push: true });
+  const open = (id: string): void => navigate(`${projectPath("traces")}/${id}`);
+  const compare = (): void => {
+    const pair = rows.filter((one) => isSelected(one)).sort((a, b) => (a.started_at < b.started_at ? -1 : 1));
+    if (selected === ALL || selected.size !== 2 || pair.length !== 2) return announce("Select two traces to compare them");
+    navigate(projectPath(`compare/${pair[0]!.trace_id}/${pair[1]!.trace_id}`));
+  };
+  const group = "Traces";
+  useCommands([
+    { keys: "j", label: "Next trace", group, hidden: true, run: () => go(at + 1) },
+    { keys: "ArrowDown", label: "Next trace", group, hidden: true, run: () => go(at + 1) },
+    { keys: "k", label: "Previous trace", group, hidden: true, run: () => go(at - 1) },
+    { keys: "ArrowUp", label: "Previous trace", group, hidden: true, run: () => go(at - 1) },
+    { keys: "Enter", label: "Open the trace", group, hidden: true, run: () => row && open(row.trace_id) },
+    { keys: "o", label: "Open the trace", group, run: () => row && open(row.trace_id) },
+    {
+      keys: "Space",
+      label: "Peek into the trace",
+      group,
+      run: () => row && update({ peek: params.get("peek") === row.trace_id ? null : row.trace_id }),
+    },
+    { keys: "x", label: "Select the trace", group, run: () => row && toggle(at, false) },
+    { keys: "Shift+x", label: "Select up to this trace", group, run: () => row && toggle(at, true) },
+    { keys: "c", label: "Compare two selected traces", group, run: compare },
+    { keys: ".", label: "Show new traces", group, run: props.showNew },
+    { keys: "l", label: "Live on or off", group, run: () => update({ live: params.get("live") ? null : "1" }) },
+    {
+      keys: "Escape",
+      label: "Close the peek, then clear the selection",
+      group,
+      hidden: true,
+      run: () => (params.get("peek") ? update({ peek: null }) : select(NOTHING)),
+    },
+    {
+      keys: "Shift+c",
+      label: "Copy the list as curl",
+      group,
+      run: () => void copy(curl("traces", { ...props.query, include: undefined }, project.value?.name ?? ""), "Copied as curl"),
+    },
+  ]);
+  const columns = useColumns(props, isSelected, choose, toggle);
+  const by = params.get("sort_by") ?? "started_at";
+  const descending = params.get("sort_order") !== "asc";
+  return (
+    <>
+      <VirtualTable<TraceListItem>
+        label="Traces"
+        rows={rows}
+        total={props.total}
+        columns={columns}
+        rowKey={(one) => one.trace_id}
+        at={at}
+        rowClass={(one) =>
+          `${one.status === "ERROR" || one.has_failed_span ? "failed " : ""}${isSelected(one) ? "selected " : ""}${params.get("peek") === one.trace_id ? "peeked" : ""}`
+        }
+        sortedBy={by}
+        descending={descending}
+        onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
+        onColumn={(id, act) => {
+          if (act === "left" || act === "right") {
+            moveColumn(columns.map((one) => one.id), id, act === "left" ? -1 : 1);
+            announce(`Moved the column to the ${act}`);
+          } else if (act === "hide") toggleColumn(id);
+          else update({ sort_by: columns.find((one) => one.id === id)?.sort ?? null, sort_order: act === "ascending" ? "asc" : null }, { push: true });
+        }}
+        onNearEnd={props.more}
+        onScrolled={props.onScrolled}
+        onPoint={(one) => prefetchOutline(one.trace_id)}
+      />
+      {!isNothing(selected) && <SelectionActs {...props} compare={compare} />}
+    </>
+  );
+}
+
+function useColumns(
+  props: ListProps,
+  isSelected: (row: TraceListItem) => boolean,
+  choose: (parameter: string, value: string, isExcluded: boolean) => void,
+  toggle: (index: number, extend: boolean) => void,
+): Column<TraceListItem>[] {
+  const { rows } = props;
+  const slowest = useMemo(() => Math.max(1, ...rows.map((row) => row.latency_ms ?? 0)), [rows]);
+  const value = (text: string | null, parameter: string): JSX.Element =>
+    text === null ? (
+      <span class="none">{NONE}</span>
+    ) : (
+      <Value class="value" text={text} choose={(isExcluded) => choose(parameter, text, isExcluded)} />
+    );
+  const all: Column<TraceListItem>[] = [
+    {
+      id: "select",
+      isFixed: true,
+      label: "Selected",
+      isHiddenLabel: true,
+      className: "c-select",
+      cell: (row, index) => (
+        <input
+          type="checkbox"
+          aria-label={`Select ${row.name}`}
+          checked={isSelected(row)}
+          onClick={(event) => toggle(index, event.shiftKey)}
+        />
+      ),
+    },
+    { id: "status", label: "Status", sort: "status", className: "c-status", cell: (row) => <Status value={row.status} short /> },
+    {
+      id: "name",
+      isKept: true,
+      label: "Name",
+      sort: "name",
+      className: "c-name",
+      cell: (row) => (
+        <Link href={`${projectPath("traces")}/${row.trace_id}`} title={row.name}>
+          {row.name}
+        </Link>
+      ),
+    },
+    { id: "input", label: "Input", className: "c-preview", cell: (row) => <Preview text={row.input_preview} /> },
+    { id: "output", label: "Output", className: "c-preview", cell: (row) => <Preview text={row.output_preview} /> },
+    {
+      id: "started_at",
+      label: "Started",
+      sort: "started_at",
+      className: "c-time",
+      cell: (row) => <time title={`${ago(row.started_at)} · ${fullInstant(row.started_at)}`} dateTime={row.started_at}>{instant(row.started_at)}</time>,
+    },
+    {
+      id: "latency",
+      label: "Latency",
+      sort: "latency",
+      className: "c-number c-latency",
+      cell: (row) => (
+        <span class="latency" title={row.clock_skew ? "It ended before it started: a clock is wrong" : ""}>
+          <span class="latency-bar" style={{ width: `${((row.latency_ms ?? 0) / slowest) * 100}%` }} />
+          {duration(row.latency_ms)}
+        </span>
+      ),
+    },
+    { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.span_count) },
+    {
+      id: "errors",
+      label: "Failures",
+      className: "c-number",
+      cell: (row) => (row.error_count ? <span class="bad-text">{count(row.error_count)}</span> : count(row.error_count)),
+    },
+    { id: "tokens", label: "Tokens", className: "c-number", cell: (row) => count(row.total_tokens) },
+    {
+      id: "cost",
+      label: "Cost",
+      className: "c-number",
+      cell: (row) => (
+        <span title={costHint(row.total_cost, row.unpriced_span_count)}>{cost(row.total_cost, row.unpriced_span_count)}</span>
+      ),
+    },
+    {
+      id: "models",
+      label: "Models",
+      className: "c-models",
+      cell: (row) => (row.models?.length ? row.models.map((one) => <span key={one}>{value(one, "model")} </span>) : <span class="none">{NONE}</span>),
+    },
+    { id: "session_id", label: "Session", className: "c-value", cell: (row) => value(row.session_id, "session_id") },
+    { id: "user_id", label: "User", className: "c-value", cell: (row) => value(row.user_id, "user_id") },
+    { id: "environment", label: "Environment", className: "c-value", cell: (row) => value(row.environment, "environment") },
+    { id: "release", label: "Release", className: "c-value", cell: (row) => value(row.release, "release") },
+    {
+      id: "tags",
+      label: "Tags",
+      className: "c-tags",
+      cell: (row) =>
+        row.tags.map((tag) => (
+          <Value key={tag} class="tag" text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />
+        )),
+    },
+    {
+      id: "scores",
+      label: "Scores",
+      className: "c-scores",
+      cell: (row) =>
+        (row.scores ?? []).map((score) => (
+          <ScoreBadge key={score.name} score={score} />
+        )),
+    },
+    { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => instant(row.ended_at) },
+  ];
+  return inOrder(all, columnOrder.value).filter((one) => !hiddenColumns.value.has(one.id));
+}
+
+const CHOOSABLE = ["status", "input", "output", "started_at", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
+
+function Columns(): JSX.Element {
+  return (
+    <details class="menu">
+      <summary>Columns</summary>
+      <div class="pop">
+        {CHOOSABLE.map((name) => (
+          <label key={name} class="check">
+            <input type="checkbox" checked={!hiddenColumns.value.has(name)} onChange={() => toggleColumn(name)} />
+            {name.replace(/_id$|_at$/, "").replace(/^./, (letter) => letter.toUpperCase())}
+          </label>
+        ))}
+        {columnOrder.value.length > 0 && (
+          <Button class="link" onClick={resetColumns}>
+            Usual order
+          </Button>
+        )}
+      </div>
+    </details>
+  );
+}
+
+function Preview({ text }: { text: string | null | undefined }): JSX.Element {
+  return text ? <span title={text}>{text}</span> : <span class="none">{NONE}</span>;
+}
+
+function Periods({ url, onChange }: { url: UrlState; onChange: () => void }): JSX.Element {
+  const own = url.params.has("started_after") || url.params.has("started_before");
+  return (
+    <select
+      aria-label="Period"
+      value={own ? "own" : (url.params.get("period") ?? "")}
+      onChange={(event) => {
+        onChange();
+        url.update(
+          { period: event.currentTarget.value || null, started_after: null, started_before: null },
+          { push: true },
+        );
+      }}
+    >
+      <option value="">Any time</option>
+      {PERIODS.map((one) => (
+        <option key={one.id} value={one.id}>
+          Last {one.label}
+        </option>
+      ))}
+      {own && (
+        <option value="own">
+          {instant(url.params.get("started_after"))} to {instant(url.params.get("started_before"))}
+        </option>
+      )}
+    </select>
+  );
+}
+
+function NoMatch({ url, now }: { url: UrlState; now: number }): JSX.Element {
+  const { params, update } = url;
+  const shown = chips(params, duration);
+  const isOwn = params.has("started_after") || params.has("started_before");
+  const period = { label: "the period", drop: { period: null, started_after: null, started_before: null } };
+  const all = params.has("period") || isOwn ? [...shown, period] : shown;
+  return (
+    <Empty title="No trace matches these filters">
+      {all.length > 1 && (
+        <ul class="choices">
+          {all.map((chip) => (
+            <li key={chip.label}>
+              <Without chip={chip} url={url} now={now} />
+            </li>
+          ))}
+        </ul>
+      )}
+      <Button onClick={() => update(withoutFilters(params), { push: true })}>Drop all filters</Button>
+    </Empty>
+  );
+}
+
+/** How many traces match without one of the filters. */
+function Without({ chip, url, now }: { chip: Chip; url: UrlState; now: number }): JSX.Element {
+  const params = new URLSearchParams(changed(location.search, chip.drop));
+  const start = periodStart(params.get("period"), now);
+  const answer = useRead<Page>("traces", { ...filterQuery(params), ...(start === null ? {} : { started_after: start }), limit: 1 });
+  return (
+    <Button onClick={() => url.update(chip.drop, { push: true })}>
+      Drop {chip.label}
+      {answer.data && <small> {tracesText(answer.data.total, answer.data.total_is_at_least)}</small>}
+    </Button>
+  );
+}
+
+/** What can be done with the selected traces. Where ids are needed, those of "all" are read first. */
+function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element {
+  const { selected, select, total, isAtLeast, query } = props;
+  const [asking, ask] = useState<"tag" | "delete" | null>(null);
+  const [tag, setTag] = useState("");
+  const [error, setError] = useState<unknown>(null);
+  const [busy, setBusy] = useState("");
+  const isAll = selected === ALL;
+  const size = isAll ? total : selected.size;
+  const chosen = tracesText(size, isAll && isAtLeast);
+  const canDelete = may("ingest") && may("read");
+  useCommands([{ keys: "d", label: "Delete the selected traces", group: "Traces", run: () => canDelete && ask("delete") }]);
+  const readIds = async (): Promise<string[]> => {
+    if (selected !== ALL) return [...selected];
+    const found = new Set<string>();
+    let cursor: string | null = null;
+    do {
+      const page: Page = await request<Page>("GET", "traces", { query: { ...query, include: undefined, limit: 200, cursor } });
+      for (const item of page.items) found.add(item.trace_id);
+      cursor = page.next_cursor;
+      setBusy(`${count(found.size)} of ${count(page.total)} …`);
+    } while (cursor !== null);
+    return [...found];
+  };
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    setError(null);
+    setBusy("Working …");
+    try {
+      await work();
+    } catch (reason) {
+      setError(reason);
+    }
+    setBusy("");
+  };
+  const inBatches = async (path: string, body: Record<string, unknown>, done: string): Promise<void> => {
+    const ids = await readIds();
+    for (let start = 0; start < ids.length; start += BATCH) {
+      await request("POST", path, { body: { ...body, trace_ids: ids.slice(start, start + BATCH) } });
+      setBusy(`${count(Math.min(ids.length, start + BATCH))} of ${count(ids.length)} …`);
+    }
+    announce(`${done} ${plural(ids.length, "trace")}`);
+    select(NOTHING);
+    ask(null);
+    await invalidate("traces");
+  };
+  return (
+    <div class="acts" role="region" aria-label="Selected traces">
+      <strong>{isAll && !isAtLeast ? `All ${chosen} that match` : chosen} selected</strong>
+      {size < total && (
+        <Button class="link" disabled={busy !== ""} onClick={() => select(ALL)}>
+          {isAtLeast ? "Select all that match" : `Select all ${count(total)}`}
+        </Button>
+      )}
+      {!isAll && size === 2 && <Button onClick={props.compare}>Compare</Button>}
+      <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask("tag")}>Tag …</Button>
+      <Button onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
+      <Button onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
+      <Button disabled={busy !== ""} onClick={() => void attempt(async () => copy((await readIds()).join("\n"), `Copied the ids of ${chosen}`))}>Copy ids</Button>
+      <Button class="danger" disabled={!canDelete} title={scopeHint("ingest", "read")} onClick={() => ask("delete")}>
+        Delete …
+      </Button>
+      <Button class="link" onClick={() => select(NOTHING)}>
+        Clear
+      </Button>
+      <span role="status">{busy}</span>
+      {asking === "tag" && (
+        <Dialog title={`Tag ${chosen}`} close={() => ask(null)}>
+          <form
+            onSubmit={(event) => {
+              event.preventDefault();
+              void attempt(() => inBatches("traces/batch/tags", { add_tags: [tag.trim()] }, "Tagged"));
+            }}
+          >
+            <label>
+              Tag to add
+              <input required maxLength={255} autoFocus value={tag} onInput={(event) => setTag(event.currentTarget.value)} />
+            </label>
+            <p class="actions">
+              <Button type="submit" class="main" disabled={busy !== ""}>
+                Add the tag
+              </Button>
+            </p>
+          </form>
+          {error !== null && <FailureBox error={error} />}
+        </Dialog>
+      )}
+      {asking === "delete" && (
+        <Dialog title={`Delete ${chosen}?`} close={() => ask(null)}>
+          <p>Their spans and scores are deleted too. This can’t be undone.</p>
+          <p class="actions">
+            <Button autoFocus onClick={() => ask(null)}>
+              Cancel
+            </Button>
+            <Button
+              class="danger"
+              disabled={busy !== ""}
+              onClick={() => void attempt(() => inBatches("traces/batch/delete", {}, "Deleted"))}
+            >
+              Delete {chosen}
+            </Button>
+          </p>
+          {error !== null && <FailureBox error={error} />}
+        </Dialog>
+      )}
+    </div>
+  );
+}

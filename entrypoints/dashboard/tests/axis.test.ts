@@ -1,0 +1,37 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { runsOf, tickText, timeTicks, valueTicks } from "../src/lib/axis.ts";
+import { paramsOf } from "../src/url/params.ts";
+import { Random } from "./random.ts";
+
+test("an axis has round values within its ends", () => {
+  assert.deepEqual(valueTicks(0, 1), [0, 0.5, 1]);
+  assert.deepEqual(valueTicks(0, 37), [0, 20]);
+  assert.deepEqual(valueTicks(0, 0), [0]);
+});
+
+test("days begin at midnight of the shown zone", () => {
+  const from = Date.UTC(2026, 2, 1, 5);
+  const found = timeTicks(from, from + 4 * 86_400_000, 6, true);
+  assert.deepEqual(found.map((at) => new Date(at).toISOString().slice(0, 16)), ["2026-03-02T00:00", "2026-03-03T00:00", "2026-03-04T00:00", "2026-03-05T00:00"]);
+  assert.equal(tickText(found[0]!, from, from + 4 * 86_400_000, true), "03-02");
+  assert.equal(tickText(from, from, from + 3_600_000, true), "05:00");
+});
+
+test("a line is broken where nothing was measured, and loses no number", () => {
+  const random = new Random(7);
+  for (let round = 0; round < 200; round += 1) {
+    const values = Array.from({ length: Math.floor(random.next() * 12) }, () => (random.next() < 0.4 ? null : random.next()));
+    const runs = runsOf(values);
+    assert.deepEqual(runs.flat(), values.flatMap((one, index) => (one === null ? [] : [index])));
+    for (const run of runs) {
+      assert.ok(run.every((index, at) => index === run[0]! + at));
+      assert.equal(values[run[0]! - 1] ?? null, null);
+      assert.equal(values[run.at(-1)! + 1] ?? null, null);
+    }
+  }
+});
+
+test("parameters of an address are decoded once", () => {
+  assert.deepEqual(paramsOf("/p/:project/sessions/:session", "/p/1/sessions/a%252Fb%2Fc"), { project: "1", session: "a%2Fb/c" });
+});
