@@ -112,6 +112,8 @@ class AlertUseCases:
     ) -> None:
         self.alerts, self.webhooks = ports.alerts, ports.webhooks
         self.create_alert = alerts.CreateAlert(ports.alerts, monitors, clock)
+        self.change_alert = alerts.ChangeAlert(ports.alerts)
+        self.preview_alert = alerts.PreviewAlert(ports.alerts, monitors, custom)
         self.delete_alert = DeleteOne(ports.alerts.delete, "Alert not found")
         self.evaluate_runs = alerts.EvaluateAlerts(
             ports.alerts, custom, ports.on_fault, clock, ports.public_url
@@ -195,6 +197,7 @@ class EvaluationUseCases:
         self.change_monitor = monitors.ChangeMonitor(ports.monitors, rules, clock)
         self.pause_monitor = monitors.PauseMonitor(ports.monitors, clock)
         self.resume_monitor = monitors.ResumeMonitor(ports.monitors, clock)
+        self.preview_cadence = monitors.PreviewCadence(clock)
         self.delete_monitor = DeleteOne(ports.monitors.delete, "Monitor not found")
         self.trigger_monitor = scheduler.TriggerMonitor(monitor_runs, ports.runs)
         self.run_due_monitors = scheduler.RunDueMonitors(

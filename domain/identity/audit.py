@@ -66,6 +66,7 @@ class AuditAction(StrEnum):
     MONITOR_RESUMED = "monitor.resumed"
     MONITOR_DELETED = "monitor.deleted"
     ALERT_CREATED = "alert.created"
+    ALERT_CHANGED = "alert.changed"
     ALERT_DELETED = "alert.deleted"
     WEBHOOK_CREATED = "webhook.created"
     WEBHOOK_DELETED = "webhook.deleted"

@@ -84,6 +84,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     experiments.ExperimentController,
     monitors.MonitorController,
     alerts.AlertController,
+    alerts.ProjectAlertController,
     webhooks.WebhookController,
     me.MeController,
     access.AccessController,

@@ -12,7 +12,7 @@ from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, trace
-from tests.support.fixtures.alerts import a_webhook, an_alert
+from tests.support.fixtures.alerts import a_rule, a_webhook, an_alert
 from tests.support.fixtures.data_plane import DataPlane, fill, project
 from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
@@ -90,6 +90,14 @@ class Changes:
     async def create_alert(self) -> Change:
         one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.of)))
         return lambda entry: self.plane.evaluation.alerting.alerts.create(one, audit=entry)
+
+    async def change_alert(self) -> Change:
+        one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.of)))
+        alerts, rule = self.plane.evaluation.alerting.alerts, a_rule(threshold=0.25)
+        await alerts.create(one)
+        return lambda entry: alerts.edit(
+            self.of, one.monitor_id, one.id, lambda known: replace(known, rule=rule), audit=entry
+        )
 
     async def delete_alert(self) -> Change:
         one = an_alert(await self.plane.evaluation.monitors.create(a_monitor(self.of)))

@@ -124,7 +124,7 @@ UNAUDITED = {
     *("POST /evaluations/trace-scores", "POST /evaluations/session-scores"),
     "POST /erasures/{erasure_id}/check",
     "POST /experiments/{experiment_id}/results/batch",
-    "POST /experiments/compare",
+    *("POST /experiments/compare", "POST /evaluations/monitors/{monitor_id}/alerts/preview"),
     *(f"POST /datasets/{{dataset_name}}/{one}" for one in ("items/batch", "items/from-traces")),
 }
 UNAUDITED_CHAPTERS = ("-runs", "custom-metrics", "/trigger", "/test", "/resume")

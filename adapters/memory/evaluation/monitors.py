@@ -30,13 +30,15 @@ from application.evaluation.ports.alerts import (
     deliveries_for,
 )
 from application.evaluation.ports.monitors import DUE_MAX
-from domain.errors import Conflict
+from domain.errors import Conflict, NotFound
 from domain.evaluation.agreement.calibration import judge_score
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
     Alert,
     AlertChange,
     AlertFigure,
+    AlertState,
+    FinishedRunStats,
     RunMetricStats,
 )
 from domain.evaluation.monitors.alert_message import AlertNames
@@ -234,6 +236,29 @@ class MemoryAlerts:
         self.store.monitors.require(project, monitor)
         return self.store.alerts_of(project, monitor)
 
+    async def page(
+        self, project: ProjectId, state: AlertState | None, window: PageRequest
+    ) -> Page[Alert]:
+        ours = self.store.alerts.of(project)
+        return newest_page([one for one in ours if state in {None, one.watch.state}], window)
+
+    async def edit(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        edit: Callable[[Alert], Alert],
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Alert:
+        known = self.store.alerts.require(project, alert)
+        if known.monitor_id != monitor:
+            raise NotFound("Alert not found")
+        edited = edit(known)
+        self.store.record(None if edited == known else audit)
+        self.store.alerts[project, alert] = edited
+        return edited
+
     async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
         ours, theirs = self.store.projects.get(project), self.store.monitors.find(project, monitor)
         return AlertNames(
@@ -263,6 +288,13 @@ class MemoryAlerts:
         found = [one for one in ours if one.monitor_id == monitor]
         return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
+    async def changes_of_project(
+        self, project: ProjectId, state: AlertState | None, window: PageRequest
+    ) -> Page[AlertChange]:
+        ours = self.store.alert_changes.of(project)
+        found = [one for one in ours if state in {None, one.after}]
+        return paginate(found, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
+
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         found = self._unassessed()
         following = [one for one in found if after is None or _run_order(one) > _run_order(after)]
@@ -281,14 +313,29 @@ class MemoryAlerts:
     async def metric_stats(
         self, ended: FinishedRun, metric: str, threshold: float
     ) -> Sequence[RunMetricStats]:
-        runs = [
-            one.run
-            for one in self.store.runs_of(ended.project)
-            if one.run.monitor_id == ended.monitor and _has_finished(one.run)
-        ]
+        runs = self._finished_runs(ended.project, ended.monitor)
         upto = [one.id for one in runs].index(ended.run) + 1 if self._run(ended) else 0
         lately = reversed(runs[:upto][-BASELINE_RUNS - 1 :])
         return [self._aggregate(one, metric, threshold) for one in lately]
+
+    async def finished_run_stats(
+        self, monitor: Monitor, metric: str, threshold: float, limit: int
+    ) -> Sequence[FinishedRunStats]:
+        lately = [*reversed(self._finished_runs(monitor.project_id, monitor.id))][:limit]
+        return [
+            FinishedRunStats(
+                run=one.id,
+                completed_at=one.completed_at,
+                stats=self._aggregate(one, metric, threshold),
+            )
+            for one in lately
+            if one.completed_at is not None
+        ]
+
+    def _finished_runs(self, project: ProjectId, monitor: MonitorId) -> list[EvalRun]:
+        """By creation."""
+        runs = [one.run for one in self.store.runs_of(project)]
+        return [one for one in runs if one.monitor_id == monitor and _has_finished(one)]
 
     async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         key = (ended.project, ended.run)

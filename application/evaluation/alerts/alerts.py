@@ -1,4 +1,4 @@
-"""Alerts: creating and evaluating them, and deleting their history."""
+"""Alerts: creating, changing, previewing and evaluating them, and deleting their history."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,9 @@ from uuid import UUID, uuid5
 
 from application.deletion import delete_in_batches
 from application.evaluation.ports.alerts import (
+    BASELINE_RUNS,
     FINISHED_RUNS_MAX,
+    PREVIEW_RUNS,
     AlertEvaluation,
     AlertNotification,
     Alerts,
@@ -29,15 +31,20 @@ from domain.evaluation.monitors.alert import (
     AlertChange,
     AlertProgress,
     AlertRule,
+    AlertRuleChange,
+    PreviewedRun,
     RunMetricStats,
+    preview_rule,
 )
 from domain.evaluation.monitors.alert_message import AlertNames, alert_text, monitor_url
+from domain.evaluation.monitors.monitor import Monitor
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 
 READS_MAX: Final = 100  # of one round, with FINISHED_RUNS_MAX runs each
 NO_DATA_VALUE: Final = 1.0  # of the figure NO_DATA while data is missing
 CHANGE_EVENT: Final = "alert.changed"
+_RUNS_READ: Final = PREVIEW_RUNS + BASELINE_RUNS  # a drop of the earliest needs those before it
 
 type OnAlertFault = Callable[[FinishedRun, Exception], None]
 """Reports to the log a run that couldn't be evaluated, and why; it is retried."""
@@ -63,10 +70,7 @@ class CreateAlert:
         Raises NotFound, Invalid for a metric that the monitor doesn't have, and Conflict if it has
         too many alerts.
         """
-        known = await self.monitors.get(project, monitor)
-        if rule.metric not in known.metrics:
-            names = ", ".join(known.metrics)
-            raise Invalid.semantic("metric", f"must be a metric of this monitor: {names}")
+        check_metric(rule, await self.monitors.get(project, monitor))
         now = self.clock()
         return await self.alerts.create(
             Alert(
@@ -79,6 +83,50 @@ class CreateAlert:
             ),
             audit=audit,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeAlert:
+    alerts: Alerts
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        change: AlertRuleChange,
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Alert:
+        """The changed alert; its next run is evaluated by the new rule.
+
+        Raises NotFound, and Invalid if `clear_at` and threshold don't fit each other.
+        """
+        return await self.alerts.edit(
+            project, monitor, alert, lambda one: one.changed(change), audit=audit
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewAlert:
+    alerts: Alerts
+    monitors: Monitors
+    custom: CustomMetrics
+
+    async def __call__(
+        self, project: ProjectId, monitor: MonitorId, rule: AlertRule
+    ) -> Sequence[PreviewedRun]:
+        """What an alert with this rule would have said over the last PREVIEW_RUNS runs.
+
+        The earliest first, starting with the state OK; stores nothing. Raises NotFound, and Invalid
+        for a metric that the monitor doesn't have.
+        """
+        known = await self.monitors.get(project, monitor)
+        check_metric(rule, known)
+        custom = await self.custom.by_names(project, [rule.metric])
+        threshold = threshold_of(rule.metric, custom)
+        runs = await self.alerts.finished_run_stats(known, rule.metric, threshold, _RUNS_READ)
+        return preview_rule(rule, runs, PREVIEW_RUNS, BASELINE_RUNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +226,13 @@ class PruneAlertHistory:
         old_delivery, old_change = now - self.deliveries_retention, now - self.changes_retention
         deleted = await delete_in_batches(lambda: self.webhooks.delete_deliveries(old_delivery))
         return deleted + await delete_in_batches(lambda: self.alerts.delete_changes(old_change))
+
+
+def check_metric(rule: AlertRule, monitor: Monitor) -> None:
+    """Raises Invalid for a metric that the monitor doesn't have."""
+    if rule.metric not in monitor.metrics:
+        names = ", ".join(monitor.metrics)
+        raise Invalid.semantic("metric", f"must be a metric of this monitor: {names}")
 
 
 def threshold_of(metric: str, custom: Mapping[str, CustomMetric]) -> float:

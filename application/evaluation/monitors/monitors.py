@@ -1,7 +1,8 @@
 """Monitors: creating, changing, pausing and resuming them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from application.evaluation.ports.monitors import Monitors
@@ -14,7 +15,11 @@ from domain.evaluation.custom_metrics.custom_metric import (
     select_metrics,
 )
 from domain.evaluation.monitors.monitor import Monitor, MonitorChange, Selection
-from domain.evaluation.monitors.schedule import normalize_cadence, parse_schedule
+from domain.evaluation.monitors.schedule import (
+    normalize_cadence,
+    parse_schedule,
+    upcoming_slots,
+)
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId
@@ -173,3 +178,12 @@ class ResumeMonitor:
         return await self.monitors.edit(
             project, monitor, lambda monitor: monitor.resumed(now), audit=audit
         )
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewCadence:
+    clock: Clock
+
+    def __call__(self, cadence: str, count: int) -> Sequence[datetime]:
+        """The next slots of a monitor that is created now. Raises Invalid, naming `cadence`."""
+        return upcoming_slots(parse_schedule(cadence), self.clock(), count)

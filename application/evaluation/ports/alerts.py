@@ -6,8 +6,15 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID, uuid5
 
-from domain.evaluation.monitors.alert import Alert, AlertChange, RunMetricStats
+from domain.evaluation.monitors.alert import (
+    Alert,
+    AlertChange,
+    AlertState,
+    FinishedRunStats,
+    RunMetricStats,
+)
 from domain.evaluation.monitors.alert_message import AlertNames
+from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditEntry
@@ -16,6 +23,7 @@ from domain.page import Page, PageRequest
 
 WEBHOOKS_MAX: Final = 20  # of a project
 BASELINE_RUNS: Final = 5  # earlier runs that a drop is measured against
+PREVIEW_RUNS: Final = 20  # the newest, in the preview of an alert
 FINISHED_RUNS_MAX: Final = 100  # of one read
 ORDER_WAIT_MAX: Final = timedelta(minutes=10)  # that an earlier run delays later ones at most
 SLOTS_MAX: Final = 1_000  # of one read
@@ -108,6 +116,28 @@ class Alerts(Protocol):
         """By creation, at most RULES_MAX. Raises NotFound."""
         ...
 
+    async def page(
+        self, project: ProjectId, state: AlertState | None, window: PageRequest
+    ) -> Page[Alert]:
+        """The alerts of all monitors of a project, by state; the newest first."""
+        ...
+
+    async def edit(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        edit: Callable[[Alert], Alert],
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Alert:
+        """Stores the rule and progress of the edited alert. `edit` must be pure, and may raise.
+
+        Concurrent edits and evaluations of an alert follow each other. Nothing, the audit entry
+        included, is stored if it is unchanged. Raises NotFound, and what `edit` raises.
+        """
+        ...
+
     async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
         """The names for messages; where a row is missing, the id."""
         ...
@@ -129,6 +159,12 @@ class Alerts(Protocol):
         """Of all alerts of a monitor, newest first. Raises NotFound."""
         ...
 
+    async def changes_of_project(
+        self, project: ProjectId, state: AlertState | None, window: PageRequest
+    ) -> Page[AlertChange]:
+        """Of all alerts of a project, by the new state; the newest first."""
+        ...
+
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
         """The runs of all monitors that finished and weren't evaluated, the earliest first.
 
@@ -144,6 +180,15 @@ class Alerts(Protocol):
         """The results of the run in a metric, then those of up to BASELINE_RUNS runs before it.
 
         Runs of the same monitor, newest first, without cancelled ones.
+        """
+        ...
+
+    async def finished_run_stats(
+        self, monitor: Monitor, metric: str, threshold: float, limit: int
+    ) -> Sequence[FinishedRunStats]:
+        """The results of the last runs of a monitor in a metric, without cancelled runs.
+
+        The newest by creation first, at most `limit`; none if the monitor isn't stored.
         """
         ...
 

@@ -22,6 +22,7 @@ from domain.errors import FieldError, Invalid
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.analytics import mean
 from domain.ids import MonitorId, ProjectId, RunId
+from domain.tracing.change import UNCHANGED, Unchanged, said
 
 RULES_MAX: Final = 20  # of one monitor
 SAMPLES_MIN: Final = 5  # default: fewer scores aren't meaningful
@@ -162,6 +163,29 @@ class AlertRule:
             return value == 0
         return value >= self.clear_at if self.figure.is_bad_when_low else value <= self.clear_at
 
+    def changed(self, change: "AlertRuleChange") -> Self:
+        """Raises Invalid. A `clear_at` that equals the threshold follows it, unless it is given."""
+        given = said(change)
+        if "threshold" in given and self.clear_at == self.threshold:
+            given = {"clear_at": given["threshold"]} | given
+        if given.get("clear_at", 0.0) is None:
+            given["clear_at"] = given.get("threshold", self.threshold)
+        return replace(self, **given)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertRuleChange:
+    """New numbers of a rule; UNCHANGED keeps one. `clear_at` None: equal to the threshold.
+
+    Metric and figure can't change: the state and its history are theirs.
+    """
+
+    threshold: float | Unchanged = UNCHANGED
+    clear_at: float | Unchanged | None = UNCHANGED
+    samples_min: int | Unchanged = UNCHANGED
+    breaches: int | Unchanged = UNCHANGED
+    recoveries: int | Unchanged = UNCHANGED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertProgress:
@@ -205,6 +229,13 @@ class Alert:
     watch: AlertProgress
     created_at: datetime
 
+    def changed(self, change: AlertRuleChange) -> Self:
+        """Keeps the state; values in a row by the old rule count no longer. Raises Invalid."""
+        rule = self.rule.changed(change)
+        if rule == self.rule:
+            return self
+        return replace(self, rule=rule, watch=replace(self.watch, consecutive=0))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertChange:
@@ -219,3 +250,42 @@ class AlertChange:
     after: AlertState
     value: float | None
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishedRunStats:
+    """The results of a finished run of a monitor for one metric."""
+
+    run: RunId
+    completed_at: datetime
+    stats: RunMetricStats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewedRun:
+    """What an alert would have been after a run; `before` is its state before the run."""
+
+    of: FinishedRunStats
+    value: float | None
+    before: AlertState
+    after: AlertState
+
+
+def preview_rule(
+    rule: AlertRule, runs: Sequence[FinishedRunStats], shown: int, baseline: int
+) -> list[PreviewedRun]:
+    """The states of a new alert over the newest `shown` runs, in the order in which they ended.
+
+    `runs` are in order of creation, the newest first. A drop is measured against up to `baseline`
+    runs that were created before.
+    """
+    found, watch = list[PreviewedRun](), None
+    numbered = sorted(enumerate(runs[:shown]), key=lambda one: (one[1].completed_at, one[1].run))
+    for place, of in numbered:
+        watch = watch or AlertProgress(since=of.completed_at)
+        earlier = [one.stats for one in runs[place + 1 : place + 1 + baseline]]
+        value = rule.value(of.stats, earlier)
+        updated = watch.updated(rule, value, of.completed_at)
+        found.append(PreviewedRun(of=of, value=value, before=watch.state, after=updated.state))
+        watch = updated
+    return found

@@ -138,6 +138,15 @@ def parse_schedule(text: str) -> Schedule:
     return cron
 
 
+def upcoming_slots(schedule: Schedule, now: datetime, count: int) -> list[datetime]:
+    """The next `count` slots after `now`, for a monitor that is created now."""
+    slots, last = list[datetime](), now
+    for _ in range(count):
+        last = schedule.next_after(last)
+        slots.append(last)
+    return slots
+
+
 def normalize_cadence(text: str) -> str:
     """The text that is stored and shown: as sent, without blanks after `cron:`."""
     if not text.startswith(_CRON):

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from application.evaluation.ports.alerts import FinishedRun
-from domain.evaluation.monitors.alert import AlertFigure
+from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
@@ -117,6 +117,11 @@ async def measured(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
     return await at.evaluation.alerting.alerts.metric_stats(ended, "coherence", 0.5)
 
 
+async def last_runs(at: Seeded, of: ProjectId, monitor: MonitorId) -> object:
+    alerts = at.evaluation.alerting.alerts
+    return await alerts.finished_run_stats(a_monitor(of, id=monitor), "coherence", 0.5, 25)
+
+
 def changed(selection: TraceSelection | SessionSelection) -> Read:
     async def asked(at: Seeded, of: ProjectId) -> object:
         edge = await at.evaluation.changed.readable_until()
@@ -144,6 +149,20 @@ READS: Final[dict[str, tuple[Read, dict[str, int]]]] = {
     "their changes": (
         of_first(lambda at, of, it: at.evaluation.alerting.alerts.changes(of, it, PageRequest())),
         {"monitors": 1, "alert_changes": 2 * CHANGES},
+    ),
+    "alerts of the project": (
+        lambda at, of: at.evaluation.alerting.alerts.page(of, AlertState.OK, PageRequest()),
+        {"alerts": 3 * 4 * MONITORS},
+    ),
+    "their latest changes": (
+        lambda at, of: at.evaluation.alerting.alerts.changes_of_project(
+            of, AlertState.ALERTING, PageRequest()
+        ),
+        {"alert_changes": 2 * CHANGES * MONITORS},
+    ),
+    "what the last runs came to": (
+        of_first(last_runs),
+        {"monitors": 1, "eval_runs": RUNS, "trace_scores": 0},
     ),
     "what a run came to": (of_first(measured), {"eval_runs": 2 * RUNS, "trace_scores": 0}),
     "due monitors": (

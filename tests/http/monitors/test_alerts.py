@@ -118,11 +118,83 @@ class TestAlerts:
         assert (await shop("DELETE", path)).status_code == 404
         assert await shop.read(alerts) == []
 
+    async def test_changed_alert_keeps_state_and_counts_anew(
+        self, shop: RunningProject, alerts: str
+    ) -> None:
+        alert = await made(shop, alerts, RULE)
+        path = f"{alerts}/{alert['id']}"
+        answer = await shop("PATCH", path, {"threshold": 0.4, "breaches": 3})
+        changed = alert | {"threshold": 0.4, "clear_at": 0.4, "breaches": 3}
+        assert (answer.status_code, answer.json()) == (200, changed)
+        assert await shop.read(alerts) == [changed]
+        assert (await shop("PATCH", path, {})).json() == changed
+        refused = await shop("PATCH", path, {"clear_at": 0.1, "samples_min": 0})
+        assert refused.status_code == 422
+        for body in ({"metric": "coherence"}, {"figure": "drop"}, {"threshold": None}):
+            assert (await shop("PATCH", path, body)).status_code == 422, body
+        apart = await shop("PATCH", path, {"clear_at": 0.9})
+        assert apart.json()["clear_at"] == 0.9
+        assert (await shop("PATCH", path, {"clear_at": None})).json()["clear_at"] == 0.4
+
+    async def test_alerts_of_project_are_listed_by_state(
+        self, shop: RunningProject, alerts: str
+    ) -> None:
+        alert = await made(shop, alerts, RULE | {"figure": "no_data", "samples_min": 5})
+        other = await made(shop, alerts, RULE)
+        every = await shop.read("/evaluations/alerts?limit=1")
+        assert every["total"] == 2
+        following = await shop.read(f"/evaluations/alerts?limit=1&cursor={every['next_cursor']}")
+        assert {one["id"] for one in every["items"] + following["items"]} == {
+            alert["id"],
+            other["id"],
+        }
+        assert (await shop.read("/evaluations/alerts?state=ALERTING"))["items"] == []
+        await shop("POST", alerts.replace("alerts", "trigger"))
+        await shop.run_jobs()
+        await shop.do.alerting.evaluate_runs()
+        [alerting] = (await shop.read("/evaluations/alerts?state=ALERTING"))["items"]
+        assert (alerting["id"], alerting["value"]) == (alert["id"], 1.0)
+        [change] = (await shop.read("/evaluations/alert-changes?state=ALERTING"))["items"]
+        of_monitor = await shop.read(alerts.replace("alerts", "alert-changes"))
+        assert of_monitor["items"] == [change]
+        assert (await shop.read("/evaluations/alert-changes?state=OK"))["total"] == 0
+        stale = await shop("GET", f"/evaluations/alerts?state=OK&cursor={every['next_cursor']}")
+        assert stale.status_code == 422
+        assert (await shop("GET", "/evaluations/alerts?state=BAD")).status_code == 422
+
+    async def test_preview_says_what_an_alert_then_says(
+        self, shop: RunningProject, alerts: str
+    ) -> None:
+        rule = RULE | {"figure": "no_data", "samples_min": 5}
+        assert (await shop("POST", f"{alerts}/preview", rule)).json() == []
+        run = (await shop("POST", alerts.replace("alerts", "trigger"))).json()
+        await shop.run_jobs()
+        before = await shop.read(alerts)
+        answer = await shop("POST", f"{alerts}/preview", rule)
+        assert answer.status_code == 200, answer.text
+        [seen] = answer.json()
+        assert (seen["run_id"], seen["value"]) == (run["id"], 1.0)
+        assert (seen["before"], seen["state"]) == ("OK", "ALERTING")
+        assert (seen["scored"] + seen["failed"] + seen["skipped"]) == 1
+        assert (seen["mean"] is None) == (seen["scored"] == 0)
+        few = await shop("POST", f"{alerts}/preview", RULE | {"samples_min": 9})
+        assert [(one["value"], one["state"]) for one in few.json()] == [(None, "NO_DATA")]
+        assert await shop.read(alerts) == before == []
+
+    @pytest.mark.parametrize("overrides", [{"metric": "coherence"}, {"threshold": None}, {"a": 1}])
+    async def test_preview_of_an_invalid_rule_is_refused(
+        self, shop: RunningProject, alerts: str, overrides: Any
+    ) -> None:
+        answer = await shop("POST", f"{alerts}/preview", RULE | overrides)
+        assert answer.status_code == 422
+
     async def test_unknown_monitor_is_404(self, shop: RunningProject) -> None:
         for method, path, body in (
             ("POST", "alerts", RULE),
             ("GET", "alerts", None),
             ("GET", "alert-changes", None),
+            ("POST", "alerts/preview", RULE),
+            ("PATCH", f"alerts/{NOBODY}", {"breaches": 2}),
             ("DELETE", f"alerts/{NOBODY}", None),
         ):
             answer = await shop(method, f"{MONITORS}/{NOBODY}/{path}", body)

@@ -71,6 +71,44 @@ async def changes(shop: RunningProject, monitor: Any, **overrides: Any) -> Any:
     return answer.json()
 
 
+class TestCadence:
+    async def test_next_instants_are_those_at_which_a_monitor_runs(
+        self, shop: RunningProject
+    ) -> None:
+        seen = await shop.read(f"{MONITORS}/cadence?cadence=cron:0 6 * * mon&count=2")
+        assert seen == {
+            "cadence": "cron:0 6 * * mon",
+            "runs_at": ["2026-03-02T06:00:00+00:00", "2026-03-09T06:00:00+00:00"],
+        }
+        made = await monitors(shop, cadence=seen["cadence"])
+        assert made["next_run_at"] == seen["runs_at"][0]
+        by_hours = await shop.read(f"{MONITORS}/cadence?cadence=every_6h")
+        assert len(by_hours["runs_at"]) == 5
+        assert by_hours["runs_at"][0] == "2026-03-01T18:00:00+00:00"
+
+    @pytest.mark.parametrize(
+        ("cadence", "why"),
+        [
+            ("hourly", "must be one of"),
+            ("cron:*/2 * * * *", "at least 5 minutes"),
+            ("cron:0 0 31 2 *", "never comes"),
+            ("cron:0 25 * * *", "hour"),
+            ("cron:0 0", "five fields"),
+        ],
+    )
+    async def test_invalid_cadence_says_why(
+        self, shop: RunningProject, cadence: str, why: str
+    ) -> None:
+        answer = await shop("GET", f"{MONITORS}/cadence?cadence={cadence}")
+        assert answer.status_code == 422
+        assert why in answer.text
+
+    async def test_count_is_bounded(self, shop: RunningProject) -> None:
+        for count in (0, 21):
+            answer = await shop("GET", f"{MONITORS}/cadence?cadence=daily&count={count}")
+            assert answer.status_code == 422, count
+
+
 class TestMaking:
     async def test_created_monitor_is_returned_and_does_not_run_yet(
         self, shop: RunningProject

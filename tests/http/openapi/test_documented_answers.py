@@ -76,6 +76,8 @@ def use_stored(case: Any, spec: EndpointSpec, mode: GenerationMode) -> None:
         case.query["metric"] = words["metric_name"]
     if mode is GenerationMode.POSITIVE and spec.path == "/traces/compare":
         case.query |= {"a": words["trace_id"], "b": words["trace_id"]}
+    if mode is GenerationMode.POSITIVE and spec.path.endswith("/monitors/cadence"):
+        case.query["cadence"] = "daily"
     if isinstance(case.body, dict):
         if mode is GenerationMode.POSITIVE:
             case.body = acceptable_body(case.body, spec, words)

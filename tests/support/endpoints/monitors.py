@@ -1,7 +1,15 @@
 """Monitors, their alerts, and webhooks."""
 
 from entrypoints.http.middleware.rate_limits import RouteClass
-from tests.support.endpoints.spec import EVALUATE, PAGE, READ, Audit, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import (
+    EVALUATE,
+    EVALUATE_AND_READ,
+    PAGE,
+    READ,
+    Audit,
+    EndpointSpec,
+    beyond_contract,
+)
 
 MONITORS = "/evaluations/monitors"
 ONE = f"{MONITORS}/{{monitor_id}}"
@@ -52,6 +60,25 @@ ENDPOINTS = (
             audit=Audit("alert.created", detail={"monitor_id": "{monitor_id}"}),
         ),
         EndpointSpec(f"GET {ONE}/alerts", READ, 200, shows_more=True),
+        EndpointSpec(
+            f"PATCH {ONE}/alerts/{{alert_id}}",
+            EVALUATE_AND_READ,
+            200,
+            body={"threshold": 0.25, "clear_at": 0.5},
+            constrained=("threshold", "clear_at"),
+            audit=Audit("alert.changed", "alert_id", detail={"monitor_id": "{monitor_id}"}),
+        ),
+        EndpointSpec(
+            f"POST {ONE}/alerts/preview",
+            READ,
+            200,
+            body={"metric": "{metric_name}", "figure": "score_mean", "threshold": 0.5},
+            words={"metric_name": "coherence"},
+            constrained=("metric", "figure", "threshold"),
+        ),
+        EndpointSpec("GET /evaluations/alerts", READ, 200, query=f"{PAGE}&state=OK"),
+        EndpointSpec("GET /evaluations/alert-changes", READ, 200, query=f"{PAGE}&state=OK"),
+        EndpointSpec(f"GET {MONITORS}/cadence", READ, 200, query="cadence=daily"),
         EndpointSpec(
             f"DELETE {ONE}/alerts/{{alert_id}}",
             EVALUATE,

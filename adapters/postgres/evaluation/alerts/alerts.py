@@ -1,6 +1,6 @@
 """Alerts and their state changes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -55,9 +55,12 @@ from domain.evaluation.monitors.alert import (
     Alert,
     AlertChange,
     AlertFigure,
+    AlertState,
+    FinishedRunStats,
     RunMetricStats,
 )
 from domain.evaluation.monitors.alert_message import AlertNames
+from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
@@ -86,6 +89,11 @@ SELECT (SELECT name FROM projects WHERE id = $1) AS project,
   (SELECT name FROM monitors WHERE project_id = $1 AND id = $2) AS monitor
 """
 DELETE_ALERT: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND id = $2"
+UPDATE_ALERT_RULE: Final = f"""
+UPDATE alerts SET threshold = $3, clear_at = $4, samples_min = $5, breaches = $6, recoveries = $7,
+  in_a_row = $8
+WHERE {OF_PROJECT} AND id = $2
+"""
 UPDATE_ALERT_PROGRESS: Final = f"""
 UPDATE alerts SET state = $3, since = $4, in_a_row = $5, value = $6 WHERE {OF_PROJECT} AND id = $2
 """
@@ -152,6 +160,19 @@ AGGREGATE_RUN_METRIC: Final = {
     """
     for target_type, measured in _MEASURED.items()
 }
+RUN_METRIC_COLUMNS: Final = ("scored", "mean", "passed", "failed", "skipped")
+AGGREGATE_FINISHED_RUNS: Final = {
+    target_type: f"""
+    SELECT own.id, own.completed_at, {", ".join(RUN_METRIC_COLUMNS)}
+    FROM (
+      SELECT id, completed_at, created_at FROM eval_runs
+      WHERE {OF_PROJECT} AND monitor_id = $2 AND {_HAS_FINISHED}
+      ORDER BY created_at DESC, id DESC LIMIT $5
+    ) AS own CROSS JOIN LATERAL ({of_run.replace("run_id = $2", "run_id = own.id")}) AS of_own
+    ORDER BY own.created_at DESC, own.id DESC
+    """
+    for target_type, of_run in AGGREGATE_RUN_METRIC.items()
+}
 LOCK_WEBHOOKS: Final = f"""
 SELECT {WEBHOOKS.select()} FROM webhooks WHERE {OF_PROJECT} ORDER BY project_id, id FOR SHARE
 """
@@ -185,6 +206,39 @@ class PostgresAlerts(PoolReader):
             rows = await connection.fetch(SELECT_ALERTS_OF_MONITOR, project, monitor)
         return [alert_from_row(row) for row in rows]
 
+    async def page(
+        self, project: ProjectId, state: AlertState | None, window: PageRequest
+    ) -> Page[Alert]:
+        query = KeysetQuery.newest_first(project, ALERTS, window)
+        served = [] if state is None else [Sql("state = {}", (state,))]
+        async with self._snapshot(ASK_FOR_FEWER, project) as connection:
+            page = await query.fetch_served(connection, served)
+        return page.to_page(
+            window.limit, alert_from_row, lambda one: Position(one.created_at, one.id)
+        )
+
+    async def edit(
+        self,
+        project: ProjectId,
+        monitor: MonitorId,
+        alert: UUID,
+        edit: Callable[[Alert], Alert],
+        *,
+        audit: AuditEntry | None = None,
+    ) -> Alert:
+        async with transaction(self.pool, project) as connection:
+            row = await connection.fetchrow(LOCK_ALERT, project, alert, monitor)
+            known = alert_from_row(require_row(row, "Alert not found"))
+            edited = edit(known)
+            if edited == known:
+                return known
+            rule = edited.rule
+            numbers = (rule.threshold, rule.clear_at, rule.samples_min)
+            in_a_row = (rule.breaches, rule.recoveries, edited.watch.consecutive)
+            await connection.execute(UPDATE_ALERT_RULE, project, alert, *numbers, *in_a_row)
+            await store_audit_entry(connection, audit)
+            return edited
+
     async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
         [row] = await self._fetch(ASK_FOR_FEWER, project, SELECT_ALERT_NAMES, project, monitor)
         return AlertNames(row["project"] or str(project), row["monitor"] or str(monitor))
@@ -211,6 +265,15 @@ class PostgresAlerts(PoolReader):
         async with self._snapshot(ASK_FOR_FEWER, project) as connection:
             await _check_monitor(connection, SELECT_MONITOR, project, monitor)
             page = await query.fetch_served(connection, [Sql("monitor_id = {}", (monitor,))])
+        return page.to_page(window.limit, change_from_row, lambda one: Position(one.at, one.id))
+
+    async def changes_of_project(
+        self, project: ProjectId, state: AlertState | None, window: PageRequest
+    ) -> Page[AlertChange]:
+        query = KeysetQuery.newest_first(project, CHANGES, window, by="at")
+        served = [] if state is None else [Sql("after = {}", (state,))]
+        async with self._snapshot(ASK_FOR_FEWER, project) as connection:
+            page = await query.fetch_served(connection, served)
         return page.to_page(window.limit, change_from_row, lambda one: Position(one.at, one.id))
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:
@@ -245,6 +308,21 @@ class PostgresAlerts(PoolReader):
                 for run in runs
             ]
         return [RunMetricStats(**row) for row in rows if row is not None]
+
+    async def finished_run_stats(
+        self, monitor: Monitor, metric: str, threshold: float, limit: int
+    ) -> Sequence[FinishedRunStats]:
+        project, sql = monitor.project_id, AGGREGATE_FINISHED_RUNS[monitor.target_type]
+        asked = (project, monitor.id, metric, threshold, limit)
+        rows = await self._fetch(ASK_FOR_FEWER, project, sql, *asked)
+        return [
+            FinishedRunStats(
+                run=RunId(row["id"]),
+                completed_at=row["completed_at"],
+                stats=RunMetricStats(**{name: row[name] for name in RUN_METRIC_COLUMNS}),
+            )
+            for row in rows
+        ]
 
     async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         async with transaction(self.pool, ended.project) as connection:

@@ -931,6 +931,8 @@ CREATE TABLE IF NOT EXISTS alerts (
     created_at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
+CREATE INDEX IF NOT EXISTS alerts_created ON alerts (project_id, created_at, id);
+CREATE INDEX IF NOT EXISTS alerts_state ON alerts (project_id, state, created_at, id);
 CREATE INDEX IF NOT EXISTS alerts_monitor ON alerts (project_id, monitor_id, created_at, id);
 -- Across projects: alerts on scheduled times at which no run has started.
 CREATE INDEX IF NOT EXISTS alerts_slots ON alerts (project_id, id) WHERE figure = 'no_data';
@@ -943,6 +945,8 @@ CREATE TABLE IF NOT EXISTS alert_changes (
     value double precision, at timestamptz NOT NULL,
     PRIMARY KEY (project_id, id)
 );
+CREATE INDEX IF NOT EXISTS alert_changes_at ON alert_changes (project_id, at, id);
+CREATE INDEX IF NOT EXISTS alert_changes_state ON alert_changes (project_id, after, at, id);
 CREATE INDEX IF NOT EXISTS alert_changes_monitor ON alert_changes (project_id, monitor_id, at, id);
 CREATE INDEX IF NOT EXISTS alert_changes_alert ON alert_changes (project_id, alert_id);
 -- Across projects, to delete old changes.

@@ -1,12 +1,13 @@
-"""Alerts of monitors, and the changes of their state."""
+"""Alerts of monitors and of projects, the changes of their state, and previews."""
 
 from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Controller
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
+from application.evaluation.ports.alerts import PREVIEW_RUNS
 from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.evaluation.monitors.alert import (
@@ -17,16 +18,19 @@ from domain.evaluation.monitors.alert import (
     AlertChange,
     AlertFigure,
     AlertRule,
+    AlertRuleChange,
     AlertState,
+    PreviewedRun,
 )
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
-from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
+from domain.tracing.change import UNCHANGED, said
+from entrypoints.http.authentication import CAN_EVALUATE, CAN_EVALUATE_AND_READ, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
 from entrypoints.http.controllers.traces.examples import page_of
-from entrypoints.http.endpoint import delete, get, post
+from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import ResponseStruct, Source
@@ -65,6 +69,25 @@ class CreateAlertRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         return AlertRule(**fields)
 
 
+class UpdateAlertRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """New numbers of an alert; null in `clear_at` makes it equal to the threshold.
+
+    A `clear_at` that equals the threshold follows a new one, unless it is given.
+    """
+
+    threshold: Threshold | UnsetType = UNSET
+    clear_at: Threshold | UnsetType | None = UNSET
+    samples_min: Annotated[int, Meta(ge=1, le=SAMPLES_MIN_MAX)] | UnsetType = UNSET
+    breaches: RunsInARow | UnsetType = UNSET
+    recoveries: RunsInARow | UnsetType = UNSET
+
+    def to_domain(self) -> AlertRuleChange:
+        given = msgspec.structs.asdict(self).items()
+        return AlertRuleChange(
+            **{name: UNCHANGED if value is UNSET else value for name, value in given}
+        )
+
+
 class AlertResponse(ResponseStruct[Alert], frozen=True, kw_only=True):
     """An alert and its state. `value` is the figure of the last evaluated run."""
 
@@ -97,6 +120,34 @@ class AlertChangeResponse(ResponseStruct[AlertChange], frozen=True, kw_only=True
     at: ResponseInstant
 
 
+class PreviewedRunItem(ResponseStruct[PreviewedRun], frozen=True, kw_only=True):
+    """A run of a monitor, and the state that the alert would have had after it.
+
+    `value` is null if the run has fewer scores than `samples_min`; `mean` is null without scores.
+    """
+
+    run_id: Annotated[UUID, Source("of.run")]
+    completed_at: Annotated[ResponseInstant, Source("of.completed_at")]
+    scored: Annotated[int, Source("of.stats.scored")]
+    passed: Annotated[int, Source("of.stats.passed")]
+    failed: Annotated[int, Source("of.stats.failed")]
+    skipped: Annotated[int, Source("of.stats.skipped")]
+    mean: Annotated[float | None, Source("of.stats", lambda one: one.mean if one.scored else None)]
+    value: float | None
+    before: AlertState
+    state: Annotated[AlertState, Source("after")]
+
+
+class AlertsQuery(PageQuery, frozen=True, kw_only=True):
+    state: Annotated[AlertState, Meta(description="Only alerts in this state")] | None = None
+
+
+class AlertChangesQuery(PageQuery, frozen=True, kw_only=True):
+    state: Annotated[AlertState, Meta(description="Only changes to this state")] | None = None
+
+
+ALERTS: Final = PagedList("alerts", {None: INSTANT}, ID)
+PROJECT_CHANGES: Final = PagedList("changes of alerts of a project", {None: INSTANT}, ID)
 CHANGES: Final = PagedList("changes of alerts", {None: INSTANT}, ID)
 
 
@@ -139,6 +190,55 @@ class AlertController(Controller):
         alerts = await use_cases.evaluation.alerting.alerts.of_monitor(project, monitor)
         return [AlertResponse.from_domain(alert) for alert in alerts]
 
+    @patch(
+        "/alerts/{alert_id:str}",
+        CAN_EVALUATE_AND_READ,
+        example=examples.ALERT | {"threshold": 0.6},
+        body_example={"threshold": 0.6},
+    )
+    async def change_alert(
+        self, caller: Caller, content: UpdateAlertRequest, path: AlertPath, use_cases: UseCases
+    ) -> AlertResponse:
+        """Change an alert.
+
+        Keys that are left out stay as they are. The alert keeps its state until the next run, and
+        starts to count runs in a row anew. `metric` and `figure` can't change: the history of the
+        alert is theirs. Create another alert for others.
+        """
+        project, monitor, change = caller.project_id, path.monitor_id, content.to_domain()
+        audit = use_cases.audit.entry(
+            caller,
+            AuditAction.ALERT_CHANGED,
+            path.alert_id,
+            monitor_id=monitor,
+            fields=" ".join(said(change)),
+        )
+        alert = await use_cases.evaluation.alerting.change_alert(
+            project, monitor, path.alert_id, change, audit=audit
+        )
+        return AlertResponse.from_domain(alert)
+
+    @post(
+        "/alerts/preview",
+        CAN_READ,
+        status_code=200,
+        description=(
+            "What an alert with these settings would have said over the last "
+            f"{PREVIEW_RUNS} finished runs of the monitor, the earliest first. It starts with the "
+            "state OK, and is evaluated as alerts are; scheduled times without a run are left out. "
+            "Nothing is stored, and nobody is notified."
+        ),
+        example=[examples.PREVIEWED_RUN],
+        body_example=examples.ALERT_REQUEST,
+    )
+    async def preview_alert(
+        self, caller: Caller, content: CreateAlertRequest, path: MonitorPath, use_cases: UseCases
+    ) -> list[PreviewedRunItem]:
+        """Preview an alert."""
+        rule, preview = content.to_domain(), use_cases.evaluation.alerting.preview_alert
+        runs = await preview(caller.project_id, path.monitor_id, rule)
+        return [PreviewedRunItem.from_domain(one) for one in runs]
+
     @delete("/alerts/{alert_id:str}", CAN_EVALUATE)
     async def delete_alert(self, caller: Caller, path: AlertPath, use_cases: UseCases) -> None:
         """Delete an alert.
@@ -164,4 +264,35 @@ class AlertController(Controller):
         project, monitor = caller.project_id, path.monitor_id
         requested = CHANGES.parse_page(params, project, monitor, None, SortOrder.DESC)
         page = await use_cases.evaluation.alerting.alerts.changes(project, monitor, requested.page)
+        return requested.respond(page, AlertChangeResponse.from_domain)
+
+
+class ProjectAlertController(Controller):
+    path = "/evaluations"
+
+    @get("/alerts", CAN_READ, example=page_of(examples.ALERT))
+    async def list_project_alerts(
+        self, caller: Caller, params: AlertsQuery, use_cases: UseCases
+    ) -> PaginatedResponse[AlertResponse]:
+        """List the alerts of a project.
+
+        A page of the alerts of all monitors, the newest first.
+        """
+        project, state = caller.project_id, params.state
+        requested = ALERTS.parse_page(params, project, state, None, SortOrder.DESC)
+        page = await use_cases.evaluation.alerting.alerts.page(project, state, requested.page)
+        return requested.respond(page, AlertResponse.from_domain)
+
+    @get("/alert-changes", CAN_READ, example=page_of(examples.ALERT_CHANGE))
+    async def list_project_changes(
+        self, caller: Caller, params: AlertChangesQuery, use_cases: UseCases
+    ) -> PaginatedResponse[AlertChangeResponse]:
+        """List the changes of a project's alerts.
+
+        A page of the state changes of all alerts of all monitors, the newest first.
+        """
+        project, state = caller.project_id, params.state
+        requested = PROJECT_CHANGES.parse_page(params, project, state, None, SortOrder.DESC)
+        alerts = use_cases.evaluation.alerting.alerts
+        page = await alerts.changes_of_project(project, state, requested.page)
         return requested.respond(page, AlertChangeResponse.from_domain)

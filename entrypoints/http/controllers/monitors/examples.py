@@ -79,6 +79,15 @@ ALERT_CHANGE: Final[dict[str, Any]] = _TURNED | {
     "run_id": RUN_ID,
     "at": _CHANGED_AT,
 }
+PREVIEWED_RUN: Final[dict[str, Any]] = _TURNED | {
+    "run_id": RUN_ID,
+    "completed_at": _CHANGED_AT,
+    "scored": 48,
+    "passed": 31,
+    "failed": 1,
+    "skipped": 1,
+    "mean": 0.61,
+}
 WEBHOOK_REQUEST: Final[dict[str, Any]] = {"url": "https://hooks.example.com/agents"}
 WEBHOOK: Final[dict[str, Any]] = WEBHOOK_REQUEST | {
     "format": "standard",
@@ -135,4 +144,8 @@ DELIVERY: Final[dict[str, Any]] = TEST_DELIVERY | {
     "http_status": 204,
     "next_attempt_at": None,
     "delivered_at": "2026-03-02T06:01:11+00:00",
+}
+CADENCE: Final[dict[str, Any]] = {
+    "cadence": "cron:0 6 * * 1",
+    "runs_at": ["2026-03-02T06:00:00+00:00", "2026-03-09T06:00:00+00:00"],
 }

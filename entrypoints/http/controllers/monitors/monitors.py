@@ -7,6 +7,7 @@ from litestar import Controller
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.use_cases import UseCases
 from domain.evaluation.monitors.monitor import Monitor
+from domain.evaluation.monitors.schedule import normalize_cadence
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import MonitorId, RunId
@@ -15,6 +16,8 @@ from domain.tracing.change import said
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.monitors.schemas import (
+    CadenceQuery,
+    CadenceResponse,
     ChangedMonitorResponse,
     CreateMonitorRequest,
     MonitorPath,
@@ -33,7 +36,7 @@ from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.json_body import Body
-from entrypoints.http.requests.wire_types import PaginatedResponse
+from entrypoints.http.requests.wire_types import PaginatedResponse, format_instant
 
 MONITORS: Final = PagedList("monitors", {None: INSTANT}, ID)
 RUNS: Final = PagedList("runs of a monitor", {None: INSTANT}, ID)
@@ -76,6 +79,19 @@ class MonitorController(Controller):
         requested = MONITORS.parse_page(params, project, status, None, SortOrder.DESC)
         page = await use_cases.evaluation.monitors.page(project, status, requested.page)
         return requested.respond(page, MonitorResponse.from_domain)
+
+    @get("/cadence", CAN_READ, example=examples.CADENCE)
+    async def preview_cadence(
+        self, caller: Caller, params: CadenceQuery, use_cases: UseCases
+    ) -> CadenceResponse:
+        """Preview a cadence.
+
+        The next instants at which a monitor with this cadence runs, if it is created now. 422 says
+        what is wrong with the cadence.
+        """
+        slots = use_cases.evaluation.preview_cadence(params.cadence, params.count)
+        runs_at = [format_instant(one) for one in slots]
+        return CadenceResponse(cadence=normalize_cadence(params.cadence), runs_at=runs_at)
 
     @get("/{monitor_id:str}", CAN_READ, example=examples.MONITOR)
     async def read_monitor(

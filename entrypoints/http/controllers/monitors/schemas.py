@@ -56,6 +56,9 @@ from entrypoints.http.requests.wire_types import (
 )
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
+SLOTS_SHOWN_MAX: Final = 20  # of a cadence
+SLOTS_SHOWN_DEFAULT: Final = 5
+
 _CATEGORIES: Final = {TargetType.TRACE: Category.TRACE, TargetType.SESSION: Category.SESSION}
 _FILTERS: Final[Mapping[TargetType, Body[Selection]]] = {
     TargetType.TRACE: Body(EvalRunFilters, lambda wire, _: wire.to_domain()),
@@ -89,6 +92,20 @@ class MonitorPath(msgspec.Struct, frozen=True):
 
 class MonitorQuery(PageQuery, frozen=True, kw_only=True):
     status: Annotated[MonitorStatus, Meta(description="Exactly this status")] | None = None
+
+
+class CadenceQuery(msgspec.Struct, frozen=True, kw_only=True):
+    cadence: Schedule
+    count: Annotated[
+        int, Meta(ge=1, le=SLOTS_SHOWN_MAX, description="How many instants to return")
+    ] = SLOTS_SHOWN_DEFAULT
+
+
+class CadenceResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """A valid cadence, and when a monitor that is created now would run next."""
+
+    cadence: str
+    runs_at: list[ResponseInstant]
 
 
 class CreateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -151,6 +151,74 @@ async def test_alerts_of_removed_project_are_not_found(monitoring):
         await monitoring.alerts.create(an_alert(monitor))
 
 
+async def test_edit_stores_rule_and_progress(monitoring):
+    monitor = await monitoring.create_monitor(project())
+    watch = AlertProgress(state=AlertState.ALERTING, since=at(3), consecutive=1, value=0.125)
+    alert = await monitoring.alerts.create(an_alert(monitor, watch=watch))
+    place = (monitor.project_id, monitor.id, alert.id)
+    rule = a_rule(threshold=0.25, clear_at=0.75, samples_min=9, breaches=3, recoveries=4)
+    edited = replace(alert, rule=rule, watch=replace(watch, consecutive=0))
+    assert await monitoring.alerts.edit(*place, lambda _: edited) == edited
+    assert await monitoring.alerts.of_monitor(*place[:2]) == [edited]
+    assert await monitoring.alerts.edit(*place, lambda known: known) == edited
+
+
+async def test_edit_of_another_project_or_monitor_is_not_found(monitoring):
+    monitor, theirs = await monitoring.create_monitor(project()), project()
+    alert = await monitoring.alerts.create(an_alert(monitor))
+    other = await monitoring.create_monitor(monitor.project_id)
+    for place in (
+        (theirs, monitor.id, alert.id),
+        (monitor.project_id, other.id, alert.id),
+        (monitor.project_id, monitor.id, uuid.uuid4()),
+    ):
+        with pytest.raises(NotFound):
+            await monitoring.alerts.edit(*place, lambda known: replace(known, rule=a_rule()))
+    assert await monitoring.alerts.of_monitor(monitor.project_id, monitor.id) == [alert]
+
+
+async def test_concurrent_edits_lose_nothing(monitoring):
+    monitor = await monitoring.create_monitor(project())
+    alert = await monitoring.alerts.create(an_alert(monitor, rule=a_rule(breaches=1)))
+
+    def more(known):
+        return replace(known, rule=replace(known.rule, breaches=known.rule.breaches + 1))
+
+    place = (monitor.project_id, monitor.id, alert.id)
+    await asyncio.gather(*(monitoring.alerts.edit(*place, more) for _ in range(5)))
+    [found] = await monitoring.alerts.of_monitor(*place[:2])
+    assert found.rule.breaches == 6
+
+
+async def test_pages_of_project_have_alerts_and_changes_of_all_monitors(monitoring):
+    ours = project()
+    monitors = [await monitoring.create_monitor(ours) for _ in range(2)]
+    await monitoring.alerts.create(an_alert(await monitoring.create_monitor(project())))
+    made = [
+        await monitoring.alerts.create(an_alert(monitor, created_at=at(n)))
+        for n, monitor in enumerate(monitors * 2)
+    ]
+    run = ended_run_of(await complete_run(monitoring, monitors[0]))
+    await monitoring.alerts.apply_run(
+        run, lambda there: [raised_alert(run, one) for one in there], NOON
+    )
+    found, same = await read_all_pages(lambda window: monitoring.alerts.page(ours, None, window), 3)
+    assert found == same
+    assert [one.id for one in found] == [one.id for one in reversed(made)]
+    alerting = await monitoring.alerts.page(ours, AlertState.ALERTING, ALL)
+    assert [one.id for one in alerting.items] == [made[2].id, made[0].id]
+    assert (await monitoring.alerts.page(ours, AlertState.NO_DATA, ALL)).total == 0
+    changes, same = await read_all_pages(
+        lambda window: monitoring.alerts.changes_of_project(ours, None, window), 1
+    )
+    assert changes == same
+    assert {one.alert_id for one in changes} == {made[0].id, made[2].id}
+    raised = await monitoring.alerts.changes_of_project(ours, AlertState.ALERTING, ALL)
+    assert [*raised.items] == changes
+    assert (await monitoring.alerts.changes_of_project(ours, AlertState.OK, ALL)).total == 0
+    assert (await monitoring.alerts.changes_of_project(project(), None, ALL)).total == 0
+
+
 # --- ended runs --------------------------------------------------------------------------------
 
 
@@ -239,6 +307,27 @@ async def test_measured_leaves_out_cancelled_runs(monitoring):
     last = await complete_run(monitoring, monitor, 3, created_at=at(2))
     found = await monitoring.alerts.metric_stats(ended_run_of(last), METRICS[0], 0.5)
     assert [one.scored for one in found] == [3, before.targets]
+
+
+@pytest.mark.parametrize("of", TargetType)
+async def test_last_runs_are_measured_at_once_as_each_is(monitoring, of):
+    monitor = await monitoring.create_monitor(project(), target_type=of)
+    metric = monitor.metrics[0]
+    runs = [
+        await complete_run(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
+        for n in range(4)
+    ]
+    await complete_run(
+        monitoring, await monitoring.create_monitor(monitor.project_id, target_type=of)
+    )
+    found = await monitoring.alerts.finished_run_stats(monitor, metric, 0.2, 3)
+    assert [one.run for one in found] == [one.id for one in reversed(runs[1:])]
+    assert [one.completed_at for one in found] == [at(3), at(2), at(1)]
+    one_by_one = await monitoring.alerts.metric_stats(ended_run_of(runs[-1]), metric, 0.2)
+    assert [one.stats for one in found] == [*one_by_one[:3]]
+    assert [one.stats.passed for one in found] == [2, 2, 0]
+    theirs = replace(monitor, project_id=project())
+    assert await monitoring.alerts.finished_run_stats(theirs, metric, 0.2, 3) == []
 
 
 # --- assessing runs ----------------------------------------------------------------------------

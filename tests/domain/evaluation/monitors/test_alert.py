@@ -1,6 +1,8 @@
 """Alerts: figures and state transitions."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -11,9 +13,13 @@ from domain.evaluation.monitors.alert import (
     AlertFigure,
     AlertProgress,
     AlertRule,
+    AlertRuleChange,
     AlertState,
+    FinishedRunStats,
     RunMetricStats,
+    preview_rule,
 )
+from domain.ids import RunId
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 OK, ALERTING, NO_DATA = AlertState.OK, AlertState.ALERTING, AlertState.NO_DATA
@@ -140,3 +146,64 @@ def test_state_changes_only_after_enough_consecutive_values(values, breaches, re
         if earlier is ALERTING and later is OK:
             some = values[n + 1 - recoveries : n + 1]
             assert all(value is not None and value >= 0.6 for value in some)
+
+
+def test_changed_rule_keeps_its_metric_and_what_is_not_given():
+    known = rule(threshold=0.5, clear_at=0.6, samples_min=7)
+    assert known.changed(AlertRuleChange()) == known
+    assert known.changed(AlertRuleChange(threshold=0.4)) == replace(known, threshold=0.4)
+    assert known.changed(AlertRuleChange(clear_at=None)).clear_at == 0.5
+    assert known.changed(AlertRuleChange(threshold=0.3, clear_at=None)).clear_at == 0.3
+    with pytest.raises(Invalid):
+        known.changed(AlertRuleChange(threshold=0.7))
+
+
+def test_clear_at_that_equals_the_threshold_follows_it():
+    known = rule(threshold=0.5)
+    assert known.changed(AlertRuleChange(threshold=0.7)).clear_at == 0.7
+    assert known.changed(AlertRuleChange(threshold=0.3, clear_at=0.4)).clear_at == 0.4
+
+
+RUN_STATS = st.lists(st.sampled_from((0.1, 0.4, 0.5, 0.9)), max_size=6).map(
+    lambda numbers: RunMetricStats.from_scores(numbers, failed=len(numbers) % 2)
+)
+RULES = st.builds(
+    rule,
+    st.sampled_from(AlertFigure),
+    st.sampled_from((0.2, 0.5)),
+    samples_min=st.integers(1, 4),
+    breaches=st.integers(1, 3),
+    recoveries=st.integers(1, 3),
+)
+
+
+@given(RULES, st.lists(RUN_STATS, max_size=12), st.integers(1, 12), st.integers(0, 3))
+def test_preview_says_what_an_alert_would_have_said(watched, every, shown, baseline):
+    runs = [
+        FinishedRunStats(
+            run=RunId(UUID(int=n)), completed_at=START + timedelta(hours=n), stats=stats
+        )
+        for n, stats in enumerate(every)
+    ]
+    found = preview_rule(watched, runs[::-1], shown, baseline)
+    assert [one.of for one in found] == runs[-shown:]
+    first = len(runs) - len(found)
+    values = [
+        watched.value(one.stats, [it.stats for it in runs[max(n - baseline, 0) : n][::-1]])
+        for n, one in enumerate(runs)
+    ][first:]
+    assert [one.value for one in found] == values
+    assert [one.after for one in found] == states(watched, values)
+    assert [one.before for one in found] == [OK, *states(watched, values)][: len(found)]
+
+
+def test_preview_follows_the_order_in_which_runs_ended():
+    late, early = (
+        FinishedRunStats(run=RunId(UUID(int=n)), completed_at=START + after, stats=stats)
+        for n, after, stats in ((1, timedelta(hours=9), BAD), (2, timedelta(hours=1), GOOD))
+    )
+    found = preview_rule(rule(), [early, late], 20, 5)
+    assert [(one.of, one.before, one.after) for one in found] == [
+        (early, OK, OK),
+        (late, OK, ALERTING),
+    ]
