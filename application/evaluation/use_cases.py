@@ -46,7 +46,7 @@ from application.evaluation.ports.sent_evaluations import WaitingEvaluations
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs import requests
 from application.evaluation.runs.planning import PlanRun, RequeueOverdue
-from application.evaluation.runs.run_rules import ReadRunUsage, RunRules
+from application.evaluation.runs.run_rules import ReadRunSummary, ReadRunUsage, RunRules
 from application.evaluation.scores import agreement, scores, sent_evaluations
 from application.jobs import EvaluateTargetJob, Job, Jobs, PlanRunJob
 from application.ports import Clock, NewId, RandomBytes
@@ -186,6 +186,8 @@ class EvaluationUseCases:
         self.cancel_run = requests.CancelRun(ports.runs, clock)
         self.delete_run = requests.DeleteRun(ports.runs, ports.trace_scores, clock)
         self.read_run_usage = ReadRunUsage(ports.runs, judging.ledger)
+        self.read_run_summary = ReadRunSummary(ports.runs, judging.ledger)
+        self.count_targets = requests.CountTargets(targets)
         self.estimate_run = EstimateRun(
             run_factory, targets, queue, ports.judge, judging, ports.policy, regex, new_id
         )

@@ -54,8 +54,10 @@ class MemoryLedger:
             self.store.ledger.setdefault((one.project_id, one.id), one)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
-        ours = [one for (of, _), one in self.store.ledger.items() if of == project]
-        return Spending.from_entries(one for one in ours if one.run_id == run)
+        return Spending.from_entries(self._of_run(project, run))
+
+    async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
+        return group_spending(self._of_run(project, run), SpendingBy.METRIC)[:PARTS_MAX]
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
         return Spending.from_entries(self._entered(projects, within))
@@ -65,6 +67,10 @@ class MemoryLedger:
     ) -> Sequence[SpendingGroup]:
         found = group_spending(self._entered(projects, within), by)
         return found[-PARTS_MAX:] if by is SpendingBy.DAY else found[:PARTS_MAX]
+
+    def _of_run(self, project: ProjectId, run: RunId) -> Sequence[LedgerEntry]:
+        ours = [one for (of, _), one in self.store.ledger.items() if of == project]
+        return [one for one in ours if one.run_id == run]
 
     def _entered(
         self, projects: Sequence[ProjectId], within: CreatedWithin

@@ -49,6 +49,7 @@ from domain.evaluation.runs.selection import (
     TraceSelection,
     select_sessions,
 )
+from domain.evaluation.runs.summary import ScoreGroup
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, SkipCode, Skipped
 from domain.evaluation.scores.score import (
     Score,
@@ -111,6 +112,14 @@ class MemoryRuns:
             if one.outcome is ScoreOutcome.FAILED
         ]
         return known, sorted(failed, key=lambda one: (one.target, one.metric))
+
+    async def results(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[ScoreGroup]]:
+        known = self.store.runs.require(project, run).run
+        shown: list[Score] = [
+            *self.store.visible_trace_scores(project),
+            *self.store.visible_session_scores(project),
+        ]
+        return known, [ScoreGroup.from_score(one) for one in shown if one.run_id == run]
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
         stored = self.store.runs.require(project, run)
@@ -240,6 +249,18 @@ class MemoryTargets:
         unsettled = {one.session_id for one in self._unsettled(project, eligibility)}
         found = select_sessions(traces, selection)
         return [one for one in found if one not in unsettled][: most + 1]
+
+    async def count(
+        self,
+        project: ProjectId,
+        selection: TraceSelection | SessionSelection,
+        most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
+    ) -> int:
+        if isinstance(selection, TraceSelection):
+            return len(await self.traces(project, selection, most, eligibility=eligibility))
+        return len(await self.sessions(project, selection, most, eligibility=eligibility))
 
     def _unsettled(self, project: ProjectId, eligibility: Eligibility) -> list[Trace]:
         if not eligibility.settled_only:

@@ -22,6 +22,7 @@ from domain.evaluation.runs.selection import (
     SessionSelection,
     TraceSelection,
 )
+from domain.evaluation.runs.summary import ScoreGroup
 from domain.evaluation.scores.analytics import (
     HistogramBin,
     HistoryPoint,
@@ -270,6 +271,17 @@ class Targets(Protocol):
         """As `select_sessions` of the eligible traces; the first `limit` + 1, as `traces`."""
         ...
 
+    async def count(
+        self,
+        project: ProjectId,
+        selection: TraceSelection | SessionSelection,
+        limit: int,
+        *,
+        eligibility: Eligibility = SETTLED,
+    ) -> int:
+        """How many ids `traces` or `sessions` would return: at most `limit` + 1."""
+        ...
+
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
@@ -315,6 +327,13 @@ class Runs(Protocol):
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
         """A run with its FAILED executions, signals included, by target and metric.
+
+        Raises NotFound.
+        """
+        ...
+
+    async def results(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[ScoreGroup]]:
+        """A run with its scores as they are now, signals included, in groups of any size.
 
         Raises NotFound.
         """

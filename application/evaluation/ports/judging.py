@@ -70,6 +70,10 @@ class Ledger(Protocol):
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending: ...
 
+    async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
+        """As `of_run`, by metric: the first PARTS_MAX groups of `group_spending`."""
+        ...
+
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending: ...
 
     async def of_projects(

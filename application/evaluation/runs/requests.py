@@ -24,6 +24,7 @@ from domain.evaluation.runs.run import (
 from domain.evaluation.runs.selection import (
     Eligibility,
     SessionSelection,
+    TargetCount,
     TraceSelection,
     batch_as_given,
     filters_as_given,
@@ -137,6 +138,24 @@ class StartRun:
         return await self.run_factory.store(
             run, sampled(matching, request.sampling_rate, str(project))
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CountTargets:
+    """Counts what filters match, and what a run would evaluate; reads no trace."""
+
+    targets: Targets
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        selection: TraceSelection | SessionSelection,
+        sampling_rate: float,
+        eligibility: Eligibility,
+    ) -> TargetCount:
+        """Nothing that matches is no error here. Raises Unavailable."""
+        found = await self.targets.count(project, selection, TARGETS_MAX, eligibility=eligibility)
+        return TargetCount.of(found, sampling_rate)
 
 
 @dataclass(frozen=True, slots=True)

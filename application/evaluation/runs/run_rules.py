@@ -1,4 +1,4 @@
-"""Rules on metrics, judges and budgets of runs and monitors; the usage of a run."""
+"""Rules on metrics, judges and budgets of runs and monitors; the usage and the summary of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from domain.evaluation.metrics.metric import Category, JudgeKind
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT
+from domain.evaluation.runs.summary import RunSummary, summarize_run
 from domain.evaluation.runs.voting import validate_votes
 from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Pricing
@@ -97,3 +98,14 @@ class ReadRunUsage:
         """The requests and cost of its judges so far. Raises NotFound, Unavailable."""
         await self.runs.get(project, run)
         return await self.ledger.of_run(project, run)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRunSummary:
+    runs: Runs
+    ledger: Ledger
+
+    async def __call__(self, project: ProjectId, run: RunId) -> RunSummary:
+        """What the run has come to so far, by metric. Raises NotFound, Unavailable."""
+        known, scores = await self.runs.results(project, run)
+        return summarize_run(known, scores, await self.ledger.of_run_by_metric(project, run))

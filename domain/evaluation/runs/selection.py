@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, Target, TargetType
@@ -196,7 +196,7 @@ def sampled(
     the monitor or of the project. `least` is the minimum number of targets; monitors pass 1.
     """
     distinct = list(dict.fromkeys(targets))
-    count = min(max(_share(len(distinct), rate), least), len(distinct))
+    count = min(max(sampled_count(len(distinct), rate), least), len(distinct))
     if count == len(distinct):
         return tuple(distinct)
     in_order = sorted(distinct, key=lambda one: (sampling_rank(one, salt), one))
@@ -204,10 +204,29 @@ def sampled(
     return tuple(one for one in distinct if one in taken)
 
 
-def _share(matches: int, rate: float) -> int:
+def sampled_count(matches: int, rate: float) -> int:
+    """How many of the matches `sampled` takes."""
     # The decimal text of the rate counts: 0.29 of 100 is 29, whatever the double rounds to.
     exact = int(matches * Decimal(repr(rate)))
-    return max(exact, 1) if rate > 0 else 0
+    return min(max(exact, 1), matches) if rate > 0 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCount:
+    """How many targets match, and how many of them a run would evaluate.
+
+    With `is_at_least` more than TARGETS_MAX match, which no run evaluates; the counts end there.
+    """
+
+    matches: int
+    targets: int
+    is_at_least: bool = False
+
+    @classmethod
+    def of(cls, found: int, rate: float) -> Self:
+        """From the number that was found, at most TARGETS_MAX + 1."""
+        matches = min(found, TARGETS_MAX)
+        return cls(matches, sampled_count(matches, rate), found > TARGETS_MAX)
 
 
 def validate_target_count(targets: Sequence[Target]) -> Sequence[Target]:

@@ -485,7 +485,7 @@ def _storable(value: object) -> object:
 # Fields of a filter that must equal those of the score.
 _EQUAL: Final = (
     *("trace_id", "span_id", "session_id", "environment", "name", "source", "status", "outcome"),
-    *("data_type", "run_id"),
+    *("data_type", "code", "run_id"),
 )
 
 
@@ -508,6 +508,7 @@ class ScoreFilter:
     status: ScoreStatus | None = None
     outcome: ScoreOutcome | None = None
     data_type: DataType | None = None
+    code: str | None = None
     run_id: RunId | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None

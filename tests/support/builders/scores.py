@@ -154,6 +154,7 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "status": st.sampled_from(ScoreStatus),
     "outcome": st.sampled_from(ScoreOutcome),
     "data_type": st.sampled_from(DataType),
+    "code": st.sampled_from(["no_tools", "rate_limited", "other"]),
     "run_id": runs,
     "created_after": instants,
     "created_before": instants,

@@ -28,11 +28,14 @@ def _runs(
             in_contract=False,
             **limited,
         )
+    counted = {"filters": filters, "sampling_rate": 0.5}
+    yield EndpointSpec(f"POST {path}/count", READ, 200, body=counted, in_contract=False)
     one = f"{path}/{{run_id}}"
     yield EndpointSpec(f"GET {path}", READ, 200, query=PAGE)
     yield EndpointSpec(f"GET {one}", READ, 200)
     yield EndpointSpec(f"GET {one}/scores", READ, 200)
     yield EndpointSpec(f"GET {one}/usage", READ, 200, in_contract=False)
+    yield EndpointSpec(f"GET {one}/summary", READ, 200, in_contract=False)
     yield EndpointSpec(
         f"DELETE {one}",
         EVALUATE,

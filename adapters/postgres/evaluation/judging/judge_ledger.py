@@ -61,6 +61,10 @@ SELECT ({{key}}) COLLATE "C" AS key, {SPENDING_SUMS} {_FROM_CALLS_WITHIN}
 GROUP BY 1 ORDER BY {{order}} LIMIT $4
 """
 MOST_EXPENSIVE_FIRST: Final = "usd DESC, calls DESC, key"
+SUM_RUN_SPENDING_BY_METRIC: Final = f"""
+SELECT metric AS key, {SPENDING_SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2
+GROUP BY metric ORDER BY {MOST_EXPENSIVE_FIRST} LIMIT $3
+"""
 
 _EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
 _LATEST: Final = datetime.max.replace(tzinfo=UTC)
@@ -79,6 +83,11 @@ class PostgresLedger(PoolReader):
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
         [row] = await self._fetch(NARROW_PERIOD, project, SUM_RUN_SPENDING, project, run)
         return _spending_from_row(row)
+
+    async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
+        sql = SUM_RUN_SPENDING_BY_METRIC
+        rows = await self._fetch(NARROW_PERIOD, project, sql, project, run, PARTS_MAX)
+        return [SpendingGroup(row["key"], _spending_from_row(row)) for row in rows]
 
     async def total(self, projects: Sequence[ProjectId], within: CreatedWithin) -> Spending:
         [row] = await self._fetch(NARROW_PERIOD, projects, SUM_SPENDING, projects, *_bounds(within))

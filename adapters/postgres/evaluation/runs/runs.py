@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, PoolReader
+from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
@@ -27,7 +27,8 @@ from domain.evaluation.runs.run import (
     TargetType,
     WorkItem,
 )
-from domain.evaluation.scores.score import ScoreOutcome
+from domain.evaluation.runs.summary import ScoreGroup
+from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
 from domain.page import Page, PageRequest
@@ -39,6 +40,7 @@ SELECT_RUN: Final = f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {OF_PROJECT}
 DELETE_RUN: Final = f"DELETE FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
 TARGETS_TABLE: Final = "eval_jobs"
 DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{OF_PROJECT} AND run_id = $2", "$3")
+IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # Blocks new signals of the run: their inserts lock its row.
 LOCK_RUN_EXCLUSIVELY: Final = f"SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
 # By ctid, so that no statistics can mislead the planner.
@@ -55,6 +57,18 @@ HAS_ROWS_OF_RUN: Final = f"SELECT EXISTS (SELECT FROM {{table}} WHERE {OF_PROJEC
 SELECT_FAILURES: Final = f"""
 SELECT {{target}}::text AS target, name, code FROM {{table}}
 WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.FAILED}'
+"""
+
+# As `ScoreGroup`. Run metadata is written compactly, and is searched as text: people may replace it
+# by JSON with NUL, of which PostgreSQL reads no member.
+GROUP_SCORES: Final = f"""
+SELECT name AS metric, outcome, code, judge_kind,
+       CASE WHEN {IS_AUTOMATED} THEN threshold END AS threshold,
+       {IS_AUTOMATED} AS is_automated,
+       {IS_AUTOMATED} AND position('"cache":"hit"' IN metadata::text) > 0 AS is_cached,
+       count(*) AS count, coalesce(sum(number), 0) AS total,
+       count(*) FILTER (WHERE {IS_AUTOMATED} AND number >= threshold) AS passed
+FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
 
 
@@ -90,6 +104,16 @@ class PostgresRuns(PoolReader):
                 )
             ]
         return run_from_row(row), sorted(failed, key=lambda one: (one.target, one.metric))
+
+    async def results(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[ScoreGroup]]:
+        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+            row = require_row(await connection.fetchrow(SELECT_RUN, project, run), RUN_NOT_FOUND)
+            groups = [
+                ScoreGroup(**{**one, "outcome": ScoreOutcome(one["outcome"])})
+                for table in (TRACE_SCORES.name, SESSION_SCORES.name)
+                for one in await connection.fetch(GROUP_SCORES.format(table=table), project, run)
+            ]
+        return run_from_row(row), groups
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
         is_over = False

@@ -66,12 +66,10 @@ async def select_traces(
     eligible: EligibleTraces,
 ) -> Sequence[Target]:
     """Ids in ascending order, at most `most` + 1; in a snapshot."""
-    p, matching = await trace_conditions(connection, project, selection.matching)
-    changed = eligible.changed(p) or eligible.settled(p, "trace_id")
-    where = " AND ".join([matching, *eligible.content(), *changed])
+    p, found = await _find_traces(connection, project, selection, eligible)
     # Materialized, because a walk along the key would read all rows that do not match.
     sql = f"""
-    WITH found AS MATERIALIZED (SELECT trace_id FROM traces WHERE {where})
+    WITH found AS MATERIALIZED ({found})
     SELECT trace_id FROM found ORDER BY trace_id LIMIT {p.put(most + 1)}
     """
     return [str(row["trace_id"]) for row in await connection.fetch(sql, *p.values)]
@@ -85,6 +83,48 @@ async def select_sessions(
     eligible: EligibleTraces,
 ) -> Sequence[Target]:
     """Session ids in ascending order, at most `most` + 1; with a window, changed sessions."""
+    p, found = await _find_sessions(connection, project, selection, eligible)
+    sql = f"{found} ORDER BY session_id LIMIT {p.put(most + 1)}"
+    return [row["session_id"] for row in await connection.fetch(sql, *p.values)]
+
+
+async def count_targets(
+    connection: Connection,
+    project: ProjectId,
+    selection: TraceSelection | SessionSelection,
+    most: int,
+    eligible: EligibleTraces,
+) -> int:
+    """How many ids `select_traces` or `select_sessions` would return."""
+    if isinstance(selection, TraceSelection):
+        p, found = await _find_traces(connection, project, selection, eligible)
+    else:
+        p, found = await _find_sessions(connection, project, selection, eligible)
+    sql = f"SELECT count(*) FROM ({found} LIMIT {p.put(most + 1)}) AS found"
+    count: int = await connection.fetchval(sql, *p.values)
+    return count
+
+
+async def _find_traces(
+    connection: Connection,
+    project: ProjectId,
+    selection: TraceSelection,
+    eligible: EligibleTraces,
+) -> tuple[Parameters, str]:
+    """The statement that selects the ids, in any order."""
+    p, matching = await trace_conditions(connection, project, selection.matching)
+    changed = eligible.changed(p) or eligible.settled(p, "trace_id")
+    where = " AND ".join([matching, *eligible.content(), *changed])
+    return p, f"SELECT trace_id FROM traces WHERE {where}"
+
+
+async def _find_sessions(
+    connection: Connection,
+    project: ProjectId,
+    selection: SessionSelection,
+    eligible: EligibleTraces,
+) -> tuple[Parameters, str]:
+    """The statement that selects the ids, in any order."""
     await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
     matching = selection.matching
     traces = TraceFilter(
@@ -108,12 +148,13 @@ async def select_sessions(
     if changed := eligible.changed(p):
         own = " AND ".join([OF_PROJECT, "session_id IS NOT NULL", *eligible.content(), *changed])
         conditions.append(f"session_id IN (SELECT DISTINCT session_id FROM traces WHERE {own})")
-    sql = f"""
+    return (
+        p,
+        f"""
     SELECT session_id FROM traces WHERE {" AND ".join(conditions)}
     GROUP BY session_id HAVING {" AND ".join(having)}
-    ORDER BY session_id LIMIT {p.put(most + 1)}
-    """
-    return [row["session_id"] for row in await connection.fetch(sql, *p.values)]
+    """,
+    )
 
 
 async def trace_conditions(

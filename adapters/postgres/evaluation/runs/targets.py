@@ -13,6 +13,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.evaluation.runs.target_selection import (
     EligibleTraces,
+    count_targets,
     select_sessions,
     select_traces,
 )
@@ -119,6 +120,18 @@ class PostgresTargets(PoolReader):
         eligible = EligibleTraces(eligibility, self.quiet)
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
             return await select_sessions(connection, project, selection, most, eligible)
+
+    async def count(
+        self,
+        project: ProjectId,
+        selection: TraceSelection | SessionSelection,
+        most: int,
+        *,
+        eligibility: Eligibility = SETTLED,
+    ) -> int:
+        eligible = EligibleTraces(eligibility, self.quiet)
+        async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
+            return await count_targets(connection, project, selection, most, eligible)
 
     async def load_trace(
         self, project: ProjectId, trace: TraceId

@@ -60,7 +60,7 @@ IS_OF_SPAN: Final = "is_of_span"
 SAMPLED_SCORES_MAX: Final = 10_000  # scores that show which share of them match
 EQUALITY_COLUMNS: Final = (
     *("trace_id", "span_id", "session_id", "environment", "name"),
-    *("source", "outcome", "data_type", "run_id"),
+    *("source", "outcome", "data_type", "code", "run_id"),
 )
 ASK_FOR_A_PAGE: Final = "ask for a page of the list instead"
 # Each of these has an index that continues with the order of the list, so that matches are one

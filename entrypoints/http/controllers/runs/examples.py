@@ -46,3 +46,33 @@ SESSION_RUN: Final[dict[str, Any]] = TRACE_RUN | {
     "filters": _SESSIONS,
     "sampling_rate": 1.0,
 }
+
+TRACE_COUNT: Final[dict[str, Any]] = {"filters": _TRACES, "sampling_rate": 0.5}
+SESSION_COUNT: Final[dict[str, Any]] = {"filters": _SESSIONS}
+COUNTED: Final[dict[str, Any]] = {"matches": 150, "targets": 75, "total_is_at_least": False}
+_SUMMARY: Final[dict[str, Any]] = {
+    "metric": "task_completion",
+    "is_signal": False,
+    "scored": 68,
+    "skipped": 3,
+    "failed": 4,
+    "pending": 0,
+    "mean": 0.8125,
+    "counted": 68,
+    "threshold": 0.5,
+    "passed": 57,
+    "codes": {"rate_limited": 4, "empty_output": 3},
+    "judge_kind": "model",
+    "calls": 64,
+    "unpriced_calls": 0,
+    "cost_usd": 0.3383,
+    "cache_hits": 8,
+}
+TRACE_SUMMARY: Final[dict[str, Any]] = {"run_id": RUN_ID, "metrics": [_SUMMARY]}
+SESSION_SUMMARY: Final[dict[str, Any]] = {
+    "run_id": RUN_ID,
+    "metrics": [
+        _SUMMARY | {"metric": "agent_reliability", "judge_kind": None, "calls": 0, "cost_usd": 0},
+        _SUMMARY | {"metric": "confidence", "is_signal": True},
+    ],
+}

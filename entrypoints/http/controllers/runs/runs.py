@@ -13,7 +13,8 @@ from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
-from domain.evaluation.runs.run import TargetType
+from domain.evaluation.runs.run import TARGETS_MAX, TargetType
+from domain.evaluation.runs.selection import Eligibility
 from domain.evaluation.scores.score import ScoreFilter
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
@@ -56,6 +57,9 @@ class RunKind:
     example: dict[str, Any]
     matching_example: dict[str, Any]
     batch_example: dict[str, Any]
+    count: type[Any]  # the body that asks how many targets match filters
+    count_example: dict[str, Any]
+    summary_example: dict[str, Any]
     score_example: dict[str, Any]
 
     @property
@@ -81,6 +85,9 @@ TRACE_RUNS: Final = RunKind(
     example=examples.TRACE_RUN,
     matching_example=examples.TRACE_REQUEST,
     batch_example=examples.TRACE_BATCH,
+    count=schemas.CountTracesRequest,
+    count_example=examples.TRACE_COUNT,
+    summary_example=examples.TRACE_SUMMARY,
     score_example=TRACE_SCORE,
 )
 
@@ -102,6 +109,9 @@ SESSION_RUNS: Final = RunKind(
     example=examples.SESSION_RUN,
     matching_example=examples.SESSION_REQUEST,
     batch_example=examples.SESSION_BATCH,
+    count=schemas.CountSessionsRequest,
+    count_example=examples.SESSION_COUNT,
+    summary_example=examples.SESSION_SUMMARY,
     score_example=SESSION_SCORE,
 )
 
@@ -113,6 +123,7 @@ def run_router(kind: RunKind) -> Router:
             *_start(kind),
             _estimate(kind, "run", kind.matching, kind.matching_example),
             _estimate(kind, "batch", kind.batch, kind.batch_example),
+            _count(kind),
             *_act_on_run(kind),
             *_read(kind),
         ],
@@ -197,6 +208,31 @@ def _estimate(kind: RunKind, over: str, wire: type[Any], body_example: Any) -> H
         return EvalRunEstimate.from_domain(found)
 
     return estimate
+
+
+def _count(kind: RunKind) -> HTTPRouteHandler:
+    @post(
+        "/count",
+        CAN_READ,
+        summary=f"Count the {kind.name}s for a run",
+        description=(
+            f"How many {kind.name}s match the filters of a run or a monitor, and how many of them "
+            "a run with this sampling rate would evaluate. Unlike an estimate it reads none of "
+            f"them. Counting ends at {TARGETS_MAX:,} matches, the most that a run evaluates."
+        ),
+        operation_id=f"count_{kind.name}_run_targets",
+        status_code=200,
+        example=examples.COUNTED,
+        body_example=kind.count_example,
+        body=Body(kind.count, kind.count.to_domain),
+    )
+    async def count_targets(
+        caller: Caller, content: tuple[Any, float, Eligibility], use_cases: UseCases
+    ) -> schemas.TargetCountResponse:
+        counted = await use_cases.evaluation.count_targets(caller.project_id, *content)
+        return schemas.TargetCountResponse.from_domain(counted)
+
+    return count_targets
 
 
 def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
@@ -317,6 +353,24 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
         return JudgeUsage.from_domain(await use_cases.evaluation.read_run_usage(project, run))
 
     @get(
+        "/{run_id:str}/summary",
+        CAN_READ,
+        operation_id=f"summary_of_{kind.name}_run",
+        example=kind.summary_example,
+    )
+    async def read_summary(
+        caller: Caller, path: schemas.RunPath, use_cases: UseCases
+    ) -> schemas.RunSummaryResponse:
+        """Read what a run has come to by metric.
+
+        Outcomes, the mean with how many numbers it is of, reasons and cost, of a run of either
+        type. Scores that were edited or deleted since count as they are now, unlike in the run.
+        """
+        project, run = caller.project_id, path.run_id
+        found = await use_cases.evaluation.read_run_summary(project, run)
+        return schemas.RunSummaryResponse.from_domain(found)
+
+    @get(
         "/{run_id:str}/scores",
         CAN_READ,
         summary=f"Read the {kind.name} scores of a run",
@@ -345,4 +399,4 @@ def _read_results(kind: RunKind) -> list[HTTPRouteHandler]:
             add_response_header(scope, b"x-next-cursor", page.next_cursor.encode())
         return page.items
 
-    return [read_usage, read_scores]
+    return [read_usage, read_summary, read_scores]

@@ -21,10 +21,13 @@ from domain.evaluation.runs.run import (
 from domain.evaluation.runs.selection import (
     BATCH_MAX,
     SAMPLING_RATE_DEFAULT,
+    Eligibility,
     GivenInstant,
     SessionSelection,
+    TargetCount,
     TraceSelection,
 )
+from domain.evaluation.runs.summary import CODES_MAX, MetricSummary, RunSummary
 from domain.identity.caller import Caller
 from domain.ids import RunId
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX
@@ -343,3 +346,90 @@ def respond_run(caller: Caller, progress: RunProgress) -> EvalRunResponse | Chan
     if not caller.may_read:
         return ChangedRunResponse.from_run(progress.run)
     return EvalRunResponse.from_domain(progress)
+
+
+class TargetCountRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which targets to count, by the fields that a run or a monitor has for them."""
+
+    sampling_rate: Rate = SAMPLING_RATE_DEFAULT
+    settled_only: SettledOnly = True
+    includes_setup: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Whether OpenTelemetry traces that only create agents count: for a run they do, "
+                "for a monitor they don't"
+            )
+        ),
+    ] = True
+
+    @property
+    def eligibility(self) -> Eligibility:
+        return Eligibility(settled_only=self.settled_only, includes_setup=self.includes_setup)
+
+
+class CountTracesRequest(TargetCountRequest, frozen=True, kw_only=True):
+    """The traces that match, and the share of them that a run would evaluate."""
+
+    filters: EvalRunFilters = msgspec.field(default_factory=EvalRunFilters)
+
+    def to_domain(self, _: HttpConfig) -> tuple[TraceSelection, float, Eligibility]:
+        """Raises ValueError for an invalid date."""
+        return self.filters.to_domain(), self.sampling_rate, self.eligibility
+
+
+class CountSessionsRequest(TargetCountRequest, frozen=True, kw_only=True):
+    """The sessions that match, and the share of them that a run would evaluate."""
+
+    filters: SessionEvalRunFilters = msgspec.field(default_factory=SessionEvalRunFilters)
+
+    def to_domain(self, _: HttpConfig) -> tuple[SessionSelection, float, Eligibility]:
+        """Raises ValueError for an invalid date."""
+        return self.filters.to_domain(), self.sampling_rate, self.eligibility
+
+
+class TargetCountResponse(ResponseStruct[TargetCount], frozen=True, kw_only=True):
+    """How many targets match, and how many of them a run with this sampling rate evaluates.
+
+    With `total_is_at_least` there are more than `matches`: a run with these filters is refused.
+    """
+
+    matches: int
+    targets: int
+    total_is_at_least: Annotated[bool, Source("is_at_least")]
+
+
+class MetricSummaryResponse(ResponseStruct[MetricSummary], frozen=True, kw_only=True):
+    """What a run has come to in one metric, or in a signal that a session run computed.
+
+    `scored`, `skipped`, `failed` and `pending` count the scores that exist now. `mean` is of the
+    `counted` numbers that the run gave, and null without any; values that people changed are
+    scored, but not counted. `passed` of the counted numbers reach `threshold`; both are null for a
+    metric without a threshold. `codes` count failed and skipped scores by `metadata.code`.
+    `judge_kind` is `model` or `heuristic`, and null if neither gave a number. `cost_usd` doesn't
+    include the `unpriced_calls` of all `calls`; `cache_hits` are scores whose verdicts were cached.
+    """
+
+    metric: str
+    is_signal: bool
+    scored: int
+    skipped: int
+    failed: int
+    pending: int
+    mean: float | None
+    counted: int
+    threshold: float | None
+    passed: int | None
+    codes: Annotated[dict[str, int], Meta(max_length=CODES_MAX)]
+    judge_kind: str | None
+    calls: Annotated[int, Source("spending.calls")]
+    unpriced_calls: Annotated[int, Source("spending.unpriced")]
+    cost_usd: Annotated[Usd, Source("spending.usd")]
+    cache_hits: int
+
+
+class RunSummaryResponse(ResponseStruct[RunSummary], frozen=True, kw_only=True):
+    """A run by metric: its metrics in their order, then signals that it computed, by name."""
+
+    run_id: UUID
+    metrics: list[MetricSummaryResponse]

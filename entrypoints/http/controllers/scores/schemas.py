@@ -236,6 +236,10 @@ class ScoreQuery(PageQuery, frozen=True, kw_only=True):
         | None
     ) = None
     data_type: Annotated[scores.DataType, Meta(description="Exactly this data type")] | None = None
+    code: (
+        Annotated[str, Meta(description="Failed or skipped with exactly this `metadata.code`")]
+        | None
+    ) = None
     eval_run_id: Annotated[RunId, Meta(description="Created by this run")] | None = None
     date_from: Annotated[wire.QueryInstant, Meta(description="Created then or later")] | None = None
     date_to: Annotated[wire.QueryInstant, Meta(description="Created earlier")] | None = None

@@ -79,6 +79,19 @@ async def test_run_spending_sums_its_entries(ledger: Ledger):
     )
 
 
+async def test_run_spending_by_metric_has_a_group_for_each(ledger: Ledger):
+    first = an_entry()
+    ours = {"project_id": first.project_id, "run_id": first.run_id}
+    more = [an_entry(**ours, metric="coherence", usd=usd) for usd in (Decimal("0.01"), None)]
+    others = [an_entry(project_id=first.project_id), an_entry(run_id=first.run_id)]
+    await ledger.append([first, *more, *others])
+    assert await ledger.of_run_by_metric(first.project_id, first.run_id) == [
+        SpendingGroup("coherence", Spending.from_entries(more)),
+        SpendingGroup("task_completion", Spending.from_entries([first])),
+    ]
+    assert await ledger.of_run_by_metric(ProjectId(uuid.uuid4()), first.run_id) == []
+
+
 async def test_without_entries_spending_is_zero(ledger: Ledger):
     await ledger.append([])
     project = ProjectId(uuid.uuid4())

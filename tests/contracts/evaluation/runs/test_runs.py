@@ -1,13 +1,16 @@
 """Contract of Runs, run against every adapter."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.evaluation.runs.run import Execution, RunStatus, Tally, TargetType, WorkItem
+from domain.evaluation.runs.summary import summarize_run
+from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
-from domain.ids import RunId
+from domain.ids import RunId, TraceId
 from domain.page import PageRequest, Position
 from tests.support.builders.custom_metric_definitions import a_definition
 from tests.support.builders.values import NOON, trace
@@ -122,6 +125,41 @@ async def test_page_reports_progress_of_each_run(evaluating):
     assert [one.tally for one in page.items] == [
         (await evaluating.progress(one)).tally for one in (other, run)
     ]
+
+
+async def test_results_are_the_present_scores_in_groups(evaluating):
+    ours, (known, deleted) = project(), (trace(id=TraceId(uuid.UUID(int=n))) for n in range(2))
+    await fill(evaluating.plane, ours, known, deleted)
+    run = a_run(ours, 4)
+    await evaluating.start_run(run, work_of(run))
+    cached = Scored(0.8, "", {"judge_kind": "model", "threshold": 0.7, "cache": "hit"})
+    low = Scored(0.2, "", {"judge_kind": "model", "threshold": 0.7})
+    due = await evaluating.work_queue.dispatch(ours, NOON)
+    for one, outcome in zip(due, (cached, low, BAD), strict=True):
+        await evaluating.finish(await evaluating.claim(one), outcome)
+    again, groups = await evaluating.runs.results(ours, run.id)
+    assert again == await evaluating.run(run)
+    first, second = summarize_run(run, groups, ()).metrics
+    assert (first.metric, second.metric) == METRICS
+    assert replace(second, metric=first.metric) == first
+    assert (first.scored, first.failed, first.pending) == (2, 1, 1)
+    assert (first.mean, first.counted) == (pytest.approx(0.5), 2)
+    assert (first.threshold, first.passed, first.cache_hits) == (0.7, 1, 1)
+    assert (first.judge_kind, first.codes) == ("model", {"rate_limited": 1})
+    # Metadata that PostgreSQL can't read as JSON, and a correction; then a trace goes.
+    [score] = [
+        one
+        for one in await evaluating.trace_scores.of_run(ours, run.id)
+        if (one.trace_id, one.name) == (known.id, METRICS[0])
+    ]
+    hostile = ScoreChange(value="1", metadata=rb'{"cache":"hit","threshold":0.1,"n":"\u0000"}')
+    await evaluating.trace_scores.change(ours, score.id, hostile, NOON, None)
+    await evaluating.plane.traces.delete(ours, [deleted.id])
+    first, second = summarize_run(run, (await evaluating.runs.results(ours, run.id))[1], ()).metrics
+    assert (first.scored, first.counted, first.cache_hits, first.passed) == (1, 0, 0, None)
+    assert (second.scored, second.counted, second.cache_hits, second.passed) == (1, 1, 1, 1)
+    with pytest.raises(NotFound):
+        await evaluating.runs.results(project(), run.id)
 
 
 async def test_failures_include_signals(evaluating):

@@ -87,6 +87,8 @@ async def test_selected_traces_are_those_the_list_shows(evaluating, selection):
     expected = sorted(str(one.id) for one in settled if selection.matching.matches(one))
     assert await evaluating.targets.traces(ours, selection, LIMIT) == expected
     assert await evaluating.targets.traces(ours, selection, 2) == expected[:3]
+    assert await evaluating.targets.count(ours, selection, LIMIT) == len(expected)
+    assert await evaluating.targets.count(ours, selection, 2) == len(expected[:3])
 
 
 @pytest.mark.parametrize(
@@ -124,6 +126,8 @@ async def test_selected_sessions_are_those_whose_traces_match(evaluating, select
     expected = select_sessions([one.settled(prices().price) for one in sent], selection)
     assert await evaluating.targets.sessions(ours, selection, LIMIT) == expected
     assert await evaluating.targets.sessions(ours, selection, 1) == expected[:2]
+    assert await evaluating.targets.count(ours, selection, LIMIT) == len(expected)
+    assert await evaluating.targets.count(ours, selection, 1) == len(expected[:2])
 
 
 # --- evaluated traces ------------------------------------------------------------------------

@@ -286,7 +286,16 @@ async def test_pages_are_whole_where_counting_ends_early(pool, counted, sampled)
 
 async def test_each_value_is_found_by_its_filter_only(scores, ours):
     sent = await store_varied(scores, ours)
-    for name in ("name", "environment", "source", "status", "outcome", "data_type", "run_id"):
+    for name in (
+        "name",
+        "environment",
+        "source",
+        "status",
+        "outcome",
+        "data_type",
+        "code",
+        "run_id",
+    ):
         for value in {getattr(one, name) for one in sent} - {None}:
             expected = [one for one in newest_first(sent) if getattr(one, name) == value]
             assert await all_of(scores, ours, **{name: value}) == expected
