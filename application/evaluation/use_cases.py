@@ -170,9 +170,8 @@ class EvaluationUseCases:
             ports.monitors, ports.changed, targets, jobs, rules, clock, new_id
         )
         self.trace_scores, self.session_scores = ports.trace_scores, ports.session_scores
-        self.score_analytics = ports.score_analytics
+        self.score_analytics, self.providers = ports.score_analytics, ports.providers
         self.runs, self.monitors, self.custom_metrics = ports.runs, ports.monitors, own
-        self.providers = ports.providers
         self.record_trace_score = scores.RecordTraceScore(ports.trace_scores, clock)
         self.change_trace_score = scores.ChangeTraceScore(ports.trace_scores, clock, new_id)
         self.delete_trace_score = scores.DeleteScore(ports.trace_scores, clock, new_id)
@@ -185,8 +184,11 @@ class EvaluationUseCases:
         self.retry_run = requests.RetryRun(run_factory)
         self.cancel_run = requests.CancelRun(ports.runs, clock)
         self.delete_run = requests.DeleteRun(ports.runs, ports.trace_scores, clock)
-        self.read_run_usage = ReadRunUsage(ports.runs, judging.ledger)
-        self.read_run_summary = ReadRunSummary(ports.runs, judging.ledger)
+        results = ports.runs, judging.ledger
+        self.read_run_usage, self.read_run_summary = (
+            ReadRunUsage(*results),
+            ReadRunSummary(*results),
+        )
         self.count_targets = requests.CountTargets(targets)
         self.estimate_run = EstimateRun(
             run_factory, targets, queue, ports.judge, judging, ports.policy, regex, new_id

@@ -18,7 +18,7 @@ from domain.evaluation.metrics.metric import Category, JudgeKind
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SAMPLING_RATE_DEFAULT
-from domain.evaluation.runs.summary import RunSummary, summarize_run
+from domain.evaluation.runs.summary import MetricSummary, summarize_run
 from domain.evaluation.runs.voting import validate_votes
 from domain.ids import ProjectId, RunId
 from domain.tracing.usage import Pricing
@@ -101,6 +101,22 @@ class ReadRunUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricResults:
+    """What a run has come to in a metric, and what its judge cost."""
+
+    summary: MetricSummary
+    spending: Spending
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """As `summarize_run`."""
+
+    run_id: RunId
+    metrics: Sequence[MetricResults]
+
+
+@dataclass(frozen=True, slots=True)
 class ReadRunSummary:
     runs: Runs
     ledger: Ledger
@@ -108,4 +124,9 @@ class ReadRunSummary:
     async def __call__(self, project: ProjectId, run: RunId) -> RunSummary:
         """What the run has come to so far, by metric. Raises NotFound, Unavailable."""
         known, scores = await self.runs.results(project, run)
-        return summarize_run(known, scores, await self.ledger.of_run_by_metric(project, run))
+        groups = await self.ledger.of_run_by_metric(project, run)
+        spent = {one.key: one.spending for one in groups}
+        metrics = summarize_run(known, scores, spent)
+        return RunSummary(
+            run, [MetricResults(one, spent.get(one.metric, Spending())) for one in metrics]
+        )

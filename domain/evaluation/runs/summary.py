@@ -1,4 +1,4 @@
-"""What a run has come to by metric: outcomes, numbers, and what its judges cost."""
+"""What a run has come to by metric: outcomes and numbers."""
 
 import math
 from collections import Counter
@@ -6,11 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from domain.evaluation.costs.judge_costs import Spending, SpendingGroup
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.analytics import HEURISTIC, MODEL
 from domain.evaluation.scores.score import Score, ScoreOutcome
-from domain.ids import RunId
 from domain.tracing.payload import scalar_members
 
 CODES_MAX: Final = 50  # of one metric, the most frequent; fewer are defined
@@ -79,41 +77,27 @@ class MetricSummary:
     codes: Mapping[str, int]
     judge_kind: str | None
     cache_hits: int
-    spending: Spending
-
-
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """The metrics of a run in its order, then the signals that a session run computed, by name."""
-
-    run_id: RunId
-    metrics: Sequence[MetricSummary]
 
 
 def summarize_run(
-    run: EvalRun, groups: Iterable[ScoreGroup], spending: Sequence[SpendingGroup]
-) -> RunSummary:
-    """The summary of a run from its scores, and from the spending by metric."""
+    run: EvalRun, groups: Iterable[ScoreGroup], asked: Iterable[str] = ()
+) -> Sequence[MetricSummary]:
+    """The metrics of a run in its order, then the signals that a session run computed, by name.
+
+    `asked` are the names that judges were asked about: a signal may have no score.
+    """
     of_metric: dict[str, list[ScoreGroup]] = {name: [] for name in run.metrics}
-    signals: dict[str, list[ScoreGroup]] = {}
+    signals: dict[str, list[ScoreGroup]] = {name: [] for name in asked if name not in of_metric}
     for one in groups:
         known = of_metric if one.metric in of_metric else signals
         known.setdefault(one.metric, []).append(one)
-    spent = {one.key: one.spending for one in spending}
-    for name in spent.keys() - of_metric.keys():
-        signals.setdefault(name, [])
-    return RunSummary(
-        run.id,
-        [
-            _metric_summary(name, some, spent.get(name, Spending()), is_signal=name in signals)
-            for name, some in [*of_metric.items(), *sorted(signals.items())]
-        ],
-    )
+    return [
+        _metric_summary(name, some, is_signal=name in signals)
+        for name, some in [*of_metric.items(), *sorted(signals.items())]
+    ]
 
 
-def _metric_summary(
-    name: str, groups: Sequence[ScoreGroup], spending: Spending, *, is_signal: bool
-) -> MetricSummary:
+def _metric_summary(name: str, groups: Sequence[ScoreGroup], *, is_signal: bool) -> MetricSummary:
     outcomes, codes = Counter[ScoreOutcome](), Counter[str]()
     for one in groups:
         outcomes[one.outcome] += one.count
@@ -140,5 +124,4 @@ def _metric_summary(
         codes=dict(sorted(codes.items(), key=lambda one: (-one[1], one[0]))[:CODES_MAX]),
         judge_kind=kind,
         cache_hits=sum(one.count for one in groups if one.is_cached),
-        spending=spending,
     )

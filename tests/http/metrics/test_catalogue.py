@@ -32,6 +32,9 @@ async def got(site: Site, path: str) -> Any:
     return answer.json()
 
 
+FIELDS = ["name", "description", "category", "method", "threshold", "revision"]
+
+
 @pytest.mark.parametrize(
     ("category", "needed"),
     [("trace", TRACE), ("session", {"agent_consistency", "agent_reliability"})],
@@ -43,7 +46,7 @@ async def test_metrics_are_sorted_by_name(site: Site, category: str, needed: set
     assert needed <= set(names)
     assert "loop_detection" not in names
     for one in found:
-        assert list(one) == ["name", "description", "category"]
+        assert list(one) == FIELDS
         assert one["category"] == category
         assert one["description"]
 
@@ -58,9 +61,8 @@ async def test_template_is_a_valid_run_request(site: Site) -> None:
         "sampling_rate": 1.0,
         "model": "heuristic/1",
     }
-    assert list(metric) == [
-        *("name", "description", "category", "default_threshold", "prompt_preview")
-    ]
+    assert list(metric) == [*FIELDS, "default_threshold", "prompt_preview"]
+    assert (metric["method"], metric["threshold"], metric["revision"]) == ("judged", 0.5, None)
     assert (metric["name"], metric["category"]) == ("tool_correctness", "trace")
     assert metric["default_threshold"] == 0.5
     assert [one["stage"] for one in metric["prompt_preview"]] == ["evidence", "judge"]

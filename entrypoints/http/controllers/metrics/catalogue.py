@@ -11,7 +11,13 @@ from application.use_cases import UseCases
 from domain.errors import Invalid
 from domain.evaluation.judging import prompt
 from domain.evaluation.judging.models import HEURISTIC_MODEL, ProviderState
-from domain.evaluation.metrics.metric import THRESHOLD, Category, Metric
+from domain.evaluation.metrics.metric import (
+    THRESHOLD,
+    Category,
+    Direction,
+    EvaluationMethod,
+    Metric,
+)
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
@@ -30,12 +36,24 @@ class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
+def _success_threshold(metric: Metric) -> float | None:
+    return None if metric.direction is Direction.NEUTRAL else metric.threshold
+
+
 class MetricSummary(ResponseStruct[Metric], frozen=True, kw_only=True):
-    """A metric. Its scores are between 0 and 1."""
+    """A metric. Its scores are between 0 and 1.
+
+    `method`: a judge reads the trace (`judged`), texts are compared (`embedded`), the number is
+    computed (`measured`), or is aggregated from signals of a session (`rolled_up`). Scores from
+    `threshold` on succeed; null if neither end is better. `revision` is that of a custom metric.
+    """
 
     name: str
     description: str
     category: Category
+    method: EvaluationMethod
+    threshold: Annotated[float | None, Source(WHOLE, _success_threshold)]
+    revision: int | None
 
 
 class PromptPreview(ResponseStruct[prompt.Stage], frozen=True, kw_only=True):
@@ -87,6 +105,9 @@ class EvaluationCatalogueController(Controller):
                 "name": "task_completion",
                 "description": "Whether the agent did what was asked",
                 "category": "trace",
+                "method": "judged",
+                "threshold": THRESHOLD,
+                "revision": None,
             }
         ],
     )
@@ -106,6 +127,9 @@ class EvaluationCatalogueController(Controller):
                 "name": "agent_reliability",
                 "description": "Tail risk: how bad the worst traces of the session are",
                 "category": "session",
+                "method": "rolled_up",
+                "threshold": THRESHOLD,
+                "revision": None,
             }
         ],
     )
@@ -127,6 +151,9 @@ class EvaluationCatalogueController(Controller):
                 "name": "tool_correctness",
                 "description": "Whether the right tools were called",
                 "category": "trace",
+                "method": "judged",
+                "threshold": THRESHOLD,
+                "revision": None,
                 "default_threshold": THRESHOLD,
                 "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
             },

@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from application.evaluation.runs.run_rules import RunRequest
+from application.evaluation.runs.run_rules import MetricResults, RunRequest, RunSummary
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import (
@@ -27,7 +27,7 @@ from domain.evaluation.runs.selection import (
     TargetCount,
     TraceSelection,
 )
-from domain.evaluation.runs.summary import CODES_MAX, MetricSummary, RunSummary
+from domain.evaluation.runs.summary import CODES_MAX
 from domain.identity.caller import Caller
 from domain.ids import RunId
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX
@@ -399,7 +399,7 @@ class TargetCountResponse(ResponseStruct[TargetCount], frozen=True, kw_only=True
     total_is_at_least: Annotated[bool, Source("is_at_least")]
 
 
-class MetricSummaryResponse(ResponseStruct[MetricSummary], frozen=True, kw_only=True):
+class MetricSummaryResponse(ResponseStruct[MetricResults], frozen=True, kw_only=True):
     """What a run has come to in one metric, or in a signal that a session run computed.
 
     `scored`, `skipped`, `failed` and `pending` count the scores that exist now. `mean` is of the
@@ -410,22 +410,22 @@ class MetricSummaryResponse(ResponseStruct[MetricSummary], frozen=True, kw_only=
     include the `unpriced_calls` of all `calls`; `cache_hits` are scores whose verdicts were cached.
     """
 
-    metric: str
-    is_signal: bool
-    scored: int
-    skipped: int
-    failed: int
-    pending: int
-    mean: float | None
-    counted: int
-    threshold: float | None
-    passed: int | None
-    codes: Annotated[dict[str, int], Meta(max_length=CODES_MAX)]
-    judge_kind: str | None
+    metric: Annotated[str, Source("summary.metric")]
+    is_signal: Annotated[bool, Source("summary.is_signal")]
+    scored: Annotated[int, Source("summary.scored")]
+    skipped: Annotated[int, Source("summary.skipped")]
+    failed: Annotated[int, Source("summary.failed")]
+    pending: Annotated[int, Source("summary.pending")]
+    mean: Annotated[float | None, Source("summary.mean")]
+    counted: Annotated[int, Source("summary.counted")]
+    threshold: Annotated[float | None, Source("summary.threshold")]
+    passed: Annotated[int | None, Source("summary.passed")]
+    codes: Annotated[dict[str, int], Source("summary.codes"), Meta(max_length=CODES_MAX)]
+    judge_kind: Annotated[str | None, Source("summary.judge_kind")]
     calls: Annotated[int, Source("spending.calls")]
     unpriced_calls: Annotated[int, Source("spending.unpriced")]
     cost_usd: Annotated[Usd, Source("spending.usd")]
-    cache_hits: int
+    cache_hits: Annotated[int, Source("summary.cache_hits")]
 
 
 class RunSummaryResponse(ResponseStruct[RunSummary], frozen=True, kw_only=True):

@@ -139,7 +139,7 @@ async def test_results_are_the_present_scores_in_groups(evaluating):
         await evaluating.finish(await evaluating.claim(one), outcome)
     again, groups = await evaluating.runs.results(ours, run.id)
     assert again == await evaluating.run(run)
-    first, second = summarize_run(run, groups, ()).metrics
+    first, second = summarize_run(run, groups)
     assert (first.metric, second.metric) == METRICS
     assert replace(second, metric=first.metric) == first
     assert (first.scored, first.failed, first.pending) == (2, 1, 1)
@@ -155,7 +155,7 @@ async def test_results_are_the_present_scores_in_groups(evaluating):
     hostile = ScoreChange(value="1", metadata=rb'{"cache":"hit","threshold":0.1,"n":"\u0000"}')
     await evaluating.trace_scores.change(ours, score.id, hostile, NOON, None)
     await evaluating.plane.traces.delete(ours, [deleted.id])
-    first, second = summarize_run(run, (await evaluating.runs.results(ours, run.id))[1], ()).metrics
+    first, second = summarize_run(run, (await evaluating.runs.results(ours, run.id))[1])
     assert (first.scored, first.counted, first.cache_hits, first.passed) == (1, 0, 0, None)
     assert (second.scored, second.counted, second.cache_hits, second.passed) == (1, 1, 1, 1)
     with pytest.raises(NotFound):

@@ -2,14 +2,13 @@
 
 import uuid
 from dataclasses import replace
-from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.costs.judge_costs import Spending, SpendingGroup
-from domain.evaluation.runs.run import EvalRun
+from domain.evaluation.runs.run import EvalRun, TargetType
 from domain.evaluation.runs.summary import MetricSummary, ScoreGroup, summarize_run
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
@@ -25,16 +24,16 @@ def a_run(*metrics: str) -> EvalRun:
         id=RunId(uuid.UUID(int=1)),
         project_id=ProjectId(uuid.UUID(int=2)),
         metrics=metrics or ("m",),
-        target_type="TRACE",  # type: ignore[arg-type]
+        target_type=TargetType.TRACE,
         targets=3,
         model="heuristic/1",
         created_at=NOON,
     )
 
 
-def group(outcome: ScoreOutcome = SCORED, number: float = 0.0, **overrides: object) -> ScoreGroup:
+def group(outcome: ScoreOutcome = SCORED, number: float = 0.0, **overrides: Any) -> ScoreGroup:
     threshold = overrides.get("threshold", 0.5)
-    known: dict[str, object] = {
+    known: dict[str, Any] = {
         "metric": "m",
         "code": None,
         "judge_kind": "model",
@@ -45,11 +44,11 @@ def group(outcome: ScoreOutcome = SCORED, number: float = 0.0, **overrides: obje
         "total": number,
         "passed": int(isinstance(threshold, float) and number >= threshold),
     }
-    return ScoreGroup(outcome=outcome, **known | overrides)  # type: ignore[arg-type]
+    return ScoreGroup(outcome=outcome, **known | overrides)
 
 
 def summary(*groups: ScoreGroup) -> MetricSummary:
-    [found] = summarize_run(a_run(), groups, ()).metrics
+    [found] = summarize_run(a_run(), groups)
     return found
 
 
@@ -79,20 +78,12 @@ def test_thresholds_that_differ_are_not_told():
 
 
 def test_metrics_keep_their_order_and_signals_follow():
-    spent = Spending(calls=2, usd=Decimal("0.5"))
     groups = [group(metric="z"), group(metric="confidence", is_cached=True), group(metric="a")]
-    found = summarize_run(
-        a_run("z", "a", "none"),
-        groups,
-        [SpendingGroup("a", spent), SpendingGroup("asked in vain", spent)],
-    )
-    assert [(one.metric, one.is_signal) for one in found.metrics] == [
+    found = summarize_run(a_run("z", "a", "none"), groups, ["a", "asked in vain"])
+    assert [(one.metric, one.is_signal) for one in found] == [
         ("z", False), ("a", False), ("none", False), ("asked in vain", True), ("confidence", True),
     ]  # fmt: skip
-    assert [one.cache_hits for one in found.metrics] == [0, 0, 0, 0, 1]
-    assert [one.spending for one in found.metrics] == [
-        Spending(), spent, Spending(), spent, Spending(),
-    ]  # fmt: skip
+    assert [one.cache_hits for one in found] == [0, 0, 0, 0, 1]
 
 
 scores = st.lists(
