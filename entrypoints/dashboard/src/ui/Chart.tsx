@@ -43,9 +43,10 @@ const WIDTH = 1000; // units of the view box, stretched to the width of the page
 const HEIGHT = 120;
 const STRIP = 14;
 const TIME_TICKS = 6;
+const EDGE = 25; // units from an end within which no text fits below the axis
 
 export function Chart(props: ChartProps): JSX.Element {
-  const { title, summary, times, step, series, coverage, marks = [], limits = [], onRange } = props;
+  const { title, summary, times, step, series, coverage, limits = [], onRange } = props;
   const text = props.text ?? count;
   const id = useId();
   const isUtc = zone.value === "utc";
@@ -53,6 +54,7 @@ export function Chart(props: ChartProps): JSX.Element {
   const [drag, setDrag] = useState<[number, number] | null>(null);
   const plot = useRef<SVGSVGElement>(null);
   const [from, to] = [times[0] ?? 0, (times.at(-1) ?? 0) + step];
+  const marks = (props.marks ?? []).filter((one) => from <= one.at && one.at <= to);
   const bars = series.filter((one) => one.as === "bar");
   const lines = series.filter((one) => one.as !== "bar");
   const heights = times.map((_, index) => bars.reduce((sum, one) => sum + (one.values[index] ?? 0), 0));
@@ -165,7 +167,7 @@ export function Chart(props: ChartProps): JSX.Element {
               onKeyDown={(event) => event.key === "Enter" && here >= 0 && choose(here, here)}
             />
             <div class="x-axis" aria-hidden="true">
-              {timeTicks(from, to, TIME_TICKS, isUtc).map((one) => (
+              {timeTicks(from, to, TIME_TICKS, isUtc).filter((one) => x(one) >= EDGE && x(one) <= WIDTH - EDGE).map((one) => (
                 <span key={one} style={{ left: `${x(one) / 10}%` }}>{tickText(one, from, to, isUtc)}</span>
               ))}
             </div>
