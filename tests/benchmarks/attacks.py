@@ -228,10 +228,11 @@ ATTACKS: Final[dict[str, Callable[[Target], Awaitable[None]]]] = {
 
 
 async def attack(name: str, port: int, keys: Sequence[str]) -> None:
-    """Attacks until SIGTERM, then prints the number of answers by status."""
+    """Prints a line, attacks until SIGTERM, then prints the number of answers by status."""
     target = Target(port, keys, Counter())
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    print("started", flush=True)
     task = asyncio.create_task(ATTACKS[name](target))  # type: ignore[arg-type]  # a coroutine
     await ended.wait()
     task.cancel()
@@ -250,13 +251,14 @@ def running_attack(name: str, port: int, keys: Sequence[str]) -> Iterator[Counte
     assert child.stdin is not None
     child.stdin.write(json.dumps(keys))
     child.stdin.close()
+    assert child.stdout is not None
+    child.stdout.readline()  # before, SIGTERM would end it without an answer
     answered: Counter[str] = Counter()
     try:
         time.sleep(WARM_UP_S)
         yield answered
     finally:
         child.terminate()
-        assert child.stdout is not None
         answered.update(json.loads(child.stdout.read()))
         child.wait(15)
 
