@@ -1,7 +1,7 @@
 """The ports of tracing: prices, traces, spans, sessions, analytics."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final, Protocol
 
 from domain.identity.audit import AuditEntry
@@ -31,6 +31,7 @@ from domain.tracing.span_analytics import SpanAnalytics, SpanAnalyticsQuery
 from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
+from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroup
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from domain.tracing.usage import Price, Usage
 
@@ -411,16 +412,31 @@ class TraceAnalytics(Protocol):
     """Analytics over the traces of each project, as the functions of `domain.tracing.analytics`.
 
     Contract of TraceAnalytics: tests/contracts/tracing/test_trace_analytics.py.
-    All raise Unavailable, and Invalid for more than BUCKETS_MAX buckets.
+    All raise Unavailable, and Invalid for more than BUCKETS_MAX buckets. With a `zone`, they raise
+    Invalid as `bucket_edges`.
     """
 
     async def volume(
-        self, project: ProjectId, period: Period, granularity: Granularity
+        self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
     ) -> Sequence[TraceBucket]: ...
 
     async def usage(
-        self, project: ProjectId, period: Period, granularity: Granularity
+        self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
     ) -> Sequence[UsageBucket]: ...
+
+    async def model_usage(
+        self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
+    ) -> Mapping[str | None, Sequence[UsageBucket]]:
+        """As `model_usage_buckets`. Raises Invalid for more than CELLS_MAX buckets in all."""
+        ...
+
+    async def groups(self, project: ProjectId, query: TraceAnalyticsQuery) -> Sequence[TraceGroup]:
+        """As `trace_groups`, of visible traces.
+
+        Reads the matching traces. Raises Invalid for more than READ_TRACES_MAX, by what the
+        roll-ups count, and for more than CELLS_MAX figures.
+        """
+        ...
 
     async def models(self, project: ProjectId, period: Period) -> Sequence[ModelUsage]: ...
 

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from application.ports import Clock, NewId
 from application.tracing import edit, ingest
+from application.tracing.analyze import AnalyzeTraces
 from application.tracing.ingestion_warnings import ReadIngestionWarnings
 from application.tracing.otlp import open_traces
 from application.tracing.otlp.ingest import DecodeOtlpRequest, StoreOtlpRequest
@@ -68,6 +69,7 @@ class TracingUseCases:
         self.record_rejections = RecordRejections(ports.rejection_log, clock, new_id)
         self.delete_expired_rejections = DeleteExpiredRejections(ports.rejections, clock)
 
+        self.analyze_traces = AnalyzeTraces(ports.analytics)
         self.read_ingestion_warnings = ReadIngestionWarnings(ports.analytics, clock)
         self.ingest_batch = ingest.IngestBatch(traces)
         self.tag_traces = edit.TagTraces(traces)

@@ -1,12 +1,12 @@
 """Analytics over time: traces, failures, latencies, tokens, costs, models, sessions, users.
 
-Time is divided into buckets in UTC; empty buckets are left out. A period includes its first instant
-and excludes its last.
+Time is divided into buckets, in UTC unless a time zone is given; empty buckets are left out. A
+period includes its first instant and excludes its last.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
@@ -16,6 +16,7 @@ from domain.page import Position
 from domain.tracing.session import SessionFilter, SessionSummary, sessions_of
 from domain.tracing.span import Span, Totals
 from domain.tracing.trace import Trace, TraceStatus
+from domain.tracing.usage import exact_sum
 
 BUCKETS_MAX: Final = 10_000  # of one response: more than a year of hours
 MODELS_MAX: Final = 10
@@ -27,13 +28,26 @@ class Granularity(StrEnum):
     DAY = "day"
     WEEK = "week"
 
-    def bucket(self, instant: datetime) -> datetime:
-        """The start of the bucket that contains an instant in UTC; weeks start on Mondays."""
+    def bucket(self, instant: datetime, zone: tzinfo = UTC) -> datetime:
+        """The start in UTC of the bucket that contains an instant in UTC; weeks start on Mondays.
+
+        Days and weeks are those of a zone whose offsets are whole hours.
+        """
+        if zone is not UTC and self is not Granularity.HOUR:
+            local = self.bucket(instant.astimezone(zone).replace(tzinfo=UTC, fold=0))
+            return local.replace(tzinfo=zone).astimezone(UTC)
         hour = instant.replace(minute=0, second=0, microsecond=0)
         if self is Granularity.HOUR:
             return hour
         day = hour.replace(hour=0)
         return day if self is Granularity.DAY else day - timedelta(days=day.weekday())
+
+
+BUCKET_WIDTHS: Final = {
+    Granularity.HOUR: timedelta(hours=1),
+    Granularity.DAY: timedelta(days=1),
+    Granularity.WEEK: timedelta(weeks=1),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +59,36 @@ class Period:
 
     def includes(self, instant: datetime) -> bool:
         return self.after <= instant < self.before
+
+
+def bucket_edges(
+    period: Period, granularity: Granularity, zone: tzinfo = UTC
+) -> Sequence[datetime]:
+    """The starts of all buckets that the period touches, and the end of the last; ascending.
+
+    None for an empty period. Raises Invalid for more than BUCKETS_MAX buckets, for days and weeks
+    that don't start with an hour of UTC, since hours are what is counted, and next to the first and
+    last year.
+    """
+    if period.after >= period.before:
+        return []
+    if (period.before - period.after) / BUCKET_WIDTHS[granularity] > BUCKETS_MAX:
+        raise too_many_buckets()
+    try:
+        edges = [granularity.bucket(period.after, zone)]
+        while edges[-1] < period.before:
+            # A day has 23 to 25 hours where clocks change: half a day later is in the next one.
+            later = timedelta(hours=0 if granularity is Granularity.HOUR else 12)
+            edges.append(granularity.bucket(edges[-1] + BUCKET_WIDTHS[granularity] + later, zone))
+    except OverflowError as error:
+        raise Invalid(
+            "started_after and started_before are too close to the first or last year"
+        ) from error
+    if any(edge.minute or edge.second for edge in edges):
+        raise Invalid.semantic(
+            "query.tz", "its days don't start with an hour of UTC in this period: use UTC"
+        )
+    return edges
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -91,13 +135,20 @@ class TraceBucket:
 
 @dataclass(frozen=True, slots=True)
 class UsageBucket:
-    """The usage of spans, by their start. `cost` is without that of `unpriced` spans."""
+    """The usage of spans, by their start. `cost` is that of `priced` spans, not of `unpriced` ones.
+
+    `cached_tokens` of the prompts came from a cache, `reasoning_tokens` are a part of the
+    completions, as far as spans said so. None: not counted.
+    """
 
     bucket: datetime
     prompt_tokens: int
     completion_tokens: int
     cost: Decimal
     unpriced: int = 0
+    priced: int | None = 0
+    cached_tokens: int | None = 0
+    reasoning_tokens: int | None = 0
 
     @property
     def tokens(self) -> int:
@@ -149,43 +200,78 @@ def check_bucket_count[T](
 ) -> Sequence[T]:
     """Returns the buckets. Raises Invalid for more than BUCKETS_MAX, naming the bounds of time."""
     if len(buckets) > BUCKETS_MAX:
-        raise Invalid(
-            f"more than {BUCKETS_MAX} buckets: narrow {bounds}, or take a coarser granularity"
-        )
+        raise too_many_buckets(bounds)
     return buckets
 
 
+def too_many_buckets(bounds: str = "started_after and started_before") -> Invalid:
+    return Invalid(
+        f"more than {BUCKETS_MAX} buckets: narrow {bounds}, or take a coarser granularity"
+    )
+
+
 def trace_buckets(
-    traces: Iterable[Trace], period: Period, granularity: Granularity
+    traces: Iterable[Trace], period: Period, granularity: Granularity, zone: tzinfo = UTC
 ) -> list[TraceBucket]:
     """From settled traces, ascending by bucket."""
     within = [trace for trace in traces if period.includes(trace.started_at)]
-    return [
-        TraceBucket(bucket, len(some), _failed(some), _latencies(some))
-        for bucket, some in group_by(
-            within, lambda trace: granularity.bucket(trace.started_at)
-        ).items()
-    ]
+    by_bucket = group_by(within, lambda trace: granularity.bucket(trace.started_at, zone))
+    return [trace_bucket(bucket, some) for bucket, some in by_bucket.items()]
+
+
+def trace_bucket(bucket: datetime, traces: Sequence[Trace]) -> TraceBucket:
+    return TraceBucket(bucket, len(traces), _failed(traces), _latencies(traces))
 
 
 def usage_buckets(
-    spans: Iterable[Span], period: Period, granularity: Granularity
+    spans: Iterable[Span], period: Period, granularity: Granularity, zone: tzinfo = UTC
 ) -> list[UsageBucket]:
     """From settled spans, ascending by bucket. Spans with a usage role aren't counted."""
     within = [span for span in _counted(spans) if period.includes(span.started_at)]
-    found = []
-    for bucket, some in group_by(within, lambda span: granularity.bucket(span.started_at)).items():
-        totals = Totals.from_spans(some)
-        found.append(
-            UsageBucket(
-                bucket,
-                totals.prompt_tokens,
-                totals.completion_tokens,
-                totals.cost,
-                totals.unpriced,
-            )
-        )
-    return found
+    by_bucket = group_by(within, lambda span: granularity.bucket(span.started_at, zone))
+    return [_usage_bucket(bucket, some) for bucket, some in by_bucket.items()]
+
+
+def _usage_bucket(bucket: datetime, spans: Sequence[Span]) -> UsageBucket:
+    totals = Totals.from_spans(spans)
+    usages = [span.usage for span in spans if span.usage is not None]
+    return UsageBucket(
+        bucket,
+        totals.prompt_tokens,
+        totals.completion_tokens,
+        totals.cost,
+        totals.unpriced,
+        priced=sum(span.charge is not None and span.charge.is_known for span in spans),
+        cached_tokens=sum(one.cache_read_tokens for one in usages),
+        reasoning_tokens=sum(one.reasoning_tokens for one in usages),
+    )
+
+
+def sum_usage(bucket: datetime, parts: Sequence[UsageBucket]) -> UsageBucket:
+    """The sums of usage that was counted in full."""
+    return UsageBucket(
+        bucket,
+        sum(one.prompt_tokens for one in parts),
+        sum(one.completion_tokens for one in parts),
+        exact_sum(one.cost for one in parts),
+        sum(one.unpriced for one in parts),
+        priced=sum(one.priced or 0 for one in parts),
+        cached_tokens=sum(one.cached_tokens or 0 for one in parts),
+        reasoning_tokens=sum(one.reasoning_tokens or 0 for one in parts),
+    )
+
+
+def model_usage_buckets(
+    spans: Iterable[Span], period: Period, granularity: Granularity, zone: tzinfo = UTC
+) -> Mapping[str | None, Sequence[UsageBucket]]:
+    """`usage_buckets` for each model, and for None the spans without one."""
+    by_model: dict[str | None, list[Span]] = {}
+    for span in spans:
+        by_model.setdefault(span.model, []).append(span)
+    found = {
+        model: usage_buckets(some, period, granularity, zone) for model, some in by_model.items()
+    }
+    return {model: buckets for model, buckets in found.items() if buckets}
 
 
 def _counted(spans: Iterable[Span]) -> Iterable[Span]:

@@ -36,6 +36,7 @@ class Usage:
 
     `cache_read_tokens` of the prompt came from a cache, `cache_write_tokens` were written to one.
     They are parts of the prompt: an excess is cut off, first from the written ones.
+    `reasoning_tokens` are a part of the completion, cut off likewise.
     """
 
     prompt_tokens: int = 0
@@ -43,8 +44,12 @@ class Usage:
     is_known: bool = field(default=False, compare=False)
     cache_read_tokens: int = 0
     cache_write_tokens: int = 0
+    reasoning_tokens: int = 0
 
     def __post_init__(self) -> None:
+        if self.reasoning_tokens:
+            reasoning = min(max(self.reasoning_tokens, 0), self.completion_tokens)
+            object.__setattr__(self, "reasoning_tokens", reasoning)
         if self.has_cached:
             read = min(max(self.cache_read_tokens, 0), self.prompt_tokens)
             written = min(max(self.cache_write_tokens, 0), self.prompt_tokens - read)
@@ -58,7 +63,7 @@ class Usage:
         The stored row of a span doesn't record whether tokens were counted. Tokens that are there
         were, and `token_usage` may lack those that an OpenTelemetry sender counted.
         """
-        return self if self.is_known or self.has_cached else None
+        return self if self.is_known or self.has_cached or self.reasoning_tokens else None
 
     @property
     def has_cached(self) -> bool:
@@ -160,6 +165,10 @@ class SpanCost:
     amount: Decimal
     source: CostSource
     price: Price | None = None
+
+    @property
+    def is_known(self) -> bool:
+        return self.source is not CostSource.UNPRICED
 
 
 UNPRICED: Final = SpanCost(Decimal(0), CostSource.UNPRICED)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from decimal import Decimal
 
 from adapters.memory.store import MemoryStore
@@ -12,7 +13,7 @@ from domain.errors import NotFound
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
-from domain.tracing import analytics
+from domain.tracing import analytics, trace_breakdown
 from domain.tracing.change import retagged, said
 from domain.tracing.facet_values import FacetField, FacetValue, count_values, most_frequent
 from domain.tracing.model_price import Rate, Tariff, pricing_of
@@ -229,18 +230,48 @@ class MemoryTraceAnalytics:
     store: MemoryStore
 
     async def volume(
-        self, project: ProjectId, period: analytics.Period, granularity: analytics.Granularity
+        self,
+        project: ProjectId,
+        period: analytics.Period,
+        granularity: analytics.Granularity,
+        zone: tzinfo = UTC,
     ) -> Sequence[analytics.TraceBucket]:
+        _check_zone(period, granularity, zone)
         return analytics.check_bucket_count(
-            analytics.trace_buckets(self.store.traces.of(project), period, granularity)
+            analytics.trace_buckets(self.store.traces.of(project), period, granularity, zone)
         )
 
     async def usage(
-        self, project: ProjectId, period: analytics.Period, granularity: analytics.Granularity
+        self,
+        project: ProjectId,
+        period: analytics.Period,
+        granularity: analytics.Granularity,
+        zone: tzinfo = UTC,
     ) -> Sequence[analytics.UsageBucket]:
+        _check_zone(period, granularity, zone)
         return analytics.check_bucket_count(
-            analytics.usage_buckets(self._spans(project), period, granularity)
+            analytics.usage_buckets(self._spans(project), period, granularity, zone)
         )
+
+    async def model_usage(
+        self,
+        project: ProjectId,
+        period: analytics.Period,
+        granularity: analytics.Granularity,
+        zone: tzinfo = UTC,
+    ) -> Mapping[str | None, Sequence[analytics.UsageBucket]]:
+        _check_zone(period, granularity, zone)
+        found = analytics.model_usage_buckets(self._spans(project), period, granularity, zone)
+        trace_breakdown.check_cell_count(sum(map(len, found.values())))
+        return found
+
+    async def groups(
+        self, project: ProjectId, query: trace_breakdown.TraceAnalyticsQuery
+    ) -> Sequence[trace_breakdown.TraceGroup]:
+        _check_zone(query.period, query.granularity, query.zone)
+        found = trace_breakdown.trace_groups(self.store.visible_traces(project), query)
+        trace_breakdown.check_cell_count(sum(1 + len(one.buckets) for one in found))
+        return found
 
     async def are_sources_mixed(self, project: ProjectId, period: analytics.Period) -> bool:
         spans = [
@@ -305,3 +336,8 @@ class MemoryPriceBook:
         if prices is None:
             return None
         return Price(Tariff(*map(Rate, prices)).cost(usage), self.version)
+
+
+def _check_zone(period: analytics.Period, granularity: analytics.Granularity, zone: tzinfo) -> None:
+    if zone is not UTC:
+        analytics.bucket_edges(period, granularity, zone)

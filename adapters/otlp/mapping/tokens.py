@@ -358,5 +358,6 @@ def _tokens(sent: _Sent, prompt: int, completion: int) -> Tokens:
         f'{{"prompt_tokens":{prompt},"completion_tokens":{completion},'
         f'"total_tokens":{prompt + completion}{known}}}'
     )
-    usage = Usage(prompt, completion, True, sent.cache_read or 0, sent.cache_write or 0)
+    cached = (sent.cache_read or 0, sent.cache_write or 0)
+    usage = Usage(prompt, completion, True, *cached, sent.reasoning or 0)
     return Tokens(usage, text.encode(), sent.buckets)

@@ -1,16 +1,10 @@
 """Splits a period into whole buckets, which roll-ups count, and partial buckets at its ends."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import datetime
 
-from domain.tracing.analytics import Granularity
-
-BUCKET_WIDTHS: Final = {
-    Granularity.HOUR: timedelta(hours=1),
-    Granularity.DAY: timedelta(days=1),
-    Granularity.WEEK: timedelta(weeks=1),
-}
+from domain.tracing.analytics import BUCKET_WIDTHS, Granularity, Period
 
 type Bounds = tuple[datetime | None, datetime | None]
 """The start, inclusive, and the end, exclusive; None means unbounded."""
@@ -45,6 +39,19 @@ def split_period(bounds: Bounds, granularity: Granularity) -> SplitPeriod:
     if end != before:
         cuts.append((end, before))
     return SplitPeriod(None if end is not None and first == end else (first, end), tuple(cuts))
+
+
+def split_edges(edges: Sequence[datetime], period: Period) -> SplitPeriod:
+    """As `split_period`, for the buckets of a period, whose `edges` are as of `bucket_edges`."""
+    whole = [edge for edge in edges if period.after <= edge <= period.before]
+    if not whole:
+        return SplitPeriod(None, ((period.after, period.before),) if edges else ())
+    cuts: list[Bounds] = []
+    if whole[0] != period.after:
+        cuts.append((period.after, whole[0]))
+    if whole[-1] != period.before:
+        cuts.append((whole[-1], period.before))
+    return SplitPeriod((whole[0], whole[-1]) if len(whole) > 1 else None, tuple(cuts))
 
 
 def _next(instant: datetime, granularity: Granularity) -> datetime | None:

@@ -21,8 +21,8 @@ from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
 _SPAN_COLUMNS: Final = """
 spans.trace_id, spans.span_id, kind, name, started_at, model, prompt_tokens, completion_tokens,
-cache_read_tokens, cache_write_tokens, cost_amount, cost_source, price_version, price_since,
-listed_amount, provider, request_model
+cache_read_tokens, cache_write_tokens, reasoning_tokens, cost_amount, cost_source, price_version,
+price_since, listed_amount, provider, request_model
 """
 # The condition of the index `spans_priced`.
 _IS_PRICED: Final = f"""
@@ -106,6 +106,7 @@ async def update_costs(
             sums = deltas[project].sums((hour, kind, name_group(name), True, one.model))
             sums.cost = EXACT.add(sums.cost, cost)
             sums.unpriced += unpriced
+            sums.priced -= unpriced
         costs = []
         for trace, difference in more.items():
             before = known[project, trace]

@@ -1,7 +1,8 @@
 """Analytics over time: from roll-ups for whole hours or buckets, from indexes for partial ones."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, tzinfo
 from typing import Final
 
 from asyncpg import Record
@@ -14,6 +15,7 @@ from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.facet_values import fetch_facet_values
 from adapters.postgres.tracing.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import starts_within, straddles
+from adapters.postgres.tracing.trace_groups import fetch_trace_groups
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
@@ -27,11 +29,20 @@ from domain.tracing.analytics import (
     TraceBucket,
     UsageBucket,
     UserSummary,
+    bucket_edges,
     check_bucket_count,
     mean_ms,
 )
 from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
+from domain.tracing.trace_breakdown import (
+    CELLS_MAX,
+    READ_TRACES_MAX,
+    TraceAnalyticsQuery,
+    TraceGroup,
+    check_cell_count,
+)
+from domain.tracing.usage import CostSource
 
 TYPE_MORE: Final = "ask for values with a longer prefix, or try again later"
 NARROW_PERIOD: Final = "narrow started_after and started_before"
@@ -42,27 +53,53 @@ READ_BY_CURSOR: Final = "ask for the first pages, or follow next_cursor"
 # CASE and not coalesce(): with row-level security, PostgreSQL uses an index only for expressions
 # that it knows to leak nothing.
 _END: Final = "CASE WHEN until IS NULL THEN 'infinity'::timestamptz ELSE until END"
-SELECT_USAGE: Final = f"""
-SELECT date_trunc($6, hour) AS bucket, sum(prompt_tokens) AS prompt_tokens,
+_SELECT_USAGE: Final = f"""
+SELECT {{bucket}} AS bucket, {{model}} sum(prompt_tokens) AS prompt_tokens,
        sum(completion_tokens) AS completion_tokens, sum(cost) AS cost,
-       sum(unpriced)::bigint AS unpriced
+       sum(unpriced)::bigint AS unpriced, sum(priced)::bigint AS priced,
+       sum(cached_tokens) AS cached_tokens, sum(reasoning_tokens) AS reasoning_tokens
 FROM (
-  SELECT hour, prompt_tokens, completion_tokens, cost, unpriced_span_count AS unpriced
+  SELECT hour, {{rolled_up_model}} prompt_tokens, completion_tokens, cost,
+         unpriced_span_count AS unpriced, priced_span_count AS priced, cached_tokens,
+         reasoning_tokens
   FROM usage_hours
   WHERE {OF_PROJECT} AND hour >= $2 AND hour < $3
   UNION ALL
   SELECT since, summed.* FROM unnest($4::timestamptz[], $5::timestamptz[]) AS cut (since, until)
   CROSS JOIN LATERAL (
-    SELECT sum(prompt_tokens), sum(completion_tokens), sum(cost_amount),
-           count(*) FILTER (WHERE {IS_UNPRICED})
+    SELECT {{model}} sum(prompt_tokens), sum(completion_tokens), sum(cost_amount),
+           count(*) FILTER (WHERE {IS_UNPRICED}),
+           count(*) FILTER (WHERE cost_source <> '{CostSource.UNPRICED}'),
+           coalesce(sum(cache_read_tokens), 0), coalesce(sum(reasoning_tokens), 0)
     FROM spans
     WHERE {OF_PROJECT} AND started_at >= since
       AND started_at < {_END} AND usage_role IS NULL
-    HAVING count(*) > 0
+    {{group}} HAVING count(*) > 0
   ) AS summed
 ) AS counted
-GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+GROUP BY {{keys}} ORDER BY {{keys}} LIMIT {{limit}}
 """
+_OF_ALL: Final = {"model": "", "rolled_up_model": "", "group": "", "keys": "1"}
+_BY_MODEL: Final = {
+    "model": "model,",
+    "rolled_up_model": "CASE WHEN has_model THEN model END AS model,",
+    "group": "GROUP BY model",
+    "keys": "1, 2",
+}
+# $6 is the granularity, or the edges of buckets in another time zone.
+_IN_UTC: Final = "date_trunc($6, hour)"
+_IN_ZONE: Final = "($6::timestamptz[])[width_bucket(hour, $6::timestamptz[])]"
+_LIMITS: Final = {False: BUCKETS_MAX + 1, True: CELLS_MAX + 1}
+# By whether there is another zone, and whether usage is by model.
+SELECT_USAGE: Final = {
+    (is_zoned, by_model): _SELECT_USAGE.format(
+        bucket=_IN_ZONE if is_zoned else _IN_UTC,
+        limit=_LIMITS[by_model],
+        **(_BY_MODEL if by_model else _OF_ALL),
+    )
+    for is_zoned in (False, True)
+    for by_model in (False, True)
+}
 # Only OpenTelemetry spans have facts.
 SELECT_SOURCES: Final = f"""
 SELECT DISTINCT is_native FROM (
@@ -119,21 +156,52 @@ COUNT_USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})
 class PostgresTraceAnalytics(PoolReader):
     """Each result is from one snapshot."""
 
+    read_max: int = field(default=READ_TRACES_MAX, kw_only=True)
+
     async def volume(
-        self, project: ProjectId, period: Period, granularity: Granularity
+        self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
     ) -> Sequence[TraceBucket]:
-        volume = VolumeReader(project, granularity)
+        volume = VolumeReader(project, granularity, zone)
         async with self._snapshot(NARROW_PERIOD, project) as connection:
             buckets = await volume.read(connection, period)
         await volume.keep(self.pool)
         return buckets
 
     async def usage(
-        self, project: ProjectId, period: Period, granularity: Granularity
+        self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
     ) -> Sequence[UsageBucket]:
-        async with self._snapshot(NARROW_PERIOD, project) as connection:
-            rows = await connection.fetch(SELECT_USAGE, project, *_hour_bounds(period), granularity)
+        rows = await self._usage(project, period, granularity, zone, by_model=False)
         return check_bucket_count([_usage_bucket_from_row(row) for row in rows])
+
+    async def model_usage(
+        self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
+    ) -> Mapping[str | None, Sequence[UsageBucket]]:
+        rows = await self._usage(project, period, granularity, zone, by_model=True)
+        check_cell_count(len(rows))
+        check_bucket_count(list({row["bucket"] for row in rows}))
+        found: dict[str | None, list[UsageBucket]] = {}
+        for row in rows:
+            found.setdefault(row["model"], []).append(_usage_bucket_from_row(row))
+        return found
+
+    async def _usage(
+        self,
+        project: ProjectId,
+        period: Period,
+        granularity: Granularity,
+        zone: tzinfo,
+        *,
+        by_model: bool,
+    ) -> Sequence[Record]:
+        is_zoned = zone is not UTC
+        divided = bucket_edges(period, granularity, zone) if is_zoned else granularity
+        sql = SELECT_USAGE[is_zoned, by_model]
+        async with self._snapshot(NARROW_PERIOD, project) as connection:
+            return await connection.fetch(sql, project, *_hour_bounds(period), divided)
+
+    async def groups(self, project: ProjectId, query: TraceAnalyticsQuery) -> Sequence[TraceGroup]:
+        async with self._visible_snapshot(NARROW_PERIOD, project) as connection:
+            return await fetch_trace_groups(connection, project, query, self.read_max)
 
     async def are_sources_mixed(self, project: ProjectId, period: Period) -> bool:
         bounds = (period.after, period.before)
@@ -205,9 +273,15 @@ def _hour_bounds(period: Period) -> tuple[object, ...]:
 
 
 def _usage_bucket_from_row(row: Record) -> UsageBucket:
-    prompt_tokens, completion_tokens = int(row["prompt_tokens"]), int(row["completion_tokens"])
     return UsageBucket(
-        row["bucket"], prompt_tokens, completion_tokens, row["cost"], row["unpriced"]
+        row["bucket"],
+        int(row["prompt_tokens"]),
+        int(row["completion_tokens"]),
+        row["cost"],
+        row["unpriced"],
+        priced=row["priced"],
+        cached_tokens=int(row["cached_tokens"]),
+        reasoning_tokens=int(row["reasoning_tokens"]),
     )
 
 

@@ -16,7 +16,7 @@ from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES
 from domain.ids import ProjectId, TraceId
 from domain.tracing.span import SpanStatus
 from domain.tracing.span_figures import name_group
-from domain.tracing.usage import EXACT
+from domain.tracing.usage import EXACT, CostSource
 
 # Limits of one transaction that selects the traces itself. A single trace may have more spans.
 TRACES_PER_TRANSACTION: Final = 1_000
@@ -54,7 +54,8 @@ WITH gone AS (
   DELETE FROM spans AS s WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING date_trunc('hour', started_at) AS hour, kind, name, model, status,
             {LATENCY_US} AS latency_us, prompt_tokens, completion_tokens, cost_amount, usage_role,
-            {IS_UNPRICED} AS is_unpriced
+            cache_read_tokens, reasoning_tokens, {IS_UNPRICED} AS is_unpriced,
+            usage_role IS NULL AND cost_source <> '{CostSource.UNPRICED}' AS is_priced
 )
 SELECT hour, kind, name, model, count(*) AS spans,
        count(*) FILTER (WHERE status = '{SpanStatus.ERROR}') AS errors,
@@ -63,7 +64,10 @@ SELECT hour, kind, name, model, count(*) AS spans,
        coalesce(sum(prompt_tokens) FILTER (WHERE usage_role IS NULL), 0) AS prompt_tokens,
        coalesce(sum(completion_tokens) FILTER (WHERE usage_role IS NULL), 0) AS completion_tokens,
        coalesce(sum(cost_amount) FILTER (WHERE usage_role IS NULL), 0) AS cost,
-       count(*) FILTER (WHERE is_unpriced) AS unpriced
+       count(*) FILTER (WHERE is_unpriced) AS unpriced,
+       count(*) FILTER (WHERE is_priced) AS priced,
+       coalesce(sum(cache_read_tokens) FILTER (WHERE usage_role IS NULL), 0) AS cached_tokens,
+       coalesce(sum(reasoning_tokens) FILTER (WHERE usage_role IS NULL), 0) AS reasoning_tokens
 FROM gone GROUP BY hour, kind, name, model
 """
 # The number of traces that had payloads of their own, whatever the number of blocks.
@@ -183,6 +187,9 @@ def _subtract_spans(deltas: Deltas, row: Record) -> None:
     sums.completion_tokens -= int(row["completion_tokens"])
     sums.cost = EXACT.subtract(sums.cost, row["cost"])
     sums.unpriced -= row["unpriced"]
+    sums.priced -= row["priced"]
+    sums.cached_tokens -= int(row["cached_tokens"])
+    sums.reasoning_tokens -= int(row["reasoning_tokens"])
 
 
 async def delete_session_scores(

@@ -45,7 +45,7 @@ type SpanRowKey = tuple[ProjectId, TraceId, SpanId]
 _LIGHT: Final = (
     *("span_id", "parent_span_id", "name", "kind", "status", "started_at", "ended_at"),
     *("model", "provider", "request_model", "prompt_tokens", "completion_tokens"),
-    *("cache_read_tokens", "cache_write_tokens", "cost_amount", "cost_source"),
+    *("cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "cost_amount", "cost_source"),
     *("price_version", "price_since", "listed_amount", "usage_role"),
 )
 _light_span_from_row: Final = compile_reader(

@@ -20,8 +20,9 @@ from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
 
 type UsageKey = tuple[datetime, bool, str]
-type UsageSums = tuple[int, int, int, Decimal, int]
-"""Calls, tokens of prompts and of completions, cost, and unpriced spans."""
+type UsageSums = tuple[int, int, int, Decimal, int, int, int, int]
+"""Calls, tokens of prompts and of completions, cost, unpriced and priced spans, and the tokens that
+were cached, and those of reasoning."""
 type SpanKey = tuple[datetime, str, str, bool, str]
 """The hour, the kind, the name without ids, and the model as in UsageKey."""
 
@@ -40,11 +41,15 @@ class SpanSums:
     completion_tokens: int = 0
     cost: Decimal = Decimal(0)
     unpriced: int = 0
+    priced: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def usage(self) -> UsageSums:
         return (
-            self.calls, self.prompt_tokens, self.completion_tokens, self.cost, self.unpriced
+            self.calls, self.prompt_tokens, self.completion_tokens, self.cost, self.unpriced,
+            self.priced, self.cached_tokens, self.reasoning_tokens
         )  # fmt: skip
 
     @property
@@ -182,6 +187,10 @@ class Deltas:
                 sums.calls += sign
                 sums.prompt_tokens += sign * usage.prompt_tokens
                 sums.completion_tokens += sign * usage.completion_tokens
+                sums.cached_tokens += sign * usage.cache_read_tokens
+                sums.reasoning_tokens += sign * usage.reasoning_tokens
+                if charge.is_known:
+                    sums.priced += sign
                 if amount := charge.amount:
                     sums.cost = (EXACT.add if sign > 0 else EXACT.subtract)(sums.cost, amount)
                 elif span.is_unpriced:
@@ -198,15 +207,16 @@ class Deltas:
         """The sums of all spans by hour and model."""
         found: dict[UsageKey, UsageSums] = {}
         for (hour, _, _, has_model, model), sums in self.spans.items():
-            calls, prompt, completion, cost, unpriced = sums.usage
+            usage = sums.usage
             known = found.get((hour, has_model, model))
             if known is not None:
-                calls, prompt, completion = (
-                    calls + known[0], prompt + known[1], completion + known[2]
+                cost = EXACT.add(usage[3], known[3]) if usage[3] else known[3]
+                usage = (
+                    usage[0] + known[0], usage[1] + known[1], usage[2] + known[2], cost,
+                    usage[4] + known[4], usage[5] + known[5], usage[6] + known[6],
+                    usage[7] + known[7],
                 )  # fmt: skip
-                cost = EXACT.add(cost, known[3]) if cost else known[3]
-                unpriced += known[4]
-            found[hour, has_model, model] = (calls, prompt, completion, cost, unpriced)
+            found[hour, has_model, model] = usage
         return found
 
     def _count(self, counted: CountedTrace, sign: int) -> None:

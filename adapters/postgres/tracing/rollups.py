@@ -53,6 +53,9 @@ class _Usage(msgspec.Struct):
     completion_tokens: int
     cost: Decimal
     unpriced_span_count: int
+    priced_span_count: int
+    cached_tokens: int
+    reasoning_tokens: int
 
 
 class _SpanHour(msgspec.Struct):
@@ -281,7 +284,7 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         for hour, sums in sorted(one.hours.items())
     ]
     usage = [
-        _Usage(project, *key, *sums[:3], sums[3], sums[4])
+        _Usage(project, *key, *sums[:3], sums[3], *sums[4:])
         for project, one in of
         for key, sums in sorted(one.usage().items())
         if any(sums)

@@ -66,7 +66,8 @@ SELECT span.*, trace.* FROM unnest($2::uuid[], $3::uuid[]) WITH ORDINALITY AS ke
 CROSS JOIN LATERAL (
   SELECT trace_id, span_id, parent_span_id, name, kind, status, started_at, ended_at,
          completion_start_time, model, provider, prompt_tokens, completion_tokens,
-         cache_read_tokens, cache_write_tokens, usage_role, cost_amount, cost_source,
+         cache_read_tokens, cache_write_tokens, reasoning_tokens, usage_role, cost_amount,
+         cost_source,
          left(error, {ERROR_CHARS_MAX}) AS error, error_group, input_bytes, output_bytes
   FROM spans WHERE {OF_PROJECT} AND trace_id = key.trace AND span_id = key.span LIMIT 1
 ) AS span

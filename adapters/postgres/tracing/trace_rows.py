@@ -166,6 +166,7 @@ SPANS: Final = Table(
         Column("completion_tokens", "bigint", "usage.completion_tokens"),
         Column("cache_read_tokens", "bigint", "usage.cache_read_tokens", write=_null_for_0),
         Column("cache_write_tokens", "bigint", "usage.cache_write_tokens", write=_null_for_0),
+        Column("reasoning_tokens", "bigint", "usage.reasoning_tokens", write=_null_for_0),
         Column("cost_amount", "numeric", "charge.amount"),
         Column("cost_source", "text", "charge.source"),
         Column("error", "text"),
@@ -201,12 +202,14 @@ OTLP_SPANS: Final = Table(
 
 def usage_from_row(row: Record) -> Usage:
     read, written = row["cache_read_tokens"] or 0, row["cache_write_tokens"] or 0
+    reasoning = row["reasoning_tokens"] or 0
     return Usage(
         row["prompt_tokens"],
         row["completion_tokens"],
-        is_known=bool(read or written),  # not stored for other spans
+        is_known=bool(read or written or reasoning),  # not stored for other spans
         cache_read_tokens=read,
         cache_write_tokens=written,
+        reasoning_tokens=reasoning,
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any, Final
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -69,6 +70,7 @@ from domain.tracing.span import SpanChange
 from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
 from domain.tracing.span_query import COUNTED_SPANS_MAX, SpanFilter, SpanSort
 from domain.tracing.trace import TraceChange, TraceStatus
+from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroupKey
 from entrypoints.composition.otlp_rules import fragment_rules
 from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
 from tests.support.builders.otel import fragments, sent_record, sent_span
@@ -385,6 +387,26 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "new groups of errors": (
         errors(PERIOD, is_new=True),
         {"span_rows": 2 * FAILED_SPANS + ERROR_GROUPS * 60, "traces": ERROR_GROUPS * 60},
+    ),
+    **{
+        f"traces by {by}": (
+            figures("groups", TraceAnalyticsQuery(period=LAST_PERIOD, by=by)),
+            {"traces": 25 * HOUR},
+        )
+        for by in (None, TraceGroupKey.ENVIRONMENT, TraceGroupKey.RELEASE, TraceGroupKey.USER)
+    },
+    "traces of a user by release": (
+        figures(
+            "groups",
+            TraceAnalyticsQuery(
+                period=PERIOD, matching=TraceFilter(user_id="user-7"), by=TraceGroupKey.RELEASE
+            ),
+        ),
+        {"traces": 40 + 2 * HOUR},
+    ),
+    "usage by model and day of a zone": (
+        figures("model_usage", PERIOD, Granularity.DAY, ZoneInfo("Europe/Berlin")),
+        {"span_rows": 2 * 3 * HOUR},
     ),
     "usage": (figures("usage", PERIOD, Granularity.HOUR), {"span_rows": 2 * 3 * HOUR}),
     "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"span_rows": 2 * 3 * HOUR}),

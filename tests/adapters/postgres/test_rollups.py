@@ -30,7 +30,7 @@ COUNTED = {
     "trace_facets": "kind, value, trace_count",
     "trace_hours": "hour, trace_count, error_count, latency_count, latency_us",
     "usage_hours": "hour, has_model, model, calls, prompt_tokens, completion_tokens, cost,"
-    " unpriced_span_count",
+    " unpriced_span_count, priced_span_count, cached_tokens, reasoning_tokens",
     "span_hours": "hour, kind, name, has_model, model, span_count, error_count, latency_count,"
     " latency_us, latency_bins, prompt_tokens, completion_tokens, cost, unpriced_span_count",
     "sessions": "*",

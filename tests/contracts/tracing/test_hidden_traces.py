@@ -30,6 +30,7 @@ from domain.tracing.span import SpanChange, SpanStatus
 from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
 from domain.tracing.span_query import SpanFilter, SpanSort
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.trace_breakdown import TraceAnalyticsQuery
 from tests.contracts.exporting.test_exports import an_export
 from tests.contracts.exporting.test_trace_archive import read
 from tests.contracts.privacy.test_erasures import GRACE, ErasureFixture
@@ -38,6 +39,7 @@ from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
     ALL,
     ALL_TIME,
+    TRACE_GROUPS,
     DataPlane,
     assert_summaries_match,
     fill,
@@ -176,6 +178,16 @@ async def _errors(plane: DataPlane, of: ProjectId) -> Any:
     return found
 
 
+async def _trace_groups(plane: DataPlane, of: ProjectId) -> Any:
+    found = []
+    for by in (None, *TRACE_GROUPS):
+        for conditions in ({}, {"model": "o3"}, {"environment": "prod"}, {"user_id": GRACE.id}):
+            matching = TraceFilter(**conditions)
+            query = TraceAnalyticsQuery(period=ALL_TIME, matching=matching, by=by)
+            found.append(await plane.analytics.groups(of, query))
+    return found
+
+
 async def _span_figures(plane: DataPlane, of: ProjectId) -> Any:
     found = []
     for group_by, interval in product(SpanGroupKey, (SpanInterval.NONE, SpanInterval.HOUR)):
@@ -273,6 +285,7 @@ READS: dict[str, Read] = {
     "spans": _spans,
     "errors": _errors,
     "figures of spans": _span_figures,
+    "groups of traces": _trace_groups,
     "sessions": _sessions,
     "users": _users,
     "facets": _facets,

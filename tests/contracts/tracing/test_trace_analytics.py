@@ -119,7 +119,7 @@ async def test_usage_counts_spans_by_their_own_start(plane):
     )  # fmt: skip
     assert await plane.analytics.usage(ours, Period(NOON, at(7200)), HOUR) == [
         UsageBucket(NOON, 3, 4, Decimal(0), unpriced=1),
-        UsageBucket(at(3600), 3, 4, Decimal("0.3")),
+        UsageBucket(at(3600), 3, 4, Decimal("0.3"), priced=2),
     ]
 
 

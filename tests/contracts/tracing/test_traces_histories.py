@@ -26,6 +26,7 @@ from domain.tracing.search_words import folded, words_of
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
+from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroupKey
 from tests.support.builders import strategies, trace_strategies
 from tests.support.fixtures.data_plane import (
     ALL,
@@ -287,6 +288,9 @@ async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granular
         await plane.analytics.usage(of, period, by),
         await plane.analytics.models(of, period),
         await plane.analytics.sessions(of, period, by),
+        await plane.analytics.groups(
+            of, TraceAnalyticsQuery(period=period, granularity=by, by=TraceGroupKey.USER, groups=1)
+        ),
     ]
 
 

@@ -131,7 +131,7 @@ def test_spans_count_by_their_own_start():
     found = usage_buckets(spans, Period(NOON, at(9999)), HOUR)
     assert found == [
         UsageBucket(NOON, 3, 4, Decimal(0), unpriced=1),
-        UsageBucket(at(3600), 3, 4, Decimal("0.3")),
+        UsageBucket(at(3600), 3, 4, Decimal("0.3"), priced=2),
     ]
     assert found[0].tokens == 7
 

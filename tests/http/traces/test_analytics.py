@@ -76,9 +76,11 @@ async def test_usage_is_bucketed_by_the_start_of_spans(
 ) -> None:
     none = {
         *("total_tokens", "prompt_tokens", "completion_tokens"),
-        *("total_cost", "unpriced_span_count"),
+        *("total_cost", "unpriced_span_count", "priced_span_count"),
+        *("cached_tokens", "reasoning_tokens"),
     }
     some = {"total_tokens": 17, "prompt_tokens": 12, "completion_tokens": 5, "total_cost": 0.5}
+    some |= {"priced_span_count": 1, "cached_tokens": 0, "reasoning_tokens": 0}
     assert await rows(site, filled, f"{MARCH}&metric={metric}") == [
         {"bucket": HOUR.format(1, 0)} | dict.fromkeys(none, 0),
         {"bucket": HOUR.format(2, 0), "unpriced_span_count": 0} | some,
@@ -169,3 +171,104 @@ async def test_too_many_buckets_are_refused_with_advice(site: Site, head: dict[s
     assert [one["field"] for one in refused.json()["errors"]] == [""]
     daily = await site.http.get(f"/traces/analytics?{query}day", headers=head)
     assert len(daily.json()) == BUCKETS_MAX // 24 + 1
+
+
+# --- groups, conditions, zones ---------------------------------------------------------------
+
+
+@pytest.fixture
+async def varied(site: Site, filled: dict[str, str]) -> dict[str, str]:
+    """Three more traces, by release, on the 5th."""
+    for release, status in (("1", "ERROR"), ("1", "COMPLETED"), (None, "COMPLETED")):
+        spans = [a_span(started_at="2026-03-05T23:30:00Z", model="gpt-4o", cost={"total": 1})]
+        body = a_trace(
+            started_at="2026-03-05T23:30:00Z", release=release, status=status, spans=spans
+        )
+        assert (await site.http.post("/traces", headers=filled, json=body)).is_success
+    return filled
+
+
+async def test_traces_by_release(site: Site, varied: dict[str, str]) -> None:
+    of_none, of_1 = await rows(site, varied, f"{MARCH}&by=release")
+    assert (of_none["kind"], of_none["key"], of_none["total"]["trace_count"]) == ("none", None, 4)
+    assert (of_1["kind"], of_1["key"], of_1["group_count"]) == ("value", "1", 1)
+    assert of_1["total"]["error_count"] == 1
+    assert [one["bucket"] for one in of_1["buckets"]] == [HOUR.format(5, 0)]
+    [first, other] = await rows(site, varied, f"{MARCH}&by=release&limit=1&metric=cost")
+    assert (first["key"], first["total"]["total_cost"]) == ("1", 2.0)
+    assert (other["kind"], other["group_count"], other["total"]["cached_tokens"]) == (
+        "other",
+        1,
+        None,
+    )
+
+
+async def test_usage_by_model_is_that_of_spans(site: Site, varied: dict[str, str]) -> None:
+    found = await rows(site, varied, f"{MARCH}&by=model&metric=cost")
+    assert [(one["kind"], one["key"], one["total"]["total_cost"]) for one in found] == [
+        ("value", "gpt-4o", 3.5),
+        ("value", "tiny", 0.0),
+        ("none", None, 0.0),
+    ]
+    assert found[0]["total"]["priced_span_count"] == 4
+    assert [one["bucket"] for one in found[0]["buckets"]] == [HOUR.format(2, 0), HOUR.format(5, 0)]
+
+
+async def test_conditions_are_those_of_the_list(site: Site, varied: dict[str, str]) -> None:
+    for condition in ("release=1", "status=ERROR", "session_id=s", "not_release=1", "name=zzz"):
+        listed = await site.http.get(f"/traces?{MARCH}&{condition}", headers=varied)
+        counted = await rows(site, varied, f"{MARCH}&{condition}&granularity=week")
+        assert sum(one["trace_count"] for one in counted) == listed.json()["total"]
+    [day] = await rows(site, varied, f"{MARCH}&release=1&metric=tokens")
+    assert (day["total_cost"], day["priced_span_count"]) == (2.0, None)
+
+
+async def test_days_of_a_time_zone(site: Site, varied: dict[str, str]) -> None:
+    in_utc = await rows(site, varied, f"{MARCH}&tz=UTC")
+    assert [one["bucket"] for one in in_utc] == [HOUR.format(n, 0) for n in (1, 2, 5)]
+    in_berlin = await rows(site, varied, f"{MARCH}&tz=Europe/Berlin")
+    assert [(one["bucket"], one["trace_count"]) for one in in_berlin] == [
+        ("2026-02-28T23:00:00+00:00", 1),
+        (HOUR.format(1, 23), 2),
+        (HOUR.format(5, 23), 3),
+    ]
+
+
+@pytest.mark.parametrize("metric", [*VOLUME, *USAGE])
+async def test_empty_buckets_are_filled(site: Site, varied: dict[str, str], metric: str) -> None:
+    week = "started_after=2026-03-01&started_before=2026-03-08&fill=true"
+    days = [HOUR.format(n, 0) for n in range(1, 8)]
+    found = await rows(site, varied, f"{week}&metric={metric}")
+    assert [one["bucket"] for one in found] == days
+    if metric in VOLUME:
+        assert found[-1] == volume(days[-1], 0, 0)
+    for group in await rows(site, varied, f"{week}&metric={metric}&by=environment"):
+        assert [one["bucket"] for one in group["buckets"]] == days
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("tz=Europe/Atlantis", "query.tz"),
+        ("tz=../../etc/passwd", "query.tz"),
+        ("tz=Europe", "query.tz"),
+        ("tz=Asia/Kolkata", "query.tz"),
+        ("by=model", "query.by"),
+        ("by=model&metric=cost&environment=prod", "query.by"),
+        ("metric=models&release=1", "query.metric"),
+        ("by=tag", "query.by"),
+        ("by=name&limit=51", "query.limit"),
+    ],
+)
+async def test_what_has_no_figures_is_refused(
+    site: Site, head: dict[str, str], query: str, field: str
+) -> None:
+    answer = await site.http.get(f"/traces/analytics?{MARCH}&{query}", headers=head)
+    assert answer.status_code == 422
+    assert list(field_errors(answer)) == [field]
+
+
+async def test_filled_buckets_are_limited(site: Site, head: dict[str, str]) -> None:
+    period = "started_after=2020-01-01&started_before=2026-01-01&granularity=hour"
+    answer = await site.http.get(f"/traces/analytics?{period}&fill=true", headers=head)
+    assert (answer.status_code, str(BUCKETS_MAX) in answer.json()["detail"]) == (422, True)

@@ -182,13 +182,14 @@ def spans(ids: SearchStrategy[SpanId] = span_ids) -> SearchStrategy[Span]:
 
 
 def read(span: Span) -> Span:
-    """A span with cache tokens given by the client, if it has token usage."""
+    """A span with cached and reasoning tokens given by the client, if it has token usage."""
     said = span.token_usage
     if said is None or b'"cached":1' not in said:
         return replace(span, usage=None)
     known = Usage.from_token_usage(said)
-    half = known.prompt_tokens // 2
-    return replace(span, usage=replace(known, cache_read_tokens=half, cache_write_tokens=half // 2))
+    half, reasoning = known.prompt_tokens // 2, known.completion_tokens // 3
+    cached = {"cache_read_tokens": half, "cache_write_tokens": half // 2}
+    return replace(span, usage=replace(known, **cached, reasoning_tokens=reasoning))
 
 
 def traces(

@@ -61,7 +61,12 @@ ENDPOINTS = (
         ),
     ),
     EndpointSpec("GET /traces/users", READ, 200, query=PAGE),
-    EndpointSpec("GET /traces/analytics", READ, 200, query=f"{MARCH}&metric=models"),
+    EndpointSpec(
+        "GET /traces/analytics",
+        READ,
+        200,
+        query=f"{MARCH}&by=user&tz=Europe/Berlin&session_id={{session_id}}&user_id={{reader}}",
+    ),
     EndpointSpec(
         "POST /traces/batch/delete",
         DELETE_DATA,

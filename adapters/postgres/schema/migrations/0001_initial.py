@@ -325,7 +325,7 @@ CREATE TRIGGER trace_payloads_replaced AFTER UPDATE OF object_id ON trace_payloa
     EXECUTE FUNCTION remove_payload_object();
 
 -- Read by trace, and by hour for usage and pricing. `listed_amount` is the cost by the price table
--- if a client reported another cost. A null count of cached tokens means none.
+-- if a client reported another cost. A null count of cached or reasoning tokens means none.
 -- Statements use the view `spans`, which shows the rows of the scope. A policy in its place would
 -- forbid COPY. The serving role may only insert here (docs/adr/0036).
 CREATE TABLE IF NOT EXISTS span_rows (
@@ -344,7 +344,7 @@ CREATE TABLE IF NOT EXISTS span_rows (
     payload_at bigint, input_bytes int, output_bytes int, metadata_bytes int,
     token_usage_bytes int, model_parameters_bytes int,
     cost json,
-    cache_read_tokens bigint, cache_write_tokens bigint,
+    cache_read_tokens bigint, cache_write_tokens bigint, reasoning_tokens bigint,
     price_version text COLLATE "C", price_since timestamptz, listed_amount numeric,
     -- Of OpenTelemetry spans. Sums leave out the tokens and the cost of a span with a role.
     provider text COLLATE "C", request_model text COLLATE "C", usage_role text COLLATE "C",
@@ -503,20 +503,23 @@ CREATE TABLE IF NOT EXISTS trace_hours (
 -- Percentiles of a bucket, valid while the revisions of its hours add up to `revision`.
 CREATE TABLE IF NOT EXISTS trace_percentiles (
     project_id uuid NOT NULL,
-    granularity text COLLATE "C" NOT NULL CHECK (granularity IN ('hour', 'day', 'week')),
+    -- By hour, day or week of UTC, or the length of a bucket in another time zone, such as '24h'.
+    granularity text COLLATE "C" NOT NULL CHECK (granularity ~ '^(hour|day|week|[0-9]{1,3}h)$'),
     bucket timestamptz NOT NULL,
     revision bigint NOT NULL,
     p50_us float8 NOT NULL, p90_us float8 NOT NULL, p99_us float8 NOT NULL,
     PRIMARY KEY (project_id, granularity, bucket)
 );
 
--- Spans by the hour of their start and by model. `has_model` distinguishes no model from ''.
+-- Spans by the hour of their start and by model. `has_model` distinguishes no model from ''. Spans
+-- with a known cost are priced; spans that cost nothing by their nature are neither.
 CREATE TABLE IF NOT EXISTS usage_hours (
     project_id uuid NOT NULL, hour timestamptz NOT NULL,
     has_model boolean NOT NULL, model text COLLATE "C" NOT NULL,
     calls bigint NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, cost numeric NOT NULL,
-    unpriced_span_count bigint NOT NULL,
+    unpriced_span_count bigint NOT NULL, priced_span_count bigint NOT NULL,
+    cached_tokens numeric NOT NULL, reasoning_tokens numeric NOT NULL,
     PRIMARY KEY (project_id, hour, has_model, model)
 ) WITH (fillfactor = 50);
 

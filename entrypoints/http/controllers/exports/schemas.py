@@ -84,6 +84,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
     completion_tokens: Tokens
     cache_read_tokens: Tokens = 0
     cache_write_tokens: Tokens = 0
+    reasoning_tokens: Tokens = 0
 
     @classmethod
     def from_domain(cls, span: Span) -> "CountedUsage | UnsetType":
@@ -96,6 +97,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
             counted.completion_tokens,
             counted.cache_read_tokens,
             counted.cache_write_tokens,
+            counted.reasoning_tokens,
         )
 
     def to_domain(self) -> usages.Usage:
@@ -105,6 +107,7 @@ class CountedUsage(msgspec.Struct, frozen=True):
             is_known=True,
             cache_read_tokens=self.cache_read_tokens,
             cache_write_tokens=self.cache_write_tokens,
+            reasoning_tokens=self.reasoning_tokens,
         )
 
 

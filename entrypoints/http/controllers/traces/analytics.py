@@ -1,8 +1,10 @@
 """Analytics over time: traces, tokens and costs, models, sessions."""
 
-from enum import StrEnum
+from dataclasses import replace
+from datetime import UTC
 from operator import attrgetter
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 from litestar import Controller
@@ -11,9 +13,20 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.tracing import analytics
+from domain.tracing.trace_breakdown import (
+    GROUPS_DEFAULT,
+    GROUPS_MAX,
+    READ_TRACES_MAX,
+    AnalyticsMetric,
+    FigureGroup,
+    GroupKind,
+    TraceAnalyticsQuery,
+    TraceGroupKey,
+)
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.endpoint import get
+from entrypoints.http.requests.scalar_types import InvalidValue
 from entrypoints.http.requests.wire_types import QueryEnd, QueryInstant, ResponseInstant, Usd
 from entrypoints.http.response_structs import ResponseStruct, Source
 
@@ -23,19 +36,43 @@ GRANULARITY_DESCRIPTION: Final = (
 )
 
 
-class AnalyticsMetric(StrEnum):
-    VOLUME = "volume"
-    ERRORS = "errors"
-    LATENCY = "latency"
-    COST = "cost"
-    TOKENS = "tokens"
-    MODELS = "models"
+def _time_zone(name: str) -> ZoneInfo:
+    """Raises InvalidValue for what isn't the name of a time zone."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidValue("no time zone has this name: take one of the IANA database") from error
+
+
+type TimeZoneName = Annotated[
+    str,
+    Meta(
+        max_length=64,
+        pattern=r"^[A-Za-z0-9_+/-]+$",
+        extra={"check": _time_zone},
+        examples=["Europe/Berlin"],
+        description=(
+            "The IANA name of the time zone whose days and weeks are the buckets; UTC without it. "
+            "Hours are those of UTC, and `bucket` is the start in UTC. Refused if its days don't "
+            "start with an hour of UTC, since hours are what is counted"
+        ),
+    ),
+]
+
+
+_GROUP_KIND: Final = Meta(
+    description="`value`: the traces or spans with `key`; `none`: those without any; `other`: all "
+    "groups that aren't shown"
+)
+_GROUP_KEY: Final = Meta(description="The value; null unless `kind` is `value`")
+_GROUP_COUNT: Final = Meta(description="How many groups these are; 1 unless `kind` is `other`")
+
+
+type _Granularity = Annotated[analytics.Granularity, Meta(description=GRANULARITY_DESCRIPTION)]
 
 
 class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
-    granularity: Annotated[analytics.Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = (
-        analytics.Granularity.DAY
-    )
+    granularity: _Granularity = analytics.Granularity.DAY
     started_after: Annotated[QueryInstant, Meta(description="Started then or later")]
     started_before: Annotated[QueryEnd, Meta(description="Started earlier")]
 
@@ -44,16 +81,54 @@ class PeriodQuery(msgspec.Struct, frozen=True, kw_only=True):
         return analytics.Period(self.started_after, self.started_before)
 
 
-class AnalyticsQuery(PeriodQuery, frozen=True, kw_only=True):
+class AnalyticsQuery(schemas.TraceMatching, frozen=True, kw_only=True):
+    """The period, and conditions as those of `GET /traces`."""
+
+    granularity: _Granularity = analytics.Granularity.DAY
+    started_after: Annotated[QueryInstant, Meta(description="Started then or later")]
+    started_before: Annotated[QueryEnd, Meta(description="Started earlier")]
     metric: Annotated[AnalyticsMetric, Meta(description="Which rows to return")] = (
         AnalyticsMetric.VOLUME
     )
+    by: (
+        Annotated[
+            TraceGroupKey,
+            Meta(
+                description=(
+                    "What figures are grouped by. The answer is a list of groups, the greatest "
+                    "first by the metric. `model`: of spans, so for `cost` and `tokens` only, and "
+                    "without conditions"
+                )
+            ),
+        ]
+        | None
+    ) = None
+    limit: Annotated[
+        int, Meta(ge=1, le=GROUPS_MAX, description="Groups shown; all others are one")
+    ] = GROUPS_DEFAULT
+    tz: TimeZoneName = "UTC"
+    fill: Annotated[
+        bool, Meta(description="Whether buckets without traces or spans are shown too")
+    ] = False
+
+    @property
+    def query(self) -> TraceAnalyticsQuery:
+        matching = replace(self.to_domain(), started_after=None, started_before=None)
+        return TraceAnalyticsQuery(
+            period=analytics.Period(self.started_after, self.started_before),
+            granularity=self.granularity,
+            metric=self.metric,
+            zone=UTC if self.tz == "UTC" else ZoneInfo(self.tz),
+            matching=matching,
+            by=self.by,
+            groups=self.limit,
+            fill=self.fill,
+        )
 
 
-class AnalyticsBucket(ResponseStruct[analytics.TraceBucket], frozen=True, kw_only=True):
-    """Traces by start. The latencies are null if no trace of the bucket has ended."""
+class TraceFigures(ResponseStruct[analytics.TraceBucket], frozen=True, kw_only=True):
+    """Figures of traces. The latencies are null if none has ended."""
 
-    bucket: ResponseInstant
     trace_count: int
     error_count: int
     avg_latency_ms: Annotated[float | None, Source("latencies", attrgetter("mean"))]
@@ -62,15 +137,58 @@ class AnalyticsBucket(ResponseStruct[analytics.TraceBucket], frozen=True, kw_onl
     p99_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p99"))]
 
 
-class TokenCostBucket(ResponseStruct[analytics.UsageBucket], frozen=True, kw_only=True):
-    """Tokens and costs of spans, by start."""
+class AnalyticsBucket(TraceFigures, frozen=True, kw_only=True):
+    """Traces by start. The latencies are null if no trace of the bucket has ended."""
 
     bucket: ResponseInstant
+
+
+class TokenCostFigures(ResponseStruct[analytics.UsageBucket], frozen=True, kw_only=True):
+    """Tokens and costs. With conditions, or by others than models, those of traces.
+
+    Then the last three are null: they are counted by model only.
+    """
+
     total_tokens: Annotated[int, Source("tokens")]
     prompt_tokens: int
     completion_tokens: int
     total_cost: Annotated[Usd, Source("cost")]
     unpriced_span_count: Annotated[int, Source("unpriced"), schemas.UNPRICED]
+    priced_span_count: Annotated[
+        int | None, Source("priced"), Meta(description="Spans whose cost is known")
+    ]
+    cached_tokens: Annotated[
+        int | None, Meta(description="Of the prompts, read from a cache, as far as spans said so")
+    ]
+    reasoning_tokens: Annotated[
+        int | None, Meta(description="Of the completions, as far as spans said so")
+    ]
+
+
+class TokenCostBucket(TokenCostFigures, frozen=True, kw_only=True):
+    """Tokens and costs of spans, by start; with conditions or by group those of traces."""
+
+    bucket: ResponseInstant
+
+
+class AnalyticsGroup(ResponseStruct[FigureGroup[analytics.TraceBucket]], frozen=True, kw_only=True):
+    """The traces of one group, in all and over time."""
+
+    kind: Annotated[GroupKind, _GROUP_KIND]
+    key: Annotated[str | None, _GROUP_KEY]
+    group_count: Annotated[int, Source("count"), _GROUP_COUNT]
+    total: TraceFigures
+    buckets: list[AnalyticsBucket]
+
+
+class TokenCostGroup(ResponseStruct[FigureGroup[analytics.UsageBucket]], frozen=True, kw_only=True):
+    """Tokens and costs of one group, in all and over time."""
+
+    kind: Annotated[GroupKind, _GROUP_KIND]
+    key: Annotated[str | None, _GROUP_KEY]
+    group_count: Annotated[int, Source("count"), _GROUP_COUNT]
+    total: TokenCostFigures
+    buckets: list[TokenCostBucket]
 
 
 class TopModel(ResponseStruct[analytics.ModelUsage], frozen=True, kw_only=True):
@@ -101,7 +219,11 @@ class AnalyticsController(Controller):
         description=(
             "`volume`, `errors` and `latency` return the same rows over traces; `cost` and "
             f"`tokens` the same rows over spans; `models` the {analytics.MODELS_MAX} most "
-            "frequently called models."
+            "frequently called models.\n\n"
+            "Figures of all traces, and tokens and costs by model, are read from sums by hour, "
+            "whatever the period. With conditions, or by group, the traces that match are read: "
+            f"more than {READ_TRACES_MAX:,} are refused, and tokens and costs are those of traces, "
+            "by the start of the trace."
         ),
         example=[
             {
@@ -117,23 +239,31 @@ class AnalyticsController(Controller):
     )
     async def analyze_traces(
         self, caller: Caller, params: AnalyticsQuery, use_cases: UseCases
-    ) -> list[AnalyticsBucket] | list[TokenCostBucket] | list[TopModel]:
+    ) -> (
+        list[AnalyticsBucket]
+        | list[TokenCostBucket]
+        | list[TopModel]
+        | list[AnalyticsGroup]
+        | list[TokenCostGroup]
+    ):
         """Analyze traces."""
-        project, period = caller.project_id, params.period
-        match params.metric:
-            case AnalyticsMetric.VOLUME | AnalyticsMetric.ERRORS | AnalyticsMetric.LATENCY:
-                volume = await use_cases.tracing.analytics.volume(
-                    project, period, params.granularity
-                )
-                return [AnalyticsBucket.from_domain(row) for row in volume]
-            case AnalyticsMetric.COST | AnalyticsMetric.TOKENS:
-                usage = await use_cases.tracing.analytics.usage(project, period, params.granularity)
+        analyze, project, query = use_cases.tracing.analyze_traces, caller.project_id, params.query
+        match query.metric, query.by:
+            case AnalyticsMetric.MODELS, _:
+                models = await analyze.models(project, query)
+                return [TopModel.from_domain(row) for row in models]
+            case ((AnalyticsMetric.COST | AnalyticsMetric.TOKENS), None):
+                usage = await analyze.usage(project, query)
                 return [TokenCostBucket.from_domain(row) for row in usage]
-            case AnalyticsMetric.MODELS:
-                return [
-                    TopModel.from_domain(row)
-                    for row in await use_cases.tracing.analytics.models(project, period)
-                ]
+            case ((AnalyticsMetric.COST | AnalyticsMetric.TOKENS), _):
+                of_usage = await analyze.usage_groups(project, query)
+                return [TokenCostGroup.from_domain(one) for one in of_usage]
+            case _, None:
+                volume = await analyze.volume(project, query)
+                return [AnalyticsBucket.from_domain(row) for row in volume]
+            case _:
+                of_volume = await analyze.volume_groups(project, query)
+                return [AnalyticsGroup.from_domain(one) for one in of_volume]
 
     @get(
         "/sessions/analytics",

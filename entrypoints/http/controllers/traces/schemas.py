@@ -802,8 +802,8 @@ def _none_of(what: str) -> Meta:
     return Meta(description=f"Has none of these {what}")
 
 
-class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
-    """Which traces, and in which order."""
+class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
+    """Which traces. All conditions have to hold."""
 
     session_id: Annotated[str, Meta(description="Exactly this session")] | None = None
     user_id: Annotated[str, Meta(description="Exactly this user")] | None = None
@@ -849,15 +849,20 @@ class TraceConditions(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[Excluded, Meta(description="Has no span with one of these models")] | None
     ) = None
     not_metadata: MetadataExclusions = msgspec.field(default_factory=dict)
+
+    def to_domain(self) -> TraceFilter:
+        return trace_filter(self)
+
+
+class TraceConditions(TraceMatching, frozen=True, kw_only=True):
+    """Which traces, and in which order."""
+
     sort_by: Annotated[TraceSort, Meta(description="The sort key; ties are sorted by id")] = (
         TraceSort.STARTED_AT
     )
     sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
         SortOrder.DESC
     )
-
-    def to_domain(self) -> TraceFilter:
-        return trace_filter(self)
 
 
 class Included(StrEnum):
@@ -934,7 +939,7 @@ def sorted_unique(values: list[str] | None) -> tuple[str, ...]:
     return tuple(sorted(set(values))) if values else ()
 
 
-def trace_filter(conditions: TraceFilters | TraceConditions, **fields: Any) -> TraceFilter:
+def trace_filter(conditions: TraceFilters | TraceMatching, **fields: Any) -> TraceFilter:
     """The filter with the fields of `conditions`, unless `fields` replace them."""
     shared = wire.shared_fields(conditions, TraceFilter) | fields
     return TraceFilter(
