@@ -14,6 +14,7 @@ from application.evaluation.ports.sent_evaluations import WaitingEvaluation
 from application.ports import IdempotencyLock, StoredResponse
 from domain import ids
 from domain.errors import NotFound, Unavailable
+from domain.evaluation.agreement.claims import QueueClaim
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.datasets.dataset import Dataset, DatasetItem, Version
@@ -291,6 +292,7 @@ class MemoryStore:
         self.audit_log = AuditTable(self.audit_heads)
         self.trace_scores = ProjectTable[ids.ScoreId, TraceScore]("Score", removed)
         self.session_scores = ProjectTable[ids.ScoreId, SessionScore]("Score", removed)
+        self.annotation_claims = ProjectTable[str, ids.TraceId, QueueClaim]("Claim", removed)
         # The run that wrote a score, also after the run was deleted.
         self.written_by: dict[tuple[ids.ProjectId, ids.ScoreId], ids.RunId] = {}
         self.runs = ProjectTable[ids.RunId, StoredRun]("Run", removed)
@@ -411,6 +413,7 @@ class MemoryStore:
             self.waiting_evaluations,
             lambda key, one: key[0] == project and one.waiting.received.trace == trace,
         )
+        delete_rows(self.annotation_claims, lambda key, _: (key[0], key[2]) == (project, trace))
         delete_rows(
             self.rejections,
             lambda key, one: key[0] == project and one.rejection.trace_id == trace.hex,

@@ -29,6 +29,7 @@ from application.evaluation.ports.alerts import (
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.datasets import Datasets
 from application.evaluation.ports.evaluation import (
+    AnnotationClaims,
     Embedder,
     HumanLabels,
     Judge,
@@ -76,6 +77,7 @@ class EvaluationPorts:
     waiting_evaluations: WaitingEvaluations
     score_analytics: ScoreAnalytics
     labels: HumanLabels
+    annotation_claims: AnnotationClaims
     runs: Runs
     work_queue: WorkQueue
     targets: Targets
@@ -131,6 +133,16 @@ class AlertUseCases:
         )
 
 
+class AnnotationUseCases:
+    """The annotation queue, and claims of its items."""
+
+    def __init__(self, labels: HumanLabels, claims: AnnotationClaims, clock: Clock) -> None:
+        self.read_queue = agreement.ReadAnnotationQueue(labels, clock)
+        self.read_progress = agreement.ReadQueueProgress(claims, clock)
+        self.claim = agreement.ClaimAnnotations(claims, clock)
+        self.delete_expired = agreement.DeleteExpiredClaims(claims, clock)
+
+
 class SentEvaluationUseCases:
     """Evaluations that instrumentations send, as scores."""
 
@@ -178,7 +190,7 @@ class EvaluationUseCases:
         self.delete_session_score = scores.DeleteScore(ports.session_scores, clock, new_id)
         self.record_session_score = scores.RecordSessionScore(ports.session_scores, clock)
         self.read_agreement = agreement.ReadAgreement(ports.labels)
-        self.read_annotation_queue = agreement.ReadAnnotationQueue(ports.labels, clock)
+        self.annotation = AnnotationUseCases(ports.labels, ports.annotation_claims, clock)
         self.start_run = requests.StartRun(run_factory, targets)
         self.start_batch = requests.StartBatch(run_factory)
         self.retry_run = requests.RetryRun(run_factory)

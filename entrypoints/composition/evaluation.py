@@ -21,6 +21,7 @@ from adapters.postgres.evaluation.monitors import change_feed, monitors
 from adapters.postgres.evaluation.runs import runs, targets
 from adapters.postgres.evaluation.scores import (
     agreement,
+    annotation_claims,
     score_analytics,
     scores,
     waiting_evaluations,
@@ -72,6 +73,7 @@ def evaluation_ports(
         waiting_evaluations=waiting_evaluations.PostgresWaitingEvaluations(pool),
         score_analytics=score_analytics.PostgresScoreAnalytics(pool),
         labels=agreement.PostgresHumanLabels(pool),
+        annotation_claims=annotation_claims.PostgresAnnotationClaims(pool),
         runs=runs.PostgresRuns(pool),
         work_queue=work_queue.PostgresWorkQueue(pool),
         targets=targets.PostgresTargets(pool, quiet=quiet),

@@ -28,6 +28,7 @@ from adapters.memory.evaluation.runs import (
     MemoryWorkQueue,
 )
 from adapters.memory.evaluation.scores import (
+    MemoryAnnotationClaims,
     MemoryHumanLabels,
     MemoryScoreAnalytics,
     MemorySessionScores,
@@ -180,6 +181,7 @@ def memory_evaluation(
         waiting_evaluations=MemoryWaitingEvaluations(store),
         score_analytics=MemoryScoreAnalytics(store),
         labels=MemoryHumanLabels(store),
+        annotation_claims=MemoryAnnotationClaims(store),
         runs=MemoryRuns(store),
         work_queue=MemoryWorkQueue(store),
         targets=MemoryTargets(store),

@@ -238,6 +238,7 @@ def periodic_tasks(
         ("repricing", 1, pricing.reprice_spans, "ran %d steps of repricing"),
         ("firing", tick_s, evaluation.run_due_monitors, "fired %d monitor slots"),
         ("assessing", 5, alerts.evaluate_runs, "evaluated alerts of %d runs"),
+        ("releasing", 60, evaluation.annotation.delete_expired, "deleted %d expired claims"),
         ("tidying", 600, alerts.prune_history, "deleted %d old alert rows"),
         ("delivering", 1, alerts.deliver_messages, "sent %d webhook messages"),
     )

@@ -121,6 +121,7 @@ UNAUDITED = {
     *("PATCH /traces/{trace_id}", "PATCH /traces/{trace_id}/spans/{span_id}"),
     "POST /traces/{trace_id}/spans",
     *(one.operation for one in otlp.ENDPOINTS if one.method == "POST"),
+    "POST /evaluations/analytics/annotation-queue/claims",
     *("POST /evaluations/trace-scores", "POST /evaluations/session-scores"),
     "POST /erasures/{erasure_id}/check",
     "POST /experiments/{experiment_id}/results/batch",

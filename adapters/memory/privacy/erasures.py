@@ -146,6 +146,9 @@ class MemoryErasures:
             otlp_rejections=sum(
                 one.rejection.trace_id in hex_ids for one in self.store.rejections.of(project)
             ),
+            annotation_claims=sum(
+                key[0] == project and key[2] in traces for key in self.store.annotation_claims
+            ),
             waiting_evaluations=sum(
                 key[0] == project and one.waiting.received.trace in traces
                 for key, one in self.store.waiting_evaluations.items()

@@ -27,6 +27,7 @@ class AdvisoryLock(IntEnum):
     TRACE_OWNERS = 76  # starting an erasure (exclusive), and taking traces from an owner (shared)
     MODEL_PRICES = 77  # creating model prices: each request counts those made before it
     EXPERIMENTS = 70  # creating experiments: each request counts those made before it
+    ANNOTATION_CLAIMS = 80  # claiming items to label: each request sees the claims before it
     DATASETS = 79  # creating datasets: each request counts those made before it
 
     # Held for one organization until the transaction ends.

@@ -30,7 +30,7 @@ PROJECT_TABLES: Final = (
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
     *("sessions", "trace_users"),
     *("model_prices", "repricings"),
-    *("trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+    *("trace_scores", "session_scores", "annotation_claims", "eval_runs", "eval_jobs"),
     *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
     *("custom_metrics", "custom_metric_revisions"),
     *("datasets", "dataset_versions", "dataset_items"),

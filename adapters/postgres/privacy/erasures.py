@@ -160,7 +160,7 @@ COUNT_REMAINING_TRACE_ROWS: Final = {
     table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id")
     for table in (
         *("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts"),
-        *("removed_payload_objects", "dataset_items"),
+        *("removed_payload_objects", "dataset_items", "annotation_claims"),
         *("search_traces", "search_terms", "search_garbage"),
     )
 } | {

@@ -96,6 +96,9 @@ DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 DELETE_WAITING_EVALUATIONS: Final = f"""
 DELETE FROM waiting_evaluations WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
+DELETE_ANNOTATION_CLAIMS: Final = f"""
+DELETE FROM annotation_claims WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
 # Ids of rejections are text, as they were sent.
 DELETE_REJECTIONS: Final = f"""
 DELETE FROM otlp_rejections WHERE {OF_PROJECT}
@@ -167,6 +170,7 @@ async def delete_traces(
         ("span_fragments", DELETE_FRAGMENTS),
         ("otlp_rejections", DELETE_REJECTIONS),
         ("waiting_evaluations", DELETE_WAITING_EVALUATIONS),
+        ("annotation_claims", DELETE_ANNOTATION_CLAIMS),
         ("trace_scores", DELETE_TRACE_SCORES),
         ("judge_verdicts", DELETE_VERDICTS),
     ):

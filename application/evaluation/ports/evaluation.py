@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from domain.evaluation.agreement.calibration import JudgeScores, QueueItem
+from domain.evaluation.agreement.claims import ClaimedItems, ClaimRequest, QueueProgress
 from domain.evaluation.judging.judge import Answer, Question
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.runs.run import (
@@ -239,6 +240,29 @@ class HumanLabels(Protocol):
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int
     ) -> Sequence[QueueItem]:
         """The queue that `domain.evaluation.agreement.calibration` defines."""
+        ...
+
+
+class AnnotationClaims(Protocol):
+    """Claims of the annotation queues of each project.
+
+    Contract of AnnotationClaims: tests/contracts/evaluation/scores/test_annotation_claims.py. All
+    raise Unavailable.
+    """
+
+    async def progress(self, project: ProjectId, name: str, day: datetime) -> QueueProgress:
+        """How long a queue is, and how many traces have a label that was written since `day`."""
+        ...
+
+    async def claim(self, project: ProjectId, request: ClaimRequest) -> ClaimedItems:
+        """The items that `claim_items` of the domain gives to the holder, and stores their claims.
+
+        Concurrent calls never give one item to two holders. A claim is deleted with its trace.
+        """
+        ...
+
+    async def delete_expired(self, now: datetime) -> int:
+        """Deletes a batch of expired claims, of all projects; 0 if none is left."""
         ...
 
 

@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
-from application.evaluation.ports.evaluation import HumanLabels
+from application.deletion import delete_in_batches
+from application.evaluation.ports.evaluation import AnnotationClaims, HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.calibration import Calibration, QueueItem, calibrate, daily_seed
+from domain.evaluation.agreement.claims import ClaimedItems, ClaimRequest, QueueProgress
 from domain.evaluation.scores.score import CreatedWithin
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +38,58 @@ class ReadAnnotationQueue:
         """The traces most worth a label; stable for a day, except for new labels."""
         seed = daily_seed(project, name, self.clock())
         return await self.labels.annotation_queue(project, name, threshold, seed, limit)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadQueueProgress:
+    claims: AnnotationClaims
+    clock: Clock
+
+    async def __call__(self, project: ProjectId, name: str) -> QueueProgress:
+        """How long the queue is, and how many traces were labelled since midnight (UTC)."""
+        return await self.claims.progress(project, name, _start_of_day(self.clock()))
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimAnnotations:
+    claims: AnnotationClaims
+    clock: Clock
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        name: str,
+        threshold: float,
+        *,
+        holder: str,
+        count: int,
+        skipped: frozenset[TraceId],
+    ) -> ClaimedItems:
+        """The next items of the queue that nobody else has, for CLAIM_TIME."""
+        now = self.clock()
+        request = ClaimRequest(
+            name=name,
+            threshold=threshold,
+            seed=daily_seed(project, name, now),
+            holder=holder,
+            count=count,
+            skipped=skipped,
+            day=_start_of_day(now),
+            now=now,
+        )
+        return await self.claims.claim(project, request)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteExpiredClaims:
+    claims: AnnotationClaims
+    clock: Clock
+
+    async def __call__(self) -> int:
+        """The number of deleted claims. Raises Unavailable; earlier batches stay deleted."""
+        now = self.clock()
+        return await delete_in_batches(lambda: self.claims.delete_expired(now))
+
+
+def _start_of_day(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

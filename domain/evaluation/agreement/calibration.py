@@ -277,18 +277,30 @@ def build_queue(
     The random ones find errors that an uncertainty ranking would miss: they are drawn from all
     candidates, whether or not the judge is uncertain, by a seeded hash.
     """
-    open_ = unlabelled_scores(scores)
-    uncertain = sorted(open_, key=lambda one: (abs((one.number or 0.0) - threshold), one.id))
-    by_chance = sorted(open_, key=lambda one: random_key(seed, one.trace_id))
+    uncertain, by_chance = queue_orders(unlabelled_scores(scores), threshold, seed)
     return interleave(uncertain[:limit], by_chance[:limit])
 
 
-def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore]) -> list[QueueItem]:
+def queue_orders(
+    scores: Sequence[TraceScore], threshold: float, seed: str
+) -> tuple[list[TraceScore], list[TraceScore]]:
+    """The scores nearest to the threshold first, and in random order."""
+    return (
+        sorted(scores, key=lambda one: (abs((one.number or 0.0) - threshold), one.id)),
+        sorted(scores, key=lambda one: random_key(seed, one.trace_id)),
+    )
+
+
+def interleave(
+    uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore], done: int = 0
+) -> list[QueueItem]:
     """Merges both sequences, each score at most once: every RANDOM_EVERY-th one is random.
 
-    Both hold the same scores in their own order, each as long as the result.
+    Both hold the same scores in their own order, each as long as the result. `done` items of the
+    queue came before these.
     """
-    chosen = by_chance[: len(uncertain) // RANDOM_EVERY]
+    last = done + len(uncertain)
+    chosen = by_chance[: last // RANDOM_EVERY - done // RANDOM_EVERY]
     ids = {one.id for one in chosen}
     rest = iter([one for one in uncertain if one.id not in ids])
     drawn_ones = iter(chosen)
@@ -296,7 +308,7 @@ def interleave(uncertain: Sequence[TraceScore], by_chance: Sequence[TraceScore])
         QueueItem(next(drawn_ones), SelectionReason.RANDOM)
         if place % RANDOM_EVERY == 0
         else QueueItem(next(rest), SelectionReason.UNCERTAIN)
-        for place in range(1, len(uncertain) + 1)
+        for place in range(done + 1, last + 1)
     ]
 
 

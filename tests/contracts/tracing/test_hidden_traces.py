@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from domain.errors import Invalid, NotFound
+from domain.evaluation.agreement.claims import ClaimRequest
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter, ScoreTarget
@@ -261,7 +262,21 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     labels = plane.evaluation.labels
     found += [await labels.compare_with_human_labels(of, "m", 0.5, EVER)]
     offered = await labels.annotation_queue(of, "m", 0.5, "seed", 9)
-    return [*found, [(one.score.id, one.why) for one in offered]]
+    found.append([(one.score.id, one.why) for one in offered])
+    claims, day = plane.evaluation.annotation_claims, NOON.replace(hour=0)
+    request = ClaimRequest(
+        name="m",
+        threshold=0.5,
+        seed="",
+        holder="a",
+        count=99,
+        skipped=frozenset(),
+        day=day,
+        now=NOON,
+    )
+    claimed = await claims.claim(of, request)
+    found += [claimed.progress, await claims.progress(of, "m", day)]
+    return [*found, {one.item.score.id for one in claimed.items}]
 
 
 async def _targets(plane: DataPlane, of: ProjectId) -> Any:

@@ -1,5 +1,7 @@
 """Agreement with human labels over HTTP; the domain's tests have the statistics."""
 
+import asyncio
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ from tests.support.clients.scored_project import ScoredProject
 
 AGREEMENT = "/evaluations/analytics/agreement"
 QUEUE = "/evaluations/analytics/annotation-queue"
+CLAIMS = f"{QUEUE}/claims"
 NOTHING = {"value": None, "low": None, "high": None}
 
 
@@ -28,6 +31,10 @@ async def shop(either: Site) -> ScoredProject:
             label = "1" if n in {0, 1, 2, 3, 7} else "0"
             await found.add_score(trace_id=trace, value=label, source="ANNOTATION")
     return found
+
+
+async def queue_of(shop: ScoredProject, query: str) -> Any:
+    return (await shop.read(f"{QUEUE}?{query}"))["items"]
 
 
 async def test_judge_is_compared_with_human_labels(shop: ScoredProject) -> None:
@@ -87,7 +94,7 @@ async def test_agreement_covers_the_period_only(shop: ScoredProject) -> None:
 
 
 async def test_annotation_queue_lists_unlabelled_scores(shop: ScoredProject) -> None:
-    page = await shop.read(f"{QUEUE}?name=quality")
+    page = await queue_of(shop, "name=quality")
     assert [list(one) for one in page] == [
         [
             *("trace_id", "score_id", "score", "reason"),
@@ -98,11 +105,11 @@ async def test_annotation_queue_lists_unlabelled_scores(shop: ScoredProject) -> 
         (0.2, "8", "uncertain"),
         (0.2, "9", "uncertain"),
     }
-    assert await shop.read(f"{QUEUE}?name=quality") == page
-    assert await shop.read(f"{QUEUE}?name=quality&limit=1") == page[:1]
+    assert await queue_of(shop, "name=quality") == page
+    assert await queue_of(shop, "name=quality&limit=1") == page[:1]
     await shop.add_score(trace_id=page[0]["trace_id"], value="1")
-    assert await shop.read(f"{QUEUE}?name=quality") == page[1:]
-    assert await shop.read(f"{QUEUE}?name=other") == []
+    assert await queue_of(shop, "name=quality") == page[1:]
+    assert await queue_of(shop, "name=other") == []
 
 
 async def test_every_fifth_item_is_random_and_stable_for_a_day(shop: ScoredProject) -> None:
@@ -111,7 +118,7 @@ async def test_every_fifth_item_is_random_and_stable_for_a_day(shop: ScoredProje
         await shop.add_judged_score(trace_id=trace, name="n", value=f"0.{n + 10}")
 
     async def queue() -> Any:
-        return await shop.read(f"{QUEUE}?name=n&limit=20&threshold=0.3")
+        return await queue_of(shop, "name=n&limit=20&threshold=0.3")
 
     first = await queue()
     assert [one["why"] for one in first] == [*["uncertain"] * 4, "random"] * 4
@@ -131,7 +138,7 @@ async def test_posted_score_is_no_judge_score(shop: ScoredProject) -> None:
         await shop.add_score(trace_id=trace, name="n", source=source, metadata=forged)
     await shop.add_score(trace_id=trace, name="n", value="1")
     assert await shop.read(f"{AGREEMENT}?name=n") == []
-    assert await shop.read(f"{QUEUE}?name=n") == []
+    assert await queue_of(shop, "name=n") == []
 
 
 @pytest.mark.parametrize(
@@ -151,4 +158,80 @@ async def test_invalid_parameters_are_named(site: Site, path: str, fields: set[s
 async def test_labels_of_other_projects_are_ignored(shop: ScoredProject) -> None:
     other = await ScoredProject.new(shop.site)
     assert await other.read(f"{AGREEMENT}?name=quality") == []
-    assert await other.read(f"{QUEUE}?name=quality") == []
+    assert await queue_of(other, "name=quality") == []
+
+
+# --- several people label one queue ----------------------------------------------------------
+
+
+async def claim(shop: ScoredProject, **body: Any) -> Any:
+    answer = await shop("POST", CLAIMS, {"name": "quality"} | body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_queue_tells_its_length_and_what_was_labelled_today(shop: ScoredProject) -> None:
+    queue = await shop.read(f"{QUEUE}?name=quality&limit=1")
+    assert (len(queue["items"]), queue["queue_length"], queue["labelled_today"]) == (1, 2, 8)
+    shop.site.now = NOON + timedelta(days=1)
+    tomorrow = await shop.read(f"{QUEUE}?name=quality")
+    assert (tomorrow["queue_length"], tomorrow["labelled_today"]) == (2, 0)
+
+
+async def test_previews_are_shown_where_asked_for(shop: ScoredProject) -> None:
+    trace = await shop.store_trace(input={"messages": [{"role": "user", "content": "hello"}]})
+    await shop.add_judged_score(trace_id=trace, name="seen", value="0.5")
+    [plain] = await queue_of(shop, "name=seen")
+    assert plain.keys().isdisjoint({"input_preview", "output_preview", "claimed_until"})
+    [item] = await queue_of(shop, "name=seen&include=preview")
+    assert (item["input_preview"], item["output_preview"]) == ("hello", None)
+    [claimed] = (await claim(shop, name="seen"))["items"]
+    assert "input_preview" not in claimed
+    answer = await shop("POST", f"{CLAIMS}?include=preview", {"name": "seen"})
+    [again] = answer.json()["items"]
+    assert again == item | {"claimed_until": claimed["claimed_until"]}
+    refused = await shop("GET", f"{QUEUE}?name=seen&include=all", None)
+    assert refused.status_code == 422
+
+
+async def test_holders_of_one_key_get_different_items(shop: ScoredProject) -> None:
+    first, second = await claim(shop, count=1, holder="a"), await claim(shop, count=1, holder="b")
+    [mine], [theirs] = first["items"], second["items"]
+    assert mine["trace_id"] != theirs["trace_id"]
+    assert mine["claimed_until"] == "2026-03-01T12:10:00+00:00"
+    assert (await claim(shop, count=1, holder="a"))["items"] == [mine]
+    assert (await claim(shop, count=1, holder="c"))["items"] == []
+    assert first["queue_length"] == 2
+    skipped = await claim(shop, count=1, holder="a", skip=[mine["trace_id"]])
+    assert skipped["items"] == []
+    [given] = (await claim(shop, count=1, holder="c"))["items"]
+    assert given["trace_id"] == mine["trace_id"]
+
+
+async def test_parallel_claims_share_no_item(shop: ScoredProject) -> None:
+    for n in range(12):
+        trace = await shop.store_trace()
+        await shop.add_judged_score(trace_id=trace, name="many", value=f"0.{n + 10}")
+    found = await asyncio.gather(
+        *(claim(shop, name="many", count=2, holder=f"{n}") for n in range(8))
+    )
+    given = [one["trace_id"] for some in found for one in some["items"]]
+    assert len(given) == len(set(given)) == 12
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        ({"count": 0}, "count"),
+        ({"count": 21}, "count"),
+        ({"holder": "x" * 65}, "holder"),
+        ({"skip": [str(uuid.uuid4())] * 101}, "skip"),
+        ({"skip": ["x"]}, "skip.0"),
+        ({"threshold": 2}, "threshold"),
+        ({"who": "me"}, "who"),
+    ],
+)
+async def test_claims_are_bounded(shop: ScoredProject, overrides: Any, field: str) -> None:
+    answer = await shop("POST", CLAIMS, {"name": "quality"} | overrides)
+    assert answer.status_code == 422
+    assert {one.removeprefix("body.") for one in field_errors(answer)} == {field}

@@ -101,6 +101,7 @@ WITHOUT_TEXT: Final = {
     "judge_spending": "amounts",
     "erasures": "a salted hash",
     "erased_traces": "ids",
+    "annotation_claims": "ids, and what clients that label call themselves",
     "otlp_rejections": "ids as they were sent, and names of instrumentations and services",
 }
 SELECT_BLOCKS: Final = "SELECT block FROM trace_payloads"

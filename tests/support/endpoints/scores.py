@@ -1,6 +1,14 @@
 """Scores of traces, spans and sessions, their analytics, and agreement of judges with people."""
 
-from tests.support.endpoints.spec import EVALUATE, INGEST, PAGE, READ, Audit, EndpointSpec
+from tests.support.endpoints.spec import (
+    DELETE_DATA,
+    EVALUATE,
+    INGEST,
+    PAGE,
+    READ,
+    Audit,
+    EndpointSpec,
+)
 
 SCORE = {"name": "{text}", "value": "1"}
 TRACES = "/evaluations/trace-scores"
@@ -79,5 +87,13 @@ ENDPOINTS = (
     EndpointSpec(f"GET {ANALYTICS}/agreement", READ, 200, query="name={text}", in_contract=False),
     EndpointSpec(
         f"GET {ANALYTICS}/annotation-queue", READ, 200, query="name={text}", in_contract=False
+    ),
+    EndpointSpec(
+        f"POST {ANALYTICS}/annotation-queue/claims",
+        DELETE_DATA,
+        200,
+        query="include=preview",
+        body={"name": "{text}", "count": 2, "holder": "{text}", "skip": ["{trace_id}"]},
+        in_contract=False,
     ),
 )

@@ -25,7 +25,7 @@ from domain.evaluation.metrics.metric import JudgeKind
 from domain.evaluation.scores.score import CreatedWithin, ScoreSource, TraceScore
 from domain.ids import ProjectId
 
-_IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"
+IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # `judged` and `label` of the domain in SQL. Once a run is deleted, its original values count no
 # longer.
@@ -39,7 +39,7 @@ _HAS_MACHINE_VALUE: Final = f"""
 ))
 """
 _IS_LABEL: Final = f"""
-{_IS_ANNOTATION} AND number IS NOT NULL
+{IS_ANNOTATION} AND number IS NOT NULL
 AND CASE WHEN run_id IS NULL THEN NOT {_HAS_MACHINE_VALUE} ELSE original IS NOT NULL END
 """
 SELECT_LABEL_PAIRS: Final = f"""
@@ -68,9 +68,10 @@ FROM (
   ORDER BY created_at DESC, id DESC LIMIT {JUDGED_MAX}
 ) AS newest GROUP BY fingerprint
 """
-# The rules of `drawn` and `waiting` in SQL. Whether a label exists is looked up trace by trace.
-SELECT_QUEUE_ITEMS: Final = f"""
-WITH newest AS MATERIALIZED (
+# `unlabelled_scores` of the domain in SQL, as common table expressions. Whether a label exists is
+# looked up trace by trace.
+WAITING: Final = f"""
+newest AS MATERIALIZED (
   SELECT id, trace_id, number, created_at FROM trace_scores
   WHERE {OF_TRACES} AND name = $2 AND {_IS_AUTOMATED} AND number IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {CANDIDATES_MAX}
@@ -82,15 +83,20 @@ WITH newest AS MATERIALIZED (
     SELECT FROM trace_scores AS label
     WHERE label.{OF_PROJECT} AND NOT label.is_of_span
       AND label.trace_id = of_traces.trace_id AND label.name = $2
-      AND label.{_IS_ANNOTATION} OFFSET 0
+      AND label.{IS_ANNOTATION} OFFSET 0
   )
-), chosen AS MATERIALIZED (
+)"""
+# `queue_orders` of the domain in SQL.
+UNCERTAIN_FIRST: Final = "ORDER BY abs(number - {threshold}::float8), id"
+BY_CHANCE_FIRST: Final = 'ORDER BY md5({seed}::text || trace_id::text) COLLATE "C"'
+SELECT_QUEUE_ITEMS: Final = f"""
+WITH {WAITING}, chosen AS MATERIALIZED (
   (SELECT id, false AS by_chance, row_number() OVER () AS place FROM (
-    SELECT id FROM waiting ORDER BY abs(number - $3::float8), id LIMIT $5
+    SELECT id FROM waiting {UNCERTAIN_FIRST.format(threshold="$3")} LIMIT $5
   ) AS uncertain)
   UNION ALL
   (SELECT id, true, row_number() OVER () FROM (
-    SELECT id FROM waiting ORDER BY md5($4::text || trace_id::text) COLLATE "C" LIMIT $5
+    SELECT id FROM waiting {BY_CHANCE_FIRST.format(seed="$4")} LIMIT $5
   ) AS by_chance)
 )
 SELECT by_chance, s.* FROM chosen CROSS JOIN LATERAL (

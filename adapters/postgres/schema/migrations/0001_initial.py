@@ -665,6 +665,19 @@ CREATE INDEX IF NOT EXISTS session_scores_ranked
     ON session_scores (project_id, name, session_id, created_at, id)
     INCLUDE (number, run_id, source)
     WHERE number IS NOT NULL;
+
+-- Who labels which trace of an annotation queue, until `expires_at`.
+CREATE TABLE IF NOT EXISTS annotation_claims (
+    project_id uuid NOT NULL, name text COLLATE "C" NOT NULL, trace_id uuid NOT NULL,
+    holder text COLLATE "C" NOT NULL,
+    why text COLLATE "C" NOT NULL, place integer NOT NULL,
+    claimed_at timestamptz NOT NULL, expires_at timestamptz NOT NULL,
+    PRIMARY KEY (project_id, name, trace_id)
+);
+CREATE INDEX IF NOT EXISTS annotation_claims_trace ON annotation_claims (project_id, trace_id);
+CREATE INDEX IF NOT EXISTS annotation_claims_live ON annotation_claims (project_id, expires_at);
+-- Across projects, to delete expired claims.
+CREATE INDEX IF NOT EXISTS annotation_claims_age ON annotation_claims (expires_at);
 """
 
 RUNS: Final = """
@@ -1147,6 +1160,7 @@ _TENANT_COLUMNS: Final = {
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
             "sessions",
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+            "annotation_claims",
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
             *("custom_metrics", "custom_metric_revisions"),
             *("datasets", "dataset_versions", "dataset_items"),
@@ -1294,7 +1308,7 @@ BACKWARDS: Final = (
         search_garbage,
         trace_facets, trace_hours, trace_percentiles, usage_hours, span_hours, sessions,
         trace_users,
-        trace_scores, session_scores,
+        trace_scores, session_scores, annotation_claims,
         eval_runs, eval_jobs, replies,
         judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
         custom_metrics, custom_metric_revisions,

@@ -77,8 +77,10 @@ export type Figure = "drop" | "failed_share" | "no_data" | "pass_rate" | "score_
 export type AgreementItem = { "fingerprint": string | null; "judge_kind": string | null; "n": number; "calibrated": boolean; "confusion": ConfusionCounts; "agreement": AgreementFigure; "kappa": AgreementFigure; "weighted_kappa": AgreementFigure; "spearman": AgreementFigure; "mean_absolute_error": AgreementFigure; "sensitivity": AgreementFigure; "specificity": AgreementFigure; "judged": number; "pass_rate": AgreementFigure; "corrected_pass_rate": AgreementFigure; };
 export type ConfusionCounts = { "both_pass": number; "only_judge_passes": number; "only_people_pass": number; "both_fail": number; };
 export type AgreementFigure = { "value": number | null; "low": number | null; "high": number | null; "reason": string | null; };
-export type AnnotationQueueItem = { "trace_id": string; "score_id": string; "score": number | null; "reason": string | null; "fingerprint": string | null; "judge_kind": string | null; "created_at": string; "why": Why; };
+export type AnnotationQueueResponse = { "items": Array<AnnotationQueueItem>; "queue_length": number; "labelled_today": number; };
+export type AnnotationQueueItem = { "trace_id": string; "score_id": string; "score": number | null; "reason": string | null; "fingerprint": string | null; "judge_kind": string | null; "created_at": string; "why": Why; "input_preview"?: string | null; "output_preview"?: string | null; "claimed_until"?: string; };
 export type Why = "random" | "uncertain";
+export type ClaimAnnotationsRequest = { "name": string; "threshold"?: number; "count"?: number; "holder"?: string; "skip"?: Array<string>; };
 export type ScoreSource = "ANNOTATION" | "AUTOMATED" | "PROGRAMMATIC";
 export type PaginatedResponse_SessionComparisonItem_ = { "items": Array<SessionComparisonItem>; "total": number; "limit": number; "offset": number; "next_cursor": string | null; "total_is_at_least"?: boolean; };
 export type SessionComparisonItem = { "session_id": string; "score": number | null; "evaluated_at": string | null; "eval_run_id": string | null; "source": ScoreSource; };
@@ -338,7 +340,7 @@ export interface Reads {
   "/evaluations/alert-changes": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "state"?: AlertState | null; }; answer: PaginatedResponse_AlertChangeResponse_ };
   "/evaluations/alerts": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "state"?: AlertState | null; }; answer: PaginatedResponse_AlertResponse_ };
   "/evaluations/analytics/agreement": { path: {  }; query: { "date_from"?: string | null; "date_to"?: string | null; "name": string; "threshold"?: number; }; answer: Array<AgreementItem> };
-  "/evaluations/analytics/annotation-queue": { path: {  }; query: { "name": string; "threshold"?: number; "limit"?: number; }; answer: Array<AnnotationQueueItem> };
+  "/evaluations/analytics/annotation-queue": { path: {  }; query: { "include"?: string | null; "name": string; "threshold"?: number; "limit"?: number; }; answer: AnnotationQueueResponse };
   "/evaluations/analytics/session-scores/comparison": { path: {  }; query: { "limit"?: number; "offset"?: number; "cursor"?: string | null; "metric_name": string; "source"?: ScoreSource | null; "sort_order"?: SortOrder; }; answer: PaginatedResponse_SessionComparisonItem_ };
   "/evaluations/analytics/session-scores/distribution": { path: {  }; query: { "date_from"?: string | null; "date_to"?: string | null; "source"?: ScoreSource | null; "metric_name": string; "buckets"?: number; }; answer: Array<ScoreDistributionItem> };
   "/evaluations/analytics/session-scores/history/{session_id}": { path: { "session_id": string; }; query: { "metric_name"?: string | null; "source"?: ScoreSource | null; "limit"?: number; }; answer: Array<SessionScoreHistoryItem> };

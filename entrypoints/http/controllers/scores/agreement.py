@@ -1,26 +1,32 @@
-"""Agreement of judges with human labels, and the annotation queue."""
+"""Agreement of judges with human labels, the annotation queue, and claims of its items."""
 
+from enum import StrEnum
+from functools import partial
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
 from litestar import Controller
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from application.use_cases import UseCases
 from domain.evaluation.agreement import calibration as calibrations
+from domain.evaluation.agreement import claims
 from domain.evaluation.agreement.statistics import ConfusionMatrix, IntervalEstimate
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.score import TraceScore
 from domain.identity.caller import Caller
+from domain.ids import ProjectId, TraceId
 from domain.tracing.payload import scalar_members
-from entrypoints.http.authentication import CAN_READ
+from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricName
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID
 from entrypoints.http.controllers.traces.examples import TRACE_ID
-from entrypoints.http.endpoint import get
-from entrypoints.http.requests.wire_types import ResponseInstant
-from entrypoints.http.response_structs import ResponseStruct, Source
+from entrypoints.http.controllers.traces.schemas import INCLUDED, some_of
+from entrypoints.http.endpoint import get, post
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT
+from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
+from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
 NO_INTERVAL: Final = "no interval: there are too few pairs, or they are too similar"
 
@@ -32,7 +38,27 @@ class AgreementQuery(CreatedQuery, frozen=True, kw_only=True):
     threshold: Threshold = THRESHOLD
 
 
-class AnnotationQueueQuery(msgspec.Struct, frozen=True, kw_only=True):
+class QueueIncluded(StrEnum):
+    """What else each item of an annotation queue shows."""
+
+    PREVIEW = "preview"
+
+
+type QueueInclude = Annotated[
+    str,
+    some_of(
+        QueueIncluded,
+        "preview",
+        "`preview` adds `input_preview` and `output_preview` of the trace to each item",
+    ),
+]
+
+
+class IncludeQuery(msgspec.Struct, frozen=True, kw_only=True):
+    include: QueueInclude | None = None
+
+
+class AnnotationQueueQuery(IncludeQuery, frozen=True, kw_only=True):
     name: MetricName
     threshold: Threshold = THRESHOLD
     limit: Annotated[
@@ -112,9 +138,61 @@ class AnnotationQueueItem(ResponseStruct[calibrations.QueueItem], frozen=True, k
     judge_kind: Annotated[str | None, Source("score.judge_kind")]
     created_at: Annotated[ResponseInstant, Source("score.created_at")]
     why: calibrations.SelectionReason
+    input_preview: Annotated[str | UnsetType | None, OPTIONAL, INCLUDED] = UNSET
+    output_preview: Annotated[str | UnsetType | None, OPTIONAL, INCLUDED] = UNSET
+    claimed_until: Annotated[
+        ResponseInstant | UnsetType, OPTIONAL, Meta(description="Only in answers to a claim")
+    ] = UNSET
+
+
+class AnnotationQueueResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """Items of the queue, with its whole length, and how many traces were labelled today (UTC)."""
+
+    items: list[AnnotationQueueItem]
+    queue_length: int
+    labelled_today: int
+
+
+class ClaimAnnotationsRequest(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
+):
+    """How many items, of which queue, for whom."""
+
+    name: MetricName
+    threshold: Threshold = THRESHOLD
+    count: Annotated[
+        int,
+        Meta(ge=1, le=claims.CLAIM_COUNT_MAX, description="How many items without a label to hold"),
+    ] = claims.CLAIM_COUNT_DEFAULT
+    holder: Annotated[
+        str,
+        Meta(
+            max_length=claims.HOLDER_CHARS_MAX,
+            description="Distinguishes people who share a key, or browsers of one person",
+            extra=PLAIN_TEXT,
+        ),
+    ] = ""
+    skip: Annotated[
+        list[UUID],
+        Meta(
+            max_length=claims.SKIPPED_MAX,
+            description="Traces that the holder doesn't want to label: its claims of them end",
+        ),
+    ] = []
 
 
 _FINGERPRINT: Final = "5f0c1e7a9b3d4f62"
+_QUEUE_ITEM: Final[dict[str, Any]] = {
+    "trace_id": TRACE_ID,
+    "score_id": SCORE_ID,
+    "score": 0.52,
+    "reason": "The flight was booked, and the seat was not",
+    "fingerprint": _FINGERPRINT,
+    "judge_kind": "model",
+    "created_at": AT,
+    "why": "uncertain",
+}
+_PROGRESS: Final = {"queue_length": 120, "labelled_today": 14}
 
 
 def _figure(value: float, low: float, high: float) -> dict[str, Any]:
@@ -181,24 +259,75 @@ class AgreementController(Controller):
             "stays the same for a day (UTC). The scores are selected from the newest "
             f"{calibrations.CANDIDATES_MAX:,}, with the newest one of each trace."
         ),
-        example=[
-            {
-                "trace_id": TRACE_ID,
-                "score_id": SCORE_ID,
-                "score": 0.52,
-                "reason": "The flight was booked, and the seat was not",
-                "fingerprint": _FINGERPRINT,
-                "judge_kind": "model",
-                "created_at": AT,
-                "why": "uncertain",
-            }
-        ],
+        example={"items": [_QUEUE_ITEM], **_PROGRESS},
     )
     async def read_annotation_queue(
         self, caller: Caller, params: AnnotationQueueQuery, use_cases: UseCases
-    ) -> list[AnnotationQueueItem]:
+    ) -> AnnotationQueueResponse:
         """Read the annotation queue."""
-        queue = await use_cases.evaluation.read_annotation_queue(
-            caller.project_id, params.name, params.threshold, params.limit
+        project = caller.project_id
+        queue = await use_cases.evaluation.annotation.read_queue(
+            project, params.name, params.threshold, params.limit
         )
-        return [AnnotationQueueItem.from_domain(item) for item in queue]
+        progress = await use_cases.evaluation.annotation.read_progress(project, params.name)
+        items = [AnnotationQueueItem.from_domain(item) for item in queue]
+        return await _respond(use_cases, project, items, progress, params)
+
+    @post(
+        "/annotation-queue/claims",
+        CAN_INGEST_AND_READ,
+        status_code=200,
+        description=(
+            "Reserves items of the annotation queue, so that several people can label it at the "
+            "same time: nobody else gets them for "
+            f"{claims.CLAIM_TIME.seconds // 60} minutes. The answer has the items that the holder "
+            "has already and that have no label, then new ones, `count` in all; their time begins "
+            "anew. The holder is the caller, with `holder` if it is given. A claim ends with a "
+            "label of the trace, with its time, or if the trace is in `skip`. At most "
+            f"{claims.CLAIMS_MAX:,} items of a project are claimed at a time."
+        ),
+        example={"items": [_QUEUE_ITEM | {"claimed_until": AT}], **_PROGRESS},
+        body_example={"name": "task_completion", "count": 3},
+    )
+    async def claim_annotations(
+        self,
+        caller: Caller,
+        content: ClaimAnnotationsRequest,
+        params: IncludeQuery,
+        use_cases: UseCases,
+    ) -> AnnotationQueueResponse:
+        """Claim items of the annotation queue."""
+        project = caller.project_id
+        claimed = await use_cases.evaluation.annotation.claim(
+            project,
+            content.name,
+            content.threshold,
+            holder=f"{caller.user_id or caller.key_id}/{content.holder}",
+            count=content.count,
+            skipped=frozenset(TraceId(one) for one in content.skip),
+        )
+        items = [AnnotationQueueItem.from_domain(one.item) for one in claimed.items]
+        for item, one in zip(items, claimed.items, strict=True):
+            until = format_instant(one.claim.expires_at)
+            msgspec.structs.force_setattr(item, "claimed_until", until)
+        return await _respond(use_cases, project, items, claimed.progress, params)
+
+
+async def _respond(
+    use_cases: UseCases,
+    project: ProjectId,
+    items: list[AnnotationQueueItem],
+    progress: claims.QueueProgress,
+    params: IncludeQuery,
+) -> AnnotationQueueResponse:
+    if params.include is not None and items:
+        traces = [TraceId(one.trace_id) for one in items]
+        previews = await use_cases.tracing.traces.previews(project, traces)
+        for item in items:
+            preview = previews.get(TraceId(item.trace_id))
+            add = partial(msgspec.structs.force_setattr, item)
+            add("input_preview", None if preview is None else preview.input)
+            add("output_preview", None if preview is None else preview.output)
+    return AnnotationQueueResponse(
+        items=items, queue_length=progress.length, labelled_today=progress.labelled_today
+    )

@@ -89,7 +89,7 @@ async def test_annotation_queue_is_copied_in_its_order(copying: Copying) -> None
             metadata=by("model", fingerprint="f"),
         )  # fmt: skip
         await copying.ports.evaluation.trace_scores.add(score)
-    queue = await copying.use_cases.evaluation.read_annotation_queue(
+    queue = await copying.use_cases.evaluation.annotation.read_queue(
         copying.project, "coherence", 0.5, 2
     )
     traces, result = await copying.copy(AnnotationQueueSource("coherence", 0.5, 2))
