@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Self
 
-from domain.errors import Invalid
+from domain.errors import Conflict, Invalid
 from domain.evaluation.scores.outcome import (
     Failed,
     Outcome,
@@ -93,15 +93,20 @@ class ScoreOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreChange:
-    """The changes of a PATCH; None means unchanged. `metadata` replaces the old metadata."""
+    """The changes of a PATCH; None means unchanged. `metadata` replaces the old metadata.
+
+    `undo` takes the last change back instead.
+    """
 
     value: str | None = None
     reason: str | None = None
     metadata: JsonText | None = None
+    undo: bool = False
 
     @property
     def is_empty(self) -> bool:
-        return self.value is None and self.reason is None and self.metadata is None
+        given = (self.value, self.reason, self.metadata)
+        return not self.undo and all(one is None for one in given)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,10 +240,13 @@ class Score:
         `author` is the user, None for a key, which keeps the previous author. The first value that
         replaces a machine's value stores that as `original_value` in the metadata, null if the
         machine had none; later changes keep this entry. In a run's score, callers can't set the
-        entry themselves, nor what PROVENANCE_KEYS names. Raises Invalid, naming `value`.
+        entry themselves, nor what PROVENANCE_KEYS names. Raises Invalid, naming `value`, and
+        Conflict for a change that can't be taken back.
         """
         if change.is_empty:
             return self
+        if change.undo:
+            return self._before_last_change(now, author, key)
         value, outcome = self.value, self.outcome
         if change.value is not None:
             value, outcome = validate_value(change.value, self.data_type), ScoreOutcome.SCORED
@@ -250,6 +258,27 @@ class Score:
             reason=self.reason if change.reason is None else change.reason,
             metadata=self._metadata_after(change),
             author_id=author or self.author_id,
+            updated_at=now,
+            history=self._history_after(now, author, key),
+        )
+
+    def _before_last_change(
+        self, now: datetime, author: UserId | None, key: ApiKeyId | None
+    ) -> Self:
+        """With the value, source, author, reason and metadata of before; the history grows."""
+        if not self.history:
+            raise Conflict("This score was never changed")
+        last = self.history[-1]
+        if last.value is None or last.metadata is None:
+            raise Conflict("What this score was before its last change isn't kept whole")
+        return replace(
+            self,
+            value=last.value,
+            outcome=ScoreOutcome.SCORED,
+            source=last.source,
+            reason=last.reason,
+            metadata=last.metadata,
+            author_id=last.author_id,
             updated_at=now,
             history=self._history_after(now, author, key),
         )

@@ -18,7 +18,13 @@ from domain.evaluation.experiments.experiment import GitRevision
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.evaluation.runs.selection import TraceSelection, batch_as_given
-from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, SessionScore, TraceScore
+from domain.evaluation.scores.score import (
+    ScoreOutcome,
+    ScoreRevision,
+    ScoreSource,
+    SessionScore,
+    TraceScore,
+)
 from domain.exporting.export import Export, ExportStatus, FileFormat
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.organization import Role
@@ -164,7 +170,18 @@ async def store_score(
         "updated_at": NOON,
     }
     of = TraceId(uuid.UUID(trace))
-    await ports.trace_scores.add(TraceScore(**known, trace_id=of, environment=text))
+    changed = ScoreRevision(
+        changed_at=NOON,
+        user_id=None,
+        key_id=None,
+        value="0.25",
+        source=ScoreSource.ANNOTATION,
+        author_id=None,
+        reason=text,
+        metadata=b"{}",
+    )
+    once = TraceScore(**known, trace_id=of, environment=text, history=(changed,))
+    await ports.trace_scores.add(once)
     if span is not None:
         new = {"id": ScoreId(uuid.uuid5(known["id"], span))}
         of_span = TraceScore(**known | new, trace_id=of, span_id=SpanId(uuid.UUID(span)))

@@ -3,6 +3,7 @@
 from tests.support.endpoints.spec import (
     DELETE_DATA,
     EVALUATE,
+    EVALUATE_AND_READ,
     INGEST,
     PAGE,
     READ,
@@ -50,6 +51,14 @@ ENDPOINTS = (
         200,
         body={"value": "1"},
         constrained=("value",),
+        audit=Audit("score.changed", "score_id"),
+    ),
+    EndpointSpec(
+        f"POST {TRACES}/{{score_id}}/undo",
+        EVALUATE_AND_READ,
+        200,
+        other_statuses={409},
+        in_contract=False,
         audit=Audit("score.changed", "score_id"),
     ),
     EndpointSpec(

@@ -10,12 +10,18 @@ from domain.evaluation.scores.score import COUNTED_SCORES_MAX, ScoreChange
 from domain.identity.caller import Caller
 from domain.ids import ScoreId
 from domain.page import SortOrder
-from entrypoints.http.authentication import CAN_CHANGE_TRACES, CAN_EVALUATE, CAN_READ
+from entrypoints.http.authentication import (
+    CAN_CHANGE_TRACES,
+    CAN_EVALUATE,
+    CAN_EVALUATE_AND_READ,
+    CAN_READ,
+)
 from entrypoints.http.controllers.scores import examples, schemas
 from entrypoints.http.controllers.sessions.sessions import SessionPath
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.controllers.traces.schemas import TracePath
 from entrypoints.http.endpoint import delete, get, patch, post
+from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
@@ -128,6 +134,26 @@ class TraceScoreController(Controller):
             return schemas.ChangedScoreResponse.from_change(
                 caller.project_id, path.score_id, content
             )
+        return schemas.TraceScoreResponse.from_domain(score)
+
+    @post(
+        "/{score_id:str}/undo",
+        CAN_EVALUATE_AND_READ,
+        status_code=200,
+        error_types={409: ErrorResponse},
+        example=examples.TRACE_SCORE,
+    )
+    async def undo_trace_score(
+        self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
+    ) -> schemas.TraceScoreResponse:
+        """Take back the last change of a score.
+
+        The score has the value, source, author, reason and metadata of before its last change: a
+        judge's score that a person wrote over is the judge's again. The history keeps both. 409 if
+        it was never changed, or if there was no value before. Those may do it who may change it.
+        """
+        undo = ScoreChange(undo=True)
+        score = await use_cases.evaluation.change_trace_score(caller, path.score_id, undo)
         return schemas.TraceScoreResponse.from_domain(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)

@@ -3,9 +3,11 @@
 import asyncio
 import json
 import uuid
+from dataclasses import replace
 
 import pytest
 
+from domain.errors import Conflict
 from domain.evaluation.agreement.calibration import (
     JUDGE_SCORES_PER_TRACE_MAX,
     JUDGES_MAX,
@@ -144,6 +146,33 @@ async def test_correction_of_judge_score_makes_pair(compare, judge, change):
     await change(first, seconds=2, value="0.75", metadata=by("model", fingerprint="f"))
     await change(second, reason="as it says")
     assert await compare() == [judge_scores("f", (0.2, 0.75), judged=1, passed=0, kind=None)]
+
+
+async def test_correction_that_is_taken_back_is_no_label(
+    compare, labels, ours, list_offered, judge, change
+):
+    """The score is the judge's again, in the queue and in pass rates."""
+    score = await judge(0, "0.2", reason="because")
+    await change(score, value="0.7", reason="mine")
+    assert await list_offered() == []
+    again = await change(score, seconds=2, undo=True)
+    assert replace(again, history=(), updated_at=score.updated_at) == score
+    assert [one.value for one in again.history] == ["0.2", "0.7"]
+    assert await compare() == [judge_scores("f", judged=1, passed=0)]
+    [item] = await labels.annotation_queue(ours, "m", 0.5, SEED, 5)
+    assert item.score == again
+    redone = await change(score, seconds=3, undo=True)
+    assert (redone.value, redone.reason) == ("0.7", "mine")
+    assert await compare() == [judge_scores("f", (0.2, 0.7), judged=1, passed=0, kind=None)]
+
+
+async def test_what_has_no_value_before_is_not_taken_back(add, judge, change):
+    metadata = by("model", fingerprint="f", code="no_plan")
+    nothing = await judge(0, None, outcome=FAILED, metadata=metadata)
+    await change(nothing, value="1")
+    for score in (nothing, await add(1, "1")):
+        with pytest.raises(Conflict):
+            await change(score, seconds=2, undo=True)
 
 
 async def test_forged_metadata_is_not_taken_for_judge_score(compare, add, judge, change):
