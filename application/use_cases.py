@@ -86,7 +86,13 @@ class UseCases:
         self.costs = CostUseCases(evaluation.judging, identity, editor)
         self.pricing = PricingUseCases(ports.pricing, clock)
         self.exporting = ExportUseCases(
-            ports.exporting, tracing.traces, evaluation, self.audit, clock
+            ports.exporting,
+            traces=tracing.traces,
+            evaluation=evaluation,
+            identity=identity,
+            audit=self.audit,
+            clock=clock,
+            random=random,
         )
         self.privacy = PrivacyUseCases(ports.privacy, identity.directory, clock, new_id, random)
         self.run_idempotently = RunIdempotently(

@@ -25,6 +25,7 @@ from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.exporting.export import Export
+from domain.exporting.ticket import DownloadTicket
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, chain_hash
 from domain.identity.browser_session import BrowserSession
@@ -286,6 +287,7 @@ class MemoryStore:
         self.used_networks: dict[ids.ApiKeyId, set[str]] = defaultdict(set)
         self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
+        self.download_tickets: dict[bytes, DownloadTicket] = {}
         self.sign_in_attempts: dict[bytes, SignInAttempt] = {}
         self.browser_sessions: dict[ids.BrowserSessionId, BrowserSession] = {}
         self.audit_heads: dict[ids.OrganizationId, ChainHead] = {}

@@ -54,6 +54,16 @@ class RequestExport:
         )
 
 
+async def find_completed(exports: Exports, project: ProjectId, export: UUID) -> Export:
+    """Raises NotFound; Conflict if the export failed or isn't complete yet; Unavailable."""
+    known = await exports.get(project, export)
+    if known.status is ExportStatus.FAILED:
+        raise Conflict(f"The export failed: {known.error}")
+    if known.status is not ExportStatus.COMPLETED:
+        raise Conflict("The export is not complete yet")
+    return known
+
+
 @dataclass(frozen=True, slots=True)
 class ReadExportFile:
     """Reads the file of a completed export, whole or a byte range."""
@@ -61,13 +71,8 @@ class ReadExportFile:
     exports: Exports
 
     async def find(self, project: ProjectId, export: UUID) -> Export:
-        """Raises NotFound; Conflict if the export failed or isn't complete yet; Unavailable."""
-        known = await self.exports.get(project, export)
-        if known.status is ExportStatus.FAILED:
-            raise Conflict(f"The export failed: {known.error}")
-        if known.status is not ExportStatus.COMPLETED:
-            raise Conflict("The export is not complete yet")
-        return known
+        """As `find_completed`."""
+        return await find_completed(self.exports, project, export)
 
     async def __call__(self, export: Export, start: int, end: int) -> AsyncIterator[bytes]:
         """Yields its bytes from `start` up to `end`, exclusive, one piece at a time.

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 from uuid import UUID
 
 from domain.exporting.export import Export, FileFormat, RowKind, TraceWithScores
+from domain.exporting.ticket import DownloadTicket
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
@@ -99,6 +100,23 @@ class Exports(Protocol):
 
     async def delete_expired(self, now: datetime) -> int:
         """Deletes a batch of expired ones, with their files; how many rows, 0 if none is left."""
+        ...
+
+
+class DownloadTickets(Protocol):
+    """The tickets of every project, until they are used or deleted by `RemovedProjects.purge`.
+
+    Contract of DownloadTickets: tests/contracts/exporting/test_tickets.py. All raise Unavailable.
+    """
+
+    async def add(self, ticket: DownloadTicket) -> None: ...
+
+    async def by_digest(self, digest: bytes) -> DownloadTicket | None:
+        """The ticket, also an expired one; None if it is unknown or used."""
+        ...
+
+    async def use(self, ticket: DownloadTicket) -> bool:
+        """Deletes it; of concurrent calls exactly one returns True."""
         ...
 
 

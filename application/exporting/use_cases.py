@@ -6,9 +6,16 @@ from datetime import timedelta
 from application.audit import AuditTrail
 from application.deletion import DeleteOne
 from application.evaluation.use_cases import EvaluationPorts
-from application.exporting import files, imports, streams, write_export
-from application.exporting.ports import Encoders, Exports, MissingFormats, TraceArchive
-from application.ports import Clock
+from application.exporting import files, imports, streams, tickets, write_export
+from application.exporting.ports import (
+    DownloadTickets,
+    Encoders,
+    Exports,
+    MissingFormats,
+    TraceArchive,
+)
+from application.identity.use_cases import IdentityPorts
+from application.ports import Clock, RandomBytes
 from application.tracing.ports import Traces
 
 
@@ -18,6 +25,7 @@ class ExportPorts:
 
     archive: TraceArchive
     exports: Exports
+    tickets: DownloadTickets
     encoders: Encoders = field(default_factory=dict)
     missing_formats: MissingFormats = field(default_factory=dict)
     retention: timedelta = timedelta(days=7)
@@ -30,10 +38,13 @@ class ExportUseCases:
     def __init__(
         self,
         ports: ExportPorts,
+        *,
         traces: Traces,
         evaluation: EvaluationPorts,
+        identity: IdentityPorts,
         audit: AuditTrail,
         clock: Clock,
+        random: RandomBytes,
     ) -> None:
         archive, exports = ports.archive, ports.exports
         self.exports = exports
@@ -45,6 +56,17 @@ class ExportUseCases:
             exports, ports.missing_formats, ports.retention, clock
         )
         self.read_export_file = files.ReadExportFile(exports)
+        self.issue_ticket = tickets.IssueTicket(exports, ports.tickets, clock, random)
+        self.use_ticket = tickets.UseTicket(
+            ports.tickets,
+            exports,
+            identity.browser_sessions,
+            identity.organizations,
+            identity.projects,
+            identity.directory,
+            identity.session_lifetime,
+            clock,
+        )
         self.delete_export = DeleteOne(exports.delete, "Export not found")
         self.delete_expired_exports = files.DeleteExpiredExports(exports, clock)
         self.write_export = write_export.WriteExport(

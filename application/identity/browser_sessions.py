@@ -268,30 +268,37 @@ class SessionReach:
     projects: Sequence[Project]
 
 
+async def reach_of(
+    directory: Directory, holder: Person | ApiKey, most: int | None = None
+) -> SessionReach:
+    """At most `most` organizations, and all of their projects. Raises Unavailable.
+
+    A key that may not read doesn't learn of any project.
+    """
+    organizations: Sequence[tuple[Organization, Role | None]]
+    if isinstance(holder, ApiKey):
+        organizations = [(await directory.organization(holder.organization_id), None)]
+        if Scope.READ not in holder.scopes:
+            return SessionReach(organizations, ())
+    else:
+        organizations = (await directory.organizations(holder.user.id))[:most]
+    projects = [
+        project
+        for organization, _ in organizations
+        for project in await directory.projects(organization.id)
+    ]
+    if isinstance(holder, ApiKey) and (allowed := holder.limits.project_ids) is not None:
+        projects = [one for one in projects if one.id in allowed]
+    return SessionReach(organizations, projects)
+
+
 @dataclass(frozen=True, slots=True)
 class ReadSessionReach:
     directory: Directory
 
     async def __call__(self, holder: Person | ApiKey, most: int) -> SessionReach:
-        """At most `most` organizations, and all of their projects. Raises Unavailable.
-
-        A key that may not read doesn't learn of any project.
-        """
-        organizations: Sequence[tuple[Organization, Role | None]]
-        if isinstance(holder, ApiKey):
-            organizations = [(await self.directory.organization(holder.organization_id), None)]
-            if Scope.READ not in holder.scopes:
-                return SessionReach(organizations, ())
-        else:
-            organizations = (await self.directory.organizations(holder.user.id))[:most]
-        projects = [
-            project
-            for organization, _ in organizations
-            for project in await self.directory.projects(organization.id)
-        ]
-        if isinstance(holder, ApiKey) and (allowed := holder.limits.project_ids) is not None:
-            projects = [one for one in projects if one.id in allowed]
-        return SessionReach(organizations, projects)
+        """As `reach_of`."""
+        return await reach_of(self.directory, holder, most)
 
 
 @dataclass(frozen=True, slots=True)

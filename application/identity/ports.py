@@ -8,9 +8,10 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import AuditEntry, ChainHead, Origin
+from domain.identity.audit import ALL_ENTRIES, AuditEntry, AuditFilter, ChainHead, Origin
 from domain.identity.browser_session import BrowserSession
 from domain.identity.caller import Claims, User
+from domain.identity.found_object import FoundObject
 from domain.identity.invitation import Invitation, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import (
@@ -303,9 +304,12 @@ class Directory(Protocol):
         ...
 
     async def audit_log(
-        self, organization: OrganizationId, window: PageRequest
+        self,
+        organization: OrganizationId,
+        window: PageRequest,
+        matching: AuditFilter = ALL_ENTRIES,
     ) -> Page[AuditEntry]:
-        """The audit log, newest first. Positions: instant, id of the entry."""
+        """The entries that match, newest first. Positions: instant, id of the entry."""
         ...
 
     async def audit_entries(
@@ -324,6 +328,18 @@ class Directory(Protocol):
 
     async def audit_head(self, organization: OrganizationId) -> ChainHead:
         """The number and hash of the last entry; EMPTY_CHAIN before the first one."""
+        ...
+
+
+class ObjectIndex(Protocol):
+    """Where objects are. Contract of ObjectIndex: tests/contracts/identity/test_object_index.py."""
+
+    async def find(self, projects: Sequence[ProjectId], text: str) -> Sequence[FoundObject]:
+        """What has this id in these projects, at most FOUND_MAX, by kind and project.
+
+        A session has exactly this text as its id, all other objects the UUID that the text is, with
+        or without hyphens. Data that is being erased isn't found. Raises Unavailable.
+        """
         ...
 
 
@@ -492,7 +508,7 @@ class RemovedProjects(Protocol):
     async def purge(self, now: datetime) -> int:
         """Deletes some rows of a removed project, or what expired; 0 if none is due.
 
-        Login codes, sign-ins that are under way, and sessions of browsers expire.
+        Login codes, sign-ins that are under way, sessions of browsers and download tickets expire.
 
         Each call is a few transactions at most; a crash between two loses nothing.
         """

@@ -6,6 +6,7 @@ from application.identity import (
     audit_chain,
     authenticate,
     browser_sessions,
+    find_objects,
     invitations,
     keys,
     login,
@@ -21,6 +22,7 @@ from application.identity.ports import (
     BrowserSessions,
     Directory,
     KeyUsage,
+    ObjectIndex,
     Organizations,
     Projects,
     RefusalLog,
@@ -47,6 +49,7 @@ class IdentityPorts:
     projects: Projects
     organizations: Organizations
     directory: Directory
+    objects: ObjectIndex
     administration: Administration
     removed_projects: RemovedProjects
     refusals: Refusals
@@ -99,6 +102,7 @@ class IdentityUseCases:
         self.read_organization = organizations.ReadOrganization(directory)
         self.rename_organization = organizations.RenameOrganization(editor)
         self.delete_organization = organizations.DeleteOrganization(editor)
+        self.find_objects = find_objects.FindObjects(directory, ports.objects)
         self.refusal_log = ports.refusal_log
         self.list_refusals = audit_chain.ListRefusals(ports.refusals)
         self.list_audit_log = organizations.ListAuditLog(directory)

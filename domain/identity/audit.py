@@ -8,6 +8,7 @@ from functools import lru_cache
 from hashlib import sha256
 from ipaddress import IPv4Address, ip_address, ip_network
 from typing import Final, Self
+from uuid import UUID
 
 from domain.ids import ApiKeyId, AuditEntryId, OrganizationId, UserId
 
@@ -155,6 +156,31 @@ class AuditEntry:
         return replace(
             self, detail={**self.detail, **{key: str(one) for key, one in facts.items()}}
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditFilter:
+    """Which entries of an audit log are listed; None: any. `before` is exclusive.
+
+    `actor_id` is the id of a user or of an API key.
+    """
+
+    action: AuditAction | None = None
+    actor_id: UUID | None = None
+    after: datetime | None = None
+    before: datetime | None = None
+
+    def matches(self, entry: AuditEntry) -> bool:
+        actors = (None, entry.actor.user_id, entry.actor.key_id)
+        return (
+            self.action in {None, entry.action}
+            and self.actor_id in actors
+            and (self.after is None or entry.at >= self.after)
+            and (self.before is None or entry.at < self.before)
+        )
+
+
+ALL_ENTRIES: Final = AuditFilter()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,8 @@ class Caller:
     """A key or a user, resolved to the one project of the request.
 
     `role` is that of a user in the organization; a key has none. `name` is the email of the user,
-    or the prefix of the key, for the audit log. `new_project` is set while that project isn't
+    or the prefix of the key, for the audit log. `session_id` is that of the browser that sent the
+    request. `new_project` is set while that project isn't
     stored: only a call that is allowed creates it.
     """
 
@@ -113,6 +114,7 @@ class Caller:
     role: Role | None = None
     name: str = field(default="", compare=False)
     origin: Origin = field(default=UNKNOWN_ORIGIN, compare=False)
+    session_id: BrowserSessionId | None = field(default=None, compare=False)
     new_project: NewProject | None = field(default=None, compare=False)
 
     @property

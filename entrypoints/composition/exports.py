@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.exports.exports import PostgresExports
+from adapters.postgres.exports.tickets import PostgresDownloadTickets
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.exporting.use_cases import ExportPorts
@@ -43,6 +44,7 @@ def export_ports_over(pool: Pool, streams: Pool, timeout_s: float) -> ExportPort
     return ExportPorts(
         archive=PostgresTraceArchive(pool, streams, timeout_s),
         exports=PostgresExports(pool),
+        tickets=PostgresDownloadTickets(pool),
         encoders=ENCODERS,
         missing_formats=missing_formats(),
     )

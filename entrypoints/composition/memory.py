@@ -36,6 +36,7 @@ from adapters.memory.evaluation.scores import (
 )
 from adapters.memory.evaluation.waiting_evaluations import MemoryWaitingEvaluations
 from adapters.memory.exports.exports import MemoryExports, MemoryTraceArchive
+from adapters.memory.exports.tickets import MemoryDownloadTickets
 from adapters.memory.idempotency import MemoryIdempotencyStore
 from adapters.memory.identity.browser_sessions import (
     MemoryBrowserSessions,
@@ -53,6 +54,7 @@ from adapters.memory.identity.identity import (
     MemoryTokens,
     MemoryUsers,
 )
+from adapters.memory.identity.object_index import MemoryObjectIndex
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.pricing.pricing import MemoryModelPrices, MemoryRepricings
 from adapters.memory.privacy.erasures import MemoryErasures, MemoryExpiredTraces
@@ -165,6 +167,7 @@ def memory_identity(store: MemoryStore) -> IdentityPorts:
         projects=MemoryProjects(store),
         organizations=MemoryOrganizations(store),
         directory=MemoryDirectory(store),
+        objects=MemoryObjectIndex(store),
         administration=MemoryAdministration(store),
         removed_projects=MemoryRemovedProjects(store),
         browser_sessions=MemoryBrowserSessions(store),
@@ -217,6 +220,7 @@ def memory_exporting(store: MemoryStore) -> ExportPorts:
     return ExportPorts(
         archive=MemoryTraceArchive(store),
         exports=MemoryExports(store),
+        tickets=MemoryDownloadTickets(store),
         encoders=ENCODERS,
         missing_formats=missing_formats(),
     )

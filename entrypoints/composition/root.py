@@ -38,6 +38,7 @@ from adapters.postgres.identity.identity import (
     PostgresProjects,
     PostgresUsers,
 )
+from adapters.postgres.identity.object_index import PostgresObjectIndex
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
@@ -263,6 +264,7 @@ def identity_ports(
         projects=projects,
         organizations=PostgresOrganizations(pool),
         directory=PostgresDirectory(pool),
+        objects=PostgresObjectIndex(pool),
         administration=CacheInvalidatingAdministration(
             PostgresAdministration(pool), keys, projects
         ),

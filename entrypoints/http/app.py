@@ -58,6 +58,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     payloads.payload_router(),
     stream.TraceExportController,
     files.ExportFileController,
+    files.DownloadController,
     trace_prices.TracePriceController,
     model_prices.ModelPriceController,
     repricing.RepricingController,

@@ -290,6 +290,39 @@ SIGNED_IN_FOR_CLI: Final = SignedInAccess(SessionPurpose.CLI)
 
 
 @dataclass(frozen=True, slots=True)
+class HolderAccess:
+    """A person, or an API key with all of `scopes`, whatever the project."""
+
+    scopes: tuple[Scope, ...]
+
+    security: ClassVar[Security] = [
+        {"ApiKey": []},
+        *_BY_TOKEN,
+        *_BY_SESSION[SessionPurpose.DASHBOARD],
+    ]
+    refusals: ClassVar = SignedInAccess.refusals
+
+    async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person | ApiKey:
+        secret, key = header(request.headers, b"x-api-key"), None
+        if secret is not None:
+            key = await use_cases.identity.check_key(secret, request.origin)
+        else:
+            signed_in = await _authenticate_session(request, use_cases)
+            if signed_in is not None and isinstance(signed_in.holder, ApiKey):
+                key = signed_in.holder
+        if key is None:
+            return await SIGNED_IN(request, use_cases)
+        request.known.append(key)
+        for scope in self.scopes:
+            if scope not in key.scopes:
+                raise Forbidden(f"This API key lacks the scope '{scope}'")
+        return key
+
+
+CAN_FIND: Final = HolderAccess((Scope.READ,))
+
+
+@dataclass(frozen=True, slots=True)
 class OrganizationAccess:
     """A person who is a member of the organization in the path, as `org_id`.
 
@@ -380,10 +413,12 @@ async def _authenticate_in_project(
         holder = signed_in.holder
     organization, project = _tenant_headers(request.headers)
     if isinstance(holder, ApiKey):
-        return await use_cases.identity.resolve_project_of_key(holder, project, request.origin)
-    membership = await use_cases.identity.resolve_membership(holder, organization)
-    request.known.append(membership)
-    return await use_cases.identity.resolve_project(holder, membership, project)
+        caller = await use_cases.identity.resolve_project_of_key(holder, project, request.origin)
+    else:
+        membership = await use_cases.identity.resolve_membership(holder, organization)
+        request.known.append(membership)
+        caller = await use_cases.identity.resolve_project(holder, membership, project)
+    return caller if signed_in is None else replace(caller, session_id=signed_in.session.id)
 
 
 def _tenant_headers(headers: Headers) -> tuple[OrganizationId | None, ProjectId]:

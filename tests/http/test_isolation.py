@@ -24,6 +24,7 @@ from tests.support.endpoints.registry import (
 )
 from tests.support.endpoints.spec import (
     Anonymous,
+    AnyHolder,
     EndpointSpec,
     MemberRoles,
     ProjectAdmins,
@@ -34,7 +35,7 @@ from tests.support.endpoints.templates import Words, filled, filled_path, named
 from tests.support.hypothesis_scale import sampled
 
 # Names whose value can be the other tenant's, while all others are the caller's own.
-IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code"} | {
+IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code", "ticket"} | {
     "browser_session_id",
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
     *("monitor_id", "alert_id", "webhook_id", "export_id", "metric_name", "erasure_id", "erased"),
@@ -55,6 +56,8 @@ def heads(spec: EndpointSpec) -> Iterator[tuple[str, dict[str, str]]]:
             yield from (("nothing", {}), ("key", THEIR_PROJECT), ("token", THEIR_PROJECT | THEIRS))
         case SignedIn() | MemberRoles():
             yield from (("token", {}), ("token", THEIRS), ("token", OURS | THEIR_PROJECT))
+        case AnyHolder():
+            yield from (("key", {}), ("token", {}), ("token", THEIRS), ("key", THEIR_PROJECT))
         case ProjectAdmins():
             yield "token", OURS_PROJECT
             yield from (("token", THEIR_PROJECT), ("token", THEIR_PROJECT | OURS))

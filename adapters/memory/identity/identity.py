@@ -23,7 +23,16 @@ from application.ports import NewId
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.evaluation.costs.judge_costs import organization_scope
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import EMPTY_CHAIN, Actor, AuditAction, AuditEntry, ChainHead, Origin
+from domain.identity.audit import (
+    ALL_ENTRIES,
+    EMPTY_CHAIN,
+    Actor,
+    AuditAction,
+    AuditEntry,
+    AuditFilter,
+    ChainHead,
+    Origin,
+)
 from domain.identity.caller import Claims, User
 from domain.identity.invitation import Invitation, InvitationStatus, SentInvitation, normalize_email
 from domain.identity.login_code import LoginCode
@@ -404,7 +413,8 @@ class MemoryRemovedProjects:
         codes = delete_rows(store.login_codes, lambda _, one: one.expires_at <= now)
         sessions = delete_rows(store.browser_sessions, lambda _, one: one.ends_at <= now)
         attempts = delete_rows(store.sign_in_attempts, lambda _, one: one.expires_at <= now)
-        expired = len(codes) + len(sessions) + len(attempts)
+        tickets = delete_rows(store.download_tickets, lambda _, one: one.expires_at <= now)
+        expired = len(codes) + len(sessions) + len(attempts) + len(tickets)
         traces = store.traces.purge(ROWS_PER_PURGE)
         scores = store.trace_scores.purge(ROWS_PER_PURGE)
         return expired + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)
@@ -480,9 +490,13 @@ class MemoryDirectory:
         return self.store.audit_heads.get(organization, EMPTY_CHAIN)
 
     async def audit_log(
-        self, organization: OrganizationId, window: PageRequest
+        self,
+        organization: OrganizationId,
+        window: PageRequest,
+        matching: AuditFilter = ALL_ENTRIES,
     ) -> Page[AuditEntry]:
-        ours = _owned_by(organization, self.store.audit_log.values())
+        all_entries = _owned_by(organization, self.store.audit_log.values())
+        ours = [one for one in all_entries if matching.matches(one)]
         return paginate(ours, lambda one: Position(one.at, one.id), SortOrder.DESC, window)
 
     def _sent(self, invitation: Invitation) -> SentInvitation:

@@ -15,7 +15,13 @@ from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits
 from domain.errors import NotFound
 from domain.identity.api_key import ApiKey
-from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead
+from domain.identity.audit import (
+    ALL_ENTRIES,
+    EMPTY_CHAIN,
+    AuditEntry,
+    AuditFilter,
+    ChainHead,
+)
 from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.login_code import LoginCode
 from domain.identity.organization import Member, Organization, OrganizationLimits, Project, Role
@@ -55,11 +61,16 @@ WHERE i.email = $1 AND i.status = '{InvitationStatus.PENDING}' AND i.expires_at 
 ORDER BY i.created_at DESC, i.id DESC
 """
 SELECT_INVITATION: Final = f"{_SELECT_SENT_INVITATIONS} WHERE i.id = $1"
+_ENTRY_MATCHES: Final = """
+organization_id = $1 AND ($2::text IS NULL OR action = $2)
+  AND ($3::uuid IS NULL OR actor_user_id = $3 OR actor_key_id = $3)
+  AND ($4::timestamptz IS NULL OR at >= $4) AND ($5::timestamptz IS NULL OR at < $5)
+"""
 # Reads one row more than requested, to know whether more follow.
 SELECT_AUDIT_LOG: Final = f"""
 SELECT {rows.AUDIT_LOG.select()} FROM audit_log
-WHERE organization_id = $1 AND ($2::timestamptz IS NULL OR (at, id) < ($2, $3::uuid))
-ORDER BY at DESC, id DESC LIMIT $4 OFFSET $5
+WHERE {_ENTRY_MATCHES} AND ($6::timestamptz IS NULL OR (at, id) < ($6, $7::uuid))
+ORDER BY at DESC, id DESC LIMIT $8 OFFSET $9
 """
 SELECT_NEXT_AUDIT_ENTRIES: Final = f"""
 SELECT {rows.AUDIT_LOG.select()} FROM audit_log
@@ -68,7 +79,7 @@ WHERE organization_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3
 # Across organizations.
 SELECT_AUDITED: Final = "SELECT organization_id FROM audit_chains ORDER BY organization_id"
 SELECT_CHAIN_HEAD: Final = "SELECT sequence, hash FROM audit_chains WHERE organization_id = $1"
-COUNT_AUDIT_ENTRIES: Final = "SELECT count(*) FROM audit_log WHERE organization_id = $1"
+COUNT_AUDIT_ENTRIES: Final = f"SELECT count(*) FROM audit_log WHERE {_ENTRY_MATCHES}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +163,18 @@ class PostgresDirectory:
         return EMPTY_CHAIN if row is None else ChainHead(row["sequence"], row["hash"])
 
     async def audit_log(
-        self, organization: OrganizationId, window: PageRequest
+        self,
+        organization: OrganizationId,
+        window: PageRequest,
+        matching: AuditFilter = ALL_ENTRIES,
     ) -> Page[AuditEntry]:
+        wanted = (matching.action, matching.actor_id, matching.after, matching.before)
         after = window.after
         place = (None, None) if after is None else (after.value, after.id)
         limit, offset = window.limit + 1, 0 if after is not None else window.offset
         async with read_snapshot(self.pool, RETRY_LATER, organization) as connection:
-            total = await connection.fetchval(COUNT_AUDIT_ENTRIES, organization)
-            values = (organization, *place, limit, offset)
+            total = await connection.fetchval(COUNT_AUDIT_ENTRIES, organization, *wanted)
+            values = (organization, *wanted, *place, limit, offset)
             page = KeysetPage(total, await connection.fetch(SELECT_AUDIT_LOG, *values))
         return page.to_page(
             window.limit, rows.audit_entry_from_row, lambda one: Position(one.at, one.id)

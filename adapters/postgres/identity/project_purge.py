@@ -81,10 +81,14 @@ DELETE_EXPIRED_SIGN_INS: Final = delete_some(
 DELETE_ENDED_SESSIONS: Final = delete_some(
     "browser_sessions", "ends_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
 )
+DELETE_EXPIRED_TICKETS: Final = delete_some(
+    "download_tickets", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
+)
 DELETE_EXPIRED: Final = (
     DELETE_EXPIRED_LOGIN_CODES,
     DELETE_EXPIRED_SIGN_INS,
     DELETE_ENDED_SESSIONS,
+    DELETE_EXPIRED_TICKETS,
 )
 
 

@@ -5,13 +5,13 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
 
 from domain.errors import NotFound
-from domain.identity.audit import AuditEntry
+from domain.identity.audit import OPERATOR, Actor, AuditAction, AuditEntry, AuditFilter
 from domain.identity.invitation import InvitationStatus, SentInvitation
 from domain.identity.organization import Member, Role
 from domain.ids import ApiKeyId, InvitationId, OrganizationId, UserId
@@ -264,6 +264,37 @@ async def test_cursor_need_not_be_an_entry(identity):
 async def test_unknown_organization_has_no_log(identity):
     page = await identity.directory.audit_log(OrganizationId(uuid.uuid4()), PageRequest())
     assert (list(page.items), page.total, page.end) == ([], 0, None)
+
+
+async def test_log_is_filtered_by_actor_action_and_time(identity):
+    home, other = await identity.organization(), await identity.organization()
+    person, key = UserId(uuid.uuid4()), ApiKeyId(uuid.uuid4())
+    actors = [Actor(user_id=person, name="a"), Actor(key_id=key, name="k"), OPERATOR]
+    actions = [AuditAction.PROJECT_CREATED, AuditAction.API_KEY_USED]
+    written = [
+        replace(new_entry(home, at=at(second)), actor=actor, action=action)
+        for second, actor, action in product((1, 2, 3), actors, actions)
+    ]
+    await put(identity, home, "record", *written)
+    elsewhere = replace(new_entry(other, at=at(2)), actor=actors[0], action=actions[0])
+    await put(identity, other, "record", elsewhere)
+    for action, actor_id, after, before in product(
+        (None, *actions, AuditAction.RUN_DELETED),
+        (None, person, key, uuid.uuid4()),
+        (None, at(2)),
+        (None, at(3)),
+    ):
+        matching = AuditFilter(action=action, actor_id=actor_id, after=after, before=before)
+        expected = sorted(
+            (one for one in written if matching.matches(one)),
+            key=lambda one: (one.at, one.id),
+            reverse=True,
+        )
+        # The creation of the organization is in the log as well.
+        found, _ = await read_all_pages(
+            lambda window, of=matching: identity.directory.audit_log(home, window, of), 4
+        )
+        assert [one for one in found if one in written] == expected
 
 
 async def test_log_outlives_its_organization(identity):

@@ -266,3 +266,34 @@ async def test_members_may_not_export(site: Site, world: dict[str, str], ours: s
     organization = OrganizationId(uuid.UUID(world["org_id"]))
     member = new_member(site, organization, "m@x.example", Role.MEMBER)
     assert (await member("GET", f"{ours}/audit-log/export")).status_code == 403
+
+
+async def test_log_is_filtered(ada: PersonClient, ours: str, site: Site) -> None:
+    for day, name in enumerate(("Acme", "Globex", "Initech")):
+        site.now = NOON + timedelta(days=day)
+        assert (await ada("PATCH", ours, {"name": name})).is_success
+    assert (await ada("POST", f"{ours}/projects", {"name": "another shop"})).is_success
+    log = f"{ours}/audit-log"
+    for query, number in (
+        ("action=organization.renamed", 3),
+        ("action=project.created", 1),
+        (f"actor_id={ada.id}", 4),
+        (f"actor_id={uuid.uuid4()}", 0),
+        ("occurred_after=2026-03-02&occurred_before=2026-03-03", 1),
+        (f"action=organization.renamed&actor_id={ada.id}&occurred_after=2026-03-02", 2),
+    ):
+        page = await ada.read(f"{log}?{query}")
+        assert (page["total"], len(page["items"])) == (number, number), query
+    first = await ada.read(f"{log}?action=organization.renamed&limit=2")
+    rest = await ada.read(
+        f"{log}?action=organization.renamed&limit=2&cursor={first['next_cursor']}"
+    )
+    assert [one["detail"]["to"] for one in first["items"] + rest["items"]] == [
+        "Initech",
+        "Globex",
+        "Acme",
+    ]
+    for query in ("action=nothing", "actor_id=ada", "occurred_after=yesterday"):
+        assert (await ada("GET", f"{log}?{query}")).status_code == 422
+    foreign = await ada("GET", f"{log}?action=project.created&cursor={first['next_cursor']}")
+    assert field_errors(foreign)

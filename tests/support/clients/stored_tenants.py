@@ -16,6 +16,7 @@ from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.administration import PostgresAdministration
 from adapters.postgres.identity.browser_sessions import PostgresBrowserSessions
 from adapters.postgres.identity.identity import INSERT_ORGANIZATION
+from adapters.postgres.identity.object_index import PostgresObjectIndex
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
@@ -115,6 +116,7 @@ class StoredTenants(TwoTenants):
                 **{name: getattr(identity, name) for name in IDENTITY_PORTS},
                 "idempotency": PostgresIdempotencyStore(used),
                 "refusals": PostgresRefusals(used),
+                "objects": PostgresObjectIndex(used),
             }
             world = cls(Site(swapped=swapped), owner=owner, pool=pool)
             await stack.enter_async_context(world.site.http)

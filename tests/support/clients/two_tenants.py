@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from application.use_cases import utc_now
+from domain.exporting.ticket import TICKET_LIFETIME, DownloadTicket
 from domain.identity.api_key import Scope
 from domain.identity.login_code import (
     CODE_LIFETIME,
@@ -19,7 +20,15 @@ from domain.identity.login_code import (
     format_code,
 )
 from domain.identity.organization import Role
-from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, RejectionId, UserId
+from domain.ids import (
+    ApiKeyId,
+    BrowserSessionId,
+    InvitationId,
+    OrganizationId,
+    ProjectId,
+    RejectionId,
+    UserId,
+)
 from domain.tracing.otel.requests import (
     RecordedRejection,
     Rejection,
@@ -51,6 +60,7 @@ from tests.support.clients.scored_project import (
 from tests.support.endpoints.registry import READS
 from tests.support.endpoints.spec import (
     Anonymous,
+    AnyHolder,
     EndpointSpec,
     MemberRoles,
     ProjectAdmins,
@@ -89,6 +99,7 @@ def texts(name: str) -> dict[str, str]:
         "tested_dataset": f"{name}-tested",
         "item_id": f"{name}/item",
         "code": format_code(hashlib.sha256(name.encode()).digest()),
+        "ticket": format_code(hashlib.sha256(f"ticket of {name}".encode()).digest()),
         "verifier": (name * 43)[:43],
         "project": f"{name} shop",
     }
@@ -109,6 +120,23 @@ def a_full_trace(words: Words) -> dict[str, Any]:
     trace = a_trace(trace_id=words["trace_id"], name=name, input=name, output={name: name})
     trace |= ended | {"session_id": words["session_id"], "user_id": words["reader"], "tags": [name]}
     return trace | {"environment": name, "release": name, "metadata": {name: name}, "spans": [span]}
+
+
+def a_ticket(project: ProjectId, words: Words) -> DownloadTicket:
+    """A ticket of the owner. That of the other tenant is bound to a browser."""
+    session = BrowserSessionId(uuid.UUID(words["browser_session_id"]))
+    now = utc_now()
+    return DownloadTicket(
+        digest=code_digest(words["ticket"]),
+        organization_id=OrganizationId(uuid.UUID(words["org_id"])),
+        project_id=project,
+        export_id=uuid.UUID(words["export_id"]),
+        user_id=UserId(uuid.UUID(words["owner"])),
+        session_id=session if words["text"] == CANARY else None,
+        name=words["text"],
+        created_at=now,
+        expires_at=now + TICKET_LIFETIME,
+    )
 
 
 def a_rejection(project: ProjectId, words: Words) -> RecordedRejection:
@@ -252,6 +280,7 @@ class TwoTenants:
         erasure, organization = words["erasure_id"], words["org_id"]
         await store_erasure(ports.privacy, project, erasure, organization=organization, **erased)
         await store_export(ports.exporting, project, words["export_id"], text=text)
+        await ports.exporting.tickets.add(a_ticket(project, words))
         await store_prices(ports.pricing, project, *prices, text=text)
         await ports.tracing.rejections.add([a_rejection(project, words)])
 
@@ -295,6 +324,8 @@ class TwoTenants:
                 return [self.bearer | {"x-project-id": self.ours["project_id"]}]
             case SignedIn() | MemberRoles():
                 return [self.bearer]
+            case AnyHolder():
+                return [self.key, self.bearer]
 
     async def request(self, spec: EndpointSpec, head: Words, words: Words) -> httpx.Response:
         """The response to the request of a spec."""

@@ -1,6 +1,6 @@
 """Exports of traces: a stream, and files that are made in the background."""
 
-from tests.support.endpoints.spec import READ, Audit, EndpointSpec, beyond_contract
+from tests.support.endpoints.spec import ANONYMOUS, READ, Audit, EndpointSpec, beyond_contract
 
 FILE = "/traces/exports/{export_id}"
 FILTERS = {"session_id": "{session_id}", "user_id": "{reader}", "name": "{text}"}
@@ -28,6 +28,15 @@ ENDPOINTS = beyond_contract(
         READ,
         200,
         other_statuses={409, 416},
+        audit=Audit("export.downloaded", "export_id"),
+        is_file=True,
+    ),
+    EndpointSpec(f"POST {FILE}/ticket", READ, 201, other_statuses={409}, has_secret=True),
+    EndpointSpec(
+        "GET /downloads/{ticket}",
+        ANONYMOUS,
+        200,
+        other_statuses={409},
         audit=Audit("export.downloaded", "export_id"),
         is_file=True,
     ),

@@ -10,6 +10,7 @@ from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.support.endpoints.spec import (
     ADMINS,
     ALL_ROLES,
+    ANY_HOLDER,
     IN_PROJECT,
     NO_ROLE,
     OWNERS,
@@ -35,6 +36,7 @@ def _role_change(person: str, before: str, role: str) -> dict[str, Any]:
 ENDPOINTS = (
     EndpointSpec("GET /access", IN_PROJECT, 200, in_contract=False),
     EndpointSpec("GET /me", SIGNED_IN, 200),
+    EndpointSpec("GET /me/find", ANY_HOLDER, 200, query="id={trace_id}", in_contract=False),
     EndpointSpec("GET /me/invitations", SIGNED_IN, 200),
     EndpointSpec(
         "POST /me/invitations/{invitation_id}/accept",
@@ -191,7 +193,13 @@ ENDPOINTS = (
         audit=Audit("api_key.deleted", "key_id", {"name": "{text}"}),
         variants=({"query": "", "audit": Audit("api_key.revoked", "key_id", {"name": "{text}"})},),
     ),
-    EndpointSpec(f"GET {ORG}/audit-log", ADMINS, 200, query=PAGE, in_contract=False),
+    EndpointSpec(
+        f"GET {ORG}/audit-log",
+        ADMINS,
+        200,
+        query=f"{PAGE}&actor_id={{user_id}}&action=project.created",
+        in_contract=False,
+    ),
     EndpointSpec(f"GET {ORG}/audit-log/refusals", ADMINS, 200, in_contract=False),
     EndpointSpec(f"GET {ORG}/audit-log/export", ADMINS, 200, in_contract=False),
 )

@@ -30,6 +30,11 @@ class SignedIn:
 
 
 @dataclass(frozen=True)
+class AnyHolder:
+    """Any person with a token, or an API key with the scope `read`; without a project."""
+
+
+@dataclass(frozen=True)
 class ProjectScopes:
     """An API key with all of these scopes, or a member of the project's organization."""
 
@@ -48,10 +53,11 @@ class MemberRoles:
     roles: frozenset[Role]
 
 
-type Access = Anonymous | SignedIn | ProjectScopes | ProjectAdmins | MemberRoles
+type Access = Anonymous | SignedIn | AnyHolder | ProjectScopes | ProjectAdmins | MemberRoles
 
 ANONYMOUS: Final = Anonymous()
 SIGNED_IN: Final = SignedIn()
+ANY_HOLDER: Final = AnyHolder()
 IN_PROJECT: Final = ProjectScopes(frozenset())
 READ: Final = ProjectScopes(frozenset({Scope.READ}))
 INGEST: Final = ProjectScopes(frozenset({Scope.INGEST}))
@@ -69,6 +75,7 @@ NO_ROLE: Final = MemberRoles(frozenset())
 _REFUSALS: Final[Mapping[type[Any], frozenset[int]]] = {
     Anonymous: frozenset(),
     SignedIn: frozenset({401, 403, 422, 503}),
+    AnyHolder: frozenset({401, 403, 422, 503}),
     MemberRoles: frozenset({401, 403, 422, 503}),
     ProjectScopes: frozenset({401, 403, 404, 422, 503}),
     ProjectAdmins: frozenset({401, 403, 404, 422, 503}),

@@ -139,6 +139,21 @@ CREATE TABLE IF NOT EXISTS sign_in_attempts (
 );
 CREATE INDEX IF NOT EXISTS sign_in_attempts_expiry ON sign_in_attempts (expires_at);
 
+-- Tickets to download an export by a link. They end with the session or key that they stand for.
+CREATE TABLE IF NOT EXISTS download_tickets (
+    digest bytea PRIMARY KEY,
+    organization_id uuid NOT NULL REFERENCES organizations ON DELETE CASCADE,
+    project uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
+    export_id uuid NOT NULL,
+    user_id uuid REFERENCES users ON DELETE CASCADE,
+    key_id uuid REFERENCES api_keys ON DELETE CASCADE,
+    session_id uuid REFERENCES browser_sessions ON DELETE CASCADE,
+    name text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL, expires_at timestamptz NOT NULL,
+    CHECK ((user_id IS NULL) <> (key_id IS NULL))
+);
+CREATE INDEX IF NOT EXISTS download_tickets_expiry ON download_tickets (expires_at);
+
 -- No reference to the organization: entries remain after it is deleted.
 CREATE TABLE IF NOT EXISTS audit_log (
     id uuid PRIMARY KEY,
@@ -1146,7 +1161,7 @@ _TENANT_COLUMNS: Final = {
     **dict.fromkeys(
         (
             *("memberships", "projects", "api_keys", "api_key_networks", "invitations"),
-            *("login_codes", "audit_log", "audit_chains", "access_refusals"),
+            *("login_codes", "download_tickets", "audit_log", "audit_chains", "access_refusals"),
         ),
         "organization_id",
     ),
@@ -1298,7 +1313,7 @@ BACKWARDS: Final = (
     """
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
-        login_codes, browser_sessions, sign_in_attempts,
+        login_codes, browser_sessions, sign_in_attempts, download_tickets,
         audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, removed_payload_objects, span_rows, span_fragment_rows,

@@ -11,11 +11,14 @@ from msgspec import Meta, Raw
 
 from application.exporting.ports import EXPORTS_MAX
 from application.use_cases import UseCases
-from domain.exporting.export import FileFormat
-from domain.identity.audit import AuditAction
+from domain.exporting.export import Export, FileFormat
+from domain.exporting.ticket import TICKET_LIFETIME
+from domain.identity.audit import AuditAction, Origin
+from domain.identity.browser_session import SessionPurpose
 from domain.identity.caller import Caller
 from domain.tracing.query import TraceFilter
-from entrypoints.http.authentication import CAN_READ
+from entrypoints.http.authentication import CAN_READ, PublicAccess
+from entrypoints.http.browser_requests import session_cookie
 from entrypoints.http.controllers.exports import examples, schemas
 from entrypoints.http.controllers.exports.stream import NDJSON
 from entrypoints.http.endpoint import delete, get, post
@@ -119,8 +122,7 @@ class ExportFileController(Controller):
         one range, and `If-Range`: the response is 206, or 416 beyond the end. 409 as long as there
         is no file.
         """
-        read = use_cases.exporting.read_export_file
-        export = await read.find(caller.project_id, path.export_id)
+        export = await use_cases.exporting.read_export_file.find(caller.project_id, path.export_id)
         etag = f'"{export.sha256}"'
         byte_range = requested_range(export.size, etag, dict(request.scope["headers"]))
         headers = {"etag": etag, "accept-ranges": "bytes"}
@@ -132,7 +134,7 @@ class ExportFileController(Controller):
             )
         headers |= {
             "content-length": str(byte_range.end - byte_range.start),
-            "content-disposition": f'attachment; filename="{export.id}.{export.format}"',
+            "content-disposition": _disposition(export),
         }
         status = HTTPStatus.OK
         if not byte_range.is_whole:
@@ -140,10 +142,83 @@ class ExportFileController(Controller):
             status = HTTPStatus.PARTIAL_CONTENT
         if byte_range.start == 0:  # not again for each further part
             await use_cases.audit.record(caller, AuditAction.EXPORT_DOWNLOADED, export.id)
+        return _stream(use_cases, export, byte_range.start, byte_range.end, headers, status)
 
-        @asynccontextmanager
-        async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
-            yield read(export, byte_range.start, byte_range.end)
+    @post(
+        "/{export_id:str}/ticket",
+        CAN_READ,
+        description=(
+            "A link that a browser can open: it downloads the file without the headers that a "
+            "credential needs. It is good once, for "
+            f"{TICKET_LIFETIME.seconds} seconds, and as long as the caller may read the export. A "
+            "link for a browser that is signed in works in this browser alone. 409 as long as "
+            "there is no file."
+        ),
+        example={
+            "url": f"/downloads/{schemas.TICKET_EXAMPLE}",
+            "expires_in": TICKET_LIFETIME.seconds,
+        },
+        error_types={409: ErrorResponse},
+        has_secret=True,
+    )
+    async def issue_download_ticket(
+        self, caller: Caller, path: schemas.ExportPath, use_cases: UseCases
+    ) -> schemas.DownloadTicketResponse:
+        """Make a download link."""
+        ticket = await use_cases.exporting.issue_ticket(caller, path.export_id)
+        return schemas.DownloadTicketResponse(f"/downloads/{ticket}", TICKET_LIFETIME.seconds)
 
-        media_type = MEDIA_TYPES[export.format]
-        return StreamingResponse(open_chunks, media_type, headers, status, may_compress=False)
+
+class DownloadController(Controller):
+    path = "/downloads"
+
+    @get(
+        "/{ticket:str}",
+        PublicAccess([], refusals=(404, 503)),
+        example="PAR1…",
+        error_types={409: ErrorResponse},
+        media_types=tuple(MEDIA_TYPES.values()),
+        response_type=Binary,
+    )
+    async def download_by_ticket(
+        self,
+        request: HttpRequest,
+        caller: Origin,
+        path: schemas.TicketPath,
+        use_cases: UseCases,
+    ) -> Response[bytes]:
+        """Download by a link.
+
+        The file of an export, whole, by a link that `POST /traces/exports/{export_id}/ticket`
+        made. Credentials are neither required nor read, except for the cookie of the browser's
+        session if the link was made in one. 404 if the link is unknown, used, expired, or belongs
+        to another browser.
+        """
+        cookie = session_cookie(dict(request.scope["headers"]), SessionPurpose.DASHBOARD)
+        holder, export = await use_cases.exporting.use_ticket(path.ticket, cookie, caller)
+        await use_cases.audit.record(holder, AuditAction.EXPORT_DOWNLOADED, export.id)
+        headers = {
+            "content-length": str(export.size),
+            "content-disposition": _disposition(export),
+        }
+        return _stream(use_cases, export, 0, export.size, headers, HTTPStatus.OK)
+
+
+def _disposition(export: Export) -> str:
+    return f'attachment; filename="{export.id}.{export.format}"'
+
+
+def _stream(
+    use_cases: UseCases,
+    export: Export,
+    start: int,
+    end: int,
+    headers: dict[str, str],
+    status: HTTPStatus,
+) -> Response[bytes]:
+    @asynccontextmanager
+    async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
+        yield use_cases.exporting.read_export_file(export, start, end)
+
+    media_type = MEDIA_TYPES[export.format]
+    return StreamingResponse(open_chunks, media_type, headers, status, may_compress=False)

@@ -38,6 +38,7 @@ from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import parse_instant, parse_optional_instant
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
+TICKET_EXAMPLE: Final = "6Zf0pB3mX1bq0Q2n9cVJt8yLw4RkUe7aHs5dGi2oTzM"
 AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
 
 type ExactAmount = Annotated[
@@ -171,6 +172,17 @@ def encode_line(project: ProjectId, archived: TraceWithScores) -> bytes:
 
 
 # --- export files ------------------------------------------------------------------------------
+
+
+class TicketPath(msgspec.Struct, frozen=True):
+    ticket: Annotated[str, Meta(description="The last part of the link", examples=[TICKET_EXAMPLE])]
+
+
+class DownloadTicketResponse(msgspec.Struct, frozen=True):
+    """`url` is relative to the address of this service; `expires_in` is in seconds."""
+
+    url: str
+    expires_in: int
 
 
 class ExportPath(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Controller, Response
+from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity import audit
@@ -18,6 +19,7 @@ from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import get
+from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
@@ -27,7 +29,24 @@ NDJSON: Final = "application/x-ndjson"
 
 
 class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
-    pass
+    action: Annotated[audit.AuditAction | None, Meta(description="Only this action")] = None
+    actor_id: Annotated[
+        UUID | None, Meta(description="Only what this user did, or a program with this API key")
+    ] = None
+    occurred_after: Annotated[
+        wire.QueryInstant | None, Meta(description="Only entries from this time on")
+    ] = None
+    occurred_before: Annotated[
+        wire.QueryEnd | None, Meta(description="Only entries before this time")
+    ] = None
+
+    def to_domain(self) -> audit.AuditFilter:
+        return audit.AuditFilter(
+            action=self.action,
+            actor_id=self.actor_id,
+            after=self.occurred_after,
+            before=self.occurred_before,
+        )
 
 
 class AuditActor(ResponseStruct[audit.Actor], frozen=True, kw_only=True):
@@ -104,14 +123,15 @@ class AuditLogController(Controller):
     ) -> PaginatedResponse[AuditEntryResponse]:
         """Read the audit log.
 
-        For OWNER and ADMIN. A page of the actions in the organization, the newest first. Entries
-        are never changed or deleted. The use of an API key is recorded when it is used from a new
-        address or by a new client.
+        For OWNER and ADMIN. A page of the actions in the organization, the newest first: all of
+        them, or those of an actor, of a kind, or of a period. Entries are never changed or deleted.
+        The use of an API key is recorded when it is used from a new address or by a new client.
         """
         membership = caller.membership
         organization = membership.organization_id
-        requested = ENTRIES.parse_page(params, organization, None, None, SortOrder.DESC)
-        page = await use_cases.identity.list_audit_log(membership, requested.page)
+        matching = params.to_domain()
+        requested = ENTRIES.parse_page(params, organization, matching, None, SortOrder.DESC)
+        page = await use_cases.identity.list_audit_log(membership, requested.page, matching)
         return requested.respond(page, AuditEntryResponse.from_domain)
 
     @get("/refusals", ORGANIZATION_MEMBER, example=[examples.REFUSAL])

@@ -8,10 +8,18 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
+from domain.identity.api_key import ApiKey
 from domain.identity.caller import Person, User
+from domain.identity.found_object import (
+    FIND_PROJECTS_MAX,
+    FOUND_MAX,
+    SOUGHT_CHARS_MAX,
+    FoundObject,
+    ObjectKind,
+)
 from domain.identity.organization import Member
 from domain.ids import InvitationId
-from entrypoints.http.authentication import SIGNED_IN
+from entrypoints.http.authentication import CAN_FIND, SIGNED_IN
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import (
     CONFLICT,
@@ -39,8 +47,46 @@ class MyInvitationPath(msgspec.Struct, frozen=True):
     ]
 
 
+class FindQuery(msgspec.Struct, frozen=True, kw_only=True):
+    id: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=SOUGHT_CHARS_MAX,
+            description="A UUID, with or without hyphens, or the id of a session",
+            examples=["0b8f7c2e9d3a4f6e8b1c2d3e4f506172"],
+        ),
+    ]
+
+
+class FoundObjectResponse(ResponseStruct[FoundObject], frozen=True):
+    """An object of mine with this id."""
+
+    kind: ObjectKind
+    project_id: UUID
+
+
 class MeController(Controller):
     path = "/me"
+
+    @get(
+        "/find",
+        CAN_FIND,
+        description=(
+            "Where an id is, among all projects of yours: traces, runs, monitors, datasets, "
+            "experiments and scores by their UUID, with or without hyphens, and sessions by their "
+            "exact id. At most "
+            f"{FOUND_MAX} objects; the first {FIND_PROJECTS_MAX:,} projects are searched. An API "
+            "key searches the projects that it may be used in, and needs the scope `read`."
+        ),
+        example=[{"kind": "trace", "project_id": examples.PROJECT_ID}],
+    )
+    async def find_objects(
+        self, caller: Person | ApiKey, params: FindQuery, use_cases: UseCases
+    ) -> list[FoundObjectResponse]:
+        """Find an object by its id."""
+        found = await use_cases.identity.find_objects(caller, params.id)
+        return [FoundObjectResponse.from_domain(one) for one in found]
 
     @get("/", SIGNED_IN, example=examples.PROFILE)
     async def read_my_profile(self, caller: Person) -> UserProfileResponse:
