@@ -33,6 +33,7 @@ from application.ports import (
 )
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
+from application.sharing.use_cases import SharingPorts, SharingUseCases
 from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
 from domain.ids import ProjectId
@@ -53,6 +54,7 @@ class Ports:
     pricing: PricingPorts
     exporting: ExportPorts
     privacy: PrivacyPorts
+    sharing: SharingPorts
     limiter: RateLimiter
     token_buckets: TokenBuckets
     idempotency: IdempotencyStore
@@ -95,6 +97,7 @@ class UseCases:
             random=random,
         )
         self.privacy = PrivacyUseCases(ports.privacy, identity.directory, clock, new_id, random)
+        self.sharing = SharingUseCases(ports.sharing, tracing.traces, self.audit, clock, random)
         self.run_idempotently = RunIdempotently(
             ports.idempotency, ports.idempotency_ttl, clock, new_id
         )

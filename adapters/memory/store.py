@@ -35,6 +35,7 @@ from domain.identity.login_code import LoginCode
 from domain.identity.organization import Membership, Organization, OrganizationLimits, Project
 from domain.identity.sign_in_attempt import SignInAttempt
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.sharing.trace_link import TraceLink
 from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.tracing.model_price import ModelPrice
 from domain.tracing.otel.facts import SpanFacts
@@ -287,9 +288,7 @@ class MemoryStore:
         self.used_networks: dict[ids.ApiKeyId, set[str]] = defaultdict(set)
         self.invitations: dict[ids.InvitationId, Invitation] = {}
         self.login_codes: dict[bytes, LoginCode] = {}
-        self.download_tickets: dict[bytes, DownloadTicket] = {}
-        self.sign_in_attempts: dict[bytes, SignInAttempt] = {}
-        self.browser_sessions: dict[ids.BrowserSessionId, BrowserSession] = {}
+        self._create_secret_tables()
         self.audit_heads: dict[ids.OrganizationId, ChainHead] = {}
         self.audit_log = AuditTable(self.audit_heads)
         self.trace_scores = ProjectTable[ids.ScoreId, TraceScore]("Score", removed)
@@ -326,6 +325,13 @@ class MemoryStore:
         self.model_prices = ProjectTable[UUID, ModelPrice]("Price", removed)
         self.repricings = ProjectTable[UUID, Repricing]("Repricing", removed)
         self.repricings_held: dict[tuple[ids.ProjectId, UUID], datetime] = {}
+
+    def _create_secret_tables(self) -> None:
+        """Of what is found by the hash of a secret."""
+        self.sign_in_attempts: dict[bytes, SignInAttempt] = {}
+        self.browser_sessions: dict[ids.BrowserSessionId, BrowserSession] = {}
+        self.download_tickets: dict[bytes, DownloadTicket] = {}
+        self.trace_links: dict[UUID, TraceLink] = {}
 
     def _create_dataset_tables(self) -> None:
         self.datasets = ProjectTable[str, Dataset]("Dataset", self.removed)
@@ -422,6 +428,8 @@ class MemoryStore:
         )
         delete_rows(self.verdicts, lambda key, one: key[0] == project and one.trace == trace)
         delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
+        place = (project, trace)
+        delete_rows(self.trace_links, lambda _, one: (one.project_id, one.trace_id) == place)
 
     def erase_replies(
         self, project: ids.ProjectId, targets: Container[str | None] | None = None

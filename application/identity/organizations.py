@@ -136,6 +136,26 @@ class RenameOrganization:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeSharing:
+    """Allows public links to traces, or forbids them. Then those that exist are revoked."""
+
+    editor: OrganizationEditor
+
+    async def __call__(
+        self, person: Person, organization: OrganizationId, *, public_links: bool
+    ) -> None:
+        """Raises Forbidden, Unavailable."""
+        async with self.editor.edit(organization, person) as edit:
+            await edit.authorize(Action.CHANGE_SHARING)
+            known = edit.locked.organization
+            if known.public_links is public_links:
+                return
+            revoked = await edit.locked.allow_public_links(allowed=public_links)
+            facts = {"public_links": str(public_links).lower(), "revoked": str(revoked)}
+            await edit.record(AuditAction.ORGANIZATION_SHARING_CHANGED, known.id, facts)
+
+
+@dataclass(frozen=True, slots=True)
 class DeleteOrganization:
     """Hides everything in it from all readers at once; the rows are deleted later."""
 

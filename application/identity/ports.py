@@ -385,6 +385,10 @@ class LockedOrganization(Protocol):
 
     async def rename(self, name: str) -> None: ...
 
+    async def allow_public_links(self, *, allowed: bool) -> int:
+        """Whether members may make public links. If not, deletes all there are; how many."""
+        ...
+
     async def limits(self) -> OrganizationLimits: ...
 
     async def put_limits(self, limits: OrganizationLimits, at: datetime) -> None:
@@ -508,7 +512,8 @@ class RemovedProjects(Protocol):
     async def purge(self, now: datetime) -> int:
         """Deletes some rows of a removed project, or what expired; 0 if none is due.
 
-        Login codes, sign-ins that are under way, sessions of browsers and download tickets expire.
+        Login codes, sign-ins that are under way, sessions of browsers, download tickets and public
+        links to traces expire.
 
         Each call is a few transactions at most; a crash between two loses nothing.
         """

@@ -101,6 +101,7 @@ class IdentityUseCases:
         )
         self.read_organization = organizations.ReadOrganization(directory)
         self.rename_organization = organizations.RenameOrganization(editor)
+        self.change_sharing = organizations.ChangeSharing(editor)
         self.delete_organization = organizations.DeleteOrganization(editor)
         self.find_objects = find_objects.FindObjects(directory, ports.objects)
         self.refusal_log = ports.refusal_log

@@ -40,6 +40,7 @@ class Organization:
     id: OrganizationId
     name: str
     created_at: datetime
+    public_links: bool = False  # whether its members may make public links to traces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,9 +200,11 @@ class Action(StrEnum):
 
     READ = "read this organization", Role.MEMBER
     CREATE_KEY = "create API keys", Role.MEMBER
+    SHARE_TRACE = "share traces by public links", Role.MEMBER
     ISSUE_LOGIN_CODE = "sign the command line in", Role.MEMBER
     LEAVE = "leave this organization", Role.MEMBER
     READ_AUDIT_LOG = "read the audit log", Role.ADMIN
+    CHANGE_SHARING = "allow or forbid public links", Role.ADMIN
     RENAME = "rename this organization", Role.ADMIN
     CREATE_PROJECT = "create projects", Role.ADMIN
     CHANGE_PROJECT = "change projects", Role.ADMIN

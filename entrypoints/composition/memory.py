@@ -59,6 +59,7 @@ from adapters.memory.jobs import RecordedJobs
 from adapters.memory.pricing.pricing import MemoryModelPrices, MemoryRepricings
 from adapters.memory.privacy.erasures import MemoryErasures, MemoryExpiredTraces
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
+from adapters.memory.sharing.trace_links import MemoryTraceLinks
 from adapters.memory.store import MemoryStore
 from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.memory.tracing.otlp_traces import MemoryOtlpTraces
@@ -82,6 +83,7 @@ from application.identity.use_cases import IdentityPorts
 from application.jobs import Jobs
 from application.pricing.use_cases import PricingPorts
 from application.privacy.use_cases import PrivacyPorts
+from application.sharing.use_cases import SharingPorts
 from application.tracing.ports import PriceBook
 from application.tracing.use_cases import TracingPorts
 from application.use_cases import Ports
@@ -108,6 +110,7 @@ def memory_ports(
         evaluation=memory_evaluation(store, book, jobs),
         pricing=memory_pricing(store, book),
         exporting=memory_exporting(store),
+        sharing=SharingPorts(trace_links=MemoryTraceLinks(store)),
         privacy=PrivacyPorts(expired=MemoryExpiredTraces(store), erasures=MemoryErasures(store)),
         limiter=MemoryRateLimiter(monotonic_us),
         token_buckets=MemoryTokenBuckets(monotonic_us),

@@ -45,6 +45,7 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
+from adapters.postgres.sharing.trace_links import PostgresTraceLinks
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.traces import PostgresTraces
@@ -58,6 +59,7 @@ from application.identity.ports import Directory, KeyUsage, RefusalLog
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
+from application.sharing.use_cases import SharingPorts
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
@@ -217,6 +219,7 @@ async def ports(
             pricing=pricing_ports(pool, book, traces.edits),
             exporting=await stack.enter_async_context(export_ports(settings, pool)),
             privacy=privacy_ports(traces.edits),
+            sharing=SharingPorts(trace_links=PostgresTraceLinks(pool)),
             limiter=limiter,
             token_buckets=token_buckets,
             idempotency=PostgresIdempotencyStore(pool),

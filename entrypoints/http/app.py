@@ -35,6 +35,7 @@ from entrypoints.http.controllers.scores import agreement, scores
 from entrypoints.http.controllers.scores import analytics as score_analytics
 from entrypoints.http.controllers.service import api_reference, health, prometheus
 from entrypoints.http.controllers.sessions import sessions
+from entrypoints.http.controllers.sharing import shared_trace, trace_links
 from entrypoints.http.controllers.spans import analytics as span_analytics
 from entrypoints.http.controllers.spans import errors, spans
 from entrypoints.http.controllers.traces import analytics, comparison, parts, payloads, traces
@@ -59,6 +60,9 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     stream.TraceExportController,
     files.ExportFileController,
     files.DownloadController,
+    trace_links.SharingController,
+    trace_links.TraceLinkController,
+    shared_trace.SharedTraceController,
     trace_prices.TracePriceController,
     model_prices.ModelPriceController,
     repricing.RepricingController,

@@ -233,7 +233,7 @@ CAN_EVALUATE_AND_READ: Final = DataPlane((Scope.EVALUATE, Scope.READ))
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectAdminAccess:
+class ProjectRoleAccess:
     """A person in a project, with a token and a role that permits the action. Keys get 403."""
 
     action: Action
@@ -247,7 +247,8 @@ class ProjectAdminAccess:
         return caller
 
 
-CAN_CHANGE_PRICES: Final = ProjectAdminAccess(Action.CHANGE_PRICES)
+CAN_CHANGE_PRICES: Final = ProjectRoleAccess(Action.CHANGE_PRICES)
+CAN_SHARE: Final = ProjectRoleAccess(Action.SHARE_TRACE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,13 @@ from tests.support.builders.custom_metric_definitions import RULE
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.documented_answers import acceptable_body, response_checks
 from tests.support.endpoints.registry import BY_OPERATION
-from tests.support.endpoints.spec import EndpointSpec, MemberRoles, ProjectAdmins, SignedIn
+from tests.support.endpoints.spec import (
+    EndpointSpec,
+    MemberRoles,
+    ProjectAdmins,
+    ProjectMembers,
+    SignedIn,
+)
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
@@ -133,7 +139,7 @@ class StoredObjects:
 
     def credentials_for(self, spec: EndpointSpec) -> list[dict[str, str]]:
         """Returns one header set for each kind of credential that an operation accepts."""
-        if isinstance(spec.access, ProjectAdmins):
+        if isinstance(spec.access, ProjectAdmins | ProjectMembers):
             return [self.by_token]
         is_personal = isinstance(spec.access, SignedIn | MemberRoles)
         return [self.person] if is_personal else [self.by_key, self.by_token]

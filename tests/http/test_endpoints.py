@@ -20,7 +20,8 @@ from tests.support.endpoints.registry import (
 from tests.support.endpoints.spec import NO_ROLE, EndpointSpec
 from tests.support.endpoints.templates import filled
 
-AUDITED = ("audit_log", "audit_heads")  # tables that an audited read changes
+# Tables that an audited read changes; a download uses its ticket up.
+AUDITED = ("audit_log", "audit_heads", "download_tickets")
 SUCCEEDING = [one for one in REQUESTS if one.access != NO_ROLE]
 
 

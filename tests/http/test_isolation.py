@@ -28,6 +28,7 @@ from tests.support.endpoints.spec import (
     EndpointSpec,
     MemberRoles,
     ProjectAdmins,
+    ProjectMembers,
     ProjectScopes,
     SignedIn,
 )
@@ -35,7 +36,17 @@ from tests.support.endpoints.templates import Words, filled, filled_path, named
 from tests.support.hypothesis_scale import sampled
 
 # Names whose value can be the other tenant's, while all others are the caller's own.
-IDS = {"org_id", "project_id", "key_id", "invitation_id", "user_id", "code", "ticket"} | {
+IDS = {
+    "org_id",
+    "project_id",
+    "key_id",
+    "invitation_id",
+    "user_id",
+    "code",
+    "ticket",
+    "token",
+    "link_id",
+} | {
     "browser_session_id",
     *("trace_id", "span_id", "session_id", "score_id", "run_id", "eval_run_id"),
     *("monitor_id", "alert_id", "webhook_id", "export_id", "metric_name", "erasure_id", "erased"),
@@ -58,7 +69,7 @@ def heads(spec: EndpointSpec) -> Iterator[tuple[str, dict[str, str]]]:
             yield from (("token", {}), ("token", THEIRS), ("token", OURS | THEIR_PROJECT))
         case AnyHolder():
             yield from (("key", {}), ("token", {}), ("token", THEIRS), ("key", THEIR_PROJECT))
-        case ProjectAdmins():
+        case ProjectAdmins() | ProjectMembers():
             yield "token", OURS_PROJECT
             yield from (("token", THEIR_PROJECT), ("token", THEIR_PROJECT | OURS))
             yield from (("token", THEIR_PROJECT | THEIRS), ("token", OURS_PROJECT | THEIRS))

@@ -214,6 +214,7 @@ ROWS_PER_PURGE: Final = 1_000  # rows that one call deletes
 # The tables that a locked block may change.
 EDITED_TABLES: Final = (
     *("organizations", "projects", "memberships", "keys", "invitations", "login_codes"),
+    "trace_links",
     *("audit_log", "removed", "budgets", "spending", "limits", "shared_spending"),
 )
 
@@ -316,8 +317,16 @@ class _LockedOrganization:
         self.store.invitations[invitation.id] = put
 
     async def rename(self, name: str) -> None:
-        renamed = replace(self.organization, name=name)
-        self.store.organizations[self.organization.id] = renamed
+        stored = self.store.organizations
+        stored[self.organization.id] = replace(stored[self.organization.id], name=name)
+
+    async def allow_public_links(self, *, allowed: bool) -> int:
+        ours = self.organization.id
+        stored = self.store.organizations
+        stored[ours] = replace(stored[ours], public_links=allowed)
+        if allowed:
+            return 0
+        return len(delete_rows(self.store.trace_links, lambda _, one: one.organization_id == ours))
 
     async def limits(self) -> OrganizationLimits:
         return self.store.limits.get(self.organization.id, NO_LIMITS)
@@ -336,6 +345,7 @@ class _LockedOrganization:
         delete_rows(store.keys, lambda _, one: one.organization_id == ours)
         delete_rows(store.invitations, lambda _, one: one.organization_id == ours)
         delete_rows(store.login_codes, lambda _, one: one.organization_id == ours)
+        delete_rows(store.trace_links, lambda _, one: one.organization_id == ours)
         store.limits.pop(ours, None)
         store.organizations.pop(ours, None)
 
@@ -358,6 +368,7 @@ class _LockedOrganization:
         del self.store.projects[project]
         self.store.removed[project] = at
         delete_rows(self.store.login_codes, lambda _, one: one.project_id == project)
+        delete_rows(self.store.trace_links, lambda _, one: one.project_id == project)
 
     async def budget(self, project: ProjectId) -> Decimal | None:
         return None if await self.project(project) is None else self.store.budgets.get(project)
@@ -414,7 +425,8 @@ class MemoryRemovedProjects:
         sessions = delete_rows(store.browser_sessions, lambda _, one: one.ends_at <= now)
         attempts = delete_rows(store.sign_in_attempts, lambda _, one: one.expires_at <= now)
         tickets = delete_rows(store.download_tickets, lambda _, one: one.expires_at <= now)
-        expired = len(codes) + len(sessions) + len(attempts) + len(tickets)
+        links = delete_rows(store.trace_links, lambda _, one: one.expires_at <= now)
+        expired = len(codes) + len(sessions) + len(attempts) + len(tickets) + len(links)
         traces = store.traces.purge(ROWS_PER_PURGE)
         scores = store.trace_scores.purge(ROWS_PER_PURGE)
         return expired + traces + scores + store.session_scores.purge(ROWS_PER_PURGE)

@@ -153,6 +153,10 @@ class MemoryErasures:
                 key[0] == project and one.waiting.received.trace in traces
                 for key, one in self.store.waiting_evaluations.items()
             ),
+            trace_links=sum(
+                one.project_id == project and one.trace_id in traces
+                for one in self.store.trace_links.values()
+            ),
             judge_verdicts=sum(of == project and one.trace in traces for (of, _), one in verdicts),
         )
 

@@ -13,7 +13,13 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
-from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
+from adapters.postgres.database.pool import (
+    Connection,
+    Pool,
+    affected_rows,
+    require_row,
+    translate_errors,
+)
 from adapters.postgres.database.tenants import set_tenants, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import (
@@ -69,6 +75,8 @@ UPSERT_INVITATION: Final = f"""
 WHERE known.organization_id = excluded.organization_id
 """
 RENAME_ORGANIZATION: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
+ALLOW_PUBLIC_LINKS: Final = "UPDATE organizations SET public_links = $2 WHERE id = $1"
+DELETE_PUBLIC_LINKS: Final = "DELETE FROM trace_links WHERE organization_id = $1"
 # Blocks further inserts: an earlier insert is waited for, and then visible.
 LOCK_ORGANIZATION_EXCLUSIVELY: Final = "SELECT FROM organizations WHERE id = $1 FOR UPDATE"
 LOCK_ORGANIZATION_KEYS: Final = (
@@ -163,6 +171,14 @@ class _OpenOrganization:
 
     async def rename(self, name: str) -> None:
         await self.connection.execute(RENAME_ORGANIZATION, self.organization.id, name)
+
+    async def allow_public_links(self, *, allowed: bool) -> int:
+        await self.connection.execute(ALLOW_PUBLIC_LINKS, self.organization.id, allowed)
+        if allowed:
+            return 0
+        return affected_rows(
+            await self.connection.execute(DELETE_PUBLIC_LINKS, self.organization.id)
+        )
 
     async def limits(self) -> OrganizationLimits:
         return await fetch_limits(self.connection, self.organization.id) or NO_LIMITS

@@ -49,7 +49,9 @@ USERS: Final = Table(
     key=_BY_ID,
 )
 ORGANIZATIONS: Final = Table(
-    "organizations", columns("id uuid, name text, created_at timestamptz"), key=_BY_ID
+    "organizations",
+    columns("id uuid, name text, created_at timestamptz, public_links boolean"),
+    key=_BY_ID,
 )
 MEMBERSHIPS: Final = Table(
     "memberships",

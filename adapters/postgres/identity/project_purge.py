@@ -84,11 +84,15 @@ DELETE_ENDED_SESSIONS: Final = delete_some(
 DELETE_EXPIRED_TICKETS: Final = delete_some(
     "download_tickets", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
 )
+DELETE_EXPIRED_LINKS: Final = delete_some(
+    "trace_links", "expires_at <= $1", ROWS_PER_TRANSACTION, skip_locked=True
+)
 DELETE_EXPIRED: Final = (
     DELETE_EXPIRED_LOGIN_CODES,
     DELETE_EXPIRED_SIGN_INS,
     DELETE_ENDED_SESSIONS,
     DELETE_EXPIRED_TICKETS,
+    DELETE_EXPIRED_LINKS,
 )
 
 

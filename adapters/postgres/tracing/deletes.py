@@ -122,6 +122,8 @@ DELETE_SESSION_SCORES: Final = _DELETE_SCORES.format(
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
+# A public link is added under a lock of the trace.
+DELETE_LINKS: Final = "DELETE FROM trace_links WHERE project = $1 AND trace_id = ANY($2::uuid[])"
 SELECT_EMPTY_SESSIONS: Final = f"""
 SELECT session FROM unnest($2::text[]) AS session
 WHERE NOT EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND session_id = session)
@@ -173,6 +175,7 @@ async def delete_traces(
         ("annotation_claims", DELETE_ANNOTATION_CLAIMS),
         ("trace_scores", DELETE_TRACE_SCORES),
         ("judge_verdicts", DELETE_VERDICTS),
+        ("trace_links", DELETE_LINKS),
     ):
         gone.rows[table] = affected_rows(await connection.execute(sql, project, ids))
     gone.rows["replies"] = await erase_replies(connection, project, [str(id_) for id_ in ids])

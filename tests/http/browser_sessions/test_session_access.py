@@ -15,7 +15,13 @@ from tests.support.builders.sessions import VERIFIER
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints import otlp
 from tests.support.endpoints.registry import ENDPOINTS, operation_of
-from tests.support.endpoints.spec import Anonymous, EndpointSpec, ProjectAdmins, ProjectScopes
+from tests.support.endpoints.spec import (
+    Anonymous,
+    EndpointSpec,
+    ProjectAdmins,
+    ProjectMembers,
+    ProjectScopes,
+)
 
 COOKIE = "c" * 43
 SAME_ORIGIN = {"sec-fetch-site": "same-origin"}
@@ -64,7 +70,7 @@ async def begun(world: TwoTenants) -> TwoTenants:
 
 def headers(spec: EndpointSpec, world: TwoTenants, **changed: str | None) -> dict[str, str]:
     named = OPENING | {name.replace("_", "-"): value for name, value in changed.items()}
-    if isinstance(spec.access, ProjectScopes | ProjectAdmins):
+    if isinstance(spec.access, ProjectScopes | ProjectAdmins | ProjectMembers):
         named |= {"x-project-id": world.ours["project_id"]}
     return {name: value for name, value in named.items() if value is not None}
 

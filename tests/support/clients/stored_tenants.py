@@ -20,6 +20,7 @@ from adapters.postgres.identity.object_index import PostgresObjectIndex
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
+from adapters.postgres.sharing.trace_links import TRACE_LINKS, PostgresTraceLinks, link_row
 from tests.http.conftest import Site
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.templates import Words
@@ -57,6 +58,8 @@ class StoredTenants(TwoTenants):
     async def _furnish(self) -> None:
         self.copied.clear()
         await self.owner.execute("DELETE FROM login_codes")  # the next tenants have the same codes
+        await self.owner.execute("DELETE FROM download_tickets")
+        await self.owner.execute("DELETE FROM trace_links")
         with self.pool.forgetting(()):
             await super()._furnish()
 
@@ -95,6 +98,8 @@ class StoredTenants(TwoTenants):
                 async with administration.lock(one.organization_id) as locked:
                     await getattr(locked, put)(one)
 
+        for link in self._new(store.trace_links):
+            await self.owner.execute(TRACE_LINKS.insert(), *link_row(link))
         for session in self._new(store.browser_sessions):
             await PostgresBrowserSessions(self.owner).start(session, [])
 
@@ -117,6 +122,7 @@ class StoredTenants(TwoTenants):
                 "idempotency": PostgresIdempotencyStore(used),
                 "refusals": PostgresRefusals(used),
                 "objects": PostgresObjectIndex(used),
+                "trace_links": PostgresTraceLinks(used),
             }
             world = cls(Site(swapped=swapped), owner=owner, pool=pool)
             await stack.enter_async_context(world.site.http)

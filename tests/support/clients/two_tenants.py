@@ -5,6 +5,7 @@ import json
 import re
 import uuid
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -27,8 +28,10 @@ from domain.ids import (
     OrganizationId,
     ProjectId,
     RejectionId,
+    TraceId,
     UserId,
 )
+from domain.sharing.trace_link import TraceLink
 from domain.tracing.otel.requests import (
     RecordedRejection,
     Rejection,
@@ -64,6 +67,7 @@ from tests.support.endpoints.spec import (
     EndpointSpec,
     MemberRoles,
     ProjectAdmins,
+    ProjectMembers,
     ProjectScopes,
     SignedIn,
 )
@@ -80,7 +84,16 @@ RANDOM = (
     re.compile(r'(?<="code":")[\w-]{43}'),
 )
 STORED_IDS = (
-    *("trace_id", "span_id", "score_id", "run_id", "monitor_id", "alert_id", "webhook_id"),
+    *(
+        "link_id",
+        "trace_id",
+        "span_id",
+        "score_id",
+        "run_id",
+        "monitor_id",
+        "alert_id",
+        "webhook_id",
+    ),
     *("export_id", "experiment_id", "price_id", "repricing_id", "erasure_id"),
 )
 # Ids that identify a tenant's rows.
@@ -99,6 +112,7 @@ def texts(name: str) -> dict[str, str]:
         "tested_dataset": f"{name}-tested",
         "item_id": f"{name}/item",
         "code": format_code(hashlib.sha256(name.encode()).digest()),
+        "token": format_code(hashlib.sha256(f"link of {name}".encode()).digest()),
         "ticket": format_code(hashlib.sha256(f"ticket of {name}".encode()).digest()),
         "verifier": (name * 43)[:43],
         "project": f"{name} shop",
@@ -231,6 +245,7 @@ class TwoTenants:
         )
         store.keys[key] = replace(store.keys[key], name=name)
         self._store_login_code(project, words)
+        self._store_trace_link(project, words)
         words["secret"] = self._key(words)["x-api-key"]
         owner = UserId(uuid.UUID(words["owner"]))
         words["browser_session_id"] = self._session_of(owner)
@@ -257,6 +272,26 @@ class TwoTenants:
             created_at=now,
             expires_at=now + CODE_LIFETIME,
         )
+
+    def _store_trace_link(self, project: ProjectId, words: Words) -> None:
+        """Only our organization allows public links: that of the other tenant doesn't work."""
+        store, organization = self.site.store, OrganizationId(uuid.UUID(words["org_id"]))
+        known = store.organizations[organization]
+        store.organizations[organization] = replace(known, public_links=words["text"] != CANARY)
+        link = TraceLink(
+            id=uuid.UUID(words["link_id"]),
+            digest=code_digest(words["token"]),
+            organization_id=organization,
+            project_id=project,
+            trace_id=TraceId(uuid.UUID(words["trace_id"])),
+            is_masked=False,
+            has_scores=True,
+            created_by=UserId(uuid.UUID(words["owner"])),
+            creator=words["text"],
+            created_at=utc_now(),
+            expires_at=utc_now() + timedelta(days=1),
+        )
+        store.trace_links[link.id] = link
 
     async def _store_objects(self, project: ProjectId, words: Words) -> None:
         """One of each object that requests don't create at once."""
@@ -320,7 +355,7 @@ class TwoTenants:
             case ProjectScopes():
                 token = self.people[Role.MEMBER].bearer
                 return [self.key, token | {"x-project-id": self.ours["project_id"]}]
-            case ProjectAdmins():
+            case ProjectAdmins() | ProjectMembers():
                 return [self.bearer | {"x-project-id": self.ours["project_id"]}]
             case SignedIn() | MemberRoles():
                 return [self.bearer]

@@ -31,7 +31,14 @@ ENDPOINTS = beyond_contract(
         audit=Audit("export.downloaded", "export_id"),
         is_file=True,
     ),
-    EndpointSpec(f"POST {FILE}/ticket", READ, 201, other_statuses={409}, has_secret=True),
+    EndpointSpec(
+        f"POST {FILE}/ticket",
+        READ,
+        201,
+        other_statuses={409},
+        has_secret=True,
+        audit=Audit("export.link_created", "export_id"),
+    ),
     EndpointSpec(
         "GET /downloads/{ticket}",
         ANONYMOUS,

@@ -20,6 +20,7 @@ from tests.support.endpoints import (
     scores,
     service,
     sessions,
+    sharing,
     traces,
 )
 from tests.support.endpoints.spec import EndpointSpec, MemberRoles, SignedIn
@@ -37,7 +38,7 @@ CHAPTERS: Final = (
         monitors,
         organizations,
     ),
-    *(otlp, pricing, runs, scores, service, sessions, traces),
+    *(otlp, pricing, runs, scores, service, sessions, sharing, traces),
 )
 ENDPOINTS: Final[tuple[EndpointSpec, ...]] = tuple(
     spec for chapter in CHAPTERS for spec in chapter.ENDPOINTS

@@ -47,13 +47,20 @@ class ProjectAdmins:
 
 
 @dataclass(frozen=True)
+class ProjectMembers:
+    """A member of the project's organization, with a token. Keys get 403."""
+
+
+@dataclass(frozen=True)
 class MemberRoles:
     """A member of the organization in the path, in one of these roles. Other members get 403."""
 
     roles: frozenset[Role]
 
 
-type Access = Anonymous | SignedIn | AnyHolder | ProjectScopes | ProjectAdmins | MemberRoles
+type Access = (
+    Anonymous | SignedIn | AnyHolder | ProjectScopes | ProjectAdmins | ProjectMembers | MemberRoles
+)
 
 ANONYMOUS: Final = Anonymous()
 SIGNED_IN: Final = SignedIn()
@@ -64,6 +71,7 @@ INGEST: Final = ProjectScopes(frozenset({Scope.INGEST}))
 EVALUATE: Final = ProjectScopes(frozenset({Scope.EVALUATE}))
 DELETE_DATA: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.READ}))
 PROJECT_ADMINS: Final = ProjectAdmins()
+PROJECT_MEMBERS: Final = ProjectMembers()
 EVALUATE_AND_READ: Final = ProjectScopes(frozenset({Scope.EVALUATE, Scope.READ}))
 IMPORT: Final = ProjectScopes(frozenset({Scope.INGEST, Scope.EVALUATE}))
 ALL_ROLES: Final = MemberRoles(frozenset(Role))
@@ -78,6 +86,7 @@ _REFUSALS: Final[Mapping[type[Any], frozenset[int]]] = {
     AnyHolder: frozenset({401, 403, 422, 503}),
     MemberRoles: frozenset({401, 403, 422, 503}),
     ProjectScopes: frozenset({401, 403, 404, 422, 503}),
+    ProjectMembers: frozenset({401, 403, 404, 422, 503}),
     ProjectAdmins: frozenset({401, 403, 404, 422, 503}),
 }
 

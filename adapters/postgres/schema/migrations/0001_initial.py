@@ -26,7 +26,8 @@ CREATE TABLE IF NOT EXISTS organizations (
     created_at timestamptz NOT NULL,
     -- The budget of all its projects together, and what a new project starts with.
     monthly_usd numeric, project_monthly_usd numeric, project_retention_days integer,
-    key_days integer  -- after which its new keys expire
+    key_days integer,  -- after which its new keys expire
+    public_links boolean NOT NULL DEFAULT false  -- whether its members may make them
 );
 
 CREATE TABLE IF NOT EXISTS users (
@@ -153,6 +154,21 @@ CREATE TABLE IF NOT EXISTS download_tickets (
     CHECK ((user_id IS NULL) <> (key_id IS NULL))
 );
 CREATE INDEX IF NOT EXISTS download_tickets_expiry ON download_tickets (expires_at);
+
+-- Links to traces for readers without an account, by the hash of their token. Whatever deletes a
+-- trace deletes its links.
+CREATE TABLE IF NOT EXISTS trace_links (
+    id uuid PRIMARY KEY,
+    digest bytea NOT NULL UNIQUE,
+    organization_id uuid NOT NULL REFERENCES organizations ON DELETE CASCADE,
+    project uuid NOT NULL REFERENCES projects ON DELETE CASCADE,
+    trace_id uuid NOT NULL,
+    is_masked boolean NOT NULL, has_scores boolean NOT NULL,
+    created_by uuid REFERENCES users ON DELETE SET NULL, creator text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL, expires_at timestamptz NOT NULL
+);
+CREATE INDEX IF NOT EXISTS trace_links_trace ON trace_links (project, trace_id);
+CREATE INDEX IF NOT EXISTS trace_links_expiry ON trace_links (expires_at);
 
 -- No reference to the organization: entries remain after it is deleted.
 CREATE TABLE IF NOT EXISTS audit_log (
@@ -1154,14 +1170,16 @@ NOT {_is_erased("s", "session")} AND (
 )
 """
 UUID_CHARACTERS: Final = 36
-# Tables with rows of tenants, and the column of the tenant. Only `projects` has two: a project sees
-# its own row, and an organization those of its projects.
+# Tables with rows of tenants, and the column of the tenant. These have two: a project sees its own
+# rows, and an organization those of its projects.
+_PROJECT_COLUMNS: Final = {"projects": "id", "trace_links": "project"}
 _TENANT_COLUMNS: Final = {
     "organizations": "id",
     **dict.fromkeys(
         (
             *("memberships", "projects", "api_keys", "api_key_networks", "invitations"),
-            *("login_codes", "download_tickets", "audit_log", "audit_chains", "access_refusals"),
+            *("login_codes", "download_tickets", "trace_links"),
+            *("audit_log", "audit_chains", "access_refusals"),
         ),
         "organization_id",
     ),
@@ -1208,7 +1226,7 @@ def _in_scope(*columns: str) -> str:
 
 
 def _policy(table: str, column: str) -> str:
-    columns = (column, "id") if table == "projects" else (column,)
+    columns = (column, _PROJECT_COLUMNS[table]) if table in _PROJECT_COLUMNS else (column,)
     return f"""
 ALTER TABLE {table} ENABLE ROW LEVEL SECURITY;
 ALTER TABLE {table} FORCE ROW LEVEL SECURITY;  -- for the owner too
@@ -1314,6 +1332,7 @@ BACKWARDS: Final = (
     DROP TABLE IF EXISTS
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, browser_sessions, sign_in_attempts, download_tickets,
+        trace_links,
         audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, removed_payload_objects, span_rows, span_fragment_rows,

@@ -166,6 +166,7 @@ class ExportFileController(Controller):
     ) -> schemas.DownloadTicketResponse:
         """Make a download link."""
         ticket = await use_cases.exporting.issue_ticket(caller, path.export_id)
+        await use_cases.audit.record(caller, AuditAction.EXPORT_LINK_CREATED, path.export_id)
         return schemas.DownloadTicketResponse(f"/downloads/{ticket}", TICKET_LIFETIME.seconds)
 
 

@@ -38,6 +38,7 @@ from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import parse_instant, parse_optional_instant
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
+LINK_SECRET: Final = r"^[A-Za-z0-9_-]{43}$"  # noqa: S105 - a pattern of 256 bits in base64url
 TICKET_EXAMPLE: Final = "6Zf0pB3mX1bq0Q2n9cVJt8yLw4RkUe7aHs5dGi2oTzM"
 AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
 
@@ -175,7 +176,14 @@ def encode_line(project: ProjectId, archived: TraceWithScores) -> bytes:
 
 
 class TicketPath(msgspec.Struct, frozen=True):
-    ticket: Annotated[str, Meta(description="The last part of the link", examples=[TICKET_EXAMPLE])]
+    ticket: Annotated[
+        str,
+        Meta(
+            pattern=LINK_SECRET,
+            description="The last part of the link",
+            examples=[TICKET_EXAMPLE],
+        ),
+    ]
 
 
 class DownloadTicketResponse(msgspec.Struct, frozen=True):

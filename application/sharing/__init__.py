@@ -1,0 +1,1 @@
+"""Public links to traces: making, listing and revoking them, and reading what they show."""

@@ -1,0 +1,1 @@
+"""Public links to traces, and what their readers get."""
