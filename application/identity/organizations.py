@@ -8,7 +8,7 @@ from application.identity.organization_edit import OrganizationEditor
 from application.identity.ports import Administration, Directory, Organizations, Users
 from application.ports import Clock, NewId
 from domain.errors import Forbidden, Invalid, NotFound
-from domain.identity.audit import OPERATOR, AuditAction, AuditEntry, AuditFilter
+from domain.identity.audit import ALL_ENTRIES, OPERATOR, AuditAction, AuditEntry, AuditFilter
 from domain.identity.caller import Claims, Person
 from domain.identity.invitation import INVITATION_LIFETIME, Invitation, validate_email
 from domain.identity.organization import (
@@ -175,7 +175,7 @@ class ListAuditLog:
     directory: Directory
 
     async def __call__(
-        self, membership: Membership, window: PageRequest, matching: AuditFilter
+        self, membership: Membership, window: PageRequest, matching: AuditFilter = ALL_ENTRIES
     ) -> Page[AuditEntry]:
         """Newest first. Raises Forbidden, Unavailable."""
         check_right(membership.role, Action.READ_AUDIT_LOG)

@@ -11,7 +11,7 @@ from domain.ids import UserId
 from tests.support.builders.values import NOON, at
 
 ACTIONS = {
-    "organization": {"created", "renamed", "deleted", "limits_changed"},
+    "organization": {"created", "renamed", "deleted", "limits_changed", "sharing_changed"},
     "member": {"role_changed", "removed", "left"},
     "invitation": {"created", "revoked", "accepted", "declined"},
     "project": {"created", "changed", "deleted", "retention_changed", "budget_changed"},
@@ -20,8 +20,9 @@ ACTIONS = {
     "browser_session": {"started", "ended"},
     "erasure": {"requested", "finished"},
     "trace": {"deleted", "batch_deleted", "imported"},
+    "trace_link": {"created", "deleted"},
     "session": {"deleted"},
-    "export": {"streamed", "requested", "downloaded", "deleted"},
+    "export": {"streamed", "requested", "link_created", "downloaded", "deleted"},
     "model_price": {"created", "deleted"},
     "repricing": {"started"},
     "monitor": {"created", "changed", "paused", "resumed", "deleted"},
