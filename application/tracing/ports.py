@@ -140,6 +140,15 @@ class Traces(Protocol):
         """One span, with as much of its payloads as `extent` says. Raises NotFound, Unavailable."""
         ...
 
+    async def spans_by_id(
+        self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
+    ) -> Sequence[ShownSpan]:
+        """Those of `spans` that the trace has, by (started_at, id), each as in `span`.
+
+        Raises NotFound if the project has no such trace, and Unavailable.
+        """
+        ...
+
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
     ) -> Page[ShownSpan]:

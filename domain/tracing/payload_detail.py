@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol, Self
 from domain.tracing.payload import JsonText
 
 PREVIEW_BYTES_MAX: Final = 64 << 10  # of a payload that is read in part
+READ_SPANS_MAX: Final = 50  # of one trace, named by their ids in one request
 
 
 class PayloadName(StrEnum):

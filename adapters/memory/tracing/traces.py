@@ -75,6 +75,12 @@ class MemoryTraces:
     ) -> ShownSpan:
         return ShownSpan.from_span(self._span(project, trace, span), extent)
 
+    async def spans_by_id(
+        self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
+    ) -> Sequence[ShownSpan]:
+        wanted, whole = set(spans), await self.get(project, trace)
+        return [ShownSpan.from_span(one, extent) for one in whole.spans if one.id in wanted]
+
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
     ) -> Page[ShownSpan]:

@@ -84,6 +84,7 @@ FROM spans WHERE {OF_PROJECT} AND trace_id = $2
 _IN_ORDER: Final = "ORDER BY started_at, span_id"
 SELECT_SHOWN_SPANS: Final = f"{_SHOWN} {_IN_ORDER}"
 SELECT_SHOWN_SPAN: Final = f"{_SHOWN} AND span_id = $3"
+SELECT_SPANS_BY_ID: Final = f"{_SHOWN} AND span_id = ANY($3::uuid[]) {_IN_ORDER}"
 SELECT_FIRST_SPANS: Final = f"{_SHOWN} {_IN_ORDER} LIMIT $3 OFFSET $4"
 SELECT_NEXT_SPANS: Final = f"""
 {_SHOWN} AND (started_at, span_id) > ($3, $4) {_IN_ORDER} LIMIT $5
@@ -117,6 +118,19 @@ async def fetch_shown_span(
     rows = [require_row(row, SPAN_NOT_FOUND)]
     [shown] = await _fetch_shown(connection, project, trace, rows, extent)
     return shown
+
+
+async def fetch_spans_by_id(
+    connection: Connection,
+    project: ProjectId,
+    trace: TraceId,
+    spans: Sequence[SpanId],
+    extent: PayloadExtent,
+) -> Sequence[ShownSpan]:
+    """The spans that exist; in a snapshot. Raises NotFound, DamagedText."""
+    require_row(await connection.fetchrow(SELECT_SPAN_COUNT, project, trace), TRACE_NOT_FOUND)
+    rows = await connection.fetch(SELECT_SPANS_BY_ID, project, trace, spans)
+    return await _fetch_shown(connection, project, trace, rows, extent)
 
 
 async def fetch_shown_spans(

@@ -22,6 +22,7 @@ from adapters.postgres.tracing.trace_details import (
     fetch_detail,
     fetch_shown_span,
     fetch_shown_spans,
+    fetch_spans_by_id,
 )
 from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
@@ -135,6 +136,12 @@ class PostgresTraces(TraceLists):
     ) -> ShownSpan:
         async with self._visible_by_key(RETRY_LATER, project) as connection:
             return await fetch_shown_span(connection, project, trace, span, extent)
+
+    async def spans_by_id(
+        self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
+    ) -> Sequence[ShownSpan]:
+        async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
+            return await fetch_spans_by_id(connection, project, trace, spans, extent)
 
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest

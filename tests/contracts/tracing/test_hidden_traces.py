@@ -350,6 +350,7 @@ async def test_hidden_data_cannot_be_read_or_changed_by_id(
         plane.traces.outline(ours, one.id, 0, 9),
         plane.traces.span(ours, one.id, one.spans[0].id, WHOLE_PAYLOADS),
         plane.traces.spans(ours, one.id, WHOLE_PAYLOADS, ALL),
+        plane.traces.spans_by_id(ours, one.id, [one.spans[0].id], WHOLE_PAYLOADS),
         plane.traces.detail(ours, one.id, WHOLE_PAYLOADS),
         plane.traces.payload(ours, one.id, one.spans[0].id, PayloadName.INPUT),
         *[plane.traces.payload(ours, one.id, None, name) for name in PayloadName],

@@ -138,6 +138,9 @@ async def test_parts_agree_with_the_whole_trace(traces, sent, first, limit, exte
     assert await traces.previews(ours, [sent.id]) == {sent.id: TracePreview.from_trace(whole)}
     detail = await traces.detail(ours, sent.id, extent)
     assert detail == TraceDetail.from_trace(whole, revision, extent)
+    asked = [one.id for one in whole.spans[first:]]
+    named = await traces.spans_by_id(ours, sent.id, [*asked, span_id(), *asked], extent)
+    assert list(named) == detail.spans[first:]
     skipped = await traces.spans(ours, sent.id, extent, PageRequest(limit, first))
     assert list(skipped.items) == detail.spans[first : first + limit]
     assert await all_spans(traces, ours, sent.id, extent, limit) == detail.spans
@@ -264,6 +267,7 @@ async def test_parts_of_unknown_traces_and_spans_are_not_found(traces):
             lambda of=of, id_=id_: traces.outline(of, id_, 0, 1),
             lambda of=of, id_=id_: traces.detail(of, id_, WHOLE_PAYLOADS),
             lambda of=of, id_=id_: traces.spans(of, id_, WHOLE_PAYLOADS, PageRequest()),
+            lambda of=of, id_=id_: traces.spans_by_id(of, id_, [step.id], WHOLE_PAYLOADS),
             lambda of=of, id_=id_: traces.payload(of, id_, None, PayloadName.METADATA),
         ):
             with pytest.raises(NotFound, match="Trace not found"):

@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from domain.tracing.outline import OUTLINE_SPANS_MAX
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
+from domain.tracing.payload_detail import PREVIEW_BYTES_MAX, READ_SPANS_MAX
 from entrypoints.http.controllers.traces.part_schemas import PREVIEW_BYTES_DEFAULT
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
@@ -184,3 +184,23 @@ async def test_known_trace_is_not_sent_again(site: Site, stored: dict[str, str])
         changed = await site.http.get(path, headers=stored | {"if-none-match": etag})
         assert changed.status_code == 200
         assert changed.headers["etag"] != etag
+
+
+async def test_many_spans_are_read_by_their_ids(site: Site, stored: dict[str, str]) -> None:
+    path, unknown = f"/traces/{TRACE}/spans/read", str(uuid.uuid4())
+    body = {"span_ids": [ORPHAN, unknown, SPAN, ORPHAN], "preview_bytes": 9}
+    found = (await site.http.post(path, headers=stored, json=body)).json()
+    assert [one["span_id"] for one in found["spans"]] == [ORPHAN, SPAN]
+    assert found["unknown_span_ids"] == [unknown]
+    assert found["spans"][1]["input_preview"]["bytes"] == PREVIEW_BYTES_MAX + 4
+    for payloads in ("none", "full"):
+        body = {"span_ids": [SPAN], "payloads": payloads}
+        [one] = (await site.http.post(path, headers=stored, json=body)).json()["spans"]
+        query = f"payloads={payloads}"
+        single = await site.http.get(f"/traces/{TRACE}/spans/{SPAN}?{query}", headers=stored)
+        assert one == single.json()
+    for ids in ([], [SPAN] * (READ_SPANS_MAX + 1)):
+        answer = await site.http.post(path, headers=stored, json={"span_ids": ids})
+        assert list(field_errors(answer)) == ["span_ids"]
+    answer = await site.http.post(f"/traces/{LOST}/spans/read", headers=stored, json=body)
+    assert answer.status_code == 404

@@ -101,6 +101,9 @@ ENDPOINTS = (
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
         EndpointSpec("GET /traces/compare", READ, 200, query="a={trace_id}&b={trace_id}"),
         EndpointSpec("GET /traces/{trace_id}/spans", READ, 200, query=f"{PAGE}&payloads=preview"),
+        EndpointSpec(
+            "POST /traces/{trace_id}/spans/read", READ, 200, body={"span_ids": ["{span_id}"]}
+        ),
         EndpointSpec("GET /traces/{trace_id}/spans/{span_id}", READ, 200, query="payloads=preview"),
         *(
             EndpointSpec(f"GET {owner}/{payload}", READ, 200, other_statuses={416})

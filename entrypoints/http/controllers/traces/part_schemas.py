@@ -8,12 +8,13 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from domain.ids import ProjectId, TraceId
+from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX
 from domain.tracing import payload_detail
 from domain.tracing.outline import OUTLINE_SPANS_MAX, OutlineColumns, TraceOutline
 from domain.tracing.payload_detail import (
     PREVIEW_BYTES_MAX,
+    READ_SPANS_MAX,
     PayloadDetail,
     PayloadExtent,
     ShownPayloads,
@@ -227,6 +228,37 @@ class TraceSpansQuery(TraceDetailQuery, frozen=True, kw_only=True):
     limit: cursors.PageLimit = LIMIT_DEFAULT
     offset: cursors.PageOffset = 0
     cursor: cursors.Cursor | None = None
+
+
+class SpansRead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The spans to read, and how much of their payloads."""
+
+    span_ids: Annotated[list[SpanId], Meta(min_length=1, max_length=READ_SPANS_MAX)]
+    payloads: Annotated[PayloadDetail, PAYLOADS] = PayloadDetail.PREVIEW
+    preview_bytes: PreviewBytes = PREVIEW_BYTES_DEFAULT
+
+    @property
+    def extent(self) -> PayloadExtent:
+        return PayloadExtent(self.payloads, self.preview_bytes)
+
+
+class SpansReadResponse(msgspec.Struct, frozen=True, kw_only=True):
+    """The spans that the trace has, in the order of the request, and the ids that it doesn't."""
+
+    spans: list[SpanDetailResponse]
+    unknown_span_ids: list[UUID]
+
+    @classmethod
+    def from_found(
+        cls, trace: TraceId, asked: Sequence[SpanId], found: Sequence[ShownSpan]
+    ) -> Self:
+        """Each id counts once, at its first place."""
+        shown = {one.span_id: one for one in span_details(trace, found)}
+        ids = list(dict.fromkeys(asked))
+        return cls(
+            spans=[shown[id_] for id_ in ids if id_ in shown],
+            unknown_span_ids=[id_ for id_ in ids if id_ not in shown],
+        )
 
 
 TRACE_SPANS: Final = cursors.PagedList("trace_spans", {None: cursors.INSTANT}, cursors.ID)

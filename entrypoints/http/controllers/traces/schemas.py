@@ -355,7 +355,11 @@ def detail_shows_much(found: TraceDetail) -> bool:
     """As `shows_much`, of a trace as it is shown."""
     if len(found.spans) > RESPONSE_SPANS_ON_LOOP_MAX:
         return True
-    owners: list[ShownPayloads | ShownSpan] = [found.payloads, *found.spans]
+    return spans_show_much([found.payloads, *found.spans])
+
+
+def spans_show_much(owners: Iterable[ShownPayloads | ShownSpan]) -> bool:
+    """As `shows_much`, of some spans as they are shown."""
     payloads = (part for one in owners for part in (one.input, one.output, one.metadata))
     return sum(len(one or b"") for one in payloads) > RESPONSE_BYTES_ON_LOOP_MAX
 

@@ -23,7 +23,7 @@ from domain.tracing.facet_values import (
     MEMBER_TEXT_CHARS_MAX,
     FacetField,
 )
-from domain.tracing.payload_detail import PayloadDetail
+from domain.tracing.payload_detail import READ_SPANS_MAX, PayloadDetail
 from domain.tracing.query import COUNTED_TRACES_MAX
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
@@ -340,6 +340,35 @@ class TraceController(Controller):
         found = await use_cases.tracing.traces.spans(project, trace, params.extent, requested.page)
         shown = part_schemas.span_details(trace, found.items)
         return requested.respond(Page(shown, found.total, found.end), lambda one: one)
+
+    @post(
+        "/{trace_id:str}/spans/read",
+        CAN_READ,
+        status_code=200,
+        description=(
+            f"1 to {READ_SPANS_MAX} spans of a trace, by their ids and in the order of the "
+            "request, with their payloads whole, in part, or without them. Ids that the trace "
+            "doesn't have are listed under `unknown_span_ids`. It changes nothing."
+        ),
+        example={"spans": [part_schemas.SPAN_DETAIL], "unknown_span_ids": []},
+        body_example={"span_ids": [examples.SPAN_ID], "payloads": "preview"},
+    )
+    async def read_spans(
+        self,
+        caller: Caller,
+        content: part_schemas.SpansRead,
+        path: schemas.TracePath,
+        use_cases: UseCases,
+    ) -> part_schemas.SpansReadResponse | JsonResponse[part_schemas.SpansReadResponse]:
+        """Read many spans."""
+        trace, asked = path.trace_id, content.span_ids
+        found = await use_cases.tracing.traces.spans_by_id(
+            caller.project_id, trace, asked, content.extent
+        )
+        return await respond_with(
+            lambda: part_schemas.SpansReadResponse.from_found(trace, asked, found),
+            is_long=schemas.spans_show_much(found),
+        )
 
     @get("/{trace_id:str}/spans/{span_id:str}", CAN_READ, example=part_schemas.SPAN_DETAIL)
     async def read_span(
