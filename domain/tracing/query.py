@@ -9,6 +9,7 @@ from typing import Final
 
 from domain.page import Position, SortValue
 from domain.tracing.payload import scalar_members
+from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 
 LATENCY_US_MAX: Final = 2**62  # beyond any two instants
@@ -27,6 +28,8 @@ class TraceSort(StrEnum):
     NAME = "name"
     LATENCY = "latency"
     STATUS = "status"
+    COST = "cost"
+    TOKENS = "tokens"
 
     def position(self, trace: TraceSummary) -> Position:
         return Position(_SORT_VALUES[self](trace), trace.id)
@@ -38,6 +41,8 @@ _SORT_VALUES: Final[Mapping[TraceSort, Callable[[TraceSummary], SortValue]]] = {
     TraceSort.NAME: lambda trace: trace.name,
     TraceSort.LATENCY: lambda trace: trace.latency_us,
     TraceSort.STATUS: lambda trace: trace.status.value,
+    TraceSort.COST: lambda trace: trace.totals.cost,
+    TraceSort.TOKENS: lambda trace: trace.totals.tokens,
 }
 
 
@@ -52,9 +57,12 @@ class TraceFilter:
 
     `name` is a case-insensitive substring; empty means no condition. `started_after` is inclusive,
     `started_before` exclusive; both latency bounds are inclusive, and a trace without latency is in
-    no range. One of `tags` suffices; empty means no condition. `model` must be that of at least one
-    span. `has_error` covers the trace and its spans, `has_failed_span` the spans alone.
-    `metadata` maps top-level keys to the permitted texts, as `scalar_members` gives them.
+    no range. One of `tags` suffices, as one of `environments` and one of `statuses`; all of
+    `tags_all` have to be there. Empty means no condition. `min_cost`, in USD, is compared with what
+    is known of the cost, `min_tokens` with prompt and completion together; both are inclusive.
+    `model` must be that of at least one span. `has_error` covers the trace and its spans,
+    `has_failed_span` the spans alone. `metadata` maps top-level keys to the permitted texts, as
+    `scalar_members` gives them.
 
     Each text of a field `not_…` excludes the traces that the field without `not_` would select by
     it. So a trace without the value stays.
@@ -75,6 +83,11 @@ class TraceFilter:
     has_error: bool | None = None
     has_failed_span: bool | None = None
     metadata: MetadataTexts = ()
+    environments: tuple[str, ...] = ()
+    statuses: tuple[TraceStatus, ...] = ()
+    tags_all: tuple[str, ...] = ()
+    min_cost: float | None = None
+    min_tokens: int | None = None
     not_session_id: tuple[str, ...] = ()
     not_user_id: tuple[str, ...] = ()
     not_environment: tuple[str, ...] = ()
@@ -99,7 +112,11 @@ class TraceFilter:
             and (self.model is None or self.model in trace.models)
             and (self.has_error is None or trace.has_error is self.has_error)
             and (self.has_failed_span is None or trace.has_failed_span is self.has_failed_span)
+            and (not self.environments or trace.environment in self.environments)
+            and (not self.statuses or trace.status in self.statuses)
+            and set(self.tags_all) <= set(trace.tags)
             and self._matches_latency(trace.latency_us)
+            and self._matches_totals(trace)
             and all(_has_member(trace, key, texts) for key, texts in self.metadata)
         )
 
@@ -124,6 +141,19 @@ class TraceFilter:
             return None
         low, high = _us(self.min_latency_ms, ROUND_CEILING), _us(self.max_latency_ms, ROUND_FLOOR)
         return (-LATENCY_US_MAX if low is None else low, LATENCY_US_MAX if high is None else high)
+
+    @property
+    def least_cost(self) -> Decimal | None:
+        """`min_cost`. Its decimal text counts: 0.1 is a tenth, whatever the double rounds to."""
+        return None if self.min_cost is None else Decimal(repr(self.min_cost))
+
+    def _matches_totals(self, trace: Trace) -> bool:
+        if self.min_cost is None and self.min_tokens is None:
+            return True
+        totals = Totals.from_spans(trace.spans)
+        return (self.least_cost is None or totals.cost >= self.least_cost) and (
+            self.min_tokens is None or totals.tokens >= self.min_tokens
+        )
 
     def _matches_latency(self, latency_us: int | None) -> bool:
         if (bounds := self.latency_us) is None:

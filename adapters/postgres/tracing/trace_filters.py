@@ -71,6 +71,7 @@ def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
         *_labels(matching),
         *_containment(project, matching),
         *_ranges(matching),
+        *_totals(matching),
         *_metadata(project, matching),
         *_exclusions(project, matching),
     ]
@@ -80,6 +81,12 @@ def count_facet(kind: Facet, value: str) -> Sql:
     """The count of traces with a value."""
     sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = {{}}"
     return Sql(f"(SELECT trace_count FROM trace_facets {sql})", (value,))
+
+
+def _sum_facets(kind: Facet, values: Sequence[str]) -> Sql:
+    """The sum of the counts of several values."""
+    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
+    return Sql(f"(SELECT sum(trace_count) FROM trace_facets {sql})", (values,))
 
 
 def _count_user(user: str) -> Sql:
@@ -95,6 +102,13 @@ def _labels(matching: TraceFilter) -> Iterator[Clause]:
             )
     if (user := matching.user_id) is not None:
         yield Clause(Sql("user_id = {}", (user,)), _count_user(user), sorts=BY_START)
+    several = (
+        (Facet.ENVIRONMENT, "environment", matching.environments),
+        (Facet.STATUS, "status", matching.statuses),
+    )
+    for kind, column, texts in several:
+        if labels := sorted(set(texts)):  # a trace has one of them at most
+            yield Clause(Sql(f"{column} = ANY({{}}::text[])", (labels,)), _sum_facets(kind, labels))
     if (status := matching.status) is not None:
         counter = count_facet(Facet.STATUS, status)
         sorts = frozenset({TraceSort.STATUS})
@@ -103,15 +117,17 @@ def _labels(matching: TraceFilter) -> Iterator[Clause]:
 
 def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
     if tags := sorted(set(matching.tags)):
-        counter = Sql(
-            "(SELECT sum(trace_count) FROM trace_facets"
-            f" WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY({{}}::text[]))",
-            (tags,),
-        )
         terms = [search_term(project, Facet.TAG, tag) for tag in tags]
         yield Clause(
             Sql("terms && {}::bigint[] AND tags && {}::text[]", (terms, tags)),
-            counter,
+            _sum_facets(Facet.TAG, tags),
+            is_exact=len(tags) == 1,
+        )
+    if tags := sorted(set(matching.tags_all)):
+        terms = [search_term(project, Facet.TAG, tag) for tag in tags]
+        yield Clause(
+            Sql("terms @> {}::bigint[] AND tags @> {}::text[]", (terms, tags)),
+            _count_rarest(tags),
             is_exact=len(tags) == 1,
         )
     if (model := matching.model) is not None:
@@ -143,6 +159,18 @@ def _ranges(matching: TraceFilter) -> Iterator[Clause]:
         sql = Sql("latency_us BETWEEN {} AND {}", bounds)
         sorts = frozenset({TraceSort.LATENCY})
         yield Clause(sql, _count_latency(bounds), sorts=sorts, is_range=True)
+
+
+def _totals(matching: TraceFilter) -> Iterator[Clause]:
+    """Lower bounds of sums, each of which is a range of the index of its order."""
+    bounds = (
+        ("total_cost", matching.least_cost, TraceSort.COST),
+        ("total_tokens", matching.min_tokens, TraceSort.TOKENS),
+    )
+    for column, least, sort in bounds:
+        if least is not None:
+            sql = Sql(f"{column} >= {{}}::numeric", (least,))
+            yield Clause(sql, sorts=frozenset({sort}), is_range=True)
 
 
 def _metadata(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
@@ -182,6 +210,13 @@ def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         has_member, members = _has_member(project, key, texts), _count_members(key, texts)
         others = None if members is None else _count_others([members])
         yield Clause(Sql(f"{has_member.text} IS NOT TRUE", has_member.values), others)
+
+
+def _count_rarest(tags: Sequence[str]) -> Sql:
+    """The count of traces with the rarest of some tags."""
+    counted = count_facet(Facet.TAG, "")
+    one = counted.text.format("tag")
+    return Sql(f"(SELECT min(coalesce({one}, 0)) FROM unnest({{}}::text[]) AS tag)", (tags,))
 
 
 def _count_others(counts: Sequence[Sql]) -> Sql:

@@ -35,6 +35,8 @@ SORT_COLUMNS: Final = {
     TraceSort.NAME: "name",
     TraceSort.LATENCY: "latency_us",
     TraceSort.STATUS: "status",
+    TraceSort.COST: "total_cost",
+    TraceSort.TOKENS: "total_tokens",
 }
 _NULLABLE_SORTS: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
 

@@ -67,6 +67,11 @@ class TraceSelection:
     has_error: bool | None = None
     has_failed_span: bool | None = None
     metadata: MetadataTexts | None = None
+    environments: tuple[str, ...] | None = None
+    statuses: tuple[TraceStatus, ...] | None = None
+    tags_all: tuple[str, ...] | None = None
+    min_cost: float | None = None
+    min_tokens: int | None = None
     not_session_id: tuple[str, ...] | None = None
     not_user_id: tuple[str, ...] | None = None
     not_environment: tuple[str, ...] | None = None

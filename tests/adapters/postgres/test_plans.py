@@ -288,6 +288,13 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "a day by latency": (traces(LAST_DAY, TraceSort.LATENCY), {"traces": 27 * HOUR + SHOWN}),
     "model": (traces(TraceFilter(model="tiny")), {"traces": 1_000 + SHOWN}),
     "latency": (traces(TraceFilter(min_latency_ms=6_900)), {"traces": 3 * 240 + SHOWN}),
+    "expensive": (traces(TraceFilter(min_cost=1e6), TraceSort.COST), {"traces": SHOWN}),
+    "many tokens": (traces(TraceFilter(min_tokens=10**9)), {"traces": SHOWN}),
+    "two environments": (
+        traces(TraceFilter(environments=("staging", "production"))),
+        {"traces": 2 * SHOWN},
+    ),
+    "all of two tags": (traces(TraceFilter(tags_all=("canary", "prod"))), {"traces": 200 + SHOWN}),
     "failed": (traces(TraceFilter(has_error=True)), {"traces": SHOWN}),
     "not failed": (traces(TraceFilter(has_error=False)), {"traces": 2 * SHOWN}),
     "metadata": (traces(TraceFilter(metadata=(("tenant", ("t-7",)),))), {"traces": 100 + SHOWN}),

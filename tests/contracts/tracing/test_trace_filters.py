@@ -24,10 +24,14 @@ MANY_KEYS = b"{" + b",".join(b'"k%d":"v"' % n for n in range(300)) + b"}"
 def one_of_each() -> list[Trace]:
     """Returns traces named by one letter each, in order of start."""
     steps = [
-        [span(model="gpt-4o"), span(model="gpt-4o"), span(status=SpanStatus.ERROR)],
+        [
+            span(model="gpt-4o", cost={"total": 0.1}),
+            span(model="gpt-4o", token_usage=b'{"prompt_tokens": 3, "completion_tokens": 4}'),
+            span(status=SpanStatus.ERROR),
+        ],
         [span(model=""), span(model="tiny", status=SpanStatus.OK)],
         [span()],
-        [],
+        [span(token_usage=b'{"prompt_tokens": 8}')],
         [span(model="GPT-4o")],
     ]
     fields: list[dict[str, object]] = [
@@ -102,6 +106,19 @@ CONDITIONS = [
     ({"metadata": (("k299", ("v",)),)}, "e"),
     ({"metadata": (("k299", ("w",)),)}, ""),
     ({"metadata": (("", ("",)),)}, ""),
+    ({"environments": ("prod", "", "dev")}, "abc"),
+    ({"environments": ("dev",)}, ""),
+    ({"statuses": (TraceStatus.RUNNING, TraceStatus.ERROR)}, "ab"),
+    ({"statuses": (TraceStatus.PENDING, TraceStatus.PENDING)}, ""),
+    ({"tags_all": ("x", "y")}, "b"),
+    ({"tags_all": ("x", "x")}, "ab"),
+    ({"tags_all": ("x", "gone")}, ""),
+    ({"min_tokens": 8}, "d"),
+    ({"min_tokens": 7}, "ad"),
+    ({"min_tokens": 0}, "abcde"),
+    ({"min_cost": 0.1}, "a"),
+    ({"min_cost": 0.2}, ""),
+    ({"min_cost": 0.0}, "abcde"),
     ({"not_session_id": ("s",)}, "cde"),
     ({"not_session_id": ("s", "")}, "de"),
     ({"not_user_id": ("u", "v", "u")}, "bce"),

@@ -77,6 +77,8 @@ TIGHTER = {
         )
     ),
     "POST /evaluations/session-runs body.filters.min_trace_count: maximum",
+    # More orders than published clients know.
+    "GET /traces query.sort_by: enum",
     "GET /evaluations/analytics/session-scores/comparison query.sort_order: enum",
     # Bounds of names and values of scores.
     "POST /evaluations/trace-scores body.name: minLength",

@@ -21,7 +21,12 @@ TRACES = [
     a_trace(name="Alpha", session_id="s-1", user_id="u", release="2", environment="prod"),
     a_trace(session_id="s-1", release="2", metadata={"k": "v", "n": 7}, status="ERROR"),
     a_trace(session_id="s-2", tags=["x"], spans=[a_span(model="gpt-5", status="ERROR")]),
-    a_trace(started_at=DAY, ended_at="2026-03-02T00:00:02Z", metadata={"k": "w"}),
+    a_trace(
+        started_at=DAY,
+        ended_at="2026-03-02T00:00:02Z",
+        metadata={"k": "w"},
+        spans=[a_span(cost={"total": 0.5}, token_usage={"prompt_tokens": 7})],
+    ),
     a_trace(started_at=NEXT, session_id="S-3", tags=["y", "x"], user_id="u"),
 ]
 TRACE_FILTERS: list[dict[str, Any]] = [
@@ -32,6 +37,8 @@ TRACE_FILTERS: list[dict[str, Any]] = [
     *({"has_error": True}, {"has_error": False, "release": "2"}),
     *({"has_failed_span": True}, {"has_failed_span": False, "has_error": True}),
     *({"metadata": {"k": ["v", "w"]}}, {"metadata": {"n": ["7"], "k": ["v"]}}),
+    *({"environments": ["prod", "dev"]}, {"statuses": ["ERROR", "RUNNING"]}),
+    *({"tags_all": ["x", "y"]}, {"min_cost": 0.5}, {"min_tokens": 7}),
     *({"not_session_id": ["s-1", "s-2"]}, {"not_user_id": ["u"]}, {"not_environment": ["prod"]}),
     *({"not_release": ["2"]}, {"not_status": ["ERROR"]}, {"not_tags": ["x"]}),
     *({"not_name": ["ALPH"]}, {"not_model": ["gpt-5"], "tags": ["x"]}),
@@ -114,6 +121,10 @@ def names(wire: type[msgspec.Struct]) -> set[str]:
         ({"started_after": "soon"}, "started_after"),
         ({"release": "\0"}, "release"),
         ({"not_release": "1"}, "not_release"),
+        ({"min_cost": -1}, "min_cost"),
+        ({"min_tokens": 0.5}, "min_tokens"),
+        ({"environments": "prod"}, "environments"),
+        ({"statuses": ["GONE"]}, "statuses.0"),
         ({"not_tags": ["x"] * 101}, "not_tags"),
         ({"not_status": ["GONE"]}, "not_status.0"),
         ({"not_metadata": {"a\0": ["v"]}}, "not_metadata"),

@@ -85,6 +85,13 @@ async def names(site: Site, head: dict[str, str], query: str) -> list[str]:
         ("has_error=true&status=COMPLETED", ["one"]),
         ("status=RUNNING", ["four"]),
         ("name=O", ["one", "two", "four"]),
+        ("statuses=RUNNING&statuses=ERROR", ["two", "four"]),
+        ("environments=prod&environments=", ["one", "two"]),
+        ("environments=prod&environments=dev&release=1", ["one"]),
+        (f"tags_all=A&tags_all={quote('é')}", ["four"]),
+        ("tags_all=A&tags_all=b", []),
+        ("min_tokens=1", []),
+        ("min_tokens=0&min_cost=0", ["one", "two", "three", "four"]),
     ],
 )
 async def test_each_filter_applies(
@@ -130,6 +137,8 @@ async def test_metadata_filters_by_top_level_keys(
         ("name", ["four", "one", "three", "two"]),
         ("latency", ["one", "two", "three|four", "three|four"]),
         ("status", ["one|three", "one|three", "two", "four"]),
+        ("cost", ["|".join(RUNS)] * 4),
+        ("tokens", ["|".join(RUNS)] * 4),
     ],
 )
 async def test_every_sort_in_both_directions(
@@ -151,6 +160,9 @@ async def test_every_sort_in_both_directions(
     ("query", "fields"),
     [
         ("min_latency_ms=x", {"query.min_latency_ms"}),
+        ("min_cost=-0.1", {"query.min_cost"}),
+        ("min_tokens=1.5", {"query.min_tokens"}),
+        ("statuses=RUNNING&statuses=GONE", {"query.statuses"}),
         ("min_latency_ms=nan&max_latency_ms=inf", {"query.min_latency_ms", "query.max_latency_ms"}),
         ("max_latency_ms=1e400", {"query.max_latency_ms"}),
         ("has_error=maybe", {"query.has_error"}),

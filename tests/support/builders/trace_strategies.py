@@ -132,6 +132,11 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
         min_size=1,
         max_size=2,
     ).map(tuple),
+    "environments": st.lists(environments, max_size=2).map(tuple),
+    "statuses": st.lists(st.sampled_from(TraceStatus), max_size=2).map(tuple),
+    "tags_all": tags,
+    "min_cost": st.sampled_from([0.0, 0.1, 1e9]),
+    "min_tokens": st.sampled_from([0, 1, 2**62]),
 }
 _excluded: Final = {
     f"not_{name}": st.lists(of, max_size=2).map(tuple)

@@ -265,6 +265,7 @@ CREATE TABLE IF NOT EXISTS traces (
     latency_us bigint GENERATED ALWAYS AS
         (CASE WHEN ended_at >= started_at
          THEN (extract(epoch FROM ended_at - started_at) * 1000000)::bigint END) STORED,
+    total_tokens numeric GENERATED ALWAYS AS (prompt_tokens + completion_tokens) STORED,
     models text[] NOT NULL,
     terms bigint[] NOT NULL,
     -- Of traces with OpenTelemetry fragments: when the last one was stored, whether the trace is
@@ -282,10 +283,12 @@ CREATE INDEX IF NOT EXISTS traces_session
     ON traces (project_id, session_id, started_at, trace_id) WHERE session_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS traces_user
     ON traces (project_id, user_id, started_at, trace_id) WHERE user_id IS NOT NULL;
--- The other orders of the list, and the bounds of latency.
+-- The other orders of the list, and the bounds of latency, cost and tokens.
 CREATE INDEX IF NOT EXISTS traces_ended ON traces (project_id, ended_at, trace_id);
 CREATE INDEX IF NOT EXISTS traces_latency ON traces (project_id, latency_us, trace_id);
 CREATE INDEX IF NOT EXISTS traces_name ON traces (project_id, name, trace_id);
+CREATE INDEX IF NOT EXISTS traces_cost ON traces (project_id, total_cost, trace_id);
+CREATE INDEX IF NOT EXISTS traces_tokens ON traces (project_id, total_tokens, trace_id);
 CREATE INDEX IF NOT EXISTS traces_status ON traces (project_id, status, trace_id);
 -- The filters of dashboards, mostly together with a period.
 CREATE INDEX IF NOT EXISTS traces_environment

@@ -20,6 +20,7 @@ from entrypoints.http.controllers.traces.schemas import (
     SearchMatchResponse,
     SearchState,
     Tags,
+    TokenBound,
     example,
     sorted_unique,
 )
@@ -28,10 +29,7 @@ from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
-TOKEN_BOUND_MAX: Final = 2**62  # beyond what any span has
-
 type ErrorGroupId = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{FINGERPRINT_CHARS}}}$")]
-type TokenBound = Annotated[int, Meta(ge=0, le=TOKEN_BOUND_MAX)]
 
 _SKEW: Final = Meta(
     description="It ended, or began to answer, before it started: it has no such duration."

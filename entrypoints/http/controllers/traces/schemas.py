@@ -59,7 +59,8 @@ LABEL_CHARS_MAX: Final = 255  # of ids, labels and tags: they fit into an index 
 TAGS_MAX: Final = 100
 METADATA_KEYS_MAX: Final = 20  # in one query: each is a condition of its own
 METADATA_VALUES_MAX: Final = 100  # for one key
-EXCLUDED_MAX: Final = 100  # values of one filter
+TOKEN_BOUND_MAX: Final = 2**62  # beyond what any span has
+FILTER_VALUES_MAX: Final = 100  # of one filter
 RESPONSE_SPANS_ON_LOOP_MAX: Final = 1_000
 RESPONSE_BYTES_ON_LOOP_MAX: Final = 4 << 20
 TOO_MANY_SPANS: Final = "too many spans"
@@ -67,7 +68,11 @@ TOO_MANY_SPANS: Final = "too many spans"
 type Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
 type Label = Annotated[str, Meta(max_length=LABEL_CHARS_MAX)]
 type Tags = Annotated[list[Label], Meta(max_length=TAGS_MAX)]
-type Excluded = Annotated[list[str], Meta(max_length=EXCLUDED_MAX)]
+type Several = Annotated[list[str], Meta(max_length=FILTER_VALUES_MAX)]
+type SeveralStatuses = Annotated[list[TraceStatus], Meta(max_length=FILTER_VALUES_MAX)]
+type Excluded = Several
+type LeastCost = Annotated[float, Meta(ge=0)]
+type TokenBound = Annotated[int, Meta(ge=0, le=TOKEN_BOUND_MAX)]
 UNPRICED: Final = Meta(
     description=(
         "Spans whose cost is unknown, and so isn't in `total_cost`: they called a model or have "
@@ -784,11 +789,16 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     has_error: bool | None = None
     has_failed_span: bool | None = None
     metadata: GivenMetadata | None = None
+    environments: Several | None = None
+    statuses: SeveralStatuses | None = None
+    tags_all: Tags | None = None
+    min_cost: LeastCost | None = None
+    min_tokens: TokenBound | None = None
     not_session_id: Excluded | None = None
     not_user_id: Excluded | None = None
     not_environment: Excluded | None = None
     not_release: Excluded | None = None
-    not_status: Annotated[list[TraceStatus], Meta(max_length=EXCLUDED_MAX)] | None = None
+    not_status: SeveralStatuses | None = None
     not_tags: Excluded | None = None
     not_name: Excluded | None = None
     not_model: Excluded | None = None
@@ -837,13 +847,26 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[bool, Meta(description="Whether one of its spans has the status ERROR")] | None
     ) = None
     metadata: MetadataConditions = msgspec.field(default_factory=dict)
+    environments: Annotated[Several, Meta(description="Has one of these environments")] | None = (
+        None
+    )
+    statuses: Annotated[SeveralStatuses, Meta(description="Has one of these statuses")] | None = (
+        None
+    )
+    tags_all: Annotated[Tags, Meta(description="Has all of these tags")] | None = None
+    min_cost: (
+        Annotated[LeastCost, Meta(description="What is known of its cost is at least as many USD")]
+        | None
+    ) = None
+    min_tokens: (
+        Annotated[TokenBound, Meta(description="At least as many tokens, prompt and completion")]
+        | None
+    ) = None
     not_session_id: Annotated[Excluded, _none_of("sessions")] | None = None
     not_user_id: Annotated[Excluded, _none_of("users")] | None = None
     not_environment: Annotated[Excluded, _none_of("environments")] | None = None
     not_release: Annotated[Excluded, _none_of("releases")] | None = None
-    not_status: (
-        Annotated[list[TraceStatus], Meta(max_length=EXCLUDED_MAX), _none_of("statuses")] | None
-    ) = None
+    not_status: Annotated[SeveralStatuses, _none_of("statuses")] | None = None
     not_tags: Annotated[Excluded, _none_of("tags")] | None = None
     not_name: (
         Annotated[Excluded, Meta(description="The name contains none of these texts, in any case")]
@@ -969,6 +992,8 @@ TRACES: Final = cursors.PagedList(
         TraceSort.NAME: cursors.TEXT,
         TraceSort.LATENCY: cursors.nullable(cursors.INTEGER),
         TraceSort.STATUS: cursors.enum_position(TraceStatus),
+        TraceSort.COST: cursors.AMOUNT,
+        TraceSort.TOKENS: cursors.SUM,
     },
     cursors.ID,
 )
