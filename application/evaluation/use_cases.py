@@ -40,7 +40,7 @@ from application.evaluation.ports.evaluation import (
     Targets,
     TraceScores,
 )
-from application.evaluation.ports.experiments import Experiments
+from application.evaluation.ports.experiments import Experiments, TraceGroups
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
 from application.evaluation.ports.sent_evaluations import WaitingEvaluations
@@ -88,6 +88,7 @@ class EvaluationPorts:
     custom_metrics: CustomMetrics
     datasets: Datasets
     experiments: Experiments
+    trace_groups: TraceGroups
     regex: RegexEngine
     jobs: Jobs
     judge: Judge

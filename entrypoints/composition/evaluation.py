@@ -16,6 +16,7 @@ from adapters.postgres.evaluation.alerts import alerts, webhooks
 from adapters.postgres.evaluation.custom_metrics import custom_metrics
 from adapters.postgres.evaluation.datasets import datasets
 from adapters.postgres.evaluation.experiments import experiments
+from adapters.postgres.evaluation.experiments.trace_groups import PostgresTraceGroups
 from adapters.postgres.evaluation.judging import budgets, judge_ledger, verdict_cache
 from adapters.postgres.evaluation.monitors import change_feed, monitors
 from adapters.postgres.evaluation.runs import runs, targets
@@ -84,6 +85,7 @@ def evaluation_ports(
         custom_metrics=custom_metrics.PostgresCustomMetrics(pool),
         datasets=datasets.PostgresDatasets(pool),
         experiments=experiments.PostgresExperiments(pool),
+        trace_groups=PostgresTraceGroups(pool),
         regex=Re2Engine(),
         jobs=jobs,
         judge=judge,

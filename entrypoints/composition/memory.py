@@ -34,6 +34,7 @@ from adapters.memory.evaluation.scores import (
     MemorySessionScores,
     MemoryTraceScores,
 )
+from adapters.memory.evaluation.trace_groups import MemoryTraceGroups
 from adapters.memory.evaluation.waiting_evaluations import MemoryWaitingEvaluations
 from adapters.memory.exports.exports import MemoryExports, MemoryTraceArchive
 from adapters.memory.exports.tickets import MemoryDownloadTickets
@@ -203,6 +204,7 @@ def memory_evaluation(
         custom_metrics=MemoryCustomMetrics(store),
         datasets=MemoryDatasets(store),
         experiments=MemoryExperiments(store),
+        trace_groups=MemoryTraceGroups(store),
         regex=Re2Engine(),
         jobs=RecordedJobs() if jobs is None else jobs,
         judge=HeuristicJudge(),

@@ -14,7 +14,7 @@ from entrypoints.http.controllers.costs import usage
 from entrypoints.http.controllers.dashboard.pages import dashboard_pages
 from entrypoints.http.controllers.datasets import datasets
 from entrypoints.http.controllers.erasures import erasures
-from entrypoints.http.controllers.experiments import experiments
+from entrypoints.http.controllers.experiments import experiments, groups
 from entrypoints.http.controllers.exports import files, stream
 from entrypoints.http.controllers.metrics import catalogue, custom_metrics
 from entrypoints.http.controllers.monitors import alerts, monitors, webhooks
@@ -87,6 +87,7 @@ CONTROLLERS: Final[tuple[type[Controller] | Router, ...]] = (
     agreement.AgreementController,
     datasets.DatasetController,
     experiments.ExperimentController,
+    groups.TraceGroupController,
     monitors.MonitorController,
     alerts.AlertController,
     alerts.ProjectAlertController,

@@ -127,6 +127,7 @@ UNAUDITED = {
     "POST /erasures/{erasure_id}/check",
     "POST /experiments/{experiment_id}/results/batch",
     *("POST /experiments/compare", "POST /evaluations/monitors/{monitor_id}/alerts/preview"),
+    "POST /analytics/compare",
     *(f"POST /datasets/{{dataset_name}}/{one}" for one in ("items/batch", "items/from-traces")),
 }
 UNAUDITED_CHAPTERS = ("-runs", "custom-metrics", "/trigger", "/test", "/resume")

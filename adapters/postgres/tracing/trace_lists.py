@@ -4,8 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetPage,
+    KeysetQuery,
+    PageConditions,
+)
+from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.tracing.trace_filters import (
@@ -84,17 +89,27 @@ class TraceLists(PoolReader):
                 page = await query.fetch_unfiltered(connection, COUNT_TRACES)
         if page is None:
             async with self._visible_by_key(NARROW_LIST, project) as connection:
-                # Only the counts are found by keys: they end with the wish for plans by value.
-                counted = await fetch_counts(connection, project, clauses, part)
-                total, is_partly = counted.total, False
-                if total is None and counted.most > self.sorted_max:
-                    most = None if window.counts_all else self.counted_max + 1
-                    total = await count_traces(connection, project, counted.clauses, most)
-                    if is_partly := total == most:
-                        total = self.counted_max
-                where = _page_conditions(counted, sort, total, total_is_at_least=is_partly)
-                page = await query.fetch_page(connection, where)
+                page = await self._fetch_filtered(connection, query, matching, sort)
         return page.to_page(window.limit, summary_from_row, sort.position)
+
+    async def _fetch_filtered(
+        self, connection: Connection, query: KeysetQuery, matching: TraceFilter, sort: TraceSort
+    ) -> KeysetPage:
+        """A page of the traces that match. `connection` is for statements that find rows by keys.
+
+        Only the counts are found by keys: they end with the wish for plans by value.
+        """
+        project, window = query.project, query.window
+        clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
+        counted = await fetch_counts(connection, project, clauses, part)
+        total, is_partly = counted.total, False
+        if total is None and counted.most > self.sorted_max:
+            most = None if window.counts_all else self.counted_max + 1
+            total = await count_traces(connection, project, counted.clauses, most)
+            if is_partly := total == most:
+                total = self.counted_max
+        where = _page_conditions(counted, sort, total, total_is_at_least=is_partly)
+        return await query.fetch_page(connection, where)
 
     async def previews(
         self, project: ProjectId, traces: Sequence[TraceId]

@@ -1,7 +1,7 @@
 """The use cases of experiments: a part of `application.use_cases`."""
 
 from application.deletion import DeleteOne
-from application.evaluation.experiments import compare, experiments
+from application.evaluation.experiments import compare, compare_groups, experiments
 from application.evaluation.runs.requests import RunFactory
 from application.evaluation.use_cases import EvaluationPorts
 from application.ports import Clock
@@ -25,5 +25,6 @@ class ExperimentUseCases:
         self.compare_experiments = compare.CompareExperiments(
             ports.experiments, ports.runs, ports.labels, ports.judging.ledger
         )
+        self.compare_groups = compare_groups.CompareTraceGroups(ports.trace_groups)
         self.delete_experiment = DeleteOne(ports.experiments.delete, "Experiment not found")
         self.clock = clock

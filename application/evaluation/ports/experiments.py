@@ -12,10 +12,12 @@ from domain.evaluation.experiments.experiment import (
     ResultsWritten,
 )
 from domain.evaluation.experiments.measurements import Measurements
+from domain.evaluation.experiments.trace_groups import GroupFigures
 from domain.evaluation.runs.run import EvalRun
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
 from domain.page import Page, PageRequest
+from domain.tracing.query import TraceFilter
 
 
 class Experiments(Protocol):
@@ -104,4 +106,22 @@ class Experiments(Protocol):
         self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None
     ) -> bool:
         """Deletes it with its results; whether it existed. Its run, traces and scores stay."""
+        ...
+
+
+class TraceGroups(Protocol):
+    """What was measured of the traces that match a filter.
+
+    Contract of TraceGroups: tests/contracts/evaluation/experiments/test_trace_groups.py.
+    """
+
+    async def figures(
+        self, project: ProjectId, matching: TraceFilter, metrics: Sequence[str] = ()
+    ) -> GroupFigures:
+        """Of the newest GROUP_TRACES_MAX traces that match, from one snapshot.
+
+        With the newest score of each name that isn't pending, one of a run and one that was sent;
+        only of `metrics`, if there are any. Scores of spans don't count. Raises Invalid for more
+        than GROUP_MEANS_MAX kinds of scores, Unavailable.
+        """
         ...

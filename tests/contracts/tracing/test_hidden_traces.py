@@ -279,6 +279,10 @@ async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     return [*found, {one.item.score.id for one in claimed.items}]
 
 
+async def _compared_groups(plane: DataPlane, of: ProjectId) -> Any:
+    return await plane.evaluation.trace_groups.figures(of, TraceFilter())
+
+
 async def _targets(plane: DataPlane, of: ProjectId) -> Any:
     targets, changed = plane.evaluation.targets, plane.evaluation.changed
     upto = replace(await changed.readable_until(), written_at=NOON.replace(year=2_100))
@@ -306,6 +310,7 @@ READS: dict[str, Read] = {
     "facets": _facets,
     "scores": _scores,
     "figures of scores": _score_figures,
+    "compared groups": _compared_groups,
     "targets": _targets,
     "archive": _archive,
 }

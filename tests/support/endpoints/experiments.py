@@ -48,6 +48,16 @@ ENDPOINTS = beyond_contract(
         excluded=("aa", "rules", "base_run", "candidate_run"),
         words={"metric_name": "coherence"},  # a metric of the stored experiment
     ),
+    EndpointSpec(
+        "POST /analytics/compare",
+        READ,
+        200,
+        body={
+            "a": {"session_id": "{session_id}", "tags": ["{text}"]},
+            "b": {"user_id": "{reader}"},
+            "metrics": ["{metric_name}"],
+        },
+    ),
     EndpointSpec(f"GET {ONE}", READ, 200, shows_more=True),
     EndpointSpec(
         f"POST {ONE}/results/batch",

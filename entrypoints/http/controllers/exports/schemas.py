@@ -205,11 +205,7 @@ class ExportFilters(traces.TraceFilters, frozen=True, kw_only=True):
 
     def to_domain(self) -> TraceFilter:
         """Raises ValueError for an invalid instant."""
-        return traces.trace_filter(
-            self,
-            started_after=parse_optional_instant(self.started_after),
-            started_before=parse_optional_instant(self.started_before),
-        )
+        return traces.given_filter(self)
 
 
 class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -51,6 +51,7 @@ from entrypoints.http.requests.scalar_types import (
     PLAIN_TEXT,
     InvalidValue,
     parse_instant,
+    parse_optional_instant,
 )
 from entrypoints.http.response_structs import GIVEN, OPTIONAL, WHOLE, ResponseStruct, Source
 
@@ -971,6 +972,15 @@ def trace_filter(conditions: TraceFilters | TraceMatching, **fields: Any) -> Tra
     shared = wire.shared_fields(conditions, TraceFilter) | fields
     return TraceFilter(
         **{name: _canonical(value) for name, value in shared.items() if value is not None}
+    )
+
+
+def given_filter(given: TraceFilters) -> TraceFilter:
+    """The filter of a body. Raises ValueError for an invalid instant."""
+    return trace_filter(
+        given,
+        started_after=parse_optional_instant(given.started_after),
+        started_before=parse_optional_instant(given.started_before),
     )
 
 

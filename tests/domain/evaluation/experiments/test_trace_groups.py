@@ -1,0 +1,114 @@
+"""Comparing two groups of traces, with SciPy as the oracle."""
+
+import math
+import random
+import statistics
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from domain.evaluation.experiments.trace_groups import (
+    CONFIDENCE,
+    GROUP_SCORES_MIN,
+    Difference,
+    GroupComparison,
+    GroupFigures,
+    NoInterval,
+    ScoreFigures,
+    ScoreKind,
+    mean_difference,
+    share_difference,
+)
+from domain.ids import TraceId
+
+KIND = ScoreKind("m", is_of_run=True, judge_kind="model", fingerprint="f")
+ENOUGH = GROUP_SCORES_MIN
+scores = st.lists(st.floats(0.001, 0.999), min_size=ENOUGH, max_size=60)
+
+
+def figures(values, kind=KIND):
+    return ScoreFigures(
+        kind=kind,
+        numbers=len(values),
+        mean=statistics.fmean(values),
+        variance=statistics.variance(values) if len(values) > 1 else None,
+        extremes=sum(one in {0, 1} for one in values),
+    )
+
+
+def group(*of, traces=100, failed=0):
+    ids = frozenset(TraceId(uuid.uuid4()) for _ in range(traces))
+    return GroupFigures(total=traces, traces=ids, failed=failed, scores=of)
+
+
+@given(scores, scores)
+def test_interval_of_scores_between_0_and_1_is_that_of_welch(a, b):
+    if min(statistics.variance(a), statistics.variance(b)) < 1e-6:
+        return
+    found = mean_difference(figures(a), figures(b))
+    oracle = stats.ttest_ind(b, a, equal_var=False).confidence_interval(CONFIDENCE)
+    assert math.isclose(found.low, max(oracle.low, -1), rel_tol=1e-6, abs_tol=1e-9)
+    assert math.isclose(found.high, min(oracle.high, 1), rel_tol=1e-6, abs_tol=1e-9)
+
+
+def test_interval_of_equal_scores_has_a_width():
+    same = figures([1.0] * ENOUGH)
+    found = mean_difference(same, same)
+    assert (found.value, found.is_beyond_chance) == (0, False)
+    assert found.low < -0.05
+    assert found.high > 0.05
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "n"), [(0.95, 0.95, 30), (0.9, 0.6, 50), (0.99, 0.97, 300), (0.5, 0.5, 40)]
+)
+def test_intervals_of_shares_have_the_true_difference(a, b, n):
+    source, hits, rounds = random.Random(7), 0, 1_000
+    for _ in range(rounds):
+        counts = [sum(source.random() < share for _ in range(n)) for share in (a, b)]
+        found = share_difference((counts[0], n), (counts[1], n))
+        hits += found.low <= b - a <= found.high
+    assert hits / rounds >= 0.93
+
+
+def test_few_scores_and_shared_traces_have_no_interval():
+    few, many = figures([0.5] * (ENOUGH - 1)), figures([0.25] * ENOUGH)
+    assert mean_difference(few, many) == Difference(value=-0.25, no_interval=NoInterval.TOO_FEW)
+    shared = mean_difference(many, many, are_independent=False)
+    assert shared == Difference(value=0, no_interval=NoInterval.SHARED_TRACES)
+    assert shared.is_beyond_chance is None
+    assert share_difference((0, 0), (1, 40)) is None
+    one = group(many)
+    compared = GroupComparison.from_groups(one, one)
+    assert (compared.shared, compared.failures.no_interval) == (100, NoInterval.SHARED_TRACES)
+
+
+def test_other_judges_and_fingerprints_are_never_compared():
+    other = ScoreKind("m", is_of_run=True, judge_kind="model", fingerprint="g")
+    heuristic = ScoreKind("m", is_of_run=True, judge_kind="heuristic", fingerprint="h")
+    sent = ScoreKind("m", is_of_run=False)
+    values = [0.5, 0.75] * ENOUGH
+    a = group(*(figures(values, kind) for kind in (KIND, heuristic, sent)))
+    b = group(*(figures(values, kind) for kind in (other, heuristic, sent)), failed=9)
+    compared = GroupComparison.from_groups(a, b)
+    of_run, of_others = compared.metrics
+    assert [(one.fingerprint, one.no_interval) for one in of_run.means] == [
+        ("h", None), ("f", NoInterval.ONE_GROUP), ("g", NoInterval.ONE_GROUP)
+    ]  # fmt: skip
+    assert (of_run.has_other_fingerprints, of_others.has_other_fingerprints) == (True, False)
+    assert of_others.means[0].difference.is_beyond_chance is False
+    assert compared.failures.is_beyond_chance is True
+
+
+def test_coverage_counts_traces_without_a_score():
+    skipped = ScoreFigures(kind=ScoreKind("m", is_of_run=True), numbers=0, skipped=5, failed=2)
+    a = group(figures([0.5] * 40), skipped, traces=50)
+    compared = GroupComparison.from_groups(a, group(traces=3))
+    [metric] = compared.metrics
+    assert (metric.a.scored, metric.a.skipped, metric.a.failed, metric.a.missing) == (40, 5, 2, 3)
+    assert (metric.b.scored, metric.b.missing) == (0, 3)
+    assert metric.means[0].b is None
+    assert compared.failures.no_interval is NoInterval.TOO_FEW
