@@ -115,7 +115,14 @@ def _heading(page: Page) -> Any:
 
 TRACES = at("traces", _row)
 TRACE = at("traces/{trace}", lambda page: page.get_by_role("treegrid"))
+MARCH = "started_after=2026-03-01T00:00:00Z&started_before=2026-03-05T00:00:00Z"
+USAGE = at(f"usage?{MARCH}", lambda page: page.get_by_role("row", name="gpt-4o").first)
 VIEWS: dict[str, Step] = {
+    "overview": at(f"?{MARCH}", lambda page: page.get_by_role("row", name="fails").first),
+    "overview of nothing": at("", lambda page: page.get_by_text("No trace started")),
+    "usage": USAGE,
+    "new price": acting(USAGE, "New price …"),
+    "repricing": acting(USAGE, "Reprice …"),
     "home": at("../..", _heading),
     "traces": TRACES,
     "peek": at("traces?peek={trace}", lambda page: page.get_by_role("complementary")),

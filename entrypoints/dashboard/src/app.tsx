@@ -65,9 +65,8 @@ function Views(): JSX.Element {
       <Route path="/sign-in">
         {() => <Redirect to={(destination() ?? "/app/").slice("/app".length)} replace />}
       </Route>
-      <Route path="/p/:project">{({ project }) => <Redirect to={`/p/${project}/traces`} replace />}</Route>
       {PAGES.map(({ path, view: View }) => (
-        <Route key={path} path={`/p/:project/${path}`}>
+        <Route key={path} path={path === "" ? "/p/:project" : `/p/:project/${path}`}>
           {() => <View params={paramsOf(`/p/:project/${path}`, here)} />}
         </Route>
       ))}

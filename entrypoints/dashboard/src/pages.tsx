@@ -19,6 +19,11 @@ const later = () => import("./views/later.ts");
 
 /** In the order of the navigation. The icon of an entry has the name of its first segment. */
 export const PAGES: readonly Page[] = [
+  {
+    path: "",
+    view: lazy(async () => (await import("./views/overview/index.ts")).Overview, "the overview"),
+    nav: { group: "Observe", label: "Overview", key: "g o" },
+  },
   { path: "traces", view: Traces, nav: { group: "Observe", label: "Traces", key: "g t", also: ["compare"] } },
   {
     path: "traces/:trace",
@@ -50,5 +55,10 @@ export const PAGES: readonly Page[] = [
     path: "users",
     view: lazy(async () => (await later()).Users, "users"),
     nav: { group: "Observe", label: "Users", key: "g p" },
+  },
+  {
+    path: "usage",
+    view: lazy(async () => (await import("./views/overview/index.ts")).Usage, "usage"),
+    nav: { group: "Observe", label: "Usage", key: "g u" },
   },
 ];

@@ -69,6 +69,26 @@ export function costHint(usd: number | null | undefined, unpriced = 0): string {
   return usd ? `At least this much: ${spans} no price` : `Unknown: ${spans} no price`;
 }
 
+export interface Priced {
+  unpriced_span_count: number;
+  priced_span_count: number | null;
+}
+
+/** What share of the spans has a price: what a sum of costs is of. */
+export function pricedText({ unpriced_span_count: unpriced, priced_span_count: priced }: Priced): string {
+  if (priced === null) return unpriced === 0 ? "every span is priced" : `${plural(unpriced, "span has", "spans have")} no price`;
+  const all = priced + unpriced;
+  if (all === 0) return "no span with a cost";
+  if (unpriced === 0) return `all of ${plural(all, "span")} priced`;
+  const share = priced / all > 0.995 ? "over 99 %" : percent(priced, all); // never all of them
+  return `${share} of ${count(all)} spans priced`;
+}
+
+/** `12.3k`, `4.5M`: for axes and tiles; tables have every digit. */
+export function short(value: number): string {
+  return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);
+}
+
 const formats = new Map<string, Intl.DateTimeFormat>();
 
 function format(options: Intl.DateTimeFormatOptions): Intl.DateTimeFormat {

@@ -26,7 +26,8 @@ const ENTRIES = PAGES.filter((one): one is Entry => one.nav !== undefined);
 const GROUPS = ["Observe", "Evaluate", "Manage"] as const;
 
 export function projectPath(page: string): string {
-  return `/p/${encodeURIComponent(projectId.value ?? "")}/${page}`;
+  const root = `/p/${encodeURIComponent(projectId.value ?? "")}`;
+  return page === "" ? root : `${root}/${page}`; // "" is the overview
 }
 
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
@@ -99,7 +100,7 @@ function Menu({ path }: { path: string }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   useEffect(() => setOpen(false), [path]);
   const isWithin = ({ path: page, nav }: Entry): boolean =>
-    [page, ...(nav.also ?? [])].map(projectPath).some((one) => path === one || path.startsWith(`${one}/`));
+    [page, ...(nav.also ?? [])].map(projectPath).some((one) => path === one || (page !== "" && path.startsWith(`${one}/`)));
   return (
     <>
       <Button class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>

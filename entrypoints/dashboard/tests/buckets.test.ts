@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { bucketsOf, STEP_MS, summed, utcStarts } from "../src/lib/buckets.ts";
+
+test("buckets in UTC start at whole hours, days, and Mondays", () => {
+  const from = Date.parse("2026-03-04T10:20:00Z");
+  const starts = (granularity: "hour" | "day" | "week", ms: number): string[] => utcStarts(from, from + ms, granularity).map((at) => new Date(at).toISOString().slice(0, 13));
+  assert.deepEqual(starts("hour", STEP_MS.hour), ["2026-03-04T10", "2026-03-04T11"]);
+  assert.deepEqual(starts("day", STEP_MS.day), ["2026-03-04T00", "2026-03-05T00"]);
+  assert.deepEqual(starts("week", STEP_MS.week), ["2026-03-02T00", "2026-03-09T00"]);
+  assert.deepEqual(utcStarts(from, from, "week").length, 1);
+});
+
+test("days are those of the zone that is shown", () => {
+  const period = { from: Date.parse("2026-03-01"), to: Date.parse("2026-03-08"), granularity: "day" } as const;
+  assert.equal(bucketsOf(period, true).tz, "UTC");
+  assert.equal(bucketsOf(period, false).tz, Intl.DateTimeFormat().resolvedOptions().timeZone);
+});
+
+test("groups are summed by bucket, and what is null counts nothing", () => {
+  const groups = [{ buckets: [{ n: 1 }, { n: null }] }, { buckets: [{ n: 2 }, { n: 3 }] }];
+  assert.deepEqual(summed(groups, (one) => one.n), [3, 3]);
+  assert.deepEqual(summed([], () => 1), []);
+});
