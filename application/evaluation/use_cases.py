@@ -186,7 +186,10 @@ class EvaluationUseCases:
         self.score_analytics, self.providers = ports.score_analytics, ports.providers
         self.runs, self.monitors, self.custom_metrics = ports.runs, ports.monitors, own
         self.record_trace_score = scores.RecordTraceScore(ports.trace_scores, clock)
-        self.change_trace_score = scores.ChangeTraceScore(ports.trace_scores, clock, new_id)
+        self.change_trace_score, self.change_session_score = (
+            scores.ChangeTraceScore(ports.trace_scores, clock, new_id),
+            scores.ChangeSessionScore(ports.session_scores, clock, new_id),
+        )
         self.delete_trace_score = scores.DeleteScore(ports.trace_scores, clock, new_id)
         self.delete_session_score = scores.DeleteScore(ports.session_scores, clock, new_id)
         self.record_session_score = scores.RecordSessionScore(ports.session_scores, clock)
@@ -196,7 +199,9 @@ class EvaluationUseCases:
         self.start_batch = requests.StartBatch(run_factory)
         self.retry_run = requests.RetryRun(run_factory)
         self.cancel_run = requests.CancelRun(ports.runs, clock)
-        self.delete_run = requests.DeleteRun(ports.runs, ports.trace_scores, clock)
+        self.delete_run = requests.DeleteRun(
+            ports.runs, ports.trace_scores, ports.session_scores, clock
+        )
         results = ports.runs, judging.ledger
         self.read_run_usage, self.read_run_summary = (
             ReadRunUsage(*results),

@@ -142,8 +142,8 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
     "Statistics of trace scores": {
         "summary": statistics("summaries", OF_TRACE, ALL_TIME),
         "summary of a week": statistics("summaries", OF_TRACE, WEEK),
-        "trend, 30 days, day": statistics("trend", OF_TRACE, NAME, DAY, MONTH),
-        "trend, 30 days, hour": statistics("trend", OF_TRACE, NAME, HOUR, MONTH),
+        "trend, 30 days, day": statistics("trend", OF_TRACE, (NAME,), DAY, MONTH),
+        "trend, 30 days, hour": statistics("trend", OF_TRACE, (NAME,), HOUR, MONTH),
         "distribution": statistics("distribution", OF_TRACE, NAME, 10, ALL_TIME),
         "agreement, a tenth labelled": labels(
             "compare_with_human_labels", NAME, THRESHOLD, ALL_TIME
@@ -156,7 +156,7 @@ GROUPS: Final[dict[str, dict[str, Read]]] = {
         "first page": session_page,
         "all of a session": of_session,
         "summary": statistics("summaries", OF_SESSION, ALL_TIME),
-        "trend, 30 days, day": statistics("trend", OF_SESSION, RELIABILITY, DAY, MONTH),
+        "trend, 30 days, day": statistics("trend", OF_SESSION, (RELIABILITY,), DAY, MONTH),
         "history": history,
         "comparison": statistics("comparison", RELIABILITY, SortOrder.ASC, PageRequest(limit=20)),
     },

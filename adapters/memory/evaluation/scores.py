@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from adapters.memory.store import MemoryStore, delete_rows, newest_page
@@ -58,6 +59,35 @@ class _Scores[S: Score]:
     def _visible(self, project: ProjectId) -> list[S]:
         raise NotImplementedError
 
+    async def change(
+        self,
+        project: ProjectId,
+        score: ScoreId,
+        change: ScoreChange,
+        now: datetime,
+        author: UserId | None,
+        *,
+        edit: ScoreEdit | None = None,
+    ) -> S:
+        known = await self.get(project, score)
+        changed = known.patched(change, now, author, None if edit is None else edit.actor.key_id)
+        if changed != known:
+            self._record(edit, known, changed)
+            self.store.put_score(changed)
+        return changed
+
+    async def get(self, project: ProjectId, score: ScoreId) -> S:
+        known = self._find(project, score)
+        if known is None:
+            raise NotFound("Score not found")
+        return known
+
+    async def run_has_scores_of_others(
+        self, project: ProjectId, run: RunId, user: UserId | None
+    ) -> bool:
+        of_run = [one for one in self._visible(project) if one.run_id == run]
+        return any(one.author_id not in {None, user} for one in of_run)
+
     async def delete(
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
     ) -> bool:
@@ -105,35 +135,6 @@ class MemoryTraceScores(_Scores[TraceScore]):
             self.store.put_score(score)
         return known or score
 
-    async def change(
-        self,
-        project: ProjectId,
-        score: ScoreId,
-        change: ScoreChange,
-        now: datetime,
-        author: UserId | None,
-        *,
-        edit: ScoreEdit | None = None,
-    ) -> TraceScore:
-        known = await self.get(project, score)
-        changed = known.patched(change, now, author, None if edit is None else edit.actor.key_id)
-        if changed != known:
-            self._record(edit, known, changed)
-        self.store.trace_scores[project, score] = changed
-        return changed
-
-    async def get(self, project: ProjectId, score: ScoreId) -> TraceScore:
-        known = self._find(project, score)
-        if known is None:
-            raise NotFound("Score not found")
-        return known
-
-    async def run_has_scores_of_others(
-        self, project: ProjectId, run: RunId, user: UserId | None
-    ) -> bool:
-        of_run = [one for one in self._visible(project) if one.run_id == run]
-        return any(one.author_id not in {None, user} for one in of_run)
-
     async def latest(
         self, project: ProjectId, trace: TraceId, span: SpanId | None = None
     ) -> Sequence[TraceScore]:
@@ -162,7 +163,11 @@ class MemorySessionScores(_Scores[SessionScore]):
         shown = self.store.sessions_of(project) - self.store.hidden_sessions(project)
         if score.session_id not in shown:
             raise NotFound("Session not found")
-        return self.store.session_scores.setdefault((score.project_id, score.id), score)
+        known = self.store.session_scores.get((project, score.id))
+        if known is None:
+            self.store.written_by.pop((project, score.id), None)
+            self.store.put_score(score)
+        return known or score
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         known = self.store.visible_session_scores(project)
@@ -190,20 +195,36 @@ class MemoryScoreAnalytics:
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
+        judge_kind: analytics.SeparateKind | None = None,
     ) -> Sequence[analytics.ScoreSummary]:
-        return analytics.summaries(self._within(project, of, within), source=source)
+        return analytics.summaries(
+            self._within(project, of, within),
+            source=source,
+            judge_kind=judge_kind,
+            fingerprint_of=partial(_run_fingerprint, self.store),
+        )
 
     async def trend(
         self,
         project: ProjectId,
         of: ScoreTarget,
-        name: str,
+        names: Sequence[str],
         granularity: Granularity,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
+        judge_kind: analytics.SeparateKind | None = None,
+        empty_buckets: bool = False,
     ) -> Sequence[analytics.TrendPoint]:
-        return analytics.trend(self._within(project, of, within), name, granularity, source=source)
+        return analytics.trend(
+            self._within(project, of, within),
+            names,
+            granularity,
+            source=source,
+            judge_kind=judge_kind,
+            empty_buckets=empty_buckets,
+            fingerprint_of=partial(_run_fingerprint, self.store),
+        )
 
     async def distribution(
         self,
@@ -214,8 +235,17 @@ class MemoryScoreAnalytics:
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
-    ) -> Sequence[analytics.HistogramBin]:
-        return analytics.distribution(self._within(project, of, within), name, parts, source=source)
+        judge_kind: analytics.SeparateKind | None = None,
+        empty_buckets: bool = False,
+    ) -> analytics.Histogram:
+        return analytics.distribution(
+            self._within(project, of, within),
+            name,
+            parts,
+            source=source,
+            judge_kind=judge_kind,
+            empty_buckets=empty_buckets,
+        )
 
     async def history(
         self,
@@ -258,7 +288,7 @@ class MemoryHumanLabels:
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[JudgeScores]:
         return calibration.compare_with_human_labels(
-            self._named(project, name), self._fingerprint, threshold, within
+            self._named(project, name), partial(_run_fingerprint, self.store), threshold, within
         )
 
     async def annotation_queue(
@@ -269,12 +299,6 @@ class MemoryHumanLabels:
     def _named(self, project: ProjectId, name: str) -> list[TraceScore]:
         known = self.store.visible_trace_scores(project)
         return [one for one in known if one.name == name and not one.is_of_span]
-
-    def _fingerprint(self, score: TraceScore) -> Fingerprint:
-        if (score.project_id, score.id) not in self.store.written_by:
-            return None
-        text = scalar_members(score.metadata).get("fingerprint")
-        return None if text is None else storable_text(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,3 +356,11 @@ class MemoryAnnotationClaims:
         labels = [one for one in newest_first(scores) if one.source is ScoreSource.ANNOTATION]
         labelled = {one.trace_id for one in labels[:LABELS_MAX] if one.updated_at >= day}
         return QueueProgress(length=length, labelled_today=len(labelled))
+
+
+def _run_fingerprint(store: MemoryStore, score: Score) -> Fingerprint:
+    """That of a score which a run has written, also after the run was deleted."""
+    if (score.project_id, score.id) not in store.written_by:
+        return None
+    text = scalar_members(score.metadata).get("fingerprint")
+    return None if text is None else storable_text(text)

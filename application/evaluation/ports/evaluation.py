@@ -25,10 +25,11 @@ from domain.evaluation.runs.selection import (
 )
 from domain.evaluation.runs.summary import ScoreGroup
 from domain.evaluation.scores.analytics import (
-    HistogramBin,
+    Histogram,
     HistoryPoint,
     RankedSession,
     ScoreSummary,
+    SeparateKind,
     TrendPoint,
 )
 from domain.evaluation.scores.edits import ScoreEdit
@@ -138,6 +139,23 @@ class SessionScores(Protocol):
         """As `TraceScores.add`. A session exists while a trace has its id."""
         ...
 
+    async def change(
+        self,
+        project: ProjectId,
+        score: ScoreId,
+        change: ScoreChange,
+        now: datetime,
+        author: UserId | None,
+        *,
+        edit: ScoreEdit | None = None,
+    ) -> SessionScore: ...
+
+    async def get(self, project: ProjectId, score: ScoreId) -> SessionScore: ...
+
+    async def run_has_scores_of_others(
+        self, project: ProjectId, run: RunId, user: UserId | None
+    ) -> bool: ...
+
     async def delete(
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
     ) -> bool: ...
@@ -163,7 +181,10 @@ class ScoreAnalytics(Protocol):
     """Analytics over scores, as the functions of `domain.evaluation.scores.analytics`.
 
     Over the scores of one target, created within bounds; of one `source`, or those that
-    `scores_of_source` chooses. Contract of ScoreAnalytics:
+    `scores_of_source` chooses; of one `judge_kind`, or that which `comparable_scores` chooses.
+    Fingerprints are told of scores that a run has written, also after the run was deleted.
+
+    Contract of ScoreAnalytics:
     tests/contracts/evaluation/scores/test_score_analytics.py. All raise Unavailable.
     """
 
@@ -174,19 +195,22 @@ class ScoreAnalytics(Protocol):
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
+        judge_kind: SeparateKind | None = None,
     ) -> Sequence[ScoreSummary]: ...
 
     async def trend(
         self,
         project: ProjectId,
         of: ScoreTarget,
-        name: str,
+        names: Sequence[str],
         granularity: Granularity,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
+        judge_kind: SeparateKind | None = None,
+        empty_buckets: bool = False,
     ) -> Sequence[TrendPoint]:
-        """Raises Invalid for more than BUCKETS_MAX buckets."""
+        """Raises Invalid for more than BUCKETS_MAX buckets of all names together."""
         ...
 
     async def distribution(
@@ -198,7 +222,9 @@ class ScoreAnalytics(Protocol):
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
-    ) -> Sequence[HistogramBin]: ...
+        judge_kind: SeparateKind | None = None,
+        empty_buckets: bool = False,
+    ) -> Histogram: ...
 
     async def history(
         self,

@@ -6,7 +6,7 @@ A stored run will be evaluated, even if the message to the workers is lost.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from application.evaluation.ports.evaluation import Runs, Targets, TraceScores
+from application.evaluation.ports.evaluation import Runs, SessionScores, Targets, TraceScores
 from application.evaluation.runs.run_rules import RunRequest, RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
@@ -211,6 +211,7 @@ class CancelRun:
 class DeleteRun:
     runs: Runs
     trace_scores: TraceScores
+    session_scores: SessionScores
     clock: Clock
 
     async def __call__(
@@ -222,8 +223,8 @@ class DeleteRun:
         """
         project = caller.project_id
         if with_scores and caller.role not in {Role.OWNER, Role.ADMIN}:
-            others = self.trace_scores.run_has_scores_of_others
-            if await others(project, run, caller.user_id):
-                raise Forbidden(ONLY_THEIR_AUTHORS)
+            for scores in (self.trace_scores, self.session_scores):
+                if await scores.run_has_scores_of_others(project, run, caller.user_id):
+                    raise Forbidden(ONLY_THEIR_AUTHORS)
         now = self.clock()
         await self.runs.delete(project, run, now, with_scores=with_scores, audit=audit)

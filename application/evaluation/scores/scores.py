@@ -110,12 +110,30 @@ class RecordSessionScore:
 
 @dataclass(frozen=True, slots=True)
 class ChangeTraceScore:
+    """Changes a score of a trace or of a span."""
+
     scores: TraceScores
     clock: Clock
-
     new_id: NewId
 
     async def __call__(self, caller: Caller, score: ScoreId, change: ScoreChange) -> TraceScore:
+        """The score after the change. Raises NotFound, Invalid, Forbidden."""
+        now = self.clock()
+        edit = score_edit(caller, now, self.new_id)
+        return await self.scores.change(
+            caller.project_id, score, change, now, caller.user_id, edit=edit
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSessionScore:
+    """Changes a score of a session."""
+
+    scores: SessionScores
+    clock: Clock
+    new_id: NewId
+
+    async def __call__(self, caller: Caller, score: ScoreId, change: ScoreChange) -> SessionScore:
         """The score after the change. Raises NotFound, Invalid, Forbidden."""
         now = self.clock()
         edit = score_edit(caller, now, self.new_id)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from domain.evaluation.runs.run import EvalRun
-from domain.evaluation.scores.analytics import HEURISTIC, MODEL
+from domain.evaluation.scores.analytics import SeparateKind
 from domain.evaluation.scores.score import Score, ScoreOutcome
 from domain.tracing.payload import scalar_members
 
@@ -105,9 +105,10 @@ def _metric_summary(name: str, groups: Sequence[ScoreGroup], *, is_signal: bool)
             codes[one.code] += one.count
     given = [one for one in groups if one.is_automated and one.outcome is ScoreOutcome.SCORED]
     kinds = {one.judge_kind for one in given}
-    kind = next((one for one in (MODEL, HEURISTIC) if one in kinds), None)
-    if kind == MODEL:  # numbers of the heuristic judge and of models are never averaged together
-        given = [one for one in given if one.judge_kind != HEURISTIC]
+    kind = next((one for one in (SeparateKind.MODEL, SeparateKind.HEURISTIC) if one in kinds), None)
+    # Numbers of the heuristic judge and of models are never averaged together.
+    if kind is SeparateKind.MODEL:
+        given = [one for one in given if one.judge_kind != SeparateKind.HEURISTIC]
     counted = sum(one.count for one in given)
     thresholds = {one.threshold for one in given if one.threshold is not None}
     return MetricSummary(

@@ -20,7 +20,7 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter, ScoreTarget
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
-from domain.tracing.analytics import Period
+from domain.tracing.analytics import Granularity, Period
 from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.facet_values import FacetField
@@ -256,6 +256,7 @@ async def _scores(plane: DataPlane, of: ProjectId) -> Any:
 async def _score_figures(plane: DataPlane, of: ProjectId) -> Any:
     figures = plane.evaluation.score_analytics
     found: list[Any] = [await figures.summaries(of, kind, EVER) for kind in ScoreTarget]
+    found += [await figures.trend(of, kind, ("m",), Granularity.DAY, EVER) for kind in ScoreTarget]
     found += [await figures.distribution(of, kind, "m", 4, EVER) for kind in ScoreTarget]
     found += [await figures.history(of, one, None, 9) for one in ("stays 0", "gone 0")]
     found.append(await read_all_pages(lambda window: figures.comparison(of, "m", DESC, window), 2))

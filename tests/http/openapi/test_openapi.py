@@ -48,6 +48,12 @@ TIGHTER = {
     "GET /traces/{trace_id} 200: 1 types",
     # A request for figures by group, as no published client sends it, gets groups.
     "GET /traces/analytics 200: 3 types",
+    # A trend takes one name, as before, or several. Buckets without numbers are told on request.
+    *(
+        f"GET /evaluations/analytics/{kind}-scores/trend {place}"
+        for kind in ("trace", "session")
+        for place in ("query.metric_name: string", "200.[].avg_score: null")
+    ),
     # A key that may not read gets back only what it sent.
     "PATCH /traces/{trace_id} 200: 1 types",
     "PATCH /traces/{trace_id}/spans/{span_id} 200: 1 types",

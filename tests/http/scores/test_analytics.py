@@ -35,11 +35,22 @@ async def figures(shop: ScoredProject, kind: str, path: str) -> Any:
 async def test_summary_of_each_name(shop: ScoredProject, kind: str) -> None:
     nothing = dict.fromkeys(("avg_score", "min_score", "max_score", "median_score"))
     last = "2026-03-03T12:00:00+00:00"
+    rest = {
+        "failed_count": 0,
+        "latest_score_at": last,
+        "judge_kind": None,
+        "from_runs": False,
+        "left_out_count": 0,
+        "skipped_count": 0,
+        "pending_count": 0,
+        "passed_count": None,
+        "threshold_count": 0,
+        "min_threshold": None,
+        "max_threshold": None,
+        "fingerprints": [],
+    }
     assert await figures(shop, kind, "summary") == [
-        {"metric_name": "m"}
-        | nothing
-        | {"success_count": 1, "failed_count": 0, "latest_score_at": last, "judge_kind": None}
-        | {"from_runs": False, "count": 0, "left_out_count": 0},
+        {"metric_name": "m"} | nothing | {"success_count": 1, "count": 0} | rest,
         {
             "metric_name": "n",
             "avg_score": pytest.approx(7 / 12),
@@ -47,13 +58,9 @@ async def test_summary_of_each_name(shop: ScoredProject, kind: str) -> None:
             "max_score": 1.0,
             "median_score": 0.5,
             "success_count": 4,
-            "failed_count": 0,
-            "latest_score_at": last,
-            "judge_kind": None,
-            "from_runs": False,
             "count": 3,
-            "left_out_count": 0,
-        },
+        }
+        | rest,
     ]
     [one] = await figures(shop, kind, "summary?date_from=2026-03-02&date_to=2026-03-03")
     assert (one["avg_score"], one["success_count"]) == (0.5, 1)
@@ -62,7 +69,19 @@ async def test_summary_of_each_name(shop: ScoredProject, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 async def test_trend_by_time(shop: ScoredProject, kind: str) -> None:
     found = await figures(shop, kind, "trend?metric_name=n")
-    assert [list(one) for one in found] == [["bucket", "metric_name", "avg_score", "count"]] * 3
+    assert found[2] == {
+        "bucket": "2026-03-03T00:00:00+00:00",
+        "metric_name": "n",
+        "avg_score": 1.0,
+        "count": 1,
+        **dict.fromkeys(("p10", "p50", "p90"), 1.0),
+        "success_count": 2,
+        **dict.fromkeys(("skipped_count", "failed_count", "pending_count"), 0),
+        "passed_count": None,
+        "threshold_count": 0,
+        "judge_kind": None,
+        "fingerprints": [],
+    }
     assert [(one["bucket"], one["avg_score"], one["count"]) for one in found] == [
         ("2026-03-01T00:00:00+00:00", 0.25, 1),
         ("2026-03-02T00:00:00+00:00", 0.5, 1),
@@ -71,18 +90,28 @@ async def test_trend_by_time(shop: ScoredProject, kind: str) -> None:
     weeks = await figures(shop, kind, "trend?metric_name=n&granularity=week&date_from=2026-03-02")
     assert [(one["bucket"], one["count"]) for one in weeks] == [("2026-03-02T00:00:00+00:00", 2)]
     assert await figures(shop, kind, "trend?metric_name=m") == []
+    both = await figures(shop, kind, "trend?metric_name=m&metric_name=n&empty_buckets=true")
+    assert [(one["metric_name"], one["avg_score"], one["success_count"]) for one in both] == [
+        ("m", None, 1),
+        *(("n", 0.25, 1), ("n", 0.5, 1), ("n", 1.0, 2)),
+    ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_distribution_in_buckets(shop: ScoredProject, kind: str) -> None:
     found = await figures(shop, kind, "distribution?metric_name=n&buckets=4")
+    rest = dict.fromkeys(("skipped_count", "failed_count", "pending_count"), 0)
+    whole = rest | {"success_count": 4}
     assert found == [
-        {"bucket": 2, "bucket_min": 0.25, "bucket_max": 0.5, "count": 1},
-        {"bucket": 3, "bucket_min": 0.5, "bucket_max": 0.75, "count": 1},
-        {"bucket": 4, "bucket_min": 0.75, "bucket_max": 1.0, "count": 1},
+        {"bucket": 2, "bucket_min": 0.25, "bucket_max": 0.5, "count": 1} | whole,
+        {"bucket": 3, "bucket_min": 0.5, "bucket_max": 0.75, "count": 1} | whole,
+        {"bucket": 4, "bucket_min": 0.75, "bucket_max": 1.0, "count": 1} | whole,
     ]
     ten = await figures(shop, kind, "distribution?metric_name=n&date_to=2026-03-02")
-    assert ten == [{"bucket": 3, "bucket_min": 0.2, "bucket_max": 0.3, "count": 1}]
+    one = rest | {"success_count": 1}
+    assert ten == [{"bucket": 3, "bucket_min": 0.2, "bucket_max": 0.3, "count": 1} | one]
+    nothing = await figures(shop, kind, "distribution?metric_name=m&buckets=2&empty_buckets=true")
+    assert [(one["count"], one["success_count"]) for one in nothing] == [(0, 1), (0, 1)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,6 +123,10 @@ async def test_distribution_in_buckets(shop: ScoredProject, kind: str) -> None:
         ("trend?granularity=year", {"query.metric_name", "query.granularity"}),
         ("distribution?buckets=0", {"query.metric_name", "query.buckets"}),
         ("distribution?metric_name=n&buckets=101", {"query.buckets"}),
+        (
+            "trend?judge_kind=rule" + "&metric_name=n" * 21,
+            {"query.judge_kind", "query.metric_name"},
+        ),
     ],
 )
 async def test_names_without_numbers_have_no_statistics(

@@ -120,10 +120,58 @@ async def test_scores_of_another_project_are_hidden_and_kept(shop: ScoredProject
     assert await other.read(of(other.session)) == [score]
 
 
-async def test_patch_is_not_allowed(site: Site) -> None:
-    path = f"{SESSIONS}/{uuid.UUID(int=1)}"
-    refused = await site.http.patch(path, headers=site.headers(), json={"value": "1"})
-    assert refused.status_code == 405
+async def test_changed_score_keeps_what_was_there_before(shop: ScoredProject) -> None:
+    ada, head = shop.person()
+    path = f"{SESSIONS}/{(await shop.add_session_score(value='0.5', reason='r'))['id']}"
+    assert (await shop.read(f"{path}/history")) == []
+    unchanged = await shop("PATCH", path, {})
+    assert (unchanged.json()["source"], unchanged.json()["value"]) == ("ANNOTATION", "0.5")
+    changed = await shop.site.http.patch(path, headers=head, json={"value": "0.75"})
+    assert list(changed.json()) == FIELDS
+    assert (changed.json()["value"], changed.json()["author_user_id"]) == ("0.75", str(ada.id))
+    assert changed.json()["reason"] == "r"
+    assert await shop.read(of(shop.session)) == [changed.json()]
+    [change] = await shop.read(f"{path}/history")
+    assert (change["user_id"], change["api_key_id"]) == (str(ada.id), None)
+    assert (change["before"]["value"], change["after"]["value"]) == ("0.5", "0.75")
+    assert set(field_errors(await shop("PATCH", path, {"value": "2"}))) == {"value"}
+
+
+async def test_score_by_person_is_changed_only_by_its_author_or_an_admin(
+    shop: ScoredProject,
+) -> None:
+    _, head = shop.person()
+    body = {"session_id": shop.session, "name": "n", "value": "1"}
+    given = (await shop.site.http.post(SESSIONS, headers=head, json=body)).json()
+    path = f"{SESSIONS}/{given['id']}"
+    for changing, expected in (
+        (shop.head, 403),
+        (shop.person("eve@example.com")[1], 403),
+        (head, 200),
+        (shop.person("admin@example.com", Role.ADMIN)[1], 200),
+    ):
+        change = await shop.site.http.patch(path, headers=changing, json={"value": "0"})
+        assert change.status_code == expected, change.text
+    assert len(await shop.read(f"{path}/history")) == 2
+
+
+async def test_unknown_or_foreign_score_cannot_be_changed(shop: ScoredProject) -> None:
+    other = await ScoredProject.new(shop.site)
+    foreign = await other.add_session_score()
+    trace_score = await shop.add_score()
+    for id_ in (uuid.UUID(int=1), foreign["id"], trace_score["id"]):
+        for method, path in (("PATCH", ""), ("GET", "/history")):
+            body = {"value": "1"} if method == "PATCH" else None
+            assert (await shop(method, f"{SESSIONS}/{id_}{path}", body)).status_code == 404
+    assert await other.read(of(other.session)) == [foreign]
+    wrong = await shop("PATCH", f"{SESSIONS}/x", {"value": 1, "other": 1})
+    assert {"path.score_id", "value"} <= set(field_errors(wrong))
+
+
+async def test_session_named_like_a_path_is_read(shop: ScoredProject) -> None:
+    await shop.store_trace(session_id="a/history")
+    score = await shop.add_session_score(session_id="a/history")
+    assert await shop.read(of("a/history")) == [score]
 
 
 async def test_person_becomes_the_author(shop: ScoredProject) -> None:

@@ -14,26 +14,28 @@ OF_RUN: Final = 10_000  # scores
 TWICE: Final = 2  # scores of a session under each name
 
 # Out of ten scores, eight are from a model, one from the heuristic judge and one from a person, in
-# place of a judge's. Out of twenty, one failed and one was skipped.
+# place of a judge's. Out of twenty, one failed and one was skipped. The fingerprint changes once.
 _TOLD: Final = """
 CASE i % 20 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'scored' END,
 CASE WHEN i % 20 > 1 THEN number::text END, CASE WHEN i % 20 > 1 THEN number END, 'NUMERIC',
 CASE i / 10 % 10 WHEN 9 THEN 'ANNOTATION' ELSE 'AUTOMATED' END,
 md5($1::uuid::text || 'run' || i / 10000)::uuid,
 'The answer says what was asked for, and leaves out where it was found: part ' || i,
-json_build_object('judge_kind', kind, 'evidence_hash', md5(i::text), 'fingerprint', 'f1',
-                  'model', 'a-provider/a-model', 'tokens', i % 4000),
-kind, 'f1', CASE WHEN i % 20 = 1 THEN 'no_output' WHEN i % 20 = 0 THEN 'judge_down' END, at, at
+json_build_object('judge_kind', kind, 'evidence_hash', md5(i::text), 'fingerprint', made_by,
+                  'model', 'a-provider/a-model', 'tokens', i % 4000, 'threshold', 0.5),
+kind, made_by, 0.5, CASE WHEN i % 20 = 1 THEN 'no_output' WHEN i % 20 = 0 THEN 'judge_down' END,
+at, at
 FROM generate_series(0, $2::int - 1) AS i
 CROSS JOIN LATERAL (
   SELECT round((i::bigint * 7919 % 10007) / 10007.0, 4) AS number,
          $3::timestamptz + i * $4::interval AS at,
-         CASE i / 10 % 10 WHEN 9 THEN NULL WHEN 8 THEN 'heuristic' ELSE 'model' END AS kind
+         CASE i / 10 % 10 WHEN 9 THEN NULL WHEN 8 THEN 'heuristic' ELSE 'model' END AS kind,
+         repeat(md5((i > 0.61 * $2::int)::text), 2) AS made_by
 ) AS made
 """
 _COLUMNS: Final = (
     "outcome, value, number, data_type, source, run_id, reason, metadata, judge_kind, fingerprint,"
-    " code, created_at, updated_at"
+    " threshold, code, created_at, updated_at"
 )
 _TRACE_SCORES: Final = f"""
 INSERT INTO trace_scores (project_id, id, trace_id, environment, evidence_hash, original, name,
@@ -53,7 +55,7 @@ SELECT $1::uuid, gen_random_uuid(), 'conv-' || i / 2 % ($2::int / 4),
 _SPAN_SCORES: Final = f"""
 INSERT INTO trace_scores (project_id, id, trace_id, span_id, name, {_COLUMNS})
 SELECT project_id, gen_random_uuid(), trace_id, md5(trace_id::text)::uuid, name, outcome, value,
-       number, data_type, 'PROGRAMMATIC', NULL, reason, metadata, judge_kind, NULL, code,
+       number, data_type, 'PROGRAMMATIC', NULL, reason, metadata, judge_kind, NULL, threshold, code,
        created_at, updated_at
 FROM trace_scores WHERE project_id = $1 AND NOT is_of_span ORDER BY created_at LIMIT $2
 """

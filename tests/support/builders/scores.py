@@ -12,6 +12,7 @@ from hypothesis.strategies import SearchStrategy
 
 from application.evaluation.ports.evaluation import ScoreAnalytics
 from application.evaluation.scores.agreement import HumanLabels
+from domain.evaluation.scores.analytics import ScoreCounts, SeparateKind
 from domain.evaluation.scores.score import (
     CreatedWithin,
     DataType,
@@ -207,26 +208,41 @@ def varied_of_sessions(of: ProjectId) -> list[SessionScore]:
     ]
 
 
+def rounded[T: ScoreCounts](of: T, *fields: str) -> T:
+    """With these fields rounded, unless they are None."""
+    numbers = {name: getattr(of, name) for name in fields}
+    return replace(of, **{n: round(one, 9) for n, one in numbers.items() if one is not None})
+
+
 async def figures(
     of_scores: ScoreAnalytics, of: ProjectId, bounds: CreatedWithin, parts: int
 ) -> list[Any]:
     """All analytics of a project; means are rounded, as the last digits may differ."""
     found: list[Any] = []
     for target, source in product(ScoreTarget, (None, *ScoreSource)):
-        summaries = await of_scores.summaries(of, target, bounds, source=source)
-        found += [
-            replace(
-                one,
-                mean=None if one.mean is None else round(one.mean, 9),
-                median=None if one.median is None else round(one.median, 12),
+        for judge_kind in (None, *SeparateKind):
+            summaries = await of_scores.summaries(
+                of, target, bounds, source=source, judge_kind=judge_kind
             )
-            for one in summaries
+            found += [rounded(one, "mean", "median") for one in summaries]
+        for granularity, judge_kind in product(Granularity, (None, *SeparateKind)):
+            points = await of_scores.trend(
+                of,
+                target,
+                ("ß", "m"),
+                granularity,
+                bounds,
+                source=source,
+                judge_kind=judge_kind,
+                empty_buckets=granularity is not Granularity.WEEK,
+            )
+            found += [rounded(one, "mean", "p10", "p50", "p90") for one in points]
+        found += [
+            await of_scores.distribution(
+                of, target, name, parts, bounds, source=source, empty_buckets=parts % 2 == 0
+            )
+            for name in ("m", "ß")
         ]
-        for name in ("m", "ß"):
-            for granularity in Granularity:
-                points = await of_scores.trend(of, target, name, granularity, bounds, source=source)
-                found += [replace(one, mean=round(one.mean, 9)) for one in points]
-            found += await of_scores.distribution(of, target, name, parts, bounds, source=source)
     for order, source in product(SortOrder, (None, *ScoreSource)):
         found.append(await of_scores.comparison(of, "m", order, PageRequest(), source=source))
     for session, source in product(("s", ""), (None, *ScoreSource)):

@@ -75,6 +75,16 @@ ENDPOINTS = (
     ),
     EndpointSpec(f"GET {SESSIONS}", READ, 200, query=f"{LIST}&session_id={{session_id}}"),
     EndpointSpec(f"GET {SESSIONS}/{{session_id}}", READ, 200),
+    EndpointSpec(f"GET {SESSIONS}/{{score_id}}/history", READ, 200, in_contract=False),
+    EndpointSpec(
+        f"PATCH {SESSIONS}/{{score_id}}",
+        EVALUATE,
+        200,
+        body={"value": "1"},
+        constrained=("value",),
+        audit=Audit("score.changed", "score_id"),
+        in_contract=False,
+    ),
     EndpointSpec(
         f"DELETE {SESSIONS}/{{score_id}}", EVALUATE, 204, audit=Audit("score.deleted", "score_id")
     ),

@@ -4,21 +4,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from asyncpg import Record
+
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, SESSION_SCORES, TRACE_SCORES
 from domain.evaluation.scores.analytics import (
-    HEURISTIC,
-    MODEL,
+    FINGERPRINTS_MAX,
     PERIOD_BOUNDS,
-    HistogramBin,
+    TREND_PERCENTILES,
+    Histogram,
     HistoryPoint,
     RankedSession,
     ScoreSummary,
+    SeparateKind,
     TrendPoint,
     comparison_rank,
-    histogram_bin,
+    histogram_bins,
 )
 from domain.evaluation.scores.score import (
     CreatedWithin,
@@ -54,18 +57,60 @@ CHOOSE_FROM_RUNS: Final[dict[ScoreSource | None, str]] = {
     ScoreSource.PROGRAMMATIC: "false",
 }
 CHOOSE_AUTOMATED: Final = f"({_IS_AUTOMATED}) = has_automated"
-# The judge kind of the newest number of a name, if numbers of that kind must not be mixed with
-# others: see `comparable_scores`. Only scores of runs have one: if there is any, those are chosen.
-_SELECT_NEWEST_JUDGE_KIND: Final = f"""
-SELECT judge_kind FROM {{table}}
-WHERE {{among}} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {{of_source}}
-  AND judge_kind IN ('{HEURISTIC}', '{MODEL}')
+# The kind of judge of a name's numbers: see `comparable_scores`. Only scores of runs have one: if
+# there is any, those are chosen.
+_SELECT_JUDGE_KIND: Final = """
+SELECT judge_kind FROM {table}
+WHERE {among} AND name = {name} AND {within} AND number IS NOT NULL AND {of_source}
+  AND judge_kind IN ({kinds})
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
-_OTHER_JUDGE_KIND: Final = (
-    f"CASE newest WHEN '{MODEL}' THEN '{HEURISTIC}' WHEN '{HEURISTIC}' THEN '{MODEL}' END"
-)
+_KINDS: Final = ", ".join(f"'{kind}'" for kind in SeparateKind)
+_OTHER_JUDGE_KIND: Final = f"""
+CASE coalesce({{asked_kind}}, kind)
+{" ".join(f"WHEN '{kind}' THEN '{kind.other}'" for kind in SeparateKind)} END
+"""
 _IS_COMPARABLE: Final = "coalesce(judge_kind <> other, true)"
+# For each name: whether runs have scored it, the kind of judge, and the kind that is left out.
+_CHOICE: Final = f"""
+CROSS JOIN LATERAL (
+  SELECT {_HAS_AUTOMATED.replace("{name}", "names.name")} AS has_automated OFFSET 0
+) AS runs
+CROSS JOIN LATERAL (
+  SELECT ({_SELECT_JUDGE_KIND.replace("{name}", "names.name")}) AS kind OFFSET 0
+) AS judges
+CROSS JOIN LATERAL (SELECT {_OTHER_JUDGE_KIND} AS other OFFSET 0) AS left_out
+"""
+# The scores of a name. OFFSET 0 keeps the planner from computing the conditions for each aggregate.
+_OF_NAME: Final = f"""
+SELECT outcome, created_at, number, threshold, fingerprint, {{chosen}} AS is_chosen,
+       {{chosen}} AND {_IS_COMPARABLE} AND number IS NOT NULL AS is_compared
+FROM {{table}} WHERE {{among}} AND name = names.name AND {{within}} AND {{bounds}} OFFSET 0
+"""
+_FIGURES: Final = f"""
+avg(number) FILTER (WHERE is_compared) AS mean,
+count(*) FILTER (WHERE is_compared) AS numbers,
+count(*) FILTER (WHERE is_chosen) AS chosen,
+count(*) FILTER (WHERE is_chosen AND outcome = '{ScoreOutcome.SKIPPED}') AS skipped,
+count(*) FILTER (WHERE is_chosen AND outcome = '{ScoreOutcome.FAILED}') AS failed,
+count(*) FILTER (WHERE is_chosen AND outcome = '{ScoreOutcome.PENDING}') AS pending,
+count(threshold) FILTER (WHERE is_compared) AS with_threshold,
+CASE WHEN count(threshold) FILTER (WHERE is_compared) > 0
+     THEN count(*) FILTER (WHERE is_compared AND number >= threshold) END AS passed,
+min(fingerprint) FILTER (WHERE is_compared) AS first_fingerprint,
+max(fingerprint) FILTER (WHERE is_compared) AS last_fingerprint
+"""
+# Mostly there is one, or none: only otherwise are they collected.
+_FINGERPRINTS: Final = f"""
+CASE WHEN first_fingerprint IS NULL THEN '{{{{}}}}'::text[]
+     WHEN first_fingerprint = last_fingerprint THEN ARRAY[first_fingerprint]
+     ELSE ARRAY(
+       SELECT fingerprint FROM (
+         SELECT fingerprint FROM ({_OF_NAME}) AS of_name
+         WHERE is_compared AND fingerprint IS NOT NULL GROUP BY fingerprint OFFSET 0
+       ) AS found ORDER BY fingerprint LIMIT {FINGERPRINTS_MAX}
+     ) END AS fingerprints
+"""
 # Walks from one name to the next, and reads the scores of each within the bounds: both by one
 # index.
 SELECT_SUMMARIES: Final = f"""
@@ -76,54 +121,70 @@ WITH RECURSIVE names AS (
     SELECT name FROM {{table}} WHERE {{among}} AND name > names.name ORDER BY name LIMIT 1
   ) FROM names WHERE names.name IS NOT NULL
 )
-SELECT names.name, newest AS judge_kind, {{from_runs}} AS from_runs, figures.* FROM names
+SELECT names.name, kind AS judge_kind, {{from_runs}} AS from_runs,
+       {_FINGERPRINTS.replace("{bounds}", "true")}, figures.*
+FROM names {_CHOICE}
 CROSS JOIN LATERAL (
-  SELECT {_HAS_AUTOMATED.replace("{name}", "names.name")} AS has_automated OFFSET 0
-) AS runs
-CROSS JOIN LATERAL (
-  SELECT ({_SELECT_NEWEST_JUDGE_KIND.replace("{name}", "names.name")}) AS newest OFFSET 0
-) AS judges
-CROSS JOIN LATERAL (SELECT {_OTHER_JUDGE_KIND} AS other OFFSET 0) AS left_out
-CROSS JOIN LATERAL (
-  SELECT avg(number) FILTER (WHERE is_compared) AS mean,
+  SELECT {_FIGURES},
          min(number) FILTER (WHERE is_compared) AS minimum,
          max(number) FILTER (WHERE is_compared) AS maximum,
          percentile_cont(0.5) WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS median,
-         count(number) FILTER (WHERE is_compared) AS counted,
+         min(threshold) FILTER (WHERE is_compared) AS minimum_threshold,
+         max(threshold) FILTER (WHERE is_compared) AS maximum_threshold,
          count(number) FILTER (WHERE NOT is_compared) AS left_out,
-         count(*) FILTER (WHERE is_chosen AND outcome = '{ScoreOutcome.SCORED}') AS scored,
-         count(*) FILTER (WHERE is_chosen AND outcome = '{ScoreOutcome.FAILED}') AS failed,
          max(created_at) FILTER (WHERE is_chosen) AS latest_at
-  FROM (
-    SELECT number, outcome, created_at, {{chosen}} AS is_chosen,
-           {{chosen}} AND {_IS_COMPARABLE} AS is_compared
-    FROM {{table}} WHERE {{among}} AND name = names.name AND {{within}} OFFSET 0
-  ) AS of_name
+  FROM ({_OF_NAME.replace("{bounds}", "true")}) AS of_name
   HAVING count(*) FILTER (WHERE is_chosen) > 0
 ) AS figures
 ORDER BY names.name
 """
-# The numbers of one name that may be averaged.
-_COMPARABLE_NUMBERS: Final = f"""
-{{table}} CROSS JOIN (
-  SELECT has_automated, {_OTHER_JUDGE_KIND} AS other FROM (
-    SELECT {_HAS_AUTOMATED} AS has_automated, ({_SELECT_NEWEST_JUDGE_KIND}) AS newest OFFSET 0
-  ) AS judges OFFSET 0
-) AS left_out
-WHERE {{among}} AND name = {{name}} AND {{within}} AND number IS NOT NULL AND {{chosen}}
-  AND {_IS_COMPARABLE}
-"""
+_WITHIN_BUCKET: Final = "created_at >= bucket AND created_at < bucket + {step} AND {chosen}"
+# Walks from one bucket to the next as well. Each is one range of the index, which is aggregated
+# without grouping: neither is the time of each score truncated, nor are all of them sorted.
 SELECT_TREND: Final = f"""
-SELECT date_trunc({{granularity}}, created_at) AS bucket, avg(number) AS mean, count(*) AS count
-FROM {_COMPARABLE_NUMBERS} GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+SELECT names.name, bucket, kind AS judge_kind,
+       {_FINGERPRINTS.replace("{bounds}", _WITHIN_BUCKET)}, figures.*
+FROM unnest({{names}}::text[]) WITH ORDINALITY AS names (name, place) {_CHOICE}
+CROSS JOIN LATERAL (
+  WITH RECURSIVE buckets AS (
+    (
+      SELECT date_trunc({{granularity}}, created_at) AS bucket FROM {{table}}
+      WHERE {{among}} AND name = names.name AND {{within}} ORDER BY created_at LIMIT 1
+    )
+    UNION ALL
+    SELECT (
+      SELECT date_trunc({{granularity}}, created_at) FROM {{table}}
+      WHERE {{among}} AND name = names.name AND {{within}}
+        AND created_at >= buckets.bucket + {{step}}
+      ORDER BY created_at LIMIT 1
+    ) FROM buckets WHERE buckets.bucket IS NOT NULL
+  )
+  SELECT bucket FROM buckets WHERE bucket IS NOT NULL
+) AS buckets
+CROSS JOIN LATERAL (
+  SELECT {_FIGURES},
+         percentile_cont(ARRAY{list(TREND_PERCENTILES)})
+           WITHIN GROUP (ORDER BY number) FILTER (WHERE is_compared) AS percentiles
+  FROM ({_OF_NAME.replace("{bounds}", _WITHIN_BUCKET)}) AS of_name
+  HAVING count(*) FILTER (WHERE {{is_shown}}) > 0
+) AS figures
+ORDER BY place, bucket LIMIT {BUCKETS_MAX + 1}
 """
-# Bins by decimal digits, as `part_of` explains; each distinct number once, because the conversion
-# to text is slow.
+_IS_SHOWN: Final[dict[bool, str]] = {True: "is_chosen", False: "is_compared"}  # by `empty_buckets`
+# Bins by decimal digits, as `bin_number` explains; each distinct number once, because the
+# conversion to text is slow. Scores without a number are in no bin.
 SELECT_DISTRIBUTION: Final = f"""
-SELECT least(floor(number::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int) AS part,
-       sum(count)::bigint AS count
-FROM (SELECT number, count(*) AS count FROM {_COMPARABLE_NUMBERS} GROUP BY number) AS counted
-GROUP BY 1 ORDER BY 1
+WITH names AS (SELECT {{name}}::text AS name),
+counted AS MATERIALIZED (
+  SELECT CASE WHEN is_compared THEN number END AS number, outcome, count(*) AS count
+  FROM names {_CHOICE} CROSS JOIN LATERAL ({_OF_NAME.replace("{bounds}", "true")}) AS of_name
+  WHERE is_chosen GROUP BY 1, 2
+)
+SELECT CASE WHEN number IS NOT NULL THEN
+         least(floor(number::text::numeric * {{parts}}::int)::int + 1, {{parts}}::int)
+       END AS part,
+       outcome, sum(count)::bigint AS count
+FROM counted GROUP BY 1, 2
 """
 SELECT_HISTORY: Final = f"""
 SELECT name, number, run_id, created_at, outcome, source FROM (
@@ -153,6 +214,17 @@ LEFT JOIN shown ON true ORDER BY number {{direction}}, session_id
 """
 
 
+_COMMON_COLUMNS: Final = (
+    *("name", "mean", "skipped", "failed", "pending", "passed", "with_threshold", "judge_kind"),
+    "fingerprints",
+)
+SUMMARY_COLUMNS: Final = (
+    *(*_COMMON_COLUMNS, "minimum", "maximum", "median", "latest_at", "from_runs", "left_out"),
+    *("minimum_threshold", "maximum_threshold"),
+)
+TREND_COLUMNS: Final = (*_COMMON_COLUMNS, "bucket")
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresScoreAnalytics(PoolReader):
     """Each result is from one snapshot."""
@@ -164,6 +236,7 @@ class PostgresScoreAnalytics(PoolReader):
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
+        judge_kind: SeparateKind | None = None,
     ) -> Sequence[ScoreSummary]:
         p = Parameters([project])
         sql = SELECT_SUMMARIES.format(
@@ -171,30 +244,52 @@ class PostgresScoreAnalytics(PoolReader):
             within=created_within(p, within),
             from_runs=CHOOSE_FROM_RUNS[source],
             **_chosen(p, source),
+            **_of_kind(judge_kind),
         )
         rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
-        return [ScoreSummary(**row) for row in rows]
+        return [
+            ScoreSummary(
+                counted=row["numbers"],
+                scored=_scored(row),
+                **{key: row[key] for key in SUMMARY_COLUMNS},
+            )
+            for row in rows
+        ]
 
     async def trend(
         self,
         project: ProjectId,
         of: ScoreTarget,
-        name: str,
+        names: Sequence[str],
         granularity: Granularity,
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
+        judge_kind: SeparateKind | None = None,
+        empty_buckets: bool = False,
     ) -> Sequence[TrendPoint]:
         p = Parameters([project])
         sql = SELECT_TREND.format(
             **_scope(of),
-            name=p.put(name),
+            names=p.put(list(dict.fromkeys(names))),
             within=created_within(p, within),
             **_chosen(p, source),
+            **_of_kind(judge_kind),
             granularity=p.put(granularity),
+            step=f"interval '1 {granularity}'",
+            is_shown=_IS_SHOWN[empty_buckets],
         )
         rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
-        return check_bucket_count([TrendPoint(**row) for row in rows], PERIOD_BOUNDS)
+        points = [
+            TrendPoint(
+                count=row["numbers"],
+                scored=_scored(row),
+                **dict(zip(("p10", "p50", "p90"), row["percentiles"] or [None] * 3, strict=True)),
+                **{key: row[key] for key in TREND_COLUMNS},
+            )
+            for row in rows
+        ]
+        return check_bucket_count(points, PERIOD_BOUNDS)
 
     async def distribution(
         self,
@@ -205,17 +300,25 @@ class PostgresScoreAnalytics(PoolReader):
         within: CreatedWithin,
         *,
         source: ScoreSource | None = None,
-    ) -> Sequence[HistogramBin]:
+        judge_kind: SeparateKind | None = None,
+        empty_buckets: bool = False,
+    ) -> Histogram:
         p = Parameters([project])
         sql = SELECT_DISTRIBUTION.format(
             **_scope(of),
             name=p.put(name),
             within=created_within(p, within),
             **_chosen(p, source),
+            **_of_kind(judge_kind),
             parts=p.put(parts),
         )
         rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
-        return [histogram_bin(row["part"], parts, row["count"]) for row in rows]
+        counts = {row["part"]: row["count"] for row in rows if row["part"] is not None}
+        outcomes = dict.fromkeys(map(str, ScoreOutcome), 0)
+        for row in rows:
+            outcomes[row["outcome"]] += row["count"]
+        bins = histogram_bins(counts, parts, empty_buckets=empty_buckets)
+        return Histogram(bins=bins, **outcomes)
 
     async def history(
         self,
@@ -292,6 +395,18 @@ def _chosen(p: Parameters, source: ScoreSource | None) -> dict[str, str]:
         return {"chosen": CHOOSE_AUTOMATED, "of_source": "true"}
     of_source = f"source = {p.put(source)}"
     return {"chosen": of_source, "of_source": of_source}
+
+
+def _scored(row: Record) -> int:
+    """As many as are left: counting an outcome costs more than subtracting it."""
+    scored: int = row["chosen"] - row["skipped"] - row["failed"] - row["pending"]
+    return scored
+
+
+def _of_kind(judge_kind: SeparateKind | None) -> dict[str, str]:
+    if judge_kind is None:
+        return {"kinds": _KINDS, "asked_kind": "NULL"}
+    return {"kinds": f"'{judge_kind}'", "asked_kind": f"'{judge_kind}'"}
 
 
 def created_within(p: Parameters, within: CreatedWithin) -> str:

@@ -77,6 +77,12 @@ _COLUMNS: Final = (
     Column("code", "text", write=_storable),
     Column("threshold", "float8"),
     *columns("created_at timestamptz, updated_at timestamptz"),
+    Column(
+        "history",
+        "json",
+        write=msgspec.json.encode,
+        read=msgspec.json.Decoder(tuple[ScoreRevision, ...]).decode,
+    ),
 )
 
 
@@ -99,12 +105,6 @@ TRACE_SCORES: Final = _table(
         *columns("trace_id uuid, span_id uuid, environment text"),
         Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
         Column("original", "float8", WHOLE, write=original_score),
-        Column(
-            "history",
-            "json",
-            write=msgspec.json.encode,
-            read=msgspec.json.Decoder(tuple[ScoreRevision, ...]).decode,
-        ),
     ),
 )
 SESSION_SCORES: Final = _table(

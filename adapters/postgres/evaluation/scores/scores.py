@@ -106,26 +106,25 @@ SELECT_LATEST_OF_TRACES: Final = _select_latest_of(
 SELECT_LATEST_OF_SESSIONS: Final = _select_latest_of(
     SESSION_SCORES, "text", "scores.session_id = wanted.target"
 )
-SELECT_SCORE: Final = f"""
-SELECT {TRACE_SCORES.select()} FROM veiled.trace_scores WHERE {OF_PROJECT} AND id = $2
-"""
-LOCK_SCORE: Final = {
-    one.name: f"""
-    SELECT {one.select()} FROM veiled.{one.name} WHERE {OF_PROJECT} AND id = $2 FOR UPDATE
-    """
+SELECT_SCORE: Final = {
+    one.name: f"SELECT {one.select()} FROM veiled.{one.name} WHERE {OF_PROJECT} AND id = $2"
     for one in SCORE_TABLES.values()
 }
+LOCK_SCORE: Final = {table: f"{sql} FOR UPDATE" for table, sql in SELECT_SCORE.items()}
 DELETE_SCORE: Final = {
     one.name: f"DELETE FROM {one.name} WHERE {OF_PROJECT} AND id = $2"
     for one in SCORE_TABLES.values()
 }
-HAS_SCORES_OF_OTHERS: Final = f"""
-SELECT EXISTS (
-  SELECT FROM trace_scores
-  WHERE {OF_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
-    AND author_id IS DISTINCT FROM $3::uuid
-)
-"""
+HAS_SCORES_OF_OTHERS: Final = {
+    one.name: f"""
+    SELECT EXISTS (
+      SELECT FROM {one.name}
+      WHERE {OF_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
+        AND author_id IS DISTINCT FROM $3::uuid
+    )
+    """
+    for one in SCORE_TABLES.values()
+}
 # The score locks the trace, so that no other transaction deletes the span meanwhile.
 IS_SPAN_STORED: Final = f"""
 SELECT EXISTS (SELECT FROM spans WHERE {OF_PROJECT} AND trace_id = $2 AND span_id = $3)
@@ -168,6 +167,41 @@ class _Scores[S: Score](PoolReader):
     table: ScoreTable[S] = field(kw_only=True)
     counted_max: int = field(default=COUNTED_SCORES_MAX, kw_only=True)
     sampled_max: int = field(default=SAMPLED_SCORES_MAX, kw_only=True)
+
+    async def change(
+        self,
+        project: ProjectId,
+        score: ScoreId,
+        change: ScoreChange,
+        now: datetime,
+        author: UserId | None,
+        *,
+        edit: ScoreEdit | None = None,
+    ) -> S:
+        sql = LOCK_SCORE[self.table.name]
+        async with _write_connection(self.pool, _scope(project, edit)) as connection:
+            row = await connection.fetchrow(sql, project, score)
+            known = self.table.score(require_row(row, SCORE_NOT_FOUND))
+            changed = known.patched(
+                change, now, author, None if edit is None else edit.actor.key_id
+            )
+            if changed != known:
+                if edit is not None:
+                    await _record(connection, edit, known, changed)
+                await update_scores(connection, self.table, [changed])
+            return changed
+
+    async def get(self, project: ProjectId, score: ScoreId) -> S:
+        sql = SELECT_SCORE[self.table.name]
+        row = await self._fetch_row(RETRY_LATER, project, sql, project, score)
+        return self.table.score(require_row(row, SCORE_NOT_FOUND))
+
+    async def run_has_scores_of_others(
+        self, project: ProjectId, run: RunId, user: UserId | None
+    ) -> bool:
+        sql = HAS_SCORES_OF_OTHERS[self.table.name]
+        [[found]] = await self._fetch(RETRY_LATER, project, sql, project, run, user)
+        return bool(found)
 
     async def delete(
         self, project: ProjectId, score: ScoreId, edit: ScoreEdit | None = None
@@ -285,41 +319,6 @@ class PostgresTraceScores(_Scores[TraceScore]):
             ):
                 raise NotFound("Span not found")
         return stored
-
-    async def change(
-        self,
-        project: ProjectId,
-        score: ScoreId,
-        change: ScoreChange,
-        now: datetime,
-        author: UserId | None,
-        *,
-        edit: ScoreEdit | None = None,
-    ) -> TraceScore:
-        sql = LOCK_SCORE[TRACE_SCORES.name]
-        async with _write_connection(self.pool, _scope(project, edit)) as connection:
-            row = await connection.fetchrow(sql, project, score)
-            known = TRACE_SCORES.score(require_row(row, SCORE_NOT_FOUND))
-            changed = known.patched(
-                change, now, author, None if edit is None else edit.actor.key_id
-            )
-            if changed != known:
-                if edit is not None:
-                    await _record(connection, edit, known, changed)
-                await update_scores(connection, TRACE_SCORES, [changed])
-            return changed
-
-    async def get(self, project: ProjectId, score: ScoreId) -> TraceScore:
-        row = await self._fetch_row(RETRY_LATER, project, SELECT_SCORE, project, score)
-        return TRACE_SCORES.score(require_row(row, SCORE_NOT_FOUND))
-
-    async def run_has_scores_of_others(
-        self, project: ProjectId, run: RunId, user: UserId | None
-    ) -> bool:
-        [[found]] = await self._fetch(
-            RETRY_LATER, project, HAS_SCORES_OF_OTHERS, project, run, user
-        )
-        return bool(found)
 
     async def latest(
         self, project: ProjectId, trace: TraceId, span: SpanId | None = None

@@ -621,6 +621,7 @@ _SCORE_COLUMNS: Final = """
     judge_kind text COLLATE "C", fingerprint text COLLATE "C", code text COLLATE "C",
     threshold double precision,
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
+    history json NOT NULL DEFAULT '[]', -- the score before each change
 """
 # As for traces. Rows of scores are updated too.
 _SCORE_STORAGE: Final = """
@@ -640,7 +641,7 @@ CREATE INDEX IF NOT EXISTS {table}_created{suffix} ON {table} (project_id, creat
     INCLUDE ({filters}) WHERE {where};
 -- A summary reads the whole index; a trend or a distribution reads one name.
 CREATE INDEX IF NOT EXISTS {table}_name{suffix} ON {table} (project_id, name, created_at, id)
-    INCLUDE (number, judge_kind, {filters}) WHERE {where};
+    INCLUDE (number, judge_kind, threshold, fingerprint, {filters}) WHERE {where};
 """
 
 
@@ -670,7 +671,6 @@ CREATE TABLE IF NOT EXISTS trace_scores (
     evidence_hash text COLLATE "C",
     {_SCORE_COLUMNS}
     original double precision, -- the number that a run measured, if a person corrected it
-    history json NOT NULL DEFAULT '[]', -- the score before each change
     PRIMARY KEY (project_id, id),
     CHECK ((value IS NOT NULL) = (outcome = 'scored')),
     CHECK (span_id IS NULL OR run_id IS NULL)

@@ -12,7 +12,7 @@ from domain.evaluation.scores import analytics as figures
 from domain.evaluation.scores.score import CreatedWithin, ScoreSource, ScoreStatus, ScoreTarget
 from domain.identity.caller import Caller
 from domain.page import LIMIT_MAX, SortOrder
-from domain.tracing.analytics import Granularity
+from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.scores import examples
 from entrypoints.http.controllers.scores.examples import AT
@@ -51,10 +51,35 @@ class CreatedQuery(msgspec.Struct, frozen=True, kw_only=True):
 
 class SummaryQuery(CreatedQuery, frozen=True, kw_only=True):
     source: NumberSource | None = None
+    judge_kind: (
+        Annotated[
+            figures.SeparateKind,
+            Meta(
+                description=(
+                    "Numbers of this kind of judge, and none of the other kind; by default the "
+                    "kind of the newest number"
+                )
+            ),
+        ]
+        | None
+    ) = None
+
+
+type MetricNames = Annotated[
+    list[MetricName],
+    Meta(
+        min_length=1,
+        max_length=figures.TREND_NAMES_MAX,
+        description="The names of the scores. Repeat the parameter for several",
+        examples=[["task_completion"]],
+    ),
+]
+type EmptyBuckets = Annotated[bool, Meta(description="Also buckets without numbers")]
 
 
 class TrendQuery(SummaryQuery, frozen=True, kw_only=True):
-    metric_name: MetricName
+    metric_name: MetricNames
+    empty_buckets: EmptyBuckets = False
     granularity: Annotated[Granularity, Meta(description=GRANULARITY_DESCRIPTION)] = Granularity.DAY
 
 
@@ -63,6 +88,7 @@ class DistributionQuery(SummaryQuery, frozen=True, kw_only=True):
     buckets: Annotated[
         int, Meta(ge=1, le=figures.BINS_MAX, description="The number of equal buckets")
     ] = figures.BINS_DEFAULT
+    empty_buckets: EmptyBuckets = False
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +116,12 @@ class ScoreSummaryItem(ResponseStruct[figures.ScoreSummary], frozen=True, kw_onl
     `count` numbers are in the statistics, which are null if there is none. Numbers of runs and
     others are not averaged together, nor are those of different kinds of judges: `from_runs` says
     whether runs gave these, `judge_kind` which kind of judge, if one did. `left_out_count` is how
-    many other numbers the name has. `success_count` and `failed_count` count scores of the same
-    source.
+    many other numbers the name has. `success_count`, `skipped_count`, `failed_count` and
+    `pending_count` count scores of the same source, of both kinds of judges and every data type: so
+    `success_count` may be more than `count`. Of the numbers, `threshold_count` have a threshold,
+    from `min_threshold` to `max_threshold`, and `passed_count` reach it; it is null if none has
+    one. Numbers are comparable only if they have the same one of `fingerprints`, which lists up to
+    20, and none of scores that no run has written.
     """
 
     metric_name: Annotated[str, Source("name")]
@@ -106,24 +136,55 @@ class ScoreSummaryItem(ResponseStruct[figures.ScoreSummary], frozen=True, kw_onl
     from_runs: bool
     count: Annotated[int, Source("counted")]
     left_out_count: Annotated[int, Source("left_out")]
+    skipped_count: Annotated[int, Source("skipped")]
+    pending_count: Annotated[int, Source("pending")]
+    passed_count: Annotated[int | None, Source("passed")]
+    threshold_count: Annotated[int, Source("with_threshold")]
+    min_threshold: Annotated[float | None, Source("minimum_threshold")]
+    max_threshold: Annotated[float | None, Source("maximum_threshold")]
+    fingerprints: Annotated[list[str], Source("fingerprints", list)]
 
 
 class ScoreTrendItem(ResponseStruct[figures.TrendPoint], frozen=True, kw_only=True):
-    """The mean of the numbers that were created in one bucket of time."""
+    """The scores of one name that were created in one bucket of time.
+
+    `count` numbers are in the statistics, which are null if there is none. The other fields are
+    those of the summary, of this bucket: `success_count`, `skipped_count`, `failed_count` and
+    `pending_count` count scores of the same source.
+    """
 
     bucket: ResponseInstant
-    metric_name: Annotated[str, GIVEN]
-    avg_score: Annotated[float, Source("mean")]
+    metric_name: Annotated[str, Source("name")]
+    avg_score: Annotated[float | None, Source("mean")]
     count: int
+    p10: float | None
+    p50: float | None
+    p90: float | None
+    success_count: Annotated[int, Source("scored")]
+    skipped_count: Annotated[int, Source("skipped")]
+    failed_count: Annotated[int, Source("failed")]
+    pending_count: Annotated[int, Source("pending")]
+    passed_count: Annotated[int | None, Source("passed")]
+    threshold_count: Annotated[int, Source("with_threshold")]
+    judge_kind: str | None
+    fingerprints: Annotated[list[str], Source("fingerprints", list)]
 
 
 class ScoreDistributionItem(ResponseStruct[figures.HistogramBin], frozen=True, kw_only=True):
-    """How many numbers are in one of equal buckets, counted from 1. The last one includes 1.0."""
+    """How many numbers are in one of equal buckets, counted from 1. The last one includes 1.0.
+
+    `success_count`, `skipped_count`, `failed_count` and `pending_count` count the scores of the
+    same source in all buckets, with and without a number: they are equal in each item.
+    """
 
     bucket: Annotated[int, Source("number")]
     bucket_min: Annotated[float, Source("lower")]
     bucket_max: Annotated[float, Source("upper")]
     count: int
+    success_count: Annotated[int, GIVEN]
+    skipped_count: Annotated[int, GIVEN]
+    failed_count: Annotated[int, GIVEN]
+    pending_count: Annotated[int, GIVEN]
 
 
 class SessionScoreHistoryItem(ResponseStruct[figures.HistoryPoint], frozen=True, kw_only=True):
@@ -151,8 +212,8 @@ NUMBERS: Final = (
     "Numbers are the values of NUMERIC scores with status SUCCESS. Numbers of runs and others are "
     "never combined: if runs have scored the name in the period, theirs count, otherwise the "
     "others; `source` selects those of one source. Numbers of the built-in heuristics and of "
-    "models are never combined either: the kind of the newest score counts. A score of a span is "
-    "none of its trace."
+    "models are never combined either: the kind of the newest score counts, or `judge_kind`. A "
+    "score of a span is none of its trace."
 )
 
 COMPARISONS: Final = PagedList("sessions compared", {None: NUMBER}, TEXT)
@@ -242,7 +303,11 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
         caller: Caller, params: SummaryQuery, use_cases: UseCases
     ) -> list[ScoreSummaryItem]:
         summaries = await use_cases.evaluation.score_analytics.summaries(
-            caller.project_id, of, params.within, source=params.source
+            caller.project_id,
+            of,
+            params.within,
+            source=params.source,
+            judge_kind=params.judge_kind,
         )
         return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
 
@@ -250,7 +315,12 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
         "/trend",
         CAN_READ,
         summary=f"Trend of scores of {of}s",
-        description=f"Mean numbers by time of creation, ascending. {NUMBERS}",
+        description=(
+            f"The numbers of up to {figures.TREND_NAMES_MAX} names by time of creation, ascending, "
+            "one name after the other. Buckets in which scores were skipped, failed or are pending "
+            "and none has a number are left out; with `empty_buckets` they are listed, with null "
+            f"as `avg_score`. At most {BUCKETS_MAX:,} buckets. {NUMBERS}"
+        ),
         operation_id=f"trend_of_{of}_scores",
         example=[examples.TREND],
     )
@@ -264,10 +334,10 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
             params.granularity,
             params.within,
             source=params.source,
+            judge_kind=params.judge_kind,
+            empty_buckets=params.empty_buckets,
         )
-        return [
-            ScoreTrendItem.from_domain(point, metric_name=params.metric_name) for point in points
-        ]
+        return [ScoreTrendItem.from_domain(point) for point in points]
 
     @get(
         "/distribution",
@@ -275,22 +345,34 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
         summary=f"Distribution of scores of {of}s",
         description=(
             "A histogram of the numbers, in equal buckets from 0 to 1, ascending, without empty "
-            f"buckets. A bucket includes its lower bound, the last one also 1.0. {NUMBERS}"
+            "buckets unless `empty_buckets` is set. A bucket includes its lower bound, the last "
+            f"one also 1.0. {NUMBERS}"
         ),
         operation_id=f"distribution_of_{of}_scores",
-        example=[{"bucket": 9, "bucket_min": 0.8, "bucket_max": 0.9, "count": 3}],
+        example=[examples.DISTRIBUTION],
     )
     async def read_distribution(
         caller: Caller, params: DistributionQuery, use_cases: UseCases
     ) -> list[ScoreDistributionItem]:
-        bins = await use_cases.evaluation.score_analytics.distribution(
+        found = await use_cases.evaluation.score_analytics.distribution(
             caller.project_id,
             of,
             params.metric_name,
             params.buckets,
             params.within,
             source=params.source,
+            judge_kind=params.judge_kind,
+            empty_buckets=params.empty_buckets,
         )
-        return [ScoreDistributionItem.from_domain(part) for part in bins]
+        return [
+            ScoreDistributionItem.from_domain(
+                part,
+                success_count=found.scored,
+                skipped_count=found.skipped,
+                failed_count=found.failed,
+                pending_count=found.pending,
+            )
+            for part in found.bins
+        ]
 
     return [summarize_scores, read_trend, read_distribution]

@@ -66,10 +66,38 @@ SUMMARY: Final[dict[str, Any]] = {
     "from_runs": True,
     "count": 3,
     "left_out_count": 0,
+    "skipped_count": 1,
+    "pending_count": 0,
+    "passed_count": 2,
+    "threshold_count": 3,
+    "min_threshold": 0.7,
+    "max_threshold": 0.7,
+    "fingerprints": ["heuristic/1"],
+}
+_COUNTS: Final[dict[str, Any]] = {
+    "success_count": 3,
+    "skipped_count": 1,
+    "failed_count": 0,
+    "pending_count": 0,
 }
 TREND: Final[dict[str, Any]] = {
     "bucket": "2026-03-01T00:00:00+00:00",
     "metric_name": "task_completion",
     "avg_score": 0.8,
     "count": 3,
+    "p10": 0.58,
+    "p50": 0.9,
+    "p90": 0.98,
+    **_COUNTS,
+    "passed_count": 2,
+    "threshold_count": 3,
+    "judge_kind": "heuristic",
+    "fingerprints": ["heuristic/1"],
+}
+DISTRIBUTION: Final[dict[str, Any]] = {
+    "bucket": 9,
+    "bucket_min": 0.8,
+    "bucket_max": 0.9,
+    "count": 3,
+    **_COUNTS,
 }

@@ -93,9 +93,7 @@ class CreateSessionScoreRequest(ScoreCreate, frozen=True, kw_only=True, forbid_u
     session_id: Label
 
 
-class UpdateTraceScoreRequest(
-    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
-):
+class ScoreUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Fields that are null or left out stay as they are. `metadata` replaces the old one."""
 
     value: Value | None = None
@@ -107,6 +105,14 @@ class UpdateTraceScoreRequest(
         return scores.ScoreChange(
             value=self.value, reason=self.reason, metadata=wire.optional_object(self.metadata)
         )
+
+
+class UpdateTraceScoreRequest(ScoreUpdate, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Changes of a score of a trace or a span."""
+
+
+class UpdateSessionScoreRequest(ScoreUpdate, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Changes of a score of a session."""
 
 
 class ScoreResponse[S: scores.Score](ResponseStruct[S], frozen=True, kw_only=True):
@@ -137,7 +143,7 @@ class TraceScoreResponse(ScoreResponse[scores.TraceScore], frozen=True, kw_only=
     span_id: UUID | None
 
 
-class ChangedScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
+class ChangedScore(msgspec.Struct, frozen=True, kw_only=True):
     """A changed score, for a caller that may not read: its ids, and what the caller wrote.
 
     The other fields are null or empty, whatever is stored.
@@ -157,10 +163,6 @@ class ChangedScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
     metadata: wire.JsonObject
     created_at: wire.ResponseInstant | None = None
     updated_at: wire.ResponseInstant | None = None
-    trace_id: UUID | None = None
-    environment: str | None = None
-    config_id: str | None = None
-    span_id: UUID | None = None
 
     @classmethod
     def from_change(cls, project: ProjectId, score: ScoreId, change: scores.ScoreChange) -> Self:
@@ -172,6 +174,21 @@ class ChangedScoreResponse(msgspec.Struct, frozen=True, kw_only=True):
             reason=change.reason,
             metadata=wire.raw_json(change.metadata or EMPTY_OBJECT),
         )
+
+
+class ChangedScoreResponse(ChangedScore, frozen=True, kw_only=True):
+    """A changed score of a trace or a span, for a caller that may not read."""
+
+    trace_id: UUID | None = None
+    environment: str | None = None
+    config_id: str | None = None
+    span_id: UUID | None = None
+
+
+class ChangedSessionScoreResponse(ChangedScore, frozen=True, kw_only=True):
+    """A changed score of a session, for a caller that may not read."""
+
+    session_id: str | None = None
 
 
 class ScoreState(msgspec.Struct, frozen=True, kw_only=True):

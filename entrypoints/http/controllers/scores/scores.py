@@ -38,6 +38,12 @@ ChangedScore = Annotated[
 ]
 
 
+ChangedSessionScore = Annotated[
+    ScoreChange,
+    Body(schemas.UpdateSessionScoreRequest, schemas.UpdateSessionScoreRequest.to_domain),
+]
+
+
 class TraceScoreController(Controller):
     path = "/evaluations/trace-scores"
 
@@ -239,6 +245,46 @@ class SessionScoreController(Controller):
             caller.project_id, path.session_id
         )
         return [schemas.SessionScoreResponse.from_domain(score) for score in scores]
+
+    @patch(
+        "/{score_id:str}",
+        CAN_EVALUATE,
+        example=examples.SESSION_SCORE | {"source": "ANNOTATION"},
+        body_example={"value": "0.9", "reason": "thumbs up"},
+    )
+    async def change_session_score(
+        self,
+        caller: Caller,
+        content: ChangedSessionScore,
+        path: schemas.ScorePath,
+        use_cases: UseCases,
+    ) -> schemas.SessionScoreResponse | schemas.ChangedSessionScoreResponse:
+        """Change a score of a session.
+
+        The rules are those of scores of traces: fields that are null or left out stay as they are,
+        what a judge or program gave is kept as `original_value`, what a person wrote is changed by
+        that person, or by an OWNER or ADMIN who is signed in, and each change is kept in the
+        score's history and in the audit log. A key without the scope `read` gets what it sent, with
+        null or empty values in the other fields.
+        """
+        score = await use_cases.evaluation.change_session_score(caller, path.score_id, content)
+        if not caller.may_read:
+            return schemas.ChangedSessionScoreResponse.from_change(
+                caller.project_id, path.score_id, content
+            )
+        return schemas.SessionScoreResponse.from_domain(score)
+
+    @get("/{score_id:str}/history", CAN_READ, example=[examples.REVISION])
+    async def read_session_score_history(
+        self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
+    ) -> list[schemas.ScoreRevisionResponse]:
+        """Read the changes of a score of a session.
+
+        Each change in order: who made it when, and the score before and after it. The first one and
+        the newest ones are kept; the audit log has all.
+        """
+        score = await use_cases.evaluation.session_scores.get(caller.project_id, path.score_id)
+        return schemas.ScoreRevisionResponse.of_score(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
     async def delete_session_score(

@@ -8,11 +8,12 @@ import pytest
 from domain.errors import Invalid
 from domain.evaluation.scores.analytics import (
     BINS_MAX,
+    FINGERPRINTS_MAX,
     HistogramBin,
     HistoryPoint,
     RankedSession,
     ScoreSummary,
-    TrendPoint,
+    SeparateKind,
 )
 from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreStatus, ScoreTarget
 from domain.page import PageRequest, Position, SortOrder
@@ -97,22 +98,24 @@ async def test_summary_aggregates_scores_by_name(figures, ours, add, of):
         {"value": None, "outcome": PENDING, "name": "z", "created_at": at(7)},
     )  # fmt: skip
     assert await figures.summaries(ours, of, EVER) == [
-        summary("M", (0.5, 0.25, 0.75, 0.5), 2, 0, at(9), counted=2),
-        summary("m", (pytest.approx(1.75 / 3), 0.25, 1.0, 0.5), 3, 1, at(6), counted=3),
-        summary("z", (None,) * 4, 0, 0, at(7), counted=0),
-        summary("é", (None,) * 4, 1, 1, NOON, counted=0),
+        summary("M", (0.5, 0.25, 0.75, 0.5), (2, 0, 0, 0), at(9), counted=2),
+        summary("m", (pytest.approx(1.75 / 3), 0.25, 1.0, 0.5), (3, 1, 1, 1), at(6), counted=3),
+        summary("z", (None,) * 4, (0, 0, 0, 1), at(7), counted=0),
+        summary("é", (None,) * 4, (1, 0, 1, 0), NOON, counted=0),
     ]
     for other in set(ScoreTarget) - {of}:
         assert await figures.summaries(ours, other, EVER) == []
     assert await figures.summaries(project(), of, EVER) == []
 
 
-def summary(name, numbers, scored, failed, latest_at, *, counted):
+def summary(name, numbers, counts, latest_at, *, counted):
     mean, least, most, median = numbers
+    scored, skipped, failed, pending = counts
     return ScoreSummary(
         name=name, mean=mean, minimum=least, maximum=most, median=median, scored=scored,
-        failed=failed, latest_at=latest_at, judge_kind=None, from_runs=False, counted=counted,
-        left_out=0,
+        skipped=skipped, failed=failed, pending=pending, latest_at=latest_at, judge_kind=None,
+        from_runs=False, counted=counted, left_out=0, passed=None, with_threshold=0,
+        minimum_threshold=None, maximum_threshold=None, fingerprints=[],
     )  # fmt: skip
 
 
@@ -141,13 +144,16 @@ async def test_period_includes_start_and_excludes_end(figures, ours, add, of):
     within = CreatedWithin(at(2), at(4))
     [found] = await figures.summaries(ours, of, within)
     assert (found.scored, found.minimum, found.maximum) == (2, 0.2, 0.3)
-    [point] = await figures.trend(ours, of, "m", HOUR, within)
+    [point] = await figures.trend(ours, of, ("m",), HOUR, within)
     assert (point.count, point.mean) == (2, pytest.approx(0.25))
-    assert [one.number for one in await figures.distribution(ours, of, "m", 10, within)] == [3, 4]
+    assert [one.number for one in (await figures.distribution(ours, of, "m", 10, within)).bins] == [
+        3,
+        4,
+    ]
     for nothing in (CreatedWithin(at(2), at(2)), CreatedWithin(at(3), at(2))):
         assert await figures.summaries(ours, of, nothing) == []
-        assert await figures.trend(ours, of, "m", HOUR, nothing) == []
-        assert await figures.distribution(ours, of, "m", 10, nothing) == []
+        assert await figures.trend(ours, of, ("m",), HOUR, nothing) == []
+        assert (await figures.distribution(ours, of, "m", 10, nothing)).bins == []
     [half] = await figures.summaries(ours, of, CreatedWithin(after=at(3)))
     assert half.scored == 2
     [half] = await figures.summaries(ours, of, CreatedWithin(before=at(3)))
@@ -209,10 +215,10 @@ async def test_heuristic_and_model_scores_are_not_mixed(
     assert (found.minimum, found.maximum, found.judge_kind) == (min(numbers), max(numbers), kind)
     assert found.mean == pytest.approx(sum(numbers) / len(numbers))
     assert found.median == pytest.approx(sum(numbers) / len(numbers))
-    [point] = await figures.trend(ours, of, "m", DAY, EVER)
+    [point] = await figures.trend(ours, of, ("m",), DAY, EVER)
     assert (point.mean, point.count) == (pytest.approx(found.mean), len(numbers))
     parts = await figures.distribution(ours, of, "m", 10, EVER)
-    assert sum(part.count for part in parts) == len(numbers)
+    assert sum(part.count for part in parts.bins) == len(numbers)
 
 
 @BOTH_TARGET_TYPES
@@ -225,7 +231,7 @@ async def test_newest_judge_kind_is_chosen_within_period(figures, ours, add, of)
     )
     [found] = await figures.summaries(ours, of, CreatedWithin(before=at(2)))
     assert (found.mean, found.judge_kind) == (0.8, "heuristic")
-    [point] = await figures.trend(ours, of, "m", DAY, CreatedWithin(before=at(2)))
+    [point] = await figures.trend(ours, of, ("m",), DAY, CreatedWithin(before=at(2)))
     assert point.mean == 0.8
 
 
@@ -250,9 +256,9 @@ async def test_scores_of_runs_and_others_are_not_combined(figures, ours, add, of
     assert found.latest_at == at(5)
     assert (broken.mean, broken.from_runs, broken.left_out) == (None, True, 1)
     for source, number in ((None, 0.8), (AUTOMATED, 0.8), (PROGRAMMATIC, 1.0), (ANNOTATION, 0.4)):
-        [point] = await figures.trend(ours, of, "m", DAY, EVER, source=source)
+        [point] = await figures.trend(ours, of, ("m",), DAY, EVER, source=source)
         assert (point.mean, point.count) == (number, 1)
-        [part] = await figures.distribution(ours, of, "m", 1, EVER, source=source)
+        [part] = (await figures.distribution(ours, of, "m", 1, EVER, source=source)).bins
         assert part.count == 1
         [found] = [
             one for one in await figures.summaries(ours, of, EVER, source=source) if one.name == "m"
@@ -292,11 +298,12 @@ async def test_scores_of_spans_and_of_traces_are_not_combined(figures, ours, add
         {"value": "1", "name": "other", "created_at": at(5)},
     )
     assert await figures.summaries(ours, of, EVER) == [
-        summary("m", (0.5, 0.25, 0.75, 0.5), 2, 0, at(1), counted=2)
+        summary("m", (0.5, 0.25, 0.75, 0.5), (2, 0, 0, 0), at(1), counted=2)
     ]
-    assert await figures.trend(ours, of, "m", DAY, EVER) == [TrendPoint(DAY.bucket(NOON), 0.5, 2)]
-    assert await figures.trend(ours, of, "other", DAY, EVER) == []
-    parts = await figures.distribution(ours, of, "m", 4, EVER)
+    [point] = await figures.trend(ours, of, ("m",), DAY, EVER)
+    assert (point.bucket, point.mean, point.count) == (DAY.bucket(NOON), 0.5, 2)
+    assert await figures.trend(ours, of, ("other",), DAY, EVER) == []
+    parts = (await figures.distribution(ours, of, "m", 4, EVER)).bins
     assert [(part.number, part.count) for part in parts] == [(2, 1), (4, 1)]
 
 
@@ -313,15 +320,16 @@ async def test_trend_has_point_for_each_bucket_with_numbers(figures, ours, add, 
         {"value": None, "outcome": FAILED, "created_at": MONDAY + timedelta(days=30)},
         {"value": "0.5", "name": "other", "created_at": MONDAY + timedelta(days=60)},
     )
-    assert await figures.trend(ours, of, "m", WEEK, EVER) == [
-        TrendPoint(MONDAY - timedelta(days=7), 0.375, 2),
-        TrendPoint(MONDAY, pytest.approx(2 / 3), 3),
+    weeks = await figures.trend(ours, of, ("m",), WEEK, EVER)
+    assert [(one.bucket, one.mean, one.count) for one in weeks] == [
+        (MONDAY - timedelta(days=7), 0.375, 2),
+        (MONDAY, pytest.approx(2 / 3), 3),
     ]
-    days = await figures.trend(ours, of, "m", DAY, EVER)
+    days = await figures.trend(ours, of, ("m",), DAY, EVER)
     assert [(one.bucket - MONDAY).days for one in days] == [-7, -1, 0, 1]
-    assert days[-1] == TrendPoint(MONDAY + timedelta(days=1), 0.75, 2)
-    assert len(await figures.trend(ours, of, "m", HOUR, EVER)) == 5
-    assert await figures.trend(ours, of, "none", DAY, EVER) == []
+    assert (days[-1].mean, days[-1].count) == (0.75, 2)
+    assert len(await figures.trend(ours, of, ("m",), HOUR, EVER)) == 5
+    assert await figures.trend(ours, of, ("none",), DAY, EVER) == []
 
 
 @BOTH_TARGET_TYPES
@@ -329,7 +337,7 @@ async def test_first_and_last_year_have_buckets(figures, ours, add, of):
     ends = [datetime(1, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)]
     await add(of, *({"value": "1", "created_at": when} for when in ends))
     for granularity in Granularity:
-        found = await figures.trend(ours, of, "m", granularity, EVER)
+        found = await figures.trend(ours, of, ("m",), granularity, EVER)
         assert [one.bucket for one in found] == [granularity.bucket(when) for when in ends]
 
 
@@ -339,10 +347,10 @@ async def test_more_buckets_than_maximum_are_rejected(figures, ours, add):
     for first in range(0, len(hours), 1_000):
         await add(TRACE, *hours[first : first + 1_000])
     with pytest.raises(Invalid):
-        await figures.trend(ours, TRACE, "m", HOUR, EVER)
+        await figures.trend(ours, TRACE, ("m",), HOUR, EVER)
     all_but_one = CreatedWithin(before=at(3600 * BUCKETS_MAX))
-    assert len(await figures.trend(ours, TRACE, "m", HOUR, all_but_one)) == BUCKETS_MAX
-    assert len(await figures.trend(ours, TRACE, "m", DAY, EVER)) == len(
+    assert len(await figures.trend(ours, TRACE, ("m",), HOUR, all_but_one)) == BUCKETS_MAX
+    assert len(await figures.trend(ours, TRACE, ("m",), DAY, EVER)) == len(
         {DAY.bucket(one["created_at"]) for one in hours}
     )
 
@@ -352,7 +360,7 @@ async def test_more_buckets_than_maximum_are_rejected(figures, ours, add):
 async def test_bin_includes_lower_bound_and_last_bin_includes_1(figures, ours, add, of, parts):
     bounds = [repr(n / parts) for n in range(parts + 1)]
     await add(of, *({"value": value} for value in [*bounds, "-0.0", "1e-400", "1e0"]))
-    found = await figures.distribution(ours, of, "m", parts, EVER)
+    found = (await figures.distribution(ours, of, "m", parts, EVER)).bins
     assert sum(one.count for one in found) == parts + 4
     assert found[0].lower == 0.0
     assert found[-1].upper == 1.0
@@ -366,15 +374,129 @@ async def test_bin_includes_lower_bound_and_last_bin_includes_1(figures, ours, a
 
 async def test_bins_have_rounded_bounds_and_empty_ones_are_left_out(figures, ours, add):
     await add(TRACE, {"value": "0.29"}, {"value": "0.2999"}, {"value": "0.999999"})
-    assert await figures.distribution(ours, TRACE, "m", 100, EVER) == [
+    assert (await figures.distribution(ours, TRACE, "m", 100, EVER)).bins == [
         HistogramBin(30, 0.29, 0.3, 2),
         HistogramBin(100, 0.99, 1.0, 1),
     ]
-    assert await figures.distribution(ours, TRACE, "m", 3, EVER) == [
+    assert (await figures.distribution(ours, TRACE, "m", 3, EVER)).bins == [
         HistogramBin(1, 0.0, 0.3333, 2),
         HistogramBin(3, 0.6667, 1.0, 1),
     ]
-    assert await figures.distribution(ours, TRACE, "none", 3, EVER) == []
+    assert (await figures.distribution(ours, TRACE, "none", 3, EVER)).bins == []
+
+
+# --- coverage, thresholds and fingerprints ---------------------------------------------------
+
+
+def run_score(value, day, fingerprint="f1", threshold=0.5, **overrides):
+    """Returns the fields of a score by a model in a run, on a day of the week of MONDAY."""
+    known = {"run_id": RUNS[0], "source": AUTOMATED, "created_at": MONDAY + timedelta(days=day)}
+    metadata = by("model", fingerprint=fingerprint, threshold=threshold)
+    return known | {"value": value, "metadata": metadata} | overrides
+
+
+RUN_TARGETS = pytest.mark.parametrize("of", [TRACE, SESSION])  # runs score no spans
+
+
+@BOTH_TARGET_TYPES
+async def test_buckets_without_numbers_are_told_on_request(figures, ours, add, of):
+    days = [MONDAY + timedelta(days=days) for days in range(4)]
+    await add(
+        of,
+        {"value": "0.5", "created_at": days[0]},
+        {"value": None, "outcome": SKIPPED, "created_at": days[0]},
+        {"value": None, "outcome": FAILED, "created_at": days[1]},
+        {"value": None, "outcome": SKIPPED, "created_at": days[1]},
+        {"value": None, "outcome": PENDING, "created_at": days[2]},
+        {"value": "good", "data_type": DataType.CATEGORICAL, "created_at": days[3]},
+    )
+    known = [(1, 1, 0, 0), (0, 1, 1, 0), (0, 0, 0, 1), (1, 0, 0, 0)]
+    ask = figures.trend(ours, of, ("m",), DAY, EVER, empty_buckets=True)
+    for point, day, counts in zip(await ask, days, known, strict=True):
+        assert (point.bucket, point.name) == (day, "m")
+        assert (point.scored, point.skipped, point.failed, point.pending) == counts
+        is_first = day == days[0]
+        assert (point.mean, point.p10, point.p90) == ((0.5,) * 3 if is_first else (None,) * 3)
+        assert (point.count, point.passed) == (int(is_first), None)
+    [only] = await figures.trend(ours, of, ("m",), DAY, EVER)
+    assert (only.bucket, only.skipped) == (days[0], 1)
+    # A bucket of another source isn't one of this.
+    assert await figures.trend(
+        ours, of, ("m",), DAY, EVER, source=PROGRAMMATIC, empty_buckets=True
+    ) == []  # fmt: skip
+    histogram = await figures.distribution(ours, of, "m", 4, EVER, empty_buckets=True)
+    assert [one.count for one in histogram.bins] == [0, 0, 1, 0]
+    outcomes = (histogram.scored, histogram.skipped, histogram.failed, histogram.pending)
+    assert outcomes == (2, 2, 1, 1)
+
+
+@BOTH_TARGET_TYPES
+async def test_trend_has_percentiles_and_names_in_order(figures, ours, add, of):
+    await add(
+        of,
+        *({"value": f"{n / 10}", "created_at": at(n)} for n in range(11)),
+        {"value": "0.25", "name": "a"},
+        {"value": "0.75", "name": "other"},
+    )
+    found = await figures.trend(ours, of, ("m", "none", "a", "m"), DAY, EVER)
+    assert [(one.name, one.count) for one in found] == [("m", 11), ("a", 1)]
+    percentiles = [found[0].p10, found[0].p50, found[0].p90]
+    assert percentiles == [pytest.approx(n) for n in (0.1, 0.5, 0.9)]
+    assert (found[1].p10, found[1].p50, found[1].p90) == (0.25,) * 3
+
+
+@RUN_TARGETS
+async def test_fingerprints_are_told_where_they_change(figures, ours, add, of):
+    await add(
+        of,
+        run_score("0.2", 0), run_score("0.4", 1), run_score("0.4", 1, "f2"),
+        run_score("0.8", 2, "f2"), run_score(None, 2, "f9", outcome=FAILED),
+        run_score("0.8", 2, "f8", metadata=by("heuristic", fingerprint="f8"),
+                  created_at=MONDAY + timedelta(days=1)),
+        run_score("0.8", 2, "f7", run_id=None),
+    )  # fmt: skip
+    found = await figures.trend(ours, of, ("m",), DAY, EVER)
+    assert [list(one.fingerprints) for one in found] == [["f1"], ["f1", "f2"], ["f2"]]
+    assert {one.judge_kind for one in found} == {"model"}
+    [whole] = await figures.summaries(ours, of, EVER)
+    assert list(whole.fingerprints) == ["f1", "f2"]
+    many = [run_score("1", 4, f"g{n:02}") for n in range(FINGERPRINTS_MAX + 1)]
+    await add(of, *many)
+    [whole] = await figures.summaries(ours, of, CreatedWithin(MONDAY + timedelta(days=4)))
+    assert list(whole.fingerprints) == [f"g{n:02}" for n in range(FINGERPRINTS_MAX)]
+
+
+@BOTH_TARGET_TYPES
+async def test_numbers_are_compared_with_their_own_thresholds(figures, ours, add, of):
+    said = [("0.5", 0.5), ("0.4", 0.5), ("0.4", 0.25), ("1", None), (None, 0.9)]
+    for n, (value, threshold) in enumerate(said):
+        known = {"threshold": threshold} if threshold is not None else {}
+        outcome = {} if value else {"outcome": SKIPPED}
+        await add(
+            of, {"value": value, "metadata": by("rule", **known), "created_at": at(n)} | outcome
+        )
+    [whole] = await figures.summaries(ours, of, EVER)
+    [point] = await figures.trend(ours, of, ("m",), DAY, EVER)
+    for one in (whole, point):
+        assert (one.passed, one.with_threshold) == (2, 3)
+    assert (whole.minimum_threshold, whole.maximum_threshold) == (0.25, 0.5)
+    [none] = await figures.summaries(ours, of, CreatedWithin(at(3)))
+    assert (none.passed, none.with_threshold, none.counted) == (None, 0, 1)
+
+
+@BOTH_TARGET_TYPES
+async def test_kind_of_judge_can_be_chosen(figures, ours, add, of):
+    await add(of, judge_score("model", "0.25", 1), judge_score("heuristic", "0.75"),
+              judge_score("rule", "1", name="r"))  # fmt: skip
+    for kind, number in ((None, 0.25), (SeparateKind.MODEL, 0.25), (SeparateKind.HEURISTIC, 0.75)):
+        of_m, of_r = await figures.summaries(ours, of, EVER, judge_kind=kind)
+        [point] = await figures.trend(ours, of, ("m",), DAY, EVER, judge_kind=kind)
+        assert (of_m.mean, of_m.left_out, of_m.scored) == (number, 1, 2)
+        assert (point.mean, point.count, point.scored) == (number, 1, 2)
+        assert of_m.judge_kind == point.judge_kind == (kind or SeparateKind.MODEL)
+        assert (of_r.mean, of_r.judge_kind) == (1.0, None)
+        histogram = await figures.distribution(ours, of, "m", 4, EVER, judge_kind=kind)
+        assert [one.lower for one in histogram.bins] == [number]
 
 
 # --- sessions --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Run against every adapter. The domain decides which callers may edit; the audit log has each edit.
 """
 
+import asyncio
 import uuid
 
 import pytest
@@ -104,21 +105,52 @@ async def test_key_edits_scores_without_an_author(world, ours, organization, edi
     assert entry.detail == {"project_id": str(ours), "name": "m", "source": "ANNOTATION"}
 
 
-async def test_session_score_of_a_person_is_deleted_by_them(world, ours, organization, edit):
+async def test_session_score_of_a_person_is_edited_by_them(world, ours, organization, edit):
     scores = world.ports.evaluation.session_scores
     one = await scores.add(session_score(ours, author_id=ADA))
+    change = ScoreChange(value="1", reason="better")
     with pytest.raises(Forbidden):
         await scores.delete(ours, one.id, edit(None))
+    with pytest.raises(Forbidden):
+        await scores.change(ours, one.id, change, at(1), EVE, edit=edit(EVE))
     assert await scores.of_session(ours, "s") == [one]
+    assert await audited(world, organization) == []
+    changed = await scores.change(ours, one.id, change, at(1), ADA, edit=edit(ADA))
+    assert changed == one.patched(change, at(1), ADA)
+    assert await scores.get(ours, one.id) == changed
+    assert [past.value for past in changed.history] == [one.value]
+    with pytest.raises(NotFound):
+        await scores.change(project(), one.id, change, at(1), ADA, edit=edit(ADA))
+    with pytest.raises(NotFound):
+        await scores.get(project(), one.id)
     assert await scores.delete(ours, one.id, edit(ADA))
     found = await audited(world, organization)
-    assert found == [(AuditAction.SCORE_DELETED, ADA, str(one.id))]
+    assert sorted(action for action, _, _ in found) == [
+        AuditAction.SCORE_CHANGED,
+        AuditAction.SCORE_DELETED,
+    ]
+    assert {who for _, who, _ in found} == {ADA}
 
 
-async def test_scores_of_a_run_that_others_wrote_are_found(world, ours):
-    scores = world.ports.evaluation.trace_scores
+async def test_concurrent_changes_of_a_session_score_are_all_kept(world, ours):
+    scores = world.ports.evaluation.session_scores
+    one = await scores.add(session_score(ours))
+    values = [f"0.{n}" for n in range(5)]
+    await asyncio.gather(
+        *(scores.change(ours, one.id, ScoreChange(value=text), at(1), None) for text in values)
+    )
+    changed = await scores.get(ours, one.id)
+    assert {changed.value, *(past.value for past in changed.history)} == {*values, one.value}
+
+
+@pytest.mark.parametrize("of_sessions", [False, True])
+async def test_scores_of_a_run_that_others_wrote_are_found(world, ours, of_sessions):
+    ports = world.ports.evaluation
+    scores = ports.session_scores if of_sessions else ports.trace_scores
     for run, author in ((RUNS[0], None), (RUNS[0], ADA), (RUNS[1], None)):
-        await scores.add(trace_score(ours, TRACE, run_id=run, author_id=author, created_at=NOON))
+        said = {"run_id": run, "author_id": author, "created_at": NOON}
+        one = session_score(ours, **said) if of_sessions else trace_score(ours, TRACE, **said)
+        await scores.add(one)
     found = scores.run_has_scores_of_others
     assert await found(ours, RUNS[0], EVE)
     assert await found(ours, RUNS[0], None)

@@ -115,11 +115,12 @@ class Histories(ErasingHistories):
         self.now += 1
         one, now = data.draw(st.sampled_from(self.ids)), at(self.now)
         author = data.draw(st.sampled_from([None, scores.ADA]))
-        self.run_on_both(
-            lambda plane: plane.evaluation.trace_scores.change(
-                self.projects[of], one, change, now, author
+        for kind in ("trace_scores", "session_scores"):
+            self.run_on_both(
+                lambda plane, kind=kind: getattr(plane.evaluation, kind).change(
+                    self.projects[of], one, change, now, author
+                )
             )
-        )
 
     @rule(of=which, data=st.data())
     def delete(self, of: int, data: st.DataObject) -> None:

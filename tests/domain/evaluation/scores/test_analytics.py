@@ -114,8 +114,8 @@ def test_heuristic_and_model_scores_of_one_name_are_not_averaged(last, mean, kin
     assert found["m"].mean == pytest.approx(mean)
     assert (found["m"].judge_kind, found["m"].scored) == (kind, 7)
     assert (found["other"].mean, found["other"].judge_kind) == (0.4, "heuristic")
-    assert [one.mean for one in trend(some, "m", Granularity.DAY)] == [pytest.approx(mean)]
-    assert sum(one.count for one in distribution(some, "m", 10)) == (
+    assert [one.mean for one in trend(some, ("m",), Granularity.DAY)] == [pytest.approx(mean)]
+    assert sum(one.count for one in distribution(some, "m", 10).bins) == (
         sum(one.judge_kind not in {"model", "heuristic"} - {kind} for one in some[:7])
     )
 
@@ -152,9 +152,9 @@ def test_scores_of_runs_and_others_are_not_averaged():
     [of_m] = [one for one in summaries(some) if one.name == "m"]
     assert (of_m.scored, of_m.failed, of_m.latest_at) == (1, 1, at(2))
     for source, numbers in ((None, [0.8]), (ScoreSource.ANNOTATION, [0.4])):
-        [point] = trend(some, "m", Granularity.DAY, source=source)
+        [point] = trend(some, ("m",), Granularity.DAY, source=source)
         assert (point.mean, point.count) == (numbers[0], 1)
-        assert sum(one.count for one in distribution(some, "m", 10, source=source)) == 1
+        assert sum(one.count for one in distribution(some, "m", 10, source=source).bins) == 1
         ranked = comparison(some, "m", SortOrder.DESC, PageRequest(), source=source)
         assert [one.number for one in ranked.items] == numbers
     assert [one.number for one in history(some, "s", None, 9)] == [0.8, None, 0.2, 0.6, None]
@@ -185,16 +185,16 @@ def test_trend_groups_by_creation_without_empty_buckets():
         score("1", hour, **CATEGORY),
         score("0", 0, name="other"),
     ]
-    found = trend(some, "m", Granularity.HOUR)
+    found = trend(some, ("m",), Granularity.HOUR)
     assert [(one.bucket, one.count) for one in found] == [(NOON, 1), (at(2 * hour), 2)]
     assert [one.mean for one in found] == [1.0, pytest.approx(0.3)]
 
 
 def test_trend_length_is_limited():
     some = [score("1", 3_600 * n) for n in range(BUCKETS_MAX + 1)]
-    assert len(trend(some[1:], "m", Granularity.HOUR)) == BUCKETS_MAX
+    assert len(trend(some[1:], ("m",), Granularity.HOUR)) == BUCKETS_MAX
     with pytest.raises(Invalid, match="date_from"):
-        trend(some, "m", Granularity.HOUR)
+        trend(some, ("m",), Granularity.HOUR)
 
 
 # --- distribution ----------------------------------------------------------------------------
@@ -202,14 +202,14 @@ def test_trend_length_is_limited():
 
 def test_last_bin_includes_1_and_empty_bins_are_omitted():
     values = ("0", "0.0999", "0.1", "0.95", "1.0", "1")
-    assert distribution([*map(score, values), score(None)], "m", 10) == [
+    assert distribution([*map(score, values), score(None)], "m", 10).bins == [
         HistogramBin(1, 0.0, 0.1, 2),
         HistogramBin(2, 0.1, 0.2, 1),
         HistogramBin(10, 0.9, 1.0, 3),
     ]
-    assert distribution([score("1.0"), score("0")], "m", 1) == [HistogramBin(1, 0.0, 1.0, 2)]
-    assert distribution([score("0.5")], "m", 3) == [HistogramBin(2, 0.3333, 0.6667, 1)]
-    assert distribution([score(None)], "m", 10) == []
+    assert distribution([score("1.0"), score("0")], "m", 1).bins == [HistogramBin(1, 0.0, 1.0, 2)]
+    assert distribution([score("0.5")], "m", 3).bins == [HistogramBin(2, 0.3333, 0.6667, 1)]
+    assert distribution([score(None)], "m", 10).bins == []
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_bin_bounds_are_decimal_and_belong_to_the_upper_bin(number, parts, part)
 @given(st.integers(1, 100), st.lists(st.integers(0, 10_000)))
 def test_every_number_lies_in_one_bin(parts, tenths_of_mills):
     some = [score(str(n / 10_000)) for n in tenths_of_mills]
-    found = distribution(some, "m", parts)
+    found = distribution(some, "m", parts).bins
     assert sum(one.count for one in found) == len(some)
     assert all(one.count and 1 <= one.number <= parts for one in found)
     assert [one.number for one in found] == sorted({one.number for one in found})
