@@ -50,5 +50,11 @@ class Project:
         assert answer.is_success, answer.text
         return answer.json()
 
+    def read(self, path: str) -> Any:
+        with self.server.client(**self.server.headers | {"X-Project-Name": self.name}) as http:
+            answer = http.get(path)
+        assert answer.is_success, answer.text
+        return answer.json()
+
     def path(self, page: str) -> str:
         return f"{self.server.url}/app/p/{self.id}/{page}"

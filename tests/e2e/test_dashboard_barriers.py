@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard_project import START, Project, span
+from tests.support.waiting import until_while
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
@@ -59,7 +60,17 @@ def sent(project: Project) -> dict[str, str]:
     for value in ("0.2", "0.9"):
         score = {"trace_id": ids[0], "name": "helpful", "value": value, "reason": "short"}
         project.send("/evaluations/trace-scores", score | {"metadata": {"threshold": 0.5}})
-    return {"trace": ids[0], "other": ids[1], "span": span(2)["span_id"]}
+    monitor = project.send("/evaluations/monitors", MONITOR)["id"]
+    rule = {"metric": METRIC, "figure": "score_mean", "threshold": 1, "samples_min": 1}
+    project.send(f"/evaluations/monitors/{monitor}/alerts", rule)
+    hook = project.send("/evaluations/webhooks", {"url": "http://127.0.0.1:9/hook"})["id"]
+    project.send(f"/evaluations/webhooks/{hook}/test", {})
+    run = project.send(f"/evaluations/monitors/{monitor}/trigger", {})["id"]
+    alert_changes = "/evaluations/alert-changes"
+    until_while(project.server.process, lambda: project.read(alert_changes)["total"])
+    trace, other, *_ = ids
+    known = {"trace": trace, "other": other, "span": span(2)["span_id"]}
+    return known | {"monitor": monitor, "webhook": hook, "run": run}
 
 
 def at(path: str, ready: Callable[[Page], Any]) -> Step:
@@ -117,6 +128,18 @@ TRACES = at("traces", _row)
 TRACE = at("traces/{trace}", lambda page: page.get_by_role("treegrid"))
 MARCH = "started_after=2026-03-01T00:00:00Z&started_before=2026-03-05T00:00:00Z"
 USAGE = at(f"usage?{MARCH}", lambda page: page.get_by_role("row", name="gpt-4o").first)
+METRIC: Final = "coherence"
+MONITOR: Final = {
+    "name": "nightly",
+    "target_type": "TRACE",
+    "metrics": [METRIC],
+    "cadence": "cron:0 6 * * 1",
+}
+LABELLING = at(
+    f"label?name={METRIC}&shades=on", lambda page: page.get_by_role("article", name="Item")
+)
+MONITORED = at("monitors/{monitor}", lambda page: page.get_by_text("▲ alerting").first)
+ALERTS = at("alerts?webhook={webhook}", lambda page: page.get_by_role("region", name="Deliveries"))
 VIEWS: dict[str, Step] = {
     "overview": at(f"?{MARCH}", lambda page: page.get_by_role("row", name="fails").first),
     "overview of nothing": at("", lambda page: page.get_by_text("No trace started")),
@@ -147,6 +170,19 @@ VIEWS: dict[str, Step] = {
     "deleting a trace": acting(TRACE, "More", "Delete …"),
     "erasing": acting(at("users", lambda page: page.get_by_text("ada").first), "Erase ada"),
     "receipts": acting(at("users", lambda page: page.get_by_text("ada").first), "Receipts"),
+    "queues": at("label", lambda page: page.get_by_role("link", name=METRIC)),
+    "labelling": LABELLING,
+    "labelled": pressing(LABELLING, "1", lambda page: page.get_by_text("The judge gave")),
+    "monitors": at("monitors", lambda page: page.get_by_text("▲ alerting")),
+    "monitor": MONITORED,
+    "new alert": acting(MONITORED, "New alert …"),
+    "deleting a monitor": acting(MONITORED, "Delete …"),
+    "new monitor": at("monitors/new", lambda page: page.get_by_text("traces match now")),
+    "edited monitor": at(
+        "monitors/{monitor}?edit=1", lambda page: page.get_by_text("every Monday")
+    ),
+    "alerts": ALERTS,
+    "new webhook": acting(ALERTS, "New webhook …"),
     "new project": acting(at("../../?all=1", _heading), "New project …"),
     "menu of a column": acting(TRACES, "Column Latency", role="menu"),
     "commands": pressing(TRACES, "Control+k", lambda page: page.get_by_role("dialog")),

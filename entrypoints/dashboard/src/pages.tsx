@@ -16,6 +16,7 @@ export interface Page {
 }
 
 const later = () => import("./views/later.ts");
+const monitors = () => import("./views/monitors/index.ts");
 
 /** In the order of the navigation. The icon of an entry has the name of its first segment. */
 export const PAGES: readonly Page[] = [
@@ -60,5 +61,28 @@ export const PAGES: readonly Page[] = [
     path: "usage",
     view: lazy(async () => (await import("./views/overview/index.ts")).Usage, "usage"),
     nav: { group: "Observe", label: "Usage", key: "g u" },
+  },
+  {
+    path: "label",
+    view: lazy(async () => (await import("./views/label/index.ts")).Label, "the labelling queue"),
+    nav: { group: "Evaluate", label: "Label", key: "g l" },
+  },
+  {
+    path: "monitors",
+    view: lazy(async () => (await monitors()).Monitors, "monitors"),
+    nav: { group: "Evaluate", label: "Monitors", key: "g m" },
+  },
+  { path: "monitors/new", view: lazy(async () => (await monitors()).NewMonitor, "the form") },
+  {
+    path: "monitors/:monitor",
+    view: lazy(async () => {
+      const { Monitor } = await monitors();
+      return ({ params }) => <Monitor key={params.monitor} id={params.monitor!} />;
+    }, "the monitor"),
+  },
+  {
+    path: "alerts",
+    view: lazy(async () => (await monitors()).Alerts, "alerts"),
+    nav: { group: "Evaluate", label: "Alerts", key: "g a" },
   },
 ];

@@ -1,0 +1,233 @@
+/** A new monitor, or a changed one. What it runs over is in the address, as in the list of traces. */
+import { useQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useMemo, useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { request } from "../../api/client.ts";
+import { invalidate, useRead } from "../../api/queries.ts";
+import { may, projectId, scopeHint } from "../../api/session.ts";
+import type { MetricSummary, MonitorResponse, TargetCountResponse, TargetType } from "../../api/types.d.ts";
+import { filterBody } from "../../lib/filters.ts";
+import { count, plural } from "../../lib/format.ts";
+import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
+import { Field, useSending } from "../../ui/Field.tsx";
+import { Filters } from "../../ui/Filters.tsx";
+import { announce, Button, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import { useUrlState, type UrlState } from "../../url/state.ts";
+import { CadencePicker } from "./CadencePicker.tsx";
+import { Failed, useSettled } from "./parts.tsx";
+
+const FIELDS = ["name", "metrics", "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "filters"];
+
+/** Where a monitor is edited: its filters are the query. */
+export function editAddress(of: MonitorResponse): string {
+  const params = paramsOfFilters(of.filters);
+  params.set("edit", "1");
+  return projectPath(`monitors/${of.id}?${params.toString()}`);
+}
+
+export function NewMonitor(): JSX.Element {
+  useTitle("new monitor");
+  const url = useUrlState();
+  const of: TargetType = url.params.get("of") === "sessions" ? "SESSION" : "TRACE";
+  return <Form key={of} url={url} of={of} known={null} />;
+}
+
+export function EditMonitor({ of }: { of: MonitorResponse }): JSX.Element {
+  return <Form url={useUrlState()} of={of.target_type} known={of} />;
+}
+
+function Form({ url, of, known }: { url: UrlState; of: TargetType; known: MonitorResponse | null }): JSX.Element {
+  const [name, setName] = useState(known?.name ?? "");
+  const [chosen, choose] = useState<ReadonlySet<string>>(new Set(known?.metric_names ?? []));
+  const [cadence, setCadence] = useState(known?.cadence ?? "cron:0 6 * * *");
+  const [onlyChanged, setOnlyChanged] = useState(known?.only_if_changed ?? true);
+  const [settledOnly, setSettledOnly] = useState(known?.settled_only ?? true);
+  const [share, setShare] = useState(String((known?.sampling_rate ?? 1) * 100));
+  const [model, setModel] = useState(known?.model ?? "");
+  const [votes, setVotes] = useState(String(known?.votes ?? 1));
+  const [most, setMost] = useState(known?.max_cost_usd == null ? "" : String(known.max_cost_usd));
+  const [, navigate] = useLocation();
+  const sending = useSending(FIELDS);
+  const isTraces = of === "TRACE";
+  const metrics = useRead<MetricSummary[]>(`evaluations/${isTraces ? "trace" : "session"}-metrics`);
+  const filters = monitorFilters(url.params, of, known?.filters ?? {}, filterBody);
+  const rate = Number(share) / 100;
+  const body = {
+    name: name.trim(),
+    metrics: [...chosen],
+    filters,
+    sampling_rate: rate,
+    cadence,
+    only_if_changed: onlyChanged,
+    settled_only: settledOnly,
+    votes: Number(votes),
+    ...(model.trim() || known ? { model: model.trim() || null } : {}),
+    ...(most || known ? { max_cost_usd: most ? Number(most) : null } : {}),
+  };
+  const key = useMemo(() => crypto.randomUUID(), [JSON.stringify(body)]); // pressing twice makes one
+  const save = async (): Promise<void> => {
+    let made = known;
+    const worked = await sending.send(async () => {
+      made = known
+        ? await request<MonitorResponse>("PATCH", `evaluations/monitors/${known.id}`, { body: changes(body, known) })
+        : await request<MonitorResponse>("POST", "evaluations/monitors", { body: { ...body, target_type: of }, headers: { "Idempotency-Key": key } });
+    });
+    if (!worked || made === null) return;
+    announce(known ? `Changed ${made.name}` : `Made ${made.name}`);
+    void invalidate("evaluations/monitors");
+    navigate(projectPath(`monitors/${made.id}`));
+  };
+  const allowed = may("evaluate");
+  return (
+    <div class="page monitor-form">
+      <h1>{known ? `Edit ${known.name}` : "New monitor"}</h1>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          void save();
+        }}
+      >
+        <Field label="Name" problem={sending.problemOf("name")}>
+          {(own) => <input {...own} required maxLength={255} placeholder="nightly" value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+        </Field>
+        {!known && (
+          <div role="radiogroup" aria-label="Evaluates" class="fields">
+            {(["traces", "sessions"] as const).map((one) => (
+              <label key={one} class="check">
+                <input type="radio" name="of" checked={isTraces === (one === "traces")} onChange={() => url.update({ of: one === "traces" ? null : one }, { push: true })} /> {one}
+              </label>
+            ))}
+          </div>
+        )}
+        <fieldset>
+          <legend>Which {isTraces ? "traces" : "sessions"}</legend>
+          {isTraces ? <Filters url={url} /> : <SessionFilters url={url} />}
+          <Matches of={of} filters={filters} rate={rate} settledOnly={settledOnly} />
+          {sending.problemOf("filters") && <p class="problem">{sending.problemOf("filters")}</p>}
+          <label class="check">
+            <input type="checkbox" checked={onlyChanged} onChange={() => setOnlyChanged(!onlyChanged)} /> Only what is new or has changed since the last run
+          </label>
+          <label class="check">
+            <input type="checkbox" checked={settledOnly} onChange={() => setSettledOnly(!settledOnly)} /> Only what has settled: no run over half a trace
+          </label>
+        </fieldset>
+        <fieldset>
+          <legend>Metrics</legend>
+          <Failed of={metrics} />
+          {metrics.isPending && <Loading what="metrics" />}
+          <div class="metrics">
+            {metrics.data?.map((one) => (
+              <label key={one.name} class="check">
+                <input
+                  type="checkbox"
+                  checked={chosen.has(one.name)}
+                  onChange={() => {
+                    const next = new Set(chosen);
+                    if (!next.delete(one.name)) next.add(one.name);
+                    choose(next);
+                  }}
+                />
+                <span>
+                  {one.name} <small>{one.description}</small>
+                </span>
+              </label>
+            ))}
+          </div>
+          {sending.problemOf("metrics") && <p class="problem">{sending.problemOf("metrics")}</p>}
+        </fieldset>
+        <CadencePicker value={cadence} set={setCadence} problem={sending.problemOf("cadence")} />
+        <fieldset>
+          <legend>Judge and cost</legend>
+          <div class="fields">
+            <Field label="Share in percent" problem={sending.problemOf("sampling_rate")}>
+              {(own) => <input {...own} type="number" min="0" max="100" step="any" required value={share} onInput={(event) => setShare(event.currentTarget.value)} />}
+            </Field>
+            <Field label="Model" problem={sending.problemOf("model")}>
+              {(own) => <input {...own} placeholder="the service’s default" value={model} onInput={(event) => setModel(event.currentTarget.value)} />}
+            </Field>
+            <Field label="Votes" problem={sending.problemOf("votes")}>
+              {(own) => (
+                <select {...own} value={votes} onChange={(event) => setVotes(event.currentTarget.value)}>
+                  {["1", "3", "5"].map((one) => <option key={one}>{one}</option>)}
+                </select>
+              )}
+            </Field>
+            <Field label="Most cost of a run in USD" problem={sending.problemOf("max_cost_usd")}>
+              {(own) => <input {...own} type="number" min="0" step="any" placeholder="no limit" value={most} onInput={(event) => setMost(event.currentTarget.value)} />}
+            </Field>
+          </div>
+        </fieldset>
+        {sending.error !== null && <FailureBox error={sending.error} />}
+        <p class="actions">
+          <Button type="submit" class="main" disabled={!allowed || sending.isBusy || chosen.size === 0} title={scopeHint("evaluate")}>
+            {known ? "Save" : "Make the monitor"}
+          </Button>
+          <Link href={projectPath(known ? `monitors/${known.id}` : "monitors")}>Cancel</Link>
+          {chosen.size === 0 && <span class="hint">Choose a metric.</span>}
+          {!allowed && <span class="hint">{scopeHint("evaluate")}.</span>}
+        </p>
+      </form>
+    </div>
+  );
+}
+
+/** What differs from what is stored: a cadence that is sent again would begin anew. */
+function changes(body: Record<string, unknown>, known: MonitorResponse): Record<string, unknown> {
+  const { signal_weights: _, ...filters } = known.filters;
+  const stored: Record<string, unknown> = { ...known, metrics: known.metric_names, filters };
+  return Object.fromEntries(Object.entries(body).filter(([name, value]) => JSON.stringify(value) !== JSON.stringify(stored[name])));
+}
+
+function SessionFilters({ url }: { url: UrlState }): JSX.Element {
+  const text = (parameter: string, label: string, placeholder: string, type = "text"): JSX.Element => (
+    <Field label={label}>
+      {(own) => <input {...own} type={type} min="1" placeholder={placeholder} value={url.params.get(parameter) ?? ""} onChange={(event) => url.update({ [parameter]: event.currentTarget.value.trim() || null })} />}
+    </Field>
+  );
+  return (
+    <div class="fields">
+      {text("user_id", "User", "any")}
+      {text("tags", "Tag", "any")}
+      {text("min_trace_count", "Traces at least", "1", "number")}
+      <Field label="Failures">
+        {(own) => (
+          <select {...own} value={url.params.get("has_error") ?? ""} onChange={(event) => url.update({ has_error: event.currentTarget.value || null })}>
+            <option value="">any</option>
+            <option value="true">a trace failed</option>
+            <option value="false">none failed</option>
+          </select>
+        )}
+      </Field>
+    </div>
+  );
+}
+
+/** How many the filters match now. */
+function Matches({ of, filters, rate, settledOnly }: { of: TargetType; filters: Record<string, unknown>; rate: number; settledOnly: boolean }): JSX.Element {
+  const path = `evaluations/${of === "TRACE" ? "trace" : "session"}-runs/count`;
+  const settled = useSettled(JSON.stringify({ filters, sampling_rate: rate, settled_only: settledOnly }));
+  const word = of === "TRACE" ? "trace" : "session";
+  const found = useQuery<TargetCountResponse>({
+    queryKey: [projectId.value, path, settled],
+    queryFn: ({ signal }) => request("POST", path, { body: JSON.parse(settled), signal }),
+    retry: false,
+    placeholderData: (before) => before,
+  });
+  return (
+    <p class="hint" role="status">
+      {found.isError ? (
+        <span class="problem">{found.error instanceof Error ? found.error.message : String(found.error)}</span>
+      ) : found.data === undefined ? (
+        "Counting …"
+      ) : (
+        <>
+          {found.data.total_is_at_least ? "At least " : ""}
+          <strong>{count(found.data.matches)}</strong> {found.data.matches === 1 ? `${word} matches` : `${word}s match`} now
+          {rate < 1 && `, of which a run takes ${plural(found.data.targets, word)}`}
+        </>
+      )}
+    </p>
+  );
+}

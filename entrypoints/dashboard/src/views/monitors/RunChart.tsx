@@ -1,0 +1,101 @@
+/** A figure over the runs of a monitor, one place for each run, with thresholds, states and coverage. */
+import type { JSX } from "preact";
+import { useId, useState } from "preact/hooks";
+import type { PreviewedRunItem } from "../../api/types.d.ts";
+import { runsOf } from "../../lib/axis.ts";
+import { fullInstant, instant } from "../../lib/format.ts";
+import { Button } from "../../ui/basics.tsx";
+import { COVERAGE_PARTS, Coverage } from "../../ui/Coverage.tsx";
+import { State, score } from "./parts.tsx";
+
+const HEIGHT = 100;
+
+export interface Limit {
+  value: number;
+  label: string;
+}
+
+export function RunChart(props: { title: string; runs: readonly PreviewedRunItem[]; of: "mean" | "value"; limits: readonly Limit[]; hasStates: boolean }): JSX.Element {
+  const { title, runs, of, limits, hasStates } = props;
+  const id = useId();
+  const [isTable, showTable] = useState(false);
+  const values = runs.map((one) => one[of]);
+  const x = (index: number): number => ((index + 0.5) / runs.length) * 100;
+  const y = (value: number): number => HEIGHT - value * HEIGHT;
+  const last = values.at(-1);
+  const line = runsOf(values)
+    .map((run) => `M${run.map((index) => `${x(index).toFixed(2)} ${y(values[index]!).toFixed(1)}`).join("L")}`)
+    .join("");
+  const dot = (index: number): string => `M${x(index).toFixed(2)} ${y(values[index] ?? 0).toFixed(1)}h.001`;
+  const most = Math.max(1, ...runs.map((one) => one.scored + one.skipped + one.failed));
+  const summary = `${runs.length} runs, the last one ${last == null ? "without a number" : score(last)}`;
+  if (runs.length === 0) return <p class="none">{title}: no finished run yet</p>;
+  return (
+    <figure class="chart run-chart" aria-labelledby={id}>
+      <figcaption>
+        <strong id={id}>{title}</strong>
+        <span class="legend">
+          {limits.map((one) => <span key={one.label}>{one.label} <b>{one.value}</b></span>)}
+          <span>last <b>{score(last)}</b></span>
+        </span>
+        <Button class="link" aria-expanded={isTable} onClick={() => showTable(!isTable)}>{isTable ? "Chart" : "Table"}</Button>
+      </figcaption>
+      {isTable ? (
+        <div class="numbers" tabIndex={0} role="region" aria-label={`${title}: table`}>
+          <table class="plain-table">
+            <thead>
+              <tr>
+                <th scope="col">Run</th>
+                <th scope="col">Value</th>
+                {hasStates && <th scope="col">State</th>}
+                <th scope="col">Coverage</th>
+              </tr>
+            </thead>
+            <tbody>
+              {runs.map((one) => (
+                <tr key={one.run_id}>
+                  <th scope="row" title={fullInstant(one.completed_at)}>{instant(one.completed_at)}</th>
+                  <td>{score(one[of])}</td>
+                  {hasStates && <td><State value={one.state} /></td>}
+                  <td><Coverage of={one} /></td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      ) : (
+        <div class="plot">
+          <div class="y-axis" aria-hidden="true">
+            {[1, 0.5, 0].map((one) => <span key={one} style={{ top: `${y(one)}%` }}>{one}</span>)}
+          </div>
+          <div class="canvas">
+            <svg role="img" aria-label={`${title}: ${summary}`} viewBox={`0 0 100 ${HEIGHT}`} preserveAspectRatio="none">
+              {[0, 0.5, 1].map((one) => <path key={one} class="rule" d={`M0 ${y(one)}H100`} />)}
+              {limits.map((one) => <path key={one.label} class="limit" d={`M0 ${y(one.value)}H100`} />)}
+              <path class="line tone-1" d={line} />
+              {runs.map((one, index) => (
+                <path key={one.run_id} class={`dot ${hasStates ? `st-${one.state}` : values[index] === null ? "st-NO_DATA" : ""}`} d={dot(index)}>
+                  <title>{`${instant(one.completed_at)}: ${score(values[index])}${hasStates ? `, ${one.state.toLowerCase().replace("_", " ")}` : ""}`}</title>
+                </path>
+              ))}
+            </svg>
+            <svg class="strip" viewBox="0 0 100 14" preserveAspectRatio="none" aria-hidden="true">
+              {runs.map((one, index) => {
+                let below = 0;
+                return COVERAGE_PARTS.filter((part) => part !== "pending").map((part) => {
+                  const size = (one[part] / most) * 14;
+                  below += size;
+                  return size > 0 && <rect key={`${one.run_id} ${part}`} class={`part-${part}`} x={((index + 0.1) / runs.length) * 100} width={80 / runs.length} y={14 - below} height={size} />;
+                });
+              })}
+            </svg>
+            <div class="x-axis run-axis" aria-hidden="true">
+              <span>{instant(runs[0]!.completed_at)}</span>
+              <span>{instant(runs.at(-1)!.completed_at)}</span>
+            </div>
+          </div>
+        </div>
+      )}
+    </figure>
+  );
+}
