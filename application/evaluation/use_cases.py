@@ -8,7 +8,7 @@ from application.deletion import DeleteOne
 from application.evaluation.alerts import alerts, webhooks
 from application.evaluation.alerts.alerts import OnAlertFault
 from application.evaluation.custom_metrics import catalogue, custom_metrics
-from application.evaluation.execution.dry_run import DryRunCustomMetric
+from application.evaluation.execution.dry_run import DryRunCustomMetric, DryRunDraft, DryRuns
 from application.evaluation.execution.estimate_run import EstimateRun
 from application.evaluation.execution.evaluate_target import EvaluateTarget
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
@@ -172,12 +172,11 @@ class EvaluationUseCases:
         random: RandomBytes,
         report: sent_evaluations.ReportRejections = sent_evaluations.ignore_rejections,
     ) -> None:
-        jobs, models, targets = ports.jobs, ports.models, ports.targets
-        judging, regex = ports.judging, ports.regex
-        own, queue = ports.custom_metrics, ports.work_queue
+        jobs, models, targets, own = ports.jobs, ports.models, ports.targets, ports.custom_metrics
+        judging, regex, queue = ports.judging, ports.regex, ports.work_queue
         known = catalogue.MetricCatalogue(own)
         rules = RunRules(known, models, judging.prices, clock)
-        run_factory = requests.RunFactory(ports.runs, jobs, rules, clock)
+        self.run_factory = run_factory = requests.RunFactory(ports.runs, jobs, rules, clock)
         metric_rules = custom_metrics.MetricRules(models, regex)
         monitor_runs = scheduler.MonitorRunFactory(
             ports.monitors, ports.changed, targets, jobs, rules, clock, new_id
@@ -232,10 +231,9 @@ class EvaluationUseCases:
         self.archive_custom_metric = custom_metrics.ArchiveCustomMetric(own, clock)
         self.restore_custom_metric = custom_metrics.RestoreCustomMetric(own)
         self.list_custom_metrics = custom_metrics.ListCustomMetrics(own)
-        self.run_factory = run_factory
-        self.try_custom_metric = DryRunCustomMetric(
-            own, regex, targets, run_factory, ports.policy, random
-        )
+        dry_runs = DryRuns(regex, targets, run_factory, ports.policy, random)
+        self.try_custom_metric = DryRunCustomMetric(own, dry_runs)
+        self.try_draft_metric = DryRunDraft(metric_rules, dry_runs)
         self.sent_evaluations = SentEvaluationUseCases(ports, clock, report)
         self.alerting = AlertUseCases(ports.alerting, ports.monitors, own, clock, random)
 

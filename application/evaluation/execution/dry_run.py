@@ -1,10 +1,11 @@
-"""Tries a custom metric on one trace, without storing a score."""
+"""Tries a custom metric, or a draft of one, on one trace, without storing a score."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+from application.evaluation.custom_metrics.custom_metrics import MetricRequest, MetricRules
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
@@ -19,7 +20,12 @@ from domain.evaluation.custom_metrics.parser import build_metric
 from domain.evaluation.evidence.redaction import estimate_tokens
 from domain.evaluation.judging.judge import Question, TokenUse
 from domain.evaluation.judging.prompt import Stage, judged_calls, prompt_text
-from domain.evaluation.metrics.metric import Definition, EvaluationMethod, Metric
+from domain.evaluation.metrics.metric import (
+    Definition,
+    DefinitionKind,
+    EvaluationMethod,
+    Metric,
+)
 from domain.evaluation.metrics.registry import compute_metric
 from domain.evaluation.metrics.rubrics import PROTOCOL
 from domain.evaluation.runs.run import NAME_MAX, EvalRun, RunProgress, TargetType
@@ -29,6 +35,8 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import ProjectId, RunId, TraceId
 
 PREFIX: Final = "Dry run: "
+DRAFT: Final = "draft"
+NOT_STORED: Final = UUID(int=0)  # the id of a draft, and of the run that it is tried in
 _FENCE_BYTES: Final = 8
 
 
@@ -53,14 +61,8 @@ class DryRun:
 
 @dataclass(frozen=True, slots=True)
 class DryRunCustomMetric:
-    """Computes what needs no judge; a judge is asked by a run of one trace, and only on request."""
-
     metrics: CustomMetrics
-    regex: RegexEngine
-    targets: Targets
-    run_factory: RunFactory
-    policy: EvaluationPolicy
-    random: RandomBytes
+    dry_runs: "DryRuns"
 
     async def __call__(
         self,
@@ -77,7 +79,58 @@ class DryRunCustomMetric:
         Raises NotFound if the project has no such metric or trace, and Invalid as a run does.
         """
         known = await self.metrics.get(project, name)
-        found = await self.targets.load_trace(project, trace)
+        return await self.dry_runs.run(known, trace, new, model=model, ask=ask)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunDraft:
+    """Tries a definition that isn't stored. Its judge is never asked: a run needs a stored one."""
+
+    rules: MetricRules
+    dry_runs: "DryRuns"
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        kind: DefinitionKind,
+        request: MetricRequest,
+        trace: TraceId,
+        *,
+        model: str | None = None,
+    ) -> DryRun:
+        """Raises Invalid for a wrong definition, and NotFound without such a trace."""
+        definition = replace(self.rules.validate(DRAFT, kind, request), revision=0)
+        now = self.dry_runs.run_factory.clock()
+        draft = CustomMetric(
+            id=NOT_STORED, project_id=project, newest=definition, created_at=now, updated_at=now
+        )
+        return await self.dry_runs.run(draft, trace, RunId(NOT_STORED), model=model)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRuns:
+    """Computes what needs no judge; a judge is asked by a run of one trace, and only on request.
+
+    A service that several use cases share.
+    """
+
+    regex: RegexEngine
+    targets: Targets
+    run_factory: RunFactory
+    policy: EvaluationPolicy
+    random: RandomBytes
+
+    async def run(
+        self,
+        known: CustomMetric,
+        trace: TraceId,
+        new: RunId,
+        *,
+        model: str | None = None,
+        ask: bool = False,
+    ) -> DryRun:
+        """Tries the newest revision of a metric. Raises NotFound, and Invalid as a run does."""
+        found = await self.targets.load_trace(known.project_id, trace)
         if isinstance(found, Failed):
             raise NotFound("Trace not found")
         if not isinstance(found, EvaluatedTrace):

@@ -267,6 +267,26 @@ class TestTrying:
         assert tried["outcome"]["metadata"]["code"] == "no_steps"
         assert (tried["prompt"], tried["run_id"]) == ([], None)
 
+    async def test_draft_is_tried_before_it_is_stored(self, shop: RunningProject) -> None:
+        trace = await shop.store_trace(input="Where?", output="On its way, dear Ada.")
+        rule = {"path": "answer", "op": "contains", "value": "Ada"}
+        draft = {"kind": "rule", "definition": rule, "trace_id": trace}
+        tried = await asked(shop, f"{METRICS}/dry-run", draft)
+        assert (tried["name"], tried["revision"], tried["run_id"]) == ("draft", 0, None)
+        assert (tried["outcome"]["value"], tried["outcome"]["outcome"]) == ("1.0", "scored")
+        judged = {"kind": "judge", "definition": examples.REQUEST["definition"]}
+        tried = await asked(shop, f"{METRICS}/dry-run", draft | judged | {"model": "openai/gpt-4o"})
+        assert (tried["outcome"], tried["model"]) == (None, "openai/gpt-4o")
+        assert "How politely was the customer answered" in tried["prompt"][0]["prompt"]
+        assert await shop.read(METRICS) == []
+        for body, problem in (
+            (draft | {"definition": rule | {"op": "is"}}, {"definition.op"}),
+            (draft | {"ask": True}, {"ask"}),
+        ):
+            assert set(field_errors(await shop("POST", f"{METRICS}/dry-run", body))) == problem
+        unknown = await shop("POST", f"{METRICS}/dry-run", draft | {"trace_id": NOBODY})
+        assert (unknown.status_code, unknown.json()) == (404, {"detail": "Trace not found"})
+
     async def test_dry_run_of_an_unknown_trace_is_404(self, shop: RunningProject) -> None:
         await made(shop)
         answer = await shop("POST", f"{METRICS}/searched/dry-run", {"trace_id": NOBODY})

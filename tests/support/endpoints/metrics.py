@@ -57,5 +57,13 @@ ENDPOINTS = (
             takes_key=True,
             route_class=RouteClass.TRACE_RUNS,
         ),
+        EndpointSpec(
+            f"POST {CUSTOM}/dry-run",
+            EVALUATE_AND_READ,
+            200,
+            body={"kind": "rule", "definition": DEFINED["definition"], "trace_id": "{trace_id}"},
+            constrained=("kind", "definition"),
+            route_class=RouteClass.TRACE_RUNS,
+        ),
     ),
 )

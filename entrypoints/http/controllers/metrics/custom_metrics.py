@@ -15,6 +15,7 @@ from entrypoints.http.controllers.metrics.schemas import (
     ChangedMetricResponse,
     CreateCustomMetricRequest,
     CustomMetricResponse,
+    DryRunDraftRequest,
     DryRunRequest,
     DryRunResponse,
     MetricPath,
@@ -170,6 +171,31 @@ class CustomMetricController(Controller):
             project, name, trace, new_id, model=content.model, ask=content.ask
         )
         return DryRunResponse.from_domain(result, trace_id=trace)
+
+    @post(
+        "/dry-run",
+        CAN_EVALUATE_AND_READ,
+        status_code=200,
+        example=examples.TRIED | {"name": "draft", "revision": 0},
+        body_example=examples.TRY_DRAFT,
+        route_class=RouteClass.TRACE_RUNS,
+    )
+    async def try_draft_metric(
+        self, caller: Caller, content: DryRunDraftRequest, use_cases: UseCases
+    ) -> DryRunResponse:
+        """Try a definition before it is stored.
+
+        As the dry run of a custom metric, without calling a judge. Nothing is stored; `name` is
+        `draft` and `revision` 0.
+        """
+        result = await use_cases.evaluation.try_draft_metric(
+            caller.project_id,
+            content.kind,
+            content.to_domain(),
+            content.trace_id,
+            model=content.model,
+        )
+        return DryRunResponse.from_domain(result, trace_id=content.trace_id)
 
 
 def _respond_metric(

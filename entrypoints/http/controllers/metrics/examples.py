@@ -38,6 +38,11 @@ METRIC: Final[dict[str, Any]] = REQUEST | {
 REVISION: Final[dict[str, Any]] = CONTENT | {"revision": 1, "created_at": _AT}
 
 TRY: Final[dict[str, Any]] = {"trace_id": TRACE_ID}
+TRY_DRAFT: Final[dict[str, Any]] = {
+    "kind": "judge",
+    "definition": CONTENT["definition"],
+    "trace_id": TRACE_ID,
+}
 TRIED: Final[dict[str, Any]] = {
     "name": NAME,
     "revision": 1,

@@ -153,6 +153,19 @@ class DryRunRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ask: bool = False
 
 
+class DryRunDraftRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A definition that isn't stored, and a trace to try it on."""
+
+    kind: DefinitionKind
+    threshold: Threshold = THRESHOLD
+    definition: Definition
+    trace_id: Annotated[TraceId, Meta(examples=[TRACE_ID])]
+    model: Model | None = None
+
+    def to_domain(self) -> MetricRequest:
+        return MetricRequest(description="", threshold=self.threshold, body=bytes(self.definition))
+
+
 class DryRunOutcome(msgspec.Struct, frozen=True, kw_only=True):
     """The content of the score that a run would create."""
 
