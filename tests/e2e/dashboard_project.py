@@ -39,14 +39,17 @@ class Project:
             created = http.post(path, json={"name": self.name})
             self.id = created.json()["id"]
 
-    def send(self, path: str, body: Any) -> Any:
+    def change(self, path: str, body: Any) -> Any:
+        return self.send(path, body, method="PUT")
+
+    def send(self, path: str, body: Any, method: str = "POST") -> Any:
         text = body if isinstance(body, str) else json.dumps(body)
         headers = self.server.headers | {
             "X-Project-Name": self.name,
             "Content-Type": "application/json",
         }
         with self.server.client(**headers) as http:
-            answer = http.post(path, content=text)
+            answer = http.request(method, path, content=text)
         assert answer.is_success, answer.text
         return answer.json()
 

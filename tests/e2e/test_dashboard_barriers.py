@@ -20,6 +20,8 @@ SCHEMES: Final = ("light", "dark")
 TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 OPTIONS = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations"]}
 
+GONE: Final = "00000000-0000-4000-8000-0000000000ff"
+
 type Step = Callable[[Page, Project, dict[str, str]], None]
 
 
@@ -60,6 +62,15 @@ def sent(project: Project) -> dict[str, str]:
     for value in ("0.2", "0.9"):
         score = {"trace_id": ids[0], "name": "helpful", "value": value, "reason": "short"}
         project.send("/evaluations/trace-scores", score | {"metadata": {"threshold": 0.5}})
+    scored = {"name": "scored", "metrics": ["output_degeneration"], "trace_ids": [ids[0], GONE]}
+    started = project.send("/evaluations/trace-runs/batch", scored)
+    metric = {"kind": "rule", "name": "answered", "description": "It answers"}
+    rule = {"path": "answer", "op": "exists"}
+    project.send("/evaluations/custom-metrics", metric | {"definition": rule})
+    project.change(
+        "/evaluations/custom-metrics/answered",
+        {"description": "It says yes", "definition": rule | {"op": "contains", "value": "yes"}},
+    )
     monitor = project.send("/evaluations/monitors", MONITOR)["id"]
     rule = {"metric": METRIC, "figure": "score_mean", "threshold": 1, "samples_min": 1}
     project.send(f"/evaluations/monitors/{monitor}/alerts", rule)
@@ -70,7 +81,7 @@ def sent(project: Project) -> dict[str, str]:
     until_while(project.server.process, lambda: project.read(alert_changes)["total"])
     trace, other, *_ = ids
     known = {"trace": trace, "other": other, "span": span(2)["span_id"]}
-    return known | {"monitor": monitor, "webhook": hook, "run": run}
+    return known | {"monitor": monitor, "webhook": hook, "run": run, "scored": started["id"]}
 
 
 def at(path: str, ready: Callable[[Page], Any]) -> Step:
@@ -85,6 +96,15 @@ def pressing(step: Step, keys: str, ready: Callable[[Page], Any]) -> Step:
     def go(page: Page, project: Project, ids: dict[str, str]) -> None:
         step(page, project, ids)
         page.keyboard.press(keys)
+        expect(ready(page)).to_be_visible()
+
+    return go
+
+
+def pressing_text(step: Step, text: str, ready: Callable[[Page], Any]) -> Step:
+    def go(page: Page, project: Project, ids: dict[str, str]) -> None:
+        step(page, project, ids)
+        page.get_by_text(text).click()
         expect(ready(page)).to_be_visible()
 
     return go
@@ -188,6 +208,38 @@ VIEWS: dict[str, Step] = {
     "commands": pressing(TRACES, "Control+k", lambda page: page.get_by_role("dialog")),
     "keys": pressing(TRACE, "?", lambda page: page.get_by_role("dialog")),
     "no page": at("nothing", _heading),
+    "runs": at("runs", lambda page: page.get_by_role("link", name="scored").first),
+    "no run": at("runs?of=sessions", lambda page: page.get_by_text("No run over sessions yet")),
+    "new run": at(
+        "runs/new?metric=output_degeneration",
+        lambda page: page.get_by_text("No model is asked"),
+    ),
+    "new run over sessions": at(
+        "runs/new?of=sessions", lambda page: page.get_by_label("User", exact=True)
+    ),
+    "run": at("runs/traces/{scored}", lambda page: page.get_by_text("target_gone").first),
+    "deleting a run": at(
+        "runs/traces/{scored}?dialog=delete", lambda page: page.get_by_role("dialog")
+    ),
+    "progress of a run": at(
+        "traces?dialog=score&run={scored}", lambda page: page.get_by_text("completed: output")
+    ),
+    "unknown run": at("runs/traces/{trace}", lambda page: page.get_by_role("alert")),
+    "metrics": at("metrics", lambda page: page.get_by_role("link", name="confidence")),
+    **{
+        f"new {kind} metric": at(
+            f"metrics?new={kind}", lambda page: page.get_by_label("Trace", exact=True)
+        )
+        for kind in ("judge", "rule", "measured")
+    },
+    "metric": pressing_text(
+        at("metrics/task_completion", _heading),
+        "The exact prompt",
+        lambda page: page.get_by_label("Prompt: judge"),
+    ),
+    "custom metric": at(
+        "metrics/answered?revision=2", lambda page: page.get_by_text("What revision 2 changed")
+    ),
 }
 
 

@@ -61,7 +61,11 @@ class ListMetrics:
             if one.archived_at is None:
                 newest = one.newest
                 metrics[one.name] = Metric(
-                    name=one.name, description=newest.description, method=newest.method
+                    name=one.name,
+                    description=newest.description,
+                    method=newest.method,
+                    threshold=newest.threshold,
+                    revision=newest.revision,
                 )
         return [metrics[name] for name in sorted(metrics)]
 

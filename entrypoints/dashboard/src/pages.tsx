@@ -16,7 +16,9 @@ export interface Page {
 }
 
 const later = () => import("./views/later.ts");
+const metrics = () => import("./views/metrics/index.ts");
 const monitors = () => import("./views/monitors/index.ts");
+const runs = () => import("./views/runs/index.ts");
 
 /** In the order of the navigation. The icon of an entry has the name of its first segment. */
 export const PAGES: readonly Page[] = [
@@ -56,6 +58,34 @@ export const PAGES: readonly Page[] = [
     path: "users",
     view: lazy(async () => (await later()).Users, "users"),
     nav: { group: "Observe", label: "Users", key: "g p" },
+  },
+  {
+    path: "runs",
+    view: lazy(async () => (await runs()).Runs, "runs"),
+    nav: { group: "Evaluate", label: "Runs", key: "g r" },
+  },
+  {
+    path: "runs/new",
+    view: lazy(async () => (await runs()).NewRun, "the form"),
+  },
+  {
+    path: "runs/:of/:run",
+    view: lazy(async () => {
+      const { Run } = await runs();
+      return ({ params }) => <Run key={params.run} of={params.of === "sessions" ? "sessions" : "traces"} id={params.run!} />;
+    }, "the run"),
+  },
+  {
+    path: "metrics",
+    view: lazy(async () => (await metrics()).Metrics, "metrics"),
+    nav: { group: "Evaluate", label: "Metrics", key: "g e" },
+  },
+  {
+    path: "metrics/:name",
+    view: lazy(async () => {
+      const { Metric } = await metrics();
+      return ({ params }) => <Metric key={params.name} name={params.name!} />;
+    }, "the metric"),
   },
   {
     path: "usage",

@@ -184,6 +184,8 @@ class TestUsing:
         names = [one["name"] for one in listed]
         assert names == sorted(names)
         assert {"searched", "polite_answer", "task_completion"} <= set(names)
+        polite = {one["name"]: one for one in listed}["polite_answer"]
+        assert (polite["method"], polite["threshold"], polite["revision"]) == ("judged", 0.6, 1)
         template = await shop.read("/evaluations/trace-runs/template?metric=polite_answer")
         assert template["metric"]["default_threshold"] == 0.6
         assert "{{task}}" in template["metric"]["prompt_preview"][-1]["prompt"]

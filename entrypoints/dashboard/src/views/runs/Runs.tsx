@@ -1,0 +1,130 @@
+/** The list of runs over traces, or over sessions. */
+import { useInfiniteQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { curl, request } from "../../api/client.ts";
+import { useRead } from "../../api/queries.ts";
+import { project, projectId } from "../../api/session.ts";
+import type { EvalRunResponse, MonitorResponse } from "../../api/types.d.ts";
+import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
+import { useCommands } from "../../lib/keys.ts";
+import { copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { useUrlState } from "../../url/state.ts";
+import { ofParam, RUNS, type Of } from "../../lib/run-form.ts";
+import { isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
+
+interface Page {
+  items: EvalRunResponse[];
+  total: number;
+  next_cursor: string | null;
+}
+
+const PAGE = 50;
+const MONITORS_MAX = 200; // whose names are known
+const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"] as const;
+
+export function Runs(): JSX.Element {
+  const { params, update } = useUrlState();
+  const [, navigate] = useLocation();
+  const [at, setAt] = useState(-1);
+  const of = ofParam(params.get("of"));
+  useTitle(`Runs over ${of}`, project.value?.name);
+  const query = { status: params.get("status") ?? undefined };
+  const pages = useInfiniteQuery<Page>({
+    queryKey: [projectId.value, RUNS[of], "pages", query],
+    initialPageParam: null,
+    queryFn: ({ pageParam, signal }) => request<Page>("GET", RUNS[of], { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
+    getNextPageParam: (last) => last.next_cursor,
+    refetchInterval: ({ state }) => (state.data?.pages.some((page) => page.items.some((one) => !isOver(one.status))) ? POLL_MS : false),
+  });
+  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
+  const total = pages.data?.pages[0]?.total ?? 0;
+  const monitored = rows.some((one) => one.monitor_id !== null);
+  const monitors = useRead<{ items: MonitorResponse[] }>("evaluations/monitors", { limit: MONITORS_MAX }, { enabled: monitored });
+  const nameOf = (id: string): string => monitors.data?.items.find((one) => one.id === id)?.name ?? "monitor";
+  const pathOf = (run: EvalRunResponse): string => `${projectPath("runs")}/${of}/${run.id}`;
+  const go = (to: number): void => setAt(Math.max(0, Math.min(rows.length - 1, to)));
+  const group = "Runs";
+  useCommands([
+    { keys: "j", label: "Next run", group, hidden: true, run: () => go(at + 1) },
+    { keys: "k", label: "Previous run", group, hidden: true, run: () => go(at - 1) },
+    { keys: "o", label: "Open the run", group, run: () => rows[at] && navigate(pathOf(rows[at])) },
+    { keys: "n", label: "Start a run", group, run: () => navigate(newPath(of)) },
+    { keys: "Shift+c", label: "Copy the list as curl", group, run: () => void copy(curl(RUNS[of], query, project.value?.name ?? ""), "Copied as curl") },
+  ]);
+  const columns: Column<EvalRunResponse>[] = [
+    { id: "name", label: "Run", className: "c-name", cell: (row) => <Link href={pathOf(row)}>{row.name ?? row.metric_names.join(", ")}</Link> },
+    { id: "status", label: "Status", cell: (row) => <RunState status={row.status} /> },
+    { id: "progress", label: "Progress", cell: (row) => <Progress run={row} /> },
+    { id: "failed", label: "Failed scores", className: "c-number", cell: (row) => (row.failed_count > 0 ? <span class="bad-text">{count(row.failed_count)}</span> : count(0)) },
+    { id: "skipped", label: "Skipped", className: "c-number", cell: (row) => count(row.skipped_count) },
+    { id: "metrics", label: "Metrics", className: "c-preview", cell: (row) => <span title={row.metric_names.join(", ")}>{row.metric_names.join(", ")}</span> },
+    { id: "model", label: "Model", className: "c-value", cell: (row) => row.model ?? NONE },
+    { id: "votes", label: "Votes", className: "c-number", cell: (row) => count(row.votes) },
+    { id: "limit", label: "Cost limit", className: "c-number", cell: (row) => (row.max_cost_usd === null ? <span class="none" title="No limit was set">{NONE}</span> : cost(row.max_cost_usd)) },
+    {
+      id: "by",
+      label: "Started by",
+      className: "c-value",
+      cell: (row) => (row.monitor_id === null ? "request" : <Link href={`${projectPath("monitors")}/${row.monitor_id}`}>{nameOf(row.monitor_id)}</Link>),
+    },
+    { id: "created", label: "Started", className: "c-time", cell: (row) => <time title={fullInstant(row.created_at)}>{ago(row.created_at)}</time> },
+    {
+      id: "took",
+      label: "Took",
+      className: "c-number",
+      cell: (row) => (row.completed_at === null ? <span class="none" title="It has not ended">{NONE}</span> : duration(Date.parse(row.completed_at) - Date.parse(row.created_at))),
+    },
+  ];
+  return (
+    <div class="list">
+      <div class="list-main">
+        <header class="title">
+          <h1>Runs</h1>
+          <span class="total" role="status">{pages.isSuccess ? plural(total, "run") : ""}</span>
+          <span class="modes" role="group" aria-label="Runs over">
+            {(["traces", "sessions"] as const).map((one) => (
+              <button key={one} type="button" aria-pressed={one === of} onClick={() => update({ of: one === "traces" ? null : one }, { push: true })}>
+                {one}
+              </button>
+            ))}
+          </span>
+          <select aria-label="Status" value={query.status ?? ""} onChange={(event) => update({ status: event.currentTarget.value || null }, { push: true })}>
+            <option value="">Any status</option>
+            {STATUSES.map((one) => <option key={one} value={one}>{one.toLowerCase()}</option>)}
+          </select>
+          <Link class="button main" href={newPath(of)}>New run</Link>
+        </header>
+        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        {pages.isPending && <Loading what="runs" />}
+        {pages.isSuccess && rows.length === 0 && (
+          <Empty title={query.status ? `No run over ${of} is ${query.status.toLowerCase()}` : `No run over ${of} yet`}>
+            <p>A run scores many {of} with metrics, after an estimate of what it costs.</p>
+            <Link href={newPath(of)}>Start a run</Link>
+          </Empty>
+        )}
+        {rows.length > 0 && (
+          <VirtualTable<EvalRunResponse>
+            label="Runs"
+            rows={rows}
+            total={total}
+            columns={columns}
+            rowKey={(row) => row.id}
+            at={at}
+            rowClass={(row) => (row.status === "FAILED" ? "failed" : "")}
+            onNearEnd={() => {
+              if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
+            }}
+          />
+        )}
+      </div>
+    </div>
+  );
+}
+
+function newPath(of: Of): string {
+  return `${projectPath("runs")}/new${of === "traces" ? "" : `?of=${of}`}`;
+}
