@@ -32,7 +32,7 @@ async def got(site: Site, path: str) -> Any:
     return answer.json()
 
 
-FIELDS = ["name", "description", "category", "method", "threshold", "revision"]
+FIELDS = ["name", "description", "category", "method", "threshold", "revision", "skipped_when"]
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,7 @@ async def test_metrics_are_sorted_by_name(site: Site, category: str, needed: set
         assert list(one) == FIELDS
         assert one["category"] == category
         assert one["description"]
+        assert all(why.keys() == {"code", "reason"} for why in one["skipped_when"])
 
 
 async def test_template_is_a_valid_run_request(site: Site) -> None:

@@ -186,6 +186,7 @@ class TestUsing:
         assert {"searched", "polite_answer", "task_completion"} <= set(names)
         polite = {one["name"]: one for one in listed}["polite_answer"]
         assert (polite["method"], polite["threshold"], polite["revision"]) == ("judged", 0.6, 1)
+        assert polite["skipped_when"] is None
         template = await shop.read("/evaluations/trace-runs/template?metric=polite_answer")
         assert template["metric"]["default_threshold"] == 0.6
         assert "{{task}}" in template["metric"]["prompt_preview"][-1]["prompt"]

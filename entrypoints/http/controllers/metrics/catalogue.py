@@ -18,6 +18,8 @@ from domain.evaluation.metrics.metric import (
     EvaluationMethod,
     Metric,
 )
+from domain.evaluation.metrics.skips import skip_codes
+from domain.evaluation.scores.outcome import SkipCode
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
@@ -36,6 +38,18 @@ class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
     ]
 
 
+class SkipReason(ResponseStruct[SkipCode], frozen=True, kw_only=True):
+    """Why a score is skipped; `code` is that of its metadata."""
+
+    code: Annotated[str, Source(WHOLE, str)]
+    reason: str
+
+
+def _skip_reasons(metric: Metric) -> list[SkipReason] | None:
+    codes = skip_codes(metric)
+    return None if codes is None else [SkipReason.from_domain(one) for one in codes]
+
+
 def _success_threshold(metric: Metric) -> float | None:
     return None if metric.direction is Direction.NEUTRAL else metric.threshold
 
@@ -46,6 +60,7 @@ class MetricSummary(ResponseStruct[Metric], frozen=True, kw_only=True):
     `method`: a judge reads the trace (`judged`), texts are compared (`embedded`), the number is
     computed (`measured`), or is aggregated from signals of a session (`rolled_up`). Scores from
     `threshold` on succeed; null if neither end is better. `revision` is that of a custom metric.
+    `skipped_when` are the reasons why there may be no number; null for a custom metric.
     """
 
     name: str
@@ -54,6 +69,7 @@ class MetricSummary(ResponseStruct[Metric], frozen=True, kw_only=True):
     method: EvaluationMethod
     threshold: Annotated[float | None, Source(WHOLE, _success_threshold)]
     revision: int | None
+    skipped_when: Annotated[list[SkipReason] | None, Source(WHOLE, _skip_reasons)]
 
 
 class PromptPreview(ResponseStruct[prompt.Stage], frozen=True, kw_only=True):
@@ -108,6 +124,9 @@ class EvaluationCatalogueController(Controller):
                 "method": "judged",
                 "threshold": THRESHOLD,
                 "revision": None,
+                "skipped_when": [
+                    {"code": "no_steps", "reason": "the trace has no step to look at"}
+                ],
             }
         ],
     )
@@ -130,6 +149,9 @@ class EvaluationCatalogueController(Controller):
                 "method": "rolled_up",
                 "threshold": THRESHOLD,
                 "revision": None,
+                "skipped_when": [
+                    {"code": "no_steps", "reason": "the trace has no step to look at"}
+                ],
             }
         ],
     )
@@ -154,6 +176,9 @@ class EvaluationCatalogueController(Controller):
                 "method": "judged",
                 "threshold": THRESHOLD,
                 "revision": None,
+                "skipped_when": [
+                    {"code": "no_steps", "reason": "the trace has no step to look at"}
+                ],
                 "default_threshold": THRESHOLD,
                 "prompt_preview": [{"stage": "judge", "prompt": "Criterion: …"}],
             },

@@ -55,6 +55,18 @@ export function Metric({ name }: { name: string }): JSX.Element {
         <div><dt>Passes from</dt><dd>{metric.threshold ?? <span title="Neither end is better">{NONE}</span>}</dd></div>
         {custom.data && <div><dt>Since</dt><dd><time title={fullInstant(custom.data.updated_at)}>{ago(custom.data.updated_at)}</time></dd></div>}
       </dl>
+      {found?.skipped_when && (
+        <section aria-labelledby="skipped">
+          <h2 id="skipped">When it is skipped</h2>
+          <ul class="bullets">
+            {found.skipped_when.map((one) => (
+              <li key={one.code}>
+                {one.reason} <code>{one.code}</code>
+              </li>
+            ))}
+          </ul>
+        </section>
+      )}
       {custom.data && archivedAt === null && <ReviseMetric key={custom.data.revision} metric={custom.data} />}
       {custom.data && archivedAt !== null && <pre class="raw" tabIndex={0} aria-label="Definition">{definitionText(custom.data.definition)}</pre>}
       {method === "judged" && archivedAt === null && <Template name={name} />}
