@@ -68,6 +68,10 @@ def test_costly_day_is_found(
     panel.get_by_role("link", name="batch").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Traces")
     expect(page.get_by_role("status").first).to_have_text("2 traces")
+    # The histogram of the list counts what matches: the trace of ada on that day isn't in it.
+    expect(
+        page.get_by_role("img", name=re.compile("^2 traces by hour, 0 of them failed$"))
+    ).to_be_visible()
 
 
 def test_model_without_a_price_gets_one_and_is_repriced(
@@ -118,8 +122,9 @@ def test_overview_leads_to_what_its_figures_count(
     tool = span(99, name="search", status="ERROR", error="timeout after 30 s")
     tool["started_at"] = tool["ended_at"] = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
     sent = project.send("/traces", asked(20, 0, None, model="unknown", spans=[tool]))
-    score = {"trace_id": sent["trace_id"], "name": "helpful", "value": "0.25"}
-    project.send("/evaluations/trace-scores", score)
+    for name, value in (("helpful", "0.25"), ("grounded", "0.75")):
+        score = {"trace_id": sent["trace_id"], "name": name, "value": value}
+        project.send("/evaluations/trace-scores", score)
     page.goto("about:blank")
     page_log.requested.clear()
     page.goto(project.path("?period=7d"))
@@ -128,7 +133,13 @@ def test_overview_leads_to_what_its_figures_count(
     expect(totals).to_contain_text("11 % of the traces")
     expect(page.get_by_role("region", name="Errors")).to_contain_text("timeout after <number> s")
     expect(page.get_by_role("region", name="Tools that fail most")).to_contain_text("search")
-    expect(page.get_by_role("region", name="Scores")).to_contain_text("0.25")
+    scores = page.get_by_role("region", name="Scores")
+    expect(scores).to_contain_text("0.25")
+    expect(scores.get_by_text("1 scored")).to_have_count(2)
+    # One request has both trends; a single number is a dash, which is drawn.
+    for name in ("helpful", "grounded"):
+        line = scores.get_by_role("img", name=name).locator("path")
+        expect(line).to_have_attribute("d", re.compile("M"))
     expect(page.get_by_role("region", name="Runs under way")).to_contain_text("No evaluation runs")
     expect(page.get_by_role("region", name="Alerts")).to_contain_text("No alert is on")
     page.wait_for_load_state("networkidle")

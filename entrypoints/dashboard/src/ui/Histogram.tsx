@@ -1,9 +1,9 @@
-/** Traces of a period by hour or day, failures marked. Buckets are cut in UTC. */
+/** Traces of a period that match the filters, by hour or day, failures marked. Buckets are cut in UTC. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { useRead } from "../api/queries.ts";
 import type { AnalyticsBucket } from "../api/types.d.ts";
-import { PERIODS } from "../lib/filters.ts";
+import { filterQuery, PERIODS } from "../lib/filters.ts";
 import { count, instant, plural } from "../lib/format.ts";
 import type { UrlState } from "../url/state.ts";
 
@@ -24,16 +24,18 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
   const size = Math.max(1, Math.min(400, Math.ceil((end - first) / step)));
   const [drag, setDrag] = useState<[number, number] | null>(null);
   const svg = useRef<SVGSVGElement>(null);
-  const answer = useRead<AnalyticsBucket[]>(
-    "traces/analytics",
-    {
-      metric: "volume",
-      granularity: step === HOUR ? "hour" : "day",
-      started_after: new Date(first).toISOString(),
-      started_before: new Date(Math.ceil(end / 60_000) * 60_000).toISOString(),
-    },
-    { keepPrevious: true, enabled },
-  );
+  const { query: words, ...filters } = filterQuery(params);
+  const asked = {
+    metric: "volume",
+    granularity: step === HOUR ? "hour" : "day",
+    started_after: new Date(first).toISOString(),
+    started_before: new Date(Math.ceil(end / 60_000) * 60_000).toISOString(),
+  };
+  // Words can't be counted, and filters that match too many traces are refused: then it counts all.
+  const matching = useRead<AnalyticsBucket[]>("traces/analytics", { ...filters, ...asked }, { keepPrevious: true, enabled });
+  const all = useRead<AnalyticsBucket[]>("traces/analytics", asked, { keepPrevious: true, enabled: enabled && matching.isError });
+  const answer = matching.isError ? all : matching;
+  const isOfAll = words !== undefined || matching.isError;
   if (!answer.data) return <div class="histogram" />;
   const buckets = new Map(answer.data.map((one) => [Date.parse(one.bucket), one]));
   const bars = Array.from({ length: size }, (_, index) => buckets.get(first + index * step));
@@ -56,12 +58,13 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
     );
   };
   const unit = step === HOUR ? "hour" : "day (UTC)";
+  const note = isOfAll ? (words === undefined ? ", filters not applied" : ", not searched for the words") : "";
   return (
     <figure class="histogram">
       <svg
         ref={svg}
         role="img"
-        aria-label={`${plural(total, "trace")} by ${unit}, ${count(failed)} of them failed, filters not applied`}
+        aria-label={`${plural(total, "trace")} by ${unit}, ${count(failed)} of them failed${note}`}
         viewBox={`0 0 ${size} ${HEIGHT}`}
         preserveAspectRatio="none"
         onPointerDown={(event) => setDrag([at(event), at(event)])}
@@ -93,7 +96,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
       <figcaption>
         <span>{instant(first)}</span>
         <span>
-          {plural(total, "trace")} by {unit} · {count(failed)} failed · filters not applied
+          {plural(total, "trace")} by {unit} · {count(failed)} failed{note}
         </span>
         <span>{instant(end)}</span>
       </figcaption>

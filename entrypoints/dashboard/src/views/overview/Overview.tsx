@@ -14,7 +14,7 @@ import { Chart } from "../../ui/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/Period.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
-import { Money, Panel, Tile, TracesLink } from "./parts.tsx";
+import { Money, pageLink, Panel, Tile, TracesLink } from "./parts.tsx";
 import { ScoreTrends, useScoreTrends } from "./ScoreTrends.tsx";
 
 const SHOWN = 5; // of errors, tools, runs and alerts
@@ -95,18 +95,21 @@ export function Overview(): JSX.Element {
         </Panel>
         <Panel title="Latency of traces" reads={[volume]} link={<TracesLink period={period} where={{ sort_by: "latency" }}>Slowest</TracesLink>}>
           {() => (
-            <Chart
-              {...axis}
-              title="Latency of traces"
-              summary={`percentiles of traces that ended, ${bucketText(period)}`}
-              times={times}
-              text={duration}
-              series={[
-                { label: "p50", tone: 1, values: rows.map((one) => one.p50_latency_ms) },
-                { label: "p90", tone: 4, values: rows.map((one) => one.p90_latency_ms) },
-                { label: "p99", tone: "bad", values: rows.map((one) => one.p99_latency_ms) },
+            <>
+              <Chart
+                {...axis}
+                title="Latency of traces"
+                summary={`percentiles of traces that ended, ${bucketText(period)}`}
+                times={times}
+                text={duration}
+                series={[
+                  { label: "p50", tone: 1, values: rows.map((one) => one.p50_latency_ms) },
+                  { label: "p90", tone: 4, values: rows.map((one) => one.p90_latency_ms) },
+                  { label: "p99", tone: "bad", values: rows.map((one) => one.p99_latency_ms) },
               ]}
-            />
+              />
+              <p class="hint">Of traces that have ended.</p>
+            </>
           )}
         </Panel>
         <Panel title="Tokens" reads={[usage]} link={<Link href={usagePath(url.params, "tokens")}>Usage</Link>}>
@@ -148,13 +151,13 @@ export function Overview(): JSX.Element {
         <Panel title="Tools that fail most" reads={[tools]} link={<TracesLink period={period} where={{ has_failed_span: "true" }}>Traces with a failed span</TracesLink>}>
           {() => <Tools answer={tools.data!} />}
         </Panel>
-        <Panel title="Scores" reads={trends.reads}>
+        <Panel title="Scores" reads={trends.reads} link={pageLink("scores", "Scores")}>
           {() => <ScoreTrends trends={trends.items} />}
         </Panel>
-        <Panel title="Runs under way" reads={[traceRuns, sessionRuns]}>
+        <Panel title="Runs under way" reads={[traceRuns, sessionRuns]} link={pageLink("runs", "Runs")}>
           {() => <Runs runs={runs} total={(traceRuns.data?.total ?? 0) + (sessionRuns.data?.total ?? 0)} />}
         </Panel>
-        <Panel title="Alerts" reads={[alerts]}>
+        <Panel title="Alerts" reads={[alerts]} link={pageLink("alerts", "Alerts") ?? pageLink("monitors", "Monitors")}>
           {() => <Alerts alerts={alerts.data?.items ?? []} total={alerts.data?.total ?? 0} />}
         </Panel>
       </div>

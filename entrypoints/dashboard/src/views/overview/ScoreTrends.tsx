@@ -2,7 +2,7 @@
 import type { UseQueryResult } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
-import type { ScoreSummaryItem as Summary, ScoreTrendItem } from "../../api/types.d.ts";
+import type { ScoreSummaryItem, ScoreTrendItem } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
 import { count, NONE, plural } from "../../lib/format.ts";
 import { Sparkline } from "../../ui/Chart.tsx";
@@ -10,7 +10,6 @@ import { Coverage } from "../../ui/Coverage.tsx";
 import type { Period } from "../../ui/Period.tsx";
 
 const NAMES = 6;
-type ScoreSummaryItem = Summary & { skipped_count?: number; pending_count?: number };
 
 export interface Trend {
   summary: ScoreSummaryItem;
@@ -22,7 +21,7 @@ export function useScoreTrends(period: Period): { reads: UseQueryResult<unknown>
   const { from, to, granularity } = period;
   const dates = { date_from: new Date(from).toISOString(), date_to: new Date(to).toISOString() };
   const summary = useRead<ScoreSummaryItem[]>("evaluations/analytics/trace-scores/summary", dates, { keepPrevious: true });
-  const used = (one: ScoreSummaryItem): number => one.success_count + (one.skipped_count ?? 0) + one.failed_count;
+  const used = (one: ScoreSummaryItem): number => one.success_count + one.skipped_count + one.failed_count;
   const most = [...(summary.data ?? [])].sort((a, b) => used(b) - used(a)).slice(0, NAMES);
   const names = most.map((one) => one.metric_name);
   const trend = useRead<ScoreTrendItem[]>("evaluations/analytics/trace-scores/trend", { metric_name: names, granularity, ...dates }, { enabled: names.length > 0, keepPrevious: true });
@@ -52,7 +51,7 @@ export function ScoreTrends({ trends }: { trends: readonly Trend[] }): JSX.Eleme
             </span>
           </div>
           <Sparkline values={values} most={1} summary={`${one.metric_name}: mean of ${count(one.count)} numbers over time`} />
-          <Coverage of={{ scored: one.success_count, skipped: one.skipped_count ?? 0, failed: one.failed_count, pending: one.pending_count ?? 0 }} />
+          <Coverage of={{ scored: one.success_count, skipped: one.skipped_count, failed: one.failed_count, pending: one.pending_count }} />
         </li>
       ))}
     </ul>
