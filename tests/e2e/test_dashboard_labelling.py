@@ -1,9 +1,9 @@
 """Labelling in Chromium: by keyboard alone, taken back, over a judge's score, and by two people."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -33,8 +33,8 @@ def judged(project: Project, count: int) -> None:
 
 
 def shown_trace(page: Page) -> str:
-    page.wait_for_url("**at=**")
-    return parse_qs(urlsplit(page.url).query)["at"][0]
+    link = page.get_by_role("link", name="Open the trace")
+    return (link.get_attribute("href") or "").rsplit("/", 1)[-1]
 
 
 def queue(project: Project) -> Any:
@@ -108,6 +108,7 @@ def test_two_people_never_see_the_same_item(signed_in: Page, project: Project) -
     assert one != other
     first.reload()
     assert shown_trace(first) == one
+    expect(first).to_have_url(re.compile(f"at={one}"))
     second.keyboard.press("1")
     expect(second.get_by_text("The judge gave")).to_be_visible()
     second.keyboard.press("Enter")

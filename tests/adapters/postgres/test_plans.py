@@ -510,6 +510,10 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         labels("annotation_queue", NAMES[3], 0.5, "seed", 20),
         {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether a label exists
     ),
+    "how long the annotation queue is": (
+        lambda at, of: at.evaluation.annotation_claims.progress(of, NAMES[3], UNTIL),
+        {"trace_scores": 3 * OF_NAME},
+    ),
     "all scores of a session": (
         lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
         {"session_scores": 4},

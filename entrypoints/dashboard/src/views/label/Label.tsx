@@ -36,7 +36,7 @@ function Queues(): JSX.Element {
   const names = useRead<ScoreSummaryItem[]>("evaluations/analytics/trace-scores/summary", { source: "AUTOMATED" });
   const judged = names.data?.filter((one) => one.from_runs && one.success_count > 0);
   return (
-    <div class="page label-names">
+    <div class="page">
       <h1>Label</h1>
       <p class="hint">Where a judge and people differ, the judge can’t be trusted. Choose whose scores to check.</p>
       {names.isError && <FailureBox error={names.error} again={() => void names.refetch()} />}
@@ -53,7 +53,7 @@ function Queues(): JSX.Element {
           {judged.map((one) => (
             <li key={one.metric_name}>
               <Link href={projectPath(`label?name=${encodeURIComponent(one.metric_name)}`)}>{one.metric_name}</Link>
-              <small>{plural(one.count, "score")} · {one.judge_kind ?? "judge"} · last {ago(one.latest_score_at)}</small>
+              <small>{plural(one.count, "score")}{one.judge_kind && ` · ${one.judge_kind}`} · last {ago(one.latest_score_at)}</small>
             </li>
           ))}
         </ul>
@@ -181,7 +181,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
     { keys: "o", label: "Label over the judge’s score, or as an own score", group: "Labelling", run: () => flip("over", isOver ? null : "on") },
   ]);
   return (
-    <div class="page label">
+    <div class="page labelling">
       <header class="title">
         <h1 ref={heading} tabIndex={-1}>
           Label <em>{name}</em>
@@ -234,7 +234,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
                     title={scopeHint(needed)}
                     onClick={() => void give(value)}
                   >
-                    {key === "1" ? "Pass" : key === "0" ? "Fail" : value} <kbd>{key}</kbd>
+                    {key > "1" ? value : <>{key === "1" ? "Pass" : "Fail"} <kbd>{key}</kbd></>}
                   </Button>
                 );
               })}

@@ -58,6 +58,7 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
           placeholder={more.placeholder ?? ""}
           required={more.required ?? true}
           value={numbers[name]}
+          autoFocus={name === "threshold"}
           onInput={(event) => set(name, event.currentTarget.value)}
         />
       )}

@@ -76,7 +76,7 @@ function Group({ state, of, nameOf }: { state: AlertState; of: readonly AlertRes
           <li key={one.id}>
             <State value={one.state} />
             <span>
-              <Link class="strong" href={projectPath(`monitors/${one.monitor_id}`)}>{nameOf(one.monitor_id)}</Link> <strong>{one.metric}</strong> {ruleWords(one)}
+              <Link class="named" href={projectPath(`monitors/${one.monitor_id}`)}>{nameOf(one.monitor_id)}</Link> <strong>{one.metric}</strong> {ruleWords(one)}
               <small title={fullInstant(one.since)}>
                 since {ago(one.since)}, last value {score(one.value)}
               </small>

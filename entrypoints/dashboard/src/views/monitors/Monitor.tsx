@@ -135,7 +135,7 @@ function Facts({ of }: { of: MonitorResponse }): JSX.Element {
       <Fact name="Last run"><LastRun of={of} /></Fact>
       <Fact name="Over">
         {of.target_type === "TRACE" ? "traces" : "sessions"}
-        {filters.length === 0 ? " of all kinds" : filters.map(([name, value]) => <span key={name} class="tag">{name}: {typeof value === "string" ? value : JSON.stringify(value)}</span>)}
+        {filters.length === 0 ? " of all kinds" : filters.map(([name, value]) => <span key={name} class="tag">{name}: {filterText(value)}</span>)}
       </Fact>
       <Fact name="Which">{of.only_if_changed ? "new or changed since the last run" : "all that match"}{of.settled_only && ", settled only"}</Fact>
       {of.sampling_rate < 1 && <Fact name="Sample">{percent(of.sampling_rate, 1)}</Fact>}
@@ -143,6 +143,10 @@ function Facts({ of }: { of: MonitorResponse }): JSX.Element {
       <Fact name="Ceiling">{of.max_cost_usd === null ? <span class="none">{NONE} none</span> : `${cost(of.max_cost_usd)} a run`}</Fact>
     </dl>
   );
+}
+
+function filterText(value: unknown): string {
+  return Array.isArray(value) ? value.join(", ") : typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
 function Fact({ name, children }: { name: string; children: JSX.Element | (JSX.Element | string | false | JSX.Element[])[] | string }): JSX.Element {

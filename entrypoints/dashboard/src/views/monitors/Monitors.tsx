@@ -33,7 +33,6 @@ export function Monitors(): JSX.Element {
           <option value="ACTIVE">Active</option>
           <option value="PAUSED">Paused</option>
         </select>
-        <span class="spread" />
         <NewLink />
       </header>
       <Failed of={monitors} />
@@ -72,7 +71,7 @@ function Row({ of, alerts }: { of: MonitorResponse; alerts: PaginatedResponse_Al
   return (
     <>
       <div>
-        <Link class="strong" href={projectPath(`monitors/${of.id}`)}>{of.name}</Link>
+        <Link class="named" href={projectPath(`monitors/${of.id}`)}>{of.name}</Link>
         <small>{of.target_type === "TRACE" ? "traces" : "sessions"} · {of.metric_names.join(", ")}</small>
       </div>
       <div>
@@ -80,15 +79,15 @@ function Row({ of, alerts }: { of: MonitorResponse; alerts: PaginatedResponse_Al
         <span>{cadenceWords(of.cadence)}</span>
       </div>
       <div>
-        <small class="label">Next</small>
+        <small>Next</small>
         <NextRuns of={of} />
       </div>
       <div>
-        <small class="label">Last run</small>
+        <small>Last run</small>
         <LastRun of={of} />
       </div>
       <div>
-        <small class="label">Alerts</small>
+        <small>Alerts</small>
         {alerts === null ? NONE : alerts.length === 0 ? <span class="none">none</span> : <Counts of={alerts} />}
       </div>
     </>

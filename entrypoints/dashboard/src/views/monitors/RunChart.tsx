@@ -26,7 +26,8 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
   const line = runsOf(values)
     .map((run) => `M${run.map((index) => `${x(index).toFixed(2)} ${y(values[index]!).toFixed(1)}`).join("L")}`)
     .join("");
-  const dot = (index: number): string => `M${x(index).toFixed(2)} ${y(values[index] ?? 0).toFixed(1)}h.001`;
+  // A run without a number is a dashed rule from top to bottom, and no point.
+  const dot = (index: number): string => `M${x(index).toFixed(2)} ${values[index] === null ? `0V${HEIGHT}` : `${y(values[index]!).toFixed(1)}h.001`}`;
   const most = Math.max(1, ...runs.map((one) => one.scored + one.skipped + one.failed));
   const summary = `${runs.length} runs, the last one ${last == null ? "without a number" : score(last)}`;
   if (runs.length === 0) return <p class="none">{title}: no finished run yet</p>;
@@ -74,7 +75,7 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
               {limits.map((one) => <path key={one.label} class="limit" d={`M0 ${y(one.value)}H100`} />)}
               <path class="line tone-1" d={line} />
               {runs.map((one, index) => (
-                <path key={one.run_id} class={`dot ${hasStates ? `st-${one.state}` : values[index] === null ? "st-NO_DATA" : ""}`} d={dot(index)}>
+                <path key={one.run_id} class={values[index] === null ? "gap" : `dot ${hasStates ? `st-${one.state}` : ""}`} d={dot(index)}>
                   <title>{`${instant(one.completed_at)}: ${score(values[index])}${hasStates ? `, ${one.state.toLowerCase().replace("_", " ")}` : ""}`}</title>
                 </path>
               ))}

@@ -27,7 +27,7 @@ const STATES: Record<AlertState, { word: string; shape: string }> = {
 export function State({ value }: { value: AlertState }): JSX.Element {
   const { word, shape } = STATES[value];
   return (
-    <span class={`state st-${value}`}>
+    <span class={`alert-state st-${value}`}>
       <span aria-hidden="true">{shape}</span> {word}
     </span>
   );
@@ -36,11 +36,11 @@ export function State({ value }: { value: AlertState }): JSX.Element {
 /** A rule as a sentence without its metric. */
 export function ruleWords(of: Pick<AlertResponse, "figure" | "threshold" | "clear_at" | "samples_min" | "breaches" | "recoveries">): string {
   const { label, bad } = FIGURES[of.figure];
-  const limit = bad === null ? "" : ` ${bad} ${of.threshold}`;
-  const clear = bad === null || of.clear_at === of.threshold ? "" : `, ok again at ${of.clear_at}`;
+  if (bad === null) return `${label}: fewer than ${plural(of.samples_min, "score")}${of.breaches > 1 ? `, ${of.breaches} runs in a row` : ""}`;
+  const clear = of.clear_at === of.threshold ? "" : `, ok again at ${of.clear_at}`;
   const times = of.breaches > 1 ? `, ${of.breaches} runs in a row` : "";
   const back = of.recoveries > 1 ? `, ok after ${of.recoveries} runs` : "";
-  return `${label}${limit}${times}${clear}${back}, from ${plural(of.samples_min, "score")} on`;
+  return `${label} ${bad} ${of.threshold}${times}${clear}${back}, from ${plural(of.samples_min, "score")} on`;
 }
 
 export function score(value: number | null | undefined): string {
@@ -88,8 +88,8 @@ export function LastRun({ of }: { of: MonitorResponse }): JSX.Element {
 
 export function runWords(run: EvalRunResponse): string {
   const parts = [`${count(run.evaluated_count)} of ${plural(run.total_targets, run.target_type === "TRACE" ? "trace" : "session")}`];
-  if (run.failed_count > 0) parts.push(`${count(run.failed_count)} failed`);
-  if (run.skipped_count > 0) parts.push(`${count(run.skipped_count)} skipped`);
+  if (run.failed_count > 0) parts.push(`${plural(run.failed_count, "score")} failed`);
+  if (run.skipped_count > 0) parts.push(`${plural(run.skipped_count, "score")} skipped`);
   return `${run.status.toLowerCase()}: ${parts.join(", ")}`;
 }
 
