@@ -81,7 +81,8 @@ def sent(project: Project) -> dict[str, str]:
     until_while(project.server.process, lambda: project.read(alert_changes)["total"])
     trace, other, *_ = ids
     known = {"trace": trace, "other": other, "span": span(2)["span_id"]}
-    return known | {"monitor": monitor, "webhook": hook, "run": run, "scored": started["id"]}
+    known |= {"monitor": monitor, "webhook": hook, "run": run, "scored": started["id"]}
+    return known | {"organization": project.organization}
 
 
 def at(path: str, ready: Callable[[Page], Any]) -> Step:
@@ -142,6 +143,29 @@ def _panel(page: Page) -> Any:
 
 def _heading(page: Page) -> Any:
     return page.get_by_role("heading", level=1)
+
+
+def _table(page: Page) -> Any:
+    return page.get_by_role("cell").first
+
+
+def receipt(page: Page, project: Project, ids: dict[str, str]) -> None:
+    project.send("/erasures", {"user_id": "nobody"})
+    page.goto(project.path("data?tab=erasures"))
+    page.get_by_text("user, ").first.click()
+    expect(page.get_by_label("Id of the user")).to_be_visible()
+
+
+def shared(page: Page, project: Project, ids: dict[str, str]) -> None:
+    """A trace by a public link, which the organization allows meanwhile."""
+    person = {"Authorization": f"Bearer {project.server.environ['PANDAPROBE_TOKEN']}"}
+    sharing = f"/organizations/{project.organization}/sharing"
+    in_project = {"X-Project-ID": project.id, "X-Organization-ID": project.organization}
+    with project.server.client(**person, **in_project) as http:
+        http.put(sharing, json={"public_links": True}).raise_for_status()
+        made = http.post(f"/traces/{ids['trace']}/links", json={}).json()
+    page.goto(f"{project.server.url}{made['url']}?span={ids['span']}")
+    expect(page.get_by_role("treegrid")).to_be_visible()
 
 
 TRACES = at("traces", _row)
@@ -240,6 +264,28 @@ VIEWS: dict[str, Step] = {
     "custom metric": at(
         "metrics/answered?revision=2", lambda page: page.get_by_text("What revision 2 changed")
     ),
+    **{
+        tab: at(f"data?tab={tab}", lambda page: page.get_by_role("heading", level=1))
+        for tab in ("retention", "exports", "imports", "erasures", "prices")
+    },
+    "receipt": receipt,
+    "me": at("../../me", lambda page: page.get_by_text("this one")),
+    **{
+        f"organization: {one}": at(f"../../o/{{organization}}/{one}", ready)
+        for one, ready in {
+            "members": _table,
+            "invitations": lambda page: page.get_by_text("Nobody was invited"),
+            "keys": _table,
+            "projects": _table,
+            "limits": lambda page: page.get_by_label("Lifetime of a new API key"),
+            "costs": _heading,
+            "sharing": lambda page: page.get_by_role("switch"),
+            "audit": _table,
+        }.items()
+    },
+    "new key": acting(at("../../o/{organization}/keys", _table), "New API key …"),
+    "shares": pressing(TRACE, "Shift+Y", lambda page: page.get_by_role("dialog")),
+    "shared": shared,
 }
 
 

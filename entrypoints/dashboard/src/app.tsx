@@ -7,6 +7,7 @@ import { ROOT } from "./api/client.ts";
 import { queries } from "./api/queries.ts";
 import { destination, projectId, resume, session } from "./api/session.ts";
 import { handleKey } from "./lib/keys.ts";
+import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
 import { paramsOf } from "./url/params.ts";
 import { Empty, FailureBox, Guarded, Loading } from "./ui/basics.tsx";
@@ -19,7 +20,7 @@ const BASE = `${ROOT.pathname.replace(/\/$/, "")}/app`;
 function App(): JSX.Element {
   useEffect(() => {
     addEventListener("keydown", handleKey);
-    void resume();
+    if (!isShared(location.pathname.slice(BASE.length))) void resume();
     return () => removeEventListener("keydown", handleKey);
   }, []);
   return (
@@ -31,11 +32,22 @@ function App(): JSX.Element {
   );
 }
 
+const SharedPage = lazy(async () => (await import("./views/shared/index.ts")).Shared, "the trace");
+const OrganizationPage = lazy(async () => (await import("./views/organization/index.ts")).Organization, "the organization");
+const MePage = lazy(async () => (await import("./views/me/index.ts")).Me, "your page");
+const GoPage = lazy(async () => (await import("./views/later.ts")).Go, "the page");
+
+/** Whether the page is that of a public link, which needs no session. */
+function isShared(path: string): boolean {
+  return path.startsWith("/shared/");
+}
+
 function Gate(): JSX.Element {
   const [path] = useLocation();
   const now = session.value;
   const inProject = /^\/p\/([^/]+)/.exec(path)?.[1];
   projectId.value = inProject === undefined ? null : decodeURIComponent(inProject);
+  if (isShared(path)) return <SharedPage token={paramsOf("/shared/:token", path).token ?? ""} />;
   if (now.state === "unknown") return <Loading what="the session" />;
   if (now.state === "out") return <SignIn />;
   if (now.state === "failed") return <FailureBox error={now.error} again={() => void resume()} />;
@@ -65,6 +77,11 @@ function Views(): JSX.Element {
       <Route path="/sign-in">
         {() => <Redirect to={(destination() ?? "/app/").slice("/app".length)} replace />}
       </Route>
+      <Route path="/me">{() => <MePage />}</Route>
+      <Route path="/o/:org">{({ org }) => <Redirect to={`/o/${org}/members`} replace />}</Route>
+      <Route path="/o/:org/:page">{({ org, page }) => <OrganizationPage id={decodeURIComponent(org)} page={page} />}</Route>
+      <Route path="/go/trace/:id">{() => <GoPage kind="trace" id={paramsOf("/go/trace/:id", here).id!} />}</Route>
+      <Route path="/go/session/:id">{() => <GoPage kind="session" id={paramsOf("/go/session/:id", here).id!} />}</Route>
       {PAGES.map(({ path, view: View }) => (
         <Route key={path} path={path === "" ? "/p/:project" : `/p/:project/${path}`}>
           {() => <View params={paramsOf(`/p/:project/${path}`, here)} />}

@@ -115,4 +115,9 @@ export const PAGES: readonly Page[] = [
     view: lazy(async () => (await monitors()).Alerts, "alerts"),
     nav: { group: "Evaluate", label: "Alerts", key: "g a" },
   },
+  {
+    path: "data",
+    view: lazy(async () => (await import("./views/data/index.ts")).Data, "the data"),
+    nav: { group: "Manage", label: "Data", key: "g d" },
+  },
 ];

@@ -43,6 +43,7 @@ export type Query = Record<string, unknown>;
 export interface Call {
   query?: Query | undefined;
   body?: unknown;
+  text?: string; // of the body, if it is JSON already
   signal?: AbortSignal | undefined;
   headers?: Record<string, string> | undefined;
 }
@@ -132,9 +133,9 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
     redirect: "error",
     signal: call.signal ?? null,
   };
-  if (call.body !== undefined) {
+  if (call.body !== undefined || call.text !== undefined) {
     headers["Content-Type"] = "application/json";
-    init.body = JSON.stringify(call.body);
+    init.body = call.text ?? JSON.stringify(call.body);
   }
   try {
     const answer = await fetch(url, init);

@@ -17,6 +17,7 @@ export interface Project {
 export interface Organization {
   id: string;
   name: string;
+  role: string | null; // a key has none
   canManage: boolean;
 }
 
@@ -102,7 +103,7 @@ function enter(answer: BrowserSessionResponse): void {
     session.value = { state: "out", ended: false, problem: answer.problem, ways };
     return;
   }
-  const organizations = answer.organizations.map(({ id, name, role }) => ({ id, name, canManage: role === "OWNER" || role === "ADMIN" }));
+  const organizations = answer.organizations.map(({ id, name, role }) => ({ id, name, role, canManage: role === "OWNER" || role === "ADMIN" }));
   const byId = new Map(organizations.map((one) => [one.id, one]));
   const projects = answer.projects.map((one) => ({
     id: one.id,

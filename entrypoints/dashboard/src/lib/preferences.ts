@@ -37,6 +37,7 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 export const systemIsDark = signal(dark.matches);
 dark.addEventListener("change", () => (systemIsDark.value = dark.matches));
 export const zone = preference("zone", "local", ["local", "utc"]);
+export const density = preference("density", "comfortable", ["comfortable", "compact"]);
 export const singleKeys = preference("keys", "on", ["on", "off"]);
 export const hiddenColumns = signal<ReadonlySet<string>>(
   new Set((read("hidden") ?? "environment,release,ended_at").split(",").filter(Boolean)),
@@ -49,6 +50,10 @@ effect(() => {
   const root = document.documentElement;
   if (theme.value === "system") delete root.dataset.theme;
   else root.dataset.theme = theme.value;
+});
+
+effect(() => {
+  document.documentElement.dataset.density = density.value;
 });
 
 export function toggleColumn(name: string): void {

@@ -6,7 +6,8 @@ import { Link, useLocation } from "wouter-preact";
 import { awaySince, request, ROOT, waitsUntil } from "../api/client.ts";
 import { queries } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
-import { instant } from "../lib/format.ts";
+import { find, pageOf } from "../api/found.ts";
+import { ago, instant } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
@@ -34,6 +35,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
   const [path, navigate] = useLocation();
   const here = projectId.value;
   const main = useRef<HTMLElement>(null);
+  const organization = organizationHere();
   useCommands([
     { keys: "Ctrl+k", label: "Command palette", run: () => (open.value = "palette") },
     { keys: "?", label: "Keyboard shortcuts", run: () => (open.value = "help") },
@@ -41,6 +43,8 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
     { keys: "u", label: "Local time or UTC", run: changeZone },
     { keys: "y", label: "Copy a link to this page", run: () => void copy(location.href, "Copied the link") },
     { keys: "g h", label: "Go to all projects", run: () => navigate(HOME) },
+    { keys: ",", label: "Preferences, sessions, invitations", run: () => navigate("/me") },
+    ...(organization === null ? [] : [{ keys: "g o", label: "Go to the organization", run: () => navigate(organization.path) }]),
     ...(here === null
       ? []
       : ENTRIES.map(({ path: page, nav }) => ({
@@ -62,6 +66,11 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         </Link>
         {here !== null && <ProjectSwitch />}
         {here !== null && <Menu path={path} />}
+        {organization !== null && (
+          <Link href={organization.path} class="organization" aria-current={path.startsWith("/o/") ? "page" : undefined}>
+            <Icon name="organization" /> <span>{organization.name}</span>
+          </Link>
+        )}
         <div class="foot">
           <Button class="quiet" icon="search" onClick={() => (open.value = "palette")} label="Commands (Ctrl+K)">
             <span class="wide-only">Commands</span>
@@ -73,7 +82,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
           </Button>
           {now.state === "in" && (
             <p class="who wide-only">
-              <span title={now.who}>{now.who}</span>
+              <Link href="/me" title={now.who}><span>{now.who}</span></Link>
               <Button class="link" onClick={() => void signOut()}>
                 Sign out
               </Button>
@@ -93,6 +102,14 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
       {open.value === "help" && <Help />}
     </div>
   );
+}
+
+/** The organization of the project, or the only one; null for a key, which manages none. */
+function organizationHere(): { name: string; path: string } | null {
+  const now = session.value;
+  if (now.state !== "in" || !now.isPerson) return null;
+  const own = now.organizations.find((one) => one.id === project.value?.organizationId) ?? now.organizations[0];
+  return own === undefined ? null : { name: own.name, path: `/o/${encodeURIComponent(own.id)}/members` };
 }
 
 /** The pages of the project. On a narrow screen they are behind a button. */
@@ -206,7 +223,48 @@ function ProjectSwitch(): JSX.Element {
   );
 }
 
-const UUID = /^[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
+const FAR_CHARS_MIN = 3;
+const FAR_WAIT_MS = 200; // after the last key
+const FAR_NAMES = 5;
+
+/** What the service finds: an id in any of my projects, and traces of this project by name. */
+function useFar(text: string, navigate: (to: string) => void): readonly Command[] {
+  const [far, setFar] = useState<readonly Command[]>([]);
+  useEffect(() => {
+    setFar([]);
+    if (text.length < FAR_CHARS_MIN) return;
+    const stop = new AbortController();
+    const opens = (label: string, to: string): Command => ({ keys: "", label, run: () => navigate(to) });
+    const add = (more: readonly Command[]): void => setFar((before) => [...before, ...more]);
+    const timer = setTimeout(() => {
+      find(text, stop.signal).then(
+        (found) =>
+          add(
+            found.flatMap((one) => {
+              const to = pageOf(one, text);
+              return to === null ? [] : [opens(`Open ${one.kind.replace("_", " ")} ${text} in ${projectName(one.project_id)}`, to)];
+            }),
+          ),
+        () => {},
+      );
+      if (projectId.value === null) return;
+      request<{ items: { trace_id: string; name: string; started_at: string }[] }>("GET", "traces", { query: { name: text, limit: FAR_NAMES }, signal: stop.signal }).then(
+        ({ items }) => add(items.map((one) => opens(`Trace ${one.name}, ${ago(one.started_at)}`, projectPath(`traces/${one.trace_id}`)))),
+        () => {},
+      );
+    }, FAR_WAIT_MS);
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
+  }, [text]);
+  return far;
+}
+
+function projectName(id: string): string {
+  const now = session.value;
+  return (now.state === "in" && now.projects.find((one) => one.id === id)?.name) || id;
+}
 
 function Palette(): JSX.Element {
   const [text, setText] = useState("");
@@ -214,6 +272,7 @@ function Palette(): JSX.Element {
   const [, navigate] = useLocation();
   const list = useRef<HTMLUListElement>(null);
   const now = session.value;
+  const far = useFar(text.trim(), navigate);
   const found = useMemo(() => {
     const projects = now.state === "in" ? now.projects : [];
     const all: Command[] = [
@@ -223,22 +282,18 @@ function Palette(): JSX.Element {
         label: `Project ${one.name}`,
         run: () => navigate(`/p/${encodeURIComponent(one.id)}/traces`),
       })),
+      ...(now.state === "in" && now.isPerson ? now.organizations : []).map((one) => ({
+        keys: "",
+        label: `Organization ${one.name}`,
+        run: () => navigate(`/o/${encodeURIComponent(one.id)}/members`),
+      })),
       { keys: "", label: "API reference", run: () => location.assign(new URL("docs", ROOT).href) },
       { keys: "", label: "Sign out", run: () => void signOut() },
     ];
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     const matching = all.filter((one) => words.every((word) => one.label.toLowerCase().includes(word)));
-    const id = text.trim();
-    if (projectId.value === null || id === "") return matching;
-    const opened = (page: string, label: string): Command => ({
-      keys: "",
-      label: `Open ${label} ${id}`,
-      run: () => navigate(projectPath(`${page}/${encodeURIComponent(id)}`)),
-    });
-    return UUID.test(id) || /^[0-9a-f]{32}$/i.test(id)
-      ? [opened("traces", "trace"), opened("sessions", "session"), ...matching]
-      : [...matching, opened("sessions", "session")];
-  }, [text, now]);
+    return [...far, ...matching];
+  }, [text, now, far]);
   const close = (): void => {
     open.value = null;
   };

@@ -1,6 +1,7 @@
 /** A table of any length: rows of one height, of which only those in sight are in the page. */
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { density } from "../lib/preferences.ts";
 import { ColumnMenu } from "./ColumnMenu.tsx";
 
 export interface Column<T> {
@@ -33,13 +34,14 @@ export interface TableProps<T> {
   onPoint?: (row: T) => void;
 }
 
-const ROW = 36;
+const ROWS = { comfortable: 36, compact: 28 }; // as --row of the style
 const MARGIN = 8;
 const POINT_MS = 100;
 const NEAR_END = 12; // rows
 
 export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const { rows, columns, at } = props;
+  const ROW = ROWS[density.value];
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 800 });
   const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
@@ -145,7 +147,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
 function Space({ rows, columns }: { rows: number; columns: number }): JSX.Element {
   return (
     <tr aria-hidden="true" class="space">
-      <td colSpan={columns} style={{ height: rows * ROW }} />
+      <td colSpan={columns} style={{ height: rows * ROWS[density.value] }} />
     </tr>
   );
 }

@@ -45,6 +45,7 @@ PAGE_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), geolocation=(), microphone=(), clipboard-write=(self)",
     "referrer-policy": "no-referrer",
+    "x-robots-tag": "noindex",  # the address of a shared trace is a secret
 }
 ASSET_HEADERS: Final = {
     "cache-control": "public, max-age=31536000, immutable",  # the name contains the hash

@@ -1,19 +1,19 @@
 /** Exports of a project: start one for the filters of the list, follow it, download its file. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { curl, readBlob, request } from "../../api/client.ts";
+import { address, curl, request } from "../../api/client.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project } from "../../api/session.ts";
-import type { ExportResponse } from "../../api/types.d.ts";
+import type { DownloadTicketResponse, ExportResponse } from "../../api/types.d.ts";
 import { chips, filterBody } from "../../lib/filters.ts";
 import { ago, bytes, count, duration, fullInstant, plural, tracesText } from "../../lib/format.ts";
 import { announce, Button, copy, Copy, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
-import { save } from "../../ui/save.ts";
+import { useSending, type Sending } from "../../ui/Field.tsx";
+import { follow, save } from "../../ui/save.ts";
 import type { UrlState } from "../../url/state.ts";
 
 const POLL_MS = 2000;
-const DOWNLOAD_MAX = 500_000_000; // bytes: a page holds the whole file in memory
 const SELECTED_MAX = 200; // traces that are read one by one
 
 export interface ExportsProps {
@@ -25,30 +25,8 @@ export interface ExportsProps {
 }
 
 export function Exports({ url, total, isAtLeast, selected, close }: ExportsProps): JSX.Element {
-  const [format, setFormat] = useState("ndjson");
-  const [rows, setRows] = useState("traces");
   const [busy, setBusy] = useState("");
-  const [error, setError] = useState<unknown>(null);
-  const list = useRead<ExportResponse[]>("traces/exports", {}, { pollMs: POLL_MS });
-  const shown = chips(url.params, duration).map((one) => one.label);
-  const key = useRef(crypto.randomUUID());
-  const attempt = async (work: () => Promise<void>): Promise<void> => {
-    setError(null);
-    setBusy("Working …");
-    try {
-      await work();
-    } catch (reason) {
-      setError(reason);
-    }
-    setBusy("");
-  };
-  const start = async (): Promise<void> => {
-    const body = { format, rows: format === "ndjson" ? "traces" : rows, filters: filterBody(url.params, Date.now()) };
-    await request("POST", "traces/exports", { body, headers: { "Idempotency-Key": key.current } });
-    key.current = crypto.randomUUID();
-    announce("Started the export");
-    await invalidate("traces/exports");
-  };
+  const sending = useSending();
   const downloadSelected = async (): Promise<void> => {
     const lines: string[] = [];
     for (const id of selected) {
@@ -56,74 +34,108 @@ export function Exports({ url, total, isAtLeast, selected, close }: ExportsProps
       setBusy(`${count(lines.length)} of ${count(selected.length)} …`);
     }
     save(new Blob(lines, { type: "application/x-ndjson" }), "traces.ndjson");
+    setBusy("");
   };
   return (
     <Dialog title="Export traces" close={close} wide>
       {selected.length > 0 && (
         <p class="actions">
-          <Button disabled={busy !== "" || selected.length > SELECTED_MAX} onClick={() => void attempt(downloadSelected)}>
+          <Button disabled={sending.isBusy || selected.length > SELECTED_MAX} onClick={() => void sending.send(downloadSelected)}>
             Download the {plural(selected.length, "selected trace")} as NDJSON
           </Button>
+          <span role="status">{busy}</span>
           {selected.length > SELECTED_MAX && <span class="hint">At most {SELECTED_MAX} one by one. “Select all” and filters take any number: an export of them is below.</span>}
         </p>
       )}
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void attempt(start);
-        }}
-      >
-        <p>
-          {shown.length === 0 && !url.params.get("period") ? "All" : "The"} {tracesText(total, isAtLeast)} that match now
-          {shown.length > 0 && `: ${shown.join(", ")}`}.
-        </p>
-        <div class="fields">
-          <label>
-            Format
-            <select value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
-              <option value="ndjson">NDJSON, with spans and scores</option>
-              <option value="csv">CSV</option>
-              <option value="parquet">Parquet</option>
-            </select>
-          </label>
-          <label>
-            Rows
-            <select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} onChange={(event) => setRows(event.currentTarget.value)}>
-              <option value="traces">Traces</option>
-              <option value="spans">Spans</option>
-            </select>
-          </label>
-        </div>
-        <p class="actions">
-          <Button type="submit" class="main" disabled={busy !== "" || total === 0}>
-            Export {tracesText(total, isAtLeast)}
-          </Button>
-          <span role="status">{busy}</span>
-        </p>
-      </form>
-      {error !== null && <FailureBox error={error} />}
-      <section aria-label="Exports of this project" class="exports">
-        <h3>Exports of this project</h3>
-        {list.isError && <FailureBox error={list.error} again={() => void list.refetch()} />}
-        {list.isPending && <Loading what="exports" />}
-        {list.data?.length === 0 && <p class="hint">None yet.</p>}
-        <ul>
-          {list.data?.map((one) => (
-            <ExportItem key={one.id} one={one} attempt={attempt} />
-          ))}
-        </ul>
-      </section>
+      {sending.error !== null && <FailureBox error={sending.error} />}
+      <ExportForm url={url} total={total} isAtLeast={isAtLeast} />
+      <ExportList />
     </Dialog>
   );
 }
 
-function ExportItem({ one, attempt }: { one: ExportResponse; attempt: (work: () => Promise<void>) => Promise<void> }): JSX.Element {
+/** `total` is the number of traces that match, if it is known. */
+export function ExportForm({ url, total, isAtLeast }: { url: UrlState; total: number | null; isAtLeast: boolean }): JSX.Element {
+  const [format, setFormat] = useState("ndjson");
+  const [rows, setRows] = useState("traces");
+  const sending = useSending();
+  const key = useRef(crypto.randomUUID());
+  const shown = chips(url.params, duration).map((one) => one.label);
+  const what = total === null ? "all traces" : tracesText(total, isAtLeast);
+  const start = async (): Promise<void> => {
+    const body = { format, rows: format === "ndjson" ? "traces" : rows, filters: filterBody(url.params, Date.now()) };
+    await request("POST", "traces/exports", { body, headers: { "Idempotency-Key": key.current } });
+    key.current = crypto.randomUUID();
+    announce("Started the export");
+    await invalidate("traces/exports");
+  };
+  return (
+    <form
+      onSubmit={(event) => {
+        event.preventDefault();
+        void sending.send(start);
+      }}
+    >
+      {total !== null && (
+        <p>
+          {shown.length === 0 && !url.params.get("period") ? "All" : "The"} {what} that match now
+          {shown.length > 0 && `: ${shown.join(", ")}`}.
+        </p>
+      )}
+      <div class="fields">
+        <label>
+          Format
+          <select value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
+            <option value="ndjson">NDJSON, with spans and scores</option>
+            <option value="csv">CSV</option>
+            <option value="parquet">Parquet</option>
+          </select>
+        </label>
+        <label>
+          Rows
+          <select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} onChange={(event) => setRows(event.currentTarget.value)}>
+            <option value="traces">Traces</option>
+            <option value="spans">Spans</option>
+          </select>
+        </label>
+      </div>
+      <p class="actions">
+        <Button type="submit" class="main" disabled={sending.isBusy || total === 0}>
+          Export {what}
+        </Button>
+      </p>
+      {sending.error !== null && <FailureBox error={sending.error} />}
+    </form>
+  );
+}
+
+/** `level` continues the headings around it. */
+export function ExportList({ level: Heading = "h3" }: { level?: "h2" | "h3" }): JSX.Element {
+  const sending = useSending();
+  const list = useRead<ExportResponse[]>("traces/exports", {}, { pollMs: POLL_MS });
+  return (
+    <section aria-label="Exports of this project" class="exports">
+      <Heading>Exports of this project</Heading>
+      {list.isError && <FailureBox error={list.error} again={() => void list.refetch()} />}
+      {list.isPending && <Loading what="exports" />}
+      {list.data?.length === 0 && <p class="hint">None yet.</p>}
+      <ul>
+        {list.data?.map((one) => (
+          <ExportItem key={one.id} one={one} attempt={sending.send} />
+        ))}
+      </ul>
+      {sending.error !== null && <FailureBox error={sending.error} />}
+    </section>
+  );
+}
+
+function ExportItem({ one, attempt }: { one: ExportResponse; attempt: Sending["send"] }): JSX.Element {
   const path = `traces/exports/${one.id}`;
   const isRunning = one.status === "PENDING" || one.status === "RUNNING";
+  /** By a link that is good once: the file doesn't go through the memory of the page. */
   const download = async (): Promise<void> => {
-    const extension = one.format === "ndjson" ? "ndjson.gz" : one.format;
-    const { blob, name } = await readBlob(`${path}/download`);
-    save(blob, name ?? `${one.rows}.${extension}`);
+    const { url } = await request<DownloadTicketResponse>("POST", `${path}/ticket`);
+    follow(address(url));
   };
   const remove = async (): Promise<void> => {
     await request("DELETE", path);
@@ -149,7 +161,7 @@ function ExportItem({ one, attempt }: { one: ExportResponse; attempt: (work: () 
           <span>
             {plural(one.row_count, "row")}, {bytes(one.size)}
           </span>
-          {one.size <= DOWNLOAD_MAX && <Button onClick={() => void attempt(download)}>Download</Button>}
+          <Button onClick={() => void attempt(download)}>Download</Button>
           <Button class="link" onClick={() => void copy(curl(`${path}/download`, {}, project.value?.name ?? ""), "Copied as curl")}>
             Copy as curl
           </Button>

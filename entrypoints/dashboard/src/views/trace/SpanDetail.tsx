@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { ComponentChildren, JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { requestText } from "../../api/client.ts";
+import { requestText, type Query } from "../../api/client.ts";
 import { projectId } from "../../api/session.ts";
 import type { SpanDetailResponse } from "../../api/types.d.ts";
 import { cost, count, duration, fullInstant, NONE } from "../../lib/format.ts";
@@ -53,10 +53,10 @@ interface ReadSpan {
 }
 
 /** A span as the API sends it, so that its numbers can be shown digit by digit. */
-export function useSpanText(path: string) {
+export function useSpanText(path: string, query: Query = { payloads: "preview" }) {
   const answer = useQuery<string>({
     queryKey: [projectId.value, path, "text"],
-    queryFn: ({ signal }) => requestText(path, { payloads: "preview" }, signal),
+    queryFn: ({ signal }) => requestText(path, query, signal),
   });
   const text = answer.data;
   const read = useMemo<ReadSpan | null>(

@@ -25,6 +25,7 @@ import { TreeGrid, type Zoom } from "../../ui/TreeGrid.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { AddScore } from "../scores/AddScore.tsx";
 import { CompareWith, Neighbours } from "./Neighbours.tsx";
+import { Share } from "./Share.tsx";
 import { SpanDetail, TABS, Tabs, type SameName } from "./SpanDetail.tsx";
 import { SpanList } from "./SpanList.tsx";
 import { TraceChat } from "./TraceChat.tsx";
@@ -161,6 +162,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
             <details class="menu">
               <summary>More</summary>
               <div class="pop">
+                <Button class="link" onClick={() => url.update({ dialog: "share" })}>Share …</Button>
                 <Button class="link" onClick={() => void copy(location.href, "Copied the link")}>Copy link</Button>
                 <Button class="link" onClick={() => void copy(id, "Copied the id")}>Copy id</Button>
                 <Button class="link" onClick={() => void copy(curl(`traces/${id}`, {}, project.value?.name ?? ""), "Copied as curl")}>
@@ -187,6 +189,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
           <Tags id={id} tags={trace.tags} />
         </Item>
       </dl>
+      {!isPeek && url.params.get("dialog") === "share" && <Share id={id} close={() => url.update({ dialog: null })} />}
       {deleting && (
         <Dialog title={`Delete ${trace.name}?`} close={() => setDeleting(false)}>
           <p>
@@ -320,7 +323,7 @@ const VIEWS = [
   { id: "chat", label: "Model calls" },
 ] as const;
 
-function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: UrlState }): JSX.Element {
+export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }: LoadedProps & { url: UrlState; hasChat?: boolean }): JSX.Element {
   const { params, update } = url;
   const [collapsed, setCollapsed] = useState<ReadonlySet<number>>(new Set());
   const [nameShare, setNameShare] = useState(36);
@@ -432,6 +435,7 @@ function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: U
           { keys: "Shift+h", label: "Move to the right", group, run: () => pan(0.2) },
           { keys: "w", label: "Fold time without activity, or not", group, run: () => update({ fold: isFolded ? null : "1" }) },
           { keys: "p", label: "Critical path on or off", group, run: () => update({ path: params.get("path") ? null : "1" }) },
+          ...(hasChat ? [{ keys: "Shift+y", label: "Share the trace …", group, run: () => update({ dialog: "share" }) }] : []),
           { keys: "v", label: "Next rendering of the payload", group, run: () => nextRendering() },
           ...TABS.map((tab, index) => ({
             keys: String(index + 1),
@@ -486,7 +490,7 @@ function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: U
               </Button>
             )}
             <span class="modes" role="group" aria-label="View">
-              {VIEWS.map((one) => (
+              {VIEWS.filter((one) => hasChat || one.id !== "chat").map((one) => (
                 <button key={one.id} type="button" aria-pressed={shown === one.id} onClick={() => update({ view: one.id === "both" ? null : one.id })}>
                   {one.label}
                 </button>
@@ -503,7 +507,7 @@ function Spans({ id: trace, outline, tree, url, isPeek }: LoadedProps & { url: U
         )}
       </div>
       {shown === "both" && tree.size > 0 && <Minimap outline={outline} tree={tree} zoom={zoom} whole={whole} scale={timeScale} setZoom={setZoom} />}
-      {shown === "chat" ? (
+      {shown === "chat" && hasChat ? (
         <TraceChat id={trace} outline={outline} tree={tree} matches={matches} selected={selected} select={select} url={url} />
       ) : shown === "list" ? (
         <SpanList outline={outline} tree={tree} matches={matches} selected={selected} select={select} url={url} />

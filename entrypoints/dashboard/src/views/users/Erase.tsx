@@ -94,12 +94,7 @@ function Receipt({ first, user, close }: { first: ErasureResponse; user: string;
     <Dialog title="Receipt of the erasure" close={close}>
       <ReceiptFacts receipt={receipt} />
       {receipt.state === "REMOVING" && <p role="status">The rest is being deleted. Nobody can read it any more.</p>}
-      {check !== null && (
-        <p role="status" class={check.is_erased ? "" : "problem"}>
-          {check.is_erased ? "Checked: nothing of the user is left." : `Found: ${rowsOf(check.found) || "nothing, but the erasure isn’t finished"}.`}
-          {check.traces_since > 0 && ` ${plural(check.traces_since, "trace")} came since.`}
-        </p>
-      )}
+      {check !== null && <CheckResult found={check} />}
       <p class="actions">
         <Button class="main" onClick={() => void copy(JSON.stringify(receipt, null, 1), "Copied the receipt")}>Copy the receipt</Button>
         <Button onClick={() => void verify()}>Check that nothing is left</Button>
@@ -110,6 +105,15 @@ function Receipt({ first, user, close }: { first: ErasureResponse; user: string;
   );
 }
 
+export function CheckResult({ found }: { found: ErasureCheckResponse }): JSX.Element {
+  return (
+    <p role="status" class={found.is_erased ? "" : "problem"}>
+      {found.is_erased ? "Checked: nothing is left." : `Found: ${rowsOf(found.found) || "nothing, but the erasure isn’t finished"}.`}
+      {found.traces_since > 0 && ` ${plural(found.traces_since, "trace")} came since.`}
+    </p>
+  );
+}
+
 function rowsOf(rows: Record<string, number>): string {
   return Object.entries(rows)
     .filter(([, number]) => number > 0)
@@ -117,7 +121,7 @@ function rowsOf(rows: Record<string, number>): string {
     .join(", ");
 }
 
-function ReceiptFacts({ receipt }: { receipt: ErasureResponse }): JSX.Element {
+export function ReceiptFacts({ receipt }: { receipt: ErasureResponse }): JSX.Element {
   const facts = [
     ["Erasure", receipt.id],
     ["State", receipt.state.toLowerCase()],

@@ -1,0 +1,56 @@
+/** A page of several parts, each with an address; and a table of few rows. */
+import type { ComponentChildren, JSX } from "preact";
+import { Link } from "wouter-preact";
+import type { UseQueryResult } from "@tanstack/preact-query";
+import { Empty, FailureBox, Loading } from "./basics.tsx";
+
+export function SubPages({ label, pages, at }: { label: string; pages: readonly { href: string; name: string; text: string }[]; at: string }): JSX.Element {
+  return (
+    <nav class="tabs" aria-label={label}>
+      {pages.map((one) => (
+        <Link key={one.name} href={one.href} aria-current={one.name === at ? "page" : undefined}>
+          {one.text}
+        </Link>
+      ))}
+    </nav>
+  );
+}
+
+export type Cells<T> = readonly (readonly [head: string, cell: (row: T) => ComponentChildren])[];
+
+/** The states of a list, and its rows. */
+export function Rows<T>(props: {
+  label: string;
+  answer: UseQueryResult<unknown>;
+  rows: readonly T[] | undefined;
+  keyOf: (row: T) => string;
+  cells: Cells<T>;
+  empty: string;
+}): JSX.Element {
+  const { label, answer, rows, cells } = props;
+  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (rows === undefined) return <Loading what={label.toLowerCase()} />;
+  if (rows.length === 0) return <Empty title={props.empty} />;
+  return (
+    <div class="scroll" role="region" aria-label={label} tabIndex={0}>
+      <table class="plain-table">
+        <thead>
+          <tr>
+            {cells.map(([head]) => (
+              <th key={head} scope="col">{head.startsWith("!") ? <span class="sr">{head.slice(1)}</span> : head}</th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((row) => (
+            <tr key={props.keyOf(row)}>
+              {cells.map(([head, cell]) => (
+                <td key={head}>{cell(row)}</td>
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

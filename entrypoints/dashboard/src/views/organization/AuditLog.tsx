@@ -1,0 +1,90 @@
+/** The audit log, filtered by actor, action and time; the newest entry first. */
+import { useInfiniteQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { readBlob, request } from "../../api/client.ts";
+import { useRead } from "../../api/queries.ts";
+import type { APIKeyResponse, AuditEntryResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
+import { fullInstant, instant, NONE, plural } from "../../lib/format.ts";
+import { Button, FailureBox } from "../../ui/basics.tsx";
+import { Field, useSending } from "../../ui/Field.tsx";
+import { save } from "../../ui/save.ts";
+import { Rows } from "../../ui/SubPages.tsx";
+import { useUrlState } from "../../url/state.ts";
+import { ACTIONS } from "./audit-actions.ts";
+import { lacking, type Place } from "./Organization.tsx";
+
+interface Page {
+  items: AuditEntryResponse[];
+  total: number;
+  next_cursor: string | null;
+}
+
+const NAMES = ["action", "actor_id", "occurred_after", "occurred_before"] as const;
+
+export function AuditLog({ path, role }: Place): JSX.Element {
+  const url = useUrlState();
+  const sending = useSending();
+  const why = lacking(role, "ADMIN");
+  const query = Object.fromEntries(NAMES.map((name) => [name, url.params.get(name)]));
+  const [action, setAction] = useState(query.action ?? ""); // while it is typed
+  const people = useRead<OrganizationMembershipResponse[]>(`${path}/members`);
+  const keys = useRead<APIKeyResponse[]>(`${path}/api-keys`);
+  const answer = useInfiniteQuery<Page>({
+    queryKey: [null, `${path}/audit-log`, query],
+    enabled: why === undefined,
+    initialPageParam: null as unknown,
+    queryFn: ({ pageParam, signal }) => request("GET", `${path}/audit-log`, { query: { ...query, limit: 50, cursor: pageParam }, signal }),
+    getNextPageParam: (last) => last.next_cursor,
+  });
+  if (why !== undefined) return <p class="hint">{why}: the audit log.</p>;
+  const rows = answer.data?.pages.flatMap((page) => page.items);
+  const total = answer.data?.pages[0]?.total;
+  const pick = (name: string) => (event: { currentTarget: { value: string } }) => url.update({ [name]: event.currentTarget.value || null }, { push: true });
+  return (
+    <>
+      <div class="fields">
+        <Field label="Action">
+          {(own) => (
+            <>
+              <input {...own} type="search" list="audit-actions" placeholder="any" value={action} onInput={(event) => setAction(event.currentTarget.value)} onChange={pick("action")} />
+              <datalist id="audit-actions">{ACTIONS.map((one) => <option key={one} value={one} />)}</datalist>
+            </>
+          )}
+        </Field>
+        <Field label="Actor">
+          {(own) => (
+            <select {...own} value={query.actor_id ?? ""} onChange={pick("actor_id")}>
+              <option value="">anybody</option>
+              {people.data?.map((one) => <option key={one.user_id} value={one.user_id}>{one.email}</option>)}
+              {keys.data?.map((one) => <option key={one.id} value={one.id}>key {one.name} {one.key_prefix}…</option>)}
+            </select>
+          )}
+        </Field>
+        <Field label="From">{(own) => <input {...own} type="date" value={query.occurred_after ?? ""} onChange={pick("occurred_after")} />}</Field>
+        <Field label="Before">{(own) => <input {...own} type="date" value={query.occurred_before ?? ""} onChange={pick("occurred_before")} />}</Field>
+        <Button disabled={sending.isBusy} onClick={() => void sending.send(async () => save((await readBlob(`${path}/audit-log/export`)).blob, "audit-log.ndjson"))}>
+          Export all
+        </Button>
+      </div>
+      {sending.error !== null && <FailureBox error={sending.error} />}
+      <p role="status" class="hint">{total === undefined ? "" : plural(total, "entry", "entries")}</p>
+      <Rows
+        label="Audit log"
+        answer={answer}
+        rows={rows}
+        keyOf={(one) => one.id}
+        empty="No entry matches"
+        cells={[
+          ["When", (one) => <time dateTime={one.occurred_at} title={fullInstant(one.occurred_at)}>{instant(one.occurred_at)}</time>],
+          ["Who", (one) => one.actor.name],
+          ["Action", (one) => one.action.replace(/[._]/g, " ")],
+          ["Of", (one) => <code>{one.resource.id}</code>],
+          ["Details", (one) => Object.entries(one.detail).map(([name, value]) => <span key={name} class="tag">{name}: {value}</span>)],
+          ["From", (one) => <span title={one.user_agent ?? ""}>{one.address ?? NONE}</span>],
+        ]}
+      />
+      {answer.hasNextPage && <p><Button disabled={answer.isFetchingNextPage} onClick={() => void answer.fetchNextPage()}>More</Button></p>}
+    </>
+  );
+}
