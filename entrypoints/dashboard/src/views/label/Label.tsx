@@ -44,7 +44,7 @@ function Queues(): JSX.Element {
       {judged?.length === 0 && (
         <Empty title="No judge has scored a trace yet">
           <p>
-            <Link href={projectPath("traces?dialog=score")}>Score traces</Link> first.
+            <Link href={projectPath("runs/new")}>Score traces</Link> first.
           </p>
         </Empty>
       )}

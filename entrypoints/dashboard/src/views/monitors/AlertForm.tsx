@@ -94,7 +94,7 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
           {number("breaches", "Bad runs in a row", { min: 1, max: 100, step: 1 })}
           {number("recoveries", "Good runs in a row", { min: 1, max: 100, step: 1, hint: "until it is ok again" })}
         </div>
-        <Preview path={`${path}/preview`} sent={sent} limits={limits} />
+        <Preview path={`${path}/preview`} sent={sent} limits={limits} target={monitor.target_type} />
         {sending.error !== null && <FailureBox error={sending.error} />}
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy}>{alert === null ? "Make the alert" : "Save"}</Button>
@@ -106,7 +106,7 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
 }
 
 /** What an alert with these settings would have said, by the rules that evaluate alerts. */
-function Preview({ path, sent, limits }: { path: string; sent: string; limits: { threshold?: number | null; clear_at?: number | null } }): JSX.Element {
+function Preview({ path, sent, limits, target }: { target: MonitorResponse["target_type"]; path: string; sent: string; limits: { threshold?: number | null; clear_at?: number | null } }): JSX.Element {
   const settled = useSettled(sent);
   const seen = useQuery<PreviewedRunItem[]>({
     queryKey: [projectId.value, path, settled],
@@ -134,7 +134,7 @@ function Preview({ path, sent, limits }: { path: string; sent: string; limits: {
           <p>
             Over the last {runs.length === 1 ? "run" : plural(runs.length, "run")} it would have alerted <strong>{raised === 0 ? "never" : raised === 1 ? "once" : `${raised} times`}</strong>, and be <State value={last.state} /> now.
           </p>
-          <RunChart title="Its value after each run" runs={runs} of="value" limits={lines} hasStates />
+          <RunChart title="Its value after each run" runs={runs} of="value" limits={lines} hasStates target={target} />
         </>
       )}
     </section>

@@ -24,7 +24,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { AlertForm } from "./AlertForm.tsx";
 import { EditMonitor, editAddress } from "./MonitorForm.tsx";
-import { Failed, LastRun, NextRuns, State, ruleWords, runWords, score } from "./parts.tsx";
+import { Failed, LastRun, NextRuns, State, ruleWords, runPath, runWords, score } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
 
 const POLL_MS = 10_000;
@@ -175,8 +175,10 @@ function RunStrip({ of }: { of: MonitorResponse }): JSX.Element {
     <ol class="run-strip" aria-label="Runs, the earliest first">
       {[...runs.data.items].reverse().map((run: EvalRunResponse) => (
         <li key={run.id} class={`run-${run.status}`} title={`${instant(run.created_at)}: ${runWords(run)}${run.error_message ? `, ${run.error_message}` : ""}`}>
-          <span aria-hidden="true">{mark[run.status] ?? "·"}</span>
-          <span class="sr">{instant(run.created_at)}: {runWords(run)}</span>
+          <Link href={runPath(of.target_type, run.id)}>
+            <span aria-hidden="true">{mark[run.status] ?? "·"}</span>
+            <span class="sr">{instant(run.created_at)}: {runWords(run)}</span>
+          </Link>
         </li>
       ))}
     </ol>
@@ -194,7 +196,7 @@ function MetricChart({ of, metric, alerts }: { of: MonitorResponse; metric: stri
   if (seen.isError) return <Failed of={seen} />;
   if (!seen.data) return <Loading what={metric} />;
   const limits = alerts.filter((one) => one.metric === metric && one.figure === "score_mean").map((one) => ({ value: one.threshold, label: "alerts below" }));
-  return <RunChart title={metric} runs={seen.data} of="mean" limits={limits} hasStates={false} />;
+  return <RunChart title={metric} runs={seen.data} of="mean" limits={limits} hasStates={false} target={of.target_type} />;
 }
 
 function Alerts({ of, alerts, failed }: { of: MonitorResponse; alerts: readonly AlertResponse[] | null; failed: JSX.Element }): JSX.Element {

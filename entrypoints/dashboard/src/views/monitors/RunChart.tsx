@@ -1,12 +1,13 @@
 /** A figure over the runs of a monitor, one place for each run, with thresholds, states and coverage. */
 import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
-import type { PreviewedRunItem } from "../../api/types.d.ts";
+import { Link } from "wouter-preact";
+import type { MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { runsOf } from "../../lib/axis.ts";
 import { fullInstant, instant } from "../../lib/format.ts";
 import { Button } from "../../ui/basics.tsx";
 import { COVERAGE_PARTS, Coverage } from "../../ui/Coverage.tsx";
-import { State, score } from "./parts.tsx";
+import { State, runPath, score } from "./parts.tsx";
 
 const HEIGHT = 100;
 
@@ -15,8 +16,8 @@ export interface Limit {
   label: string;
 }
 
-export function RunChart(props: { title: string; runs: readonly PreviewedRunItem[]; of: "mean" | "value"; limits: readonly Limit[]; hasStates: boolean }): JSX.Element {
-  const { title, runs, of, limits, hasStates } = props;
+export function RunChart(props: { title: string; runs: readonly PreviewedRunItem[]; of: "mean" | "value"; limits: readonly Limit[]; hasStates: boolean; target: MonitorResponse["target_type"] }): JSX.Element {
+  const { title, runs, of, limits, hasStates, target } = props;
   const id = useId();
   const [isTable, showTable] = useState(false);
   const values = runs.map((one) => one[of]);
@@ -55,7 +56,7 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
             <tbody>
               {runs.map((one) => (
                 <tr key={one.run_id}>
-                  <th scope="row" title={fullInstant(one.completed_at)}>{instant(one.completed_at)}</th>
+                  <th scope="row" title={fullInstant(one.completed_at)}><Link href={runPath(target, one.run_id)}>{instant(one.completed_at)}</Link></th>
                   <td>{score(one[of])}</td>
                   {hasStates && <td><State value={one.state} /></td>}
                   <td><Coverage of={one} /></td>

@@ -1,11 +1,13 @@
 /** What several views of monitors show: states, rules in words, the next runs of a cadence. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
+import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, CadenceResponse, EvalRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { inBothZones, slotsAfter } from "../../lib/cadence.ts";
 import { ago, count, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { FailureBox } from "../../ui/basics.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
 
 export type AlertFigure = AlertResponse["figure"];
 
@@ -80,10 +82,19 @@ export function LastRun({ of }: { of: MonitorResponse }): JSX.Element {
   return (
     <>
       <span title={fullInstant(of.last_run_at)}>{ago(of.last_run_at)}</span>
-      {run.data && <small>{runWords(run.data)}</small>}
+      {run.data && (
+        <small>
+          <Link href={runPath(of.target_type, run.data.id)}>{runWords(run.data)}</Link>
+        </small>
+      )}
       {run.isError && <small>deleted</small>}
     </>
   );
+}
+
+/** The address of the view of a run. */
+export function runPath(of: MonitorResponse["target_type"], run: string): string {
+  return projectPath(`runs/${of === "TRACE" ? "traces" : "sessions"}/${run}`);
 }
 
 export function runWords(run: EvalRunResponse): string {
