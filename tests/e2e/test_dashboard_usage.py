@@ -19,7 +19,9 @@ COSTLY_DAYS_AGO = 3
 
 def asked(number: int, days_ago: int, usd: float | None, **fields: Any) -> dict[str, Any]:
     """A trace with one model call."""
-    started = datetime.now(UTC) - timedelta(days=days_ago, hours=1, minutes=number)
+    started = datetime.now(UTC) - timedelta(minutes=1)
+    if days_ago:  # at noon, so that no midnight is between two traces of a day
+        started = started.replace(hour=12, minute=number) - timedelta(days=days_ago)
     times = {
         "started_at": started.isoformat(),
         "ended_at": (started + timedelta(seconds=2)).isoformat(),

@@ -154,10 +154,10 @@ export function Overview(): JSX.Element {
         <Panel title="Scores" reads={trends.reads} link={pageLink("scores", "Scores")}>
           {() => <ScoreTrends trends={trends.items} />}
         </Panel>
-        <Panel title="Runs under way" reads={[traceRuns, sessionRuns]} link={pageLink("runs", "Runs")}>
+        <Panel title="Runs under way" reads={[traceRuns, sessionRuns]} link={<Link href={projectPath("runs")}>Runs</Link>}>
           {() => <Runs runs={runs} total={(traceRuns.data?.total ?? 0) + (sessionRuns.data?.total ?? 0)} />}
         </Panel>
-        <Panel title="Alerts" reads={[alerts]} link={pageLink("alerts", "Alerts") ?? pageLink("monitors", "Monitors")}>
+        <Panel title="Alerts" reads={[alerts]} link={<Link href={projectPath("alerts")}>Alerts</Link>}>
           {() => <Alerts alerts={alerts.data?.items ?? []} total={alerts.data?.total ?? 0} />}
         </Panel>
       </div>
@@ -295,7 +295,7 @@ function Runs({ runs, total }: { runs: readonly EvalRunResponse[]; total: number
           const done = one.evaluated_count + one.failed_count + one.skipped_count;
           return (
             <li key={one.id} class="trend">
-              <strong>{one.name ?? one.metric_names.join(", ")}</strong>
+              <Link href={projectPath(`runs/${one.target_type === "SESSION" ? "sessions" : "traces"}/${one.id}`)}>{one.name ?? one.metric_names.join(", ")}</Link>
               <div class="share" aria-hidden="true"><i style={{ width: `${one.total_targets ? (100 * done) / one.total_targets : 0}%` }} /></div>
               <small>{`${count(done)} of ${plural(one.total_targets, one.target_type.toLowerCase())}`}</small>
             </li>
@@ -323,7 +323,7 @@ function Alerts({ alerts, total }: { alerts: readonly AlertResponse[]; total: nu
         <tbody>
           {alerts.map((one) => (
             <tr key={one.id}>
-              <th scope="row">{one.metric}</th>
+              <th scope="row"><Link href={projectPath(`monitors/${one.monitor_id}`)}>{one.metric}</Link></th>
               <td>{one.figure.replaceAll("_", " ")}</td>
               <td class="bad-text">{one.value === null ? NONE : one.value} <small>threshold {one.threshold}</small></td>
               <td><time>{ago(one.since)}</time></td>

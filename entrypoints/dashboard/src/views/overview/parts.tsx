@@ -52,7 +52,7 @@ export function Money({ usd, of, withShare }: { usd: number; of: Priced; withSha
   const text = cost(usd, of.unpriced_span_count);
   return (
     <span class="money" title={costHint(usd, of.unpriced_span_count)}>
-      {text}
+      <span>{text}</span>
       {withShare && <small>{pricedText(of)}</small>}
       {!withShare && text === NONE && <span class="sr">{costHint(usd, of.unpriced_span_count)}</span>}
     </span>

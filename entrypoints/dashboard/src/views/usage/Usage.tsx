@@ -143,7 +143,7 @@ function Groups({ groups, by, period }: { groups: readonly TokenCostGroup[]; by:
             {hasCached && <th scope="col">Cached</th>}
             <th scope="col">Completion</th>
             <th scope="col">Cost</th>
-            <th scope="col">Of the cost</th>
+            <th scope="col" class="wide-only">Of the cost</th>
           </tr>
         </thead>
         <tbody>
@@ -156,7 +156,7 @@ function Groups({ groups, by, period }: { groups: readonly TokenCostGroup[]; by:
               {hasCached && <td>{one.total.cached_tokens ? count(one.total.cached_tokens) : NONE}</td>}
               <td>{count(one.total.completion_tokens)}</td>
               <td><Money usd={one.total.total_cost} of={one.total} withShare={one.total.unpriced_span_count > 0} /></td>
-              <td>{whole.cost > 0 ? percent(one.total.total_cost, whole.cost) : NONE}</td>
+              <td class="wide-only">{whole.cost > 0 ? percent(one.total.total_cost, whole.cost) : NONE}</td>
             </tr>
           ))}
         </tbody>
@@ -167,7 +167,7 @@ function Groups({ groups, by, period }: { groups: readonly TokenCostGroup[]; by:
             {hasCached && <td />}
             <td>{count(whole.completion)}</td>
             <td><Money usd={whole.cost} of={whole} withShare /></td>
-            <td />
+            <td class="wide-only" />
           </tr>
         </tfoot>
       </table>
