@@ -184,12 +184,18 @@ LABELLING = at(
 )
 MONITORED = at("monitors/{monitor}", lambda page: page.get_by_text("▲ alerting").first)
 ALERTS = at("alerts?webhook={webhook}", lambda page: page.get_by_role("region", name="Deliveries"))
+NOW = "period=7d"  # scores are created when they are sent
+SCORE = at(f"scores/helpful?{NOW}", lambda page: page.get_by_role("cell", name="0.9").first)
 VIEWS: dict[str, Step] = {
     "overview": at(f"?{MARCH}", lambda page: page.get_by_role("row", name="fails").first),
     "overview of nothing": at("", lambda page: page.get_by_text("No trace started")),
     "usage": USAGE,
     "new price": acting(USAGE, "New price …"),
     "repricing": acting(USAGE, "Reprice …"),
+    "scores": at(f"scores?{NOW}", lambda page: page.get_by_role("link", name="helpful")),
+    "a score": SCORE,
+    "changing a score": acting(SCORE, "Change the score 0.9"),
+    "no score": at("scores/nothing", lambda page: page.get_by_text("No score nothing of")),
     "home": at("../..", _heading),
     "traces": TRACES,
     "peek": at("traces?peek={trace}", lambda page: page.get_by_role("complementary")),

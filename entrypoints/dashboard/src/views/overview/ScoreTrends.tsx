@@ -1,6 +1,7 @@
 /** Small trends of the scores of traces that are used most, each with its coverage. */
 import type { UseQueryResult } from "@tanstack/preact-query";
 import type { JSX } from "preact";
+import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import type { ScoreSummaryItem, ScoreTrendItem } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
@@ -8,6 +9,7 @@ import { count, NONE, plural } from "../../lib/format.ts";
 import { Sparkline } from "../../ui/Chart.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import type { Period } from "../../ui/Period.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
 
 const NAMES = 6;
 
@@ -45,7 +47,7 @@ export function ScoreTrends({ trends }: { trends: readonly Trend[] }): JSX.Eleme
       {trends.map(({ summary: one, values }) => (
         <li key={one.metric_name} class="trend">
           <div>
-            <strong>{one.metric_name}</strong>
+            <Link href={projectPath(`scores/${encodeURIComponent(one.metric_name)}`)}>{one.metric_name}</Link>
             <span title={one.count === 0 ? "No number" : `The mean of ${plural(one.count, "number")}`}>
               {one.avg_score === null ? NONE : one.avg_score.toFixed(2)} {one.judge_kind === "heuristic" && <span class="tag">heuristic</span>}
             </span>

@@ -1,0 +1,259 @@
+/** The scores of one name: how they went, what they are of, where the judge changed, who agrees. */
+import type { JSX } from "preact";
+import { Link } from "wouter-preact";
+import { curl } from "../../api/client.ts";
+import { useRead } from "../../api/queries.ts";
+import { project } from "../../api/session.ts";
+import type { AgreementItem, ScoreDistributionItem, ScoreSummaryItem, ScoreTrendItem, TraceScoreResponse } from "../../api/types.d.ts";
+import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
+import { count, NONE, percent, plural } from "../../lib/format.ts";
+import { useCommands } from "../../lib/keys.ts";
+import { atStarts, cellsOf, codesOf, coveredBy, fingerprintChanges, TARGETS, type Cell, type Target } from "../../lib/score-figures.ts";
+import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { Chart } from "../../ui/Chart.tsx";
+import { Coverage } from "../../ui/Coverage.tsx";
+import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/Period.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import { useUrlState, type UrlState } from "../../url/state.ts";
+import { Panel, Tile } from "../overview/parts.tsx";
+import { datesOf, FALLBACK, Judge } from "./AllScores.tsx";
+import { ScoreList } from "./ScoreList.tsx";
+import { meanText, passText, thresholdText } from "./texts.ts";
+
+const BINS = 20;
+const SAMPLE = 200; // of one page
+const CALIBRATED_FROM = 30; // labels
+
+interface Page {
+  items: TraceScoreResponse[];
+  total: number;
+}
+
+export function OneScore({ name }: { name: string }): JSX.Element {
+  useTitle(name, "scores", project.value?.name);
+  const url = useUrlState();
+  const period = usePeriod(url, FALLBACK);
+  const of: Target = TARGETS.find((one) => `${one}s` === url.params.get("of")) ?? "trace";
+  const kind = url.params.get("judge_kind");
+  const path = `evaluations/analytics/${of}-scores`;
+  const dates = datesOf(period);
+  const chosen = { ...dates, ...(kind === null ? {} : { judge_kind: kind }) };
+  const keep = { keepPrevious: true };
+  const summary = useRead<ScoreSummaryItem[]>(`${path}/summary`, chosen, keep);
+  const trend = useRead<ScoreTrendItem[]>(`${path}/trend`, { metric_name: name, granularity: period.granularity, empty_buckets: true, ...chosen }, keep);
+  const distribution = useRead<ScoreDistributionItem[]>(`${path}/distribution`, { metric_name: name, buckets: BINS, empty_buckets: true, ...chosen }, keep);
+  useCommands([
+    { keys: "Shift+c", label: "Copy the trend as curl", group: "Scores", run: () => void copy(curl(`${path}/trend`, { metric_name: name, granularity: period.granularity, empty_buckets: true, ...chosen }, project.value?.name ?? ""), "Copied as curl") },
+  ]);
+  const one = summary.data?.find((item) => item.metric_name === name);
+  const points = trend.data ?? [];
+  const starts = utcStarts(period.from, period.to, period.granularity);
+  const changes = fingerprintChanges(points);
+  const threshold = one?.max_threshold ?? 0.5;
+  return (
+    <div class="page">
+      <header class="title">
+        <h1>{name}</h1>
+        <select aria-label="Scores of" value={of} onChange={(event) => url.update({ of: `${event.currentTarget.value}s`, outcome: null, cell: null }, { push: true })}>
+          {TARGETS.map((target) => <option key={target} value={target}>{`of ${target}s`}</option>)}
+        </select>
+        <select aria-label="Kind of judge" value={kind ?? ""} onChange={(event) => url.update({ judge_kind: event.currentTarget.value || null }, { push: true })}>
+          <option value="">judge of the newest number</option>
+          <option value="model">models</option>
+          <option value="heuristic">heuristics</option>
+        </select>
+        <PeriodPicker url={url} period={period} fallback={FALLBACK} />
+      </header>
+      {summary.isSuccess && one === undefined && (
+        <Empty title={`No score ${name} of a ${of} in this period: ${period.text}`}>
+          <p>Choose a longer period, or another kind of target.</p>
+          <Link href={projectPath("scores")}>All scores</Link>
+        </Empty>
+      )}
+      {one && (
+        <>
+          <dl class="tiles" aria-label="Figures">
+            <Tile label="Mean" value={meanText(one.avg_score)}>
+              {one.count === 0 ? "no number" : `of ${plural(one.count, "number")}, median ${meanText(one.median_score)}`} <Judge of={one} />
+            </Tile>
+            <Tile label="Passed" value={passText(one)}>{one.passed_count === null ? "no number has a threshold" : `threshold ${thresholdText(one)}`}</Tile>
+            <Tile label="Coverage" value={count(one.success_count)}><Coverage of={coveredBy(one)} /></Tile>
+            <Tile label="Fingerprints" value={count(one.fingerprints.length)}>
+              {one.fingerprints.length > 1 ? "the judge changed: compare only within" : (one.fingerprints[0]?.slice(0, 16) ?? (one.from_runs ? "none stored" : "not given by runs"))}
+            </Tile>
+          </dl>
+          {one.left_out_count > 0 && <p class="hint">{`${plural(one.left_out_count, "number")} of other kinds of judges, of people or of programs are left out of the mean: they don't share a line.`}</p>}
+          <div class="panels">
+            <Panel wide title="Trend" reads={[trend]} link={<small>{changes.length === 0 ? (one.fingerprints.length === 0 ? "no fingerprint is known" : "one fingerprint") : `◆ ${plural(changes.length, "change")} of the judge`}</small>}>
+              {() => (
+                <>
+                  <Chart
+                    title="Trend"
+                    summary={`mean of ${plural(one.count, "number")} by ${period.granularity}, with the band from p10 to p90`}
+                    times={starts}
+                    step={STEP_MS[period.granularity]}
+                    most={1}
+                    text={(value) => value.toFixed(2)}
+                    series={[
+                      {
+                        label: "mean",
+                        tone: 1,
+                        values: atStarts(points, starts, (point) => point.avg_score),
+                        band: { low: atStarts(points, starts, (point) => point.p10), high: atStarts(points, starts, (point) => point.p90) },
+                      },
+                    ]}
+                    coverage={atStarts(points, starts, coveredBy).map((covered) => covered ?? { scored: 0, skipped: 0, failed: 0 })}
+                    marks={changes}
+                    limits={one.max_threshold === null ? [] : [{ value: one.max_threshold, label: "threshold" }]}
+                    onRange={(from, to) => url.update(ownPeriod(from, to), { push: true })}
+                  />
+                  {changes.length > 0 && <ul class="changes">{changes.map((change) => <li key={change.at}><small>◆ {new Date(change.at).toISOString().slice(0, 16).replace("T", " ")} UTC: {change.label}</small></li>)}</ul>}
+                </>
+              )}
+            </Panel>
+            <Panel title="Distribution" reads={[distribution]}>
+              {() => <Bins bins={distribution.data!} threshold={one.max_threshold} />}
+            </Panel>
+            <Reasons of={of} name={name} dates={dates} one={one} url={url} />
+            {of === "trace" && <Agreement name={name} period={period} threshold={threshold} url={url} />}
+          </div>
+        </>
+      )}
+      <ScoreList of={of} name={name} dates={dates} url={url} />
+    </div>
+  );
+}
+
+function Bins({ bins, threshold }: { bins: readonly ScoreDistributionItem[]; threshold: number | null }): JSX.Element {
+  const most = Math.max(1, ...bins.map((one) => one.count));
+  const numbers = bins.reduce((sum, one) => sum + one.count, 0);
+  if (numbers === 0) return <p class="none">No number in this period.</p>;
+  const low = threshold === null ? 0 : bins.reduce((sum, one) => sum + (one.bucket_max <= threshold ? one.count : 0), 0);
+  return (
+    <figure class="bins">
+      <div class="bars" role="img" aria-label={`${plural(numbers, "number")} between 0 and 1${threshold === null ? "" : `, ${percent(low, numbers)} in bins below the threshold ${threshold}`}`}>
+        {bins.map((one) => <i key={one.bucket} title={`${one.bucket_min} to ${one.bucket_max}: ${count(one.count)}`} class={threshold !== null && one.bucket_max <= threshold ? "below" : ""} style={{ height: `${(one.count / most) * 100}%` }} />)}
+        {threshold !== null && <b style={{ left: `${threshold * 100}%` }} title={`threshold ${threshold}`} />}
+      </div>
+      <figcaption><small>0</small><small>{threshold === null ? "no threshold" : `threshold ${threshold}`}</small><small>1</small></figcaption>
+      {bins[0] && <Coverage of={coveredBy(bins[0])} />}
+    </figure>
+  );
+}
+
+/** Why there is no number: by code, among the newest scores without one. */
+function Reasons({ of, name, dates, one, url }: { of: Target; name: string; dates: Record<string, string>; one: ScoreSummaryItem; url: UrlState }): JSX.Element {
+  const path = of === "session" ? "evaluations/session-scores" : "evaluations/trace-scores";
+  const query = { name, limit: SAMPLE, ...dates, ...(of === "span" ? { of_spans: true } : {}) };
+  const skipped = useRead<Page>(path, { ...query, outcome: "skipped" }, { enabled: one.skipped_count > 0 });
+  const failed = useRead<Page>(path, { ...query, outcome: "failed" }, { enabled: one.failed_count > 0 });
+  const known = [...(one.skipped_count > 0 ? [{ outcome: "skipped", read: skipped }] : []), ...(one.failed_count > 0 ? [{ outcome: "failed", read: failed }] : [])];
+  return (
+    <Panel title="Without a number" reads={known.map(({ read }) => read)}>
+      {() =>
+        known.length === 0 ? (
+          <p class="none">No score was skipped or failed in this period.</p>
+        ) : (
+          <table class="plain-table">
+            <thead>
+              <tr>
+                <th scope="col">Reason</th>
+                <th scope="col">Outcome</th>
+                <th scope="col">Scores</th>
+              </tr>
+            </thead>
+            <tbody>
+              {known.flatMap(({ outcome, read }) =>
+                codesOf(read.data!.items).map(([code, times]) => (
+                  <tr key={`${outcome} ${code}`}>
+                    <th scope="row"><code>{code}</code></th>
+                    <td><button type="button" class="link" onClick={() => url.update({ outcome }, { push: true })}>{outcome}</button></td>
+                    <td>{count(times)}{read.data!.total > read.data!.items.length && <small> of the newest {count(SAMPLE)}</small>}</td>
+                  </tr>
+                )),
+              )}
+            </tbody>
+          </table>
+        )
+      }
+    </Panel>
+  );
+}
+
+const CELLS: readonly { cell: Cell; judge: string; people: string }[] = [
+  { cell: "both_pass", judge: "passes", people: "pass" },
+  { cell: "only_judge_passes", judge: "passes", people: "fail" },
+  { cell: "only_people_pass", judge: "fails", people: "pass" },
+  { cell: "both_fail", judge: "fails", people: "fail" },
+];
+
+function Agreement({ name, period, threshold, url }: { name: string; period: Period; threshold: number; url: UrlState }): JSX.Element {
+  const found = useRead<AgreementItem[]>("evaluations/analytics/agreement", { name, threshold, ...datesOf(period) }, { keepPrevious: true });
+  const cell = CELLS.find((one) => one.cell === url.params.get("cell"))?.cell ?? null;
+  return (
+    <Panel title="Agreement with people" reads={[found]}>
+      {() => {
+        const judges = found.data!.filter((one) => one.n > 0);
+        if (judges.length === 0) return <p class="none">No trace has both a score of a judge and a label of a person in this period.</p>;
+        return (
+          <>
+            {judges.map((one) => {
+              const { value, low, high, reason } = one.kappa;
+              return (
+                <div key={one.fingerprint ?? ""} class="judge">
+                  <p>
+                    <Judge of={one} /> <small title={one.fingerprint ?? ""}>{one.fingerprint?.slice(0, 12) ?? "no fingerprint"}</small>{" "}
+                    <strong title={reason ?? ""}>κ {value === null ? NONE : value.toFixed(2)}</strong>{" "}
+                    <small>{low === null || high === null ? (reason ?? "no interval") : `95 % from ${low.toFixed(2)} to ${high.toFixed(2)}`} · n = {count(one.n)}</small>{" "}
+                    {!one.calibrated && <span class="tag" title={`Fewer than ${CALIBRATED_FROM} traces with both`}>not calibrated below {CALIBRATED_FROM}</span>}
+                  </p>
+                  <table class="plain-table">
+                    <thead>
+                      <tr>
+                        <th scope="col">At {threshold}</th>
+                        <th scope="col">People pass</th>
+                        <th scope="col">People fail</th>
+                      </tr>
+                    </thead>
+                    <tbody>
+                      {["passes", "fails"].map((verdict) => (
+                        <tr key={verdict}>
+                          <th scope="row">Judge {verdict}</th>
+                          {CELLS.filter((place) => place.judge === verdict).map((place) => (
+                            <td key={place.cell}>
+                              <button type="button" class="link" aria-pressed={cell === place.cell} aria-label={`Traces where the judge ${verdict} and people ${place.people}: ${one.confusion[place.cell]}`} onClick={() => url.update({ cell: cell === place.cell ? null : place.cell }, { push: true })}>
+                                {count(one.confusion[place.cell])}
+                              </button>
+                            </td>
+                          ))}
+                        </tr>
+                      ))}
+                    </tbody>
+                  </table>
+                </div>
+              );
+            })}
+            {cell && <CellTraces name={name} period={period} threshold={threshold} cell={cell} />}
+          </>
+        );
+      }}
+    </Panel>
+  );
+}
+
+function CellTraces({ name, period, threshold, cell }: { name: string; period: Period; threshold: number; cell: Cell }): JSX.Element {
+  const query = { name, limit: SAMPLE, outcome: "scored", ...datesOf(period) };
+  const labels = useRead<Page>("evaluations/trace-scores", { ...query, source: "ANNOTATION" });
+  const judged = useRead<Page>("evaluations/trace-scores", { ...query, source: "AUTOMATED" });
+  if (!labels.data || !judged.data) return <p class="hint">Loading traces …</p>;
+  const traces = cellsOf(labels.data.items, judged.data.items, threshold)[cell];
+  const isPart = labels.data.total > SAMPLE || judged.data.total > SAMPLE;
+  return (
+    <div role="region" aria-label="Traces of the cell">
+      <ul>
+        {traces.map((id) => <li key={id}><Link href={`${projectPath(`traces/${id}`)}?tab=scores`}>{id}</Link></li>)}
+      </ul>
+      <small>{`${plural(traces.length, "trace")}${isPart ? ` among the newest ${SAMPLE} labels and scores` : ""}, whichever judge`}</small>
+    </div>
+  );
+}

@@ -1,0 +1,154 @@
+/** The scores themselves, newest first, each with what it is of; they can be changed and deleted. */
+import { useInfiniteQuery } from "@tanstack/preact-query";
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Link } from "wouter-preact";
+import { request } from "../../api/client.ts";
+import { invalidate, useRead } from "../../api/queries.ts";
+import { may, projectId, scopeHint } from "../../api/session.ts";
+import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
+import { ago, cost, fullInstant, NONE, plural } from "../../lib/format.ts";
+import { originalOf, type Target } from "../../lib/score-figures.ts";
+import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Field, useSending } from "../../ui/Field.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import type { UrlState } from "../../url/state.ts";
+
+type Score = TraceScoreResponse | SessionScoreResponse;
+
+interface Page {
+  items: Score[];
+  total: number;
+  total_is_at_least?: boolean;
+  next_cursor: string | null;
+}
+
+const OUTCOMES = ["scored", "skipped", "failed", "pending"];
+
+function memberOf(of: unknown, name: string): unknown {
+  return (of as Record<string, unknown> | null)?.[name];
+}
+
+function costOf(score: Score): string {
+  const usd = memberOf(memberOf(score.metadata, "usage"), "usd");
+  return usd == null ? NONE : cost(Number(usd));
+}
+
+function Of({ score }: { score: Score }): JSX.Element {
+  if ("session_id" in score) return <Link href={projectPath(`sessions/${encodeURIComponent(score.session_id)}`)}>{score.session_id}</Link>;
+  const query = score.span_id === null ? "tab=scores" : `span=${score.span_id}&tab=scores`;
+  return <Link href={`${projectPath(`traces/${score.trace_id}`)}?${query}`}>{(score.span_id ?? score.trace_id).slice(0, 8)}</Link>;
+}
+
+export function ScoreList({ of, name, dates, url }: { of: Target; name: string; dates: Record<string, string>; url: UrlState }): JSX.Element {
+  const path = of === "session" ? "evaluations/session-scores" : "evaluations/trace-scores";
+  const outcome = url.params.get("outcome");
+  const query = { name, limit: 50, ...dates, ...(of === "span" ? { of_spans: true } : {}), ...(outcome === null ? {} : { outcome }) };
+  const pages = useInfiniteQuery<Page>({
+    queryKey: [projectId.value, path, "pages", query],
+    initialPageParam: null,
+    queryFn: ({ pageParam, signal }) => request<Page>("GET", path, { query: { ...query, cursor: pageParam as string | null }, signal }),
+    getNextPageParam: (last) => last.next_cursor,
+  });
+  const [editing, edit] = useState<Score | null>(null);
+  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
+  const first = pages.data?.pages[0];
+  const columns: Column<Score>[] = [
+    { id: "value", label: "Value", cell: (row) => <span class={`o-${row.outcome}`}>{row.value ?? `${NONE} ${row.outcome}`}{originalOf(row.metadata) !== null && <small> was {originalOf(row.metadata)}</small>}</span> },
+    { id: "of", label: of === "session" ? "Session" : of === "span" ? "Span" : "Trace", className: "c-name", cell: (row) => <Of score={row} /> },
+    { id: "reason", label: "Reason", className: "c-preview", cell: (row) => <span title={row.reason ?? ""}>{row.reason?.slice(0, 200) ?? NONE}</span> },
+    { id: "judge", label: "By", cell: (row) => String(memberOf(row.metadata, "model") ?? memberOf(row.metadata, "judge_kind") ?? row.source.toLowerCase()) },
+    { id: "cost", label: "Cost", className: "c-number", cell: (row) => <>{costOf(row)}{memberOf(row.metadata, "cache") === "hit" && <span class="tag">cached</span>}</> },
+    { id: "at", label: "Created", className: "c-time", cell: (row) => <time title={fullInstant(row.created_at)}>{ago(row.created_at)}</time> },
+    { id: "edit", label: "Change", isHiddenLabel: true, cell: (row) => <button type="button" class="link" aria-label={`Change the score ${row.value ?? row.outcome}`} onClick={() => edit(row)}>Change …</button> },
+  ];
+  return (
+    <section class="panel wide score-list" aria-label="The scores">
+      <header>
+        <h2>Scores</h2>
+        <small role="status">{first ? `${first.total_is_at_least ? "at least " : ""}${plural(first.total, "score")}` : ""}</small>
+        <select aria-label="Outcome" value={outcome ?? ""} onChange={(event) => url.update({ outcome: event.currentTarget.value || null }, { push: true })}>
+          <option value="">every outcome</option>
+          {OUTCOMES.map((one) => <option key={one} value={one}>{one}</option>)}
+        </select>
+      </header>
+      {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+      {pages.isPending && <Loading what="scores" />}
+      {pages.isSuccess && rows.length === 0 && <p class="none">No such score in this period.</p>}
+      {rows.length > 0 && (
+        <VirtualTable<Score>
+          label="Scores"
+          rows={rows}
+          total={first?.total ?? rows.length}
+          columns={columns}
+          rowKey={(row) => row.id}
+          at={-1}
+          onNearEnd={() => {
+            if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
+          }}
+        />
+      )}
+      {editing && <Edit score={editing} path={`${path}/${editing.id}`} close={() => edit(null)} />}
+    </section>
+  );
+}
+
+function Edit({ score, path, close }: { score: Score; path: string; close: () => void }): JSX.Element {
+  const [value, setValue] = useState(score.value ?? "");
+  const [reason, setReason] = useState(score.reason ?? "");
+  const sending = useSending(["value", "reason"]);
+  const history = useRead<ScoreRevisionResponse[]>(`${path}/history`);
+  const isAllowed = may("evaluate");
+  const finish = async (work: () => Promise<unknown>, text: string): Promise<void> => {
+    if (!(await sending.send(work))) return;
+    announce(text);
+    close();
+    await Promise.all([invalidate("evaluations/"), invalidate("traces"), invalidate("sessions")]);
+  };
+  return (
+    <Dialog title={`Score ${score.name}`} close={close}>
+      <form
+        onSubmit={(event) => {
+          event.preventDefault();
+          const body = { ...(value !== (score.value ?? "") ? { value } : {}), ...(reason !== (score.reason ?? "") ? { reason } : {}) };
+          void finish(() => request("PATCH", path, { body }), "Changed the score");
+        }}
+      >
+        <Field label={score.data_type === "NUMERIC" ? "Value, from 0 to 1" : "Value"} problem={sending.problemOf("value")} hint={originalOf(score.metadata) === null ? "" : `The judge had said ${originalOf(score.metadata)}`}>
+          {(own) => <input {...own} autoFocus maxLength={255} value={value} onInput={(event) => setValue(event.currentTarget.value)} />}
+        </Field>
+        <Field label="Reason" problem={sending.problemOf("reason")}>
+          {(own) => <textarea {...own} rows={3} value={reason} onInput={(event) => setReason(event.currentTarget.value)} />}
+        </Field>
+        {sending.error !== null && <FailureBox error={sending.error} />}
+        <p class="actions">
+          <Button type="submit" class="main" disabled={!isAllowed || sending.isBusy} title={scopeHint("evaluate")}>Change</Button>
+          <Button class="danger" disabled={!isAllowed || sending.isBusy} title={isAllowed ? "Deletes this score, which can't be undone" : scopeHint("evaluate")} onClick={() => void finish(() => request("DELETE", path), "Deleted the score")}>Delete this score</Button>
+        </p>
+      </form>
+      {history.data && history.data.length > 0 && (
+        <table class="plain-table">
+          <thead>
+            <tr>
+              <th scope="col">Changed</th>
+              <th scope="col">From</th>
+              <th scope="col">To</th>
+              <th scope="col">Reason before</th>
+            </tr>
+          </thead>
+          <tbody>
+            {history.data.map((one) => (
+              <tr key={one.changed_at}>
+                <th scope="row"><time title={fullInstant(one.changed_at)}>{ago(one.changed_at)}</time></th>
+                <td>{one.before.value ?? NONE} <small>{one.before.source.toLowerCase()}</small></td>
+                <td>{one.after.value ?? NONE}</td>
+                <td>{one.before.reason ?? NONE}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </Dialog>
+  );
+}
