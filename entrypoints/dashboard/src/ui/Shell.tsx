@@ -44,7 +44,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
     { keys: "y", label: "Copy a link to this page", run: () => void copy(location.href, "Copied the link") },
     { keys: "g h", label: "Go to all projects", run: () => navigate(HOME) },
     { keys: ",", label: "Preferences, sessions, invitations", run: () => navigate("/me") },
-    ...(organization === null ? [] : [{ keys: "g o", label: "Go to the organization", run: () => navigate(organization.path) }]),
+    ...(organization === null ? [] : [{ keys: "g Shift+o", label: "Go to the organization", run: () => navigate(organization.path) }]),
     ...(here === null
       ? []
       : ENTRIES.map(({ path: page, nav }) => ({
