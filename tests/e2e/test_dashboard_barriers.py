@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard_project import START, Project, span
+from tests.e2e.experiment_project import DATASET, prepare_questions, run_experiment
 from tests.support.waiting import until_while
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -82,6 +83,10 @@ def sent(project: Project) -> dict[str, str]:
     trace, other, *_ = ids
     known = {"trace": trace, "other": other, "span": span(2)["span_id"]}
     known |= {"monitor": monitor, "webhook": hook, "run": run, "scored": started["id"]}
+    questions = prepare_questions(project, 6)
+    right = {one: one for one in questions}
+    known["base"] = run_experiment(project, "before", right)
+    known["experiment"] = run_experiment(project, "after", right | {questions[0]: "Bonn"})
     return known | {"organization": project.organization}
 
 
@@ -210,6 +215,20 @@ VIEWS: dict[str, Step] = {
     "conversation": at("sessions/conversation", lambda page: page.get_by_role("feed")),
     "users": at("users", lambda page: page.get_by_text("ada").first),
     "comparison": at("compare/{trace}/{other}", _heading),
+    "groups": at(
+        "compare-groups?a=release%3D1.2&b=name%3Danswers", lambda page: page.get_by_text("Figure")
+    ),
+    "datasets": at("datasets", lambda page: page.get_by_role("link", name=DATASET)),
+    "dataset": at(f"datasets/{DATASET}", lambda page: page.get_by_text("question 00").first),
+    "new dataset": acting(at("datasets", _heading), "New dataset …"),
+    "adding to a dataset": at("traces?dialog=dataset", lambda page: page.get_by_label("Split")),
+    "experiments": at("experiments", lambda page: page.get_by_role("link", name="after")),
+    "experiment": at(
+        "experiments/{experiment}", lambda page: page.get_by_text("question 00").first
+    ),
+    "verdict": at(
+        "experiments/{base}/compare/{experiment}", lambda page: page.get_by_text("By item")
+    ),
     "scoring": at("traces?dialog=score", lambda page: page.get_by_role("checkbox").last),
     "exporting": at("traces?dialog=export", lambda page: page.get_by_role("dialog")),
     "deleting traces": acting(selecting(TRACES), "Delete …"),

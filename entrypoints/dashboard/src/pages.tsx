@@ -16,6 +16,8 @@ export interface Page {
 }
 
 const later = () => import("./views/later.ts");
+const datasets = () => import("./views/datasets/index.ts");
+const experiments = () => import("./views/experiments/index.ts");
 const metrics = () => import("./views/metrics/index.ts");
 const monitors = () => import("./views/monitors/index.ts");
 const runs = () => import("./views/runs/index.ts");
@@ -27,7 +29,7 @@ export const PAGES: readonly Page[] = [
     view: lazy(async () => (await import("./views/overview/index.ts")).Overview, "the overview"),
     nav: { group: "Observe", label: "Overview", key: "g o" },
   },
-  { path: "traces", view: Traces, nav: { group: "Observe", label: "Traces", key: "g t", also: ["compare"] } },
+  { path: "traces", view: Traces, nav: { group: "Observe", label: "Traces", key: "g t", also: ["compare", "compare-groups"] } },
   {
     path: "traces/:trace",
     view: lazy(async () => {
@@ -42,6 +44,7 @@ export const PAGES: readonly Page[] = [
       return ({ params }) => <Compare key={`${params.left} ${params.right}`} left={params.left!} right={params.right!} />;
     }, "the comparison"),
   },
+  { path: "compare-groups", view: lazy(async () => (await import("./views/compare/groups.ts")).CompareGroups, "the comparison") },
   {
     path: "sessions",
     view: lazy(async () => (await later()).Sessions, "sessions"),
@@ -126,6 +129,37 @@ export const PAGES: readonly Page[] = [
     path: "alerts",
     view: lazy(async () => (await monitors()).Alerts, "alerts"),
     nav: { group: "Evaluate", label: "Alerts", key: "g a" },
+  },
+  {
+    path: "datasets",
+    view: lazy(async () => (await datasets()).Datasets, "datasets"),
+    nav: { group: "Evaluate", label: "Datasets", key: "g i" },
+  },
+  {
+    path: "datasets/:dataset",
+    view: lazy(async () => {
+      const { Dataset } = await datasets();
+      return ({ params }) => <Dataset key={params.dataset} name={params.dataset!} />;
+    }, "the dataset"),
+  },
+  {
+    path: "experiments",
+    view: lazy(async () => (await experiments()).Experiments, "experiments"),
+    nav: { group: "Evaluate", label: "Experiments", key: "g x" },
+  },
+  {
+    path: "experiments/:experiment",
+    view: lazy(async () => {
+      const { Experiment } = await experiments();
+      return ({ params }) => <Experiment key={params.experiment} id={params.experiment!} />;
+    }, "the experiment"),
+  },
+  {
+    path: "experiments/:base/compare/:candidate",
+    view: lazy(async () => {
+      const { Verdict } = await experiments();
+      return ({ params }) => <Verdict key={`${params.base} ${params.candidate}`} base={params.base!} candidate={params.candidate!} />;
+    }, "the comparison"),
   },
   {
     path: "data",

@@ -17,13 +17,19 @@ export const FIELDS: readonly Field[] = [
   { word: "tag", parameter: "tags", facet: "tag", hint: "has any of these tags" },
   { word: "user", parameter: "user_id", facet: "user", hint: "exactly this user" },
   { word: "session", parameter: "session_id", facet: "session", hint: "exactly this session" },
+  { word: "text", parameter: "query", hint: 'all of these words are in its texts: text:"tracking number" refund' },
 ];
+
+/** Why words in texts don't choose traces for exports and runs. */
+export const TEXT_HINT = "text: finds traces one page at a time. Select some, or drop it";
 
 export const OTHER_WORDS = [
   { text: "failed", hint: "the trace or one of its spans failed" },
   { text: "ok", hint: "nothing failed" },
   { text: "latency>", hint: "took at least this long: latency>2s" },
   { text: "latency<", hint: "took at most this long: latency<500ms" },
+  { text: "cost>", hint: "costs at least this many USD: cost>0.5" },
+  { text: "tokens>", hint: "has at least so many tokens: tokens>5000" },
   { text: "meta.", hint: "a key of the metadata: meta.customer:acme" },
 ] as const;
 
@@ -101,7 +107,7 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const { isExcluded, rest } = signOf(text);
   const word = rest.trim();
   const change = (parameter: string, value: string): Parsed => ({ change: filterBy(params, parameter, value, isExcluded) });
-  if (isExcluded && /^(failed$|ok$|latency\b)/i.test(word)) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
+  if (isExcluded && /^(failed$|ok$|(latency|cost|tokens|text)\b)/i.test(word)) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
   if (word === "failed" || word === "ok") return { change: { has_error: String(word === "failed") } };
   const latency = /^latency\s*([<>])=?\s*([0-9.]+)\s*([a-z]*)$/i.exec(word);
   if (latency) {
@@ -111,6 +117,8 @@ export function parse(text: string, params: URLSearchParams): Parsed {
     if (!Number.isFinite(value)) return { problem: "A latency is for example 500ms, 2s or 1min" };
     return { change: { [sign === ">" ? "min_latency_ms" : "max_latency_ms"]: String(value) } };
   }
+  const least = /^(cost|tokens)\s*>=?\s*\$?([0-9.]+)$/i.exec(word);
+  if (least) return { change: { [`min_${least[1]!.toLowerCase()}`]: String(Number(least[2])) } };
   const meta = /^meta\.([^:]+):(.*)$/s.exec(word);
   if (meta) return change(`metadata.${meta[1]}`, unquote(meta[2] ?? ""));
   const at = word.indexOf(":");
@@ -119,6 +127,7 @@ export function parse(text: string, params: URLSearchParams): Parsed {
     if (/^(latency|meta)\b/i.test(word)) return { problem: "Write latency>2s or meta.key:value" };
     return unquote(word) === "" ? { change: { name: null } } : change("name", unquote(word));
   }
+  if (field.parameter === "query" && word.length > at + 1) return { change: { query: word.slice(at + 1).trim() } }; // quotes mean a phrase
   const value = unquote(word.slice(at + 1).trim());
   if (value === "") return { problem: `Write a value after ${field.word}:` };
   return change(field.parameter, field.parameter === "status" ? value.toUpperCase() : value);
@@ -145,7 +154,7 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
         found.push({
           label: isExcluded ? `not ${label}` : label,
           drop: without(params, name, value),
-          opposite: { label: isExcluded ? `Filter by ${label}` : `Exclude ${label}`, change: filterBy(params, parameter, value, !isExcluded) },
+          ...(parameter === "query" ? {} : { opposite: { label: isExcluded ? `Filter by ${label}` : `Exclude ${label}`, change: filterBy(params, parameter, value, !isExcluded) } }),
         });
       }
     }
@@ -161,13 +170,19 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
     const value = params.get(name);
     if (value !== null) found.push({ label: `latency ${sign} ${duration(Number(value))}`, drop: { [name]: null } });
   }
+  for (const [name, shown] of [["min_cost", "cost ≥ $"], ["min_tokens", "tokens ≥ "]] as const) {
+    const value = params.get(name);
+    if (value !== null) found.push({ label: shown + value, drop: { [name]: null } });
+  }
   const members = [...params.keys()].filter((name) => MEMBER.test(name)).map((name) => name.replace(MEMBER, ""));
   for (const key of new Set(members)) add(`meta.${key}`, `metadata.${key}`);
   return found;
 }
 
 const FILTERS = [
-  ...FIELDS.flatMap(({ parameter }) => [parameter, NOT + parameter]),
+  ...FIELDS.flatMap(({ parameter }) => (parameter === "query" ? [parameter] : [parameter, NOT + parameter])),
+  "min_cost",
+  "min_tokens",
   "has_error",
   "min_latency_ms",
   "max_latency_ms",
@@ -209,7 +224,7 @@ export function periodStart(period: string | null, now: number): string | null {
   return new Date(Math.floor((now - found.ms) / 60_000) * 60_000).toISOString();
 }
 
-const NUMBERS = new Set(["min_latency_ms", "max_latency_ms"]);
+const NUMBERS = new Set(["min_latency_ms", "max_latency_ms", "min_cost", "min_tokens"]);
 
 /** The filters of an address as the body of an export or a run has them. */
 export function filterBody(params: URLSearchParams, now: number): Record<string, unknown> {
@@ -220,7 +235,8 @@ export function filterBody(params: URLSearchParams, now: number): Record<string,
     if (MEMBER.test(name)) {
       const [of, key] = [name.slice(0, name.indexOf(".")), name.replace(MEMBER, "")];
       body[of] = { ...(body[of] as object | undefined), [key]: value };
-    } else if (name === "has_error") body[name] = value === "true";
+    } else if (name === "query") continue; // see TEXT_HINT
+    else if (name === "has_error") body[name] = value === "true";
     else body[name] = NUMBERS.has(name) ? Number(value) : value;
   }
   return body;

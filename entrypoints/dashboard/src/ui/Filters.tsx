@@ -1,6 +1,6 @@
 /** One input with completion for all filters; each filter is a chip. */
 import type { JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { useRead } from "../api/queries.ts";
 import type { FacetValueResponse } from "../api/types.d.ts";
 import { FIELDS, OTHER_WORDS, chips, completionOf, parse, withoutFilters, type Chip } from "../lib/filters.ts";
@@ -15,7 +15,8 @@ interface Option {
   isWhole: boolean; // choosing it sets the filter
 }
 
-export function Filters({ url }: { url: UrlState }): JSX.Element {
+export function Filters({ url, label = "Filter traces" }: { url: UrlState; label?: string }): JSX.Element {
+  const own = useId();
   const [text, setText] = useState("");
   const [at, setAt] = useState(-1);
   const [isOpen, setOpen] = useState(false);
@@ -61,12 +62,12 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
         <input
           ref={input}
           role="combobox"
-          aria-label="Filter traces"
-          aria-controls="filter-options"
+          aria-label={label}
+          aria-controls={`${own}-options`}
           aria-expanded={isOpen && options.length > 0}
-          aria-activedescendant={isOpen && at >= 0 ? `filter-${at}` : undefined}
+          aria-activedescendant={isOpen && at >= 0 ? `${own}-${at}` : undefined}
           aria-invalid={problem !== ""}
-          aria-describedby={problem ? "filter-problem" : undefined}
+          aria-describedby={problem ? `${own}-problem` : undefined}
           placeholder={shown.length > 0 ? "and …" : "Filter: failed, env:prod, latency>2s, a name …"}
           value={text}
           onFocus={() => setOpen(true)}
@@ -79,11 +80,11 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
           onKeyDown={onKeyDown}
         />
         {isOpen && options.length > 0 && (
-          <ul class="options pop" id="filter-options" role="listbox" aria-label="Filters">
+          <ul class="options pop" id={`${own}-options`} role="listbox" aria-label="Filters">
             {options.map((option, index) => (
               <li
                 key={option.text}
-                id={`filter-${index}`}
+                id={`${own}-${index}`}
                 role="option"
                 aria-selected={index === at}
                 onMouseDown={(event) => {
@@ -104,7 +105,7 @@ export function Filters({ url }: { url: UrlState }): JSX.Element {
         )}
       </div>
       {problem && (
-        <p id="filter-problem" class="problem" role="alert">
+        <p id={`${own}-problem`} class="problem" role="alert">
           {problem}
         </p>
       )}
@@ -162,7 +163,7 @@ function useOptions(text: string, isOpen: boolean): Option[] {
   }
   const typed = text.toLowerCase().trimStart();
   if (typed.startsWith("-")) {
-    const excluding = [...FIELDS.map((one) => ({ text: `-${one.word}:`, hint: "without this value" })), { text: "-meta.", hint: "without this value of a key" }];
+    const excluding = [...FIELDS.filter((one) => one.facet).map((one) => ({ text: `-${one.word}:`, hint: "without this value" })), { text: "-meta.", hint: "without this value of a key" }];
     return excluding.filter((one) => one.text.startsWith(typed)).map((one) => ({ ...one, isWhole: false }));
   }
   const fields = FIELDS.map((one) => ({ text: `${one.word}:`, hint: one.hint, isWhole: false }));

@@ -7,7 +7,7 @@ import { curl, request } from "../../api/client.ts";
 import { invalidate, prefetchOutline, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem } from "../../api/types.d.ts";
-import { chips, filterBy, filterQuery, PERIODS, periodStart, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { chips, filterBy, filterQuery, PERIODS, periodStart, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { inOrder } from "../../lib/columns.ts";
@@ -52,14 +52,16 @@ export function Traces(): JSX.Element {
   const url = useUrlState();
   const { params, update } = url;
   const [now, setNow] = useState(Date.now());
+  const isSearch = params.has("query");
   const query = useMemo(() => {
     const start = periodStart(params.get("period"), now);
     return {
       include: INCLUDE,
       ...filterQuery(params),
       ...(start === null ? {} : { started_after: start }),
-      sort_by: params.get("sort_by") ?? undefined,
-      sort_order: params.get("sort_order") ?? undefined,
+      // A search has the newest first.
+      sort_by: (isSearch ? null : params.get("sort_by")) ?? undefined,
+      sort_order: (isSearch ? null : params.get("sort_order")) ?? undefined,
     };
   }, [viewOf(params.toString()), now]);
   useTitle("Traces", project.value?.name);
@@ -108,6 +110,8 @@ export function Traces(): JSX.Element {
   useEffect(() => {
     if (isShown) whenIdle(() => void import("../later.ts").catch(() => {})); // the next view opens at once
   }, [isShown]);
+  const textHint = isSearch ? TEXT_HINT : "";
+  const searchesOn = isSearch && pages.hasNextPage && rows.length < PAGE; // a page may end before it is full
   const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
   if (pages.isSuccess && total === 0 && isUnfiltered) return <FirstTrace />;
   return (
@@ -124,8 +128,10 @@ export function Traces(): JSX.Element {
           </Button>
           <Columns />
           <SavedViews />
-          <Button onClick={() => update({ dialog: "export" })}>Export …</Button>
-          <Button onClick={() => update({ dialog: "score" })}>Score …</Button>
+          <Button disabled={isSearch} title={textHint} onClick={() => update({ dialog: "export" })}>Export …</Button>
+          <Button disabled={isSearch} title={textHint} onClick={() => update({ dialog: "score" })}>Score …</Button>
+          <Button disabled={isSearch} title={textHint} onClick={() => update({ dialog: "dataset" })}>Add to dataset …</Button>
+          <Link href={`${projectPath("compare-groups")}?${new URLSearchParams({ a: asked.slice(1) })}`}>Compare this filter with …</Link>
         </header>
         <Filters url={url} />
         <Histogram url={url} now={now} enabled={isShown} />
@@ -136,7 +142,7 @@ export function Traces(): JSX.Element {
         )}
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="traces" />}
-        {pages.isSuccess && rows.length === 0 && <NoMatch url={url} now={now} />}
+        {pages.isSuccess && rows.length === 0 && !searchesOn && <NoMatch url={url} now={now} />}
         {rows.length > 0 && (
           <List
             url={url}
@@ -152,6 +158,12 @@ export function Traces(): JSX.Element {
               if (pages.hasNextPage && !pages.isFetchingNextPage && rows.length < KEPT_ROWS) void pages.fetchNextPage();
             }}
           />
+        )}
+        {searchesOn && (
+          <p>
+            {rows.length === 0 ? "Nothing found so far. " : ""}
+            <Button disabled={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>Search on in older traces</Button>
+          </p>
         )}
         {rows.length >= KEPT_ROWS && rows.length < total && (
           <p class="hint">The first {count(rows.length)} of {tracesText(total, isAtLeast)}: filter to see others.</p>
@@ -178,7 +190,9 @@ function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selec
   }, []);
   if (error !== null) return <FailureBox error={error} />;
   if (acts === null) return null;
-  return props.url.params.get("dialog") === "export" ? <acts.Exports {...props} /> : <acts.ScoreRun {...props} />;
+  const asked = props.url.params.get("dialog");
+  if (asked === "dataset") return <acts.AddToDataset {...props} />;
+  return asked === "export" ? <acts.Exports {...props} /> : <acts.ScoreRun {...props} />;
 }
 
 const IDLE_MS = 2000;
@@ -542,6 +556,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
     }
     setBusy("");
   };
+  const canAct = !isAll || !props.url.params.has("query");
   const inBatches = async (path: string, body: Record<string, unknown>, done: string): Promise<void> => {
     const ids = await readIds();
     for (let start = 0; start < ids.length; start += BATCH) {
@@ -563,8 +578,9 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
       )}
       {!isAll && size === 2 && <Button onClick={props.compare}>Compare</Button>}
       <Button disabled={!may("ingest")} title={scopeHint("ingest")} onClick={() => ask("tag")}>Tag …</Button>
-      <Button onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
-      <Button onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
+      <Button disabled={!canAct} title={canAct ? "" : TEXT_HINT} onClick={() => props.url.update({ dialog: "score" })}>Score …</Button>
+      <Button disabled={!canAct} title={canAct ? "" : TEXT_HINT} onClick={() => props.url.update({ dialog: "export" })}>Export …</Button>
+      <Button disabled={!canAct} title={canAct ? "" : TEXT_HINT} onClick={() => props.url.update({ dialog: "dataset" })}>Add to dataset …</Button>
       <Button disabled={busy !== ""} onClick={() => void attempt(async () => copy((await readIds()).join("\n"), `Copied the ids of ${chosen}`))}>Copy ids</Button>
       <Button class="danger" disabled={!canDelete} title={scopeHint("ingest", "read")} onClick={() => ask("delete")}>
         Delete …

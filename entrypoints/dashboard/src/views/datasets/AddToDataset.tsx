@@ -1,0 +1,69 @@
+/** Copies traces into a dataset: the selected ones, or all that match the filters of the list. */
+import type { JSX } from "preact";
+import { useState } from "preact/hooks";
+import { Link } from "wouter-preact";
+import { request } from "../../api/client.ts";
+import { invalidate, useRead } from "../../api/queries.ts";
+import { may, scopeHint } from "../../api/session.ts";
+import type { DatasetResponse, TracesCopied } from "../../api/types.d.ts";
+import { TEXT_HINT, filterBody } from "../../lib/filters.ts";
+import { count, plural, tracesText } from "../../lib/format.ts";
+import { Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Field, useSending } from "../../ui/Field.tsx";
+import { projectPath } from "../../ui/Shell.tsx";
+import type { UrlState } from "../../url/state.ts";
+
+interface Props {
+  url: UrlState;
+  total: number;
+  isAtLeast: boolean;
+  selected: readonly string[];
+  close: () => void;
+}
+
+export function AddToDataset({ url, total, isAtLeast, selected, close }: Props): JSX.Element {
+  const known = useRead<DatasetResponse[]>("datasets");
+  const [name, setName] = useState("");
+  const [split, setSplit] = useState("");
+  const [expected, setExpected] = useState("none");
+  const [copied, setCopied] = useState<TracesCopied | null>(null);
+  const sending = useSending(["split", "expected"]);
+  const which = selected.length > 0 ? plural(selected.length, "trace") : tracesText(total, isAtLeast);
+  const chosen = name || known.data?.[0]?.name;
+  const isText = url.params.has("query") && selected.length === 0;
+  const add = (): Promise<boolean> =>
+    sending.send(async () => {
+      const of = selected.length > 0 ? { trace_ids: selected } : { filters: filterBody(url.params, Date.now()) };
+      setCopied(await request<TracesCopied>("POST", `datasets/${encodeURIComponent(chosen!)}/items/from-traces`, { body: { ...of, expected, split: split || null } }));
+      await invalidate("datasets");
+    });
+  return (
+    <Dialog title={`Add ${which} to a dataset`} close={close}>
+      {known.isPending && <Loading what="datasets" />}
+      {known.isError && <FailureBox error={known.error} again={() => void known.refetch()} />}
+      {known.data?.length === 0 && <p>There is no dataset yet. <Link href={projectPath("datasets")}>Make one</Link> first.</p>}
+      {copied && (
+        <p role="status">
+          {plural(copied.created, "item")} added, {count(copied.changed)} changed, {count(copied.unchanged)} unchanged, {count(copied.rejected.length)} rejected.{" "}
+          <Link href={projectPath(`datasets/${encodeURIComponent(chosen!)}`)}>Open {chosen}</Link>
+        </p>
+      )}
+      {known.data && known.data.length > 0 && copied === null && (
+        <form onSubmit={(event) => { event.preventDefault(); void add(); }}>
+          <Field label="Dataset">
+            {(own) => <select {...own} value={chosen} onChange={(event) => setName(event.currentTarget.value)}>{known.data.map((one) => <option key={one.id}>{one.name}</option>)}</select>}
+          </Field>
+          <Field label="What is expected" problem={sending.problemOf("expected")}>
+            {(own) => <select {...own} value={expected} onChange={(event) => setExpected(event.currentTarget.value)}><option value="none">nothing</option><option value="output">the output of the trace</option></select>}
+          </Field>
+          <Field label="Split" hint="Such as test; empty for none" problem={sending.problemOf("split")}>
+            {(own) => <input {...own} maxLength={63} value={split} onInput={(event) => setSplit(event.currentTarget.value)} />}
+          </Field>
+          {isText && <p class="problem">{TEXT_HINT}.</p>}
+          <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy || isText || !may("evaluate") || !may("read")} title={scopeHint("evaluate", "read")}>Add {which}</Button></p>
+          {sending.error != null && <FailureBox error={sending.error} />}
+        </form>
+      )}
+    </Dialog>
+  );
+}

@@ -1,0 +1,145 @@
+/** A dataset: its versions and items. Version and split are in the address. */
+import type { JSX } from "preact";
+import { useRef, useState } from "preact/hooks";
+import { Link, useLocation } from "wouter-preact";
+import { readBlob, request } from "../../api/client.ts";
+import { invalidate, useRead } from "../../api/queries.ts";
+import { may, project, scopeHint } from "../../api/session.ts";
+import type { DatasetItemResponse, DatasetResponse, DatasetVersionResponse } from "../../api/types.d.ts";
+import { NONE, ago, count, instant, plural } from "../../lib/format.ts";
+import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { useSending } from "../../ui/Field.tsx";
+import { save } from "../../ui/save.ts";
+import { projectPath } from "../../ui/Shell.tsx";
+import { usePages } from "../../ui/usePages.ts";
+import { useUrlState } from "../../url/state.ts";
+
+const LINES_AT_A_TIME = 1000;
+const SHOWN_CHARS = 300;
+
+export function Dataset({ name }: { name: string }): JSX.Element {
+  const path = `datasets/${encodeURIComponent(name)}`;
+  const { params, update } = useUrlState();
+  const [, navigate] = useLocation();
+  useTitle(name, "Datasets", project.value?.name);
+  const found = useRead<DatasetResponse>(path);
+  const versions = useRead<DatasetVersionResponse[]>(`${path}/versions`);
+  const [version, split] = [params.get("version"), params.get("split")];
+  const items = usePages<DatasetItemResponse>(`${path}/items`, { version, split });
+  const [leaving, leave] = useState<string | null>(null); // an item, or "" for the dataset
+  const sending = useSending();
+  const file = useRef<HTMLInputElement>(null);
+  const isNewest = version === null;
+  const refresh = (): Promise<unknown> => invalidate("datasets");
+  const importLines = async (given: File): Promise<void> => {
+    const lines = (await given.text()).split("\n").filter((line) => line.trim() !== "");
+    for (let start = 0; start < lines.length; start += LINES_AT_A_TIME) {
+      // The lines as they are: no number passes through a float.
+      await request("POST", `${path}/items/batch`, { text: `{"items":[${lines.slice(start, start + LINES_AT_A_TIME).join(",")}]}` });
+      announce(`${count(Math.min(lines.length, start + LINES_AT_A_TIME))} of ${plural(lines.length, "item")} written`);
+    }
+    await refresh();
+  };
+  const exportAs = async (format: string): Promise<void> => {
+    const query = new URLSearchParams({ format, ...(version ? { version } : {}), ...(split ? { split } : {}) });
+    const { blob, name: given } = await readBlob(`${path}/export?${query}`);
+    save(blob, given ?? `${name}.${format}`);
+  };
+  const remove = async (): Promise<void> => {
+    const isDone = await sending.send(() => request("DELETE", leaving === "" ? path : `${path}/items/${encodeURIComponent(leaving!)}`));
+    if (!isDone) return;
+    const isGone = leaving === "";
+    leave(null);
+    if (isGone) navigate(projectPath("datasets"));
+    await refresh();
+  };
+  if (found.isError) return <FailureBox error={found.error} again={() => void found.refetch()} />;
+  if (found.isPending) return <Loading what="the dataset" />;
+  const hint = scopeHint("evaluate");
+  return (
+    <div class="list-main scrolled">
+      <header class="title">
+        <h1>{name}</h1>
+        <span class="total" role="status">{items.state === "loading" ? "" : plural(items.total, "item")}</span>
+        <select aria-label="Version" value={version ?? ""} onChange={(event) => update({ version: event.currentTarget.value || null }, { push: true })}>
+          <option value="">newest version</option>
+          {versions.data?.map((one) => <option key={one.version} value={one.version}>{`version ${one.version_number}, ${plural(one.items, "item")}, ${instant(one.created_at)}`}</option>)}
+        </select>
+        <input aria-label="Split" placeholder="every split" value={split ?? ""} onChange={(event) => update({ split: event.currentTarget.value || null }, { push: true })} />
+        <Link href={`${projectPath("experiments")}?dataset=${encodeURIComponent(name)}`}>Experiments</Link>
+        <span class="actions">
+          <Button disabled={!may("evaluate")} title={hint} onClick={() => file.current?.click()}>Import NDJSON …</Button>
+          <Button onClick={() => void sending.send(() => exportAs("ndjson"))}>Export NDJSON</Button>
+          <Button onClick={() => void sending.send(() => exportAs("csv"))}>Export CSV</Button>
+          <Button class="danger" disabled={!may("evaluate")} title={hint} onClick={() => leave("")}>Delete …</Button>
+        </span>
+        <input
+          ref={file}
+          type="file"
+          accept=".ndjson,.jsonl"
+          aria-label="File with an item on each line"
+          hidden
+          onChange={(event) => {
+            const [given] = event.currentTarget.files ?? [];
+            event.currentTarget.value = "";
+            if (given) void sending.send(() => importLines(given));
+          }}
+        />
+      </header>
+      {found.data.description && <p class="hint">{found.data.description}</p>}
+      <p class="hint">
+        Version {count(found.data.version_number)}, <code>{found.data.version.slice(0, 12)}</code> <Copy text={found.data.version} label="Copy the hash of the version" />, changed {ago(found.data.updated_at)}. Equal hashes are the same test.
+      </p>
+      {sending.error != null && leaving === null && <FailureBox error={sending.error} />}
+      {items.state === "failed" && <FailureBox error={items.error} again={items.again} />}
+      {items.state === "loading" && <Loading what="items" />}
+      {items.state === "empty" && (
+        <Empty title={split || version ? "This version has no such item" : "No item yet"}>
+          <p>Select traces in the list of traces and add them, or import a file with an item on each line.</p>
+        </Empty>
+      )}
+      {items.state === "shown" && (
+        <div class="scroll-x">
+          <table class="plain-table items">
+            <thead><tr><th scope="col">Item</th><th scope="col">Input</th><th scope="col">Expected</th><th scope="col">Split</th><th scope="col">Trace</th><th scope="col"><span class="sr">Delete</span></th></tr></thead>
+            <tbody>
+              {items.rows.map((row) => (
+                <tr key={row.id}>
+                  <th scope="row">{row.id}</th>
+                  <td><Brief value={row.input} /></td>
+                  <td>{row.expected === null ? <span class="none" title="Nothing is expected">{NONE}</span> : <Brief value={row.expected} />}</td>
+                  <td>{row.split ?? <span class="none">{NONE}</span>}</td>
+                  <td>{row.from_trace ? <Link href={projectPath(`traces/${row.from_trace}`)}>trace</Link> : <span class="none">{NONE}</span>}</td>
+                  <td>{isNewest && <Button class="link danger" disabled={!may("evaluate")} title={hint} label={`Delete ${row.id}`} onClick={() => leave(row.id)}>Delete …</Button>}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+          {items.rows.length < items.total && <p><Button onClick={items.more}>Show more: {count(items.rows.length)} of {count(items.total)}</Button></p>}
+        </div>
+      )}
+      {leaving !== null && (
+        <Dialog title={leaving === "" ? `Delete the dataset ${name}?` : `Delete the item ${leaving}?`} close={() => leave(null)}>
+          <p>{leaving === "" ? `${plural(found.data.items, "item")} and all versions are deleted. This can’t be undone. A dataset with experiments can’t be deleted.` : "The next version is without it. Earlier versions keep it."}</p>
+          <p class="actions">
+            <Button autoFocus onClick={() => leave(null)}>Cancel</Button>
+            <Button class="danger" disabled={sending.isBusy} onClick={() => void remove()}>Delete</Button>
+          </p>
+          {sending.error != null && <FailureBox error={sending.error} />}
+        </Dialog>
+      )}
+    </div>
+  );
+}
+
+/** A value as JSON; a long one is cut, and can be shown whole. */
+export function Brief({ value }: { value: unknown }): JSX.Element {
+  const [isWhole, show] = useState(false);
+  const text = typeof value === "string" ? value : JSON.stringify(value);
+  if (isWhole || text.length <= SHOWN_CHARS) return <code class="plain">{text}</code>;
+  return (
+    <>
+      <code class="plain">{text.slice(0, SHOWN_CHARS)} …</code> <Button class="link" onClick={() => show(true)}>all {count(text.length)} characters</Button>
+    </>
+  );
+}

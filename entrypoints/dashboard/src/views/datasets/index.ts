@@ -1,0 +1,3 @@
+import "../../app.tsx"; // is loaded already; see main.tsx
+export { Dataset } from "./Dataset.tsx";
+export { Datasets } from "./Datasets.tsx";
