@@ -77,7 +77,10 @@ VALUE_ERRORS: Final = (
 
 
 # Statements that return the ids they were given.
-ECHOES: Final = {"SELECT_TRACE_SIZES", "SELECT_EMPTY_SESSIONS", "SELECT_RELEASES"}
+ECHOES: Final = {
+    *("SELECT_TRACE_SIZES", "SELECT_EMPTY_SESSIONS", "SELECT_RELEASES"),
+    "COMPUTE_BUCKETS",  # each bucket that is asked for, with a count of 0
+}
 
 
 def statements() -> dict[str, str]:
