@@ -33,7 +33,10 @@ def test_run_is_started_watched_and_its_failure_retried(
 ) -> None:
     page = signed_in
     prose = "The shelf holds nine books about rivers, and one about the sea. " * 4
-    known = [answered(project, n, prose, tags=["shop"] if n else []) for n in range(4)]
+    known = [
+        answered(project, n, prose, tags=["shop"] if n else [], session_id=f"shelf-{min(n, 1)}")
+        for n in range(4)
+    ]
     page.goto(project.path("runs"))
     expect(page.get_by_text("No run over traces yet")).to_be_visible()
     page.keyboard.press("n")
@@ -59,6 +62,10 @@ def test_run_is_started_watched_and_its_failure_retried(
     expect(targets).to_have_text("2 traces of 3 that match")
     take_screenshot("new-run")
 
+    page.goto(project.path("sessions?query=shelf&not_tags=shop"))
+    page.get_by_role("link", name="Score …").click()
+    expect(targets).to_have_text("1 session that matches")
+    page.goto(link)
     page.get_by_role("button", name="by ids").click()
     page.get_by_label("Ids of traces, one in a line").fill("\n".join([*known[:2], GONE]))
     expect(estimate).to_contain_text("3 traces for $0.00")

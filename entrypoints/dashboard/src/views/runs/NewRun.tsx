@@ -3,10 +3,11 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { project } from "../../api/session.ts";
-import { filterBody, periodStart, PERIODS } from "../../lib/filters.ts";
+import { chips, filterBody, periodStart, PERIODS } from "../../lib/filters.ts";
+import { duration } from "../../lib/format.ts";
 import { useTitle } from "../../ui/basics.tsx";
 import { Field } from "../../ui/Field.tsx";
-import { Filters } from "../../ui/Filters.tsx";
+import { Chips, Filters } from "../../ui/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { ofParam, sessionFilters } from "../../lib/run-form.ts";
@@ -66,8 +67,10 @@ function SessionFields({ url }: { url: UrlState }): JSX.Element {
   const { params, update } = url;
   const put = (name: string) => (event: { currentTarget: { value: string } }): void => update({ [name]: event.currentTarget.value || null });
   const tags = params.getAll("tags").join(", ");
+  const excluded = new URLSearchParams([...params].filter(([name]) => name === "not_user_id" || name === "not_tags"));
   return (
     <>
+      <Field label="Id contains">{(own) => <input {...own} placeholder="anything" value={params.get("query") ?? ""} onInput={put("query")} />}</Field>
       <Field label="User">{(own) => <input {...own} placeholder="any" value={params.get("user_id") ?? ""} onInput={put("user_id")} />}</Field>
       <Field label="Any of these tags">
         {(own) => (
@@ -94,6 +97,7 @@ function SessionFields({ url }: { url: UrlState }): JSX.Element {
           </select>
         )}
       </Field>
+      <Chips chips={chips(excluded, duration)} url={url} />
     </>
   );
 }

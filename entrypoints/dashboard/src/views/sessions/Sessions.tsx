@@ -15,7 +15,7 @@ import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Value } from "../../ui/Value.tsx";
 import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
-import { useUrlState } from "../../url/state.ts";
+import { changed, useUrlState } from "../../url/state.ts";
 
 interface Page {
   items: SessionListItem[];
@@ -126,6 +126,7 @@ export function Sessions(): JSX.Element {
             Failed
           </Button>
           <Chips chips={shown} url={url} />
+          <Link class="button" href={`${projectPath("runs")}/new${changed(location.search, { of: "sessions", sort_by: null, sort_order: null })}`}>Score …</Link>
         </header>
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="sessions" />}
