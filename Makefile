@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
-.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
+.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,11 @@ otel-tests: setup # the instrumentations that test-all runs; without them it ski
 
 test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
+
+test-citus: setup ## contract tests on a cluster of Citus, see docs/scaling.md; PANDAPROBE_TEST_CITUS makes a database
+	@[ -n "$$PANDAPROBE_TEST_CITUS" ] || { echo "No cluster: set PANDAPROBE_TEST_CITUS to a command" \
+		"that creates an empty database on one and prints its URL"; exit 1; }
+	@$(PYTEST) tests/contracts -m service -k "postgres and not memory"
 
 check: setup ## the fast part of test: without services, within a minute
 	@start=$$(date +%s); \

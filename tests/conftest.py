@@ -18,6 +18,7 @@ from adapters.embedded.valkey import start_valkey
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
+from tests.support.fixtures import citus
 from tests.support.hypothesis_scale import OF_PROFILES
 
 # Timings are never asserted. People's runs draw other examples each time, and so find what is
@@ -82,7 +83,13 @@ def servers_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_url(servers_folder: Path) -> Iterator[str]:
-    """An empty database `postgres` on a server that holds nothing of anybody's."""
+    """An empty database `postgres` on a server that holds nothing of anybody's.
+
+    With PANDAPROBE_TEST_CITUS, an empty one on a cluster.
+    """
+    if (url := citus.new_database()) is not None:
+        yield url
+        return
     child, url = start_postgres(servers_folder, HASTY)
     yield url
     child.stop()
@@ -112,6 +119,8 @@ async def pool(postgres_url: str, serving_url: str) -> AsyncIterator[Pool]:
     """
     async with open_pool(DB, PoolSettings(url=postgres_url)) as pool:
         await migrating.migrate(pool, serving_url)
+        if citus.VARIABLE in os.environ:
+            await citus.place_tables(pool, serving_url)
         yield pool
 
 

@@ -103,7 +103,7 @@ async def backup_while_erasing(
     holder = await asyncpg.connect(url)
     try:
         async with holder.transaction():
-            await holder.execute("SELECT FROM traces WHERE user_id = $1 FOR UPDATE", ERASED)
+            await holder.execute("SELECT 1 FROM traces WHERE user_id = $1 FOR UPDATE", ERASED)
             with server.client() as http:
                 order = {"user_id": ERASED}
                 answer = await asyncio.to_thread(http.post, "/erasures", json=order)

@@ -126,14 +126,15 @@ class Table:
 
     def insert_from(self, alias: str, first: int = 1) -> str:
         """Inserts the rows of `unnest`; a WHERE or ON CONFLICT may follow."""
+        return f"INSERT INTO {self.name} ({self.select()}) {self.select_from(alias, first)}"
+
+    def select_from(self, alias: str, first: int = 1) -> str:
+        """Selects the rows of `unnest` as columns of the table; a WHERE may follow."""
         values = ", ".join(
-            f"{alias}.{one.name}{f'::{one.type}' if _is_array(one) else ''}"
+            f"{alias}.{one.name}{f'::{one.type} AS {one.name}' if _is_array(one) else ''}"
             for one in self.all_columns
         )
-        return (
-            f"INSERT INTO {self.name} ({self.select()}) SELECT {values}"
-            f" FROM {self.unnest(alias, first=first)}"
-        )
+        return f"SELECT {values} FROM {self.unnest(alias, first=first)}"
 
     def compile_row(self) -> Callable[..., tuple[object, ...]]:
         """Compiles a function that makes a row from the values of `given` and the stored object."""

@@ -30,7 +30,7 @@ ERASED_REPLIES_MAX: Final = 1_000  # rows of one statement, with their responses
 _IS_SAME: Final = "known.request_hash = excluded.request_hash AND known.expires_at > $6"
 _IS_ERASING: Final = """
 known.has_text AND EXISTS (
-    SELECT FROM erasures AS e
+    SELECT 1 FROM erasures AS e
     WHERE e.project_id = $1 AND e.owner IS NOT NULL AND e.requested_at >= known.begun_at
 )
 """
@@ -45,7 +45,7 @@ ON CONFLICT (project_id, operation, key) DO UPDATE SET
   request_hash = excluded.request_hash,
   object_id = CASE WHEN {_IS_SAME} THEN known.object_id ELSE excluded.object_id END,
   erased_at = CASE WHEN {_IS_SAME} THEN
-    coalesce(known.erased_at, CASE WHEN known.status IS NOT NULL THEN now() END) END,
+    coalesce(known.erased_at, CASE WHEN known.status IS NOT NULL THEN $6 END) END,
   target = CASE WHEN NOT ({_IS_SAME}) OR (known.erased_at IS NULL AND known.status IS NULL)
     THEN excluded.target END,
   status = NULL,
@@ -62,7 +62,7 @@ RETURNING object_id
 """
 _OF_KEY: Final = f"{OF_PROJECT} AND operation = $2 AND key = $3"
 SELECT_REPLY: Final = f"SELECT request_hash, status, body FROM replies WHERE {_OF_KEY}"
-IS_PROJECT_REMOVED: Final = "SELECT EXISTS (SELECT FROM removals WHERE project_id = $1)"
+IS_PROJECT_REMOVED: Final = "SELECT EXISTS (SELECT 1 FROM removals WHERE project_id = $1)"
 # If the response was erased meanwhile, stores nothing and ends the lock.
 STORE_REPLY: Final = f"""
 UPDATE replies SET

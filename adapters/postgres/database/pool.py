@@ -57,7 +57,12 @@ TRANSIENT_ERRORS: Final = (
 # projects are never found, although some may exist for a while.
 OF_PROJECT: Final = (
     "project_id = (SELECT $1::uuid"
-    " WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = $1::uuid))"
+    " WHERE NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = $1::uuid))"
+)
+
+# The process of the session, and how Citus passes settings on to its workers: null without Citus.
+SELECT_SESSION: Final = (
+    "SELECT pg_backend_pid(), current_setting('citus.propagate_set_commands', true)"
 )
 
 
@@ -151,8 +156,11 @@ class BoundedConnection(asyncpg.Connection):
     """
 
     # Whether settings last until they are changed: not through a pooler that gives each transaction
-    # another connection. And the tenants that the session is set to; None: unknown.
-    __slots__ = ("keeps_settings", "payload_store", "tenants")
+    # another connection, and not to the workers of Citus, which get those of transactions only.
+    # Whether the tables are distributed by Citus, which passes a setting on as the whole message
+    # that it came in. And the tenants that the session is set to; None: unknown.
+    __slots__ = ("is_distributed", "keeps_settings", "payload_store", "tenants")
+    is_distributed: bool
     keeps_settings: bool
     payload_store: PayloadStore | None
     tenants: str | None
@@ -293,8 +301,12 @@ async def _initialize(payload_store: PayloadStore | None, connection: BoundedCon
     connection.payload_store = payload_store
     await set_codecs(connection)
     # A pooler makes up the process id that it tells its clients.
-    own = await connection.fetchval("SELECT pg_backend_pid()")
-    connection.keeps_settings = own == connection.get_server_pid()
+    session = await connection.fetchrow(SELECT_SESSION)
+    assert session is not None
+    own, passed_on = session
+    connection.is_distributed = passed_on == "local"  # as `distribute` sets it
+    is_pooled = own != connection.get_server_pid()
+    connection.keeps_settings = not is_pooled and not connection.is_distributed
     connection.tenants = ""
 
 
@@ -342,6 +354,11 @@ async def identity_lookup(within_s: float = IDENTITY_TIMEOUT_S) -> AsyncIterator
     """
     async with translate_errors(), asyncio.timeout(within_s):
         yield
+
+
+def is_distributed(connection: Connection) -> bool:
+    """Whether Citus distributes the tables, which takes less than PostgreSQL."""
+    return getattr(connection, "is_distributed", False)
 
 
 def affected_rows(status: str) -> int:

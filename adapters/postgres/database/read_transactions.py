@@ -39,7 +39,7 @@ PLAN_BY_VALUE: Final = "set_config('plan_cache_mode', 'force_custom_plan', true)
 VEIL: Final = "SELECT veil('{}')"
 # Whether an erasure is active, for single statements that do not hide its rows.
 HAS_ACTIVE_ERASURE: Final = (
-    "EXISTS (SELECT FROM erasures WHERE project_id = $1 AND owner IS NOT NULL)"
+    "EXISTS (SELECT 1 FROM erasures WHERE project_id = $1 AND owner IS NOT NULL)"
 )
 
 

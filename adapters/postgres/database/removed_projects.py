@@ -11,7 +11,7 @@ SELECT_REMOVED: Final = "SELECT project_id FROM removals WHERE project_id = ANY(
 
 def not_removed(table: str) -> str:
     """A condition for statements across projects. Statements of one project use `OF_PROJECT`."""
-    return f"NOT EXISTS (SELECT FROM removals WHERE removals.project_id = {table}.project_id)"
+    return f"NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = {table}.project_id)"
 
 
 class ProjectRemoved(Unavailable):

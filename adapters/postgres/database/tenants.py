@@ -15,7 +15,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import Connection, Pool
+from adapters.postgres.database.pool import Connection, Pool, is_distributed
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,9 @@ ALL_TENANTS: Final = AllTenants.ALL_TENANTS
 type Scope = UUID | Collection[UUID] | AllTenants
 """A project, an organization, several of them, or ALL_TENANTS."""
 
+VIEWS_OF_SCOPE: Final = {"span_rows": "spans", "span_fragment_rows": "span_fragments"}
+"""Views that take the place of a policy, by the tables below them."""
+
 NO_TENANTS: Final[Scope] = ()
 """The scope of statements on tables without tenants."""
 
@@ -73,10 +76,15 @@ async def scoped_transaction(
 ) -> AsyncIterator[None]:
     """Opens a transaction and sets its scope, in one round trip. `end` ends it.
 
+    Citus sends a worker the whole message that a setting came in, so there each statement is one.
+
     asyncpg can't send anything together with BEGIN, so it doesn't know this transaction as one of
     its own: code inside uses no `connection.transaction()`.
     """
-    await connection.execute("; ".join([begin.statement, set_scope(scope), *begin.then]))
+    statements = [begin.statement, set_scope(scope), *begin.then]
+    messages = statements if is_distributed(connection) else ["; ".join(statements)]
+    for message in messages:
+        await connection.execute(message)
     try:
         yield
     except BaseException:
@@ -145,3 +153,11 @@ class TenantPool:
 
 def within(pool: Pool, scope: Scope) -> TenantPool:
     return TenantPool(pool, scope)
+
+
+def copied_table(connection: Connection, table: str) -> str:
+    """The name of a table below a view of the scope, for COPY.
+
+    Citus changes no rows through a view, so there the table has the name of the view.
+    """
+    return VIEWS_OF_SCOPE[table] if is_distributed(connection) else table

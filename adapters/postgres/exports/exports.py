@@ -59,7 +59,7 @@ LIMIT {EXPORTS_MAX}
 # Pieces of a deleted export may exist for a while: they are not read.
 SELECT_PIECE: Final = f"""
 SELECT content FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2 AND number = $3
-  AND EXISTS (SELECT FROM exports WHERE {OF_PROJECT} AND id = $2)
+  AND EXISTS (SELECT 1 FROM exports WHERE {OF_PROJECT} AND id = $2)
 """
 LOCK_DUE_EXPORT: Final = f"""
 SELECT {_SELECT_LIST} FROM exports WHERE due_at <= $1 AND {not_removed("exports")}

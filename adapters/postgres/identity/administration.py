@@ -78,9 +78,9 @@ RENAME_ORGANIZATION: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
 ALLOW_PUBLIC_LINKS: Final = "UPDATE organizations SET public_links = $2 WHERE id = $1"
 DELETE_PUBLIC_LINKS: Final = "DELETE FROM trace_links WHERE organization_id = $1"
 # Blocks further inserts: an earlier insert is waited for, and then visible.
-LOCK_ORGANIZATION_EXCLUSIVELY: Final = "SELECT FROM organizations WHERE id = $1 FOR UPDATE"
+LOCK_ORGANIZATION_EXCLUSIVELY: Final = "SELECT 1 FROM organizations WHERE id = $1 FOR UPDATE"
 LOCK_ORGANIZATION_KEYS: Final = (
-    "SELECT FROM api_keys WHERE organization_id = $1 ORDER BY id FOR UPDATE"
+    "SELECT 1 FROM api_keys WHERE organization_id = $1 ORDER BY id FOR UPDATE"
 )
 SELECT_PROJECT_IDS: Final = """
 SELECT id FROM projects WHERE organization_id = $1 AND ($2::uuid IS NULL OR id = $2)

@@ -28,7 +28,7 @@ ADD_REFUSALS: Final = f"""
 INSERT INTO access_refusals AS known (organization_id, hour, status, address, credential, count)
 SELECT $1::uuid, $2::timestamptz, $3::int, $4::text, $5::text, $6::bigint
 WHERE ($4 = '' AND $5 = '')
-  OR EXISTS (SELECT FROM access_refusals WHERE organization_id = $1 AND hour = $2
+  OR EXISTS (SELECT 1 FROM access_refusals WHERE organization_id = $1 AND hour = $2
              AND status = $3 AND address = $4 AND credential = $5)
   OR (SELECT count(*) FROM access_refusals WHERE organization_id = $1 AND hour = $2)
      < {REFUSALS_PER_HOUR_MAX}

@@ -53,7 +53,7 @@ _SELECT_LIST: Final = REPRICINGS.select()
 SELECT_REPRICING: Final = f"SELECT {_SELECT_LIST} FROM repricings WHERE {OF_PROJECT} AND id = $2"
 LOCK_REPRICING: Final = f"{SELECT_REPRICING} FOR UPDATE"
 HAS_ACTIVE_REPRICING: Final = f"""
-SELECT EXISTS (SELECT FROM repricings WHERE {OF_PROJECT} AND completed_at IS NULL)
+SELECT EXISTS (SELECT 1 FROM repricings WHERE {OF_PROJECT} AND completed_at IS NULL)
 """
 # A new repricing is due at once: it is held until it was created.
 _CREATED_AT: Final = f"${REPRICINGS.names.index('created_at') + 1}"

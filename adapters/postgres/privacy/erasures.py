@@ -125,7 +125,7 @@ UPDATE_RUN_FILTERS: Final = f"UPDATE eval_runs SET filters = $3 WHERE {OF_PROJEC
 # keeps its pieces: by then the erased data is gone.
 DELETE_EXPORTS: Final = f"DELETE FROM exports WHERE {OF_PROJECT}"
 _IS_ORPHANED: Final = """
-NOT EXISTS (SELECT FROM exports AS e WHERE e.project_id = export_pieces.project_id
+NOT EXISTS (SELECT 1 FROM exports AS e WHERE e.project_id = export_pieces.project_id
             AND e.id = export_pieces.export_id)
 """
 DELETE_ORPHANED_PIECES: Final = delete_some(
@@ -150,8 +150,8 @@ FROM traces WHERE {OF_PROJECT} AND {{owner}} = $2
 """
 _COUNT_TRACE_ROWS: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM erased_traces AS e CROSS JOIN LATERAL (
-    SELECT FROM {{table}} WHERE project_id = e.project_id AND trace_id = {{trace_id}} LIMIT 1
+  SELECT 1 FROM erased_traces AS e CROSS JOIN LATERAL (
+    SELECT 1 FROM {{table}} WHERE project_id = e.project_id AND trace_id = {{trace_id}} LIMIT 1
   ) AS left_over
   WHERE e.{OF_PROJECT} AND e.erasure_id = $2 LIMIT {REMAINING_ROWS_MAX}
 ) AS found
@@ -174,7 +174,7 @@ WHERE {OF_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at
 """
 _COUNT_SESSION_ROWS: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM {{table}} WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {REMAINING_ROWS_MAX}
+  SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {REMAINING_ROWS_MAX}
 )
 """
 COUNT_REMAINING_SESSION_ROWS: Final = {

@@ -22,7 +22,7 @@ from domain.ids import ProjectId, TraceId
 # leak rows that a policy hides.
 SELECT_PROJECTS_WITH_EXPIRED_TRACES: Final = f"""
 SELECT id FROM projects WHERE retention_days IS NOT NULL AND EXISTS (
-  SELECT FROM traces WHERE project_id = projects.id
+  SELECT 1 FROM traces WHERE project_id = projects.id
     AND created_at < $1::timestamptz - make_interval(days => retention_days)
   OFFSET 0
 ) ORDER BY id LIMIT {PROJECTS_AT_ONCE}

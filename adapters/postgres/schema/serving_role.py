@@ -18,7 +18,7 @@ from domain.errors import Invalid
 SEARCHED_TABLES: Final = ("traces", "sessions")
 
 SELECT_CURRENT_ROLE: Final = "SELECT current_user"
-HAS_ROLE: Final = "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)"
+HAS_ROLE: Final = "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)"
 FORMAT_CREATE_ROLE: Final = "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
 FORMAT_GRANTS: Final = """
 SELECT format(

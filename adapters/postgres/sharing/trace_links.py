@@ -41,7 +41,7 @@ link_row: Final = TRACE_LINKS.compile_row()
 _link_from_row: Final = TRACE_LINKS.compile_reader(TraceLink)
 LOCK_ORGANIZATION: Final = "SELECT public_links FROM organizations WHERE id = $1 FOR NO KEY UPDATE"
 # The row of the project is gone once it is removed, so nothing can refer to it.
-LOCK_TRACE: Final = f"SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = $2 FOR KEY SHARE"
+LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $2 FOR KEY SHARE"
 COUNT_LINKS: Final = """
 SELECT count(*) AS of_project, count(*) FILTER (WHERE trace_id = $2) AS of_trace
 FROM trace_links WHERE project = $1

@@ -42,7 +42,6 @@ from adapters.postgres.tracing.payload_text import (
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
-    INSERT_TRACES,
     insert_spans,
     lock_traces,
     merge_into_stored,
@@ -73,18 +72,23 @@ NOT_ERASED: Final = """
  WHERE erased.project_id = sent.project_id AND erased.trace_id = sent.trace_id) IS NULL
 """
 # Waits for an uncommitted row of another writer with the same key, and then skips it. Inserts the
-# payloads of new traces too. Stores nothing for removed projects and erased traces.
+# payloads of new traces too. Stores nothing for removed projects and erased traces. Citus takes the
+# conditions in a part of their own only, and copies rows past a policy without RETURNING.
 INSERT_NEW_TRACES: Final = f"""
-WITH new AS (
-  {INSERT_TRACES}
-  WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = sent.project_id)
+WITH allowed AS MATERIALIZED (
+  {TRACES.select_from("sent")}
+  WHERE NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = sent.project_id)
     AND {NOT_ERASED}
+), new AS (
+  INSERT INTO traces ({TRACES.select()}) SELECT {TRACES.select()} FROM allowed
   ON CONFLICT DO NOTHING RETURNING project_id, trace_id
 ), payloads AS (
   {PAYLOADS.insert_from("sent", first=len(TRACES.names) + 1)}
   JOIN new ON new.project_id = sent.project_id AND new.trace_id = sent.trace_id
+  RETURNING 1
 ), queued AS (
   INSERT INTO search_queue (project_id, trace_id) SELECT project_id, trace_id FROM new
+  RETURNING 1
 )
 SELECT project_id, trace_id FROM new
 """

@@ -52,12 +52,12 @@ RETURNING {TRACES.select("traces")}
 DELETE_SPANS: Final = f"""
 WITH gone AS (
   DELETE FROM spans AS s WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-  RETURNING date_trunc('hour', started_at) AS hour, kind, name, model, status,
+  RETURNING started_at, kind, name, model, status,
             {LATENCY_US} AS latency_us, prompt_tokens, completion_tokens, cost_amount, usage_role,
             cache_read_tokens, reasoning_tokens, {IS_UNPRICED} AS is_unpriced,
             usage_role IS NULL AND cost_source <> '{CostSource.UNPRICED}' AS is_priced
 )
-SELECT hour, kind, name, model, count(*) AS spans,
+SELECT date_trunc('hour', started_at) AS hour, kind, name, model, count(*) AS spans,
        count(*) FILTER (WHERE status = '{SpanStatus.ERROR}') AS errors,
        array_agg(latency_us) FILTER (WHERE latency_us IS NOT NULL) AS latencies,
        count(*) FILTER (WHERE usage_role IS NULL) AS calls,
@@ -126,7 +126,7 @@ DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 DELETE_LINKS: Final = "DELETE FROM trace_links WHERE project = $1 AND trace_id = ANY($2::uuid[])"
 SELECT_EMPTY_SESSIONS: Final = f"""
 SELECT session FROM unnest($2::text[]) AS session
-WHERE NOT EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND session_id = session)
+WHERE NOT EXISTS (SELECT 1 FROM traces WHERE {OF_PROJECT} AND session_id = session)
 """
 
 

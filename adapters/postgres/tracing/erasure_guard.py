@@ -14,7 +14,7 @@ type ProjectSubject = tuple[ProjectId, DataSubject]
 
 IS_SUBJECT_BEING_ERASED: Final = """
 SELECT EXISTS (
-  SELECT FROM unnest($1::uuid[], $2::text[], $3::text[]) AS lost (project_id, kind, owner)
+  SELECT 1 FROM unnest($1::uuid[], $2::text[], $3::text[]) AS lost (project_id, kind, owner)
   JOIN erasures ON erasures.project_id = lost.project_id AND erasures.kind = lost.kind
     AND erasures.owner = lost.owner
   WHERE erasures.owner IS NOT NULL

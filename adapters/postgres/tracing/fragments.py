@@ -16,6 +16,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.tenants import copied_table
 from adapters.postgres.tracing.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     NewText,
@@ -47,7 +48,7 @@ SELECT_WITH_FRAGMENTS: Final = """
 SELECT new.project_id, new.trace_id
 FROM unnest($1::uuid[], $2::uuid[]) AS new (project_id, trace_id)
 WHERE EXISTS (
-  SELECT FROM span_fragments AS known
+  SELECT 1 FROM span_fragments AS known
   WHERE known.project_id = new.project_id AND known.trace_id = new.trace_id
 )
 """
@@ -58,7 +59,7 @@ INSERT INTO span_fragments
    is_waiting)
 SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data_at,
   sent.data_bytes, sent.data, sent.outline, sent.stored_at, sent.may_wait AND NOT EXISTS (
-    SELECT FROM spans WHERE spans.project_id = sent.project_id
+    SELECT 1 FROM spans WHERE spans.project_id = sent.project_id
       AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
   )
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bigint[],
@@ -197,9 +198,8 @@ async def copy_fragments(
     """Inserts the fragments of traces that this transaction created, and that have none yet."""
     rows = (row[:-1] for row in _rows(traces, traces.keys(), places, stored_at))
     for some in batched(rows, ROWS_PER_STATEMENT):
-        await connection.copy_records_to_table(
-            "span_fragment_rows", records=some, columns=COPIED_COLUMNS
-        )
+        table = copied_table(connection, "span_fragment_rows")
+        await connection.copy_records_to_table(table, records=some, columns=COPIED_COLUMNS)
 
 
 async def insert_fragments(

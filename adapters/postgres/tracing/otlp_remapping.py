@@ -65,7 +65,7 @@ WITH next AS MATERIALIZED (
   FROM next WINDOW upto AS (ORDER BY project_id, trace_id)
 )
 SELECT project_id, trace_id, is_otlp, is_otlp AND EXISTS (
-  SELECT FROM spans
+  SELECT 1 FROM spans
   WHERE spans.project_id = counted.project_id AND spans.trace_id = counted.trace_id
     AND facts IS NOT NULL AND coalesce((facts ->> 'mapping_version')::int, 0) <> $3
 ) AS is_old

@@ -9,6 +9,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays, compile_reader
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.tenants import copied_table
 from adapters.postgres.tracing.fragments import ROWS_PER_STATEMENT
 from adapters.postgres.tracing.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
@@ -116,9 +117,8 @@ async def insert_otlp_spans(
     for keys in batched(replaced, ROWS_PER_STATEMENT):
         await connection.execute(DELETE_SPANS_BY_KEY, *arrays(keys))
     for some in batched(rows, ROWS_PER_STATEMENT):
-        await connection.copy_records_to_table(
-            OTLP_SPANS.name, records=some, columns=OTLP_SPANS.names
-        )
+        table = copied_table(connection, OTLP_SPANS.name)
+        await connection.copy_records_to_table(table, records=some, columns=OTLP_SPANS.names)
 
 
 async def update_roles(

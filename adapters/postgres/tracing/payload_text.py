@@ -497,6 +497,7 @@ GROUP BY p.project_id, p.trace_id
 APPEND_BLOCKS: Final = f"""
 INSERT INTO trace_payloads ({PAYLOADS.select()}, written_at)
 SELECT sent.*, now() FROM {PAYLOADS.unnest("sent")}
+RETURNING 1
 """
 
 
@@ -509,11 +510,11 @@ def _head_assignments(name: str) -> str:
 
 UPDATE_HEADS: Final = f"""
 UPDATE trace_payloads SET {_head_assignments("input")}, {_head_assignments("output")},
-  written_at = CASE WHEN sent.has_blocks THEN trace_payloads.written_at ELSE now() END
+  written_at = CASE WHEN sent.has_blocks THEN trace_payloads.written_at ELSE current.instant END
 FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[], $5::int[], $6::bigint[], $7::int[],
             $8::text[], $9::text[], $10::boolean[], $11::boolean[], $12::boolean[])
   AS sent (project_id, trace_id, start, {", ".join(HEAD_COLUMNS)}, sets_input, sets_output,
-           has_blocks)
+           has_blocks), (SELECT now() AS instant) AS current
 WHERE {PAYLOADS.on_key("sent")}
 """
 

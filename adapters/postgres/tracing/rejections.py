@@ -45,7 +45,7 @@ INSERT_REJECTIONS: Final = f"""
 INSERT INTO otlp_rejections ({REJECTIONS.select()})
 SELECT {REJECTIONS.select("sent")} FROM {REJECTIONS.unnest("sent")}
 WHERE sent.trace_id IS NULL OR NOT EXISTS (
-  SELECT FROM erased_traces AS e WHERE e.project_id = sent.project_id
+  SELECT 1 FROM erased_traces AS e WHERE e.project_id = sent.project_id
     AND {HEX_TRACE_ID.format("e.trace_id")} = sent.trace_id
 )
 ON CONFLICT (project_id, id) DO UPDATE SET rejected_at = excluded.rejected_at,

@@ -224,7 +224,7 @@ FROM {_matching_keys("sessions", _StaleSession, 2, "stale")}
 """
 DELETE_EMPTY_SESSIONS: Final = f"""
 DELETE FROM sessions USING {_matching_keys("sessions", _StaleSession, 2, "stale")}
-  AND NOT EXISTS (SELECT FROM traces WHERE traces.project_id = stale.project_id
+  AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.project_id = stale.project_id
                     AND traces.session_id = stale.session_id)
 """
 _UPSERT_USERS: Final = f"""

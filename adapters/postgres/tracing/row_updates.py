@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.tenants import copied_table
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.payload_text import (
@@ -55,14 +56,16 @@ INSERT_TRACES: Final = TRACES.insert_from("sent")
 UPSERT_TRACES: Final = f"""
 WITH queued AS (
   INSERT INTO search_queue (project_id, trace_id) SELECT * FROM {TRACES.unnest_keys("changed")}
+  RETURNING 1
 )
 {INSERT_TRACES}
-ON CONFLICT (project_id, trace_id) DO UPDATE SET updated_at = now(), {TRACES.overwrite()}
+ON CONFLICT (project_id, trace_id)
+DO UPDATE SET updated_at = excluded.updated_at, {TRACES.overwrite()}
 """
 _READ_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}
 FROM {{traces}} AS traces JOIN {TRACES.unnest_keys("wanted")} ON {TRACES.on_key("wanted")}
-WHERE NOT EXISTS (SELECT FROM removals WHERE removals.project_id = wanted.project_id)
+WHERE NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = wanted.project_id)
 ORDER BY traces.project_id, traces.trace_id
 """
 # In the order of the key, as all writers do, so that they cannot deadlock.
@@ -188,7 +191,8 @@ async def insert_spans(connection: Connection, rows: Sequence[tuple[object, ...]
     COPY needs the table below the view `spans`, and so isn't held to the scope.
     """
     for some in batched(rows, ROWS_AT_A_TIME):
-        await connection.copy_records_to_table("span_rows", records=some, columns=SPANS.names)
+        table = copied_table(connection, "span_rows")
+        await connection.copy_records_to_table(table, records=some, columns=SPANS.names)
 
 
 async def merge_into_stored(

@@ -89,7 +89,7 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5
 ON CONFLICT (project_id, trace_id) DO UPDATE SET queue_id = excluded.queue_id,
   started_at = excluded.started_at, segment = excluded.segment
 WHERE known.queue_id < excluded.queue_id AND (coalesce(known.segment, 0) = 0 OR EXISTS (
-  SELECT FROM search_garbage AS g WHERE g.project_id = known.project_id
+  SELECT 1 FROM search_garbage AS g WHERE g.project_id = known.project_id
     AND g.trace_id = known.trace_id AND g.segment = known.segment
 ))
 RETURNING project_id, trace_id
@@ -112,10 +112,10 @@ DELETE FROM search_queue USING (
     AS sent (project_id, id, trace_id, newest)
     ON queued.project_id = sent.project_id AND queued.id = sent.id
   WHERE EXISTS (
-    SELECT FROM search_traces AS t WHERE t.project_id = sent.project_id
+    SELECT 1 FROM search_traces AS t WHERE t.project_id = sent.project_id
       AND t.trace_id = sent.trace_id AND t.queue_id >= sent.newest OFFSET 0
   ) OR NOT EXISTS (
-    SELECT FROM traces
+    SELECT 1 FROM traces
     WHERE traces.project_id = sent.project_id AND traces.trace_id = sent.trace_id OFFSET 0
   )
   FOR UPDATE OF queued SKIP LOCKED
@@ -125,7 +125,7 @@ WHERE search_queue.project_id = done.project_id AND search_queue.id = done.id
 
 COUNT_NEW: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM search_terms WHERE {OF_PROJECT} LIMIT $2
+  SELECT 1 FROM search_terms WHERE {OF_PROJECT} LIMIT $2
 ) AS found
 """
 # Oldest first, so that segments follow each other in time. Skips what another worker writes.

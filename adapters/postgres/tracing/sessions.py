@@ -71,7 +71,7 @@ WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
 # Whether the session of a group of traces is visible. Looked up only if an erasure is active.
 IS_VISIBLE_SESSION: Final = (
-    f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT FROM sessions AS s"
+    f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT 1 FROM sessions AS s"
     f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
 )
 # Aggregates over a group of traces.
@@ -394,7 +394,7 @@ def _has_found_id(part: str) -> Sql:
 
 def has_id_containing(part: str) -> Sql:
     return Sql(
-        "EXISTS (SELECT FROM trace_facets AS f"
+        "EXISTS (SELECT 1 FROM trace_facets AS f"
         f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
         " AND f.value = session_id AND f.search_value LIKE {})",
         (like(fold_case(part)),),

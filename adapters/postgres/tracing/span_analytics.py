@@ -176,7 +176,7 @@ class SpanFigureReader:
         p = Parameters([self.project])
         where = source.where(p, source.served)
         limit = f"LIMIT {p.put(self.read_max + 1)}::bigint"
-        sql = f"SELECT count(*) FROM (SELECT FROM spans AS s WHERE {where} {limit}) AS counted"
+        sql = f"SELECT count(*) FROM (SELECT 1 FROM spans AS s WHERE {where} {limit}) AS counted"
         check_read_count(await connection.fetchval(sql, *p.values), self.read_max)
 
     def _bucket(self, p: Parameters, instant: str) -> str:

@@ -98,7 +98,7 @@ async def find_source(
     values = tuple(value for one in of_trace for value in one.sql.values)
     hours = await _fetch_hours(connection, project, matching)
     exists = (
-        f"EXISTS (SELECT FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
+        f"EXISTS (SELECT 1 FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
         f" AND {where} OFFSET 0)"
     )
     return SpanSource(Sql("spans AS s"), [*served, *hours], [*rest, Sql(exists, values)])

@@ -241,7 +241,7 @@ def _count_members(key: str, texts: Sequence[str]) -> Sql | None:
         return None
     return Sql(
         "(SELECT CASE WHEN EXISTS ("
-        f"SELECT FROM trace_facets WHERE {OF_PROJECT} AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
+        f"SELECT 1 FROM trace_facets WHERE {OF_PROJECT} AND kind = '{Facet.MANY_MEMBERS}') THEN -1"
         " ELSE coalesce(sum(trace_count), 0) END FROM trace_facets"
         f" WHERE {OF_PROJECT} AND kind = '{Facet.METADATA}' AND value = ANY({{}}::text[]))",
         (values,),
@@ -356,7 +356,7 @@ async def count_traces(
     p = Parameters([project])
     where = " AND ".join([OF_PROJECT, *p.all_of(one.clause.sql for one in clauses)])
     limit = "" if most is None else f"LIMIT {most:d}"
-    counted = f"(SELECT FROM traces WHERE {where} {limit}) AS counted"
+    counted = f"(SELECT 1 FROM traces WHERE {where} {limit}) AS counted"
     total: int = await connection.fetchval(f"SELECT count(*) FROM {counted}", *p.values)
     return total
 

@@ -18,7 +18,7 @@ from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
 
-HOLD = "SELECT FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
+HOLD = "SELECT 1 FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
 WAITS = """
 SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
 """

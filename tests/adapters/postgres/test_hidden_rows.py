@@ -29,7 +29,7 @@ from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
 
-LOCK = "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE"
+LOCK = "SELECT 1 FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE"
 GIVE = "UPDATE traces SET user_id = 'grace' WHERE project_id = $1 AND trace_id = $2"
 HIDE = """
 INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,

@@ -53,7 +53,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NO
 TABLES_BELOW_VIEWS: Final = {"span_rows", "span_fragment_rows"}
 ROLE: Final = """
 SELECT rolsuper, rolbypassrls, rolcreaterole, rolcreatedb,
-  EXISTS (SELECT FROM pg_class WHERE relowner = pg_roles.oid) AS owns
+  EXISTS (SELECT 1 FROM pg_class WHERE relowner = pg_roles.oid) AS owns
 FROM pg_roles WHERE rolname = current_user
 """
 INSERT_BUDGET: Final = (

@@ -389,7 +389,7 @@ async def test_sweep_skips_project_locked_by_another(pool):
         for one in made:
             await fill(plane, one.id, a_trace(0))
             await world.do.identity.delete_project(ada, ours, one.id)
-    busy = "SELECT FROM removals WHERE project_id = $1 FOR UPDATE"
+    busy = "SELECT 1 FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
         while await world.ports.identity.removed_projects.purge(NOON):

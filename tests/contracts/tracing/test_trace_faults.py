@@ -107,7 +107,7 @@ async def test_locked_trace_does_not_affect_others(pool):
         await traces.put(ours, locked)
         async with holder.transaction():
             await holder.execute(
-                "SELECT FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE",
+                "SELECT 1 FROM traces WHERE project_id = $1 AND trace_id = $2 FOR UPDATE",
                 ours, locked.id,
             )  # fmt: skip
             again = [*others[:5], trace(span(), id=locked.id), *others[5:]]

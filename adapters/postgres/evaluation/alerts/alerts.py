@@ -117,7 +117,7 @@ MARK_RUN_ASSESSED: Final = f"""
 UPDATE eval_runs AS own SET assessed_at = $4
 WHERE {OF_PROJECT} AND id = $2 AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
   AND NOT EXISTS (
-    SELECT FROM eval_runs
+    SELECT 1 FROM eval_runs
     WHERE {OF_PROJECT} AND monitor_id = $3 AND assessed_at IS NULL AND {_HAS_FINISHED}
       AND (completed_at, id) < (own.completed_at, own.id) AND completed_at > $5
   )

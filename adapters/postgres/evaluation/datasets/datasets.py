@@ -62,7 +62,7 @@ SELECT_DATASETS: Final = (
 )
 SELECT_DATASETS_BY_ID: Final = _SELECT_DATASETS.format(which="AND id = ANY($2::uuid[])")
 # Serialises writes, erasures and the delete of a dataset.
-LOCK_DATASET: Final = f"SELECT FROM datasets WHERE {OF_PROJECT} AND name = $2 FOR UPDATE"
+LOCK_DATASET: Final = f"SELECT 1 FROM datasets WHERE {OF_PROJECT} AND name = $2 FOR UPDATE"
 UPDATE_DATASET: Final = f"""
 UPDATE datasets SET {DATASETS.assignments()} WHERE {OF_PROJECT} AND name = $2
 """
@@ -127,7 +127,7 @@ FROM dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL
 SELECT_NEWEST_NUMBER: Final = f"SELECT number FROM datasets WHERE {OF_PROJECT} AND id = $2"
 # An item that an erasure in progress hides is not found.
 SELECT_VISIBLE_ITEM: Final = f"""
-SELECT FROM veiled.dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = $3
+SELECT 1 FROM veiled.dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = $3
 """
 SELECT_VERSIONS: Final = f"""
 SELECT {VERSIONS.select()} FROM dataset_versions

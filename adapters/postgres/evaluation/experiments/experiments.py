@@ -95,7 +95,7 @@ LOCK_EXPERIMENT: Final = f"{SELECT_EXPERIMENT} FOR UPDATE"
 COUNT_EXPERIMENTS: Final = f"SELECT count(*) FROM experiments WHERE {OF_PROJECT}"
 # Held until the transaction ends, so that the dataset isn't deleted meanwhile.
 LOCK_DATASET_SHARED: Final = f"""
-SELECT FROM datasets WHERE {OF_PROJECT} AND id = $2 FOR SHARE
+SELECT 1 FROM datasets WHERE {OF_PROJECT} AND id = $2 FOR SHARE
 """
 CLOSE_EXPERIMENT: Final = f"""
 UPDATE experiments SET run_id = $3, closed_at = $4 WHERE {OF_PROJECT} AND id = $2

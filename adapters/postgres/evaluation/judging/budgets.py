@@ -24,7 +24,7 @@ SUM_MONTH_SPENDING: Final = f"""
 SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE {OF_PROJECT} AND created_at >= $2
 """
 HAS_SPENDING_ROW: Final = (
-    f"SELECT EXISTS (SELECT FROM judge_spending WHERE {OF_PROJECT} AND scope = $2)"
+    f"SELECT EXISTS (SELECT 1 FROM judge_spending WHERE {OF_PROJECT} AND scope = $2)"
 )
 INSERT_SPENDING: Final = """
 INSERT INTO judge_spending (project_id, scope, usd, created_at) VALUES ($1, $2, $3, $4)
@@ -50,7 +50,7 @@ WHERE created_at >= $2 AND project_id IN (
 )
 """
 SUM_MONTH_OF_SERVER: Final = "SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE created_at >= $1"
-HAS_SHARED_ROW: Final = "SELECT EXISTS (SELECT FROM shared_spending WHERE scope = $1)"
+HAS_SHARED_ROW: Final = "SELECT EXISTS (SELECT 1 FROM shared_spending WHERE scope = $1)"
 INSERT_SHARED_SPENDING: Final = """
 INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
 ON CONFLICT (scope) DO NOTHING

@@ -23,7 +23,7 @@ WHERE {OF_PROJECT} AND key = $2 AND created_at >= $3
 # A concurrent delete of the trace waits, and then deletes the verdict too.
 UPSERT_VERDICT: Final = f"""
 WITH target AS MATERIALIZED (
-  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = $3 FOR KEY SHARE
+  SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $3 FOR KEY SHARE
 )
 INSERT INTO judge_verdicts (project_id, key, trace_id, outcome, usage, model, created_at)
 SELECT $1::uuid, $2::bytea, $3::uuid, $4::json, $5::json, $6::text, $7::timestamptz FROM target

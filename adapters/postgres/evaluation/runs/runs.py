@@ -42,7 +42,7 @@ TARGETS_TABLE: Final = "eval_jobs"
 DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{OF_PROJECT} AND run_id = $2", "$3")
 IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # Blocks new signals of the run: their inserts lock its row.
-LOCK_RUN_EXCLUSIVELY: Final = f"SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
+LOCK_RUN_EXCLUSIVELY: Final = f"SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
 # By ctid, so that no statistics can mislead the planner.
 _LOCK_SOME_SCORES: Final = f"""
 SELECT ctid FROM {{table}} WHERE ctid = ANY(ARRAY(
@@ -53,7 +53,9 @@ DETACH_SCORES: Final = f"""
 UPDATE {{table}} SET run_id = NULL WHERE ctid = ANY(ARRAY({_LOCK_SOME_SCORES}))
 """
 DELETE_SCORES: Final = f"DELETE FROM {{table}} WHERE ctid = ANY(ARRAY({_LOCK_SOME_SCORES}))"
-HAS_ROWS_OF_RUN: Final = f"SELECT EXISTS (SELECT FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2)"
+HAS_ROWS_OF_RUN: Final = (
+    f"SELECT EXISTS (SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2)"
+)
 SELECT_FAILURES: Final = f"""
 SELECT {{target}}::text AS target, name, code FROM {{table}}
 WHERE {OF_PROJECT} AND run_id = $2 AND outcome = '{ScoreOutcome.FAILED}'

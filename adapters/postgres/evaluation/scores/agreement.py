@@ -34,7 +34,7 @@ _JUDGE_VALUE: Final = f"CASE WHEN {_IS_AUTOMATED} THEN number ELSE {_ORIGINAL_JU
 # `Score.has_machine_value` of an ANNOTATION in SQL.
 _HAS_MACHINE_VALUE: Final = f"""
 (history->0->>'source' IS NOT DISTINCT FROM '{ScoreSource.AUTOMATED}' AND NOT EXISTS (
-  SELECT FROM json_array_elements(history) AS revision
+  SELECT 1 FROM json_array_elements(history) AS revision
   WHERE revision->>'value' IS DISTINCT FROM trace_scores.value
 ))
 """
@@ -80,7 +80,7 @@ newest AS MATERIALIZED (
   ORDER BY trace_id, created_at DESC, id DESC
 ), waiting AS MATERIALIZED (
   SELECT id, trace_id, number FROM of_traces WHERE NOT EXISTS (
-    SELECT FROM trace_scores AS label
+    SELECT 1 FROM trace_scores AS label
     WHERE label.{OF_PROJECT} AND NOT label.is_of_span
       AND label.trace_id = of_traces.trace_id AND label.name = $2
       AND label.{IS_ANNOTATION} OFFSET 0

@@ -60,7 +60,7 @@ WITH {WAITING}, live AS MATERIALIZED (
 ), free AS MATERIALIZED (
   SELECT id, trace_id, number FROM waiting
   WHERE trace_id <> ALL($6::uuid[])
-    AND NOT EXISTS (SELECT FROM live WHERE live.trace_id = waiting.trace_id)
+    AND NOT EXISTS (SELECT 1 FROM live WHERE live.trace_id = waiting.trace_id)
 ), chosen AS MATERIALIZED (
   (SELECT '{HELD}' AS part, waiting.id,
      row_number() OVER (ORDER BY claimed_at, place, trace_id) AS position

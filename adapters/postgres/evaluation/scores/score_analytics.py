@@ -46,7 +46,7 @@ _TABLES: Final[dict[ScoreTarget, tuple[str, str]]] = {
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 _HAS_AUTOMATED: Final = f"""
 EXISTS (
-  SELECT FROM {{table}} WHERE {{among}} AND name = {{name}} AND {{within}} AND {_IS_AUTOMATED}
+  SELECT 1 FROM {{table}} WHERE {{among}} AND name = {{name}} AND {{within}} AND {_IS_AUTOMATED}
 )
 """
 # Whether the chosen scores are those of runs, by the source that a caller asks for.
@@ -198,7 +198,7 @@ ORDER BY created_at DESC, id DESC LIMIT $4
 SELECT_COMPARISON: Final = f"""
 WITH runs AS MATERIALIZED (
   SELECT EXISTS (
-    SELECT FROM session_scores WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED}
+    SELECT 1 FROM session_scores WHERE {OF_PROJECT} AND name = $2 AND {_IS_AUTOMATED}
   ) AS has_automated
 ), newest AS MATERIALIZED (
   SELECT DISTINCT ON (session_id) session_id, number, created_at, run_id, source

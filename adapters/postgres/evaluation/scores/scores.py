@@ -118,7 +118,7 @@ DELETE_SCORE: Final = {
 HAS_SCORES_OF_OTHERS: Final = {
     one.name: f"""
     SELECT EXISTS (
-      SELECT FROM {one.name}
+      SELECT 1 FROM {one.name}
       WHERE {OF_PROJECT} AND run_id = $2 AND author_id IS NOT NULL
         AND author_id IS DISTINCT FROM $3::uuid
     )
@@ -127,7 +127,7 @@ HAS_SCORES_OF_OTHERS: Final = {
 }
 # The score locks the trace, so that no other transaction deletes the span meanwhile.
 IS_SPAN_STORED: Final = f"""
-SELECT EXISTS (SELECT FROM spans WHERE {OF_PROJECT} AND trace_id = $2 AND span_id = $3)
+SELECT EXISTS (SELECT 1 FROM spans WHERE {OF_PROJECT} AND trace_id = $2 AND span_id = $3)
 """
 SCORE_NOT_FOUND: Final = "Score not found"
 
@@ -140,10 +140,10 @@ def _insert_statement(table: ScoreTable[Any]) -> str:
     """
     where = f"{OF_PROJECT} AND {table.target} = ${table.names.index(table.target) + 1}"
     # A session that loses a trace to an erasure is hidden, and its scores are deleted.
-    is_shown = f"AND EXISTS (SELECT FROM veiled.sessions WHERE {where})"
+    is_shown = f"AND EXISTS (SELECT 1 FROM veiled.sessions WHERE {where})"
     return f"""
     WITH target AS MATERIALIZED (
-      SELECT FROM veiled.traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
+      SELECT 1 FROM veiled.traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
       LIMIT 1 FOR KEY SHARE
     )
     INSERT INTO {table.name} ({table.select()}) SELECT {table.typed_parameters()} FROM target
@@ -223,7 +223,7 @@ class _Scores[S: Score](PoolReader):
         if where.keys() <= {IS_OF_SPAN} and window.offset <= NEAR_OFFSET_MAX:
             among = " AND ".join([OF_PROJECT, *(sql.text for sql in where.values())])
             some = (
-                f"SELECT FROM {self.table.name} WHERE {among} {self._up_to(self.counted_max + 1)}"
+                f"SELECT 1 FROM {self.table.name} WHERE {among} {self._up_to(self.counted_max + 1)}"
             )
             count_all = Sql(f"(SELECT count(*) FROM ({some}) AS counted)")
             async with self._statement(NARROW_LIST, project) as connection:

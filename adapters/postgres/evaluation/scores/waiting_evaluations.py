@@ -25,7 +25,7 @@ _decoder: Final = msgspec.json.Decoder(SentEvaluation)
 
 COUNT_WAITING: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT {WAITING_MAX}
+  SELECT 1 FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT {WAITING_MAX}
 ) AS counted
 """
 INSERT_WAITING: Final = """
@@ -42,7 +42,7 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
          waiting.stored_at
   FROM waiting_evaluations AS waiting
   WHERE waiting.trace_id IS NOT NULL AND {not_removed("waiting")} AND EXISTS (
-    SELECT FROM traces
+    SELECT 1 FROM traces
     WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id
   )
   UNION ALL

@@ -83,7 +83,7 @@ async def continue_cancellation(
     tally = final_tally(row) or await _begin_cancellation(connection, run, since)
     skipped = tally.skipped + await _skip_some(connection, run, since, most)
     key, table = (run.project_id, run.id), SCORE_TABLES[run.target_type]
-    more = f"SELECT EXISTS (SELECT FROM {table.name} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE})"
+    more = f"SELECT EXISTS (SELECT 1 FROM {table.name} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE})"
     if await connection.fetchval(more, *key):
         await connection.execute(UPDATE_CANCELLATION, *key, skipped, now)
         return False

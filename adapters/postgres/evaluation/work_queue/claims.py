@@ -40,7 +40,7 @@ RETURNING metrics, attempts
 """
 IS_EXHAUSTED: Final = f"""
 SELECT EXISTS (
-  SELECT FROM eval_jobs
+  SELECT 1 FROM eval_jobs
   WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {IS_CLAIMABLE}
     AND attempts >= {ATTEMPTS_MAX}
 )

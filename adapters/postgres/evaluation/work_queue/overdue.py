@@ -48,7 +48,7 @@ SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
   WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
 ) AS counted CROSS JOIN LATERAL (
   SELECT EXISTS (
-    SELECT FROM eval_jobs
+    SELECT 1 FROM eval_jobs
     WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND state = 'waiting'
   ) AS has_some
 ) AS waiting
@@ -67,7 +67,8 @@ SELECT min(since) FROM (
 """
 COUNT_DEAD_TARGETS: Final = f"""
 SELECT count(*) FROM (
-  SELECT FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")} LIMIT {OVERDUE_JOBS_MAX}
+  SELECT 1 FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")}
+  LIMIT {OVERDUE_JOBS_MAX}
 ) AS buried
 """
 

@@ -28,9 +28,11 @@ UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announc
 WHERE {OF_PROJECT} AND id = $2
 """
 IS_OPEN_TARGET: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
-HAS_OPEN_TARGETS: Final = (
-    f"SELECT EXISTS (SELECT FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {IS_OPEN_TARGET})"
+HAS_OPEN_TARGETS: Final = f"""
+SELECT EXISTS (
+  SELECT 1 FROM eval_jobs WHERE {OF_PROJECT} AND run_id = $2 AND {IS_OPEN_TARGET}
 )
+"""
 # The expression keeps the planner from the index of PENDING scores of the project, which it would
 # rate as good as the primary key.
 IS_PENDING: Final = f"outcome || '' = '{ScoreOutcome.PENDING}'"

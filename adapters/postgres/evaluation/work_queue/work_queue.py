@@ -28,12 +28,12 @@ from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, 
 from domain.ids import ProjectId, RunId, TraceId
 
 _LIVE_RUN: Final = f"""
-SELECT FROM eval_runs WHERE {OF_PROJECT} AND id = $2
+SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2
   AND status = '{RunStatus.RUNNING}' AND cancelled_at IS NULL
 """
 SELECT_LIVE_RUN: Final = f"""
 {_LIVE_RUN} AND ($3::uuid IS NULL OR EXISTS (
-  SELECT FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = $3
+  SELECT 1 FROM veiled.traces WHERE {OF_PROJECT} AND trace_id = $3
 ))
 """
 _TRACE_ID_PARAMETER: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"
@@ -41,7 +41,7 @@ _TRACE_ID_PARAMETER: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid
 LOCK_LIVE_RUN: Final = f"{_LIVE_RUN} FOR KEY SHARE"
 INSERT_SIGNAL: Final = f"""
 WITH trace AS MATERIALIZED (
-  SELECT FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID_PARAMETER} FOR KEY SHARE
+  SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = {_TRACE_ID_PARAMETER} FOR KEY SHARE
 )
 INSERT INTO trace_scores ({TRACE_SCORES.select()}) SELECT {TRACE_SCORES.typed_parameters()}
 FROM trace ON CONFLICT (project_id, id) DO NOTHING

@@ -53,11 +53,11 @@ WITH flying AS MATERIALIZED (
 )
 SELECT
   (SELECT count(*) FROM (
-    SELECT FROM eval_runs
+    SELECT 1 FROM eval_runs
     WHERE announced_at IS NOT NULL AND status = 'PENDING' AND {not_removed("eval_runs")} LIMIT $2
   ) AS pending) AS pending_runs,
   (SELECT count(*) FROM (
-    SELECT FROM eval_runs WHERE status = 'RUNNING' AND {not_removed("eval_runs")} LIMIT $2
+    SELECT 1 FROM eval_runs WHERE status = 'RUNNING' AND {not_removed("eval_runs")} LIMIT $2
   ) AS going) AS running_runs,
   (SELECT count(*) FROM flying WHERE state = 'running' AND since > $1) AS running,
   ARRAY(SELECT band FROM aged) AS bands, ARRAY(SELECT number FROM aged) AS numbers

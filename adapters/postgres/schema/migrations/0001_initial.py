@@ -1153,7 +1153,7 @@ def _is_erased(alias: str, kind: str) -> str:
 # OFFSET 0 makes it a lookup for each row. A join might be planned over a whole project.
 _TRACE_IS_SHOWN: Final = f"""
 NOT EXISTS (
-    SELECT FROM traces AS t
+    SELECT 1 FROM traces AS t
     WHERE t.project_id = s.project_id AND t.trace_id = s.trace_id
         AND ({_is_erased("t", "user")} OR {_is_erased("t", "session")})
     OFFSET 0
@@ -1164,8 +1164,8 @@ _USER_IS_SHOWN: Final = f"NOT {_is_erased('s', 'user')}"
 # While no user is being erased, no traces are read.
 _SESSION_IS_SHOWN: Final = f"""
 NOT {_is_erased("s", "session")} AND (
-    NOT EXISTS (SELECT FROM erasures WHERE owner IS NOT NULL AND kind = 'user') OR NOT EXISTS (
-        SELECT FROM traces AS t
+    NOT EXISTS (SELECT 1 FROM erasures WHERE owner IS NOT NULL AND kind = 'user') OR NOT EXISTS (
+        SELECT 1 FROM traces AS t
         WHERE t.project_id = s.project_id AND t.session_id = s.session_id
             AND {_is_erased("t", "user")}
         OFFSET 0
@@ -1289,7 +1289,7 @@ HIDING: Final = (
 CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE path text := 'searchable, ' || current_setting('search_path');
     BEGIN
-        IF EXISTS (SELECT FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
+        IF EXISTS (SELECT 1 FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
             path := 'veiled, ' || path;
         END IF;
         PERFORM set_config('search_path', path, true);
