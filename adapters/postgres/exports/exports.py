@@ -67,9 +67,12 @@ ORDER BY due_at, project_id, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 UPDATE_EXPORT: Final = f"UPDATE exports SET {EXPORTS.assignments()} WHERE {OF_PROJECT} AND id = $2"
 INSERT_PIECE: Final = f"""
+WITH next AS MATERIALIZED (
+  SELECT coalesce(max(number) + 1, 0) AS number
+  FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
+)
 INSERT INTO export_pieces (project_id, export_id, number, content)
-SELECT $1::uuid, $2::uuid, coalesce(max(number) + 1, 0), $3
-FROM export_pieces WHERE {OF_PROJECT} AND export_id = $2
+SELECT $1::uuid, $2::uuid, number, $3 FROM next RETURNING 1
 """
 DELETE_EXPORT: Final = f"DELETE FROM exports WHERE {OF_PROJECT} AND id = $2"
 DELETE_PIECES: Final = delete_some(

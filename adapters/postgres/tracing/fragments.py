@@ -106,9 +106,12 @@ JOIN span_fragments AS known ON known.project_id = wanted.project_id
 # An array of arrays can't be unnested, so the ids come as text.
 UPDATE_ASSIGNED: Final = """
 UPDATE span_fragments AS known
-SET assigned = found.assigned::uuid[], is_waiting = found.assigned IS NULL
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[])
-  AS found (project_id, trace_id, span, digest, assigned)
+SET assigned = found.assigned, is_waiting = found.assigned IS NULL
+FROM (
+  SELECT project_id, trace_id, span, digest, assigned::uuid[] AS assigned
+  FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[])
+    AS sent (project_id, trace_id, span, digest, assigned)
+) AS found
 WHERE known.project_id = found.project_id AND known.trace_id = found.trace_id
   AND known.span = found.span AND known.digest = found.digest
 """

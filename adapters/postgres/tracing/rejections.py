@@ -42,12 +42,14 @@ _from_row: Final = REJECTIONS.compile_reader(
 # The trace as its id is sent: 32 hex digits.
 HEX_TRACE_ID: Final = "translate({}::text, '-', '')"
 INSERT_REJECTIONS: Final = f"""
-INSERT INTO otlp_rejections ({REJECTIONS.select()})
-SELECT {REJECTIONS.select("sent")} FROM {REJECTIONS.unnest("sent")}
-WHERE sent.trace_id IS NULL OR NOT EXISTS (
-  SELECT 1 FROM erased_traces AS e WHERE e.project_id = sent.project_id
-    AND {HEX_TRACE_ID.format("e.trace_id")} = sent.trace_id
+WITH allowed AS MATERIALIZED (
+  SELECT {REJECTIONS.select("sent")} FROM {REJECTIONS.unnest("sent")}
+  WHERE sent.trace_id IS NULL OR NOT EXISTS (
+    SELECT 1 FROM erased_traces AS e WHERE e.project_id = sent.project_id
+      AND {HEX_TRACE_ID.format("e.trace_id")} = sent.trace_id
+  )
 )
+INSERT INTO otlp_rejections ({REJECTIONS.select()}) SELECT {REJECTIONS.select()} FROM allowed
 ON CONFLICT (project_id, id) DO UPDATE SET rejected_at = excluded.rejected_at,
   message = excluded.message, count = otlp_rejections.count + excluded.count
 """

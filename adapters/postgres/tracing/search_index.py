@@ -74,12 +74,15 @@ FROM search_traces AS t JOIN unnest($1::uuid[], $2::uuid[]) AS wanted (project_i
 ORDER BY t.project_id, t.trace_id FOR UPDATE OF t
 """
 INSERT_GARBAGE: Final = """
+WITH old AS MATERIALIZED (
+  SELECT t.project_id, t.trace_id, t.segment
+  FROM search_traces AS t JOIN unnest($1::uuid[], $2::uuid[], $3::bigint[])
+    AS sent (project_id, trace_id, queue_id)
+    ON t.project_id = sent.project_id AND t.trace_id = sent.trace_id
+  WHERE t.segment > 0 AND t.queue_id < sent.queue_id
+)
 INSERT INTO search_garbage (project_id, trace_id, segment)
-SELECT t.project_id, t.trace_id, t.segment
-FROM search_traces AS t JOIN unnest($1::uuid[], $2::uuid[], $3::bigint[])
-  AS sent (project_id, trace_id, queue_id)
-  ON t.project_id = sent.project_id AND t.trace_id = sent.trace_id
-WHERE t.segment > 0 AND t.queue_id < sent.queue_id ON CONFLICT DO NOTHING
+SELECT project_id, trace_id, segment FROM old ON CONFLICT DO NOTHING
 """
 # Not if another worker has added the row since it was looked for, and it is in a segment already:
 # then that has no garbage, and the trace stays in the queue.
@@ -147,6 +150,7 @@ VALUES ($1, $2, $3, $4) RETURNING segment
 INSERT_POSTINGS: Final = """
 INSERT INTO search_postings (project_id, bucket, segment, postings)
 SELECT $1, bucket, $2, postings FROM unnest($3::smallint[], $4::bytea[]) AS sent (bucket, postings)
+RETURNING 1
 """
 MOVE_TO_SEGMENT: Final = f"""
 UPDATE search_traces SET segment = $2

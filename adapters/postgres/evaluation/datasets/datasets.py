@@ -98,12 +98,16 @@ _USER, _SESSION = _OWNER.format("user_id"), _OWNER.format("session_id")
 _FIRST_SENT: Final = 6
 _AFTER_SENT: Final = _FIRST_SENT + len(ITEMS.names)
 INSERT_ITEMS: Final = f"""
+WITH owned AS MATERIALIZED (
+  SELECT {ITEMS.select("sent")}, {_USER} AS user_id, {_SESSION} AS session_id
+  FROM {ITEMS.unnest("sent", first=_FIRST_SENT)} {_OWNERS}
+)
 INSERT INTO dataset_items (
   project_id, dataset_id, valid_from, created_at, {ITEMS.select()}, user_id, session_id
 )
 SELECT $1::uuid, $2::uuid, ${_AFTER_SENT}::int, ${_AFTER_SENT + 1}::timestamptz,
-  {ITEMS.select("sent")}, {_USER}, {_SESSION}
-FROM {ITEMS.unnest("sent", first=_FIRST_SENT)} {_OWNERS}
+  {ITEMS.select()}, user_id, session_id
+FROM owned RETURNING 1
 """
 NOTE_ITEMS: Final = f"""
 UPDATE dataset_items AS known SET metadata = noted.metadata, trace_id = noted.trace_id,

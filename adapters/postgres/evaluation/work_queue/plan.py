@@ -44,6 +44,7 @@ INSERT INTO eval_jobs (project_id, run_id, target, place, metrics, state, attemp
                        updated_at)
 SELECT $1, $2, sent.target, sent.place, sent.metrics::text[], 'unplanned', 0, $6, $6
 FROM unnest($3::text[], $4::int[], $5::text[]) AS sent (target, place, metrics)
+RETURNING 1
 """
 SELECT_UNPLANNED_TARGETS: Final = f"""
 SELECT target, metrics, place FROM eval_jobs
