@@ -1,32 +1,21 @@
-"""The schema follows the rules of Citus, so that the rows of a project can be on one node.
+"""The schema keeps the rules of Citus, so that the rows of a project can be on one node.
 
-Every unique key and foreign key of a distributed table includes the distribution column. Foreign
-keys refer to co-located tables or to reference tables.
+Every unique key of a table of projects includes the project, so that a table can also be divided by
+it. No foreign key leads from these tables to others: Citus allows none.
 """
 
-import re
 from collections import defaultdict
-from pathlib import Path
 from typing import Final
 
 import pytest
 
 from adapters.postgres.database.pool import Pool
+from tests.support.fixtures import citus
 
 pytestmark = pytest.mark.service
 
-DOCS: Final = Path(__file__).parents[3] / "docs" / "scaling.md"
 COLUMN: Final = "project_id"
-# On the coordinator alone.
-LOCAL: Final = frozenset(
-    {"migration", "workers", "audit_log", "audit_chains", "access_refusals", "shared_spending"}
-)
 
-COLUMNS: Final = """
-SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
-  AND NOT a.attisdropped
-"""
 UNIQUE: Final = """
 SELECT i.indrelid::regclass::text AS relation, array(
   SELECT a.attname::text FROM unnest(i.indkey) AS k(number)
@@ -36,11 +25,7 @@ FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
 WHERE c.relnamespace = 'public'::regnamespace AND (i.indisunique OR i.indisexclusion)
 """
 REFERENCES: Final = """
-SELECT conrelid::regclass::text AS relation, confrelid::regclass::text AS other,
-  array(SELECT attname::text FROM unnest(conkey) WITH ORDINALITY AS k(number, place)
-        JOIN pg_attribute ON attrelid = conrelid AND attnum = number ORDER BY place) AS own,
-  array(SELECT attname::text FROM unnest(confkey) WITH ORDINALITY AS k(number, place)
-        JOIN pg_attribute ON attrelid = confrelid AND attnum = number ORDER BY place) AS theirs
+SELECT conrelid::regclass::text AS relation, confrelid::regclass::text AS other
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype = 'f'
 """
 TRIGGERS: Final = """
@@ -48,52 +33,28 @@ SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal
 """
 
 
-def told(call: str) -> list[str]:
-    """The tables that the document has in statements of a kind, in their order."""
-    return re.findall(rf"SELECT {call}\('(\w+)'", DOCS.read_text())
-
-
 @pytest.fixture
-async def columns(pool: Pool) -> dict[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for table, column in await pool.fetch(COLUMNS):
-        found[table].add(column)
-    return found
+async def of_projects(pool: Pool) -> list[str]:
+    return [row[0] for row in await pool.fetch(citus.SELECT_TABLES)]
 
 
-async def test_document_lists_every_table(columns: dict[str, set[str]]):
-    copied, distributed = told("create_reference_table"), told("create_distributed_table")
-    assert len(copied) == len({*copied})
-    assert len(distributed) == len({*distributed})
-    assert {*copied} & {*distributed} == set()
-    assert {*copied, *distributed} == columns.keys() - LOCAL
+async def test_every_unique_key_includes_the_project(pool: Pool, of_projects: list[str]):
+    keys = defaultdict[str, list[list[str]]](list)
+    for relation, columns in await pool.fetch(UNIQUE):
+        keys[relation].append(columns)
+    assert [one for one in of_projects if not keys[one]] == []
+    assert [one for one in of_projects if not all(COLUMN in key for key in keys[one])] == []
 
 
-async def test_tables_with_a_project_are_distributed_by_it(columns: dict[str, set[str]]):
-    assert set(told("create_distributed_table")) == {
-        table
-        for table, has in columns.items()
-        if COLUMN in has and table not in told("create_reference_table")
-    }
+async def test_no_foreign_key_joins_tables_of_projects_to_others(
+    pool: Pool, of_projects: list[str]
+):
+    for relation, other in await pool.fetch(REFERENCES):
+        assert (relation in of_projects) is (other in of_projects)
 
 
-async def test_every_unique_key_includes_the_project(pool: Pool):
-    distributed = told("create_distributed_table")
-    keys = [one for one in await pool.fetch(UNIQUE) if one["relation"] in distributed]
-    assert {one["relation"] for one in keys} == {*distributed}
-    assert [one for one in keys if COLUMN not in one["columns"]] == []
-
-
-async def test_foreign_keys_stay_on_one_node(pool: Pool):
-    copied, distributed = told("create_reference_table"), told("create_distributed_table")
-    for one in await pool.fetch(REFERENCES):
-        if one["relation"] in copied:
-            assert one["other"] in copied, dict(one)
-        elif one["relation"] in distributed and one["other"] not in copied:
-            pairs = zip(one["own"], one["theirs"], strict=True)
-            assert (COLUMN, COLUMN) in pairs, dict(one)
-
-
-async def test_distributed_tables_have_no_triggers_but_those_of_payloads(pool: Pool):
-    """Which docs/scaling.md lists under what would have to change."""
-    assert {row[0] for row in await pool.fetch(TRIGGERS)} <= LOCAL | {"trace_payloads"}
+async def test_tables_of_projects_have_no_triggers_but_those_of_payloads(
+    pool: Pool, of_projects: list[str]
+):
+    """Citus allows them as unsafe; these write to a table of the same node."""
+    assert {row[0] for row in await pool.fetch(TRIGGERS)} & {*of_projects} == {"trace_payloads"}

@@ -95,8 +95,8 @@ def test_statements_list_column_names():
     assert BOOKS.insert_from("sent", first=3) == (
         "INSERT INTO books (shelf, book_id, title, search_title, author_name, tags) "
         "SELECT sent.shelf, sent.book_id, sent.title, sent.search_title, sent.author_name, "
-        "sent.tags::text[] FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], $7::text[], "
-        "$8::text[]) AS sent (shelf, book_id, title, search_title, author_name, tags)"
+        "sent.tags::text[] AS tags FROM unnest($3::text[], $4::int[], $5::text[], $6::text[], "
+        "$7::text[], $8::text[]) AS sent (shelf, book_id, title, search_title, author_name, tags)"
     )
     assert BOOKS.unnest("found", "title", "book_id") == (
         "unnest($1::text[], $2::int[]) AS found (title, book_id)"
