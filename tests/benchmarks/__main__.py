@@ -6,6 +6,7 @@ from tests.benchmarks import (
     attacks,
     dashboard,
     evaluation,
+    experiments,
     exports,
     ingest,
     limiter,
@@ -35,6 +36,8 @@ if __name__ == "__main__":
     evaluation.main()
     print()
     exports.main()
+    print()
+    experiments.main()
     print()
     dashboard.main()
     print()
