@@ -54,6 +54,11 @@ def traces(page: Page, base: str) -> None:
     expect(page.get_by_role("link").nth(20)).to_be_visible()
 
 
+def overview(page: Page, base: str) -> None:
+    page.goto(f"{base}?period=30d")
+    expect(page.get_by_role("figure").nth(3)).to_be_visible()
+
+
 def trace(page: Page, base: str) -> None:
     """A failed trace, with the conversation of a model call."""
     page.goto(f"{base}/traces?has_error=true&status=ERROR&sort_by=latency")
@@ -80,6 +85,7 @@ def phone(page: Page, base: str) -> None:
 
 
 PICTURES: Final[dict[str, Callable[[Page, str], None]]] = {
+    "overview": overview,
     "traces": traces,
     "trace": trace,
     "trace-dark": trace,

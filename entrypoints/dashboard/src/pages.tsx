@@ -63,6 +63,23 @@ export const PAGES: readonly Page[] = [
     nav: { group: "Observe", label: "Users", key: "g p" },
   },
   {
+    path: "scores",
+    view: lazy(async () => (await import("./views/scores/index.ts")).AllScores, "scores"),
+    nav: { group: "Evaluate", label: "Scores", key: "g c" },
+  },
+  {
+    path: "scores/:name",
+    view: lazy(async () => {
+      const { OneScore } = await import("./views/scores/index.ts");
+      return ({ params }) => <OneScore key={params.name} name={params.name!} />;
+    }, "the score"),
+  },
+  {
+    path: "label",
+    view: lazy(async () => (await import("./views/label/index.ts")).Label, "the labelling queue"),
+    nav: { group: "Evaluate", label: "Label", key: "g l" },
+  },
+  {
     path: "runs",
     view: lazy(async () => (await runs()).Runs, "runs"),
     nav: { group: "Evaluate", label: "Runs", key: "g r" },
@@ -94,23 +111,6 @@ export const PAGES: readonly Page[] = [
     path: "usage",
     view: lazy(async () => (await import("./views/overview/index.ts")).Usage, "usage"),
     nav: { group: "Observe", label: "Usage", key: "g u" },
-  },
-  {
-    path: "scores",
-    view: lazy(async () => (await import("./views/scores/index.ts")).AllScores, "scores"),
-    nav: { group: "Evaluate", label: "Scores", key: "g c" },
-  },
-  {
-    path: "scores/:name",
-    view: lazy(async () => {
-      const { OneScore } = await import("./views/scores/index.ts");
-      return ({ params }) => <OneScore key={params.name} name={params.name!} />;
-    }, "the score"),
-  },
-  {
-    path: "label",
-    view: lazy(async () => (await import("./views/label/index.ts")).Label, "the labelling queue"),
-    nav: { group: "Evaluate", label: "Label", key: "g l" },
   },
   {
     path: "monitors",

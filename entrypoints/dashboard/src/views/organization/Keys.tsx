@@ -79,7 +79,7 @@ export function Keys(place: Place): JSX.Element {
           ["In", (one) => <>{one.project_ids === null ? "all projects" : one.project_ids.map(projectName).join(", ")}{one.networks && <small> from {one.networks.join(", ")}</small>}</>],
           ["Last used", (one) => <span title={one.last_used_at ? fullInstant(one.last_used_at) : ""}>{one.last_used_at ? ago(one.last_used_at) : "never"}{one.newest_network && <small> {one.newest_network}</small>}</span>],
           ["Expires", (one) => (one.expires_at === null ? "never" : <span title={fullInstant(one.expires_at)}>{ago(one.expires_at)}</span>)],
-          ["State", (one) => <span class={one.is_active ? "" : "bad-text"}>{stateOf(one)}</span>],
+          ["State", (one) => <span class={one.is_active ? "status" : "status bad-text"}>{stateOf(one)}</span>],
           [
             "!Acts",
             (one) =>
