@@ -50,7 +50,10 @@ def test_shell_commands_work_in_order(dev_server):
     assert '"status":"COMPLETED"' in output
     summary = json.loads(output[output.rindex("\n[") :])
     assert [one["metric_name"] for one in summary] == ["task_completion", "tool_success_rate"]
-    assert all(one["success_count"] > 100 and 0 < one["avg_score"] < 1 for one in summary)
+    judged, computed = summary
+    assert 0 < judged["avg_score"] < 1
+    assert 0 < computed["avg_score"] <= 1  # of 200 traces, perhaps no tool failed
+    assert all(one["success_count"] > 100 for one in summary)
 
 
 def test_read_back_call_works(dev_server):

@@ -16,6 +16,7 @@ import pytest
 
 import entrypoints.http.app  # noqa: F401 - imports all controllers
 from domain.errors import Invalid
+from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.metrics.rubrics import TASK_COMPLETION, Rubric
 from domain.evaluation.monitors.webhook import Webhook
 from domain.identity.audit import AuditEntry
@@ -43,6 +44,7 @@ SAMPLES: dict[Any, Any] = {
 # Fields that a stored value has, though a value that was just received may lack them.
 SETTLED: dict[Any, tuple[str, ...]] = {
     AuditEntry: ("sequence", "hash"),
+    Metric: ("revision",),  # without one it is built in, and has one of the known names
     Span: ("kind", "status", "charge"),
     Trace: ("status",),
     Webhook: ("secret",),  # of one that was just created
@@ -75,6 +77,8 @@ def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return pe
         return None  # no response calls it
     if hint in SAMPLES:
         return SAMPLES[hint]
+    if dataclasses.is_dataclass(origin):
+        return _dataclass(origin, arguments, is_full=is_full)
     if issubclass(hint, enum.Enum):
         return next(iter(hint))
     if issubclass(hint, ResponseStruct):
@@ -85,19 +89,28 @@ def sample(hint: Any, *, is_full: bool) -> Any:  # noqa: PLR0911 - one return pe
     return _dataclass(hint, is_full=is_full)
 
 
-def _dataclass(cls: type[Any], *, is_full: bool) -> Any:
+def _dataclass(cls: type[Any], arguments: Sequence[Any] = (), *, is_full: bool) -> Any:
     """An instance with all fields, valid or not: only their types matter here."""
     value = object.__new__(cls)
-    for name, one in _fields(cls, is_full=is_full).items():
+    for name, one in _fields(cls, arguments, is_full=is_full).items():
         object.__setattr__(value, name, one)
     return value
 
 
-def _fields(cls: type[Any], *, is_full: bool) -> dict[str, Any]:
+def _fields(cls: type[Any], arguments: Sequence[Any] = (), *, is_full: bool) -> dict[str, Any]:
+    """`arguments` are those of the type parameters of a generic class."""
+    given = dict(zip(cls.__type_params__, arguments, strict=bool(arguments)))
     return {
-        name: sample(hint, is_full=is_full or name in SETTLED.get(cls, ()))
+        name: sample(_bound(hint, given), is_full=is_full or name in SETTLED.get(cls, ()))
         for name, hint in typing.get_type_hints(cls).items()
     }
+
+
+def _bound(hint: Any, given: Mapping[Any, Any]) -> Any:
+    if hint in given:
+        return given[hint]
+    parameters = getattr(hint, "__parameters__", ())
+    return hint[tuple(given[one] for one in parameters)] if given and parameters else hint
 
 
 def made(cls: type[ResponseStruct[Any]], *, is_full: bool) -> Any:

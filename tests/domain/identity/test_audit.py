@@ -26,7 +26,7 @@ ACTIONS = {
     "model_price": {"created", "deleted"},
     "repricing": {"started"},
     "monitor": {"created", "changed", "paused", "resumed", "deleted"},
-    "alert": {"created", "deleted"},
+    "alert": {"created", "changed", "deleted"},
     "webhook": {"created", "deleted"},
     "run": {"deleted"},
     "score": {"changed", "deleted"},

@@ -45,6 +45,8 @@ POSITIONS: list[tuple[PagedList[Any], Any, st.SearchStrategy[Any], st.SearchStra
     (TRACES, TraceSort.NAME, texts, st.uuids()),
     (TRACES, TraceSort.LATENCY, st.none() | whole, st.uuids()),
     (TRACES, TraceSort.STATUS, st.sampled_from([one.value for one in TraceStatus]), st.uuids()),
+    (TRACES, TraceSort.COST, amounts, st.uuids()),
+    (TRACES, TraceSort.TOKENS, whole, st.uuids()),
     (SESSIONS, SessionSort.RECENT, instants, session_ids),
     (SESSIONS, SessionSort.TRACE_COUNT, whole, session_ids),
     (SESSIONS, SessionSort.LATENCY, st.none() | whole.map(lambda one: one * 1_000), session_ids),
@@ -251,6 +253,7 @@ async def test_malformed_cursor_is_reported_with_other_errors(
 
 VALUES: list[Any] = [
     *(None, True, 1, -1, 2**63, -(2**63) - 1, 10**18, 2**62 + 10**18, 1.5, "", "x", "\0"),
+    *("3", "0.25"),
     *("NaN", "sNaN", "Infinity", "1e9999999", "1e-9999999", "1" * 3_000, [], {}, [1], "ERROR"),
 ]
 

@@ -1,9 +1,12 @@
 """Every operation on data that is being erased: it is in no response."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
+from adapters.memory.exports.tickets import MemoryDownloadTickets
+from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from domain.ids import ProjectId
 from entrypoints.composition.memory import replace_ports
@@ -74,7 +77,11 @@ async def test_hidden_trace_is_in_no_response() -> None:
 @pytest.mark.service
 async def test_hidden_trace_is_in_no_response_on_postgres(pool: Pool) -> None:
     async with data_plane.over_postgres(pool) as plane:
-        await _each(TwoTenants(Site(swapped=plane.by_context())))
+        # Their rows name an organization, and those are in memory here.
+        tickets = MemoryDownloadTickets(MemoryStore())
+        ports = plane.by_context()
+        ports["exporting"] = replace(plane.exporting, tickets=tickets)
+        await _each(TwoTenants(Site(swapped=ports)))
 
 
 async def _each(world: TwoTenants) -> None:
