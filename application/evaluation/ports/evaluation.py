@@ -182,7 +182,7 @@ class ScoreAnalytics(Protocol):
 
     Over the scores of one target, created within bounds; of one `source`, or those that
     `scores_of_source` chooses; of one `judge_kind`, or that which `comparable_scores` chooses.
-    Fingerprints are told of scores that a run has written, also after the run was deleted.
+    Fingerprints are those of scores that a run has written, also after the run was deleted.
 
     Contract of ScoreAnalytics:
     tests/contracts/evaluation/scores/test_score_analytics.py. All raise Unavailable.

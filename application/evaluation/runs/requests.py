@@ -153,7 +153,7 @@ class CountTargets:
         sampling_rate: float,
         eligibility: Eligibility,
     ) -> TargetCount:
-        """Nothing that matches is no error here. Raises Unavailable."""
+        """It is not an error here if nothing matches. Raises Unavailable."""
         found = await self.targets.count(project, selection, TARGETS_MAX, eligibility=eligibility)
         return TargetCount.of(found, sampling_rate)
 

@@ -65,7 +65,7 @@ class ClaimAnnotations:
         count: int,
         skipped: frozenset[TraceId],
     ) -> ClaimedItems:
-        """The next items of the queue that nobody else has, for CLAIM_TIME."""
+        """The next items of the queue that no other person has, for CLAIM_TIME."""
         now = self.clock()
         request = ClaimRequest(
             name=name,

@@ -82,7 +82,7 @@ class GroupFigures:
     """What was measured of a group: of its newest traces, at most GROUP_TRACES_MAX.
 
     `total` traces match, or at least as many. `failed` traces have the status ERROR, `erroneous`
-    ones have it or a span that has. `unpriced_traces` have a span whose cost nobody knows. The
+    ones have it or a span that has. `unpriced_traces` have a span whose cost is unknown. The
     instants are the starts of the oldest and of the newest trace.
     """
 
@@ -166,7 +166,7 @@ def _figures(kind: ScoreKind, scores: Sequence[TraceScore]) -> ScoreFigures:
 
 
 class NoInterval(StrEnum):
-    """Why there is no interval of a difference."""
+    """Why the interval of a difference is missing."""
 
     TOO_FEW = "too_few"  # fewer than GROUP_SCORES_MIN in a group
     SHARED_TRACES = "shared_traces"  # some traces are in both groups

@@ -38,7 +38,7 @@ COMPARED_SESSIONS_DEFAULT: Final = 20
 PERIOD_BOUNDS: Final = "date_from and date_to"  # parameters of the period of a trend
 TREND_NAMES_MAX: Final = 20  # names of one trend
 TREND_PERCENTILES: Final = (0.1, 0.5, 0.9)
-FINGERPRINTS_MAX: Final = 20  # that are told of one mean, the first by text
+FINGERPRINTS_MAX: Final = 20  # of one mean, the first by text
 
 
 class SeparateKind(StrEnum):

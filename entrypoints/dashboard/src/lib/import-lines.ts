@@ -11,20 +11,20 @@ export interface Batch {
 /** The last line of an export vouches for the others by a member that isn't imported. */
 const END = /,"export":\{[^{}]*\}\}\s*$/;
 
-/** Whether the last line of the file vouched for it is told by `isComplete`, at the end. */
-export async function* batchesOf(parts: AsyncIterable<string>, told: { isComplete: boolean; lines: number }): AsyncGenerator<Batch> {
+/** At the end, `isComplete` says whether the last line of the file confirmed it. */
+export async function* batchesOf(parts: AsyncIterable<string>, state: { isComplete: boolean; lines: number }): AsyncGenerator<Batch> {
   let [rest, lines, size, read] = ["", [] as string[], 0, 0];
   const batch = (): Batch => {
-    const made = { first: told.lines - lines.length + 1, body: `{"traces":[${lines.join(",")}]}`, chars: read };
+    const made = { first: state.lines - lines.length + 1, body: `{"traces":[${lines.join(",")}]}`, chars: read };
     [lines, size] = [[], 0];
     return made;
   };
   const add = (line: string): void => {
     const text = line.trim();
     if (text === "") return;
-    told.isComplete = END.test(text);
-    lines.push(told.isComplete ? text.replace(END, "}") : text);
-    told.lines += 1;
+    state.isComplete = END.test(text);
+    lines.push(state.isComplete ? text.replace(END, "}") : text);
+    state.lines += 1;
     size += text.length;
   };
   for await (const part of parts) {

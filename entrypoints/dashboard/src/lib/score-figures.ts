@@ -65,7 +65,7 @@ export function cellsOf(labels: readonly Scored[], judged: readonly Scored[], th
   return cells;
 }
 
-/** What a judge had said before a person wrote over it; null if nobody did, or it had said nothing. */
+/** What a judge had said before a person wrote over it; null if no person did, or the judge gave no value. */
 export function originalOf(metadata: unknown): string | null {
   const known = (metadata as Record<string, unknown> | null)?.["original_value"];
   return typeof known === "string" ? known : null;

@@ -145,7 +145,7 @@ function Erasures(): JSX.Element {
   );
 }
 
-/** Whoever knows the id of who was erased can check the receipt. */
+/** The receipt can be checked with the id of the erased user. */
 function Check({ receipt }: { receipt: ErasureResponse }): JSX.Element {
   const [text, setText] = useState("");
   const [found, setFound] = useState<ErasureCheckResponse | null>(null);

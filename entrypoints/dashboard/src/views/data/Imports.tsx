@@ -33,20 +33,20 @@ export function Imports(): JSX.Element {
   const why = may("ingest") && may("evaluate") ? undefined : scopeHint("ingest", "evaluate");
   const run = async (chosen: File): Promise<void> => {
     const own = (stop.current = new AbortController());
-    const told = { isComplete: false, lines: 0 };
+    const file = { isComplete: false, lines: 0 };
     let now = NOTHING;
     setError(null);
     setDone(now);
     setState("running");
     try {
-      for await (const batch of batchesOf(textOf(chosen), told)) {
+      for await (const batch of batchesOf(textOf(chosen), file)) {
         const answer = await sent(batch.body, own.signal);
         const refused = answer.rejected.map((one) => ({
           line: batch.first + one.index,
           why: one.errors.map(({ field, message }) => `${field} ${message}`).join("; "),
         }));
         now = {
-          lines: told.lines,
+          lines: file.lines,
           stored: now.stored + answer.stored,
           unchanged: now.unchanged + answer.unchanged,
           refused: [...now.refused, ...refused].slice(0, REFUSED_SHOWN),
@@ -54,7 +54,7 @@ export function Imports(): JSX.Element {
         };
         setDone(now);
       }
-      setState(told.isComplete ? "complete" : "incomplete");
+      setState(file.isComplete ? "complete" : "incomplete");
       announce(`Imported ${plural(now.stored, "trace")}`);
       await Promise.all([invalidate("traces"), invalidate("sessions")]);
     } catch (reason) {

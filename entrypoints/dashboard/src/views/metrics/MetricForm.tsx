@@ -142,7 +142,7 @@ function Json({ definition, put }: OfKind): JSX.Element {
   const [typed, setTyped] = useState<string | null>(null);
   const isTyped = typed !== null && !sameJson(typed, made);
   return (
-    <Field label="Definition as JSON" problem={isTyped ? "This is no JSON object yet: the form shows the last one that was." : undefined}>
+    <Field label="Definition as JSON" problem={isTyped ? "This isn't a JSON object yet: the form shows the last one that was." : undefined}>
       {(own) => (
         <textarea
           {...own}

@@ -1,4 +1,4 @@
-/** All alerts of a project by state, their changes, and the webhooks that are told. */
+/** All alerts of a project by state, their changes, and the webhooks that get them. */
 import type { JSX } from "preact";
 import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
