@@ -49,6 +49,27 @@ async def test_inconclusive_says_what_would_decide_it(project: Experimenting) ->
     assert needed["repetitions"] is None
 
 
+@pytest.mark.parametrize(("agrees", "verdict"), [(True, "pass"), (False, "inconclusive")])
+async def test_judge_counts_as_far_as_people_agree(
+    project: Experimenting, agrees: bool, verdict: str
+) -> None:
+    ids = await project.prepare_questions(40)
+    answers = {one: ["?" if at % 2 else one] for at, one in enumerate(ids)}
+    base = await project.run(answers)
+    candidate = await project.run(answers)
+    items = await project.items()
+    for at, one in enumerate(ids):
+        is_right = at % 2 == 0 if agrees else at % 4 < 2
+        label = {"name": "as_expected", "value": str(float(is_right)), "source": "ANNOTATION"}
+        label["trace_id"] = items[one]["results"][0]["trace_id"]
+        await project.ok("POST", "/evaluations/trace-scores", label)
+    rules = [{"metric": "as_expected", "max_drop": 0.9}]
+    found = await project.compare(base, candidate, rules=rules, min_kappa=0.6)
+    assert found["verdict"] == verdict
+    assert ("kappa of 0.00" in found["results"][0]["why"]) is not agrees
+    assert (await project.compare(base, candidate, rules=rules))["verdict"] == "pass"
+
+
 async def test_missing_results_never_pass(project: Experimenting) -> None:
     ids = await project.prepare_questions(20)
     base = await project.run({one: [one] for one in ids})
