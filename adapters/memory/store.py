@@ -327,7 +327,7 @@ class MemoryStore:
         self.repricings_held: dict[tuple[ids.ProjectId, UUID], datetime] = {}
 
     def _create_secret_tables(self) -> None:
-        """Of what is found by the hash of a secret."""
+        """Creates the tables whose rows are found by the hash of a secret."""
         self.sign_in_attempts: dict[bytes, SignInAttempt] = {}
         self.browser_sessions: dict[ids.BrowserSessionId, BrowserSession] = {}
         self.download_tickets: dict[bytes, DownloadTicket] = {}

@@ -73,7 +73,7 @@ class UseTicket:
     async def __call__(
         self, text: str, cookie: str | None, origin: Origin
     ) -> tuple[Caller, Export]:
-        """Who downloads, and what. Uses the ticket up.
+        """Returns the caller and the export, and deletes the ticket.
 
         `cookie` is that of the browser's session, if it sent one. Raises NotFound, with one text
         for all that is wrong with a ticket; Conflict if the export failed; Unavailable.

@@ -39,6 +39,6 @@ class TraceLinks(Protocol):
     async def by_digest(self, digest: bytes) -> TraceLink | None:
         """The link, also an expired one. None if it is unknown, or if its organization allows none.
 
-        Of all tenants: only the link says whose trace it shows.
+        Searches all tenants, because only the link names the project of its trace.
         """
         ...

@@ -14,6 +14,9 @@ from tests.support.waiting import WAIT_MAX_S
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
+# The generated traces are the same each time: the figures of the summary depend on them.
+UNTIL = ("--until", "2026-06-01T12:00:00+00:00")
+
 pytestmark = pytest.mark.e2e
 
 
@@ -42,7 +45,7 @@ def run(command: list[str], env: dict[str, str]) -> str:
 def test_shell_commands_work_in_order(dev_server):
     commands = without_make(blocks("sh"))
     assert len(commands) == 4
-    seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "200"]
+    seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "200", *UNTIL]
     run(seed, environ() | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)})
     script = "set -e\n" + "\n".join(commands).replace(".local/", f"{dev_server.folder}/")
     output = run(["sh", "-c", script], environ())
@@ -50,10 +53,7 @@ def test_shell_commands_work_in_order(dev_server):
     assert '"status":"COMPLETED"' in output
     summary = json.loads(output[output.rindex("\n[") :])
     assert [one["metric_name"] for one in summary] == ["task_completion", "tool_success_rate"]
-    judged, computed = summary
-    assert 0 < judged["avg_score"] < 1
-    assert 0 < computed["avg_score"] <= 1  # of 200 traces, perhaps no tool failed
-    assert all(one["success_count"] > 100 for one in summary)
+    assert all(one["success_count"] > 100 and 0 < one["avg_score"] < 1 for one in summary)
 
 
 def test_read_back_call_works(dev_server):

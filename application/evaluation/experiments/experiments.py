@@ -110,7 +110,7 @@ class CloseExperiment:
         """The run; the same one if it is closed already. Its budget and judges are checked again.
 
         Results that traces name by themselves are taken first, for cases without one. Raises
-        NotFound, Invalid if there is no result, and as a run does.
+        NotFound, Invalid if there is no result, and what creating a run raises.
         """
         known = await self.experiments.get(project, experiment)
         if known.run_id is None:

@@ -156,13 +156,13 @@ class Alerts(Protocol):
     async def changes(
         self, project: ProjectId, monitor: MonitorId, window: PageRequest
     ) -> Page[AlertChange]:
-        """Of all alerts of a monitor, newest first. Raises NotFound."""
+        """The changes of all alerts of a monitor, newest first. Raises NotFound."""
         ...
 
     async def changes_of_project(
         self, project: ProjectId, state: AlertState | None, window: PageRequest
     ) -> Page[AlertChange]:
-        """Of all alerts of a project, by the new state; the newest first."""
+        """The changes of all alerts of a project to a state, newest first; None means any state."""
         ...
 
     async def list_finished_runs(self, after: FinishedRun | None = None) -> Sequence[FinishedRun]:

@@ -118,10 +118,10 @@ class TraceGroups(Protocol):
     async def figures(
         self, project: ProjectId, matching: TraceFilter, metrics: Sequence[str] = ()
     ) -> GroupFigures:
-        """Of the newest GROUP_TRACES_MAX traces that match, from one snapshot.
+        """Reads the newest GROUP_TRACES_MAX traces that match, in one snapshot.
 
-        With the newest score of each name that isn't pending, one of a run and one that was sent;
-        only of `metrics`, if there are any. Scores of spans don't count. Raises Invalid for more
-        than GROUP_MEANS_MAX kinds of scores, Unavailable.
+        Includes the newest score of each name that isn't pending, one of a run and one that was
+        sent; only of `metrics`, if there are any. Scores of spans don't count. Raises Invalid for
+        more than GROUP_MEANS_MAX kinds of scores, Unavailable.
         """
         ...

@@ -98,7 +98,7 @@ DELETE_SKIPPED: Final = f"""
 DELETE FROM annotation_claims
 WHERE {OF_PROJECT} AND name = $2 AND holder = $3 AND trace_id = ANY($4::uuid[])
 """
-# Of the same key are only claims of the holder, and expired ones.
+# A row with the same key is a claim of the holder, or an expired claim.
 UPSERT_CLAIMS: Final = """
 INSERT INTO annotation_claims
   (project_id, name, holder, claimed_at, expires_at, trace_id, why, place)
