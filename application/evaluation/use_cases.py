@@ -134,10 +134,25 @@ class AlertUseCases:
         )
 
 
+class ScoreUseCases:
+    """Scores that clients send."""
+
+    def __init__(
+        self, traces: TraceScores, sessions: SessionScores, clock: Clock, new_id: NewId
+    ) -> None:
+        self.record_of_trace = scores.RecordTraceScore(traces, clock)
+        self.change_of_trace = scores.ChangeTraceScore(traces, clock, new_id)
+        self.delete_of_trace = scores.DeleteScore(traces, clock, new_id)
+        self.record_of_session = scores.RecordSessionScore(sessions, clock)
+        self.change_of_session = scores.ChangeSessionScore(sessions, clock, new_id)
+        self.delete_of_session = scores.DeleteScore(sessions, clock, new_id)
+
+
 class AnnotationUseCases:
-    """The annotation queue, and claims of its items."""
+    """The annotation queue, claims of its items, and how people and judges agree."""
 
     def __init__(self, labels: HumanLabels, claims: AnnotationClaims, clock: Clock) -> None:
+        self.read_agreement = agreement.ReadAgreement(labels)
         self.read_queue = agreement.ReadAnnotationQueue(labels, clock)
         self.read_progress = agreement.ReadQueueProgress(claims, clock)
         self.claim = agreement.ClaimAnnotations(claims, clock)
@@ -160,7 +175,8 @@ class SentEvaluationUseCases:
 class EvaluationUseCases:
     """Scores, runs, monitors, metrics, and what workers do.
 
-    Those of alerts, and of evaluations that are sent, are groups in it. What can't be recorded of
+    Those of alerts, of scores that clients send, of the annotation queue, and of evaluations that
+    are sent, are groups in it. What can't be recorded of
     these is reported by `report`.
     """
 
@@ -182,17 +198,10 @@ class EvaluationUseCases:
             ports.monitors, ports.changed, targets, jobs, rules, clock, new_id
         )
         self.trace_scores, self.session_scores = ports.trace_scores, ports.session_scores
-        self.score_analytics, self.providers = ports.score_analytics, ports.providers
+        self.score_analytics = ports.score_analytics
         self.runs, self.monitors, self.custom_metrics = ports.runs, ports.monitors, own
-        self.record_trace_score = scores.RecordTraceScore(ports.trace_scores, clock)
-        self.change_trace_score, self.change_session_score = (
-            scores.ChangeTraceScore(ports.trace_scores, clock, new_id),
-            scores.ChangeSessionScore(ports.session_scores, clock, new_id),
-        )
-        self.delete_trace_score = scores.DeleteScore(ports.trace_scores, clock, new_id)
-        self.delete_session_score = scores.DeleteScore(ports.session_scores, clock, new_id)
-        self.record_session_score = scores.RecordSessionScore(ports.session_scores, clock)
-        self.read_agreement = agreement.ReadAgreement(ports.labels)
+        self.providers = ports.providers
+        self.scoring = ScoreUseCases(ports.trace_scores, ports.session_scores, clock, new_id)
         self.annotation = AnnotationUseCases(ports.labels, ports.annotation_claims, clock)
         self.start_run = requests.StartRun(run_factory, targets)
         self.start_batch = requests.StartBatch(run_factory)
@@ -201,11 +210,8 @@ class EvaluationUseCases:
         self.delete_run = requests.DeleteRun(
             ports.runs, ports.trace_scores, ports.session_scores, clock
         )
-        results = ports.runs, judging.ledger
-        self.read_run_usage, self.read_run_summary = (
-            ReadRunUsage(*results),
-            ReadRunSummary(*results),
-        )
+        self.read_run_usage = ReadRunUsage(ports.runs, judging.ledger)
+        self.read_run_summary = ReadRunSummary(ports.runs, judging.ledger)
         self.count_targets = requests.CountTargets(targets)
         self.estimate_run = EstimateRun(
             run_factory, targets, queue, ports.judge, judging, ports.policy, regex, new_id

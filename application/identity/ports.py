@@ -317,8 +317,8 @@ class Directory(Protocol):
     ) -> Sequence[AuditEntry]:
         """At most `limit` entries with numbers above `after`, in the order of their numbers.
 
-        Entries are numbered as their transactions commit, from 1 and without a gap: whoever has
-        read up to a number reads all later ones.
+        Entries are numbered as their transactions commit, from 1 and without a gap: a reader
+        that has read up to a number reads all later ones.
         """
         ...
 

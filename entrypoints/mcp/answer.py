@@ -50,7 +50,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """Makes the lines around data. `secret` is unknown to whoever wrote it."""
+    """Makes the lines around data. The author of the data does not know `secret`."""
 
     secret: bytes
 

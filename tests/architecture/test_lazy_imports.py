@@ -48,7 +48,7 @@ async def fingerprints():
 assert len(asyncio.run(fingerprints())) == len(PROVIDERS)
 print([name for name in sys.argv[1:] if name in sys.modules])
 """
-# Whoever embeds the use cases needs none of what serves them.
+# An application that embeds the use cases needs none of what serves them.
 EMBEDDING_PROGRAM = """
 import sys
 from adapters.memory.jobs import RecordedJobs

@@ -161,7 +161,7 @@ def test_other_answers_are_no_verdict() -> None:
     ],
 )
 def test_error_is_no_verdict(arguments: Sequence[str], tmp_path: Path) -> None:
-    """Whoever tolerates "inconclusive" must not tolerate a typing error."""
+    """A build that tolerates "inconclusive" must not tolerate a typing error."""
     environ = {"PANDAPROBE_DATA_DIR": str(tmp_path)}
     try:
         status: object = main(arguments, environ)

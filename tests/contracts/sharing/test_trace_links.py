@@ -184,6 +184,6 @@ async def test_expired_links_are_purged(world, links):
     ours = await found_organization(world)
     link = a_link(ours, await store_trace(world, ours), expires_at=NOON + timedelta(seconds=5))
     await links.add(link)
-    assert await links.by_digest(link.digest) == link  # whoever opens it looks at the time
+    assert await links.by_digest(link.digest) == link  # `OpenTraceLink` checks the time
     await world.ports.identity.removed_projects.purge(NOON + timedelta(seconds=5))
     assert await links.by_digest(link.digest) is None

@@ -418,7 +418,7 @@ CREATE TABLE IF NOT EXISTS search_queue (
 
 -- One row for each trace that is in the index. Without a segment its terms are in a row of their
 -- own, until SEGMENT_TRACES of the project become a segment. The segment is 0 if a trace has too
--- many terms for the index. Whoever writes rows of both tables locks the row of this one first.
+-- many terms for the index. A writer of both tables locks the row of this one first.
 CREATE TABLE IF NOT EXISTS search_traces (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
     queue_id bigint NOT NULL,  -- the last write that is in the index

@@ -245,7 +245,7 @@ class AgreementController(Controller):
         self, caller: Caller, params: AgreementQuery, use_cases: UseCases
     ) -> list[AgreementItem]:
         """Agreement of judges with human labels."""
-        results = await use_cases.evaluation.read_agreement(
+        results = await use_cases.evaluation.annotation.read_agreement(
             caller.project_id, params.name, params.threshold, params.within
         )
         return [AgreementItem.from_domain(result) for result in results]

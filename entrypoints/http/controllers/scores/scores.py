@@ -68,7 +68,7 @@ class TraceScoreController(Controller):
         several scores of the same name. 404 if the project has no such trace, or the trace no such
         span; both can be scored as soon as they were accepted.
         """
-        score = await use_cases.evaluation.record_trace_score(
+        score = await use_cases.evaluation.scoring.record_of_trace(
             caller.project_id,
             new_id,
             content.trace_id,
@@ -135,7 +135,7 @@ class TraceScoreController(Controller):
         change is kept in the score's history and in the audit log. A key without the scope `read`
         gets what it sent, with null or empty values in the other fields.
         """
-        score = await use_cases.evaluation.change_trace_score(caller, path.score_id, content)
+        score = await use_cases.evaluation.scoring.change_of_trace(caller, path.score_id, content)
         if not caller.may_read:
             return schemas.ChangedScoreResponse.from_change(
                 caller.project_id, path.score_id, content
@@ -159,7 +159,7 @@ class TraceScoreController(Controller):
         it was never changed, or if there was no value before. Those may do it who may change it.
         """
         undo = ScoreChange(undo=True)
-        score = await use_cases.evaluation.change_trace_score(caller, path.score_id, undo)
+        score = await use_cases.evaluation.scoring.change_of_trace(caller, path.score_id, undo)
         return schemas.TraceScoreResponse.from_domain(score)
 
     @delete("/{score_id:str}", CAN_EVALUATE, status_code=204)
@@ -171,7 +171,7 @@ class TraceScoreController(Controller):
         Deletes one score. What a person wrote is deleted by that person, or by an OWNER or ADMIN
         who is signed in.
         """
-        if not await use_cases.evaluation.delete_trace_score(caller, path.score_id):
+        if not await use_cases.evaluation.scoring.delete_of_trace(caller, path.score_id):
             raise NotFound("Score not found")
 
     @get("/{score_id:str}/history", CAN_READ, example=[examples.REVISION])
@@ -210,7 +210,7 @@ class SessionScoreController(Controller):
         Adds a score to a session. A session may have several scores of the same name. 404 if no
         trace of the project has this session.
         """
-        score = await use_cases.evaluation.record_session_score(
+        score = await use_cases.evaluation.scoring.record_of_session(
             caller.project_id, new_id, content.session_id, content.to_domain(caller.user_id)
         )
         return schemas.SessionScoreResponse.from_domain(score)
@@ -267,7 +267,7 @@ class SessionScoreController(Controller):
         score's history and in the audit log. A key without the scope `read` gets what it sent, with
         null or empty values in the other fields.
         """
-        score = await use_cases.evaluation.change_session_score(caller, path.score_id, content)
+        score = await use_cases.evaluation.scoring.change_of_session(caller, path.score_id, content)
         if not caller.may_read:
             return schemas.ChangedSessionScoreResponse.from_change(
                 caller.project_id, path.score_id, content
@@ -295,4 +295,4 @@ class SessionScoreController(Controller):
         Deletes one score, if it exists. What a person wrote is deleted by that person, or by an
         OWNER or ADMIN who is signed in.
         """
-        await use_cases.evaluation.delete_session_score(caller, path.score_id)
+        await use_cases.evaluation.scoring.delete_of_session(caller, path.score_id)

@@ -1,4 +1,4 @@
-"""Public links to traces: making, listing and revoking them, and who may."""
+"""Public links to traces: making, listing and revoking them; and the setting that allows them."""
 
 from uuid import UUID
 
@@ -66,7 +66,7 @@ class TraceLinkController(Controller):
         "/",
         CAN_SHARE,
         description=(
-            "Whoever has the link reads this trace without an account, and nothing else of the "
+            "A reader with the link sees this trace without an account, and nothing else of the "
             "project. For any member with a token, if the organization allows public links "
             "(`PUT /organizations/{org_id}/sharing`), else 403; never for an API key. The link "
             f"ends after `expires_days`, at most {LINK_DAYS_MAX} and by default "

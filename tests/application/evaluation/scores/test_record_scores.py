@@ -15,7 +15,7 @@ from tests.support.builders.values import OURS, span, trace
 
 @pytest.fixture
 def record(world):
-    return world.do.evaluation.record_trace_score
+    return world.do.evaluation.scoring.record_of_trace
 
 
 def given(source: ScoreSource = ScoreSource.PROGRAMMATIC) -> GivenScore:

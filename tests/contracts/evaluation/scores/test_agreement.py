@@ -116,7 +116,7 @@ def judge_scores(fingerprint, *pairs, judged, passed, kind="model"):
 
 
 async def test_score_of_span_is_neither_label_nor_judged(compare, list_offered, add, judge):
-    """Neither stands for the trace, whoever gave it."""
+    """Neither stands for the trace, from a judge or from a person."""
     await judge(0, "0.2")
     of_span = {"span_id": span_id(), "created_at": at(9)}
     await add(0, "1", **of_span)

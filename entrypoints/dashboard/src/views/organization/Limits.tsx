@@ -141,7 +141,7 @@ export function Sharing({ path, role }: Place): JSX.Element {
         Members may make public links to traces
       </label>
       <p class="hint">
-        A public link shows one trace to whoever has it, without an account, until it expires or is revoked. It shows nothing else of the project, never
+        A public link shows one trace to anybody who has it, without an account, until it expires or is revoked. It shows nothing else of the project, never
         the user of the trace, and on request no payloads. The audit log has who shared what.
       </p>
       {sending.error !== null && <FailureBox error={sending.error} />}

@@ -56,7 +56,7 @@ export function Shared({ token }: { token: string }): JSX.Element {
       <main>
         {isDead && (
           <Empty title="This link doesn’t work any more, or never did" isPage>
-            <p>Ask whoever gave it to you for a new one.</p>
+            <p>Ask the person who sent it for a new one.</p>
           </Empty>
         )}
         {answer.isError && !isDead && <FailureBox error={answer.error} again={() => void answer.refetch()} />}
