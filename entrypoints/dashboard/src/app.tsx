@@ -33,8 +33,8 @@ function App(): JSX.Element {
 }
 
 const SharedPage = lazy(async () => (await import("./views/shared/index.ts")).Shared, "the trace");
-const OrganizationPage = lazy(async () => (await import("./views/organization/index.ts")).Organization, "the organization");
-const MePage = lazy(async () => (await import("./views/me/index.ts")).Me, "your page");
+const OrganizationPage = lazy(async () => (await import("./views/manage.ts")).Organization, "the organization");
+const MePage = lazy(async () => (await import("./views/manage.ts")).Me, "your page");
 const GoPage = lazy(async () => (await import("./views/later.ts")).Go, "the page");
 
 /** Whether the page is that of a public link, which needs no session. */

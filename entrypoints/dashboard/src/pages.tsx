@@ -16,9 +16,7 @@ export interface Page {
 }
 
 const later = () => import("./views/later.ts");
-const datasets = () => import("./views/datasets/index.ts");
 const experiments = () => import("./views/experiments/index.ts");
-const metrics = () => import("./views/metrics/index.ts");
 const monitors = () => import("./views/monitors/index.ts");
 const runs = () => import("./views/runs/index.ts");
 
@@ -44,7 +42,7 @@ export const PAGES: readonly Page[] = [
       return ({ params }) => <Compare key={`${params.left} ${params.right}`} left={params.left!} right={params.right!} />;
     }, "the comparison"),
   },
-  { path: "compare-groups", view: lazy(async () => (await import("./views/compare/groups.ts")).CompareGroups, "the comparison") },
+  { path: "compare-groups", view: lazy(async () => (await experiments()).CompareGroups, "the comparison") },
   {
     path: "sessions",
     view: lazy(async () => (await later()).Sessions, "sessions"),
@@ -97,13 +95,13 @@ export const PAGES: readonly Page[] = [
   },
   {
     path: "metrics",
-    view: lazy(async () => (await metrics()).Metrics, "metrics"),
+    view: lazy(async () => (await runs()).Metrics, "metrics"),
     nav: { group: "Evaluate", label: "Metrics", key: "g e" },
   },
   {
     path: "metrics/:name",
     view: lazy(async () => {
-      const { Metric } = await metrics();
+      const { Metric } = await runs();
       return ({ params }) => <Metric key={params.name} name={params.name!} />;
     }, "the metric"),
   },
@@ -132,13 +130,13 @@ export const PAGES: readonly Page[] = [
   },
   {
     path: "datasets",
-    view: lazy(async () => (await datasets()).Datasets, "datasets"),
+    view: lazy(async () => (await experiments()).Datasets, "datasets"),
     nav: { group: "Evaluate", label: "Datasets", key: "g i" },
   },
   {
     path: "datasets/:dataset",
     view: lazy(async () => {
-      const { Dataset } = await datasets();
+      const { Dataset } = await experiments();
       return ({ params }) => <Dataset key={params.dataset} name={params.dataset!} />;
     }, "the dataset"),
   },
@@ -163,7 +161,7 @@ export const PAGES: readonly Page[] = [
   },
   {
     path: "data",
-    view: lazy(async () => (await import("./views/data/index.ts")).Data, "the data"),
+    view: lazy(async () => (await import("./views/manage.ts")).Data, "the data"),
     nav: { group: "Manage", label: "Data", key: "g d" },
   },
 ];

@@ -1,6 +1,6 @@
 /** Markdown drawn as elements from tokens: no HTML is made of it, and nothing is loaded. */
 import "../app.tsx"; // is loaded already; see main.tsx
-import { lexer, type Token, type Tokens } from "marked";
+import { Lexer, type Token, type Tokens } from "marked";
 import type { ComponentChild, JSX } from "preact";
 import { useMemo } from "preact/hooks";
 
@@ -18,7 +18,7 @@ export function Markdown({ text }: { text: string }): JSX.Element {
 function tokensOf(text: string): Token[] | null {
   try {
     // The parser takes the square of the length of a run of blanks.
-    return lexer(text.replace(LONG_BLANKS, (run) => run.slice(0, BLANKS_MAX)), { gfm: true, breaks: true });
+    return Lexer.lex(text.replace(LONG_BLANKS, (run) => run.slice(0, BLANKS_MAX)), { gfm: true, breaks: true });
   } catch {
     return null;
   }

@@ -1,5 +1,5 @@
 /** The views that are loaded when one of them is first opened, in one file. */
-import "../app.tsx"; // is loaded already; see main.tsx
+import "./parts.ts";
 export { Conversation } from "./sessions/Conversation.tsx";
 export { Go } from "./home/Go.tsx";
 export { Sessions } from "./sessions/Sessions.tsx";

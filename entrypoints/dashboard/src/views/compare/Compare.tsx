@@ -1,5 +1,5 @@
 /** Two traces side by side: their figures, their spans matched, and what a pair of spans says. */
-import "../../app.tsx"; // is loaded already; see main.tsx
+import "../parts.ts";
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useState } from "preact/hooks";

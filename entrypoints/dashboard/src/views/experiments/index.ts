@@ -1,4 +1,8 @@
-import "../../app.tsx"; // is loaded already; see main.tsx
+/** Experiments, their datasets and comparisons of groups, in one file. */
+import "../parts.ts";
+export { CompareGroups } from "../compare/CompareGroups.tsx";
+export { Dataset } from "../datasets/Dataset.tsx";
+export { Datasets } from "../datasets/Datasets.tsx";
 export { Experiment } from "./Experiment.tsx";
 export { Experiments } from "./Experiments.tsx";
 export { Verdict } from "./Verdict.tsx";

@@ -1,5 +1,5 @@
 /** What the list of projects shows beyond their names, loaded after them. */
-import "../../app.tsx"; // is loaded already; see main.tsx
+import "../parts.ts";
 export { Activity } from "./Activity.tsx";
 export { Invitations } from "./Invitations.tsx";
 export { NewProject } from "./NewProject.tsx";

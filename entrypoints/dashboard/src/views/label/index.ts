@@ -1,3 +1,3 @@
 /** The labelling queue, in a file of its own. */
-import "../../app.tsx"; // is loaded already; see main.tsx
+import "../parts.ts";
 export { Label } from "./Label.tsx";

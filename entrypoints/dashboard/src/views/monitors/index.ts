@@ -1,5 +1,5 @@
 /** Monitors, their alerts and webhooks, in a file of their own. */
-import "../../app.tsx"; // is loaded already; see main.tsx
+import "../parts.ts";
 export { Alerts } from "./Alerts.tsx";
 export { Monitor } from "./Monitor.tsx";
 export { Monitors } from "./Monitors.tsx";

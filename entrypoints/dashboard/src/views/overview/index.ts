@@ -1,4 +1,4 @@
 /** The overview, in a file of its own: it is loaded when it is first opened. */
-import "../../app.tsx"; // is loaded already; see main.tsx
+import "../parts.ts";
 export { Overview } from "./Overview.tsx";
 export { Usage } from "../usage/Usage.tsx";

@@ -1,5 +1,7 @@
-/** The views of runs, in one file that is loaded when one of them is first opened. */
-import "../../app.tsx"; // is loaded already; see main.tsx
+/** Runs and their metrics, in one file. */
+import "../parts.ts";
+export { Metric } from "../metrics/Metric.tsx";
+export { Metrics } from "../metrics/Metrics.tsx";
 export { NewRun } from "./NewRun.tsx";
 export { Run } from "./Run.tsx";
 export { Runs } from "./Runs.tsx";

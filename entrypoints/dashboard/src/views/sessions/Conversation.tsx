@@ -122,8 +122,9 @@ function Turns(props: TurnsProps): JSX.Element {
   const here = params.get("at") ?? peek;
   const box = useRef<HTMLDivElement>(null);
   const find = useRef<HTMLInputElement>(null);
-  const virtual = useVirtual({ count: turns.length, box: () => box.current, key: (index) => turns[index]?.trace.trace_id ?? index, estimate: 220, overscan: 3 });
-  const items = virtual.getVirtualItems();
+  const keys = useMemo(() => turns.map((turn) => turn.trace.trace_id), [turns]);
+  const virtual = useVirtual(box, keys, 220, 3);
+  const { items } = virtual;
   const last = items.at(-1)?.index ?? 0;
   useEffect(() => {
     if (last > turns.length - 10) props.more();
@@ -135,7 +136,7 @@ function Turns(props: TurnsProps): JSX.Element {
   useEffect(() => {
     if (at < 0 || shownAt.current === here) return;
     shownAt.current = here;
-    virtual.scrollToIndex(at, { align: "start" });
+    virtual.show(at);
   }, [at, here]);
   const go = (to: number): void => {
     const index = Math.max(0, Math.min(total - 1, to));
@@ -202,14 +203,14 @@ function Turns(props: TurnsProps): JSX.Element {
       </div>
       <div class="turns-and-rail">
         <div class="turns" ref={box} tabIndex={0} role="feed" aria-label="Conversation" aria-busy={turns.length < total}>
-          <div style={{ height: `${virtual.getTotalSize()}px`, position: "relative" }}>
+          <div style={{ height: `${virtual.height}px`, position: "relative" }}>
             {items.map((item) => {
               const turn = turns[item.index];
               return turn === undefined ? null : (
                 <article
                   key={item.key}
-                  data-index={item.index}
-                  ref={(element) => virtual.measureElement(element)}
+                  data-key={item.key}
+                  ref={virtual.measure}
                   class={`session-turn ${turn.trace.trace_id === here ? "at" : ""}`}
                   aria-posinset={item.index + 1}
                   aria-setsize={total}

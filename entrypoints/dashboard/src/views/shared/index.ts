@@ -1,2 +1,2 @@
-import "../../app.tsx"; // is loaded already; see main.tsx
+import "../parts.ts";
 export { Shared } from "./Shared.tsx";

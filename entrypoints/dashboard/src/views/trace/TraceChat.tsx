@@ -10,7 +10,7 @@ import { useVirtual } from "../../ui/useVirtual.ts";
 import type { UrlState } from "../../url/state.ts";
 import { sourceOf, useSpanText } from "./SpanDetail.tsx";
 
-export function TraceChat(props: {
+interface TraceChatProps {
   id: string;
   outline: TraceOutline;
   tree: Tree;
@@ -18,19 +18,26 @@ export function TraceChat(props: {
   selected: number;
   select: (row: number) => void;
   url: UrlState;
-}): JSX.Element {
-  const { id, outline, tree, matches, selected, select, url } = props;
+}
+
+export function TraceChat(props: TraceChatProps): JSX.Element {
+  const { outline, tree, matches } = props;
   const calls = useMemo(() => {
     const llm = outline.kinds.indexOf("LLM");
     return outline.kind.flatMap((kind, span) => (kind === llm && (matches === null || matches[tree.row[span]!] === 2) ? [span] : []));
   }, [outline, tree, matches]);
-  const box = useRef<HTMLDivElement>(null);
-  const virtual = useVirtual({ count: calls.length, box: () => box.current, key: (index) => outline.span_id[calls[index]!] ?? index, estimate: 320, overscan: 1 });
   if (calls.length === 0) return <Empty title={matches === null ? "This trace has no model call" : "No model call matches"} />;
+  return <Calls {...props} calls={calls} />;
+}
+
+function Calls({ id, outline, tree, selected, select, url, calls }: TraceChatProps & { calls: number[] }): JSX.Element {
+  const box = useRef<HTMLDivElement>(null);
+  const keys = useMemo(() => calls.map((span) => outline.span_id[span]!), [calls, outline]);
+  const virtual = useVirtual(box, keys, 320, 1);
   return (
     <div class="turns calls" ref={box} tabIndex={0} role="feed" aria-label="Model calls" aria-busy={false}>
-      <div style={{ height: `${virtual.getTotalSize()}px`, position: "relative" }}>
-        {virtual.getVirtualItems().map((item) => {
+      <div style={{ height: `${virtual.height}px`, position: "relative" }}>
+        {virtual.items.map((item) => {
           const span = calls[item.index];
           if (span === undefined) return null;
           const row = tree.row[span]!;
@@ -38,8 +45,8 @@ export function TraceChat(props: {
           return (
             <article
               key={item.key}
-              data-index={item.index}
-              ref={(element) => virtual.measureElement(element)}
+              data-key={item.key}
+              ref={virtual.measure}
               class={`session-turn ${row === selected ? "at" : ""}`}
               aria-posinset={item.index + 1}
               aria-setsize={calls.length}

@@ -1,1 +1,0 @@
-import{t as r}from"./chunk-RNLQMX4Q.js";async function c(e){let[t,s]=[await r(`traces/${e}`,{}),await r(`evaluations/trace-scores/${e}`,{})];return`${t.trimEnd().slice(0,-1)},"scores":${s}}`.replace(/[\r\n]/g," ")}export{c as a};

@@ -1,1 +1,0 @@
-function n(t){let e=document.createElement("a");e.href=t,e.download="",e.click()}function c(t,e){let o=document.createElement("a");o.href=URL.createObjectURL(t),o.download=e,o.click(),setTimeout(()=>URL.revokeObjectURL(o.href),6e4)}export{n as a,c as b};

@@ -1,2 +1,0 @@
-import "../../app.tsx"; // is loaded already; see main.tsx
-export { Me } from "./Me.tsx";
