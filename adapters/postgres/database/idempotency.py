@@ -28,14 +28,8 @@ DELETED_REPLIES_MAX: Final = 2_000  # rows of one statement
 ERASED_REPLIES_MAX: Final = 1_000  # rows of one statement, with their responses
 
 _IS_SAME: Final = "known.request_hash = excluded.request_hash AND known.expires_at > $6"
-_IS_ERASING: Final = """
-known.has_text AND EXISTS (
-    SELECT 1 FROM erasures AS e
-    WHERE e.project_id = $1 AND e.owner IS NOT NULL AND e.requested_at >= known.begun_at
-)
-"""
 # Claims the lock if the row is missing or expired, if its lock has run out, or if its response was
-# erased. While an erasure is active, every response from before it counts as erased.
+# erased.
 CLAIM_REPLY: Final = f"""
 INSERT INTO replies AS known
   (project_id, operation, key, request_hash, object_id, held_until, expires_at, target, has_text,
@@ -44,10 +38,8 @@ VALUES ($1, $2, $3, $4, $5, $7, $8, $9, $10, $6)
 ON CONFLICT (project_id, operation, key) DO UPDATE SET
   request_hash = excluded.request_hash,
   object_id = CASE WHEN {_IS_SAME} THEN known.object_id ELSE excluded.object_id END,
-  erased_at = CASE WHEN {_IS_SAME} THEN
-    coalesce(known.erased_at, CASE WHEN known.status IS NOT NULL THEN $6 END) END,
-  target = CASE WHEN NOT ({_IS_SAME}) OR (known.erased_at IS NULL AND known.status IS NULL)
-    THEN excluded.target END,
+  erased_at = CASE WHEN {_IS_SAME} THEN known.erased_at END,
+  target = CASE WHEN NOT ({_IS_SAME}) OR known.erased_at IS NULL THEN excluded.target END,
   status = NULL,
   body = NULL,
   has_text = excluded.has_text,
@@ -57,11 +49,25 @@ ON CONFLICT (project_id, operation, key) DO UPDATE SET
 WHERE known.expires_at <= $6
   OR (known.status IS NULL AND known.held_until <= $6
       AND (known.erased_at IS NULL OR known.request_hash = excluded.request_hash))
-  OR (known.status IS NOT NULL AND known.request_hash = excluded.request_hash AND {_IS_ERASING})
 RETURNING object_id
 """
 _OF_KEY: Final = f"{OF_PROJECT} AND operation = $2 AND key = $3"
-SELECT_REPLY: Final = f"SELECT request_hash, status, body FROM replies WHERE {_OF_KEY}"
+# While an erasure is active, every response from before it counts as erased.
+_IS_ERASING: Final = """
+replies.status IS NOT NULL AND replies.has_text AND EXISTS (
+    SELECT 1 FROM erasures AS e
+    WHERE e.project_id = $1 AND e.owner IS NOT NULL AND e.requested_at >= replies.begun_at
+)
+"""
+SELECT_REPLY: Final = f"""
+SELECT request_hash, status, body, {_IS_ERASING} AS is_erasing FROM replies WHERE {_OF_KEY}
+"""
+# As CLAIM_REPLY, of a response that counts as erased. Citus takes no subquery in ON CONFLICT.
+CLAIM_ERASED_REPLY: Final = f"""
+UPDATE replies SET erased_at = coalesce(erased_at, $5), target = NULL, status = NULL, body = NULL,
+  held_until = $6, expires_at = $7, has_text = $8, begun_at = $5
+WHERE {_OF_KEY} AND request_hash = $4 AND {_IS_ERASING} RETURNING object_id
+"""
 IS_PROJECT_REMOVED: Final = "SELECT EXISTS (SELECT 1 FROM removals WHERE project_id = $1)"
 # If the response was erased meanwhile, stores nothing and ends the lock.
 STORE_REPLY: Final = f"""
@@ -116,6 +122,12 @@ class PostgresIdempotencyStore:
             return None  # deleted just now: the next attempt claims it
         if known["request_hash"] != request.request_hash:
             raise Conflict("This key was sent with another request")
+        if known["is_erasing"]:
+            again = (*place, request.request_hash, *times, request.has_text)
+            async with translate_errors():
+                object_id = await ours.fetchval(CLAIM_ERASED_REPLY, *again)
+            # None: another request has claimed it meanwhile.
+            return None if object_id is None else IdempotencyLock(object_id, locked_until)
         return None if known["status"] is None else StoredResponse(known["status"], known["body"])
 
     async def complete(

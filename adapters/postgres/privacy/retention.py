@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.tracing.deletes import (
@@ -17,24 +18,16 @@ from adapters.postgres.tracing.edits import TraceEdits
 from application.privacy.ports import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
-# Across projects. Removed projects have no row here. OFFSET 0 makes it a look-up for each project:
-# in a join, PostgreSQL would use no index for the age, because the subtraction of an interval might
-# leak rows that a policy hides.
+# Across projects. OFFSET 0 makes it a look-up for each project.
 SELECT_PROJECTS_WITH_EXPIRED_TRACES: Final = f"""
-SELECT id FROM projects WHERE retention_days IS NOT NULL AND EXISTS (
-  SELECT 1 FROM traces WHERE project_id = projects.id
-    AND created_at < $1::timestamptz - make_interval(days => retention_days)
-  OFFSET 0
+SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE EXISTS (
+  SELECT 1 FROM traces WHERE project_id = kept.id AND created_at < kept.since OFFSET 0
 ) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
 # Skips locked rows, so that concurrent workers take different traces.
 LOCK_EXPIRED_TRACES: Final = select_some_traces(
     "traces",
-    f"""
-    {OF_PROJECT} AND created_at < $2::timestamptz - (
-      SELECT make_interval(days => retention_days) FROM projects WHERE id = $1
-    )
-    """,
+    f"{OF_PROJECT} AND created_at < $2::timestamptz",
     order="created_at",
     lock="FOR UPDATE SKIP LOCKED",
 )
@@ -47,17 +40,18 @@ class PostgresExpiredTraces:
     edits: TraceEdits
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
-        async with translate_errors():
-            return [
-                ProjectId(row[0])
-                for row in await within(self.edits.pool, ALL_TENANTS).fetch(
-                    SELECT_PROJECTS_WITH_EXPIRED_TRACES, now
-                )
-            ]
+        across = within(self.edits.pool, ALL_TENANTS)
+        async with translate_errors(), across.transaction() as connection:
+            kept = await fetch_all_kept_since(connection, now)
+            rows = await connection.fetch(SELECT_PROJECTS_WITH_EXPIRED_TRACES, *kept)
+            return [ProjectId(row[0]) for row in rows]
 
     async def delete(self, project: ProjectId, now: datetime) -> int:
         async with self.edits.transaction(project) as (connection, deltas):
-            rows = await connection.fetch(LOCK_EXPIRED_TRACES, project, now)
+            since = await fetch_kept_since(connection, project, now)
+            if since is None:
+                return 0
+            rows = await connection.fetch(LOCK_EXPIRED_TRACES, project, since)
             some = [TraceId(row[0]) for row in rows]
             gone = await delete_traces(connection, deltas[project], project, some)
             if over := await list_empty_sessions(connection, project, gone):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.columns import Column, Table, arrays, columns
+from adapters.postgres.database.kept_since import fetch_all_kept_since
 from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import affected_rows
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
@@ -69,12 +70,12 @@ WHERE old.project_id = surplus.project_id AND old.id = surplus.id
 # OFFSET 0 makes it a look-up for each project, as for expired traces.
 DELETE_EXPIRED_REJECTIONS: Final = f"""
 DELETE FROM otlp_rejections AS old USING (
-  SELECT r.project_id, r.id FROM projects CROSS JOIN LATERAL (
-    SELECT project_id, id FROM otlp_rejections WHERE project_id = projects.id
-      AND rejected_at < $1::timestamptz - make_interval(days => retention_days)
-    OFFSET 0
+  SELECT r.project_id, r.id
+  FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (project_id, since) CROSS JOIN LATERAL (
+    SELECT project_id, id FROM otlp_rejections
+    WHERE project_id = kept.project_id AND rejected_at < kept.since OFFSET 0
   ) AS r
-  WHERE retention_days IS NOT NULL LIMIT {DELETED_REJECTIONS_MAX}
+  LIMIT {DELETED_REJECTIONS_MAX}
 ) AS expired
 WHERE old.project_id = expired.project_id AND old.id = expired.id
 """
@@ -99,7 +100,8 @@ class PostgresRejections(PoolReader):
 
     async def delete_expired(self, now: datetime) -> int:
         async with transaction(self.pool, ALL_TENANTS) as connection:
-            return affected_rows(await connection.execute(DELETE_EXPIRED_REJECTIONS, now))
+            kept = await fetch_all_kept_since(connection, now)
+            return affected_rows(await connection.execute(DELETE_EXPIRED_REJECTIONS, *kept))
 
 
 def _with_storable_texts(one: RecordedRejection) -> RecordedRejection:

@@ -84,6 +84,13 @@ WITH old AS MATERIALIZED (
 INSERT INTO search_garbage (project_id, trace_id, segment)
 SELECT project_id, trace_id, segment FROM old ON CONFLICT DO NOTHING
 """
+# Those whose terms have become garbage are in no segment until they get one again.
+LEAVE_SEGMENT: Final = """
+UPDATE search_traces AS t SET segment = NULL
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS sent (project_id, trace_id, queue_id)
+WHERE t.project_id = sent.project_id AND t.trace_id = sent.trace_id
+  AND t.segment > 0 AND t.queue_id < sent.queue_id
+"""
 # Not if another worker has added the row since it was looked for, and it is in a segment already:
 # then that has no garbage, and the trace stays in the queue.
 STORE_TRACES: Final = """
@@ -91,10 +98,7 @@ INSERT INTO search_traces AS known (project_id, trace_id, queue_id, started_at, 
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::timestamptz[], $5::bigint[])
 ON CONFLICT (project_id, trace_id) DO UPDATE SET queue_id = excluded.queue_id,
   started_at = excluded.started_at, segment = excluded.segment
-WHERE known.queue_id < excluded.queue_id AND (coalesce(known.segment, 0) = 0 OR EXISTS (
-  SELECT 1 FROM search_garbage AS g WHERE g.project_id = known.project_id
-    AND g.trace_id = known.trace_id AND g.segment = known.segment
-))
+WHERE known.queue_id < excluded.queue_id AND coalesce(known.segment, 0) = 0
 RETURNING project_id, trace_id
 """
 STORE_TERMS: Final = """
@@ -288,8 +292,11 @@ async def _store_rows(
     terms: Mapping[tuple[UUID, UUID], bytes],
 ) -> None:
     """Stores rows of STORE_TRACES, unless later ones are stored, and the terms of the traces."""
-    await connection.execute(LOCK_INDEXED, *arrays(row[:2] for row in rows))
-    await connection.execute(INSERT_GARBAGE, *arrays(row[:3] for row in rows))
+    known = await connection.fetch(LOCK_INDEXED, *arrays(row[:2] for row in rows))
+    if any(row["segment"] for row in known):
+        sent = arrays(row[:3] for row in rows)
+        await connection.execute(INSERT_GARBAGE, *sent)
+        await connection.execute(LEAVE_SEGMENT, *sent)
     stored = {tuple(row) for row in await connection.fetch(STORE_TRACES, *arrays(rows))}
     of_stored = [(*row[:2], row[3], terms[row[:2]]) for row in rows if row[:2] in stored]
     if some := [row for row in of_stored if row[3]]:

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
@@ -801,8 +802,8 @@ async def test_expired_traces_are_found_by_age(seeded, of):
             await connection.execute(statement, of)
         found = []
         for sql, arguments in (
-            (LOCK_EXPIRED_TRACES, (of, now)),
-            (SELECT_PROJECTS_WITH_EXPIRED_TRACES, (now,)),
+            (LOCK_EXPIRED_TRACES, (of, await fetch_kept_since(connection, of, now))),
+            (SELECT_PROJECTS_WITH_EXPIRED_TRACES, await fetch_all_kept_since(connection, now)),
         ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
             found += nodes(json.loads(text)[0]["Plan"])

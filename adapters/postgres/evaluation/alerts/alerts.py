@@ -84,10 +84,9 @@ LOCK_ALERTS_OF_MONITOR: Final = f"""
 SELECT {_SELECT_LIST} FROM alerts WHERE {OF_PROJECT} AND monitor_id = $2
 ORDER BY project_id, id FOR UPDATE
 """
-SELECT_ALERT_NAMES: Final = """
-SELECT (SELECT name FROM projects WHERE id = $1) AS project,
-  (SELECT name FROM monitors WHERE project_id = $1 AND id = $2) AS monitor
-"""
+# Two statements: with Citus no statement reads tables of projects with others.
+SELECT_PROJECT_NAME: Final = "SELECT name FROM projects WHERE id = $1"
+SELECT_MONITOR_NAME: Final = "SELECT name FROM monitors WHERE project_id = $1 AND id = $2"
 DELETE_ALERT: Final = f"DELETE FROM alerts WHERE {OF_PROJECT} AND id = $2"
 UPDATE_ALERT_RULE: Final = f"""
 UPDATE alerts SET threshold = $3, clear_at = $4, samples_min = $5, breaches = $6, recoveries = $7,
@@ -240,8 +239,10 @@ class PostgresAlerts(PoolReader):
             return edited
 
     async def names(self, project: ProjectId, monitor: MonitorId) -> AlertNames:
-        [row] = await self._fetch(ASK_FOR_FEWER, project, SELECT_ALERT_NAMES, project, monitor)
-        return AlertNames(row["project"] or str(project), row["monitor"] or str(monitor))
+        async with self._snapshot(ASK_FOR_FEWER, project) as connection:
+            of_project = await connection.fetchval(SELECT_PROJECT_NAME, project)
+            of_monitor = await connection.fetchval(SELECT_MONITOR_NAME, project, monitor)
+        return AlertNames(of_project or str(project), of_monitor or str(monitor))
 
     async def delete(
         self,

@@ -43,11 +43,12 @@ SELECT_ORGANIZATION_LIMIT: Final = """
 SELECT o.id, o.monthly_usd FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
 WHERE p.id = $1
 """
-SUM_MONTH_OF_ORGANIZATION: Final = """
+SELECT_SIBLINGS: Final = """
+SELECT ours.id FROM projects JOIN projects AS ours USING (organization_id) WHERE projects.id = $1
+"""
+SUM_MONTH_OF_PROJECTS: Final = """
 SELECT coalesce(sum(usd), 0) FROM judge_calls
-WHERE created_at >= $2 AND project_id IN (
-  SELECT ours.id FROM projects JOIN projects AS ours USING (organization_id) WHERE projects.id = $1
-)
+WHERE created_at >= $2 AND project_id = ANY($1::uuid[])
 """
 SUM_MONTH_OF_SERVER: Final = "SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE created_at >= $1"
 HAS_SHARED_ROW: Final = "SELECT EXISTS (SELECT 1 FROM shared_spending WHERE scope = $1)"
@@ -141,7 +142,8 @@ async def _ensure_shared_row(
     if scope == server_scope(now):
         spent = await connection.fetchval(SUM_MONTH_OF_SERVER, month_start(now))
     else:
-        spent = await connection.fetchval(SUM_MONTH_OF_ORGANIZATION, project, month_start(now))
+        ours = [row[0] for row in await connection.fetch(SELECT_SIBLINGS, project)]
+        spent = await connection.fetchval(SUM_MONTH_OF_PROJECTS, ours, month_start(now))
     await connection.execute(INSERT_SHARED_SPENDING, scope, spent, now)
 
 

@@ -1,0 +1,33 @@
+"""From when on projects keep their data (docs/retention.md).
+
+The times are read first and sent to the statements that delete what is older, because with Citus
+no statement joins the table of projects with those that have their rows.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from adapters.postgres.database.pool import Connection
+from domain.ids import ProjectId
+
+_KEPT_SINCE: Final = "$1::timestamptz - make_interval(days => retention_days)"
+SELECT_ALL_KEPT_SINCE: Final = f"""
+SELECT id, {_KEPT_SINCE} FROM projects WHERE retention_days IS NOT NULL ORDER BY id
+"""
+SELECT_KEPT_SINCE: Final = f"SELECT {_KEPT_SINCE} FROM projects WHERE id = $2"
+
+
+async def fetch_all_kept_since(
+    connection: Connection, now: datetime
+) -> tuple[list[ProjectId], list[datetime]]:
+    """The projects with a retention time, and for each the instant before which data expires."""
+    rows = await connection.fetch(SELECT_ALL_KEPT_SINCE, now)
+    return [ProjectId(row[0]) for row in rows], [row[1] for row in rows]
+
+
+async def fetch_kept_since(
+    connection: Connection, project: ProjectId, now: datetime
+) -> datetime | None:
+    """The instant before which data of the project expires. None: never, or removed."""
+    since: datetime | None = await connection.fetchval(SELECT_KEPT_SINCE, now, project)
+    return since
