@@ -17,7 +17,7 @@ from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema import migrating
+from adapters.postgres.schema import distributing, migrating
 from tests.support.fixtures import citus
 from tests.support.hypothesis_scale import OF_PROFILES
 
@@ -120,7 +120,7 @@ async def pool(postgres_url: str, serving_url: str) -> AsyncIterator[Pool]:
     async with open_pool(DB, PoolSettings(url=postgres_url)) as pool:
         await migrating.migrate(pool, serving_url)
         if citus.VARIABLE in os.environ:
-            await citus.place_tables(pool, serving_url)
+            await distributing.distribute(pool, serving_url)
         yield pool
 
 

@@ -224,6 +224,31 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
 
 @command(
     _commands,
+    "distribute",
+    option(
+        "--check",
+        action="store_true",
+        help="change nothing; list what isn't placed yet, and exit with 1 if anything isn't",
+    ),
+    option("--dry-run", action="store_true", help="change nothing; print the statements"),
+    summary="move the tables of projects to a worker of Citus",
+    description="For a migrated database whose server has Citus and a worker (docs/scaling.md, "
+    "which says what is still missing). Places the tables of projects on one worker, with the rows "
+    "that they have, in one transaction. Stop `serve` and `worker` meanwhile. Safe to repeat: run "
+    "it after each `migrate`, for tables that are new.",
+    example="pandaprobe-server distribute --check || pandaprobe-server distribute",
+)
+def _distribute(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings, "database_url")
+    from entrypoints.cli import distribution  # noqa: PLC0415
+
+    if arguments.check or arguments.dry_run:
+        return distribution.plan(settings, is_dry_run=arguments.dry_run)
+    return distribution.distribute(settings)
+
+
+@command(
+    _commands,
     "doctor",
     option("--json", action="store_true", help="print one JSON object"),
     summary="check settings, servers, schema, disks, clocks, the queue and workers",

@@ -1,6 +1,6 @@
 """The composition root: connects every port with its adapter."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -44,6 +44,8 @@ from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
+from adapters.postgres.schema import distributing
+from adapters.postgres.schema.distributing import Step as DistributionStep
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from adapters.postgres.sharing.trace_links import PostgresTraceLinks
 from adapters.postgres.tracing.edits import TraceEdits
@@ -113,16 +115,40 @@ async def migrate(
     """
     from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
 
-    pool_size = max(settings.database_pool_size, MIGRATION_CONNECTIONS)
-    owner = structs.replace(
-        settings,
-        database_url=settings.migration_database_url or settings.database_url,
-        database_pool_size=pool_size,
-    )
-    async with database(owner) as pool:
+    async with _owner_database(settings) as pool:
         return await migrating.migrate(
             pool, settings.database_url, contract=contract, on_migration=on_migration
         )
+
+
+@asynccontextmanager
+async def _owner_database(settings: Settings) -> AsyncIterator[Pool]:
+    """The pool of the owner of the tables, as `migrate` connects."""
+    owner = structs.replace(
+        settings,
+        database_url=settings.migration_database_url or settings.database_url,
+        database_pool_size=max(settings.database_pool_size, MIGRATION_CONNECTIONS),
+    )
+    async with database(owner) as pool:
+        yield pool
+
+
+async def distribute(
+    settings: Settings, on_step: Callable[[str, int, int], object]
+) -> Sequence[DistributionStep]:
+    """Moves the tables of projects to a worker of Citus. Returns what was done.
+
+    `on_step` is called with a label, the bytes that were moved, and those of all. Raises Conflict
+    if the database can't be distributed as it is.
+    """
+    async with _owner_database(settings) as pool:
+        return await distributing.distribute(pool, settings.database_url, on_step=on_step)
+
+
+async def plan_distribution(settings: Settings) -> Sequence[DistributionStep]:
+    """What `distribute` would do. Raises Conflict if the database can't be distributed as it is."""
+    async with _owner_database(settings) as pool:
+        return await distributing.plan(pool, settings.database_url)
 
 
 async def pending(settings: Settings, *, contract: bool = False) -> list[str]:

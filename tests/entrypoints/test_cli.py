@@ -30,6 +30,7 @@ COMMANDS = [
     "organization create",
     "key create",
     "doctor",
+    "distribute",
     "remap",
     "gate",
 ]

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from domain.errors import Invalid
 
 # The views of `searchable` read these with the rights of the owner of the tables. If that is
@@ -25,9 +26,13 @@ SELECT format(
   'GRANT USAGE ON SCHEMA %2$I, searchable, veiled TO %1$I;
    GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %2$I, searchable, veiled TO %1$I;
    REVOKE INSERT, UPDATE, DELETE ON migration FROM %1$I;
-   REVOKE SELECT, UPDATE, DELETE ON span_rows, span_fragment_rows FROM %1$I;
    ALTER DEFAULT PRIVILEGES IN SCHEMA %2$I, searchable, veiled
      GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %1$I', $1::text, current_schema())
+"""
+# With Citus no table is below a view.
+FORMAT_REVOKE: Final = """
+SELECT format('REVOKE SELECT, UPDATE, DELETE ON %I FROM %I', $1::text, $2::text)
+WHERE to_regclass($1) IS NOT NULL
 """
 SELECT_FORCED: Final = "SELECT relforcerowsecurity FROM pg_class WHERE oid = to_regclass($1)"
 
@@ -52,6 +57,9 @@ async def prepare_serving_role(connection: Connection, serving_url: str | None) 
         if not await connection.fetchval(HAS_ROLE, name):
             await _create_role(connection, name, password)
         await connection.execute(await connection.fetchval(FORMAT_GRANTS, name))
+        for table in VIEWS_OF_SCOPE:
+            if revoke := await connection.fetchval(FORMAT_REVOKE, table, name):
+                await connection.execute(revoke)
     for table in SEARCHED_TABLES:
         is_forced = await connection.fetchval(SELECT_FORCED, table)
         if is_forced is is_separate:

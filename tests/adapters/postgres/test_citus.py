@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from adapters.postgres.database.pool import Pool
-from tests.support.fixtures import citus
+from adapters.postgres.schema.distributing import SELECT_TABLES
 
 pytestmark = pytest.mark.service
 
@@ -35,7 +35,7 @@ SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal
 
 @pytest.fixture
 async def of_projects(pool: Pool) -> list[str]:
-    return [row[0] for row in await pool.fetch(citus.SELECT_TABLES)]
+    return [row["name"] for row in await pool.fetch(SELECT_TABLES)]
 
 
 async def test_every_unique_key_includes_the_project(pool: Pool, of_projects: list[str]):

@@ -1,0 +1,258 @@
+"""`distribute`: its plan from a made-up catalogue, and on a cluster where there is one.
+
+PANDAPROBE_TEST_CITUS names a cluster, see docs/scaling.md. The tests that need one are skipped
+without it.
+"""
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Final
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.tenants import ALL_TENANTS, VIEWS_OF_SCOPE, within
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema import distributing, migrating
+from adapters.postgres.schema.distributing import (
+    SELECT_TABLES,
+    Catalogue,
+    NotDistributable,
+    ProjectTable,
+    plan_cleaning,
+    plan_distribution,
+)
+from domain.ids import ProjectId
+from tests.support.builders.values import span, trace
+from tests.support.fixtures import citus
+from tests.support.fixtures.data_plane import over_postgres
+
+ON_CLUSTER: Final = pytest.mark.skipif(
+    citus.VARIABLE not in os.environ, reason=f"no cluster: {citus.VARIABLE} is not set"
+)
+ROLE: Final = 'serving "role"'
+
+TRACES: Final = ProjectTable(
+    name="traces",
+    is_placed=False,
+    has_policy=True,
+    is_forced=False,
+    has_local_rows=True,
+    local_bytes=700,
+)
+ALERTS: Final = replace(TRACES, name="alerts", is_forced=True, has_local_rows=False, local_bytes=30)
+SPAN_ROWS: Final = replace(TRACES, name="span_rows", has_policy=False, local_bytes=900)
+
+
+def catalogue(*tables: ProjectTable, passes_settings: bool = False) -> Catalogue:
+    return Catalogue(workers=["w1:5432"], tables=tables, passes_settings=passes_settings)
+
+
+def placings(*tables: ProjectTable) -> list[str]:
+    steps = plan_distribution(catalogue(*tables), ROLE)
+    return [one for step in steps for one in step.statements if "create_distributed" in one]
+
+
+def test_plan_places_traces_first_and_the_others_with_it():
+    assert placings(ALERTS, SPAN_ROWS, TRACES) == [
+        "SELECT create_distributed_table('traces', NULL, colocate_with := 'none')",
+        "SELECT create_distributed_table('alerts', NULL, colocate_with := 'traces')",
+        "SELECT create_distributed_table('spans', NULL, colocate_with := 'traces')",
+    ]
+
+
+def test_plan_of_a_later_table_places_it_with_those_that_are_placed():
+    assert placings(replace(TRACES, is_placed=True), ALERTS) == [
+        "SELECT create_distributed_table('alerts', NULL, colocate_with := 'traces')"
+    ]
+
+
+def test_plan_replaces_policies_by_those_without_a_subquery():
+    [step, _] = plan_distribution(catalogue(TRACES), ROLE)
+    dropped, created, placed = step.statements
+    assert dropped == "DROP POLICY IF EXISTS tenant ON traces"
+    assert created.startswith("CREATE POLICY tenant ON traces USING (")
+    assert "SELECT" not in created
+    assert "create_distributed_table" in placed
+
+
+def test_plan_lifts_a_forced_policy_while_the_owner_copies():
+    [step, _] = plan_distribution(catalogue(ALERTS), ROLE)
+    assert step.statements[2] == "ALTER TABLE alerts NO FORCE ROW LEVEL SECURITY"
+    assert step.statements[4] == "ALTER TABLE alerts FORCE ROW LEVEL SECURITY"
+
+
+def test_plan_gives_tables_the_names_of_their_views_and_the_rights_of_the_role():
+    [step, _] = plan_distribution(catalogue(SPAN_ROWS), ROLE)
+    assert step.statements[:3] == [
+        "DROP VIEW spans",
+        "ALTER TABLE span_rows RENAME TO spans",
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON spans TO "serving ""role"""',
+    ]
+    [step, _] = plan_distribution(catalogue(SPAN_ROWS))
+    assert not any("GRANT" in one for one in step.statements)
+
+
+def test_plan_of_a_distributed_database_is_empty():
+    done = catalogue(replace(TRACES, is_placed=True, has_local_rows=False), passes_settings=True)
+    assert plan_distribution(done, ROLE) == plan_cleaning(done) == []
+
+
+def test_plan_frees_what_is_left_of_placed_tables_only():
+    placed = replace(TRACES, is_placed=True)
+    [step] = plan_cleaning(catalogue(placed, ALERTS, SPAN_ROWS))
+    assert step.statements == ("SELECT truncate_local_data_after_distributing_table('traces')",)
+
+
+@pytest.mark.service
+@pytest.mark.skipif(citus.VARIABLE in os.environ, reason="the database is on a cluster")
+async def test_database_without_citus_says_so(pool: Pool, serving_url: str):
+    for run in (distributing.plan, distributing.distribute):
+        with pytest.raises(NotDistributable, match="doesn't have the extension citus"):
+            await run(pool, serving_url)
+
+
+# --- on a cluster ---------------------------------------------------------------------------------
+
+COUNT_ROWS: Final = "SELECT count(*) FROM {}"
+SUM_ROWS: Final = "SELECT count(*), sum(hashtext(one::text)::bigint) FROM {} AS one"
+LATER_MIGRATION: Final = """
+CREATE TABLE later (project_id uuid PRIMARY KEY, note text);
+ALTER TABLE later ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON later USING (project_id = (SELECT gen_random_uuid()))
+"""
+
+
+def of_serving_role(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(
+        netloc=f"pandaprobe_serving:serving@{parts.hostname}:{parts.port}"
+    ).geturl()
+
+
+@pytest.fixture
+async def fresh() -> AsyncIterator[tuple[Pool, str]]:
+    """The pool of the owner of an empty database on the cluster, and the serving role's URL."""
+    url = citus.new_database()
+    assert url is not None
+    async with open_pool(DB, PoolSettings(url=url, size=3)) as pool:
+        yield pool, of_serving_role(url)
+
+
+@pytest.mark.service
+@ON_CLUSTER
+class TestCluster:
+    async def test_unmigrated_database_is_refused(self, fresh: tuple[Pool, str]):
+        pool, serving = fresh
+        with pytest.raises(NotDistributable, match="migrate"):
+            await distributing.distribute(pool, serving)
+
+    async def test_rows_move_along_and_the_command_repeats(self, fresh: tuple[Pool, str]):
+        pool, serving_url = fresh
+        await migrating.migrate(pool, serving_url)
+        projects = [ProjectId(uuid.uuid4()) for _ in range(3)]
+        async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
+            async with over_postgres(serving) as plane:
+                for project in projects:
+                    await plane.traces.put(project, trace(span(input=b'"text"')))
+            with pytest.raises(NotDistributable, match="is connected"):
+                await distributing.distribute(pool, serving_url)
+        before = await self.sums(pool)
+        assert before["spans"][0] == 3
+        seen = list[tuple[int, int]]()
+        steps = await distributing.distribute(
+            pool, serving_url, on_step=lambda _label, moved, total: seen.append((moved, total))
+        )
+        assert {"place traces", "place spans", "free the local copy of spans"} <= {
+            step.label for step in steps
+        }
+        assert seen == sorted(seen)
+        assert await self.sums(pool) == before
+        assert await distributing.plan(pool, serving_url) == []
+        assert await distributing.distribute(pool, serving_url) == []
+        assert await migrating.migrate(pool, serving_url) == []
+        # It is served, with the rows of before and new ones.
+        async with (
+            open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving,
+            over_postgres(serving) as plane,
+        ):
+            await plane.traces.put(projects[0], trace(span()))
+            mine = within(serving, projects[0])
+            assert await mine.fetchval("SELECT count(*) FROM spans WHERE project_id = $1",
+                                       projects[0]) == 2  # fmt: skip
+
+    async def test_table_of_a_later_migration_is_placed_by_the_next_run(
+        self, pool: Pool, serving_url: str
+    ):
+        async with pool.acquire() as connection:
+            await connection.execute(LATER_MIGRATION)
+        try:
+            [step] = await distributing.plan(pool, serving_url)
+            assert step.label == "place later"
+            await self.run_between_sessions(pool, serving_url)
+            assert await distributing.plan(pool, serving_url) == []
+        finally:
+            async with pool.acquire() as connection:
+                await connection.execute("DROP TABLE later")
+
+    async def test_failure_changes_nothing(self, fresh: tuple[Pool, str]):
+        """The last table can't be placed, so none is."""
+        pool, serving_url = fresh
+        await migrating.migrate(pool, serving_url)
+        async with pool.acquire() as connection:
+            await connection.execute(
+                "CREATE TABLE zz_bad (project_id uuid, other uuid REFERENCES organizations (id))"
+            )
+        before = [step.label for step in await distributing.plan(pool, serving_url)]
+        with pytest.raises(asyncpg.PostgresError):
+            await distributing.distribute(pool, serving_url)
+        assert [step.label for step in await distributing.plan(pool, serving_url)] == before
+        for table, view in VIEWS_OF_SCOPE.items():
+            assert await pool.fetchval("SELECT relkind FROM pg_class WHERE relname = $1", view) == (
+                b"v"
+            ), table
+
+    async def test_policies_hold_on_the_worker(self, pool: Pool, serving_pool: Pool):
+        ours, theirs = ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())
+        async with over_postgres(serving_pool) as plane:
+            for project in (ours, theirs):
+                await plane.traces.put(project, trace(span(input=b'"text"')))
+        tables = [row["name"] for row in await pool.fetch(SELECT_TABLES) if row["has_policy"]]
+        assert {"traces", "trace_payloads", "sessions", "replies"} <= {*tables}
+        mine = within(serving_pool, ours)
+        for table in tables:
+            found = await mine.fetch(f"SELECT DISTINCT project_id FROM {table}")
+            assert {row[0] for row in found} <= {ours}, table
+            assert await serving_pool.fetchval(COUNT_ROWS.format(table)) == 0, table
+        assert await mine.fetchval(COUNT_ROWS.format("traces")) == 1
+        both = within(serving_pool, [ours, theirs])
+        assert await both.fetchval(COUNT_ROWS.format("traces")) == 2
+        assert await within(serving_pool, ALL_TENANTS).fetchval(COUNT_ROWS.format("traces")) >= 2
+        assert await mine.execute("DELETE FROM traces WHERE project_id = $1", theirs) == "DELETE 0"
+        with pytest.raises(asyncpg.PostgresError):
+            await mine.execute(
+                "INSERT INTO judge_budgets (project_id, monthly_usd, updated_at)"
+                " VALUES ($1, 1, now())",
+                theirs,
+            )
+
+    @staticmethod
+    async def sums(pool: Pool) -> dict[str, tuple[int, int | None]]:
+        """The number and a hash of the rows of each table, by the name that statements use."""
+        everything = within(pool, ALL_TENANTS)
+        names = [row["name"] for row in await pool.fetch(SELECT_TABLES)]
+        return {
+            name: tuple(await everything.fetchrow(SUM_ROWS.format(name)) or ())
+            for name in (VIEWS_OF_SCOPE.get(one, one) for one in names)
+        }
+
+    @staticmethod
+    async def run_between_sessions(pool: Pool, serving_url: str) -> None:
+        """Runs the command while the pools of other tests are idle: it needs them away."""
+        async with pool.acquire() as connection:
+            await connection.execute(distributing.END_OTHER_SESSIONS, "pandaprobe_serving")
+        await distributing.distribute(pool, serving_url)
