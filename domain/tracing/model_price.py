@@ -22,6 +22,7 @@ PRICES_MAX: Final = 200  # of one project
 MATCH_MAX: Final = 255  # characters, as of a model
 MODELS_CACHED: Final = 32  # models of a project whose matching prices are cached
 _PER_MILLION: Final = -6
+_FREE: Final = Decimal(0)
 
 type RateSteps = tuple[tuple[int, Decimal], ...]
 """(tokens, rate), ascending: with more prompt tokens than that, the rate applies to all tokens."""
@@ -35,6 +36,8 @@ class Rate:
     steps: RateSteps = ()
 
     def at(self, prompt_tokens: int) -> Decimal:
+        if not self.steps:
+            return self.flat
         for above, rate in reversed(self.steps):
             if prompt_tokens > above:
                 return rate
@@ -65,19 +68,23 @@ class Tariff:
         )
 
     def cost(self, usage: Usage) -> Decimal:
-        read = usage.cache_read_tokens if self.cache_read is not None else 0
-        written = usage.cache_write_tokens if self.cache_write is not None else 0
-        total = Decimal(0)
-        for rate, tokens in (
-            (self.prompt, usage.prompt_tokens - read - written),
-            (self.cache_read, read),
-            (self.cache_write, written),
-            (self.completion, usage.completion_tokens),
-        ):
-            if rate is not None and tokens:
-                amount = EXACT.multiply(rate.at(usage.prompt_tokens), Decimal(tokens))
-                total = EXACT.add(total, amount.scaleb(_PER_MILLION, EXACT))
-        return total
+        """In USD. Exact, whatever the order of the sum."""
+        prompt, per_million = usage.prompt_tokens, _FREE
+        uncached = prompt
+        if usage.has_cached:
+            for rate, tokens in (
+                (self.cache_read, usage.cache_read_tokens),
+                (self.cache_write, usage.cache_write_tokens),
+            ):
+                if rate is not None and tokens:
+                    uncached -= tokens
+                    per_million = EXACT.fma(rate.at(prompt), Decimal(tokens), per_million)
+        if self.prompt is not None and uncached:
+            per_million = EXACT.fma(self.prompt.at(prompt), Decimal(uncached), per_million)
+        if self.completion is not None and usage.completion_tokens:
+            completion = Decimal(usage.completion_tokens)
+            per_million = EXACT.fma(self.completion.at(prompt), completion, per_million)
+        return per_million.scaleb(_PER_MILLION, EXACT) if per_million else _FREE
 
 
 def matches_model(pattern: str, model: str) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.errors import Invalid
+from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
@@ -63,7 +64,7 @@ def is_before(start: datetime, *ends: datetime | None) -> bool:
     return any(end is not None and end < start for end in ends)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_by_types(kw_only=True)
 class Span:
     """One step, as it was sent or as it is stored.
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from functools import reduce
 from typing import Final, Self
 
+from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId, TraceId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
 from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
@@ -32,7 +33,7 @@ class TraceStatus(StrEnum):
 FINAL_STATUSES: Final = frozenset({TraceStatus.COMPLETED, TraceStatus.ERROR})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_by_types(kw_only=True)
 class Trace:
     """One run of an agent, as it was sent or as it is stored.
 

@@ -5,13 +5,14 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Context, Decimal
 from enum import StrEnum
 from itertools import repeat
 from typing import Final
 
+from domain.frozen_by_types import frozen_by_types
 from domain.tracing.payload import JsonText
 
 COST_MAX_USD: Final = 1_000_000  # of each member of a span's cost: more is a mistake
@@ -22,7 +23,8 @@ EXACT: Final = Context(prec=1_400)
 _DOUBLE_MAX: Final = sys.float_info.max
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 # Of a text that may contain a number beyond a double: cheap, since every span is searched.
-MAYBE_HUGE: Final = re.compile(rb"[0-9][eE]\+?[0-9]{3}|[0-9]{309}")
+# It begins with the digit for both cases, so that `re` looks for digits only.
+MAYBE_HUGE: Final = re.compile(rb"[0-9](?:[eE]\+?[0-9]{3}|[0-9]{308})")
 _HUGE_CHARS: Final = 309
 _WINDOW_BYTES: Final = 64 << 10  # of one search, which nothing interrupts
 _DIGITS: Final = frozenset("0123456789")
@@ -30,7 +32,7 @@ COUNTERS: Final = ("prompt_tokens", "completion_tokens")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,400}(?:\.[0-9]{1,400})?(?:[eE][+-]?[0-9]{1,5})?")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class Usage:
     """The tokens of a prompt and its completion; `is_known` if at least one was counted.
 
@@ -80,7 +82,7 @@ class Usage:
         """
         if token_usage is None or (b"_tokens" not in token_usage and b"\\" not in token_usage):
             return NO_USAGE  # neither a key, nor an escape that could hide one
-        found = _decoder.decode(token_usage.decode())
+        found, _ = _decoder.raw_decode(token_usage.decode().lstrip())
         prompt, completion = (
             _count(found.get("prompt_tokens")),
             _count(found.get("completion_tokens")),
@@ -146,7 +148,7 @@ class CostSource(StrEnum):
     UNPRICED = "unpriced"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class Price:
     """The cost of a usage in USD, the price version, and since when it is valid; None: always."""
 
@@ -155,7 +157,7 @@ class Price:
     since: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class SpanCost:
     """The cost of a span in USD. An unpriced span costs 0, which isn't a price.
 

@@ -1,13 +1,14 @@
 """Merges the fragments of a span: each attribute comes from the highest rank that has it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from operator import attrgetter, itemgetter
 from typing import Final
 
 import msgspec
 
 from adapters.otlp.mapping.json_values import parsed
+from domain.frozen_by_types import frozen_by_types
 from domain.tracing.otel.fragments import (
     Attributes,
     AttributeValue,
@@ -46,7 +47,7 @@ _time = attrgetter("time_ns")
 _as_sorted_bytes = msgspec.json.Encoder(order="deterministic").encode
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class MergedSpan:
     """The fragments of a span as one. `best` is the highest span among them."""
 

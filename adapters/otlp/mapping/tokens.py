@@ -13,6 +13,7 @@ from adapters.otlp.mapping.flags import Flag
 from adapters.otlp.mapping.json_values import parsed
 from adapters.otlp.mapping.reading import Reading, Target
 from adapters.otlp.mapping.transforms import counted
+from domain.frozen_by_types import frozen_by_types
 from domain.tracing.payload import JsonText
 from domain.tracing.usage import TOKENS_MAX, Usage
 
@@ -25,7 +26,7 @@ class _Parts(Enum):
     BY_FAMILY = auto()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_by_types(kw_only=True)
 class _Sent:
     """The figures as they were sent; None: not sent."""
 

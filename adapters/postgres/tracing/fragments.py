@@ -27,6 +27,7 @@ from adapters.postgres.tracing.payload_text import (
 )
 from application.concurrency import compute
 from application.tracing.otlp.ports import FragmentRules
+from domain.frozen_by_types import frozen_by_types
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.otel.claude_code import ASSIGNED_RECORDS, record_outline
 from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
@@ -124,7 +125,7 @@ type FragmentRow = tuple[object, ...]
 _DATA: Final = 7
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class SentFragment:
     """A fragment of a request, decoded, and in its stored form."""
 

@@ -1,13 +1,14 @@
 """Facts: what a mapped span says of its trace, kept with the span's row."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from domain.frozen_by_types import frozen_by_types
 from domain.tracing.payload import JsonText
 from domain.tracing.span import Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_by_types(kw_only=True)
 class SpanFacts:
     """What a trace is computed from, beyond the columns of its spans (otel/trace_state.py).
 
@@ -65,7 +66,7 @@ class SpanFacts:
         return bool(self.native_names or self.native_metadata)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class MappedSpan:
     """A span in the form of the domain, not settled, and what it says of its trace.
 

@@ -11,6 +11,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 from uuid import uuid5
 
+from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId, TraceId
 from domain.tracing.otel.facts import MappedSpan
 
@@ -67,7 +68,7 @@ class SentLink:
     attributes: Attributes = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen_by_types(kw_only=True)
 class SentSpan:
     """A span as it was sent, ended or only started. Times are Unix nanoseconds; 0 means none.
 

@@ -15,6 +15,7 @@ from typing import Final, Self
 from uuid import UUID
 
 from domain.errors import Invalid
+from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId, TraceId
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
 from domain.tracing.payload import (
@@ -39,7 +40,7 @@ _NS_PER_MS: Final = 1_000_000
 _MEMBER_OVERHEAD_BYTES: Final = 4  # quotes, colon, comma
 
 
-@dataclass(frozen=True, slots=True)
+@frozen_by_types()
 class SpanNode:
     """A span of a trace, without payloads, as far as the trace depends on it.
 
