@@ -93,10 +93,10 @@ def ids_of(spec: EndpointSpec) -> list[str]:
 def ways(spec: EndpointSpec) -> list[Way]:
     """Each way to send the request, with ids of another tenant only.
 
-    `make check` takes the plainest one and another for each operation, by turns.
+    Only `make test-all` takes all: else the plainest one and another for each operation, by turns.
     """
     plainest, *others = heads(spec)
-    tried = [plainest, *sampled(others, 1, ENDPOINTS.index(spec))]
+    tried = [plainest, *sampled(others, 1, ENDPOINTS.index(spec), usually=True)]
     return [(set(ids_of(spec)), *way) for way in tried]
 
 

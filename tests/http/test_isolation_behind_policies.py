@@ -58,8 +58,7 @@ async def seen(world: StoredTenants, attempt: Attempt, whose: str) -> list[Any]:
     head = head | filled(attempt.head, words)
     said = spec.placeholders | named(*attempt.head.values())
     sent = {word: value for word, value in words.items() if word in said}
-    before = await world.rows_of_theirs()
-    assert CANARY in before
+    assert CANARY in world.first_rows
     answer = await world.request(spec, head, words)
     assert answer.status_code < 500, answer.text
     has_changed = answer.is_success and spec.method != "GET"
@@ -67,7 +66,7 @@ async def seen(world: StoredTenants, attempt: Attempt, whose: str) -> list[Any]:
     responses = [answer]
     if has_changed and spec.is_data_plane:
         responses += [await world.send("GET", filled_path(one, words), head) for one in READS]
-    assert await world.rows_of_theirs() == before
+    assert await world.rows_of_theirs() == world.first_rows
     return [world.normalized(one, sent) for one in responses]
 
 
@@ -105,11 +104,10 @@ async def test_own_requests_need_none_of_these_conditions(stored: StoredTenants)
         await stored.begin()
         with stored.pool.forgetting(EVERY_CONDITION):
             head = stored.credentials(spec)[0]
-            before = await stored.rows_of_theirs()
             answer = await stored.request(spec, head, stored.own_words(spec))
             stored.has_written |= spec.method != "GET"
             assert answer.status_code == spec.status, (spec.operation, answer.text)
-            assert await stored.rows_of_theirs() == before
+            assert await stored.rows_of_theirs() == stored.first_rows
     kinds = Counter(sql.split()[0] for sql in stored.pool.changed)
     assert kinds.total() > 150, kinds
     assert kinds.keys() == {"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"}

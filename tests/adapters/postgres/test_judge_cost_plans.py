@@ -26,9 +26,9 @@ pytestmark = pytest.mark.service
 
 type Act = Callable[[JudgingPorts, ProjectId], Awaitable[object]]
 
-ROWS: Final = 100_000  # requests of each project, and as many verdicts
-OF_RUN: Final = 200
-OF_DAY: Final = 1_000
+ROWS: Final = 20_000  # requests of each project, and as many verdicts
+OF_RUN: Final = 100
+OF_DAY: Final = 200
 SINCE: Final = NOON - timedelta(days=ROWS // OF_DAY)
 TABLES: Final = ("judge_calls", "judge_verdicts")
 WITHIN: Final = CreatedWithin(NOON - timedelta(days=30), NOON)

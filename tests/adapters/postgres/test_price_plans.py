@@ -27,7 +27,9 @@ FROM (SELECT array_agg(ctid) FILTER (WHERE n <= 100) AS few, array_agg(ctid) AS 
   WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2) AS newest) AS chosen
 WHERE span_rows.ctid = ANY(many)
 """
-BACK: Final = "UPDATE span_rows SET cost_source = 'client' WHERE project_id = $1"
+BACK: Final = """
+UPDATE span_rows SET cost_source = 'client' WHERE project_id = $1 AND cost_source <> 'client'
+"""
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import Invalid, Unavailable
 from domain.page import PageRequest, SortOrder
@@ -100,10 +101,16 @@ async def count(traces, of) -> int:
 
 
 @pytest.mark.slow
-async def test_locked_trace_does_not_affect_others(pool):
+async def test_locked_trace_does_not_affect_others(pool, postgres_url):
+    """With a short limit, which each smaller batch with the locked trace reaches."""
     ours, locked = project(), trace()
     others = [trace() for _ in range(10)]
-    async with PostgresTraces.open(pool, prices()) as traces, pool.acquire() as holder:
+    settings = PoolSettings(url=postgres_url, lock_timeout_ms=300)
+    async with (
+        open_pool(Engine(config={}), settings) as hasty,
+        PostgresTraces.open(hasty, prices()) as traces,
+        pool.acquire() as holder,
+    ):
         await traces.put(ours, locked)
         async with holder.transaction():
             await holder.execute(
