@@ -56,6 +56,7 @@ def silent_server() -> socket.socket:
     return server
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_silent", [False, True])
 async def test_storage_that_is_away_fails_once_and_then_at_once(is_silent):
     now = [0.0]

@@ -30,6 +30,7 @@ from tests.support.fixtures.data_plane import (
     project,
     stored_traces,
 )
+from tests.support.hypothesis_scale import crossed
 
 ERROR = SpanStatus.ERROR
 HOUR = 3_600
@@ -93,7 +94,7 @@ def in_domain(sent: list[Trace], period: Period, **asked: Any) -> SpanAnalytics:
     return analyze_spans(settled, SpanAnalyticsQuery(period=period, **fields))
 
 
-@pytest.mark.parametrize(("group_by", "interval"), list(product(SpanGroupKey, SpanInterval)))
+@pytest.mark.parametrize(("group_by", "interval"), crossed(list(SpanGroupKey), list(SpanInterval)))
 async def test_figures_are_those_of_the_domain(plane, group_by, interval):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
@@ -199,6 +200,7 @@ async def test_another_project_sees_nothing(plane):
         assert (found.groups, found.other, found.total.total.spans) == ([], None, 0)
 
 
+@pytest.mark.slow
 async def test_too_many_buckets_are_refused(plane):
     ours = project()
     steps = [span(started_at=at(n * HOUR)) for n in range(BUCKETS_MAX + 1)]
