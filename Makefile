@@ -42,7 +42,7 @@ test-citus: setup ## contract tests on a cluster of Citus, see docs/scaling.md; 
 		"that creates an empty database on one and prints its URL"; exit 1; }
 	@$(PYTEST) tests/contracts -m service -k "postgres and not memory"
 
-check: setup ## the fast part of test: without services, within a minute
+check: setup ## the fast part of test: without services, few cases of each test, within a minute
 	@start=$$(date +%s); \
 	$(MAKE) -j lint types imports quick && echo "check: $$(( $$(date +%s) - start )) s"
 

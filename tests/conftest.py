@@ -5,7 +5,8 @@ import os
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -37,7 +38,26 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
 gc.disable()
+CASES_MAX = 10
 GC_THRESHOLD = 50_000  # the default of 2,000 runs it several times in a test, for nothing
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out most cases of tests with many, in `make check`."""
+    if settings.get_current_profile_name() != "quick":
+        return
+    kept = {id(one) for one in few_of_each(items)}
+    config.hook.pytest_deselected(items=[one for one in items if id(one) not in kept])
+    items[:] = [one for one in items if id(one) in kept]
+
+
+def few_of_each(items: Sequence[pytest.Item]) -> Iterator[pytest.Item]:
+    """CASES_MAX of the cases of each test, at equal distances; all if it has no more."""
+    for _, group in groupby(items, lambda one: one.nodeid.partition("[")[0]):
+        cases = list(group)
+        few = min(CASES_MAX, len(cases))
+        yield from (cases[n * len(cases) // few] for n in range(few))
 
 
 def pytest_collection_finish() -> None:
