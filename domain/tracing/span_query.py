@@ -51,6 +51,9 @@ class SpanFilter:
     in no range of latencies, one whose cost is unknown in no range of costs. `environment`,
     `release`, `session_id`, `user_id`, `tags` and `trace_status` are those of the trace, as in
     TraceFilter.
+
+    Each text of a field `not_…` excludes the spans that the field without `not_` would select by
+    it. So a span without the value stays.
     """
 
     kind: SpanKind | None = None
@@ -74,11 +77,23 @@ class SpanFilter:
     user_id: str | None = None
     tags: tuple[str, ...] = ()
     trace_status: TraceStatus | None = None
+    not_kind: tuple[SpanKind, ...] = ()
+    not_name: tuple[str, ...] = ()
+    not_model: tuple[str, ...] = ()
+    not_provider: tuple[str, ...] = ()
+    not_status: tuple[SpanStatus, ...] = ()
+    not_environment: tuple[str, ...] = ()
+    not_release: tuple[str, ...] = ()
+    not_session_id: tuple[str, ...] = ()
+    not_user_id: tuple[str, ...] = ()
+    not_tags: tuple[str, ...] = ()
+    not_trace_status: tuple[TraceStatus, ...] = ()
 
     def matches(self, trace: Trace, span: Span) -> bool:
         """Whether a settled span of a settled trace matches."""
         return (
             all(getattr(self, name) in {None, getattr(span, name)} for name in _EQUAL)
+            and not any(getattr(span, name) in getattr(self, f"not_{name}") for name in _EQUAL)
             and (self.has_error is None or (span.status is SpanStatus.ERROR) is self.has_error)
             and (self.error_group is None or error_group_of(span) == self.error_group)
             and (self.started_after is None or span.started_at >= self.started_after)
@@ -99,6 +114,12 @@ class SpanFilter:
             user_id=self.user_id,
             tags=self.tags,
             status=self.trace_status,
+            not_environment=self.not_environment,
+            not_release=self.not_release,
+            not_session_id=self.not_session_id,
+            not_user_id=self.not_user_id,
+            not_tags=self.not_tags,
+            not_status=self.not_trace_status,
         )
 
     @property

@@ -113,8 +113,11 @@ class SpanFigureReader:
         matching, group_by = self.query.matching, self.query.group_by
         return (
             group_by is not SpanGroupKey.ERROR
-            and replace(matching, kind=None, name=None, model=None) == SpanFilter()
-            and is_name_rolled_up(matching.name)
+            and SpanFilter()
+            == replace(
+                matching, kind=None, name=None, model=None, not_kind=(), not_name=(), not_model=()
+            )
+            and all(map(is_name_rolled_up, (matching.name, *matching.not_name)))
         )
 
     async def _has_hidden_spans(self, connection: Connection) -> bool:
@@ -130,6 +133,12 @@ class SpanFigureReader:
         conditions = [
             Sql("s.hour >= {} AND s.hour < {}", hours),
             *(Sql(f"s.{name} = {{}}", (value,)) for name, value in given if value is not None),
+            *(
+                Sql(f"NOT ({known}s.{name} = ANY({{}}::text[]))", (sorted(others),))
+                for name in _ROLLED_UP
+                if (others := getattr(self.query.matching, f"not_{name}"))
+                for known in ["s.has_model AND " if name == "model" else ""]
+            ),
         ]
         if self.query.group_by is SpanGroupKey.MODEL or self.query.matching.model is not None:
             conditions.append(Sql("s.has_model"))

@@ -42,6 +42,8 @@ def other_conditions(matching: SpanFilter) -> Iterator[Sql]:
     for name in _EQUAL:
         if (value := getattr(matching, name)) is not None:
             yield Sql(f"s.{name} = {{}}", (value,))
+        if others := sorted(set(getattr(matching, f"not_{name}"))):
+            yield Sql(f"(s.{name} = ANY({{}}::text[])) IS NOT TRUE", (others,))
     if matching.has_error is False:
         yield Sql(f"NOT {HAS_FAILED}")
     for column, bounds in (

@@ -54,6 +54,10 @@ FILTERS: list[dict[str, Any]] = [
     {"user_id": "u"},
     {"release": "2", "status": SpanStatus.OK},
     {"environment": "nowhere"},
+    {"not_kind": (SpanKind.LLM,), "not_model": ("gpt-4o", "")},
+    {"not_name": ("tool 1", "order 123456790"), "kind": SpanKind.TOOL},
+    {"not_name": ("tool 2",)},
+    {"not_model": ("unlisted",), "not_release": ("2",)},
 ]
 
 

@@ -97,6 +97,16 @@ FILTERS: list[dict[str, Any]] = [
     {"tags": ("nobody",)},
     {"trace_status": TraceStatus.ERROR},
     {"environment": "prod", "has_error": True},
+    {"not_kind": (SpanKind.LLM, SpanKind.TOOL)},
+    {"not_name": ("step 1", "step")},
+    {"not_model": ("gpt-4o",), "name": "step 1"},
+    {"not_provider": ("openai",)},
+    {"not_status": (ERROR,)},
+    {"not_environment": ("prod",)},
+    {"not_release": ("2.0", "2.1")},
+    {"not_session_id": ("s1",), "not_user_id": ("u1",)},
+    {"not_tags": ("b",)},
+    {"not_trace_status": (TraceStatus.ERROR,), "not_kind": (SpanKind.OTHER,)},
 ]
 
 

@@ -16,12 +16,16 @@ from domain.tracing.usage import CostSource
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import (
     EXAMPLE_TRACE,
+    FILTER_VALUES_MAX,
     SEARCH_MATCHES,
     SearchMatchResponse,
     SearchState,
+    Several,
+    SeveralStatuses,
     Tags,
     TokenBound,
     example,
+    none_of,
     sorted_unique,
 )
 from entrypoints.http.requests import cursors
@@ -31,6 +35,10 @@ from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
 type ErrorGroupId = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{FINGERPRINT_CHARS}}}$")]
 
+type SeveralKinds = Annotated[list[SpanKind], Meta(max_length=FILTER_VALUES_MAX)]
+type SeveralSpanStatuses = Annotated[list[SpanStatus], Meta(max_length=FILTER_VALUES_MAX)]
+
+_NOT_OF_TRACE: Final = Meta(description="The trace has none of these")
 _SKEW: Final = Meta(
     description="It ended, or began to answer, before it started: it has no such duration."
 )
@@ -82,10 +90,26 @@ class SpanConditions(msgspec.Struct, frozen=True, kw_only=True):
     user_id: Annotated[str, Meta(description="The trace's user")] | None = None
     tags: Annotated[Tags, Meta(description="The trace has any of these tags")] | None = None
     trace_status: Annotated[TraceStatus, Meta(description="The trace's status")] | None = None
+    not_kind: Annotated[SeveralKinds, none_of("kinds")] | None = None
+    not_name: Annotated[Several, none_of("names")] | None = None
+    not_model: Annotated[Several, none_of("models")] | None = None
+    not_provider: Annotated[Several, none_of("providers")] | None = None
+    not_status: Annotated[SeveralSpanStatuses, none_of("statuses")] | None = None
+    not_environment: Annotated[Several, _NOT_OF_TRACE] | None = None
+    not_release: Annotated[Several, _NOT_OF_TRACE] | None = None
+    not_session_id: Annotated[Several, _NOT_OF_TRACE] | None = None
+    not_user_id: Annotated[Several, _NOT_OF_TRACE] | None = None
+    not_tags: Annotated[Several, _NOT_OF_TRACE] | None = None
+    not_trace_status: Annotated[SeveralStatuses, _NOT_OF_TRACE] | None = None
 
     def to_domain(self) -> SpanFilter:
         shared = wire.shared_fields(self, SpanFilter)
-        return SpanFilter(**shared | {"tags": sorted_unique(self.tags)})
+        several = {
+            name: sorted_unique(value)
+            for name, value in shared.items()
+            if name == "tags" or name.startswith("not_")
+        }
+        return SpanFilter(**shared | several)
 
 
 class SpanListQuery(SpanConditions, frozen=True, kw_only=True):

@@ -813,7 +813,7 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
                 yield FieldError(name, f"a key {NUL_MESSAGE}")
 
 
-def _none_of(what: str) -> Meta:
+def none_of(what: str) -> Meta:
     return Meta(description=f"Has none of these {what}")
 
 
@@ -863,12 +863,12 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[TokenBound, Meta(description="At least as many tokens, prompt and completion")]
         | None
     ) = None
-    not_session_id: Annotated[Excluded, _none_of("sessions")] | None = None
-    not_user_id: Annotated[Excluded, _none_of("users")] | None = None
-    not_environment: Annotated[Excluded, _none_of("environments")] | None = None
-    not_release: Annotated[Excluded, _none_of("releases")] | None = None
-    not_status: Annotated[SeveralStatuses, _none_of("statuses")] | None = None
-    not_tags: Annotated[Excluded, _none_of("tags")] | None = None
+    not_session_id: Annotated[Excluded, none_of("sessions")] | None = None
+    not_user_id: Annotated[Excluded, none_of("users")] | None = None
+    not_environment: Annotated[Excluded, none_of("environments")] | None = None
+    not_release: Annotated[Excluded, none_of("releases")] | None = None
+    not_status: Annotated[SeveralStatuses, none_of("statuses")] | None = None
+    not_tags: Annotated[Excluded, none_of("tags")] | None = None
     not_name: (
         Annotated[Excluded, Meta(description="The name contains none of these texts, in any case")]
         | None
