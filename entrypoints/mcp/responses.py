@@ -216,6 +216,56 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     total_cost: float
 
 
+class SpanFiguresRow(msgspec.Struct, frozen=True, kw_only=True):
+    span_count: int
+    error_count: int
+    error_rate: float | None
+    latency_count: int
+    p50_latency_ms: float | None
+    p95_latency_ms: float | None
+    p99_latency_ms: float | None
+    total_tokens: int
+    total_cost: float
+    unpriced_span_count: int
+
+
+class SpanBucketRow(msgspec.Struct, frozen=True, kw_only=True):
+    bucket: datetime
+    figures: SpanFiguresRow
+
+
+class SpanSeriesRow(msgspec.Struct, frozen=True, kw_only=True):
+    key: str | None
+    label: str | None
+    group_count: int
+    figures: SpanFiguresRow
+    buckets: list[SpanBucketRow]
+
+
+class SpanAnalyticsRow(msgspec.Struct, frozen=True, kw_only=True):
+    groups: list[SpanSeriesRow]
+    other: SpanSeriesRow | None
+    total: SpanSeriesRow
+
+
+class ErrorSampleRow(msgspec.Struct, frozen=True, kw_only=True):
+    trace_id: UUID
+    span_id: UUID
+    name: str
+    error: str | None
+
+
+class ErrorGroupRow(msgspec.Struct, frozen=True, kw_only=True):
+    error_group: str
+    pattern: str
+    count: int
+    first_seen: datetime
+    last_seen: datetime
+    is_new: bool
+    releases: list[str]
+    samples: list[ErrorSampleRow]
+
+
 class ScoreSummaryRow(msgspec.Struct, frozen=True, kw_only=True):
     metric_name: str
     avg_score: float | None

@@ -1,4 +1,4 @@
-"""The nine tools: what each takes, asks of the service, and answers."""
+"""The eleven tools: what each takes, asks of the service, and answers."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from domain.evaluation.evidence.redaction import RedactionMode
 from domain.identity.api_key import Scope
+from domain.tracing.span_analytics import GROUPS_MAX
 from domain.tracing.span_tree import labelled_spans
 from domain.tracing.trace import Trace
 from entrypoints.mcp.answer import TOKENS_DEFAULT, TOKENS_MAX, TOKENS_MIN, Fence, View, written
@@ -23,6 +24,7 @@ from entrypoints.mcp.responses import (
     AccessRow,
     ComparisonRow,
     CostRow,
+    ErrorGroupRow,
     EstimateRow,
     ModelRow,
     OutlineTraceRow,
@@ -30,6 +32,7 @@ from entrypoints.mcp.responses import (
     RunRow,
     ScoreRow,
     ScoreSummaryRow,
+    SpanAnalyticsRow,
     SpanRow,
     TraceRow,
     TurnRow,
@@ -53,6 +56,7 @@ from entrypoints.mcp.service_client import (
     ToolError,
     path_of,
 )
+from entrypoints.mcp.span_views import errors_view, figures_view
 from entrypoints.mcp.trace_views import StepPart, find_step, step_view, trace_view
 
 TURNS_READ: Final = 100  # of a session, on one page
@@ -155,12 +159,60 @@ class ExplainScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_tokens: MaxTokens = TOKENS_DEFAULT
 
 
-class Summarize(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    topic: Literal["errors", "cost", "latency", "scores", "all"] = "all"
+class InPeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     started_after: Annotated[
         Instant | None, Meta(description="By default 7 days before the end")
     ] = None
     started_before: Annotated[Instant | None, Meta(description="By default now")] = None
+
+    def period(self, now: datetime) -> tuple[datetime, datetime]:
+        """Raises ToolError for an empty or too long one."""
+        end = self.started_before or now
+        start = self.started_after or end - PERIOD_DEFAULT
+        if not timedelta(0) < end - start <= PERIOD_MAX:
+            raise ToolError(
+                f"started_after must be before started_before, and at most {PERIOD_MAX.days} days"
+            )
+        return start, end
+
+
+class AnalyzeSteps(InPeriod, frozen=True, kw_only=True):
+    group_by: Annotated[
+        Literal["kind", "name", "model", "error"],
+        Meta(description="model: only steps with a model; error: only failed steps"),
+    ] = "name"
+    interval: Annotated[
+        Literal["none", "hour", "day", "week"],
+        Meta(description="Figures over time; none: of the period in all"),
+    ] = "none"
+    sort_by: Annotated[
+        Literal["count", "errors", "error_rate", "latency", "tokens", "cost"],
+        Meta(description="The greatest first"),
+    ] = "count"
+    kind: Literal["AGENT", "CHAIN", "EMBEDDING", "LLM", "OTHER", "RETRIEVER", "TOOL"] | None = None
+    name: Annotated[Text | None, Meta(description="Exactly this name")] = None
+    model: Text | None = None
+    has_error: bool | None = None
+    environment: Text | None = None
+    release: Text | None = None
+    session_id: Text | None = None
+    user_id: Text | None = None
+    limit: Annotated[int, Meta(ge=1, le=GROUPS_MAX, description="Groups")] = 20
+    max_tokens: MaxTokens = TOKENS_DEFAULT
+
+
+class ListErrors(InPeriod, frozen=True, kw_only=True):
+    is_new: Annotated[
+        bool | None, Meta(description="Whether no step failed like this before the period")
+    ] = None
+    sort_by: Literal["last_seen", "first_seen", "count"] = "count"
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    offset: Offset = 0
+    max_tokens: MaxTokens = TOKENS_DEFAULT
+
+
+class Summarize(InPeriod, frozen=True, kw_only=True):
+    topic: Literal["errors", "cost", "latency", "scores", "all"] = "all"
     max_tokens: MaxTokens = TOKENS_DEFAULT
 
 
@@ -390,12 +442,7 @@ async def explain_score(caller: Caller, of: ExplainScore) -> View:
 
 
 async def summarize(caller: Caller, of: Summarize) -> View:
-    end = of.started_before or caller.box.now()
-    start = of.started_after or end - PERIOD_DEFAULT
-    if not timedelta(0) < end - start <= PERIOD_MAX:
-        raise ToolError(
-            f"started_after must be before started_before, and at most {PERIOD_MAX.days} days"
-        )
+    start, end = of.period(caller.box.now())
     topics = list(Topic) if of.topic == "all" else [Topic(of.topic)]
     now, before = await asyncio.gather(
         _figures(caller, (start, end), topics), _figures(caller, previous((start, end)), topics)
@@ -409,6 +456,58 @@ async def summarize(caller: Caller, of: Summarize) -> View:
         masking=caller.box.masking,
         rest=f"{_analytics((start, end), 'volume')} (and metric=cost, metric=models; "
         "/evaluations/analytics/trace-scores/summary)",
+    )
+
+
+async def analyze_steps(caller: Caller, of: AnalyzeSteps) -> View:
+    period = of.period(caller.box.now())
+    path = path_of(
+        *("analytics", "spans"),
+        group_by=of.group_by,
+        interval=of.interval,
+        sort_by=of.sort_by,
+        started_after=_iso(period[0]),
+        started_before=_iso(period[1]),
+        kind=of.kind,
+        name=of.name,
+        model=of.model,
+        has_error=of.has_error,
+        environment=of.environment,
+        release=of.release,
+        session_id=of.session_id,
+        user_id=of.user_id,
+        limit=of.limit,
+    )
+    found = await caller.get(path, SpanAnalyticsRow)
+    return figures_view(
+        found,
+        group_by=of.group_by,
+        period=period,
+        tokens=of.max_tokens,
+        masking=caller.box.masking,
+        rest=path,
+    )
+
+
+async def list_errors(caller: Caller, of: ListErrors) -> View:
+    period = of.period(caller.box.now())
+    path = path_of(
+        "errors",
+        started_after=_iso(period[0]),
+        started_before=_iso(period[1]),
+        is_new=of.is_new,
+        sort_by=of.sort_by,
+        limit=of.limit,
+        offset=of.offset,
+    )
+    page = await caller.get(path, Page[ErrorGroupRow])
+    return errors_view(
+        page,
+        period=period,
+        offset=of.offset,
+        tokens=of.max_tokens,
+        masking=caller.box.masking,
+        rest=path,
     )
 
 
@@ -594,6 +693,28 @@ TOOLS: Final = (
         ),
         arguments=Summarize,
         run=summarize,
+    ),
+    Tool(
+        name="analyze_steps",
+        title="Analyze steps",
+        about=(
+            "Counts, failures, latencies, tokens and cost of the steps of all traces of a period, "
+            "by kind, name, model or error, in all or over time: which tool fails most, what a "
+            "model costs a day, what is slow. By default the last 7 days."
+        ),
+        arguments=AnalyzeSteps,
+        run=analyze_steps,
+    ),
+    Tool(
+        name="list_errors",
+        title="List errors",
+        about=(
+            "The errors of failed steps in a period by groups that differ only in ids and numbers: "
+            "how often, since when, in which releases, with the newest failed step. is_new=true "
+            "finds what began in the period."
+        ),
+        arguments=ListErrors,
+        run=list_errors,
     ),
     Tool(
         name="run_evaluation",

@@ -76,7 +76,7 @@ async def test_official_client_calls_tools(
         )
         transport = streamable_http_client(f"{LOCAL}/mcp", http_client=http)
         async with Client(transport, mode=mode) as client:
-            assert len((await client.list_tools()).tools) == 9
+            assert len((await client.list_tools()).tools) == 11
             assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))
             assert "no such thing" in error_of(
                 await client.call_tool("get_trace", {"trace_id": "11111111" * 4})
@@ -100,7 +100,7 @@ async def test_each_caller_sees_what_its_key_may(
                     tools = len((await client.list_tools()).tools)
                     found = text_of(await client.call_tool("search_traces", {}))
                     counts.append((tools, found[:1]))
-    assert counts == [(7, "1"), (9, "1"), (9, "0")]
+    assert counts == [(9, "1"), (11, "1"), (11, "0")]
 
 
 async def test_a_token_needs_the_id_of_its_project(site: Site, service: ServiceClient) -> None:
@@ -258,7 +258,7 @@ async def test_a_service_that_is_down_is_told_by_the_tool(mode: str) -> None:
             http.headers.update(bearer("pp_x"))
             transport = streamable_http_client(f"{LOCAL}/mcp", http_client=http)
             async with Client(transport, mode=mode) as client:
-                assert len((await client.list_tools()).tools) == 7
+                assert len((await client.list_tools()).tools) == 9
                 answer = await client.call_tool("search_traces", {})
     assert "can't be reached" in error_of(answer)
 

@@ -64,7 +64,7 @@ async def stored(site: Site, key: str) -> str:
     return key
 
 
-async def test_readers_see_seven_tools_and_evaluators_nine(connect: Connect) -> None:
+async def test_readers_see_nine_tools_and_evaluators_eleven(connect: Connect) -> None:
     async with connect() as client:
         found = (await client.list_tools()).tools
     assert [tool.name for tool in found] == [*READERS, *WRITERS]
@@ -160,6 +160,31 @@ async def test_a_period_is_set_against_the_one_before(box: Toolbox, stored: str)
     assert 'search_traces(status="ERROR", started_after="2026-03-01T00:00:00Z")' in answer
     one = await call(BY_NAME["summarize"], {"topic": "scores"}, caller)
     assert "no scores in this period" in one
+
+
+async def test_steps_and_their_errors(box: Toolbox, stored: str) -> None:
+    caller = Caller(replace(box, now=lambda: NOW), Credential(stored, "shop"))
+    by_name = await call(BY_NAME["analyze_steps"], {"kind": "TOOL"}, caller)
+    assert by_name.startswith(
+        "steps from 2026-03-01T00:00:00Z to 2026-03-08T00:00:00Z: 2, 1 failed (50.00%)"
+    )
+    assert '"weather": 2, 1 failed (50.00%), p50 ' in by_name
+    assert "groups by name: 1\nshown: 1\n" in by_name
+    by_error = await call(
+        BY_NAME["analyze_steps"], {"group_by": "error", "interval": "day"}, caller
+    )
+    assert 'from weather.test": 1, 1 failed' in by_error, by_error
+    first = await call(BY_NAME["analyze_steps"], {"limit": 1, "sort_by": "error_rate"}, caller)
+    assert "left out: 1 groups (of 2, 0 failed" in first
+    errors = await call(BY_NAME["list_errors"], {"is_new": True}, caller)
+    assert "2026-03-08T00:00:00Z: 1\nshown: 1 from offset 0" in errors
+    assert "1 failed steps, first 2026-03-01T09:00:01Z" in errors
+    assert ", new in this period" in errors
+    assert f'newest {SPAN} "weather" of trace {BAD}' in errors
+    none = await call(BY_NAME["list_errors"], {"is_new": False}, caller)
+    assert "shown: 0 from offset 0" in none
+    with pytest.raises(ToolError, match="before started_before"):
+        await call(BY_NAME["list_errors"], {"started_after": NOW.isoformat()}, caller)
 
 
 # --- runs --------------------------------------------------------------------------------------
