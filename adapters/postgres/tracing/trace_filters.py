@@ -51,7 +51,7 @@ class Clause:
     """One condition on traces; `$1` is the project.
 
     `counter` is an upper bound of the matching traces from the roll-ups, exact if `is_exact`; None
-    or negative if unknown. In the orders of `sorts`, the matches are one range of an index; if
+    or negative if unknown. If it isn't exact, `least` is a lower bound. In the orders of `sorts`, the matches are one range of an index; if
     `is_range`, several clauses narrow that range together.
     """
 
@@ -60,6 +60,7 @@ class Clause:
     is_exact: bool = True
     sorts: frozenset[TraceSort] = NO_SORTS
     is_range: bool = False
+    least: Sql | None = None
 
 
 def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
@@ -87,6 +88,12 @@ def _sum_facets(kind: Facet, values: Sequence[str]) -> Sql:
     """The sum of the counts of several values."""
     sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
     return Sql(f"(SELECT sum(trace_count) FROM trace_facets {sql})", (values,))
+
+
+def _count_most_frequent(kind: Facet, values: Sequence[str]) -> Sql:
+    """The count of traces with the most frequent of several values."""
+    sql = f"WHERE {OF_PROJECT} AND kind = '{kind}' AND value = ANY({{}}::text[])"
+    return Sql(f"(SELECT max(trace_count) FROM trace_facets {sql})", (values,))
 
 
 def _count_user(user: str) -> Sql:
@@ -122,6 +129,7 @@ def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
             Sql("terms && {}::bigint[] AND tags && {}::text[]", (terms, tags)),
             _sum_facets(Facet.TAG, tags),
             is_exact=len(tags) == 1,
+            least=None if len(tags) == 1 else _count_most_frequent(Facet.TAG, tags),
         )
     if tags := sorted(set(matching.tags_all)):
         terms = [search_term(project, Facet.TAG, tag) for tag in tags]
@@ -290,11 +298,16 @@ def _count_started(bounds: Bounds) -> Sql:
 
 @dataclass(frozen=True, slots=True)
 class ClauseCount:
-    """A clause and the most traces that satisfy it, or None if no roll-up counts it."""
+    """A clause and the traces that satisfy it: at most, or None if no roll-up counts it; at least."""
 
     clause: Clause
     most: int | None
     is_exact: bool
+    lower_bound: int = 0
+
+    @property
+    def least(self) -> int:
+        return self.most or 0 if self.is_exact else self.lower_bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +327,13 @@ class FilterCounts:
         return min([self.all, *(one.most for one in self.clauses if one.most is not None)])
 
     @property
+    def least(self) -> int:
+        """The minimum number of traces that match: each clause excludes all others at most."""
+        if self.has_active_erasure:
+            return 0
+        return max(0, self.all - sum(self.all - one.least for one in self.clauses))
+
+    @property
     def total(self) -> int | None:
         match self.clauses:
             case [] if not self.has_active_erasure:
@@ -331,7 +351,8 @@ async def fetch_counts(
     `part` is case-folded; empty for none. The statements after it are planned for their values.
     """
     p = Parameters([project])
-    counters = [COUNT_ALL_TRACES, *(one.counter for one in clauses if one.counter is not None)]
+    counts = [sql for one in clauses for sql in (one.counter, one.least) if sql is not None]
+    counters = [COUNT_ALL_TRACES, *counts]
     columns = [f"coalesce({sql}, 0)::bigint" for sql in p.all_of(counters)]
     sql = f"SELECT {', '.join([HAS_ACTIVE_ERASURE, *columns, PLAN_BY_VALUE])}"
     [row] = await connection.fetch(sql, *p.values)
@@ -340,7 +361,8 @@ async def fetch_counts(
     for clause in clauses:
         number = -1 if clause.counter is None else next(numbers)
         most = None if number < 0 else number
-        counted.append(ClauseCount(clause, most, clause.is_exact and most is not None))
+        least = 0 if clause.least is None else next(numbers)
+        counted.append(ClauseCount(clause, most, clause.is_exact and most is not None, least))
     if part:
         counted.append(await _count_names(connection, project, part))
     return FilterCounts(row[1], counted, has_active_erasure=row[0])

@@ -105,7 +105,10 @@ class TraceLists(PoolReader):
         total, is_partly = counted.total, False
         if total is None and counted.most > self.sorted_max:
             most = None if window.counts_all else self.counted_max + 1
-            total = await count_traces(connection, project, counted.clauses, most)
+            if most is not None and counted.least >= most:  # the roll-ups tell that many match
+                total = most
+            else:
+                total = await count_traces(connection, project, counted.clauses, most)
             if is_partly := total == most:
                 total = self.counted_max
         where = _page_conditions(counted, sort, total, total_is_at_least=is_partly)
