@@ -1,16 +1,20 @@
-"""Measures the comparison of two experiments, as the gate asks for it. Prints Markdown.
+"""Measures the comparison of two experiments, as the gate asks for it, and all lists over HTTP.
+
+Prints Markdown.
 
     python -m tests.benchmarks.experiments [ITEMS]
 
 Two experiments over the same items (10,000) with 3 repetitions and 5 metrics: 300,000 scores. Each
-comparison reads all of them. It excludes HTTP: requests and answers are small. PostgreSQL and this
-program share the machine's cores.
+comparison reads all of them. It excludes HTTP: requests and answers are small. Then there are 500
+more experiments and as many datasets as a project may have, and each list is read from one `serve`
+process: one connection, closed loop. PostgreSQL and these programs share the machine's cores.
 """
 
 import asyncio
+import os
 import sys
 import time
-import uuid
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import batched
@@ -26,14 +30,25 @@ from adapters.postgres.database.tenants import scoped_transaction
 from adapters.postgres.tracing.batch_writer import TraceWriter
 from application.evaluation.experiments.compare import CompareExperiments, ComparisonRequest
 from application.evaluation.use_cases import EvaluationPorts
+from domain.evaluation.datasets.dataset import DATASETS_MAX
 from domain.evaluation.experiments.comparison import Rules
 from domain.evaluation.experiments.experiment import Case, Experiment, Result
 from domain.ids import ProjectId
+from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.settings import Settings
+from tests.benchmarks.connection import Connection
 from tests.benchmarks.evaluation import cpu_s
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
+from tests.benchmarks.reads import (
+    PAGE,
+    Measured,
+    configured,
+    ensure_project,
+    measure,
+    serving,
+)
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import an_experiment
 from tests.support.builders.values import NOON, prices, project_prices, trace
@@ -43,9 +58,10 @@ ITEMS: Final = 10_000
 REPETITIONS: Final = 3
 METRICS: Final = tuple(f"metric_{number}" for number in range(5))
 ROUNDS: Final = 10
+OTHERS: Final = 500
 TRACES_AT_ONCE: Final = 500
 RESULTS_AT_ONCE: Final = 10_000
-PROJECT: Final = ProjectId(uuid.UUID(int=1))
+PROJECT_NAME: Final = "experiments"
 # One trace in ten fails a metric; the candidate fails a hundredth more.
 INSERT_SCORES: Final = """
 INSERT INTO trace_scores (project_id, id, trace_id, name, outcome, value, number, data_type, source,
@@ -61,13 +77,47 @@ CROSS JOIN LATERAL (
 """
 
 
+# Closed, of one dataset, without results; and datasets with one version and one item.
+INSERT_OTHERS: Final = (
+    """
+    INSERT INTO experiments (
+      project_id, id, name, dataset_id, dataset, version, items, repetitions, metrics, votes,
+      run_id, created_at, closed_at
+    )
+    SELECT project_id, gen_random_uuid(), 'other ' || n, dataset_id, dataset, version, items,
+      repetitions, metrics, votes, run_id, created_at - n * interval '1 hour', closed_at
+    FROM experiments CROSS JOIN generate_series(1, $3::int) AS n
+    WHERE project_id = $1 AND id = $2
+    """,
+    """
+    WITH made AS (
+      INSERT INTO datasets (
+        project_id, name, id, description, number, revisions, created_at, updated_at
+      )
+      SELECT $1::uuid, 'other-' || n, gen_random_uuid(), 'Cases of agent ' || n, 1, 1,
+        $2::timestamptz, $2::timestamptz
+      FROM generate_series(1, $3::int) AS n RETURNING id
+    )
+    INSERT INTO dataset_versions (
+      project_id, dataset_id, number, digest, items, erased, created_at
+    )
+    SELECT $1::uuid, id, 1, sha256(id::text::bytea), 1, 0, $2::timestamptz FROM made
+    """,
+)
+
+
 async def fill(
-    pool: Pool, owner: asyncpg.Connection, ports: EvaluationPorts, items: int, failures: int
+    pool: Pool,
+    owner: asyncpg.Connection,
+    ports: EvaluationPorts,
+    project: ProjectId,
+    items: int,
+    failures: int,
 ) -> Experiment:
     """Adds a closed experiment in which `failures` of a thousand scores are 0."""
-    version = await ports.datasets.find_version(PROJECT, "refunds")
+    version = await ports.datasets.find_version(project, "refunds")
     made = an_experiment(
-        project_id=PROJECT, version=version, items=items, repetitions=REPETITIONS, metrics=METRICS
+        project_id=project, version=version, items=items, repetitions=REPETITIONS, metrics=METRICS
     )
     experiment = await ports.experiments.create(made)
     traces = [
@@ -76,41 +126,45 @@ async def fill(
     ]
     writer = TraceWriter(pool, project_prices())
     for some in batched(traces, TRACES_AT_ONCE):
-        await writer.write([(PROJECT, one) for one in some])
+        await writer.write([(project, one) for one in some])
     results = [
         Result(Case(f"item {place // REPETITIONS:05}", place % REPETITIONS + 1), one.id)
         for place, one in enumerate(traces)
     ]
     for part in batched(results, RESULTS_AT_ONCE):
-        await ports.experiments.put_results(PROJECT, experiment.id, part)
-    run = replace(a_run(PROJECT, 0), metrics=METRICS)
+        await ports.experiments.put_results(project, experiment.id, part)
+    run = replace(a_run(project, 0), metrics=METRICS)
     await ports.runs.create(run, [])
-    async with scoped_transaction(owner, PROJECT):
+    async with scoped_transaction(owner, project):
         ids = [one.id for one in traces]
-        await owner.execute(INSERT_SCORES, PROJECT, run.id, ids, METRICS, NOON, failures)
-    await ports.experiments.close(PROJECT, experiment.id, run.id, NOON)
+        await owner.execute(INSERT_SCORES, project, run.id, ids, METRICS, NOON, failures)
+    await ports.experiments.close(project, experiment.id, run.id, NOON)
     return experiment
 
 
-async def measure(settings: Settings, server: int, items: int) -> None:
-    await root.migrate(settings)
+async def measure_comparison(
+    settings: Settings, server: int, project: ProjectId, items: int
+) -> Sequence[Experiment]:
     owner = await asyncpg.connect(settings.migration_database_url)
     async with root.database(settings) as pool:
         ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
-        await ports.datasets.create(a_dataset(PROJECT))
-        await put(ports.datasets, PROJECT, *(an_item(f"item {n:05}") for n in range(items)))
-        base = await fill(pool, owner, ports, items, 100)
-        candidate = await fill(pool, owner, ports, items, 110)
+        await ports.datasets.create(a_dataset(project))
+        await put(ports.datasets, project, *(an_item(f"item {n:05}") for n in range(items)))
+        base = await fill(pool, owner, ports, project, items, 100)
+        candidate = await fill(pool, owner, ports, project, items, 110)
+        async with scoped_transaction(owner, project):
+            await owner.execute(INSERT_OTHERS[0], project, base.id, OTHERS)
+            await owner.execute(INSERT_OTHERS[1], project, NOON, DATASETS_MAX - 1)
         await owner.execute("VACUUM ANALYZE", timeout=None)
         compare = CompareExperiments(
             ports.experiments, ports.runs, ports.labels, ports.judging.ledger
         )
         request = ComparisonRequest(base=base.id, candidate=candidate.id, rules=Rules())
-        await compare(PROJECT, request)
+        await compare(project, request)
         wall, python, postgres = list[float](), list[float](), list[float]()
         for _ in range(ROUNDS):
             since, used, of_server = time.perf_counter(), time.process_time(), cpu_s(server)
-            found = await compare(PROJECT, request)
+            found = await compare(project, request)
             wall.append(time.perf_counter() - since)
             python.append(time.process_time() - used)
             postgres.append(cpu_s(server) - of_server)
@@ -121,17 +175,48 @@ async def measure(settings: Settings, server: int, items: int) -> None:
               f" | {sorted(wall)[middle]:.2f}, {max(wall):.2f}"
               f" | {sorted(python)[middle]:.2f}, {sorted(postgres)[middle]:.2f} |")  # fmt: skip
     await owner.close()
+    return base, candidate
+
+
+def lists(base: Experiment, items: int) -> Mapping[str, str]:
+    """The targets of the requests, by what they ask for."""
+    dataset, middle = "/datasets/refunds", f"offset={items // 2 // PAGE * PAGE}"
+    of_base = f"/experiments/{base.id}"
+    return {
+        f"`GET /datasets`, all {DATASETS_MAX}": "/datasets",
+        "`GET /datasets/{name}`": dataset,
+        "`/datasets/{name}/versions`": f"{dataset}/versions",
+        "`/datasets/{name}/items`, first page": f"{dataset}/items",
+        "`/datasets/{name}/items`, the middle": f"{dataset}/items?{middle}",
+        "`/datasets/{name}/items`, a split": f"{dataset}/items?split=none",
+        f"`GET /experiments`, first page of {OTHERS + 2}": "/experiments",
+        "`GET /experiments`, `limit=200`": "/experiments?limit=200",
+        "`GET /experiments`, of a dataset": "/experiments?dataset=refunds",
+        "`GET /experiments/{id}`": of_base,
+        "`/experiments/{id}/items`, first page": f"{of_base}/items",
+        "`/experiments/{id}/items`, the middle": f"{of_base}/items?{middle}",
+        "`/experiments/{id}/items`, `limit=200`": f"{of_base}/items?limit=200",
+    }
+
+
+def measure_lists(of: Measured, targets: Mapping[str, str]) -> None:
+    print("\n| ms | p50 | p95 | CPU: API | PostgreSQL |\n|---|---|---|---|---|")
+    for label, target in targets.items():
+        print(f"| {label} |{measure(of, [target]).cells()}", flush=True)
 
 
 def main(items: int = ITEMS) -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
-        settings = Settings(
-            database_url=servers.database_url,
-            migration_database_url=servers.owner_url,
-            redis_url=servers.redis_url,
-        )
-        print(machine(), "\n")
-        asyncio.run(measure(settings, servers.children[0].process.pid, items))
+        settings, environ = configured(folder, servers)
+        asyncio.run(root.migrate(settings))
+        key = asyncio.run(provisioning.ensure_developer_key(settings, None))
+        project = asyncio.run(ensure_project(settings, PROJECT_NAME))
+        server = servers.children[0].process.pid
+        print(machine(), f"Load: {os.getloadavg()[0]:.0f}.\n")
+        base, _ = asyncio.run(measure_comparison(settings, server, project, items))
+        headers = {"X-API-Key": key, "X-Project-Name": PROJECT_NAME}
+        with serving(environ) as (port, api), Connection(port, headers) as http:
+            measure_lists(Measured(http, api, server), lists(base, items))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ A path contains names of values in braces, which `reads.py` fills in.
 """
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlencode
 
 type Query = tuple[tuple[str, str], ...]
@@ -115,7 +116,7 @@ FILTERS = [
     Read("a user's traces by name", "/traces", (("user_id", "{frequent_user}"), ("name", "plan"))),
     Read("`tags=reviewed` by latency", "/traces", (("tags", "reviewed"), ("sort_by", "latency"))),
 ]
-SORTS = _sorts("/traces", "started_at", "ended_at", "name", "latency", "status")
+SORTS = _sorts("/traces", "started_at", "ended_at", "name", "latency", "status", "cost", "tokens")
 DETAILS = [
     Read("trace of 12 spans", "/traces/{trace_of_12}"),
     Read("trace of 5,000 spans", "/traces/{trace_of_5000}"),
@@ -220,6 +221,60 @@ USERS = [
     Read("first page", "/traces/users"),
     Read("page at offset 10,000 (or the middle)", "/traces/users", (("offset", "{deep_user}"),)),
 ]
+# `many_traces.py` says which traces have them.
+_WORDS: Final = {
+    "a word of one trace": "{rare_word}",
+    "a rare word": "IndexUnavailable",
+    "a word of many traces": "order",
+    "two words": "order delay",
+    "a word of all Chinese traces": "退款",
+    "a Chinese phrase": '"退款的金额"',
+    "a rare Japanese word": "黒曜石",
+    "a phrase": '"upstream closed the connection"',
+    "a phrase that is nowhere": '"connection the closed upstream"',
+    "a beginning": "ship*",
+    "a word that is nowhere": "kwatschelbacher",
+}
+_RARE: Final = ("query", "IndexUnavailable")
+_FREQUENT: Final = ("query", "order")
+SEARCH = [
+    *(
+        Read(f"{path.removeprefix('/')}: {label}", path, (("query", text),))
+        for path in ("/traces", "/spans")
+        for label, text in _WORDS.items()
+    ),
+    Read("traces: a rare word, a user", "/traces", (_RARE, ("user_id", "{frequent_user}"))),
+    Read("traces: a word of many, a rare user", "/traces",
+         (_FREQUENT, ("user_id", "{rare_user}"))),
+    Read("traces: a word of many, a week", "/traces", (_FREQUENT, *WEEK)),
+    Read("traces: a rare word, production, failed", "/traces",
+         (_RARE, ("environment", "production"), ("has_error", "true"))),
+    Read("spans: a word of many, a kind", "/spans", (_FREQUENT, ("kind", "TOOL"))),
+]  # fmt: skip
+FACETS = [
+    *(
+        Read(f"`{field}`", "/traces/facets", (("field", field),))
+        for field in ("environment", "name", "tag", "model", "user", "session", "metadata_key")
+    ),
+    Read("`metadata_value` of customer", "/traces/facets",
+         (("field", "metadata_value"), ("key", "customer"))),
+    Read("`session`, conv-0a", "/traces/facets", (("field", "session"), ("prefix", "conv-0a"))),
+    Read("`user`, user-00", "/traces/facets", (("field", "user"), ("prefix", "user-00"))),
+]  # fmt: skip
+_SCORES: Final = "/evaluations/trace-scores"
+_CREATED: Final = (("date_from", "{week_begins}"), ("date_to", "{week_ends}"))
+_OF_SCORES: Final = "/evaluations/analytics"
+SCORES = [
+    Read("first page", _SCORES),
+    Read("first page of session scores", "/evaluations/session-scores"),
+    *_filters(_SCORES, ("name", "metric_3"), ("status", "SUCCESS"), ("source", "ANNOTATION"),
+              ("environment", "staging"), ("data_type", "BOOLEAN")),
+    Read("a week", _SCORES, _CREATED),
+    Read("summary", f"{_OF_SCORES}/trace-scores/summary"),
+    Read("trend, 30 days, day", f"{_OF_SCORES}/trace-scores/trend", (("metric_name", "metric_3"),)),
+    Read("distribution", f"{_OF_SCORES}/trace-scores/distribution",
+         (("metric_name", "metric_3"),)),
+]  # fmt: skip
 
 GROUPS = {
     "GET /traces: pages": PAGES,
@@ -231,4 +286,7 @@ GROUPS = {
     "GET /analytics/spans": SPAN_ANALYTICS,
     "GET /sessions": SESSIONS,
     "GET /traces/users": USERS,
+    "GET /traces/facets": FACETS,
+    "Search": SEARCH,
+    "Scores": SCORES,
 }

@@ -2,19 +2,23 @@
 
 Prints Markdown.
 
-    [SCALE=1m] python -m tests.benchmarks.reads [TRACES …]
+    [SCALE=1m] [FOLDER=/a/folder] [ONLY=pattern] python -m tests.benchmarks.reads [TRACES …]
 
 Fills a project with 10,000 traces of about ten spans, and another with 100,000 (with SCALE=1m a
-third one with a million, about 25 GB of disk), and sends each of `read_requests.py` to one `serve`
-process: one connection, closed loop. Answers are read but not decoded. Load generator, API and
-PostgreSQL share this machine's cores. An answer other than 200 is printed with its body, and the
-program exits with 1.
+third one with a million), as `many_traces.py` says, each with as many scores. Then it sends each of
+`read_requests.py` to one `serve` process: one connection, closed loop. Answers are read but not
+decoded. *CPU* is that of the API and of PostgreSQL for one answer; elapsed times depend on the load
+of the machine, which is printed. An answer other than 200 is printed with its body, and the program
+exits with 1.
+
+FOLDER keeps the data: a project that is filled isn't filled again. ONLY measures the requests
+whose group and name match the pattern.
 """
 
 import asyncio
 import os
 import random
-import subprocess
+import re
 import sys
 import time
 from collections import Counter
@@ -29,15 +33,20 @@ import asyncpg
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
+from domain.identity.organization import Project
+from domain.ids import ProjectId
 from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.settings import Settings
+from tests.benchmarks import many_traces
 from tests.benchmarks.bodies import body
 from tests.benchmarks.connection import Answer, Connection
+from tests.benchmarks.evaluation import cpu_s
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.load import quantile
 from tests.benchmarks.read_requests import GROUPS, Read
+from tests.support.builders.many_scores import inserts
 
 SIZES = (10_000, 100_000)
 MILLION = 1_000_000
@@ -46,20 +55,45 @@ DAYS = 30
 PAGE = 50
 DEEP = 50_000  # offset; a smaller project is read at its middle
 WARM_UP, WARM_UP_MAX_S = 10, 5.0
-REQUESTS_MIN, REQUESTS_MAX = 100, 200
-ENOUGH_S = 3.0  # once REQUESTS_MIN are done
-SLOW_MAX_S, SLOW_MIN = 15.0, 5  # slow reads are repeated less often
+REQUESTS_MIN, REQUESTS_MAX = 50, 200
+ENOUGH_S = 2.0  # once REQUESTS_MIN are done
+SLOW_MAX_S, SLOW_MIN = 8.0, 5  # slow reads are repeated less often
 WALK_PAGES = 20  # pages around the measured one
 PROBED = 1_000  # traces among which values are searched
 
 type Times = list[float]  # seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Seconds of each answer, and seconds of CPU for one answer."""
+
+    times: Times
+    api: float
+    postgres: float
+
+    def cells(self) -> str:
+        numbers = (quantile(self.times, 0.5), quantile(self.times, 0.95), self.api, self.postgres)
+        return "".join(f" {one * 1e3:.1f} |" for one in numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A connection to `serve`, with the processes whose CPU is measured."""
+
+    http: Connection
+    api: int
+    postgres: int
+
+    def cpu(self) -> tuple[float, float]:
+        return cpu_s(self.api), cpu_s(self.postgres)
+
+
 @dataclass(slots=True)
 class Results:
-    """Durations or failures, by scale, group and label."""
+    """Costs or failures, by scale, group and label."""
 
-    times: dict[tuple[int, str, str], Times] = field(default_factory=dict)
+    costs: dict[tuple[int, str, str], Cost] = field(default_factory=dict)
     failures: dict[tuple[int, str, str], str] = field(default_factory=dict)
 
 
@@ -80,22 +114,25 @@ def get(http: Connection, target: str) -> tuple[Answer, float]:
     return answer, took
 
 
-def measure(http: Connection, targets: Sequence[str]) -> Times:
-    """Returns the seconds of each answer after a warm-up; cycles through the targets."""
+def measure(of: Measured, targets: Sequence[str]) -> Cost:
+    """Measures the answers after a warm-up; cycles through the targets."""
     again = cycle(targets)
     begin = time.perf_counter()
     for _ in range(WARM_UP):
-        get(http, next(again))
+        get(of.http, next(again))
         if time.perf_counter() - begin > WARM_UP_MAX_S:
             break
     times: Times = []
-    begin = time.perf_counter()
+    used, begin = of.cpu(), time.perf_counter()
     while len(times) < REQUESTS_MAX:
-        times.append(get(http, next(again))[1])
+        times.append(get(of.http, next(again))[1])
         spent = time.perf_counter() - begin
         if len(times) >= (REQUESTS_MIN if spent < SLOW_MAX_S else SLOW_MIN) and spent > ENOUGH_S:
             break
-    return times
+    api, postgres = (
+        (after - before) / len(times) for after, before in zip(of.cpu(), used, strict=True)
+    )
+    return Cost(times, api, postgres)
 
 
 def targets_around(http: Connection, read: Read, values: dict[str, str], offset: int) -> list[str]:
@@ -138,9 +175,10 @@ def values_of(http: Connection, traces: int, trace_of_5000: str) -> dict[str, st
         "deep": f"{deep}",
         "deep_session": f"{min(10_000, traces // 10)}",
         "deep_user": f"{min(10_000, traces // 40)}",
+        "rare_word": many_traces.rare_words(traces)[-1],
         "session": sessions.most_common(1)[0][0],
         "frequent_user": "user-000000",
-        "rare_user": f"user-{max(1, traces // 20) - 1:06d}",
+        "rare_user": f"user-{max(1, total // 20) - 1:06d}",
         "trace_of_12": near["trace_id"],
         "trace_of_5000": trace_of_5000,
         "frequent_span": names.most_common(1)[0][0],
@@ -152,37 +190,38 @@ def values_of(http: Connection, traces: int, trace_of_5000: str) -> dict[str, st
     }
 
 
-def measure_all(http: Connection, traces: int, trace_of_5000: str, into: Results) -> None:
-    values = values_of(http, traces, trace_of_5000)
+def measure_all(of: Measured, traces: int, trace_of_5000: str, into: Results) -> None:
+    values = values_of(of.http, traces, trace_of_5000)
+    for group, read in chosen():
+        key = (traces, group, read.label)
+        try:
+            deep = int(values["deep" if read.path == "/traces" else "deep_session"])
+            targets = (
+                targets_around(of.http, read, values, deep) if read.walks else [read.target(values)]
+            )
+            cost = into.costs[key] = measure(of, targets)
+            result = cost.cells()
+        except UnexpectedAnswer as refused:
+            into.failures[key] = result = str(refused)
+        print(f"{traces:,} {group}: {read.label}: {result}", file=sys.stderr, flush=True)
+
+
+def chosen() -> Iterator[tuple[str, Read]]:
+    """The requests to measure, with their groups."""
+    only = re.compile(os.environ.get("ONLY", ""))
     for group, reads in GROUPS.items():
         for read in reads:
-            key = (traces, group, read.label)
-            try:
-                deep = int(values["deep" if read.path == "/traces" else "deep_session"])
-                targets = (
-                    targets_around(http, read, values, deep)
-                    if read.walks
-                    else [read.target(values)]
-                )
-                into.times[key] = measure(http, targets)
-                result = f"{quantile(into.times[key], 0.5) * 1e3:.2f} ms"
-            except UnexpectedAnswer as refused:
-                into.failures[key] = result = str(refused)
-            print(f"{traces:,} {group}: {read.label}: {result}", file=sys.stderr, flush=True)
+            if only.search(f"{group}: {read.label}"):
+                yield group, read
 
 
-def large_trace(http: Connection, traces: int) -> str:
+def large_trace(port: int, headers: dict[str, str], traces: int) -> str:
     """Sends a trace of 5,000 spans outside the period of the others; returns its id."""
     content = body(random.Random(traces), 5_000)
-    answer = http.post("/traces", content)
+    with Connection(port, headers) as http:  # the service closes connections without a request
+        answer = http.post("/traces", content)
     assert answer.status == 202, answer
     return answer.json()["trace_id"]
-
-
-def seed(environ: dict[str, str], traces: int) -> None:
-    command = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", str(traces)]
-    command += ["--project", project(traces), "--seed", str(traces), "--days", str(DAYS)]
-    subprocess.run([*command, "--until", UNTIL.isoformat()], env=environ, check=True, stdout=2)
 
 
 def project(traces: int) -> str:
@@ -197,68 +236,118 @@ async def vacuum(servers: Servers) -> None:
     await connection.close()
 
 
+async def prepare(settings: Settings, traces: int) -> bool:
+    """Fills the project of this size. Returns False if it is filled."""
+    owner_url, name = settings.migration_database_url or "", project(traces)
+    owner = await asyncpg.connect(owner_url)
+    filled = await owner.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM projects JOIN trace_scores ON project_id = projects.id"
+        " WHERE projects.name = $1)", name,
+    )  # fmt: skip
+    if not filled:
+        id_ = await ensure_project(settings, name)
+        await many_traces.fill(owner_url, id_, traces, UNTIL)
+        async with many_traces.without_indexes([owner], ("trace_scores", "session_scores")):
+            for sql, arguments in inserts(id_, traces, traces // 5):
+                await owner.execute(sql, *arguments, timeout=None)
+    await owner.close()
+    return not filled
+
+
+async def ensure_project(settings: Settings, name: str) -> ProjectId:
+    async with root.ports(settings) as ports:
+        owner = await provisioning.resolve_organization(settings, ports, None)
+        new = Project(
+            id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
+        )
+        return (await ports.identity.projects.ensure(owner, new)).id
+
+
 @contextmanager
-def serving(environ: dict[str, str]) -> Iterator[int]:
-    """Yields the port of a running `serve`."""
+def serving(environ: dict[str, str]) -> Iterator[tuple[int, int]]:
+    """Yields the port and the process of a running `serve`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}/health/ready"
-    with process(SERVE, url, environ | {"PANDAPROBE_PORT": str(port)}):
-        yield port
+    with process(SERVE, url, environ | {"PANDAPROBE_PORT": str(port)}) as (pid, _):
+        yield port, pid
 
 
 def table(results: Results, sizes: Sequence[int]) -> Iterator[str]:
-    """Yields a Markdown table in milliseconds: a row per read, three columns per scale."""
-    columns = "".join(f" {size:,}: p50 | p95 | p99 |" for size in sizes)
+    """Yields a Markdown table in milliseconds: a row per read, four columns per scale."""
+    columns = "".join(f" {size:,}: p50 | p95 | CPU: API | PostgreSQL |" for size in sizes)
     yield f"| ms |{columns}"
-    yield f"|---|{'---|---|---|' * len(sizes)}"
-    for group, reads in GROUPS.items():
-        yield f"| **{group}** |{' | | |' * len(sizes)}"
-        for read in reads:
-            cells = ""
-            for size in sizes:
-                times = results.times.get((size, group, read.label))
-                cells += (
-                    "".join(f" {quantile(times, q) * 1e3:.1f} |" for q in (0.5, 0.95, 0.99))
-                    if times
-                    else " failed | | |"
-                )
-            yield f"| {read.label} |{cells}"
+    yield f"|---|{'---|---|---|---|' * len(sizes)}"
+    last = ""
+    for group, read in chosen():
+        if group != last:
+            yield f"| **{group}** |{' | | | |' * len(sizes)}"
+            last = group
+        costs = [results.costs.get((size, group, read.label)) for size in sizes]
+        cells = "".join(cost.cells() if cost else " failed | | | |" for cost in costs)
+        yield f"| {read.label} |{cells}"
+
+
+@contextmanager
+def data_folder() -> Iterator[Path]:
+    if kept := os.environ.get("FOLDER"):
+        folder = Path(kept)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o755)
+        yield folder
+    else:
+        with bench_folder() as folder:
+            yield folder
+
+
+def fill(folder: Path, sizes: Sequence[int]) -> None:
+    with run_servers(folder, many_traces.FILLING) as servers:
+        settings, _ = configured(folder, servers)
+        asyncio.run(root.migrate(settings))
+        filled = [asyncio.run(prepare(settings, traces)) for traces in sizes]
+        if any(filled):
+            asyncio.run(vacuum(servers))
+
+
+def configured(folder: Path, servers: Servers) -> tuple[Settings, dict[str, str]]:
+    """The settings, for this process and for others."""
+    settings = Settings(
+        database_url=servers.database_url,
+        migration_database_url=servers.owner_url,
+        redis_url=servers.redis_url,
+        data_dir=str(folder / "data"),
+        app_env="development",
+        auth_dev_issuer=True,
+    )
+    Path(settings.data_dir).mkdir(exist_ok=True)
+    return settings, os.environ | {
+        "PANDAPROBE_DATABASE_URL": servers.database_url,
+        "PANDAPROBE_REDIS_URL": servers.redis_url,
+        "PANDAPROBE_DATA_DIR": settings.data_dir,
+        "PANDAPROBE_APP_ENV": "development",
+        "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
+        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+        "PANDAPROBE_LOG_LEVEL": "WARNING",
+    }
 
 
 def main(sizes: Sequence[int] = ()) -> int:
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
-    results = Results()
-    with bench_folder() as folder, run_servers(folder) as servers:
-        settings = Settings(
-            database_url=servers.database_url,
-            migration_database_url=servers.owner_url,
-            redis_url=servers.redis_url,
-            data_dir=str(folder / "data"),
-            app_env="development",
-            auth_dev_issuer=True,
-        )
-        environ = os.environ | {
-            "PANDAPROBE_DATABASE_URL": servers.database_url,
-            "PANDAPROBE_REDIS_URL": servers.redis_url,
-            "PANDAPROBE_DATA_DIR": settings.data_dir,
-            "PANDAPROBE_APP_ENV": "development",
-            "PANDAPROBE_RATE_LIMIT_ENABLED": "off",
-            "PANDAPROBE_AUTH_DEV_ISSUER": "on",
-            "PANDAPROBE_LOG_LEVEL": "WARNING",
-        }
-        Path(settings.data_dir).mkdir()
-        asyncio.run(root.migrate(settings))
-        key = asyncio.run(provisioning.ensure_developer_key(settings, None))
-        for traces in sizes:
-            seed(environ, traces)
-            headers = {"X-API-Key": key, "X-Project-Name": project(traces)}
-            with serving(environ) as port:
-                with Connection(port, headers) as http:
-                    large = large_trace(http, traces)
-                asyncio.run(vacuum(servers))
-                with Connection(port, headers) as http:
-                    measure_all(http, traces, large, results)
-    print(machine(), "\n")
+    results, loads = Results(), [os.getloadavg()[0]]
+    with data_folder() as folder:
+        fill(folder, sizes)
+        with run_servers(folder) as servers:
+            settings, environ = configured(folder, servers)
+            key = asyncio.run(provisioning.ensure_developer_key(settings, None))
+            postgres = servers.children[0].process.pid
+            for traces in sizes:
+                headers = {"X-API-Key": key, "X-Project-Name": project(traces)}
+                with serving(environ) as (port, api):
+                    large = large_trace(port, headers, traces)
+                    asyncio.run(many_traces.index_all(servers.owner_url))
+                    with Connection(port, headers) as http:
+                        measure_all(Measured(http, api, postgres), traces, large, results)
+                loads.append(os.getloadavg()[0])
+    print(machine(), f"Load: {', '.join(f'{one:.0f}' for one in loads)}.\n")
     print("\n".join(table(results, sizes)))
     for (size, group, label), error in results.failures.items():
         print(f"\nFAILED at {size:,}: {group}: {label}: {error}")
