@@ -51,8 +51,9 @@ class Clause:
     """One condition on traces; `$1` is the project.
 
     `counter` is an upper bound of the matching traces from the roll-ups, exact if `is_exact`; None
-    or negative if unknown. If it isn't exact, `least` is a lower bound. In the orders of `sorts`, the matches are one range of an index; if
-    `is_range`, several clauses narrow that range together.
+    or negative if unknown. If it isn't exact, `least` is a lower bound. In the orders of `sorts`,
+    the matches are one range of an index; if `is_range`, several clauses narrow that range
+    together.
     """
 
     sql: Sql
@@ -298,7 +299,10 @@ def _count_started(bounds: Bounds) -> Sql:
 
 @dataclass(frozen=True, slots=True)
 class ClauseCount:
-    """A clause and the traces that satisfy it: at most, or None if no roll-up counts it; at least."""
+    """A clause, and how many traces satisfy it.
+
+    At most `most`, None if no roll-up counts them, and at least `lower_bound`.
+    """
 
     clause: Clause
     most: int | None
