@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any, Final
 
 import pytest
 
@@ -70,16 +71,31 @@ def _describe(error: BaseException) -> str:
     return f"{error!r} {error} {error.args} {vars(error)}"
 
 
-@pytest.mark.parametrize("api_format", FORMATS, ids=lambda one: one.provider)
+REPLIES: Final = [
+    *map(echo_response, STATUSES),
+    CLOSE_CONNECTION,
+    ModelReply(text=f"{KEY} {WORD}"),
+    ModelReply(text=KEY, finish_reason="filter"),
+]
+
+
+def name_of(one: Any) -> str:
+    return str(getattr(one, "status", getattr(one, "finish_reason", one)))
+
+
 @pytest.mark.parametrize(
-    "reply",
+    ("api_format", "reply"),
     [
-        *map(echo_response, STATUSES),
-        CLOSE_CONNECTION,
-        ModelReply(text=f"{KEY} {WORD}"),
-        ModelReply(text=KEY, finish_reason="filter"),
+        # Each reply in two of the formats by turns, and in all of them in `make test-all`.
+        pytest.param(
+            format_,
+            reply,
+            marks=pytest.mark.exhaustive if (n + turn) % 4 // 2 else (),
+            id=f"{format_.provider}-{name_of(reply)}",
+        )
+        for turn, format_ in enumerate(FORMATS)
+        for n, reply in enumerate(REPLIES)
     ],
-    ids=lambda one: str(getattr(one, "status", getattr(one, "finish_reason", one))),
 )
 async def test_answers_errors_and_logs_contain_neither_key_nor_prompt(
     api_format: Format,

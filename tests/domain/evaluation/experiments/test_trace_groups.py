@@ -6,9 +6,9 @@ import statistics
 import uuid
 
 import pytest
+import scipy
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 
 from domain.evaluation.experiments.trace_groups import (
     CONFIDENCE,
@@ -49,7 +49,7 @@ def test_interval_of_scores_between_0_and_1_is_that_of_welch(a, b):
     if min(statistics.variance(a), statistics.variance(b)) < 1e-6:
         return
     found = mean_difference(figures(a), figures(b))
-    oracle = stats.ttest_ind(b, a, equal_var=False).confidence_interval(CONFIDENCE)
+    oracle = scipy.stats.ttest_ind(b, a, equal_var=False).confidence_interval(CONFIDENCE)
     assert math.isclose(found.low, max(oracle.low, -1), rel_tol=1e-6, abs_tol=1e-9)
     assert math.isclose(found.high, min(oracle.high, 1), rel_tol=1e-6, abs_tol=1e-9)
 
