@@ -14,6 +14,10 @@ from typing import Final, Protocol
 from domain.errors import Unavailable
 
 WRITERS: Final = 2  # one gathers while the other waits for the disk; more only add connections
+# Larger items have a queue and a writer of their own: a trace of 5,000 spans takes some tenths of a
+# second, and other callers would wait for it.
+LARGE_ITEM_BYTES: Final = 2 << 20
+LARGE_WRITERS: Final = 1
 BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
 QUEUE_ITEMS_MAX: Final = 4_096  # beyond it callers get an error instead of a longer wait
@@ -38,6 +42,14 @@ class QueuedItem[T]:
     def fail(self, error: Exception) -> None:
         if not self.written.done():
             self.written.set_exception(error)
+
+
+@dataclass(slots=True)
+class _Lane[T]:
+    """Items that wait for the same writers."""
+
+    queue: deque[QueuedItem[T]] = field(default_factory=deque)
+    filled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +91,10 @@ class GroupCommit[T]:
     """A queue of items in front of `write`, which stores a batch wholly or not at all.
 
     If `write` fails and the error is not transient, the batch is halved until the item that cannot
-    be written is alone: only its caller gets the error. Memory is bounded: the queue holds at most
-    QUEUE_ITEMS_MAX items and QUEUE_BYTES_MAX bytes (a single item may exceed the latter if the
-    queue is empty), and at most WRITERS batches are being written.
+    be written is alone: only its caller gets the error. Items of more than LARGE_ITEM_BYTES don't
+    delay others. Memory is bounded: QUEUE_ITEMS_MAX items and QUEUE_BYTES_MAX bytes may wait (a
+    single item may exceed the latter if no other waits), and at most WRITERS and LARGE_WRITERS
+    batches are being written.
     """
 
     write: Callable[[Sequence[T]], Awaitable[None]]
@@ -89,16 +102,16 @@ class GroupCommit[T]:
     within_s: float = PUT_TIMEOUT_S
     watch: BatchObserver[T] = field(default_factory=NoObserver)
     batch_bytes: int = BATCH_BYTES_MAX  # a single item may be larger
-    _queue: deque[QueuedItem[T]] = field(default_factory=deque)
+    _ordinary: _Lane[T] = field(default_factory=_Lane)
+    _large: _Lane[T] = field(default_factory=_Lane)
     _bytes: int = 0
-    _filled: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
     _writers: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def waiting(self) -> tuple[int, int]:
-        """Items and bytes in the queue."""
-        return len(self._queue), self._bytes
+        """Items and bytes that wait."""
+        return len(self._ordinary.queue) + len(self._large.queue), self._bytes
 
     async def put(self, item: T, size: int) -> None:
         """Returns once `item`, of about `size` bytes, is committed.
@@ -109,14 +122,14 @@ class GroupCommit[T]:
         """
         if self._closing:
             raise Unavailable("The service is shutting down; try again")
-        if len(self._queue) >= QUEUE_ITEMS_MAX or (
-            self._queue and self._bytes + size > QUEUE_BYTES_MAX
-        ):
+        items, waiting_bytes = self.waiting
+        if items >= QUEUE_ITEMS_MAX or (items and waiting_bytes + size > QUEUE_BYTES_MAX):
             raise Unavailable("Too many writes are waiting; try again")
         written = asyncio.get_running_loop().create_future()
-        self._queue.append(QueuedItem(item, size, written, self.watch.mark()))
+        lane = self._large if size > LARGE_ITEM_BYTES else self._ordinary
+        lane.queue.append(QueuedItem(item, size, written, self.watch.mark()))
         self._bytes += size
-        self._filled.set()
+        lane.filled.set()
         try:
             async with asyncio.timeout(self.within_s) as limit:
                 await written
@@ -126,8 +139,10 @@ class GroupCommit[T]:
             raise
 
     def start(self) -> None:
+        lanes = [self._ordinary] * WRITERS + [self._large] * LARGE_WRITERS
         self._writers = [
-            asyncio.create_task(self._run(), name=f"group commit {n}") for n in range(WRITERS)
+            asyncio.create_task(self._run(lane), name=f"group commit {n}")
+            for n, lane in enumerate(lanes)
         ]
 
     async def close(self) -> None:
@@ -137,33 +152,36 @@ class GroupCommit[T]:
         Unavailable.
         """
         self._closing = True
-        self._filled.set()
+        lanes = (self._ordinary, self._large)
+        for lane in lanes:
+            lane.filled.set()
         _, stuck = await asyncio.wait(self._writers, timeout=CLOSE_TIMEOUT_S)
         # First, so that a writer whose store turns the cancellation into another error ends too.
-        while self._queue:
-            self._queue.popleft().fail(Unavailable("The service is shutting down; try again"))
+        for lane in lanes:
+            while lane.queue:
+                lane.queue.popleft().fail(Unavailable("The service is shutting down; try again"))
         for writer in stuck:
             writer.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
 
-    async def _run(self) -> None:
-        while self._queue or not self._closing:
-            if self._queue:
-                await self._settle(self._next_batch())
+    async def _run(self, lane: _Lane[T]) -> None:
+        while lane.queue or not self._closing:
+            if lane.queue:
+                await self._settle(self._next_batch(lane.queue))
             else:
-                self._filled.clear()
+                lane.filled.clear()
                 if not self._closing:
-                    await self._filled.wait()
+                    await lane.filled.wait()
 
-    def _next_batch(self) -> list[QueuedItem[T]]:
+    def _next_batch(self, queue: deque[QueuedItem[T]]) -> list[QueuedItem[T]]:
         batch: list[QueuedItem[T]] = []
         total = 0
-        while self._queue and len(batch) < BATCH_ITEMS_MAX:
-            size = self._queue[0].size
+        while queue and len(batch) < BATCH_ITEMS_MAX:
+            size = queue[0].size
             if batch and total + size > self.batch_bytes:
                 break
             total += size
-            batch.append(self._queue.popleft())
+            batch.append(queue.popleft())
         self._bytes -= total
         return batch
 

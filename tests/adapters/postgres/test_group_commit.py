@@ -102,6 +102,26 @@ async def test_batch_is_limited_in_items_and_bytes():
     assert sorted(store.kept) == list(range(506))
 
 
+async def test_large_items_delay_no_others():
+    store, large = Store(), range(100, 104)
+    released = asyncio.Event()
+
+    async def write(items: Sequence[int]) -> None:
+        if items[0] in large:
+            await released.wait()
+        await store.write(items)
+
+    puts = GroupCommit(write, lambda _: False)
+    puts.start()
+    delayed = asyncio.create_task(put_all(puts, large, group_commit.LARGE_ITEM_BYTES + 1))
+    await asyncio.sleep(0)
+    await put_all(puts, range(10), group_commit.LARGE_ITEM_BYTES)
+    assert sorted(store.kept) == list(range(10))
+    released.set()
+    assert await delayed == [None] * len(large)
+    await puts.close()
+
+
 async def test_transient_error_fails_whole_batch_without_halving():
     store = Store()
     store.away = True
