@@ -8,6 +8,7 @@ from typing import Final, Self
 
 DEPTH_MAX: Final = 500  # levels; deeper texts aren't parsed
 DIGITS_MAX: Final = 4_000  # of an integer: Python refuses to parse more
+UNINTERRUPTED_CHARS: Final = 1 << 20  # parsing as many takes 10 ms
 
 _OPENERS: Final = re.compile(r"\s*[{\[\"]")
 
@@ -43,6 +44,8 @@ def parsed(text: str, *, keeps_digits: bool = True) -> object:
             parse_int=_integer,
             parse_float=_exact_fraction if keeps_digits else _fraction,
             parse_constant=str,
+            # A call of Python code lets other threads run: the parser itself doesn't.
+            object_hook=_unchanged if len(text) > UNINTERRUPTED_CHARS else None,
         )
     except RecursionError as error:
         raise ValueError("too deep") from error
@@ -50,6 +53,10 @@ def parsed(text: str, *, keeps_digits: bool = True) -> object:
     if openers > DEPTH_MAX and _is_too_deep(value):
         raise ValueError("too deep")
     return value
+
+
+def _unchanged(members: dict[str, object]) -> dict[str, object]:
+    return members
 
 
 def _integer(digits: str) -> int | str:
@@ -67,12 +74,17 @@ def _exact_fraction(digits: str) -> float | str:
 
 
 def _is_too_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(DEPTH_MAX):
-        level = [inner for one in level for inner in child_values(one)]
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(DEPTH_MAX - 1):
+        level = [
+            inner
+            for one in level
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
         if not level:
             return False
-    return True
+    return any(level)
 
 
 def child_values(value: object) -> Iterator[object]:

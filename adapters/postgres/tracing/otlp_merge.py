@@ -292,7 +292,11 @@ class OtlpMerge:
         await self._fetch_edited(
             ((project, trace), otel_span_id(trace, hex_id)) for project, trace, hex_id in wanted
         )
-        is_long = len(wanted) > COMPUTED_ON_LOOP_MAX
+        is_long = (
+            not mapped  # the chunk of a large request, or records alone
+            or len(wanted) > COMPUTED_ON_LOOP_MAX
+            or _bytes_to_map(fragments, known) > PAYLOAD_BYTES_ON_LOOP_MAX
+        )
         records = await compute(self._map, fragments, mapped, wanted, known, is_long=is_long)
         await end_waiting(self.connection, records)
 
@@ -396,7 +400,9 @@ class OtlpMerge:
             for key, _, data in spans:
                 self._map_span(key, list(map(self.rules.decode, data)))
 
-        await compute(map_all, is_long=len(spans) > COMPUTED_ON_LOOP_MAX)
+        size = sum(len(one) for _, _, data in spans for one in data)
+        is_long = len(spans) > COMPUTED_ON_LOOP_MAX or size > PAYLOAD_BYTES_ON_LOOP_MAX
+        await compute(map_all, is_long=is_long)
 
     async def fetch_data(
         self, taking: Sequence[TakingSpan]
@@ -488,7 +494,23 @@ class OtlpMerge:
         stored = await fetch_span_payloads(self.connection, wanted["input"], wanted["output"])
         resolve = partial(_resolve_payloads, changed, stored)
         size = sum(len(text or b"") for texts in stored.values() for text in texts)
+        for merge, name, source in changed:
+            if (span_id := source_span(source)) in merge.pending:
+                span, _ = merge.pending[span_id]
+                size += len((span.input if name == "input" else span.output) or b"")
         return await compute(resolve, is_long=size > PAYLOAD_BYTES_ON_LOOP_MAX)
+
+
+def _bytes_to_map(
+    fragments: Mapping[TraceKey, TraceFragments], known: Mapping[SpanKey, Sequence[KnownFragment]]
+) -> int:
+    """The size of all fragments of the spans that have some already."""
+    size = 0
+    for (project, trace, hex_id), earlier in known.items():
+        size += sum(len(one.data) for one in earlier)
+        if (of_trace := fragments.get((project, trace))) is not None:
+            size += sum(len(one.data) for one in of_trace.by_span.get(hex_id, {}).values())
+    return size
 
 
 def _resolve_payloads(

@@ -15,6 +15,7 @@ from tests.support.loop_blocks import watched_loop
 pytestmark = [pytest.mark.service, pytest.mark.exhaustive]
 
 BLOCK_MAX_MS = 50
+MANY_MESSAGES = f"[{', '.join(['{"role": "user", "content": "x"}'] * 400_000)}]"
 HISTORY = '[{"role": "user", "content": "' + "word " * 20_000 + '"}]'
 
 
@@ -25,6 +26,9 @@ def span_ids(count: int) -> list[bytes]:
 REQUESTS: dict[str, Any] = {
     "512 spans of 100 kB": lambda: traces_request(
         *(span({"gen_ai.prompt": HISTORY}, span_id=one) for one in span_ids(512))
+    ),
+    "400,000 messages in an attribute": lambda: traces_request(
+        span({"gen_ai.operation.name": "chat", "gen_ai.input.messages": MANY_MESSAGES})
     ),
     "50,000 spans of a trace": lambda: traces_request(
         *(span(span_id=one) for one in span_ids(50_000))
