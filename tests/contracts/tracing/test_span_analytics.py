@@ -204,6 +204,15 @@ async def test_another_project_sees_nothing(plane):
         assert (found.groups, found.other, found.total.total.spans) == ([], None, 0)
 
 
+# Writing so much takes the memory adapter seconds, and the domain's own tests have the limit.
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param("memory", marks=pytest.mark.exhaustive),
+        pytest.param("postgres", marks=pytest.mark.service),
+    ],
+    indirect=True,
+)
 @pytest.mark.slow
 async def test_too_many_buckets_are_refused(plane):
     ours = project()

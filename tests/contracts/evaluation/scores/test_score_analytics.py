@@ -341,6 +341,15 @@ async def test_first_and_last_year_have_buckets(figures, ours, add, of):
         assert [one.bucket for one in found] == [granularity.bucket(when) for when in ends]
 
 
+# Writing so much takes the memory adapter seconds, and the domain's own tests have the limit.
+@pytest.mark.parametrize(
+    "adapter",
+    [
+        pytest.param("memory", marks=pytest.mark.exhaustive),
+        pytest.param("postgres", marks=pytest.mark.service),
+    ],
+    indirect=True,
+)
 @pytest.mark.slow
 async def test_more_buckets_than_maximum_are_rejected(figures, ours, add):
     hours = [{"value": "1", "created_at": at(3600 * n)} for n in range(BUCKETS_MAX + 1)]
