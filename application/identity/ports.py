@@ -35,6 +35,8 @@ from domain.ids import (
     UserId,
 )
 from domain.page import Page, PageRequest
+from domain.tracing.analytics import Period
+from domain.tracing.project_activity import ProjectActivity
 
 USED_NETWORKS_MAX: Final = 100  # of one key in the audit log: a thief may use any number
 OWNED_LIMIT_MESSAGE: Final = (
@@ -339,6 +341,24 @@ class ObjectIndex(Protocol):
 
         A session has exactly this text as its id, all other objects the UUID that the text is, with
         or without hyphens. Data that is being erased isn't found. Raises Unavailable.
+        """
+        ...
+
+
+class ProjectActivities(Protocol):
+    """What happens in projects.
+
+    Contract of ProjectActivities: tests/contracts/identity/test_project_activity.py.
+    """
+
+    async def read(
+        self, projects: Sequence[ProjectId], period: Period
+    ) -> Mapping[ProjectId, ProjectActivity]:
+        """The activity of each project, also of one without traces, as `project_activity`.
+
+        `period` is as of `activity_period`. At most ACTIVITY_PROJECTS_MAX projects. Sums are those
+        of analytics, which count data that is being erased; `last_trace_at` is that of a visible
+        trace. Raises Unavailable.
         """
         ...
 

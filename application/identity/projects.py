@@ -1,11 +1,12 @@
 """The projects of an organization."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from application.deletion import delete_in_batches
 from application.identity.organization_edit import OrganizationEditor, require
-from application.identity.ports import RemovedProjects
+from application.identity.ports import Directory, ProjectActivities, RemovedProjects
 from application.ports import Clock
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -18,6 +19,11 @@ from domain.identity.organization import (
     validate_retention,
 )
 from domain.ids import OrganizationId, ProjectId
+from domain.tracing.project_activity import (
+    ACTIVITY_PROJECTS_MAX,
+    ProjectActivity,
+    activity_period,
+)
 
 PROJECT_NOT_FOUND: Final = "Project not found"
 
@@ -50,6 +56,26 @@ class CreateProject:
                 await edit.locked.put_budget(project.id, usd, now)
             await edit.record(AuditAction.PROJECT_CREATED, project.id, {"name": project.name})
         return project
+
+
+@dataclass(frozen=True, slots=True)
+class ListProjects:
+    directory: Directory
+    activities: ProjectActivities
+    clock: Clock
+
+    async def __call__(
+        self, organization: OrganizationId, *, with_activity: bool
+    ) -> Sequence[tuple[Project, ProjectActivity | None]]:
+        """All projects, newest first; the first ACTIVITY_PROJECTS_MAX with what happens in them.
+
+        Without activity if it isn't asked for. Raises Unavailable.
+        """
+        projects = await self.directory.projects(organization)
+        shown = [one.id for one in projects[:ACTIVITY_PROJECTS_MAX]] if with_activity else []
+        period = activity_period(self.clock())
+        found = await self.activities.read(shown, period) if shown else {}
+        return [(one, found.get(one.id)) for one in projects]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from application.identity.ports import (
     KeyUsage,
     ObjectIndex,
     Organizations,
+    ProjectActivities,
     Projects,
     RefusalLog,
     Refusals,
@@ -50,6 +51,7 @@ class IdentityPorts:
     organizations: Organizations
     directory: Directory
     objects: ObjectIndex
+    activities: ProjectActivities
     administration: Administration
     removed_projects: RemovedProjects
     refusals: Refusals
@@ -129,6 +131,7 @@ class IdentityUseCases:
         self.issue_login_code = login.IssueLoginCode(stored, editor, random)
         self.exchange_login_code = login.ExchangeLoginCode(directory, administration, key_factory)
         self._connect_sessions(ports, editor, random)
+        self.list_projects = projects.ListProjects(directory, ports.activities, clock)
         self.purge_removed_projects = projects.PurgeRemovedProjects(ports.removed_projects, clock)
 
     def _connect_sessions(

@@ -56,6 +56,7 @@ from adapters.memory.identity.identity import (
     MemoryUsers,
 )
 from adapters.memory.identity.object_index import MemoryObjectIndex
+from adapters.memory.identity.project_activity import MemoryProjectActivities
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.pricing.pricing import MemoryModelPrices, MemoryRepricings
 from adapters.memory.privacy.erasures import MemoryErasures, MemoryExpiredTraces
@@ -172,6 +173,7 @@ def memory_identity(store: MemoryStore) -> IdentityPorts:
         organizations=MemoryOrganizations(store),
         directory=MemoryDirectory(store),
         objects=MemoryObjectIndex(store),
+        activities=MemoryProjectActivities(store),
         administration=MemoryAdministration(store),
         removed_projects=MemoryRemovedProjects(store),
         browser_sessions=MemoryBrowserSessions(store),

@@ -39,6 +39,7 @@ from adapters.postgres.identity.identity import (
     PostgresUsers,
 )
 from adapters.postgres.identity.object_index import PostgresObjectIndex
+from adapters.postgres.identity.project_activity import PostgresProjectActivities
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
@@ -294,6 +295,7 @@ def identity_ports(
         organizations=PostgresOrganizations(pool),
         directory=PostgresDirectory(pool),
         objects=PostgresObjectIndex(pool),
+        activities=PostgresProjectActivities(pool),
         administration=CacheInvalidatingAdministration(
             PostgresAdministration(pool), keys, projects
         ),

@@ -8,6 +8,7 @@ from domain.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 from domain.identity.api_key import ALL_SCOPES, Expiration
 from domain.identity.organization import Role
 from domain.ids import ProjectId
+from domain.tracing.project_activity import ACTIVITY_PROJECTS_MAX
 from tests.support.builders.values import trace
 
 
@@ -45,6 +46,18 @@ async def test_projects_are_listed_newest_first(world, ours, ada):
         world.forward(seconds=1)
         await world.do.identity.create_project(ada, ours, name, "")
     assert await names(world, ours, ada) == ["c", "a", "b", "onboarding"]
+
+
+async def test_only_the_newest_projects_show_what_happens_in_them(world, ours, ada):
+    for number in range(ACTIVITY_PROJECTS_MAX):
+        world.forward(seconds=1)
+        await world.do.identity.create_project(ada, ours, f"project {number}", "")
+    found = await world.do.identity.list_projects(ours, with_activity=True)
+    *newest, (oldest, unread) = found
+    assert all(one is not None and one.trace_count == 0 for _, one in newest)
+    assert (oldest.name, unread) == ("onboarding", None)
+    without = await world.do.identity.list_projects(ours, with_activity=False)
+    assert without == [(one, None) for one, _ in found]
 
 
 @pytest.mark.parametrize(

@@ -217,3 +217,39 @@ async def test_invalid_retention_is_refused(ada: PersonClient, ours: str, days: 
     assert set(field_errors(refused)) == {"days"}
     assert set(field_errors(await ada("PUT", f"{ours}/{project['id']}/retention", {}))) == {"days"}
     assert (await ada.read(f"{ours}/{project['id']}"))["retention_days"] is None
+
+
+async def test_a_list_shows_what_happens_in_each_project(
+    site: Site, ada: PersonClient, ours: str
+) -> None:
+    site.now += timedelta(seconds=1)
+    made = await ada.call("POST", ours, {"name": "shop"})
+    head = ada.bearer | {"x-project-id": made["id"], "x-organization-id": made["org_id"]}
+    failed = a_trace(status="ERROR", started_at="2026-03-01T11:30:00Z")
+    assert (await site.http.post("/traces", json=failed, headers=head)).status_code == 202
+    shop, onboarding = await ada.read(f"{ours}?include=activity")
+    shown = shop.pop("activity")
+    assert shop == made
+    buckets = shown.pop("buckets")
+    assert shown == {
+        "started_after": "2026-02-22T13:00:00+00:00",
+        "started_before": "2026-03-01T13:00:00+00:00",
+        "trace_count": 1,
+        "error_count": 1,
+        "recent_trace_count": 1,
+        "recent_error_count": 1,
+        "total_cost": 0.0,
+        "unpriced_span_count": 0,
+        "last_trace_at": "2026-03-01T11:30:00+00:00",
+        "alerting_count": 0,
+    }
+    assert len(buckets) == 28
+    assert buckets[-1] == {
+        "bucket": "2026-03-01T07:00:00+00:00",
+        "trace_count": 1,
+        "error_count": 1,
+    }
+    assert onboarding["activity"]["last_trace_at"] is None
+    assert "activity" not in (await ada.read(ours))[0]
+    refused = await ada("GET", f"{ours}?include=activities")
+    assert set(field_errors(refused)) == {"query.include"}

@@ -18,6 +18,7 @@ from adapters.postgres.identity.administration import PostgresAdministration
 from adapters.postgres.identity.browser_sessions import PostgresBrowserSessions
 from adapters.postgres.identity.identity import INSERT_ORGANIZATION
 from adapters.postgres.identity.object_index import PostgresObjectIndex
+from adapters.postgres.identity.project_activity import PostgresProjectActivities
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
@@ -164,6 +165,7 @@ class StoredTenants(TwoTenants):
                 "idempotency": PostgresIdempotencyStore(used),
                 "refusals": PostgresRefusals(used),
                 "objects": PostgresObjectIndex(used),
+                "activities": PostgresProjectActivities(used),
                 "trace_links": PostgresTraceLinks(used),
             }
             world = cls(Site(swapped=swapped), owner=owner, pool=pool)

@@ -141,7 +141,12 @@ ENDPOINTS = (
         other_statuses={409},
         audit=Audit("project.created", detail={"name": "another one"}),
     ),
-    EndpointSpec(f"GET {ORG}/projects", ALL_ROLES, 200),
+    EndpointSpec(
+        f"GET {ORG}/projects",
+        ALL_ROLES,
+        200,
+        query="include=activity",
+    ),
     EndpointSpec(f"GET {PROJECT}", ALL_ROLES, 200),
     EndpointSpec(
         f"PATCH {PROJECT}",

@@ -1,11 +1,13 @@
 """Projects of an organization, and the retention of their traces."""
 
-from typing import Annotated
+from datetime import timedelta
+from enum import StrEnum
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
 from litestar import Controller
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from application.use_cases import UseCases
 from domain.identity.organization import (
@@ -16,14 +18,25 @@ from domain.identity.organization import (
 )
 from domain.ids import ProjectId
 from domain.tracing.otel.ingestion_warnings import IngestionWarning
+from domain.tracing.project_activity import (
+    ACTIVITY_BUCKET,
+    ACTIVITY_DAYS,
+    ACTIVITY_PROJECTS_MAX,
+    RECENT,
+    ActivityBucket,
+    ProjectActivity,
+)
 from entrypoints.http.authentication import ORGANIZATION_MEMBER
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.controllers.organizations.schemas import CONFLICT, Name, OrganizationPath
+from entrypoints.http.controllers.traces.schemas import UNPRICED, some_of
 from entrypoints.http.endpoint import delete, get, patch, post, put
 from entrypoints.http.requests.scalar_types import domain_check
-from entrypoints.http.requests.wire_types import ResponseInstant
-from entrypoints.http.response_structs import GIVEN, ResponseStruct, Source
+from entrypoints.http.requests.wire_types import ResponseInstant, Usd
+from entrypoints.http.response_structs import GIVEN, OPTIONAL, ResponseStruct, Source
+
+HOUR: Final = timedelta(hours=1)
 
 type Description = Annotated[
     str,
@@ -72,6 +85,79 @@ class ProjectResponse(ResponseStruct[Project], frozen=True, kw_only=True):
     retention_days: int | None
 
 
+class ProjectIncluded(StrEnum):
+    """What a list of projects shows beyond the projects themselves."""
+
+    ACTIVITY = "activity"
+
+
+class ProjectListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    include: (
+        Annotated[
+            str,
+            some_of(
+                ProjectIncluded,
+                "activity",
+                f"What else each project shows. `activity`: its traces, failures and costs of the "
+                f"last {ACTIVITY_DAYS} days, its last trace and its alerts",
+            ),
+        ]
+        | None
+    ) = None
+
+
+class ActivityBucketResponse(ResponseStruct[ActivityBucket], frozen=True):
+    """Traces by their start."""
+
+    bucket: ResponseInstant
+    trace_count: int
+    error_count: int
+
+
+class ProjectActivityResponse(ResponseStruct[ProjectActivity], frozen=True, kw_only=True):
+    """What happens in a project: traces by their start, costs by the start of spans."""
+
+    started_after: Annotated[ResponseInstant, Source("period.after")]
+    started_before: Annotated[
+        ResponseInstant,
+        Source("period.before"),
+        Meta(description="The end of the current hour in UTC"),
+    ]
+    trace_count: int
+    error_count: Annotated[int, Meta(description="Traces with the status ERROR")]
+    recent_trace_count: Annotated[
+        int, Meta(description=f"Of the last {RECENT // HOUR} hours of the period")
+    ]
+    recent_error_count: int
+    buckets: Annotated[
+        list[ActivityBucketResponse],
+        Meta(
+            description=f"Every {ACTIVITY_BUCKET // HOUR} hours of the period, ascending; also "
+            "those without traces"
+        ),
+    ]
+    total_cost: Annotated[Usd, Source("cost")]
+    unpriced_span_count: Annotated[int, UNPRICED]
+    last_trace_at: Annotated[
+        ResponseInstant | None,
+        Meta(description="The start of the newest trace, whenever it was; null without traces"),
+    ]
+    alerting_count: Annotated[int, Meta(description="Alerts that fire now")]
+
+
+class ProjectListItem(ProjectResponse, frozen=True, kw_only=True):
+    """A project in a list."""
+
+    activity: Annotated[
+        ProjectActivityResponse | UnsetType | None,
+        OPTIONAL,
+        Meta(
+            description="Only if `include` asks for it; null beyond the newest "
+            f"{ACTIVITY_PROJECTS_MAX} projects"
+        ),
+    ] = UNSET
+
+
 class ProjectWarningResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What may be wrong with the spans that a project receives."""
 
@@ -113,14 +199,32 @@ class ProjectController(Controller):
 
     @get("/", ORGANIZATION_MEMBER, example=[examples.PROJECT])
     async def list_projects(
-        self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
-    ) -> list[ProjectResponse]:
+        self,
+        caller: OrganizationCaller,
+        path: OrganizationPath,
+        params: ProjectListQuery,
+        use_cases: UseCases,
+    ) -> list[ProjectListItem]:
         """List projects.
 
-        All projects of the organization, the newest first.
+        All projects of the organization, the newest first. With `include=activity`, each has its
+        traces, failures and costs of the last week, its last trace and the number of its alerts
+        that fire: one request for a page that shows all projects.
         """
-        projects = await use_cases.identity.directory.projects(caller.organization)
-        return [ProjectResponse.from_domain(project) for project in projects]
+        with_activity = params.include is not None
+        found = await use_cases.identity.list_projects(
+            caller.organization, with_activity=with_activity
+        )
+        items = [(ProjectListItem.from_domain(project), activity) for project, activity in found]
+        if not with_activity:
+            return [item for item, _ in items]
+        return [
+            msgspec.structs.replace(
+                item,
+                activity=None if one is None else ProjectActivityResponse.from_domain(one),
+            )
+            for item, one in items
+        ]
 
     @get("/{project_id:str}", ORGANIZATION_MEMBER, example=examples.PROJECT_DETAIL)
     async def read_project(
