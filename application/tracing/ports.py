@@ -24,6 +24,7 @@ from domain.tracing.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.search_match import SearchHit, SearchPage, SpanHit
 from domain.tracing.search_query import SearchQuery
+from domain.tracing.search_within import FoundWithinPage
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
@@ -263,6 +264,15 @@ class TraceSearch(Protocol):
 
         `window` has no offset. Every stored trace is found, whether it is indexed or not. If a
         limit ends the page before it is full, the page says so. Raises Unavailable.
+        """
+        ...
+
+    async def find_within(
+        self, project: ProjectId, trace: TraceId, query: SearchQuery, window: PageRequest
+    ) -> FoundWithinPage:
+        """What the query finds in one trace, as `find_within` of its present texts.
+
+        `window` has no offset. Reads no index. Raises NotFound, Unavailable.
         """
         ...
 

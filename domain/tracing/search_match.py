@@ -117,7 +117,7 @@ def _find_in(
     value: SearchedValue, missing: Sequence[SearchTerm]
 ) -> list[tuple[str, list[SearchTerm]]]:
     """The texts of a value that have some of the missing terms, each term once."""
-    wanted = _may_be_in(value.value, missing)
+    wanted = may_be_in(value.value, missing)
     if not wanted:
         return []
     found: list[tuple[str, list[SearchTerm]]] = []
@@ -131,7 +131,7 @@ def _find_in(
     return found
 
 
-def _may_be_in(value: str | JsonText, terms: Sequence[SearchTerm]) -> Sequence[SearchTerm]:
+def may_be_in(value: str | JsonText, terms: Sequence[SearchTerm]) -> Sequence[SearchTerm]:
     """Those of the terms that may occur, without parsing JSON.
 
     In JSON of ASCII characters without escaped others, a word of ASCII characters is as it is.
@@ -173,6 +173,12 @@ def snippet(text: str, query: SearchQuery) -> tuple[SnippetPart, ...]:
     if end < len(text):
         parts.append(SnippetPart("…", is_match=False))
     return tuple(_joined(parts))
+
+
+def first_place(text: str, query: SearchQuery) -> int:
+    """How many characters of a text, in the form NFKC, are before the first term; 0 without one."""
+    places = _highlights(_printable(normalized(text)), query)
+    return places[0][0] if places else 0
 
 
 def _joined(parts: Sequence[SnippetPart]) -> Iterator[SnippetPart]:

@@ -27,6 +27,7 @@ class SearchField(StrEnum):
     INPUT = "input"
     OUTPUT = "output"
     ERROR = "error"
+    METADATA = "metadata"  # is searched within one trace only
 
 
 class SearchedValue(NamedTuple):
@@ -46,13 +47,18 @@ class SearchedValue(NamedTuple):
 
 def searched_values(trace: Trace) -> Iterator[SearchedValue]:
     """The values of the trace, then those of its spans in their order."""
+    yield from searched_values_of_trace(trace)
+    for span in trace.spans:
+        yield from searched_values_of_span(span)
+
+
+def searched_values_of_trace(trace: Trace) -> Iterator[SearchedValue]:
+    """The values of the trace itself."""
     yield SearchedValue(None, SearchField.NAME, trace.name)
     if trace.input is not None:
         yield SearchedValue(None, SearchField.INPUT, trace.input)
     if trace.output is not None:
         yield SearchedValue(None, SearchField.OUTPUT, trace.output)
-    for span in trace.spans:
-        yield from searched_values_of_span(span)
 
 
 def searched_values_of_span(span: Span) -> Iterator[SearchedValue]:

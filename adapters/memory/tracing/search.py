@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from adapters.memory.store import MemoryStore
-from domain.ids import ProjectId
+from domain.errors import NotFound
+from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, SortOrder, paginate
 from domain.tracing.query import TraceFilter
 from domain.tracing.search_match import (
@@ -15,6 +16,7 @@ from domain.tracing.search_match import (
     find_span_matches,
 )
 from domain.tracing.search_query import SearchQuery
+from domain.tracing.search_within import FoundWithinPage, find_within
 from domain.tracing.span_query import SpanFilter, SpanSummary
 from domain.tracing.trace import TraceSummary
 
@@ -33,6 +35,16 @@ class MemoryTraceSearch:
         ]
         page = paginate(hits, lambda hit: hit.position, SortOrder.DESC, window)
         return SearchPage(page.items, page.end)
+
+    async def find_within(
+        self, project: ProjectId, trace: TraceId, query: SearchQuery, window: PageRequest
+    ) -> FoundWithinPage:
+        found = self.store.visible_trace(project, trace)
+        if found is None:
+            raise NotFound("Trace not found")
+        owners = find_within(found, query)
+        page = paginate(owners, lambda one: one.position, SortOrder.ASC, window)
+        return FoundWithinPage(page.items, page.end)
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ async def fetch_detail(
     else:
         head = rows[0]
         ranges = [*_trace_ranges(head, extent), *_span_ranges(spans, extent)]
-        text = await _fetch_text(connection, project, trace, ranges)
+        text = await fetch_text_near(connection, project, trace, ranges)
     is_long = takes_long(len(spans), 0) or text.size > DECOMPRESSED_ON_LOOP_MAX
     return await compute(_detail, head, spans, text, extent, is_long=is_long)
 
@@ -161,12 +161,12 @@ async def _fetch_shown(
     rows: Sequence[Record],
     extent: PayloadExtent,
 ) -> list[ShownSpan]:
-    text = await _fetch_text(connection, project, trace, _span_ranges(rows, extent))
+    text = await fetch_text_near(connection, project, trace, _span_ranges(rows, extent))
     is_long = text.size > DECOMPRESSED_ON_LOOP_MAX
     return await compute(lambda: list(_shown_spans(rows, text, extent)), is_long=is_long)
 
 
-async def _fetch_text(
+async def fetch_text_near(
     connection: Connection, project: ProjectId, trace: TraceId, ranges: Iterable[Range]
 ) -> StoredText:
     """The blocks that contain the ranges.

@@ -31,6 +31,7 @@ from adapters.postgres.tracing.search_postings import (
     since_epoch_us,
     unpack_trace,
 )
+from adapters.postgres.tracing.search_within import find_within_stored
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_from_row
 from application.concurrency import compute
@@ -40,6 +41,7 @@ from domain.tracing.query import TraceFilter, fold_case
 from domain.tracing.search_match import SearchHit, SearchMatch, SearchPage, find_matches
 from domain.tracing.search_query import SearchQuery
 from domain.tracing.search_terms import query_terms
+from domain.tracing.search_within import WITHIN_BYTES_MAX, FoundWithinPage
 from domain.tracing.trace import Trace, TraceSummary
 
 UNINDEXED_MAX: Final = 10_000  # writes of the queue that a request finds candidates in
@@ -54,6 +56,7 @@ SEGMENTS_AT_ONCE_MAX: Final = 1_024
 FILTERED_MAX: Final = 5_000  # if the other filters match no more, candidates are picked from these
 LOOKED_INTO_MAX: Final = 200  # if they match no more, the index isn't read
 
+SEARCH_LESS: Final = "search for longer words, or try again later"
 NARROW_SEARCH: Final = "search for rarer words, or narrow started_after and started_before"
 
 # If too many writes wait, the newest are read: most searches are for them.
@@ -117,6 +120,7 @@ class SearchLimits:
     candidates: int = CANDIDATES_MAX
     texts: int = TEXTS_MAX
     text_bytes: int = TEXT_BYTES_MAX
+    bytes_of_trace: int = WITHIN_BYTES_MAX
 
 
 LIMITS: Final = SearchLimits()
@@ -286,6 +290,14 @@ class PostgresTraceSearch(PoolReader):
         assert oldest is not None
         is_complete = page.is_complete and oldest["count"] <= UNINDEXED_MAX
         return SearchPage(page.hits, page.end, is_complete, oldest["written_at"])
+
+    async def find_within(
+        self, project: ProjectId, trace: TraceId, query: SearchQuery, window: PageRequest
+    ) -> FoundWithinPage:
+        async with self._visible_by_key(SEARCH_LESS, project) as connection:
+            return await find_within_stored(
+                connection, (project, trace), query, window, self.limits.bytes_of_trace
+            )
 
 
 async def _fetch_allowed(

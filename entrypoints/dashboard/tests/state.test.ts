@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, filterBody, filterQuery, parse, parseFind, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, filterBody, filterQuery, parse, parseFind, searchFor, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -125,4 +125,13 @@ test("a least duration is a part of what is looked for", () => {
   assert.deepEqual(parseFind(" Search >500ms"), { words: "search", minUs: 500_000 });
   assert.deepEqual(parseFind(">2s"), { words: "", minUs: 2_000_000 });
   assert.deepEqual(parseFind("a>b >x"), { words: "a>b >x", minUs: 0 });
+});
+
+test("words that are being typed are searched by their beginnings", () => {
+  const cases: [string, string][] = [
+    ["", ""], ["a", ""], ["--", ""], ["ab", "ab"], ["refund", "refund*"], ["refund la", "refund la"],
+    ["refund late", "refund late*"], ['"tracking num', '"tracking num"'], ['"tracking number"', '"tracking number"'],
+    ["deliver*", "deliver*"], ["東京", "東京"], ["a-b", ""],
+  ];
+  for (const [typed, query] of cases) assert.equal(searchFor(typed), query);
 });

@@ -162,3 +162,46 @@ async def test_bad_query_is_told_what_to_change(site, head, path, query, field, 
     errors = field_errors(answer)
     assert errors.keys() == {field}
     assert said in errors[field]
+
+
+async def test_a_trace_is_searched(site, head):
+    steps = [
+        a_span(span_id=str(uuid.uuid4()), name="lookup", output={"city": "my Zürich"}),
+        a_span(span_id=str(uuid.uuid4()), name="answer", metadata={"city": "zürich"}),
+    ]
+    one = await store(site, head, name="weather", spans=steps, input="Is it cold in Paris?")
+    path = f"/traces/{one}/search"
+    page = await search(site, head, "zürich", "&limit=1", path)
+    [hit] = page["items"]
+    [hit_of_next] = (
+        await search(site, head, "zürich", f"&limit=1&cursor={page['next_cursor']}", path)
+    )["items"]
+    assert {hit["span_id"], hit_of_next["span_id"]} == {one["span_id"] for one in steps}
+    by_id = {hit["span_id"]: hit["matches"], hit_of_next["span_id"]: hit_of_next["matches"]}
+    assert by_id[steps[0]["span_id"]] == [
+        {
+            "field": "output", "text_index": 0, "offset": 3,
+            "snippet": [
+                {"text": "my ", "is_match": False},
+                {"text": "Zürich", "is_match": True},
+            ],
+        }
+    ]  # fmt: skip
+    assert [one["field"] for one in by_id[steps[1]["span_id"]]] == ["metadata"]
+    assert (page["total"], page["total_is_at_least"], page["is_complete"]) == (2, True, True)
+    [of_trace] = (await search(site, head, '"cold in"', path=path))["items"]
+    assert (of_trace["span_id"], of_trace["matches"][0]["field"]) == (None, "input")
+    assert (await search(site, head, "berlin", path=path))["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("query", "more", "field"),
+    [("", "", "query.query"), ("de*", "", "query.query"), ("a", "&limit=0", "query.limit"),
+     ("a", "&cursor=x", "query.cursor"), ("a", "&limit=201", "query.limit")],
+)  # fmt: skip
+async def test_searches_of_a_trace_that_are_refused(site, head, query, more, field):
+    one = await store(site, head)
+    answer = await site.http.get(f"/traces/{one}/search?query={quote(query)}{more}", headers=head)
+    assert set(field_errors(answer)) == {field}
+    other = await site.http.get(f"/traces/{uuid.uuid4()}/search?query=a", headers=head)
+    assert other.status_code == 404

@@ -99,6 +99,7 @@ ENDPOINTS = (
         EndpointSpec("GET /errors", READ, 200, query=f"{PAGE}&{MARCH}&is_new=true"),
         EndpointSpec("GET /traces/facets", READ, 200, query="field=session&prefix={session_id}"),
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
+        EndpointSpec("GET /traces/{trace_id}/search", READ, 200, query="query={text}&limit=200"),
         EndpointSpec("GET /traces/compare", READ, 200, query="a={trace_id}&b={trace_id}"),
         EndpointSpec("GET /traces/{trace_id}/spans", READ, 200, query=f"{PAGE}&payloads=preview"),
         EndpointSpec(

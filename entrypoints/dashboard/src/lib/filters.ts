@@ -100,6 +100,14 @@ export function parseFind(text: string): { words: string; minUs: number } {
   return { words: words.trim().toLowerCase(), minUs };
 }
 
+/** The query of a search for words that are being typed: the last one may go on. Empty: none. */
+export function searchFor(words: string): string {
+  if (!/[\p{L}\p{N}]{2}/u.test(words)) return "";
+  const isPhrase = (words.split('"').length - 1) % 2 === 1;
+  if (isPhrase) return `${words}"`;
+  return /[\p{L}\p{N}]{3}$/u.test(words) ? `${words}*` : words;
+}
+
 export type Parsed = { change: Change } | { problem: string };
 
 /** What one typed filter means. A word without a field is a part of the name. */

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX
-from domain.tracing import payload_detail
+from domain.tracing import payload_detail, search_within
 from domain.tracing.outline import OUTLINE_SPANS_MAX, OutlineColumns, TraceOutline
 from domain.tracing.payload_detail import (
     PREVIEW_BYTES_MAX,
@@ -19,6 +19,10 @@ from domain.tracing.payload_detail import (
     PayloadExtent,
     ShownPayloads,
 )
+from domain.tracing.search_match import SNIPPET_CHARS_MAX
+from domain.tracing.search_query import QUERY_CHARS_MAX
+from domain.tracing.search_texts import SearchField
+from domain.tracing.search_within import WITHIN_BYTES_MAX
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from entrypoints.http.controllers.traces import schemas
@@ -261,12 +265,116 @@ class SpansReadResponse(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class TraceSearchQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of what a query finds in one trace; without `offset`."""
+
+    query: Annotated[
+        str,
+        Meta(
+            max_length=QUERY_CHARS_MAX,
+            description=(
+                "All of these words occur in the texts of one span, or of the trace itself. "
+                '`"several words"` follow each other, `begin*` is the beginning of a word'
+            ),
+            extra=schemas.PLAIN_TEXT,
+            examples=['refund "tracking number" deliver*'],
+        ),
+    ]
+    limit: cursors.PageLimit = LIMIT_DEFAULT
+    cursor: cursors.Cursor | None = None
+
+    @property
+    def offset(self) -> int:
+        return 0
+
+
+class FoundPlaceResponse(ResponseStruct[search_within.FoundPlace], frozen=True, kw_only=True):
+    """The first text of a field that has a term of the query."""
+
+    field: SearchField
+    text_index: Annotated[
+        int,
+        Meta(
+            description=(
+                "Which text of the field it is, from 0: of a payload, its strings and numbers in "
+                "their order, without keys"
+            )
+        ),
+    ]
+    offset: Annotated[
+        int,
+        Meta(description="Characters of this text, in the form NFKC, before the first term"),
+    ]
+    snippet: Annotated[
+        list[schemas.SnippetPartResponse],
+        Meta(
+            description=(
+                f"The text around it, {SNIPPET_CHARS_MAX} characters at most, in parts that follow "
+                "each other"
+            )
+        ),
+    ]
+
+
+class FoundWithinResponse(ResponseStruct[search_within.FoundWithin], frozen=True, kw_only=True):
+    """A span that has all terms, or the trace itself without `span_id`."""
+
+    span_id: Annotated[UUID | None, Source("span")]
+    matches: Annotated[
+        list[FoundPlaceResponse],
+        Source("places"),
+        Meta(description="One for each field that has a term"),
+    ]
+
+
+class FoundWithinPage(wire.PaginatedResponse[FoundWithinResponse], frozen=True, kw_only=True):
+    """A page of what a query finds in a trace.
+
+    `total` counts the items of the page, and one more if another page follows.
+    """
+
+    is_complete: Annotated[
+        bool,
+        Meta(
+            description=(
+                "False if the page ended before it was full, because it has looked into "
+                f"{WITHIN_BYTES_MAX >> 20} MiB of payloads: follow `next_cursor`"
+            )
+        ),
+    ]
+
+
+TRACE_SEARCH: Final = cursors.PagedList("trace_search", {None: cursors.INSTANT}, cursors.ID)
 TRACE_SPANS: Final = cursors.PagedList("trace_spans", {None: cursors.INSTANT}, cursors.ID)
 OUTLINE: Final = schemas.example(
     OutlineResponse.from_domain(
         TraceOutline.from_trace(schemas.EXAMPLE_TRACE, "9f86d081884c7d659a2feaa0c55ad015", 0, 1)
     )
 )
+SEARCH: Final = {
+    "items": [
+        {
+            "span_id": str(schemas.EXAMPLE_TRACE.spans[0].id),
+            "matches": [
+                {
+                    "field": "output",
+                    "text_index": 3,
+                    "offset": 4,
+                    "snippet": [
+                        {"text": "the ", "is_match": False},
+                        {"text": "tracking number", "is_match": True},
+                        {"text": " is on the way", "is_match": False},
+                    ],
+                }
+            ],
+        }
+    ],
+    "total": 1,
+    "limit": LIMIT_DEFAULT,
+    "offset": 0,
+    "next_cursor": None,
+    "is_complete": True,
+}
 [_SPAN] = span_details(
     schemas.EXAMPLE_TRACE.id,
     [ShownSpan.from_span(schemas.EXAMPLE_TRACE.spans[0], payload_detail.WHOLE_PAYLOADS)],

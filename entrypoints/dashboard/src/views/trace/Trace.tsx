@@ -4,6 +4,7 @@ import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { Link, useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
+import type { FoundWithinResponse } from "../../api/types.d.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
@@ -30,6 +31,7 @@ import { SpanDetail, TABS, Tabs, type SameName } from "./SpanDetail.tsx";
 import { SpanList } from "./SpanList.tsx";
 import { TraceChat } from "./TraceChat.tsx";
 import { useOutline } from "./useOutline.ts";
+import { useTextSearch } from "./useTextSearch.ts";
 
 export function Trace({ id, isPeek = false }: { id: string; isPeek?: boolean }): JSX.Element {
   const { answer, outline, tree } = useOutline(id);
@@ -334,6 +336,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
   const onlyKind = params.get("kind");
   const onlyFailed = params.get("failed") === "1";
   const isFiltered = wanted !== "" || minUs > 0 || onlyKind !== null || onlyFailed;
+  const texts = useTextSearch(trace, wanted, hasChat);
   const matches = useMemo(() => {
     if (!isFiltered) return null;
     const names = outline.names.map((name) => name.toLowerCase().includes(wanted));
@@ -344,9 +347,9 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
       if (onlyFailed && !outline.has_error[span]) return false;
       if (minUs > 0 && (outline.latency_us[span] ?? 0) < minUs) return false;
       if (onlyKind !== null && outline.kinds[outline.kind[span]!] !== onlyKind) return false;
-      return wanted === "" || names[outline.name[span]!]! || (model != null && models[model]!);
+      return wanted === "" || names[outline.name[span]!]! || (model != null && models[model]!) || texts.found.has(outline.span_id[span]!);
     });
-  }, [outline, tree, wanted, minUs, onlyKind, onlyFailed]);
+  }, [outline, tree, wanted, minUs, onlyKind, onlyFailed, texts.found]);
   const rows = useMemo(() => visibleRows(tree, collapsed, matches), [tree, collapsed, matches]);
   const found = useMemo(() => (matches ? rowsWhere(tree.size, (row) => matches[row] === 2) : []), [matches]);
   const errors = useMemo(() => rowsWhere(tree.size, (row) => outline.has_error[tree.span[row]!] ?? false), [tree, outline]);
@@ -422,7 +425,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
     isPeek
       ? []
       : [
-          { keys: "/", label: "Find spans by name or model", group, run: () => find.current?.focus() },
+          { keys: "/", label: "Find spans by name, model or words in their texts", group, run: () => find.current?.focus() },
           { keys: "e", label: "Next failed span", group, run: () => step(errors, 1, "failed span") },
           { keys: "Shift+e", label: "Previous failed span", group, run: () => step(errors, -1, "failed span") },
           { keys: "n", label: "Next match", group, run: () => step(found, 1, "match") },
@@ -456,8 +459,8 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
         <input
           ref={find}
           type="search"
-          aria-label="Find spans by name or model, or >500ms"
-          placeholder="Find spans, or >500ms"
+          aria-label={`Find spans by name${hasChat ? ", model or words in their texts" : " or model"}, or >500ms`}
+          placeholder={hasChat ? "Find names, texts, or >500ms" : "Find spans, or >500ms"}
           value={params.get("q") ?? ""}
           onInput={(event) => update({ q: event.currentTarget.value || null })}
           onKeyDown={(event) => {
@@ -465,7 +468,13 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
             else if (event.key === "Escape") event.currentTarget.blur();
           }}
         />
-        {isFiltered && <span role="status">{plural(found.length, "match", "matches")}</span>}
+        {isFiltered && (
+          <span role="status" title={texts.problem ? `Payloads weren’t searched: ${texts.problem}` : ""}>
+            {texts.isAtLeast && "at least "}
+            {plural(found.length, "match", "matches")}
+            {texts.isLoading ? " …" : texts.problem && " by name"}
+          </span>
+        )}
         <select aria-label="Kind" value={onlyKind ?? ""} onChange={(event) => update({ kind: event.currentTarget.value || null })}>
           <option value="">All kinds</option>
           {outline.kinds.map((kind) => (
@@ -506,6 +515,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
           </>
         )}
       </div>
+      <Matches found={texts.found.get(selectedId ?? "")} />
       {shown === "both" && tree.size > 0 && <Minimap outline={outline} tree={tree} zoom={zoom} whole={whole} scale={timeScale} setZoom={setZoom} />}
       {shown === "chat" && hasChat ? (
         <TraceChat id={trace} outline={outline} tree={tree} matches={matches} selected={selected} select={select} url={url} />
@@ -533,6 +543,20 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
         />
       )}
     </section>
+  );
+}
+
+/** Where the words are in what is selected. */
+function Matches({ found }: { found: FoundWithinResponse | undefined }): JSX.Element | null {
+  if (!found) return null;
+  return (
+    <p class="matches">
+      {found.matches.map(({ field, snippet }) => (
+        <span key={field}>
+          {field}: <q>{snippet.map((part, index) => (part.is_match ? <mark key={index}>{part.text}</mark> : part.text))}</q>
+        </span>
+      ))}
+    </p>
   );
 }
 
