@@ -354,6 +354,7 @@ def test_projects_are_found_and_made(
     card = page.get_by_role("link", name=project.name)
     expect(card).to_contain_text("4 in 24 h, 25 % failed")
     expect(card).to_contain_text("last trace")
+    expect(card).to_contain_text("$0.00 in 7 days")
     expect(card.get_by_role("img", name="4 traces in 7 days")).to_be_visible()
     take_screenshot("projects")
     page.keyboard.press("/")
