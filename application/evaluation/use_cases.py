@@ -153,6 +153,7 @@ class AnnotationUseCases:
 
     def __init__(self, labels: HumanLabels, claims: AnnotationClaims, clock: Clock) -> None:
         self.read_agreement = agreement.ReadAgreement(labels)
+        self.read_paired_traces = agreement.ReadPairedTraces(labels)
         self.read_queue = agreement.ReadAnnotationQueue(labels, clock)
         self.read_progress = agreement.ReadQueueProgress(claims, clock)
         self.claim = agreement.ClaimAnnotations(claims, clock)

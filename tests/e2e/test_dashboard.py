@@ -96,7 +96,7 @@ def test_from_failure_to_failing_span_by_keyboard(
     expect(page.get_by_label("Input").first).to_contain_text("<img src=x")
     take_screenshot("failing-span")
     page.keyboard.press("/")
-    page.keyboard.type("img onerr")  # in the input alone, which the page hasn't loaded for all spans
+    page.keyboard.type("img onerr")  # in the input alone
     expect(page.get_by_text("1 match", exact=True)).to_be_visible()
     expect(page.get_by_text("input: ")).to_contain_text("onerror")
     page.get_by_role("searchbox", name="Find spans").fill("")

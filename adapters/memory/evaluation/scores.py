@@ -13,6 +13,7 @@ from domain.evaluation.agreement.calibration import (
     LABELS_MAX,
     Fingerprint,
     JudgeScores,
+    PairedTrace,
     QueueItem,
     queue_orders,
     unlabelled_scores,
@@ -290,6 +291,12 @@ class MemoryHumanLabels:
         return calibration.compare_with_human_labels(
             self._named(project, name), partial(_run_fingerprint, self.store), threshold, within
         )
+
+    async def paired_traces(
+        self, project: ProjectId, name: str, within: CreatedWithin
+    ) -> Sequence[PairedTrace]:
+        fingerprint_of = partial(_run_fingerprint, self.store)
+        return calibration.paired_traces(self._named(project, name), fingerprint_of, within)
 
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from domain.evaluation.agreement.calibration import JudgeScores, QueueItem
+from domain.evaluation.agreement.calibration import JudgeScores, PairedTrace, QueueItem
 from domain.evaluation.agreement.claims import ClaimedItems, ClaimRequest, QueueProgress
 from domain.evaluation.judging.judge import Answer, Question
 from domain.evaluation.metrics.metric import Metric
@@ -260,6 +260,12 @@ class HumanLabels(Protocol):
         self, project: ProjectId, name: str, threshold: float, within: CreatedWithin
     ) -> Sequence[JudgeScores]:
         """As `domain.evaluation.agreement.calibration.compare_with_human_labels`."""
+        ...
+
+    async def paired_traces(
+        self, project: ProjectId, name: str, within: CreatedWithin
+    ) -> Sequence[PairedTrace]:
+        """As `domain.evaluation.agreement.calibration.paired_traces`."""
         ...
 
     async def annotation_queue(

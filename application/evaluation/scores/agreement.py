@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 from application.deletion import delete_in_batches
 from application.evaluation.ports.evaluation import AnnotationClaims, HumanLabels
 from application.ports import Clock
-from domain.evaluation.agreement.calibration import Calibration, QueueItem, calibrate, daily_seed
+from domain.evaluation.agreement.calibration import (
+    Calibration,
+    CellQuery,
+    PairedTraces,
+    QueueItem,
+    calibrate,
+    daily_seed,
+    traces_of_cell,
+)
 from domain.evaluation.agreement.claims import ClaimedItems, ClaimRequest, QueueProgress
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, TraceId
@@ -25,6 +33,24 @@ class ReadAgreement:
         compared = await self.labels.compare_with_human_labels(project, name, threshold, within)
         # In a thread: with ten thousand pairs it would block the event loop noticeably.
         return await asyncio.to_thread(lambda: [calibrate(one, threshold) for one in compared])
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPairedTraces:
+    """The traces behind a number of a confusion matrix."""
+
+    labels: HumanLabels
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        name: str,
+        cell: CellQuery,
+        within: CreatedWithin,
+    ) -> PairedTraces:
+        """Those of the cell that were labelled last."""
+        pairs = await self.labels.paired_traces(project, name, within)
+        return await asyncio.to_thread(traces_of_cell, pairs, cell)
 
 
 @dataclass(frozen=True, slots=True)

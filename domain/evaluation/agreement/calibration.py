@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from domain.evaluation.agreement.statistics import (
     SPEARMAN_MIN,
@@ -35,6 +35,7 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, TraceId
 from domain.tracing.payload import scalar_members
 
+PAIRED_TRACES_MAX: Final = 200  # of a cell of the confusion matrix, in one response
 LABELS_MAX: Final = 10_000  # of one response, the newest
 JUDGED_MAX: Final = 10_000  # scores of a pass rate, the newest
 JUDGE_SCORES_PER_TRACE_MAX: Final = 20  # the newest
@@ -89,6 +90,52 @@ class JudgeScores:
     fingerprint: Fingerprint
     pairs: Sequence[ScorePair]
     rated: JudgeVolume
+
+
+class ConfusionCell(StrEnum):
+    """Who passes a trace, of a judge and a person."""
+
+    BOTH_PASS = "both_pass"  # noqa: S105 - of judges
+    ONLY_JUDGE_PASSES = "only_judge_passes"
+    ONLY_PEOPLE_PASS = "only_people_pass"  # noqa: S105 - of people
+    BOTH_FAIL = "both_fail"
+
+    @classmethod
+    def of(cls, pair: ScorePair, threshold: float) -> Self:
+        if pair.judge >= threshold:
+            return cls.BOTH_PASS if pair.person >= threshold else cls.ONLY_JUDGE_PASSES
+        return cls.ONLY_PEOPLE_PASS if pair.person >= threshold else cls.BOTH_FAIL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedTrace:
+    """A trace that a judge and a person scored. `labelled_at`: when the label was written last."""
+
+    trace: TraceId
+    fingerprint: Fingerprint
+    pair: ScorePair
+    labelled_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellQuery:
+    """A cell of the confusion matrix of some judges at a threshold; None: of every judge."""
+
+    cell: ConfusionCell
+    threshold: float
+    judges: frozenset[Fingerprint] | None = None
+
+    def matches(self, one: PairedTrace) -> bool:
+        is_of_judge = self.judges is None or one.fingerprint in self.judges
+        return is_of_judge and ConfusionCell.of(one.pair, self.threshold) is self.cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairedTraces:
+    """Some of the traces of a cell, and how many it has."""
+
+    traces: Sequence[PairedTrace]
+    total: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,17 +260,7 @@ def compare_with_human_labels(
     """
     ours = newest_first(scores)
     of_judges = [(one, number) for one in ours if (number := judge_score(one)) is not None]
-    labels = [one for one in ours if human_label(one) is not None and within.matches(one)]
-    labels = sorted(labels[:LABELS_MAX], key=lambda one: (one.updated_at, one.id))
-    last: dict[TraceId, float] = {one.trace_id: human_label(one) or 0.0 for one in labels}
-    pairs: list[tuple[Fingerprint, ScorePair]] = []
-    for trace, person in last.items():
-        of_trace = [(one, number) for one, number in of_judges if one.trace_id == trace]
-        last_of_each = {
-            fingerprint_of(one): number
-            for one, number in reversed(of_trace[:JUDGE_SCORES_PER_TRACE_MAX])
-        }
-        pairs += [(judge, ScorePair(number, person)) for judge, number in last_of_each.items()]
+    pairs = [(one.fingerprint, one.pair) for one in paired_traces(ours, fingerprint_of, within)]
     counted = [(one, number) for one, number in of_judges if within.matches(one)]
     by_judge: dict[Fingerprint, list[tuple[Score, float]]] = {}
     for one, number in counted[:JUDGED_MAX]:
@@ -231,6 +268,46 @@ def compare_with_human_labels(
     return group_by_judge(
         pairs, {judge: _rated(some, threshold) for judge, some in by_judge.items()}
     )
+
+
+def paired_traces(
+    scores: Iterable[TraceScore],
+    fingerprint_of: Callable[[TraceScore], Fingerprint],
+    within: CreatedWithin,
+) -> list[PairedTrace]:
+    """The traces that have a label, once for each judge: the pairs of `compare_with_human_labels`.
+
+    In any order.
+    """
+    ours = newest_first(scores)
+    of_judges = [(one, number) for one in ours if (number := judge_score(one)) is not None]
+    labels = [one for one in ours if human_label(one) is not None and within.matches(one)]
+    labels = sorted(labels[:LABELS_MAX], key=lambda one: (one.updated_at, one.id))
+    last = {one.trace_id: one for one in labels}
+    pairs: list[PairedTrace] = []
+    for trace, label in last.items():
+        of_trace = [(one, number) for one, number in of_judges if one.trace_id == trace]
+        last_of_each = {
+            fingerprint_of(one): number
+            for one, number in reversed(of_trace[:JUDGE_SCORES_PER_TRACE_MAX])
+        }
+        pairs += [
+            PairedTrace(
+                trace=trace,
+                fingerprint=judge,
+                pair=ScorePair(number, human_label(label) or 0.0),
+                labelled_at=label.updated_at,
+            )
+            for judge, number in last_of_each.items()
+        ]
+    return pairs
+
+
+def traces_of_cell(pairs: Iterable[PairedTrace], query: CellQuery) -> PairedTraces:
+    """The PAIRED_TRACES_MAX traces of a cell that were labelled last."""
+    found = [one for one in pairs if query.matches(one)]
+    found.sort(key=lambda one: (one.labelled_at, one.trace, one.fingerprint or ""), reverse=True)
+    return PairedTraces(traces=found[:PAIRED_TRACES_MAX], total=len(found))
 
 
 def _rated(scores: Sequence[tuple[Score, float]], threshold: float) -> JudgeVolume:

@@ -326,7 +326,7 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours("POST", "/erasures", {"user_id": f"nobody-{session}"})
             runs = {path: (await ours.start_run(path))["id"] for path in (RUNS, SESSION_RUNS)}
             monitor = (await ours("POST", "/evaluations/monitors", MONITOR)).json()["id"]
-        steps = [a_span(), a_span()]
+        steps = [a_span(name="step"), a_span(name="step")]
         trace = await ours.store_trace(session_id="a", user_id="a", spans=steps)
         hook = (await ours("POST", "/evaluations/webhooks", HOOK)).json()["id"]
         for _ in range(2):
@@ -352,6 +352,7 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
                 continue
             more = "&metric_name=quality" if "metric_name" in names else ""
             more += f"&{MARCH}" if path == "/errors" else ""
+            more += "&query=step" if path.endswith("/search") else ""
             run = runs[RUNS if path.startswith(RUNS) else SESSION_RUNS]
             ids = {
                 "monitor_id": monitor, "webhook_id": hook, "run_id": run, "session_id": "a",

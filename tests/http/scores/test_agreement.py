@@ -62,6 +62,28 @@ async def test_judge_is_compared_with_human_labels(shop: ScoredProject) -> None:
         assert figure["reason"] is None
 
 
+async def test_traces_of_each_cell_are_listed(shop: ScoredProject) -> None:
+    traces = [one["trace_id"] for one in (await shop.read("/traces?limit=200"))["items"]]
+    [found] = await shop.read(f"{AGREEMENT}?name=quality")
+    listed = []
+    for cell, count in found["confusion"].items():
+        page = await shop.read(f"{AGREEMENT}/traces?name=quality&cell={cell}")
+        assert (page["total"], len(page["items"])) == (count, count)
+        assert await shop.read(f"{AGREEMENT}/traces?name=quality&cell={cell}&fingerprint=") == page
+        for one in page["items"]:
+            assert (one["judge"] >= 0.5) == (cell in {"both_pass", "only_judge_passes"})
+            assert (one["person"] >= 0.5) == (cell in {"both_pass", "only_people_pass"})
+        listed += [one["trace_id"] for one in page["items"]]
+    assert len(set(listed)) == len(listed) == 8
+    assert set(listed) < set(traces)
+    other = f"{AGREEMENT}/traces?name=quality&cell=both_pass"
+    assert (await shop.read(f"{other}&fingerprint=f"))["items"] == []
+    assert (await shop.read(f"{other}&threshold=0"))["total"] == 8
+    assert (await shop.read(f"{other}&date_to=2026-01-01"))["total"] == 0
+    wrong = await shop("GET", f"{AGREEMENT}/traces?name=quality&cell=both")
+    assert set(field_errors(wrong)) == {"query.cell"}
+
+
 async def test_undefined_statistics_are_null_with_a_reason(shop: ScoredProject) -> None:
     [found] = await shop.read(f"{AGREEMENT}?name=quality&threshold=0")
     assert found["specificity"] == NOTHING | {"reason": "people failed nothing"}

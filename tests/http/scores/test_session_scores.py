@@ -137,6 +137,20 @@ async def test_changed_score_keeps_what_was_there_before(shop: ScoredProject) ->
     assert set(field_errors(await shop("PATCH", path, {"value": "2"}))) == {"value"}
 
 
+async def test_last_change_is_taken_back(shop: ScoredProject) -> None:
+    _, head = shop.person()
+    given = await shop.add_session_score(value="0.5", reason="r")
+    path = f"{SESSIONS}/{given['id']}"
+    assert (await shop("POST", f"{path}/undo")).status_code == 409  # it was never changed
+    await shop.site.http.patch(path, headers=head, json={"value": "0.75", "reason": "mine"})
+    undone = await shop.site.http.post(f"{path}/undo", headers=head)
+    assert undone.status_code == 200, undone.text
+    assert undone.json() | {"updated_at": given["updated_at"]} == given
+    assert await shop.read(of(shop.session)) == [undone.json()]
+    values = [one["before"]["value"] for one in await shop.read(f"{path}/history")]
+    assert values == ["0.5", "0.75"]
+
+
 async def test_score_by_person_is_changed_only_by_its_author_or_an_admin(
     shop: ScoredProject,
 ) -> None:
@@ -160,7 +174,7 @@ async def test_unknown_or_foreign_score_cannot_be_changed(shop: ScoredProject) -
     foreign = await other.add_session_score()
     trace_score = await shop.add_score()
     for id_ in (uuid.UUID(int=1), foreign["id"], trace_score["id"]):
-        for method, path in (("PATCH", ""), ("GET", "/history")):
+        for method, path in (("PATCH", ""), ("GET", "/history"), ("POST", "/undo")):
             body = {"value": "1"} if method == "PATCH" else None
             assert (await shop(method, f"{SESSIONS}/{id_}{path}", body)).status_code == 404
     assert await other.read(of(other.session)) == [foreign]

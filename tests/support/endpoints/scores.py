@@ -86,6 +86,14 @@ ENDPOINTS = (
         in_contract=False,
     ),
     EndpointSpec(
+        f"POST {SESSIONS}/{{score_id}}/undo",
+        EVALUATE_AND_READ,
+        200,
+        other_statuses={409},
+        in_contract=False,
+        audit=Audit("score.changed", "score_id"),
+    ),
+    EndpointSpec(
         f"DELETE {SESSIONS}/{{score_id}}", EVALUATE, 204, audit=Audit("score.deleted", "score_id")
     ),
     *(
@@ -104,6 +112,13 @@ ENDPOINTS = (
         f"GET {ANALYTICS}/session-scores/comparison", READ, 200, query="metric_name={text}"
     ),
     EndpointSpec(f"GET {ANALYTICS}/agreement", READ, 200, query="name={text}", in_contract=False),
+    EndpointSpec(
+        f"GET {ANALYTICS}/agreement/traces",
+        READ,
+        200,
+        query="name={text}&cell=both_pass",
+        in_contract=False,
+    ),
     EndpointSpec(
         f"GET {ANALYTICS}/annotation-queue", READ, 200, query="name={text}", in_contract=False
     ),

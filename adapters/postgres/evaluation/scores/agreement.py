@@ -16,6 +16,7 @@ from domain.evaluation.agreement.calibration import (
     LABELS_MAX,
     JudgeScores,
     JudgeVolume,
+    PairedTrace,
     QueueItem,
     group_by_judge,
     interleave,
@@ -23,7 +24,7 @@ from domain.evaluation.agreement.calibration import (
 from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.metrics.metric import JudgeKind
 from domain.evaluation.scores.score import CreatedWithin, ScoreSource, TraceScore
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 
 IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
@@ -48,10 +49,10 @@ WITH newest_labels AS MATERIALIZED (
   WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {_IS_LABEL}
   ORDER BY created_at DESC, id DESC LIMIT {LABELS_MAX}
 ), labels AS MATERIALIZED (
-  SELECT DISTINCT ON (trace_id) trace_id, number AS person FROM newest_labels
+  SELECT DISTINCT ON (trace_id) trace_id, number AS person, updated_at FROM newest_labels
   ORDER BY trace_id, updated_at DESC, id DESC
 )
-SELECT fingerprint, judge, person FROM labels CROSS JOIN LATERAL (
+SELECT trace_id, fingerprint, judge, person, updated_at FROM labels CROSS JOIN LATERAL (
   SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
     SELECT fingerprint, {_JUDGE_VALUE} AS judge, created_at, id FROM trace_scores
     WHERE {OF_TRACES} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGE_VALUE} IS NOT NULL
@@ -132,6 +133,22 @@ class PostgresHumanLabels(PoolReader):
                 for row in of_judges
             },
         )
+
+    async def paired_traces(
+        self, project: ProjectId, name: str, within: CreatedWithin
+    ) -> Sequence[PairedTrace]:
+        p = Parameters([project, name])
+        sql = SELECT_LABEL_PAIRS.format(within=created_within(p, within))
+        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
+        return [
+            PairedTrace(
+                trace=TraceId(row["trace_id"]),
+                fingerprint=row["fingerprint"],
+                pair=ScorePair(row["judge"], row["person"]),
+                labelled_at=row["updated_at"],
+            )
+            for row in rows
+        ]
 
     async def annotation_queue(
         self, project: ProjectId, name: str, threshold: float, seed: str, limit: int

@@ -28,6 +28,7 @@ from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
+FINGERPRINT_CHARS_MAX: Final = 128
 NO_INTERVAL: Final = "no interval: there are too few pairs, or they are too similar"
 
 type Threshold = Annotated[float, Meta(ge=0, le=1, description="Scores from this value on pass")]
@@ -36,6 +37,30 @@ type Threshold = Annotated[float, Meta(ge=0, le=1, description="Scores from this
 class AgreementQuery(CreatedQuery, frozen=True, kw_only=True):
     name: MetricName
     threshold: Threshold = THRESHOLD
+
+
+class PairedTracesQuery(AgreementQuery, frozen=True, kw_only=True):
+    cell: Annotated[
+        calibrations.ConfusionCell,
+        Meta(description="A number of `confusion`: who passes the trace"),
+    ]
+    fingerprint: (
+        Annotated[
+            str,
+            Meta(
+                max_length=FINGERPRINT_CHARS_MAX,
+                description=(
+                    "Only this judge. Empty: scores without a fingerprint. Left out: every judge"
+                ),
+                extra=PLAIN_TEXT,
+            ),
+        ]
+        | None
+    ) = None
+
+    def to_domain(self) -> calibrations.CellQuery:
+        judges = None if self.fingerprint is None else frozenset({self.fingerprint or None})
+        return calibrations.CellQuery(cell=self.cell, threshold=self.threshold, judges=judges)
 
 
 class QueueIncluded(StrEnum):
@@ -121,6 +146,23 @@ class AgreementItem(ResponseStruct[calibrations.Calibration], frozen=True, kw_on
     judged: int
     pass_rate: AgreementFigure
     corrected_pass_rate: AgreementFigure
+
+
+class PairedTraceResponse(ResponseStruct[calibrations.PairedTrace], frozen=True, kw_only=True):
+    """A trace with the newest score of a judge and the label that was written last."""
+
+    trace_id: Annotated[UUID, Source("trace")]
+    fingerprint: str | None
+    judge: Annotated[float, Source("pair.judge")]
+    person: Annotated[float, Source("pair.person")]
+    labelled_at: ResponseInstant
+
+
+class PairedTracesResponse(ResponseStruct[calibrations.PairedTraces], frozen=True, kw_only=True):
+    """Traces of a cell, those that were labelled last first."""
+
+    items: Annotated[list[PairedTraceResponse], Source("traces")]
+    total: Annotated[int, Meta(description="How many the cell has")]
 
 
 def _fingerprint(score: TraceScore) -> str | None:
@@ -249,6 +291,37 @@ class AgreementController(Controller):
             caller.project_id, params.name, params.threshold, params.within
         )
         return [AgreementItem.from_domain(result) for result in results]
+
+    @get(
+        "/agreement/traces",
+        CAN_READ,
+        description=(
+            "The traces behind a number of `confusion` in the agreement: the "
+            f"{calibrations.PAIRED_TRACES_MAX} that were labelled last. Without `fingerprint`, a "
+            "trace stands there once for each judge. Labels and scores are those of the agreement, "
+            "with its limits."
+        ),
+        example={
+            "items": [
+                {
+                    "trace_id": TRACE_ID,
+                    "fingerprint": _FINGERPRINT,
+                    "judge": 0.9,
+                    "person": 0.0,
+                    "labelled_at": AT,
+                }
+            ],
+            "total": 15,
+        },
+    )
+    async def read_paired_traces(
+        self, caller: Caller, params: PairedTracesQuery, use_cases: UseCases
+    ) -> PairedTracesResponse:
+        """Traces on which a judge and people agree or differ."""
+        found = await use_cases.evaluation.annotation.read_paired_traces(
+            caller.project_id, params.name, params.to_domain(), params.within
+        )
+        return PairedTracesResponse.from_domain(found)
 
     @get(
         "/annotation-queue",

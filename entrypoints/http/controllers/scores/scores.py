@@ -274,6 +274,26 @@ class SessionScoreController(Controller):
             )
         return schemas.SessionScoreResponse.from_domain(score)
 
+    @post(
+        "/{score_id:str}/undo",
+        CAN_EVALUATE_AND_READ,
+        status_code=200,
+        error_types={409: ErrorResponse},
+        example=examples.SESSION_SCORE,
+    )
+    async def undo_session_score(
+        self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases
+    ) -> schemas.SessionScoreResponse:
+        """Take back the last change of a score of a session.
+
+        As for scores of traces: the score has the value, source, author, reason and metadata of
+        before its last change, and the history keeps both. 409 if it was never changed, or if there
+        was no value before. Those may do it who may change it.
+        """
+        undo = ScoreChange(undo=True)
+        score = await use_cases.evaluation.scoring.change_of_session(caller, path.score_id, undo)
+        return schemas.SessionScoreResponse.from_domain(score)
+
     @get("/{score_id:str}/history", CAN_READ, example=[examples.REVISION])
     async def read_session_score_history(
         self, caller: Caller, path: schemas.ScorePath, use_cases: UseCases

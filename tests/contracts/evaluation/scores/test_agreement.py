@@ -11,10 +11,13 @@ from domain.errors import Conflict
 from domain.evaluation.agreement.calibration import (
     JUDGE_SCORES_PER_TRACE_MAX,
     JUDGES_MAX,
+    CellQuery,
+    ConfusionCell,
     JudgeScores,
     JudgeVolume,
     SelectionReason,
     random_key,
+    traces_of_cell,
 )
 from domain.evaluation.agreement.statistics import ScorePair
 from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreChange
@@ -138,6 +141,30 @@ async def test_annotation_of_same_trace_and_name_makes_pair(compare, add, judge)
     assert await compare(threshold=0) == [judge_scores("f", (0.2, 1.0), judged=3, passed=3)]
     assert await compare(name="other") == []
     assert await compare(of=project()) == []
+
+
+async def test_paired_traces_are_those_of_the_pairs(compare, labels, ours, add, judge, change):
+    for n, number in ((0, "0.2"), (1, "0.9"), (2, "0.8")):
+        await judge(n, number)
+    await judge(1, "0.1", by_whom="g")
+    await add(0, "1", created_at=at(1), updated_at=at(1))
+    await add(1, "1", created_at=at(2), updated_at=at(2))
+    await change(await add(1, "0", created_at=at(3), updated_at=at(3)), seconds=9, value="0.6")
+    found = [*await labels.paired_traces(ours, "m", EVER)]
+    first, second, _ = traces(ours, 3)
+    by_trace = {(one.trace, one.fingerprint): (one.pair, one.labelled_at) for one in found}
+    assert by_trace == {
+        (first, "f"): (ScorePair(0.2, 1.0), at(1)),
+        (second, "f"): (ScorePair(0.9, 0.6), at(9)),
+        (second, "g"): (ScorePair(0.1, 0.6), at(9)),
+    }
+    compared = await compare()
+    pairs = sorted((one.fingerprint, pair.judge) for one in compared for pair in one.pairs)
+    assert pairs == sorted((one.fingerprint, one.pair.judge) for one in found)
+    newest = traces_of_cell(found, CellQuery(cell=ConfusionCell.ONLY_PEOPLE_PASS, threshold=0.5))
+    assert [(one.trace, one.fingerprint) for one in newest.traces] == [(second, "g"), (first, "f")]
+    assert newest.total == 2
+    assert await labels.paired_traces(project(), "m", EVER) == []
 
 
 async def test_correction_of_judge_score_makes_pair(compare, judge, change):
