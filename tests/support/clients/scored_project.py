@@ -187,7 +187,8 @@ async def store_score(
         of_span = TraceScore(**known | new, trace_id=of, span_id=SpanId(uuid.UUID(span)))
         await ports.trace_scores.add(of_span)
     if session is not None:
-        await ports.session_scores.add(SessionScore(**known, session_id=session))
+        of_session = SessionScore(**known, session_id=session, history=(changed,))
+        await ports.session_scores.add(of_session)
 
 
 async def store_monitor(

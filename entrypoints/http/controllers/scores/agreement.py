@@ -42,7 +42,10 @@ class AgreementQuery(CreatedQuery, frozen=True, kw_only=True):
 class PairedTracesQuery(AgreementQuery, frozen=True, kw_only=True):
     cell: Annotated[
         calibrations.ConfusionCell,
-        Meta(description="A number of `confusion`: who passes the trace"),
+        Meta(
+            description="A number of `confusion`: who passes the trace",
+            examples=["only_judge_passes"],
+        ),
     ]
     fingerprint: (
         Annotated[
