@@ -47,7 +47,12 @@ from application.evaluation.ports.sent_evaluations import WaitingEvaluations
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs import requests
 from application.evaluation.runs.planning import PlanRun, RequeueOverdue
-from application.evaluation.runs.run_rules import ReadRunSummary, ReadRunUsage, RunRules
+from application.evaluation.runs.run_rules import (
+    ListRunUsage,
+    ReadRunSummary,
+    ReadRunUsage,
+    RunRules,
+)
 from application.evaluation.scores import agreement, scores, sent_evaluations
 from application.jobs import EvaluateTargetJob, Job, Jobs, PlanRunJob
 from application.ports import Clock, NewId, RandomBytes
@@ -213,6 +218,7 @@ class EvaluationUseCases:
         )
         self.read_run_usage = ReadRunUsage(ports.runs, judging.ledger)
         self.read_run_summary = ReadRunSummary(ports.runs, judging.ledger)
+        self.list_run_usage = ListRunUsage(judging.ledger)
         self.count_targets = requests.CountTargets(targets)
         self.estimate_run = EstimateRun(
             run_factory, targets, queue, ports.judge, judging, ports.policy, regex, new_id

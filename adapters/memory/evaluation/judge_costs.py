@@ -1,6 +1,6 @@
 """The cache of verdicts, the ledger of judge calls, and budgets, in memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -55,6 +55,10 @@ class MemoryLedger:
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
         return Spending.from_entries(self._of_run(project, run))
+
+    async def of_runs(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
+        found = {one: self._of_run(project, one) for one in runs}
+        return {run: Spending.from_entries(some) for run, some in found.items() if some}
 
     async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
         return group_spending(self._of_run(project, run), SpendingBy.METRIC)[:PARTS_MAX]

@@ -1,6 +1,6 @@
 """Ports of judging: the verdict cache, the ledger of requests, budgets, and prices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -69,6 +69,10 @@ class Ledger(Protocol):
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Spending: ...
+
+    async def of_runs(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
+        """As `of_run`, of those that sent a request."""
+        ...
 
     async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
         """As `of_run`, by metric: the first PARTS_MAX groups of `group_spending`."""

@@ -101,6 +101,18 @@ class ReadRunUsage:
 
 
 @dataclass(frozen=True, slots=True)
+class ListRunUsage:
+    """What the judges of listed runs cost so far."""
+
+    ledger: Ledger
+
+    async def __call__(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
+        """Of each run, also of one that sent no request. Raises Unavailable."""
+        known = await self.ledger.of_runs(project, runs) if runs else {}
+        return {one: known.get(one, Spending()) for one in runs}
+
+
+@dataclass(frozen=True, slots=True)
 class MetricResults:
     """What a run has come to in a metric, and what its judge cost."""
 

@@ -522,7 +522,8 @@ _EQUAL: Final = (
 class ScoreFilter:
     """Conditions that must all hold; None means no condition. Texts are compared exactly.
 
-    `created_after` is inclusive, `created_before` exclusive. `trace_id` and `environment` apply to
+    `created_after` and `min_value` are inclusive, `created_before` and `below_value` exclusive;
+    scores without a number match neither bound of values. `trace_id` and `environment` apply to
     trace scores, `session_id` to session scores; other scores don't match them. Scores of spans
     match only if `span_id` or `of_spans` is set, and then no other scores do.
     """
@@ -541,14 +542,23 @@ class ScoreFilter:
     run_id: RunId | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    min_value: float | None = None
+    below_value: float | None = None
 
     def matches(self, score: Score) -> bool:
         within = CreatedWithin(self.created_after, self.created_before)
         return (
             within.matches(score)
+            and self._has_value(score.number)
             and self.selects_spans is (score.target is ScoreTarget.SPAN)
             and all(getattr(self, name) in {None, getattr(score, name, None)} for name in _EQUAL)
         )
+
+    def _has_value(self, number: float | None) -> bool:
+        if number is None:
+            return self.min_value is None and self.below_value is None
+        is_high = self.min_value is None or number >= self.min_value
+        return is_high and (self.below_value is None or number < self.below_value)
 
     @property
     def selects_spans(self) -> bool:

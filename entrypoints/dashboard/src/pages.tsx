@@ -2,6 +2,7 @@
 import type { ComponentType } from "preact";
 import { lazy } from "./lazy.tsx";
 import type { Params } from "./url/params.ts";
+import { AlertMark } from "./views/monitors/AlertMark.tsx";
 import { Traces } from "./views/traces/Traces.tsx";
 
 export interface Page {
@@ -12,6 +13,7 @@ export interface Page {
     label: string;
     key: string;
     also?: readonly string[]; // further first segments that belong to this entry
+    mark?: ComponentType; // behind the label
   };
 }
 
@@ -126,7 +128,7 @@ export const PAGES: readonly Page[] = [
   {
     path: "alerts",
     view: lazy(async () => (await monitors()).Alerts, "alerts"),
-    nav: { group: "Evaluate", label: "Alerts", key: "g a" },
+    nav: { group: "Evaluate", label: "Alerts", key: "g a", mark: AlertMark },
   },
   {
     path: "datasets",

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { filterBody } from "../src/lib/filters.ts";
-import { againQuery, sessionFilters } from "../src/lib/run-form.ts";
+import { againQuery, sessionFilters, weightsOf } from "../src/lib/run-form.ts";
 
 const RUN = { target_type: "TRACE", metric_names: ["confidence"], model: "openai/gpt-4o", votes: 3, max_cost_usd: 0.5, sampling_rate: 0.25, settled_only: false };
 
@@ -21,7 +21,13 @@ test("a run over sessions has the filters of sessions", () => {
 });
 
 test("a run over named targets, or with weights, can't be started like it", () => {
-  for (const filters of [{ trace_ids: ["1"] }, { session_ids: ["s"] }, { retry_of: "1", trace_ids: ["1"] }, { signal_weights: { confidence: 2 } }]) {
+  for (const filters of [{ trace_ids: ["1"] }, { session_ids: ["s"] }, { retry_of: "1", trace_ids: ["1"] }]) {
     assert.equal(againQuery({ ...RUN, filters }), null);
   }
+});
+
+test("weights of signals are in the address, as numbers of the run", () => {
+  const again = againQuery({ ...RUN, target_type: "SESSION", filters: { signal_weights: { confidence: 2, trace_success: 0 } } })!;
+  assert.deepEqual(weightsOf(new URLSearchParams(again)), { confidence: 2, trace_success: 0 });
+  assert.deepEqual(weightsOf(new URLSearchParams("weight.confidence=&weight.coherence=-1&weight.other=1")), {});
 });

@@ -1,7 +1,7 @@
 /** Figures of scores: coverage, changes of the judge, and who agrees with whom. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { atStarts, cellsOf, codesOf, fingerprintChanges, originalOf } from "../src/lib/score-figures.ts";
+import { atStarts, codesOf, fingerprintChanges, originalOf } from "../src/lib/score-figures.ts";
 
 const DAY = 86_400_000;
 
@@ -22,14 +22,8 @@ test("a bucket without a point, or without a number, is null", () => {
   assert.deepEqual(atStarts(points, [0, DAY, 2 * DAY], (one) => one.avg_score), [0.5, null, null]);
 });
 
-test("labels are compared with the newest score of a judge, or with what it had said before", () => {
-  const label = (trace_id: string, value: string | null, metadata: unknown = {}) => ({ trace_id, value, source: "ANNOTATION", metadata });
-  const labels = [label("over", "1", { original_value: "0.2" }), label("over", "0"), label("beside", "0"), label("alone", "1"), label("none", null)];
-  const judged = [
-    { trace_id: "beside", value: "0.9", source: "AUTOMATED", metadata: {} },
-    { trace_id: "beside", value: "0.1", source: "AUTOMATED", metadata: {} },
-  ];
-  assert.deepEqual(cellsOf(labels, judged, 0.5), { both_pass: [], only_judge_passes: ["beside"], only_people_pass: ["over"], both_fail: [] });
+test("what a judge had said is known where a person wrote over it", () => {
+  assert.equal(originalOf({ original_value: "0.2" }), "0.2");
   assert.equal(originalOf({ original_value: null }), null);
 });
 

@@ -159,6 +159,8 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "run_id": runs,
     "created_after": instants,
     "created_before": instants,
+    "min_value": st.sampled_from([0.0, 0.25, 0.5, 1.0]),
+    "below_value": st.sampled_from([0.0, 0.25, 0.5, 1.0]),
 }
 filters: Final[SearchStrategy[ScoreFilter]] = (
     st.lists(st.sampled_from(sorted(_asked)), max_size=3, unique=True)

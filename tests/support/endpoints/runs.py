@@ -31,7 +31,7 @@ def _runs(
     counted = {"filters": filters, "sampling_rate": 0.5}
     yield EndpointSpec(f"POST {path}/count", READ, 200, body=counted, in_contract=False)
     one = f"{path}/{{run_id}}"
-    yield EndpointSpec(f"GET {path}", READ, 200, query=PAGE)
+    yield EndpointSpec(f"GET {path}", READ, 200, query=f"{PAGE}&include=usage")
     yield EndpointSpec(f"GET {one}", READ, 200)
     yield EndpointSpec(f"GET {one}/scores", READ, 200)
     yield EndpointSpec(f"GET {one}/usage", READ, 200, in_contract=False)

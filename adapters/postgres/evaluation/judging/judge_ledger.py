@@ -1,6 +1,6 @@
 """The ledger of requests to judge providers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -11,7 +11,7 @@ from adapters.postgres.database import tenants
 from adapters.postgres.database.bounded_delete import delete_older_than
 from adapters.postgres.database.columns import Column, Table, arrays, columns
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
-from adapters.postgres.database.read_transactions import PoolReader
+from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from application.evaluation.ports.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingGroup
 from domain.evaluation.judging.judge import TokenUse
@@ -46,6 +46,10 @@ coalesce(sum(reasoning_tokens), 0) AS reasoning, coalesce(sum(usd), 0) AS usd
 SUM_RUN_SPENDING: Final = (
     f"SELECT {SPENDING_SUMS} FROM judge_calls WHERE {OF_PROJECT} AND run_id = $2"
 )
+SUM_SPENDING_OF_RUNS: Final = f"""
+SELECT run_id, {SPENDING_SUMS} FROM judge_calls
+WHERE {OF_PROJECT} AND run_id = ANY($2::uuid[]) GROUP BY run_id
+"""
 GROUP_KEYS: Final = {
     SpendingBy.PROJECT: "project_id::text",
     SpendingBy.MODEL: "provider || '/' || model",
@@ -83,6 +87,10 @@ class PostgresLedger(PoolReader):
     async def of_run(self, project: ProjectId, run: RunId) -> Spending:
         [row] = await self._fetch(NARROW_PERIOD, project, SUM_RUN_SPENDING, project, run)
         return _spending_from_row(row)
+
+    async def of_runs(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
+        rows = await self._fetch(ASK_FOR_FEWER, project, SUM_SPENDING_OF_RUNS, project, runs)
+        return {RunId(row["run_id"]): _spending_from_row(row) for row in rows}
 
     async def of_run_by_metric(self, project: ProjectId, run: RunId) -> Sequence[SpendingGroup]:
         sql = SUM_RUN_SPENDING_BY_METRIC

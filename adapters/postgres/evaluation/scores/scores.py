@@ -368,6 +368,10 @@ def filter_conditions[S: Score](table: ScoreTable[S], matching: ScoreFilter) -> 
     if within := [(sign, bound) for sign, bound in bounds if bound is not None]:
         sql = " AND ".join(f"created_at {sign} {{}}" for sign, _ in within)
         conditions["created_at"] = Sql(sql, tuple(bound for _, bound in within))
+    values = [(">=", matching.min_value), ("<", matching.below_value)]
+    if limits := [(sign, value) for sign, value in values if value is not None]:
+        sql = " AND ".join(f"number {sign} {{}}::float8" for sign, _ in limits)
+        conditions["number"] = Sql(sql, tuple(value for _, value in limits))
     own = {"trace_id", "span_id", "environment", "session_id"}
     for column in own & conditions.keys() - set(table.names):
         conditions[column] = Sql("false")  # no score of this target type has it

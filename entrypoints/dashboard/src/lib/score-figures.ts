@@ -41,30 +41,6 @@ export function atStarts<P extends { bucket: string }, V>(points: readonly P[], 
   });
 }
 
-interface Scored {
-  trace_id: string;
-  value: string | null;
-  source: string;
-  metadata: unknown;
-}
-
-export type Cell = "both_pass" | "only_judge_passes" | "only_people_pass" | "both_fail";
-
-/** The traces that both have scored, by cell. A label over a judge's score keeps what the judge had said. */
-export function cellsOf(labels: readonly Scored[], judged: readonly Scored[], threshold: number): Record<Cell, string[]> {
-  const cells: Record<Cell, string[]> = { both_pass: [], only_judge_passes: [], only_people_pass: [], both_fail: [] };
-  const byTrace = new Map([...judged].reverse().map((one) => [one.trace_id, one.value]));
-  const seen = new Set<string>();
-  for (const label of labels) {
-    const judge = originalOf(label.metadata) ?? byTrace.get(label.trace_id) ?? null;
-    if (seen.has(label.trace_id) || label.value === null || judge === null) continue;
-    seen.add(label.trace_id);
-    const [person, machine] = [Number(label.value) >= threshold, Number(judge) >= threshold];
-    cells[machine ? (person ? "both_pass" : "only_judge_passes") : person ? "only_people_pass" : "both_fail"].push(label.trace_id);
-  }
-  return cells;
-}
-
 /** What a judge had said before a person wrote over it; null if no person did, or the judge gave no value. */
 export function originalOf(metadata: unknown): string | null {
   const known = (metadata as Record<string, unknown> | null)?.["original_value"];

@@ -136,6 +136,7 @@ function Menu({ path }: { path: string }): JSX.Element {
                     <Link href={projectPath(entry.path)} aria-current={isWithin(entry) ? "page" : undefined}>
                       <Icon name={entry.path.split("/")[0] || "overview"} />
                       <span>{entry.nav.label}</span>
+                      {entry.nav.mark && <entry.nav.mark />}
                     </Link>
                   </li>
                 ))}

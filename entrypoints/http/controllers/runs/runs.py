@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any, Final, cast
 
+import msgspec
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
@@ -13,7 +14,7 @@ from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases
-from domain.evaluation.runs.run import TARGETS_MAX, TargetType
+from domain.evaluation.runs.run import TARGETS_MAX, RunProgress, TargetType
 from domain.evaluation.runs.selection import Eligibility
 from domain.evaluation.scores.score import ScoreFilter
 from domain.identity.audit import AuditAction
@@ -307,18 +308,33 @@ def _read(kind: RunKind) -> list[HTTPRouteHandler]:
         "/",
         CAN_READ,
         summary=f"List runs over {kind.name}s",
-        description="A page of the project's runs of this type, the newest first.",
+        description=(
+            "A page of the project's runs of this type, the newest first. With `include=usage`, "
+            "each shows what its judges cost so far; requests without a price and estimated tokens "
+            "are counted in it."
+        ),
         operation_id=f"list_{kind.name}_runs",
         example=page_of(kind.example),
     )
     async def list_runs(
         caller: Caller, params: schemas.RunQuery, use_cases: UseCases
-    ) -> PaginatedResponse[schemas.EvalRunResponse]:
+    ) -> PaginatedResponse[schemas.ListedRunResponse]:
         project, status = caller.project_id, params.status
         requested = runs.parse_page(params, project, status, None, SortOrder.DESC)
         list_runs = use_cases.evaluation.runs.page
         page = await list_runs(project, kind.target_type, status, requested.page)
-        return requested.respond(page, schemas.EvalRunResponse.from_domain)
+        if params.include is None:
+            return requested.respond(page, schemas.ListedRunResponse.from_domain)
+        ids = [one.run.id for one in page.items]
+        usage = await use_cases.evaluation.list_run_usage(project, ids)
+
+        def item(one: RunProgress) -> schemas.ListedRunResponse:
+            listed = schemas.ListedRunResponse.from_domain(one)
+            spent = JudgeUsage.from_domain(usage[one.run.id])
+            msgspec.structs.force_setattr(listed, "usage", spent)
+            return listed
+
+        return requested.respond(page, item)
 
     @get("/{run_id:str}", CAN_READ, operation_id=f"read_{kind.name}_run", example=kind.example)
     async def read_run(

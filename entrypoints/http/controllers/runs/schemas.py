@@ -1,10 +1,11 @@
 """Wire schemas of runs: filters, requests and responses."""
 
+from enum import StrEnum
 from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from application.evaluation.runs.run_rules import MetricResults, RunRequest, RunSummary
 from domain.evaluation.custom_metrics.custom_metric import check_metric_name
@@ -32,9 +33,16 @@ from domain.identity.caller import Caller
 from domain.ids import RunId
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.costs.schemas import RunBudget, Votes, optional_usd
+from entrypoints.http.controllers.costs.schemas import JudgeUsage, RunBudget, Votes, optional_usd
 from entrypoints.http.controllers.runs.examples import RUN_ID
-from entrypoints.http.controllers.traces.schemas import Excluded, Label, Tags, TraceFilters
+from entrypoints.http.controllers.traces.schemas import (
+    INCLUDED,
+    Excluded,
+    Label,
+    Tags,
+    TraceFilters,
+    some_of,
+)
 from entrypoints.http.requests.cursors import Cursor, PageQuery
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check, parse_instant
 from entrypoints.http.requests.wire_types import (
@@ -45,7 +53,7 @@ from entrypoints.http.requests.wire_types import (
     empty_object,
     shared_fields,
 )
-from entrypoints.http.response_structs import ResponseStruct, Source
+from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
 WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
 
@@ -159,8 +167,25 @@ class RunPath(msgspec.Struct, frozen=True):
     run_id: Annotated[RunId, Meta(description="The run's id", examples=[RUN_ID])]
 
 
+class RunIncluded(StrEnum):
+    """What a list of runs shows beyond their progress."""
+
+    USAGE = "usage"
+
+
 class RunQuery(PageQuery, frozen=True, kw_only=True):
     status: Annotated[RunStatus, Meta(description="Exactly this status")] | None = None
+    include: (
+        Annotated[
+            str,
+            some_of(
+                RunIncluded,
+                "usage",
+                "What else each run shows. `usage`: the requests to judges so far, and their cost",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class RunScoresQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -304,6 +329,12 @@ class EvalRunResponse(ResponseStruct[RunProgress], frozen=True, kw_only=True):
     monitor_id: Annotated[UUID | None, Source("run.monitor_id")]
     error_message: Annotated[str | None, Source("run.error_message")]
     waiting_for: RunWaitResponse | None
+
+
+class ListedRunResponse(EvalRunResponse, frozen=True, kw_only=True):
+    """A run in a list."""
+
+    usage: Annotated[JudgeUsage | UnsetType, OPTIONAL, INCLUDED] = UNSET
 
 
 class ChangedRunResponse(msgspec.Struct, frozen=True, kw_only=True):

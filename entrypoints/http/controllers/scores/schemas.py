@@ -260,6 +260,16 @@ class ScoreQuery(PageQuery, frozen=True, kw_only=True):
     eval_run_id: Annotated[RunId, Meta(description="Created by this run")] | None = None
     date_from: Annotated[wire.QueryInstant, Meta(description="Created then or later")] | None = None
     date_to: Annotated[wire.QueryInstant, Meta(description="Created earlier")] | None = None
+    min_value: (
+        Annotated[float, Meta(ge=0, le=1, description="Numbers that are at least as large")] | None
+    ) = None
+    below_value: (
+        Annotated[
+            float,
+            Meta(ge=0, le=1, description="Numbers that are smaller: a bin of a distribution"),
+        ]
+        | None
+    ) = None
 
     def to_domain(self) -> scores.ScoreFilter:
         return scores.ScoreFilter(

@@ -70,6 +70,11 @@ async def test_run_spending_sums_its_entries(ledger: Ledger):
     failed = an_entry(**ours, code=FailCode.RATE_LIMITED, use=TokenUse(requests=1), usd=None)
     others = [an_entry(project_id=first.project_id), an_entry(run_id=first.run_id)]
     await ledger.append([first, failed, *others])
+    runs = [first.run_id, others[0].run_id, RunId(uuid.uuid4())]
+    assert await ledger.of_runs(first.project_id, runs) == {
+        one: await ledger.of_run(first.project_id, one) for one in runs[:2]
+    }
+    assert await ledger.of_runs(first.project_id, []) == {}
     assert await ledger.of_run(first.project_id, first.run_id) == Spending(
         calls=2,
         failed=1,

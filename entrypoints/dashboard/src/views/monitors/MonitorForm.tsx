@@ -1,7 +1,7 @@
 /** A new monitor, or a changed one. What it runs over is in the address, as in the list of traces. */
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
-import { useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { Link, useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
@@ -17,6 +17,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { CadencePicker } from "./CadencePicker.tsx";
 import { Failed, useSettled } from "./parts.tsx";
+import { useDraft } from "./useDraft.ts";
 
 const FIELDS = ["name", "metrics", "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "filters"];
 
@@ -39,15 +40,19 @@ export function EditMonitor({ of }: { of: MonitorResponse }): JSX.Element {
 }
 
 function Form({ url, of, known }: { url: UrlState; of: TargetType; known: MonitorResponse | null }): JSX.Element {
-  const [name, setName] = useState(known?.name ?? "");
-  const [chosen, choose] = useState<ReadonlySet<string>>(new Set(known?.metric_names ?? []));
-  const [cadence, setCadence] = useState(known?.cadence ?? "cron:0 6 * * *");
-  const [onlyChanged, setOnlyChanged] = useState(known?.only_if_changed ?? true);
-  const [settledOnly, setSettledOnly] = useState(known?.settled_only ?? true);
-  const [share, setShare] = useState(String((known?.sampling_rate ?? 1) * 100));
-  const [model, setModel] = useState(known?.model ?? "");
-  const [votes, setVotes] = useState(String(known?.votes ?? 1));
-  const [most, setMost] = useState(known?.max_cost_usd == null ? "" : String(known.max_cost_usd));
+  const [draft, put, forget] = useDraft(`${projectId.value}.monitor.${known?.id ?? of}`, {
+    name: known?.name ?? "",
+    metrics: known?.metric_names ?? [],
+    cadence: known?.cadence ?? "cron:0 6 * * *",
+    onlyChanged: known?.only_if_changed ?? true,
+    settledOnly: known?.settled_only ?? true,
+    share: String((known?.sampling_rate ?? 1) * 100),
+    model: known?.model ?? "",
+    votes: String(known?.votes ?? 1),
+    most: known?.max_cost_usd == null ? "" : String(known.max_cost_usd),
+  });
+  const { name, cadence, onlyChanged, settledOnly, share, model, votes, most } = draft;
+  const chosen = new Set(draft.metrics);
   const [, navigate] = useLocation();
   const sending = useSending(FIELDS);
   const isTraces = of === "TRACE";
@@ -75,6 +80,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
         : await request<MonitorResponse>("POST", "evaluations/monitors", { body: { ...body, target_type: of }, headers: { "Idempotency-Key": key } });
     });
     if (!worked || made === null) return;
+    forget();
     announce(known ? `Changed ${made.name}` : `Made ${made.name}`);
     void invalidate("evaluations/monitors");
     navigate(projectPath(`monitors/${made.id}`));
@@ -90,7 +96,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
         }}
       >
         <Field label="Name" problem={sending.problemOf("name")}>
-          {(own) => <input {...own} required maxLength={255} placeholder="nightly" value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+          {(own) => <input {...own} required maxLength={255} placeholder="nightly" value={name} onInput={(event) => put({ name: event.currentTarget.value })} />}
         </Field>
         {!known && (
           <div role="radiogroup" aria-label="Evaluates" class="fields">
@@ -107,10 +113,10 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
           <Matches of={of} filters={filters} rate={rate} settledOnly={settledOnly} />
           {sending.problemOf("filters") && <p class="problem">{sending.problemOf("filters")}</p>}
           <label class="check">
-            <input type="checkbox" checked={onlyChanged} onChange={() => setOnlyChanged(!onlyChanged)} /> Only what is new or has changed since the last run
+            <input type="checkbox" checked={onlyChanged} onChange={() => put({ onlyChanged: !onlyChanged })} /> Only what is new or has changed since the last run
           </label>
           <label class="check">
-            <input type="checkbox" checked={settledOnly} onChange={() => setSettledOnly(!settledOnly)} /> Only what has settled: no run over half a trace
+            <input type="checkbox" checked={settledOnly} onChange={() => put({ settledOnly: !settledOnly })} /> Only what has settled: no run over half a trace
           </label>
         </fieldset>
         <fieldset>
@@ -123,11 +129,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
                 <input
                   type="checkbox"
                   checked={chosen.has(one.name)}
-                  onChange={() => {
-                    const next = new Set(chosen);
-                    if (!next.delete(one.name)) next.add(one.name);
-                    choose(next);
-                  }}
+                  onChange={() => put({ metrics: chosen.has(one.name) ? draft.metrics.filter((name) => name !== one.name) : [...draft.metrics, one.name] })}
                 />
                 <span>
                   {one.name} <small>{one.description}</small>
@@ -137,25 +139,25 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
           </div>
           {sending.problemOf("metrics") && <p class="problem">{sending.problemOf("metrics")}</p>}
         </fieldset>
-        <CadencePicker value={cadence} set={setCadence} problem={sending.problemOf("cadence")} />
+        <CadencePicker value={cadence} set={(next) => put({ cadence: next })} problem={sending.problemOf("cadence")} />
         <fieldset>
           <legend>Judge and cost</legend>
           <div class="fields">
             <Field label="Share in percent" problem={sending.problemOf("sampling_rate")}>
-              {(own) => <input {...own} type="number" min="0" max="100" step="any" required value={share} onInput={(event) => setShare(event.currentTarget.value)} />}
+              {(own) => <input {...own} type="number" min="0" max="100" step="any" required value={share} onInput={(event) => put({ share: event.currentTarget.value })} />}
             </Field>
             <Field label="Model" problem={sending.problemOf("model")}>
-              {(own) => <input {...own} placeholder="the service’s default" value={model} onInput={(event) => setModel(event.currentTarget.value)} />}
+              {(own) => <input {...own} placeholder="the service’s default" value={model} onInput={(event) => put({ model: event.currentTarget.value })} />}
             </Field>
             <Field label="Votes" problem={sending.problemOf("votes")}>
               {(own) => (
-                <select {...own} value={votes} onChange={(event) => setVotes(event.currentTarget.value)}>
+                <select {...own} value={votes} onChange={(event) => put({ votes: event.currentTarget.value })}>
                   {["1", "3", "5"].map((one) => <option key={one}>{one}</option>)}
                 </select>
               )}
             </Field>
             <Field label="Most cost of a run in USD" problem={sending.problemOf("max_cost_usd")}>
-              {(own) => <input {...own} type="number" min="0" step="any" placeholder="no limit" value={most} onInput={(event) => setMost(event.currentTarget.value)} />}
+              {(own) => <input {...own} type="number" min="0" step="any" placeholder="no limit" value={most} onInput={(event) => put({ most: event.currentTarget.value })} />}
             </Field>
           </div>
         </fieldset>
@@ -164,7 +166,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
           <Button type="submit" class="main" disabled={!allowed || sending.isBusy || chosen.size === 0} title={scopeHint("evaluate")}>
             {known ? "Save" : "Make the monitor"}
           </Button>
-          <Link href={projectPath(known ? `monitors/${known.id}` : "monitors")}>Cancel</Link>
+          <Link href={projectPath(known ? `monitors/${known.id}` : "monitors")} onClick={forget}>Cancel</Link>
           {chosen.size === 0 && <span class="hint">Choose a metric.</span>}
           {!allowed && <span class="hint">{scopeHint("evaluate")}.</span>}
         </p>

@@ -60,6 +60,7 @@ export function Overview(): JSX.Element {
       <header class="title">
         <h1>Overview</h1>
         <PeriodPicker url={url} period={period} fallback="24h" />
+        <Link href={beforePath(period)}>Compare with the time before</Link>
       </header>
       {volume.isSuccess && traces === 0 && !volume.isPlaceholderData && (
         <Empty title={`No trace started in this period: ${period.text}`}>
@@ -168,6 +169,12 @@ export function Overview(): JSX.Element {
 function bucketText(period: Period): string {
   const days = period.granularity === "hour" ? "" : ` of ${bucketZone(period.from, period.to, zone.value === "utc")}`;
   return `by ${period.granularity}${days}`;
+}
+
+/** The traces of this period, next to those of as long a time before it. */
+function beforePath({ from, to }: Period): string {
+  const side = (after: number, before: number): string => `started_after=${new Date(after).toISOString()}&started_before=${new Date(before).toISOString()}`;
+  return projectPath(`compare-groups?${new URLSearchParams({ a: side(2 * from - to, from), b: side(from, to) })}`);
 }
 
 function usagePath(params: URLSearchParams, metric: string): string {

@@ -12,12 +12,12 @@ import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import type { UrlState } from "../../url/state.ts";
-import { FORM, METRICS, RUNS, type Of } from "../../lib/run-form.ts";
+import { FORM, METRICS, RUNS, SIGNALS, weightsOf, type Of } from "../../lib/run-form.ts";
 
 export const IDS_MAX = 10_000; // targets that one request may name
 const VOTES = [1, 3, 5] as const;
 const SETTLE_MS = 400; // after the last change, before the service is asked
-const FIELDS = ["model", "votes", "max_cost_usd", "sampling_rate", "name"];
+const FIELDS = ["model", "votes", "max_cost_usd", "sampling_rate", "name", ...SIGNALS.map((name) => `signal_weights.${name}`)];
 
 /** How a metric gets its number, and what it needs for that. */
 export const METHODS: Record<MetricSummary["method"], { label: string; needs: string }> = {
@@ -47,6 +47,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
   const rate = Number(share) / 100;
   const settledOnly = params.get(FORM.unsettled) === null;
   const path = `${RUNS[of]}${ids === null ? "" : "/batch"}`;
+  const weights = weightsOf(params);
   const selection = ids === null ? { filters, sampling_rate: rate, settled_only: settledOnly } : null;
   const body = {
     metrics: chosen,
@@ -54,6 +55,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
     ...optional("name", params.get(FORM.title)?.trim()),
     ...optional("model", params.get(FORM.judge)?.trim()),
     ...(most ? { max_cost_usd: Number(most) } : {}),
+    ...(of === "sessions" && Object.keys(weights).length > 0 ? { signal_weights: weights } : {}),
     ...(selection ?? { [of === "traces" ? "trace_ids" : "session_ids"]: ids }),
   };
   const sent = JSON.stringify(body);
@@ -134,6 +136,18 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
           {(own) => <input {...own} maxLength={255} placeholder="none" value={params.get(FORM.title) ?? ""} onInput={put(FORM.title)} />}
         </Field>
       </div>
+      {of === "sessions" && (
+        <details open={Object.keys(weights).length > 0}>
+          <summary>Weights of signals</summary>
+          <div class="fields">
+            {SIGNALS.map((name) => (
+              <Field key={name} label={name} problem={sending.problemOf(`signal_weights.${name}`)}>
+                {(own) => <input {...own} type="number" min="0" step="any" placeholder="default" value={params.get(`weight.${name}`) ?? ""} onInput={put(`weight.${name}`)} />}
+              </Field>
+            ))}
+          </div>
+        </details>
+      )}
       {ids === null && (
         <label class="check">
           <input type="checkbox" checked={settledOnly} onChange={() => update({ [FORM.unsettled]: settledOnly ? "1" : null })} /> Leave out OpenTelemetry traces that aren’t over yet

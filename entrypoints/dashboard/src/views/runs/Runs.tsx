@@ -6,7 +6,7 @@ import { Link, useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project, projectId } from "../../api/session.ts";
-import type { EvalRunResponse, MonitorResponse } from "../../api/types.d.ts";
+import type { JudgeUsage, ListedRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
@@ -17,7 +17,7 @@ import { ofParam, RUNS, type Of } from "../../lib/run-form.ts";
 import { isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
 
 interface Page {
-  items: EvalRunResponse[];
+  items: ListedRunResponse[];
   total: number;
   next_cursor: string | null;
 }
@@ -36,7 +36,7 @@ export function Runs(): JSX.Element {
   const pages = useInfiniteQuery<Page>({
     queryKey: [projectId.value, RUNS[of], "pages", query],
     initialPageParam: null,
-    queryFn: ({ pageParam, signal }) => request<Page>("GET", RUNS[of], { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
+    queryFn: ({ pageParam, signal }) => request<Page>("GET", RUNS[of], { query: { ...query, include: "usage", limit: PAGE, cursor: pageParam }, signal }),
     getNextPageParam: (last) => last.next_cursor,
     refetchInterval: ({ state }) => (state.data?.pages.some((page) => page.items.some((one) => !isOver(one.status))) ? POLL_MS : false),
   });
@@ -45,7 +45,7 @@ export function Runs(): JSX.Element {
   const monitored = rows.some((one) => one.monitor_id !== null);
   const monitors = useRead<{ items: MonitorResponse[] }>("evaluations/monitors", { limit: MONITORS_MAX }, { enabled: monitored });
   const nameOf = (id: string): string => monitors.data?.items.find((one) => one.id === id)?.name ?? "monitor";
-  const pathOf = (run: EvalRunResponse): string => `${projectPath("runs")}/${of}/${run.id}`;
+  const pathOf = (run: ListedRunResponse): string => `${projectPath("runs")}/${of}/${run.id}`;
   const go = (to: number): void => setAt(Math.max(0, Math.min(rows.length - 1, to)));
   const group = "Runs";
   useCommands([
@@ -55,7 +55,7 @@ export function Runs(): JSX.Element {
     { keys: "n", label: "Start a run", group, run: () => navigate(newPath(of)) },
     { keys: "Shift+c", label: "Copy the list as curl", group, run: () => void copy(curl(RUNS[of], query, project.value?.name ?? ""), "Copied as curl") },
   ]);
-  const columns: Column<EvalRunResponse>[] = [
+  const columns: Column<ListedRunResponse>[] = [
     { id: "name", label: "Run", className: "c-name", cell: (row) => <Link href={pathOf(row)}>{row.name ?? row.metric_names.join(", ")}</Link> },
     { id: "status", label: "Status", cell: (row) => <RunState status={row.status} /> },
     { id: "progress", label: "Progress", cell: (row) => <Progress run={row} /> },
@@ -64,6 +64,7 @@ export function Runs(): JSX.Element {
     { id: "metrics", label: "Metrics", className: "c-preview", cell: (row) => <span title={row.metric_names.join(", ")}>{row.metric_names.join(", ")}</span> },
     { id: "model", label: "Model", className: "c-value", cell: (row) => row.model ?? NONE },
     { id: "votes", label: "Votes", className: "c-number", cell: (row) => count(row.votes) },
+    { id: "cost", label: "Cost", className: "c-number", cell: (row) => <Cost usage={row.usage!} /> },
     { id: "limit", label: "Cost limit", className: "c-number", cell: (row) => (row.max_cost_usd === null ? <span class="none" title="No limit was set">{NONE}</span> : cost(row.max_cost_usd)) },
     {
       id: "by",
@@ -107,7 +108,7 @@ export function Runs(): JSX.Element {
           </Empty>
         )}
         {rows.length > 0 && (
-          <VirtualTable<EvalRunResponse>
+          <VirtualTable<ListedRunResponse>
             label="Runs"
             rows={rows}
             total={total}
@@ -122,6 +123,22 @@ export function Runs(): JSX.Element {
         )}
       </div>
     </div>
+  );
+}
+
+/** What the judges of a run cost so far; a lower bound if requests have no price. */
+function Cost({ usage }: { usage: JudgeUsage }): JSX.Element {
+  const { calls, unpriced_calls: unpriced, estimated_calls: estimated } = usage;
+  if (calls === 0) return <span title="No judge was asked">{cost(0)}</span>;
+  const hints = [
+    plural(calls, "request"),
+    ...(unpriced > 0 ? [`${count(unpriced)} without a price`] : []),
+    ...(estimated > 0 ? [`the tokens of ${count(estimated)} are estimates`] : []),
+  ];
+  return (
+    <span title={hints.join(", ")}>
+      {cost(usage.cost_usd, unpriced)} {(unpriced > 0 || estimated > 0) && <small>{unpriced > 0 ? `${count(unpriced)} unpriced` : "estimated"}</small>}
+    </span>
   );
 }
 

@@ -4,12 +4,12 @@ import { Link } from "wouter-preact";
 import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
-import type { AgreementItem, ScoreDistributionItem, ScoreSummaryItem, ScoreTrendItem, TraceScoreResponse } from "../../api/types.d.ts";
+import type { AgreementItem, ConfusionCell, PairedTracesResponse, ScoreDistributionItem, ScoreSummaryItem, ScoreTrendItem, TraceScoreResponse } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
 import { count, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { atStarts, cellsOf, codesOf, coveredBy, fingerprintChanges, TARGETS, type Cell, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { atStarts, codesOf, coveredBy, fingerprintChanges, TARGETS, type Target } from "../../lib/score-figures.ts";
+import { copy, Empty, FailureBox, useTitle } from "../../ui/basics.tsx";
 import { Chart } from "../../ui/Chart.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/Period.tsx";
@@ -112,7 +112,7 @@ export function OneScore({ name }: { name: string }): JSX.Element {
               )}
             </Panel>
             <Panel title="Distribution" reads={[distribution]}>
-              {() => <Bins bins={distribution.data!} threshold={one.max_threshold} />}
+              {() => <Bins bins={distribution.data!} threshold={one.max_threshold} url={url} />}
             </Panel>
             <Reasons of={of} name={name} dates={dates} one={one} url={url} />
             {of === "trace" && <Agreement name={name} period={period} threshold={threshold} url={url} />}
@@ -124,15 +124,24 @@ export function OneScore({ name }: { name: string }): JSX.Element {
   );
 }
 
-function Bins({ bins, threshold }: { bins: readonly ScoreDistributionItem[]; threshold: number | null }): JSX.Element {
+function Bins({ bins, threshold, url }: { bins: readonly ScoreDistributionItem[]; threshold: number | null; url: UrlState }): JSX.Element {
   const most = Math.max(1, ...bins.map((one) => one.count));
   const numbers = bins.reduce((sum, one) => sum + one.count, 0);
   if (numbers === 0) return <p class="none">No number in this period.</p>;
   const low = threshold === null ? 0 : bins.reduce((sum, one) => sum + (one.bucket_max <= threshold ? one.count : 0), 0);
   return (
     <figure class="bins">
-      <div class="bars" role="img" aria-label={`${plural(numbers, "number")} between 0 and 1${threshold === null ? "" : `, ${percent(low, numbers)} in bins below the threshold ${threshold}`}`}>
-        {bins.map((one) => <i key={one.bucket} title={`${one.bucket_min} to ${one.bucket_max}: ${count(one.count)}`} class={threshold !== null && one.bucket_max <= threshold ? "below" : ""} style={{ height: `${(one.count / most) * 100}%` }} />)}
+      <div class="bars" role="group" aria-label={`${plural(numbers, "number")} between 0 and 1${threshold === null ? "" : `, ${percent(low, numbers)} in bins below the threshold ${threshold}`}`}>
+        {bins.map((one) => {
+          const [from, below] = [String(one.bucket_min), one.bucket_max < 1 ? String(one.bucket_max) : null];
+          const isChosen = url.params.get("min_value") === from;
+          const text = `${one.bucket_min} to ${one.bucket_max}: ${count(one.count)}`;
+          return (
+            <button key={one.bucket} type="button" aria-label={text} title={text} aria-pressed={isChosen} disabled={one.count === 0} onClick={() => url.update(isChosen ? { min_value: null, below_value: null } : { min_value: from, below_value: below }, { push: true })}>
+              <i class={threshold !== null && one.bucket_max <= threshold ? "below" : ""} style={{ height: `${(one.count / most) * 100}%` }} />
+            </button>
+          );
+        })}
         {threshold !== null && <b style={{ left: `${threshold * 100}%` }} title={`threshold ${threshold}`} />}
       </div>
       <figcaption><small>0</small><small>{threshold === null ? "no threshold" : `threshold ${threshold}`}</small><small>1</small></figcaption>
@@ -180,7 +189,7 @@ function Reasons({ of, name, dates, one, url }: { of: Target; name: string; date
   );
 }
 
-const CELLS: readonly { cell: Cell; judge: string; people: string }[] = [
+const CELLS: readonly { cell: ConfusionCell; judge: string; people: string }[] = [
   { cell: "both_pass", judge: "passes", people: "pass" },
   { cell: "only_judge_passes", judge: "passes", people: "fail" },
   { cell: "only_people_pass", judge: "fails", people: "pass" },
@@ -190,6 +199,7 @@ const CELLS: readonly { cell: Cell; judge: string; people: string }[] = [
 function Agreement({ name, period, threshold, url }: { name: string; period: Period; threshold: number; url: UrlState }): JSX.Element {
   const found = useRead<AgreementItem[]>("evaluations/analytics/agreement", { name, threshold, ...datesOf(period) }, { keepPrevious: true });
   const cell = CELLS.find((one) => one.cell === url.params.get("cell"))?.cell ?? null;
+  const judge = url.params.get("judge") ?? "";
   return (
     <Panel title="Agreement with people" reads={[found]}>
       {() => {
@@ -221,7 +231,7 @@ function Agreement({ name, period, threshold, url }: { name: string; period: Per
                           <th scope="row">Judge {verdict}</th>
                           {CELLS.filter((place) => place.judge === verdict).map((place) => (
                             <td key={place.cell}>
-                              <button type="button" class="link" aria-pressed={cell === place.cell} aria-label={`Traces where the judge ${verdict} and people ${place.people}: ${one.confusion[place.cell]}`} onClick={() => url.update({ cell: cell === place.cell ? null : place.cell }, { push: true })}>
+                              <button type="button" class="link" aria-pressed={cell === place.cell && judge === (one.fingerprint ?? "")} aria-label={`Traces where the judge ${verdict} and people ${place.people}: ${one.confusion[place.cell]}`} onClick={() => url.update(cell === place.cell && judge === (one.fingerprint ?? "") ? { cell: null, judge: null } : { cell: place.cell, judge: one.fingerprint }, { push: true })}>
                                 {count(one.confusion[place.cell])}
                               </button>
                             </td>
@@ -233,7 +243,7 @@ function Agreement({ name, period, threshold, url }: { name: string; period: Per
                 </div>
               );
             })}
-            {cell && <CellTraces name={name} period={period} threshold={threshold} cell={cell} />}
+            {cell && <CellTraces judge={judge} query={{ name, threshold, cell, ...datesOf(period) }} />}
           </>
         );
       }}
@@ -241,19 +251,18 @@ function Agreement({ name, period, threshold, url }: { name: string; period: Per
   );
 }
 
-function CellTraces({ name, period, threshold, cell }: { name: string; period: Period; threshold: number; cell: Cell }): JSX.Element {
-  const query = { name, limit: SAMPLE, outcome: "scored", ...datesOf(period) };
-  const labels = useRead<Page>("evaluations/trace-scores", { ...query, source: "ANNOTATION" });
-  const judged = useRead<Page>("evaluations/trace-scores", { ...query, source: "AUTOMATED" });
-  if (!labels.data || !judged.data) return <p class="hint">Loading traces …</p>;
-  const traces = cellsOf(labels.data.items, judged.data.items, threshold)[cell];
-  const isPart = labels.data.total > SAMPLE || judged.data.total > SAMPLE;
+function CellTraces({ judge, query }: { judge: string; query: Record<string, unknown> }): JSX.Element {
+  const found = useRead<PairedTracesResponse>("evaluations/analytics/agreement/traces", { ...query, fingerprint: judge });
+  if (found.isError) return <FailureBox error={found.error} again={() => void found.refetch()} />;
+  if (!found.data) return <p class="hint">Loading traces …</p>;
+  const { items, total } = found.data;
+  const traces = items.filter((one) => (one.fingerprint ?? "") === judge);
   return (
     <div role="region" aria-label="Traces of the cell">
       <ul>
-        {traces.map((id) => <li key={id}><Link href={`${projectPath(`traces/${id}`)}?tab=scores`}>{id}</Link></li>)}
+        {traces.map((one) => <li key={one.trace_id}><Link href={`${projectPath(`traces/${one.trace_id}`)}?tab=scores`}>{one.trace_id}</Link> <small>judge {one.judge}, people {one.person}</small></li>)}
       </ul>
-      <small>{`${plural(traces.length, "trace")}${isPart ? ` among the newest ${SAMPLE} labels and scores` : ""}, whichever judge`}</small>
+      <small>{`${plural(traces.length, "trace")}${total > items.length ? ` among the ${count(items.length)} that were labelled last, of ${count(total)}` : ""}`}</small>
     </div>
   );
 }

@@ -44,7 +44,7 @@ function Of({ score }: { score: Score }): JSX.Element {
 export function ScoreList({ of, name, dates, url }: { of: Target; name: string; dates: Record<string, string>; url: UrlState }): JSX.Element {
   const path = of === "session" ? "evaluations/session-scores" : "evaluations/trace-scores";
   const outcome = url.params.get("outcome");
-  const query = { name, limit: 50, ...dates, ...(of === "span" ? { of_spans: true } : {}), ...(outcome === null ? {} : { outcome }) };
+  const query = { name, limit: 50, ...dates, ...(of === "span" ? { of_spans: true } : {}), ...(outcome === null ? {} : { outcome }), min_value: url.params.get("min_value"), below_value: url.params.get("below_value") };
   const pages = useInfiniteQuery<Page>({
     queryKey: [projectId.value, path, "pages", query],
     initialPageParam: null,
@@ -72,6 +72,11 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
           <option value="">every outcome</option>
           {OUTCOMES.map((one) => <option key={one} value={one}>{one}</option>)}
         </select>
+        {query.min_value !== null && (
+          <Button icon="close" onClick={() => url.update({ min_value: null, below_value: null }, { push: true })}>
+            {`from ${query.min_value}${query.below_value === null ? "" : `, below ${query.below_value}`}`}
+          </Button>
+        )}
       </header>
       {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
       {pages.isPending && <Loading what="scores" />}
@@ -124,6 +129,9 @@ function Edit({ score, path, close }: { score: Score; path: string; close: () =>
         {sending.error !== null && <FailureBox error={sending.error} />}
         <p class="actions">
           <Button type="submit" class="main" disabled={!isAllowed || sending.isBusy} title={scopeHint("evaluate")}>Change</Button>
+          {history.data && history.data.length > 0 && (
+            <Button disabled={!isAllowed || !may("read") || sending.isBusy} title={scopeHint("evaluate", "read")} onClick={() => void finish(() => request("POST", `${path}/undo`), "Took the last change back")}>Take the last change back</Button>
+          )}
           <Button class="danger" disabled={!isAllowed || sending.isBusy} title={isAllowed ? "Deletes this score, which can't be undone" : scopeHint("evaluate")} onClick={() => void finish(() => request("DELETE", path), "Deleted the score")}>Delete this score</Button>
         </p>
       </form>
