@@ -16,9 +16,12 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Dialog, Page, expect
 
 from adapters.embedded.process import free_port
+from adapters.oidc.tokens import DevelopmentIssuer
+from application.use_cases import utc_now
+from entrypoints.composition.sign_in import ISSUER_FOLDER
 from tests.e2e.browser import PageLog, executable, opened_page, started
 from tests.e2e.dashboard_project import Project
 from tests.support.waiting import WAIT_MAX_S, wait_a_moment
@@ -54,6 +57,13 @@ class DevServer:
             timeout=WAIT_MAX_S,
             verify=NO_AUTHORITIES,
         )
+
+
+def bearer_of(server: DevServer, email: str, name: str) -> dict[str, str]:
+    """The header of a person whom the development issuer knows by this e-mail and name."""
+    issuer = DevelopmentIssuer.load_or_create(server.folder / ISSUER_FOLDER)
+    token = issuer.token(subject=email, email=email, name=name, expires_in_s=3_600, now=utc_now())
+    return {"Authorization": f"Bearer {token}"}
 
 
 def own_environ(folder: Path, port: int) -> dict[str, str]:
@@ -218,6 +228,20 @@ def signed_in(page: Page, page_log: PageLog, dev_server: DevServer) -> Iterator[
     asked = {urlsplit(url).netloc for url in page_log.requested if not url.startswith("data:")}
     assert asked == {own}
     assert page_log.reported == []
+
+
+@pytest.fixture
+def opened(signed_in: Page) -> Iterator[Page]:
+    """A page that has shown no dialog, at the end."""
+    dialogs: list[str] = []
+
+    def on_dialog(dialog: Dialog) -> None:
+        dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    signed_in.on("dialog", on_dialog)
+    yield signed_in
+    assert dialogs == []
 
 
 @pytest.fixture

@@ -2,87 +2,18 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Dialog, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard_project import START, Project, span
+from tests.e2e.hostile import INVISIBLE, MARKUP, TEXTS, assert_harmless, hostile_trace
 from tests.support.waiting import until_while
 
 pytestmark = pytest.mark.e2e
 ELEMENTS_MAX = 1_500  # in the page, whatever the payload
-MARKUP = (
-    '<img src="https://elsewhere.test/a" onerror="hit=1"><script>hit=1</script><svg onload=hit=1>'
-    "[a](javascript:hit=1) ![b](https://elsewhere.test/b) [c](data:text/html,<script>hit=1</script>"
-    ") [d](https://elsewhere.test) {{hit=1}}"
-)
-# Overrides of direction, an isolate that isn't closed, characters without a width.
-INVISIBLE = "safe\u202egpj.exe\u2067 a\u200bb\u200dc\u2060d\ufeffe"
-TEXTS = {"markup": MARKUP, "invisible": INVISIBLE}
-# Whatever could run or load something, except the files of the dashboard itself.
-DANGEROUS = """() => [...document.querySelectorAll("*")].filter((one) =>
-  ["IFRAME", "OBJECT", "EMBED", "BASE", "META", "STYLE", "IMG"].includes(one.tagName)
-    && !one.matches("head > meta[charset], head > meta[name]")
-  || one.tagName === "FORM" && one.attributes.length > 0 // forms of the dashboard send nothing
-  || one.tagName === "SCRIPT" && !new URL(one.src, "http://none").pathname.startsWith("/app/assets/")
-  || [...one.attributes].some((attribute) => attribute.name.startsWith("on"))
-  || one.tagName === "A" && !/^(https?|mailto):$/.test(one.protocol)
-  || one.tagName === "A" && one.host !== location.host && !/noreferrer/.test(one.rel)
-).map((one) => one.outerHTML.slice(0, 200))"""
-
-
-@pytest.fixture
-def opened(signed_in: Page) -> Iterator[Page]:
-    """A page that has shown no dialog, at the end."""
-    dialogs: list[str] = []
-
-    def on_dialog(dialog: Dialog) -> None:
-        dialogs.append(dialog.message)
-        dialog.dismiss()
-
-    signed_in.on("dialog", on_dialog)
-    yield signed_in
-    assert dialogs == []
-
-
-def hostile_trace(text: str) -> dict[str, object]:
-    """A trace in which every field that is shown contains the text."""
-    ids = [span(number)["span_id"] for number in (1, 2)]
-    times = {
-        "started_at": START.isoformat(),
-        "ended_at": (START + timedelta(seconds=1)).isoformat(),
-    }
-    call = span(
-        1, kind="LLM", status="ERROR", name=text, model=text, error=text, metadata={text: text}
-    )
-    parts = [
-        {"type": "text", "text": f"# {text}\n\n- {text}\n\n> {text}\n\n|{text}|\n|-|\n|{text}|"},
-        {"type": "image_url", "image_url": {"url": "https://elsewhere.test/i.png"}},
-        {"type": "image_url", "image_url": {"url": "data:image/svg+xml,<svg onload=hit=1>"}},
-        {"type": "thinking", "thinking": text},
-    ]
-    use = {"id": text, "function": {"name": text, "arguments": json.dumps({text: text})}}
-    call |= {
-        "input": {"messages": [{"role": one, "content": text} for one in ("system", text)]},
-        "output": {"role": "assistant", "content": parts, "tool_calls": [use]},
-        "model_parameters": {text: text},
-        "token_usage": {text: 1},
-    }
-    tool = span(2, name=text, parent_span_id=ids[0], input=text, output={text: [text]})
-    labels = dict.fromkeys(("name", "user_id", "session_id", "environment", "release"), text)
-    return labels | times | {
-        "status": "ERROR", "tags": [text], "metadata": {text: text, "tenant": "<b>north"},
-        "input": f"# {text}", "output": {"answer": text}, "spans": [call, tool],
-    }  # fmt: skip
-
-
-def assert_harmless(page: Page) -> None:
-    assert page.evaluate("globalThis.hit") is None
-    assert page.evaluate(DANGEROUS) == []
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=list(TEXTS))

@@ -16,11 +16,8 @@ import schemathesis.openapi
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from adapters.oidc.tokens import DevelopmentIssuer
-from application.use_cases import utc_now
 from domain.identity.login_code import challenge_of
-from entrypoints.composition.sign_in import ISSUER_FOLDER
-from tests.e2e.conftest import DevServer
+from tests.e2e.conftest import DevServer, bearer_of
 from tests.http.conftest import a_span, a_trace
 from tests.support.builders.custom_metric_definitions import RULE
 from tests.support.clients.contract_checks import operations
@@ -71,10 +68,7 @@ MAY_ALWAYS_FAIL = {
 
 
 def bearer(server: DevServer, name: str) -> dict[str, str]:
-    issuer = DevelopmentIssuer.load_or_create(server.folder / ISSUER_FOLDER)
-    email = f"{name}@example.com"
-    token = issuer.token(subject=email, email=email, name=name, expires_in_s=3_600, now=utc_now())
-    return {"Authorization": f"Bearer {token}"}
+    return bearer_of(server, f"{name}@example.com", name)
 
 
 class StoredObjects:

@@ -3,19 +3,17 @@ import type { JSX } from "preact";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
-import { ROOT } from "./api/client.ts";
 import { queries } from "./api/queries.ts";
 import { destination, projectId, resume, session } from "./api/session.ts";
 import { handleKey } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
+import { BASE } from "./url/base.ts";
 import { paramsOf } from "./url/params.ts";
 import { Empty, FailureBox, Guarded, Loading } from "./ui/basics.tsx";
 import { Shell } from "./ui/Shell.tsx";
 import { Home } from "./views/home/Home.tsx";
 import { SignIn } from "./views/sign-in/SignIn.tsx";
-
-const BASE = `${ROOT.pathname.replace(/\/$/, "")}/app`;
 
 function App(): JSX.Element {
   useEffect(() => {

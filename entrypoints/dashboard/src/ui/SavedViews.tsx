@@ -1,11 +1,11 @@
 /** The views that a person named in this browser. Each is a link, so it can be sent to others. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { projectId } from "../api/session.ts";
 import { dropView, savedViews, saveView } from "../lib/saved-views.ts";
 import { viewOf } from "../lib/stored-views.ts";
 import { announce, Button } from "./basics.tsx";
+import { Link } from "./Link.tsx";
 import { projectPath } from "./Shell.tsx";
 
 export function SavedViews(): JSX.Element {

@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals";
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { awaySince, request, ROOT, waitsUntil } from "../api/client.ts";
 import { queries } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
@@ -12,6 +12,7 @@ import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
 import { Button, Dialog, Icon, announce, copy, notice } from "./basics.tsx";
+import { Link } from "./Link.tsx";
 
 const AGAIN_MS = 2000; // until the service is asked again whether it is back
 

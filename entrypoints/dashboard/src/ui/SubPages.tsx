@@ -1,8 +1,8 @@
 /** A page of several parts, each with an address; and a table of few rows. */
 import type { ComponentChildren, JSX } from "preact";
-import { Link } from "wouter-preact";
 import type { UseQueryResult } from "@tanstack/preact-query";
 import { Empty, FailureBox, Loading } from "./basics.tsx";
+import { Link } from "./Link.tsx";
 
 export function SubPages({ label, pages, at }: { label: string; pages: readonly { href: string; name: string; text: string }[]; at: string }): JSX.Element {
   return (

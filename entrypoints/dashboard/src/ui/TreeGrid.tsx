@@ -6,6 +6,7 @@ import type { TraceOutline } from "../lib/outline.ts";
 import type { TimeScale } from "../lib/scale.ts";
 import type { Tree } from "../lib/tree.ts";
 import { Kind } from "./basics.tsx";
+import { kept } from "./kept.ts";
 import { indexOf, ROW, useRowWindow } from "./useRowWindow.ts";
 
 const INDENT = 14;
@@ -86,10 +87,33 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
     element?.addEventListener("wheel", listen, { passive: false });
     return () => element?.removeEventListener("wheel", listen);
   }, []);
+  const onClick = (event: MouseEvent): void =>
+    withRow(event, (row) => {
+      const isToggle = (event.target as Element).closest(".toggle") !== null;
+      if (isToggle && tree.extent[row]! > 1) props.toggle(row);
+      else props.select(row);
+    });
   const shown: JSX.Element[] = [];
   for (let index = first; index < last; index++) {
     const row = rows[index]!;
-    shown.push(<Row key={row} {...props} row={row} index={index} top={index * ROW + shift} place={place} indent={indent} />);
+    shown.push(
+      <Row
+        key={row}
+        outline={props.outline}
+        tree={tree}
+        row={row}
+        index={index}
+        top={index * ROW + shift}
+        padding={4 + indent(tree.depth[row]!)}
+        isSelected={row === selected}
+        isOpen={props.isFiltered || !props.collapsed.has(row)}
+        isOffPath={props.critical !== null && !props.critical.has(row)}
+        isAncestor={props.matches?.[row] === 1}
+        bars={props.showBars ? scale : null}
+        low={low}
+        high={high}
+      />,
+    );
   }
   return (
     <div
@@ -126,7 +150,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
           </div>
         )}
       </div>
-      <div class="tg-body" role="rowgroup" style={{ height: `${scrolled}px` }}>
+      <div class="tg-body" role="rowgroup" style={{ height: `${scrolled}px` }} onClick={onClick} onDblClick={(event) => withRow(event, props.fit)}>
         {shown}
       </div>
       {tree.size === 0 && <p class="hint">This trace has no span yet.</p>}
@@ -141,24 +165,43 @@ function bands(folds: readonly { left: number; right: number }[]): string {
   return `linear-gradient(90deg, ${stops.join(", ")})`;
 }
 
-type RowProps = TreeGridProps & { row: number; index: number; top: number; place: (us: number) => number; indent: (depth: number) => number };
+/** Calls `act` with the row of the tree that was pressed. */
+function withRow(event: MouseEvent, act: (row: number) => void): void {
+  const id = (event.target as Element).closest(".tg-row")?.id;
+  if (id !== undefined) act(Number(id.slice("span-".length)));
+}
 
-function Row(props: RowProps): JSX.Element {
-  const { outline, tree, row, index, top, selected, critical, matches } = props;
+interface RowProps {
+  outline: TraceOutline;
+  tree: Tree;
+  row: number;
+  index: number;
+  top: number; // px
+  padding: number; // px before the name
+  isSelected: boolean;
+  isOpen: boolean;
+  isOffPath: boolean;
+  isAncestor: boolean; // it doesn't match, but a span below it does
+  bars: TimeScale | null; // null if none are shown
+  low: number; // the places of the shown time
+  high: number;
+}
+
+const Row = kept((props: RowProps): JSX.Element => {
+  const { outline, tree, row, index, isOpen } = props;
   const span = tree.span[row]!;
   const depth = tree.depth[row]!;
   const hasChildren = tree.extent[row]! > 1;
-  const isOpen = props.isFiltered || !props.collapsed.has(row);
   const name = outline.names[outline.name[span]!] ?? "";
   const kind = outline.kinds[outline.kind[span]!] ?? "OTHER";
   const failed = outline.has_error[span] ?? false;
   const latency = outline.latency_us[span] ?? null;
   const classes = [
     "tg-row",
-    row === selected ? "at" : "",
+    props.isSelected ? "at" : "",
     failed ? "failed" : "",
-    critical !== null && !critical.has(row) ? "off-path" : "",
-    matches !== null && matches[row] === 1 ? "ancestor" : "",
+    props.isOffPath ? "off-path" : "",
+    props.isAncestor ? "ancestor" : "",
   ];
   return (
     <div
@@ -169,23 +212,13 @@ function Row(props: RowProps): JSX.Element {
       aria-posinset={tree.position[row]}
       aria-setsize={tree.siblings[row]}
       aria-expanded={hasChildren ? isOpen : undefined}
-      aria-selected={row === selected}
+      aria-selected={props.isSelected}
       aria-rowindex={index + 2}
-      style={{ transform: `translateY(${top}px)` }}
-      onClick={() => props.select(row)}
-      onDblClick={() => props.fit(row)}
+      style={{ transform: `translateY(${props.top}px)` }}
     >
-      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${4 + props.indent(depth)}px` }}>
+      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${props.padding}px` }}>
         {depth > DEPTH_SHOWN_FROM && <small class="depth">{depth}</small>}
-        <span
-          class={`toggle ${hasChildren ? "" : "leaf"}`}
-          aria-hidden="true"
-          onClick={(event) => {
-            if (!hasChildren) return;
-            event.stopPropagation();
-            props.toggle(row);
-          }}
-        >
+        <span class={`toggle ${hasChildren ? "" : "leaf"}`} aria-hidden="true">
           {hasChildren ? (isOpen ? "▾" : "▸") : ""}
         </span>
         <Kind value={kind} />
@@ -209,13 +242,14 @@ function Row(props: RowProps): JSX.Element {
       <div class="tg-number tg-wide" role="gridcell">
         {outline.cost[span] == null ? "" : outline.cost[span] === 0 ? "" : cost(outline.cost[span])}
       </div>
-      {props.showBars && <Bar {...props} span={span} kind={kind} failed={failed} />}
+      {props.bars && <Bar {...props} bars={props.bars} span={span} kind={kind} failed={failed} />}
     </div>
   );
-}
+});
 
-function Bar(props: RowProps & { span: number; kind: string; failed: boolean }): JSX.Element {
-  const { outline, tree, row, span, place } = props;
+function Bar(props: RowProps & { bars: TimeScale; span: number; kind: string; failed: boolean }): JSX.Element {
+  const { outline, tree, row, span, bars, low, high } = props;
+  const place = (us: number): number => ((bars.place(us) - low) / (high - low)) * 100;
   const isOpen = tree.isOpen[row] === 1;
   const start = tree.start[row]!;
   const end = isOpen ? Math.max(tree.to, start) : tree.end[row]!;

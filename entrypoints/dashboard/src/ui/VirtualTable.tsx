@@ -35,7 +35,8 @@ export interface TableProps<T> {
 }
 
 const ROWS = { comfortable: 36, compact: 28 }; // as --row of the style
-const MARGIN = 8;
+const MARGIN = 8; // rows before and after those in sight,
+const MARGIN_MIN = 3; // of which so many are left before others are drawn
 const POINT_MS = 100;
 const NEAR_END = 12; // rows
 
@@ -43,16 +44,20 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const { rows, columns, at } = props;
   const ROW = ROWS[density.value];
   const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: 800 });
+  const [view, setView] = useState({ top: 0, height: innerHeight - MARGIN * ROW });
   const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
   const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + MARGIN);
   const pointing = useRef(0);
+  const latest = useRef(props);
+  latest.current = props;
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
     const measure = (): void => {
-      setView({ top: element.scrollTop, height: element.clientHeight });
-      props.onScrolled?.(element.scrollTop < ROW);
+      const now = { top: element.scrollTop, height: element.clientHeight };
+      const most = (MARGIN - MARGIN_MIN) * ROW;
+      setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= most ? before : now));
+      latest.current.onScrolled?.(element.scrollTop < ROW);
     };
     element.addEventListener("scroll", measure, { passive: true });
     const observer = new ResizeObserver(measure);
@@ -61,7 +66,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
       element.removeEventListener("scroll", measure);
       observer.disconnect();
     };
-  }, []);
+  }, [ROW]);
   useEffect(() => {
     if (last > rows.length - NEAR_END) props.onNearEnd();
   }, [last, rows.length]);

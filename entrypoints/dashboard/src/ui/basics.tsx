@@ -240,7 +240,7 @@ export function Dialog(props: {
 }
 
 /** With marks that end what changes the direction of text, if a name has any of it. */
-function isolated(name: string): string {
+export function isolated(name: string): string {
   return /[\u202a-\u202e\u2066-\u2069]/.test(name) ? `\u2068${name}\u2069` : name;
 }
 

@@ -1,8 +1,9 @@
 /** Which rows of a long grid are in sight. Rows have one height, and the chosen one is kept in sight. */
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export const ROW = 26;
-const MARGIN = 6;
+const MARGIN = 8; // rows before and after those in sight,
+const MARGIN_MIN = 3; // of which so many are left before others are drawn
 const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const HEAD = ROW + 4;
 
@@ -13,11 +14,19 @@ export function useRowWindow(rows: Int32Array, at: number) {
   const scrolled = Math.min(height, HEIGHT_MAX);
   const factor = scrolled > view.height ? (height - view.height) / (scrolled - view.height) : 1;
   const offset = Math.max(0, view.top * factor);
-  useEffect(() => {
+  const isCapped = useRef(false);
+  isCapped.current = scrolled < height;
+  useLayoutEffect(() => {
     const element = box.current;
     if (element === null) return;
-    const measure = (): void =>
-      setView({ top: element.scrollTop, height: element.clientHeight, width: element.clientWidth });
+    const measure = (): void => {
+      const now = { top: element.scrollTop, height: element.clientHeight, width: element.clientWidth };
+      setView((before) => {
+        const isSame = before.height === now.height && before.width === now.width && !isCapped.current;
+        return isSame && Math.abs(before.top - now.top) <= (MARGIN - MARGIN_MIN) * ROW ? before : now;
+      });
+    };
+    measure(); // before it is painted
     element.addEventListener("scroll", measure, { passive: true });
     const observer = new ResizeObserver(measure);
     observer.observe(element);

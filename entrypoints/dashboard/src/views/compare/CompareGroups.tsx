@@ -2,7 +2,6 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { project, projectId } from "../../api/session.ts";
 import type { GroupComparisonResponse, GroupResponse, MeanComparisonResponse, MetricComparisonResponse } from "../../api/types.d.ts";
@@ -10,6 +9,7 @@ import { filterBody } from "../../lib/filters.ts";
 import { NONE, cost, costHint, count, duration, percent, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { Filters } from "../../ui/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

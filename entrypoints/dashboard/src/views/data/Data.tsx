@@ -1,13 +1,13 @@
 /** What is kept of a project: retention, exports, imports, erasures, prices. */
 import type { ComponentType, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { project, session } from "../../api/session.ts";
 import type { ErasureCheckResponse, ErasureResponse, ModelPriceResponse, ProjectDetailResponse } from "../../api/types.d.ts";
 import { ago, count, fullInstant, NONE, plural, tracesText } from "../../lib/format.ts";
 import { announce, Button, Empty, FailureBox, Guarded, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Confirm } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows, SubPages } from "../../ui/SubPages.tsx";

@@ -1,7 +1,6 @@
 /** Copies traces into a dataset: the selected ones, or all that match the filters of the list. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
@@ -9,6 +8,7 @@ import type { DatasetResponse, TracesCopied } from "../../api/types.d.ts";
 import { TEXT_HINT, filterBody } from "../../lib/filters.ts";
 import { count, plural, tracesText } from "../../lib/format.ts";
 import { Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import type { UrlState } from "../../url/state.ts";

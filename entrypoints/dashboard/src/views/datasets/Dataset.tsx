@@ -1,13 +1,14 @@
 /** A dataset: its versions and items. Version and split are in the address. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { readBlob, request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { DatasetItemResponse, DatasetResponse, DatasetVersionResponse } from "../../api/types.d.ts";
 import { NONE, ago, count, instant, plural } from "../../lib/format.ts";
 import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { projectPath } from "../../ui/Shell.tsx";

@@ -1,13 +1,14 @@
 /** An experiment: its state, how much of it is scored, and its items. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CaseResultResponse, ExperimentItemResponse, ExperimentProgressResponse, PaginatedResponse_ExperimentResponse_ } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

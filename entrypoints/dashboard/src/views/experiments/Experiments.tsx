@@ -1,11 +1,12 @@
 /** The experiments of a project, newest first; of one dataset, if the address names it. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { project } from "../../api/session.ts";
 import type { ExperimentResponse } from "../../api/types.d.ts";
 import { NONE, ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { usePages } from "../../ui/usePages.ts";
 import { useUrlState } from "../../url/state.ts";

@@ -2,13 +2,13 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { ComparedSideResponse, ComparisonResponse, ExperimentItemResponse, NeededResponse, RuleFields, RuleResultResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, duration, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { usePages } from "../../ui/usePages.ts";
 import { type UrlState, useUrlState } from "../../url/state.ts";
 import { Interval, number } from "../compare/Interval.tsx";

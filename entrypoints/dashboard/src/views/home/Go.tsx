@@ -2,11 +2,12 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { find, pageOf } from "../../api/found.ts";
 import { session } from "../../api/session.ts";
 import type { FoundObjectResponse } from "../../api/types.d.ts";
 import { Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 
 export function Go({ kind, id }: { kind: "trace" | "session"; id: string }): JSX.Element {
   useTitle(id);

@@ -1,10 +1,11 @@
 /** The projects of the person by organization. With one project, its traces are opened at once. */
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Link, Redirect, useLocation, useSearch } from "wouter-preact";
+import { Redirect, useLocation, useSearch } from "wouter-preact";
 import { session, type Project } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Empty, FailureBox, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 
 type Parts = typeof import("./home-parts.ts");
 

@@ -2,7 +2,6 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { readText, request, type PayloadPart } from "../../api/client.ts";
 import { invalidate, queries, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
@@ -11,6 +10,7 @@ import { ago, count, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { START, answered, next, received, skip, undone, valueOf, type Answer, type Labelling } from "../../lib/labelling.ts";
 import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Payload } from "../../ui/Payload.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";

@@ -1,13 +1,13 @@
 /** Tries what the form says on one trace, before it is saved. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { DryRunResponse } from "../../api/types.d.ts";
 import { ago, cost, NONE } from "../../lib/format.ts";
 import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { definitionText } from "../../lib/metric-definition.ts";

@@ -1,12 +1,12 @@
 /** One metric: what it measures, its prompt, and for a custom one its definition and revisions. */
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse, EvalRunTemplate, MetricRevisionResponse, MetricSummary } from "../../api/types.d.ts";
 import { ago, fullInstant, NONE } from "../../lib/format.ts";
 import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Diff } from "../../ui/Diff.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

@@ -1,12 +1,13 @@
 /** The catalogue of metrics, built in and custom. */
 import type { JSX } from "preact";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse, MetricSummary } from "../../api/types.d.ts";
 import { NONE, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { METRICS, ofParam } from "../../lib/run-form.ts";

@@ -1,10 +1,10 @@
 /** All alerts of a project by state, their changes, and the webhooks that get them. */
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, PaginatedResponse_AlertChangeResponse_, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { ago, fullInstant, plural } from "../../lib/format.ts";
 import { Button, Empty, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { ChangeList } from "./Monitor.tsx";

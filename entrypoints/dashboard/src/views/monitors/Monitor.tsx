@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
@@ -20,6 +20,7 @@ import { ago, cost, fullInstant, instant, NONE, percent, plural } from "../../li
 import { useCommands } from "../../lib/keys.ts";
 import { useSending } from "../../ui/Field.tsx";
 import { announce, Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { AlertForm } from "./AlertForm.tsx";

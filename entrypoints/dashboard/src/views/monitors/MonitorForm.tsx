@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
@@ -13,6 +13,7 @@ import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Filters } from "../../ui/Filters.tsx";
 import { announce, Button, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { CadencePicker } from "./CadencePicker.tsx";

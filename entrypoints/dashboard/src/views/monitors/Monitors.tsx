@@ -1,12 +1,12 @@
 /** The monitors of a project: when they run, how their last run went, and whether they alert. */
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { MonitorResponse, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/cadence.ts";
 import { NONE, plural } from "../../lib/format.ts";
 import { Button, Empty, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Failed, LastRun, NextRuns, State } from "./parts.tsx";

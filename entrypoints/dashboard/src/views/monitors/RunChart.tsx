@@ -1,11 +1,11 @@
 /** A figure over the runs of a monitor, one place for each run, with thresholds, states and coverage. */
 import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import type { MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { runsOf } from "../../lib/axis.ts";
 import { fullInstant, instant } from "../../lib/format.ts";
 import { Button } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { COVERAGE_PARTS, Coverage } from "../../ui/Coverage.tsx";
 import { State, runPath, score } from "./parts.tsx";
 

@@ -1,12 +1,12 @@
 /** What several views of monitors show: states, rules in words, the next runs of a cadence. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, CadenceResponse, EvalRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { inBothZones, slotsAfter } from "../../lib/cadence.ts";
 import { ago, count, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { FailureBox } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 
 export type AlertFigure = AlertResponse["figure"];

@@ -1,13 +1,13 @@
 /** The projects of an organization: renamed, described, deleted. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { resume, session } from "../../api/session.ts";
 import type { ProjectResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
 import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";

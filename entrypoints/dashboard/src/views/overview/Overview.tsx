@@ -1,6 +1,5 @@
 /** What happened in a project in a period: volume, latency, cost, scores, failures, what runs now. */
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
@@ -10,6 +9,7 @@ import { ago, cost, count, duration, NONE, percent, plural, pricedText, short } 
 import { useCommands } from "../../lib/keys.ts";
 import { zone } from "../../lib/preferences.ts";
 import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Chart } from "../../ui/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/Period.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

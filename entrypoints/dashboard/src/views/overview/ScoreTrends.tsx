@@ -1,7 +1,6 @@
 /** Small trends of the scores of traces that are used most, each with its coverage. */
 import type { UseQueryResult } from "@tanstack/preact-query";
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { useRead } from "../../api/queries.ts";
 import type { ScoreSummaryItem, ScoreTrendItem } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
@@ -10,6 +9,7 @@ import { Sparkline } from "../../ui/Chart.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import type { Period } from "../../ui/Period.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { Link } from "../../ui/Link.tsx";
 
 const NAMES = 6;
 

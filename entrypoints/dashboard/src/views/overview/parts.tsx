@@ -1,8 +1,8 @@
 /** Panels of the overview and of usage. */
 import type { ComponentChildren, JSX } from "preact";
-import { Link } from "wouter-preact";
 import { cost, costHint, NONE, pricedText, type Priced } from "../../lib/format.ts";
 import { FailureBox, Loading } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { PAGES } from "../../pages.tsx";
 import type { Period } from "../../ui/Period.tsx";

@@ -1,11 +1,12 @@
 /** A new run: which traces or sessions, then the form that the list of traces has too. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { project } from "../../api/session.ts";
 import { chips, filterBody, periodStart, PERIODS } from "../../lib/filters.ts";
 import { duration } from "../../lib/format.ts";
 import { useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Field } from "../../ui/Field.tsx";
 import { Chips, Filters } from "../../ui/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
@@ -10,6 +10,7 @@ import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, Sessio
 import { ago, cost, count, duration, fullInstant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

@@ -2,13 +2,13 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo, TargetCountResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, plural } from "../../lib/format.ts";
 import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import type { UrlState } from "../../url/state.ts";

@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project, projectId } from "../../api/session.ts";
@@ -10,6 +10,7 @@ import type { JudgeUsage, ListedRunResponse, MonitorResponse } from "../../api/t
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";

@@ -1,6 +1,5 @@
 /** The scores of a project: one row for each name and kind of target. */
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
@@ -10,6 +9,7 @@ import { ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, coveredBy, TARGETS, type Target } from "../../lib/score-figures.ts";
 import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Sparkline } from "../../ui/Chart.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { PeriodPicker, usePeriod, type Period } from "../../ui/Period.tsx";

@@ -1,6 +1,5 @@
 /** The scores of one name: how they went, what they are of, where the judge changed, who agrees. */
 import type { JSX } from "preact";
-import { Link } from "wouter-preact";
 import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
@@ -9,7 +8,8 @@ import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
 import { count, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, codesOf, coveredBy, fingerprintChanges, TARGETS, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, FailureBox, useTitle } from "../../ui/basics.tsx";
+import { copy, Empty, FailureBox, isolated, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Chart } from "../../ui/Chart.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/Period.tsx";
@@ -65,7 +65,7 @@ export function OneScore({ name }: { name: string }): JSX.Element {
         <PeriodPicker url={url} period={period} fallback={FALLBACK} />
       </header>
       {summary.isSuccess && one === undefined && (
-        <Empty title={`No score ${name} of a ${of} in this period: ${period.text}`}>
+        <Empty title={`No score ${isolated(name)} of a ${of} in this period: ${period.text}`}>
           <p>Choose a longer period, or another kind of target.</p>
           <Link href={projectPath("scores")}>All scores</Link>
         </Empty>

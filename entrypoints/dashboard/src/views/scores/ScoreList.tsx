@@ -2,7 +2,6 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
@@ -10,6 +9,7 @@ import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } 
 import { ago, cost, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { originalOf, type Target } from "../../lib/score-figures.ts";
 import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";

@@ -2,7 +2,6 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { curl, Failure } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { readTurns, type SessionTurn, type TurnPage } from "../../api/turns.ts";
@@ -12,6 +11,7 @@ import { chatOf, textOf, type Part, type Turn } from "../../lib/chat.ts";
 import { cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, copy, Empty, FailureBox, Loading, Status, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { TurnView } from "../../ui/Chat.tsx";
 import { JsonView } from "../../ui/JsonView.tsx";
 import { LazyMarkdown } from "../../ui/Payload.tsx";

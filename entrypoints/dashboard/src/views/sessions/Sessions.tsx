@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { project, projectId } from "../../api/session.ts";
 import type { SessionListItem } from "../../api/types.d.ts";
@@ -10,6 +10,7 @@ import { chips, filterBy, filterQuery, withoutFilters } from "../../lib/filters.
 import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Chips } from "../../ui/Filters.tsx";
 import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

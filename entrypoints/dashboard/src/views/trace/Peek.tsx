@@ -1,8 +1,8 @@
 /** A trace next to the list, while the keys go on through the list. */
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 
 type TraceView = typeof import("../later.ts").Trace;

@@ -1,7 +1,7 @@
 /** A trace: header, tree and waterfall, and the detail of what is selected. */
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { Failure, curl, request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import type { FoundWithinResponse } from "../../api/types.d.ts";
@@ -15,6 +15,7 @@ import { gapsOf, TimeScale } from "../../lib/scale.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { criticalPath, keepMatches, visibleRows, type Tree } from "../../lib/tree.ts";
 import { Button, Dialog, Empty, FailureBox, Guarded, Loading, Status, announce, copy, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { handleGridKey } from "../../ui/grid-keys.ts";
 import { Minimap } from "../../ui/Minimap.tsx";
 import { Payload } from "../../ui/Payload.tsx";

@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { Link, useLocation } from "wouter-preact";
+import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { invalidate, prefetchOutline, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
@@ -15,6 +15,7 @@ import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } fr
 import { shownList } from "../../lib/shown-list.ts";
 import { viewOf } from "../../lib/stored-views.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { Filters } from "../../ui/Filters.tsx";
 import { Value } from "../../ui/Value.tsx";
 import { Histogram } from "../../ui/Histogram.tsx";
@@ -195,11 +196,14 @@ function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selec
   return asked === "export" ? <acts.Exports {...props} /> : <acts.ScoreRun {...props} />;
 }
 
+const SETTLED_MS = 500; // until the rows are painted, and what belongs to them is read
 const IDLE_MS = 2000;
 
 function whenIdle(work: () => void): void {
-  if ("requestIdleCallback" in window) requestIdleCallback(work, { timeout: IDLE_MS });
-  else setTimeout(work, IDLE_MS);
+  setTimeout(() => {
+    if ("requestIdleCallback" in window) requestIdleCallback(work, { timeout: IDLE_MS });
+    else work();
+  }, SETTLED_MS);
 }
 
 interface ListProps {
@@ -434,10 +438,11 @@ function useColumns(
 const CHOOSABLE = ["status", "input", "output", "started_at", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
 
 function Columns(): JSX.Element {
+  const [isOpen, setOpen] = useState(false);
   return (
-    <details class="menu">
+    <details class="menu" onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>Columns</summary>
-      <div class="pop">
+      {isOpen && <div class="pop">
         {CHOOSABLE.map((name) => (
           <label key={name} class="check">
             <input type="checkbox" checked={!hiddenColumns.value.has(name)} onChange={() => toggleColumn(name)} />
@@ -449,7 +454,7 @@ function Columns(): JSX.Element {
             Usual order
           </Button>
         )}
-      </div>
+      </div>}
     </details>
   );
 }

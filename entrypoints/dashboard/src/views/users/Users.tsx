@@ -2,13 +2,13 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { Link } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { project, projectId } from "../../api/session.ts";
 import type { UserSummary } from "../../api/types.d.ts";
 import { ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";

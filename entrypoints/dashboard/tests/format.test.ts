@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { Random } from "./random.ts";
+
+// The chosen zone is a preference, which the browser keeps.
+Object.assign(globalThis, {
+  matchMedia: () => ({ matches: false, addEventListener: () => {} }),
+  document: { documentElement: { dataset: {} } },
+});
+const { ago, count, fullInstant, instant } = await import("../src/lib/format.ts");
+const { zone } = await import("../src/lib/preferences.ts");
+
+const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit" } as const;
+
+test("numbers are grouped as Intl groups them", () => {
+  const random = new Random(1);
+  const own = new Intl.NumberFormat("en");
+  for (const value of [0, 999, 1000, -1234.5, 1_234_567.8912, Number.MAX_SAFE_INTEGER]) assert.equal(count(value), own.format(value));
+  for (let round = 0; round < 500; round++) {
+    const value = Math.floor((random.next() - 0.5) * 10 ** random.below(15));
+    assert.equal(count(value), own.format(value).replace("-0", "0"));
+  }
+});
+
+test("instants are those of Intl, in both zones, also where clocks change", () => {
+  const random = new Random(2);
+  for (const shown of ["utc", "local"] as const) {
+    zone.value = shown;
+    const options = shown === "utc" ? { timeZone: "UTC" } : {};
+    const [day, clock] = [new Intl.DateTimeFormat("sv", { ...DAY, ...options }), new Intl.DateTimeFormat("sv", { ...CLOCK, ...options })];
+    const full = new Intl.DateTimeFormat("sv", { ...DAY, ...CLOCK, fractionalSecondDigits: 3, ...options });
+    for (let round = 0; round < 500; round++) {
+      const at = Date.UTC(1975 + random.below(80)) + random.below(366 * 86_400) * 1000 + random.below(1000);
+      assert.equal(instant(at), `${day.format(at)} ${clock.format(at)}`);
+      assert.equal(instant(at, at), clock.format(at));
+      assert.ok(fullInstant(at).startsWith(`${full.format(at)} ${shown === "utc" ? "UTC" : "local"}`));
+    }
+  }
+});
+
+test("how long ago is said as Intl says it", () => {
+  const own = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+  const sizes = { second: 1, minute: 60, hour: 3600, day: 86_400, month: 30 * 86_400, year: 365 * 86_400 };
+  const names = Object.keys(sizes) as (keyof typeof sizes)[];
+  const now = Date.UTC(2026, 2, 1);
+  names.forEach((name, at) => {
+    const limit = Math.min(3 * 365 * 86_400, sizes[names[at + 1] ?? "year"] || Infinity);
+    for (const sign of [-1, 1]) {
+      for (let number = 1; number * sizes[name] < (name === "year" ? limit : sizes[names[at + 1]!]); number++) {
+        const then = new Date(now + sign * number * sizes[name] * 1000).toISOString();
+        assert.equal(ago(then, now), own.format(sign * number, name));
+      }
+    }
+  });
+  assert.equal(ago(new Date(now).toISOString(), now), "now");
+});
