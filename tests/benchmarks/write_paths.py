@@ -25,7 +25,7 @@ from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.batch_writer import Item, SettledTrace, TraceWriter
 from adapters.postgres.tracing.facets import CountedTrace, trace_terms
 from adapters.postgres.tracing.payload_text import PAYLOADS
-from adapters.postgres.tracing.row_updates import UPSERT_TRACES
+from adapters.postgres.tracing.row_updates import UPSERT_AND_QUEUE_TRACES
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, trace_row
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
@@ -100,7 +100,9 @@ def unnest(pool: Pool) -> Write:
         traces = [trace_row(counted(project, t)) for project, t in settled]
         _, payloads, spans = rows(items)
         async with pool.acquire() as c, c.transaction():
-            await c.execute(UPSERT_TRACES, *arrays(sorted(traces, key=lambda row: row[1])))
+            await c.execute(
+                UPSERT_AND_QUEUE_TRACES, *arrays(sorted(traces, key=lambda row: row[1]))
+            )
             await c.execute(upsert_payloads, *arrays(payloads))
             await c.execute(upsert, *arrays(spans))
 

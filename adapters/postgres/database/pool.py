@@ -79,6 +79,17 @@ UNSTORABLE_ERRORS: Final = (
 )
 
 
+# What Citus says of a worker that ended during a statement. It has the code of an internal error.
+_LOST_WORKER: Final = ("terminating connection", "server closed the connection", "remote node")
+
+
+def is_lost_worker(error: BaseException) -> bool:
+    """Whether a worker of Citus ended during the statement: a retry may succeed."""
+    return isinstance(error, asyncpg.InternalServerError) and any(
+        words in str(error) for words in _LOST_WORKER
+    )
+
+
 class BoundedPool(asyncpg.Pool):
     """A pool with a bounded wait for a connection, which hands out only idle connections.
 
@@ -343,6 +354,10 @@ async def translate_errors() -> AsyncIterator[None]:
     except UNSTORABLE_ERRORS as error:
         raise Invalid("the database cannot hold this value") from error
     except TRANSIENT_ERRORS as error:
+        raise Unavailable("The database cannot be reached; try again") from error
+    except asyncpg.InternalServerError as error:
+        if not is_lost_worker(error):
+            raise
         raise Unavailable("The database cannot be reached; try again") from error
 
 

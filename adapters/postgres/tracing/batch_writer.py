@@ -6,7 +6,7 @@ back, so that SQL repeats no merge rule. Figures: docs/adr/0004.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final
 
@@ -20,6 +20,8 @@ from adapters.postgres.database.pool import (
     Connection,
     Pool,
     Unstorable,
+    is_distributed,
+    is_lost_worker,
 )
 from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
 from adapters.postgres.database.tenants import within
@@ -42,6 +44,7 @@ from adapters.postgres.tracing.payload_text import (
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.row_updates import (
+    QUEUE_FOR_SEARCH,
     insert_spans,
     lock_traces,
     merge_into_stored,
@@ -93,6 +96,18 @@ WITH allowed AS MATERIALIZED (
 SELECT project_id, trace_id FROM new
 """
 
+# The same in four statements. Citus takes apart a WITH that inserts: it sends the rows of each part
+# to every worker, even to those without the tables, and fails if one of them is down.
+SELECT_STORABLE: Final = f"""
+SELECT sent.project_id, sent.trace_id FROM {TRACES.unnest_keys("sent")}
+WHERE NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = sent.project_id)
+  AND {NOT_ERASED}
+"""
+INSERT_TRACES: Final = f"""
+{TRACES.insert_from("sent")} ON CONFLICT DO NOTHING RETURNING project_id, trace_id
+"""
+INSERT_PAYLOADS: Final = f"{PAYLOADS.insert_from('sent')} RETURNING 1"
+
 HAS_ERASED_TRACE: Final = f"""
 SELECT NOT bool_and({NOT_ERASED}) FROM {TRACES.unnest_keys("sent")}
 """
@@ -105,9 +120,8 @@ def is_transient(error: Exception) -> bool:
     A lock timeout blames the trace whose lock was not available, so that other traces do not wait
     for it.
     """
-    return isinstance(error, (*TRANSIENT_ERRORS, Unavailable)) and not isinstance(
-        error, ITEM_ERRORS
-    )
+    is_passing = isinstance(error, (*TRANSIENT_ERRORS, Unavailable)) or is_lost_worker(error)
+    return is_passing and not isinstance(error, ITEM_ERRORS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +171,8 @@ class TraceWriter:
     ) -> dict[TraceKey, Trace]:
         # Returns the traces whose rows were deleted before they could be locked.
         settled = ready.traces
-        made = await connection.fetch(INSERT_NEW_TRACES, *ready.rows, *ready.payloads)
-        new = {(row[0], row[1]) for row in made} if len(made) < len(settled) else incoming.keys()
+        made = await insert_new_traces(connection, ready.rows, ready.payloads)
+        new = made if len(made) < len(settled) else incoming.keys()
         fresh = [one for one in settled if one.key in new]
         rows, deltas = await compute(_count_new, fresh, is_long=is_long)
         await insert_spans(connection, rows)
@@ -248,6 +262,37 @@ def _count_new(
         of_project.add_trace(one)
         of_project.add_spans(one.trace.spans)
     return rows, deltas
+
+
+async def insert_new_traces(
+    connection: Connection,
+    rows: Sequence[Sequence[object]],
+    payloads: Sequence[Sequence[object]] = NO_PAYLOADS,
+) -> set[TraceKey]:
+    """Inserts those of the traces that are new, with their payloads; returns their keys.
+
+    Both are arrays of columns: of TRACES and of PAYLOADS.
+    """
+    if not is_distributed(connection):
+        made = await connection.fetch(INSERT_NEW_TRACES, *rows, *payloads)
+        return {(row[0], row[1]) for row in made}
+    storable = {tuple(row) for row in await connection.fetch(SELECT_STORABLE, *rows[:2])}
+    if not (sent := _rows_with_keys(rows, storable)):
+        return set()
+    made = await connection.fetch(INSERT_TRACES, *arrays(sent))
+    if not (new := {(row[0], row[1]) for row in made}):
+        return new
+    if blocks := _rows_with_keys(payloads, new):
+        await connection.fetch(INSERT_PAYLOADS, *arrays(blocks))
+    await connection.fetch(QUEUE_FOR_SEARCH, *arrays(sorted(new)))
+    return new
+
+
+def _rows_with_keys(
+    columns: Sequence[Sequence[object]], keys: Collection[tuple[object, ...]]
+) -> list[tuple[object, ...]]:
+    """The rows whose project and trace, the first two columns, are one of `keys`."""
+    return [row for row in zip(*columns, strict=True) if row[:2] in keys]
 
 
 async def check_storable(connection: Connection, keys: Iterable[TraceKey]) -> None:

@@ -49,9 +49,9 @@ from adapters.postgres.tracing.payload_text import (
 )
 from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.row_updates import (
-    UPSERT_TRACES,
     fetch_models,
     fetch_spans,
+    upsert_traces,
 )
 from adapters.postgres.tracing.trace_rows import trace_row
 from application.concurrency import compute
@@ -479,7 +479,7 @@ class OtlpMerge:
         await check_not_erased(self.connection, lost)
         if counted:
             rows = arrays(trace_row(after) for _, after in counted)
-            await self.connection.execute(UPSERT_TRACES, *rows)
+            await upsert_traces(self.connection, rows)
 
     async def _payloads(self, results: Sequence[TraceResult]) -> TracePayloads:
         """The inputs and the outputs that are to be written."""

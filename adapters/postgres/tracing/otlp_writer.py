@@ -17,9 +17,9 @@ from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool
 from adapters.postgres.database.tenants import within
 from adapters.postgres.tracing import rollups
 from adapters.postgres.tracing.batch_writer import (
-    INSERT_NEW_TRACES,
     ROUNDS_MAX,
     check_storable,
+    insert_new_traces,
 )
 from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.fragments import (
@@ -231,8 +231,7 @@ class OtlpWriter:
         """Returns the traces whose rows were deleted before they could be locked."""
         connection, deltas, stored_at = merge.connection, new_deltas(), self.clock()
         rows = arrays(trace_row(_placeholder(key, stored_at).counted) for key in by_key)
-        made = await connection.fetch(INSERT_NEW_TRACES, *rows, *NO_PAYLOADS)
-        new = {(row[0], row[1]) for row in made}
+        new = await insert_new_traces(connection, rows)
         here = await lock_traces(connection, [key for key in by_key if key not in new])
         states = {key: OtlpState(stored_at=stored_at) for key in new}
         await merge.open(here, states)
@@ -292,11 +291,11 @@ async def _store(
     """Returns the traces whose rows were deleted before they could be locked."""
     connection, deltas = merge.connection, new_deltas()
     assert merge.stored_at is not None
-    made = await connection.fetch(INSERT_NEW_TRACES, *ready.rows, *ready.payloads)
+    made = await insert_new_traces(connection, ready.rows, ready.payloads)
     new: Collection[TraceKey] = read.keys()
     here: Mapping[TraceKey, CountedTrace] = {}
     if len(made) < len(read):
-        new = {(row[0], row[1]) for row in made}
+        new = made
         here = await lock_traces(connection, [key for key in read if key not in new])
     fragments = {key: one.fragments for key, one in read.items() if key in new or key in here}
     had_some = await list_with_fragments(connection, new)

@@ -4,6 +4,7 @@ Each statement locks rows in the order of their keys, and tables come in one ord
 cannot deadlock. Traces are locked before.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -12,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 
-from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.pool import Connection, is_distributed
 from adapters.postgres.tracing.facets import search_value
 from adapters.postgres.tracing.rollup_deltas import (
     ProjectDeltas,
@@ -267,6 +268,14 @@ WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSER
      users_ AS ({_UPSERT_USERS})
 SELECT
 """
+# Each of them alone, in the order of the locks: Citus takes apart a WITH that inserts.
+UPSERTS_ONE_BY_ONE: Final = tuple(
+    re.sub(r"\$\d", "$1", sql)
+    for sql in (
+        *(_UPSERT_USERS, _UPSERT_SESSIONS, _UPSERT_SPAN_HOURS),
+        *(_UPSERT_USAGE, _UPSERT_HOURS, _UPSERT_FACETS),
+    )
+)
 
 
 async def write(connection: Connection, deltas: ProjectDeltas) -> None:
@@ -306,7 +315,11 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         for key, user in sorted(one.users.items())
     ]
     counts, owners = (facets, hours, usage, spans), (sessions, users)
-    if stale := _stale_statements(deltas):
+    if is_distributed(connection):
+        await _write_one_by_one(
+            connection, _stale_statements(deltas), (users, sessions, spans, usage, hours, facets)
+        )
+    elif stale := _stale_statements(deltas):
         await connection.execute(UPSERT_SESSIONS_AND_USERS, *map(_ENCODER.encode, owners))
         for sql, keys in stale:
             await connection.execute(sql, _ENCODER.encode(keys))
@@ -321,6 +334,20 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         await connection.execute(DELETE_EMPTY_SPAN_HOURS, _ENCODER.encode(fewer_spans))
     if fewer := [one for one in facets if one.trace_count < 0]:
         await connection.execute(DELETE_EMPTY_FACETS, _ENCODER.encode(fewer))
+
+
+async def _write_one_by_one(
+    connection: Connection,
+    stale: Sequence[tuple[str, Sequence[msgspec.Struct]]],
+    rows: Sequence[Sequence[msgspec.Struct]],
+) -> None:
+    """As one statement, in several. `rows` are those of UPSERTS_ONE_BY_ONE."""
+    for place, (sql, some) in enumerate(zip(UPSERTS_ONE_BY_ONE, rows, strict=True)):
+        if some:
+            await connection.execute(sql, _ENCODER.encode(some))
+        if place == 1:  # of users and sessions
+            for recount, keys in stale:
+                await connection.execute(recount, _ENCODER.encode(keys))
 
 
 def _stale_statements(deltas: ProjectDeltas) -> list[tuple[str, Sequence[msgspec.Struct]]]:

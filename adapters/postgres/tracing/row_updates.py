@@ -9,7 +9,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
-from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.pool import Connection, is_distributed
 from adapters.postgres.database.tenants import copied_table
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
@@ -53,15 +53,15 @@ ROWS_AT_A_TIME: Final = 2_000  # asyncpg encodes as many in 10 ms, without a tur
 # One array for each column: the number of parameters does not depend on that of traces.
 INSERT_TRACES: Final = TRACES.insert_from("sent")
 # Only for rows that this transaction has locked, so that no update is lost.
-UPSERT_TRACES: Final = f"""
-WITH queued AS (
-  INSERT INTO search_queue (project_id, trace_id) SELECT * FROM {TRACES.unnest_keys("changed")}
-  RETURNING 1
-)
-{INSERT_TRACES}
-ON CONFLICT (project_id, trace_id)
+QUEUE_FOR_SEARCH: Final = f"""
+INSERT INTO search_queue (project_id, trace_id)
+SELECT sent.project_id, sent.trace_id FROM {TRACES.unnest_keys("sent")} RETURNING 1
+"""
+_UPSERT_TRACES: Final = f"""
+{INSERT_TRACES} ON CONFLICT (project_id, trace_id)
 DO UPDATE SET updated_at = excluded.updated_at, {TRACES.overwrite()}
 """
+UPSERT_AND_QUEUE_TRACES: Final = f"WITH queued AS ({QUEUE_FOR_SEARCH}) {_UPSERT_TRACES}"
 _READ_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}
 FROM {{traces}} AS traces JOIN {TRACES.unnest_keys("wanted")} ON {TRACES.on_key("wanted")}
@@ -293,7 +293,16 @@ async def write_back(
     losing = [one.key for one in changed if one.loses_a_model]
     models = await fetch_models(connection, losing)
     if rows := await compute(_count_changes, changed, models, deltas, is_long=is_long):
-        await connection.execute(UPSERT_TRACES, *rows)
+        await upsert_traces(connection, rows)
+
+
+async def upsert_traces(connection: Connection, rows: Sequence[Sequence[object]]) -> None:
+    """Writes rows that this transaction has locked, and queues them. `rows` as INSERT_TRACES."""
+    if is_distributed(connection):  # as `insert_new_traces`
+        await connection.fetch(QUEUE_FOR_SEARCH, *rows[:2])
+        await connection.execute(_UPSERT_TRACES, *rows)
+    else:
+        await connection.execute(UPSERT_AND_QUEUE_TRACES, *rows)
 
 
 def _edited_facts(
