@@ -37,10 +37,15 @@ otel-tests: setup # the instrumentations that test-all runs; without them it ski
 test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
 
-test-citus: setup ## contract tests on a cluster of Citus, see docs/scaling.md; PANDAPROBE_TEST_CITUS makes a database
+# What holds on a cluster beyond the contracts. The other tests make databases or tables of their own.
+CITUS_TESTS := $(addprefix tests/adapters/postgres/, test_distributing.py test_citus.py \
+	test_citus_plans.py test_row_security.py) tests/http/test_isolation_behind_policies.py
+
+test-citus: setup ## contracts, policies and plans on a cluster of Citus, see docs/scaling.md; PANDAPROBE_TEST_CITUS makes a database
 	@[ -n "$$PANDAPROBE_TEST_CITUS" ] || { echo "No cluster: set PANDAPROBE_TEST_CITUS to a command" \
 		"that creates an empty database on one and prints its URL"; exit 1; }
 	@$(PYTEST) tests/contracts -m service -k "postgres and not memory"
+	@$(PYTEST) $(CITUS_TESTS)
 
 check: setup ## the fast part of test: without services, few cases of each test, within a minute
 	@start=$$(date +%s); \

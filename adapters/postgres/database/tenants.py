@@ -153,11 +153,3 @@ class TenantPool:
 
 def within(pool: Pool, scope: Scope) -> TenantPool:
     return TenantPool(pool, scope)
-
-
-def copied_table(connection: Connection, table: str) -> str:
-    """The name of a table below a view of the scope, for COPY.
-
-    Citus changes no rows through a view, so there the table has the name of the view.
-    """
-    return VIEWS_OF_SCOPE[table] if is_distributed(connection) else table

@@ -151,27 +151,31 @@ def plan_cleaning(catalogue: Catalogue) -> list[Step]:
 def _placing(table: ProjectTable, anchor: str, serving_role: str | None) -> Step:
     statements = list[str]()
     if table.has_policy:
-        statements += [
-            f"DROP POLICY IF EXISTS tenant ON {table.name}",
-            f"CREATE POLICY tenant ON {table.name} USING ({FLAT_POLICY})",
-        ]
+        statements.append(f"DROP POLICY IF EXISTS tenant ON {table.name}")
     name = table.name
-    # Citus changes no rows through a view. The table takes its name, and has no scope of its own.
+    # Citus changes no rows through a view. The table takes its name, and has a policy in its place.
     if view := VIEWS_OF_SCOPE.get(table.name):
-        statements += [f"DROP VIEW {view}", f"ALTER TABLE {name} RENAME TO {view}"]
+        statements += [
+            f"DROP VIEW {view}",
+            f"ALTER TABLE {name} RENAME TO {view}",
+            f"ALTER TABLE {view} ENABLE ROW LEVEL SECURITY",
+        ]
         if serving_role is not None:
             statements.append(
                 f"GRANT SELECT, INSERT, UPDATE, DELETE ON {view} TO {_quoted(serving_role)}"
             )
         name = view
+    if table.has_policy or view:
+        statements.append(f"CREATE POLICY tenant ON {name} USING ({FLAT_POLICY})")
+    is_forced = table.is_forced or view is not None
     # The owner copies the rows: a policy that binds it would hide them, and refuse COPY.
-    if table.is_forced:
+    if is_forced:
         statements.append(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
     beside = "none" if table.name == anchor else anchor
     statements.append(
         f"SELECT create_distributed_table('{name}', NULL, colocate_with := '{beside}')"
     )
-    if table.is_forced:
+    if is_forced:
         statements.append(f"ALTER TABLE {name} FORCE ROW LEVEL SECURITY")
     return Step(
         label=f"place {name}", statements=statements, moved=name, local_bytes=table.local_bytes

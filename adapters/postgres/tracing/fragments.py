@@ -15,8 +15,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
-from adapters.postgres.database.pool import Connection
-from adapters.postgres.database.tenants import copied_table
+from adapters.postgres.database.pool import Connection, is_distributed
 from adapters.postgres.tracing.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     NewText,
@@ -54,20 +53,28 @@ WHERE EXISTS (
 )
 """
 # A record waits if its span is in neither this request nor the database.
-INSERT_FRAGMENTS: Final = """
-INSERT INTO span_fragments
-  (project_id, trace_id, span, digest, rank, data_at, data_bytes, data, outline, stored_at,
-   is_waiting)
+_INSERTED: Final = (
+    "project_id, trace_id, span, digest, rank, data_at, data_bytes, data, outline, stored_at,"
+    " is_waiting"
+)
+_SELECT_SENT: Final = """
 SELECT sent.project_id, sent.trace_id, sent.span, sent.digest, sent.rank, sent.data_at,
   sent.data_bytes, sent.data, sent.outline, sent.stored_at, sent.may_wait AND NOT EXISTS (
     SELECT 1 FROM spans WHERE spans.project_id = sent.project_id
       AND spans.trace_id = sent.trace_id AND spans.span_id = sent.awaited
-  )
+  ) AS is_waiting
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::smallint[], $6::bigint[],
             $7::int[], $8::bytea[], $9::bytea[], $10::timestamptz[], $11::boolean[], $12::uuid[])
   AS sent (project_id, trace_id, span, digest, rank, data_at, data_bytes, data, outline,
            stored_at, may_wait, awaited)
-ON CONFLICT DO NOTHING RETURNING digest
+"""
+INSERT_FRAGMENTS: Final = f"""
+INSERT INTO span_fragments ({_INSERTED}) {_SELECT_SENT} ON CONFLICT DO NOTHING RETURNING digest
+"""
+# Citus takes the look-up of a span in a part of its own only, which has all data in memory twice.
+INSERT_DISTRIBUTED_FRAGMENTS: Final = f"""
+WITH sent AS MATERIALIZED ({_SELECT_SENT}) INSERT INTO span_fragments ({_INSERTED})
+SELECT {_INSERTED} FROM sent ON CONFLICT DO NOTHING RETURNING digest
 """
 COPIED_COLUMNS: Final = (
     *("project_id", "trace_id", "span", "digest", "rank", "data_at", "data_bytes", "data"),
@@ -109,7 +116,8 @@ UPDATE_ASSIGNED: Final = """
 UPDATE span_fragments AS known
 SET assigned = found.assigned, is_waiting = found.assigned IS NULL
 FROM (
-  SELECT project_id, trace_id, span, digest, assigned::uuid[] AS assigned
+  SELECT project_id, trace_id, span, digest,
+    string_to_array(assigned, ',')::uuid[] AS assigned
   FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bytea[], $5::text[])
     AS sent (project_id, trace_id, span, digest, assigned)
 ) AS found
@@ -200,10 +208,14 @@ async def copy_fragments(
     stored_at: datetime,
 ) -> None:
     """Inserts the fragments of traces that this transaction created, and that have none yet."""
+    if is_distributed(connection):  # as `insert_spans`
+        await insert_fragments(connection, traces, traces.keys(), places, stored_at)
+        return
     rows = (row[:-1] for row in _rows(traces, traces.keys(), places, stored_at))
     for some in batched(rows, ROWS_PER_STATEMENT):
-        table = copied_table(connection, "span_fragment_rows")
-        await connection.copy_records_to_table(table, records=some, columns=COPIED_COLUMNS)
+        await connection.copy_records_to_table(
+            "span_fragment_rows", records=some, columns=COPIED_COLUMNS
+        )
 
 
 async def insert_fragments(
@@ -218,8 +230,9 @@ async def insert_fragments(
     `new` are traces that this transaction created. `places` are those of data in the texts.
     """
     digests: set[bytes] = set()
+    sql = INSERT_DISTRIBUTED_FRAGMENTS if is_distributed(connection) else INSERT_FRAGMENTS
     for some in _by_statement(_rows(traces, new, places, stored_at)):
-        digests.update(row[0] for row in await connection.fetch(INSERT_FRAGMENTS, *arrays(some)))
+        digests.update(row[0] for row in await connection.fetch(sql, *arrays(some)))
     return digests
 
 
@@ -356,7 +369,7 @@ async def update_assigned(
     """Sets the spans that take records."""
     if changed:
         rows = [
-            (*key, ASSIGNED, digest, f"{{{','.join(map(str, spans))}}}" if spans else None)
+            (*key, ASSIGNED, digest, ",".join(map(str, spans)) if spans else None)
             for key, digest, spans in changed
         ]
         await connection.execute(UPDATE_ASSIGNED, *arrays(rows))

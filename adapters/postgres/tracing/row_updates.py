@@ -10,7 +10,6 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, is_distributed
-from adapters.postgres.database.tenants import copied_table
 from adapters.postgres.tracing.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.facets import CountedTrace
 from adapters.postgres.tracing.payload_text import (
@@ -53,6 +52,7 @@ ROWS_AT_A_TIME: Final = 2_000  # asyncpg encodes as many in 10 ms, without a tur
 # One array for each column: the number of parameters does not depend on that of traces.
 INSERT_TRACES: Final = TRACES.insert_from("sent")
 # Only for rows that this transaction has locked, so that no update is lost.
+INSERT_SPANS: Final = f"{SPANS.insert_from('sent')} RETURNING 1"
 QUEUE_FOR_SEARCH: Final = f"""
 INSERT INTO search_queue (project_id, trace_id)
 SELECT sent.project_id, sent.trace_id FROM {TRACES.unnest_keys("sent")} RETURNING 1
@@ -188,11 +188,14 @@ def _add_spans(
 async def insert_spans(connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
     """Inserts new spans by COPY, which takes 60 % of the CPU time of an INSERT from arrays.
 
-    COPY needs the table below the view `spans`, and so isn't held to the scope.
+    COPY needs the table below the view `spans`, and so isn't held to the scope. With Citus there is
+    a policy in place of the view, which COPY can't pass.
     """
     for some in batched(rows, ROWS_AT_A_TIME):
-        table = copied_table(connection, "span_rows")
-        await connection.copy_records_to_table(table, records=some, columns=SPANS.names)
+        if is_distributed(connection):
+            await connection.fetch(INSERT_SPANS, *arrays(some))
+        else:
+            await connection.copy_records_to_table("span_rows", records=some, columns=SPANS.names)
 
 
 async def merge_into_stored(

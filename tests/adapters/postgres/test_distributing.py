@@ -19,6 +19,7 @@ from adapters.postgres.database.tenants import ALL_TENANTS, VIEWS_OF_SCOPE, with
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import distributing, migrating
 from adapters.postgres.schema.distributing import (
+    FLAT_POLICY,
     SELECT_TABLES,
     Catalogue,
     NotDistributable,
@@ -91,8 +92,13 @@ def test_plan_gives_tables_the_names_of_their_views_and_the_rights_of_the_role()
     assert step.statements[:3] == [
         "DROP VIEW spans",
         "ALTER TABLE span_rows RENAME TO spans",
-        'GRANT SELECT, INSERT, UPDATE, DELETE ON spans TO "serving ""role"""',
+        "ALTER TABLE spans ENABLE ROW LEVEL SECURITY",
     ]
+    assert step.statements[3:5] == [
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON spans TO "serving ""role"""',
+        f"CREATE POLICY tenant ON spans USING ({FLAT_POLICY})",
+    ]
+    assert step.statements[-1] == "ALTER TABLE spans FORCE ROW LEVEL SECURITY"
     [step, _] = plan_distribution(catalogue(SPAN_ROWS))
     assert not any("GRANT" in one for one in step.statements)
 
@@ -222,7 +228,9 @@ class TestCluster:
             for project in (ours, theirs):
                 await plane.traces.put(project, trace(span(input=b'"text"')))
         tables = [row["name"] for row in await pool.fetch(SELECT_TABLES) if row["has_policy"]]
-        assert {"traces", "trace_payloads", "sessions", "replies"} <= {*tables}
+        assert {"traces", "spans", "span_fragments", "trace_payloads", "sessions", "replies"} <= {
+            *tables
+        }
         mine = within(serving_pool, ours)
         for table in tables:
             found = await mine.fetch(f"SELECT DISTINCT project_id FROM {table}")
@@ -232,7 +240,14 @@ class TestCluster:
         both = within(serving_pool, [ours, theirs])
         assert await both.fetchval(COUNT_ROWS.format("traces")) == 2
         assert await within(serving_pool, ALL_TENANTS).fetchval(COUNT_ROWS.format("traces")) >= 2
-        assert await mine.execute("DELETE FROM traces WHERE project_id = $1", theirs) == "DELETE 0"
+        for table in ("traces", "spans"):
+            sql = f"DELETE FROM {table} WHERE project_id = $1"
+            assert await mine.execute(sql, theirs) == "DELETE 0"
+        for table in ("traces", "spans"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await mine.execute(
+                    f"UPDATE {table} SET project_id = $1 WHERE project_id = $2", theirs, ours
+                )
         with pytest.raises(asyncpg.PostgresError):
             await mine.execute(
                 "INSERT INTO judge_budgets (project_id, monthly_usd, updated_at)"
