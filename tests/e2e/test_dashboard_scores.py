@@ -94,7 +94,14 @@ def test_day_on_which_a_score_fell_is_found_by_keyboard(
     expect(page.get_by_role("heading", level=1)).to_have_text("helpful")
     expect(page.get_by_text("of 22 numbers")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("no_input"))).to_contain_text("5")
+    bins = page.get_by_role("group", name=re.compile("^22 numbers")).get_by_role("button")
+    counted = bins.and_(page.locator(":enabled")).first
+    total = (counted.get_attribute("aria-label") or "").rpartition(" ")[2]
+    counted.click()
+    status = page.get_by_role("region", name="The scores").get_by_role("status")
+    expect(status).to_have_text(re.compile(f"^{total} scores?$"))
     take_screenshot("score")
+    counted.click()
     # To the day of the release, on which the mean fell, and what lies in its bucket.
     slider = page.get_by_role("region", name="Trend").get_by_role("slider")
     slider.focus()
@@ -140,6 +147,17 @@ def test_person_writes_over_a_judge_whose_value_stays_visible(
     # The label and this change: two traces on which judge and people are compared.
     agreement = page.get_by_role("region", name="Agreement with people")
     expect(agreement).to_contain_text("not calibrated below 30")
+    agreement.get_by_role("button", name=re.compile("people (pass|fail): [1-9]")).first.click()
+    cell = agreement.get_by_role("region", name="Traces of the cell")
+    expect(cell.get_by_role("listitem").first).to_contain_text("people")
+    changed.get_by_role("button").click()
+    dialog.get_by_role("button", name="Take the last change back").click()
+    expect(dialog).not_to_be_visible()
+    expect(changed).not_to_be_visible()
+    scores.get_by_role("button", name="Change the score 0.23").first.click()
+    dialog.get_by_label("Value, from 0 to 1").fill("0.75")
+    dialog.get_by_role("button", name="Change", exact=True).click()
+    expect(changed).to_contain_text("0.75")
     changed.get_by_role("button").click()
     expect(dialog.get_by_text("The judge had said 0.23")).to_be_visible()
     dialog.get_by_role("button", name="Delete this score").click()
