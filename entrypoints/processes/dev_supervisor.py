@@ -31,9 +31,7 @@ from entrypoints.processes import child_processes
 from entrypoints.settings import PREFIX, SERVER_URLS, Settings, file_variable, variable
 from entrypoints.startup import CommandError, base_url, listen, print_line
 
-READY_TIMEOUT_S: Final = (
-    120  # a busy machine takes a minute; a process that ends is noticed at once
-)
+READY_TIMEOUT_S: Final = 120  # a busy machine takes a minute; an ended process is noticed at once
 PORT_TIMEOUT_S: Final = 2  # the port of a killed predecessor may be free only a moment later
 STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers below ten in all
 WATCH_INTERVAL_S: Final = 0.1  # between two checks of the children
