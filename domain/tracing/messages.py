@@ -301,8 +301,12 @@ class _Reader:
         if not isinstance(value, str):
             return False
         inner = parsed_once(value)
-        if levels > 0 and isinstance(inner, dict | list) and self.read(inner, role, levels - 1):
-            return True
+        if levels > 0 and isinstance(inner, dict | list):
+            if self.read(inner, role, levels - 1):
+                return True
+            # It has messages, but not only these: so the text isn't the content of a message.
+            if self.is_strict and _Reader().read(inner, role, levels - 1):
+                return False
         if role is not None and value:
             self.add_message({"content": value}, role)
         return role is not None

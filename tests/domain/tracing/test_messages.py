@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from domain.tracing.json_value import encoded
@@ -469,6 +469,8 @@ def test_any_json_value_is_read_without_an_error(value):
 
 
 @given(json_values)
+@example({"type": "user", "choices": '{"role": null, "type": false, "messages": "null"}'})
+@example({"choices": '[["user", "Hi"], {"documents": [1]}]'})
 def test_canonical_messages_are_canonical(value):
     found = canonical_messages(value)
     if found is not None:
