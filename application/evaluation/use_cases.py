@@ -36,6 +36,7 @@ from application.evaluation.ports.evaluation import (
     OnFault,
     Runs,
     ScoreAnalytics,
+    ScoreRollups,
     SessionScores,
     Targets,
     TraceScores,
@@ -53,7 +54,7 @@ from application.evaluation.runs.run_rules import (
     ReadRunUsage,
     RunRules,
 )
-from application.evaluation.scores import agreement, scores, sent_evaluations
+from application.evaluation.scores import agreement, rollups, scores, sent_evaluations
 from application.jobs import EvaluateTargetJob, Job, Jobs, PlanRunJob
 from application.ports import Clock, NewId, RandomBytes
 from domain.evaluation.judging.models import JudgeModels, ProviderState
@@ -81,6 +82,7 @@ class EvaluationPorts:
     session_scores: SessionScores
     waiting_evaluations: WaitingEvaluations
     score_analytics: ScoreAnalytics
+    score_rollups: ScoreRollups
     labels: HumanLabels
     annotation_claims: AnnotationClaims
     runs: Runs
@@ -209,6 +211,7 @@ class EvaluationUseCases:
         self.providers = ports.providers
         self.scoring = ScoreUseCases(ports.trace_scores, ports.session_scores, clock, new_id)
         self.annotation = AnnotationUseCases(ports.labels, ports.annotation_claims, clock)
+        self.count_score_days = rollups.CountScoreDays(ports.score_rollups)
         self.start_run = requests.StartRun(run_factory, targets)
         self.start_batch = requests.StartBatch(run_factory)
         self.retry_run = requests.RetryRun(run_factory)

@@ -24,6 +24,7 @@ from adapters.postgres.evaluation.scores import (
     agreement,
     annotation_claims,
     score_analytics,
+    score_rollups,
     scores,
     waiting_evaluations,
 )
@@ -73,6 +74,7 @@ def evaluation_ports(
         session_scores=scores.PostgresSessionScores(pool),
         waiting_evaluations=waiting_evaluations.PostgresWaitingEvaluations(pool),
         score_analytics=score_analytics.PostgresScoreAnalytics(pool),
+        score_rollups=score_rollups.PostgresScoreRollups(pool),
         labels=agreement.PostgresHumanLabels(pool),
         annotation_claims=annotation_claims.PostgresAnnotationClaims(pool),
         runs=runs.PostgresRuns(pool),

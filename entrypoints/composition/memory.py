@@ -27,6 +27,7 @@ from adapters.memory.evaluation.runs import (
     MemoryWorkloads,
     MemoryWorkQueue,
 )
+from adapters.memory.evaluation.score_rollups import MemoryScoreRollups
 from adapters.memory.evaluation.scores import (
     MemoryAnnotationClaims,
     MemoryHumanLabels,
@@ -189,6 +190,7 @@ def memory_evaluation(
         session_scores=MemorySessionScores(store),
         waiting_evaluations=MemoryWaitingEvaluations(store),
         score_analytics=MemoryScoreAnalytics(store),
+        score_rollups=MemoryScoreRollups(),
         labels=MemoryHumanLabels(store),
         annotation_claims=MemoryAnnotationClaims(store),
         runs=MemoryRuns(store),

@@ -228,6 +228,7 @@ def periodic_tasks(
         ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
         ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),
         ("scoring", 5, sent.record_waiting, "recorded %d evaluations that waited"),
+        ("totalling", 60, evaluation.count_score_days, "counted the scores of %d days"),
         ("outdating", 600, sent.delete_expired, "dropped %d evaluations without a trace"),
         ("trimming", 600, tracing.delete_expired_rejections, "removed %d expired rejections"),
         ("forgetting", 10, forget, "deleted %d idempotent responses"),

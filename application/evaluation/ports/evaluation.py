@@ -249,6 +249,21 @@ class ScoreAnalytics(Protocol):
         ...
 
 
+class ScoreRollups(Protocol):
+    """Counts of scores by day, from which ScoreAnalytics may answer.
+
+    Contract of ScoreRollups: tests/contracts/evaluation/scores/test_score_rollups.py.
+    """
+
+    async def count_days(self) -> int:
+        """Counts the scores of days that are over, and of those that changed since.
+
+        Nothing that is read changes. Takes some days of all projects, and returns their number; 0
+        if there are no more, or if transactions that may write to them run. Raises Unavailable.
+        """
+        ...
+
+
 class HumanLabels(Protocol):
     """The labels of people and the scores of judges on the same traces, by project.
 

@@ -53,8 +53,9 @@ async def test_no_foreign_key_joins_tables_of_projects_to_others(
         assert (relation in of_projects) is (other in of_projects)
 
 
-async def test_tables_of_projects_have_no_triggers_but_those_of_payloads(
+async def test_tables_of_projects_have_no_triggers_but_those_of_payloads_and_scores(
     pool: Pool, of_projects: list[str]
 ):
     """Citus allows them as unsafe; these write to a table of the same node."""
-    assert {row[0] for row in await pool.fetch(TRIGGERS)} & {*of_projects} == {"trace_payloads"}
+    found = {row[0] for row in await pool.fetch(TRIGGERS)} & {*of_projects}
+    assert found == {"trace_payloads", "trace_scores", "session_scores"}

@@ -8,7 +8,7 @@ import uuid
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 from urllib.parse import urlsplit
@@ -68,7 +68,8 @@ COUNT_BUDGETS: Final = "SELECT count(*) FROM judge_budgets"
 VALUES: Final = {
     "bool": True, "int2": 1, "int4": 1, "int8": 1, "float8": 1.0, "numeric": Decimal(1),
     "text": "a", "varchar": "a", "name": "a", "bytea": b"a", "json": b"{}",
-    "interval": timedelta(days=1), "timestamptz": datetime(2100, 1, 1, tzinfo=UTC),
+    "interval": timedelta(days=1), "date": date(2100, 1, 1),
+    "timestamptz": datetime(2100, 1, 1, tzinfo=UTC),
 }  # fmt: skip
 # Errors of values that no row has; that a row is refused comes before them.
 VALUE_ERRORS: Final = (

@@ -101,6 +101,10 @@ WITHOUT_TEXT: Final = {
     "judge_spending": "amounts",
     "erasures": "a salted hash",
     "erased_traces": "ids",
+    "score_rollups": "days",
+    "changed_score_days": "days",
+    "score_days": "counts by name of a score, until a worker counts the day again",
+    "score_day_numbers": "numbers by name of a score, until a worker counts the day again",
     "annotation_claims": "ids, and what clients that label call themselves",
     "otlp_rejections": "ids as they were sent, and names of instrumentations and services",
 }

@@ -9,7 +9,8 @@ from asyncpg import Record
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
-from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_cells import SCORES_OF
+from adapters.postgres.evaluation.scores.score_days import find_score_days
 from domain.evaluation.scores.analytics import (
     FINGERPRINTS_MAX,
     PERIOD_BOUNDS,
@@ -22,6 +23,13 @@ from domain.evaluation.scores.analytics import (
     TrendPoint,
     comparison_rank,
     histogram_bins,
+)
+from domain.evaluation.scores.rollup import (
+    MEDIAN,
+    PARTS,
+    distribution_of_cells,
+    summaries_of_cells,
+    trend_of_cells,
 )
 from domain.evaluation.scores.score import (
     CreatedWithin,
@@ -36,12 +44,6 @@ from domain.tracing.analytics import BUCKETS_MAX, Granularity, check_bucket_coun
 
 REDUCE_LIMIT: Final = "ask for fewer with limit"
 
-# The table of the scores of each target, and the condition that selects them among the others.
-_TABLES: Final[dict[ScoreTarget, tuple[str, str]]] = {
-    ScoreTarget.TRACE: (TRACE_SCORES.name, OF_TRACES),
-    ScoreTarget.SPAN: (TRACE_SCORES.name, f"{OF_PROJECT} AND is_of_span"),
-    ScoreTarget.SESSION: (SESSION_SCORES.name, OF_PROJECT),
-}
 # Whether a name has scores of runs: see `scores_of_source`.
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 _HAS_AUTOMATED: Final = f"""
@@ -227,7 +229,12 @@ TREND_COLUMNS: Final = (*_COMMON_COLUMNS, "bucket")
 
 @dataclass(frozen=True, slots=True)
 class PostgresScoreAnalytics(PoolReader):
-    """Each result is from one snapshot."""
+    """Each result is from one snapshot.
+
+    Summaries, trends by day and week, and distributions in a number of bins that divides PARTS are
+    read from the roll-up of days, with the scores of days that it doesn't have. What it can't
+    answer is read from scores.
+    """
 
     async def summaries(
         self,
@@ -246,7 +253,14 @@ class PostgresScoreAnalytics(PoolReader):
             **_chosen(p, source),
             **_of_kind(judge_kind),
         )
-        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
+        async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
+            days = await find_score_days(connection, project, of, within)
+            if days is not None:
+                cells = await days.choose(connection, None, None, source, judge_kind)
+                if cells is not None:
+                    numbers = await days.fetch_numbers(connection, cells, MEDIAN, None, source)
+                    return summaries_of_cells(cells, numbers)
+            rows = await connection.fetch(sql, *p.values)
         return [
             ScoreSummary(
                 counted=row["numbers"],
@@ -279,7 +293,21 @@ class PostgresScoreAnalytics(PoolReader):
             step=f"interval '1 {granularity}'",
             is_shown=_IS_SHOWN[empty_buckets],
         )
-        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
+        wanted = list(dict.fromkeys(names))
+        async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
+            days = None
+            if granularity is not Granularity.HOUR:
+                days = await find_score_days(connection, project, of, within)
+            if days is not None:
+                cells = await days.choose(connection, wanted, granularity, source, judge_kind)
+                if cells is not None:
+                    numbers = await days.fetch_numbers(
+                        connection, cells, TREND_PERCENTILES, granularity, source
+                    )
+                    found = trend_of_cells(cells, numbers, empty_buckets=empty_buckets)
+                    found.sort(key=lambda one: (wanted.index(one.name), one.bucket))
+                    return check_bucket_count(found, PERIOD_BOUNDS)
+            rows = await connection.fetch(sql, *p.values)
         points = [
             TrendPoint(
                 count=row["numbers"],
@@ -312,7 +340,15 @@ class PostgresScoreAnalytics(PoolReader):
             **_of_kind(judge_kind),
             parts=p.put(parts),
         )
-        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
+        async with self._visible_snapshot(NARROW_BY_DATE, project) as connection:
+            days = None
+            if PARTS % parts == 0:
+                days = await find_score_days(connection, project, of, within)
+            if days is not None:
+                cells = await days.choose(connection, [name], None, source, judge_kind)
+                if cells is not None:
+                    return distribution_of_cells(cells, parts, empty_buckets=empty_buckets)
+            rows = await connection.fetch(sql, *p.values)
         counts = {row["part"]: row["count"] for row in rows if row["part"] is not None}
         outcomes = dict.fromkeys(map(str, ScoreOutcome), 0)
         for row in rows:
@@ -385,7 +421,7 @@ class PostgresScoreAnalytics(PoolReader):
 
 
 def _scope(of: ScoreTarget) -> dict[str, str]:
-    table, among = _TABLES[of]
+    table, among = SCORES_OF[of]
     return {"table": table, "among": among}
 
 

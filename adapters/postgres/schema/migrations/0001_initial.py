@@ -658,6 +658,45 @@ CREATE INDEX IF NOT EXISTS {table}_pending ON {table} (project_id, run_id)
 """
 
 
+def _change_trigger(table: str, target: str) -> str:
+    """Notes the days that are over to which scores are written: see `changed_score_days`.
+
+    The condition is evaluated without a call. The clock is read when the row is written, so that
+    a transaction that doesn't note today had an id before today was over.
+    """
+
+    def note(row: str) -> str:
+        return f"""
+        INSERT INTO changed_score_days (project_id, target, day, xid)
+        SELECT {row}.project_id, {target.format(row=row)},
+               ({row}.created_at AT TIME ZONE 'UTC')::date, pg_current_xact_id()
+        WHERE NOT EXISTS (SELECT 1 FROM removals AS r WHERE r.project_id = {row}.project_id)
+        ON CONFLICT DO NOTHING;
+        """
+
+    today = "date_trunc('day', clock_timestamp(), 'UTC')"
+    events = {
+        "INSERT": f"NEW.created_at < {today}",
+        "UPDATE": f"least(OLD.created_at, NEW.created_at) < {today}",
+        "DELETE": f"OLD.created_at < {today}",
+    }
+    return f"""
+CREATE OR REPLACE FUNCTION note_changed_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP <> 'INSERT' THEN {note("OLD")} END IF;
+        IF TG_OP <> 'DELETE' THEN {note("NEW")} END IF;
+        RETURN NULL;
+    END $$;
+""" + "".join(
+        f"""
+DROP TRIGGER IF EXISTS {table}_{event.lower()} ON {table};
+CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table}
+    FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION note_changed_{table}();
+"""
+        for event, condition in events.items()
+    )
+
+
 _TRACE_SCORE_FILTERS: Final = "outcome, source, data_type, environment"
 SCORES: Final = f"""
 -- Scores of traces, and of spans if `span_id` is set. Runs score no spans.
@@ -699,6 +738,43 @@ CREATE INDEX IF NOT EXISTS session_scores_ranked
     ON session_scores (project_id, name, session_id, created_at, id)
     INCLUDE (number, run_id, source)
     WHERE number IS NOT NULL;
+
+-- Scores by day of UTC and by how they were made (docs/adr/0056). The days before `until` are
+-- counted, but for the changed ones: writes to a day that is over add a row for themselves.
+CREATE TABLE IF NOT EXISTS score_rollups (
+    project_id uuid NOT NULL, target text COLLATE "C" NOT NULL,
+    until date NOT NULL,
+    PRIMARY KEY (project_id, target)
+);
+CREATE TABLE IF NOT EXISTS changed_score_days (
+    project_id uuid NOT NULL, target text COLLATE "C" NOT NULL, day date NOT NULL,
+    xid xid8 NOT NULL,
+    PRIMARY KEY (project_id, target, day, xid)
+);
+-- `number_parts` are the counts of the hundredths of [0, 1], ten digits each.
+CREATE TABLE IF NOT EXISTS score_days (
+    project_id uuid NOT NULL, target text COLLATE "C" NOT NULL, day date NOT NULL,
+    name text COLLATE "C" NOT NULL, place integer NOT NULL,
+    source text COLLATE "C" NOT NULL, judge_kind text COLLATE "C", fingerprint text COLLATE "C",
+    threshold double precision, outcome text COLLATE "C" NOT NULL,
+    score_count bigint NOT NULL, number_count bigint NOT NULL,
+    number_sum double precision NOT NULL,
+    minimum double precision, maximum double precision, passed_count bigint NOT NULL,
+    latest_at timestamptz NOT NULL, newest_number_at timestamptz,
+    number_parts numeric NOT NULL,
+    PRIMARY KEY (project_id, target, day, name, place)
+);
+-- The different numbers of a hundredth, and how many scores have each: for percentiles.
+CREATE TABLE IF NOT EXISTS score_day_numbers (
+    project_id uuid NOT NULL, target text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
+    part smallint NOT NULL, day date NOT NULL, place integer NOT NULL,
+    source text COLLATE "C" NOT NULL, judge_kind text COLLATE "C",
+    numbers double precision[] NOT NULL, counts bigint[] NOT NULL,
+    PRIMARY KEY (project_id, target, name, part, day, place)
+);
+CREATE INDEX IF NOT EXISTS score_day_numbers_day ON score_day_numbers (project_id, target, day);
+{_change_trigger("trace_scores", "CASE WHEN {row}.span_id IS NULL THEN 'trace' ELSE 'span' END")}
+{_change_trigger("session_scores", "'session'")}
 
 -- Who labels which trace of an annotation queue, until `expires_at`.
 CREATE TABLE IF NOT EXISTS annotation_claims (
@@ -1196,6 +1272,7 @@ _TENANT_COLUMNS: Final = {
             *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
             "sessions",
             *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+            *("score_rollups", "changed_score_days", "score_days", "score_day_numbers"),
             "annotation_claims",
             *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
             *("custom_metrics", "custom_metric_revisions"),
@@ -1345,7 +1422,8 @@ BACKWARDS: Final = (
         search_garbage,
         trace_facets, trace_hours, trace_percentiles, usage_hours, span_hours, sessions,
         trace_users,
-        trace_scores, session_scores, annotation_claims,
+        trace_scores, session_scores, score_rollups, changed_score_days, score_days,
+        score_day_numbers, annotation_claims,
         eval_runs, eval_jobs, replies,
         judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
         custom_metrics, custom_metric_revisions,
@@ -1358,6 +1436,8 @@ BACKWARDS: Final = (
         erasures, erased_traces
     """,
     "DROP FUNCTION IF EXISTS remove_payload_object()",
+    "DROP FUNCTION IF EXISTS note_changed_trace_scores()",
+    "DROP FUNCTION IF EXISTS note_changed_session_scores()",
     "DROP FUNCTION IF EXISTS audit_field(text)",
 )
 

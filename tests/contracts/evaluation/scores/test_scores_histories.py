@@ -13,6 +13,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
+from adapters.postgres.database.tenants import within
+from adapters.postgres.evaluation.scores.score_rollups import PostgresScoreRollups
 from domain.errors import Failure
 from domain.evaluation.scores.score import (
     CreatedWithin,
@@ -25,6 +27,7 @@ from domain.ids import ProjectId, ScoreId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from tests.support.builders import scores, strategies, trace_strategies
 from tests.support.builders.values import at, span, trace
+from tests.support.fixtures import score_day_recount
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
 from tests.support.fixtures.histories import assert_histories_agree
@@ -153,7 +156,16 @@ class Histories(ErasingHistories):
 
         self.run_on_both(read)
 
-    @rule(of=which, within=scores.within, parts=st.integers(1, 100))
+    @rule(of=which)
+    def count_days(self, of: int) -> None:
+        """Counts the days that are over; those that other transactions still write to wait."""
+        project, rollups = self.projects[of], self.postgres.evaluation.score_rollups
+        assert isinstance(rollups, PostgresScoreRollups)
+        self.runner.run(rollups.count_days_of(project))
+        differing = within(rollups.pool, project).fetch(score_day_recount.DIFFERING, project)
+        assert self.runner.run(differing) == []
+
+    @rule(of=which, within=scores.within, parts=st.integers(1, 100) | st.sampled_from([5, 10, 100]))
     def figures(self, of: int, within: CreatedWithin, parts: int) -> None:
         project = self.projects[of]
         self.run_on_both(
