@@ -19,7 +19,7 @@ from adapters.embedded.valkey import start_valkey
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import distributing, migrating
-from tests.support.fixtures import citus
+from tests.support.fixtures import citus, migrated_postgres
 from tests.support.hypothesis_scale import OF_PROFILES
 
 # Timings are never asserted. People's runs draw other examples each time, and so find what is
@@ -122,6 +122,14 @@ def serving_url(postgres_url: str) -> str:
     return parts._replace(
         netloc=f"pandaprobe_serving:serving@{parts.hostname}:{parts.port}"
     ).geturl()
+
+
+@pytest.fixture(scope="session")
+def migrated_data(servers_folder: Path) -> Path:
+    """A folder with a stopped PostgreSQL of the newest schema; `migrated_postgres.copy` copies."""
+    folder = servers_folder / "migrated"
+    folder.mkdir(mode=0o755)
+    return migrated_postgres.create(folder, HASTY)
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import asyncpg
 import httpx
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, expect
@@ -24,6 +25,9 @@ from application.use_cases import utc_now
 from entrypoints.composition.sign_in import ISSUER_FOLDER
 from tests.e2e.browser import PageLog, executable, opened_page, started
 from tests.e2e.dashboard_project import Project
+from tests.support.clients.command_line import command
+from tests.support.fixtures import migrated_postgres
+from tests.support.fixtures.migrated_postgres import copy_database
 from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
 ROOT = Path(__file__).parents[2]
@@ -180,10 +184,43 @@ def enterable_folder() -> Iterator[Path]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A migrated database to copy, and the organization in it with its key."""
+
+    name: str
+    key: str
+    organization: str
+
+
 @pytest.fixture(scope="session")
-def dev_server(enterable_folder: Path) -> Iterator[DevServer]:
+async def template(
+    postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Template:
+    """A database on the server of `postgres_url`; commands made all that is in it."""
+    url = await copy_database(postgres_url, "template1")
+    environ = {
+        "PANDAPROBE_DATABASE_URL": url,
+        "PANDAPROBE_REDIS_URL": redis_url,
+        "PANDAPROBE_DATA_DIR": str(tmp_path_factory.mktemp("template")),
+        "PANDAPROBE_APP_ENV": "development",
+        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+    }
+    status, out, err = await command(environ, "migrate")
+    assert (status, "migrated: " in out) == (0, True), err
+    status, key, err = await command(environ, "key", "create")
+    assert status == 0, err
+    owner = await asyncpg.connect(url)
+    organization = await owner.fetchval("SELECT id FROM organizations")
+    await owner.close()
+    return Template(urlsplit(url).path.removeprefix("/"), key.strip(), str(organization))
+
+
+@pytest.fixture(scope="session")
+def dev_server(enterable_folder: Path, migrated_data: Path) -> Iterator[DevServer]:
     folder = enterable_folder / "dev"
     folder.mkdir(mode=0o755)
+    migrated_postgres.copy(migrated_data, folder)
     server = start_dev(folder, free_port())
     yield server
     server.process.terminate()

@@ -27,6 +27,8 @@ from tests.e2e.conftest import (
     own_environ,
     start_dev,
 )
+from tests.support.clients.command_line import Completed, run_command
+from tests.support.fixtures import migrated_postgres
 from tests.support.waiting import WAIT_MAX_S, in_time, until, until_while
 
 pytestmark = pytest.mark.e2e
@@ -51,7 +53,11 @@ def base_folder() -> Iterator[Path]:
         yield folder
 
 
-def command(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def command(folder: Path, *arguments: str | Path) -> Completed:
+    return run_command(own_environ(folder, free_port()), *arguments)
+
+
+def process_of(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "entrypoints.cli", *map(str, arguments)],
         cwd=ROOT,
@@ -77,9 +83,12 @@ def a_trace(n: int) -> dict[str, object]:
     }
 
 
-def start(folder: Path) -> DevServer:
+def start(folder: Path, data: Path | None = None) -> DevServer:
+    """Starts `dev` on a folder, which first gets a copy of the database in `data`."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
+    if data is not None:
+        migrated_postgres.copy(data, folder)
     return start_dev(folder, free_port())
 
 
@@ -108,18 +117,53 @@ async def backup_while_erasing(
                 order = {"user_id": ERASED}
                 answer = await asyncio.to_thread(http.post, "/erasures", json=order)
             assert answer.json()["state"] == "REMOVING"
-            return await asyncio.to_thread(command, data, "backup", backup)
+            return await asyncio.to_thread(process_of, data, "backup", backup)
     finally:
         await holder.close()
 
 
-def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path) -> None:
+HOLD: Final = "CREATE SCHEMA IF NOT EXISTS held; CREATE TABLE IF NOT EXISTS held.by_test (id int)"
+WAITING: Final = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessShareLock'"
+
+
+async def interrupted_dump(data: Path, backup: Path, number: signal.Signals) -> int:
+    """Sends a signal to a backup whose pg_dump waits for a lock. Returns its exit status."""
+    url = running_servers(str(data))["PANDAPROBE_MIGRATION_DATABASE_URL"]
+    holder = await asyncpg.connect(url)
+    try:
+        await holder.execute(HOLD)
+        async with holder.transaction():
+            await holder.execute(
+                "LOCK TABLE held.by_test"
+            )  # tables outside `public` aren't counted
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "entrypoints.cli", "backup", str(backup)),
+                cwd=ROOT,
+                env=own_environ(data, free_port()),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            await until(lambda: holder.fetchval(WAITING))
+            process.send_signal(number)
+            async with in_time():
+                code = await process.wait()
+            await until(lambda: holder.fetchval(WAITING), lambda waiting: waiting == 0)
+        await holder.execute("DROP SCHEMA held CASCADE")
+    finally:
+        await holder.close()
+    return code
+
+
+def test_backup_of_running_server_is_consistent_and_restorable(
+    base_folder: Path, migrated_data: Path
+) -> None:
     data, copy, backup = (
         base_folder / "data",
         base_folder / "copy",
         base_folder / "backups" / "monday",
     )
-    server = start(data)
+    server = start(data, migrated_data)
     is_over = threading.Event()
     sent = [a_trace(n) for n in range(TRACES)]
     kept = [one for one in sent if one["user_id"] != ERASED]
@@ -149,6 +193,11 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
         is_over.set()
         writer.join()
         assert made.returncode == 0, made.stderr
+        for number in (signal.SIGINT, signal.SIGTERM):
+            interrupted = base_folder / "interrupted"
+            assert asyncio.run(interrupted_dump(data, interrupted / "tuesday", number)) == 130
+            # Nothing looks like a backup; and pg_dump has ended, or its lock would wait.
+            assert [*interrupted.iterdir()] == []
         assert command(data, "backup", backup).returncode == 1  # the backup exists already
     finally:
         is_over.set()
@@ -193,51 +242,6 @@ def test_backup_of_running_server_is_consistent_and_restorable(base_folder: Path
         stop(other)
 
 
-HOLD: Final = "CREATE SCHEMA IF NOT EXISTS held; CREATE TABLE IF NOT EXISTS held.by_test (id int)"
-WAITING: Final = "SELECT count(*) FROM pg_locks WHERE NOT granted AND mode = 'AccessShareLock'"
-
-
-async def interrupted_dump(data: Path, backup: Path, number: signal.Signals) -> int:
-    """Sends a signal to a backup whose pg_dump waits for a lock. Returns its exit status."""
-    url = running_servers(str(data))["PANDAPROBE_MIGRATION_DATABASE_URL"]
-    holder = await asyncpg.connect(url)
-    try:
-        await holder.execute(HOLD)
-        async with holder.transaction():
-            await holder.execute(
-                "LOCK TABLE held.by_test"
-            )  # tables outside `public` aren't counted
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "entrypoints.cli", "backup", str(backup)),
-                cwd=ROOT,
-                env=own_environ(data, free_port()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            await until(lambda: holder.fetchval(WAITING))
-            process.send_signal(number)
-            async with in_time():
-                code = await process.wait()
-            await until(lambda: holder.fetchval(WAITING), lambda waiting: waiting == 0)
-        await holder.execute("DROP SCHEMA held CASCADE")
-    finally:
-        await holder.close()
-    return code
-
-
-def test_interrupted_backup_leaves_nothing_that_looks_like_one(base_folder: Path) -> None:
-    data, backups = base_folder / "data", base_folder / "backups"
-    server = start(data)
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            code = asyncio.run(interrupted_dump(data, backups / "monday", number))
-            assert code == 130
-            assert [*backups.iterdir()] == []  # and pg_dump has ended, or its lock would wait
-    finally:
-        stop(server)
-
-
 @dataclass(frozen=True, slots=True)
 class BackedUp:
     """The answers of a server before it was stopped, and the backup made then."""
@@ -247,10 +251,10 @@ class BackedUp:
     backup: Path
 
 
-@pytest.fixture(scope="module")
-def backed_up() -> Iterator[BackedUp]:
+@pytest.fixture
+def backed_up(migrated_data: Path) -> Iterator[BackedUp]:
     with enterable() as folder:
-        server = start(folder / "data")
+        server = start(folder / "data", migrated_data)
         try:
             with server.client() as http:
                 for n in range(TRACES):
@@ -279,13 +283,15 @@ def test_restored_server_answers_as_before(backed_up: BackedUp, base_folder: Pat
 
 
 def test_invalid_backup_is_refused_and_leaves_no_files(
-    backed_up: BackedUp, base_folder: Path
+    base_folder: Path, migrated_data: Path
 ) -> None:
-    copy, backup = base_folder / "copy", base_folder / "backup"
-    nothing = command(base_folder / "data", "backup", backup)
+    data, copy, backup = (base_folder / name for name in ("data", "copy", "backup"))
+    nothing = command(data, "backup", backup)
     assert nothing.returncode == 1
     assert "nothing to back up" in nothing.stderr
-    shutil.copytree(backed_up.backup, backup)
+    data.mkdir(exist_ok=True)
+    migrated_postgres.copy(migrated_data, data)
+    assert command(data, "backup", backup).returncode == 0
     manifest = json.loads((backup / "manifest.json").read_text())
 
     manifest["tables"]["projects"]["rows"] += 1

@@ -4,14 +4,11 @@ import asyncio
 import json
 import os
 import re
-import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
 import asyncpg
@@ -29,9 +26,12 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Sent
 from entrypoints.composition.otlp_rules import fragment_rules
+from tests.e2e.conftest import Template
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import prices, trace_id
+from tests.support.clients.command_line import command
 from tests.support.fixtures.alerts import a_webhook
+from tests.support.fixtures.migrated_postgres import copy_database
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e
@@ -56,8 +56,8 @@ async def start_process(environ: Environment, *arguments: str) -> asyncio.subpro
     )
 
 
-async def command(environ: Environment, *arguments: str) -> tuple[int | None, str, str]:
-    """Runs a command to its end; returns exit status, stdout and stderr."""
+async def process_of(environ: Environment, *arguments: str) -> tuple[int | None, str, str]:
+    """Runs a command as a process to its end; returns exit status, stdout and stderr."""
     process = await start_process(environ, *arguments)
     out, err = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode, out.decode(), err.decode()
@@ -70,75 +70,48 @@ async def wait_for_output(process: asyncio.subprocess.Process, words: str) -> No
             assert line, "it ended"
 
 
+async def wait_for_json_line(process: asyncio.subprocess.Process, words: str) -> None:
+    """As `wait_for_output`, where each line is JSON."""
+    assert process.stderr
+    message = ""
+    async with in_time():
+        while words not in message:
+            line = json.loads(await process.stderr.readline())
+            assert {"time", "level", "logger", "message"} <= set(line)
+            message = line["message"]
+
+
 async def stop(process: asyncio.subprocess.Process, number: signal.Signals) -> int | None:
     process.send_signal(number)
     await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
     return process.returncode
 
 
-def settings_of(postgres_url: str, redis_url: str, name: str, folder: Path) -> Environment:
+def settings_of(url: str, redis_url: str, folder: Path) -> Environment:
     """An environment with this database and a free port."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PANDAPROBE_")}
     return {
         **inherited,
         "PYTHONPATH": str(ROOT),
-        "PANDAPROBE_DATABASE_URL": urlunsplit(urlsplit(postgres_url)._replace(path=f"/{name}")),
+        "PANDAPROBE_DATABASE_URL": url,
         "PANDAPROBE_REDIS_URL": redis_url,
         "PANDAPROBE_DATA_DIR": str(folder / "data"),
         "PANDAPROBE_PORT": str(free_port()),
     }
 
 
-@asynccontextmanager
-async def database(postgres_url: str, like: str = "template1") -> AsyncIterator[str]:
-    """The name of a new database, a copy of another; it is removed at the end."""
-    name = f"commands_{secrets.token_hex(6)}"
-    administrator = await asyncpg.connect(postgres_url)
-    await administrator.execute(f"CREATE DATABASE {name} TEMPLATE {like}")
-    await administrator.close()
-    yield name
-    administrator = await asyncpg.connect(postgres_url)
-    await administrator.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    await administrator.close()
-
-
 @pytest.fixture
-async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> AsyncIterator[Environment]:
+async def environ(postgres_url: str, redis_url: str, tmp_path: Path) -> Environment:
     """An environment with an empty database for this test, and a free port."""
-    async with database(postgres_url) as name:
-        yield settings_of(postgres_url, redis_url, name, tmp_path)
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """A migrated database to copy, and a key of the organization in it."""
-
-    name: str
-    key: str
-
-
-@pytest.fixture(scope="module")
-async def template(
-    postgres_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Template]:
-    async with database(postgres_url) as name:
-        folder = tmp_path_factory.mktemp("template")
-        environ = settings_of(postgres_url, redis_url, name, folder)
-        status, out, err = await command(environ, "migrate")
-        assert (status, "migrated: " in out) == (0, True), err
-        development = {"PANDAPROBE_APP_ENV": "development", "PANDAPROBE_AUTH_DEV_ISSUER": "on"}
-        status, out, err = await command(environ | development, "key", "create")
-        assert status == 0, err
-        yield Template(name, out.strip())
+    return settings_of(await copy_database(postgres_url, "template1"), redis_url, tmp_path)
 
 
 @pytest.fixture
 async def migrated(
     template: Template, postgres_url: str, redis_url: str, tmp_path: Path
-) -> AsyncIterator[Environment]:
+) -> Environment:
     """As `environ`, with the schema and an organization."""
-    async with database(postgres_url, template.name) as name:
-        yield settings_of(postgres_url, redis_url, name, tmp_path)
+    return settings_of(await copy_database(postgres_url, template.name), redis_url, tmp_path)
 
 
 async def test_migrate_check_reports_pending_and_changes_nothing(environ):
@@ -152,19 +125,16 @@ async def test_migrate_check_reports_pending_and_changes_nothing(environ):
 
 @pytest.mark.parametrize("name", ["serve", "worker"])
 async def test_commands_refuse_old_schema(environ, name):
-    status, _, err = await command(environ, name)
+    status, _, err = await process_of(environ, name)
     assert status == 1
     assert "run pandaprobe-server migrate" in err.replace("`", "")
     assert "Traceback" not in err
 
 
+@pytest.mark.exhaustive  # tests/e2e/test_observed.py stops two, and reads their log
 async def test_worker_logs_json_lines_and_stops_on_sigterm(migrated):
     worker = await start_process(migrated, "worker")
-    assert worker.stderr
-    line = json.loads(await asyncio.wait_for(worker.stderr.readline(), WAIT_MAX_S))
-    assert {"time", "level", "logger", "message"} <= set(line)
-    if "waiting for work" not in line["message"]:
-        await wait_for_output(worker, "waiting for work")
+    await wait_for_json_line(worker, "waiting for work")
     assert await stop(worker, signal.SIGTERM) == 0
 
 
@@ -184,13 +154,6 @@ def are_gone(pids: list[int]) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-async def test_worker_processes_stop_together_on_sigterm(migrated):
-    worker, children = await start_two_workers(migrated)
-    assert len(children) == 2
-    assert await stop(worker, signal.SIGTERM) == 0
-    assert are_gone(children)
-
-
 async def test_killed_worker_process_ends_the_others(migrated):
     worker, children = await start_two_workers(migrated)
     os.kill(children[0], signal.SIGKILL)
@@ -198,27 +161,6 @@ async def test_killed_worker_process_ends_the_others(migrated):
     assert worker.returncode == 1
     assert b"signal SIGKILL" in err
     assert are_gone(children)
-
-
-@pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
-)
-async def test_serve_starts_on_given_servers_and_stops_on_signal(migrated, number):
-    server = await start_process(migrated, "serve")
-    await wait_for_output(server, "Application startup complete")
-    port = migrated["PANDAPROBE_PORT"]
-    url = f"http://127.0.0.1:{port}"
-    patient = httpx.AsyncHTTPTransport(retries=5)  # it listens shortly after the log line
-    async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
-        ready = await client.get("/health/ready")
-        assert ready.status_code == 200, ready.text
-        assert (await client.get("/health")).json()["environment"] == "production"
-        status, _, err = await command(migrated, "serve")
-        assert (status, "is in use: set PANDAPROBE_PORT" in err) == (1, True)
-        busy = {"PANDAPROBE_PORT": str(free_port()), "PANDAPROBE_OTLP_GRPC_PORT": port}
-        status, _, err = await command(migrated | busy, "serve")
-        assert (status, "is in use: set PANDAPROBE_OTLP_GRPC_PORT" in err) == (1, True)
-    assert await stop(server, number) == 0
 
 
 async def exchange(port: str, sent: bytes) -> bytes:
@@ -231,21 +173,41 @@ async def exchange(port: str, sent: bytes) -> bytes:
     return received
 
 
-async def test_invalid_http_is_answered_as_json_error(migrated):
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
+)
+async def test_serve_answers_invalid_http_and_stops_on_signal(migrated, number):
     server = await start_process({**migrated, "PANDAPROBE_LOG_LEVEL": "DEBUG"}, "serve")
     await wait_for_output(server, "Application startup complete")
     port, canary = migrated["PANDAPROBE_PORT"], "canary7f3c"
     url = f"http://127.0.0.1:{port}"
-    patient = httpx.AsyncHTTPTransport(retries=5)
+    patient = httpx.AsyncHTTPTransport(retries=5)  # it listens shortly after the log line
     async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=url, transport=patient) as client:
+        ready = await client.get("/health/ready")
+        assert ready.status_code == 200, ready.text
+        assert (await client.get("/health")).json()["environment"] == "production"
         left = []
-        for number in range(3):
+        for number_of_proxy in range(3):
             # No proxy is trusted, not even on this machine.
-            forwarded = {"x-forwarded-for": f"192.0.2.{number}", "user-agent": canary}
+            forwarded = {"x-forwarded-for": f"192.0.2.{number_of_proxy}", "user-agent": canary}
             answer = await client.get(f"/traces?name={canary}", headers=forwarded)
             left.append(int(answer.headers["ratelimit-remaining"]))
             assert (answer.status_code, "server" in answer.headers) == (401, False)
         assert left == [left[0], left[0] - 1, left[0] - 2]
+    await assert_invalid_http_is_refused(port, canary)
+    busy = {"PANDAPROBE_PORT": str(free_port()), "PANDAPROBE_OTLP_GRPC_PORT": port}
+    for more, variable in (({}, "PANDAPROBE_PORT"), (busy, "PANDAPROBE_OTLP_GRPC_PORT")):
+        status, _, err = await process_of(migrated | more, "serve")
+        assert (status, f"is in use: set {variable}" in err) == (1, True)
+    server.send_signal(number)
+    _, err = await asyncio.wait_for(server.communicate(), WAIT_MAX_S)
+    assert server.returncode == 0
+    lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
+    assert len([one for one in lines_of_requests if "/health" not in one]) == 3
+    assert canary not in err.decode()
+
+
+async def assert_invalid_http_is_refused(port: str, canary: str) -> None:
     for sent in (
         b"\x16\x03\x01\x02\x00 who speaks TLS\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: a\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
@@ -261,11 +223,6 @@ async def test_invalid_http_is_answered_as_json_error(migrated):
         assert re.fullmatch("[0-9a-f-]{36}", headers["x-request-id"])
         assert headers["x-content-type-options"] == "nosniff"
         assert "server" not in headers
-    server.send_signal(signal.SIGTERM)
-    _, err = await asyncio.wait_for(server.communicate(), WAIT_MAX_S)
-    lines_of_requests = [line for line in err.decode().splitlines() if '"request"' in line]
-    assert len(lines_of_requests) == 3
-    assert canary not in err.decode()
 
 
 async def test_keys_of_secrets_are_generated_rotated_and_removed(migrated, tmp_path):
@@ -324,11 +281,15 @@ async def test_spans_that_an_earlier_mapping_stored_are_mapped_again(migrated):
 
 
 @pytest.mark.parametrize(
-    "name", ["serve", "worker", pytest.param("migrate", marks=pytest.mark.exhaustive)]
+    "name",
+    [
+        "serve",
+        *(pytest.param(name, marks=pytest.mark.exhaustive) for name in ("worker", "migrate")),
+    ],
 )
 async def test_unreachable_database_is_reported_in_one_line(environ, name):
     away = {**environ, "PANDAPROBE_DATABASE_URL": "postgresql://u:secret@127.0.0.1:1/d"}
-    status, _, err = await command(away, name)
+    status, _, err = await process_of(away, name)
     assert status == 1
     assert "PostgreSQL at 127.0.0.1:1: " in err
     assert "secret" not in err
@@ -418,3 +379,18 @@ async def test_altered_audit_log_is_found(migrated):
         status, _, err = await command(migrated, "audit", "verify", *options)
         assert (status, said in err) == (1, True)
     assert (await command(migrated, "audit", "verify", "--known", "1:2"))[0] == 2
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "name", ["migrate", "doctor", "organization create", "secrets generate-key", "audit verify",
+             "remap", "key create"]
+)  # fmt: skip
+async def test_command_runs_as_a_process(migrated, template, name):
+    """The others run where all modules are imported already."""
+    more = {
+        "organization create": ("--owner", "ada@example.com"),
+        "key create": ("--organization", template.organization),
+    }.get(name, ())
+    status, out, err = await process_of(migrated, *name.split(), *more)
+    assert (status, bool(out)) == (0, True), err

@@ -1,12 +1,13 @@
 """Barriers for people with assistive technology, as axe-core finds them, in every view."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final, Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
@@ -15,11 +16,33 @@ from tests.e2e.experiment_project import DATASET, prepare_questions, run_experim
 from tests.support.waiting import until_while
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
-WIDE, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
-SCHEMES: Final = ("light", "dark")
 # WCAG 2.0 to 2.2 A and AA, and the best practices of axe.
-TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-OPTIONS = {"runOnly": {"type": "tag", "values": TAGS}, "resultTypes": ["violations"]}
+TAGS: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+ALL_RULES: Final = {"type": "tag", "values": TAGS}
+RULES_OF_COLORS: Final = {"type": "rule", "values": ("color-contrast", "link-in-text-block")}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A size of the window and a theme, and the rules that axe tries there."""
+
+    width: int
+    height: int
+    scheme: Literal["light", "dark"]
+    rules: dict[str, object]
+
+
+# Themes differ in colors alone. A view is loaded once, in the first of these.
+LOOKS: Final = (
+    Look(1280, 800, "light", ALL_RULES),
+    Look(1280, 800, "dark", RULES_OF_COLORS),
+    Look(390, 844, "dark", ALL_RULES),
+)
+ALL_LOOKS: Final = tuple(
+    Look(width, height, scheme, ALL_RULES)
+    for width, height in ((1280, 800), (390, 844))
+    for scheme in ("light", "dark")
+)
 
 GONE: Final = "00000000-0000-4000-8000-0000000000ff"
 
@@ -314,8 +337,18 @@ VIEWS: dict[str, Step] = {
 }
 
 
-def barriers(page: Page) -> list[str]:
-    found = Axe().run(page, options=OPTIONS).response["violations"]
+AXE: Final = AXE_FILE_PATH.read_text()
+# Once the page is painted as it now has to look.
+RUN_AXE: Final = """async (options) => {
+  await new Promise((painted) => requestAnimationFrame(() => requestAnimationFrame(painted)));
+  return (await axe.run(options)).violations;
+}"""
+
+
+def barriers(page: Page, rules: dict[str, object]) -> list[str]:
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
+    found = page.evaluate(RUN_AXE, {"runOnly": rules, "resultTypes": ["violations"]})
     return [
         f"{one['id']}: {node['html'][:200]} {json.dumps(node.get('any'))[:300]}"
         for one in found
@@ -323,39 +356,51 @@ def barriers(page: Page) -> list[str]:
     ]
 
 
-@pytest.fixture(params=[WIDE, PHONE], ids=["wide", "phone"])
-def sized(request: pytest.FixtureRequest, page: Page) -> Page:
-    page.set_viewport_size(request.param)
-    page.emulate_media(reduced_motion="reduce")
-    return page
+def have_look(page: Page, look: Look) -> None:
+    page.set_viewport_size({"width": look.width, "height": look.height})
+    page.emulate_media(color_scheme=look.scheme, reduced_motion="reduce")
 
 
-def in_both_themes(page: Page, view: str) -> dict[str, list[str]]:
+def found_in(page: Page, view: str, looks: Sequence[Look] = LOOKS) -> dict[str, list[str]]:
     found = {}
-    for scheme in SCHEMES:
-        page.emulate_media(color_scheme=scheme)
-        if some := barriers(page):
-            found[f"{view}, {scheme}"] = some
+    for look in looks:
+        have_look(page, look)
+        if some := barriers(page, look.rules):
+            found[f"{view}, {look.width} px wide, {look.scheme}"] = some
+    have_look(page, looks[0])
     return found
 
 
-def test_no_view_has_a_barrier(sized: Page, signed_in: Page, project: Project, sent: Any) -> None:
+def test_no_view_has_a_barrier(signed_in: Page, project: Project, sent: Any) -> None:
     found: dict[str, list[str]] = {}
+    have_look(signed_in, LOOKS[0])
     for view, step in VIEWS.items():
         step(signed_in, project, sent)
-        found |= in_both_themes(signed_in, view)
+        found |= found_in(signed_in, view)
     assert found == {}
 
 
-def test_first_pages_have_no_barrier(sized: Page, dev_server: DevServer, project: Project) -> None:
-    page = sized
+@pytest.mark.exhaustive
+def test_no_view_has_a_barrier_in_any_look(signed_in: Page, project: Project, sent: Any) -> None:
+    """Loads each view in each look."""
+    found: dict[str, list[str]] = {}
+    for look in ALL_LOOKS:
+        have_look(signed_in, look)
+        for view, step in VIEWS.items():
+            step(signed_in, project, sent)
+            found |= found_in(signed_in, view, [look])
+    assert found == {}
+
+
+def test_first_pages_have_no_barrier(page: Page, dev_server: DevServer, project: Project) -> None:
+    have_look(page, LOOKS[0])
     page.goto(dev_server.url)
     button = page.get_by_role("button", name="Continue as developer")
     expect(button).to_be_visible()
-    found = in_both_themes(page, "sign-in")
+    found = found_in(page, "sign-in", ALL_LOOKS)
     button.click()
     expect(page.get_by_role("navigation")).to_be_visible()
     page.goto(project.path("traces"))
     expect(page.get_by_text("Waiting for the first trace")).to_be_visible()
-    found |= in_both_themes(page, "first trace")
+    found |= found_in(page, "first trace", ALL_LOOKS)
     assert found == {}

@@ -1,6 +1,5 @@
 """A real worker and a model server: from a run to its scores."""
 
-import asyncio
 import signal
 import subprocess
 import sys
@@ -10,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from adapters.embedded.postgres import start_postgres
 from domain.evaluation.scores.score import TraceScore
 from domain.tracing.payload import object_members
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import ROOT, own_environ
+from tests.e2e.conftest import ROOT, Template, own_environ
 from tests.e2e.test_workers import JUDGED, a_project, put_traces, start_run
 from tests.support.fakes.model_provider import COMPATIBLE, GRADE, HttpReply, provider
+from tests.support.fixtures.migrated_postgres import copy_database
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S
 
@@ -54,10 +53,15 @@ class WorkerInstallation:
 
 
 @pytest.fixture(scope="module")
-def installation(enterable_folder: Path) -> Iterator[WorkerInstallation]:
-    folder = enterable_folder / "model-judge"
-    folder.mkdir(mode=0o755)
-    postgres, database_url = start_postgres(folder)
+async def database_url(postgres_url: str, template: Template) -> str:
+    return await copy_database(postgres_url, template.name)
+
+
+@pytest.fixture(scope="module")
+def installation(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerInstallation]:
+    folder = tmp_path_factory.mktemp("model-judge")
     valkey = Valkey(folder)
     environ = own_environ(folder, 1) | {
         "PANDAPROBE_APP_ENV": "test",
@@ -66,13 +70,8 @@ def installation(enterable_folder: Path) -> Iterator[WorkerInstallation]:
         "PANDAPROBE_REDIS_URL": valkey.url,
         "PANDAPROBE_OPENAI_COMPATIBLE_API_KEY": KEY,
     }
-    made = WorkerInstallation(folder, environ)
-    try:
-        asyncio.run(root.migrate(made.settings()))
-        yield made
-    finally:
-        valkey.child.stop()
-        postgres.stop()
+    yield WorkerInstallation(folder, environ)
+    valkey.child.stop()
 
 
 def metadata_value(score: TraceScore, name: str) -> str:

@@ -17,19 +17,21 @@ from adapters.embedded.process import free_port
 from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS
 from tests.adapters.test_otlp_spans import TRACEPARENT, attributes, collecting
+from tests.e2e.conftest import Template
 from tests.e2e.test_commands import (
     Environment,
-    Template,
-    command,
+    are_gone,
+    children_of,
     migrated,
+    process_of,
     start_process,
     stop,
-    template,
+    wait_for_json_line,
     wait_for_output,
 )
 from tests.support.waiting import WAIT_MAX_S, until
 
-__all__ = ["migrated", "template"]  # fixtures
+__all__ = ["migrated"]  # a fixture
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
@@ -141,19 +143,12 @@ async def test_scrape_covers_all_processes_with_shared_folder(migrated, key, tmp
     }
 
 
-async def test_scrape_covers_listed_metrics_of_one_process_and_is_local_by_default(migrated, key):
+@pytest.mark.exhaustive  # below, a worker counts for itself
+async def test_scrape_covers_one_process_by_default(migrated, key):
     async with serving(migrated) as (_, port), serving(migrated) as (_, other):
         await send_traces(port, key, 2)
         assert total(await scrape(port), "pandaprobe_ingest_traces_total") == 2
         assert total(await scrape(other), "pandaprobe_ingest_traces_total") == 0
-        async with httpx.AsyncClient(
-            timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
-        ) as http:
-            behind = await http.get("/metrics", headers={"x-forwarded-for": "192.0.2.1"})
-            text = (await http.get("/metrics")).text
-    assert behind.status_code == 403
-    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
-    assert kinds == {one.name: one.kind for one in (*PROCESS_METRICS, *DATABASE_METRICS)}
 
 
 @pytest.mark.exhaustive
@@ -175,34 +170,14 @@ async def test_metrics_token_grants_access(migrated):
             assert (await http.get("/metrics")).status_code == 401
 
 
-async def test_request_spans_join_trace_of_caller(migrated, key):
+async def test_spans_join_trace_of_caller_and_link_to_request_of_their_run(migrated, key):
+    ordered_in = f"00-{uuid.uuid4().hex}-{TRACEPARENT[36:]}"
+    path = "/evaluations/trace-runs"
     async with collecting() as collector:
         settings = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        head = {"x-api-key": key, "x-project-name": "shop", "traceparent": TRACEPARENT}
-        async with (
-            serving(settings) as (_, port),
-            httpx.AsyncClient(timeout=WAIT_MAX_S, headers=head) as http,
-        ):
-            answer = await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE)
-            assert answer.status_code == 202
-            # another instance of this server, whose spans must not loop back
-            lent = {"user-agent": USER_AGENT}
-            await http.post(f"http://127.0.0.1:{port}/traces", json=TRACE, headers=lent)
-    served = {one.name: one for one in collector.spans}
-    assert set(served) == {"POST /traces", "group commit"}
-    assert len(collector.spans) == 2
-    assert served["POST /traces"].trace_id == served["group commit"].trace_id
-    assert served["POST /traces"].trace_id.hex() in TRACEPARENT
-    assert served["group commit"].parent_span_id == served["POST /traces"].span_id
-    assert attributes(served["POST /traces"].attributes)["http.response.status_code"] == 202
-
-
-async def test_worker_spans_link_to_request_of_their_run(migrated, key):
-    async with collecting() as collector:
-        settings = {**migrated, "PANDAPROBE_OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
-        head = {"x-api-key": key, "x-project-name": "shop"}
         worker = await start_process(settings, "worker")
         await wait_for_output(worker, "waiting for work")
+        head = {"x-api-key": key, "x-project-name": "shop", "traceparent": TRACEPARENT}
         async with (
             serving(settings) as (_, port),
             httpx.AsyncClient(
@@ -210,54 +185,77 @@ async def test_worker_spans_link_to_request_of_their_run(migrated, key):
             ) as http,
         ):
             assert (await http.post("/traces", json=TRACE)).status_code == 202
+            # another instance of this server, whose spans must not loop back
+            await http.post("/traces", json=TRACE, headers={"user-agent": USER_AGENT})
+            http.headers["traceparent"] = ordered_in
             order = {"filters": {}, "metrics": ["tool_success_rate"]}
-            path = "/evaluations/trace-runs"
-            asked = await http.post(path, json=order, headers={"traceparent": TRACEPARENT})
-            run = asked.json()["id"]
+            run = (await http.post(path, json=order)).json()["id"]
+            del http.headers["traceparent"]
             await until(
                 lambda: http.get(f"{path}/{run}"),
                 is_so=lambda answer: answer.json()["status"] == "COMPLETED",
             )
         assert await stop(worker, signal.SIGTERM) == 0
-    trace = uuid.UUID(run).bytes
-    of_run = {one.name: one for one in collector.spans if one.trace_id == trace}
+
+    of_caller = [one for one in collector.spans if one.trace_id.hex() in TRACEPARENT]
+    served = {one.name: one for one in of_caller}
+    assert sorted(one.name for one in of_caller) == ["POST /traces", "group commit"]
+    assert served["group commit"].parent_span_id == served["POST /traces"].span_id
+    assert attributes(served["POST /traces"].attributes)["http.response.status_code"] == 202
+    assert [one.name for one in collector.spans].count("POST /traces") == 1
+
+    of_run = {one.name: one for one in collector.spans if one.trace_id == uuid.UUID(run).bytes}
     assert set(of_run) == {"start run", "plan run", "evaluate target"}
     [request] = [one for one in collector.spans if one.name == f"POST {path}"]
-    assert request.trace_id.hex() in TRACEPARENT
+    assert request.trace_id.hex() in ordered_in
     [link] = of_run["start run"].links
     assert (link.trace_id, link.span_id) == (request.trace_id, request.span_id)
 
 
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.exhaustive), 2])
-async def test_worker_port_is_healthy_and_worker_is_counted(migrated, processes):
+async def test_worker_port_is_healthy_and_workers_are_counted(migrated, key, processes):
     port = free_port()
     settings = {**migrated, "PANDAPROBE_WORKER_PORT": str(port)}
     worker = await start_process(settings, "worker", "--processes", str(processes))
     for _ in range(processes):
-        await wait_for_output(worker, "waiting for work")
+        await wait_for_json_line(worker, "waiting for work")
+    children = children_of(worker.pid)
+    assert len(children) == (processes if processes > 1 else 0)
     healthy = [sys.executable, str(ROOT / "docker/healthy.py"), str(port)]
     probe = await asyncio.create_subprocess_exec(*healthy)
     assert await asyncio.wait_for(probe.wait(), WAIT_MAX_S) == 0
     name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
     await until(lambda: scrape(port), is_so=lambda seen: total(seen, name, **labels) == processes)
-    async with serving(migrated) as (_, api):
-        assert total(await scrape(api), "pandaprobe_workers") == processes
-        assert await stop(worker, signal.SIGTERM) == 0
-    async with serving(migrated) as (_, api):  # a worker that stops signs off
-        assert total(await scrape(api), "pandaprobe_workers") == 0
 
-
-async def test_busy_worker_port_is_named(migrated):
-    settings = {**migrated, "PANDAPROBE_WORKER_PORT": str(free_port())}
-    worker = await start_process(settings, "worker")
-    await wait_for_output(worker, "waiting for work")
-    status, _, err = await command(settings, "worker")
+    # Another worker can't have the same port.
+    status, _, err = await process_of(settings, "worker")
     assert (status, "PANDAPROBE_WORKER_PORT" in err, "Traceback" in err) == (1, True, False)
-    assert await stop(worker, signal.SIGTERM) == 0
+
+    async with serving(migrated) as (_, api):
+        await send_traces(api, key, 2)
+        seen = await scrape(api)
+        assert total(seen, "pandaprobe_workers") == processes
+        assert total(seen, "pandaprobe_ingest_traces_total") == 2
+        assert total(await scrape(port), "pandaprobe_ingest_traces_total") == 0
+        await assert_listed_and_local(api)
+        assert await stop(worker, signal.SIGTERM) == 0
+        assert are_gone(children)
+        # A worker that stops signs off.
+        await until(lambda: scrape(api), is_so=lambda seen: total(seen, "pandaprobe_workers") == 0)
+
+
+async def assert_listed_and_local(port: int) -> None:
+    """Asserts that all listed metrics are served, and only to this machine."""
+    async with httpx.AsyncClient(timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}") as http:
+        behind = await http.get("/metrics", headers={"x-forwarded-for": "192.0.2.1"})
+        text = (await http.get("/metrics")).text
+    assert behind.status_code == 403
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.MULTILINE))
+    assert kinds == {one.name: one.kind for one in (*PROCESS_METRICS, *DATABASE_METRICS)}
 
 
 async def test_metrics_folder_that_cannot_be_created_is_named(migrated, tmp_path):
     (tmp_path / "file").write_text("")
     settings = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "file" / "metrics")}
-    status, _, err = await command(settings, "serve")
+    status, _, err = await process_of(settings, "serve")
     assert (status, "PANDAPROBE_METRICS_DIR" in err, "Traceback" in err) == (2, True, False)

@@ -7,20 +7,18 @@ import sys
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import asyncpg
 import httpx
 import pytest
 
-from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import free_port
 from adapters.embedded.valkey import start_valkey
 from domain.identity.organization import FIRST_PROJECT
-from entrypoints.composition import root
 from entrypoints.composition.sign_in import development_issuer
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import own_environ
+from tests.e2e.conftest import Template, own_environ
+from tests.support.fixtures.migrated_postgres import copy_database
 from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
@@ -78,10 +76,15 @@ class Installation:
 
 
 @pytest.fixture(scope="module")
-def installation(enterable_folder: Path) -> Iterator[Installation]:
-    folder = enterable_folder / "removals"
-    folder.mkdir(mode=0o755)
-    postgres, database_url = start_postgres(folder)
+async def database_url(postgres_url: str, template: Template) -> str:
+    return await copy_database(postgres_url, template.name)
+
+
+@pytest.fixture(scope="module")
+def installation(
+    database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Installation]:
+    folder = tmp_path_factory.mktemp("removals")
     redis, redis_url = start_valkey(folder)
     environ = own_environ(folder, 1) | {
         "PANDAPROBE_APP_ENV": "test",
@@ -93,7 +96,6 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
     }
     made = Installation(environ, (free_port(), free_port()))
     try:
-        asyncio.run(root.migrate(made.settings))
         for process, port in enumerate(made.ports):
             api = made.start("serve", PANDAPROBE_PORT=str(port))
             client = made.client(process)
@@ -105,7 +107,6 @@ def installation(enterable_folder: Path) -> Iterator[Installation]:
             child.kill()
             child.wait()
         redis.stop()
-        postgres.stop()
 
 
 def is_up(client: httpx.Client) -> bool:

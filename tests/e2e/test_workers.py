@@ -19,7 +19,6 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from adapters.embedded.postgres import start_postgres
 from adapters.postgres.database.leader_election import LEADER_APPLICATION_NAME
 from application.jobs import EvaluateTargetJob, PlanRunJob
 from application.use_cases import Ports
@@ -30,9 +29,10 @@ from domain.page import PageRequest
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import ROOT, own_environ
+from tests.e2e.conftest import ROOT, Template, own_environ
 from tests.support.builders.values import span, trace
 from tests.support.fakes.short_lease_worker import fast_clock
+from tests.support.fixtures.migrated_postgres import copy_database
 from tests.support.fixtures.monitors import a_monitor
 from tests.support.fixtures.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, until
@@ -97,10 +97,13 @@ class Workers:
 
 
 @pytest.fixture(scope="module")
-def servers(enterable_folder: Path) -> Iterator[Workers]:
-    folder = enterable_folder / "workers"
-    folder.mkdir(mode=0o755)
-    postgres, database_url = start_postgres(folder)
+async def database_url(postgres_url: str, template: Template) -> str:
+    return await copy_database(postgres_url, template.name)
+
+
+@pytest.fixture(scope="module")
+def servers(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workers]:
+    folder = tmp_path_factory.mktemp("workers")
     valkey = Valkey(folder)
     environ = own_environ(folder, 1) | {
         "PANDAPROBE_APP_ENV": "test",
@@ -110,13 +113,9 @@ def servers(enterable_folder: Path) -> Iterator[Workers]:
         "PANDAPROBE_MONITOR_TICK_SECONDS": "1",
     }
     made = Workers(folder, environ, valkey)
-    try:
-        asyncio.run(root.migrate(made.settings))
-        yield made
-    finally:
-        made.end()
-        valkey.child.stop()
-        postgres.stop()
+    yield made
+    made.end()
+    valkey.child.stop()
 
 
 @pytest.fixture
@@ -318,7 +317,9 @@ async def test_worker_may_start_before_redis(workers: Workers) -> None:
 
 # --- monitors ------------------------------------------------------------------------------------
 
-COUNT_LEADERS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1"
+COUNT_LEADERS = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND datname = current_database()
+"""
 MAKE_MONITOR_DUE = """
 UPDATE monitors SET next_run_at = now() - interval '1 hour' WHERE project_id = $1 AND id = $2
 """
