@@ -17,13 +17,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Dialog, Page
 
 from adapters.embedded.process import free_port
 from adapters.oidc.tokens import DevelopmentIssuer
 from application.use_cases import utc_now
 from entrypoints.composition.sign_in import ISSUER_FOLDER
-from tests.e2e.browser import PageLog, executable, opened_page, started
+from tests.e2e.browser import PageLog, SignedInContext, executable, opened_context, started
 from tests.e2e.dashboard_project import Project
 from tests.support.clients.command_line import command
 from tests.support.fixtures import migrated_postgres
@@ -236,10 +236,26 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture(scope="module")
+def signed_in_context(browser: Browser, dev_server: DevServer) -> Iterator[SignedInContext]:
+    context = SignedInContext(browser, dev_server.url)
+    yield context
+    context.close()
+
+
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with opened_page(browser) as page:
-        yield page
+def context(request: pytest.FixtureRequest, browser: Browser) -> Iterator[BrowserContext]:
+    """Of this test alone, but that of tests which need a page that is signed in is shared."""
+    if "signed_in" in request.fixturenames:
+        yield request.getfixturevalue("signed_in_context").get()
+    else:
+        with opened_context(browser) as context:
+            yield context
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
 
 
 @pytest.fixture
@@ -255,12 +271,12 @@ def project(dev_server: DevServer) -> Project:
 
 
 @pytest.fixture
-def signed_in(page: Page, page_log: PageLog, dev_server: DevServer) -> Iterator[Page]:
-    """A page after one press, which at the end has asked and reported nothing unexpected."""
-    page.goto(dev_server.url)
-    page.get_by_role("button", name="Continue as developer").press("Enter")
-    expect(page.get_by_role("navigation")).to_be_visible()
+def signed_in(
+    page: Page, page_log: PageLog, dev_server: DevServer, signed_in_context: SignedInContext
+) -> Iterator[Page]:
+    """An empty page that is signed in, and at the end has asked and reported nothing unexpected."""
     yield page
+    signed_in_context.clean(page)
     own = urlsplit(dev_server.url).netloc
     asked = {urlsplit(url).netloc for url in page_log.requested if not url.startswith("data:")}
     assert asked == {own}
