@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,12 +24,13 @@ from adapters.embedded.process import free_port
 from adapters.oidc.tokens import DevelopmentIssuer
 from application.use_cases import utc_now
 from entrypoints.composition.sign_in import ISSUER_FOLDER
+from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.browser import PageLog, SignedInContext, executable, opened_context, started
 from tests.e2e.dashboard_project import Project
 from tests.support.clients.command_line import command
 from tests.support.fixtures import migrated_postgres
 from tests.support.fixtures.migrated_postgres import copy_database
-from tests.support.waiting import WAIT_MAX_S, wait_a_moment
+from tests.support.waiting import WAIT_MAX_S, until_while, wait_a_moment
 
 ROOT = Path(__file__).parents[2]
 # Each new client would read the certificates of all authorities, longer than its request takes.
@@ -115,7 +117,10 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
 
 def is_ready(port: int) -> bool:
     url = f"http://127.0.0.1:{port}/health/ready"
-    answer = httpx.get(url, timeout=WAIT_MAX_S, verify=NO_AUTHORITIES)
+    try:
+        answer = httpx.get(url, timeout=WAIT_MAX_S, verify=NO_AUTHORITIES)
+    except httpx.TransportError:
+        return False
     return answer.status_code == 200
 
 
@@ -132,9 +137,30 @@ def _environ_once_ready(
                 environ = read_env(folder / "dev.env")
                 if environ.get("PANDAPROBE_API_KEY"):
                     return environ
-        except (httpx.TransportError, FileNotFoundError):
+        except FileNotFoundError:
             pass
         wait_a_moment(process)
+
+
+@contextmanager
+def serving(server: DevServer, **settings: str) -> Iterator[str]:
+    """Runs another API process on the servers of a `dev`, and gives its URL."""
+    port = free_port()
+    environ = own_environ(server.folder, port) | running_servers(str(server.folder)) | settings
+    process = subprocess.Popen(
+        [sys.executable, "-m", "entrypoints.cli", "serve"],
+        cwd=ROOT,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        until_while(process, lambda: is_ready(port))
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(WAIT_MAX_S)
 
 
 def children_of(supervisor: int) -> dict[str, int]:

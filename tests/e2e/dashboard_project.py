@@ -5,6 +5,8 @@ import secrets
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
+
 if TYPE_CHECKING:
     from tests.e2e.conftest import DevServer
 
@@ -30,14 +32,23 @@ class Project:
     def __init__(self, server: "DevServer") -> None:
         self.name = f"dashboard-{secrets.token_hex(4)}"
         self.server = server
-        bearer = {"Authorization": f"Bearer {server.environ['PANDAPROBE_TOKEN']}"}
-        with server.client(**bearer) as http:
-            # That of the key. Other tests on this server make more organizations.
-            oldest = min(http.get("/organizations").json(), key=lambda one: one["created_at"])
-            self.organization = oldest["id"]
+        # That of the key. Other tests on this server make more organizations.
+        oldest = min(self.organizations(), key=lambda one: one["created_at"])
+        self.organization = oldest["id"]
+        with self._person() as http:
             path = f"/organizations/{self.organization}/projects"
             created = http.post(path, json={"name": self.name})
             self.id = created.json()["id"]
+
+    def _person(self) -> httpx.Client:
+        token = self.server.environ["PANDAPROBE_TOKEN"]
+        return self.server.client(Authorization=f"Bearer {token}")
+
+    def organizations(self) -> list[dict[str, Any]]:
+        """The organizations of the developer."""
+        with self._person() as http:
+            found: list[dict[str, Any]] = http.get("/organizations").json()
+        return found
 
     def change(self, path: str, body: Any) -> Any:
         return self.send(path, body, method="PUT")

@@ -258,7 +258,7 @@ def test_person_signs_in_with_the_provider_reloads_and_signs_out(
     page.goto(f"{service}/app/users?x=1")
     page.get_by_role("button", name="Sign in", exact=True).click()
     expect(page.get_by_text(ADA["email"])).to_be_visible()
-    assert page.url == f"{service}/app/users?x=1"
+    expect(page).to_have_url(f"{service}/app/users?x=1")
     page.reload()
     expect(page.get_by_text(ADA["email"])).to_be_visible()
     assert "eyJ" not in page.evaluate("JSON.stringify([{...localStorage}, document.cookie])")

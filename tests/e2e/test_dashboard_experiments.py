@@ -110,7 +110,7 @@ def test_new_failures_of_an_experiment_and_the_verdict(
     value.fill("0.9")
     value.press("Enter")
     expect(verdict).to_contain_text("Pass")
-    assert "as_expected:max_drop:0.9" in page.url
+    expect(page).to_have_url(re.compile("as_expected:max_drop:0.9"))
     page.reload()
     expect(verdict).to_contain_text("Pass")
     page.get_by_label("Limit of rule 1").select_option("min")

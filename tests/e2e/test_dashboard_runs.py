@@ -1,5 +1,6 @@
 """Runs and metrics in the dashboard, as people use them."""
 
+import re
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -82,7 +83,7 @@ def test_run_is_started_watched_and_its_failure_retried(
     scores = page.get_by_role("region", name="Scores of the run")
     expect(scores.get_by_role("row")).to_have_count(2)  # and the heading
     expect(scores).to_contain_text("— failed")
-    assert "code=target_gone" in page.url
+    expect(page).to_have_url(re.compile("code=target_gone"))
 
     answered(project, 9, prose, trace_id=GONE)
     page.get_by_role("button", name="Retry 1 failed score").click()

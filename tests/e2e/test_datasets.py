@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 from typing import Any
@@ -12,24 +9,16 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import DevServer
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.clients.command_line import Completed, run_command
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 ITEMS = 1_200
 
 
-def run(dev_server: DevServer, *command: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "entrypoints.cli", *map(str, command)],
-        cwd=ROOT,
-        env={**os.environ, **dev_server.environ, "PANDAPROBE_DATA_DIR": str(dev_server.folder)},
-        capture_output=True,
-        text=True,
-        timeout=WAIT_MAX_S,
-        check=False,
-    )
+def run(dev_server: DevServer, *command: object) -> Completed:
+    environ = dev_server.environ | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)}
+    return run_command(environ, *command)
 
 
 def test_files_travel_between_formats_and_projects(dev_server: DevServer, tmp_path: Path) -> None:

@@ -2,35 +2,23 @@
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 import uuid
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import DevServer
-from tests.support.waiting import WAIT_MAX_S, until_while
+from tests.support.clients.command_line import Completed, run_command
+from tests.support.waiting import until_while
 
 pytestmark = pytest.mark.e2e
 
-ROOT = Path(__file__).parents[2]
 TRACES = 300
 
 
-def import_file(
-    dev_server: DevServer, file: Path, project: str
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "entrypoints.cli", "import", str(file), "--project", project],
-        cwd=ROOT,
-        env={**os.environ, **dev_server.environ, "PANDAPROBE_DATA_DIR": str(dev_server.folder)},
-        capture_output=True,
-        text=True,
-        timeout=WAIT_MAX_S,
-        check=False,
-    )
+def import_file(dev_server: DevServer, file: Path, project: str) -> Completed:
+    environ = dev_server.environ | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)}
+    return run_command(environ, "import", file, "--project", project)
 
 
 @pytest.fixture

@@ -1,9 +1,6 @@
 """The command `gate` against a running service: its exit statuses, and the files that it writes."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
@@ -14,10 +11,9 @@ from entrypoints.cli.gate import STATUSES
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard_project import Project
 from tests.e2e.experiment_project import prepare_questions, run_experiment
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.clients.command_line import run_command
 
 pytestmark = pytest.mark.e2e
-ROOT = Path(__file__).parents[2]
 QUESTIONS = 24
 
 
@@ -34,15 +30,7 @@ def test_exit_statuses_and_files(dev_server: DevServer, project: Project, tmp_pa
         rules.write_text(json.dumps({"rules": [{"metric": "as_expected", "max_drop": max_drop}]}))
         command: list[Any] = ["gate", base, candidate, "--rules", rules, "--junit", xml]
         command += ["--markdown", markdown, "--json", answer, "--project", project.name]
-        done = subprocess.run(
-            [sys.executable, "-m", "entrypoints.cli", *map(str, command)],
-            cwd=ROOT,
-            env={**os.environ, **dev_server.environ, "PANDAPROBE_PROJECT_NAME": project.name},
-            capture_output=True,
-            text=True,
-            timeout=WAIT_MAX_S,
-            check=False,
-        )
+        done = run_command(dev_server.environ, *command)
         verdict: str = json.loads(answer.read_text())["verdict"]
         assert done.returncode == STATUSES[verdict], done.stderr
         assert verdict in done.stdout

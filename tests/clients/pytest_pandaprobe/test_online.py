@@ -129,8 +129,12 @@ async def test_each_test_has_a_baseline_of_its_own(online: Pytest) -> None:
     [
         (MARK.replace(DATASET, "nothing"), "404"),
         (MARK.replace('split="test"', 'split="nowhere"'), "has no items in the split nowhere"),
-        (f"{MARK}, repetitions=11", "must be 1 to 10"),
-        (f"{MARK}, repetitions='2'", "the marker of test_agent.py::test_answer: "),
+        pytest.param(f"{MARK}, repetitions=11", "must be 1 to 10", marks=pytest.mark.exhaustive),
+        pytest.param(
+            f"{MARK}, repetitions='2'",
+            "the marker of test_agent.py::test_answer: ",
+            marks=pytest.mark.exhaustive,
+        ),
         (f"{MARK}, repeat=2", "must be pandaprobe(*, dataset, metrics,"),
     ],
 )
