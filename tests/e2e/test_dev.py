@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import all_gone, children_of
+from tests.support.fixtures import migrated_postgres
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
@@ -230,7 +231,9 @@ def test_starts_on_one_folder(start):
     assert all_gone(children.values())
 
 
-def test_busy_port_is_reported_by_name(start):
+def test_busy_port_is_reported_by_name(start, folder, migrated_data):
+    (folder / ".local").mkdir(mode=0o755)
+    migrated_postgres.copy(migrated_data, folder / ".local")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from adapters.embedded.process import free_port
 from tests.faults.accounts import assert_kept
 from tests.faults.background import Background, background
 from tests.faults.clients import PACE_S, Load
@@ -29,10 +30,11 @@ def background_loop() -> Iterator[Background]:
 
 
 @pytest.fixture(scope="session")
-def stack(servers_folder: Path) -> Iterator[Stack]:
+def stack(servers_folder: Path, migrated_data: Path) -> Iterator[Stack]:
     folder = servers_folder / f"faults-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o755)
-    made = Stack(folder)
+    more = {"PANDAPROBE_OTLP_GRPC_PORT": str(free_port())}
+    made = Stack(folder, more=more, migrated=migrated_data)
     yield made
     made.close()
 

@@ -25,6 +25,7 @@ from adapters.embedded.valkey import start_valkey
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
+from tests.support.fixtures import migrated_postgres
 from tests.support.fixtures.first_key import first_key
 from tests.support.waiting import WAIT_MAX_S
 
@@ -69,7 +70,7 @@ class Stack:
 
     `data` is PostgreSQL's data folder, if it differs from `folder`. `through` maps a server
     ("postgres", "redis") and its port to the port by which it is reached. With a `standby_port`
-    the database URL names two hosts.
+    the database URL names two hosts. `migrated` has a database to copy.
     """
 
     def __init__(
@@ -80,8 +81,11 @@ class Stack:
         more: Mapping[str, str] | None = None,
         standby_port: int | None = None,
         postgres_options: Mapping[str, str] | None = None,
+        migrated: Path | None = None,
     ) -> None:
         self.folder, self.data = folder, data or folder
+        if migrated is not None:
+            migrated_postgres.copy(migrated, self.data)
         self.postgres_port, self.redis_port, self.port = free_port(), free_port(), free_port()
         self._redis_options = {"port": str(self.redis_port), "requirepass": secrets.token_hex(16)}
         self._postgres_options = {"port": str(self.postgres_port), **(postgres_options or {})}
@@ -105,7 +109,8 @@ class Stack:
             "PANDAPROBE_RATE_LIMIT_DEFAULT": AMPLE,
             **(more or {}),
         }
-        asyncio.run(root.migrate(self.settings))
+        if migrated is None:
+            asyncio.run(root.migrate(self.settings))
         self.key = asyncio.run(first_key(self.settings))
         self.http = httpx.Client(base_url=self.url, timeout=10)
         self.start_api()

@@ -22,7 +22,10 @@ def proxies() -> dict[str, Proxy]:
 
 @pytest.fixture(scope="module")
 def stack(
-    servers_folder: Path, background_loop: Background, proxies: dict[str, Proxy]
+    servers_folder: Path,
+    background_loop: Background,
+    proxies: dict[str, Proxy],
+    migrated_data: Path,
 ) -> Iterator[Stack]:
     """The API and the worker reach their servers through proxies."""
 
@@ -32,7 +35,7 @@ def stack(
 
     folder = servers_folder / f"network-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o755)
-    made = Stack(folder, through=through)
+    made = Stack(folder, through=through, migrated=migrated_data)
     through("clients", made.port)
     yield made
     made.close()

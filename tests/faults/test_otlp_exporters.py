@@ -12,7 +12,6 @@ from typing import Final
 
 import pytest
 
-from adapters.embedded.process import free_port
 from tests.faults.otlp_exporters import (
     Load,
     assert_load_kept,
@@ -119,22 +118,11 @@ def test_five_seconds_without_database_cost_nothing(
     report_line(f"OTLP exporters, {start_load.__name__}, {outage.__name__}: {load}")
 
 
-@pytest.fixture
-def grpc_url(whole_stack: Stack) -> Iterator[str]:
-    """Starts the API again, with a port for gRPC."""
-    port = str(free_port())
-    whole_stack.environ["PANDAPROBE_OTLP_GRPC_PORT"] = port
-    whole_stack.stop("serve")
-    whole_stack.revive()
-    yield f"http://127.0.0.1:{port}"
-    del whole_stack.environ["PANDAPROBE_OTLP_GRPC_PORT"]
-    whole_stack.stop("serve")
-
-
 def test_restarts_lose_nothing_that_was_acknowledged_over_grpc(
-    whole_stack: Stack, grpc_url: str, project: str
+    whole_stack: Stack, project: str
 ) -> None:
     stack, headers = whole_stack, whole_stack.headers(project)
+    grpc_url = f"http://127.0.0.1:{stack.environ['PANDAPROBE_OTLP_GRPC_PORT']}"
     with grpc_load(grpc_url, headers, EXPORTERS) as load:
         for end in (stack.stop, stack.kill):
             end("serve")

@@ -18,6 +18,7 @@ from tests.faults.clients import Load
 from tests.faults.conftest import END_MAX_S, SEEDS, running, wait_more_accepted
 from tests.faults.report import report_line
 from tests.faults.stack import STOP_MAX_S, pause_s
+from tests.support.fixtures import migrated_postgres
 
 pytestmark = pytest.mark.e2e
 
@@ -29,7 +30,8 @@ OFTEN = pytest.param(15, 0.5, id="often", marks=pytest.mark.faults)
 class RestartableDev:
     """A `dev` on one folder and port, which may be restarted."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, migrated: Path) -> None:
+        migrated_postgres.copy(migrated, folder)
         self.folder, self.port = folder, free_port()
         self.dev: DevServer = start_dev(folder, self.port)
 
@@ -62,10 +64,10 @@ class RestartableDev:
 
 
 @pytest.fixture
-def supervised(servers_folder: Path) -> Iterator[RestartableDev]:
+def supervised(servers_folder: Path, migrated_data: Path) -> Iterator[RestartableDev]:
     folder = servers_folder / f"dev {uuid.uuid4().hex[:8]}"  # with a space, as in many home folders
     folder.mkdir(mode=0o755)
-    made = RestartableDev(folder)
+    made = RestartableDev(folder, migrated_data)
     yield made
     made.dev.process.terminate()
     made.dev.process.wait(STOP_MAX_S)
