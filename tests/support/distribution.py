@@ -16,22 +16,31 @@ from xdist.workermanage import WorkerController
 
 # How long one test takes, in hundredths of a second; the first prefix that matches.
 TEST_TIMES: Final = (
+    ("tests/faults/", 700),
     ("tests/e2e/", 300),
+    ("tests/clients/", 80),
     ("tests/adapters/postgres/", 10),
     ("tests/contracts/", 4),
     ("tests/http/", 3),
     ("tests/", 1),
 )
 ROOT: Final = Path(__file__).parents[2]
-# Fixtures of the session that take seconds.
-LONG_SETUP: Final = re.compile(r"\b(dev_server|seeded|s3_url)\b")
+# Fixtures of the session that take seconds, and parameters of tests that need one of them.
+LONG_SETUP: Final = re.compile(
+    r"\b(dev_server|seeded|s3_url|signed_in: Page|whole_stack: Stack|loading: Loading)\b"
+)
+NEEDS: Final = {
+    "signed_in: Page": "dev_server",
+    "whole_stack: Stack": "stack",
+    "loading: Loading": "stack",
+}
 
 
 @cache
 def group_of(file: str) -> str:
     """The name of the long setup that is used in a file of tests, or the file if it has none."""
     found = LONG_SETUP.search((ROOT / file).read_text())
-    return found[1] if found else file
+    return NEEDS.get(found[1], found[1]) if found else file
 
 
 def time_of(test: str) -> int:
