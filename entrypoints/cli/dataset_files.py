@@ -158,7 +158,8 @@ def _without_link(text: bytes) -> bytes:
 def read_rows(file: BinaryIO, *, with_links: bool = True) -> tuple[bytes, Iterator[Item]]:
     """The header of CSV, and its items. Raises CommandError for what isn't CSV in UTF-8."""
     csv.field_size_limit(max(csv.field_size_limit(), ITEM_BYTES_MAX))
-    reader = csv.reader(io.TextIOWrapper(file, "utf-8-sig", newline=""), strict=True)
+    text = io.TextIOWrapper(file, "utf-8-sig", newline="")
+    reader = csv.reader(text, strict=True)
     try:
         header = next(reader, [])
     except (csv.Error, UnicodeDecodeError) as error:
@@ -175,6 +176,9 @@ def read_rows(file: BinaryIO, *, with_links: bool = True) -> tuple[bytes, Iterat
                     yield Item(reader.line_num, _csv_line(cut(row)))
         except (csv.Error, UnicodeDecodeError) as error:
             raise CommandError(f"line {reader.line_num}: {error}") from error
+        finally:
+            if not text.closed:
+                text.detach()  # the caller closes the file
 
     return _csv_line(cut(header)), items()
 
