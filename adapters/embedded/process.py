@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,6 +17,8 @@ from typing import Final
 LOOPBACK: Final = "127.0.0.1"
 LOG_MAX_BYTES: Final = 8 << 20  # a larger log is rotated at the next start
 LOG_TAIL_BYTES: Final = 16 << 10  # read to report why a server ended
+PORTS: Final = range(20_000, 32_000)  # Linux gives outgoing connections higher ones
+PORT_ATTEMPTS_MAX: Final = 1_000
 POLL_INTERVAL_S: Final = 0.02  # while a server starts
 STOP_TIMEOUT_S: Final = 2.0  # a normal stop takes a tenth of it; the rest is for slow disks
 FORCE_TIMEOUT_S: Final = 0.5  # for each signal after the first
@@ -141,11 +144,20 @@ def rotate_log(log: Path) -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of the loopback that is free now.
+
+    It isn't one of those that systems give to outgoing connections, of which any process could get
+    it before its server starts.
+    """
+    for _ in range(PORT_ATTEMPTS_MAX):
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as probe:
+            try:
+                probe.bind((LOOPBACK, port))
+            except OSError:
+                continue
+            return port
+    raise StartError(f"no port from {PORTS.start} to {PORTS.stop - 1} on {LOOPBACK} is free")
 
 
 def ensure_folder(path: Path, mode: int) -> None:
