@@ -45,10 +45,10 @@ class QueuedItem[T]:
 
 
 @dataclass(slots=True)
-class _Lane[T]:
+class _Queue[T]:
     """Items that wait for the same writers."""
 
-    queue: deque[QueuedItem[T]] = field(default_factory=deque)
+    items: deque[QueuedItem[T]] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -102,8 +102,8 @@ class GroupCommit[T]:
     within_s: float = PUT_TIMEOUT_S
     watch: BatchObserver[T] = field(default_factory=NoObserver)
     batch_bytes: int = BATCH_BYTES_MAX  # a single item may be larger
-    _ordinary: _Lane[T] = field(default_factory=_Lane)
-    _large: _Lane[T] = field(default_factory=_Lane)
+    _ordinary: _Queue[T] = field(default_factory=_Queue)
+    _large: _Queue[T] = field(default_factory=_Queue)
     _bytes: int = 0
     _closing: bool = False
     _writers: list[asyncio.Task[None]] = field(default_factory=list)
@@ -111,7 +111,7 @@ class GroupCommit[T]:
     @property
     def waiting(self) -> tuple[int, int]:
         """Items and bytes that wait."""
-        return len(self._ordinary.queue) + len(self._large.queue), self._bytes
+        return len(self._ordinary.items) + len(self._large.items), self._bytes
 
     async def put(self, item: T, size: int) -> None:
         """Returns once `item`, of about `size` bytes, is committed.
@@ -126,10 +126,10 @@ class GroupCommit[T]:
         if items >= QUEUE_ITEMS_MAX or (items and waiting_bytes + size > QUEUE_BYTES_MAX):
             raise Unavailable("Too many writes are waiting; try again")
         written = asyncio.get_running_loop().create_future()
-        lane = self._large if size > LARGE_ITEM_BYTES else self._ordinary
-        lane.queue.append(QueuedItem(item, size, written, self.watch.mark()))
+        queue = self._large if size > LARGE_ITEM_BYTES else self._ordinary
+        queue.items.append(QueuedItem(item, size, written, self.watch.mark()))
         self._bytes += size
-        lane.filled.set()
+        queue.filled.set()
         try:
             async with asyncio.timeout(self.within_s) as limit:
                 await written
@@ -139,10 +139,10 @@ class GroupCommit[T]:
             raise
 
     def start(self) -> None:
-        lanes = [self._ordinary] * WRITERS + [self._large] * LARGE_WRITERS
+        queues = [self._ordinary] * WRITERS + [self._large] * LARGE_WRITERS
         self._writers = [
-            asyncio.create_task(self._run(lane), name=f"group commit {n}")
-            for n, lane in enumerate(lanes)
+            asyncio.create_task(self._run(queue), name=f"group commit {n}")
+            for n, queue in enumerate(queues)
         ]
 
     async def close(self) -> None:
@@ -152,36 +152,36 @@ class GroupCommit[T]:
         Unavailable.
         """
         self._closing = True
-        lanes = (self._ordinary, self._large)
-        for lane in lanes:
-            lane.filled.set()
+        queues = (self._ordinary, self._large)
+        for queue in queues:
+            queue.filled.set()
         _, stuck = await asyncio.wait(self._writers, timeout=CLOSE_TIMEOUT_S)
         # First, so that a writer whose store turns the cancellation into another error ends too.
-        for lane in lanes:
-            while lane.queue:
-                lane.queue.popleft().fail(Unavailable("The service is shutting down; try again"))
+        for queue in queues:
+            while queue.items:
+                queue.items.popleft().fail(Unavailable("The service is shutting down; try again"))
         for writer in stuck:
             writer.cancel()
         await asyncio.gather(*stuck, return_exceptions=True)
 
-    async def _run(self, lane: _Lane[T]) -> None:
-        while lane.queue or not self._closing:
-            if lane.queue:
-                await self._settle(self._next_batch(lane.queue))
+    async def _run(self, queue: _Queue[T]) -> None:
+        while queue.items or not self._closing:
+            if queue.items:
+                await self._settle(self._next_batch(queue.items))
             else:
-                lane.filled.clear()
+                queue.filled.clear()
                 if not self._closing:
-                    await lane.filled.wait()
+                    await queue.filled.wait()
 
-    def _next_batch(self, queue: deque[QueuedItem[T]]) -> list[QueuedItem[T]]:
+    def _next_batch(self, items: deque[QueuedItem[T]]) -> list[QueuedItem[T]]:
         batch: list[QueuedItem[T]] = []
         total = 0
-        while queue and len(batch) < BATCH_ITEMS_MAX:
-            size = queue[0].size
+        while items and len(batch) < BATCH_ITEMS_MAX:
+            size = items[0].size
             if batch and total + size > self.batch_bytes:
                 break
             total += size
-            batch.append(queue.popleft())
+            batch.append(items.popleft())
         self._bytes -= total
         return batch
 
