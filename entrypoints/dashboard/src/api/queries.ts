@@ -40,7 +40,9 @@ export function useRead<T>(path: string, query: Query = {}, asking: Asking = {})
     queryKey: [projectId.value, path, query],
     queryFn: ({ signal }) => request<T>("GET", path, { query, signal }),
     enabled: asking.enabled ?? true,
-    refetchInterval: pollMs === false ? false : pollMs * (1 + Math.random() / 5),
+    // What is refused for good is not asked for again: the view would blink.
+    refetchInterval: ({ state }) =>
+      pollMs === false || (state.error instanceof Failure && !state.error.isTemporary) ? false : pollMs * (1 + Math.random() / 5),
     ...(asking.initial === undefined ? {} : { initialData: asking.initial }),
     ...(asking.keepPrevious ? { placeholderData: (before: unknown) => before } : {}),
   });
