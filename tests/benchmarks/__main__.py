@@ -5,6 +5,7 @@ import sys
 from tests.benchmarks import (
     attacks,
     dashboard,
+    dashboard_views,
     evaluation,
     experiments,
     exports,
@@ -40,6 +41,8 @@ if __name__ == "__main__":
     experiments.main()
     print()
     dashboard.main()
+    print()
+    dashboard_views.main()
     print()
     search.main()
     print()

@@ -159,6 +159,9 @@ class Figures:
     def add(self, what: str, value: float) -> None:
         self.taken.setdefault(what, []).append(value)
 
+    def median(self, what: str) -> float:
+        return statistics.median(self.taken[what])
+
     def rows(self) -> Iterator[str]:
         yield "| | median | least | most |"
         yield "|---|---|---|---|"
@@ -254,8 +257,8 @@ def main(sizes: Sequence[int] = ()) -> None:
         return
     sizes = sizes or (*SIZES, *([MILLION] if os.environ.get("SCALE") == "1m" else []))
     with bench_folder() as folder, run_servers(folder) as servers:
-        environ = _environ(servers, folder)
-        settings = _settings(servers, folder)
+        environ = environ_of(servers, folder)
+        settings = settings_of(servers, folder)
         asyncio.run(root.migrate(settings))
         key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         figures = Figures()
@@ -270,7 +273,7 @@ def main(sizes: Sequence[int] = ()) -> None:
             asyncio.run(_fill(servers, sizes, projects, traces))
             payloads = _send_payloads(url, key)
             with started(program) as browser:
-                bench = Bench(url, browser, _signed_in(browser, url), figures)
+                bench = Bench(url, browser, signed_in(browser, url), figures)
                 for size in sizes:
                     _measure_list(bench, size, projects[f"list-{size}"])
                 _measure_live(bench, projects["large"], key)
@@ -284,7 +287,7 @@ def main(sizes: Sequence[int] = ()) -> None:
     print("\n".join(figures.rows()))
 
 
-def _environ(servers: Servers, folder: Path) -> dict[str, str]:
+def environ_of(servers: Servers, folder: Path) -> dict[str, str]:
     (folder / "data").mkdir()
     return os.environ | {
         "PANDAPROBE_DATABASE_URL": servers.database_url,
@@ -297,7 +300,7 @@ def _environ(servers: Servers, folder: Path) -> dict[str, str]:
     }
 
 
-def _settings(servers: Servers, folder: Path) -> Settings:
+def settings_of(servers: Servers, folder: Path) -> Settings:
     return Settings(
         database_url=servers.database_url,
         migration_database_url=servers.owner_url,
@@ -318,6 +321,21 @@ def _project(url: str, key: str, name: str) -> uuid.UUID:
         return uuid.UUID(http.get(f"/traces/{sent.json()['trace_id']}").json()["project_id"])
 
 
+async def fill_traces(
+    connection: "asyncpg.Connection[Any]", project: object, size: int, begin: datetime
+) -> None:
+    """Traces of three spans, one each 20 s."""
+    await connection.execute(INSERT_TRACES, project, size, begin, timeout=None)
+    for sql in (INSERT_PAYLOADS, INSERT_SPANS):
+        await connection.execute(sql, project, timeout=None)
+
+
+async def recount(connection: "asyncpg.Connection[Any]") -> None:
+    """Makes the roll-ups of what was inserted."""
+    for sql in RECOUNT:
+        await connection.execute(sql, timeout=None)
+
+
 async def _fill(
     servers: Servers,
     sizes: Sequence[int],
@@ -330,14 +348,11 @@ async def _fill(
             project = projects[f"list-{size}"]
             # The last trace starts now, so that the periods of the list show some.
             begin = datetime.now(UTC) - size * timedelta(seconds=20)
-            await connection.execute(INSERT_TRACES, project, size, begin, timeout=None)
-            for sql in (INSERT_PAYLOADS, INSERT_SPANS):
-                await connection.execute(sql, project, timeout=None)
+            await fill_traces(connection, project, size, begin)
         for spans, trace in zip(LARGE, traces, strict=True):
             for sql in (INSERT_LARGE_TRACE, INSERT_LARGE_SPANS):
                 await connection.execute(sql, projects["large"], trace, spans, START, timeout=None)
-        for sql in RECOUNT:
-            await connection.execute(sql, timeout=None)
+        await recount(connection)
     finally:
         await connection.close()
     await vacuum(servers)
@@ -371,7 +386,7 @@ def _send_payloads(url: str, key: str) -> dict[str, str]:
     return sent
 
 
-def _signed_in(browser: Browser, url: str) -> Any:
+def signed_in(browser: Browser, url: str) -> Any:
     with browser.new_context() as context:
         page = context.new_page()
         page.goto(url)

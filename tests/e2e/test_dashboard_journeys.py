@@ -198,6 +198,28 @@ def test_list_stays_while_the_service_is_away(signed_in: Page, project: Project)
     expect(page.get_by_text("What you see")).to_have_count(0)
 
 
+def test_parts_of_a_page_come_when_the_service_is_back(signed_in: Page, project: Project) -> None:
+    page, banner = signed_in, signed_in.get_by_text("What you see is from before")
+    sent = {"name": "before", "started_at": START.isoformat(), "input": "# A heading\n\n**text**"}
+    trace = project.send("/traces", sent)["trace_id"]
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="before")).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Export …").click()
+    expect(banner).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.goto(project.path(f"traces/{trace}?as=raw"))
+    box = page.get_by_role("region", name="Input")
+    expect(box).to_contain_text("# A heading")
+    page.context.set_offline(True)
+    box.get_by_role("button", name="Markdown").click()
+    expect(banner).to_be_visible()
+    expect(box).to_contain_text("# A heading")
+    page.context.set_offline(False)
+    expect(box.get_by_role("heading", name="A heading")).to_be_visible()
+
+
 def test_matching_traces_are_exported_and_scored(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:

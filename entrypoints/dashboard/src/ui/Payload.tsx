@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { Failure, readText, requestText, type PayloadPart } from "../api/client.ts";
+import { awaySince, Failure, readText, request, requestText, type PayloadPart } from "../api/client.ts";
 import { projectId } from "../api/session.ts";
 import { chatOf, looksLikeMarkdown, MARKDOWN_CHARS_MAX, sharedStart, textOf, type Turn } from "../lib/chat.ts";
 import { bytes } from "../lib/format.ts";
@@ -162,13 +162,17 @@ let loaded: ComponentType<{ text: string }> | null = null;
 /** The parser is loaded with the first text that is shown as markdown; until then it is text. */
 export function LazyMarkdown({ text }: { text: string }): JSX.Element {
   const [, again] = useState(0);
+  const isAway = awaySince.value !== null;
   useEffect(() => {
-    if (loaded !== null) return;
-    void import("./Markdown.tsx").then(({ Markdown }) => {
-      loaded = Markdown;
-      again((n) => n + 1);
-    });
-  }, []);
+    if (loaded !== null || isAway) return;
+    import("./Markdown.tsx").then(
+      ({ Markdown }) => {
+        loaded = Markdown;
+        again((n) => n + 1);
+      },
+      () => request("GET", "health").catch(() => {}), // finds out whether the service is away
+    );
+  }, [isAway]);
   const View = loaded;
   return View === null ? <div class="plain">{text}</div> : <View text={text} />;
 }

@@ -1,26 +1,23 @@
 /** A trace next to the list, while the keys go on through the list. */
 import type { JSX } from "preact";
-import { useEffect, useState } from "preact/hooks";
-import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { lazy } from "../../lazy.tsx";
+import { Button } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 
-type TraceView = typeof import("../later.ts").Trace;
+const PeekedTrace = lazy(async () => {
+  const { Trace } = await import("../later.ts");
+  return ({ id }: { id: string }) => <Trace key={id} id={id} isPeek />;
+}, "the trace");
 
 export function Peek({ id, close }: { id: string; close: () => void }): JSX.Element {
-  const [View, setView] = useState<{ view: TraceView } | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  useEffect(() => {
-    import("../later.ts").then(({ Trace }) => setView({ view: Trace }), setError);
-  }, []);
   return (
     <aside class="peek" aria-label="Selected trace">
       <p class="peek-bar">
         <Link href={`${projectPath("traces")}/${id}`}>Open</Link>
         <Button class="quiet" icon="close" label="Close the peek" onClick={close} />
       </p>
-      {error !== null && <FailureBox error={error} />}
-      {View === null ? <Loading what="the trace" /> : <View.view key={id} id={id} isPeek />}
+      <PeekedTrace id={id} />
     </aside>
   );
 }

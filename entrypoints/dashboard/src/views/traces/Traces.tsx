@@ -10,6 +10,7 @@ import type { TraceListItem } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, PERIODS, periodStart, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
+import { lazy } from "../../lazy.tsx";
 import { inOrder } from "../../lib/columns.ts";
 import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../../lib/preferences.ts";
 import { shownList } from "../../lib/shown-list.ts";
@@ -180,20 +181,19 @@ export function Traces(): JSX.Element {
   );
 }
 
-type Acts = typeof import("./acts.ts");
+const acts = () => import("./acts.ts");
 
-/** A dialog of its own file, which is named in the address. */
-function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selected: readonly string[]; close: () => void }): JSX.Element | null {
-  const [acts, setActs] = useState<Acts | null>(null);
-  const [error, setError] = useState<unknown>(null);
-  useEffect(() => {
-    import("./acts.ts").then(setActs, setError);
-  }, []);
-  if (error !== null) return <FailureBox error={error} />;
-  if (acts === null) return null;
+/** Dialogs of a file of their own, by their name in the address. */
+const DIALOGS = {
+  dataset: lazy(async () => (await acts()).AddToDataset, "the form"),
+  export: lazy(async () => (await acts()).Exports, "the form"),
+  score: lazy(async () => (await acts()).ScoreRun, "the form"),
+};
+
+function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selected: readonly string[]; close: () => void }): JSX.Element {
   const asked = props.url.params.get("dialog");
-  if (asked === "dataset") return <acts.AddToDataset {...props} />;
-  return asked === "export" ? <acts.Exports {...props} /> : <acts.ScoreRun {...props} />;
+  const Asked = DIALOGS[asked === "dataset" || asked === "export" ? asked : "score"];
+  return <Asked {...props} />;
 }
 
 const SETTLED_MS = 500; // until the rows are painted, and what belongs to them is read
