@@ -200,6 +200,8 @@ def test_list_stays_while_the_service_is_away(signed_in: Page, project: Project)
 
 def test_parts_of_a_page_come_when_the_service_is_back(signed_in: Page, project: Project) -> None:
     page, banner = signed_in, signed_in.get_by_text("What you see is from before")
+    # Other tests of this context have read the files of these parts.
+    page.context.new_cdp_session(page).send("Network.clearBrowserCache")
     sent = {"name": "before", "started_at": START.isoformat(), "input": "# A heading\n\n**text**"}
     trace = project.send("/traces", sent)["trace_id"]
     page.goto(project.path("traces"))
