@@ -356,9 +356,9 @@ class ProjectActivities(Protocol):
     ) -> Mapping[ProjectId, ProjectActivity]:
         """The activity of each project, also of one without traces, as `project_activity`.
 
-        `period` is as of `activity_period`. At most ACTIVITY_PROJECTS_MAX projects. Sums are those
-        of analytics, which count data that is being erased; `last_trace_at` is that of a visible
-        trace. Raises Unavailable.
+        `period` is a result of `activity_period`. At most ACTIVITY_PROJECTS_MAX projects. As in
+        analytics, sums include data that is being erased; `last_trace_at` doesn't. Raises
+        Unavailable.
         """
         ...
 

@@ -107,7 +107,7 @@ class ListRunUsage:
     ledger: Ledger
 
     async def __call__(self, project: ProjectId, runs: Sequence[RunId]) -> Mapping[RunId, Spending]:
-        """Of each run, also of one that sent no request. Raises Unavailable."""
+        """What each run spent; nothing for a run that sent no request. Raises Unavailable."""
         known = await self.ledger.of_runs(project, runs) if runs else {}
         return {one: known.get(one, Spending()) for one in runs}
 
