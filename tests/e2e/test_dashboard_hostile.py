@@ -119,7 +119,7 @@ const pause = scheduler.yield.bind(scheduler), parse = JSON.parse;
 scheduler.yield = () => (pauses++, pause());
 JSON.parse = (text, ...more) => (parsed = Math.max(parsed, text.length), parse(text, ...more));
 """
-SLICE_STEPS = 200_000  # characters between two pauses, as in json-scan.ts
+SLICE_STEPS = 100_000  # characters between two pauses, as in json-scan.ts
 MORE = "^(Load all|Show all .* characters|Show the next .* characters)$"
 
 

@@ -7,6 +7,7 @@ export const ROOT: URL = new URL("../../", import.meta.url);
 const REQUESTS_AT_A_TIME = 4; // what one caller may have in work
 const REMEMBERED_BYTES = 32_000_000;
 const REMEMBERED_ANSWERS = 100;
+const PROXY_STATUSES = [502, 504]; // of a proxy that doesn't reach the service
 const PARSED_BYTES_MAX = 64_000_000;
 
 export interface FieldProblem {
@@ -139,13 +140,15 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
   }
   try {
     const answer = await fetch(url, init);
-    awaySince.value = null;
-    return answer;
+    if (!PROXY_STATUSES.includes(answer.status)) {
+      awaySince.value = null;
+      return answer;
+    }
   } catch (error) {
     if (call.signal?.aborted) throw error;
-    awaySince.value ??= Date.now();
-    throw new Failure(0, "The service does not answer");
   }
+  awaySince.value ??= Date.now();
+  throw new Failure(0, "The service does not answer");
 }
 
 async function failure(answer: Response): Promise<Failure> {
@@ -230,12 +233,19 @@ export async function readText(
       if (!(error instanceof Failure && error.status === 416)) throw error;
       answer = await send("GET", address(path), { signal: options.signal }); // it is empty
     }
-    const content = await answer.arrayBuffer();
     const said = /\/(\d+)$/.exec(answer.headers.get("Content-Range") ?? "")?.[1];
-    const total = said === undefined ? content.byteLength : Number(said);
-    // A character that the end cut is left out.
-    const text = new TextDecoder().decode(content, { stream: total > content.byteLength });
-    return { text, total, isWhole: total <= content.byteLength };
+    let [text, size] = ["", 0];
+    const decoder = new TextDecoder();
+    // Part by part as it comes: megabytes at once would stop the page.
+    for (const reader = answer.body!.getReader(); ; ) {
+      const { value } = await reader.read();
+      if (value === undefined) break;
+      size += value.byteLength;
+      text += decoder.decode(value, { stream: true });
+    }
+    const total = said === undefined ? size : Number(said);
+    if (total <= size) text += decoder.decode(); // else the character that the end cut is left out
+    return { text, total, isWhole: total <= size };
   }, options.signal);
 }
 

@@ -4,7 +4,7 @@
  */
 
 export const SCANNED_FROM = 200_000; // characters: a shorter text is read without a scan
-export const SLICE_STEPS = 200_000; // characters outside of strings, and quotes: below 10 ms
+export const SLICE_STEPS = 100_000; // characters outside of strings, and quotes: below 10 ms
 export const MARK = 1_000; // items from one mark to the next
 const LONG = 2_000; // characters of a container that is remembered
 const ENDS_MAX = 200_000; // containers that are remembered
@@ -95,7 +95,8 @@ export async function scanInSlices(text: string, signal: AbortSignal): Promise<b
 
 const channel = typeof MessageChannel === "undefined" ? null : new MessageChannel();
 
-function pause(): Promise<void> {
+/** Lets the browser draw and take input before the work goes on. */
+export function pause(): Promise<void> {
   const { scheduler } = globalThis as { scheduler?: { yield?: () => Promise<void> } };
   if (scheduler?.yield) return scheduler.yield();
   return new Promise((resolve) => {

@@ -4,10 +4,12 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { childrenFrom, findAll, pathTo, rootOf, stringAt, type JsonChild, type JsonNode } from "../lib/json-index.ts";
 import { innerJson } from "../lib/chat.ts";
 import { bytes, count, plural } from "../lib/format.ts";
+import { pause } from "../lib/json-scan.ts";
 import { Button, Copy, Loading } from "./basics.tsx";
 import { useScanned } from "./useScanned.ts";
 
 const SHOWN_CHILDREN = 100;
+const DRAWN_AT_ONCE = 20; // children; the others of a long list follow, a part at a time
 const FOLD_LENGTH = 2000;
 const PIECE_LENGTH = 10_000;
 const PIECES_MAX = 400;
@@ -135,6 +137,7 @@ function Key({ name }: { name: string | number }): JSX.Element {
 function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX.Element {
   const [open, setOpen] = useState(isOpen);
   const [{ from, limit }, setShown] = useState({ from: 0, limit: SHOWN_CHILDREN });
+  const [drawn, draw] = useState(DRAWN_AT_ONCE);
   const wanted = target?.path[0]?.index;
   const isFound = target !== null && target.path.length === 0;
   useEffect(() => {
@@ -147,6 +150,10 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
     () => (open ? childrenFrom(text, node, from, limit) : { children: [] as JsonChild[], next: null }),
     [open, text, node.start, node.end, from, limit],
   );
+  const isDrawn = drawn >= shown.children.length || (wanted !== undefined && wanted >= from + drawn);
+  useEffect(() => {
+    if (!isDrawn) void pause().then(() => draw(drawn + DRAWN_AT_ONCE));
+  }, [isDrawn, drawn]);
   const [left, right] = node.kind === "object" ? ["{", "}"] : ["[", "]"];
   const isEmpty = /^.\s*.$/s.test(text.slice(node.start, Math.min(node.end, node.start + 200)));
   const raw = (): string => text.slice(node.start, node.end);
@@ -168,7 +175,7 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
         </Button>
       )}
       {open &&
-        shown.children.map((child, index) => (
+        (isDrawn ? shown.children : shown.children.slice(0, drawn)).map((child, index) => (
           <Value
             key={typeof child.key === "number" ? child.key : `${from + index}:${child.key}`}
             text={text}
@@ -179,7 +186,7 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
             target={target !== null && wanted === from + index ? { ...target, path: target.path.slice(1) } : null}
           />
         ))}
-      {open && shown.next !== null && (
+      {open && isDrawn && shown.next !== null && (
         <Button class="link" onClick={() => setShown({ from, limit: limit + SHOWN_CHILDREN })}>
           Show the next {SHOWN_CHILDREN} after {count(from + shown.children.length)}
         </Button>

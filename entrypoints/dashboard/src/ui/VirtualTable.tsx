@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { density } from "../lib/preferences.ts";
 import { ColumnMenu } from "./ColumnMenu.tsx";
+import { SLACK, useMargin } from "./useRowWindow.ts";
 
 export interface Column<T> {
   id: string;
@@ -35,8 +36,7 @@ export interface TableProps<T> {
 }
 
 const ROWS = { comfortable: 36, compact: 28 }; // as --row of the style
-const MARGIN = 8; // rows before and after those in sight,
-const MARGIN_MIN = 3; // of which so many are left before others are drawn
+const ABOVE = 190; // px above a table: about, for its first rows
 const POINT_MS = 100;
 const NEAR_END = 12; // rows
 
@@ -44,9 +44,10 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const { rows, columns, at } = props;
   const ROW = ROWS[density.value];
   const box = useRef<HTMLDivElement>(null);
-  const [view, setView] = useState({ top: 0, height: innerHeight - MARGIN * ROW });
-  const first = Math.max(0, Math.floor(view.top / ROW) - MARGIN);
-  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + MARGIN);
+  const [view, setView] = useState({ top: 0, height: innerHeight - ABOVE });
+  const margin = useMargin();
+  const first = Math.max(0, Math.floor(view.top / ROW) - margin);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + margin);
   const pointing = useRef(0);
   const latest = useRef(props);
   latest.current = props;
@@ -55,8 +56,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     if (element === null) return;
     const measure = (): void => {
       const now = { top: element.scrollTop, height: element.clientHeight };
-      const most = (MARGIN - MARGIN_MIN) * ROW;
-      setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= most ? before : now));
+      setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= SLACK * ROW ? before : now));
       latest.current.onScrolled?.(element.scrollTop < ROW);
     };
     element.addEventListener("scroll", measure, { passive: true });

@@ -1,15 +1,27 @@
 /** Which rows of a long grid are in sight. Rows have one height, and the chosen one is kept in sight. */
-import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 
 export const ROW = 26;
 const MARGIN = 8; // rows before and after those in sight,
-const MARGIN_MIN = 3; // of which so many are left before others are drawn
+export const SLACK = 5; // of which so many may be used up before others are drawn
+const FIRST_MS = 50; // until rows are drawn that aren't in sight
 const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const HEAD = ROW + 4;
+
+/** The rows to draw before and after those in sight: none until these are painted. */
+export function useMargin(): number {
+  const [margin, setMargin] = useState(0);
+  useEffect(() => {
+    const timer = setTimeout(() => setMargin(MARGIN), FIRST_MS);
+    return () => clearTimeout(timer);
+  }, []);
+  return margin;
+}
 
 export function useRowWindow(rows: Int32Array, at: number) {
   const box = useRef<HTMLDivElement>(null);
   const [view, setView] = useState({ top: 0, height: 600, width: 900 });
+  const margin = useMargin();
   const height = rows.length * ROW;
   const scrolled = Math.min(height, HEIGHT_MAX);
   const factor = scrolled > view.height ? (height - view.height) / (scrolled - view.height) : 1;
@@ -23,7 +35,7 @@ export function useRowWindow(rows: Int32Array, at: number) {
       const now = { top: element.scrollTop, height: element.clientHeight, width: element.clientWidth };
       setView((before) => {
         const isSame = before.height === now.height && before.width === now.width && !isCapped.current;
-        return isSame && Math.abs(before.top - now.top) <= (MARGIN - MARGIN_MIN) * ROW ? before : now;
+        return isSame && Math.abs(before.top - now.top) <= SLACK * ROW ? before : now;
       });
     };
     measure(); // before it is painted
@@ -47,8 +59,8 @@ export function useRowWindow(rows: Int32Array, at: number) {
   return {
     box,
     view,
-    first: Math.max(0, Math.floor(offset / ROW) - MARGIN),
-    last: Math.min(rows.length, Math.ceil((offset + view.height) / ROW) + MARGIN),
+    first: Math.max(0, Math.floor(offset / ROW) - margin),
+    last: Math.min(rows.length, Math.ceil((offset + view.height) / ROW) + margin),
     shift: view.top - offset, // of rows, where the scrolled height is capped
     scrolled,
   };
