@@ -233,7 +233,7 @@ def traced(browser: Browser, page: Page) -> Iterator[list[float]]:
     tasks, events, ended = list[float](), list[dict[str, Any]](), list[object]()
     devtools = browser.new_browser_cdp_session()
     devtools.on("Tracing.dataCollected", lambda part: events.extend(part["value"]))
-    devtools.on("Tracing.tracingComplete", lambda end: ended.append(end))
+    devtools.on("Tracing.tracingComplete", lambda _: ended.append(True))
     config = {"includedCategories": ["toplevel", "blink.user_timing"]}
     devtools.send("Tracing.start", {"transferMode": "ReportEvents", "traceConfig": config})
     yield tasks

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
-import { queries } from "./api/queries.ts";
+import { queries, useReturn } from "./api/queries.ts";
 import { destination, projectId, resume, session } from "./api/session.ts";
 import { handleKey } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
@@ -11,7 +11,7 @@ import { PAGES } from "./pages.tsx";
 import { BASE } from "./url/base.ts";
 import { paramsOf } from "./url/params.ts";
 import { Empty, FailureBox, Guarded, Loading } from "./ui/basics.tsx";
-import { Shell } from "./ui/Shell.tsx";
+import { Away, Shell } from "./ui/Shell.tsx";
 import { Home } from "./views/home/Home.tsx";
 import { SignIn } from "./views/sign-in/SignIn.tsx";
 
@@ -43,12 +43,20 @@ function isShared(path: string): boolean {
 function Gate(): JSX.Element {
   const [path] = useLocation();
   const now = session.value;
+  useReturn(() => session.peek().state === "failed" && resume());
   const inProject = /^\/p\/([^/]+)/.exec(path)?.[1];
   projectId.value = inProject === undefined ? null : decodeURIComponent(inProject);
   if (isShared(path)) return <SharedPage token={paramsOf("/shared/:token", path).token ?? ""} />;
   if (now.state === "unknown") return <Loading what="the session" />;
   if (now.state === "out") return <SignIn />;
-  if (now.state === "failed") return <FailureBox error={now.error} again={() => void resume()} />;
+  if (now.state === "failed") {
+    return (
+      <>
+        <Away />
+        <FailureBox error={now.error} again={() => void resume()} />
+      </>
+    );
+  }
   return (
     <Shell>
       <Guarded name={path}>

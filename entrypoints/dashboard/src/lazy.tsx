@@ -1,7 +1,8 @@
 /** Views whose files are loaded when they are first opened. */
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { awaySince, request } from "./api/client.ts";
+import { request } from "./api/client.ts";
+import { useReturn } from "./api/queries.ts";
 import { FailureBox, Loading } from "./ui/basics.tsx";
 
 export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, what: string): ComponentType<P> {
@@ -22,10 +23,7 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, wh
         },
       );
     }, [error]);
-    const isAway = awaySince.value !== null;
-    useEffect(() => {
-      if (!isAway) fail(null); // the service is back: the file is there again
-    }, [isAway]);
+    useReturn(() => fail(null)); // the file is there again
     if (error !== null) return <FailureBox error={error} again={() => fail(null)} />;
     const Loaded = loaded;
     return Loaded === null ? <Loading what={what} /> : <Loaded {...props} />;

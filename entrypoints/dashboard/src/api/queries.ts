@@ -1,6 +1,7 @@
 /** How views ask: one query client, retries that keep to Retry-After, polling of visible pages. */
-import { QueryClient, useQuery, type UseQueryResult } from "@tanstack/preact-query";
-import { Failure, request, type Query } from "./client.ts";
+import { QueryCache, QueryClient, useQuery, type UseQueryResult } from "@tanstack/preact-query";
+import { useEffect, useRef } from "preact/hooks";
+import { awaySince, Failure, request, type Query } from "./client.ts";
 import { projectId } from "./session.ts";
 import type { OutlineResponse } from "./types.d.ts";
 
@@ -9,14 +10,20 @@ const WAIT_MS = 1000;
 const WAIT_MAX_MS = 30_000;
 
 export const queries = new QueryClient({
+  queryCache: new QueryCache({
+    // What was read stays: a banner says that the service is away, and since when.
+    onError: (error, query) => {
+      if (isTemporary(error) && query.state.data !== undefined) query.setState({ status: "success", error: null });
+    },
+  }),
   defaultOptions: {
     queries: {
       staleTime: 5000,
       gcTime: 5 * 60_000,
       refetchOnWindowFocus: false,
       networkMode: "always", // the service may be on this machine
-      retry: (failed, error) =>
-        failed < RETRIES && error instanceof Failure && error.isTemporary,
+      // Whether the service is back is asked by `Away`, so that a view soon says what it lacks.
+      retry: (failed, error) => isTemporary(error) && failed < (awaySince.value === null ? RETRIES : 1),
       retryDelay: (failed, error) => {
         const asked = error instanceof Failure ? error.retryAfterS : null;
         const wait = asked === null ? Math.min(WAIT_MS * 2 ** failed, WAIT_MAX_MS) : asked * 1000;
@@ -25,6 +32,20 @@ export const queries = new QueryClient({
     },
   },
 });
+
+function isTemporary(error: unknown): boolean {
+  return error instanceof Failure && error.isTemporary;
+}
+
+/** Calls `then` when the service answers again. */
+export function useReturn(then: () => unknown): void {
+  const isAway = awaySince.value !== null;
+  const wasAway = useRef(isAway);
+  useEffect(() => {
+    if (wasAway.current && !isAway) then();
+    wasAway.current = isAway;
+  }, [isAway]);
+}
 
 export interface Asking {
   enabled?: boolean;
@@ -42,7 +63,7 @@ export function useRead<T>(path: string, query: Query = {}, asking: Asking = {})
     enabled: asking.enabled ?? true,
     // What is refused for good is not asked for again: the view would blink.
     refetchInterval: ({ state }) =>
-      pollMs === false || (state.error instanceof Failure && !state.error.isTemporary) ? false : pollMs * (1 + Math.random() / 5),
+      pollMs === false || (state.error !== null && !isTemporary(state.error)) ? false : pollMs * (1 + Math.random() / 5),
     ...(asking.initial === undefined ? {} : { initialData: asking.initial }),
     ...(asking.keepPrevious ? { placeholderData: (before: unknown) => before } : {}),
   });

@@ -3,6 +3,7 @@ import { useQuery } from "@tanstack/preact-query";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
 import { awaySince, Failure, readText, request, requestText, type PayloadPart } from "../api/client.ts";
+import { useReturn } from "../api/queries.ts";
 import { projectId } from "../api/session.ts";
 import { chatOf, looksLikeMarkdown, MARKDOWN_CHARS_MAX, sharedStart, textOf, type Turn } from "../lib/chat.ts";
 import { bytes } from "../lib/format.ts";
@@ -46,6 +47,12 @@ export function Payload({ source, name, url, before = null, place }: PayloadProp
   const [part, setPart] = useState<PayloadPart | null>(null);
   const [error, setError] = useState<unknown>(null);
   const [limit, setLimit] = useState(FIRST_BYTES);
+  const [attempt, setAttempt] = useState(0);
+  const again = (): void => {
+    setError(null);
+    setAttempt((n) => n + 1);
+  };
+  useReturn(() => error !== null && again());
   useEffect(() => {
     setPart(null);
     setError(null);
@@ -58,7 +65,7 @@ export function Payload({ source, name, url, before = null, place }: PayloadProp
       if (!stop.signal.aborted) setError(reason);
     });
     return () => stop.abort();
-  }, [source.path, source.text, limit]);
+  }, [source.path, source.text, limit, attempt]);
   const isMissing = error instanceof Failure && error.status === 404;
   const read = source.text ?? part?.text ?? null;
   const text = useScanned(read) ? read : null;
@@ -66,7 +73,7 @@ export function Payload({ source, name, url, before = null, place }: PayloadProp
   const total = source.text !== null ? (source.total ?? source.text.length) : (part?.total ?? source.total);
   return (
     <section class="payload" aria-label={place === undefined ? source.label : `${source.label}, ${place}`}>
-      {error !== null && !isMissing && <FailureBox error={error} again={() => setError(null)} />}
+      {error !== null && !isMissing && <FailureBox error={error} again={again} />}
       {error === null && text === null && <Loading what={source.label.toLowerCase()} />}
       {isMissing || text === "null" || text === "" ? (
         <header>

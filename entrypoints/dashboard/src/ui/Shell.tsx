@@ -4,7 +4,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { awaySince, request, ROOT, waitsUntil } from "../api/client.ts";
-import { queries } from "../api/queries.ts";
+import { queries, useReturn } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
 import { find, pageOf } from "../api/found.ts";
 import { ago, instant } from "../lib/format.ts";
@@ -151,14 +151,15 @@ function Menu({ path }: { path: string }): JSX.Element {
 }
 
 /** What is shown stays while the service is away, and is read again when it is back. */
-function Away(): JSX.Element | null {
+export function Away(): JSX.Element | null {
   const since = awaySince.value;
   const isAway = since !== null;
+  useReturn(() => queries.invalidateQueries());
   useEffect(() => {
     if (!isAway) return;
     const timer = setInterval(() => {
       if (document.visibilityState === "hidden") return;
-      request("GET", "health").then(() => queries.invalidateQueries(), () => {});
+      request("GET", "health").catch(() => {});
     }, AGAIN_MS);
     return () => clearInterval(timer);
   }, [isAway]);

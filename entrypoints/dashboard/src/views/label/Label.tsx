@@ -3,7 +3,7 @@ import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { readText, request, type PayloadPart } from "../../api/client.ts";
-import { invalidate, queries, useRead } from "../../api/queries.ts";
+import { invalidate, queries, useRead, useReturn } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { AnnotationQueueItem, AnnotationQueueResponse, ScoreSummaryItem, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, count, plural } from "../../lib/format.ts";
@@ -109,6 +109,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
       setFailedClaim(reason);
     }
   };
+  useReturn(() => failedClaim !== null && claim());
   useEffect(() => {
     change(START);
     void claim();

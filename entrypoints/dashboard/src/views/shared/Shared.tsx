@@ -11,6 +11,7 @@ import { buildTree } from "../../lib/tree.ts";
 import { Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle } from "../../ui/basics.tsx";
 import { LongText } from "../../ui/JsonView.tsx";
 import { Payload } from "../../ui/Payload.tsx";
+import { Away } from "../../ui/Shell.tsx";
 import { Splitter } from "../../ui/Splitter.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { sourceOf, useSpanText } from "../trace/SpanDetail.tsx";
@@ -54,6 +55,7 @@ export function Shared({ token }: { token: string }): JSX.Element {
         <Button class="quiet" icon="theme" label={`Theme: ${theme.value}`} onClick={nextTheme} />
       </header>
       <main>
+        <Away />
         {isDead && (
           <Empty title="This link doesn’t work any more, or never did" isPage>
             <p>Ask the person who sent it for a new one.</p>
