@@ -44,6 +44,7 @@ def default_password_problems(
     urls = {
         "database_url": single_host_urls(settings.database_url or ""),
         "migration_database_url": single_host_urls(settings.migration_database_url or ""),
+        "database_read_url": single_host_urls(settings.database_read_url or ""),
         "redis_url": [settings.redis_url or ""],
     }
     for field, hosts in urls.items():
@@ -57,7 +58,7 @@ def database_url_problems(
     settings: Settings, _wrong: frozenset[str] = frozenset()
 ) -> Iterator[str]:
     """Parameters of database URLs that can't be kept to."""
-    for field in ("database_url", "migration_database_url"):
+    for field in ("database_url", "migration_database_url", "database_read_url"):
         for problem in parameter_problems(getattr(settings, field) or ""):
             yield f"{variable(field)}: {problem}"
 

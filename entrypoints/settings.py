@@ -101,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Folder = ".local"
     database_url: DatabaseUrl | None = None
     migration_database_url: DatabaseUrl | None = None
+    database_read_url: DatabaseUrl | None = None
+    database_read_max_lag_ms: Annotated[int, _range(10, 10_000, "milliseconds")] = 500
     database_pool_size: Annotated[int, _range(1, 1_000)] = 10
     database_statement_timeout_ms: Annotated[int, _range(100, 3_600_000, "milliseconds")] = 30_000
     redis_url: RedisUrl | None = None
@@ -216,7 +218,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"Settings({', '.join(shown)})"
 
 
-SERVER_URLS: Final = frozenset({"database_url", "migration_database_url", "redis_url"})
+SERVER_URLS: Final = frozenset(
+    {"database_url", "migration_database_url", "database_read_url", "redis_url"}
+)
 # Fields that are read from the variable without PREFIX if the prefixed one isn't set.
 UNPREFIXED: Final = frozenset(
     {"openai_api_key", "anthropic_api_key", "gemini_api_key", "google_cloud_project"}

@@ -20,6 +20,7 @@ from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_poo
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import distributing, migrating
 from tests.support.fixtures import citus, migrated_postgres
+from tests.support.fixtures.standby import Pair, running_pair
 from tests.support.hypothesis_scale import OF_PROFILES
 
 # Timings are never asserted. People's runs draw other examples each time, and so find what is
@@ -130,6 +131,13 @@ def migrated_data(servers_folder: Path) -> Path:
     folder = servers_folder / "migrated"
     folder.mkdir(mode=0o755)
     return migrated_postgres.create(folder, HASTY)
+
+
+@pytest.fixture(scope="session")
+def replica_pair(servers_folder: Path, migrated_data: Path) -> Iterator[Pair]:
+    """A PostgreSQL of the newest schema and a standby that follows it, of their own."""
+    with running_pair(servers_folder, migrated_data) as pair:
+        yield pair
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,9 @@ RATE_LIMIT_FALLBACKS: Final = _counter(
 )
 DATABASE_CONNECTIONS: Final = _gauge("database_connections", "Connections of the pools", "state")
 DATABASE_CONNECTIONS_MAX: Final = _gauge("database_connections_max", "Maximum size of the pools")
+REPLICA_READS: Final = _counter(
+    "replica_reads", "Reads that a replica may serve, by where they were made", "outcome"
+)
 JUDGE_CALLS: Final = _counter(
     "judge_calls", "Requests to providers of judges", "provider", "outcome"
 )

@@ -35,6 +35,7 @@ from domain.errors import Failure, Unavailable
 from entrypoints.composition import root
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
+from entrypoints.composition.read_replica import open_replica
 from entrypoints.composition.sign_in import NO_SIGN_IN, redirect_uri, sign_in_state
 from entrypoints.settings import (
     DEPLOYED,
@@ -260,11 +261,12 @@ def _unsafe_access(settings: Settings) -> Iterator[Finding]:
 
 def _unencrypted_servers(settings: Settings) -> Iterator[Finding]:
     """Remote servers whose connections aren't encrypted, or that need no password."""
-    for database in map(urlsplit, single_host_urls(settings.database_url or "")):
-        modes = set(parse_qs(database.query).get("sslmode", []))
-        if _is_public(database.hostname) and not modes & ENCRYPTED_SSL_MODES:
-            reason = f"the connection to {database.hostname} may be unencrypted"
-            yield _unsafe("database_url", reason, "add ?sslmode=verify-full, or require")
+    for field in ("database_url", "database_read_url"):
+        for database in map(urlsplit, single_host_urls(getattr(settings, field) or "")):
+            modes = set(parse_qs(database.query).get("sslmode", []))
+            if _is_public(database.hostname) and not modes & ENCRYPTED_SSL_MODES:
+                reason = f"the connection to {database.hostname} may be unencrypted"
+                yield _unsafe(field, reason, "add ?sslmode=verify-full, or require")
     redis = urlsplit(settings.redis_url or "")
     if _is_public(redis.hostname) and redis.scheme != "rediss":
         reason = f"the connection to {redis.hostname} is unencrypted"
@@ -317,8 +319,23 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
                 for finding in await check_workers(settings, pool):
                     yield finding
                 yield check_secrets(settings, await count_secrets_by_key(pool))
+                for finding in await check_replica(settings, pool):
+                    yield finding
     except Failure as failure:
         yield fail("postgres", failure.message, f"see {variable('database_url')}")
+
+
+async def check_replica(settings: Settings, main: Pool) -> list[Finding]:
+    """Checks the standby that serves reads, if there is one."""
+    async with open_replica(settings, main) as opened:
+        if opened is None:
+            return []
+        await opened.replica.check()
+        problem = opened.replica.problem
+    if problem is None:
+        return [ok("read replica", "it has all that the main database has")]
+    advice = "until then the main database serves its reads: see docs/scaling.md, Read replicas"
+    return [warn("read replica", problem.message, advice)]
 
 
 def check_secrets(settings: Settings, counts: Mapping[str, int]) -> Finding:

@@ -73,6 +73,7 @@ from entrypoints.composition.exports import export_ports
 from entrypoints.composition.otlp_rules import fragment_rules
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.pricing import price_book, pricing_ports
+from entrypoints.composition.read_replica import open_replica
 from entrypoints.composition.sign_in import SignIn, open_sign_in
 from entrypoints.composition.tracing import tracing_ports
 from entrypoints.observability.observer import Observer, sample_gauges
@@ -231,7 +232,7 @@ async def ports(
             evaluation = replace(evaluation, judging=judging)
             await stack.enter_async_context(sample_gauges(observer.metrics, pool, traces.line))
         age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
-        yield Ports(
+        on_main = Ports(
             tracing=tracing,
             identity=identity_ports(
                 settings,
@@ -260,6 +261,9 @@ async def ports(
                 "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
             },
         )
+        on_read = None if observer is None else observer.count_replica_read
+        opened = await stack.enter_async_context(open_replica(settings, pool, on_read))
+        yield on_main if opened is None else opened.serving(on_main)
 
 
 def _limiters(

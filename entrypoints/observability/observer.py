@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.read_replica import ReadOutcome
 from adapters.postgres.tracing.batch_writer import Item
 from adapters.postgres.tracing.group_commit import Batch, GroupCommit
 from adapters.prometheus import definitions
@@ -69,6 +70,9 @@ class Observer:
     def count_limiter_fallback(self) -> None:
         """Counts a decision that the rate limiter made without Redis."""
         self.metrics.count(definitions.RATE_LIMIT_FALLBACKS)
+
+    def count_replica_read(self, outcome: ReadOutcome) -> None:
+        self.metrics.count(definitions.REPLICA_READS, outcome)
 
     # --- batches: adapters/postgres/tracing/group_commit.py ---
 

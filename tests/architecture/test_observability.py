@@ -10,6 +10,7 @@ import promql_parser
 import yaml
 
 from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
+from adapters.postgres.read_replica import ReadOutcome
 from adapters.postgres.tracing.group_commit import QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
 from application.evaluation.ports.work_queue import AGE_BANDS
@@ -105,7 +106,7 @@ def test_label_values_in_expressions_exist():
     expressions = " ".join(text for _, text in EXPRESSIONS)
     values = {
         "outcome": {outcome_of(status) for status in (0, 200, 400, 429, 500, 503)}
-        | {"answered", DONE, PUT_OFF, BROKEN},
+        | {"answered", DONE, PUT_OFF, BROKEN, *ReadOutcome},
         "kind": set(RequestKind),
         "state": {"used", "idle"},
         "decision": {"admitted", "refused"},

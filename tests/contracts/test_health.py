@@ -13,9 +13,10 @@ from adapters.embedded.process import free_port
 from adapters.memory.evaluation.runs import MemoryWorkers, MemoryWorkQueue
 from adapters.memory.health import FixedHealthCheck
 from adapters.memory.store import MemoryStore
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
+from adapters.postgres.read_replica import Replica, ReplicaHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
 from application.health import QueueHealthCheck
 from application.ports import HealthCheck, HealthStatus
@@ -118,6 +119,18 @@ async def test_silent_part_is_reported_in_time(silent: str):
 
     states = await asyncio.gather(*map(state_of, PARTS))
     assert [(one.ok, bool(one.detail)) for one in states] == [(False, True)] * len(PARTS)
+
+
+async def test_missing_replica_is_reported_and_ok():
+    """The main database serves its reads."""
+    url = f"postgresql://u:hidden@127.0.0.1:{free_port()}/d"
+    async with open_pool(Engine({}), PoolSettings(url=url, least=0)) as away:
+        replica = Replica(url=url, main=away, checks=away, lag_max_s=1)
+        await replica.check()
+        state = await check_in_time(ReplicaHealthCheck(replica))
+    assert state.ok
+    assert "not used: PostgreSQL at 127.0.0.1" in (state.detail or "")
+    assert "hidden" not in (state.detail or "")
 
 
 @REMOTE

@@ -162,6 +162,7 @@ KEY = f"main:{'A' * 43}="
 SECRET_TEXTS = {
     "database_url": "postgresql://u:p@h/d",
     "migration_database_url": "postgresql://o:p@h/d",
+    "database_read_url": "postgresql://u:p@standby/d",
     "redis_url": "redis://:p@h/0",
     "secret_keys": KEY,
     "otel_exporter_otlp_headers": "authorization=Bearer x",

@@ -1,9 +1,11 @@
 """A second PostgreSQL that follows the first by streaming replication, and can replace it."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -78,21 +80,28 @@ class Server:
 class Standby:
     """Follows the server at `url`. It serves reads until it is promoted."""
 
-    def __init__(self, data: Path, url: str, port: int) -> None:
-        self.server, self.port = Server(data), port
+    def __init__(
+        self,
+        data: Path,
+        url: str,
+        port: int,
+        options: Mapping[str, str] | None = None,
+        name: str = NAME,
+    ) -> None:
+        self.server, self.port, self.options = Server(data), port, options or {}
         parts = urlsplit(url)
         self.url = parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{port}").geturl()
-        self.server.copy(url, "--create-slot", f"--slot={NAME}", "--wal-method=stream")
+        self.server.copy(url, "--create-slot", f"--slot={name}", "--wal-method=stream", "--no-sync")
         address = f"host={parts.hostname} port={parts.port} user={parts.username}"
         self.server.configure(
-            primary_conninfo=f"{address} password={parts.password} application_name={NAME}",
-            primary_slot_name=NAME,
+            primary_conninfo=f"{address} password={parts.password} application_name={name}",
+            primary_slot_name=name,
         )
         self.server.mark("standby.signal")
         self.child = self.start()
 
     def start(self) -> Child:
-        settings = {**postgres.SETTINGS, "port": str(self.port)}
+        settings = {**postgres.SETTINGS, **self.options, "port": str(self.port)}
         child, _ = postgres._spawn(
             self.server.data,
             self.server.folder,
@@ -108,7 +117,8 @@ class Standby:
         pid = self.child.process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         for one in (pid, *map(int, children)):
-            os.kill(one, number)
+            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(one, number)
 
     def promote(self) -> float:
         """Makes it the primary; returns the seconds until it accepts writes."""

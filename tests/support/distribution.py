@@ -27,7 +27,8 @@ TEST_TIMES: Final = (
 ROOT: Final = Path(__file__).parents[2]
 # Fixtures of the session that take seconds, and parameters of tests that need one of them.
 LONG_SETUP: Final = re.compile(
-    r"\b(dev_server|seeded|s3_url|signed_in: Page|whole_stack: Stack|loading: Loading)\b"
+    r"\b(dev_server|seeded|s3_url|replica_pair|signed_in: Page|whole_stack: Stack"
+    r"|loading: Loading)\b"
 )
 NEEDS: Final = {
     "signed_in: Page": "dev_server",

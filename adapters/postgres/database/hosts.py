@@ -1,8 +1,9 @@
 """Connects to one of several servers: the one that accepts writes, as after a failover.
 
-A URL may name several hosts, `postgresql://user:password@one:5432,two:5432/database`. asyncpg tries
-them in order, within one time limit for all. A server that hangs, or whose machine is gone, would
-use up that limit, and the server that replaces it would never be tried.
+For a read replica it is one that follows another. A URL may name several hosts,
+`postgresql://user:password@one:5432,two:5432/database`. asyncpg tries them in order, within one
+time limit for all. A server that hangs, or whose machine is gone, would use up that limit, and the
+server that replaces it would never be tried.
 """
 
 from collections.abc import Callable
@@ -18,8 +19,9 @@ from adapters.postgres.database.url_parameters import driver_url
 
 # A server that is away, hangs, refuses, or isn't the one that is wanted.
 ATTEMPT_ERRORS: Final = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InternalClientError)
-# The attribute that a server must have if the URL doesn't name one: only a primary is of use.
-WRITABLE: Final = SessionAttribute.read_write
+# The attribute that one of several servers must have if the URL doesn't name one.
+WRITABLE: Final = SessionAttribute.read_write  # only a primary is of use
+STANDBY: Final = SessionAttribute.standby  # for a read replica
 QUICK_TIMEOUT_S: Final = 1.0  # for each host at first: a health check waits 2 s in all
 
 type OnChange = Callable[[object], None]
@@ -31,11 +33,12 @@ class HostSelector:
     """Opens connections for `url`, to the host that was connected to last, if that works.
 
     Each host gets QUICK_TIMEOUT_S at first. If none answers, each gets an equal part of the time
-    that is left, because all may be slow. `on_change` is called once the server that accepts
-    writes is another host than before: the connections to that one are of no use any more.
+    that is left, because all may be slow. `on_change` is called once the server that has the
+    attribute is another host than before: the connections to that one are of no use any more.
     """
 
     url: str = field(repr=False)  # it contains a password
+    attribute: SessionAttribute = WRITABLE
     on_change: OnChange | None = None
     _urls: list[str] = field(init=False, repr=False)
     _is_known: bool = field(default=False, init=False)
@@ -56,7 +59,7 @@ class HostSelector:
         for limit_s in (quick_s, timeout / number - quick_s):
             for url in list(self._urls):
                 try:
-                    attribute = None if _names_attribute(url) else WRITABLE
+                    attribute = None if _names_attribute(url) else self.attribute
                     connection = await asyncpg.connect(
                         url, timeout=limit_s, target_session_attrs=attribute, **options
                     )

@@ -1,7 +1,7 @@
 """The connection pool, and the translation of driver errors into domain errors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
 from adapters.postgres.database.connection_failures import CONNECTION_ERRORS, connection_failed
-from adapters.postgres.database.hosts import HostSelector
+from adapters.postgres.database.hosts import STANDBY, WRITABLE, HostSelector
 from adapters.postgres.database.url_parameters import connect_timeout, driver_url
 from application.tracing.ports import PayloadStore
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
@@ -90,6 +90,10 @@ def is_lost_worker(error: BaseException) -> bool:
     )
 
 
+type OnAcquire = Callable[[Connection], Awaitable[object]]
+"""Is awaited with each connection before it is handed out, and may refuse it by an error."""
+
+
 class BoundedPool(asyncpg.Pool):
     """A pool with a bounded wait for a connection, which hands out only idle connections.
 
@@ -101,7 +105,8 @@ class BoundedPool(asyncpg.Pool):
     COPY its state is worse, and it is still returned to the pool.
     """
 
-    __slots__ = ("payload_store",)
+    __slots__ = ("on_acquire", "payload_store")
+    on_acquire: OnAcquire | None
     payload_store: PayloadStore | None
 
     def acquire(self, *, timeout: float | None = None) -> Any:
@@ -126,6 +131,16 @@ class BoundedPool(asyncpg.Pool):
         return connection
 
     async def _acquire_idle(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
+        connection = await self._acquire_open(timeout)
+        if self.on_acquire is not None:
+            try:
+                await self.on_acquire(connection)
+            except BaseException:
+                await self.release(connection)
+                raise
+        return connection
+
+    async def _acquire_open(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
         for _ in range(self.get_max_size()):  # each may be broken; a new one is idle
             connection = await super()._acquire(timeout)  # type: ignore[misc]  # not in its stubs
             if await self._is_idle(connection):
@@ -138,9 +153,18 @@ class BoundedPool(asyncpg.Pool):
         After a failover the old primary may hang, and would hold statements until their timeouts.
         """
         address = getattr(connection, "_addr", None)
-        for holder in self._holders:  # type: ignore[attr-defined]  # not in its stubs
-            if holder._con is not None and holder._con._addr != address:  # noqa: SLF001 - asyncpg's own
-                holder._con.terminate()  # noqa: SLF001 - asyncpg's own
+        for other in self._connections():
+            if other._addr != address:  # noqa: SLF001 - asyncpg's own
+                other.terminate()
+
+    def terminate_all(self) -> None:
+        """Terminates all connections. Their statements fail, and the next ones connect anew."""
+        for connection in self._connections():
+            connection.terminate()
+
+    def _connections(self) -> list[Any]:
+        holders = self._holders  # type: ignore[attr-defined]  # not in its stubs
+        return [holder._con for holder in holders if holder._con is not None]  # noqa: SLF001 - asyncpg's own
 
     @staticmethod
     async def _is_idle(connection: Any) -> bool:
@@ -230,6 +254,7 @@ class PoolSettings:
     lock_timeout_ms: int = LOCK_TIMEOUT_MS  # 0: none
     payload_store: PayloadStore | None = None  # where blocks of payloads lie if not in the database
     application_name: str = "pandaprobe"
+    is_replica: bool = False  # of several hosts, one that follows another is connected to
 
     @property
     def of_sessions(self) -> dict[str, str]:
@@ -248,7 +273,9 @@ class PoolSettings:
 
 
 @asynccontextmanager
-async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Pool]:
+async def open_pool(
+    engine: Engine, settings: PoolSettings, on_acquire: OnAcquire | None = None
+) -> AsyncIterator[Pool]:
     """Opens the pool of `engine`, which Piccolo's migrations use too.
 
     Connections are made when they are first needed. Raises Unavailable, whose message says why.
@@ -256,7 +283,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
     url = driver_url(settings.url)
     before = (engine.config, engine.pool)  # nested blocks use their own database
     engine.config, engine.pool = {"dsn": url}, None
-    hosts = HostSelector(url)
+    hosts = HostSelector(url, STANDBY if settings.is_replica else WRITABLE)
     pool = BoundedPool(
         url,
         min_size=settings.least,
@@ -279,7 +306,7 @@ async def open_pool(engine: Engine, settings: PoolSettings) -> AsyncIterator[Poo
             **settings.of_sessions,
         },
     )
-    pool.payload_store = settings.payload_store
+    pool.payload_store, pool.on_acquire = settings.payload_store, on_acquire
     hosts.on_change = pool.terminate_others
     try:
         try:

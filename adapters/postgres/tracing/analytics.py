@@ -8,7 +8,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
-from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
@@ -154,9 +154,13 @@ COUNT_USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})
 
 @dataclass(frozen=True, slots=True)
 class PostgresTraceAnalytics(PoolReader):
-    """Each result is from one snapshot."""
+    """Each result is from one snapshot.
+
+    Percentiles that were computed are kept in `kept_in`, by default where they were read.
+    """
 
     read_max: int = field(default=READ_TRACES_MAX, kw_only=True)
+    kept_in: Pool | None = field(default=None, kw_only=True)
 
     async def volume(
         self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
@@ -164,7 +168,7 @@ class PostgresTraceAnalytics(PoolReader):
         volume = VolumeReader(project, granularity, zone)
         async with self._snapshot(NARROW_PERIOD, project) as connection:
             buckets = await volume.read(connection, period)
-        await volume.keep(self.pool)
+        await volume.keep(self.kept_in or self.pool)
         return buckets
 
     async def usage(

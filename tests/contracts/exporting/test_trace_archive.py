@@ -1,7 +1,7 @@
 """Contract of TraceArchive: whole traces with their scores, in order, from one snapshot."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from itertools import product
@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.read_replica import ReadOutcome
 from application.exporting.ports import BATCH_TRACES_MAX
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import TraceWithScores
@@ -19,7 +21,37 @@ from domain.tracing.trace import TraceStatus
 from tests.contracts.tracing.test_trace_lists import varied
 from tests.support.builders.scores import session_score
 from tests.support.builders.values import NOON, at, span, trace
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane, fill, project, stored_traces, traces_page
+from tests.support.fixtures.standby import Pair, reading
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("postgres", marks=pytest.mark.service),
+        pytest.param("replica", marks=pytest.mark.service),
+    ]
+)
+def adapter(request: pytest.FixtureRequest) -> Pool | Pair | None:
+    """With `replica`, a standby is read: `ReplicaTraceArchive`."""
+    names = {"postgres": "serving_pool", "replica": "replica_pair"}
+    name = names.get(request.param)
+    return None if name is None else request.getfixturevalue(name)
+
+
+@pytest.fixture
+async def plane(adapter: Pool | Pair | None) -> AsyncIterator[DataPlane]:
+    if adapter is None:
+        yield data_plane.over_memory()
+    elif isinstance(adapter, Pair):
+        async with reading(adapter) as found:
+            yield found.plane
+            assert set(found.taken()) <= {ReadOutcome.REPLICA}
+    else:
+        async with data_plane.over_postgres(adapter) as postgres:
+            yield postgres
+
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 
