@@ -10,6 +10,7 @@ from typing import Final
 
 import pytest
 
+from tests.support.distribution import FILE_TIMES_S
 from tests.support.problems import Check, for_each
 
 ROOT: Final = Path(__file__).parents[2]
@@ -289,6 +290,10 @@ def files() -> Iterator[Path]:
         for path in (folder / name for name in sorted({*names} - CACHES)):
             if path.suffix not in BINARY:
                 yield path
+
+
+def test_files_whose_times_order_the_tests_exist():
+    assert [one for one in FILE_TIMES_S if not (ROOT / one).is_file()] == []
 
 
 def test_files_contain_no_paths_of_one_machine():

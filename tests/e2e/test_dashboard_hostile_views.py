@@ -35,7 +35,7 @@ def people(project: Project, **headers: str) -> httpx.Client:
 
 
 @pytest.fixture
-def seeded(project: Project) -> dict[str, str]:
+def stored(project: Project) -> dict[str, str]:
     """The ids of objects of each kind, whose fields have the texts that the API takes."""
     server = project.server
     trace = project.send("/traces", hostile_trace(TEXT))["trace_id"]
@@ -155,14 +155,14 @@ def test_names_take_no_invisible_characters(project: Project, what: str) -> None
     assert "name" in [one["field"] for one in answer.json()["errors"]]
 
 
-def test_text_is_text(opened: Page, project: Project, seeded: dict[str, str]) -> None:
+def test_text_is_text(opened: Page, project: Project, stored: dict[str, str]) -> None:
     page, main = opened, opened.get_by_role("main")
     for where, texts in VIEWS.values():
-        page.goto(project.path(where.format_map(seeded | {"organization": project.organization})))
+        page.goto(project.path(where.format_map(stored | {"organization": project.organization})))
         for text in texts:
             expect(main).to_contain_text(text)
         assert_harmless(page)
-    page.goto(f"{project.server.url}{seeded['link']}?span={span(1)['span_id']}")
+    page.goto(f"{project.server.url}{stored['link']}?span={span(1)['span_id']}")
     expect(page.get_by_role("treegrid")).to_contain_text(TEXT)
     expect(page.get_by_role("group", name="Error", exact=True)).to_contain_text(TEXT)
     assert_harmless(page)

@@ -2,11 +2,15 @@
 
 With files in order of their number of tests, as pytest-xdist has them, the few long tests of
 tests/e2e would come last, and one process would wait for the other's. Files that use the same long
-setup stay together too. The process that distributes knows tests by their ids only, so it reads the
-files; an `xdist_group` doesn't reach it with pytest 9.
+setup stay together too, so that one process makes it. A `dev_server` is no such setup: its files
+take minutes together, so that each process has a server of its own. The process that distributes
+knows tests by their ids only, so it reads the files; an `xdist_group` doesn't reach it with
+pytest 9.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, override
@@ -14,27 +18,67 @@ from typing import Any, Final, override
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# How long one test takes, in hundredths of a second; the first prefix that matches.
-TEST_TIMES: Final = (
-    ("tests/faults/", 700),
-    ("tests/e2e/", 300),
-    ("tests/clients/", 80),
-    ("tests/adapters/postgres/", 10),
-    ("tests/contracts/", 4),
-    ("tests/http/", 3),
-    ("tests/", 1),
+# Seconds of the files that take longest, from the JUnit report of `make tests`. They decide the
+# order alone: a file that isn't here, or takes another time meanwhile, runs at a worse moment.
+FILE_TIMES_S: Final = {
+    "tests/e2e/test_dashboard_barriers.py": 65,
+    "tests/e2e/test_workers.py": 53,
+    "tests/e2e/test_dashboard_hostile.py": 51,
+    "tests/e2e/test_dashboard_journeys.py": 48,
+    "tests/adapters/postgres/test_alert_plans.py": 29,
+    "tests/e2e/test_backup.py": 29,
+    "tests/e2e/test_reference.py": 27,
+    "tests/e2e/test_observed.py": 25,
+    "tests/contracts/identity/test_project_purge.py": 24,
+    "tests/http/test_isolation_behind_policies.py": 22,
+    "tests/e2e/test_dev.py": 20,
+    "tests/e2e/test_guide.py": 20,
+    "tests/faults/test_otlp_exporters.py": 20,
+    "tests/clients/pytest_pandaprobe/test_online.py": 19,
+    "tests/e2e/test_cli_login.py": 19,
+    "tests/e2e/test_dashboard_admin.py": 18,
+    "tests/e2e/test_dashboard.py": 17,
+    "tests/e2e/test_dashboard_attacks.py": 17,
+    "tests/e2e/test_dashboard_hostile_views.py": 16,
+    "tests/e2e/test_dashboard_monitors.py": 16,
+    "tests/faults/test_kills.py": 16,
+    "tests/adapters/dramatiq/test_worker_pool.py": 15,
+    "tests/faults/test_overload.py": 15,
+    "tests/adapters/embedded/test_embedded.py": 14,
+    "tests/e2e/test_commands.py": 14,
+    "tests/adapters/postgres/test_plans.py": 12,
+    "tests/contracts/evaluation/scores/test_score_analytics.py": 12,
+    "tests/e2e/test_dashboard_usage.py": 12,
+    "tests/contracts/evaluation/scores/test_scores_histories.py": 11,
+    "tests/contracts/tracing/test_hidden_traces.py": 11,
+    "tests/e2e/test_dashboard_labelling.py": 11,
+    "tests/e2e/test_dashboard_runs.py": 11,
+    "tests/e2e/test_removals.py": 11,
+    "tests/architecture/test_lazy_imports.py": 10,
+    "tests/entrypoints/test_dashboard_rebuild.py": 10,
+    "tests/faults/test_supervisor.py": 10,
+    "tests/http/openapi/test_documented_answers.py": 10,
+}
+# Seconds of one test in other files; the first prefix that matches.
+TEST_TIMES_S: Final = (
+    ("tests/faults/", 4),
+    ("tests/e2e/", 2),
+    ("tests/clients/", 0.8),
+    ("tests/adapters/postgres/", 0.1),
+    ("tests/contracts/", 0.04),
+    ("tests/http/", 0.02),
+    ("tests/", 0.01),
 )
 ROOT: Final = Path(__file__).parents[2]
 # Fixtures of the session that take seconds, and parameters of tests that need one of them.
 LONG_SETUP: Final = re.compile(
-    r"\b(dev_server|seeded|s3_url|replica_pair|signed_in: Page|whole_stack: Stack"
-    r"|loading: Loading)\b"
+    r"""\b(seeded|s3_url|replica_pair|whole_stack: Stack|loading: Loading)(?=[,:)"])"""
 )
-NEEDS: Final = {
-    "signed_in: Page": "dev_server",
-    "whole_stack: Stack": "stack",
-    "loading: Loading": "stack",
-}
+NEEDS: Final = {"whole_stack: Stack": "stack", "loading: Loading": "stack"}
+
+
+def file_of(test: str) -> str:
+    return test.partition("::")[0]
 
 
 @cache
@@ -44,22 +88,31 @@ def group_of(file: str) -> str:
     return NEEDS.get(found[1], found[1]) if found else file
 
 
-def time_of(test: str) -> int:
-    return next(time for prefix, time in TEST_TIMES if test.startswith(prefix))
+def seconds_of(tests: Iterable[str]) -> float:
+    """About how long these tests of whole files take."""
+    counts = Counter(map(file_of, tests))
+    return sum(
+        FILE_TIMES_S.get(file) or count * time_of_one(file) for file, count in counts.items()
+    )
+
+
+def time_of_one(file: str) -> float:
+    return next(time for prefix, time in TEST_TIMES_S if file.startswith(prefix))
 
 
 class LongestFirst(LoadScopeScheduling):
     """Gives a process the longest group that is left, as soon as it has nearly no tests left."""
 
     _places: dict[str, int]
+    _seconds: dict[str, float]
 
     @override
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(nodeid.partition("::")[0])
+        return group_of(file_of(nodeid))
 
     @override
     def _assign_work_unit(self, node: WorkerController) -> None:
-        group = max(self.workqueue, key=self._time_left)
+        group = max(self.workqueue, key=self._seconds_of)
         tests = self.workqueue.pop(group)
         # The groups that this process has completed are forgotten: every report counts the others.
         self.assigned_work[node] = {
@@ -69,9 +122,10 @@ class LongestFirst(LoadScopeScheduling):
             [self._place(test) for test, completed in tests.items() if not completed]
         )
 
-    def _time_left(self, group: str) -> int:
-        tests = self.workqueue[group]
-        return len(tests) * time_of(next(iter(tests)))
+    def _seconds_of(self, group: str) -> float:
+        if not hasattr(self, "_seconds"):
+            self._seconds = {name: seconds_of(tests) for name, tests in self.workqueue.items()}
+        return self._seconds[group]
 
     def _place(self, test: str) -> int:
         """The index of a test, which a list of thousands would have to search."""
