@@ -105,6 +105,10 @@ class SignedInContext:
         if self._context is None:
             context.close()
 
+    def leave(self) -> None:
+        """The next test gets another context; the page that has this one closes it."""
+        self._context = None
+
     def close(self) -> None:
         if self._context is not None:
             self._context.close()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -307,6 +308,50 @@ def signed_in(
     asked = {urlsplit(url).netloc for url in page_log.requested if not url.startswith("data:")}
     assert asked == {own}
     assert page_log.reported == []
+
+
+type FastForward = Callable[[int], None]
+
+
+@pytest.fixture
+def fast_forward(signed_in: Page, signed_in_context: SignedInContext) -> FastForward:
+    """Returns a function that puts the time of a page forward to what it waits for.
+
+    The clock is that of the context, which no other test gets.
+    """
+    signed_in_context.leave()
+    signed_in.clock.install()
+    return signed_in.clock.fast_forward
+
+
+POLL_MAX_MS: Final = 20_000  # of the views that tests wait for, with the random part
+
+type Poll = Callable[[str, Callable[[Any], object]], None]
+
+
+@pytest.fixture
+def poll(fast_forward: FastForward, project: Project) -> Poll:
+    """Returns a function that lets a view ask again, once the service has something new for it.
+
+    It reads a path until the answer is so, and then puts the time of the page forward by the
+    interval of its polls.
+    """
+
+    def poll(path: str, is_so: Callable[[Any], object]) -> None:
+        until_while(project.server.process, lambda: project.read(path), is_so)
+        fast_forward(POLL_MAX_MS)
+
+    return poll
+
+
+def all_completed(count: int) -> Callable[[Any], bool]:
+    """Whether a list of runs or exports has so many, and all are completed."""
+
+    def is_so(found: Any) -> bool:
+        items = found["items"] if isinstance(found, dict) else found
+        return [one["status"] for one in items] == ["COMPLETED"] * count
+
+    return is_so
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.browser import PageLog
-from tests.e2e.conftest import DevServer
+from tests.e2e.conftest import DevServer, Poll
 from tests.e2e.dashboard_project import START, Project, span
 
 pytestmark = pytest.mark.e2e
@@ -22,7 +22,7 @@ HOSTILE = (
 
 
 def test_first_trace_is_opened_when_it_comes(
-    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+    signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
 ) -> None:
     page = signed_in
     page.goto(project.path("traces"))
@@ -40,10 +40,12 @@ def test_first_trace_is_opened_when_it_comes(
         expect(page.get_by_role("tabpanel")).to_contain_text(words)
     take_screenshot("first-trace")
     project.send("/traces", {"name": "hello", "started_at": START.isoformat(), "input": "hi"})
+    poll("/traces", lambda page: page["total"] == 1)
     expect(page.get_by_role("heading", level=1)).to_have_text("hello")
     page.goto(project.path("traces?live=1"))
     expect(page.get_by_role("link", name="hello")).to_be_visible()
     project.send("/traces", {"name": "live", "started_at": datetime.now(UTC).isoformat()})
+    poll("/traces", lambda page: page["total"] == 2)
     expect(page.get_by_role("link", name="live", exact=True)).to_be_visible()
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import DevServer
+from tests.e2e.conftest import DevServer, Poll, all_completed
 from tests.e2e.dashboard_project import START, Project, span
 from tests.support.waiting import until_while
 
@@ -132,7 +132,11 @@ def test_trace_is_shown_by_a_public_link_until_it_is_revoked(
 
 
 def test_data_is_imported_erased_and_checked(
-    signed_in: Page, project: Project, tmp_path: Path, take_screenshot: Callable[[str], None]
+    signed_in: Page,
+    project: Project,
+    poll: Poll,
+    tmp_path: Path,
+    take_screenshot: Callable[[str], None],
 ) -> None:
     page = signed_in
     page.goto(project.path("data?tab=imports"))
@@ -158,6 +162,7 @@ def test_data_is_imported_erased_and_checked(
     expect(page.get_by_text("2 traces started before")).to_be_visible()
     page.get_by_role("link", name="Exports", exact=True).click()
     page.get_by_role("button", name="Export all traces").click()
+    poll("/traces/exports", all_completed(1))
     with page.expect_download() as download:
         page.get_by_role("button", name="Download", exact=True).click()
     exported = download.value.path().read_text().splitlines()

@@ -10,13 +10,15 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.browser import PageLog
-from tests.e2e.conftest import DevServer
+from tests.e2e.conftest import DevServer, FastForward, Poll, all_completed
 from tests.e2e.dashboard_project import START, Project, span
 
 pytestmark = pytest.mark.e2e
 TURNS = 200
 BATCH = 50
 FIRST_REQUESTS_MAX = 6  # page, theme, style, script, session, traces
+AWAY_POLL_MS = 2_500  # until the page asks again whether the service is back
+ASKED_MS = 1_500  # what the service asks to wait, with the random part
 MATCHES = (3, 77, 150)  # turns that say what is looked for
 
 
@@ -182,7 +184,9 @@ def test_page_goes_on_after_its_session_was_ended_elsewhere(
     expect(page.get_by_role("heading", level=1)).to_have_text("Users")
 
 
-def test_list_stays_while_the_service_is_away(signed_in: Page, project: Project) -> None:
+def test_list_stays_while_the_service_is_away(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
     page = signed_in
     project.send("/traces", {"name": "before", "started_at": START.isoformat()})
     page.goto(project.path("traces?live=1"))
@@ -194,11 +198,14 @@ def test_list_stays_while_the_service_is_away(signed_in: Page, project: Project)
         "/traces", {"name": "meanwhile", "session_id": "new", "started_at": START.isoformat()}
     )
     page.context.set_offline(False)
+    fast_forward(AWAY_POLL_MS)
     expect(page.get_by_role("link", name="new")).to_be_visible()
     expect(page.get_by_text("What you see")).to_have_count(0)
 
 
-def test_parts_of_a_page_come_when_the_service_is_back(signed_in: Page, project: Project) -> None:
+def test_parts_of_a_page_come_when_the_service_is_back(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
     page, banner = signed_in, signed_in.get_by_text("What you see is from before")
     # Other tests of this context have read the files of these parts.
     page.context.new_cdp_session(page).send("Network.clearBrowserCache")
@@ -210,6 +217,7 @@ def test_parts_of_a_page_come_when_the_service_is_back(signed_in: Page, project:
     page.get_by_role("button", name="Export …").click()
     expect(banner).to_be_visible()
     page.context.set_offline(False)
+    fast_forward(AWAY_POLL_MS)
     expect(page.get_by_role("dialog")).to_be_visible()
     page.goto(project.path(f"traces/{trace}?as=raw"))
     box = page.get_by_role("region", name="Input")
@@ -219,11 +227,12 @@ def test_parts_of_a_page_come_when_the_service_is_back(signed_in: Page, project:
     expect(banner).to_be_visible()
     expect(box).to_contain_text("# A heading")
     page.context.set_offline(False)
+    fast_forward(AWAY_POLL_MS)
     expect(box.get_by_role("heading", name="A heading")).to_be_visible()
 
 
 def test_matching_traces_are_exported_and_scored(
-    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+    signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
 ) -> None:
     page = signed_in
     for number in range(3):
@@ -239,6 +248,7 @@ def test_matching_traces_are_exported_and_scored(
     page.get_by_role("button", name="Export …").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Export 3 traces").click()
+    poll("/traces/exports", all_completed(1))
     with page.expect_download() as download:
         dialog.get_by_role("button", name="Download", exact=True).click()
     lines = download.value.path().read_text().splitlines()
@@ -250,6 +260,7 @@ def test_matching_traces_are_exported_and_scored(
     selected.get_by_role("button", name="Export").click()
     expect(dialog.get_by_role("button", name="selected trace")).to_have_count(0)
     dialog.get_by_role("button", name="Export 3 traces").click()
+    poll("/traces/exports", all_completed(2))
     expect(dialog.get_by_role("button", name="Download", exact=True)).to_have_count(2)
     page.keyboard.press("Escape")
     selected.get_by_role("button", name="Clear").click()
@@ -261,6 +272,7 @@ def test_matching_traces_are_exported_and_scored(
     expect(dialog.get_by_role("region", name="Estimate")).to_contain_text("heuristic")
     take_screenshot("estimate")
     dialog.get_by_role("button", name="Start the run").click()
+    poll("/evaluations/trace-runs", all_completed(1))
     expect(dialog).to_contain_text("Traces done2 of 2")
     expect(page).to_have_url(re.compile("run="))
     page.reload()
@@ -467,7 +479,9 @@ def test_sessions_show_what_they_began_with_and_their_scores(
     expect(row).to_contain_text("consistent 0.75")
 
 
-def test_reads_wait_as_long_as_the_service_asks(signed_in: Page, project: Project) -> None:
+def test_reads_wait_as_long_as_the_service_asks(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
     page = signed_in
     project.send("/traces", {"name": "patience", "started_at": START.isoformat()})
     refused = json.dumps({"detail": "Too many requests"})
@@ -480,10 +494,18 @@ def test_reads_wait_as_long_as_the_service_asks(signed_in: Page, project: Projec
         else:
             route.continue_()
 
-    page.route(re.compile(r"/traces\?.*include=preview"), limit)
+    rows = re.compile(r"/traces\?.*include=preview")
+    page.route(rows, limit)
     page.goto(project.path("traces"))
     expect(page.get_by_text("The service asks to wait")).to_be_visible()
+    while len(left) > 1:  # until the read is repeated no more by itself
+        with page.expect_response(rows):
+            fast_forward(ASKED_MS)
     expect(page.get_by_role("button", name="Try again now, or in")).to_be_visible()
+    while left:
+        with page.expect_response(rows):
+            fast_forward(ASKED_MS)
+    fast_forward(ASKED_MS)
     expect(page.get_by_role("link", name="patience")).to_be_visible()
     assert left == []
     expect(page.get_by_text("The service asks to wait")).to_have_count(0)

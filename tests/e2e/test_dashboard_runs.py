@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.conftest import Poll, all_completed
 from tests.e2e.dashboard_project import START, Project
 
 pytestmark = pytest.mark.e2e
@@ -30,7 +31,7 @@ def answered(project: Project, number: int, text: str, **fields: Any) -> str:
 
 
 def test_run_is_started_watched_and_its_failure_retried(
-    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+    signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
 ) -> None:
     page = signed_in
     prose = "The shelf holds nine books about rivers, and one about the sea. " * 4
@@ -72,6 +73,7 @@ def test_run_is_started_watched_and_its_failure_retried(
     expect(estimate).to_contain_text("3 traces for $0.00")
     page.get_by_role("button", name="Start the run").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("nightly")
+    poll("/evaluations/trace-runs", all_completed(1))
     progress = page.get_by_role("region", name="Progress", exact=True)
     expect(progress).to_contain_text("Traces done3 of 3")
     row = page.get_by_role("row", name=METRIC).first
@@ -88,6 +90,7 @@ def test_run_is_started_watched_and_its_failure_retried(
     answered(project, 9, prose, trace_id=GONE)
     page.get_by_role("button", name="Retry 1 failed score").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Retry: nightly")
+    poll("/evaluations/trace-runs", all_completed(2))
     expect(progress).to_contain_text("Traces done1 of 1")
     expect(page.get_by_role("row", name=METRIC).first).to_contain_text("1 scored")
     page.get_by_role("button", name="Delete …").click()
