@@ -12,7 +12,7 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.dashboard_project import START, Project, span
+from tests.e2e.dashboard_project import NOTHING, START, Project, show, span
 from tests.e2e.experiment_project import DATASET, prepare_questions, run_experiment
 from tests.support.waiting import until_while
 
@@ -108,28 +108,6 @@ def sent(project: Project) -> dict[str, str]:
     return known | {"organization": project.organization}
 
 
-NOTHING: Final = "nothing"  # the path of no view
-# As a link within the dashboard does.
-FOLLOW: Final = "(url) => history.pushState(null, '', url)"
-
-
-def show(page: Page, project: Project, path: str) -> None:
-    """Goes to a view as its links do; loads it on a page that isn't in the dashboard.
-
-    Loading each view would take half a second of a processor more. On the way is a page that has
-    nothing, so that no part of the view before can be taken for one of this view.
-    """
-    if not page.url.startswith(project.server.url):
-        page.goto(project.path(path))
-        return
-    page.keyboard.press("Escape")
-    page.evaluate(FOLLOW, project.path(NOTHING))
-    expect(_nothing(page)).to_be_visible()
-    if path != NOTHING:
-        page.evaluate(FOLLOW, project.path(path))
-        expect(_nothing(page)).to_have_count(0)
-
-
 def at(path: str, ready: Callable[[Page], Any]) -> Step:
     def go(page: Page, project: Project, ids: dict[str, str]) -> None:
         show(page, project, path.format_map(ids))
@@ -176,10 +154,6 @@ def acting(step: Step, *names: str, role: Literal["dialog", "menu"] = "dialog") 
         expect(page.get_by_role(role)).to_be_visible()
 
     return go
-
-
-def _nothing(page: Page) -> Any:
-    return page.get_by_text("There is no such page")
 
 
 def _row(page: Page) -> Any:

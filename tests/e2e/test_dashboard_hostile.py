@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.dashboard_project import START, Project, span
+from tests.e2e.dashboard_project import START, Project, show, span
 from tests.e2e.hostile import INVISIBLE, MARKUP, TEXTS, assert_harmless, hostile_trace
 from tests.support.waiting import until_while
 
@@ -44,26 +44,26 @@ def test_hostile_text_is_text_in_every_view(opened: Page, project: Project, text
     expect(page.get_by_role("treegrid")).to_contain_text(text)
     assert_harmless(page)
     for tab in ("io", "details", "metadata", "scores", "raw"):
-        page.goto(project.path(f"traces/{trace}?span={span(1)['span_id']}&tab={tab}"))
+        show(page, project, f"traces/{trace}?span={span(1)['span_id']}&tab={tab}")
         expect(page.get_by_role("tabpanel")).to_contain_text(text)
         expect(page.get_by_role("group", name="Error", exact=True)).to_contain_text(text)
         assert_harmless(page)
     for number, way in ((1, "chat"), (1, "json"), (1, "raw"), (2, "text"), (2, "markdown")):
-        page.goto(project.path(f"traces/{trace}?span={span(number)['span_id']}&as={way}"))
+        show(page, project, f"traces/{trace}?span={span(number)['span_id']}&as={way}")
         expect(page.get_by_role("region", name="Input")).to_contain_text(
             "safe" if text == INVISIBLE else "hit=1"
         )
         assert_harmless(page)
-    page.goto(project.path("sessions"))
+    show(page, project, "sessions")
     page.get_by_role("link", name=text).first.click()
     expect(page.get_by_role("heading", level=1)).to_have_text(text)
     expect(page.get_by_role("feed")).to_contain_text(text)
     assert_harmless(page)
-    page.goto(project.path("users"))
+    show(page, project, "users")
     expect(main).to_contain_text(text)
     assert_harmless(page)
     page.keyboard.press("Control+k")
-    page.keyboard.type(MARKUP)
+    page.get_by_role("dialog").get_by_role("combobox").fill(MARKUP)
     assert_harmless(page)
 
 
