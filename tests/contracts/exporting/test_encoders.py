@@ -151,6 +151,7 @@ def as_read_back(kind: ColumnType, value: object) -> object:
 trace_lists = st.lists(strategies.traces().map(with_scores), max_size=6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RowKind)
 @given(all_=trace_lists, group=st.sampled_from([1, 200, 1 << 20]), step=st.integers(1, 6))
 def test_parquet_returns_every_value_for_any_group_size(kind, all_, group, step):

@@ -232,6 +232,7 @@ CACHED = cached(300_000, 89, read=200_000, written=50_001)
 MORNING, EVENING = datetime(2025, 3, 1, 3, tzinfo=UTC), datetime(2026, 10, 1, 20, tzinfo=UTC)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("usage", "at"),
     [

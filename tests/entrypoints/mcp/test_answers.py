@@ -157,6 +157,7 @@ def in_turn(some: Sequence[Any], others: Sequence[Any]) -> list[Any]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("text", "focus"), in_turn(DEAR_TEXTS, FOCUSES))
 def test_traces_of_5_000_spans_keep_their_budget(text, focus):
     one = large(text, 60, 5_000)
@@ -259,6 +260,7 @@ def json_raw(text: str) -> Any:
     return msgspec.Raw(json_text(text * 2_000))
 
 
+@pytest.mark.slow
 def test_traces_of_the_generator_keep_their_budget():
     recipe = Recipe(traces=60, seed=3, days=3, until=datetime(2026, 3, 1, tzinfo=UTC))
     for one in synthetic_traces(recipe):

@@ -243,6 +243,7 @@ items = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["ndjson", "csv"])
 async def test_export_is_imported_to_the_same_version(datasets: Datasets, file: str) -> None:
     """Any items. Hypothesis runs inside the test, since each example needs the event loop."""

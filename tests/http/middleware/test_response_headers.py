@@ -44,6 +44,7 @@ def check(answer: httpx.Response) -> None:
     assert "strict-transport-security" not in answer.headers
 
 
+@pytest.mark.slow
 async def test_every_operation_sends_them_with_every_status(site: Site) -> None:
     document = (await site.http.get("/openapi.json")).json()
     statuses = set()

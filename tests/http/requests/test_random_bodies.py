@@ -104,6 +104,7 @@ async def send_all(world: TwoTenants, count: int) -> Answers:
     return sender.answers
 
 
+@pytest.mark.slow
 async def test_hostile_bodies_are_answered(world: TwoTenants) -> None:
     answers = await send_all(world, scaled(FULL_BODIES))
     assert {200, 202, 400, 422} <= answers.statuses.keys()

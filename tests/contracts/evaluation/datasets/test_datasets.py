@@ -257,6 +257,7 @@ async def test_other_project_sees_nothing(datasets):
     assert await shown(datasets, ours) == {"a": an_item("a")}
 
 
+@pytest.mark.slow
 async def test_ten_thousand_items(datasets):
     """One write, one version, and pages of it."""
     ours = project()

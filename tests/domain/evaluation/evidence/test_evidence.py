@@ -450,6 +450,7 @@ def sizes(found: Evidence) -> dict[str, int]:
     return {name: max(map(len, some), default=0) for name, some in texts.items()}
 
 
+@pytest.mark.slow
 def test_texts_are_cut_before_documents_and_outputs():
     full, short = (1_150, 2_400), (250, 320)
     expected = [
