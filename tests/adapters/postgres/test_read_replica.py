@@ -16,6 +16,7 @@ import pytest
 from adapters.embedded.process import free_port
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.read_replica import ANSWER_MAX_S, ReadOutcome, ReplicaHealthCheck
+from adapters.prometheus.registry import MetricsRegistry
 from application.evaluation.ports.evaluation import ScoreAnalytics
 from application.exporting.ports import BATCH_TRACES_MAX
 from application.tracing.ports import TraceAnalytics
@@ -28,7 +29,9 @@ from domain.tracing.search_query import SearchQuery
 from domain.tracing.span import SpanStatus
 from domain.tracing.span_query import SpanFilter
 from entrypoints.cli.doctor import Level, check_replica
+from entrypoints.composition import root
 from entrypoints.composition.read_replica import SCORE_ANALYTICS, TRACE_ANALYTICS
+from entrypoints.observability.observer import Observer
 from entrypoints.settings import Settings
 from tests.faults.standby import Standby
 from tests.support.builders.values import span, trace
@@ -351,3 +354,21 @@ def second_standby(pair: Pair, servers_folder: Path) -> Iterator[Standby]:
         yield standby
     finally:
         standby.child.stop()
+
+
+async def test_processes_open_the_replica_of_their_settings(pair, redis_url, tmp_path):
+    settings = Settings(
+        database_url=pair.serving_url,
+        database_read_url=pair.read_url,
+        database_read_max_lag_ms=10_000,
+        redis_url=redis_url,
+        data_dir=str(tmp_path),
+    )
+    observer = Observer(MetricsRegistry("1.0"))
+    async with root.ports(settings, observer=observer) as ports:
+        check = ports.health_checks["read_replica"]
+        await until(check.check, lambda state: state.detail is None)
+        ours = project()
+        await ports.tracing.traces.put(ours, failing())
+        assert (await ports.tracing.analytics.users(ours, ALL)).total == 1
+    assert b'pandaprobe_replica_reads_total{outcome="replica"}' in observer.metrics.text()
