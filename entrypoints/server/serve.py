@@ -9,6 +9,7 @@ from typing import Final, NoReturn
 from msgspec import structs
 
 from entrypoints.observability import logs
+from entrypoints.server.heap import limit_heap
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, listen
 
@@ -25,6 +26,7 @@ THREAD_SWITCH_S: Final = 0.001
 
 def serve(settings: Settings) -> int:
     """Serves until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
+    limit_heap()
     check_servers(settings)
     logs.configure(settings)
     with listen(settings) as bound:

@@ -29,7 +29,7 @@ from adapters.postgres.tracing.payload_text import (
     DamagedText,
     Range,
     TraceKey,
-    compressor,
+    compressed,
     decompressed,
     with_data,
 )
@@ -208,7 +208,8 @@ def join(key: TraceKey, blocks: Sequence[Block], live: LiveRanges) -> list[Block
         raw = decompressed(key[1], block)
         for first, end in live.within(block.start, block.start + block.raw_bytes):
             text[first - start : end - start] = raw[first - block.start : end - block.start]
+    view = memoryview(text)
     return [
-        Block(first, end - first, compressor().compress(text[first - start : end - start]))
+        Block(first, end - first, compressed([view[first - start : end - start]], end - first))
         for first, end in ranges
     ]

@@ -41,6 +41,7 @@ COMPRESSED_ON_LOOP_MAX: Final = 256 << 10  # bytes of text; it takes 1 ms
 DECOMPRESSED_ON_LOOP_MAX: Final = 1 << 20  # bytes of text; it takes 2 ms with its values
 VALUE_LEVELS_MAX: Final = 6_000  # of nested arrays and objects, as PostgreSQL accepts in `json`
 DAMAGED_RETRY_AFTER_S: Final = 3_600  # until an operator has restored it
+JOINED_BYTES_MAX: Final = 256 << 10  # of text that is compressed at once: 6 to 13 % quicker
 _LEVEL: Final = 1  # of zstd; level 3 saves 1 to 5 % and takes 1.2 to 1.5 times as long
 
 _codecs: Final = threading.local()  # neither may be used by two threads at once
@@ -162,14 +163,17 @@ class NewText:
             if len(value) > VALUE_LEVELS_MAX:  # a level takes two bytes
                 check_levels(value)
         blocks, start = list[Block](), self.start
-        for text in _texts_of_blocks(self._parts, block_bytes):
-            blocks.append(Block(start, len(text), compressor().compress(text)))
-            start += len(text)
+        for parts in _parts_of_blocks(self._parts, block_bytes):
+            size = sum(map(len, parts))
+            blocks.append(Block(start, size, compressed(parts, size)))
+            start += size
         return blocks
 
 
-def _texts_of_blocks(parts: Iterable[bytes], block_bytes: int) -> Iterator[bytes]:
-    """The parts in texts of `block_bytes`, of which only one is in memory."""
+def _parts_of_blocks(
+    parts: Iterable[bytes], block_bytes: int
+) -> Iterator[list[bytes | memoryview]]:
+    """The parts of each text of `block_bytes`. A part may be divided."""
     some: list[bytes | memoryview] = []
     room = block_bytes
     for part in parts:
@@ -177,13 +181,25 @@ def _texts_of_blocks(parts: Iterable[bytes], block_bytes: int) -> Iterator[bytes
         while len(rest) >= room:
             some.append(memoryview(rest)[:room])
             rest = memoryview(rest)[room:]
-            yield b"".join(some)
+            yield some
             some, room = [], block_bytes
         if rest:
             some.append(rest)
             room -= len(rest)
     if some:
-        yield b"".join(some)
+        yield some
+
+
+def compressed(parts: Sequence[bytes | memoryview], size: int) -> bytes:
+    """A frame of the parts, of `size` bytes in all.
+
+    What the library makes of a whole text keeps the memory of the worst case, which is as much as
+    the text: a small one is copied, and a large one is compressed part by part.
+    """
+    if size <= JOINED_BYTES_MAX:
+        return bytes(memoryview(compressor().compress(b"".join(parts))))
+    stream = compressor().compressobj(size=size)
+    return b"".join([*map(stream.compress, parts), stream.flush()])
 
 
 def check_levels(value: JsonText) -> None:

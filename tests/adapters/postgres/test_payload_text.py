@@ -1,6 +1,8 @@
 """The text of a trace in blocks: what is written is read, and what is damaged is noticed."""
 
 import os
+import random
+import tracemalloc
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +16,14 @@ from adapters.postgres.database.pool import Unstorable
 from adapters.postgres.tracing.block_compaction import LiveRanges, groups_of_blocks, join
 from adapters.postgres.tracing.payload_text import (
     BLOCK_BYTES_MAX,
+    JOINED_BYTES_MAX,
     VALUE_LEVELS_MAX,
     Block,
     DamagedText,
     NewText,
     StoredText,
+    compressed,
+    decompressed,
     joined_ranges,
 )
 from domain.ids import ProjectId, TraceId
@@ -131,3 +136,29 @@ def test_large_text_is_cut_into_blocks():
     blocks = text.blocks()
     assert [block.start for block in blocks] == [7, 7 + BLOCK_BYTES_MAX]
     assert StoredText(TRACE, blocks).value(7, len(value)) == value
+
+
+@pytest.mark.parametrize("size", [0, 1, JOINED_BYTES_MAX, JOINED_BYTES_MAX + 1, BLOCK_BYTES_MAX])
+def test_frame_is_that_of_the_parts_whatever_their_size(size):
+    text = random.Random(size).randbytes(size)
+    parts = [text[at : at + 100_000] for at in range(0, size, 100_000)]
+    found = compressed([memoryview(part) for part in parts], size)
+    assert decompressed(TRACE, Block(0, size, found)) == text
+    assert zstandard.frame_content_size(found) == size
+
+
+def test_compressing_large_values_takes_little_memory():
+    """The values are there already; their blocks are joined nowhere, and keep what they need."""
+    text = NewText()
+    for _ in range(60):
+        text.add(b'"' + b"x" * 100_000 + b'"')
+    text.blocks()  # the library's own memory
+    tracemalloc.start()
+    try:
+        blocks = text.blocks()
+        kept, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sum(one.raw_bytes for one in blocks) == text.size > 2 * BLOCK_BYTES_MAX
+    assert kept < 64 << 10
+    assert most < 512 << 10
