@@ -38,10 +38,12 @@ from tests.support.fixtures.data_plane import (
 )
 from tests.support.fixtures.identities import new_code, new_project, postgres_ports
 from tests.support.fixtures.in_memory_app import World
+from tests.support.hypothesis_scale import sampled
 
 STEP_MAX = 10_000  # rows: a bounded number
 LATER = at(0) + timedelta(days=1)  # when no late transaction is left
-TURNS = 12
+# Turns of the loop. `make test` takes the even ones, `make test-all` all of them.
+CANCELLED_AFTER = (*range(0, 12, 2), *range(1, 12, 2))
 
 
 @dataclass
@@ -337,7 +339,9 @@ async def test_large_project_is_deleted_in_batches(fixture):
     while gone := await fixture.world.ports.identity.removed_projects.purge(NOON):
         swept.append(gone)
         assert await fixture.rows(fixture.gone.id) == rows - sum(swept)
-        await assert_not_readable(fixture, fixture.gone.id)
+        if len(swept) == 1:  # every read takes longer than a batch
+            await assert_not_readable(fixture, fixture.gone.id)
+    await assert_not_readable(fixture, fixture.gone.id)
     assert sum(swept) == rows
     assert len(swept) > 1
     assert max(swept) <= STEP_MAX
@@ -346,7 +350,7 @@ async def test_large_project_is_deleted_in_batches(fixture):
 async def test_cancelled_sweep_is_continued_by_next(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
-    for turns in range(TURNS):
+    for turns in sampled(CANCELLED_AFTER, len(CANCELLED_AFTER) // 2, 0, usually=True):
         sweeping = asyncio.create_task(fixture.world.ports.identity.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)
