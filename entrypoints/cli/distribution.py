@@ -5,7 +5,7 @@ import sys
 from typing import Final
 
 from domain.errors import Conflict
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.progress import Progress
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, print_line
@@ -21,7 +21,7 @@ def distribute(settings: Settings) -> int:
             progress.show(moved, total, label)
 
         try:
-            steps = asyncio.run(root.distribute(settings, show))
+            steps = asyncio.run(database.distribute(settings, show))
         except Conflict as conflict:
             raise CommandError(conflict.message) from conflict
     print_line("\n".join(f"done: {step.label}" for step in steps) or DONE)
@@ -34,7 +34,7 @@ def plan(settings: Settings, *, is_dry_run: bool) -> int:
     Returns 1 if there are any, but 0 for a dry run. Raises CommandError, Unavailable.
     """
     try:
-        steps = asyncio.run(root.plan_distribution(settings))
+        steps = asyncio.run(database.plan_distribution(settings))
     except Conflict as conflict:
         raise CommandError(conflict.message) from conflict
     if is_dry_run:

@@ -32,7 +32,7 @@ from application.ports import HealthStatus
 from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure, Unavailable
-from entrypoints.composition import root
+from entrypoints.composition.database import open_database
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.read_replica import open_replica
@@ -307,7 +307,7 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
     # With several hosts, which of them answers isn't known: its disk isn't checked.
     host = addresses[0].hostname if len(addresses) == 1 else None
     try:
-        async with root.database(settings) as pool:
+        async with open_database(settings) as pool:
             for finding in check_postgres_server(await fetch_server_info(pool), host):
                 yield finding
             state = await PostgresHealthCheck(pool).check()

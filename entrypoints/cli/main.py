@@ -211,10 +211,10 @@ def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
 )
 def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, "database_url")
-    from entrypoints.composition import root  # noqa: PLC0415
+    from entrypoints.composition import database  # noqa: PLC0415
 
     if arguments.check:
-        pending = asyncio.run(root.pending(settings, contract=arguments.contract))
+        pending = asyncio.run(database.pending(settings, contract=arguments.contract))
         print("\n".join(f"pending: {name}" for name in pending) or "The schema is up to date.")
         return 1 if pending else 0
     from entrypoints.cli import migrations  # noqa: PLC0415

@@ -5,7 +5,7 @@ import secrets
 from typing import Final
 
 from adapters.aes_gcm import generate_key
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, print_line
 
@@ -32,7 +32,7 @@ def rotate(settings: Settings) -> int:
         nonlocal rotated
         rotated += batch
 
-    remaining = asyncio.run(root.rotate_secrets(settings, count))
+    remaining = asyncio.run(database.rotate_secrets(settings, count))
     first, *others = (key.partition(":")[0] for key in settings.secret_keys)
     print_line(
         f"{rotated} secrets encrypted again; the key {first} encrypts {remaining.pop(first, 0)}"

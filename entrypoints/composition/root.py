@@ -1,6 +1,6 @@
 """The composition root: connects every port with its adapter."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Final
 from msgspec import structs
 from redis.asyncio import Redis
 
-from adapters.aes_gcm import AesGcmCipher
 from adapters.caching.identity_cache import (
     CachedApiKeys,
     CachedProjects,
@@ -21,9 +20,8 @@ from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.token_buckets import MemoryTokenBuckets
-from adapters.postgres.database import secret_rotation
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
-from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -42,12 +40,8 @@ from adapters.postgres.identity.object_index import PostgresObjectIndex
 from adapters.postgres.identity.project_activity import PostgresProjectActivities
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.identity.refusals import PostgresRefusals
-from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
-from adapters.postgres.schema import distributing
-from adapters.postgres.schema.distributing import Step as DistributionStep
-from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from adapters.postgres.sharing.trace_links import PostgresTraceLinks
 from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
@@ -68,10 +62,10 @@ from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from domain.identity.browser_session import SessionLifetime
 from domain.identity.caller import SignInRules
+from entrypoints.composition.database import open_database
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.otlp_rules import fragment_rules
-from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.read_replica import open_replica
 from entrypoints.composition.sign_in import SignIn, open_sign_in
@@ -82,87 +76,15 @@ from entrypoints.settings import Settings
 type RunJob = Callable[[Job], Coroutine[Any, Any, None]]
 
 REMAPPING_CONNECTIONS: Final = 2
-MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
 
 if TYPE_CHECKING:
     from adapters.dramatiq.worker_pool import WorkerPool
 
 
 @asynccontextmanager
-async def database(settings: Settings) -> AsyncIterator[Pool]:
-    """The connection pool of this process. Raises Unavailable if the database doesn't answer."""
-    async with open_pool(
-        DB,
-        PoolSettings(
-            url=settings.database_url or "",
-            size=settings.database_pool_size,
-            statement_timeout_ms=settings.database_statement_timeout_ms,
-            payload_store=payload_store(settings),
-        ),
-    ) as pool:
-        yield pool
-
-
-async def migrate(
-    settings: Settings,
-    *,
-    contract: bool = False,
-    on_migration: Callable[[str, int, int], object] = lambda _id, _place, _count: None,
-) -> list[str]:
-    """Migrates the database to the schema of this version. Returns the migrations that ran.
-
-    With `contract` it also removes what only earlier versions use. Connects as the owner of the
-    tables, and lets the role of `database_url` use them. `on_migration` is called before each
-    migration with its id, its place, from 1, and the number of all.
-    """
-    from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
-
-    async with _owner_database(settings) as pool:
-        return await migrating.migrate(
-            pool, settings.database_url, contract=contract, on_migration=on_migration
-        )
-
-
-@asynccontextmanager
-async def _owner_database(settings: Settings) -> AsyncIterator[Pool]:
-    """The pool of the owner of the tables, as `migrate` connects."""
-    owner = structs.replace(
-        settings,
-        database_url=settings.migration_database_url or settings.database_url,
-        database_pool_size=max(settings.database_pool_size, MIGRATION_CONNECTIONS),
-    )
-    async with database(owner) as pool:
-        yield pool
-
-
-async def distribute(
-    settings: Settings, on_step: Callable[[str, int, int], object]
-) -> Sequence[DistributionStep]:
-    """Moves the tables of projects to a worker of Citus. Returns what was done.
-
-    `on_step` is called with a label, the bytes that were moved, and those of all. Raises Conflict
-    if the database can't be distributed as it is.
-    """
-    async with _owner_database(settings) as pool:
-        return await distributing.distribute(pool, settings.database_url, on_step=on_step)
-
-
-async def plan_distribution(settings: Settings) -> Sequence[DistributionStep]:
-    """What `distribute` would do. Raises Conflict if the database can't be distributed as it is."""
-    async with _owner_database(settings) as pool:
-        return await distributing.plan(pool, settings.database_url)
-
-
-async def pending(settings: Settings, *, contract: bool = False) -> list[str]:
-    """The migrations that have not run on the database, in order."""
-    async with database(settings) as pool:
-        return await schema_pending(pool, contract=contract)
-
-
-@asynccontextmanager
 async def audit_logs(settings: Settings) -> AsyncIterator[tuple[Directory, VerifyAuditLog]]:
     """What reads the audit logs of all organizations, and what checks one."""
-    async with database(structs.replace(settings, database_pool_size=1)) as pool:
+    async with open_database(structs.replace(settings, database_pool_size=1)) as pool:
         directory = PostgresDirectory(pool)
         yield directory, VerifyAuditLog(directory)
 
@@ -171,24 +93,11 @@ async def audit_logs(settings: Settings) -> AsyncIterator[tuple[Directory, Verif
 async def remapping(settings: Settings) -> AsyncIterator[RemapTraces]:
     """What applies the current mapping to stored OpenTelemetry fragments."""
     async with (
-        database(structs.replace(settings, database_pool_size=REMAPPING_CONNECTIONS)) as pool,
+        open_database(structs.replace(settings, database_pool_size=REMAPPING_CONNECTIONS)) as pool,
         PostgresTraces.open(pool, price_book(settings)) as traces,
         PostgresOtlpTraces.open(traces.edits, fragment_rules()) as otlp,
     ):
         yield RemapTraces(otlp)
-
-
-async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:
-    """Encrypts stored secrets again, with the first key. Returns the counts by key afterwards."""
-    cipher = AesGcmCipher.parse(settings.secret_keys)
-    async with database(structs.replace(settings, database_pool_size=1)) as pool:
-        return await secret_rotation.rotate_secrets(pool, cipher, on_batch)
-
-
-async def count_secrets_by_key(settings: Settings) -> dict[str, int]:
-    """How many stored secrets are encrypted with each key, by its id."""
-    async with database(structs.replace(settings, database_pool_size=1)) as pool:
-        return await secret_rotation.count_secrets_by_key(pool)
 
 
 @asynccontextmanager
@@ -206,7 +115,7 @@ async def ports(
     ttl_s = settings.api_key_cache_seconds
     async with AsyncExitStack() as stack:
         sign_in = await stack.enter_async_context(open_sign_in(settings))
-        pool = await stack.enter_async_context(database(settings))
+        pool = await stack.enter_async_context(open_database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
         book = prices or price_book(settings)
         keys = CachedApiKeys(PostgresApiKeys(pool), utc_now, ttl_s)

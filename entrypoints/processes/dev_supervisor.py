@@ -122,9 +122,9 @@ def _prepare(settings: Settings, data: Path) -> str:
     """Migrates, creates the first organization, and writes dev.env. Returns its API key."""
     # Slow to import, so after the first lines of output.
     from entrypoints import provisioning  # noqa: PLC0415
-    from entrypoints.composition import root, sign_in  # noqa: PLC0415
+    from entrypoints.composition import database, sign_in  # noqa: PLC0415
 
-    done = asyncio.run(root.migrate(settings))
+    done = asyncio.run(database.migrate(settings))
     print_line(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
     file = data / DEV_ENV
     known = read_env(file).get(f"{PREFIX}API_KEY")

@@ -36,7 +36,7 @@ def serve(settings: Settings) -> int:
         gc.disable()
         import uvicorn  # noqa: PLC0415
 
-        from entrypoints.composition import root  # noqa: PLC0415
+        from entrypoints.composition import database  # noqa: PLC0415
         from entrypoints.server import asgi  # noqa: PLC0415
         from entrypoints.server.protocol_limits import (  # noqa: PLC0415
             BoundedConnection,
@@ -47,7 +47,7 @@ def serve(settings: Settings) -> int:
         gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
         gc.enable()
         sys.setswitchinterval(THREAD_SWITCH_S)
-        pending = asyncio.run(root.pending(settings))
+        pending = asyncio.run(database.pending(settings))
         if pending:
             raise CommandError(
                 f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "

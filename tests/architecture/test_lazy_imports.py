@@ -137,3 +137,14 @@ def test_api_and_other_formats_work_without_pyarrow():
 )
 def test_client_of_provider_loads_no_other_client(provider, client):
     assert loaded(CLIENT_PROGRAM, provider, *LARGE_LIBRARIES) == f"['pydantic_ai', '{client}']"
+
+
+def test_commands_of_the_database_load_no_other_adapters():
+    """So they start in a quarter of the time."""
+    others = ("entrypoints.composition.root", "redis", "prometheus_client", "litestar")
+    program = "import sys\n" + "\n".join(
+        f"import entrypoints.cli.{name}"
+        for name in ("main", "migrations", "distribution", "secret_keys", "backups")
+    )
+    shown = f"{program}\nprint([name for name in sys.argv[1:] if name in sys.modules])"
+    assert loaded(shown, *others, "asyncpg") == "['asyncpg']"

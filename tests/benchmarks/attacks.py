@@ -29,7 +29,7 @@ import uvloop
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import run_servers
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
@@ -275,7 +275,7 @@ def main(chosen: Sequence[str]) -> None:
             migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
         )
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         ours = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
         keys = asyncio.run(more_keys(settings, KEYS))
         print(machine(), "\n", flush=True)

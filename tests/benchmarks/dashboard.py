@@ -32,7 +32,7 @@ from playwright.sync_api import Browser, CDPSession, Page, expect
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
 from entrypoints import dashboard, provisioning
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
@@ -287,7 +287,7 @@ def main(sizes: Sequence[int] = ()) -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
         environ = environ_of(servers, folder)
         settings = settings_of(servers, folder)
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         figures = Figures()
         _measure_cost_of_serving(environ, figures)

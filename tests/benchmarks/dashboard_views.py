@@ -21,7 +21,7 @@ import asyncpg
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
 from entrypoints import provisioning
-from entrypoints.composition import root
+from entrypoints.composition import database
 from tests.benchmarks import dashboard
 from tests.benchmarks.dashboard import REPEAT, Bench, Figures
 from tests.benchmarks.folder import bench_folder
@@ -78,7 +78,7 @@ def main() -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
         environ = dashboard.environ_of(servers, folder)
         settings = dashboard.settings_of(servers, folder)
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         port = free_port()
         url = f"http://127.0.0.1:{port}"

@@ -32,6 +32,7 @@ from application.use_cases import Ports
 from domain.evaluation.runs.run import EvalRun, TargetType, WorkItem
 from domain.ids import ProjectId, RunId
 from entrypoints.composition import root
+from entrypoints.composition.database import migrate
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
@@ -165,7 +166,7 @@ async def opened(folder: Path) -> AsyncIterator[EvaluationBenchmark]:
     valkey, redis_url = start_valkey(folder)
     settings = Settings(database_url=database_url, redis_url=redis_url)
     try:
-        await root.migrate(settings)
+        await migrate(settings)
         database = await asyncpg.connect(database_url)
         await database.execute("CREATE EXTENSION pg_stat_statements")
         async with root.ports(settings) as ports:

@@ -35,7 +35,7 @@ from domain.evaluation.experiments.comparison import Rules
 from domain.evaluation.experiments.experiment import Case, Experiment, Result
 from domain.ids import ProjectId
 from entrypoints import provisioning
-from entrypoints.composition import root
+from entrypoints.composition import database, root
 from entrypoints.settings import Settings
 from tests.benchmarks.connection import Connection
 from tests.benchmarks.evaluation import cpu_s
@@ -146,7 +146,7 @@ async def measure_comparison(
     settings: Settings, server: int, project: ProjectId, items: int
 ) -> Sequence[Experiment]:
     owner = await asyncpg.connect(settings.migration_database_url)
-    async with root.database(settings) as pool:
+    async with database.open_database(settings) as pool:
         ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         await ports.datasets.create(a_dataset(project))
         await put(ports.datasets, project, *(an_item(f"item {n:05}") for n in range(items)))
@@ -208,7 +208,7 @@ def measure_lists(of: Measured, targets: Mapping[str, str]) -> None:
 def main(items: int = ITEMS) -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
         settings, environ = configured(folder, servers)
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         project = asyncio.run(ensure_project(settings, PROJECT_NAME))
         server = servers.children[0].process.pid

@@ -25,7 +25,7 @@ from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
 from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks import write_paths
 from tests.benchmarks.folder import bench_folder
@@ -121,7 +121,7 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
             migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
         )
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         headers = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
         environ = os.environ | {
             "PANDAPROBE_DATABASE_URL": servers.database_url,

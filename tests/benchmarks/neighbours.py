@@ -28,7 +28,7 @@ import uvloop
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks.bodies import body
 from tests.benchmarks.folder import bench_folder
@@ -236,7 +236,7 @@ def main() -> None:
             migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
         )
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         keys = asyncio.run(first_key(settings)), asyncio.run(first_key(settings))
         for key in keys:
             fill(servers, key)

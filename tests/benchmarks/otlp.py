@@ -37,7 +37,7 @@ from adapters.postgres.tracing.payload_text import PAYLOADS, NewText, payload_ro
 from adapters.postgres.tracing.trace_rows import OTLP_SPANS
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.requests import Encoding, Signal
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
@@ -190,7 +190,7 @@ def main(sizes: Sequence[float] = tuple(KILOBYTES)) -> None:
             migration_database_url=servers.owner_url,
             redis_url=servers.redis_url,
         )
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         headers = {"X-API-Key": asyncio.run(first_key(settings)), "X-Project-Name": "bench"}
         environ = os.environ | {
             "PANDAPROBE_DATABASE_URL": servers.database_url,

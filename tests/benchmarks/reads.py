@@ -36,7 +36,7 @@ from adapters.embedded.servers import Servers, run_servers
 from domain.identity.organization import Project
 from domain.ids import ProjectId
 from entrypoints import provisioning
-from entrypoints.composition import root
+from entrypoints.composition import database, root
 from entrypoints.settings import Settings
 from tests.benchmarks import many_traces
 from tests.benchmarks.bodies import body
@@ -302,7 +302,7 @@ def data_folder() -> Iterator[Path]:
 def fill(folder: Path, sizes: Sequence[int]) -> None:
     with run_servers(folder, many_traces.FILLING) as servers:
         settings, _ = configured(folder, servers)
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         filled = [asyncio.run(prepare(settings, traces)) for traces in sizes]
         if any(filled):
             asyncio.run(vacuum(servers))

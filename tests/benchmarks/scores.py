@@ -45,7 +45,7 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
-from entrypoints.composition import root
+from entrypoints.composition import database, root
 from entrypoints.settings import Settings
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
@@ -230,8 +230,8 @@ async def fill(owner_url: str, scores: int) -> ProjectId:
 
 async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> None:
     found: dict[tuple[str, str, int], ReadCost] = {}
-    await root.migrate(settings)
-    async with root.database(settings) as pool:
+    await database.migrate(settings)
+    async with database.open_database(settings) as pool:
         ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         for scores in sizes:
             of = await fill(settings.migration_database_url or "", scores)

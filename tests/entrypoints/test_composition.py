@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from domain.tracing.usage import Usage
+from entrypoints.composition.database import migrate
 from entrypoints.composition.pricing import price_book
-from entrypoints.composition.root import migrate
 from entrypoints.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -22,7 +22,7 @@ import httpx
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.process import Child, StartError, free_port, spawn
 from adapters.embedded.valkey import start_valkey
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
 from tests.support.fixtures import migrated_postgres
@@ -110,7 +110,7 @@ class Stack:
             **(more or {}),
         }
         if migrated is None:
-            asyncio.run(root.migrate(self.settings))
+            asyncio.run(database.migrate(self.settings))
         self.key = asyncio.run(first_key(self.settings))
         self.http = httpx.Client(base_url=self.url, timeout=10)
         self.start_api()

@@ -1,0 +1,107 @@
+"""The database by itself: its pool, schema, distribution, and the keys of its secrets.
+
+Apart from `root.py`, which imports every adapter: commands that need the database alone start in a
+quarter of the time.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+from msgspec import structs
+
+from adapters.aes_gcm import AesGcmCipher
+from adapters.postgres.database import secret_rotation
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema import distributing
+from adapters.postgres.schema.distributing import Step as DistributionStep
+from adapters.postgres.schema.pending import pending_migrations as schema_pending
+from entrypoints.composition.payload_store import payload_store
+from entrypoints.settings import Settings
+
+MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Pool]:
+    """The connection pool of this process. Raises Unavailable if the database doesn't answer."""
+    async with open_pool(
+        DB,
+        PoolSettings(
+            url=settings.database_url or "",
+            size=settings.database_pool_size,
+            statement_timeout_ms=settings.database_statement_timeout_ms,
+            payload_store=payload_store(settings),
+        ),
+    ) as pool:
+        yield pool
+
+
+async def migrate(
+    settings: Settings,
+    *,
+    contract: bool = False,
+    on_migration: Callable[[str, int, int], object] = lambda _id, _place, _count: None,
+) -> list[str]:
+    """Migrates the database to the schema of this version. Returns the migrations that ran.
+
+    With `contract` it also removes what only earlier versions use. Connects as the owner of the
+    tables, and lets the role of `database_url` use them. `on_migration` is called before each
+    migration with its id, its place, from 1, and the number of all.
+    """
+    from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
+
+    async with _owner_database(settings) as pool:
+        return await migrating.migrate(
+            pool, settings.database_url, contract=contract, on_migration=on_migration
+        )
+
+
+@asynccontextmanager
+async def _owner_database(settings: Settings) -> AsyncIterator[Pool]:
+    """The pool of the owner of the tables, as `migrate` connects."""
+    owner = structs.replace(
+        settings,
+        database_url=settings.migration_database_url or settings.database_url,
+        database_pool_size=max(settings.database_pool_size, MIGRATION_CONNECTIONS),
+    )
+    async with open_database(owner) as pool:
+        yield pool
+
+
+async def distribute(
+    settings: Settings, on_step: Callable[[str, int, int], object]
+) -> Sequence[DistributionStep]:
+    """Moves the tables of projects to a worker of Citus. Returns what was done.
+
+    `on_step` is called with a label, the bytes that were moved, and those of all. Raises Conflict
+    if the database can't be distributed as it is.
+    """
+    async with _owner_database(settings) as pool:
+        return await distributing.distribute(pool, settings.database_url, on_step=on_step)
+
+
+async def plan_distribution(settings: Settings) -> Sequence[DistributionStep]:
+    """What `distribute` would do. Raises Conflict if the database can't be distributed as it is."""
+    async with _owner_database(settings) as pool:
+        return await distributing.plan(pool, settings.database_url)
+
+
+async def pending(settings: Settings, *, contract: bool = False) -> list[str]:
+    """The migrations that have not run on the database, in order."""
+    async with open_database(settings) as pool:
+        return await schema_pending(pool, contract=contract)
+
+
+async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:
+    """Encrypts stored secrets again, with the first key. Returns the counts by key afterwards."""
+    cipher = AesGcmCipher.parse(settings.secret_keys)
+    async with open_database(structs.replace(settings, database_pool_size=1)) as pool:
+        return await secret_rotation.rotate_secrets(pool, cipher, on_batch)
+
+
+async def count_secrets_by_key(settings: Settings) -> dict[str, int]:
+    """How many stored secrets are encrypted with each key, by its id."""
+    async with open_database(structs.replace(settings, database_pool_size=1)) as pool:
+        return await secret_rotation.count_secrets_by_key(pool)
