@@ -30,12 +30,12 @@ import asyncpg
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
 from entrypoints import provisioning
-from entrypoints.composition import root
+from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import memory_mb
 from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process
-from tests.benchmarks.reads import project, seed, vacuum
+from tests.benchmarks.reads import DAYS, UNTIL, project, vacuum
 
 TRACES = 100_000
 IMPORTED = 10  # one trace in ten
@@ -147,7 +147,7 @@ def installation() -> Iterator[Installation]:
             "PANDAPROBE_EXPORT_MAX_MEGABYTES": "9999",
         }
         Path(settings.data_dir).mkdir()
-        asyncio.run(root.migrate(settings))
+        asyncio.run(database.migrate(settings))
         key = asyncio.run(provisioning.ensure_developer_key(settings, None))
         yield Installation(folder, servers, environ, f"http://127.0.0.1:{port}", key)
 
@@ -189,6 +189,12 @@ def measure_narrow(traces: int) -> None:
                     assert sum(1 for _ in file) == count
                 memory = memory_mb(pid, "VmHWM")
                 row(f"stream of {count:,}", count, into.stat().st_size, seconds, memory)
+
+
+def seed(environ: dict[str, str], traces: int) -> None:
+    command = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", str(traces)]
+    command += ["--project", project(traces), "--seed", str(traces), "--days", str(DAYS)]
+    subprocess.run([*command, "--until", UNTIL.isoformat()], env=environ, check=True, stdout=2)
 
 
 def main(traces: int = TRACES) -> None:
