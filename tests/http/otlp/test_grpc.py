@@ -2,6 +2,7 @@
 
 import asyncio
 import gzip
+import struct
 import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -23,10 +24,15 @@ from application.use_cases import UseCases
 from domain.identity.api_key import Scope
 from domain.tracing.otel.requests import Encoding, RejectionReason
 from entrypoints.composition.memory import replace_ports
-from entrypoints.http.middleware.load_shedding import OVERLOADED, LoadShedding
+from entrypoints.http.middleware.load_shedding import (
+    BODIES_MAX_BYTES,
+    OVERLOADED,
+    REQUESTS_MAX,
+    LoadShedding,
+)
 from entrypoints.http.middleware.otlp_errors import OtlpErrors
 from entrypoints.http.middleware.volume_limits import VolumeLimits
-from entrypoints.server.grpc_calls import PATHS, STATUS_MESSAGE_MAX_BYTES, call, parse_peer
+from entrypoints.server.grpc_calls import PATHS, STATUS_MESSAGE_MAX_BYTES, Answer, call, parse_peer
 from tests.http.conftest import CONFIG, TOKEN, Site
 from tests.http.otlp.test_overload import BlockedStore, Down, until_inside
 from tests.support.builders.otlp_requests import (
@@ -51,7 +57,7 @@ from tests.support.clients.grpc_exporter import (
 )
 from tests.support.clients.otlp_exporter import OtlpExporter, read_trace
 from tests.support.clients.rate_limited_app import Clock
-from tests.support.waiting import in_time
+from tests.support.waiting import in_time, until
 
 TRACE = str(uuid.UUID(bytes=TRACE_ID))
 SPAN = traces_request(span({"gen_ai.request.model": "gpt-4o"}))
@@ -70,6 +76,12 @@ async def reasons(site: Site, exporter: GrpcExporter) -> list[str]:
     answer = await site.http.get("/ingest/rejections", headers=dict(exporter.headers))
     assert answer.status_code == 200
     return [one["reason"] for one in answer.json()["items"]]
+
+
+# Of HTTP/2: a frame without settings, its type, and the number of a setting.
+EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+SETTINGS_FRAME = 4
+MAX_CONCURRENT_STREAMS = 3
 
 
 # --- what is stored ----------------------------------------------------------------------------
@@ -275,6 +287,51 @@ async def test_unknown_methods_and_codings_are_unimplemented(exporter: GrpcExpor
     assert unknown.code is grpc.StatusCode.UNIMPLEMENTED
     exporter.compression = grpc.Compression.Deflate
     assert (await exporter.send(MESSAGE)).code is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_messages_whose_size_is_unknown_wait_for_room() -> None:
+    """Each may be as large as the limit. An organization has half of the bound on all bodies."""
+    site = Site(config=replace(CONFIG, otlp_max_body_bytes=BODIES_MAX_BYTES // 4))
+    app, begun, free = LoadShedding(site.app), 0, asyncio.Event()
+
+    async def read() -> bytes:
+        nonlocal begun
+        begun += 1
+        await free.wait()
+        return MESSAGE
+
+    async with site.http:
+        calls = []
+        for _ in range(3):
+            headers = list(site.headers().items())  # a key of its own
+            calls.append(
+                asyncio.create_task(
+                    call(app, PATHS[METHODS["traces"]], headers, "ipv4:192.0.2.1:1", read)
+                )
+            )
+        await until(lambda: begun, lambda count: count == 2)
+        await asyncio.wait(calls, timeout=0.05)
+        assert begun == 2
+        free.set()
+        async with in_time():
+            answers = await asyncio.gather(*calls)
+    assert [type(one) for one in answers[:2]] == [Answer] * 2
+    last = answers[2]  # on a machine that stood still, it waited for too long
+    assert isinstance(last, Answer) or last.code == UNAVAILABLE.value[0]
+
+
+async def test_connection_may_have_as_many_calls_as_the_server_takes(site: Site) -> None:
+    """The first frame of the server says so (RFC 9113, 6.5): clients queue further calls."""
+    async with grpc_server(site.app) as (_, port):
+        reader, writer = await asyncio.open_connection(LOOPBACK, port)
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
+        async with in_time():
+            head = await reader.readexactly(9)
+            settings = await reader.readexactly(int.from_bytes(head[:3]))
+        writer.close()
+    assert head[3] == SETTINGS_FRAME
+    found = dict(struct.iter_unpack("!HI", settings))
+    assert found[MAX_CONCURRENT_STREAMS] == REQUESTS_MAX
 
 
 # --- clients that give up, and servers that stop -----------------------------------------------
