@@ -49,7 +49,7 @@ class ReadOutcome(StrEnum):
     LAGGING = "lagging"
     AWAY = "away"  # also if the server isn't a standby of the main database
     CONFLICT = "conflict"  # replaying the log interrupted the read
-    FAILED = "failed"  # by another error, which is logged
+    FAILED = "failed"  # by another error, which is logged, or the main database gave no position
 
 
 class NotUsable(Unavailable):
@@ -107,7 +107,7 @@ class Replica:
         """Whether the main database should repeat a read that failed on the replica. Counts it."""
         outcome = self._outcome_of(error)
         self.on_read(outcome or ReadOutcome.REPLICA)
-        if outcome is ReadOutcome.FAILED:
+        if outcome is ReadOutcome.FAILED and not isinstance(error, NotUsable):
             _log.warning("a read failed on the replica, and is repeated", exc_info=error)
         if outcome in {ReadOutcome.AWAY, ReadOutcome.LAGGING} and self.problem is None:
             lost = NotUsable(outcome, "a connection to it was lost")
@@ -155,18 +155,15 @@ class Replica:
             raise NotUsable(ReadOutcome.FAILED, "the main database gave no position") from error
         if committed < self._replayed:
             raise NotUsable(ReadOutcome.AWAY, "it is ahead: it follows another database")
-        answers = 0
         try:
             async with asyncio.timeout(self.lag_max_s):
                 for pause_s in chain(POLLS_S, repeat(POLLS_S[-1])):
                     replayed = await self._fetch_replayed(connection)
                     if replayed >= committed:
                         return
-                    answers += 1
                     await asyncio.sleep(pause_s)
         except TimeoutError as error:
-            if not answers:
-                raise NotUsable(ReadOutcome.AWAY, "it doesn't answer") from error
+            # One that doesn't answer is found by the next check.
             lag = f"it lags by more than {self.lag_max_s * 1_000:g} ms"
             raise NotUsable(ReadOutcome.LAGGING, lag) from error
 

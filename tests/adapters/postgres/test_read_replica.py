@@ -53,7 +53,7 @@ from tests.support.fixtures.standby import (
     reading,
     with_account,
 )
-from tests.support.waiting import in_time, until
+from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 pytestmark = [
     pytest.mark.service,
@@ -295,6 +295,7 @@ async def test_reads_go_on_without_the_replica(pair, how):
             else:
                 standby.child.stop()
                 standby.child = standby.start()
+        replica.answer_max_s = WAIT_MAX_S
         await until(replica.check, lambda _: replica.problem is None)
         assert (await plane.analytics.users(ours, ALL)).total == 1
         assert found.taken() == [SERVED]
@@ -370,5 +371,9 @@ async def test_processes_open_the_replica_of_their_settings(pair, redis_url, tmp
         await until(check.check, lambda state: state.detail is None)
         ours = project()
         await ports.tracing.traces.put(ours, failing())
-        assert (await ports.tracing.analytics.users(ours, ALL)).total == 1
-    assert b'pandaprobe_replica_reads_total{outcome="replica"}' in observer.metrics.text()
+
+        async def served() -> bool:
+            assert (await ports.tracing.analytics.users(ours, ALL)).total == 1
+            return b'replica_reads_total{outcome="replica"}' in observer.metrics.text()
+
+        await until(served)
