@@ -1,15 +1,15 @@
 """Whether the service is ready, and its health check `queue`: whether waiting work is done."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from application.evaluation.ports.work_queue import WorkQueue
 from application.ports import Clock, HealthCheck, HealthStatus
 from application.workers import Workers
-from domain.errors import Failure
+from domain.errors import Failure, Unavailable
 
 CHECK_MAX_S: Final = 2
 
@@ -27,13 +27,41 @@ class CheckReadiness:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkOfGroups:
+    """The work that waits in the queues of all groups of organizations.
+
+    A queue that doesn't answer is passed over unless none answers: the other groups are served.
+    """
+
+    queues: Callable[[], Awaitable[Sequence[WorkQueue]]]
+
+    async def oldest_wait(self, now: datetime) -> timedelta | None:
+        waits = await self._ask(lambda queue: queue.oldest_wait(now))
+        return max((one for one in waits if one is not None), default=None)
+
+    async def count_dead(self) -> int:
+        return sum(await self._ask(lambda queue: queue.count_dead()))
+
+    async def _ask[T](self, question: Callable[[WorkQueue], Awaitable[T]]) -> list[T]:
+        answers, failure = list[T](), None
+        for queue in await self.queues():
+            try:
+                answers.append(await question(queue))
+            except Unavailable as error:
+                failure = error
+        if failure is not None and not answers:
+            raise failure
+        return answers
+
+
+@dataclass(frozen=True, slots=True)
 class QueueHealthCheck:
     """Ok while no ready work has waited for longer than `age_max`.
 
     The detail also counts dead targets; retrying their runs evaluates them again.
     """
 
-    work_queue: WorkQueue
+    work_queue: WorkQueue | WorkOfGroups
     workers: Workers
     clock: Clock
     age_max: timedelta

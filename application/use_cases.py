@@ -7,7 +7,7 @@ decides which adapter fills a port.
 import os
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -21,7 +21,9 @@ from application.exporting.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.idempotency import DeleteExpiredResponses, RunIdempotently
 from application.identity.organization_edit import OrganizationEditor
+from application.identity.ports import ObjectIndex
 from application.identity.use_cases import IdentityPorts, IdentityUseCases
+from application.jobs import Job
 from application.ports import (
     Clock,
     HealthCheck,
@@ -34,9 +36,10 @@ from application.ports import (
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.sharing.use_cases import SharingPorts, SharingUseCases
+from application.table_groups import FIRST_GROUP, OneGroup, TableGroups
 from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
-from domain.ids import ProjectId
+from domain.ids import OrganizationId, ProjectId
 from domain.tracing.otel.requests import Rejection, Signal
 
 
@@ -46,7 +49,10 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ports:
-    """Every port, filled, by context; those at the end belong to none."""
+    """Every port, filled, by context; those at the end belong to none.
+
+    What they store of projects is in the tables of one group. `groups` opens the others'.
+    """
 
     tracing: TracingPorts
     identity: IdentityPorts
@@ -61,6 +67,7 @@ class Ports:
     workers: Workers
     workloads: Workloads
     health_checks: Mapping[str, HealthCheck]
+    groups: "TableGroups[Ports]" = field(default_factory=OneGroup)
     clock: Clock = utc_now
     new_id: NewId = uuid.uuid4
     random: RandomBytes = os.urandom
@@ -70,7 +77,8 @@ class Ports:
 class UseCases:
     """All use cases, by context. Each context also holds the ports that callers call directly.
 
-    Those at the end belong to no context.
+    Those at the end belong to no context. All work on the tables of one group of organizations:
+    `of` gives those of an organization.
     """
 
     def __init__(self, ports: Ports) -> None:
@@ -79,7 +87,7 @@ class UseCases:
         editor = OrganizationEditor(identity.administration, clock, new_id)
         self.audit = AuditTrail(identity.administration, clock, new_id, random)
         self.tracing = TracingUseCases(tracing, clock, new_id)
-        self.identity = IdentityUseCases(identity, editor, random)
+        self.identity = IdentityUseCases(identity, editor, random, self._objects_of)
         self.evaluation = EvaluationUseCases(
             evaluation, clock, new_id, random, partial(self._record_rejections, Signal.LOGS)
         )
@@ -104,6 +112,43 @@ class UseCases:
         self.delete_expired_responses = DeleteExpiredResponses(ports.idempotency, clock)
         self.check_readiness = CheckReadiness(ports.health_checks)
         self.clock = clock
+        self.objects = identity.objects
+        self._groups = ports.groups
+        self._opened: dict[int, UseCases] = {FIRST_GROUP: self}
+
+    async def of(self, organization: OrganizationId) -> "UseCases":
+        """Those of the group that the organization belongs to.
+
+        Raises NotFound if the organization doesn't exist, Unavailable.
+        """
+        return await self.of_group(await self._groups.of_organization(organization))
+
+    async def of_project(self, project: ProjectId) -> "UseCases":
+        """As `of`. Those of the first group, where it has nothing, for an unknown project."""
+        return await self.of_group(await self._groups.of_project(project) or FIRST_GROUP)
+
+    async def of_group(self, group: int) -> "UseCases":
+        """Raises Unavailable."""
+        found = self._opened.get(group)
+        if found is None:
+            ports = await self._groups.open(group)
+            new = self if ports is None else UseCases(ports)
+            found = self._opened.setdefault(group, new)
+        return found
+
+    async def run_job(self, job: Job) -> None:
+        """Does what the job announces, in the group of its project.
+
+        Raises as `EvaluationUseCases.run_job` does.
+        """
+        await (await self.of_project(job.project)).evaluation.run_job(job)
+
+    async def groups(self) -> Sequence[int]:
+        """All groups, the first one first. Raises Unavailable."""
+        return await self._groups.all()
+
+    async def _objects_of(self, organization: OrganizationId) -> ObjectIndex:
+        return (await self.of(organization)).objects
 
     def _record_rejections(
         self, signal: Signal, project: ProjectId, rejections: Sequence[Rejection]

@@ -7,6 +7,7 @@ process shows once its entry has expired; a change by this process shows immedia
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -53,12 +54,18 @@ class CachedProjects:
     """Caches the project of each name of `inner` for `ttl_s` seconds; 0 disables it."""
 
     def __init__(self, inner: ports.Projects, clock: Clock, ttl_s: float) -> None:
-        self._inner = inner
+        self.inner = inner
         self._cache: _TtlCache[tuple[OrganizationId, str], Project] = _TtlCache(clock, ttl_s)
+
+    def over(self, inner: ports.Projects) -> "CachedProjects":
+        """The same cache, in front of what reads and writes the tables of another group."""
+        other = copy(self)
+        other.inner = inner
+        return other
 
     async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
         return await self._cache.get(
-            (organization, name), lambda: self._inner.by_name(organization, name)
+            (organization, name), lambda: self.inner.by_name(organization, name)
         )
 
     async def ensure(
@@ -69,13 +76,13 @@ class CachedProjects:
         projects_max: int | None = None,
     ) -> Project:
         async def load() -> Project:
-            return await self._inner.ensure(organization, project, entry, projects_max)
+            return await self.inner.ensure(organization, project, entry, projects_max)
 
         # None: it shared the load of a `by_name` that found no project.
         return await self._cache.get((organization, project.name), load) or await load()
 
     async def get(self, organization: OrganizationId, project: ProjectId) -> Project:
-        return await self._inner.get(organization, project)
+        return await self.inner.get(organization, project)
 
     def invalidate_organization(self, organization: OrganizationId) -> None:
         """Drops every project of the organization."""

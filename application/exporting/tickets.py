@@ -70,17 +70,21 @@ class UseTicket:
     lifetime: SessionLifetime
     clock: Clock
 
+    async def find(self, text: str) -> DownloadTicket:
+        """The ticket that a link has. Raises NotFound, as the call does; Unavailable."""
+        ticket = await self.tickets.by_digest(code_digest(text))
+        if ticket is None or ticket.expires_at <= self.clock():
+            raise NotFound(REFUSED)
+        return ticket
+
     async def __call__(
-        self, text: str, cookie: str | None, origin: Origin
+        self, ticket: DownloadTicket, cookie: str | None, origin: Origin
     ) -> tuple[Caller, Export]:
         """Returns the caller and the export, and deletes the ticket.
 
         `cookie` is that of the browser's session, if it sent one. Raises NotFound, with one text
         for all that is wrong with a ticket; Conflict if the export failed; Unavailable.
         """
-        ticket = await self.tickets.by_digest(code_digest(text))
-        if ticket is None or ticket.expires_at <= self.clock():
-            raise NotFound(REFUSED)
         # Checked before it is used up: another browser must not be able to waste it.
         await self._check_session(ticket, cookie)
         caller = await self._caller(ticket, origin)

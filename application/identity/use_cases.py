@@ -70,7 +70,11 @@ class IdentityUseCases:
     """Authentication, organizations, members, invitations, projects, and keys."""
 
     def __init__(
-        self, ports: IdentityPorts, editor: OrganizationEditor, random: RandomBytes
+        self,
+        ports: IdentityPorts,
+        editor: OrganizationEditor,
+        random: RandomBytes,
+        objects_of: find_objects.ObjectsOf,
     ) -> None:
         clock, new_id, administration = editor.clock, editor.new_id, ports.administration
         stored, directory = ports.organizations, ports.directory
@@ -105,7 +109,7 @@ class IdentityUseCases:
         self.rename_organization = organizations.RenameOrganization(editor)
         self.change_sharing = organizations.ChangeSharing(editor)
         self.delete_organization = organizations.DeleteOrganization(editor)
-        self.find_objects = find_objects.FindObjects(directory, ports.objects)
+        self.find_objects = find_objects.FindObjects(directory, objects_of)
         self.refusal_log = ports.refusal_log
         self.list_refusals = audit_chain.ListRefusals(ports.refusals)
         self.list_audit_log = organizations.ListAuditLog(directory)

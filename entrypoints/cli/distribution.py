@@ -1,4 +1,4 @@
-"""`distribute`: moves the tables of projects to a worker of Citus, and says which one moves."""
+"""`distribute`: gives each worker of Citus a group of tables, and says which one is placed."""
 
 import asyncio
 import sys
@@ -10,7 +10,7 @@ from entrypoints.progress import Progress
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, print_line
 
-DONE: Final = "The tables of projects are on a worker."
+DONE: Final = "Each worker has a group of tables of projects."
 
 
 def distribute(settings: Settings) -> int:

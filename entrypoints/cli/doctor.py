@@ -21,7 +21,6 @@ from redis.exceptions import RedisError
 from adapters.oidc.issuer_urls import is_private
 from adapters.postgres.database.host_urls import single_host_urls
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.secret_rotation import count_secrets_by_key
 from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
@@ -32,7 +31,7 @@ from application.ports import HealthStatus
 from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure, Unavailable
-from entrypoints.composition.database import open_database
+from entrypoints.composition.database import count_secrets_by_key, open_database
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.read_replica import open_replica
@@ -318,7 +317,7 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
             if state.ok:  # otherwise the tables of these checks may be missing
                 for finding in await check_workers(settings, pool):
                     yield finding
-                yield check_secrets(settings, await count_secrets_by_key(pool))
+                yield check_secrets(settings, await count_secrets_by_key(settings))
                 for finding in await check_replica(settings, pool):
                     yield finding
     except Failure as failure:

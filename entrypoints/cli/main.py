@@ -231,11 +231,12 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
         help="change nothing; list what isn't placed yet, and exit with 1 if anything isn't",
     ),
     option("--dry-run", action="store_true", help="change nothing; print the statements"),
-    summary="move the tables of projects to a worker of Citus",
+    summary="give each worker of Citus a group of tables of projects",
     description="For a migrated database whose server has Citus and a worker (docs/scaling.md, "
     "which says what is still missing). Places the tables of projects on one worker, with the rows "
-    "that they have, in one transaction. Stop `serve` and `worker` meanwhile. Safe to repeat: run "
-    "it after each `migrate`, for tables that are new.",
+    "that they have, and makes a group of tables for new organizations on each other worker. Stop "
+    "`serve` and `worker` while rows move; groups are added while they run. Safe to repeat: run it "
+    "after each `migrate`, for tables that are new, and when a worker was added.",
     example="pandaprobe-server distribute --check || pandaprobe-server distribute",
 )
 def _distribute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from contextlib import aclosing
 from uuid import UUID
 
 from application.tracing.otlp.remap import RemapReport
@@ -37,22 +38,25 @@ def _parse_project(text: str | None) -> ProjectId | None:
 
 async def _remap(settings: Settings, project: ProjectId | None, *, is_dry_run: bool) -> RemapReport:
     progress = Progress(None, sys.stderr)
-    last = RemapReport()
+    before = last = RemapReport()
 
     def show(report: RemapReport) -> None:
         nonlocal last
-        progress.advance(report.traces - last.traces)
-        last = report
+        progress.advance(before.traces + report.traces - last.traces)
+        last = before.plus(report)
 
-    async with root.remapping(settings) as remap_traces:
+    async with aclosing(root.remapping(settings)) as groups:
         with progress:
             try:
-                return await remap_traces(project, is_dry_run=is_dry_run, on_batch=show)
+                async for remap_traces in groups:
+                    report = await remap_traces(project, is_dry_run=is_dry_run, on_batch=show)
+                    before = last = before.plus(report)
             except Unavailable as failure:
                 raise CommandError(
                     f"{failure.message} ({last.traces:,} traces are done; run the same command to "
                     "continue: it passes over them)"
                 ) from failure
+    return before
 
 
 def _described(change: FieldChange) -> str:

@@ -4,21 +4,25 @@ Apart from `root.py`, which imports every adapter: commands that need the databa
 quarter of the time.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 
 from adapters.aes_gcm import AesGcmCipher
 from adapters.postgres.database import secret_rotation
-from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.table_groups import PostgresTableGroups, TableGroup
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema import distributing
-from adapters.postgres.schema.distributing import Step as DistributionStep
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
+from application.table_groups import FIRST_GROUP
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.settings import Settings
+
+if TYPE_CHECKING:
+    from adapters.postgres.schema.distributing import Step as DistributionStep
 
 MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
 
@@ -26,16 +30,36 @@ MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and mig
 @asynccontextmanager
 async def open_database(settings: Settings) -> AsyncIterator[Pool]:
     """The connection pool of this process. Raises Unavailable if the database doesn't answer."""
-    async with open_pool(
-        DB,
-        PoolSettings(
-            url=settings.database_url or "",
-            size=settings.database_pool_size,
-            statement_timeout_ms=settings.database_statement_timeout_ms,
-            payload_store=payload_store(settings),
-        ),
-    ) as pool:
+    async with open_pool(DB, pool_settings(settings)) as pool:
         yield pool
+
+
+def pool_settings(settings: Settings, search_path: str | None = None) -> PoolSettings:
+    """With the search path of a group of organizations; None: of the first."""
+    return PoolSettings(
+        url=settings.database_url or "",
+        size=settings.database_pool_size,
+        statement_timeout_ms=settings.database_statement_timeout_ms,
+        payload_store=payload_store(settings),
+        search_path=search_path,
+    )
+
+
+@asynccontextmanager
+async def open_databases(settings: Settings) -> AsyncIterator[AsyncIterator[Pool]]:
+    """The pools of all groups of organizations, one after the other. Raises Unavailable."""
+    async with open_database(settings) as first:
+        yield _each_group(settings, first)
+
+
+async def _each_group(settings: Settings, first: Pool) -> AsyncIterator[Pool]:
+    yield first
+    stored = PostgresTableGroups(first)
+    for number in await stored.all():
+        if number != FIRST_GROUP:
+            path = TableGroup(number).path(await stored.path())
+            async with open_pool(Engine({}), pool_settings(settings, path)) as pool:
+                yield pool
 
 
 async def migrate(
@@ -72,18 +96,22 @@ async def _owner_database(settings: Settings) -> AsyncIterator[Pool]:
 
 async def distribute(
     settings: Settings, on_step: Callable[[str, int, int], object]
-) -> Sequence[DistributionStep]:
-    """Moves the tables of projects to a worker of Citus. Returns what was done.
+) -> "Sequence[DistributionStep]":
+    """Gives each worker of Citus a group of tables of projects. Returns what was done.
 
     `on_step` is called with a label, the bytes that were moved, and those of all. Raises Conflict
     if the database can't be distributed as it is.
     """
+    from adapters.postgres.schema import distributing  # noqa: PLC0415 - as for `migrate`
+
     async with _owner_database(settings) as pool:
         return await distributing.distribute(pool, settings.database_url, on_step=on_step)
 
 
-async def plan_distribution(settings: Settings) -> Sequence[DistributionStep]:
+async def plan_distribution(settings: Settings) -> "Sequence[DistributionStep]":
     """What `distribute` would do. Raises Conflict if the database can't be distributed as it is."""
+    from adapters.postgres.schema import distributing  # noqa: PLC0415 - as for `migrate`
+
     async with _owner_database(settings) as pool:
         return await distributing.plan(pool, settings.database_url)
 
@@ -96,12 +124,17 @@ async def pending(settings: Settings, *, contract: bool = False) -> list[str]:
 
 async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:
     """Encrypts stored secrets again, with the first key. Returns the counts by key afterwards."""
-    cipher = AesGcmCipher.parse(settings.secret_keys)
-    async with open_database(structs.replace(settings, database_pool_size=1)) as pool:
-        return await secret_rotation.rotate_secrets(pool, cipher, on_batch)
+    cipher, counts = AesGcmCipher.parse(settings.secret_keys), Counter[str]()
+    async with open_databases(structs.replace(settings, database_pool_size=1)) as pools:
+        async for pool in pools:
+            counts.update(await secret_rotation.rotate_secrets(pool, cipher, on_batch))
+    return counts
 
 
 async def count_secrets_by_key(settings: Settings) -> dict[str, int]:
     """How many stored secrets are encrypted with each key, by its id."""
-    async with open_database(structs.replace(settings, database_pool_size=1)) as pool:
-        return await secret_rotation.count_secrets_by_key(pool)
+    counts = Counter[str]()
+    async with open_databases(structs.replace(settings, database_pool_size=1)) as pools:
+        async for pool in pools:
+            counts.update(await secret_rotation.count_secrets_by_key(pool))
+    return counts

@@ -17,10 +17,13 @@ from entrypoints.settings import Settings
 
 
 @asynccontextmanager
-async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPorts]:
+async def export_ports(
+    settings: Settings, pool: Pool, search_path: str | None = None
+) -> AsyncIterator[ExportPorts]:
     """Exports read on their own connections, so that no request waits for them.
 
-    The connections are opened when needed. One statement may take as long as the export.
+    The connections are opened when needed, with the search path of `pool`. One statement may take
+    as long as the export.
     """
     async with open_pool(
         Engine({}),
@@ -31,6 +34,7 @@ async def export_ports(settings: Settings, pool: Pool) -> AsyncIterator[ExportPo
             statement_timeout_ms=settings.export_max_seconds * 1_000,
             application_name="pandaprobe exports",
             payload_store=payload_store(settings),
+            search_path=search_path,
         ),
     ) as streams:
         yield replace(

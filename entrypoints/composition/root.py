@@ -1,9 +1,10 @@
 """The composition root: connects every port with its adapter."""
 
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from msgspec import structs
@@ -21,7 +22,8 @@ from adapters.memory.jobs import OwnJobs
 from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.leader_election import PostgresLeaderElection
+from adapters.postgres.database.pool import Engine, Pool, open_pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.identity.administration import PostgresAdministration
@@ -50,7 +52,9 @@ from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from adapters.redis.token_buckets import RedisTokenBuckets, SharedTokenBuckets
-from application.health import QueueHealthCheck
+from application.evaluation.ports.evaluation import Judge
+from application.evaluation.ports.work_queue import WorkQueue
+from application.health import QueueHealthCheck, WorkOfGroups
 from application.identity.audit_chain import VerifyAuditLog
 from application.identity.ports import Directory, KeyUsage, RefusalLog
 from application.identity.use_cases import IdentityPorts
@@ -62,15 +66,16 @@ from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
 from domain.identity.browser_session import SessionLifetime
 from domain.identity.caller import SignInRules
-from entrypoints.composition.database import open_database
+from entrypoints.composition.database import open_database, open_databases, pool_settings
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.otlp_rules import fragment_rules
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.read_replica import open_replica
 from entrypoints.composition.sign_in import SignIn, open_sign_in
+from entrypoints.composition.table_groups import OpenedGroups
 from entrypoints.composition.tracing import tracing_ports
-from entrypoints.observability.observer import Observer, sample_gauges
+from entrypoints.observability.observer import Observer, Sampled, sample_gauges
 from entrypoints.settings import Settings
 
 type RunJob = Callable[[Job], Coroutine[Any, Any, None]]
@@ -89,15 +94,36 @@ async def audit_logs(settings: Settings) -> AsyncIterator[tuple[Directory, Verif
         yield directory, VerifyAuditLog(directory)
 
 
-@asynccontextmanager
-async def remapping(settings: Settings) -> AsyncIterator[RemapTraces]:
-    """What applies the current mapping to stored OpenTelemetry fragments."""
-    async with (
-        open_database(structs.replace(settings, database_pool_size=REMAPPING_CONNECTIONS)) as pool,
-        PostgresTraces.open(pool, price_book(settings)) as traces,
-        PostgresOtlpTraces.open(traces.edits, fragment_rules()) as otlp,
-    ):
-        yield RemapTraces(otlp)
+async def remapping(settings: Settings) -> AsyncGenerator[RemapTraces]:
+    """What applies the current mapping to stored OpenTelemetry fragments, for each group."""
+    few = structs.replace(settings, database_pool_size=REMAPPING_CONNECTIONS)
+    async with open_databases(few) as pools:
+        async for pool in pools:
+            async with (
+                PostgresTraces.open(pool, price_book(settings)) as traces,
+                PostgresOtlpTraces.open(traces.edits, fragment_rules()) as otlp,
+            ):
+                yield RemapTraces(otlp)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """What the ports of all groups share: servers, caches and buffers of the process."""
+
+    settings: Settings
+    observer: Observer | None
+    sampled: Sampled
+    sign_in: SignIn
+    book: PriceBook
+    keys: CachedApiKeys
+    projects: CachedProjects
+    key_usage: KeyUsage
+    refusal_log: RefusalLog
+    jobs: Jobs
+    judge: Judge
+    leader_election: PostgresLeaderElection
+    limiter: RedisRateLimiter
+    token_buckets: RedisTokenBuckets
 
 
 @asynccontextmanager
@@ -109,6 +135,7 @@ async def ports(
 ) -> AsyncIterator[Ports]:
     """Fills every port while the block runs. At its end, accepted data is written.
 
+    They are those of the first group of organizations; their port `groups` opens those of others.
     Jobs that can't be sent to Redis go to `fallback_jobs`. `observer` records what the ports do.
     Raises SettingsError, Unavailable.
     """
@@ -117,62 +144,113 @@ async def ports(
         sign_in = await stack.enter_async_context(open_sign_in(settings))
         pool = await stack.enter_async_context(open_database(settings))
         redis = await stack.enter_async_context(redis_opened(settings.redis_url or ""))
-        book = prices or price_book(settings)
         keys = CachedApiKeys(PostgresApiKeys(pool), utc_now, ttl_s)
-        projects = CachedProjects(PostgresProjects(pool), utc_now, ttl_s)
-        traces = await stack.enter_async_context(
-            PostgresTraces.open(pool, book, projects.invalidate, observer)
-        )
-        on_rejections = None if observer is None else observer.count_late_rejections
-        tracing = await stack.enter_async_context(
-            tracing_ports(settings, pool, traces, projects.invalidate, on_rejections=on_rejections)
-        )
         uses = await stack.enter_async_context(KeyUsageBuffer.flushing_to(keys))
         refused = await stack.enter_async_context(RefusalBuffer.flushing_to(PostgresRefusals(pool)))
         on_job = None if observer is None else observer.record_sent_job
-        jobs = DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job)
-        judge = await stack.enter_async_context(open_judge(settings))
-        evaluation = evaluation_ports(settings, pool, jobs, book, judge)
-        stack.push_async_callback(evaluation.leader_election.close)
-        workers = PostgresWorkers(pool)
+        leader_election = PostgresLeaderElection(settings.database_url or "")
+        stack.push_async_callback(leader_election.close)
         limiter, token_buckets = _limiters(redis, observer)
+        sampled = Sampled()
         if observer is not None:
-            judging = replace(evaluation.judging, on_entry=observer.record_judge_call)
-            evaluation = replace(evaluation, judging=judging)
-            await stack.enter_async_context(sample_gauges(observer.metrics, pool, traces.line))
-        age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
-        on_main = Ports(
-            tracing=tracing,
-            identity=identity_ports(
-                settings,
-                pool,
-                sign_in=sign_in,
-                keys=keys,
-                projects=projects,
-                key_usage=uses,
-                refusal_log=refused,
-            ),
-            evaluation=evaluation,
-            pricing=pricing_ports(pool, book, traces.edits),
-            exporting=await stack.enter_async_context(export_ports(settings, pool)),
-            privacy=privacy_ports(traces.edits),
-            sharing=SharingPorts(trace_links=PostgresTraceLinks(pool)),
+            await stack.enter_async_context(sample_gauges(observer.metrics, sampled))
+        shared = _Shared(
+            settings=settings,
+            observer=observer,
+            sampled=sampled,
+            sign_in=sign_in,
+            book=prices or price_book(settings),
+            keys=keys,
+            projects=CachedProjects(PostgresProjects(pool), utc_now, ttl_s),
+            key_usage=uses,
+            refusal_log=refused,
+            jobs=DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job),
+            judge=await stack.enter_async_context(open_judge(settings)),
+            leader_election=leader_election,
             limiter=limiter,
             token_buckets=token_buckets,
-            idempotency=PostgresIdempotencyStore(pool),
-            workers=workers,
-            workloads=PostgresWorkloads(pool),
-            idempotency_ttl=timedelta(hours=settings.idempotency_ttl_hours),
+        )
+        first = await stack.enter_async_context(_ports_over(pool, shared))
+        groups = await stack.enter_async_context(
+            OpenedGroups.until_end(pool, partial(_open_group, shared))
+        )
+
+        async def work_queues() -> list[WorkQueue]:
+            opened = [await groups.open(one) or first for one in await groups.all()]
+            return [one.evaluation.work_queue for one in opened]
+
+        waiting = WorkOfGroups(work_queues)
+        age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
+        on_main = replace(
+            first,
+            groups=groups,
             health_checks={
                 "postgres": PostgresHealthCheck(pool),
                 "redis": RedisHealthCheck(redis),
                 "migrations": MigrationsHealthCheck(pool),
-                "queue": QueueHealthCheck(evaluation.work_queue, workers, utc_now, age_max),
+                "queue": QueueHealthCheck(waiting, first.workers, utc_now, age_max),
             },
         )
         on_read = None if observer is None else observer.count_replica_read
         opened = await stack.enter_async_context(open_replica(settings, pool, on_read))
         yield on_main if opened is None else opened.serving(on_main)
+
+
+@asynccontextmanager
+async def _open_group(shared: _Shared, path: str) -> AsyncIterator[Ports]:
+    """The ports over the tables of another group than the first, on connections with its `path`."""
+    async with (
+        open_pool(Engine({}), pool_settings(shared.settings, path)) as pool,
+        _ports_over(pool, shared, path) as ports,
+    ):
+        yield ports
+
+
+@asynccontextmanager
+async def _ports_over(pool: Pool, shared: _Shared, path: str | None = None) -> AsyncIterator[Ports]:
+    """The ports over the tables of one group. Without health checks, and without other groups."""
+    settings, observer, book = shared.settings, shared.observer, shared.book
+    invalidate = shared.projects.invalidate
+    on_rejections = None if observer is None else observer.count_late_rejections
+    async with AsyncExitStack() as stack:
+        traces = await stack.enter_async_context(
+            PostgresTraces.open(pool, book, invalidate, observer)
+        )
+        stack.enter_context(shared.sampled.including(pool, traces.line))
+        tracing = await stack.enter_async_context(
+            tracing_ports(settings, pool, traces, invalidate, on_rejections=on_rejections)
+        )
+        evaluation = replace(
+            evaluation_ports(settings, pool, shared.jobs, book, shared.judge),
+            leader_election=shared.leader_election,
+        )
+        if observer is not None:
+            judging = replace(evaluation.judging, on_entry=observer.record_judge_call)
+            evaluation = replace(evaluation, judging=judging)
+        yield Ports(
+            tracing=tracing,
+            identity=identity_ports(
+                settings,
+                pool,
+                sign_in=shared.sign_in,
+                keys=shared.keys,
+                projects=shared.projects.over(PostgresProjects(pool)),
+                key_usage=shared.key_usage,
+                refusal_log=shared.refusal_log,
+            ),
+            evaluation=evaluation,
+            pricing=pricing_ports(pool, book, traces.edits),
+            exporting=await stack.enter_async_context(export_ports(settings, pool, path)),
+            privacy=privacy_ports(traces.edits),
+            sharing=SharingPorts(trace_links=PostgresTraceLinks(pool)),
+            limiter=shared.limiter,
+            token_buckets=shared.token_buckets,
+            idempotency=PostgresIdempotencyStore(pool),
+            workers=PostgresWorkers(pool),
+            workloads=PostgresWorkloads(pool),
+            idempotency_ttl=timedelta(hours=settings.idempotency_ttl_hours),
+            health_checks={},
+        )
 
 
 def _limiters(

@@ -62,9 +62,10 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
         new_project = Project(
             id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
         )
-        stored_project = await ports.identity.projects.ensure(owner, new_project)
+        use_cases = await UseCases(ports).of(owner)
+        stored_project = await use_cases.identity.projects.ensure(owner, new_project)
         seeder = Seeder(
-            UseCases(ports).tracing.ingest_batch,
+            use_cases.tracing.ingest_batch,
             stored_project.id,
             batched(synthetic_traces(recipe), BATCH_TRACES),
             Progress(recipe.traces, sys.stderr),

@@ -1,13 +1,14 @@
 """Configuration of the HTTP edge, and what every handler works with."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.use_cases import UseCases
 from domain.identity.browser_session import SignInMethod
+from domain.ids import OrganizationId
 from entrypoints.http.middleware.client_address import Network
 from entrypoints.http.middleware.load_shedding import REFUSAL_DELAY_S
 from entrypoints.http.middleware.observer_ports import RequestObserver, Tracer
@@ -55,6 +56,18 @@ class HttpContext:
     use_cases: UseCases
     config: HttpConfig
     rate_limits: RateLimits
+
+
+async def choose_use_cases(scope: Scope, organization: OrganizationId | None) -> None:
+    """Chooses the use cases of a request: those of the group of the caller's organization.
+
+    Raises NotFound if it doesn't exist any more, Unavailable.
+    """
+    context = cast("HttpContext", cast("dict[str, Any]", scope)[_SCOPE_KEY])
+    if organization is not None:
+        ours = await context.use_cases.of(organization)
+        if ours is not context.use_cases:
+            cast("dict[str, Any]", scope)[_SCOPE_KEY] = replace(context, use_cases=ours)
 
 
 def http_context(request: HttpRequest) -> HttpContext:

@@ -62,7 +62,7 @@ from entrypoints.http.authentication import (
     header,
 )
 from entrypoints.http.browser_requests import Headers
-from entrypoints.http.config import HttpConfig, HttpContext, http_context
+from entrypoints.http.config import HttpConfig, HttpContext, choose_use_cases, http_context
 from entrypoints.http.middleware.access_log import annotate
 from entrypoints.http.middleware.load_shedding import AdmissionTicket, admission_ticket
 from entrypoints.http.middleware.observer_ports import RequestKind
@@ -268,6 +268,7 @@ async def _authenticate(
         await context.rate_limits.admit(scope, RouteClass.DEFAULT, principal)
         raise
     annotate(scope, caller=caller)
+    await choose_use_cases(request.scope, organization_of(caller))
     principal = rate_limit_principal(caller)
     limits = context.rate_limits
     if not called.limited_by_volume:
@@ -275,7 +276,7 @@ async def _authenticate(
             await limits.admit(scope, called.route_class, principal, organization_of(caller))
         except LimitExceeded as refused:
             if called.route_class is RouteClass.INGEST and isinstance(caller, Caller):
-                _record_refused_ingest(context, caller, refused)
+                _record_refused_ingest(request, caller, refused)
             raise
     elif limits.volumes is not None:
         await limits.volumes.admit(scope, principal)
@@ -283,11 +284,13 @@ async def _authenticate(
     return caller
 
 
-def _record_refused_ingest(context: HttpContext, caller: Caller, refused: LimitExceeded) -> None:
+def _record_refused_ingest(request: HttpRequest, caller: Caller, refused: LimitExceeded) -> None:
     """SDKs drop what was refused for too long; their users see it in the project's rejections."""
     if caller.new_project is None:  # else the project doesn't exist
         message = f"requests were refused: {refused.message}"
-        context.use_cases.tracing.record_rejections.of_rate_limit(caller.project_id, message)
+        http_context(request).use_cases.tracing.record_rejections.of_rate_limit(
+            caller.project_id, message
+        )
 
 
 async def _create_missing_project(request: HttpRequest) -> None:

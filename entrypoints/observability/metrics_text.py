@@ -5,11 +5,13 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from adapters.prometheus import definitions
 from adapters.prometheus.definitions import MetricDefinition
 from adapters.prometheus.registry import MetricsRegistry, Samples
+from application.evaluation.ports.work_queue import Workload
 from application.use_cases import Ports
 from domain.errors import Failure
 
@@ -50,11 +52,16 @@ class MetricsText:
 
 
 async def read_database_metrics(ports: Ports) -> Mapping[MetricDefinition, Samples]:
-    """The values of `DATABASE_METRICS`. Raises Unavailable."""
-    now, work_queue = ports.clock(), ports.evaluation.work_queue
-    load = await ports.workloads.workload(now)
-    oldest = await work_queue.oldest_wait(now)
-    dead = await work_queue.count_dead()
+    """The values of `DATABASE_METRICS`, over all groups of organizations. Raises Unavailable."""
+    now = ports.clock()
+    loads, waits, dead = list[Workload](), list[timedelta | None](), 0
+    for group in await ports.groups.all():
+        ours = await ports.groups.open(group) or ports
+        loads.append(await ours.workloads.workload(now))
+        waits.append(await ours.evaluation.work_queue.oldest_wait(now))
+        dead += await ours.evaluation.work_queue.count_dead()
+    load = Workload.total(loads)
+    oldest = max((one for one in waits if one is not None), default=None)
     attendance = await ports.workers.status(now)
     seen = attendance.last_seen_at
     return {

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -244,20 +244,38 @@ async def observe_process(
         yield Observer(metrics, spans)
 
 
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """The connection pools and ingest queues whose gauges are sampled: one of each by group."""
+
+    pools: list[Pool] = field(default_factory=list)
+    queues: list[GroupCommit[Item]] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def including(self, pool: Pool, queue: GroupCommit[Item]) -> Iterator[None]:
+        self.pools.append(pool)
+        self.queues.append(queue)
+        try:
+            yield
+        finally:
+            self.pools.remove(pool)
+            self.queues.remove(queue)
+
+
 @contextlib.asynccontextmanager
-async def sample_gauges(
-    metrics: MetricsRegistry, pool: Pool, queue: GroupCommit[Item]
-) -> AsyncIterator[None]:
-    """Samples gauges of the connection pool and of the ingest queue while the block runs."""
+async def sample_gauges(metrics: MetricsRegistry, sampled: Sampled) -> AsyncIterator[None]:
+    """Samples gauges of the connection pools and of the ingest queues while the block runs."""
 
     def sample() -> None:
-        size, idle = pool.get_size(), pool.get_idle_size()
+        size = sum(pool.get_size() for pool in sampled.pools)
+        idle = sum(pool.get_idle_size() for pool in sampled.pools)
         metrics.set(definitions.DATABASE_CONNECTIONS, idle, "idle")
         metrics.set(definitions.DATABASE_CONNECTIONS, size - idle, "used")
-        metrics.set(definitions.DATABASE_CONNECTIONS_MAX, pool.get_max_size())
-        items, bytes_ = queue.waiting
-        metrics.set(definitions.QUEUED_TRACES, items)
-        metrics.set(definitions.QUEUED_BYTES, bytes_)
+        most = sum(pool.get_max_size() for pool in sampled.pools)
+        metrics.set(definitions.DATABASE_CONNECTIONS_MAX, most)
+        waiting = [queue.waiting for queue in sampled.queues]
+        metrics.set(definitions.QUEUED_TRACES, sum(items for items, _ in waiting))
+        metrics.set(definitions.QUEUED_BYTES, sum(bytes_ for _, bytes_ in waiting))
 
     with _sampling(sample):
         yield

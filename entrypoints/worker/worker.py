@@ -11,8 +11,8 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from msgspec import structs
@@ -20,6 +20,7 @@ from msgspec import structs
 from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, JobQueue, Jobs, PlanRunJob, queue_of
 from application.ports import Clock
+from application.table_groups import FIRST_GROUP
 from application.use_cases import Ports, UseCases
 from application.workers import HEARTBEAT_INTERVAL, Worker, Workers
 from domain.errors import Failure
@@ -35,6 +36,7 @@ from entrypoints.worker.status_port import serve_status
 LOG: Final = logging.getLogger("pandaprobe.worker")
 REQUIRED_CHECKS: Final = ("postgres", "migrations")  # Redis may become available later
 REQUEUE_EVERY_S: Final = 15.0
+GROUPS_EVERY_S: Final = 15.0  # for which a new group of organizations may wait
 DRAIN_TIMEOUT_S: Final = 20.0  # for running jobs at a stop; leases cover the rest
 LEAVE_TIMEOUT_S: Final = 1.0  # to report that this worker stops
 STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
@@ -111,7 +113,7 @@ async def _work(
                 raise CommandError(f"{name}: {state.detail}")
         use_cases = UseCases(ports)
         runner = JobRunner(
-            use_cases.evaluation.run_job,
+            use_cases.run_job,
             {lane: asyncio.Semaphore(count) for lane, count in concurrency.items()},
             observer.observe_job,
         )
@@ -120,17 +122,26 @@ async def _work(
         version, now = product_version(), use_cases.clock()
         worker = Worker(id=ports.new_id(), version=version, started_at=now)
         heartbeat = Heartbeat(ports.workers, use_cases.clock, worker)
-        periodic = [
-            PeriodicTask("telling", HEARTBEAT_INTERVAL.total_seconds(), heartbeat.send, ""),
-            *periodic_tasks(use_cases, requeue_every_s, settings.monitor_tick_seconds),
-        ]
-        tasks = [
-            asyncio.create_task(own_jobs.work(concurrency, runner)),
-            *(
+        tasks = [asyncio.create_task(own_jobs.work(concurrency, runner))]
+        tick_s = settings.monitor_tick_seconds
+
+        def start(periodic: Iterable[PeriodicTask]) -> None:
+            tasks.extend(
                 asyncio.create_task(run_periodically(task, observer.count_task_run))
                 for task in periodic
-            ),
-        ]
+            )
+
+        def start_group(ours: UseCases) -> None:
+            start(periodic_tasks(ours, requeue_every_s, tick_s))
+
+        groups = GroupStarter(use_cases, start_group)
+        start(
+            [
+                PeriodicTask("telling", HEARTBEAT_INTERVAL.total_seconds(), heartbeat.send, ""),
+                PeriodicTask("grouping", GROUPS_EVERY_S, groups.start_new, ""),
+            ]
+        )
+        start_group(use_cases)
         LOG.info("waiting for work")
         await stopping.wait()
         for task in tasks:
@@ -157,6 +168,22 @@ class Heartbeat:
 
     async def send(self) -> int:
         await self.workers.record_heartbeat(self.worker, self.clock())
+        return 0  # not worth a log line
+
+
+@dataclass(slots=True)
+class GroupStarter:
+    """Starts the periodic tasks of groups of organizations beyond the first, and of new ones."""
+
+    use_cases: UseCases
+    start: Callable[[UseCases], None]
+    started: set[int] = field(default_factory=lambda: {FIRST_GROUP})
+
+    async def start_new(self) -> int:
+        for group in await self.use_cases.groups():
+            if group not in self.started:
+                self.start(await self.use_cases.of_group(group))
+                self.started.add(group)
         return 0  # not worth a log line
 
 

@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.table_groups import OWN_GROUP
 from domain.ids import ProjectId
 
 _KEPT_SINCE: Final = "$1::timestamptz - make_interval(days => retention_days)"
 SELECT_ALL_KEPT_SINCE: Final = f"""
-SELECT id, {_KEPT_SINCE} FROM projects WHERE retention_days IS NOT NULL ORDER BY id
+SELECT p.id, {_KEPT_SINCE} FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
+WHERE retention_days IS NOT NULL AND o.table_group = {OWN_GROUP} ORDER BY p.id
 """
 SELECT_KEPT_SINCE: Final = f"SELECT {_KEPT_SINCE} FROM projects WHERE id = $2"
 
@@ -20,7 +22,10 @@ SELECT_KEPT_SINCE: Final = f"SELECT {_KEPT_SINCE} FROM projects WHERE id = $2"
 async def fetch_all_kept_since(
     connection: Connection, now: datetime
 ) -> tuple[list[ProjectId], list[datetime]]:
-    """The projects with a retention time, and for each the instant before which data expires."""
+    """The projects of the group with a retention time, and for each when its data expires.
+
+    That is, the instant before which it was stored.
+    """
     rows = await connection.fetch(SELECT_ALL_KEPT_SINCE, now)
     return [ProjectId(row[0]) for row in rows], [row[1] for row in rows]
 

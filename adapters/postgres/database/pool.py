@@ -62,7 +62,12 @@ OF_PROJECT: Final = (
 
 # The process of the session, and how Citus passes settings on to its workers: null without Citus.
 SELECT_SESSION: Final = (
-    "SELECT pg_backend_pid(), current_setting('citus.propagate_set_commands', true)"
+    "SELECT pg_backend_pid(), current_setting('citus.propagate_set_commands', true),"
+    " current_setting('search_path')"
+)
+POOLED_GROUP: Final = (
+    "The tables of this organization are in a schema that a pooler doesn't pass on: connect to "
+    "PostgreSQL itself"
 )
 
 
@@ -255,6 +260,7 @@ class PoolSettings:
     payload_store: PayloadStore | None = None  # where blocks of payloads lie if not in the database
     application_name: str = "pandaprobe"
     is_replica: bool = False  # of several hosts, one that follows another is connected to
+    search_path: str | None = None  # None: that of the role
 
     @property
     def of_sessions(self) -> dict[str, str]:
@@ -269,6 +275,7 @@ class PoolSettings:
             "enable_seqscan": "off",
             # New blocks of payloads wait for the worker that moves them.
             **({} if self.payload_store is None else {"pandaprobe.payload_store": "on"}),
+            **({} if self.search_path is None else {"search_path": self.search_path}),
         }
 
 
@@ -292,7 +299,7 @@ async def open_pool(
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
         connect=hosts.connect,  # type: ignore[arg-type]  # the stubs want asyncpg's own arguments
         setup=None,
-        init=partial(_initialize, settings.payload_store),
+        init=partial(_initialize, settings),
         reset=_reset,
         loop=None,
         connection_class=BoundedConnection,
@@ -334,17 +341,22 @@ async def _reset(_connection: Connection) -> None:
     """
 
 
-async def _initialize(payload_store: PayloadStore | None, connection: BoundedConnection) -> None:
-    """Prepares a new connection."""
-    connection.payload_store = payload_store
+async def _initialize(settings: PoolSettings, connection: BoundedConnection) -> None:
+    """Prepares a new connection. Raises Unavailable if it has another search path than asked for.
+
+    A pooler may drop it, and statements would find the tables of the first group of organizations.
+    """
+    connection.payload_store = settings.payload_store
     await set_codecs(connection)
     # A pooler makes up the process id that it tells its clients.
     session = await connection.fetchrow(SELECT_SESSION)
     assert session is not None
-    own, passed_on = session
+    own, passed_on, path = session
     connection.is_distributed = passed_on == "local"  # as `distribute` sets it
     is_pooled = own != connection.get_server_pid()
     connection.keeps_settings = not is_pooled and not connection.is_distributed
+    if settings.search_path is not None and (is_pooled or path != settings.search_path):
+        raise Unavailable(POOLED_GROUP)
     connection.tenants = ""
 
 

@@ -16,10 +16,12 @@ from adapters.postgres.database.pool import (
     require_row,
     translate_errors,
 )
+from adapters.postgres.database.table_groups import SELECT_SMALLEST_GROUP
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits, store_budget
 from application.identity.ports import OWNED_LIMIT_MESSAGE, USED_NETWORKS_MAX, KeyOrigin
+from application.table_groups import FIRST_GROUP
 from domain.errors import Forbidden, NotFound, Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import AuditAction, AuditEntry
@@ -79,6 +81,7 @@ COUNT_OWNED_ORGANIZATIONS: Final = (
     "SELECT count(*) FROM memberships WHERE user_id = $1 AND role = $2"
 )
 INSERT_ORGANIZATION: Final = rows.ORGANIZATIONS.insert()
+SET_GROUP: Final = "UPDATE organizations SET table_group = $2 WHERE id = $1"
 # Adds a new network of a key and its audit entry, while fewer than $8 networks are known. The key
 # is locked, so that concurrent calls count each other's networks.
 INSERT_KEY_NETWORK: Final = """
@@ -252,7 +255,10 @@ class PostgresOrganizations:
 
 async def _insert_organization(connection: Connection, founding: NewOrganization) -> None:
     organization, project = founding.organization, founding.project
+    group = await connection.fetchval(SELECT_SMALLEST_GROUP)
     await connection.execute(INSERT_ORGANIZATION, *rows.organization_row(organization))
+    if group != FIRST_GROUP:
+        await connection.execute(SET_GROUP, organization.id, group)
     await connection.execute(rows.UPSERT_MEMBERSHIP, *rows.membership_row(founding.owner))
     await connection.execute(INSERT_PROJECT, *rows.project_row(organization.id, project))
     await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(founding.entry))

@@ -1,39 +1,48 @@
-"""Distributes a migrated database with Citus: the tables of projects move to one worker, together.
+"""Distributes a migrated database with Citus: each worker gets a group of tables of projects.
 
-The tables without a project stay on the coordinator (docs/adr/0055). All is one transaction: a
-database is distributed or it isn't, whatever stops the command. What a later migration adds is
-placed by the next run.
+The tables of the first group move to a worker, together, with their rows. Other groups are made on
+the other workers. The tables without a project stay on the coordinator (docs/adr/0055, 0058). Each
+group is one transaction: it is there or it isn't, whatever stops the command. What a later
+migration adds is placed by the next run.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.table_groups import TableGroup, fetch_groups
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
+from adapters.postgres.schema.migrating import create_group
 from adapters.postgres.schema.pending import pending_migrations
 from adapters.postgres.schema.serving_role import role_of
 from domain.errors import Conflict, Unavailable
 
 LOCK_TIMEOUT_S: Final = 5  # the command fails rather than makes requests wait
+SET_LOCK_TIMEOUT: Final = f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'"
 FIRST_TABLE: Final = "traces"  # the others are placed with it
 
-# Those of projects. `local_bytes` are what the coordinator holds of it.
+# Those of projects in a schema. `local_bytes` are what the coordinator holds of it.
 SELECT_TABLES: Final = """
 SELECT c.relname AS name, c.relrowsecurity AS has_policy, c.relforcerowsecurity AS is_forced,
        pg_table_size(c.oid) AS local_bytes, pg_relation_size(c.oid) > 0 AS has_local_rows
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
-WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attname = 'project_id'
-  AND NOT a.attisdropped
+WHERE c.relnamespace = coalesce($1::text, current_schema())::regnamespace AND c.relkind = 'r'
+  AND a.attname = 'project_id' AND NOT a.attisdropped
 ORDER BY c.relname
 """
 HAS_CITUS: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
-SELECT_PLACED: Final = "SELECT logicalrelid::text FROM pg_dist_partition"
+SELECT_PLACED: Final = """
+SELECT s.logicalrelid::text AS name, n.nodename || ':' || n.nodeport AS worker
+FROM pg_dist_shard s JOIN pg_dist_placement p USING (shardid)
+JOIN pg_dist_node n ON n.groupid = p.groupid AND n.noderole = 'primary'
+"""
 SELECT_WORKERS: Final = """
 SELECT nodename || ':' || nodeport FROM pg_dist_node
 WHERE groupid <> 0 AND isactive AND shouldhaveshards AND noderole = 'primary'
-ORDER BY 1
+ORDER BY nodeid
 """
 PASSES_SETTINGS: Final = """
 SELECT EXISTS (
@@ -86,12 +95,31 @@ class ProjectTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GroupTables:
+    """The tables of a group, and the worker that they are on; None until one is placed."""
+
+    group: TableGroup
+    worker: str | None
+    tables: Sequence[ProjectTable]
+
+    def qualified(self, name: str) -> str:
+        """As statements name a table."""
+        return name if self.group.schema is None else f"{self.group.schema}.{name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Catalogue:
     """What the database says of itself. `workers` are `host:port`."""
 
     workers: Sequence[str]
-    tables: Sequence[ProjectTable]
+    groups: Sequence[GroupTables]
     passes_settings: bool
+
+    @property
+    def free_workers(self) -> list[str]:
+        """Those that have no group."""
+        taken = {one.worker for one in self.groups}
+        return [worker for worker in self.workers if worker not in taken]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,25 +140,47 @@ def ignore_step(_label: str, _moved: int, _total: int) -> None:
     """For callers that show no progress."""
 
 
-def plan_distribution(catalogue: Catalogue, serving_role: str | None = None) -> list[Step]:
-    """What is left to do, in order. Nothing for a database that is distributed.
+def plan_placing(
+    catalogue: Catalogue, group: GroupTables, serving_role: str | None = None
+) -> list[Step]:
+    """What is left to do for a group, in order. Nothing for one whose tables are placed.
 
-    `serving_role` gets the rights on the tables that take the place of a view.
+    A group without a worker gets the first one that is free. `serving_role` gets the rights on the
+    tables that take the place of a view.
     """
     # A placed table comes first: the others join it.
-    placed = sorted(one.name for one in catalogue.tables if one.is_placed)
+    placed = sorted(one.name for one in group.tables if one.is_placed)
     anchor = FIRST_TABLE if not placed or FIRST_TABLE in placed else placed[0]
-    new = [one for one in catalogue.tables if not one.is_placed]
+    new = [one for one in group.tables if not one.is_placed]
     new.sort(key=lambda one: (one.name != anchor, one.name))
-    steps = [_placing(one, anchor, serving_role) for one in new]
-    if not catalogue.passes_settings:
-        steps.append(
-            Step(
-                label="pass settings of transactions on to workers",
-                statements=(SEND_SETTINGS.strip(),),
-            )
+    steps = [_placing(group, one, anchor, serving_role) for one in new]
+    if group.worker is None and steps:
+        worker = catalogue.free_workers[0]
+        others = [one for one in catalogue.workers if one != worker]
+        choosing = [_takes_shards(other, "false") for other in others]
+        restoring = [_takes_shards(other, "true") for other in others]
+        first, *rest = steps
+        first = replace(
+            first,
+            label=f"{first.label} on {worker}",
+            statements=(*choosing, *first.statements, *restoring),
         )
+        steps = [first, *rest]
     return steps
+
+
+def _takes_shards(worker: str, value: str) -> str:
+    """Citus places a table on one of the workers that may have shards."""
+    host, _, port = worker.rpartition(":")
+    return f"SELECT citus_set_node_property('{host}', {port}, 'shouldhaveshards', {value})"
+
+
+def plan_settings(catalogue: Catalogue) -> list[Step]:
+    """What is set for the database, if it isn't."""
+    if catalogue.passes_settings:
+        return []
+    label = "pass settings of transactions on to workers"
+    return [Step(label=label, statements=(SEND_SETTINGS.strip(),))]
 
 
 def plan_cleaning(catalogue: Catalogue) -> list[Step]:
@@ -138,40 +188,44 @@ def plan_cleaning(catalogue: Catalogue) -> list[Step]:
 
     Run after the commit of the distribution.
     """
+    named = [(group.qualified(one.name), one) for group in catalogue.groups for one in group.tables]
     return [
         Step(
-            label=f"free the local copy of {one.name}",
-            statements=(f"SELECT truncate_local_data_after_distributing_table('{one.name}')",),
+            label=f"free the local copy of {name}",
+            statements=(f"SELECT truncate_local_data_after_distributing_table('{name}')",),
         )
-        for one in catalogue.tables
+        for name, one in named
         if one.is_placed and one.has_local_rows
     ]
 
 
-def _placing(table: ProjectTable, anchor: str, serving_role: str | None) -> Step:
+def _placing(
+    group: GroupTables, table: ProjectTable, anchor: str, serving_role: str | None
+) -> Step:
     statements = list[str]()
+    name = group.qualified(table.name)
     if table.has_policy:
-        statements.append(f"DROP POLICY IF EXISTS tenant ON {table.name}")
-    name = table.name
+        statements.append(f"DROP POLICY IF EXISTS tenant ON {name}")
     # Citus changes no rows through a view. The table takes its name, and has a policy in its place.
     if view := VIEWS_OF_SCOPE.get(table.name):
+        shown = group.qualified(view)
         statements += [
-            f"DROP VIEW {view}",
+            f"DROP VIEW {shown}",
             f"ALTER TABLE {name} RENAME TO {view}",
-            f"ALTER TABLE {view} ENABLE ROW LEVEL SECURITY",
+            f"ALTER TABLE {shown} ENABLE ROW LEVEL SECURITY",
         ]
         if serving_role is not None:
             statements.append(
-                f"GRANT SELECT, INSERT, UPDATE, DELETE ON {view} TO {_quoted(serving_role)}"
+                f"GRANT SELECT, INSERT, UPDATE, DELETE ON {shown} TO {_quoted(serving_role)}"
             )
-        name = view
+        name = shown
     if table.has_policy or view:
         statements.append(f"CREATE POLICY tenant ON {name} USING ({FLAT_POLICY})")
     is_forced = table.is_forced or view is not None
     # The owner copies the rows: a policy that binds it would hide them, and refuse COPY.
     if is_forced:
         statements.append(f"ALTER TABLE {name} NO FORCE ROW LEVEL SECURITY")
-    beside = "none" if table.name == anchor else anchor
+    beside = "none" if table.name == anchor else group.qualified(anchor)
     statements.append(
         f"SELECT create_distributed_table('{name}', NULL, colocate_with := '{beside}')"
     )
@@ -202,23 +256,72 @@ async def read_catalogue(connection: Connection) -> Catalogue:
         raise NotDistributable(
             "Citus has no worker that takes tables: add one with citus_add_node(host, port)"
         )
-    placed = {row[0] for row in await connection.fetch(SELECT_PLACED)}
     return Catalogue(
         workers=workers,
-        tables=[
-            ProjectTable(is_placed=row["name"] in placed, **row)
-            for row in await connection.fetch(SELECT_TABLES)
-        ],
+        groups=[await _read_tables(connection, one) for one in await fetch_groups(connection)],
         passes_settings=await connection.fetchval(PASSES_SETTINGS),
     )
 
 
+async def _read_tables(connection: Connection, group: TableGroup) -> GroupTables:
+    placed = {row["name"]: row["worker"] for row in await connection.fetch(SELECT_PLACED)}
+    found = GroupTables(group=group, worker=None, tables=())
+    tables = [
+        ProjectTable(is_placed=found.qualified(row["name"]) in placed, **row)
+        for row in await connection.fetch(SELECT_TABLES, group.schema)
+    ]
+    workers = (placed[found.qualified(one.name)] for one in tables if one.is_placed)
+    return replace(found, tables=tables, worker=next(workers, None))
+
+
 async def plan(pool: Pool, serving_url: str | None = None) -> list[Step]:
     """What `distribute` would do. Raises NotDistributable, Unavailable."""
+    role = _role(serving_url)
     async with translate_errors(), pool.acquire() as connection:
         await _check_migrated(pool)
         catalogue = await read_catalogue(connection)
-        return [*plan_distribution(catalogue, _role(serving_url)), *plan_cleaning(catalogue)]
+        steps, free = _plan_known(catalogue, role), _left_free(catalogue)
+        for number, worker in enumerate(free, len(catalogue.groups) + 1):
+            # A group is made and taken back: nothing else knows the statements of its tables.
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                await connection.execute(SET_LOCK_TIMEOUT)
+                steps += await _create_group(connection, TableGroup(number), worker, serving_url)
+            finally:
+                await transaction.rollback()
+        return [*steps, *plan_cleaning(catalogue)]
+
+
+def _plan_known(catalogue: Catalogue, role: str | None) -> list[Step]:
+    """The steps for the groups that exist."""
+    steps = [step for one in catalogue.groups for step in plan_placing(catalogue, one, role)]
+    return [*steps, *plan_settings(catalogue)]
+
+
+def _left_free(catalogue: Catalogue) -> list[str]:
+    """The workers for new groups. A group that isn't placed yet takes the first that is free."""
+    unplaced = sum(one.worker is None for one in catalogue.groups)
+    return catalogue.free_workers[unplaced:]
+
+
+async def _create_group(
+    connection: Connection, group: TableGroup, worker: str, serving_url: str | None
+) -> list[Step]:
+    """Makes a group in the open transaction. Returns what places its tables on the worker."""
+    await create_group(connection, group, serving_url)
+    tables = await _read_tables(connection, group)
+    workers = [row[0] for row in await connection.fetch(SELECT_WORKERS)]
+    free = [worker, *(one for one in workers if one != worker)]
+    ours = Catalogue(workers=free, groups=(), passes_settings=True)
+    made = Step(
+        label=f"make group {group.number} for new organizations",
+        # Again, for who reads the statements: by now it exists, as `create_group` made it.
+        statements=(
+            f"CREATE SCHEMA IF NOT EXISTS {group.schema} /* and in it what `migrate` makes */",
+        ),
+    )
+    return [made, *plan_placing(ours, tables, _role(serving_url))]
 
 
 async def distribute(
@@ -227,12 +330,13 @@ async def distribute(
     *,
     on_step: OnStep = ignore_step,
 ) -> list[Step]:
-    """Places the tables of projects on one worker, and returns what was done.
+    """Gives each worker a group of tables, and returns what was done.
 
-    `pool` is that of the owner of the tables; `serving_url` as for `migrate`. Rows that are there
-    move along, and are counted before and after. Concurrent processes wait. The connections of the
-    serving role are ended, as they don't know the settings. Raises NotDistributable if the server
-    has no Citus, migrations are pending, or the service runs; Unavailable.
+    `pool` is that of the owner of the tables; `serving_url` as for `migrate`. Rows of the first
+    group move along, and are counted before and after: then the connections of the serving role are
+    ended, as they don't know the settings. Further groups start empty, while the service runs.
+    Concurrent processes wait. Raises NotDistributable if the server has no Citus, migrations are
+    pending, or the service runs while rows move; Unavailable.
     """
     role = _role(serving_url)
     async with translate_errors(), pool.acquire() as connection:
@@ -241,13 +345,22 @@ async def distribute(
             await connection.execute("SET lock_timeout = 0")
             await connection.execute("SELECT pg_advisory_lock($1)", AdvisoryLock.MIGRATIONS)
             await _check_migrated(pool)
-            steps = plan_distribution(await read_catalogue(connection), role)
+            catalogue = await read_catalogue(connection)
+            steps = _plan_known(catalogue, role)
+            total = sum(step.local_bytes for step in steps)
             if steps:
                 await _check_role(connection, role)
-                await _run_in_transaction(connection, steps, on_step)
+                async with _transaction(connection):
+                    await _run_all(connection, steps, on_step, total)
+                on_step("distributed", total, total)
                 if role is not None:
                     await connection.execute(END_OTHER_SESSIONS, role)
-            total = sum(step.local_bytes for step in steps)
+            for number, worker in enumerate(_left_free(catalogue), len(catalogue.groups) + 1):
+                async with _transaction(connection):
+                    group = TableGroup(number)
+                    more = await _create_group(connection, group, worker, serving_url)
+                    await _run_all(connection, more, on_step, total, total)
+                steps += more
             cleaning = plan_cleaning(await read_catalogue(connection))
             for step in cleaning:
                 on_step(step.label, total, total)
@@ -258,21 +371,24 @@ async def distribute(
             await pool.expire_connections()
 
 
-async def _run_in_transaction(
-    connection: Connection, steps: Sequence[Step], on_step: OnStep
-) -> None:
-    total, done = sum(step.local_bytes for step in steps), 0
+@asynccontextmanager
+async def _transaction(connection: Connection) -> AsyncIterator[None]:
     async with connection.transaction():
         # One message each: Citus sends a worker the whole message that a setting came in.
-        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+        await connection.execute(SET_LOCK_TIMEOUT)
         await connection.execute("SET LOCAL pandaprobe.scope = 'all'")
         # Triggers of payloads write to a table of the same worker.
         await connection.execute("SET LOCAL citus.enable_unsafe_triggers = on")
-        for step in steps:
-            on_step(step.label, done, total)
-            await _run(connection, step)
-            done += step.local_bytes
-    on_step("distributed", total, total)
+        yield
+
+
+async def _run_all(
+    connection: Connection, steps: Sequence[Step], on_step: OnStep, total: int, done: int = 0
+) -> None:
+    for step in steps:
+        on_step(step.label, done, total)
+        await _run(connection, step)
+        done += step.local_bytes if total > done else 0
 
 
 async def _run(connection: Connection, step: Step) -> None:

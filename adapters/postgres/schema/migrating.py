@@ -1,4 +1,4 @@
-"""Runs migrations: SQL scripts by Piccolo, in one process at a time.
+"""Runs migrations by Piccolo, in one process at a time.
 
 Each migration runs in a transaction, starts with a short lock timeout (it fails rather than blocks
 the service), and can be run again: Piccolo records it only after its commit.
@@ -6,56 +6,28 @@ the service), and can be run again: Piccolo records it only after its commit.
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final
 
-from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import Pool, translate_errors
-from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema.pending import MIGRATIONS_APP, pending_migrations
-from adapters.postgres.schema.serving_role import prepare_serving_role
+from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.table_groups import TableGroup
+from adapters.postgres.schema.pending import (
+    MIGRATIONS_APP,
+    SELECT_APPLIED_MIGRATIONS,
+    known_migrations,
+    pending_migrations,
+)
+from adapters.postgres.schema.serving_role import grant_group, prepare_serving_role
+from adapters.postgres.schema.sql_migration import SET_MIGRATION_LIMITS, load_migration
 
 MIGRATION_LOCK_TIMEOUT_MS: Final = 600_000  # waits while another process migrates
-# A migration fails rather than blocks the service. Once it has its locks, it may take its time.
-# Unlike requests it works on all projects and may scan whole tables.
-SET_MIGRATION_LIMITS: Final = """
-SET LOCAL lock_timeout = '5s';
-SET LOCAL statement_timeout = 0;
-SET LOCAL enable_seqscan = on
-"""
-
-
-def sql_migration(
-    migration_id: str, description: str, forwards: Sequence[str], backwards: Sequence[str]
-) -> MigrationManager:
-    """Makes a migration of SQL scripts, which all run in one transaction."""
-    manager = MigrationManager(
-        migration_id=migration_id, app_name=MIGRATIONS_APP, description=description
-    )
-
-    async def run(scripts: Sequence[str]) -> None:
-        transaction = DB.current_transaction.get()
-        assert transaction is not None  # Piccolo runs each migration in one
-        for script in (SET_MIGRATION_LIMITS, *scripts):
-            # Not `run_ddl`: it prepares its argument and so takes a single statement only.
-            await transaction.connection.execute(script)
-
-    async def run_forwards() -> None:  # Piccolo awaits only functions declared async
-        await run(forwards)
-
-    async def run_backwards() -> None:
-        await run(backwards)
-
-    manager.add_raw(run_forwards)
-    manager.add_raw_backwards(run_backwards)
-    return manager
-
-
+CREATE_SCHEMA: Final = "CREATE SCHEMA IF NOT EXISTS {}"
+INSERT_GROUP: Final = "INSERT INTO table_groups (number) VALUES ($1)"
 type OnMigration = Callable[[str, int, int], object]
 """Is called before each migration with its id, its place, from 1, and the number of all."""
 
@@ -93,6 +65,27 @@ async def migrate(
         finally:
             await connection.execute("RESET lock_timeout; RESET statement_timeout")
             await connection.execute("SELECT pg_advisory_unlock_all()")
+
+
+async def create_group(
+    connection: Connection, group: TableGroup, serving_url: str | None = None
+) -> None:
+    """Adds a group with tables of its own, in the open transaction.
+
+    The connection is that of the owner, and holds the lock AdvisoryLock.MIGRATIONS. Organizations
+    that are made after the commit may belong to the group.
+    """
+    await connection.execute(SET_MIGRATION_LIMITS)
+    for schema in (group.schema, group.searchable_schema, group.veiled_schema):
+        await connection.execute(CREATE_SCHEMA.format(schema))
+    applied = {
+        row["name"] for row in await connection.fetch(SELECT_APPLIED_MIGRATIONS, MIGRATIONS_APP)
+    }
+    for migration_id in known_migrations():
+        if migration_id in applied:
+            await load_migration(migration_id).run_in_group(connection, group)
+    await grant_group(connection, group, serving_url)
+    await connection.execute(INSERT_GROUP, group.number)
 
 
 async def roll_back(migration_id: str) -> None:

@@ -10,7 +10,9 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup, fetch_groups
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
+from adapters.postgres.schema.sql_migration import SET_PATH
 from domain.errors import Invalid
 
 # The views of `searchable` read these with the rights of the owner of the tables. If that is
@@ -23,11 +25,12 @@ HAS_ROLE: Final = "SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = $1)"
 FORMAT_CREATE_ROLE: Final = "SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', $1::text, $2::text)"
 FORMAT_GRANTS: Final = """
 SELECT format(
-  'GRANT USAGE ON SCHEMA %2$I, searchable, veiled TO %1$I;
-   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %2$I, searchable, veiled TO %1$I;
+  'GRANT USAGE ON SCHEMA %2$I, %3$I, %4$I TO %1$I;
+   GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA %2$I, %3$I, %4$I TO %1$I;
    REVOKE INSERT, UPDATE, DELETE ON migration FROM %1$I;
-   ALTER DEFAULT PRIVILEGES IN SCHEMA %2$I, searchable, veiled
-     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %1$I', $1::text, current_schema())
+   ALTER DEFAULT PRIVILEGES IN SCHEMA %2$I, %3$I, %4$I
+     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO %1$I',
+  $1::text, current_schema(), $2::text, $3::text)
 """
 # With Citus no table is below a view.
 FORMAT_REVOKE: Final = """
@@ -52,11 +55,23 @@ async def prepare_serving_role(connection: Connection, serving_url: str | None) 
     """
     name, password = (None, None) if serving_url is None else role_of(serving_url)
     own = await connection.fetchval(SELECT_CURRENT_ROLE)
+    if name is not None and name != own and not await connection.fetchval(HAS_ROLE, name):
+        await _create_role(connection, name, password)
+    for group in await fetch_groups(connection):
+        async with connection.transaction():
+            await grant_group(connection, group, serving_url)
+
+
+async def grant_group(connection: Connection, group: TableGroup, serving_url: str | None) -> None:
+    """Lets the role, which exists, use the tables of a group. In the open transaction."""
+    name, _ = (None, None) if serving_url is None else role_of(serving_url)
+    own = await connection.fetchval(SELECT_CURRENT_ROLE)
     is_separate = name is not None and name != own
+    default = await connection.fetchval(SELECT_PATH)
+    await connection.execute(SET_PATH, group.path(default))
     if is_separate:
-        if not await connection.fetchval(HAS_ROLE, name):
-            await _create_role(connection, name, password)
-        await connection.execute(await connection.fetchval(FORMAT_GRANTS, name))
+        views = (group.searchable_schema, group.veiled_schema)
+        await connection.execute(await connection.fetchval(FORMAT_GRANTS, name, *views))
         for table in VIEWS_OF_SCOPE:
             if revoke := await connection.fetchval(FORMAT_REVOKE, table, name):
                 await connection.execute(revoke)
@@ -65,6 +80,7 @@ async def prepare_serving_role(connection: Connection, serving_url: str | None) 
         if is_forced is is_separate:
             force = "NO FORCE" if is_separate else "FORCE"
             await connection.execute(f"ALTER TABLE {table} {force} ROW LEVEL SECURITY")
+    await connection.execute(SET_PATH, default)
 
 
 async def _create_role(connection: Connection, name: str | None, password: str | None) -> None:

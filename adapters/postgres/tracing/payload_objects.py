@@ -17,6 +17,7 @@ from asyncpg import Record
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.payload_objects import object_key
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.tracing.payload_text import TraceKey
@@ -87,7 +88,10 @@ async def _move(pool: Pool, store: PayloadStore, key: TraceKey, rows: Sequence[R
 
 
 async def remove_orphans(pool: Pool, store: PayloadStore, before: datetime) -> int:
-    """Deletes objects that no row names, of the next LISTED_MAX after a random place."""
+    """Deletes objects that no row names, of the next LISTED_MAX after a random place.
+
+    Objects of other groups of organizations are named in their tables.
+    """
     start = str(uuid4())
     keys = list(await store.list_keys(start, before))
     if len(keys) < LISTED_MAX:  # the end was reached, or nearly: the rest is at the beginning
@@ -96,7 +100,10 @@ async def remove_orphans(pool: Pool, store: PayloadStore, before: datetime) -> i
     if not known:
         return 0
     async with transaction(pool, ALL_TENANTS) as connection:
-        rows = await connection.fetch(SELECT_UNNAMED, *arrays(known))
+        projects = list({project for project, _, _ in known})
+        others = {row[0] for row in await connection.fetch(SELECT_PROJECTS_OF_OTHERS, projects)}
+        ours = [one for one in known if one[0] not in others]
+        rows = await connection.fetch(SELECT_UNNAMED, *arrays(ours)) if ours else []
     orphans = [known[tuple(row)] for row in rows]
     if orphans:
         await store.delete(orphans)

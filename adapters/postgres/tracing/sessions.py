@@ -111,7 +111,7 @@ FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 # LIMIT and OFFSET 0 make each a lookup. A join might be planned over a whole project.
 SELECT_FIRST_INPUTS: Final = f"""
 SELECT sessions.session_id, input_preview
-FROM veiled.sessions AS sessions
+FROM veiled_sessions AS sessions
 CROSS JOIN LATERAL (
   SELECT trace_id FROM traces
   WHERE traces.{OF_PROJECT} AND traces.session_id = sessions.session_id

@@ -10,7 +10,7 @@ Cancelling or deleting a run closes all its rows at once.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 from application.jobs import EvaluateTargetJob, Job
 from domain.evaluation.runs.run import EvalRun, Target
@@ -190,6 +190,15 @@ class Workload:
     running_runs: int
     queued: Mapping[str, int]
     running: int
+
+    @classmethod
+    def total(cls, loads: Sequence[Self]) -> Self:
+        return cls(
+            pending_runs=sum(one.pending_runs for one in loads),
+            running_runs=sum(one.running_runs for one in loads),
+            queued={band: sum(one.queued[band] for one in loads) for band in AGE_BANDS},
+            running=sum(one.running for one in loads),
+        )
 
 
 def age_band(age: timedelta) -> str:

@@ -21,12 +21,12 @@ class RemapReport:
     changed_spans: int = 0
     changes: Sequence[FieldChange] = ()
 
-    def after_batch(self, batch: RemappedTraces) -> "RemapReport":
+    def plus(self, more: "RemapReport | RemappedTraces") -> "RemapReport":
         return RemapReport(
-            traces=self.traces + batch.traces,
-            changed_traces=self.changed_traces + batch.changed_traces,
-            changed_spans=self.changed_spans + batch.changed_spans,
-            changes=(*self.changes, *batch.changes)[:CHANGES_SHOWN_MAX],
+            traces=self.traces + more.traces,
+            changed_traces=self.changed_traces + more.changed_traces,
+            changed_spans=self.changed_spans + more.changed_spans,
+            changes=(*self.changes, *more.changes)[:CHANGES_SHOWN_MAX],
         )
 
 
@@ -56,5 +56,5 @@ class RemapTraces:
             batch = await self.traces.remap(project, after, is_dry_run=is_dry_run)
             if batch.last is None:
                 return report
-            report, after = report.after_batch(batch), batch.last
+            report, after = report.plus(batch), batch.last
             on_batch(report)

@@ -6,7 +6,7 @@ without it.
 
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,17 +15,22 @@ import asyncpg
 import pytest
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.database.tenants import ALL_TENANTS, VIEWS_OF_SCOPE, within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import distributing, migrating
 from adapters.postgres.schema.distributing import (
     FLAT_POLICY,
     SELECT_TABLES,
+    SEND_SETTINGS,
     Catalogue,
+    GroupTables,
     NotDistributable,
     ProjectTable,
+    Step,
     plan_cleaning,
-    plan_distribution,
+    plan_placing,
+    plan_settings,
 )
 from domain.ids import ProjectId
 from tests.support.builders.values import span, trace
@@ -49,12 +54,25 @@ ALERTS: Final = replace(TRACES, name="alerts", is_forced=True, has_local_rows=Fa
 SPAN_ROWS: Final = replace(TRACES, name="span_rows", has_policy=False, local_bytes=900)
 
 
-def catalogue(*tables: ProjectTable, passes_settings: bool = False) -> Catalogue:
-    return Catalogue(workers=["w1:5432"], tables=tables, passes_settings=passes_settings)
+def catalogue(
+    *groups: GroupTables, workers: Sequence[str] = ("w1:5432",), passes_settings: bool = False
+) -> Catalogue:
+    return Catalogue(workers=workers, groups=groups, passes_settings=passes_settings)
+
+
+def group(*tables: ProjectTable, number: int = 1, worker: str | None = None) -> GroupTables:
+    if worker is None and any(one.is_placed for one in tables):
+        worker = "w1:5432"
+    return GroupTables(group=TableGroup(number), worker=worker, tables=tables)
+
+
+def plan_of(*tables: ProjectTable, role: str | None = ROLE) -> list[Step]:
+    ours = group(*tables)
+    return plan_placing(catalogue(ours), ours, role)
 
 
 def placings(*tables: ProjectTable) -> list[str]:
-    steps = plan_distribution(catalogue(*tables), ROLE)
+    steps = plan_of(*tables)
     return [one for step in steps for one in step.statements if "create_distributed" in one]
 
 
@@ -73,7 +91,7 @@ def test_plan_of_a_later_table_places_it_with_those_that_are_placed():
 
 
 def test_plan_replaces_policies_by_those_without_a_subquery():
-    [step, _] = plan_distribution(catalogue(TRACES), ROLE)
+    [step] = plan_of(TRACES)
     dropped, created, placed = step.statements
     assert dropped == "DROP POLICY IF EXISTS tenant ON traces"
     assert created.startswith("CREATE POLICY tenant ON traces USING (")
@@ -82,36 +100,67 @@ def test_plan_replaces_policies_by_those_without_a_subquery():
 
 
 def test_plan_lifts_a_forced_policy_while_the_owner_copies():
-    [step, _] = plan_distribution(catalogue(ALERTS), ROLE)
+    [step] = plan_of(ALERTS)
     assert step.statements[2] == "ALTER TABLE alerts NO FORCE ROW LEVEL SECURITY"
     assert step.statements[4] == "ALTER TABLE alerts FORCE ROW LEVEL SECURITY"
 
 
 def test_plan_gives_tables_the_names_of_their_views_and_the_rights_of_the_role():
-    [step, _] = plan_distribution(catalogue(SPAN_ROWS), ROLE)
-    assert step.statements[:3] == [
+    [step] = plan_of(SPAN_ROWS)
+    assert [*step.statements[:3]] == [
         "DROP VIEW spans",
         "ALTER TABLE span_rows RENAME TO spans",
         "ALTER TABLE spans ENABLE ROW LEVEL SECURITY",
     ]
-    assert step.statements[3:5] == [
+    assert [*step.statements[3:5]] == [
         'GRANT SELECT, INSERT, UPDATE, DELETE ON spans TO "serving ""role"""',
         f"CREATE POLICY tenant ON spans USING ({FLAT_POLICY})",
     ]
     assert step.statements[-1] == "ALTER TABLE spans FORCE ROW LEVEL SECURITY"
-    [step, _] = plan_distribution(catalogue(SPAN_ROWS))
+    [step] = plan_of(SPAN_ROWS, role=None)
     assert not any("GRANT" in one for one in step.statements)
 
 
 def test_plan_of_a_distributed_database_is_empty():
-    done = catalogue(replace(TRACES, is_placed=True, has_local_rows=False), passes_settings=True)
-    assert plan_distribution(done, ROLE) == plan_cleaning(done) == []
+    placed = group(replace(TRACES, is_placed=True, has_local_rows=False))
+    done = catalogue(placed, passes_settings=True)
+    assert plan_placing(done, placed, ROLE) == plan_settings(done) == plan_cleaning(done) == []
+    [step] = plan_settings(catalogue(placed))
+    assert step.statements == (SEND_SETTINGS.strip(),)
 
 
 def test_plan_frees_what_is_left_of_placed_tables_only():
     placed = replace(TRACES, is_placed=True)
-    [step] = plan_cleaning(catalogue(placed, ALERTS, SPAN_ROWS))
-    assert step.statements == ("SELECT truncate_local_data_after_distributing_table('traces')",)
+    both = group(placed, ALERTS, SPAN_ROWS), group(placed, number=2, worker="w2:5432")
+    assert [step.statements for step in plan_cleaning(catalogue(*both))] == [
+        ("SELECT truncate_local_data_after_distributing_table('traces')",),
+        ("SELECT truncate_local_data_after_distributing_table('group_2.traces')",),
+    ]
+
+
+def test_plan_of_a_group_names_its_schema_and_takes_a_worker_that_has_none():
+    first = group(replace(TRACES, is_placed=True))
+    ours = group(SPAN_ROWS, TRACES, number=2)
+    known = catalogue(first, ours, workers=["w1:5432", "w2:5433", "w3:5434"])
+    assert known.free_workers == ["w2:5433", "w3:5434"]
+    [traces, spans] = plan_placing(known, ours, ROLE)
+    assert traces.label == "place group_2.traces on w2:5433"
+    assert traces.statements[:2] == (
+        "SELECT citus_set_node_property('w1', 5432, 'shouldhaveshards', false)",
+        "SELECT citus_set_node_property('w3', 5434, 'shouldhaveshards', false)",
+    )
+    assert traces.statements[-2:] == (
+        "SELECT citus_set_node_property('w1', 5432, 'shouldhaveshards', true)",
+        "SELECT citus_set_node_property('w3', 5434, 'shouldhaveshards', true)",
+    )
+    placing = "SELECT create_distributed_table('group_2.traces', NULL, colocate_with := 'none')"
+    assert placing in traces.statements
+    assert (*spans.statements[:2],) == (
+        "DROP VIEW group_2.spans",
+        "ALTER TABLE group_2.span_rows RENAME TO spans",
+    )
+    beside = "create_distributed_table('group_2.spans', NULL, colocate_with := 'group_2.traces')"
+    assert f"SELECT {beside}" in spans.statements
 
 
 @pytest.mark.service
@@ -173,9 +222,7 @@ class TestCluster:
         steps = await distributing.distribute(
             pool, serving_url, on_step=lambda _label, moved, total: seen.append((moved, total))
         )
-        assert {"place traces", "place spans", "free the local copy of spans"} <= {
-            step.label for step in steps
-        }
+        assert {"place spans", "free the local copy of spans"} <= {step.label for step in steps}
         assert seen == sorted(seen)
         assert await self.sums(pool) == before
         assert await distributing.plan(pool, serving_url) == []
@@ -227,7 +274,7 @@ class TestCluster:
         async with over_postgres(serving_pool) as plane:
             for project in (ours, theirs):
                 await plane.traces.put(project, trace(span(input=b'"text"')))
-        tables = [row["name"] for row in await pool.fetch(SELECT_TABLES) if row["has_policy"]]
+        tables = [row["name"] for row in await pool.fetch(SELECT_TABLES, None) if row["has_policy"]]
         assert {"traces", "spans", "span_fragments", "trace_payloads", "sessions", "replies"} <= {
             *tables
         }
@@ -259,7 +306,7 @@ class TestCluster:
     async def sums(pool: Pool) -> dict[str, tuple[int, int | None]]:
         """The number and a hash of the rows of each table, by the name that statements use."""
         everything = within(pool, ALL_TENANTS)
-        names = [row["name"] for row in await pool.fetch(SELECT_TABLES)]
+        names = [row["name"] for row in await pool.fetch(SELECT_TABLES, None)]
         return {
             name: tuple(await everything.fetchrow(SUM_ROWS.format(name)) or ())
             for name in (VIEWS_OF_SCOPE.get(one, one) for one in names)

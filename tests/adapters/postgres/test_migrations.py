@@ -235,6 +235,7 @@ async def test_tenant_tables_have_keys_starting_with_tenant(database):
     assert seen == await relations(database) - {
         *("organizations", "users", "browser_sessions", "sign_in_attempts", "workers"),
         "shared_spending",  # by the scope of a budget
+        "table_groups",
     }
 
 

@@ -71,7 +71,7 @@ SELECTIVE_COLUMNS: Final = ("trace_id", "span_id", "session_id")
 # An index keeps the scores of a trace together, ordered by name. In reverse order of the result.
 _SELECT_LATEST_SCORES: Final = f"""
 SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
-FROM veiled.trace_scores
+FROM veiled_trace_scores
 WHERE {OF_PROJECT} AND {{target}} AND outcome <> '{ScoreOutcome.PENDING}'
 ORDER BY name DESC, source = '{ScoreSource.AUTOMATED}', created_at DESC, id DESC
 """
@@ -92,7 +92,7 @@ def _select_latest_of(table: ScoreTable[Any], of_type: str, of_target: str) -> s
     SELECT wanted.target, {", ".join(f"latest.{name}" for name in BRIEF_COLUMNS)}
     FROM unnest($2::{of_type}[]) AS wanted (target) CROSS JOIN LATERAL (
       SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {", ".join(BRIEF_COLUMNS)}
-      FROM veiled.{table.name} AS scores
+      FROM veiled_{table.name} AS scores
       WHERE {OF_PROJECT} AND {of_target} AND outcome <> '{ScoreOutcome.PENDING}'
       ORDER BY name, source = '{ScoreSource.AUTOMATED}' DESC, created_at DESC, id DESC
       LIMIT {BRIEF_SCORES_MAX}
@@ -107,7 +107,7 @@ SELECT_LATEST_OF_SESSIONS: Final = _select_latest_of(
     SESSION_SCORES, "text", "scores.session_id = wanted.target"
 )
 SELECT_SCORE: Final = {
-    one.name: f"SELECT {one.select()} FROM veiled.{one.name} WHERE {OF_PROJECT} AND id = $2"
+    one.name: f"SELECT {one.select()} FROM veiled_{one.name} WHERE {OF_PROJECT} AND id = $2"
     for one in SCORE_TABLES.values()
 }
 LOCK_SCORE: Final = {table: f"{sql} FOR UPDATE" for table, sql in SELECT_SCORE.items()}
@@ -140,10 +140,10 @@ def _insert_statement(table: ScoreTable[Any]) -> str:
     """
     where = f"{OF_PROJECT} AND {table.target} = ${table.names.index(table.target) + 1}"
     # A session that loses a trace to an erasure is hidden, and its scores are deleted.
-    is_shown = f"AND EXISTS (SELECT 1 FROM veiled.sessions WHERE {where})"
+    is_shown = f"AND EXISTS (SELECT 1 FROM veiled_sessions WHERE {where})"
     return f"""
     WITH target AS MATERIALIZED (
-      SELECT 1 FROM veiled.traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
+      SELECT 1 FROM veiled_traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
       LIMIT 1 FOR KEY SHARE
     )
     INSERT INTO {table.name} ({table.select()}) SELECT {table.typed_parameters()} FROM target

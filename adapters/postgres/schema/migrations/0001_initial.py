@@ -7,28 +7,38 @@ Rows of a project have no foreign keys: each would cost every row a lookup. Rows
 written and deleted under the lock of the trace's row instead.
 
 Every statement can run again: a process may be killed between the commit and Piccolo's record.
+
+The scripts of SHARED run once, those of OF_GROUP once for each group (docs/adr/0058).
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
-from adapters.postgres.schema.migrating import sql_migration
+from adapters.postgres.database.table_groups import TableGroup
+from adapters.postgres.schema.sql_migration import SqlMigration
 
 ID = "0001_initial"
 VERSION = "1.38.0"  # of Piccolo, which asks for it
 DESCRIPTION = "the whole schema"
 
 IDENTITY: Final = """
+-- The groups, each with tables of projects of its own: those of the first are in this schema.
+CREATE TABLE IF NOT EXISTS table_groups (number integer PRIMARY KEY);
+INSERT INTO table_groups (number) VALUES (1) ON CONFLICT DO NOTHING;
+
 CREATE TABLE IF NOT EXISTS organizations (
     id uuid PRIMARY KEY,
     name text COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
+    table_group integer NOT NULL DEFAULT 1,  -- which has the rows of its projects
     -- The budget of all its projects together, and what a new project starts with.
     monthly_usd numeric, project_monthly_usd numeric, project_retention_days integer,
     key_days integer,  -- after which its new keys expire
     public_links boolean NOT NULL DEFAULT false  -- whether its members may make them
 );
+CREATE INDEX IF NOT EXISTS organizations_group ON organizations (table_group);
 
 CREATE TABLE IF NOT EXISTS users (
     id uuid PRIMARY KEY,
@@ -233,7 +243,9 @@ CREATE TABLE IF NOT EXISTS access_refusals (
     PRIMARY KEY (organization_id, hour, status, address, credential)
 );
 CREATE INDEX IF NOT EXISTS access_refusals_age ON access_refusals (hour);
+"""
 
+REMOVALS: Final = """
 -- Deleted projects that may still have rows in other tables. No read returns those rows.
 CREATE TABLE IF NOT EXISTS removals (
     project_id uuid PRIMARY KEY,
@@ -344,7 +356,8 @@ CREATE TABLE IF NOT EXISTS removed_payload_objects (
 );
 -- Across projects, for workers.
 CREATE INDEX IF NOT EXISTS removed_payload_objects_age ON removed_payload_objects (removed_at);
-CREATE OR REPLACE FUNCTION remove_payload_object() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION remove_payload_object() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
     BEGIN
         INSERT INTO removed_payload_objects (project_id, trace_id, object_id)
         VALUES (OLD.project_id, OLD.trace_id, OLD.object_id) ON CONFLICT DO NOTHING;
@@ -681,7 +694,8 @@ def _change_trigger(table: str, target: str) -> str:
         "DELETE": f"OLD.created_at < {today}",
     }
     return f"""
-CREATE OR REPLACE FUNCTION note_changed_{table}() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION note_changed_{table}() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
     BEGIN
         IF TG_OP <> 'INSERT' THEN {note("OLD")} END IF;
         IF TG_OP <> 'DELETE' THEN {note("NEW")} END IF;
@@ -872,6 +886,14 @@ CREATE INDEX IF NOT EXISTS replies_target ON replies (project_id, target) WHERE 
 CREATE INDEX IF NOT EXISTS replies_expiry ON replies (expires_at);
 """
 
+SHARED_SPENDING: Final = """
+-- What a month has spent or reserved over all projects of an organization, or of the server. It
+-- stays when a project is deleted.
+CREATE TABLE IF NOT EXISTS shared_spending (
+    scope text COLLATE "C" PRIMARY KEY, usd numeric NOT NULL, created_at timestamptz NOT NULL
+);
+"""
+
 JUDGE_COSTS: Final = """
 -- Reasons quote a trace: with `trace_id` a verdict is deleted together with its trace.
 CREATE TABLE IF NOT EXISTS judge_verdicts (
@@ -911,12 +933,6 @@ CREATE TABLE IF NOT EXISTS judge_budgets (
     project_id uuid NOT NULL,
     monthly_usd numeric NOT NULL, updated_at timestamptz NOT NULL,
     PRIMARY KEY (project_id)
-);
-
--- What a month has spent or reserved over all projects of an organization, or of the server. It
--- stays when a project is deleted.
-CREATE TABLE IF NOT EXISTS shared_spending (
-    scope text COLLATE "C" PRIMARY KEY, usd numeric NOT NULL, created_at timestamptz NOT NULL
 );
 
 -- The amount that a month or a run has spent or reserved. Only scopes with a budget have a row.
@@ -1252,7 +1268,7 @@ UUID_CHARACTERS: Final = 36
 # Tables with rows of tenants, and the column of the tenant. These have two: a project sees its own
 # rows, and an organization those of its projects.
 _PROJECT_COLUMNS: Final = {"projects": "id", "trace_links": "project"}
-_TENANT_COLUMNS: Final = {
+_ORGANIZATION_COLUMNS: Final = {
     "organizations": "id",
     **dict.fromkeys(
         (
@@ -1262,29 +1278,26 @@ _TENANT_COLUMNS: Final = {
         ),
         "organization_id",
     ),
-    **dict.fromkeys(
-        (
-            *("removals", "traces", "trace_payloads", "removed_payload_objects"),
-            "otlp_rejections",
-            "waiting_evaluations",
-            *("search_queue", "search_traces", "search_terms", "search_segments"),
-            *("search_postings", "search_garbage"),
-            *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
-            "sessions",
-            *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
-            *("score_rollups", "changed_score_days", "score_days", "score_day_numbers"),
-            "annotation_claims",
-            *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
-            *("custom_metrics", "custom_metric_revisions"),
-            *("datasets", "dataset_versions", "dataset_items"),
-            *("experiments", "experiment_results"),
-            *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
-            *("exports", "export_pieces", "model_prices", "repricings"),
-            *("erasures", "erased_traces"),
-        ),
-        "project_id",
-    ),
 }
+_PROJECT_TABLES: Final = (
+    *("removals", "traces", "trace_payloads", "removed_payload_objects"),
+    "otlp_rejections",
+    "waiting_evaluations",
+    *("search_queue", "search_traces", "search_terms", "search_segments"),
+    *("search_postings", "search_garbage"),
+    *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
+    "sessions",
+    *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+    *("score_rollups", "changed_score_days", "score_days", "score_day_numbers"),
+    "annotation_claims",
+    *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
+    *("custom_metrics", "custom_metric_revisions"),
+    *("datasets", "dataset_versions", "dataset_items"),
+    *("experiments", "experiment_results"),
+    *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
+    *("exports", "export_pieces", "model_prices", "repricings"),
+    *("erasures", "erased_traces"),
+)
 
 
 def _in_scope(*columns: str) -> str:
@@ -1315,7 +1328,8 @@ CREATE POLICY tenant ON {table} USING ({_in_scope(*columns)});
 """
 
 
-ROW_SECURITY: Final = "".join(_policy(*one) for one in _TENANT_COLUMNS.items())
+ORGANIZATION_SECURITY: Final = "".join(_policy(*one) for one in _ORGANIZATION_COLUMNS.items())
+PROJECT_SECURITY: Final = "".join(_policy(table, "project_id") for table in _PROJECT_TABLES)
 
 # With a policy, PostgreSQL uses an index only for operators that it knows to leak nothing. `&&` of
 # arrays and comparisons of numeric aren't among them. A view applies the same condition without
@@ -1327,11 +1341,16 @@ DO $$ BEGIN
     IF to_regnamespace('{0}') IS NULL THEN CREATE SCHEMA {0}; END IF;
 END $$;
 """
-SEARCHABLE: Final = _SCHEMA.format("searchable") + "".join(
-    f"CREATE OR REPLACE VIEW searchable.{table} AS"
-    f" SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')};\n"
-    for table in _SEARCHED
-)
+
+
+def searchable(schema: str) -> str:
+    return _SCHEMA.format(schema) + "".join(
+        f"CREATE OR REPLACE VIEW {schema}.{table} AS"
+        f" SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')};\n"
+        for table in _SEARCHED
+    )
+
+
 # Statements that insert or update through it can't leave the scope either.
 SPANS_IN_SCOPE: Final = f"""
 CREATE OR REPLACE VIEW spans AS SELECT * FROM span_rows WHERE {_in_scope("project_id")}
@@ -1352,27 +1371,38 @@ _VEILED: Final = {
         f"{_TRACE_IS_SHOWN} AND {_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}"
     ),
 }
-HIDING: Final = (
-    _SCHEMA.format("veiled")
-    + "".join(
-        f"CREATE OR REPLACE VIEW veiled.{'spans' if table == 'span_rows' else table} AS"
-        f" SELECT * FROM {table} AS s"
-        f" WHERE {_in_scope('s.project_id')} AND {is_shown};\n"
+# Those of them that statements name, whatever the path: `veiled_traces` for `veiled.traces`.
+_NAMED: Final = ("traces", "trace_scores", "sessions", "session_scores", "dataset_items")
+
+
+def hiding(group: TableGroup) -> str:
+    searchable, veiled = group.searchable_schema, group.veiled_schema
+    shown = {
+        table: f"SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')} AND {is_shown}"
         for table, is_shown in _VEILED.items()
-    )
-    + """
+    }
+    return (
+        _SCHEMA.format(veiled)
+        + "".join(
+            f"CREATE OR REPLACE VIEW"
+            f" {veiled}.{'spans' if table == 'span_rows' else table} AS {rows};\n"
+            for table, rows in shown.items()
+        )
+        + "".join(f"CREATE OR REPLACE VIEW veiled_{one} AS {shown[one]};\n" for one in _NAMED)
+        + f"""
 -- The statements of the transaction read the views in place of the tables: those that can be
 -- searched, and if data of the project is being erased, those without it.
 CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
-    DECLARE path text := 'searchable, ' || current_setting('search_path');
+    DECLARE path text := '{searchable}, ' || current_setting('search_path');
     BEGIN
         IF EXISTS (SELECT 1 FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
-            path := 'veiled, ' || path;
+            path := '{veiled}, ' || path;
         END IF;
         PERFORM set_config('search_path', path, true);
     END $$;
 """
-)
+    )
+
 
 # Large values are compressed by lz4 where the server has it: the default, pglz, takes much longer.
 COMPRESSION: Final = """
@@ -1395,21 +1425,39 @@ DO $$
     END $$;
 """
 
-FORWARDS: Final = (
-    *(IDENTITY, TRACES, SEARCH, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
-    *(DATASETS, EXPERIMENTS),
-    *(MONITORS, WORKERS, EXPORTS, PRICING, ERASURES, ROW_SECURITY, SEARCHABLE, SPANS_IN_SCOPE),
-    *(HIDING, COMPRESSION),
-)
+SHARED: Final = (IDENTITY, SHARED_SPENDING, WORKERS, ORGANIZATION_SECURITY)
+
+
+def of_group(group: TableGroup) -> Sequence[str]:
+    return (
+        *(REMOVALS, TRACES, SEARCH, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
+        *(DATASETS, EXPERIMENTS, MONITORS, EXPORTS, PRICING, ERASURES, PROJECT_SECURITY),
+        *(searchable(group.searchable_schema), SPANS_IN_SCOPE, hiding(group), COMPRESSION),
+    )
+
+
 BACKWARDS: Final = (
+    """
+    DO $$
+        DECLARE n integer;
+        BEGIN
+            FOR n IN SELECT number FROM table_groups WHERE number > 1 LOOP
+                EXECUTE format('DROP SCHEMA group_%1$s, group_%1$s_searchable, group_%1$s_veiled'
+                               ' CASCADE', n);
+            END LOOP;
+        END $$;
+    """,
     "DROP FUNCTION IF EXISTS veil(uuid)",
     "DROP TRIGGER IF EXISTS audit_log_chain ON audit_log",
     "DROP FUNCTION IF EXISTS chain_audit_entry()",
     "DROP SCHEMA IF EXISTS veiled CASCADE",
     "DROP SCHEMA IF EXISTS searchable CASCADE",
     "DROP VIEW IF EXISTS spans, span_fragments",
+    "DROP VIEW IF EXISTS veiled_traces, veiled_trace_scores, veiled_sessions",
+    "DROP VIEW IF EXISTS veiled_session_scores, veiled_dataset_items",
     """
     DROP TABLE IF EXISTS
+        table_groups,
         organizations, users, memberships, projects, api_keys, api_key_networks, invitations,
         login_codes, browser_sessions, sign_in_attempts, download_tickets,
         trace_links,
@@ -1442,6 +1490,11 @@ BACKWARDS: Final = (
 )
 
 
+MIGRATION: Final = SqlMigration(
+    id=ID, description=DESCRIPTION, shared=SHARED, of_group=of_group, backwards=BACKWARDS
+)
+
+
 async def forwards() -> MigrationManager:
     """The migration, as Piccolo asks for it."""
-    return sql_migration(ID, DESCRIPTION, FORWARDS, BACKWARDS)
+    return MIGRATION.manager()

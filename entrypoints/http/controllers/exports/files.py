@@ -196,7 +196,9 @@ class DownloadController(Controller):
         to another browser.
         """
         cookie = session_cookie(dict(request.scope["headers"]), SessionPurpose.DASHBOARD)
-        holder, export = await use_cases.exporting.use_ticket(path.ticket, cookie, caller)
+        ticket = await use_cases.exporting.use_ticket.find(path.ticket)
+        use_cases = await use_cases.of(ticket.organization_id)
+        holder, export = await use_cases.exporting.use_ticket(ticket, cookie, caller)
         await use_cases.audit.record(holder, AuditAction.EXPORT_DOWNLOADED, export.id)
         headers = {
             "content-length": str(export.size),

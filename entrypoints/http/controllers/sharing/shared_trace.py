@@ -50,10 +50,11 @@ class SharedTraceController(Controller):
         or revoked, or its trace is gone.
         """
         link = await use_cases.sharing.open_link(path.token)
-        found = await use_cases.tracing.traces.outline(
+        ours = await use_cases.of(link.organization_id)
+        found = await ours.tracing.traces.outline(
             link.project_id, link.trace_id, params.after, params.limit
         )
-        scores = await _scores(use_cases, link)
+        scores = await _scores(ours, link)
         outline = link.shown_outline(found)
         given = {
             "masked": link.is_masked,
@@ -80,8 +81,9 @@ class SharedTraceController(Controller):
         has neither payloads nor error messages.
         """
         link = await use_cases.sharing.open_link(path.token)
+        ours = await use_cases.of(link.organization_id)
         extent = PayloadExtent(PayloadDetail.PREVIEW, params.preview_bytes)
-        found = await use_cases.tracing.traces.span(
+        found = await ours.tracing.traces.span(
             link.project_id, link.trace_id, path.span_id, NOTHING if link.is_masked else extent
         )
         [response] = part_schemas.span_details(link.trace_id, [link.shown_span(found)])
@@ -110,7 +112,8 @@ class SharedTraceController(Controller):
         link = await use_cases.sharing.open_link(path.token)
         if link.is_masked:
             raise NotFound(LEFT_OUT)
-        payload = await use_cases.tracing.traces.payload(
+        ours = await use_cases.of(link.organization_id)
+        payload = await ours.tracing.traces.payload(
             link.project_id, link.trace_id, params.span_id, params.name
         )
         response = await respond_with_payload(request, payload, None)

@@ -1,0 +1,102 @@
+"""Groups of tables: which of them an organization belongs to (docs/adr/0058).
+
+Each group has all tables of projects, in a schema of its own. Those of the first are in the schema
+that also has organizations, users, keys, and the list of the groups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
+from adapters.postgres.database.tenants import ALL_TENANTS, within
+from application.table_groups import FIRST_GROUP
+from domain.ids import OrganizationId, ProjectId
+
+HAS_GROUPS: Final = "SELECT to_regclass('table_groups') IS NOT NULL"
+SELECT_GROUPS: Final = "SELECT number FROM table_groups ORDER BY number"
+SELECT_GROUP_OF_ORGANIZATION: Final = "SELECT table_group FROM organizations WHERE id = $1"
+# Across tenants: the messages that announce jobs have the project alone.
+SELECT_GROUP_OF_PROJECT: Final = """
+SELECT o.table_group FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
+WHERE p.id = $1
+"""
+# The group with the fewest organizations.
+SELECT_SMALLEST_GROUP: Final = """
+SELECT number FROM table_groups AS g
+ORDER BY (SELECT count(*) FROM organizations AS o WHERE o.table_group = g.number), number LIMIT 1
+"""
+# The number of the group whose tables a connection finds first.
+OWN_GROUP: Final = f"""
+coalesce(substring(current_schema() FROM '^group_([0-9]+)$')::integer, {FIRST_GROUP})
+"""
+# Of some projects, those of other groups. What is in none isn't among them.
+SELECT_PROJECTS_OF_OTHERS: Final = f"""
+SELECT p.id FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
+WHERE p.id = ANY($1::uuid[]) AND o.table_group <> {OWN_GROUP}
+"""
+SELECT_PATH: Final = "SELECT current_setting('search_path')"
+
+
+@dataclass(frozen=True, slots=True)
+class TableGroup:
+    """The schemas of a group, by its number from FIRST_GROUP on."""
+
+    number: int
+
+    @property
+    def schema(self) -> str | None:
+        """None for the first, whose tables are in the first schema of the path of the role."""
+        return None if self.number == FIRST_GROUP else f"group_{self.number}"
+
+    @property
+    def searchable_schema(self) -> str:
+        return self._of_views("searchable")
+
+    @property
+    def veiled_schema(self) -> str:
+        return self._of_views("veiled")
+
+    def _of_views(self, name: str) -> str:
+        return name if self.schema is None else f"{self.schema}_{name}"
+
+    def path(self, default: str) -> str:
+        """The search path of its connections; `default` is that of the first group."""
+        return default if self.schema is None else f"{self.schema}, {default}"
+
+
+async def fetch_groups(connection: Connection) -> list[TableGroup]:
+    """All groups, the first first; only that one before the database is migrated."""
+    if not await connection.fetchval(HAS_GROUPS):
+        return [TableGroup(FIRST_GROUP)]
+    return [TableGroup(row[0]) for row in await connection.fetch(SELECT_GROUPS)]
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresTableGroups:
+    """Reads the groups. `pool` is that of the first."""
+
+    pool: Pool
+
+    async def all(self) -> Sequence[int]:
+        async with translate_errors():
+            return [row[0] for row in await self.pool.fetch(SELECT_GROUPS)]
+
+    async def of_organization(self, organization: OrganizationId) -> int:
+        async with translate_errors():
+            ours = within(self.pool, organization)
+            row = await ours.fetchrow(SELECT_GROUP_OF_ORGANIZATION, organization)
+        number: int = require_row(row, "Organization not found")[0]
+        return number
+
+    async def of_project(self, project: ProjectId) -> int | None:
+        async with translate_errors():
+            everyone = within(self.pool, ALL_TENANTS)
+            number: int | None = await everyone.fetchval(SELECT_GROUP_OF_PROJECT, project)
+        return number
+
+    async def path(self) -> str:
+        """The search path of the first group."""
+        async with translate_errors():
+            path: str = await self.pool.fetchval(SELECT_PATH)
+        return path

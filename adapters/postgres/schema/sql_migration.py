@@ -1,0 +1,80 @@
+"""Migrations of SQL scripts: what all groups share, and the tables of each group."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, cast
+
+from piccolo.apps.migrations.auto.migration_manager import MigrationManager
+
+from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup, fetch_groups
+from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema.pending import MIGRATIONS_APP
+
+# A migration fails rather than blocks the service. Once it has its locks, it may take its time.
+# Unlike requests it works on all projects and may scan whole tables.
+SET_MIGRATION_LIMITS: Final = """
+SET LOCAL lock_timeout = '5s';
+SET LOCAL statement_timeout = 0;
+SET LOCAL enable_seqscan = on
+"""
+SET_PATH: Final = "SELECT set_config('search_path', $1, true)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SqlMigration:
+    """Scripts that run in one transaction. Each has several statements, and can run again.
+
+    `shared` run once. `of_group` run for each group, whose tables they name without a schema.
+    """
+
+    id: str
+    description: str
+    shared: Sequence[str] = ()
+    of_group: Callable[[TableGroup], Sequence[str]] = lambda _: ()
+    backwards: Sequence[str] = ()
+
+    def manager(self) -> MigrationManager:
+        """The migration, as Piccolo runs it."""
+        manager = MigrationManager(
+            migration_id=self.id, app_name=MIGRATIONS_APP, description=self.description
+        )
+
+        async def run_forwards() -> None:  # Piccolo awaits only functions declared async
+            connection = _connection()
+            await _run(connection, (SET_MIGRATION_LIMITS, *self.shared))
+            for group in await fetch_groups(connection):
+                await self.run_in_group(connection, group)
+
+        async def run_backwards() -> None:
+            await _run(_connection(), (SET_MIGRATION_LIMITS, *self.backwards))
+
+        manager.add_raw(run_forwards)
+        manager.add_raw_backwards(run_backwards)
+        return manager
+
+    async def run_in_group(self, connection: Connection, group: TableGroup) -> None:
+        """Runs `of_group` in the open transaction."""
+        default = await connection.fetchval(SELECT_PATH)
+        await connection.execute(SET_PATH, group.path(default))
+        await _run(connection, self.of_group(group))
+        await connection.execute(SET_PATH, default)
+
+
+def load_migration(migration_id: str) -> SqlMigration:
+    """One of this version, by the name of its file."""
+    module = import_module(f"adapters.postgres.schema.migrations.{migration_id}")
+    return cast("SqlMigration", module.MIGRATION)
+
+
+def _connection() -> Connection:
+    transaction = DB.current_transaction.get()
+    assert transaction is not None  # Piccolo runs each migration in one
+    return cast("Connection", transaction.connection)
+
+
+async def _run(connection: Connection, scripts: Sequence[str]) -> None:
+    for script in scripts:
+        # Not `run_ddl`: it prepares its argument and so takes a single statement only.
+        await connection.execute(script)

@@ -1,0 +1,55 @@
+"""The ports of the groups beyond the first, each over a pool of its own."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Self
+
+from adapters.caching.group_cache import CachedGroups
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.table_groups import PostgresTableGroups, TableGroup
+from application.table_groups import FIRST_GROUP
+from application.use_cases import Ports
+from domain.ids import OrganizationId, ProjectId
+
+type OpenPorts = Callable[[str], AbstractAsyncContextManager[Ports]]
+"""Fills the ports over the tables of a group, by the search path of its connections."""
+
+
+class OpenedGroups:
+    """Implements TableGroups: opens the ports of a group when they are first needed."""
+
+    def __init__(self, pool: Pool, open_ports: OpenPorts) -> None:
+        """`pool` is that of the first group."""
+        self._stored = PostgresTableGroups(pool)
+        self._known = CachedGroups(self._stored)
+        self._open_ports = open_ports
+        self._opened: dict[int, Ports] = {}
+        self._opening = asyncio.Lock()
+        self._stack = AsyncExitStack()
+
+    @classmethod
+    @asynccontextmanager
+    async def until_end(cls, pool: Pool, open_ports: OpenPorts) -> AsyncIterator[Self]:
+        """At the end of the block the ports are closed, and accepted data is written."""
+        groups = cls(pool, open_ports)
+        async with groups._stack:
+            yield groups
+
+    async def all(self) -> Sequence[int]:
+        return await self._known.all()
+
+    async def of_organization(self, organization: OrganizationId) -> int:
+        return await self._known.of_organization(organization)
+
+    async def of_project(self, project: ProjectId) -> int | None:
+        return await self._known.of_project(project)
+
+    async def open(self, group: int) -> Ports | None:
+        if group == FIRST_GROUP:
+            return None
+        async with self._opening:
+            if group not in self._opened:
+                path = TableGroup(group).path(await self._stored.path())
+                self._opened[group] = await self._stack.enter_async_context(self._open_ports(path))
+            return self._opened[group]
