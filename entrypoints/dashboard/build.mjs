@@ -26,6 +26,14 @@ const lexerOfMarked = {
     onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: texts.get(path), loader: "ts" }));
   },
 };
+// The query client has a cache of mutations, which the pages don't use: they send by `request()`.
+const noMutations = {
+  name: "no-mutations",
+  setup({ onLoad }) {
+    const contents = "export class MutationCache { clear() {} findAll() { return []; } async resumePausedMutations() {} }";
+    onLoad({ filter: /query-core.build.modern.mutationCache\.js$/ }, () => ({ contents, loader: "js" }));
+  },
+};
 const common = {
   absWorkingDir: here,
   bundle: true,
@@ -44,7 +52,7 @@ const pages = await build({
   entryPoints: ["src/main.tsx", "src/app.css"],
   format: "esm",
   splitting: true,
-  plugins: [lexerOfMarked],
+  plugins: [lexerOfMarked, noMutations],
   // Calls of createElement() are shorter than those of the runtime that the types are checked with.
   inject: ["src/jsx.ts"],
   tsconfigRaw: { compilerOptions: { jsx: "react", jsxFactory: "createElement", jsxFragmentFactory: "Fragment", verbatimModuleSyntax: true } },

@@ -3,16 +3,17 @@
 `test_dashboard_hostile.py` has traces, sessions, users and payloads.
 """
 
+import re
 import uuid
 from typing import Final
 from urllib.parse import quote
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import bearer_of
-from tests.e2e.dashboard_project import Project, span
+from tests.e2e.dashboard_project import START, Project, span
 from tests.e2e.experiment_project import DATASET, EXACT, run_experiment
 from tests.e2e.hostile import INVISIBLE, assert_harmless, hostile_trace
 
@@ -165,4 +166,69 @@ def test_text_is_text(opened: Page, project: Project, stored: dict[str, str]) ->
     page.goto(f"{project.server.url}{stored['link']}?span={span(1)['span_id']}")
     expect(page.get_by_role("treegrid")).to_contain_text(TEXT)
     expect(page.get_by_role("group", name="Error", exact=True)).to_contain_text(TEXT)
+    assert_harmless(page)
+
+
+LONG: Final = f"{TEXT} {'x' * 400_000} {MARKUP} the end"  # no word break, as some providers answer
+SHORT_MAX: Final = 6_000  # characters of a folded part of a page
+
+
+def with_errors(value: object) -> object:
+    """An answer in which a provider, a webhook or a program has said something long."""
+    if isinstance(value, list):
+        return [with_errors(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    said = {one: LONG for one in ("reason", "error", "error_message") if one in value}
+    found = {name: with_errors(one) for name, one in value.items()} | said
+    if "waiting_for" in found:
+        found["waiting_for"] = {"targets": 1, "reason": LONG, "until": "2030-01-01T00:00:00Z"}
+    return found
+
+
+def test_long_errors_are_cut_and_shown_whole(
+    opened: Page, project: Project, seeded: dict[str, str]
+) -> None:
+    page, main = opened, opened.get_by_role("main")
+
+    def answer(route: Route) -> None:
+        got = route.fetch()
+        is_json = got.ok and "json" in got.headers.get("content-type", "")
+        if is_json and route.request.method == "GET":
+            route.fulfill(response=got, json=with_errors(got.json()))
+        else:
+            route.fulfill(response=got)
+
+    page.route(re.compile(r"/(evaluations|experiments)/"), answer)
+    views = {
+        "runs/traces/{run}": main,
+        "alerts?webhook={webhook}": main.get_by_role("region", name="Deliveries"),
+        "traces/{trace}?tab=scores": main.get_by_role("tabpanel"),
+    }
+    for where, part in views.items():
+        page.goto(project.path(where.format_map(seeded)))
+        more = part.get_by_role("button", name="Show all").first
+        expect(more).to_be_visible()
+        expect(part).to_contain_text(TEXT)
+        assert len(part.inner_text()) < SHORT_MAX
+        assert_harmless(page)
+        more.click()
+        expect(part).to_contain_text(f"{MARKUP} the end")
+        assert_harmless(page)
+    # What a program sends as a reason, and an agent as an error, is as long as it wants.
+    about = {"trace_id": seeded["trace"], "name": "wordy", "value": "0.5", "reason": LONG}
+    project.send("/evaluations/trace-scores", about)
+    failed = span(77, status="ERROR", error=LONG)
+    known = {"trace_id": seeded["trace"], "name": "wordy", "started_at": START.isoformat()}
+    project.send("/traces", known | {"spans": [failed]})
+    page.unroute_all()
+    page.goto(project.path(f"traces/{seeded['trace']}?span={failed['span_id']}"))
+    error = main.get_by_role("group", name="Error", exact=True)
+    expect(error).to_contain_text(TEXT)
+    assert len(error.inner_text()) < SHORT_MAX
+    error.get_by_role("button", name="Show all").click()
+    expect(error).to_contain_text(f"{MARKUP} the end")
+    page.goto(project.path("scores/wordy?period=7d"))
+    expect(main.get_by_role("table", name="Scores")).to_contain_text(MARKUP)
+    assert len(main.inner_text()) < SHORT_MAX
     assert_harmless(page)

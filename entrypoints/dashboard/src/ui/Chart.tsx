@@ -147,9 +147,7 @@ export function Chart(props: ChartProps): JSX.Element {
               ))}
               {lines.map((one) => one.band && <Band key={one.label} series={one} x={middle} y={y} />)}
               {limits.map((one) => <path key={one.label} class="limit" d={`M0 ${y(one.value)}H${WIDTH}`} />)}
-              {lines.map((one) => (
-                <path key={one.label} class={`line tone-${one.tone}`} d={lineOf(one.values, middle, y)} />
-              ))}
+              {lines.map((one) => <Line key={one.label} tone={one.tone} values={one.values} x={middle} y={y} />)}
               {marks.map((one) => <path key={`${one.at} ${one.label}`} class="change" d={`M${x(one.at)} 0V${HEIGHT}`}><title>{one.label}</title></path>)}
               {drag && <rect class="brush" x={x(times[Math.min(...drag)]!)} width={x(from + step) * (Math.abs(drag[0] - drag[1]) + 1)} height={HEIGHT} />}
             </svg>
@@ -183,14 +181,20 @@ function shown(value: number | null | undefined, text: (value: number) => string
   return value == null ? NONE : text(value);
 }
 
-/** One stretch for each run of numbers; a single number is a short dash, so that it can be seen. */
-function lineOf(values: readonly (number | null)[], x: (index: number) => number, y: (value: number) => number): string {
-  return runsOf(values)
-    .map((run) => {
-      const points = run.map((index) => `${x(index).toFixed(1)} ${y(values[index]!).toFixed(1)}`);
-      return points.length === 1 ? `M${points[0]}h4m-8 0h4` : `M${points.join("L")}`;
-    })
-    .join("");
+/** One stretch for each run of numbers; a single number is a dot, so that it can be seen. */
+function Line({ tone, values, x, y }: { tone: Series["tone"]; values: readonly (number | null)[]; x: (index: number) => number; y: (value: number) => number }): JSX.Element {
+  let [lines, dots] = ["", ""];
+  for (const run of runsOf(values)) {
+    const points = run.map((index) => `${x(index).toFixed(1)} ${y(values[index]!).toFixed(1)}`);
+    if (points.length === 1) dots += `M${points[0]}h0`;
+    else lines += `M${points.join("L")}`;
+  }
+  return (
+    <g class={`tone-${tone}`}>
+      <path class="line" d={lines} />
+      <path class="line dots" d={dots} />
+    </g>
+  );
 }
 
 function Band({ series, x, y }: { series: Series; x: (index: number) => number; y: (value: number) => number }): JSX.Element {
@@ -264,7 +268,7 @@ export function Sparkline({ values, summary, most, least = 0 }: { values: readon
   const x = (index: number): number => ((index + 0.5) / Math.max(1, values.length)) * 100;
   return (
     <svg class="sparkline" viewBox="0 0 100 24" preserveAspectRatio="none" role="img" aria-label={summary}>
-      <path class="line tone-1" d={lineOf(values, x, y)} />
+      <Line tone={1} values={values} x={x} y={y} />
     </svg>
   );
 }

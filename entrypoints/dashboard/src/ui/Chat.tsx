@@ -5,7 +5,8 @@ import { looksLikeMarkdown, type Part, type Turn } from "../lib/chat.ts";
 import { plural } from "../lib/format.ts";
 import { childOf, stringAt } from "../lib/json-index.ts";
 import { Button } from "./basics.tsx";
-import { JsonView, LongText, Media } from "./JsonView.tsx";
+import { JsonView, Media } from "./JsonView.tsx";
+import { LongText } from "./LongText.tsx";
 import { LazyMarkdown } from "./Payload.tsx";
 
 const SHOWN_TURNS = 6; // of a long conversation, from its end

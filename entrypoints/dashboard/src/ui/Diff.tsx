@@ -6,7 +6,7 @@ import { bytes, plural } from "../lib/format.ts";
 import { indented, jsonChanges, type JsonChange } from "../lib/json-diff.ts";
 import { textBlocks, type Block, type Piece } from "../lib/text-diff.ts";
 import { Button } from "./basics.tsx";
-import { LongText } from "./JsonView.tsx";
+import { LongText } from "./LongText.tsx";
 
 const SHOWN_LENGTH = 20_000; // of each side, where no comparison is possible
 

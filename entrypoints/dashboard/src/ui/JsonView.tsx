@@ -3,16 +3,14 @@ import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { childrenFrom, findAll, pathTo, rootOf, stringAt, type JsonChild, type JsonNode } from "../lib/json-index.ts";
 import { innerJson } from "../lib/chat.ts";
-import { bytes, count, plural } from "../lib/format.ts";
+import { bytes, count } from "../lib/format.ts";
 import { pause } from "../lib/json-scan.ts";
 import { Button, Copy, Loading } from "./basics.tsx";
+import { LongText } from "./LongText.tsx";
 import { useScanned } from "./useScanned.ts";
 
 const SHOWN_CHILDREN = 100;
 const DRAWN_AT_ONCE = 20; // children; the others of a long list follow, a part at a time
-const FOLD_LENGTH = 2000;
-const PIECE_LENGTH = 10_000;
-const PIECES_MAX = 400;
 const FIND_MAX = 1000;
 const DATA_URI = /^data:([\w.+-]+\/[\w.+-]+)?(;[\w=.-]+)*,/;
 const OPEN_DEPTH = 20; // levels that are open at the start: each takes part of the stack
@@ -212,48 +210,6 @@ function StringValue({ text, node }: { text: string; node: JsonNode }): JSX.Elem
       {inner !== null && (
         <Button class="link" onClick={() => showJson(!isJson)}>
           {isJson ? "as text" : "as JSON"}
-        </Button>
-      )}
-    </span>
-  );
-}
-
-/** Blocks of a long text, so that the browser lays out only those that are seen. */
-function pieces(text: string): JSX.Element[] {
-  const found: JSX.Element[] = [];
-  const most = Math.max(PIECE_LENGTH, Math.ceil(text.length / PIECES_MAX));
-  for (let at = 0; at < text.length; ) {
-    const line = text.lastIndexOf("\n", at + most) + 1;
-    let end = line > at ? line : at + most;
-    if (isLowSurrogate(text, end) && !isLowSurrogate(text, end - 1)) end++;
-    found.push(
-      <span class="piece" key={at}>
-        {text.slice(at, end)}
-      </span>,
-    );
-    at = end;
-  }
-  return found;
-}
-
-function isLowSurrogate(text: string, at: number): boolean {
-  return (text.charCodeAt(at) & 0xfc00) === 0xdc00;
-}
-
-/** A long text is folded, and says how long it is. */
-export function LongText({ text, quoted = false }: { text: string; quoted?: boolean }): JSX.Element {
-  const [open, setOpen] = useState(false);
-  const isLong = text.length > FOLD_LENGTH;
-  const shown = isLong && !open ? text.slice(0, FOLD_LENGTH) : text;
-  return (
-    <span class="text">
-      {quoted && <span class="j-mark">"</span>}
-      <span class="chars">{shown.length > PIECE_LENGTH ? pieces(shown) : shown}</span>
-      {isLong && !open && "…"}
-      {quoted && <span class="j-mark">"</span>}
-      {isLong && (
-        <Button class="link" onClick={() => setOpen(!open)}>
-          {open ? "Fold" : `Show all ${plural(text.length, "character")}`}
         </Button>
       )}
     </span>

@@ -12,7 +12,8 @@ import { chooseRendering, chosenRendering } from "../lib/preferences.ts";
 import type { UrlState } from "../url/state.ts";
 import { Button, Copy, FailureBox, Loading } from "./basics.tsx";
 import { Chat } from "./Chat.tsx";
-import { JsonView, LongText } from "./JsonView.tsx";
+import { JsonView } from "./JsonView.tsx";
+import { LongText } from "./LongText.tsx";
 import { useScanned } from "./useScanned.ts";
 
 export const RENDERINGS = ["chat", "text", "markdown", "json", "raw"] as const;

@@ -4,6 +4,7 @@ import { useRead } from "../api/queries.ts";
 import type { SessionScoreResponse, TraceScoreResponse } from "../api/types.d.ts";
 import { ago, fullInstant, NONE } from "../lib/format.ts";
 import { Empty, FailureBox, Loading } from "./basics.tsx";
+import { Reason } from "./LongText.tsx";
 
 type Score = TraceScoreResponse | SessionScoreResponse;
 
@@ -34,7 +35,7 @@ export function Scores({ path, query }: { path: string; query?: Record<string, s
               <br />
               <small title={fullInstant(score.created_at)}>{ago(score.created_at)}</small>
             </td>
-            <td>{score.reason ?? NONE}</td>
+            <td><Reason text={score.reason} /></td>
           </tr>
         ))}
       </tbody>

@@ -117,8 +117,9 @@ function organizationHere(): { name: string; path: string } | null {
 function Menu({ path }: { path: string }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   useEffect(() => setOpen(false), [path]);
+  const here = path.replace(/\/$/, "");
   const isWithin = ({ path: page, nav }: Entry): boolean =>
-    [page, ...(nav.also ?? [])].map(projectPath).some((one) => path === one || (page !== "" && path.startsWith(`${one}/`)));
+    [page, ...(nav.also ?? [])].map(projectPath).some((one) => here === one || (page !== "" && path.startsWith(`${one}/`)));
   return (
     <>
       <Button class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>

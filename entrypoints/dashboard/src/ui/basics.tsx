@@ -92,6 +92,8 @@ export function Copy({ text, label }: { text: string | (() => string); label: st
   );
 }
 
+const DETAIL_LENGTH = 2000; // of a failure that are shown
+
 export function FailureBox(props: { error: unknown; again?: () => void }): JSX.Element {
   const { error, again } = props;
   const failure = error instanceof Failure ? error : null;
@@ -103,7 +105,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
       <Icon name="warn" />
       <div>
         <strong>{failure?.status === 403 ? "Not allowed" : "This didn’t work"}</strong>
-        <p>{detail}</p>
+        <p>{detail.length > DETAIL_LENGTH ? `${detail.slice(0, DETAIL_LENGTH)} … (the report has all of it)` : detail}</p>
         {failure && failure.fields.length > 0 && (
           <ul>
             {failure.fields.map((one) => (

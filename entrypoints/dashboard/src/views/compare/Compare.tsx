@@ -18,7 +18,7 @@ import { announce, Button, Empty, FailureBox, Guarded, Kind, Loading, Status, us
 import { Link } from "../../ui/Link.tsx";
 import { Diff } from "../../ui/Diff.tsx";
 import { handleGridKey } from "../../ui/grid-keys.ts";
-import { LongText } from "../../ui/JsonView.tsx";
+import { LongText } from "../../ui/LongText.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Splitter } from "../../ui/Splitter.tsx";
 import { indexOf, ROW, useRowWindow } from "../../ui/useRowWindow.ts";

@@ -8,6 +8,7 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import type { CaseResultResponse, ExperimentItemResponse, ExperimentProgressResponse, PaginatedResponse_ExperimentResponse_ } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
@@ -131,7 +132,7 @@ export function CaseScores({ results, metric, missing }: { results: readonly Cas
   const numbers = scores.map((one) => (one.value === null || Number.isNaN(Number(one.value)) ? null : Number(one.value)));
   const mean = meanOf(numbers);
   const others = scores.filter((one) => one.value === null);
-  const reasons = [...new Set(scores.map((one) => one.reason ?? one.code ?? one.outcome))].join("\n");
+  const reasons = [...new Set(scores.map((one) => one.reason ?? one.code ?? one.outcome))].join("\n").slice(0, TITLE_LENGTH);
   const scored = numbers.filter((one) => one !== null).length;
   return (
     <span title={reasons}>

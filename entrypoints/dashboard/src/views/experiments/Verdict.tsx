@@ -8,6 +8,7 @@ import type { ComparedSideResponse, ComparisonResponse, ExperimentItemResponse, 
 import { NONE, cost, count, duration, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { usePages } from "../../ui/usePages.ts";
 import { type UrlState, useUrlState } from "../../url/state.ts";
@@ -116,7 +117,7 @@ function NewFailures({ of }: { of: ComparisonResponse }): JSX.Element {
                 <td>{number(one.base)}</td>
                 <td class="bad-text">{number(one.candidate)}</td>
                 <td>{number(one.threshold)}</td>
-                <td>{[...new Set(one.results.flatMap((result) => result.scores.filter((score) => score.metric === one.metric).map((score) => score.reason ?? score.code ?? "")))].filter(Boolean).join(" · ") || <span class="none" title="The metric gives no reason">{NONE}</span>}</td>
+                <td><Reason text={[...new Set(one.results.flatMap((result) => result.scores.filter((score) => score.metric === one.metric).map((score) => score.reason ?? score.code ?? "")))].filter(Boolean).join(" · ")} /></td>
                 <td><CaseLinks results={one.results} missing={0} /></td>
               </tr>
             ))}

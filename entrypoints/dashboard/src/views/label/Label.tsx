@@ -10,6 +10,7 @@ import { ago, count, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { START, answered, next, received, skip, undone, valueOf, type Answer, type Labelling } from "../../lib/labelling.ts";
 import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Payload } from "../../ui/Payload.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -324,7 +325,7 @@ function Item(props: { item: AnnotationQueueItem; url: UrlState; isShown: boolea
       {isShown && (
         <p class="judged">
           {item.judge_kind === "heuristic" && <span class="tag">heuristic</span>} The judge gave <strong class={(item.score ?? 0) >= threshold ? "good-text" : "bad-text"}>{item.score}</strong>
-          {item.reason ? <>: {item.reason}</> : " without a reason"}
+          {item.reason ? <>: <Reason text={item.reason} /></> : " without a reason"}
         </p>
       )}
       {view === "calls" ? (

@@ -7,6 +7,7 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { DryRunResponse } from "../../api/types.d.ts";
 import { ago, cost, NONE } from "../../lib/format.ts";
 import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -78,7 +79,7 @@ function Result({ answer }: { answer: DryRunResponse }): JSX.Element {
       {outcome !== null ? (
         <>
           <p>
-            <strong class={`o-${outcome.outcome}`}>{outcome.value ?? `${NONE} ${outcome.outcome}`}</strong> {outcome.reason} <Link href={`${projectPath("traces")}/${answer.trace_id}`}>the trace</Link>
+            <strong class={`o-${outcome.outcome}`}>{outcome.value ?? `${NONE} ${outcome.outcome}`}</strong> <Reason text={outcome.reason} /> <Link href={`${projectPath("traces")}/${answer.trace_id}`}>the trace</Link>
           </p>
           <details>
             <summary>Details</summary>

@@ -5,9 +5,10 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { DeliveryResponse, PaginatedResponse_DeliveryResponse_, WebhookCreatedResponse, WebhookResponse } from "../../api/types.d.ts";
-import { ago, fullInstant, instant, NONE, plural } from "../../lib/format.ts";
+import { ago, fullInstant, instant, plural } from "../../lib/format.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { announce, Button, Copy, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Reason } from "../../ui/LongText.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Confirm } from "./Monitor.tsx";
 import { Failed } from "./parts.tsx";
@@ -157,11 +158,11 @@ function Delivery({ of }: { of: DeliveryResponse }): JSX.Element {
     <tr>
       <th scope="row" title={fullInstant(of.created_at)}>{instant(of.created_at)}</th>
       <td>
-        <span class={`delivery d-${of.status}`}>{of.status.toLowerCase()}</span> <small>{plural(of.attempts, "attempt")}{answer && `, ${answer}`}</small>
+        <span class={`delivery d-${of.status}`}>{of.status.toLowerCase()}</span> <small>{plural(of.attempts, "attempt")}{answer && <>, <Reason text={answer} /></>}</small>
         {of.next_attempt_at !== null && of.attempts > 0 && <small> · next {ago(of.next_attempt_at)}</small>}
       </td>
       <td>
-        {typeof text === "string" ? text : NONE}
+        <Reason text={typeof text === "string" ? text : null} />
         <details>
           <summary>As sent</summary>
           <pre tabIndex={0}>{JSON.stringify(of.message, null, 2)}</pre>

@@ -10,6 +10,7 @@ import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, Sessio
 import { ago, cost, count, duration, fullInstant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
@@ -61,10 +62,10 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
       <Facts run={run} metrics={summary.data?.metrics} />
       {run.waiting_for && (
         <p class="banner" role="status">
-          {plural(run.waiting_for.targets, "target waits", "targets wait")}: {run.waiting_for.reason}. The next one is tried again {ago(run.waiting_for.until)}.
+          {plural(run.waiting_for.targets, "target waits", "targets wait")}: <Reason text={run.waiting_for.reason} />. The next one is tried again {ago(run.waiting_for.until)}.
         </p>
       )}
-      {run.error_message && <p class="problem">{run.error_message}</p>}
+      {run.error_message && <p class="problem"><Reason text={run.error_message} /></p>}
       {summary.isError && <FailureBox error={summary.error} again={() => void summary.refetch()} />}
       {summary.isPending && <Loading what="the metrics" />}
       {summary.data && <ByMetric of={of} metrics={summary.data.metrics} url={url} />}
@@ -258,7 +259,7 @@ function CodeRow({ of, id, row, url, hasExample }: { of: Of; id: string; row: Co
       <Button aria-pressed={isShown} onClick={() => url.update({ code: isShown ? null : row.code, name: null, outcome: null })}>
         {row.code} <strong>{count(row.total)}</strong>
       </Button>
-      {example && <span class={`o-${example.outcome}`}>{example.reason}</span>}
+      {example && <span class={`o-${example.outcome}`}><Reason text={example.reason} /></span>}
       <small>{row.metrics.join(", ")}</small>
       {example && <TargetLink score={example} text="an example" />}
     </li>
@@ -327,7 +328,7 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
                   <th scope="row"><TargetLink score={score} /></th>
                   <td>{score.name}</td>
                   <td class={`c-number o-${score.outcome}`}>{score.value ?? `${NONE} ${score.outcome}`}</td>
-                  <td>{score.reason ?? NONE}</td>
+                  <td><Reason text={score.reason} /></td>
                   <td>{textOf(score.metadata.judge_kind) ?? <span class="none">{NONE}</span>}</td>
                   <td class="c-number"><ScoreCost metadata={score.metadata} /></td>
                 </tr>

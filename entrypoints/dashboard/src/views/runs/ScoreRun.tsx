@@ -6,6 +6,7 @@ import type { EvalRunResponse } from "../../api/types.d.ts";
 import { filterBody } from "../../lib/filters.ts";
 import { count, plural, tracesText } from "../../lib/format.ts";
 import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Reason } from "../../ui/LongText.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { NO_FORM, RUNS } from "../../lib/run-form.ts";
 import { CancelRun, isOver, POLL_MS } from "./parts.tsx";
@@ -86,7 +87,7 @@ function RunProgress({ id, close }: { id: string; close: () => void }): JSX.Elem
             <div><dt>Scores skipped</dt><dd>{count(run.skipped_count)} of {count(scores)}</dd></div>
             <div><dt>Scores failed</dt><dd class={run.failed_count > 0 ? "bad-text" : ""}>{count(run.failed_count)} of {count(scores)}</dd></div>
           </dl>
-          {run.waiting_for && <p class="hint">{run.waiting_for.reason}</p>}
+          {run.waiting_for && <p class="hint"><Reason text={run.waiting_for.reason} /></p>}
           {run.error_message && <p class="problem">{run.error_message}</p>}
           <p class="hint">{isDone ? "The scores are in the column Scores and in each trace." : "The run goes on if you close this."}</p>
           <p class="actions">

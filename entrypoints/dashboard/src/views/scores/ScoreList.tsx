@@ -9,6 +9,7 @@ import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } 
 import { ago, cost, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { originalOf, type Target } from "../../lib/score-figures.ts";
 import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -57,7 +58,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
   const columns: Column<Score>[] = [
     { id: "value", label: "Value", cell: (row) => <span class={`o-${row.outcome}`}>{row.value ?? `${NONE} ${row.outcome}`}{originalOf(row.metadata) !== null && <small> was {originalOf(row.metadata)}</small>}</span> },
     { id: "of", label: of === "session" ? "Session" : of === "span" ? "Span" : "Trace", className: "c-name", cell: (row) => <Of score={row} /> },
-    { id: "reason", label: "Reason", className: "c-preview", cell: (row) => <span title={row.reason ?? ""}>{row.reason?.slice(0, 200) ?? NONE}</span> },
+    { id: "reason", label: "Reason", className: "c-preview", cell: (row) => <span title={row.reason?.slice(0, TITLE_LENGTH) ?? ""}>{row.reason?.slice(0, 200) ?? NONE}</span> },
     { id: "judge", label: "By", cell: (row) => String(memberOf(row.metadata, "model") ?? memberOf(row.metadata, "judge_kind") ?? row.source.toLowerCase()) },
     { id: "cost", label: "Cost", className: "c-number", cell: (row) => <>{costOf(row)}{memberOf(row.metadata, "cache") === "hit" && <span class="tag">cached</span>}</> },
     { id: "at", label: "Created", className: "c-time", cell: (row) => <time title={fullInstant(row.created_at)}>{ago(row.created_at)}</time> },
@@ -151,7 +152,7 @@ function Edit({ score, path, close }: { score: Score; path: string; close: () =>
                 <th scope="row"><time title={fullInstant(one.changed_at)}>{ago(one.changed_at)}</time></th>
                 <td>{one.before.value ?? NONE} <small>{one.before.source.toLowerCase()}</small></td>
                 <td>{one.after.value ?? NONE}</td>
-                <td>{one.before.reason ?? NONE}</td>
+                <td><Reason text={one.before.reason} /></td>
               </tr>
             ))}
           </tbody>

@@ -234,6 +234,7 @@ function isFailed(turn: SessionTurn): boolean {
 }
 
 const RAIL = 100; // width, in units of the drawing
+const PLACES_MIN = 24; // of the rail: few turns don't fill it
 
 /** All turns as bars as long as their latency. A press leads to a turn; keys and find do too. */
 function Rail(props: {
@@ -246,6 +247,7 @@ function Rail(props: {
   go: (index: number) => void;
 }): JSX.Element {
   const { turns, total, found, first, last, at } = props;
+  const places = Math.max(total, PLACES_MIN);
   const [title, setTitle] = useState("");
   const shapes = useMemo(() => {
     const slowest = Math.max(1, ...turns.map((turn) => turn.trace.latency_ms ?? 0));
@@ -261,12 +263,12 @@ function Rail(props: {
   }, [turns]);
   const indexAt = (event: MouseEvent & { currentTarget: SVGSVGElement }): number => {
     const box = event.currentTarget.getBoundingClientRect();
-    return Math.max(0, Math.min(total - 1, Math.floor(((event.clientY - box.top) / box.height) * total)));
+    return Math.max(0, Math.min(total - 1, Math.floor(((event.clientY - box.top) / box.height) * places)));
   };
   return (
     <svg
       class="rail"
-      viewBox={`0 0 ${RAIL} ${total}`}
+      viewBox={`0 0 ${RAIL} ${places}`}
       preserveAspectRatio="none"
       aria-hidden="true"
       onClick={(event) => props.go(indexAt(event))}

@@ -9,7 +9,7 @@ import { joinOutline } from "../../lib/outline.ts";
 import { nextTheme, theme } from "../../lib/preferences.ts";
 import { buildTree } from "../../lib/tree.ts";
 import { Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle } from "../../ui/basics.tsx";
-import { LongText } from "../../ui/JsonView.tsx";
+import { LongText, Reason } from "../../ui/LongText.tsx";
 import { Payload } from "../../ui/Payload.tsx";
 import { Away } from "../../ui/Shell.tsx";
 import { Splitter } from "../../ui/Splitter.tsx";
@@ -101,7 +101,7 @@ function Facts({ outline, shown }: { outline: ReturnType<typeof joinOutline>; sh
     ["Environment", trace.environment],
     ["Release", trace.release],
     ["Tags", trace.tags.length > 0 ? trace.tags.join(", ") : null],
-    ...shown.scores.map((one): [string, string] => [one.name, `${one.value}${one.reason ? `: ${one.reason}` : ""}`]),
+    ...shown.scores.map((one): [string, JSX.Element] => [one.name, <span key={one.name}>{one.value}{one.reason && <>: <Reason text={one.reason} /></>}</span>]),
   ];
   return (
     <header class="trace-head">
