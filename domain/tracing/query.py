@@ -30,6 +30,7 @@ class TraceSort(StrEnum):
     STATUS = "status"
     COST = "cost"
     TOKENS = "tokens"
+    SPAN_COUNT = "span_count"
 
     def position(self, trace: TraceSummary) -> Position:
         return Position(_SORT_VALUES[self](trace), trace.id)
@@ -43,6 +44,7 @@ _SORT_VALUES: Final[Mapping[TraceSort, Callable[[TraceSummary], SortValue]]] = {
     TraceSort.STATUS: lambda trace: trace.status.value,
     TraceSort.COST: lambda trace: trace.totals.cost,
     TraceSort.TOKENS: lambda trace: trace.totals.tokens,
+    TraceSort.SPAN_COUNT: lambda trace: trace.totals.spans,
 }
 
 
@@ -59,10 +61,10 @@ class TraceFilter:
     `started_before` exclusive; both latency bounds are inclusive, and a trace without latency is in
     no range. One of `tags` suffices, as one of `environments` and one of `statuses`; all of
     `tags_all` have to be there. Empty means no condition. `min_cost`, in USD, is compared with what
-    is known of the cost, `min_tokens` with prompt and completion together; both are inclusive.
-    `model` must be that of at least one span. `has_error` covers the trace and its spans,
-    `has_failed_span` the spans alone. `metadata` maps top-level keys to the permitted texts, as
-    `scalar_members` gives them.
+    is known of the cost, `min_tokens` with prompt and completion together, `min_span_count` with
+    the number of spans; all three are inclusive. `model` must be that of at least one span.
+    `has_error` covers the trace and its spans, `has_failed_span` the spans alone. `metadata` maps
+    top-level keys to the permitted texts, as `scalar_members` gives them.
 
     Each text of a field `not_…` excludes the traces that the field without `not_` would select by
     it. So a trace without the value stays.
@@ -88,6 +90,7 @@ class TraceFilter:
     tags_all: tuple[str, ...] = ()
     min_cost: float | None = None
     min_tokens: int | None = None
+    min_span_count: int | None = None
     not_session_id: tuple[str, ...] = ()
     not_user_id: tuple[str, ...] = ()
     not_environment: tuple[str, ...] = ()
@@ -116,6 +119,7 @@ class TraceFilter:
             and (not self.statuses or trace.status in self.statuses)
             and set(self.tags_all) <= set(trace.tags)
             and self._matches_latency(trace.latency_us)
+            and (self.min_span_count is None or len(trace.spans) >= self.min_span_count)
             and self._matches_totals(trace)
             and all(_has_member(trace, key, texts) for key, texts in self.metadata)
         )

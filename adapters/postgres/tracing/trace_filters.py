@@ -173,12 +173,13 @@ def _ranges(matching: TraceFilter) -> Iterator[Clause]:
 def _totals(matching: TraceFilter) -> Iterator[Clause]:
     """Lower bounds of sums, each of which is a range of the index of its order."""
     bounds = (
-        ("total_cost", matching.least_cost, TraceSort.COST),
-        ("total_tokens", matching.min_tokens, TraceSort.TOKENS),
+        ("total_cost", "numeric", matching.least_cost, TraceSort.COST),
+        ("total_tokens", "numeric", matching.min_tokens, TraceSort.TOKENS),
+        ("span_count", "int", matching.min_span_count, TraceSort.SPAN_COUNT),
     )
-    for column, least, sort in bounds:
+    for column, of, least, sort in bounds:
         if least is not None:
-            sql = Sql(f"{column} >= {{}}::numeric", (least,))
+            sql = Sql(f"{column} >= {{}}::{of}", (least,))
             yield Clause(sql, sorts=frozenset({sort}), is_range=True)
 
 

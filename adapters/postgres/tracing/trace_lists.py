@@ -42,6 +42,7 @@ SORT_COLUMNS: Final = {
     TraceSort.STATUS: "status",
     TraceSort.COST: "total_cost",
     TraceSort.TOKENS: "total_tokens",
+    TraceSort.SPAN_COUNT: "span_count",
 }
 _NULLABLE_SORTS: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
 

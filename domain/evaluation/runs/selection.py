@@ -72,6 +72,7 @@ class TraceSelection:
     tags_all: tuple[str, ...] | None = None
     min_cost: float | None = None
     min_tokens: int | None = None
+    min_span_count: int | None = None
     not_session_id: tuple[str, ...] | None = None
     not_user_id: tuple[str, ...] | None = None
     not_environment: tuple[str, ...] | None = None

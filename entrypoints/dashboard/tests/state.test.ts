@@ -28,6 +28,8 @@ test("typed filters are completed by what the service counts", () => {
 });
 
 test("typed filters become parameters of the API", () => {
+  assert.equal(after("", "spans > 100"), "?min_span_count=100");
+  assert.equal(after("", "Cost>=$0.5"), "?min_cost=0.5");
   assert.equal(after("", "failed"), "?has_error=true");
   assert.equal(after("", "status:error"), "?status=ERROR");
   assert.equal(after("", "latency>2s"), "?min_latency_ms=2000");

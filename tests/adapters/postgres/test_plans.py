@@ -291,6 +291,10 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "latency": (traces(TraceFilter(min_latency_ms=6_900)), {"traces": 3 * 240 + SHOWN}),
     "expensive": (traces(TraceFilter(min_cost=1e6), TraceSort.COST), {"traces": SHOWN}),
     "many tokens": (traces(TraceFilter(min_tokens=10**9)), {"traces": SHOWN}),
+    "many spans": (
+        traces(TraceFilter(min_span_count=10**6), TraceSort.SPAN_COUNT),
+        {"traces": SHOWN},
+    ),
     "two environments": (
         traces(TraceFilter(environments=("staging", "production"))),
         {"traces": 2 * SHOWN},

@@ -47,6 +47,7 @@ POSITIONS: list[tuple[PagedList[Any], Any, st.SearchStrategy[Any], st.SearchStra
     (TRACES, TraceSort.STATUS, st.sampled_from([one.value for one in TraceStatus]), st.uuids()),
     (TRACES, TraceSort.COST, amounts, st.uuids()),
     (TRACES, TraceSort.TOKENS, whole, st.uuids()),
+    (TRACES, TraceSort.SPAN_COUNT, whole, st.uuids()),
     (SESSIONS, SessionSort.RECENT, instants, session_ids),
     (SESSIONS, SessionSort.TRACE_COUNT, whole, session_ids),
     (SESSIONS, SessionSort.LATENCY, st.none() | whole.map(lambda one: one * 1_000), session_ids),

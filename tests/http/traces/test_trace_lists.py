@@ -91,6 +91,8 @@ async def names(site: Site, head: dict[str, str], query: str) -> list[str]:
         (f"tags_all=A&tags_all={quote('é')}", ["four"]),
         ("tags_all=A&tags_all=b", []),
         ("min_tokens=1", []),
+        ("min_span_count=1000", []),
+        ("min_span_count=0", ["one", "two", "three", "four"]),
         ("min_tokens=0&min_cost=0", ["one", "two", "three", "four"]),
     ],
 )
@@ -162,6 +164,7 @@ async def test_every_sort_in_both_directions(
         ("min_latency_ms=x", {"query.min_latency_ms"}),
         ("min_cost=-0.1", {"query.min_cost"}),
         ("min_tokens=1.5", {"query.min_tokens"}),
+        ("min_span_count=-1", {"query.min_span_count"}),
         ("statuses=RUNNING&statuses=GONE", {"query.statuses"}),
         ("min_latency_ms=nan&max_latency_ms=inf", {"query.min_latency_ms", "query.max_latency_ms"}),
         ("max_latency_ms=1e400", {"query.max_latency_ms"}),

@@ -137,6 +137,7 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "tags_all": tags,
     "min_cost": st.sampled_from([0.0, 0.1, 1e9]),
     "min_tokens": st.sampled_from([0, 1, 2**62]),
+    "min_span_count": st.integers(0, 4),
 }
 _excluded: Final = {
     f"not_{name}": st.lists(of, max_size=2).map(tuple)

@@ -295,12 +295,13 @@ CREATE INDEX IF NOT EXISTS traces_session
     ON traces (project_id, session_id, started_at, trace_id) WHERE session_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS traces_user
     ON traces (project_id, user_id, started_at, trace_id) WHERE user_id IS NOT NULL;
--- The other orders of the list, and the bounds of latency, cost and tokens.
+-- The other orders of the list, and the bounds of latency, cost, tokens and spans.
 CREATE INDEX IF NOT EXISTS traces_ended ON traces (project_id, ended_at, trace_id);
 CREATE INDEX IF NOT EXISTS traces_latency ON traces (project_id, latency_us, trace_id);
 CREATE INDEX IF NOT EXISTS traces_name ON traces (project_id, name, trace_id);
 CREATE INDEX IF NOT EXISTS traces_cost ON traces (project_id, total_cost, trace_id);
 CREATE INDEX IF NOT EXISTS traces_tokens ON traces (project_id, total_tokens, trace_id);
+CREATE INDEX IF NOT EXISTS traces_spans ON traces (project_id, span_count, trace_id);
 CREATE INDEX IF NOT EXISTS traces_status ON traces (project_id, status, trace_id);
 -- The filters of dashboards, mostly together with a period.
 CREATE INDEX IF NOT EXISTS traces_environment

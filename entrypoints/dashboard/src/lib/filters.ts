@@ -30,6 +30,7 @@ export const OTHER_WORDS = [
   { text: "latency<", hint: "took at most this long: latency<500ms" },
   { text: "cost>", hint: "costs at least this many USD: cost>0.5" },
   { text: "tokens>", hint: "has at least so many tokens: tokens>5000" },
+  { text: "spans>", hint: "has at least so many spans: spans>100" },
   { text: "meta.", hint: "a key of the metadata: meta.customer:acme" },
 ] as const;
 
@@ -110,12 +111,14 @@ export function searchFor(words: string): string {
 
 export type Parsed = { change: Change } | { problem: string };
 
+const LEAST: Record<string, string> = { cost: "min_cost", tokens: "min_tokens", spans: "min_span_count" };
+
 /** What one typed filter means. A word without a field is a part of the name. */
 export function parse(text: string, params: URLSearchParams): Parsed {
   const { isExcluded, rest } = signOf(text);
   const word = rest.trim();
   const change = (parameter: string, value: string): Parsed => ({ change: filterBy(params, parameter, value, isExcluded) });
-  if (isExcluded && /^(failed$|ok$|(latency|cost|tokens|text)\b)/i.test(word)) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
+  if (isExcluded && /^(failed$|ok$|(latency|cost|tokens|spans|text)\b)/i.test(word)) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
   if (word === "failed" || word === "ok") return { change: { has_error: String(word === "failed") } };
   const latency = /^latency\s*([<>])=?\s*([0-9.]+)\s*([a-z]*)$/i.exec(word);
   if (latency) {
@@ -125,8 +128,8 @@ export function parse(text: string, params: URLSearchParams): Parsed {
     if (!Number.isFinite(value)) return { problem: "A latency is for example 500ms, 2s or 1min" };
     return { change: { [sign === ">" ? "min_latency_ms" : "max_latency_ms"]: String(value) } };
   }
-  const least = /^(cost|tokens)\s*>=?\s*\$?([0-9.]+)$/i.exec(word);
-  if (least) return { change: { [`min_${least[1]!.toLowerCase()}`]: String(Number(least[2])) } };
+  const least = /^(cost|tokens|spans)\s*>=?\s*\$?([0-9.]+)$/i.exec(word);
+  if (least) return { change: { [LEAST[least[1]!.toLowerCase()]!]: String(Number(least[2])) } };
   const meta = /^meta\.([^:]+):(.*)$/s.exec(word);
   if (meta) return change(`metadata.${meta[1]}`, unquote(meta[2] ?? ""));
   const at = word.indexOf(":");
@@ -178,7 +181,7 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
     const value = params.get(name);
     if (value !== null) found.push({ label: `latency ${sign} ${duration(Number(value))}`, drop: { [name]: null } });
   }
-  for (const [name, shown] of [["min_cost", "cost ≥ $"], ["min_tokens", "tokens ≥ "]] as const) {
+  for (const [name, shown] of [["min_cost", "cost ≥ $"], ["min_tokens", "tokens ≥ "], ["min_span_count", "spans ≥ "]] as const) {
     const value = params.get(name);
     if (value !== null) found.push({ label: shown + value, drop: { [name]: null } });
   }
@@ -191,6 +194,7 @@ const FILTERS = [
   ...FIELDS.flatMap(({ parameter }) => (parameter === "query" ? [parameter] : [parameter, NOT + parameter])),
   "min_cost",
   "min_tokens",
+  "min_span_count",
   "has_error",
   "min_latency_ms",
   "max_latency_ms",
@@ -232,7 +236,7 @@ export function periodStart(period: string | null, now: number): string | null {
   return new Date(Math.floor((now - found.ms) / 60_000) * 60_000).toISOString();
 }
 
-const NUMBERS = new Set(["min_latency_ms", "max_latency_ms", "min_cost", "min_tokens"]);
+const NUMBERS = new Set(["min_latency_ms", "max_latency_ms", "min_cost", "min_tokens", "min_span_count"]);
 
 /** The filters of an address as the body of an export or a run has them. */
 export function filterBody(params: URLSearchParams, now: number): Record<string, unknown> {

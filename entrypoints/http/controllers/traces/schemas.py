@@ -61,6 +61,7 @@ TAGS_MAX: Final = 100
 METADATA_KEYS_MAX: Final = 20  # in one query: each is a condition of its own
 METADATA_VALUES_MAX: Final = 100  # for one key
 TOKEN_BOUND_MAX: Final = 2**62  # beyond what any span has
+SPAN_BOUND_MAX: Final = 2**31 - 1  # beyond what any trace has
 FILTER_VALUES_MAX: Final = 100  # of one filter
 RESPONSE_SPANS_ON_LOOP_MAX: Final = 1_000
 RESPONSE_BYTES_ON_LOOP_MAX: Final = 4 << 20
@@ -73,6 +74,7 @@ type Several = Annotated[list[str], Meta(max_length=FILTER_VALUES_MAX)]
 type SeveralStatuses = Annotated[list[TraceStatus], Meta(max_length=FILTER_VALUES_MAX)]
 type Excluded = Several
 type LeastCost = Annotated[float, Meta(ge=0)]
+type SpanBound = Annotated[int, Meta(ge=0, le=SPAN_BOUND_MAX)]
 type TokenBound = Annotated[int, Meta(ge=0, le=TOKEN_BOUND_MAX)]
 UNPRICED: Final = Meta(
     description=(
@@ -795,6 +797,7 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tags_all: Tags | None = None
     min_cost: LeastCost | None = None
     min_tokens: TokenBound | None = None
+    min_span_count: SpanBound | None = None
     not_session_id: Excluded | None = None
     not_user_id: Excluded | None = None
     not_environment: Excluded | None = None
@@ -863,6 +866,7 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[TokenBound, Meta(description="At least as many tokens, prompt and completion")]
         | None
     ) = None
+    min_span_count: Annotated[SpanBound, Meta(description="At least as many spans")] | None = None
     not_session_id: Annotated[Excluded, none_of("sessions")] | None = None
     not_user_id: Annotated[Excluded, none_of("users")] | None = None
     not_environment: Annotated[Excluded, none_of("environments")] | None = None
@@ -1004,6 +1008,7 @@ TRACES: Final = cursors.PagedList(
         TraceSort.STATUS: cursors.enum_position(TraceStatus),
         TraceSort.COST: cursors.AMOUNT,
         TraceSort.TOKENS: cursors.SUM,
+        TraceSort.SPAN_COUNT: cursors.INTEGER,
     },
     cursors.ID,
 )

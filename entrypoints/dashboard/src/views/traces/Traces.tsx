@@ -386,7 +386,7 @@ function useColumns(
         </span>
       ),
     },
-    { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.span_count) },
+    { id: "spans", label: "Spans", sort: "span_count", className: "c-number", cell: (row) => count(row.span_count) },
     {
       id: "errors",
       label: "Failures",
