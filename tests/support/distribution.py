@@ -18,27 +18,28 @@ from typing import Any, Final, override
 from xdist.scheduler import LoadScopeScheduling
 from xdist.workermanage import WorkerController
 
-# Seconds of the files that take longest, from the JUnit report of `make tests`. They decide the
-# order alone: a file that isn't here, or takes another time meanwhile, runs at a worse moment.
+# Seconds of the files that take longest, about as in the JUnit report of `make tests`. They decide
+# the order alone: a file that isn't here, or takes another time meanwhile, runs at a worse moment.
 FILE_TIMES_S: Final = {
     "tests/e2e/test_dashboard_barriers.py": 65,
     "tests/e2e/test_workers.py": 53,
-    "tests/e2e/test_dashboard_hostile.py": 51,
     "tests/e2e/test_dashboard_journeys.py": 48,
+    "tests/e2e/test_dashboard_hostile.py": 42,
     "tests/adapters/postgres/test_alert_plans.py": 29,
     "tests/e2e/test_backup.py": 29,
     "tests/e2e/test_reference.py": 27,
+    "tests/e2e/test_dashboard_outage.py": 25,
     "tests/e2e/test_observed.py": 25,
-    "tests/contracts/identity/test_project_purge.py": 24,
-    "tests/http/test_isolation_behind_policies.py": 22,
     "tests/e2e/test_dev.py": 20,
     "tests/e2e/test_guide.py": 20,
     "tests/faults/test_otlp_exporters.py": 20,
     "tests/clients/pytest_pandaprobe/test_online.py": 19,
     "tests/e2e/test_cli_login.py": 19,
     "tests/e2e/test_dashboard_admin.py": 18,
+    "tests/contracts/identity/test_project_purge.py": 17,
     "tests/e2e/test_dashboard.py": 17,
     "tests/e2e/test_dashboard_attacks.py": 17,
+    "tests/http/test_isolation_behind_policies.py": 17,
     "tests/e2e/test_dashboard_hostile_views.py": 16,
     "tests/e2e/test_dashboard_monitors.py": 16,
     "tests/faults/test_kills.py": 16,
