@@ -17,6 +17,7 @@ from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import NO_USAGE, CostSource, SpanCost, Usage, UsageRole
 
 SORTED_SPANS_MAX: Final = 200_000  # matches that are sorted by anything but their start
+COMPARED_SPANS_MAX: Final = 1_000_000  # spans that a page of rare matches is looked for among
 COUNTED_SPANS_MAX: Final = 10_000  # spans that are read to count matches
 KEY_SEPARATOR: Final = "/"
 # Fields of a filter that must equal those of the span, and those of its trace.

@@ -101,8 +101,10 @@ LANGUAGE sql IMMUTABLE RETURN (
 LATER: Final = (
     *("started_at", "ended_at", "completion_start_time", "hour"),
     *("first_started_at", "last_started_at", "last_ended_at", "last_activity_at"),
-    "user_started_at",
+    *("user_started_at", "first_span_at", "last_span_at"),
 )
+LEAST: Final = ("first_span_at",)
+GREATEST: Final = ("last_span_at", "max_latency_us", "max_tokens", "max_cost")
 CHANGED: Final = {
     **{name: f"{name} + $1 * {{period}}" for name in LATER},
     "trace_id": "copies.id(trace_id, $1)",
@@ -388,10 +390,14 @@ def _copied_id(id_: bytes, copy: int) -> bytes:
 
 def _add_up(table: str, columns: Sequence[str]) -> str:
     """What becomes of an hour in which spans of several copies started."""
+
+    def both(name: str) -> str:
+        if name in LEAST or name in GREATEST:
+            function = "least" if name in LEAST else "greatest"
+            return f"{function}({table}.{name}, excluded.{name})"
+        return f"{table}.{name} + excluded.{name}"
+
     keys = ", ".join(name for name in columns if name in HOUR_KEYS)
-    sums = ", ".join(
-        f"{name} = {table}.{name} + excluded.{name}"
-        for name in columns
-        if name not in (*HOUR_KEYS, "revision")
-    )
-    return f"ON CONFLICT ({keys}) DO UPDATE SET {sums}"
+    values = [name for name in columns if name not in (*HOUR_KEYS, "revision")]
+    changes = ", ".join(f"{name} = {both(name)}" for name in values)
+    return f"ON CONFLICT ({keys}) DO UPDATE SET {changes}"

@@ -105,6 +105,8 @@ async def update_costs(
             kind, name = names[one.trace_id, one.span_id]
             sums = deltas[project].sums((hour, kind, name_group(name), True, one.model))
             sums.cost = EXACT.add(sums.cost, cost)
+            for peaks, charge in ((sums.removed, one.charge), (sums.added, after)):
+                peaks.extend(None, -1, charge.amount if charge.is_known else None)
             sums.unpriced += unpriced
             sums.priced -= unpriced
         costs = []

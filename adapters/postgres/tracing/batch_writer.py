@@ -260,7 +260,7 @@ def _count_new(
     for one in (settled.counted for settled in fresh):
         of_project = deltas[one.project]
         of_project.add_trace(one)
-        of_project.add_spans(one.trace.spans)
+        of_project.add_spans(one.trace, one.trace.spans)
     return rows, deltas
 
 

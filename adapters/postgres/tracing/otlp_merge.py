@@ -563,7 +563,7 @@ def _count(
             of_project.add_trace(after)
         else:
             of_project.change_trace(before, after)
-        of_project.add_spans(merge.stored.values(), -1)
-        of_project.add_spans(merge.written.values())
+        of_project.remove_spans(merge.stored.values())
+        of_project.add_spans(after.trace, merge.written.values())
         counted.append((before, after))
     return counted

@@ -390,7 +390,7 @@ def _count_new(fresh: Iterable[NewTrace], deltas: ProjectDeltas) -> None:
     for one in fresh:
         if one.spans:
             deltas[one.counted.project].add_trace(one.counted)
-            deltas[one.counted.project].add_spans(one.spans)
+            deltas[one.counted.project].add_spans(one.counted.trace, one.spans)
 
 
 def _placeholder(key: TraceKey, stored_at: datetime) -> NewTrace:

@@ -7,17 +7,19 @@ user that only grew is merged into its row; any other is recounted from its trac
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Self
+from typing import Final, Self
 
 from adapters.postgres.tracing.facets import CountedTrace, FacetKey
 from domain.ids import ProjectId, TraceId
-from domain.tracing.analytics import Granularity
+from domain.tracing.analytics import BUCKET_WIDTHS, Granularity
 from domain.tracing.span import Span, SpanStatus, Totals, elapsed_us
 from domain.tracing.span_figures import latency_bin, name_group
 from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
+
+_REST_OF_HOUR: Final = BUCKET_WIDTHS[Granularity.HOUR] - timedelta(microseconds=1)
 
 type UsageKey = tuple[datetime, bool, str]
 type UsageSums = tuple[int, int, int, Decimal, int, int, int, int]
@@ -28,8 +30,35 @@ type SpanKey = tuple[datetime, str, str, bool, str]
 
 
 @dataclass(slots=True)
+class Peaks:
+    """The greatest values of some spans; -1 and None without any."""
+
+    latency_us: int = -1
+    tokens: int = -1
+    cost: Decimal | None = None
+
+    def extend(self, latency_us: int | None, tokens: int, cost: Decimal | None) -> None:
+        if latency_us is not None and latency_us > self.latency_us:
+            self.latency_us = latency_us
+        self.tokens = max(self.tokens, tokens)
+        if cost is not None and (self.cost is None or cost > self.cost):
+            self.cost = cost
+
+    def exceed(self, others: "Peaks") -> bool:
+        """Whether one of them is greater than that of `others`."""
+        return (
+            self.latency_us > others.latency_us
+            or self.tokens > others.tokens
+            or (self.cost is not None and (others.cost is None or self.cost > others.cost))
+        )
+
+
+@dataclass(slots=True)
 class SpanSums:
-    """Sums over spans. `calls` are those with tokens and costs that count."""
+    """Sums over spans. `calls` are those with tokens and costs that count.
+
+    `added` and `removed` have the peaks of the spans that were added and subtracted.
+    """
 
     spans: int = 0
     errors: int = 0
@@ -44,6 +73,8 @@ class SpanSums:
     priced: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    added: Peaks = field(default_factory=Peaks)
+    removed: Peaks = field(default_factory=Peaks)
 
     @property
     def usage(self) -> UsageSums:
@@ -58,6 +89,8 @@ class SpanSums:
             any((self.spans, self.errors, self.latencies, self.latency_us))
             or any(self.usage)
             or any(self.bins.values())
+            # The stored peaks are at least those of the spans that were removed.
+            or self.added.exceed(self.removed)
         )
 
     def add_latency(self, latency_us: int, sign: int) -> None:
@@ -135,6 +168,9 @@ class Deltas:
 
     facets: dict[FacetKey, int] = field(default_factory=dict)
     hours: dict[datetime, list[int]] = field(default_factory=dict)  # see `_count_time`
+    # By the hour of traces: the first and last start of their spans in other hours.
+    extents: dict[datetime, tuple[datetime, datetime]] = field(default_factory=dict)
+    moved: set[tuple[datetime, datetime]] = field(default_factory=set)  # traces, between hours
     spans: dict[SpanKey, SpanSums] = field(default_factory=dict)
     sessions: dict[str, SessionGrowth] = field(default_factory=dict)
     users: dict[str, UserGrowth] = field(default_factory=dict)
@@ -161,14 +197,22 @@ class Deltas:
         if before.timing() != after.timing():
             self._count_time(before, -1)
             self._count_time(after, 1)
+            self._move(before, after)
         self._change_session(before, after)
         self._change_user(before, after)
 
-    def add_spans(self, spans: Iterable[Span], sign: int = 1) -> None:
-        """Adds settled spans, or subtracts them if `sign` is -1.
+    def add_spans(self, trace: Trace, spans: Iterable[Span]) -> None:
+        """Adds settled spans of a trace. The tokens and costs of those with a role aren't counted.
 
-        The tokens and costs of spans with a usage role aren't counted.
+        `trace` is as it will be stored.
         """
+        self._count_spans(spans, 1, Granularity.HOUR.bucket(trace.started_at))
+
+    def remove_spans(self, spans: Iterable[Span]) -> None:
+        """Subtracts spans that were added."""
+        self._count_spans(spans, -1, None)
+
+    def _count_spans(self, spans: Iterable[Span], sign: int, of_hour: datetime | None) -> None:
         for span in spans:
             kind, model, usage, charge = span.kind, span.model, span.usage, span.charge
             assert kind is not None
@@ -176,6 +220,8 @@ class Deltas:
             assert charge is not None
             started_at = span.started_at
             hour = Granularity.HOUR.bucket(started_at)
+            if of_hour is not None and hour != of_hour:
+                self._extend(of_hour, started_at)
             sums = self.sums((hour, kind, name_group(span.name), model is not None, model or ""))
             sums.spans += sign
             if span.status is SpanStatus.ERROR:
@@ -183,6 +229,9 @@ class Deltas:
             latency = elapsed_us(started_at, span.ended_at)
             if latency is not None:
                 sums.add_latency(latency, sign)
+            tokens = usage.prompt_tokens + usage.completion_tokens
+            cost = charge.amount if charge.is_known else None
+            (sums.added if sign > 0 else sums.removed).extend(latency, tokens, cost)
             if span.usage_role is None:
                 sums.calls += sign
                 sums.prompt_tokens += sign * usage.prompt_tokens
@@ -233,6 +282,20 @@ class Deltas:
         if latency is not None:
             sums[2] += sign
             sums[3] += sign * latency
+
+    def _extend(self, of_hour: datetime, *instants: datetime) -> None:
+        """Notes that a trace of an hour has spans in another one."""
+        covered = (*self.extents.get(of_hour, ()), *instants)
+        self.extents[of_hour] = (min(covered), max(covered))
+        self.hours.setdefault(of_hour, [0, 0, 0, 0])
+
+    def _move(self, before: CountedTrace, after: CountedTrace) -> None:
+        """Notes that a trace starts in another hour, where it has all its spans."""
+        old, new = (Granularity.HOUR.bucket(one.trace.started_at) for one in (before, after))
+        if old != new:
+            self._extend(new, old, old + _REST_OF_HOUR)
+            earlier = {(first, new) for first, last in self.moved if last == old}
+            self.moved |= earlier | {(old, new)}
 
     def _change_session(self, before: CountedTrace, after: CountedTrace) -> None:
         old, new = before.trace.session_id, after.trace.session_id

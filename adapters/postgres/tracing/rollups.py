@@ -42,6 +42,14 @@ class _Hour(msgspec.Struct):
     error_count: int
     latency_count: int
     latency_us: int
+    first_span_at: datetime | None
+    last_span_at: datetime | None
+
+
+class _Moved(msgspec.Struct):
+    project_id: UUID
+    old: datetime
+    new: datetime
 
 
 class _Usage(msgspec.Struct):
@@ -75,6 +83,9 @@ class _SpanHour(msgspec.Struct):
     completion_tokens: int
     cost: Decimal
     unpriced_span_count: int
+    max_latency_us: int | None
+    max_tokens: int | None
+    max_cost: Decimal | None
 
 
 class _Session(msgspec.Struct, kw_only=True):
@@ -144,6 +155,13 @@ def _sums(table: str, *columns: str) -> str:
     return ", ".join(f"{column} = {table}.{column} + excluded.{column}" for column in columns)
 
 
+def _extremes(function: str, table: str, *columns: str) -> str:
+    """Assignments of the least or greatest values; nulls count for nothing."""
+    return ", ".join(
+        f"{column} = {function}({table}.{column}, excluded.{column})" for column in columns
+    )
+
+
 _UPSERT_FACETS: Final = f"""
 {_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
   {_sums("trace_facets", "trace_count")}, search_value = excluded.search_value
@@ -154,7 +172,21 @@ DELETE FROM trace_facets USING {_matching_keys("trace_facets", _Facet, 3, "fewer
 """
 _UPSERT_HOURS: Final = f"""
 {_insert("trace_hours", _Hour, "$2")} ON CONFLICT (project_id, hour) DO UPDATE SET
-  {_sums("trace_hours", *_Hour.__struct_fields__[2:])}, revision = trace_hours.revision + 1
+  {_sums("trace_hours", *_Hour.__struct_fields__[2:6])},
+  {_extremes("least", "trace_hours", "first_span_at")},
+  {_extremes("greatest", "trace_hours", "last_span_at")},
+  revision = trace_hours.revision + 1
+"""
+# A trace that moved may have all its spans where it was: the extent of that hour covers them.
+# This transaction has locked both rows.
+EXTEND_NEW_HOURS: Final = """
+UPDATE trace_hours AS new SET first_span_at = least(new.first_span_at, old.first_span_at),
+  last_span_at = greatest(new.last_span_at, old.last_span_at)
+FROM json_to_recordset($1) AS moved (project_id uuid, old timestamptz, new timestamptz),
+  trace_hours AS old
+WHERE new.project_id = moved.project_id AND new.hour = moved.new
+  AND old.project_id = moved.project_id AND old.hour = moved.old
+  AND (old.first_span_at IS NOT NULL OR old.last_span_at IS NOT NULL)
 """
 _UPSERT_USAGE: Final = f"""
 {_insert("usage_hours", _Usage, "$3")} ON CONFLICT (project_id, hour, has_model, model)
@@ -168,7 +200,8 @@ DELETE FROM usage_hours USING {_matching_keys("usage_hours", _Usage, 4, "fewer")
 _UPSERT_SPAN_HOURS: Final = f"""
 {_insert("span_hours", _SpanHour, "$6")}
 ON CONFLICT (project_id, hour, kind, name, has_model, model) DO UPDATE SET
-  {_sums("span_hours", *_SpanHour.__struct_fields__[6:])}
+  {_sums("span_hours", *_SpanHour.__struct_fields__[6:-3])},
+  {_extremes("greatest", "span_hours", *_SpanHour.__struct_fields__[-3:])}
 """
 DELETE_EMPTY_SPAN_HOURS: Final = f"""
 DELETE FROM span_hours USING {_matching_keys("span_hours", _SpanHour, 6, "fewer")}
@@ -288,7 +321,7 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         if n
     ]
     hours = [
-        _Hour(project, hour, *sums)
+        _hour_row(project, hour, sums, one.extents.get(hour))
         for project, one in of
         for hour, sums in sorted(one.hours.items())
     ]
@@ -328,6 +361,8 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
     elif any(counts) or any(owners):
         rows = (*counts[:3], *owners, spans)
         await connection.execute(UPSERT_ROLLUPS, *map(_ENCODER.encode, rows))
+    if moved := [_Moved(project, *hours) for project, one in of for hours in sorted(one.moved)]:
+        await connection.execute(EXTEND_NEW_HOURS, _ENCODER.encode(moved))
     if less_used := [one for one in usage if one.calls < 0]:
         await connection.execute(DELETE_EMPTY_USAGE, _ENCODER.encode(less_used))
     if fewer_spans := [one for one in spans if one.span_count < 0]:
@@ -366,6 +401,17 @@ def _stale_statements(deltas: ProjectDeltas) -> list[tuple[str, Sequence[msgspec
     return [(sql, keys) for sql, keys in steps if keys]
 
 
+def _hour_row(
+    project: ProjectId,
+    hour: datetime,
+    sums: Sequence[int],
+    extent: tuple[datetime, datetime] | None,
+) -> _Hour:
+    traces, errors, latencies, latency_us = sums
+    first, last = extent or (None, None)
+    return _Hour(project, hour, traces, errors, latencies, latency_us, first, last)
+
+
 def _key(item: tuple[SpanKey, SpanSums]) -> SpanKey:
     return item[0]
 
@@ -374,6 +420,8 @@ def _span_hour(project: ProjectId, key: SpanKey, sums: SpanSums) -> _SpanHour:
     return _SpanHour(
         project, *key, sums.spans, sums.errors, sums.latencies, sums.latency_us,
         pack_bins(sums.bins), sums.prompt_tokens, sums.completion_tokens, sums.cost, sums.unpriced,
+        None if sums.added.latency_us < 0 else sums.added.latency_us,
+        None if sums.added.tokens < 0 else sums.added.tokens, sums.added.cost,
     )  # fmt: skip
 
 

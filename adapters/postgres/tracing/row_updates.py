@@ -375,8 +375,8 @@ def _count_changes(
         )
         of_project = deltas[before.project]
         of_project.change_trace(before, after)
-        of_project.add_spans(replaced_spans, -1)
-        of_project.add_spans(one.spans.values())
+        of_project.remove_spans(replaced_spans)
+        of_project.add_spans(after.trace, one.spans.values())
         rows.append(trace_row(after))
     return arrays(rows)
 

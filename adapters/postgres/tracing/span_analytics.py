@@ -17,8 +17,8 @@ from adapters.postgres.tracing.span_filters import (
     LATENCY_US,
     SpanSource,
     find_source,
-    is_name_rolled_up,
 )
+from adapters.postgres.tracing.span_periods import is_name_rolled_up
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from application.concurrency import compute
 from domain.ids import ProjectId

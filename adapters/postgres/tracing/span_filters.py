@@ -7,10 +7,10 @@ from typing import Final
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE
 from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
+from adapters.postgres.tracing.span_periods import is_name_rolled_up
+from adapters.postgres.tracing.trace_filters import ClauseCount, fetch_counts, filter_clauses
 from domain.ids import ProjectId
 from domain.tracing.span import SpanStatus
-from domain.tracing.span_figures import ID_PLACEHOLDER, name_group
 from domain.tracing.span_query import SpanFilter
 from domain.tracing.usage import CostSource
 
@@ -64,14 +64,30 @@ def other_conditions(matching: SpanFilter) -> Iterator[Sql]:
 class SpanSource:
     """The spans among which matches are, with the alias `s`, and the conditions that remain.
 
-    `served` are those that an index in the order of starts supports. It `is_small` if it has the
-    spans of few traces.
+    `served` are those that an index in the order of starts supports, `of_span` others on spans, and
+    `of_trace` those on their traces. It `is_small` if few traces match, and it has their spans.
     """
 
     table: Sql
     served: Sequence[Sql]
-    rest: Sequence[Sql]
+    of_span: Sequence[Sql]
+    of_trace: Sequence[ClauseCount] = ()
     is_small: bool = False
+
+    @property
+    def rest(self) -> Sequence[Sql]:
+        """The conditions that remain, of which that on the trace looks it up."""
+        if not self.of_trace:
+            return self.of_span
+        exists = "EXISTS (SELECT 1 FROM traces WHERE {} AND traces.trace_id = s.trace_id OFFSET 0)"
+        return [*self.of_span, Sql(exists.format(self.trace.text), self.trace.values)]
+
+    @property
+    def trace(self) -> Sql:
+        """The conditions on a row of traces."""
+        pieces = [one.clause.sql for one in self.of_trace]
+        text = " AND ".join([OF_PROJECT, *(one.text for one in pieces)])
+        return Sql(text, tuple(value for one in pieces for value in one.values))
 
     def where(self, p: Parameters, conditions: Sequence[Sql]) -> str:
         """Some of its conditions, and that of the project."""
@@ -96,14 +112,8 @@ async def find_source(
     counted = await fetch_counts(connection, project, of_trace, "")
     if counted.most <= few_traces:
         return source_of_traces([one.sql for one in of_trace], [*served, *rest])
-    where = " AND ".join(one.sql.text for one in of_trace)
-    values = tuple(value for one in of_trace for value in one.sql.values)
     hours = await _fetch_hours(connection, project, matching)
-    exists = (
-        f"EXISTS (SELECT 1 FROM traces WHERE {OF_PROJECT} AND traces.trace_id = s.trace_id"
-        f" AND {where} OFFSET 0)"
-    )
-    return SpanSource(Sql("spans AS s"), [*served, *hours], [*rest, Sql(exists, values)])
+    return SpanSource(Sql("spans AS s"), [*served, *hours], rest, counted.clauses)
 
 
 def source_of_traces(of_trace: Sequence[Sql], conditions: Sequence[Sql]) -> SpanSource:
@@ -115,11 +125,6 @@ def source_of_traces(of_trace: Sequence[Sql], conditions: Sequence[Sql]) -> Span
     CROSS JOIN LATERAL
       (SELECT * FROM spans WHERE {OF_PROJECT} AND trace_id = t.id OFFSET 0) AS s"""
     return SpanSource(Sql(table, values), (), conditions, is_small=True)
-
-
-def is_name_rolled_up(name: str | None) -> bool:
-    """Whether the roll-up has the spans of a name, and no others, under this name."""
-    return name is None or (name_group(name) == name and ID_PLACEHOLDER not in name)
 
 
 async def _fetch_hours(

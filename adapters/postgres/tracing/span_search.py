@@ -7,14 +7,13 @@ then words are frequent, and hits come soon.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.tracing.search_index import NO_SEGMENT, fetch_readable_traces
 from adapters.postgres.tracing.span_filters import (
     SEARCHED_TRACES_MAX,
@@ -24,6 +23,7 @@ from adapters.postgres.tracing.span_filters import (
     served_conditions,
     source_of_traces,
 )
+from adapters.postgres.tracing.span_walk import WALK_LIMITS, SpanPlace, SpanWalk, WalkLimits
 from adapters.postgres.tracing.spans import SELECT_SPANS, span_summary_from_row
 from adapters.postgres.tracing.trace_filters import filter_clauses
 from adapters.postgres.tracing.trace_search import (
@@ -41,12 +41,12 @@ from adapters.postgres.tracing.trace_search import (
     fetch_new,
 )
 from application.concurrency import compute
-from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import PageRequest, Position
+from domain.ids import ProjectId, TraceId
+from domain.page import PageRequest
 from domain.tracing.search_match import SearchMatch, SearchPage, SpanHit, find_span_matches
 from domain.tracing.search_query import SearchQuery
 from domain.tracing.search_terms import query_terms
-from domain.tracing.span_query import KEY_SEPARATOR, SpanFilter, position_id
+from domain.tracing.span_query import SpanFilter
 from domain.tracing.trace import Trace
 
 WALKED_SPANS_MAX: Final = 100_000  # spans that a request compares with the index
@@ -71,26 +71,7 @@ WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) GROUP BY trace_id
 """
 
 
-class _Key(NamedTuple):
-    """The place of a span in the list."""
-
-    started_at: datetime
-    trace_id: UUID
-    span_id: UUID
-
-    @property
-    def position(self) -> Position:
-        id_ = position_id(TraceId(self.trace_id), SpanId(self.span_id))
-        return Position(self.started_at, id_)
-
-    @classmethod
-    def at(cls, position: Position) -> "_Key":
-        assert isinstance(position.value, datetime)
-        trace, span = (UUID(one) for one in str(position.id).split(KEY_SEPARATOR))
-        return cls(position.value, trace, span)
-
-
-type _Found = tuple[_Key, tuple[SearchMatch, ...]]
+type _Found = tuple[SpanPlace, tuple[SearchMatch, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +82,7 @@ class SpanSearchLimits:
     texts: int = TEXTS_MAX
     text_bytes: int = TEXT_BYTES_MAX
     few_traces: int = SEARCHED_TRACES_MAX
+    walk: WalkLimits = WALK_LIMITS
 
 
 LIMITS: Final = SpanSearchLimits()
@@ -182,7 +164,7 @@ class PostgresSpanSearch(PoolReader):
         self, project: ProjectId, query: SearchQuery, matching: SpanFilter, window: PageRequest
     ) -> SearchPage[SpanHit]:
         few = self.limits.few_traces
-        after = None if window.after is None else _Key.at(window.after)
+        after = None if window.after is None else SpanPlace.at(window.after)
         async with self._visible_by_key(NARROW_SEARCH, project) as connection:
             candidates = _TraceCandidates(connection, project, query_terms(query))
             await candidates.open()
@@ -190,8 +172,12 @@ class PostgresSpanSearch(PoolReader):
                 source = _source_of(project, candidates.ids, matching)
             else:
                 source = await find_source(connection, project, matching, few)
-            page = _PageSearch(candidates, source, query, window.limit, self._room())
-            found, end, is_complete = await page.find(after)
+            walk = SpanWalk(
+                connection, project, matching, source, is_descending=True, last=after,
+                limits=self.limits.walk,
+            )  # fmt: skip
+            page = _PageSearch(candidates, walk, query, window.limit, self._room())
+            found, end, is_complete = await page.find()
             keys = [key for key, _ in found]
             rows = await connection.fetch(
                 SELECT_SPANS, project, [key.trace_id for key in keys], [key.span_id for key in keys]
@@ -222,23 +208,22 @@ def _source_of(project: ProjectId, traces: Iterable[UUID], matching: SpanFilter)
 @dataclass(slots=True)
 class _PageSearch:
     candidates: _TraceCandidates
-    source: SpanSource
+    walk: SpanWalk
     query: SearchQuery
     limit: int
     room: _Room
 
-    async def find(self, after: _Key | None) -> tuple[Sequence[_Found], _Key | None, bool]:
+    async def find(self) -> tuple[Sequence[_Found], SpanPlace | None, bool]:
         """The hits, where the next page follows, and whether no limit ended the page early."""
-        found, last, at_once = list[_Found](), after, self.limit + 1
+        found, last, at_once = list[_Found](), self.walk.last, self.limit + 1
+        is_small = self.walk.source.is_small
         while self.room.is_left:
             # Spans of few traces are sorted for each statement, so one reads more of them.
-            some = SPANS_AT_ONCE_MAX if self.source.is_small else at_once
-            wanted = min(some, self.room.spans)
-            keys = await self._fetch_keys(last, wanted)
-            is_end = len(keys) < wanted
+            some = SPANS_AT_ONCE_MAX if is_small else at_once
+            keys = await self.walk.next(min(some, self.room.spans))
             self.room.spans -= len(keys)
             # Those of few traces are spread over many segments: reading these would take longer.
-            looked_into = min(LOOKED_INTO_MAX, self.room.texts) if self.source.is_small else 0
+            looked_into = min(LOOKED_INTO_MAX, self.room.texts) if is_small else 0
             await self.candidates.add_among((key.trace_id for key in keys), looked_into)
             sizes = await self._fetch_sizes(keys)
             keys.reverse()  # the next one is the last
@@ -254,37 +239,22 @@ class _PageSearch:
                 return shown, shown[-1][0], True
             if keys:
                 break
-            if is_end:
+            last = self.walk.last
+            if self.walk.is_over:
                 return found, None, True
+            if not self.walk.may_go_on:
+                break
         return found, last, False
 
-    async def _fetch_keys(self, after: _Key | None, limit: int) -> list[_Key]:
-        """The next spans of the list."""
-        p = Parameters([self.candidates.project])
-        table = p.sql(self.source.table)
-        where = self.source.where(p, [*self.source.served, *self.source.rest])
-        if after is not None:
-            started_at, trace, span = map(p.put, after)
-            where += (
-                " AND (s.started_at, s.trace_id, s.span_id)"
-                f" < ({started_at}::timestamptz, {trace}::uuid, {span}::uuid)"
-            )
-        # The limit is in the SQL text, so that the planner knows how few rows there will be.
-        sql = f"""
-        SELECT s.started_at, s.trace_id, s.span_id FROM {table} WHERE {where}
-        ORDER BY s.started_at DESC, s.trace_id DESC, s.span_id DESC LIMIT {limit:d}
-        """
-        return [_Key(*row) for row in await self.candidates.connection.fetch(sql, *p.values)]
-
-    async def _fetch_sizes(self, keys: Iterable[_Key]) -> Mapping[UUID, int]:
+    async def _fetch_sizes(self, keys: Iterable[SpanPlace]) -> Mapping[UUID, int]:
         """The bytes of the texts of the candidates among them, if they have any."""
         traces = list({key.trace_id for key in keys} & self.candidates.ids)
         rows = await self.candidates.connection.fetch(SELECT_SIZES, self.candidates.project, traces)
         return {row["trace_id"]: row["size"] for row in rows}
 
-    def _take(self, keys: list[_Key], sizes: Mapping[UUID, int], most: int) -> list[_Key]:
+    def _take(self, keys: list[SpanPlace], sizes: Mapping[UUID, int], most: int) -> list[SpanPlace]:
         """Takes the next spans from the end, whose traces are read together; at least one."""
-        batch, traces, size = list[_Key](), set[UUID](), 0
+        batch, traces, size = list[SpanPlace](), set[UUID](), 0
         while keys and len(batch) < most:
             trace = keys[-1].trace_id
             if trace in self.candidates.ids and trace not in traces:
@@ -298,7 +268,7 @@ class _PageSearch:
         self.room.text_bytes -= sum(sizes.get(trace, 0) for trace in traces)
         return batch
 
-    async def _verify(self, batch: Sequence[_Key]) -> list[_Found]:
+    async def _verify(self, batch: Sequence[SpanPlace]) -> list[_Found]:
         wanted = {
             (key.trace_id, key.span_id) for key in batch if key.trace_id in self.candidates.ids
         }

@@ -1,8 +1,8 @@
 """The list of spans across traces.
 
 Spans have few indexes, because each would slow down every write. A page by start walks an index of
-starts and drops spans that don't match; if few traces match, it reads the spans of those traces.
-Other orders sort all matches, whose number has a limit.
+starts and drops spans that don't match (`span_walk.py`); if few traces match, it reads the spans of
+those traces. Other orders sort all matches, whose number has a limit.
 """
 
 from collections.abc import Sequence
@@ -25,9 +25,11 @@ from adapters.postgres.tracing.span_filters import (
     SpanSource,
     find_source,
 )
+from adapters.postgres.tracing.span_walk import WALK_LIMITS, SpanPlace, SpanWalk, WalkLimits
 from adapters.postgres.tracing.trace_rows import usage_from_row
+from domain.errors import Invalid
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.page import Page, PageRequest, SortOrder
+from domain.page import Page, PageRequest, Position, SortOrder
 from domain.tracing.error_groups import ERROR_CHARS_MAX, ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.span_analytics import READ_SPANS_MAX, SpanAnalytics, SpanAnalyticsQuery
@@ -44,6 +46,9 @@ from domain.tracing.span_query import (
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import CostSource, SpanCost, UsageRole
 
+FOLLOW_CURSOR: Final = (
+    "fewer than so many of the first {:,} spans match: follow next_cursor of the first pages"
+)
 NARROW_SPANS: Final = (
     "narrow the list with started_after and started_before, or with session_id or user_id"
 )
@@ -87,6 +92,7 @@ class PostgresSpans(PoolReader):
     counted_max: int = field(default=COUNTED_SPANS_MAX, kw_only=True)
     read_max: int = field(default=READ_SPANS_MAX, kw_only=True)
     searched_traces_max: int = field(default=SEARCHED_TRACES_MAX, kw_only=True)
+    walk_limits: WalkLimits = field(default=WALK_LIMITS, kw_only=True)
 
     async def summaries(
         self,
@@ -102,12 +108,17 @@ class PostgresSpans(PoolReader):
             if source.is_small or sort is not SpanSort.STARTED_AT:
                 found = await query.fetch_sorted(connection, self.sorted_max)
             else:
-                found = await query.fetch_by_start(connection, self.counted_max)
+                walk = SpanWalk(
+                    connection, project, matching, source, query.is_descending,
+                    None if window.after is None else SpanPlace.at(window.after),
+                    window.offset, self.walk_limits,
+                )  # fmt: skip
+                found = await query.fetch_by_start(walk, self.counted_max)
             shown = found.keys[: window.limit]
             traces, spans = [one.trace_id for one in shown], [one.span_id for one in shown]
             rows = await connection.fetch(SELECT_SPANS, project, traces, spans)
         items = [span_summary_from_row(row) for row in rows]
-        end = sort.position(items[-1]) if len(found.keys) > window.limit else None
+        end = sort.position(items[-1]) if len(found.keys) > window.limit else found.reached
         return Page(items, found.total, end, total_is_at_least=not found.is_exact)
 
     async def error_groups(
@@ -135,11 +146,15 @@ class _Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _FoundKeys:
-    """The keys of a page, and one more if another page follows."""
+    """The keys of a page, and one more if another page follows.
+
+    `reached` is the place where a limit ended the page, if it did.
+    """
 
     keys: Sequence[_Key]
     total: int
     is_exact: bool = True
+    reached: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,29 +187,25 @@ class _SpanQuery:
         check_sortable(total, self.sort, most)
         return _FoundKeys([_Key(row[1], row[2]) for row in rows if row[1] is not None], total)
 
-    async def fetch_by_start(self, connection: Connection, counted_max: int) -> _FoundKeys:
-        """Walks an index of starts. Counts matches among the first `counted_max` spans."""
-        p = Parameters([self.project])
-        where = self.source.where(p, [*self.source.served, *self.source.rest])
-        after = "".join(f" AND {one}" for one in self._after(p, "s.started_at"))
-        sql = f"""
-        SELECT s.trace_id, s.span_id FROM spans AS s WHERE {where}{after}
-        ORDER BY {self._by("s.started_at")} {self._limits(p)}
+    async def fetch_by_start(self, walk: SpanWalk, counted_max: int) -> _FoundKeys:
+        """Walks an index of starts. Counts matches among the first `counted_max` spans.
+
+        Raises Invalid if a limit ends the walk before the offset.
         """
-        keys = [_Key(*row) for row in await connection.fetch(sql, *p.values)]
-        p = Parameters([self.project])
-        where = self.source.where(p, self.source.served)
-        matches = " AND ".join(p.all_of(self.source.rest)) or "true"
-        direction = "DESC" if self.is_descending else "ASC"
-        sql = f"""
-        SELECT count(*) FILTER (WHERE {matches}) AS matches, count(*) AS read
-        FROM (SELECT * FROM spans AS s WHERE {where} ORDER BY s.started_at {direction}
-              LIMIT {p.put(counted_max + 1)}::bigint) AS s
-        """
-        [row] = await connection.fetch(sql, *p.values)
-        if row["read"] <= counted_max:
-            return _FoundKeys(keys, row["matches"])
-        return _FoundKeys(keys, max(row["matches"], self.window.offset + len(keys)), is_exact=False)
+        found = await walk.next(self.window.limit + 1)
+        keys = [_Key(TraceId(one.trace_id), SpanId(one.span_id)) for one in found]
+        is_whole = len(keys) > self.window.limit or walk.is_over
+        if not is_whole and walk.skip:
+            raise Invalid.field("query.offset", FOLLOW_CURSOR.format(walk.compared))
+        reached = None if is_whole or walk.last is None else walk.last.position
+        counting = walk
+        if self.window.after is not None:
+            counting = walk.from_start()
+        await counting.count_up_to(counted_max)
+        if counting.is_over:
+            return _FoundKeys(keys, counting.matched, reached=reached)
+        total = max(self.window.offset + len(keys), counting.matched)
+        return _FoundKeys(keys, total, is_exact=False, reached=reached)
 
     def _limits(self, p: Parameters) -> str:
         # The limit is in the SQL text, so that the planner knows how few rows there will be. One

@@ -38,6 +38,8 @@ from adapters.postgres.tracing.otlp_settling import (
 )
 from adapters.postgres.tracing.otlp_writer import OtlpWriter
 from adapters.postgres.tracing.row_updates import DELETE_SPANS_BY_KEY
+from adapters.postgres.tracing.span_walk import WalkLimits
+from adapters.postgres.tracing.spans import PostgresSpans
 from adapters.postgres.tracing.trace_details import (
     fetch_detail,
     fetch_shown_span,
@@ -67,7 +69,7 @@ from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.payload_detail import PayloadDetail, PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import SpanChange
+from domain.tracing.span import SpanChange, SpanKind
 from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
 from domain.tracing.span_query import COUNTED_SPANS_MAX, SpanFilter, SpanSort
 from domain.tracing.trace import TraceChange, TraceStatus
@@ -188,6 +190,13 @@ def spans(
     )
 
 
+def rare_spans(**conditions: Any) -> Read:
+    """Spans of which the first ones are compared before the roll-ups are asked."""
+    wanted, by = SpanFilter(**conditions), (SpanSort.STARTED_AT, SortOrder.DESC, PageRequest())
+    said = {"walk_limits": WalkLimits(first_spans=COMPARED), "searched_traces_max": 100}
+    return lambda at, of: PostgresSpans(at.pool, **said).summaries(of, wanted, *by)
+
+
 def errors(period: Period, *, is_new: bool | None = None) -> Read:
     wanted = ErrorFilter(period=period, is_new=is_new)
     return lambda at, of: at.spans.error_groups(
@@ -261,6 +270,7 @@ LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
 OF_NAME: Final = SCORES // len(NAMES)
 LOOKS_MAX: Final = 30  # of the views in what one read asks, users and sessions apart
 COUNTED = COUNTED_SPANS_MAX + PAGE
+COMPARED: Final = 1_000  # spans; at most a fifth more, and once more if their trace is looked up
 SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
 # For each read: how many rows it may look at, of each table that it may look at.
 READS: dict[str, tuple[Read, dict[str, int]]] = {
@@ -351,6 +361,22 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         {"span_rows": COUNTED + 4 * PAGE + SHOWN, "traces": PAGE},
     ),
     "spans of a model that none has": (spans(model="nobody-has-it"), {}),
+    **{
+        f"spans with more {what} than any": (
+            rare_spans(**{f"min_{what}": 10**6}, kind=SpanKind.LLM),
+            {"span_rows": 2 * COMPARED},
+        )
+        for what in ("tokens", "cost")
+    },
+    "spans that took longer than any": (
+        rare_spans(min_latency_ms=1e9),
+        {"span_rows": 2 * COMPARED},
+    ),
+    "spans of a release that is over": (
+        rare_spans(release="1.3"),
+        # A trace has three spans; each hour with traces of the release is looked up, too.
+        {"span_rows": 2 * COMPARED + COUNTED + SHOWN, "traces": (COMPARED + COUNTED) // 3 + SHOWN},
+    ),
     "failed spans": (spans(has_error=True), {"span_rows": FAILED_SPANS + SHOWN, "traces": PAGE}),
     "spans of a group of errors": (
         spans(error_group=hashlib.md5(b"user-3").hexdigest()[:16]),

@@ -5,6 +5,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -44,6 +45,35 @@ SELECT trace_id, total_cost, coalesce(sum(spans.cost_amount), 0) AS cost, unpric
        )) AS unpriced
 FROM traces LEFT JOIN span_rows AS spans USING (project_id, trace_id) WHERE traces.project_id = $1
 GROUP BY traces.project_id, trace_id, total_cost, unpriced_span_count
+"""
+# Bounds that deleted and changed spans leave as they are.
+GREATEST = """
+SELECT hour, kind, name, has_model, model, max_latency_us, max_tokens, max_cost FROM span_hours
+WHERE project_id = $1
+"""
+EXTENTS = """
+SELECT hour, first_span_at, last_span_at FROM trace_hours WHERE project_id = $1
+"""
+EXCEEDING = """
+SELECT count(*) FROM (
+  SELECT project_id, date_trunc('hour', started_at) AS hour, kind, name, model IS NOT NULL AS has,
+         coalesce(model, '') AS model, prompt_tokens + completion_tokens AS tokens,
+         (extract(epoch FROM ended_at - started_at) * 1000000)::bigint AS us,
+         CASE WHEN cost_source <> 'unpriced' THEN cost_amount END AS usd
+  FROM span_rows WHERE project_id = $1
+) AS s LEFT JOIN span_hours AS h ON (h.project_id, h.hour, h.kind, h.name, h.has_model, h.model)
+                                  = (s.project_id, s.hour, s.kind, s.name, s.has, s.model)
+WHERE h.hour IS NULL OR tokens > max_tokens OR tokens IS NOT NULL AND max_tokens IS NULL
+   OR us > max_latency_us OR us >= 0 AND max_latency_us IS NULL
+   OR usd > max_cost OR usd IS NOT NULL AND max_cost IS NULL
+"""
+OUTSIDE = """
+SELECT count(*) FROM span_rows AS s JOIN traces AS t USING (project_id, trace_id)
+JOIN trace_hours AS h
+  ON h.project_id = t.project_id AND h.hour = date_trunc('hour', t.started_at)
+WHERE t.project_id = $1
+  AND s.started_at NOT BETWEEN least(h.hour, h.first_span_at)
+      AND greatest(h.hour + interval '1 hour' - interval '1 us', h.last_span_at)
 """
 MINUTES = [-70, -1, 0, 0, 0, 1, 30, 59, 60, 61, 24 * 60, 7 * 24 * 60]
 
@@ -167,8 +197,55 @@ async def test_rollups_equal_recount_after_random_history(pool, seed):
             await asyncio.gather(*(act(traces, chance.one(*projects), chance) for _ in range(8)))
         kept = await counted(pool, projects)
         assert kept["trace_facets"] != []
+        for project in projects:
+            await assert_in_bounds(pool, project)
         await recount(pool)
         assert await counted(pool, projects) == kept
+
+
+async def assert_in_bounds(pool: Pool, project: ProjectId) -> None:
+    """No span exceeds what the roll-ups say of its hour, or of that of its trace."""
+    assert await pool.fetchval(EXCEEDING, project) == 0
+    assert await pool.fetchval(OUTSIDE, project) == 0
+
+
+async def test_rollups_have_the_greatest_values_and_the_extent_of_spans(pool):
+    chance, project = Chance(11), ProjectId(uuid.uuid4())
+    async with PostgresTraces.open(pool, prices()) as traces:
+        for _ in range(8):
+            await traces.put(project, replace(chance.trace(), id=trace_id()))
+    kept = [await pool.fetch(sql, project) for sql in (GREATEST, EXTENTS)]
+    assert {row["max_tokens"] for row in kept[0]} == {0, 13}
+    assert {row["first_span_at"] is None for row in kept[1]} == {True, False}
+    await recount(pool)
+    assert [sorted(rows) for rows in kept] == [
+        sorted(await pool.fetch(sql, project)) for sql in (GREATEST, EXTENTS)
+    ]
+
+
+async def test_changed_values_of_spans_keep_bounds_although_sums_stay(pool):
+    one, two, project = span(), span(), ProjectId(uuid.uuid4())
+
+    def usage(tokens: int) -> bytes:
+        return f'{{"prompt_tokens":{tokens}}}'.encode()
+
+    async with PostgresTraces.open(pool, prices()) as traces:
+        sent = trace(replace(one, token_usage=usage(10)), replace(two, token_usage=usage(20)))
+        await traces.put(project, sent)
+        spans = (replace(one, token_usage=usage(29)), replace(two, token_usage=usage(1)))
+        await traces.put(project, replace(sent, spans=spans))
+    assert [row["max_tokens"] for row in await pool.fetch(GREATEST, project)] == [29]
+
+
+async def test_trace_that_moves_takes_the_extent_of_its_spans_along(pool):
+    project, hour = ProjectId(uuid.uuid4()), timedelta(hours=1)
+    sent = trace(span(started_at=NOON), span(started_at=NOON + 5 * hour), started_at=NOON)
+    async with PostgresTraces.open(pool, prices()) as traces:
+        await traces.put(project, sent)
+        for hours in (2, 4):
+            earlier = replace(sent, spans=(), started_at=NOON - hours * hour)
+            await traces.put(project, earlier)
+            await assert_in_bounds(pool, project)
 
 
 def doubled(model, usage, when):
@@ -188,6 +265,7 @@ async def test_rollups_equal_recount_during_repricing(pool, seed):
             going = await repricings.create(a_repricing(project, is_dry=False))
             busy = [act(traces, project, chance) for _ in range(8)]
             await asyncio.gather(repricings.step(going, pricing, NOON, NOON), *busy)
+        await assert_in_bounds(pool, project)
         kept = await counted(pool, [project])
         sums = await pool.fetch(SUMS, project)
         assert sums != []

@@ -3,7 +3,13 @@
 import uuid
 
 import pytest
+from msgspec import UNSET
 
+from domain.page import Page
+from domain.tracing.span_query import SpanSort, SpanSummary
+from entrypoints.http.controllers.spans.schemas import SPAN_ITEM
+from entrypoints.http.controllers.spans.spans import read_until
+from entrypoints.http.controllers.traces.schemas import EXAMPLE_TRACE
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 FIRST, SECOND = (str(uuid.UUID(int=n)) for n in (1, 2))
@@ -113,3 +119,11 @@ async def test_cursor_of_other_filters_is_refused(site: Site, stored: dict[str, 
         path = f"/spans?{query}&limit=1&cursor={first['next_cursor']}"
         answer = await site.http.get(path, headers=stored)
         assert list(field_errors(answer)) == ["query.cursor"]
+
+
+def test_page_that_ended_early_says_how_far_spans_were_compared() -> None:
+    end = SpanSort.STARTED_AT.position(SpanSummary.of(EXAMPLE_TRACE, EXAMPLE_TRACE.spans[0]))
+    early: Page[SpanSummary] = Page([], 0, end, total_is_at_least=True)
+    assert read_until(early, 1) == SPAN_ITEM["started_at"]
+    assert read_until(Page([], 0), 1) is UNSET
+    assert read_until(early, 0) is UNSET  # the page is full

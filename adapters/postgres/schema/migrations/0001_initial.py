@@ -539,11 +539,14 @@ CREATE TABLE IF NOT EXISTS trace_facets (
 ) WITH (fillfactor = 50);
 
 -- Traces by the hour of their start. Every write to an hour increments its revision. An hour
--- remains when its last trace is deleted, so that a revision is never repeated.
+-- remains when its last trace is deleted, so that a revision is never repeated. `first_span_at` and
+-- `last_span_at` bound the starts of spans that are in other hours than their trace; they only grow
+-- apart.
 CREATE TABLE IF NOT EXISTS trace_hours (
     project_id uuid NOT NULL, hour timestamptz NOT NULL,
     trace_count bigint NOT NULL, error_count bigint NOT NULL,
     latency_count bigint NOT NULL, latency_us numeric NOT NULL,
+    first_span_at timestamptz, last_span_at timestamptz,
     revision bigint NOT NULL DEFAULT 1,
     PRIMARY KEY (project_id, hour)
 ) WITH (fillfactor = 50);
@@ -574,6 +577,7 @@ CREATE TABLE IF NOT EXISTS usage_hours (
 -- Spans by the hour of their start, by kind, model, and name without ids. `latency_bins` has ten
 -- digits for each bin of latencies, those of the first bin last: sums of it are sums of each bin.
 -- Usage by hour and model is in a table of its own, since charts of a month read every hour.
+-- No span of a row exceeds its greatest values, which never shrink: a list of spans skips hours.
 CREATE TABLE IF NOT EXISTS span_hours (
     project_id uuid NOT NULL, hour timestamptz NOT NULL,
     kind text COLLATE "C" NOT NULL, name text COLLATE "C" NOT NULL,
@@ -582,6 +586,7 @@ CREATE TABLE IF NOT EXISTS span_hours (
     latency_count bigint NOT NULL, latency_us numeric NOT NULL, latency_bins numeric NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, cost numeric NOT NULL,
     unpriced_span_count bigint NOT NULL,
+    max_latency_us bigint, max_tokens bigint, max_cost numeric,
     PRIMARY KEY (project_id, hour, kind, name, has_model, model)
 ) WITH (fillfactor = 50);
 

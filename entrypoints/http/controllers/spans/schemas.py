@@ -182,11 +182,20 @@ class SpanListItem(ResponseStruct[SpanSummary], frozen=True, kw_only=True):
 
 
 class SpanPage(wire.PaginatedResponse[SpanListItem], frozen=True, kw_only=True):
-    """A page of spans.
+    """A page of spans. It may have fewer than `limit`, or none, although `next_cursor` is set.
 
     With `query`, `total` counts the spans of the page, and one more if another page follows.
     """
 
+    read_until: Annotated[
+        wire.ResponseInstant | UnsetType,
+        Meta(
+            description=(
+                "Only if the page ended before it was full: how far in the list spans were "
+                "compared with the filters. `next_cursor` goes on from there"
+            )
+        ),
+    ] = UNSET
     search: Annotated[SearchState | UnsetType, Meta(description="Only with `query`")] = UNSET
 
 

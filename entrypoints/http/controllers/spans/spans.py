@@ -1,11 +1,20 @@
 """The list of spans across traces."""
 
+from datetime import datetime
+
 import msgspec
 from litestar import Controller
+from msgspec import UNSET, UnsetType
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.tracing.span_query import COUNTED_SPANS_MAX, SORTED_SPANS_MAX
+from domain.page import Page
+from domain.tracing.span_query import (
+    COMPARED_SPANS_MAX,
+    COUNTED_SPANS_MAX,
+    SORTED_SPANS_MAX,
+    SpanSummary,
+)
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.spans.schemas import (
     SPAN_PAGE,
@@ -16,6 +25,7 @@ from entrypoints.http.controllers.spans.schemas import (
 )
 from entrypoints.http.controllers.spans.search import search_spans
 from entrypoints.http.endpoint import get
+from entrypoints.http.requests import wire_types as wire
 
 
 class SpanController(Controller):
@@ -30,8 +40,11 @@ class SpanController(Controller):
             f"either order. Orders other than that of starts take at most {SORTED_SPANS_MAX:,} "
             "matching spans. `total` counts the matches among the first "
             f"{COUNTED_SPANS_MAX:,} spans of the period, with `total_is_at_least` if there are "
-            "more; it is exact if few traces match. `query` searches the texts of the spans "
-            "themselves, and adds `matches` to each span and `search` to the page."
+            "more; it is exact if few traces match. Rare spans are looked for in the hours that "
+            f"may have some, among at most {COMPARED_SPANS_MAX:,} spans, for some seconds: a page "
+            "may end before it is full, and `next_cursor` goes on at `read_until`. `query` "
+            "searches the texts of the spans themselves, and adds `matches` to each span and "
+            "`search` to the page."
         ),
         example=SPAN_PAGE,
     )
@@ -48,4 +61,12 @@ class SpanController(Controller):
             project, matching, sort, order, requested.page
         )
         shown = requested.respond(page, SpanListItem.from_domain)
-        return SpanPage(**msgspec.structs.asdict(shown))
+        return SpanPage(**msgspec.structs.asdict(shown), read_until=read_until(page, params.limit))
+
+
+def read_until(page: Page[SpanSummary], limit: int) -> wire.ResponseInstant | UnsetType:
+    """How far spans were compared, if the page ended before it was full."""
+    if page.end is None or len(page.items) == limit:
+        return UNSET
+    assert isinstance(page.end.value, datetime)
+    return wire.format_instant(page.end.value)
