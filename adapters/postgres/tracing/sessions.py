@@ -47,11 +47,14 @@ COUNT_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})
 COUNT_FAILED_SESSIONS: Final = (
     f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
 )
-COUNT_SESSIONS_BY_ID: Final = f"""
-(SELECT count(*) FROM trace_facets
- WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE {{}})
+# All ids of the project are compared, once.
+SELECT_MATCHING_IDS: Final = f"""
+WITH ids AS MATERIALIZED (
+  SELECT value FROM trace_facets
+  WHERE {OF_PROJECT} AND kind = '{Facet.SESSION}' AND search_value LIKE $2
+)
+SELECT (SELECT count(*) FROM ids) AS sessions, ARRAY(SELECT value FROM ids LIMIT $3) AS some
 """
-
 # The columns of `sessions`, computed from some traces of one session; no row without a trace.
 _SUM_OF_TRACES: Final = """
 SELECT min(session_id) AS session_id, count(*) AS trace_count,
@@ -229,18 +232,21 @@ async def _session_conditions(
         counters.append(Sql(f"({COUNT_SESSIONS.text} - {COUNT_FAILED_SESSIONS})"))
     if matching.has_failed_span is not None:
         rest.append(Sql("(error_span_count > 0) = {}", (matching.has_failed_span,)))
-    if matching.query:
-        counters.append(Sql(COUNT_SESSIONS_BY_ID, (like(fold_case(matching.query)),)))
     p = Parameters([project])
     columns = [HAS_ACTIVE_ERASURE, *p.all_of(counters)]
     [row] = await connection.fetch(f"SELECT {', '.join(columns)}", *p.values)
     is_veiled, every, *some = row
+    if matching.query:
+        pattern = like(fold_case(matching.query))
+        found = await connection.fetchrow(SELECT_MATCHING_IDS, project, pattern, LOOKED_UP_IDS_MAX)
+        assert found is not None
+        some.append(found["sessions"])
+        is_few = found["sessions"] <= LOOKED_UP_IDS_MAX
+        looked_up = Sql("session_id = ANY({}::text[])", (found["some"],))
+        rest.append(looked_up if is_few else has_id_containing(matching.query))
     is_counted = matching.has_failed_span is None and not (
         some[1:] or (matching.query and is_veiled)
     )
-    if matching.query:
-        is_few = some[-1] <= LOOKED_UP_IDS_MAX
-        rest.append(_has_found_id(matching.query) if is_few else has_id_containing(matching.query))
     return PageConditions(
         served=served,
         rest=rest,
@@ -381,15 +387,6 @@ def straddles(bounds: Bounds) -> Sql:
 def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
     given = [(text, bound) for text, bound in bounds if bound is not None]
     return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
-
-
-def _has_found_id(part: str) -> Sql:
-    """As `has_id_containing`, by a list of ids: faster for few of them."""
-    return Sql(
-        f"session_id = ANY(ARRAY(SELECT value FROM trace_facets WHERE {OF_PROJECT}"
-        f" AND kind = '{Facet.SESSION}' AND search_value LIKE {{}}))",
-        (like(fold_case(part)),),
-    )
 
 
 def has_id_containing(part: str) -> Sql:
