@@ -29,13 +29,14 @@ SELECT conrelid::regclass::text AS relation, confrelid::regclass::text AS other
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype = 'f'
 """
 TRIGGERS: Final = """
-SELECT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal
+SELECT tgrelid::regclass::text FROM pg_trigger JOIN pg_class AS c ON c.oid = tgrelid
+WHERE c.relnamespace = 'public'::regnamespace AND NOT tgisinternal
 """
 
 
 @pytest.fixture
 async def of_projects(pool: Pool) -> list[str]:
-    return [row["name"] for row in await pool.fetch(SELECT_TABLES)]
+    return [row["name"] for row in await pool.fetch(SELECT_TABLES, None)]
 
 
 async def test_every_unique_key_includes_the_project(pool: Pool, of_projects: list[str]):
