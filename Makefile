@@ -100,7 +100,7 @@ dashboard: setup ## build the dashboard with npm: types, unit tests, entrypoints
 		npm run --silent types && npm run --silent test && npm run --silent build
 
 screenshots: setup ## take the pictures of docs/dashboard.md anew; needs Chromium
-	@$(BIN)/python -m tests.e2e.screenshots
+	@$(BIN)/python -m tests.e2e.dashboard.screenshots
 
 # Tools of a release, each package checked against its hash.
 RELEASE_TOOLS := uv run --no-project --isolated --quiet --python $(BIN)/python \

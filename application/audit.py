@@ -8,7 +8,7 @@ from application.ports import Clock, NewId, RandomBytes
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId
-from domain.tracing.erasure import SALT_BYTES, DataSubject, DataSubjectKind
+from domain.privacy.erasure import SALT_BYTES, DataSubject, DataSubjectKind
 
 
 @dataclass(frozen=True, slots=True)

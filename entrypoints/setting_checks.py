@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from adapters.postgres.database.host_urls import single_host_urls
-from adapters.postgres.database.url_parameters import parameter_problems
+from adapters.postgres.database.connections.host_urls import single_host_urls
+from adapters.postgres.database.connections.url_parameters import parameter_problems
 from entrypoints.settings import DEPLOYED, Settings, variable
 from entrypoints.startup import CommandError
 

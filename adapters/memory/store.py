@@ -35,15 +35,15 @@ from domain.identity.login_code import LoginCode
 from domain.identity.organization import Membership, Organization, OrganizationLimits, Project
 from domain.identity.sign_in_attempt import SignInAttempt
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
+from domain.pricing.model_price import ModelPrice
+from domain.pricing.repricing import Repricing
+from domain.privacy.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
 from domain.sharing.trace_link import TraceLink
-from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, data_subjects_of
-from domain.tracing.model_price import ModelPrice
 from domain.tracing.otel.facts import SpanFacts
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.native_fields import edited_facts
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.otel.requests import RecordedRejection
-from domain.tracing.repricing import Repricing
 from domain.tracing.trace import Trace
 
 

@@ -17,7 +17,10 @@ from typing import Any, Final, cast
 
 import asyncpg
 
-from adapters.postgres.database.connection_failures import CONNECTION_ERRORS, connection_failed
+from adapters.postgres.database.connections.connection_failures import (
+    CONNECTION_ERRORS,
+    connection_failed,
+)
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from application.ports import HealthStatus
 from domain.errors import Failure, Unavailable

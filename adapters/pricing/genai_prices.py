@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
-from domain.tracing.model_price import Tariff, first_price
+from domain.pricing.model_price import Tariff, first_price
 from domain.tracing.usage import Price, Usage
 
 MODELS_MAX: Final = 2_048  # model names with cached prices; under 2 MB

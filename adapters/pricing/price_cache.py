@@ -7,7 +7,7 @@ from typing import Final
 
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId
-from domain.tracing.model_price import ModelPrice, pricing_of
+from domain.pricing.model_price import ModelPrice, pricing_of
 from domain.tracing.span import Span
 from domain.tracing.usage import Pricing
 

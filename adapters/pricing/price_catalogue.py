@@ -20,7 +20,7 @@ from genai_prices.types import (
     TieredPrices,
 )
 
-from domain.tracing.model_price import Rate, Tariff
+from domain.pricing.model_price import Rate, Tariff
 
 # Names of providers in tracing libraries, and in the package.
 PROVIDERS: Final = {

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from adapters.pricing.genai_prices import MODELS_MAX
-from domain.tracing.model_price import RATE_MAX, Rate, Tariff, first_price, matches_model
+from domain.pricing.model_price import RATE_MAX, Rate, Tariff, first_price, matches_model
 from domain.tracing.usage import Price, Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20

@@ -10,7 +10,7 @@ from application.ports import Clock
 from application.pricing.ports import ModelPrices
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.tracing.model_price import ModelPrice, UnpricedModel
+from domain.pricing.model_price import ModelPrice, UnpricedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from uuid import UUID
 
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.tracing.model_price import ModelPrice, UnpricedModel
-from domain.tracing.repricing import Repricing
+from domain.pricing.model_price import ModelPrice, UnpricedModel
+from domain.pricing.repricing import Repricing
 from domain.tracing.usage import Pricing
 
 UNPRICED_MODELS_MAX: Final = 100  # in the list

@@ -12,8 +12,8 @@ from application.tracing.ports import PriceBook
 from domain.errors import Unavailable
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.tracing.model_price import pricing_of
-from domain.tracing.repricing import ATTEMPTS_MAX, Repricing
+from domain.pricing.model_price import pricing_of
+from domain.pricing.repricing import ATTEMPTS_MAX, Repricing
 
 STEPS_MAX: Final = 20  # of one call; then another project has its turn
 

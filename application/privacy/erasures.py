@@ -13,7 +13,7 @@ from domain.errors import Invalid, NotFound, Unavailable
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
-from domain.tracing.erasure import SALT_BYTES, DataSubject, Erasure, ErasureState, RemainingData
+from domain.privacy.erasure import SALT_BYTES, DataSubject, Erasure, ErasureState, RemainingData
 
 REQUEST_TIME_MAX: Final = timedelta(seconds=10)  # workers delete what is left after it
 STEPS_MAX: Final = 200  # of one erasure, in a request or a round

@@ -8,7 +8,7 @@ from domain.errors import Conflict, Invalid
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId
 from domain.page import Page, PageRequest
-from domain.tracing.erasure import DataSubject, Erasure, RemainingData
+from domain.privacy.erasure import DataSubject, Erasure, RemainingData
 
 UNFINISHED_MAX: Final = 100  # erasures of one round
 ERASURES_IN_PROGRESS_MAX: Final = 100  # of a project: each of its reads looks them up

@@ -16,20 +16,20 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
-from domain.tracing.error_groups import ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.outline import TraceOutline
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadExtent, PayloadName
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.search_match import SearchHit, SearchPage, SpanHit
-from domain.tracing.search_query import SearchQuery
-from domain.tracing.search_within import FoundWithinPage
+from domain.tracing.search.search_match import SearchHit, SearchPage, SpanHit
+from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.search.search_within import FoundWithinPage
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
-from domain.tracing.span_analytics import SpanAnalytics, SpanAnalyticsQuery
-from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
+from domain.tracing.spans.error_groups import ErrorFilter, ErrorGroup, ErrorSort
+from domain.tracing.spans.span_analytics import SpanAnalytics, SpanAnalyticsQuery
+from domain.tracing.spans.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import Trace, TraceChange, TraceSummary
 from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroup
@@ -210,7 +210,7 @@ class Traces(Protocol):
 class Spans(Protocol):
     """The spans of all traces of each project, with the guarantees of `Traces`.
 
-    Contract of Spans: tests/contracts/tracing/test_spans.py.
+    Contract of Spans: tests/contracts/tracing/spans/test_spans.py.
     """
 
     async def summaries(
@@ -254,7 +254,7 @@ class Spans(Protocol):
 class TraceSearch(Protocol):
     """Finds traces by words in their texts.
 
-    Contract of TraceSearch: tests/contracts/tracing/test_search.py.
+    Contract of TraceSearch: tests/contracts/tracing/search/test_search.py.
     """
 
     async def find(
@@ -280,7 +280,7 @@ class TraceSearch(Protocol):
 class SpanSearch(Protocol):
     """Finds spans by words in their own texts.
 
-    Contract of SpanSearch: tests/contracts/tracing/test_span_search.py.
+    Contract of SpanSearch: tests/contracts/tracing/spans/test_span_search.py.
     """
 
     async def find(
@@ -296,7 +296,7 @@ class SpanSearch(Protocol):
 class SearchIndex(Protocol):
     """The index of `TraceSearch` and `SpanSearch`, which workers keep, for all projects.
 
-    Contract of SearchIndex: tests/contracts/tracing/test_search.py.
+    Contract of SearchIndex: tests/contracts/tracing/search/test_search.py.
     """
 
     async def add_traces(self) -> int:
@@ -319,7 +319,8 @@ class PayloadStore(Protocol):
     """Where blocks of payloads lie outside the database, which has the keys of the objects.
 
     A key begins with the id of its project and a slash. An object never changes. All methods end
-    within some seconds. Contract of PayloadStore: tests/contracts/tracing/test_payload_store.py.
+    within some seconds. Contract of PayloadStore:
+    tests/contracts/tracing/payloads/test_payload_store.py.
     """
 
     async def put(self, key: str, data: bytes) -> None:
@@ -345,7 +346,7 @@ class PayloadStore(Protocol):
 class PayloadStorage(Protocol):
     """How the payloads of stored traces are kept.
 
-    Contract of PayloadStorage: tests/contracts/tracing/test_payload_storage.py.
+    Contract of PayloadStorage: tests/contracts/tracing/payloads/test_payload_storage.py.
     """
 
     async def join_blocks(self, before: datetime) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
 from domain.ids import ProjectId
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace

@@ -14,7 +14,7 @@ from typing import Final, Self
 from domain.ids import SpanId
 from domain.tracing.outline import OutlineRow
 from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.span_tree import labelled_spans
+from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace, TraceSummary, in_order
 
 COMPARED_SPANS_MAX: Final = 5_000

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from domain.tracing.payload import JsonText, scalar_members
+from domain.tracing.payloads.payload import JsonText, scalar_members
 from domain.tracing.trace import Trace
 
 FACET_LIMIT_DEFAULT: Final = 20

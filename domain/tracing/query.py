@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from domain.page import Position, SortValue
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 

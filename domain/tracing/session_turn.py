@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Self
 
 from domain.page import Position
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadPreview
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PayloadPreview
 from domain.tracing.span import SpanKind
 from domain.tracing.trace import Trace, TraceSummary
 

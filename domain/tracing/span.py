@@ -11,7 +11,7 @@ from domain.errors import Invalid
 from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
-from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.usage import (
     EXACT,
     CostSource,

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Self
 
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.trace import Trace
 
 PREVIEW_CHARS_MAX: Final = 200

@@ -10,7 +10,7 @@ from typing import Final, Self
 from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId, TraceId
 from domain.tracing.change import UNCHANGED, Clearable, later_status, latest, said
-from domain.tracing.payload import EMPTY_OBJECT, JsonText, merged_objects
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, merged_objects
 from domain.tracing.span import (
     Span,
     SpanStatus,

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple, Self
 
 from domain.ids import SpanId
 from domain.page import Position
-from domain.tracing.payload import EMPTY_OBJECT, JsonView
-from domain.tracing.payload_detail import PayloadExtent, PayloadPreview, ShownPayloads
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonView
+from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadPreview, ShownPayloads
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import Trace
 from domain.tracing.usage import CostSource, as_float

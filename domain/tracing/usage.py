@@ -13,7 +13,7 @@ from itertools import repeat
 from typing import Final
 
 from domain.frozen_by_types import frozen_by_types
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 
 COST_MAX_USD: Final = 1_000_000  # of each member of a span's cost: more is a mistake
 TOKENS_MAX: Final = 2**53  # exclusive: beyond it a double can't represent every integer

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from redis.exceptions import RedisError
 
 from adapters.oidc.issuer_urls import is_private
-from adapters.postgres.database.host_urls import single_host_urls
+from adapters.postgres.database.connections.host_urls import single_host_urls
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.pricing.repricings import PostgresRepricings
-from adapters.postgres.tracing.edits import TraceEdits
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from adapters.pricing.genai_prices import GenaiPriceBook
 from adapters.pricing.price_table import PriceTableError, TablePriceBook
 from application.pricing.use_cases import PricingPorts

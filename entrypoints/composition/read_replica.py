@@ -12,9 +12,9 @@ from adapters.postgres.exports.replica_archive import ReplicaTraceArchive
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.read_replica import OnRead, Replica, ReplicaHealthCheck, reading_replica
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
-from adapters.postgres.tracing.span_search import PostgresSpanSearch
-from adapters.postgres.tracing.spans import PostgresSpans
-from adapters.postgres.tracing.trace_search import PostgresTraceSearch
+from adapters.postgres.tracing.search.trace_search import PostgresTraceSearch
+from adapters.postgres.tracing.spans.span_search import PostgresSpanSearch
+from adapters.postgres.tracing.spans.spans import PostgresSpans
 from application.exporting.streams import CONCURRENT_STREAMS_MAX
 from application.use_cases import Ports
 from entrypoints.composition.payload_store import payload_store

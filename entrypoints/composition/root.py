@@ -45,9 +45,9 @@ from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
 from adapters.postgres.sharing.trace_links import PostgresTraceLinks
-from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
+from adapters.postgres.tracing.otlp.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.traces import PostgresTraces
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows

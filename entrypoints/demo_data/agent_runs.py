@@ -9,7 +9,7 @@ from typing import Final
 from uuid import UUID
 
 from domain.ids import SpanId, TraceId
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 from entrypoints.demo_data import scenarios

@@ -7,7 +7,7 @@ import msgspec
 
 from domain.evaluation.evidence.redaction import RedactedText, RedactionMode, Redactor
 from domain.evaluation.trace_content.messages import decode_json, last_message_text
-from domain.tracing.message_blocks import ASSISTANT, USER
+from domain.tracing.messages.message_blocks import ASSISTANT, USER
 from entrypoints.mcp.answer import View, fitting_blocks, line_of, masked, part, room_for_data
 from entrypoints.mcp.responses import (
     ComparedRow,

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from domain.ids import SpanId, TraceId
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 

@@ -9,7 +9,7 @@ from typing import Final
 from domain.evaluation.evidence.builder import StepBudget, draft_step
 from domain.evaluation.evidence.redaction import RedactionMode, Redactor
 from domain.evaluation.trace_content.text import to_text
-from domain.tracing.span_tree import labelled_spans
+from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace
 from entrypoints.mcp.answer import (
     View,

@@ -14,8 +14,8 @@ from msgspec import Meta
 
 from domain.evaluation.evidence.redaction import RedactionMode
 from domain.identity.api_key import Scope
-from domain.tracing.span_analytics import GROUPS_MAX
-from domain.tracing.span_tree import labelled_spans
+from domain.tracing.spans.span_analytics import GROUPS_MAX
+from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace
 from entrypoints.mcp.answer import TOKENS_DEFAULT, TOKENS_MAX, TOKENS_MIN, Fence, View, written
 from entrypoints.mcp.confirmations import CONFIRM_S, check_confirmation, confirmation_id

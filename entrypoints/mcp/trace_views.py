@@ -23,7 +23,7 @@ from domain.evaluation.trace_content.messages import decode_json
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.outline import OutlineRow
 from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
-from domain.tracing.span_tree import labelled_spans
+from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace
 from domain.tracing.usage import as_float
 from entrypoints.mcp.answer import (

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.read_replica import ReadOutcome
-from adapters.postgres.tracing.batch_writer import Item
-from adapters.postgres.tracing.group_commit import Batch, GroupCommit
+from adapters.postgres.tracing.writes.batch_writer import Item
+from adapters.postgres.tracing.writes.group_commit import Batch, GroupCommit
 from adapters.prometheus import definitions
 from adapters.prometheus.process_slots import ProcessSlotError
 from adapters.prometheus.registry import MetricsRegistry
@@ -74,7 +74,7 @@ class Observer:
     def count_replica_read(self, outcome: ReadOutcome) -> None:
         self.metrics.count(definitions.REPLICA_READS, outcome)
 
-    # --- batches: adapters/postgres/tracing/group_commit.py ---
+    # --- batches: adapters/postgres/tracing/writes/group_commit.py ---
 
     def mark(self) -> object:
         return None if self.spans is None else self.spans.current()

@@ -11,7 +11,7 @@ import yaml
 
 from adapters.otlp_spans import BATCH_SPANS_MAX, QUEUED_SPANS_MAX
 from adapters.postgres.read_replica import ReadOutcome
-from adapters.postgres.tracing.group_commit import QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX
+from adapters.postgres.tracing.writes.group_commit import QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
 from application.evaluation.ports.work_queue import AGE_BANDS
 from entrypoints.http.middleware.observer_ports import RequestKind

@@ -120,7 +120,7 @@ PROMISES: Final = {
         "domain/evaluation/evidence/test_evidence.py::test_evidence_hash_ignores_key_order",
     ),
     "cycles, orphans and 20,000 spans take bounded time": (
-        "domain/tracing/test_span_tree.py::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span",
+        "domain/tracing/spans/test_span_tree.py::test_orphans_are_roots_and_cycles_are_cut_at_their_earliest_span",
         "domain/evaluation/evidence/test_evidence.py::test_20_000_spans_take_bounded_time",
         (
             "application/evaluation/execution/test_evaluate_traces.py"
@@ -156,7 +156,7 @@ PROMISES: Final = {
         "contracts/evaluation/runs/test_runs.py::test_second_cancellation_changes_nothing",
         "contracts/evaluation/runs/test_runs.py::test_ended_run_cannot_be_cancelled",
         "contracts/evaluation/runs/test_runs.py::test_run_is_deleted_in_any_state",
-        "adapters/postgres/test_work_cancel.py::test_claimed_target_cannot_be_written_after_cancellation",
+        "adapters/postgres/evaluation/test_work_cancel.py::test_claimed_target_cannot_be_written_after_cancellation",
         "application/evaluation/execution/test_evaluate_traces.py::test_cancelled_run_starts_no_further_execution",
         "application/evaluation/execution/test_evaluate_traces.py::test_deleted_run_starts_no_further_execution",
     ),

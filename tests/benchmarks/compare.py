@@ -44,10 +44,10 @@ import uvloop
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import run_servers
 from tests.benchmarks import otlp
-from tests.benchmarks.bodies import body
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine, process, resident_mb
-from tests.benchmarks.load import answer, quantile
+from tests.benchmarks.support.bodies import body
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import answer, quantile
 
 ROUNDS: Final = 16
 BURST_S: Final = 1.5

@@ -34,10 +34,10 @@ from adapters.embedded.servers import Servers, run_servers
 from entrypoints import dashboard, provisioning
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
 from tests.benchmarks.reads import vacuum
-from tests.e2e.browser import PageLog, executable, started
+from tests.benchmarks.support.folder import bench_folder
+from tests.e2e.dashboard.browser import PageLog, executable, started
 from tests.support.fixtures.rollup_recount import RECOUNT
 
 SIZES: Final = (10_000, 100_000)

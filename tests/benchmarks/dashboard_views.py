@@ -24,13 +24,13 @@ from entrypoints import provisioning
 from entrypoints.composition import database
 from tests.benchmarks import dashboard
 from tests.benchmarks.dashboard import REPEAT, Bench, Figures
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.reads import vacuum
-from tests.e2e.browser import executable, started
+from tests.benchmarks.support.folder import bench_folder
 from tests.e2e.conftest import DevServer, bearer_of
-from tests.e2e.dashboard_project import START, Project
-from tests.e2e.experiment_project import DATASET, prepare_questions, run_experiment
+from tests.e2e.dashboard.browser import executable, started
+from tests.e2e.dashboard.dashboard_project import START, Project
+from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
 
 WORKER: Final = [sys.executable, "-m", "entrypoints.cli", "worker"]
 TRACES: Final = 10_000

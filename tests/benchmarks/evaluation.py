@@ -35,8 +35,8 @@ from entrypoints.composition import root
 from entrypoints.composition.database import migrate
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings
-from tests.benchmarks.folder import bench_folder
-from tests.benchmarks.load import quantile
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import quantile
 
 TRACES = 10_000
 JUDGED = 800  # targets of a judged run

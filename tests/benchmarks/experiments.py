@@ -27,7 +27,7 @@ from adapters.judges.heuristic import HeuristicJudge
 from adapters.memory.jobs import RecordedJobs
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import scoped_transaction
-from adapters.postgres.tracing.batch_writer import TraceWriter
+from adapters.postgres.tracing.writes.batch_writer import TraceWriter
 from application.evaluation.experiments.compare import CompareExperiments, ComparisonRequest
 from application.evaluation.use_cases import EvaluationPorts
 from domain.evaluation.datasets.dataset import DATASETS_MAX
@@ -37,9 +37,7 @@ from domain.ids import ProjectId
 from entrypoints import provisioning
 from entrypoints.composition import database, root
 from entrypoints.settings import Settings
-from tests.benchmarks.connection import Connection
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
 from tests.benchmarks.reads import (
     PAGE,
@@ -49,6 +47,8 @@ from tests.benchmarks.reads import (
     measure,
     serving,
 )
+from tests.benchmarks.support.connection import Connection
+from tests.benchmarks.support.folder import bench_folder
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import an_experiment
 from tests.support.builders.values import NOON, prices, project_prices, trace

@@ -28,7 +28,7 @@ from adapters.postgres.piccolo_conf import DB
 from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks import write_paths
-from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.support.folder import bench_folder
 from tests.support.fixtures.first_key import first_key
 
 CONNECTIONS = 32
@@ -40,7 +40,7 @@ SERVE = [sys.executable, "-m", "entrypoints.cli", "serve"]
 def load(url: str, headers: dict[str, str], spans: int, rate: float | None = None) -> dict:
     """Runs the load generator as a separate process, and returns its report."""
     count = COUNTS[spans] if rate is None else int(rate * 8)
-    command = [sys.executable, "-m", "tests.benchmarks.load", url]
+    command = [sys.executable, "-m", "tests.benchmarks.support.load", url]
     command += [str(spans), str(count), str(CONNECTIONS), *([str(rate)] if rate else [])]
     done = subprocess.run(
         command, input=json.dumps(headers), capture_output=True, text=True, check=True
@@ -137,7 +137,7 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
               flush=True)  # fmt: skip
         print("|---|---|---|---|---|---|---|---|---|---|---|", flush=True)
         for spans in sizes:
-            floor = [sys.executable, "-m", "tests.benchmarks.floor", str(floor_port)]
+            floor = [sys.executable, "-m", "tests.benchmarks.support.floor", str(floor_port)]
             url = f"http://127.0.0.1:{floor_port}/"
             with process(floor, url, dict(os.environ)):
                 bare = load(url + "traces", headers, spans)["per_s"]

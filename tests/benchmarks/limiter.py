@@ -22,8 +22,8 @@ from adapters.redis.client import opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.ports import RateLimiter
 from domain.limits import COUNT_MAX, Limit
-from tests.benchmarks.folder import bench_folder
-from tests.benchmarks.load import quantile
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import quantile
 
 CALLS = 20_000
 WARM_UP_CALLS = 500

@@ -30,10 +30,10 @@ from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.bodies import body
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process
-from tests.benchmarks.load import answer, quantile
+from tests.benchmarks.support.bodies import body
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import answer, quantile
 from tests.support.fixtures.first_key import first_key
 
 LIMIT = 100  # requests per second of each key, if limits are on
@@ -222,7 +222,12 @@ def fill(servers: Servers, key: str) -> None:
     port = free_port()
     with process(SERVE, f"http://127.0.0.1:{port}/health/ready",
                  environ | {"PANDAPROBE_PORT": str(port)}):  # fmt: skip
-        load = [sys.executable, "-m", "tests.benchmarks.load", f"http://127.0.0.1:{port}/traces"]
+        load = [
+            sys.executable,
+            "-m",
+            "tests.benchmarks.support.load",
+            f"http://127.0.0.1:{port}/traces",
+        ]
         headers = json.dumps({"X-API-Key": key, "X-Project-Name": "bench"})
         subprocess.run([*load, str(SPANS), str(TRACES), "8"], input=headers, text=True,
                        check=True, stdout=subprocess.DEVNULL)  # fmt: skip

@@ -32,16 +32,16 @@ from adapters.otlp.decoding.stored import encode_sent
 from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.tracing.otlp_rows import otlp_span_row
-from adapters.postgres.tracing.payload_text import PAYLOADS, NewText, payload_rows
+from adapters.postgres.tracing.otlp.otlp_rows import otlp_span_row
+from adapters.postgres.tracing.payloads.payload_text import PAYLOADS, NewText, payload_rows
 from adapters.postgres.tracing.trace_rows import OTLP_SPANS
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.requests import Encoding, Signal
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
-from tests.benchmarks.load import quantile, run
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import quantile, run
 from tests.support.builders.otlp_requests import span, traces_request
 from tests.support.fixtures.first_key import first_key
 

@@ -20,16 +20,16 @@ from adapters.embedded.servers import Servers, run_servers
 from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.otlp_remapping import remap
-from adapters.postgres.tracing.otlp_writer import OtlpWriter
+from adapters.postgres.tracing.otlp.otlp_remapping import remap
+from adapters.postgres.tracing.otlp.otlp_writer import OtlpWriter
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.ids import TraceId
 from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Sent
 from entrypoints.composition.otlp_rules import fragment_rules
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.otlp_writes import PROJECT, sent_trace
+from tests.benchmarks.support.folder import bench_folder
 from tests.support.builders.values import project_prices
 from tests.support.loop_blocks import watched_loop
 

@@ -20,14 +20,14 @@ from adapters.embedded.servers import Servers, run_servers
 from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.tracing.batch_writer import TraceWriter
-from adapters.postgres.tracing.otlp_writer import OtlpItem, OtlpWriter, new_traces
+from adapters.postgres.tracing.otlp.otlp_writer import OtlpItem, OtlpWriter, new_traces
+from adapters.postgres.tracing.writes.batch_writer import TraceWriter
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Scope, SentSpan
 from entrypoints.composition.otlp_rules import fragment_rules
-from tests.benchmarks.bodies import WORDS
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.support.bodies import WORDS
+from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.write_paths import batches
 from tests.support.builders.otel import fragments
 from tests.support.builders.values import NOON, prices, project_prices

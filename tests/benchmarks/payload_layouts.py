@@ -29,15 +29,15 @@ from adapters.embedded.servers import run_servers
 from adapters.postgres.database.pool import Connection, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.tracing.facets import trace_terms
+from adapters.postgres.tracing.rollups.facets import trace_terms
 from adapters.postgres.tracing.trace_rows import TRACES, trace_row
-from domain.tracing.payload import EMPTY_OBJECT
+from domain.tracing.payloads.payload import EMPTY_OBJECT
 from domain.tracing.span import Span
 from domain.tracing.text_preview import input_preview, output_preview
 from domain.tracing.trace import Trace
-from tests.benchmarks.agent_loops import loop_body
-from tests.benchmarks.bodies import body
-from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.support.agent_loops import loop_body
+from tests.benchmarks.support.bodies import body
+from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.write_paths import PROJECT, counted, read
 from tests.support.builders.values import prices
 

@@ -20,14 +20,14 @@ from domain.evaluation.scores.score import CreatedWithin, ScoreTarget
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.error_groups import ErrorFilter, ErrorSort
-from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
-from domain.tracing.span_query import SpanFilter
+from domain.tracing.spans.error_groups import ErrorFilter, ErrorSort
+from domain.tracing.spans.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
+from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.trace_breakdown import AnalyticsMetric, TraceAnalyticsQuery, TraceGroupKey
-from tests.benchmarks import many_traces
 from tests.benchmarks.compare import cpu_ns, postgres_processes, spent_ms
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.reads import UNTIL
+from tests.benchmarks.support import many_traces
+from tests.benchmarks.support.folder import bench_folder
 from tests.support.fixtures import data_plane, migrated_postgres
 from tests.support.fixtures.data_plane import DataPlane
 from tests.support.fixtures.standby import Pair, reading, running_pair

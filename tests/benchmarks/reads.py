@@ -38,14 +38,14 @@ from domain.ids import ProjectId
 from entrypoints import provisioning
 from entrypoints.composition import database, root
 from entrypoints.settings import Settings
-from tests.benchmarks import many_traces
-from tests.benchmarks.bodies import body
-from tests.benchmarks.connection import Answer, Connection
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import SERVE, machine, process
-from tests.benchmarks.load import quantile
-from tests.benchmarks.read_requests import GROUPS, Read
+from tests.benchmarks.support import many_traces
+from tests.benchmarks.support.bodies import body
+from tests.benchmarks.support.connection import Answer, Connection
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import quantile
+from tests.benchmarks.support.read_requests import GROUPS, Read
 from tests.support.builders.many_scores import inserts
 
 SIZES = (10_000, 100_000)

@@ -47,9 +47,9 @@ from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from entrypoints.composition import database, root
 from entrypoints.settings import Settings
-from tests.benchmarks.folder import bench_folder
 from tests.benchmarks.ingest import machine
-from tests.benchmarks.load import quantile
+from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.support.load import quantile
 from tests.support.builders.many_scores import NAMES, PERIOD, SESSION_NAMES, UNTIL, inserts
 from tests.support.builders.values import prices
 

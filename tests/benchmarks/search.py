@@ -28,25 +28,25 @@ from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.tracing.batch_writer import TraceWriter
-from adapters.postgres.tracing.search_index import PostgresSearchIndex
-from adapters.postgres.tracing.span_search import PostgresSpanSearch
-from adapters.postgres.tracing.trace_search import PostgresTraceSearch
+from adapters.postgres.tracing.search.search_index import PostgresSearchIndex
+from adapters.postgres.tracing.search.trace_search import PostgresTraceSearch
+from adapters.postgres.tracing.spans.span_search import PostgresSpanSearch
+from adapters.postgres.tracing.writes.batch_writer import TraceWriter
 from domain.ids import ProjectId
 from domain.page import PageRequest
 from domain.tracing.query import TraceFilter
-from domain.tracing.search_match import SearchPage
-from domain.tracing.search_query import SearchQuery
-from domain.tracing.search_terms import trace_terms
-from domain.tracing.search_texts import searched_values
-from domain.tracing.span_query import SpanFilter
+from domain.tracing.search.search_match import SearchPage
+from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.search.search_terms import trace_terms
+from domain.tracing.search.search_texts import searched_values
+from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces.traces import TRACE_BODY
 from entrypoints.http.requests.errors import FieldErrors
-from tests.benchmarks.agent_loops import MODULES, loop_body
-from tests.benchmarks.bodies import START
-from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.support.agent_loops import MODULES, loop_body
+from tests.benchmarks.support.bodies import START
+from tests.benchmarks.support.folder import bench_folder
 from tests.support.builders.values import project_prices
 
 BATCH: Final = 64

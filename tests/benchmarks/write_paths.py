@@ -22,19 +22,19 @@ from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.tracing.batch_writer import Item, SettledTrace, TraceWriter
-from adapters.postgres.tracing.facets import CountedTrace, trace_terms
-from adapters.postgres.tracing.payload_text import PAYLOADS
-from adapters.postgres.tracing.row_updates import UPSERT_AND_QUEUE_TRACES
+from adapters.postgres.tracing.payloads.payload_text import PAYLOADS
+from adapters.postgres.tracing.rollups.facets import CountedTrace, trace_terms
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, trace_row
+from adapters.postgres.tracing.writes.batch_writer import Item, SettledTrace, TraceWriter
+from adapters.postgres.tracing.writes.row_updates import UPSERT_AND_QUEUE_TRACES
 from domain.ids import ProjectId
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces.traces import TRACE_BODY
 from entrypoints.http.requests.errors import FieldErrors
-from tests.benchmarks.bodies import body
-from tests.benchmarks.folder import bench_folder
+from tests.benchmarks.support.bodies import body
+from tests.benchmarks.support.folder import bench_folder
 from tests.support.builders.values import prices, project_prices
 
 BATCH = 64

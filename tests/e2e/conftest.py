@@ -26,8 +26,14 @@ from adapters.oidc.tokens import DevelopmentIssuer
 from application.use_cases import utc_now
 from entrypoints.composition.sign_in import ISSUER_FOLDER
 from entrypoints.processes.dev_supervisor import running_servers
-from tests.e2e.browser import PageLog, SignedInContext, executable, opened_context, started
-from tests.e2e.dashboard_project import Project
+from tests.e2e.dashboard.browser import (
+    PageLog,
+    SignedInContext,
+    executable,
+    opened_context,
+    started,
+)
+from tests.e2e.dashboard.dashboard_project import Project
 from tests.support.clients.command_line import command
 from tests.support.fixtures import migrated_postgres
 from tests.support.fixtures.migrated_postgres import copy_database

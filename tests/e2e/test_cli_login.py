@@ -18,8 +18,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.browser import PageLog
 from tests.e2e.conftest import DevServer
+from tests.e2e.dashboard.browser import PageLog
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e

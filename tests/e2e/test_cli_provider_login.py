@@ -15,7 +15,7 @@ from adapters.embedded.process import free_port
 from domain.identity.browser_session import SignInMethod
 from entrypoints.composition.sign_in import open_sign_in
 from entrypoints.settings import read_settings
-from tests.e2e.browser import PageLog
+from tests.e2e.dashboard.browser import PageLog
 from tests.e2e.test_cli_login import CommandLine, expect_choosing, listening
 from tests.http.conftest import CONFIG, Site
 from tests.support.fakes.openid_provider import ADA, Client, Provider, openid_provider

@@ -20,7 +20,7 @@ from adapters.embedded.process import free_port
 from adapters.otlp.mapping.spans import map_span
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
-from adapters.postgres.tracing.otlp_traces import PostgresOtlpTraces
+from adapters.postgres.tracing.otlp.otlp_traces import PostgresOtlpTraces
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.facts import MappedSpan

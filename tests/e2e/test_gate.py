@@ -9,8 +9,8 @@ import pytest
 
 from entrypoints.cli.gate import STATUSES
 from tests.e2e.conftest import DevServer
-from tests.e2e.dashboard_project import Project
-from tests.e2e.experiment_project import prepare_questions, run_experiment
+from tests.e2e.dashboard.dashboard_project import Project
+from tests.e2e.dashboard.experiment_project import prepare_questions, run_experiment
 from tests.support.clients.command_line import run_command
 
 pytestmark = pytest.mark.e2e

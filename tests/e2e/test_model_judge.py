@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from domain.evaluation.scores.score import TraceScore
-from domain.tracing.payload import object_members
+from domain.tracing.payloads.payload import object_members
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, Template, own_environ

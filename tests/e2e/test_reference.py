@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from tests.e2e.browser import WAIT_MAX_MS, PageLog
 from tests.e2e.conftest import DevServer
+from tests.e2e.dashboard.browser import WAIT_MAX_MS, PageLog
 
 pytestmark = pytest.mark.e2e
 

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from adapters.memory.store import MemoryStore
 from adapters.otlp_spans import OtlpSpans
-from adapters.postgres.tracing.group_commit import Batch
+from adapters.postgres.tracing.writes.group_commit import Batch
 from adapters.prometheus import definitions
 from adapters.prometheus.definitions import DATABASE_METRICS
 from adapters.prometheus.registry import MetricsRegistry

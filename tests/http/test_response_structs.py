@@ -20,7 +20,7 @@ from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.metrics.rubrics import TASK_COMPLETION, Rubric
 from domain.evaluation.monitors.webhook import Webhook
 from domain.identity.audit import AuditEntry
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from entrypoints.http.requests.wire_types import JsonObject, ResponseInstant, Usd

@@ -26,7 +26,7 @@ from domain.evaluation.runs.run import EvalRun
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
 from domain.page import Page, PageRequest
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 from domain.tracing.trace import TraceSummary
 
 

@@ -69,7 +69,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
-from domain.tracing.payload import JsonText, scalar_members
+from domain.tracing.payloads.payload import JsonText, scalar_members
 from domain.tracing.trace import Trace
 
 NO_JOBS: Final[Sequence[EvaluateTargetJob]] = ()

@@ -46,7 +46,7 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 
 CLAIMS_PER_DELETE: Final = 2_000  # claims that one call deletes
 

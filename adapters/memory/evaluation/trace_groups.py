@@ -12,7 +12,7 @@ from domain.evaluation.experiments.trace_groups import (
 )
 from domain.evaluation.scores.score import TraceScore, latest_by_name, storable_text
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 from domain.tracing.query import TraceFilter
 
 

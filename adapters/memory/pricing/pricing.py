@@ -16,8 +16,8 @@ from application.pricing.ports import (
 from domain.errors import Conflict
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel, newest_first
-from domain.tracing.repricing import PricedSpan, Repricing
+from domain.pricing.model_price import PRICES_MAX, ModelPrice, UnpricedModel, newest_first
+from domain.pricing.repricing import PricedSpan, Repricing
 from domain.tracing.span import Span, priced_models
 from domain.tracing.trace import Trace
 from domain.tracing.usage import CostSource, Pricing, SpanCost

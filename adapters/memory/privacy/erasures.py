@@ -19,7 +19,7 @@ from domain.evaluation.runs.selection import rename_session
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
-from domain.tracing.erasure import (
+from domain.privacy.erasure import (
     DataSubject,
     DataSubjectKind,
     Erasure,

@@ -20,7 +20,7 @@ from application.tracing.otlp.ports import (
 )
 from application.tracing.ports import PriceBook
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.model_price import pricing_of
+from domain.pricing.model_price import pricing_of
 from domain.tracing.otel.claude_code import (
     ASSIGNED_RECORDS,
     assign_claude_records,

@@ -8,16 +8,16 @@ from domain.errors import NotFound
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, SortOrder, paginate
 from domain.tracing.query import TraceFilter
-from domain.tracing.search_match import (
+from domain.tracing.search.search_match import (
     SearchHit,
     SearchPage,
     SpanHit,
     find_matches,
     find_span_matches,
 )
-from domain.tracing.search_query import SearchQuery
-from domain.tracing.search_within import FoundWithinPage, find_within
-from domain.tracing.span_query import SpanFilter, SpanSummary
+from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.search.search_within import FoundWithinPage, find_within
+from domain.tracing.spans.span_query import SpanFilter, SpanSummary
 from domain.tracing.trace import TraceSummary
 
 

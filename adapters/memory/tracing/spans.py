@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from adapters.memory.store import MemoryStore
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder, paginate
-from domain.tracing.error_groups import ErrorFilter, ErrorGroup, ErrorSort, error_groups
-from domain.tracing.span_analytics import SpanAnalytics, SpanAnalyticsQuery, analyze_spans
-from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary, check_sortable
+from domain.tracing.spans.error_groups import ErrorFilter, ErrorGroup, ErrorSort, error_groups
+from domain.tracing.spans.span_analytics import SpanAnalytics, SpanAnalyticsQuery, analyze_spans
+from domain.tracing.spans.span_query import SpanFilter, SpanSort, SpanSummary, check_sortable
 
 
 @dataclass(frozen=True, slots=True)

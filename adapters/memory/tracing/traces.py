@@ -13,14 +13,14 @@ from domain.errors import NotFound
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder, paginate
+from domain.pricing.model_price import Rate, Tariff, pricing_of
 from domain.tracing import analytics, trace_breakdown
 from domain.tracing.change import retagged, said
 from domain.tracing.facet_values import FacetField, FacetValue, count_values, most_frequent
-from domain.tracing.model_price import Rate, Tariff, pricing_of
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.outline import TraceOutline
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadExtent, PayloadName
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.session_turn import SessionTurn

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from domain.tracing.json_scan import WINDOW_BYTES, end_of_string
+from domain.tracing.payloads.json_scan import WINDOW_BYTES, end_of_string
 
 MARKS_MAX: Final = 16_000_000  # a decoder passes as many within 40 ms, in which nothing else runs
 

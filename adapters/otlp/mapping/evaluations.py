@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.otlp.mapping.json_values import parsed, plain_text
 from adapters.otlp.mapping.transforms import ID_CHARS_MAX, number
-from domain.tracing.indexed_attributes import indexed_items
+from domain.tracing.messages.indexed_attributes import indexed_items
 from domain.tracing.otel.evaluations import EVALUATION, SentEvaluation
 from domain.tracing.otel.fragments import Attributes, Sent, SentRecord, SentSpan
 

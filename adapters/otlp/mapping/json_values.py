@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from domain.tracing.json_value import ExactFloat
+from domain.tracing.messages.json_value import ExactFloat
 
 # JSON inside a string stays text if it has more than this. Parsing it would hold the interpreter
 # for long, and take many times its size: an empty array takes two bytes there and 56 in memory.

@@ -19,9 +19,9 @@ from adapters.otlp.mapping.json_values import (
     to_json,
 )
 from adapters.otlp.mapping.reading import Reading, Target, Transform
-from domain.tracing.indexed_attributes import indexed_items
-from domain.tracing.message_blocks import ASSISTANT, USER, Message
-from domain.tracing.messages import (
+from domain.tracing.messages.indexed_attributes import indexed_items
+from domain.tracing.messages.message_blocks import ASSISTANT, USER, Message
+from domain.tracing.messages.messages import (
     answer_message,
     canonical_messages,
     event_messages,
@@ -33,7 +33,7 @@ from domain.tracing.messages import (
     with_instructions,
 )
 from domain.tracing.otel.fragments import SentEvent
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import SpanKind
 
 

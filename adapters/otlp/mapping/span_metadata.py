@@ -10,9 +10,9 @@ from adapters.otlp.mapping.json_values import LEVELS_MAX, in_order, to_json, wit
 from adapters.otlp.mapping.merging import DETAILS, MESSAGE_EVENTS
 from adapters.otlp.mapping.reading import Reading, Target
 from adapters.otlp.mapping.transforms import object_text
-from domain.tracing.json_scan import TooDeep, TooManyValues, check_size
 from domain.tracing.otel.fragments import SentEvent, SentLink
-from domain.tracing.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, JsonText
+from domain.tracing.payloads.json_scan import TooDeep, TooManyValues, check_size
+from domain.tracing.payloads.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, JsonText
 from domain.tracing.span import SpanKind
 
 RESERVED: Final = frozenset({"otel", "tool", "tools", "agent", "prompt", "finish_reasons"})

@@ -14,7 +14,7 @@ from adapters.otlp.mapping.json_values import parsed
 from adapters.otlp.mapping.reading import Reading, Target
 from adapters.otlp.mapping.transforms import counted
 from domain.frozen_by_types import frozen_by_types
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.usage import TOKENS_MAX, Usage
 
 

@@ -19,7 +19,7 @@ from adapters.otlp.mapping.json_values import (
     without_nul,
 )
 from adapters.otlp.mapping.reading import NOTHING, Reading, Transform
-from domain.tracing.indexed_attributes import indexed_items
+from domain.tracing.messages.indexed_attributes import indexed_items
 from domain.tracing.otel.fragments import SentEvent
 from domain.tracing.usage import COST_MAX_USD, TOKENS_MAX
 

@@ -14,7 +14,7 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.hosts import HostSelector
+from adapters.postgres.database.connections.hosts import HostSelector
 from adapters.postgres.database.pool import CONNECT_TIMEOUT_S
 
 LEADER_APPLICATION_NAME: Final = "pandaprobe scheduler"  # the name of the connection of the leader

@@ -12,9 +12,12 @@ import asyncpg
 from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
 from piccolo.engine.postgres import PostgresEngine
 
-from adapters.postgres.database.connection_failures import CONNECTION_ERRORS, connection_failed
-from adapters.postgres.database.hosts import STANDBY, WRITABLE, HostSelector
-from adapters.postgres.database.url_parameters import connect_timeout, driver_url
+from adapters.postgres.database.connections.connection_failures import (
+    CONNECTION_ERRORS,
+    connection_failed,
+)
+from adapters.postgres.database.connections.hosts import STANDBY, WRITABLE, HostSelector
+from adapters.postgres.database.connections.url_parameters import connect_timeout, driver_url
 from application.tracing.ports import PayloadStore
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 

@@ -9,14 +9,14 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.tracing.rollup_deltas import ProjectDeltas
-from adapters.postgres.tracing.row_updates import lock_traces
+from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_from_row, usage_from_row
+from adapters.postgres.tracing.writes.row_updates import lock_traces
 from domain.ids import ProjectId, SpanId, TraceId
+from domain.pricing.repricing import PricedSpan, Repricing, SpanPosition
 from domain.tracing.analytics import Granularity
-from domain.tracing.repricing import PricedSpan, Repricing, SpanPosition
 from domain.tracing.span import Totals, priced_models
-from domain.tracing.span_figures import name_group
+from domain.tracing.spans.span_figures import name_group
 from domain.tracing.usage import EXACT, CostSource, Pricing, SpanCost
 
 _SPAN_COLUMNS: Final = """

@@ -15,12 +15,12 @@ from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import project_transaction
 from adapters.postgres.identity.audit_log import store_audit_entry
 from adapters.postgres.pricing.recharge import fetch_next_spans, update_costs
-from adapters.postgres.tracing.edits import TraceEdits
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.tracing.repricing import Repricing, RepricingReport, SpanPosition
+from domain.pricing.repricing import Repricing, RepricingReport, SpanPosition
 from domain.tracing.usage import Pricing
 
 _ENCODER: Final = msgspec.json.Encoder()

@@ -25,13 +25,13 @@ from adapters.postgres.evaluation.datasets.erased_items import (
     erase_items_of_traces,
 )
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
-from adapters.postgres.tracing.deletes import (
+from adapters.postgres.tracing.search.search_index import clean_segment, list_erased_segments
+from adapters.postgres.tracing.writes.deletes import (
     delete_session_scores,
     delete_traces,
     select_some_traces,
 )
-from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.search_index import clean_segment, list_erased_segments
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
     UNFINISHED_MAX,
@@ -42,7 +42,7 @@ from domain.evaluation.runs.selection import rename_session
 from domain.identity.audit import Actor, AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position
-from domain.tracing.erasure import (
+from domain.privacy.erasure import (
     DataSubject,
     DataSubjectKind,
     Erasure,

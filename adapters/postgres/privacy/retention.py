@@ -8,13 +8,13 @@ from typing import Final
 from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from adapters.postgres.tracing.deletes import (
+from adapters.postgres.tracing.writes.deletes import (
     delete_session_scores,
     delete_traces,
     list_empty_sessions,
     select_some_traces,
 )
-from adapters.postgres.tracing.edits import TraceEdits
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from application.privacy.ports import PROJECTS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 

@@ -12,8 +12,8 @@ from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
-from adapters.postgres.tracing.facet_values import fetch_facet_values
-from adapters.postgres.tracing.percentiles import VolumeReader
+from adapters.postgres.tracing.rollups.facet_values import fetch_facet_values
+from adapters.postgres.tracing.rollups.percentiles import VolumeReader
 from adapters.postgres.tracing.sessions import starts_within, straddles
 from adapters.postgres.tracing.trace_groups import fetch_trace_groups
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED

@@ -18,7 +18,7 @@ from application.pricing.ports import UNPRICED_MODELS_MAX, UNPRICED_SPANS_MAX
 from domain.errors import Conflict
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
+from domain.pricing.model_price import PRICES_MAX, ModelPrice, UnpricedModel
 from domain.tracing.usage import CostSource
 
 ASK_FOR_FEWER_DAYS: Final = "ask for fewer days, or try again later"

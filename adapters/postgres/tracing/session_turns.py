@@ -9,7 +9,7 @@ from asyncpg import Record
 from adapters.postgres.database.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.tracing.payload_text import (
+from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,
     DamagedText,
@@ -23,8 +23,8 @@ from adapters.postgres.tracing.trace_rows import SUMMARY_COLUMNS, summary_from_r
 from application.concurrency import compute
 from domain.ids import ProjectId, TraceId
 from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX, PayloadPreview
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX, PayloadPreview
 from domain.tracing.session_turn import SessionTurn
 
 PAYLOAD_NAMES: Final = ("input", "output")

@@ -21,11 +21,11 @@ from adapters.postgres.database.read_transactions import (
 )
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds
-from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.facets import Facet, search_term
+from adapters.postgres.tracing.rollups.facets import Facet, search_term
 from adapters.postgres.tracing.session_turns import fetch_turns
 from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
+from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.errors import Invalid
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId

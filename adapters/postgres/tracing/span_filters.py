@@ -11,7 +11,7 @@ from adapters.postgres.tracing.span_periods import is_name_rolled_up
 from adapters.postgres.tracing.trace_filters import ClauseCount, fetch_counts, filter_clauses
 from domain.ids import ProjectId
 from domain.tracing.span import SpanStatus
-from domain.tracing.span_query import SpanFilter
+from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.usage import CostSource
 
 LATENCY_US: Final = (

@@ -16,8 +16,8 @@ from adapters.postgres.tracing.trace_filters import BY_START, ClauseCount
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
 from domain.tracing.span import SpanStatus
-from domain.tracing.span_figures import ID_PLACEHOLDER, name_group
-from domain.tracing.span_query import SpanFilter
+from domain.tracing.spans.span_figures import ID_PLACEHOLDER, name_group
+from domain.tracing.spans.span_query import SpanFilter
 
 SHORT_GAP_SPANS: Final = 1_000  # skipping fewer takes as long as reading them
 _US: Final = timedelta(microseconds=1)

@@ -11,7 +11,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.tracing.payload_text import (
+from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     FIRST,
     HEAD_COLUMNS,
@@ -41,8 +41,8 @@ from application.tracing.workload import takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest
 from domain.tracing.otel.stored_spans import metadata_with_role
-from domain.tracing.payload import EMPTY_OBJECT, JsonText, JsonView
-from domain.tracing.payload_detail import (
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, JsonView
+from domain.tracing.payloads.payload_detail import (
     PayloadDetail,
     PayloadExtent,
     PayloadPreview,

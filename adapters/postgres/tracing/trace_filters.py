@@ -8,14 +8,14 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PLAN_BY_VALUE
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds, split_period
-from adapters.postgres.tracing.facets import (
+from adapters.postgres.tracing.rollups.facets import (
     LABELS,
     Facet,
     member_value,
     metadata_terms,
     search_term,
 )
-from adapters.postgres.tracing.latency_bins import split_range
+from adapters.postgres.tracing.rollups.latency_bins import split_range
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
 from domain.tracing.facet_values import SEPARATOR

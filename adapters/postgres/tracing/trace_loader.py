@@ -8,7 +8,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.tracing.payload_text import (
+from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     TEXT_COLUMNS,
     StoredText,

@@ -6,7 +6,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.tracing.payload_text import (
+from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,
     StoredText,
@@ -22,8 +22,8 @@ from adapters.postgres.tracing.trace_rows import (
 from application.concurrency import compute
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.outline import OutlineColumns, TraceOutline
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
-from domain.tracing.payload_detail import PayloadName
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload_detail import PayloadName
 from domain.tracing.usage import CostSource
 
 ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many takes 2 ms

@@ -11,15 +11,15 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
-from adapters.postgres.tracing.facets import CountedTrace, trace_terms
-from adapters.postgres.tracing.payload_text import NO_VALUES, SpanValues, StoredText
-from domain.tracing.error_groups import error_group_of
+from adapters.postgres.tracing.payloads.payload_text import NO_VALUES, SpanValues, StoredText
+from adapters.postgres.tracing.rollups.facets import CountedTrace, trace_terms
 from domain.tracing.otel.native_fields import NativeFields
 from domain.tracing.otel.otlp_state import OtlpPhase, OtlpState
 from domain.tracing.otel.stored_spans import metadata_with_role
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.query import fold_case
 from domain.tracing.span import MODEL_CALLS, Span, SpanKind, SpanStatus, Totals
+from domain.tracing.spans.error_groups import error_group_of
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from domain.tracing.usage import CostSource, Price, SpanCost, Usage, UsageRole
 

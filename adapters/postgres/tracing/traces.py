@@ -8,15 +8,6 @@ from typing import Final
 from adapters.postgres.database.pool import UNSTORABLE_ERRORS, Pool, translate_errors
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, RETRY_LATER
 from adapters.postgres.database.removed_projects import ProjectRemoved
-from adapters.postgres.tracing.batch_writer import (
-    Item,
-    TraceWriter,
-    find_unstorable,
-    is_transient,
-    json_values,
-)
-from adapters.postgres.tracing.edits import TraceEdits
-from adapters.postgres.tracing.group_commit import BatchObserver, GroupCommit, NoObserver
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.postgres.tracing.trace_details import (
     fetch_detail,
@@ -31,14 +22,23 @@ from adapters.postgres.tracing.trace_parts import (
     fetch_payload,
     fetch_revision,
 )
+from adapters.postgres.tracing.writes.batch_writer import (
+    Item,
+    TraceWriter,
+    find_unstorable,
+    is_transient,
+    json_values,
+)
+from adapters.postgres.tracing.writes.edits import TraceEdits
+from adapters.postgres.tracing.writes.group_commit import BatchObserver, GroupCommit, NoObserver
 from adapters.pricing.price_cache import ProjectPriceCache
 from application.tracing.ports import PriceBook
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest
 from domain.tracing.outline import TraceOutline
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadExtent, PayloadName
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.trace_detail import ShownSpan, TraceDetail

@@ -13,7 +13,7 @@ from domain.evaluation.judging.models import JudgeModels, validate_model
 from domain.evaluation.metrics.metric import Definition, DefinitionKind, encode_definition
 from domain.evaluation.trace_content.messages import decode_json
 from domain.ids import ProjectId
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from domain.evaluation.agreement.calibration import daily_seed
 from domain.evaluation.datasets.dataset import DatasetItem, WriteResult
 from domain.evaluation.runs.selection import Eligibility, TraceSelection
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payload_detail import PayloadName
+from domain.tracing.payloads.payload_detail import PayloadName
 
 COPIED_MAX: Final = 500  # traces of one request: their payloads are in memory
 READS_AT_ONCE: Final = 8

@@ -13,7 +13,7 @@ from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId, TraceId
-from domain.tracing.model_price import pricing_of
+from domain.pricing.model_price import pricing_of
 from domain.tracing.usage import Pricing
 
 PARTS_MAX: Final = 400  # groups of a usage report: more than the days of a year

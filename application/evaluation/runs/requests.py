@@ -38,7 +38,7 @@ from domain.identity.audit import AuditEntry
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
 from domain.ids import ProjectId, RunId
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 
 
 @dataclass(frozen=True, slots=True)

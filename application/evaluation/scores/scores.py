@@ -19,7 +19,7 @@ from domain.evaluation.scores.score import (
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
 from domain.ids import ProjectId, ScoreId, SpanId, TraceId, UserId
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ class OtlpTraces(Protocol):
     fragments of all its spans: order, splits and repetitions change nothing. Fields of a trace or
     span that a native write changed stay, and native spans are added. The guarantees are those of
     `Traces`, which reads what is stored here. Contract of OtlpTraces:
-    tests/contracts/tracing/test_otlp.py.
+    tests/contracts/tracing/otlp/test_otlp.py.
     """
 
     async def put(self, project: ProjectId, trace: TraceId, fragments: Sequence[Fragment]) -> None:

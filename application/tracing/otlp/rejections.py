@@ -27,7 +27,7 @@ class Rejections(Protocol):
     """The last REJECTIONS_KEPT_MAX rejections of each project.
 
     Those that name a trace are deleted with it. Contract of Rejections:
-    tests/contracts/tracing/test_rejections.py. All raise Unavailable.
+    tests/contracts/tracing/otlp/test_rejections.py. All raise Unavailable.
     """
 
     async def add(self, rejections: Sequence[RecordedRejection]) -> None:
@@ -52,7 +52,7 @@ class Rejections(Protocol):
 class RejectionLog(Protocol):
     """Stores rejections some moments later, so that no request waits for it or fails by it.
 
-    Contract of RejectionLog: tests/contracts/tracing/test_rejections.py.
+    Contract of RejectionLog: tests/contracts/tracing/otlp/test_rejections.py.
     """
 
     def record(self, rejections: Sequence[RecordedRejection]) -> None:

@@ -33,7 +33,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 
 PAIRED_TRACES_MAX: Final = 200  # of a cell of the confusion matrix, in one response
 LABELS_MAX: Final = 10_000  # of one response, the newest

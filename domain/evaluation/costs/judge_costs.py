@@ -14,7 +14,7 @@ from domain.evaluation.runs.run import Target
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import OrganizationId, ProjectId, RunId
-from domain.tracing.model_price import Rate, Tariff
+from domain.pricing.model_price import Rate, Tariff
 from domain.tracing.usage import Price, Usage, exact_sum
 
 BUDGET_MAX: Final = Decimal(1_000_000)  # USD, of a run or of a month

@@ -30,7 +30,7 @@ from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat, Rubric
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import decode_json
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 
 DEFINITION: Final = "definition"  # its path in a request
 DEFINITION_MAX: Final = 8_192  # bytes

@@ -11,7 +11,7 @@ from uuid import UUID
 from domain.errors import Conflict, Invalid
 from domain.evaluation.trace_content.messages import canonical_json, decode_json
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 
 NAME_MAX: Final = 100  # characters
 DESCRIPTION_MAX: Final = 500  # characters

@@ -37,7 +37,7 @@ from domain.evaluation.trace_content.phrases import (
 )
 from domain.evaluation.trace_content.text import containment, has_words, shingles, to_text, words
 from domain.evaluation.trace_content.tool_calls import is_cut_off
-from domain.tracing.json_value import child_values
+from domain.tracing.messages.json_value import child_values
 from domain.tracing.span import SpanKind
 
 ANSWER_MAX: Final = 8_000  # characters of an answer that are read

@@ -27,9 +27,9 @@ from domain.evaluation.trace_content.tool_calls import (
     tool_arguments,
     tool_name,
 )
-from domain.tracing.messages import tool_output
+from domain.tracing.messages.messages import tool_output
 from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.span_tree import content_order, labelled_spans
+from domain.tracing.spans.span_tree import content_order, labelled_spans
 
 EVIDENCE_TOKENS: Final = 12_000
 EVIDENCE_TOKENS_MIN: Final = 1_000  # with less, task and output would leave no room for steps

@@ -23,10 +23,10 @@ from domain.evaluation.trace_content.messages import (
 )
 from domain.evaluation.trace_content.text import to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
-from domain.tracing.json_value import child_values
-from domain.tracing.payload import JsonText
+from domain.tracing.messages.json_value import child_values
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
-from domain.tracing.span_tree import content_order
+from domain.tracing.spans.span_tree import content_order
 
 SOURCE_MAX: Final = 200_000  # characters of one payload that are searched
 ARGUMENTS_MAX: Final = 200  # specific arguments of a call that are checked

@@ -13,7 +13,7 @@ from domain.evaluation.datasets.dataset import Version
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus, Tally
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId, TraceId
-from domain.tracing.payload import JsonText, scalar_members
+from domain.tracing.payloads.payload import JsonText, scalar_members
 
 NAME_MAX: Final = 200  # characters
 LABEL_MAX: Final = 200  # characters of release, commit, branch and pull request

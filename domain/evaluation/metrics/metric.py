@@ -11,7 +11,7 @@ from domain.evaluation.metrics.rubrics import Rubric
 from domain.evaluation.scores.outcome import Outcome
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.messages import decode_json
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 
 THRESHOLD: Final = 0.5
 

@@ -22,7 +22,7 @@ from domain.evaluation.scores.score import (
     TraceScore,
 )
 from domain.ids import MonitorId, ProjectId, RunId, ScoreId, TraceId
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 
 NAME_MAX: Final = 255
 MODEL_MAX: Final = 255

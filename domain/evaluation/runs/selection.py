@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 
 from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, Target, TargetType
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.query import MetadataTexts, TraceFilter
 from domain.tracing.session import SessionFilter, SessionSummary, sessions_of
 from domain.tracing.trace import Trace, TraceStatus

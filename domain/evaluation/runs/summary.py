@@ -9,7 +9,7 @@ from typing import Final, Self
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.analytics import SeparateKind
 from domain.evaluation.scores.score import Score, ScoreOutcome
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 
 CODES_MAX: Final = 50  # of one metric, the most frequent; fewer are defined
 

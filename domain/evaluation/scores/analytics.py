@@ -28,7 +28,7 @@ from domain.evaluation.scores.score import (
 from domain.ids import RunId
 from domain.page import Page, PageRequest, Position, SortOrder
 from domain.tracing.analytics import Granularity, check_bucket_count, group_by, percentile
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 
 BINS_MAX: Final = 100  # of a distribution
 BINS_DEFAULT: Final = 10

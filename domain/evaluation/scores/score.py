@@ -19,7 +19,7 @@ from domain.evaluation.scores.outcome import (
 )
 from domain.ids import ApiKeyId, ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Position
-from domain.tracing.payload import (
+from domain.tracing.payloads.payload import (
     EMPTY_OBJECT,
     JsonText,
     merged_objects,

@@ -7,10 +7,10 @@ from typing import Final
 
 from domain.evaluation.trace_content.messages import MessageText, decode_json, last_message_text
 from domain.evaluation.trace_content.tool_calls import DeclaredTool, ToolCall, declared_tools
-from domain.tracing.message_blocks import ASSISTANT, USER
-from domain.tracing.payload import JsonText
+from domain.tracing.messages.message_blocks import ASSISTANT, USER
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span, SpanKind
-from domain.tracing.span_tree import SpanTree
+from domain.tracing.spans.span_tree import SpanTree
 from domain.tracing.trace import Trace, TraceStatus, in_order
 from domain.tracing.usage import UsageRole
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from domain.evaluation.trace_content.text import to_text
-from domain.tracing.json_value import child_values, encoded, parsed
-from domain.tracing.message_blocks import ASSISTANT, SYSTEM, TOOL, USER, Message
-from domain.tracing.messages import canonical_messages
-from domain.tracing.payload import JsonText
+from domain.tracing.messages.json_value import child_values, encoded, parsed
+from domain.tracing.messages.message_blocks import ASSISTANT, SYSTEM, TOOL, USER, Message
+from domain.tracing.messages.messages import canonical_messages
+from domain.tracing.payloads.payload import JsonText
 
 _NAMED_ROLES: Final = frozenset({USER, ASSISTANT, SYSTEM, TOOL})
 _THOUGHT_TAG: Final = re.compile(r"<(think|thinking)>(.*?)(?:</\1>|\Z)", re.DOTALL)

@@ -11,8 +11,8 @@ from domain.evaluation.trace_content.messages import (
     last_message_text,
 )
 from domain.evaluation.trace_content.text import to_text
-from domain.tracing.json_value import child_values
-from domain.tracing.message_blocks import ASSISTANT
+from domain.tracing.messages.json_value import child_values
+from domain.tracing.messages.message_blocks import ASSISTANT
 
 ITEMS_MIN: Final = 2  # a single step isn't a plan
 ITEMS_MAX: Final = 30  # only the first items of a plan are used

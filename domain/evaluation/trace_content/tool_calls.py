@@ -12,8 +12,8 @@ from domain.evaluation.trace_content.messages import (
     decode_json,
     first_choice,
 )
-from domain.tracing.messages import tool_output
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.messages.messages import tool_output
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.usage import Usage
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from domain.frozen_by_types import frozen_by_types
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span
 
 

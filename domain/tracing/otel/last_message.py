@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from domain.tracing.payload import JsonText, array_items, object_members
+from domain.tracing.payloads.payload import JsonText, array_items, object_members
 
 # Digits are kept as text: a number beyond a double isn't an error here.
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)

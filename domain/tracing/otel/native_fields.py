@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
 from domain.tracing.otel.trace_state import OTEL_KEY, ComputedTrace
-from domain.tracing.payload import JsonText, object_from_members, object_members
+from domain.tracing.payloads.payload import JsonText, object_from_members, object_members
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 

@@ -20,7 +20,7 @@ from domain.tracing.otel.trace_state import (
     PayloadSource,
     StatedPayload,
 )
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.trace import Trace
 
 NO_NATIVE_FIELDS: Final = NativeFields()

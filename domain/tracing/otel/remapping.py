@@ -8,7 +8,7 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.facts import SpanFacts
 from domain.tracing.otel.stored_spans import without_role
 from domain.tracing.otel.trace_state import OTEL_KEY
-from domain.tracing.payload import JsonText, object_members
+from domain.tracing.payloads.payload import JsonText, object_members
 from domain.tracing.span import Span
 
 CHANGE_TEXT_CHARS_MAX: Final = 200

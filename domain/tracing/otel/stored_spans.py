@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from domain.tracing.otel.trace_state import OTEL_KEY
-from domain.tracing.payload import JsonText, object_from_members, object_members
+from domain.tracing.payloads.payload import JsonText, object_from_members, object_members
 from domain.tracing.span import Span
 from domain.tracing.usage import NO_USAGE, CostSource, Pricing, UsageRole
 

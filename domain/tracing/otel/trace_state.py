@@ -18,7 +18,7 @@ from domain.errors import Invalid
 from domain.frozen_by_types import frozen_by_types
 from domain.ids import SpanId, TraceId
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
-from domain.tracing.payload import (
+from domain.tracing.payloads.payload import (
     EMPTY_OBJECT,
     MERGED_BYTES_MAX,
     OBJECT_VALUES_MAX,

@@ -19,7 +19,7 @@ from msgspec import UNSET, Meta, Raw
 
 from domain.errors import Invalid
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
-from domain.tracing.span_query import KEY_SEPARATOR
+from domain.tracing.spans.span_query import KEY_SEPARATOR
 from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue
 from entrypoints.http.requests.wire_types import PaginatedResponse
 

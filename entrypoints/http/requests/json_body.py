@@ -23,7 +23,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from application.concurrency import compute
 from domain.errors import Invalid
-from domain.tracing.json_scan import WINDOW_BYTES, has_more_arrays
+from domain.tracing.payloads.json_scan import WINDOW_BYTES, has_more_arrays
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.body_io import JSON, is_json
 from entrypoints.http.requests.errors import (

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
-from domain.tracing.json_scan import WINDOW_BYTES, end_of_string
+from domain.tracing.payloads.json_scan import WINDOW_BYTES, end_of_string
 
 PATH_STEPS_MAX: Final = 6  # requests are shallow, only payloads are deep
 TOKENS_MAX: Final = 40_000  # bounds the search for a path to about 20 ms

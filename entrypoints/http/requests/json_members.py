@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from domain.tracing.json_scan import WINDOW_BYTES
-from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES
+from domain.tracing.payloads.json_scan import WINDOW_BYTES
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES
 from entrypoints.http.requests.scalar_types import InvalidValue
 
 _ANY: Final = msgspec.json.Decoder(Raw)

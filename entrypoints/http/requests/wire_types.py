@@ -7,8 +7,8 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from domain.tracing.json_scan import TooDeep, TooManyValues, check_size
-from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES, JsonText
+from domain.tracing.payloads.json_scan import TooDeep, TooManyValues, check_size
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES, JsonText
 from domain.tracing.usage import MAYBE_HUGE, huge_counter
 from entrypoints.http.requests.scalar_types import InvalidValue
 

@@ -10,7 +10,7 @@ from adapters.caching.rejection_buffer import BUFFERED_REJECTIONS_MAX, Rejection
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from domain.tracing.otel.requests import RecordedRejection
-from tests.contracts.tracing.test_rejections import rejected
+from tests.contracts.tracing.otlp.test_rejections import rejected
 from tests.support.waiting import until
 
 PROJECT = ProjectId(uuid.UUID(int=1))

@@ -20,7 +20,7 @@ from adapters.postgres.database.tenants import within
 from domain.evaluation.scores.score import ScoreFilter
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, SortOrder
-from domain.tracing.payload_detail import WHOLE_PAYLOADS
+from domain.tracing.payloads.payload_detail import WHOLE_PAYLOADS
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
 from tests.support.fixtures import citus

@@ -12,7 +12,7 @@ from adapters.postgres.pricing.repricings import PostgresRepricings
 from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId
-from tests.adapters.postgres.test_plans import nodes, plans, read_rows, scanned_whole
+from tests.adapters.postgres.tracing.test_plans import nodes, plans, read_rows, scanned_whole
 from tests.support.builders.values import NOON, prices
 from tests.support.fixtures.pricing import LATER, a_price, a_repricing
 from tests.support.fixtures.seeded_database import OURS, START, UNKNOWN, Seeded

@@ -23,11 +23,11 @@ from application.tracing.ports import TraceAnalytics
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import CreatedWithin, ScoreTarget
 from domain.page import SortOrder
-from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.search_query import SearchQuery
+from domain.tracing.search.search_query import SearchQuery
 from domain.tracing.span import SpanStatus
-from domain.tracing.span_query import SpanFilter
+from domain.tracing.spans.error_groups import ErrorFilter, ErrorSort
+from domain.tracing.spans.span_query import SpanFilter
 from entrypoints.cli.doctor import Level, check_replica
 from entrypoints.composition import root
 from entrypoints.composition.read_replica import SCORE_ANALYTICS, TRACE_ANALYTICS

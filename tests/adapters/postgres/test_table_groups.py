@@ -17,7 +17,7 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.schema.distributing import SELECT_TABLES
 from adapters.postgres.schema.sql_migration import SqlMigration
-from adapters.postgres.tracing.payload_objects import remove_orphans
+from adapters.postgres.tracing.payloads.payload_objects import remove_orphans
 from application.use_cases import UseCases
 from domain.errors import NotFound
 from domain.ids import OrganizationId, ProjectId

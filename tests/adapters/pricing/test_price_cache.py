@@ -12,7 +12,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.pricing.price_cache import PRICE_TTL_S, PROJECTS_MAX, ROWS_MAX, ProjectPriceCache
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX, ModelPrice
+from domain.pricing.model_price import PRICES_MAX, ModelPrice
 from domain.tracing.span import Span
 from domain.tracing.usage import CostSource, Price, SpanCost, Usage
 from tests.support.builders.values import NOON, OURS, THEIRS, prices, span, trace

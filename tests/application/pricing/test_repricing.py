@@ -14,7 +14,7 @@ from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE
 from application.pricing.repricing import STEPS_MAX, RepricingRequest
 from domain.errors import NotFound, Unavailable
 from domain.ids import ProjectId
-from domain.tracing.repricing import (
+from domain.pricing.repricing import (
     MODELS_REPORTED_MAX,
     SAMPLE_MAX,
     PricedSpan,

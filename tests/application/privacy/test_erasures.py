@@ -13,7 +13,7 @@ from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import PageRequest
-from domain.tracing.erasure import DataSubject, DataSubjectKind, ErasureState
+from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.support.builders.values import trace
 from tests.support.fixtures.in_memory_app import World
 

@@ -9,8 +9,8 @@ import pytest
 from application.identity.ports import ProjectActivities
 from domain.evaluation.monitors.alert import AlertProgress, AlertState
 from domain.ids import MonitorId, ProjectId
+from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.analytics import Period
-from domain.tracing.erasure import DataSubject, DataSubjectKind
 from domain.tracing.project_activity import ACTIVITY_BUCKET, ProjectActivity, activity_period
 from domain.tracing.trace import TraceStatus
 from tests.contracts.privacy.test_erasures import an_erasure, audit_entry

@@ -10,7 +10,7 @@ import pytest
 
 from domain.errors import Conflict
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX, UnpricedModel
+from domain.pricing.model_price import PRICES_MAX, UnpricedModel
 from domain.tracing.usage import CostSource
 from tests.support.builders.values import at, prices, span, trace
 from tests.support.fixtures import data_plane

@@ -18,7 +18,7 @@ from adapters.memory.tracing.traces import MemoryPriceBook
 from adapters.pricing.genai_prices import MODELS_MAX, GenaiPriceBook
 from adapters.pricing.price_table import PriceTableError, TablePriceBook
 from application.tracing.ports import PriceBook
-from domain.tracing.model_price import Tariff
+from domain.pricing.model_price import Tariff
 from domain.tracing.usage import TOKENS_MAX, Usage
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON

@@ -15,9 +15,9 @@ from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE, REP
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from domain.page import SortOrder
+from domain.pricing.repricing import CostDelta, Repricing, RepricingReport, RepricingStatus
 from domain.tracing.analytics import Granularity, usage_buckets
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.repricing import CostDelta, Repricing, RepricingReport, RepricingStatus
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanKind, Totals
 from domain.tracing.trace import Trace

@@ -23,7 +23,7 @@ from domain.evaluation.scores.score import ScoreFilter
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
 from domain.page import PageRequest
-from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
+from domain.privacy.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
 from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict

@@ -3,7 +3,7 @@
 import pytest
 
 from domain.ids import ProjectId
-from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.privacy.test_erasures import ADA, GRACE, ErasureFixture, a_trace
 from tests.contracts.privacy.test_erasures import fixture as fixture  # noqa: PLC0414 - a fixture

@@ -20,16 +20,16 @@ from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import CreatedWithin, ScoreChange, ScoreFilter, ScoreTarget
 from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
+from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.erasure import DataSubject, DataSubjectKind
-from domain.tracing.error_groups import ErrorFilter, ErrorSort
 from domain.tracing.facet_values import FacetField
-from domain.tracing.payload_detail import WHOLE_PAYLOADS, PayloadName
+from domain.tracing.payloads.payload_detail import WHOLE_PAYLOADS, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange, SpanStatus
-from domain.tracing.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
-from domain.tracing.span_query import SpanFilter, SpanSort
+from domain.tracing.spans.error_groups import ErrorFilter, ErrorSort
+from domain.tracing.spans.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
+from domain.tracing.spans.span_query import SpanFilter, SpanSort
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.trace_breakdown import TraceAnalyticsQuery
 from tests.contracts.exporting.test_exports import an_export

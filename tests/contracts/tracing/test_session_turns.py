@@ -4,7 +4,7 @@ import pytest
 
 from domain.errors import NotFound
 from domain.page import PageRequest, SortOrder
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
+from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import SpanKind, SpanStatus
 from tests.support.builders.values import at, span, trace

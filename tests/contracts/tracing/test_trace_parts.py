@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from domain.errors import NotFound
 from domain.page import PageRequest
 from domain.tracing.outline import NO_PARENT, PARENT_NOT_RECEIVED, OutlineColumns, TraceOutline
-from domain.tracing.payload_detail import (
+from domain.tracing.payloads.payload_detail import (
     PREVIEW_BYTES_MAX,
     WHOLE_PAYLOADS,
     PayloadDetail,

@@ -16,7 +16,7 @@ from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.payload import OBJECT_VALUES_MAX
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.trace import TraceChange, TraceStatus, TraceSummary

@@ -13,16 +13,16 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
-from adapters.postgres.tracing.search_postings import SEGMENT_TRACES
+from adapters.postgres.tracing.search.search_postings import SEGMENT_TRACES
 from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.search_match import SearchHit
-from domain.tracing.search_query import PREFIX_CHARS_MIN, SearchQuery, SearchTerm
-from domain.tracing.search_texts import searched_values
-from domain.tracing.search_words import folded, words_of
+from domain.tracing.search.search_match import SearchHit
+from domain.tracing.search.search_query import PREFIX_CHARS_MIN, SearchQuery, SearchTerm
+from domain.tracing.search.search_texts import searched_values
+from domain.tracing.search.search_words import folded, words_of
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from domain.evaluation.evidence.redaction import RedactionMode, Redactor
 from domain.tracing.outline import OutlineRow
 from domain.tracing.span import SpanKind, SpanStatus
-from domain.tracing.span_tree import labelled_spans
+from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.http.controllers.traces.schemas import TraceResponse

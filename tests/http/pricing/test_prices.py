@@ -8,7 +8,7 @@ import pytest
 from application.use_cases import UseCases
 from domain.identity.organization import Role
 from domain.ids import ProjectId
-from domain.tracing.model_price import PRICES_MAX
+from domain.pricing.model_price import PRICES_MAX
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import new_member

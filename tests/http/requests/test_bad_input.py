@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from domain.tracing.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES
 from entrypoints.http.controllers.traces import examples
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 

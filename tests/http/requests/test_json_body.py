@@ -18,7 +18,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from domain.errors import FieldError, Invalid
 from domain.ids import SpanId, TraceId
-from domain.tracing.json_scan import WINDOW_BYTES
+from domain.tracing.payloads.json_scan import WINDOW_BYTES
 from domain.tracing.trace import Trace
 from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.controllers.traces.traces import SPANS_BODY, TRACE_BODY

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from domain.tracing.json_scan import WINDOW_BYTES
-from domain.tracing.payload import OBJECT_VALUES_MAX
+from domain.tracing.payloads.json_scan import WINDOW_BYTES
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX
 from entrypoints.http.requests.json_members import members_one_by_one
 from entrypoints.http.requests.scalar_types import InvalidValue
 

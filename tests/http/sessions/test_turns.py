@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
+from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX
 from domain.tracing.session_turn import TURNS_MAX
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from domain.tracing.search_query import QUERY_CHARS_MAX, QUERY_WORDS_MAX
+from domain.tracing.search.search_query import QUERY_CHARS_MAX, QUERY_WORDS_MAX
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 

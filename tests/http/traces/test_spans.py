@@ -6,7 +6,7 @@ import pytest
 from msgspec import UNSET
 
 from domain.page import Page
-from domain.tracing.span_query import SpanSort, SpanSummary
+from domain.tracing.spans.span_query import SpanSort, SpanSummary
 from entrypoints.http.controllers.spans.schemas import SPAN_ITEM
 from entrypoints.http.controllers.spans.spans import read_until
 from entrypoints.http.controllers.traces.schemas import EXAMPLE_TRACE

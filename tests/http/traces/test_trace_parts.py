@@ -5,7 +5,7 @@ import uuid
 import pytest
 
 from domain.tracing.outline import OUTLINE_SPANS_MAX
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX, READ_SPANS_MAX
+from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX, READ_SPANS_MAX
 from entrypoints.http.controllers.traces.part_schemas import PREVIEW_BYTES_DEFAULT
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from domain.tracing.payload import OBJECT_VALUES_MAX
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX
 
 TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 LARGE_TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d11"

@@ -28,7 +28,7 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from tests.support.builders import strategies
 from tests.support.builders.strategies import TRACE_IDS, maybe
 from tests.support.builders.trace_strategies import mostly

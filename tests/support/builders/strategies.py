@@ -17,7 +17,7 @@ from hypothesis.strategies import SearchStrategy
 from domain.ids import SpanId, TraceId
 from domain.limits import Limit
 from domain.tracing.change import UNCHANGED
-from domain.tracing.payload import EMPTY_OBJECT, JsonText
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import FINAL_STATUSES, Trace, TraceChange, TraceStatus
 from domain.tracing.usage import COST_MAX_USD, Usage

@@ -7,7 +7,7 @@ from hypothesis.strategies import SearchStrategy
 
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanChange, SpanStatus

@@ -9,7 +9,7 @@ from typing import Any, Final
 from adapters.memory.tracing.traces import MemoryPriceBook
 from adapters.pricing.price_cache import ProjectPriceCache
 from domain.ids import ProjectId, SpanId, TraceId
-from domain.tracing.model_price import ModelPrice
+from domain.pricing.model_price import ModelPrice
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from domain.tracing.usage import CostSource, Price, SpanCost

@@ -39,7 +39,7 @@ from domain.ids import (
     SpanId,
     TraceId,
 )
-from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure
+from domain.privacy.erasure import DataSubject, DataSubjectKind, Erasure
 from domain.tracing.query import TraceFilter
 from entrypoints.composition.memory import replace_ports
 from tests.http.conftest import Site, a_trace

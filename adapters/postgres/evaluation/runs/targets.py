@@ -17,7 +17,7 @@ from adapters.postgres.evaluation.runs.target_selection import (
     select_sessions,
     select_traces,
 )
-from adapters.postgres.tracing.payload_text import (
+from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,
     DamagedText,
@@ -47,7 +47,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
 )
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
-from domain.tracing.payload import JsonText
+from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 

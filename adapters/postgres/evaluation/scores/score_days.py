@@ -16,7 +16,7 @@ from adapters.postgres.evaluation.scores.score_cells import (
     SCORES_OF,
     count_scores,
 )
-from adapters.postgres.tracing.span_bins import unpack_bins
+from adapters.postgres.tracing.rollups.span_bins import unpack_bins
 from application.concurrency import compute
 from domain.evaluation.scores.analytics import SeparateKind
 from domain.evaluation.scores.rollup import (

@@ -17,7 +17,7 @@ from adapters.postgres.evaluation.scores.score_cells import (
     SCORES_OF,
     count_scores,
 )
-from adapters.postgres.tracing.span_bins import BIN_DIGITS
+from adapters.postgres.tracing.rollups.span_bins import BIN_DIGITS
 from domain.evaluation.scores.score import ScoreTarget
 from domain.ids import ProjectId
 

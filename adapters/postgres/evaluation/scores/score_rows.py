@@ -29,7 +29,7 @@ from domain.evaluation.scores.score import (
     TraceScore,
     storable_text,
 )
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 
 OF_TRACES: Final = f"{OF_PROJECT} AND NOT is_of_span"  # in `trace_scores`
 

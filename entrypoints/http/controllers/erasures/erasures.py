@@ -14,7 +14,7 @@ from domain.identity.audit import Actor
 from domain.identity.caller import Caller
 from domain.ids import ErasureId
 from domain.page import SortOrder
-from domain.tracing.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
+from domain.privacy.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.erasures import examples

@@ -21,7 +21,7 @@ from domain.exporting.export import (
 )
 from domain.ids import ProjectId, ScoreId, SpanId, TraceId, UserId
 from domain.tracing import usage as usages
-from domain.tracing.payload import OBJECT_VALUES_MAX
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace

@@ -12,7 +12,7 @@ from application.pricing.model_prices import PriceRequest
 from application.use_cases import UseCases
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
-from domain.tracing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, UnpricedModel
+from domain.pricing.model_price import MATCH_MAX, PRICES_MAX, ModelPrice, UnpricedModel
 from entrypoints.http.authentication import CAN_CHANGE_PRICES, CAN_READ
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.pricing import examples

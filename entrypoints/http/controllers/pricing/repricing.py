@@ -11,8 +11,8 @@ from application.pricing.repricing import RepricingRequest
 from application.use_cases import UseCases
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
-from domain.tracing.model_price import MATCH_MAX
-from domain.tracing.repricing import MODELS_MAX, CostChange, CostDelta, Repricing, RepricingStatus
+from domain.pricing.model_price import MATCH_MAX
+from domain.pricing.repricing import MODELS_MAX, CostChange, CostDelta, Repricing, RepricingStatus
 from domain.tracing.usage import CostSource, SpanCost
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.config import HttpConfig

@@ -17,7 +17,7 @@ from domain.evaluation.metrics.metric import THRESHOLD
 from domain.evaluation.scores.score import TraceScore
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payload import scalar_members
+from domain.tracing.payloads.payload import scalar_members
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
 from entrypoints.http.controllers.scores.analytics import CreatedQuery, MetricName
 from entrypoints.http.controllers.scores.examples import AT, SCORE_ID

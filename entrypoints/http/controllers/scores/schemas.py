@@ -14,7 +14,7 @@ from application.evaluation.scores.scores import GivenScore
 from domain.errors import FieldError, Invalid
 from domain.evaluation.scores import score as scores
 from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
-from domain.tracing.payload import EMPTY_OBJECT
+from domain.tracing.payloads.payload import EMPTY_OBJECT
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label

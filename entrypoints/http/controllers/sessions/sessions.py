@@ -14,7 +14,7 @@ from domain.identity.caller import Caller
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
 from domain.tracing import session_turn
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX
+from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX
 from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
 from domain.tracing.session_turn import TURNS_MAX
 from domain.tracing.trace import TraceSummary

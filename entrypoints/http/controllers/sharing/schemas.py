@@ -9,7 +9,7 @@ from msgspec import Meta
 from domain.evaluation.scores.score import DataType, ScoreSource, TraceScore
 from domain.ids import SpanId
 from domain.sharing.trace_link import LINK_DAYS_DEFAULT, LINK_DAYS_MAX, TraceLink
-from domain.tracing.payload_detail import PREVIEW_BYTES_MAX, PayloadName
+from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX, PayloadName
 from entrypoints.http.controllers.exports.schemas import LINK_SECRET
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.requests.wire_types import ResponseInstant

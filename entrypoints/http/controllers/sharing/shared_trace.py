@@ -14,7 +14,7 @@ from domain.errors import NotFound
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.identity.audit import Origin
 from domain.sharing.trace_link import TraceLink
-from domain.tracing.payload_detail import PayloadDetail, PayloadExtent
+from domain.tracing.payloads.payload_detail import PayloadDetail, PayloadExtent
 from entrypoints.http.authentication import PublicAccess
 from entrypoints.http.controllers.sharing import schemas
 from entrypoints.http.controllers.traces import examples, part_schemas

@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.tracing import span_analytics
 from domain.tracing.analytics import BUCKETS_MAX, Period
-from domain.tracing.span_analytics import (
+from domain.tracing.spans import span_analytics
+from domain.tracing.spans.span_analytics import (
     CELLS_MAX,
     GROUPS_DEFAULT,
     GROUPS_MAX,
@@ -22,7 +22,7 @@ from domain.tracing.span_analytics import (
     SpanGroupSort,
     SpanInterval,
 )
-from domain.tracing.span_figures import SpanFigures
+from domain.tracing.spans.span_figures import SpanFigures
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.spans.schemas import SpanConditions
 from entrypoints.http.controllers.traces.schemas import UNPRICED

@@ -10,9 +10,9 @@ from msgspec import Meta
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.page import LIMIT_DEFAULT, SortOrder
-from domain.tracing import error_groups
 from domain.tracing.analytics import Period
-from domain.tracing.error_groups import (
+from domain.tracing.spans import error_groups
+from domain.tracing.spans.error_groups import (
     ERROR_CHARS_MAX,
     ERROR_RELEASES_MAX,
     ERROR_SAMPLES_MAX,

@@ -7,10 +7,10 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from domain.page import LIMIT_DEFAULT, SortOrder
-from domain.tracing.error_groups import ERROR_CHARS_MAX, FINGERPRINT_CHARS
-from domain.tracing.search_query import QUERY_CHARS_MAX
+from domain.tracing.search.search_query import QUERY_CHARS_MAX
 from domain.tracing.span import SpanKind, SpanStatus
-from domain.tracing.span_query import SpanFilter, SpanSort, SpanSummary
+from domain.tracing.spans.error_groups import ERROR_CHARS_MAX, FINGERPRINT_CHARS
+from domain.tracing.spans.span_query import SpanFilter, SpanSort, SpanSummary
 from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import CostSource
 from entrypoints.http.controllers.traces import examples

@@ -4,8 +4,8 @@ import msgspec
 
 from application.use_cases import UseCases
 from domain.ids import ProjectId
-from domain.tracing.search_match import SpanHit
-from domain.tracing.search_query import SearchQuery
+from domain.tracing.search.search_match import SpanHit
+from domain.tracing.search.search_query import SearchQuery
 from entrypoints.http.controllers.spans.schemas import SPANS, SpanListItem, SpanListQuery, SpanPage
 from entrypoints.http.controllers.traces.schemas import SearchMatchResponse
 from entrypoints.http.controllers.traces.search import check_order, counted_page, search_state

@@ -9,7 +9,7 @@ from msgspec import UNSET, UnsetType
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.page import Page
-from domain.tracing.span_query import (
+from domain.tracing.spans.span_query import (
     COMPARED_SPANS_MAX,
     COUNTED_SPANS_MAX,
     SORTED_SPANS_MAX,

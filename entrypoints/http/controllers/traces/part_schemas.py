@@ -10,19 +10,20 @@ from msgspec import Meta
 
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX
-from domain.tracing import payload_detail, search_within
 from domain.tracing.outline import OUTLINE_SPANS_MAX, OutlineColumns, TraceOutline
-from domain.tracing.payload_detail import (
+from domain.tracing.payloads import payload_detail
+from domain.tracing.payloads.payload_detail import (
     PREVIEW_BYTES_MAX,
     READ_SPANS_MAX,
     PayloadDetail,
     PayloadExtent,
     ShownPayloads,
 )
-from domain.tracing.search_match import SNIPPET_CHARS_MAX
-from domain.tracing.search_query import QUERY_CHARS_MAX
-from domain.tracing.search_texts import SearchField
-from domain.tracing.search_within import WITHIN_BYTES_MAX
+from domain.tracing.search import search_within
+from domain.tracing.search.search_match import SNIPPET_CHARS_MAX
+from domain.tracing.search.search_query import QUERY_CHARS_MAX
+from domain.tracing.search.search_texts import SearchField
+from domain.tracing.search.search_within import WITHIN_BYTES_MAX
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from entrypoints.http.controllers.traces import schemas

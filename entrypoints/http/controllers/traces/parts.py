@@ -9,8 +9,8 @@ from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.page import Page, SortOrder
 from domain.tracing.outline import OUTLINE_SPANS_MAX
-from domain.tracing.search_query import SearchQuery
-from domain.tracing.search_within import WITHIN_BYTES_MAX
+from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.search.search_within import WITHIN_BYTES_MAX
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.traces import part_schemas, schemas
 from entrypoints.http.controllers.traces.trace_etags import TraceEtags

@@ -12,8 +12,8 @@ from litestar.types import Receive, Scope, Send
 from application.concurrency import compute
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.tracing.payload import JsonText
-from domain.tracing.payload_detail import PayloadName
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PayloadName
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.endpoint import get

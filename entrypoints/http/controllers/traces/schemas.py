@@ -24,7 +24,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, SortOrder
-from domain.tracing import analytics, facet_values, search_match
+from domain.tracing import analytics, facet_values
 from domain.tracing.change import UNCHANGED, Clearable, Unchanged
 from domain.tracing.facet_values import (
     FACET_LIMIT_DEFAULT,
@@ -32,11 +32,12 @@ from domain.tracing.facet_values import (
     MEMBER_KEY_CHARS_MAX,
     FacetField,
 )
-from domain.tracing.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
-from domain.tracing.payload_detail import ShownPayloads
+from domain.tracing.payloads.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
+from domain.tracing.payloads.payload_detail import ShownPayloads
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.search_query import QUERY_CHARS_MAX
-from domain.tracing.search_texts import SearchField
+from domain.tracing.search import search_match
+from domain.tracing.search.search_query import QUERY_CHARS_MAX
+from domain.tracing.search.search_texts import SearchField
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus, Totals
 from domain.tracing.text_preview import PREVIEW_CHARS_MAX
 from domain.tracing.trace import Trace, TraceChange, TraceStatus, TraceSummary

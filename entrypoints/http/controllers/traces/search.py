@@ -9,9 +9,9 @@ from domain.errors import FieldError, Invalid
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceSort
-from domain.tracing.search_match import SearchHit, SearchPage, SpanHit
-from domain.tracing.search_query import SearchQuery
-from domain.tracing.span_query import SpanSort
+from domain.tracing.search.search_match import SearchHit, SearchPage, SpanHit
+from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.spans.span_query import SpanSort
 from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import (
     TRACES,

@@ -23,7 +23,7 @@ from domain.tracing.facet_values import (
     MEMBER_TEXT_CHARS_MAX,
     FacetField,
 )
-from domain.tracing.payload_detail import READ_SPANS_MAX, PayloadDetail
+from domain.tracing.payloads.payload_detail import READ_SPANS_MAX, PayloadDetail
 from domain.tracing.query import COUNTED_TRACES_MAX
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceSummary

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.otlp.mapping.json_values import is_deeper, json_of, json_text
-from domain.tracing.json_scan import TooDeep, check_size
+from domain.tracing.payloads.json_scan import TooDeep, check_size
 
 BRACKETS_IN_TEXT = st.text(st.sampled_from('[]{}"\\a'))
 JSON = st.recursive(

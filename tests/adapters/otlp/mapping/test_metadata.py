@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from domain.tracing.json_scan import check_size
 from domain.tracing.otel.fragments import Scope, SentLink
-from domain.tracing.payload import OBJECT_VALUES_MAX, merged_objects
+from domain.tracing.payloads.json_scan import check_size
+from domain.tracing.payloads.payload import OBJECT_VALUES_MAX, merged_objects
 from tests.support.builders.otel import (
     END_NS,
     HEX_ID,

@@ -37,7 +37,7 @@ from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.ids import ProjectId
-from domain.tracing.payload import object_members
+from domain.tracing.payloads.payload import object_members
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import tool
 from tests.support.builders.values import NOON, THEIRS

@@ -16,7 +16,7 @@ from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import RunId
 from domain.page import PageRequest
-from domain.tracing.erasure import DataSubject, DataSubjectKind
+from domain.privacy.erasure import DataSubject, DataSubjectKind
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import a_result, an_experiment
 from tests.support.builders.values import at, span, trace

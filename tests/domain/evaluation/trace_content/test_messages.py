@@ -15,12 +15,13 @@ from domain.evaluation.trace_content.messages import (
     last_message_text,
     model_output_text,
 )
-from domain.tracing.json_value import DEPTH_MAX
-from domain.tracing.message_blocks import ASSISTANT, USER
+from domain.tracing.messages.json_value import DEPTH_MAX
+from domain.tracing.messages.message_blocks import ASSISTANT, USER
 from tests.support.builders import strategies
 
 TESTS = Path(__file__).parents[3]
-VECTORS = json.loads((TESTS / "domain/tracing/vectors/messages.json").read_text())["payloads"]
+VECTOR_FILE = TESTS / "domain/tracing/messages/vectors/messages.json"
+VECTORS = json.loads(VECTOR_FILE.read_text())["payloads"]
 UNLIKE = {  # formats without a word by user or assistant
     "GenAI tool response",
     "GenAI tool response under role user, with result",

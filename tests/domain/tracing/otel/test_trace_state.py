@@ -19,7 +19,7 @@ from domain.tracing.otel.trace_state import (
     compute_trace,
     settled_trace,
 )
-from domain.tracing.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, check_merged
+from domain.tracing.payloads.payload import MERGED_BYTES_MAX, OBJECT_VALUES_MAX, check_merged
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import FINAL_STATUSES, TraceStatus
 from tests.support.builders.otel_nodes import TRACE, forests, id_of, instant, node, seconds

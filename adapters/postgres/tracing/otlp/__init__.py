@@ -1,0 +1,1 @@
+"""Stores OpenTelemetry fragments, and the traces that are computed from them."""

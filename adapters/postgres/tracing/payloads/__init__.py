@@ -1,0 +1,1 @@
+"""Stores payloads as one text of each trace, in compressed blocks, and moves large blocks out."""

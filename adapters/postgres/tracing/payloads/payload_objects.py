@@ -1,0 +1,119 @@
+"""Moves blocks of payloads to a store outside the database, and removes orphans from it.
+
+A block is stored as an object before the COMMIT of the row that names it. An object whose row is
+deleted or replaced is added to `removed_payload_objects` by a trigger, in the same transaction, and
+deleted from the store later. So at each moment every named object exists, and each object that
+isn't named is either in that table, or an orphan of a transaction that failed (docs/adr/0046).
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+from uuid import UUID, uuid4
+
+from asyncpg import Record
+
+from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.payload_objects import object_key
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS
+from adapters.postgres.database.tenants import ALL_TENANTS
+from adapters.postgres.database.transactions import transaction
+from adapters.postgres.tracing.payloads.payload_text import TraceKey
+from application.concurrency import gather_limited
+from application.tracing.ports import LISTED_MAX, PayloadStore
+from domain.ids import ProjectId, TraceId
+
+OBJECT_BYTES_MIN: Final = 8 << 10  # smaller blocks stay in the database: a request costs more
+MOVED_AT_ONCE: Final = 8  # blocks of a trace, of at most 2 MiB of text each
+
+_OF_TRACE: Final = "project_id = $1 AND trace_id = $2"
+SELECT_LARGE_BLOCKS: Final = f"""
+SELECT start FROM trace_payloads
+WHERE {_OF_TRACE} AND object_id IS NULL AND octet_length(block) >= $3
+ORDER BY start
+"""
+SELECT_DATA: Final = f"""
+SELECT start, block FROM trace_payloads
+WHERE {_OF_TRACE} AND start = ANY($3::bigint[]) AND object_id IS NULL
+"""
+# Only blocks that are still the same: late writes may have been joined with them meanwhile.
+NAME_OBJECTS: Final = f"""
+UPDATE trace_payloads SET block = '', object_id = sent.object_id
+FROM unnest($3::bigint[], $4::bytea[], $5::uuid[]) AS sent (start, block, object_id)
+WHERE {_OF_TRACE} AND trace_payloads.start = sent.start AND trace_payloads.object_id IS NULL
+  AND trace_payloads.block = sent.block
+RETURNING sent.object_id
+"""
+# Nothing in a scope that doesn't show all rows: there it would take every object for an orphan.
+SELECT_UNNAMED: Final = """
+SELECT sent.project_id, sent.trace_id, sent.object_id
+FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS sent (project_id, trace_id, object_id)
+WHERE current_setting('pandaprobe.scope', true) = 'all' AND NOT EXISTS (
+  SELECT 1 FROM trace_payloads AS p WHERE p.project_id = sent.project_id
+    AND p.trace_id = sent.trace_id AND p.object_id = sent.object_id
+)
+"""
+
+
+async def move_blocks(
+    pool: Pool, store: PayloadStore, key: TraceKey, bytes_min: int = OBJECT_BYTES_MIN
+) -> None:
+    """Moves the large blocks of a trace to the store. Raises Unavailable; then some may be moved.
+
+    No lock is held while the store works.
+    """
+    async with transaction(pool, ALL_TENANTS) as connection:
+        starts = [row[0] for row in await connection.fetch(SELECT_LARGE_BLOCKS, *key, bytes_min)]
+    for at in range(0, len(starts), MOVED_AT_ONCE):
+        async with transaction(pool, ALL_TENANTS) as connection:
+            some = starts[at : at + MOVED_AT_ONCE]
+            rows = await connection.fetch(SELECT_DATA, *key, some)
+        if rows:
+            await _move(pool, store, key, rows)
+
+
+async def _move(pool: Pool, store: PayloadStore, key: TraceKey, rows: Sequence[Record]) -> None:
+    objects = [(row["start"], row["block"], uuid4()) for row in rows]
+    await gather_limited(
+        MOVED_AT_ONCE,
+        [partial(store.put, object_key(key, id_), data) for _, data, id_ in objects],
+    )
+    async with transaction(pool, ALL_TENANTS) as connection:
+        named = {row[0] for row in await connection.fetch(NAME_OBJECTS, *key, *arrays(objects))}
+    unnamed = [object_key(key, id_) for *_, id_ in objects if id_ not in named]
+    if unnamed:
+        await store.delete(unnamed)
+
+
+async def remove_orphans(pool: Pool, store: PayloadStore, before: datetime) -> int:
+    """Deletes objects that no row names, of the next LISTED_MAX after a random place.
+
+    Objects of other groups of organizations are named in their tables.
+    """
+    start = str(uuid4())
+    keys = list(await store.list_keys(start, before))
+    if len(keys) < LISTED_MAX:  # the end was reached, or nearly: the rest is at the beginning
+        keys += [key for key in await store.list_keys("", before) if key <= start]
+    known = {parsed: key for key in keys if (parsed := _parse(key)) is not None}
+    if not known:
+        return 0
+    async with transaction(pool, ALL_TENANTS) as connection:
+        projects = list({project for project, _, _ in known})
+        others = {row[0] for row in await connection.fetch(SELECT_PROJECTS_OF_OTHERS, projects)}
+        ours = [one for one in known if one[0] not in others]
+        rows = await connection.fetch(SELECT_UNNAMED, *arrays(ours)) if ours else []
+    orphans = [known[tuple(row)] for row in rows]
+    if orphans:
+        await store.delete(orphans)
+    return len(orphans)
+
+
+def _parse(key: str) -> tuple[ProjectId, TraceId, UUID] | None:
+    """The ids in a key; None for an object that isn't ours."""
+    try:
+        project, trace, object_id = map(UUID, key.split("/"))
+    except ValueError:
+        return None
+    return ProjectId(project), TraceId(trace), object_id

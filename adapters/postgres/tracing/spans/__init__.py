@@ -1,0 +1,1 @@
+"""Reads spans across traces: lists, searches, analytics and groups of errors."""

@@ -1,0 +1,215 @@
+"""Deletes traces with all their rows, in the transaction of the caller."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from asyncpg import Record
+
+from adapters.postgres.database.idempotency import erase_replies
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.tracing.rollups.rollup_deltas import Deltas
+from adapters.postgres.tracing.span_filters import LATENCY_US
+from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES
+from adapters.postgres.tracing.writes.row_updates import counted_from_row
+from domain.ids import ProjectId, TraceId
+from domain.tracing.span import SpanStatus
+from domain.tracing.spans.span_figures import name_group
+from domain.tracing.usage import EXACT, CostSource
+
+# Limits of one transaction that selects the traces itself. A single trace may have more spans.
+TRACES_PER_TRANSACTION: Final = 1_000
+SPANS_PER_TRANSACTION: Final = 50_000
+
+
+def select_some_traces(table: str, where: str, order: str = "started_at", *, lock: str = "") -> str:
+    """Selects traces for one transaction: SPANS_PER_TRANSACTION spans at most, or one trace."""
+    return f"""
+    WITH first AS MATERIALIZED (
+      SELECT trace_id, {order}, span_count FROM {table} WHERE {where}
+      ORDER BY {order}, trace_id LIMIT {TRACES_PER_TRANSACTION} {lock}
+    )
+    SELECT trace_id FROM (
+      SELECT trace_id, row_number() OVER upto AS place, sum(span_count) OVER upto AS spans
+      FROM first WINDOW upto AS (ORDER BY {order}, trace_id)
+    ) AS counted
+    WHERE spans <= {SPANS_PER_TRANSACTION} OR place = 1
+    """
+
+
+# Deletes the trace first: concurrent writers of the trace wait and then find it gone. The next
+# statements see what was committed while this one waited.
+DELETE_TRACES: Final = f"""
+DELETE FROM traces USING (
+  SELECT project_id, trace_id FROM traces
+  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
+  ORDER BY project_id, trace_id FOR UPDATE
+) AS locked
+WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
+RETURNING {TRACES.select("traces")}
+"""
+DELETE_SPANS: Final = f"""
+WITH gone AS (
+  DELETE FROM spans AS s WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING started_at, kind, name, model, status,
+            {LATENCY_US} AS latency_us, prompt_tokens, completion_tokens, cost_amount, usage_role,
+            cache_read_tokens, reasoning_tokens, {IS_UNPRICED} AS is_unpriced,
+            usage_role IS NULL AND cost_source <> '{CostSource.UNPRICED}' AS is_priced
+)
+SELECT date_trunc('hour', started_at) AS hour, kind, name, model, count(*) AS spans,
+       count(*) FILTER (WHERE status = '{SpanStatus.ERROR}') AS errors,
+       array_agg(latency_us) FILTER (WHERE latency_us IS NOT NULL) AS latencies,
+       count(*) FILTER (WHERE usage_role IS NULL) AS calls,
+       coalesce(sum(prompt_tokens) FILTER (WHERE usage_role IS NULL), 0) AS prompt_tokens,
+       coalesce(sum(completion_tokens) FILTER (WHERE usage_role IS NULL), 0) AS completion_tokens,
+       coalesce(sum(cost_amount) FILTER (WHERE usage_role IS NULL), 0) AS cost,
+       count(*) FILTER (WHERE is_unpriced) AS unpriced,
+       count(*) FILTER (WHERE is_priced) AS priced,
+       coalesce(sum(cache_read_tokens) FILTER (WHERE usage_role IS NULL), 0) AS cached_tokens,
+       coalesce(sum(reasoning_tokens) FILTER (WHERE usage_role IS NULL), 0) AS reasoning_tokens
+FROM gone GROUP BY hour, kind, name, model
+"""
+# The number of traces that had payloads of their own, whatever the number of blocks.
+DELETE_PAYLOADS: Final = f"""
+WITH gone AS (
+  DELETE FROM trace_payloads WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING input_bytes, output_bytes
+)
+SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT NULL
+"""
+# What is in a segment is removed later, by a worker or before the end of an erasure.
+DELETE_FROM_SEARCH: Final = f"""
+WITH gone AS (
+  DELETE FROM search_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+  RETURNING project_id, trace_id, segment
+), terms AS (
+  DELETE FROM search_terms USING gone
+  WHERE search_terms.project_id = gone.project_id AND search_terms.trace_id = gone.trace_id
+)
+INSERT INTO search_garbage (project_id, trace_id, segment)
+SELECT * FROM gone WHERE segment > 0 ON CONFLICT DO NOTHING
+"""
+DELETE_FRAGMENTS: Final = f"""
+DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+DELETE_WAITING_EVALUATIONS: Final = f"""
+DELETE FROM waiting_evaluations WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+DELETE_ANNOTATION_CLAIMS: Final = f"""
+DELETE FROM annotation_claims WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+# Ids of rejections are text, as they were sent.
+DELETE_REJECTIONS: Final = f"""
+DELETE FROM otlp_rejections WHERE {OF_PROJECT}
+  AND trace_id IN (SELECT translate(id::text, '-', '') FROM unnest($2::uuid[]) AS id)
+"""
+# Every writer locks several scores in the order of the key.
+_DELETE_SCORES: Final = f"""
+DELETE FROM {{table}} USING (
+  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {{target}}
+  ORDER BY project_id, id FOR UPDATE
+) AS locked
+WHERE {{table}}.project_id = locked.project_id AND {{table}}.id = locked.id
+"""
+DELETE_TRACE_SCORES: Final = _DELETE_SCORES.format(
+    table="trace_scores", target="trace_id = ANY($2::uuid[])"
+)
+DELETE_SESSION_SCORES: Final = _DELETE_SCORES.format(
+    table="session_scores", target="session_id = ANY($2::text[])"
+)
+# A writer of a verdict locks the trace first, so no other transaction holds these rows.
+DELETE_VERDICTS: Final = f"""
+DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+# A public link is added under a lock of the trace.
+DELETE_LINKS: Final = "DELETE FROM trace_links WHERE project = $1 AND trace_id = ANY($2::uuid[])"
+SELECT_EMPTY_SESSIONS: Final = f"""
+SELECT session FROM unnest($2::text[]) AS session
+WHERE NOT EXISTS (SELECT 1 FROM traces WHERE {OF_PROJECT} AND session_id = session)
+"""
+
+
+@dataclass(slots=True)
+class DeletedRows:
+    """The number of deleted rows of each table, and the sessions of the traces."""
+
+    rows: Counter[str] = field(default_factory=Counter)
+    sessions: set[str] = field(default_factory=set)
+
+    @property
+    def traces(self) -> int:
+        return self.rows["traces"]
+
+
+async def delete_traces(
+    connection: Connection,
+    deltas: Deltas,
+    project: ProjectId,
+    traces: Sequence[TraceId],
+    session: str | None = None,
+) -> DeletedRows:
+    """Deletes the traces that exist, and only those of `session` if it is given.
+
+    The caller writes the deltas.
+    """
+    gone = DeletedRows()
+    rows = await connection.fetch(DELETE_TRACES, project, traces, session)
+    for row in rows:
+        deltas.remove_trace(counted_from_row(row))
+        if row["session_id"] is not None:
+            gone.sessions.add(row["session_id"])
+    ids = [row["trace_id"] for row in rows]
+    if not ids:
+        return gone
+    gone.rows["traces"] = len(ids)
+    for row in await connection.fetch(DELETE_SPANS, project, ids):
+        _subtract_spans(deltas, row)
+        gone.rows["spans"] += row["spans"]
+    gone.rows["trace_payloads"] = await connection.fetchval(DELETE_PAYLOADS, project, ids)
+    await connection.execute(DELETE_FROM_SEARCH, project, ids)
+    for table, sql in (
+        ("span_fragments", DELETE_FRAGMENTS),
+        ("otlp_rejections", DELETE_REJECTIONS),
+        ("waiting_evaluations", DELETE_WAITING_EVALUATIONS),
+        ("annotation_claims", DELETE_ANNOTATION_CLAIMS),
+        ("trace_scores", DELETE_TRACE_SCORES),
+        ("judge_verdicts", DELETE_VERDICTS),
+        ("trace_links", DELETE_LINKS),
+    ):
+        gone.rows[table] = affected_rows(await connection.execute(sql, project, ids))
+    gone.rows["replies"] = await erase_replies(connection, project, [str(id_) for id_ in ids])
+    return gone
+
+
+def _subtract_spans(deltas: Deltas, row: Record) -> None:
+    model, name = row["model"], name_group(row["name"])
+    sums = deltas.sums((row["hour"], row["kind"], name, model is not None, model or ""))
+    sums.spans -= row["spans"]
+    sums.errors -= row["errors"]
+    for latency in row["latencies"] or ():
+        sums.add_latency(latency, -1)
+    sums.calls -= row["calls"]
+    sums.prompt_tokens -= int(row["prompt_tokens"])
+    sums.completion_tokens -= int(row["completion_tokens"])
+    sums.cost = EXACT.subtract(sums.cost, row["cost"])
+    sums.unpriced -= row["unpriced"]
+    sums.priced -= row["priced"]
+    sums.cached_tokens -= int(row["cached_tokens"])
+    sums.reasoning_tokens -= int(row["reasoning_tokens"])
+
+
+async def delete_session_scores(
+    connection: Connection, project: ProjectId, sessions: Sequence[str]
+) -> int:
+    """Deletes all scores of the sessions, and the responses about them; returns how many scores."""
+    await erase_replies(connection, project, sessions)
+    return affected_rows(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
+
+
+async def list_empty_sessions(
+    connection: Connection, project: ProjectId, gone: DeletedRows
+) -> list[str]:
+    """The sessions that have no trace left."""
+    rows = await connection.fetch(SELECT_EMPTY_SESSIONS, project, sorted(gone.sessions))
+    return [row[0] for row in rows]

@@ -1,0 +1,1 @@
+"""Prices of models, and repricing of stored spans."""

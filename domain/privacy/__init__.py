@@ -1,0 +1,1 @@
+"""Erasure of the data of a user or a session."""

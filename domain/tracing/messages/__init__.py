@@ -1,0 +1,1 @@
+"""Messages of conversations, read from payloads of any framework in one shape."""

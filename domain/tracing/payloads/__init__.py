@@ -1,0 +1,1 @@
+"""Values as senders wrote them: JSON text that keeps every digit."""

@@ -1,0 +1,1 @@
+"""Spans across traces: filters, figures, groups of errors, and the tree of one trace."""

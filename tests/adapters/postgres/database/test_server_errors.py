@@ -1,0 +1,38 @@
+"""Errors of the server are transient for every statement."""
+
+import pytest
+
+from adapters.postgres.database.pool import identity_lookup, translate_errors
+from adapters.postgres.tracing.writes.batch_writer import is_transient
+from domain.errors import Unavailable
+
+pytestmark = pytest.mark.service
+
+OF_THE_SERVER = {
+    "disk full": "53100",
+    "out of memory": "53200",
+    "too many connections": "53300",
+    "input or output failed": "58030",
+    "shutting down": "57P01",
+    "read-only": "25006",
+    "deadlock": "40P01",
+}
+
+
+@pytest.mark.parametrize("code", OF_THE_SERVER.values(), ids=OF_THE_SERVER)
+async def test_server_errors_raise_unavailable(pool, code):
+    raised = f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$"
+    with pytest.raises(Unavailable) as caught:
+        async with translate_errors():
+            await pool.execute(raised)
+    assert isinstance(caught.value.__cause__, Exception)
+    # The writer doesn't try a failed batch again in halves: no trace of it is at fault.
+    assert is_transient(caught.value.__cause__)
+
+
+async def test_slow_identity_lookup_raises_unavailable(pool):
+    with pytest.raises(Unavailable):
+        async with identity_lookup(within_s=0.05):
+            await pool.execute("SELECT pg_sleep(60)")
+    async with identity_lookup():
+        assert await pool.fetchval("SELECT 1") == 1

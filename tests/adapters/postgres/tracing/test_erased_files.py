@@ -1,0 +1,55 @@
+"""Exports that are asked for while an erasure takes those before them."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.exports.exports import PostgresExports
+from adapters.postgres.privacy.erasures import PostgresErasures
+from adapters.postgres.tracing.writes.edits import TraceEdits
+from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
+from tests.contracts.exporting.test_exports import an_export
+from tests.support.builders.values import NOON, project_prices
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.waiting import in_time
+
+pytestmark = pytest.mark.service
+
+HOLD = "SELECT 1 FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
+WAITS = """
+SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
+"""
+
+
+async def test_export_requested_during_erasure_keeps_its_file(pool: Pool, patient_pool: Pool):
+    ours, exports = project(), PostgresExports(pool)
+    erasures = PostgresErasures(TraceEdits(patient_pool, project_prices()))
+    before, later = an_export(ours), an_export(ours, due_at=NOON - timedelta(days=9_000))
+    grace = DataSubject(DataSubjectKind.USER, "grace")
+    erasure = an_erasure(ours, grace)
+    await erasures.begin(erasure, grace, audit_entry(erasure))
+    await exports.create(before)
+    async with pool.acquire() as holder:
+        lock = holder.transaction()
+        await lock.start()
+        await holder.execute(HOLD, ours, before.id)
+        removing = asyncio.create_task(erasures.advance(ours, erasure.id, NOON, audit_entry))
+        async with in_time():
+            while not await holder.fetchval(WAITS):
+                pass
+        # The statement that takes exports away doesn't see this one any more.
+        await exports.create(later)
+        claimed = await exports.claim(later.due_at or NOON, NOON)
+        assert claimed is not None
+        assert claimed.id == later.id
+        assert await exports.save(claimed, b"piece")
+        await lock.rollback()
+        over = await removing
+    assert over.state is ErasureState.REMOVED
+    assert over.rows["exports"] == 1
+    assert await exports.read_piece(ours, later.id, 0) == b"piece"
+    assert await exports.delete(ours, later.id)
+    assert not await exports.delete(ours, before.id)

@@ -1,0 +1,900 @@
+"""By which indexes the reads go, and over how many rows."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any, Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
+from adapters.postgres.database.read_transactions import read_snapshot
+from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
+from adapters.postgres.exports.trace_archive import PostgresTraceArchive
+from adapters.postgres.privacy.erasures import (
+    ANONYMIZE_SESSION,
+    COUNT_REMAINING_SESSION_ROWS,
+    COUNT_REMAINING_TRACE_ROWS,
+    COUNT_TRACES,
+    SELECT_NEXT_TRACES,
+    SUBJECT_COLUMNS,
+)
+from adapters.postgres.privacy.retention import (
+    LOCK_EXPIRED_TRACES,
+    SELECT_PROJECTS_WITH_EXPIRED_TRACES,
+)
+from adapters.postgres.tracing.otlp.otlp_rows import SELECT_NODES
+from adapters.postgres.tracing.otlp.otlp_settling import (
+    DELETE_ORPHANED_RECORDS,
+    LOCK_OPEN_TRACES,
+    settle_open_traces,
+)
+from adapters.postgres.tracing.otlp.otlp_writer import OtlpWriter
+from adapters.postgres.tracing.spans.span_walk import WalkLimits
+from adapters.postgres.tracing.spans.spans import PostgresSpans
+from adapters.postgres.tracing.trace_details import (
+    fetch_detail,
+    fetch_shown_span,
+    fetch_shown_spans,
+)
+from adapters.postgres.tracing.trace_lists import TraceLists
+from adapters.postgres.tracing.trace_loader import fetch_trace
+from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload
+from adapters.postgres.tracing.writes.batch_writer import HAS_ERASED_TRACE, TraceWriter
+from adapters.postgres.tracing.writes.row_updates import DELETE_SPANS_BY_KEY
+from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
+from application.tracing.otlp.ports import BATCH_BYTES
+from domain.evaluation.scores.score import (
+    CreatedWithin,
+    ScoreChange,
+    ScoreFilter,
+    ScoreSource,
+    ScoreStatus,
+    ScoreTarget,
+)
+from domain.ids import ProjectId, RunId, SpanId, TraceId
+from domain.page import PageRequest, SortOrder
+from domain.privacy.erasure import DataSubjectKind
+from domain.tracing.analytics import Granularity, Period
+from domain.tracing.facet_values import FacetField
+from domain.tracing.otel.fragments import Sent
+from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
+from domain.tracing.payloads.payload_detail import PayloadDetail, PayloadExtent, PayloadName
+from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.session import SessionFilter, SessionSort
+from domain.tracing.span import SpanChange, SpanKind
+from domain.tracing.spans.error_groups import ErrorFilter, ErrorSort
+from domain.tracing.spans.span_analytics import SpanAnalyticsQuery, SpanGroupKey, SpanInterval
+from domain.tracing.spans.span_query import COUNTED_SPANS_MAX, SpanFilter, SpanSort
+from domain.tracing.trace import TraceChange, TraceStatus
+from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroupKey
+from entrypoints.composition.otlp_rules import fragment_rules
+from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
+from tests.support.builders.otel import fragments, sent_record, sent_span
+from tests.support.builders.scores import session_score, trace_score
+from tests.support.builders.values import at, project_prices, span, trace, trace_id
+from tests.support.fixtures.seeded_database import (
+    END,
+    ERROR_GROUPS,
+    FAILED_SPANS,
+    HOUR,
+    LONG,
+    OURS,
+    SCORES,
+    SESSIONS,
+    SPAN_SCORES,
+    START,
+    TRACES,
+    UNKNOWN,
+    Seeded,
+)
+
+pytestmark = pytest.mark.service
+
+type Read = Callable[[Seeded, ProjectId], Awaitable[object]]
+
+LARGE: Final = {
+    "traces",
+    "span_rows",
+    "span_fragment_rows",
+    "sessions",
+    "trace_scores",
+    "session_scores",
+}
+PAGE: Final = 51  # one more than is shown
+HIDE: Final = """
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+VALUES ($1, gen_random_uuid(), $1, 'user', 'user-1', '', '', 'REMOVING', now(), '', '{}')
+"""
+HIDE_MANY: Final = f"""
+INSERT INTO erasures (project_id, id, organization_id, kind, owner, salt, digest, state,
+                      requested_at, actor_name, rows)
+SELECT $1, gen_random_uuid(), $1, CASE WHEN i % 2 > 0 THEN 'user' ELSE 'session' END,
+       'nobody-' || i, '', '', 'REMOVING', now(), '', '{{}}'
+FROM generate_series(2, {ERASURES_IN_PROGRESS_MAX}) AS i
+"""
+SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+async def plans(seeded: Seeded, read: Read, project: ProjectId = OURS) -> list[Any]:
+    """The plans of every statement of a read that regards a project, as they are carried out."""
+    seeded.statements.clear()
+    await read(seeded, project)
+    asked = [one for one in seeded.statements if "$1" in one.query and "UPDATE" not in one.query]
+    assert asked
+    found = []
+    for one in asked:
+        async with read_snapshot(seeded.pool, "", project, hide_erased_in=project) as connection:
+            sql = f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {one.query}"
+            text = await connection.fetchval(sql, *one.args)
+        found += nodes(json.loads(text)[0]["Plan"])
+    return found
+
+
+def read_rows(found: list[Any]) -> Counter[str]:
+    """How many rows or entries of each table were looked at."""
+    rows: Counter[str] = Counter()
+    for node in found:
+        if "Relation Name" in node:
+            passed = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
+            passed += node.get("Rows Removed by Index Recheck", 0)
+            rows[node["Relation Name"]] += round(passed * node["Actual Loops"])
+    return rows
+
+
+def scanned_whole(found: list[Any]) -> set[str]:
+    whole = {node["Relation Name"] for node in found if node["Node Type"] == "Seq Scan"}
+    return whole & LARGE  # the others are small, as are their scans
+
+
+def traces(
+    matching: TraceFilter | None = None,
+    sort: TraceSort = TraceSort.STARTED_AT,
+    order: SortOrder = SortOrder.DESC,
+    window: PageRequest | None = None,
+) -> Read:
+    wanted = matching or TraceFilter()
+    return lambda at, of: at.lists.summaries(of, wanted, sort, order, window or PageRequest())
+
+
+def sessions(
+    matching: SessionFilter | None = None,
+    sort: SessionSort = SessionSort.RECENT,
+    window: PageRequest | None = None,
+) -> Read:
+    wanted = matching or SessionFilter()
+    return lambda at, of: at.sessions.summaries(
+        of, wanted, sort, SortOrder.DESC, window or PageRequest()
+    )
+
+
+def spans(
+    sort: SpanSort = SpanSort.STARTED_AT, window: PageRequest | None = None, **conditions: Any
+) -> Read:
+    wanted = SpanFilter(**conditions)
+    return lambda at, of: at.spans.summaries(
+        of, wanted, sort, SortOrder.DESC, window or PageRequest()
+    )
+
+
+def rare_spans(**conditions: Any) -> Read:
+    """Spans of which the first ones are compared before the roll-ups are asked."""
+    wanted, by = SpanFilter(**conditions), (SpanSort.STARTED_AT, SortOrder.DESC, PageRequest())
+    said = {"walk_limits": WalkLimits(first_spans=COMPARED), "searched_traces_max": 100}
+    return lambda at, of: PostgresSpans(at.pool, **said).summaries(of, wanted, *by)
+
+
+def errors(period: Period, *, is_new: bool | None = None) -> Read:
+    wanted = ErrorFilter(period=period, is_new=is_new)
+    return lambda at, of: at.spans.error_groups(
+        of, wanted, ErrorSort.COUNT, SortOrder.DESC, PageRequest()
+    )
+
+
+def span_figures(
+    group_by: SpanGroupKey, interval: SpanInterval, period: Period, **conditions: Any
+) -> Read:
+    query = SpanAnalyticsQuery(
+        matching=SpanFilter(**conditions), period=period, group_by=group_by, interval=interval
+    )
+    return lambda at, of: at.spans.analytics(of, query)
+
+
+def figures(metric: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
+
+
+def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
+    """Each value may be a function of the project."""
+
+    def read(at: Seeded, of: ProjectId) -> Awaitable[object]:
+        said = {key: one(of) if callable(one) else one for key, one in conditions.items()}
+        return at.evaluation.trace_scores.page(of, ScoreFilter(**said), window or PageRequest())
+
+    return read
+
+
+def run_of(project: ProjectId) -> RunId:
+    """The run of the first scores."""
+    return RunId(UUID(hashlib.md5(f"{project}run0".encode()).hexdigest()))
+
+
+def trace_of(project: ProjectId) -> TraceId:
+    """The trace of the first scores."""
+    return TraceId(UUID(hashlib.md5(f"{project}0".encode()).hexdigest()))
+
+
+def span_of(project: ProjectId) -> SpanId:
+    """The span of the first scores of spans."""
+    return SpanId(UUID(hashlib.md5(str(trace_of(project)).encode()).hexdigest()))
+
+
+def score_figures(figure: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.score_analytics, figure)(of, *arguments)
+
+
+def exported(session: str) -> Read:
+    async def read(at: Seeded, of: ProjectId) -> None:
+        archive = PostgresTraceArchive(at.pool, at.pool, 60)
+        matching = TraceFilter(session_id=session)
+        by = (TraceSort.STARTED_AT, SortOrder.ASC)
+        async with archive.read(of, matching, *by) as batches:
+            found = [one async for batch in batches for one in batch]
+        assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
+
+    return read
+
+
+def labels(question: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.evaluation.labels, question)(of, *arguments)
+
+
+DAY_END = END - timedelta(hours=1, minutes=10)
+LAST_DAY = TraceFilter(started_after=END - timedelta(days=1))
+PERIOD = Period(START + timedelta(minutes=10), DAY_END)
+LAST_PERIOD = Period(END - timedelta(days=1), END)
+LAST_SCORES = CreatedWithin(UNTIL - timedelta(days=3), UNTIL)
+OF_NAME: Final = SCORES // len(NAMES)
+LOOKS_MAX: Final = 30  # of the views in what one read asks, users and sessions apart
+COUNTED = COUNTED_SPANS_MAX + PAGE
+COMPARED: Final = 1_000  # spans; at most a fifth more, and once more if their trace is looked up
+SHOWN = 2 * PAGE  # keys by index, then the rows they lead to
+# For each read: how many rows it may look at, of each table that it may look at.
+READS: dict[str, tuple[Read, dict[str, int]]] = {
+    **{
+        f"traces by {sort} {order}": (traces(None, sort, order), {"traces": SHOWN})
+        for sort in TraceSort
+        for order in SortOrder
+    },
+    "traces at an offset": (traces(window=PageRequest(offset=9_000)), {"traces": 9_000 + SHOWN}),
+    "traces near the end": (traces(window=PageRequest(offset=19_900)), {"traces": 100 + SHOWN}),
+    "session": (traces(TraceFilter(session_id="conv-7")), {"traces": SHOWN}),
+    "user": (traces(TraceFilter(user_id="user-7")), {"traces": SHOWN}),
+    "environment": (traces(TraceFilter(environment="staging")), {"traces": SHOWN}),
+    "release": (traces(TraceFilter(release="1.3")), {"traces": SHOWN}),
+    "release by name": (
+        traces(TraceFilter(release="1.3"), TraceSort.NAME),
+        {"traces": 2_000 + SHOWN},
+    ),
+    "status": (traces(TraceFilter(status=TraceStatus.ERROR)), {"traces": 2_000 + SHOWN}),
+    "a rare tag": (traces(TraceFilter(tags=("canary",))), {"traces": 200 + SHOWN}),
+    "a common tag": (traces(TraceFilter(tags=("prod",))), {"traces": SHOWN}),
+    "two tags": (traces(TraceFilter(tags=("canary", "none"))), {"traces": 200 + SHOWN}),
+    "part of a name": (traces(TraceFilter(name="RUN 1")), {"traces": 2 * SHOWN}),
+    "a rare name": (traces(TraceFilter(name="n 19")), {"traces": 1_000 + SHOWN}),
+    "a day": (traces(LAST_DAY), {"traces": 3 * HOUR + SHOWN}),
+    "a day by latency": (traces(LAST_DAY, TraceSort.LATENCY), {"traces": 27 * HOUR + SHOWN}),
+    "model": (traces(TraceFilter(model="tiny")), {"traces": 1_000 + SHOWN}),
+    "latency": (traces(TraceFilter(min_latency_ms=6_900)), {"traces": 3 * 240 + SHOWN}),
+    "expensive": (traces(TraceFilter(min_cost=1e6), TraceSort.COST), {"traces": SHOWN}),
+    "many tokens": (traces(TraceFilter(min_tokens=10**9)), {"traces": SHOWN}),
+    "many spans": (
+        traces(TraceFilter(min_span_count=10**6), TraceSort.SPAN_COUNT),
+        {"traces": SHOWN},
+    ),
+    "two environments": (
+        traces(TraceFilter(environments=("staging", "production"))),
+        {"traces": 2 * SHOWN},
+    ),
+    "all of two tags": (traces(TraceFilter(tags_all=("canary", "prod"))), {"traces": 200 + SHOWN}),
+    "failed": (traces(TraceFilter(has_error=True)), {"traces": SHOWN}),
+    "not failed": (traces(TraceFilter(has_error=False)), {"traces": 2 * SHOWN}),
+    "metadata": (traces(TraceFilter(metadata=(("tenant", ("t-7",)),))), {"traces": 100 + SHOWN}),
+    "other environments": (
+        traces(TraceFilter(not_environment=("staging",))),
+        {"traces": 2 * SHOWN},
+    ),
+    "other tags and users": (
+        traces(TraceFilter(not_tags=("canary",), not_user_id=("user-7",))),
+        {"traces": TRACES + 2 * SHOWN},  # counted
+    ),
+    "other metadata": (
+        traces(TraceFilter(not_metadata=(("tenant", ("t-7",)),))),
+        {"traces": 2 * SHOWN},
+    ),
+    "a user's failures": (
+        traces(TraceFilter(user_id="user-40", has_error=True)),
+        {"traces": 40 + SHOWN},
+    ),
+    **{
+        f"sessions by {sort}": (sessions(None, sort), {"sessions": SESSIONS + SHOWN})
+        for sort in SessionSort
+    },
+    "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": 3 * SESSIONS}),
+    "part of a session's id": (
+        sessions(SessionFilter(query="v-123")),
+        {"sessions": SESSIONS + 11 + SHOWN},
+    ),
+    "sessions of a day": (
+        sessions(SessionFilter(started_after=LAST_DAY.started_after)),
+        {"sessions": 3 * 240 + SHOWN, "traces": 12},
+    ),
+    "sessions of a user": (
+        sessions(SessionFilter(user_id="user-7")),
+        {"traces": 40 + 8 * PAGE, "sessions": 0},
+    ),
+    "sessions with a rare tag": (
+        sessions(SessionFilter(tags=("canary",))),
+        {"traces": 200 + 8 * PAGE, "sessions": 0},
+    ),
+    # The spans that are counted, those of the page, and their rows.
+    "spans": (spans(), {"span_rows": COUNTED + SHOWN, "traces": PAGE}),
+    "spans at an offset": (
+        spans(window=PageRequest(offset=9_000)),
+        {"span_rows": COUNTED + 9_000 + SHOWN, "traces": PAGE},
+    ),
+    "spans of a model": (
+        spans(model="o3"),
+        {"span_rows": COUNTED + 4 * PAGE + SHOWN, "traces": PAGE},
+    ),
+    "spans of a model that none has": (spans(model="nobody-has-it"), {}),
+    **{
+        f"spans with more {what} than any": (
+            rare_spans(**{f"min_{what}": 10**6}, kind=SpanKind.LLM),
+            {"span_rows": 2 * COMPARED},
+        )
+        for what in ("tokens", "cost")
+    },
+    "spans that took longer than any": (
+        rare_spans(min_latency_ms=1e9),
+        {"span_rows": 2 * COMPARED},
+    ),
+    "spans of a release that is over": (
+        rare_spans(release="1.3"),
+        # A trace has three spans; each hour with traces of the release is looked up, too.
+        {"span_rows": 2 * COMPARED + COUNTED + SHOWN, "traces": (COMPARED + COUNTED) // 3 + SHOWN},
+    ),
+    "failed spans": (spans(has_error=True), {"span_rows": FAILED_SPANS + SHOWN, "traces": PAGE}),
+    "spans of a group of errors": (
+        spans(error_group=hashlib.md5(b"user-3").hexdigest()[:16]),
+        {"span_rows": 2 * FAILED_SPANS // ERROR_GROUPS + SHOWN, "traces": PAGE},
+    ),
+    "spans of a day by tokens": (
+        spans(SpanSort.TOKENS, started_after=LAST_DAY.started_after),
+        {"span_rows": 25 * 3 * HOUR + SHOWN, "traces": PAGE},
+    ),
+    "spans of a session": (
+        spans(session_id="conv-7"),
+        {"span_rows": 3 * LONG + SHOWN, "traces": LONG + PAGE},
+    ),
+    "spans of an environment": (
+        spans(environment="staging"),
+        {
+            "span_rows": COUNTED + 6 * PAGE + SHOWN,
+            # The numbers of rows that match and that don't are rounded.
+            "traces": 5 * COUNTED // 4 + 7 * PAGE,
+        },
+    ),
+    **{
+        f"figures of spans by {group_by}": (
+            span_figures(group_by, SpanInterval.DAY, PERIOD),
+            {"span_rows": 4 * 3 * HOUR},  # of partial hours: counted, and read
+        )
+        for group_by in (SpanGroupKey.KIND, SpanGroupKey.NAME, SpanGroupKey.MODEL)
+    },
+    "figures of errors": (
+        span_figures(SpanGroupKey.ERROR, SpanInterval.DAY, PERIOD),
+        {"span_rows": 2 * FAILED_SPANS + 2 * ERROR_GROUPS},
+    ),
+    "figures of spans of a session": (
+        span_figures(SpanGroupKey.NAME, SpanInterval.NONE, PERIOD, session_id="conv-7"),
+        {"span_rows": 3 * LONG, "traces": LONG},
+    ),
+    "figures of spans of a day by latency": (
+        span_figures(SpanGroupKey.NAME, SpanInterval.HOUR, LAST_PERIOD, min_latency_ms=1),
+        {"span_rows": 2 * 25 * 3 * HOUR},
+    ),
+    # Groups are counted by index alone.
+    "groups of errors": (
+        errors(PERIOD),
+        {"span_rows": 2 * FAILED_SPANS + ERROR_GROUPS * 60, "traces": ERROR_GROUPS * 60},
+    ),
+    "new groups of errors": (
+        errors(PERIOD, is_new=True),
+        {"span_rows": 2 * FAILED_SPANS + ERROR_GROUPS * 60, "traces": ERROR_GROUPS * 60},
+    ),
+    **{
+        f"traces by {by}": (
+            figures("groups", TraceAnalyticsQuery(period=LAST_PERIOD, by=by)),
+            {"traces": 25 * HOUR},
+        )
+        for by in (None, TraceGroupKey.ENVIRONMENT, TraceGroupKey.RELEASE, TraceGroupKey.USER)
+    },
+    "traces of a user by release": (
+        figures(
+            "groups",
+            TraceAnalyticsQuery(
+                period=PERIOD, matching=TraceFilter(user_id="user-7"), by=TraceGroupKey.RELEASE
+            ),
+        ),
+        {"traces": 40 + 2 * HOUR},
+    ),
+    "usage by model and day of a zone": (
+        figures("model_usage", PERIOD, Granularity.DAY, ZoneInfo("Europe/Berlin")),
+        {"span_rows": 2 * 3 * HOUR},
+    ),
+    "usage": (figures("usage", PERIOD, Granularity.HOUR), {"span_rows": 2 * 3 * HOUR}),
+    "usage by day": (figures("usage", PERIOD, Granularity.DAY), {"span_rows": 2 * 3 * HOUR}),
+    "models": (figures("models", PERIOD), {"span_rows": 2 * 3 * HOUR}),
+    "volume by hour": (figures("volume", PERIOD, Granularity.HOUR), {"traces": 2 * HOUR}),
+    "volume by day": (figures("volume", PERIOD, Granularity.DAY), {"traces": 2 * 24 * HOUR}),
+    "sessions over time": (
+        figures("sessions", PERIOD, Granularity.DAY),
+        {"sessions": 2 * SESSIONS, "traces": 16},
+    ),
+    "users": (figures("users", PageRequest()), {}),
+    "values": (
+        figures("facets", FacetField.SESSION, "conv-10", 9),
+        {"sessions": SESSIONS // 5, "traces": TRACES // 5},
+    ),
+    "sources": (figures("are_sources_mixed", PERIOD), {"span_rows": NEWEST_SPANS_MAX}),
+    # Totals are counted by an index, so are figures.
+    "scores": (scores(), {"trace_scores": SCORES + SHOWN}),
+    "scores at an offset": (
+        scores(PageRequest(offset=9_000)),
+        {"trace_scores": SCORES + 9_000 + SHOWN},
+    ),
+    "scores of a name": (scores(name=NAMES[3]), {"trace_scores": OF_NAME + SHOWN}),
+    "scores of a run": (scores(run_id=run_of), {"trace_scores": OF_RUN + SHOWN}),
+    "scores of a trace": (scores(trace_id=trace_of), {"trace_scores": 10 + 2 * PAGE}),
+    "scores by a source": (
+        scores(source=ScoreSource.ANNOTATION),
+        {"trace_scores": 2 * SCORES + SHOWN},
+    ),
+    "scores of a name that failed": (
+        scores(name=NAMES[0], status=ScoreStatus.FAILED),
+        {"trace_scores": 2 * OF_NAME + SHOWN},
+    ),
+    "scores of three days": (
+        scores(created_after=UNTIL - timedelta(days=3)),
+        {"trace_scores": SCORES // 10 + SHOWN},
+    ),
+    "the latest scores of a trace": (
+        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of)),
+        {"trace_scores": 10},
+    ),
+    "scores of spans": (scores(of_spans=True), {"trace_scores": SPAN_SCORES + SHOWN}),
+    "scores of spans of a name": (
+        scores(of_spans=True, name=NAMES[3]),
+        {"trace_scores": SPAN_SCORES // 10 + SHOWN},
+    ),
+    "scores of the spans of a trace": (
+        scores(of_spans=True, trace_id=trace_of),
+        {"trace_scores": 10 + 2 * PAGE},
+    ),
+    "scores of a span": (scores(span_id=span_of), {"trace_scores": 10 + 2 * PAGE}),
+    "the latest scores of a span": (
+        lambda at, of: at.evaluation.trace_scores.latest(of, trace_of(of), span_of(of)),
+        {"trace_scores": 10},
+    ),
+    # No run has scored spans, which is found out by reading all of a name.
+    "a summary of scores of spans": (
+        score_figures("summaries", ScoreTarget.SPAN, CreatedWithin()),
+        {"trace_scores": 2 * SPAN_SCORES + 500},
+    ),
+    "a distribution of scores of spans": (
+        score_figures("distribution", ScoreTarget.SPAN, NAMES[3], 10, CreatedWithin()),
+        {"trace_scores": 2 * SPAN_SCORES // 10 + 50},
+    ),
+    "all scores of a run": (
+        lambda at, of: at.evaluation.trace_scores.of_run(of, run_of(of)),
+        {"trace_scores": OF_RUN},
+    ),
+    "a summary of scores": (
+        score_figures("summaries", ScoreTarget.TRACE, CreatedWithin()),
+        {"trace_scores": 2 * SCORES + 500},  # again for fingerprints, which change
+    ),
+    "a summary of scores of three days": (
+        score_figures("summaries", ScoreTarget.TRACE, LAST_SCORES),
+        {"trace_scores": SCORES // 10 + 500},
+    ),
+    "a trend of scores": (
+        score_figures("trend", ScoreTarget.TRACE, (NAMES[3],), Granularity.DAY, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 50},
+    ),
+    "a distribution of scores": (
+        score_figures("distribution", ScoreTarget.TRACE, NAMES[3], 10, CreatedWithin()),
+        {"trace_scores": OF_NAME + 50},
+    ),
+    "judges held against people": (
+        labels("compare_with_human_labels", NAMES[3], 0.5, CreatedWithin()),
+        {"trace_scores": OF_NAME + 3 * OF_NAME // 10},  # each label, and the scores of its trace
+    ),
+    "judges held against people in three days": (
+        labels("compare_with_human_labels", NAMES[3], 0.5, LAST_SCORES),
+        {"trace_scores": OF_NAME // 10 + 3 * OF_NAME // 100 + 20},
+    ),
+    "what people may label next": (
+        labels("annotation_queue", NAMES[3], 0.5, "seed", 20),
+        {"trace_scores": 2 * OF_NAME + 2 * 20},  # each score, and whether a label exists
+    ),
+    "how long the annotation queue is": (
+        lambda at, of: at.evaluation.annotation_claims.progress(of, NAMES[3], UNTIL),
+        {"trace_scores": 3 * OF_NAME},
+    ),
+    "all scores of a session": (
+        lambda at, of: at.evaluation.session_scores.of_session(of, "conv-7"),
+        {"session_scores": 4},
+    ),
+    "an export of a session": (
+        exported("conv-7"),
+        {"traces": 2 * LONG, "span_rows": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
+    ),
+    "a session's history": (
+        score_figures("history", "conv-7", None, 50),
+        {"session_scores": 4},
+    ),
+    "sessions compared": (
+        score_figures("comparison", SESSION_NAMES[0], SortOrder.ASC, PageRequest()),
+        {"session_scores": SCORES // 4},
+    ),
+}
+EXACT: Final = {
+    "trace_facets",
+    "trace_hours",
+    "trace_percentiles",
+    "trace_users",
+    "usage_hours",
+    "span_hours",
+}  # what is counted
+
+
+OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
+KEYS: Final = {
+    "span_fragment_rows": ("trace_id",),
+    "traces": ("trace_id", "session_id", "user_id"),
+    "trace_payloads": ("trace_id",),
+    "span_rows": ("trace_id",),
+    "sessions": ("session_id",),
+    "trace_scores": ("id", "trace_id"),
+    "session_scores": ("id", "session_id"),
+    "trace_facets": ("value",),
+    "usage_hours": ("hour",),
+    "span_hours": ("hour",),
+}
+
+
+@pytest.mark.parametrize("read", READS)
+@OF_BOTH
+async def test_reads_scan_only_the_rows_they_need(seeded, of, read):
+    act, most = READS[read]
+    await act(seeded, of)  # percentiles are computed once, and then kept
+    found = await plans(seeded, act, of)
+    rows = read_rows(found)
+    looked_at = {table: count for table, count in rows.items() if count and table not in EXACT}
+    assert looked_at.keys() <= most.keys()
+    assert {table: rows for table, rows in looked_at.items() if rows > most[table]} == {}
+    assert scanned_whole(found) == set()
+
+
+@pytest.mark.parametrize(
+    ("read", "of"),
+    [
+        # Known and unknown by turns; `make test-all` tries both for each read.
+        pytest.param(read, of, marks=() if n % 2 == turn else pytest.mark.exhaustive)
+        for n, read in enumerate(READS)
+        for turn, of in enumerate((UNKNOWN, OURS))
+    ],
+)
+async def test_hidden_rows_are_checked_one_by_one(seeded, read, of):
+    """Runs with as many erasures as can be active, under every kind of statistics.
+
+    No table is scanned whole, and the active erasures are read once for each table, not for each of
+    its rows.
+    """
+    act, _ = READS[read]
+    for sql in (HIDE, HIDE_MANY):
+        await seeded.pool.execute(sql, of)
+    try:
+        found = await plans(seeded, act, of)
+    finally:
+        await seeded.pool.execute(SHOW, of)
+    assert scanned_whole(found) == set()
+    assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
+
+
+@pytest.mark.parametrize("sort", TraceSort)
+async def test_later_cursor_page_costs_as_much_as_first(seeded, sort):
+    page = await seeded.lists.summaries(
+        OURS, TraceFilter(), sort, SortOrder.DESC, PageRequest(limit=200, offset=900)
+    )
+    found = await plans(seeded, traces(None, sort, window=PageRequest(after=page.end)))
+    assert read_rows(found)["traces"] <= SHOWN
+
+
+@OF_BOTH
+async def test_counting_ends_where_many_match(seeded, of):
+    counted = 500
+    lists = TraceLists(seeded.pool, sorted_max=counted, counted_max=counted)
+    trace_scores = PostgresTraceScores(seeded.pool, counted_max=counted, sampled_max=counted)
+
+    async def tagged(_: Seeded, of: ProjectId) -> None:
+        matching = TraceFilter(tags=("canary", "prod"), environment="production")
+        sort, order = TraceSort.STARTED_AT, SortOrder.DESC
+        page = await lists.summaries(of, matching, sort, order, PageRequest())
+        assert (page.total, page.total_is_at_least) == (counted, True)
+
+    async def of_release(_: Seeded, of: ProjectId) -> None:
+        few = replace(lists, sorted_max=100, counted_max=100)
+        matching = TraceFilter(release="1.3", environment="staging")
+        sort, order = TraceSort.STARTED_AT, SortOrder.DESC
+        page = await few.summaries(of, matching, sort, order, PageRequest())
+        assert (page.total, page.total_is_at_least) == (100, True)
+
+    async def scored(_: Seeded, of: ProjectId) -> None:
+        for matching in (ScoreFilter(), ScoreFilter(status=ScoreStatus.SUCCESS)):
+            page = await trace_scores.page(of, matching, PageRequest())
+            assert (page.total, page.total_is_at_least) == (counted, True)
+
+    # The counters tell that more match: only the page is read.
+    assert read_rows(await plans(seeded, tagged, of))["traces"] <= 6 * SHOWN
+    # The bitmap of a value has all traces with it; what is read of the table ends early.
+    assert read_rows(await plans(seeded, of_release, of))["traces"] <= 2 * TRACES
+    found = await plans(seeded, scored, of)
+    assert read_rows(found)["trace_scores"] <= 4 * counted + 6 * SHOWN
+    assert scanned_whole(found) == set()
+
+
+async def test_first_page_walks_index_under_generic_plan(seeded):
+    seeded.statements.clear()
+    for act in (traces(), traces(sort=TraceSort.LATENCY), figures("users", PageRequest())):
+        await act(seeded, OURS)
+    asked = [one for one in seeded.statements if "$1" in one.query]
+    assert len(asked) == 3
+    for number, one in enumerate(asked):
+        values = ", ".join(f"'{value}'" for value in one.args)
+        async with seeded.pool.acquire() as connection:
+            await connection.execute("SET plan_cache_mode = force_generic_plan")
+            await connection.execute(f"PREPARE first_{number} AS {one.query}")
+            sql = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE first_{number}({values})"
+            found = list(nodes(json.loads(await connection.fetchval(sql))[0]["Plan"]))
+        assert scanned_whole(found) == set()
+        assert read_rows(found)["traces"] <= SHOWN
+
+
+@OF_BOTH
+async def test_session_is_read_by_its_traces(seeded, of):
+    window = PageRequest(limit=2)
+    found = await plans(seeded, lambda at, of: at.sessions.get(of, "conv-7", window), of)
+    rows = read_rows(found)
+    assert rows["sessions"] == 1
+    assert rows["span_rows"] == 2 * 2 * 3
+    assert rows["traces"] <= 3 * 4
+
+
+@OF_BOTH
+async def test_turns_of_session_are_read_by_their_traces(seeded, of):
+    window = PageRequest(limit=2)
+    rows = read_rows(
+        await plans(
+            seeded, lambda at, of: at.sessions.turns(of, "conv-7", SortOrder.ASC, window), of
+        )
+    )
+    assert rows["sessions"] == 1
+    assert rows["span_rows"] == 2 * 3
+    assert rows["traces"] <= 2 * (LONG + 3)
+
+
+@OF_BOTH
+async def test_writes_and_details_find_rows_by_key(seeded, of):
+    first, second = span(model="m"), span()
+    one = trace(first, second, session_id="conv-new", user_id="u")
+    seeded.statements.clear()
+    write = TraceWriter(seeded.pool, project_prices()).write
+    await write([(of, one)])
+    await write([(of, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
+    await seeded.edits.add_spans(of, one.id, [replace(second, output=b"2"), span()])
+    await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
+    await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
+    await seeded.edits.retag(of, [one.id], ["b"], ["a"])
+    async with read_snapshot(seeded.pool, "", OURS) as connection:
+        await fetch_trace(connection, of, one.id)
+        await fetch_outline(connection, of, one.id, 1, 1)
+        for extent in map(PayloadExtent, PayloadDetail):
+            await fetch_shown_span(connection, of, one.id, first.id, extent)
+            await fetch_detail(connection, of, one.id, extent)
+            page = PageRequest(limit=1)
+            [shown] = (await fetch_shown_spans(connection, of, one.id, extent, page)).items
+            after = PageRequest(limit=1, after=shown.position)
+            await fetch_shown_spans(connection, of, one.id, extent, after)
+        for name, step in product(PayloadName, (None, first.id)):
+            await fetch_payload(connection, of, one.id, step, name)
+    await seeded.lists.previews(of, [one.id])
+    evaluation, score = seeded.evaluation, trace_score(of, one.id)
+    await evaluation.trace_scores.add(score)
+    await evaluation.trace_scores.latest_of_traces(of, [one.id])
+    await evaluation.trace_scores.change(of, score.id, ScoreChange(value="1"), at(1), None)
+    await evaluation.trace_scores.delete(of, score.id)
+    await evaluation.trace_scores.add(trace_score(of, one.id, span_id=first.id))
+    await evaluation.session_scores.add(score := session_score(of, "conv-new"))
+    await evaluation.session_scores.latest_of_sessions(of, ["conv-new"])
+    await seeded.sessions.first_inputs(of, ["conv-new"])
+    await evaluation.session_scores.delete(of, score.id)
+    assert await seeded.sessions.delete(of, "conv-new") == 1
+    asked = [(one.query, one.args) for one in seeded.statements]
+    assert (await tables_entered_by_key(seeded, asked)).keys() == KEYS.keys()
+
+
+async def tables_entered_by_key(seeded: Seeded, asked: Sequence[tuple[str, Any]]) -> Counter[str]:
+    """The tables that statements find rows of. Each is searched by its key."""
+    entered = Counter[str]()
+    for query, args in asked:
+        if query.startswith("COPY") or not args:
+            continue
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args)
+        for node in nodes(json.loads(text)[0]["Plan"]):
+            if (table := node.get("Relation Name")) in KEYS and node["Node Type"] != "ModifyTable":
+                condition = node.get("Index Cond", "") or node.get("Recheck Cond", "")
+                assert any(key in condition for key in KEYS[table]), (query, node)
+                entered[table] += 1
+    return entered
+
+
+@OF_BOTH
+async def test_fragments_find_rows_by_key(seeded, of):
+    id_, other, native = trace_id(), trace_id(), trace()
+    write = OtlpWriter(seeded.pool, project_prices(), fragment_rules()).write
+
+    async def put(trace: TraceId, *sent: Sent, size: int = 1_000) -> None:
+        await write([(of, trace, fragments(trace, *sent, size=size))])
+
+    inner = {"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 1,
+             "gen_ai.input.messages": '[{"role":"user","content":"hi"}]'}  # fmt: skip
+    record = sent_record("gen_ai.choice", span_id="f" * 16)
+    answered = sent_record("claude_code.assistant_response", {"response": "ho"}, span_id="f" * 16)
+    await TraceWriter(seeded.pool, project_prices()).write([(of, native)])
+    seeded.statements.clear()
+    await put(id_, record, answered)
+    await put(id_, sent_span(inner, parent_span_id="e" * 16))
+    await put(id_, sent_span(span_id="f" * 16), sent_span(span_id="d" * 16), size=BATCH_BYTES)
+    await put(id_, sent_span({"gen_ai.usage.input_tokens": 1}, span_id="e" * 16, end_ns=0))
+    await put(id_, sent_span({"gen_ai.usage.input_tokens": 1, "user.id": "u"}, span_id="e" * 16))
+    await put(native.id, sent_span())
+    await put(other, sent_span(parent_span_id="e" * 16))
+    await settle_open_traces(seeded.edits, fragment_rules(), datetime.now(UTC))
+    assert await seeded.edits.delete(of, [id_, other, native.id]) == 3
+    asked = [(one.query, one.args) for one in seeded.statements]
+    asked += [(SELECT_NODES, ([of], [id_])), (DELETE_SPANS_BY_KEY, ([of], [id_], [id_]))]
+    asked = [one for one in asked if one[0] != LOCK_OPEN_TRACES]  # by age, see below
+    entered = await tables_entered_by_key(seeded, asked)
+    assert {"traces", "trace_payloads", "span_rows", "span_fragment_rows"} <= entered.keys()
+
+
+OPEN: Final = (
+    # Twelve of twenty thousand, in each project.
+    """
+    UPDATE traces SET otlp_stored_at = started_at, otlp_phase = 'open', otlp_detail = '{}'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    """,
+    """
+    UPDATE span_fragments SET is_waiting = true
+    WHERE project_id = $1 AND stored_at < '2026-01-01T00:36Z'
+    """,
+)
+
+
+@OF_BOTH
+async def test_open_traces_and_waiting_records_are_found_by_age(seeded, of):
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for statement in OPEN:
+            await connection.execute(statement, of)
+        found = []
+        for sql in (LOCK_OPEN_TRACES, DELETE_ORPHANED_RECORDS):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", END)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    assert scanned_whole(found) == set()
+    rows = read_rows(found)
+    assert 12 <= rows["traces"] <= 3 * 12
+    assert 12 <= rows["span_fragment_rows"] <= 3 * 15
+
+
+OF_AGE: Final = (
+    "INSERT INTO organizations (id, name, created_at) VALUES ($1, 'kept', now())",
+    """
+    INSERT INTO projects (id, organization_id, name, description, created_at, retention_days)
+    VALUES ($1, $1, 'kept', '', now(), 7)
+    """,
+    # Twelve of twenty thousand.
+    """
+    UPDATE traces SET created_at = created_at - interval '9 days'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    """,
+)
+
+
+@OF_BOTH
+async def test_expired_traces_are_found_by_age(seeded, of):
+    now = datetime.now(UTC)
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for statement in OF_AGE:
+            await connection.execute(statement, of)
+        found = []
+        for sql, arguments in (
+            (LOCK_EXPIRED_TRACES, (of, await fetch_kept_since(connection, of, now))),
+            (SELECT_PROJECTS_WITH_EXPIRED_TRACES, await fetch_all_kept_since(connection, now)),
+        ):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    assert scanned_whole(found) == set()
+    assert 12 <= read_rows(found)["traces"] <= 3 * 12
+
+
+@OF_BOTH
+async def test_traces_under_erasure_are_found_by_subject(seeded, of):
+    for kind, column in SUBJECT_COLUMNS.items():
+        owner = "user-7" if kind is DataSubjectKind.USER else "conv-7"
+        sql = SELECT_NEXT_TRACES.format(owner=column), COUNT_TRACES.format(owner=column)
+        async with read_snapshot(seeded.pool, "", OURS) as connection:
+            found = []
+            for one, arguments in zip(sql, ((of, owner), (of, owner, END)), strict=True):
+                explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {one}"
+                text = await connection.fetchval(explained, *arguments)
+                found += nodes(json.loads(text)[0]["Plan"])
+        assert scanned_whole(found) == set()
+        assert 0 < read_rows(found)["traces"] <= 2 * (TRACES // 500)
+
+
+@OF_BOTH
+async def test_erasures_find_rows_by_key(seeded, of):
+    asked = [
+        *((sql, (of, "conv-7", "x")) for sql in ANONYMIZE_SESSION.values()),
+        *((sql, (of, of)) for sql in COUNT_REMAINING_TRACE_ROWS.values()),
+        *(
+            (sql, (of, "conv-7", END)[: 3 if "$3" in sql else 2])
+            for sql in COUNT_REMAINING_SESSION_ROWS.values()
+        ),
+        (HAS_ERASED_TRACE, ([of], [trace_of(of)])),
+    ]
+    for sql, arguments in asked:
+        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments)
+        entered = [node for node in nodes(json.loads(text)[0]["Plan"]) if "Index Name" in node]
+        # Few traces were erased recently, and a count reads all of one erasure. A project has at
+        # most 1,000 rejections, and 5,000 claims.
+        small = (
+            {"removals", "erased_traces", "otlp_rejections", "annotation_claims"}
+            if sql in COUNT_REMAINING_TRACE_ROWS.values()
+            else {"removals"}
+        )
+        keys = ("trace_id", "target", "session_id")
+        for node in entered:
+            if node.get("Relation Name") not in small:
+                assert any(key in node["Index Cond"] for key in keys), (sql, node)

@@ -1,0 +1,197 @@
+"""Contract of TraceSearch and Contract of SearchIndex: what is found, indexed or not."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.postgres.tracing.search.search_postings import SEGMENT_TRACES
+from domain.ids import ProjectId
+from domain.page import PageRequest
+from domain.tracing.query import TraceFilter
+from domain.tracing.search.search_match import SearchPage
+from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.search.search_texts import SearchField
+from domain.tracing.span import SpanChange
+from domain.tracing.trace import Trace, TraceChange
+from tests.support.builders.values import at, span, trace
+from tests.support.fixtures.data_plane import DataPlane, clean_index, fill, index_traces, project
+
+pytestmark = pytest.mark.service
+INDEXED = pytest.mark.parametrize("indexed", ["queued", "indexed", "packed"])
+
+
+async def index_as(plane: DataPlane, indexed: str) -> None:
+    if indexed != "queued":
+        await index_traces(plane, 1 if indexed == "packed" else SEGMENT_TRACES)
+
+
+async def search(
+    plane: DataPlane,
+    of: ProjectId,
+    text: str,
+    limit: int = 50,
+    after: object = None,
+    **given: object,
+) -> SearchPage:
+    window = PageRequest(limit=limit, after=after)
+    matching = TraceFilter(**given)
+    return await plane.tracing.trace_search.find(of, SearchQuery.parse(text), matching, window)
+
+
+async def found(plane: DataPlane, of: ProjectId, text: str, **given: object) -> list[str]:
+    page = await search(plane, of, text, **given)
+    assert page.is_complete
+    return [hit.trace.name for hit in page.hits]
+
+
+def said(name: str, text: str, n: int = 0, **fields: object) -> Trace:
+    return trace(name=name, started_at=at(n), input=f'{{"text": "{text}"}}'.encode(), **fields)
+
+
+@INDEXED
+async def test_words_are_found_wherever_they_are(plane, indexed):
+    ours = project()
+    one = trace(
+        span(name="get_weather", input=b'{"arguments": "{\\"city\\": \\"Z\\u00fcrich\\"}"}',
+             output=b'{"degrees": -12.5}', error="Connection refused"),
+        name="Support chat", input=b'[{"role": "user", "content": "Where is my Parcel?"}]',
+        output=b'"It is late"',
+    )  # fmt: skip
+    await fill(plane, ours, one, trace(name="another"))
+    await index_as(plane, indexed)
+    step = one.spans[0].id
+    for text, span_id, field in (
+        ("support", None, SearchField.NAME),
+        ('"my parcel"', None, SearchField.INPUT),
+        ("LATE", None, SearchField.OUTPUT),
+        ("weather", step, SearchField.NAME),
+        ("get_weather", step, SearchField.NAME),
+        ("ZÜRICH", step, SearchField.INPUT),
+        ("12.5", step, SearchField.OUTPUT),
+        ("refus*", step, SearchField.ERROR),
+    ):
+        [hit] = (await search(plane, ours, text)).hits
+        assert hit.trace.id == one.id
+        assert [(match.span, match.field) for match in hit.matches] == [(span_id, field)]
+    for text in ("role", "city", '"parcel my"', "refuse", "parcels", "absent"):
+        assert (await search(plane, ours, text)).hits == []
+
+
+@INDEXED
+@pytest.mark.parametrize(
+    ("text", "queries", "others"),
+    [
+        (
+            "東京タワーは高い",
+            ["東京", "タワー", "高い", "東", "京タ", '"東京 タワー"'],
+            ["京東", "東タ"],
+        ),
+        ("서울에서 만나요", ["서울", "에서", "만나"], ["울서"]),
+        ("สวัสดีครับ", ["สวัสดี", "ครับ"], ["ดีส"]),
+        ("मौसम अच्छा है", ["मौसम", "अच्छा"], ["मौ"]),
+        ("Die STRASSE ist naß", ["straße", "NASS", "stra*"], ["stra"]),
+        ("Ｆｕｌｌ ﬁne", ["full", "fine"], ["ful"]),
+        ("Погода в Москве", ["погода", "моск*"], ["москва"]),
+    ],
+)
+async def test_every_script_is_found(plane, indexed, text, queries, others):
+    ours = project()
+    await fill(plane, ours, said("it", text))
+    await index_as(plane, indexed)
+    for query in queries:
+        assert await found(plane, ours, query) == ["it"], query
+    for query in others:
+        assert await found(plane, ours, query) == [], query
+
+
+@INDEXED
+async def test_all_terms_have_to_occur_somewhere_in_the_trace(plane, indexed):
+    ours = project()
+    one = trace(span(input=b'"alpha"'), span(output=b'"beta gamma"'), name="both")
+    await fill(plane, ours, one, said("first", "alpha"), said("second", "beta"))
+    await index_as(plane, indexed)
+    [hit] = (await search(plane, ours, "beta ALPHA gam*")).hits
+    assert hit.trace.id == one.id
+    assert {match.span for match in hit.matches} == {one.spans[0].id, one.spans[1].id}
+    assert len(hit.matches) == 2
+
+
+@INDEXED
+async def test_pages_follow_each_other_newest_first(plane, indexed):
+    ours = project()
+    await fill(plane, ours, *(said(f"n{n}", f"word w{n % 3}", n // 2) for n in range(11)))
+    await index_as(plane, indexed)
+    whole = (await search(plane, ours, "word")).hits
+    expected = sorted(whole, key=lambda hit: (hit.trace.started_at, hit.trace.id), reverse=True)
+    assert [hit.trace.id for hit in whole] == [hit.trace.id for hit in expected]
+    assert len(whole) == 11
+    read, after = [], None
+    for _ in range(11):
+        page = await search(plane, ours, "word", limit=4, after=after)
+        read += page.hits
+        if (after := page.end) is None:
+            break
+    assert [hit.trace.id for hit in read] == [hit.trace.id for hit in whole]
+
+
+@INDEXED
+async def test_other_filters_narrow_what_is_found(plane, indexed):
+    ours = project()
+    one = said("one", "word", 1, user_id="u", tags=("a",))
+    await fill(plane, ours, one, said("two", "word", 2, user_id="v"), said("three", "other", 3))
+    await index_as(plane, indexed)
+    assert await found(plane, ours, "word", user_id="u") == ["one"]
+    assert await found(plane, ours, "word", tags=("a", "b")) == ["one"]
+    assert await found(plane, ours, "word", name="tw") == ["two"]
+    assert await found(plane, ours, "word", started_after=at(2)) == ["two"]
+    assert await found(plane, ours, "word", started_before=at(2)) == ["one"]
+    assert await found(plane, ours, "word", user_id="w") == []
+
+
+@pytest.mark.parametrize("segment_traces", [1, SEGMENT_TRACES])
+async def test_changed_trace_is_found_by_its_present_text(plane, segment_traces):
+    ours = project()
+    step = span(input=b'"older"')
+    one = said("one", "before", spans=(step,))
+    await fill(plane, ours, one)
+    await index_traces(plane, segment_traces)
+    await plane.traces.change(ours, one.id, TraceChange(name="renamed", input=b'"after"'))
+    await plane.traces.change_span(ours, one.id, step.id, SpanChange(input=b'"newer"'))
+    await plane.traces.add_spans(ours, one.id, [span(error="late")])
+    for _ in range(2):
+        for text in ("after", "newer", "late", "renamed"):
+            assert await found(plane, ours, text) == ["renamed"], text
+        for text in ("before", "older", "one"):
+            assert await found(plane, ours, text) == [], text
+        await index_traces(plane, segment_traces)
+    await plane.traces.put(ours, replace(one, started_at=at(-5)))
+    for _ in range(2):
+        assert await found(plane, ours, "late") == ["one"]
+        await index_traces(plane, segment_traces)
+    await plane.traces.delete(ours, [one.id])
+    assert await found(plane, ours, "late") == []
+
+
+async def test_other_project_finds_nothing(plane):
+    ours, theirs = project(), project()
+    await fill(plane, ours, said("one", "word"))
+    assert await found(plane, theirs, "word") == []
+    await index_traces(plane, 1)
+    assert await found(plane, theirs, "word") == []
+    assert await found(plane, ours, "word") == ["one"]
+
+
+async def test_nothing_is_left_to_index_and_to_clean(plane):
+    ours = project()
+    one = said("one", "word")
+    await fill(plane, ours, one)
+    await index_traces(plane, 1)
+    await plane.traces.change(ours, one.id, TraceChange(name="renamed"))
+    await index_traces(plane, 1)
+    await clean_index(plane)
+    assert (await search(plane, ours, "word")).unindexed_since is None
+    index = plane.tracing.search_index
+    assert await index.add_traces() == 0
+    assert await index.remove_garbage(datetime.max.replace(tzinfo=UTC)) == 0
+    assert await found(plane, ours, "word") == ["renamed"]

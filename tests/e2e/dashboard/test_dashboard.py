@@ -1,0 +1,276 @@
+"""The dashboard in a browser, as a person uses it: by keyboard, by links, and without a network."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import DevServer, Poll
+from tests.e2e.dashboard.browser import PageLog
+from tests.e2e.dashboard.dashboard_project import START, Project, span
+
+pytestmark = pytest.mark.e2e
+SPANS = 10_000  # of the large trace
+ELEMENTS_MAX = 1_500  # in the page, whatever the trace
+EXACT = '{"a": 1.0, "b": 1e2, "c": 107505301260286111}'
+HOSTILE = (
+    "<img src=x onerror=\"document.title='hit'\"> [link](javascript:alert(1)) ![i](http://x.test/i)"
+)
+
+
+def test_first_trace_is_opened_when_it_comes(
+    signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    page.goto(project.path("traces"))
+    expect(page.get_by_text("Waiting for the first trace")).to_be_visible()
+    url = project.server.url
+    ways = {
+        "curl": f"{url}/traces",
+        "Python": "pandaprobe.init()",
+        "TypeScript": "await flush()",
+        "OpenTelemetry": f"OTEL_EXPORTER_OTLP_ENDPOINT={url}",
+        "Environment": f"PANDAPROBE_ENDPOINT={url}",
+    }
+    for way, words in ways.items():
+        page.get_by_role("tab", name=way).click()
+        expect(page.get_by_role("tabpanel")).to_contain_text(words)
+    take_screenshot("first-trace")
+    project.send("/traces", {"name": "hello", "started_at": START.isoformat(), "input": "hi"})
+    poll("/traces", lambda page: page["total"] == 1)
+    expect(page.get_by_role("heading", level=1)).to_have_text("hello")
+    page.goto(project.path("traces?live=1"))
+    expect(page.get_by_role("link", name="hello")).to_be_visible()
+    project.send("/traces", {"name": "live", "started_at": datetime.now(UTC).isoformat()})
+    poll("/traces", lambda page: page["total"] == 2)
+    expect(page.get_by_role("link", name="live", exact=True)).to_be_visible()
+
+
+def test_from_failure_to_failing_span_by_keyboard(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    body = {
+        "name": "answers",
+        "status": "ERROR",
+        "started_at": START.isoformat(),
+        "ended_at": (START + timedelta(seconds=2)).isoformat(),
+        "spans": [
+            span(1, name="root", kind="AGENT"),
+            span(2, parent_span_id=span(1)["span_id"], name="fine"),
+            span(
+                3,
+                parent_span_id=span(1)["span_id"],
+                name="broken",
+                status="ERROR",
+                error="the shelf is empty",
+                input={"html": HOSTILE},
+            ),
+        ],
+    }
+    project.send("/traces", body)
+    project.send(
+        "/traces", {"name": "other", "started_at": START.isoformat(), "status": "COMPLETED"}
+    )
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("status").first).to_have_text("2 traces")
+    page.keyboard.press("/")
+    page.keyboard.type("status:e")
+    options = page.get_by_role("listbox", name="Filters").get_by_role("option")
+    expect(options.filter(has_text="ERROR")).to_have_text("status:ERROR1")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+    expect(page).to_have_url(re.compile("status=ERROR"))
+    with page.expect_response(lambda answer: "/outline" in answer.url):
+        page.get_by_role("link", name="answers").hover()
+    page.get_by_role("combobox", name="Filter traces").focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("answers")
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("e")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("broken")
+    expect(page.get_by_role("group", name="Error")).to_contain_text("the shelf is empty")
+    expect(page.get_by_label("Input").first).to_contain_text("<img src=x")
+    take_screenshot("failing-span")
+    page.keyboard.press("/")
+    page.keyboard.type("img onerr")  # in the input alone
+    expect(page.get_by_text("1 match", exact=True)).to_be_visible()
+    expect(page.get_by_text("input: ")).to_contain_text("onerror")
+    page.get_by_role("searchbox", name="Find spans").fill("")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("row", selected=True)).to_contain_text("broken")
+    expect(page).to_have_title(re.compile("^answers"))
+
+
+def test_project_of_another_organization_is_shown(signed_in: Page, project: Project) -> None:
+    bearer = {"Authorization": f"Bearer {project.server.environ['PANDAPROBE_TOKEN']}"}
+    with project.server.client(**bearer) as http:
+        other = http.post("/organizations", json={"name": "Another"}).json()["id"]
+        made = http.post(f"/organizations/{other}/projects", json={"name": "elsewhere"})
+        head = bearer | {"X-Project-ID": made.json()["id"], "X-Organization-ID": other}
+        sent = {"name": "far away", "started_at": START.isoformat()}
+        assert http.post("/traces", json=sent, headers=head).status_code == 202
+    signed_in.goto(f"{project.server.url}/app/p/{made.json()['id']}/traces")
+    expect(signed_in.get_by_role("link", name="far away")).to_be_visible()
+
+
+def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for name in ("one", "two", "three"):
+        project.send("/traces", {"name": name, "started_at": START.isoformat()})
+    page.goto(project.path("traces?sort_by=name&sort_order=asc"))
+    expect(page.get_by_role("status").first).to_have_text("3 traces")
+    for key in ("j", "x", "j", "Shift+X"):
+        page.keyboard.press(key)
+    acts = page.get_by_role("region", name="Selected traces")
+    expect(acts).to_contain_text("2 traces selected")
+    acts.get_by_role("button", name="Tag").click()
+    page.get_by_role("dialog").get_by_label("Tag to add").fill("vip")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="vip")).to_have_count(2)
+    page.get_by_role("button", name="vip").first.click()
+    expect(page).to_have_url(re.compile("[?&]tags=vip"))
+    expect(page.get_by_role("status").first).to_have_text("2 traces")
+    page.get_by_role("checkbox", name="Select one").check()
+    acts.get_by_role("button", name="Select all 2").click()
+    expect(acts).to_contain_text("All 2 traces that match selected")
+    expect(page.get_by_role("checkbox", name="Select three")).to_be_checked()
+    acts.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("button", name="Cancel")).to_be_focused()
+    page.get_by_role("button", name="Delete 2 traces").click()
+    expect(page.get_by_text("No trace matches these filters")).to_be_visible()
+    page.get_by_role("button", name="Drop all filters").click()
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+
+
+def test_values_are_excluded_in_lists(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    users = {"one": ("ada", "vip"), "two": ("ada", "test"), "three": ("bob", "test")}
+    for name, (user, tag) in users.items():
+        sent = {"name": name, "started_at": START.isoformat(), "tags": [tag]}
+        project.send("/traces", sent | {"user_id": user, "session_id": name})
+    status = page.get_by_role("status").first
+    page.goto(project.path("traces"))
+    page.get_by_role("button", name="vip", exact=True).click(modifiers=["Shift"])
+    expect(status).to_have_text("2 traces")
+    expect(page).to_have_url(re.compile("not_tags=vip"))
+    page.get_by_role("button", name="Filter by tag: vip").click()
+    expect(status).to_have_text("1 trace")
+    page.get_by_role("button", name="Exclude tag: vip").click()
+    expect(status).to_have_text("2 traces")
+    page.keyboard.press("/")
+    page.keyboard.type("-user:b")
+    expect(page.get_by_role("option", name="-user:bob")).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="two", exact=True)).to_be_visible()
+    expect(status).to_have_text("1 trace")
+    page.reload()
+    expect(page.get_by_text("not user: bob")).to_be_visible()
+    expect(status).to_have_text("1 trace")
+    page.goto(project.path("sessions"))
+    page.get_by_role("button", name="bob").click(modifiers=["Shift"])
+    expect(status).to_have_text("2 sessions")
+    page.get_by_role("button", name="test", exact=True).click(modifiers=["Shift"])
+    expect(status).to_have_text("1 session")
+    expect(page).to_have_url(re.compile("not_user_id=bob&not_tags=test"))
+
+
+def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    with_payload = json.dumps(span(1, name="exact", output="@")).replace('"@"', EXACT)
+    trace = f'{{"name": "exact", "started_at": "{START.isoformat()}", "spans": [{with_payload}]}}'
+    sent = project.send("/traces", trace)
+    page.goto(project.path(f"traces/{sent['trace_id']}?span={span(1)['span_id']}"))
+    output = page.get_by_role("region", name="Output")
+    for digits in ("1.0", "1e2", "107505301260286111"):
+        expect(output).to_contain_text(digits)
+    output.get_by_role("button", name="Raw").click()
+    expect(output.locator("pre")).to_contain_text("107505301260286111")
+    expect(page).to_have_url(re.compile("as=raw"))
+    output.get_by_role("button", name="JSON").click()
+    output.get_by_role("searchbox").fill("1e2")
+    expect(output.locator(".found")).to_contain_text("1e2")
+
+
+@pytest.mark.slow
+def test_trace_of_10_000_spans_is_shown_whole(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    root = span(0, name="root", kind="AGENT", ended_at=(START + timedelta(seconds=11)).isoformat())
+    sent = project.send(
+        "/traces", {"name": "large", "started_at": START.isoformat(), "spans": [root]}
+    )
+    for first in range(1, SPANS, 2_500):
+        spans = [
+            span(number, parent_span_id=span(0 if number % 100 == 1 else number - 1)["span_id"])
+            for number in range(first, min(SPANS, first + 2_500))
+        ]
+        project.send(f"/traces/{sent['trace_id']}/spans", spans)
+    page.goto(project.path(f"traces/{sent['trace_id']}"))
+    grid = page.get_by_role("treegrid")
+    expect(grid).to_have_attribute("aria-rowcount", str(SPANS + 1))
+    grid.press("End")
+    expect(page.get_by_role("row", selected=True)).to_contain_text(f"step {SPANS - 1}")
+    assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
+    page.keyboard.press("/")
+    page.keyboard.type("step 5000")
+    expect(page.get_by_text("1 match")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("step 5000")
+    take_screenshot("large-trace")
+    assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
+
+
+def test_session_reads_as_a_conversation(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for turn in range(3):
+        project.send(
+            "/traces",
+            {
+                "name": f"turn {turn}",
+                "session_id": "a/b c",
+                "started_at": (START + timedelta(minutes=turn)).isoformat(),
+                "input": {"messages": [{"role": "user", "content": f"question {turn}"}]},
+                "output": {"messages": [{"role": "assistant", "content": f"answer **{turn}**"}]},
+            },
+        )
+    page.goto(project.path("sessions"))
+    page.get_by_role("link", name="a/b c").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("a/b c")
+    feed = page.get_by_role("feed")
+    expect(feed).to_contain_text("question 0")
+    expect(feed.locator("strong").first).to_have_text("0")
+    expect(feed).to_contain_text("question 2")
+    page.get_by_role("button", name="turn 1").click()
+    expect(page.get_by_role("complementary")).to_contain_text("question 1")
+
+
+def test_key_signs_in_and_out_without_the_page_keeping_it(
+    page: Page, page_log: PageLog, project: Project, dev_server: DevServer
+) -> None:
+    project.send("/traces", {"name": "seen", "started_at": START.isoformat()})
+    key = dev_server.environ["PANDAPROBE_API_KEY"]
+    page.goto(project.path("traces"))
+    page.get_by_role("radio", name="API key").check()
+    page.get_by_label("API key", exact=True).last.fill(key)
+    page.get_by_role("button", name="Sign in with the key").click()
+    expect(page.get_by_role("link", name="seen")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("link", name="seen")).to_be_visible()
+    kept = page.evaluate(
+        "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])"
+    )
+    assert key not in kept
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("radio", name="API key")).to_be_visible()
+    assert page_log.reported == []

@@ -1,0 +1,128 @@
+"""Where it got worse: between two releases, and between two experiments."""
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.dashboard.dashboard_project import Project, span
+from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
+
+pytestmark = pytest.mark.e2e
+TRACES = 30  # of each release: with fewer there is no interval
+
+
+def answer(number: int, release: str, **fields: Any) -> dict[str, Any]:
+    started = datetime.now(UTC) - timedelta(hours=1, seconds=number)
+    times = {
+        "started_at": started.isoformat(),
+        "ended_at": (started + timedelta(seconds=1 + number % 3)).isoformat(),
+    }
+    step = span(number, **times, token_usage={"prompt_tokens": 10}, cost={"total": 0.01})
+    return {"name": "answers", "release": release, "spans": [step], **times, **fields}
+
+
+def test_worse_scores_of_a_release_lead_to_their_traces(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    old = [answer(n, "1.4") for n in range(TRACES)]
+    new = [answer(n, "1.5", status="ERROR" if n < 12 else "COMPLETED") for n in range(TRACES)]
+    stored = project.send("/traces/batch", {"traces": [*old, *new]})["accepted"]
+    for number, one in enumerate(stored):
+        is_bad = number >= TRACES and number % 3 == 0
+        score = {"trace_id": one["trace_id"], "name": "helpful", "value": "0.1" if is_bad else "1"}
+        project.send("/evaluations/trace-scores", score)
+    page.goto(project.path("traces?release=1.4"))
+    expect(page.get_by_role("link", name="answers").first).to_be_visible()
+    page.get_by_role("link", name="Compare this filter with").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Compare groups")
+    filter_b = page.get_by_role("combobox", name="Filter group B")
+    filter_b.fill("release:1.5")
+    filter_b.press("Enter")
+    failed = page.get_by_role("row", name=re.compile("^Failed"))
+    expect(failed).to_contain_text("12 · 40 %")
+    expect(failed).to_contain_text("▼ worse +40.0 points")
+    helpful = page.get_by_role("row", name=re.compile("helpful"))
+    expect(helpful).to_contain_text("▼ worse −0.300")
+    expect(helpful).to_contain_text("30 scored")
+    expect(page.get_by_role("row", name=re.compile("^Cost a trace"))).to_contain_text("$0.0100")
+    take_screenshot("groups")
+    page.reload()  # all of it is in the address
+    expect(helpful).to_contain_text("▼ worse")
+    page.keyboard.press("w")
+    expect(helpful).to_contain_text("▲ better")
+    page.keyboard.press("w")
+    expect(helpful).to_contain_text("▼ worse")
+    helpful.get_by_role("link").first.press("Enter")
+    expect(page.get_by_role("tabpanel")).to_contain_text("helpful")
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="answers").first).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("cost>0.5")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("No trace matches")).to_be_visible()
+    page.get_by_role("button", name="Drop the filter cost ≥ $0.5").click()
+    page.keyboard.press("/")
+    page.keyboard.type("text:answers")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Export …")).to_be_disabled()
+    expect(page.get_by_role("link", name="answers").first).to_be_visible()
+
+
+def test_new_failures_of_an_experiment_and_the_verdict(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    ids = prepare_questions(project, 12)
+    right = {one: one for one in ids}
+    run_experiment(project, "before", right)
+    run_experiment(project, "after", right | {ids[3]: "Bonn", ids[7]: "Basel"})
+    page.goto(project.path("datasets"))
+    page.get_by_role("link", name=DATASET).press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("12 items")
+    page.get_by_role("button", name=f"Delete {ids[11]}").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("11 items")
+    take_screenshot("dataset")
+    page.get_by_role("link", name="Experiments", exact=True).last.click()
+    for name in ("before", "after"):
+        page.get_by_role("checkbox", name=f"Select {name}").check()
+    take_screenshot("experiments")
+    page.get_by_role("link", name="after", exact=True).click()
+    expect(page.get_by_text("12 scored")).to_be_visible()
+    take_screenshot("experiment")
+    page.go_back()
+    for name in ("before", "after"):
+        page.get_by_role("checkbox", name=f"Select {name}").check()
+    page.get_by_role("button", name="Compare the selected two").press("Enter")
+    verdict = page.get_by_role("status").first
+    expect(verdict).to_contain_text("Inconclusive")
+    expect(page.get_by_role("heading", name="New failures: 2")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile(rf"^{ids[3]} as_expected"))).to_be_visible()
+    expect(page.get_by_text("Would decide it")).to_be_visible()
+    expect(page.get_by_text("2 of 12 changed")).to_be_visible()
+    take_screenshot("verdict")
+    value = page.get_by_label("Value of rule 1")
+    value.fill("0.9")
+    value.press("Enter")
+    expect(verdict).to_contain_text("Pass")
+    expect(page).to_have_url(re.compile("as_expected:max_drop:0.9"))
+    page.reload()
+    expect(verdict).to_contain_text("Pass")
+    page.get_by_label("Limit of rule 1").select_option("min")
+    expect(page).to_have_url(re.compile("as_expected:min:0.9"))
+    page.get_by_role("link", name="Trace of repetition 1").first.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("after")
+    page.goto(project.path("traces?name=after"))
+    page.get_by_role("checkbox", name="Select after").first.check()
+    page.get_by_role("region", name="Selected traces").get_by_role(
+        "button", name="Add to dataset …"
+    ).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Split").fill("found")
+    dialog.get_by_role("button", name="Add 1 trace").press("Enter")
+    expect(dialog).to_contain_text("1 item added")

@@ -1,0 +1,512 @@
+"""Longer ways through the dashboard, as people go them."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from tests.e2e.conftest import DevServer, FastForward, Poll, all_completed
+from tests.e2e.dashboard.browser import PageLog
+from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project, span
+
+pytestmark = pytest.mark.e2e
+TURNS = 200
+BATCH = 50
+FIRST_REQUESTS_MAX = 6  # page, theme, style, script, session, traces
+AWAY_POLL_MS = 2_500  # until the page asks again whether the service is back
+ASKED_MS = 1_500  # what the service asks to wait, with the random part
+MATCHES = (3, 77, 150)  # turns that say what is looked for
+
+
+def answer(number: int, started: datetime, took_s: int, **fields: Any) -> dict[str, Any]:
+    """A trace with a root and one step below it."""
+    ended = started + timedelta(seconds=took_s)
+    times = {"started_at": started.isoformat(), "ended_at": ended.isoformat()}
+    root = span(10 * number, name="root", kind="AGENT", **times)
+    step = span(10 * number + 1, name="look up", parent_span_id=root["span_id"], **times)
+    step |= {"input": {"shelf": number}, **fields.pop("step", {})}
+    return {"name": "answers", "status": "COMPLETED", "spans": [root, step], **times, **fields}
+
+
+def test_slowest_failure_of_a_release_is_compared_with_its_neighbour(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    yesterday = datetime.now(UTC) - timedelta(hours=20)
+    broken = {"step": {"status": "ERROR", "error": "the shelf is empty"}, "status": "ERROR"}
+    for body in (
+        answer(1, yesterday - timedelta(minutes=9), 2, release="2.0"),
+        answer(2, yesterday - timedelta(minutes=8), 9, release="2.0", **broken),
+        answer(3, yesterday - timedelta(minutes=7), 3, release="2.0", **broken),
+        answer(4, yesterday - timedelta(minutes=6), 20, release="1.0", **broken),
+        answer(5, yesterday - timedelta(days=5), 30, release="2.0", **broken),
+    ):
+        project.send("/traces", body)
+    page.goto(project.path("traces"))
+    page.get_by_label("Period").select_option("24h")
+    page.keyboard.press("/")
+    for word in ("release:2.0", "failed"):
+        page.keyboard.type(word)
+        page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("2 traces")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Latency", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Latency")).to_have_attribute(
+        "aria-sort", "descending"
+    )
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    expect(page.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("e")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
+    page.get_by_role("button", name="Copy input").click()
+    expect(page.get_by_text("Copied", exact=True)).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == '{"shelf": 2}'
+    page.keyboard.press("]")
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
+    page.keyboard.press("[")
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    page.keyboard.press("c")
+    page.get_by_role("button", name="The run before").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Comparison")
+    expect(page.get_by_text("2 changed, 0 alike")).to_be_visible()
+    for _ in range(2):
+        page.keyboard.press("]")
+    expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
+    expect(page.get_by_role("group", name="Error, right")).to_contain_text("the shelf is empty")
+    difference = page.get_by_role("region", name="Input")
+    expect(difference.locator("del")).to_have_text("1")
+    expect(difference.locator("ins")).to_have_text("2")
+    take_screenshot("comparison")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
+    page.get_by_role("button", name="Swap sides").click()
+    expect(difference.locator("ins")).to_have_text("1")
+
+
+def test_session_of_200_turns_is_read_and_searched(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    turns = [
+        {
+            "name": "turn",
+            "session_id": "long",
+            "status": "ERROR" if number == 20 else "COMPLETED",
+            "started_at": (START + timedelta(minutes=number)).isoformat(),
+            "ended_at": (START + timedelta(minutes=number, seconds=1 + number % 7)).isoformat(),
+            "input": {"messages": [{"role": "user", "content": f"question {number}"}]},
+            "output": f"answer {number}" + (", the Needle" if number in MATCHES else ""),
+        }
+        for number in range(TURNS)
+    ]
+    for first in range(0, TURNS, BATCH):
+        project.send("/traces/batch", {"traces": turns[first : first + BATCH]})
+    # The number of turns comes with this answer: End leads to the last one without it.
+    page.route(re.compile(r"/sessions/long\?limit=1$"), lambda route: None)
+    page.goto(project.path("sessions/long"))
+    feed = page.get_by_role("feed")
+    expect(feed).to_contain_text("question 0")
+    page.keyboard.press("End")
+    expect(page.get_by_text(f"turn {TURNS} of {TURNS}")).to_be_visible()
+    page.unroute_all(behavior="ignoreErrors")
+    expect(feed).to_contain_text(f"question {TURNS - 1}")
+    page.keyboard.press("Home")
+    page.keyboard.press("e")
+    expect(page.get_by_text("turn 21 of")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("needle")
+    expect(page.get_by_text("3 turns")).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("2 of 3 turns")).to_be_visible()
+    expect(feed).to_contain_text("answer 77, the Needle")
+    page.wait_for_function("CSS.highlights.get('found')?.size > 0")
+    take_screenshot("conversation")
+    link = page.url
+    page.goto("about:blank")
+    page.goto(link)
+    expect(feed).to_contain_text("answer 77, the Needle")
+    page.keyboard.press("j")
+    page.keyboard.press("o")
+    expect(page.get_by_role("complementary")).to_contain_text("question 78")
+
+
+def test_two_tabs_show_two_organizations(
+    signed_in: Page, project: Project, page: Page, dev_server: DevServer
+) -> None:
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        other = http.post("/organizations", json={"name": "Second"}).json()["id"]
+        made = http.post(f"/organizations/{other}/projects", json={"name": "second"}).json()
+        head = bearer | {"X-Project-ID": made["id"], "X-Organization-ID": other}
+        for name in ("theirs", "theirs too"):
+            http.post("/traces", json={"name": name, "started_at": START.isoformat()}, headers=head)
+    project.send("/traces", {"name": "ours", "started_at": START.isoformat()})
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="ours")).to_be_visible()
+    tab = page.context.new_page()
+    tab.goto(f"{dev_server.url}/app/p/{made['id']}/traces")
+    expect(tab.get_by_role("link", name="theirs", exact=True)).to_be_visible()
+    page.get_by_role("link", name="ours").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("ours")
+    tab.get_by_role("link", name="theirs", exact=True).click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("theirs")
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+
+
+def end_sessions(server: DevServer) -> None:
+    bearer = {"Authorization": f"Bearer {server.environ['PANDAPROBE_TOKEN']}"}
+    with server.client(**bearer) as http:
+        for one in http.get("/me/sessions").json():
+            assert http.delete(f"/me/sessions/{one['id']}").is_success
+
+
+def test_page_goes_on_after_its_session_was_ended_elsewhere(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "kept", "started_at": START.isoformat()})
+    page.goto(project.path("traces?name=kept"))
+    expect(page.get_by_role("link", name="kept")).to_be_visible()
+    end_sessions(dev_server)
+    # Not by a link, which is gone if a poll of the page has found out already.
+    page.evaluate(FOLLOW, project.path("users"))
+    expect(page.get_by_text("The session has ended")).to_be_visible()
+    page.get_by_role("button", name="Continue as developer").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Users")
+
+
+def test_list_stays_while_the_service_is_away(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "before", "started_at": START.isoformat()})
+    page.goto(project.path("traces?live=1"))
+    expect(page.get_by_role("link", name="before")).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("link", name="Sessions").click()
+    expect(page.get_by_text("What you see is from before")).to_be_visible()
+    project.send(
+        "/traces", {"name": "meanwhile", "session_id": "new", "started_at": START.isoformat()}
+    )
+    page.context.set_offline(False)
+    fast_forward(AWAY_POLL_MS)
+    expect(page.get_by_role("link", name="new")).to_be_visible()
+    expect(page.get_by_text("What you see")).to_have_count(0)
+
+
+def test_parts_of_a_page_come_when_the_service_is_back(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
+    page, banner = signed_in, signed_in.get_by_text("What you see is from before")
+    # Other tests of this context have read the files of these parts.
+    page.context.new_cdp_session(page).send("Network.clearBrowserCache")
+    sent = {"name": "before", "started_at": START.isoformat(), "input": "# A heading\n\n**text**"}
+    trace = project.send("/traces", sent)["trace_id"]
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="before")).to_be_visible()
+    page.context.set_offline(True)
+    page.get_by_role("button", name="Export …").click()
+    expect(banner).to_be_visible()
+    page.context.set_offline(False)
+    fast_forward(AWAY_POLL_MS)
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.goto(project.path(f"traces/{trace}?as=raw"))
+    box = page.get_by_role("region", name="Input")
+    expect(box).to_contain_text("# A heading")
+    page.context.set_offline(True)
+    box.get_by_role("button", name="Markdown").click()
+    expect(banner).to_be_visible()
+    expect(box).to_contain_text("# A heading")
+    page.context.set_offline(False)
+    fast_forward(AWAY_POLL_MS)
+    expect(box.get_by_role("heading", name="A heading")).to_be_visible()
+
+
+def test_matching_traces_are_exported_and_scored(
+    signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    for number in range(3):
+        project.send(
+            "/traces", answer(number + 1, START + timedelta(minutes=number), 2, user_id="ada")
+        )
+    project.send("/traces", {"name": "other", "started_at": START.isoformat()})
+    page.goto(project.path("traces?name=answers"))
+    expect(page.get_by_role("status").first).to_have_text("3 traces")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_label("Name of this view").fill("my answers")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Export …").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Export 3 traces").click()
+    poll("/traces/exports", all_completed(1))
+    with page.expect_download() as download:
+        dialog.get_by_role("button", name="Download", exact=True).click()
+    lines = download.value.path().read_text().splitlines()
+    assert [json.loads(line)["name"] for line in lines] == ["answers"] * 3
+    page.keyboard.press("Escape")
+    page.get_by_role("checkbox", name="Select answers").first.check()
+    selected = page.get_by_role("region", name="Selected traces")
+    selected.get_by_role("button", name="Select all 3").click()
+    selected.get_by_role("button", name="Export").click()
+    expect(dialog.get_by_role("button", name="selected trace")).to_have_count(0)
+    dialog.get_by_role("button", name="Export 3 traces").click()
+    poll("/traces/exports", all_completed(2))
+    expect(dialog.get_by_role("button", name="Download", exact=True)).to_have_count(2)
+    page.keyboard.press("Escape")
+    selected.get_by_role("button", name="Clear").click()
+    for key in ("j", "x", "j", "x"):
+        page.keyboard.press(key)
+    selected.get_by_role("button", name="Score").click()
+    expect(dialog.get_by_role("radio", name="2 selected traces")).to_be_checked()
+    dialog.get_by_role("checkbox", name="output_degeneration").check()
+    expect(dialog.get_by_role("region", name="Estimate")).to_contain_text("heuristic")
+    take_screenshot("estimate")
+    dialog.get_by_role("button", name="Start the run").click()
+    poll("/evaluations/trace-runs", all_completed(1))
+    expect(dialog).to_contain_text("Traces done2 of 2")
+    expect(page).to_have_url(re.compile("run="))
+    page.reload()
+    expect(dialog).to_contain_text("completed: output_degeneration")
+    page.keyboard.press("Escape")
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("status").first).to_have_text("4 traces")
+    page.get_by_text("Views", exact=True).click()
+    page.get_by_role("link", name="my answers").click()
+    expect(page.get_by_role("status").first).to_have_text("3 traces")
+
+
+def test_user_is_erased_with_a_receipt(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    for user in ("ada", "grace", "ada"):
+        project.send("/traces", {"name": "one", "user_id": user, "started_at": START.isoformat()})
+    page.goto(project.path("users"))
+    page.get_by_role("button", name="Erase ada").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("This deletes 2 traces")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    dialog.get_by_role("button", name="Erase …").click()
+    erase = dialog.get_by_role("button", name="Erase 2 traces")
+    expect(erase).to_be_disabled()
+    dialog.get_by_role("textbox").fill("ada")
+    erase.click()
+    expect(dialog).to_contain_text("2 traces")
+    expect(dialog).to_contain_text("SHA-256 of the receipt")
+    dialog.get_by_role("button", name="Check that nothing is left").click()
+    expect(dialog).to_contain_text("nothing is left")
+    take_screenshot("receipt")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Erase grace")).to_be_visible()
+    expect(page.get_by_role("button", name="Erase ada")).to_have_count(0)
+    page.get_by_role("button", name="Receipts").click()
+    expect(dialog.get_by_text("user, ")).to_be_visible()
+
+
+def test_first_rows_need_six_requests(
+    signed_in: Page, project: Project, page_log: PageLog, dev_server: DevServer
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "one", "started_at": START.isoformat()})
+    page.goto("about:blank")
+    page_log.requested.clear()
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="one")).to_be_visible()
+    rows = [url.startswith(f"{dev_server.url}/traces?") for url in page_log.requested]
+    assert rows.index(True) < FIRST_REQUESTS_MAX, page_log.requested
+
+
+def test_model_calls_are_read_in_order_and_scored(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    said = [{"role": "user", "content": f"question {number}"} for number in range(4)]
+    calls = [
+        span(number, name="ask", kind="LLM", input={"messages": said[: number + 2]}, output="yes")
+        for number in (1, 2)
+    ]
+    body = {"name": "chat", "started_at": START.isoformat(), "spans": [*calls, span(3)]}
+    sent = project.send("/traces", body)
+    page.goto(project.path(f"traces/{sent['trace_id']}"))
+    page.get_by_role("button", name="Model calls").click()
+    feed = page.get_by_role("feed", name="Model calls")
+    expect(
+        feed.get_by_role("article").filter(has=page.get_by_role("button", name="ask"))
+    ).to_have_count(2)
+    expect(feed).to_contain_text("same as in the call before")
+    feed.get_by_role("button", name="ask").last.click()
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Previous span of this name").click()
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    page.get_by_role("tab", name="Scores").click()
+    page.keyboard.press("s")
+    dialog = page.get_by_role("dialog", name="Score the span")
+    dialog.get_by_label("Name").fill("helpful")
+    dialog.get_by_label("Value").fill("0.75")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("row", name="helpful")).to_contain_text("0.75")
+
+
+def test_key_that_only_reads_is_told_what_it_lacks(
+    page: Page, project: Project, dev_server: DevServer
+) -> None:
+    project.send("/traces", {"name": "seen", "user_id": "ada", "started_at": START.isoformat()})
+    bearer = {"Authorization": f"Bearer {dev_server.environ['PANDAPROBE_TOKEN']}"}
+    with dev_server.client(**bearer) as http:
+        oldest = min(http.get("/organizations").json(), key=lambda one: one["created_at"])
+        path = f"/organizations/{oldest['id']}/api-keys"
+        made = http.post(path, json={"name": "reader", "scopes": ["read"]}).json()
+    page.goto(project.path("traces"))
+    page.get_by_role("radio", name="API key").check()
+    page.get_by_label("API key", exact=True).last.fill(made["raw_key"])
+    page.get_by_role("button", name="Sign in with the key").click()
+    page.get_by_role("checkbox", name="Select seen").check()
+    acts = page.get_by_role("region", name="Selected traces")
+    for name in ("Tag …", "Delete …"):
+        expect(acts.get_by_role("button", name=name)).to_be_disabled()
+    expect(acts.get_by_title("It needs the scope ingest").first).to_be_visible()
+    page.get_by_role("link", name="seen").click()
+    expect(page.get_by_role("button", name="Score …")).to_be_disabled()
+    page.get_by_role("link", name="Users").click()
+    expect(page.get_by_role("button", name="Erase ada")).to_be_disabled()
+
+
+def test_projects_are_found_and_made(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    now = datetime.now(UTC)
+    for status in ("COMPLETED", "COMPLETED", "COMPLETED", "ERROR"):
+        project.send("/traces", {"name": "one", "status": status, "started_at": now.isoformat()})
+    page.goto(f"{project.server.url}/app/?all=1")
+    card = page.get_by_role("link", name=project.name)
+    expect(card).to_contain_text("4 in 24 h, 25 % failed")
+    expect(card).to_contain_text("last trace")
+    expect(card).to_contain_text("$0.00 in 7 days")
+    expect(card.get_by_role("img", name="4 traces in 7 days")).to_be_visible()
+    take_screenshot("projects")
+    page.keyboard.press("/")
+    page.keyboard.type(project.name[:-1])
+    expect(page.get_by_role("listitem").filter(has=page.locator(".card"))).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("status").first).to_have_text("4 traces")
+    page.keyboard.press("g")
+    page.keyboard.press("h")
+    page.get_by_role("button", name="New project").click()
+    dialog = page.get_by_role("dialog", name="New project")
+    dialog.get_by_label("Name").fill(project.name)  # first, since it waits for the dialog
+    if len(project.organizations()) > 1:  # other tests make more of them
+        dialog.get_by_label("Organization").select_option(project.organization)
+    dialog.get_by_role("button", name="Make the project").click()
+    expect(dialog.get_by_role("alert")).to_be_visible()  # the name is taken
+    dialog.get_by_label("Name").fill(f"{project.name}-new")
+    dialog.get_by_role("button", name="Make the project").click()
+    expect(page.get_by_text("Waiting for the first trace")).to_be_visible()
+
+
+def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for number in (1, 2):
+        ended = (START + timedelta(seconds=number)).isoformat()
+        sent = {"name": f"takes {number}", "started_at": START.isoformat(), "ended_at": ended}
+        project.send("/traces", sent)
+    page.goto(project.path("traces"))
+    heads = page.get_by_role("columnheader")
+    expect(page.get_by_role("link", name="takes 1")).to_be_visible()
+
+    def act(column: str, label: str) -> None:
+        page.get_by_role("button", name=f"Column {column}").click()
+        page.get_by_role("menuitem", name=label).click()
+
+    act("Latency", "Sort ascending")
+    expect(page.get_by_role("row").nth(1)).to_contain_text("takes 1")
+    expect(page).to_have_url(re.compile("sort_by=latency&sort_order=asc"))
+    names = [one.split("\n")[0].split("⋮")[0].strip(" ↑↓") for one in heads.all_inner_texts()]
+    at = names.index("Latency")
+    act("Latency", "Move to the left")
+    act("Spans", "Hide")
+    page.reload()
+    expect(heads.nth(at - 1)).to_contain_text("Latency")
+    expect(page.get_by_role("button", name="Column Spans")).to_have_count(0)
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_role("checkbox", name="Spans").check()
+    page.get_by_role("button", name="Usual order").click()
+    expect(heads.nth(at)).to_contain_text("Latency")
+    page.get_by_role("button", name="Column Name").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("menuitem", name="Move to the right")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Column Name")).to_be_focused()
+    expect(page.get_by_role("menu")).to_have_count(0)
+
+
+def test_trace_is_downloaded_with_its_scores(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    body = json.dumps({"name": "exact", "started_at": START.isoformat(), "input": "@"})
+    sent = project.send("/traces", body.replace('"@"', "[1.0, 1e2, 107505301260286111]"))
+    score = {"trace_id": sent["trace_id"], "name": "helpful", "value": "0.5"}
+    project.send("/evaluations/trace-scores", score)
+    page.goto(project.path(f"traces/{sent['trace_id']}"))
+    page.get_by_text("More", exact=True).click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as JSON").click()
+    text = download.value.path().read_text()
+    assert "[1.0, 1e2, 107505301260286111]" in text
+    assert json.loads(text)["scores"][0]["name"] == "helpful"
+
+
+def test_sessions_show_what_they_began_with_and_their_scores(
+    signed_in: Page, project: Project
+) -> None:
+    page = signed_in
+    sent = {"name": "turn", "session_id": "s", "started_at": START.isoformat()}
+    project.send("/traces", sent | {"input": "Where is it?"})
+    project.send(
+        "/evaluations/session-scores", {"session_id": "s", "name": "consistent", "value": "0.75"}
+    )
+    page.goto(project.path("sessions"))
+    row = page.get_by_role("row").nth(1)
+    expect(row).to_contain_text("Where is it?")
+    expect(row).to_contain_text("consistent 0.75")
+
+
+def test_reads_wait_as_long_as_the_service_asks(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "patience", "started_at": START.isoformat()})
+    refused = json.dumps({"detail": "Too many requests"})
+    left = [True] * 5  # more than a read is repeated by itself
+
+    def limit(route: Route) -> None:
+        if left:
+            left.pop()
+            route.fulfill(status=429, headers={"Retry-After": "1"}, body=refused)
+        else:
+            route.continue_()
+
+    rows = re.compile(r"/traces\?.*include=preview")
+    page.route(rows, limit)
+    page.goto(project.path("traces"))
+    expect(page.get_by_text("The service asks to wait")).to_be_visible()
+    while len(left) > 1:  # until the read is repeated no more by itself
+        with page.expect_response(rows):
+            fast_forward(ASKED_MS)
+    expect(page.get_by_role("button", name="Try again now, or in")).to_be_visible()
+    while left:
+        with page.expect_response(rows):
+            fast_forward(ASKED_MS)
+    fast_forward(ASKED_MS)
+    expect(page.get_by_role("link", name="patience")).to_be_visible()
+    assert left == []
+    expect(page.get_by_text("The service asks to wait")).to_have_count(0)
