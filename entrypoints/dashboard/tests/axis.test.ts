@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { runsOf, tickText, timeTicks, valueTicks } from "../src/lib/axis.ts";
+import { runsOf, tickText, timeTicks, valueTicks } from "../src/lib/chart/axis.ts";
 import { paramsOf } from "../src/url/params.ts";
 import { Random } from "./random.ts";
 

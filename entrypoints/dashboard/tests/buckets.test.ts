@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bucketsOf, STEP_MS, summed, utcStarts } from "../src/lib/buckets.ts";
+import { bucketsOf, STEP_MS, summed, utcStarts } from "../src/lib/chart/buckets.ts";
 
 test("buckets in UTC start at whole hours, days, and Mondays", () => {
   const from = Date.parse("2026-03-04T10:20:00Z");

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { EVERY_HOURS, cadenceWords, inBothZones, readCadence, slotsAfter, writeCadence, type Cadence } from "../src/lib/cadence.ts";
+import { EVERY_HOURS, cadenceWords, inBothZones, readCadence, slotsAfter, writeCadence, type Cadence } from "../src/lib/chart/cadence.ts";
 import { Random } from "./random.ts";
 
 test("what is chosen is read back as it was", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatOf, sharedStart, textOf, type Part, type Turn } from "../src/lib/chat.ts";
+import { chatOf, sharedStart, textOf, type Part, type Turn } from "../src/lib/payload/chat.ts";
 
 function said(part: Part): string {
   if (part.type === "text" || part.type === "thinking") return part.text;

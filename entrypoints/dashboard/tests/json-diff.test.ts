@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { jsonChanges } from "../src/lib/json-diff.ts";
+import { jsonChanges } from "../src/lib/payload/json-diff.ts";
 import { Random } from "./random.ts";
 
 function changes(left: string, right: string): [string, string | null, string | null][] {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { childrenFrom, childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/json-index.ts";
-import { isScanned, scan, SCANNED_FROM, SLICE_STEPS } from "../src/lib/json-scan.ts";
+import { childrenFrom, childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/payload/json-index.ts";
+import { isScanned, scan, SCANNED_FROM, SLICE_STEPS } from "../src/lib/payload/json-scan.ts";
 import { Random } from "./random.ts";
 
 function anyJson(random: Random, depth: number): unknown {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { gapsOf, TimeScale } from "../src/lib/scale.ts";
+import { gapsOf, TimeScale } from "../src/lib/chart/scale.ts";
 import { buildTree } from "../src/lib/tree.ts";
 import { Random } from "./random.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { chips, completionOf, filterBody, filterQuery, parse, parseFind, searchFor, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
-import { ticks } from "../src/lib/scale.ts";
+import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
 
 function after(search: string, typed: string): string {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { indented } from "../src/lib/json-diff.ts";
-import { textBlocks, type Block } from "../src/lib/text-diff.ts";
+import { indented } from "../src/lib/payload/json-diff.ts";
+import { textBlocks, type Block } from "../src/lib/payload/text-diff.ts";
 import { Random } from "./random.ts";
 
 /** What one side of the blocks says. */

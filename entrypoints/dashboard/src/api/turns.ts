@@ -1,5 +1,5 @@
 /** The traces of a session as turns of a conversation, page by page. */
-import { childOf, childrenOf, rootOf } from "../lib/json-index.ts";
+import { childOf, childrenOf, rootOf } from "../lib/payload/json-index.ts";
 import { requestText } from "./client.ts";
 import type { PaginatedResponse_SessionTurnResponse_, TraceListItem } from "./types.d.ts";
 

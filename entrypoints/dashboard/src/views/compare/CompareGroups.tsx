@@ -10,8 +10,8 @@ import { NONE, cost, costHint, count, duration, percent, plural, tracesText } fr
 import { useCommands } from "../../lib/keys.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { Coverage } from "../../ui/Coverage.tsx";
-import { Filters } from "../../ui/Filters.tsx";
+import { Coverage } from "../../ui/chart/Coverage.tsx";
+import { Filters } from "../../ui/table/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { Interval, number } from "./Interval.tsx";

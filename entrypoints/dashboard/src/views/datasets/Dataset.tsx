@@ -12,7 +12,7 @@ import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { projectPath } from "../../ui/Shell.tsx";
-import { usePages } from "../../ui/usePages.ts";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 
 const LINES_AT_A_TIME = 1000;

@@ -10,10 +10,10 @@ import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib
 import { Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { Coverage } from "../../ui/Coverage.tsx";
+import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { usePages } from "../../ui/usePages.ts";
+import { usePages } from "../../ui/table/usePages.ts";
 import { datasetPath } from "../datasets/Datasets.tsx";
 import { Brief } from "../datasets/Dataset.tsx";
 import { experimentPath, nameOf } from "./Experiments.tsx";

@@ -8,7 +8,7 @@ import { NONE, ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { usePages } from "../../ui/usePages.ts";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 
 export function nameOf(one: { id: string; name: string | null; release: string | null }): string {

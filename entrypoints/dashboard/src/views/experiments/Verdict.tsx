@@ -10,7 +10,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { usePages } from "../../ui/usePages.ts";
+import { usePages } from "../../ui/table/usePages.ts";
 import { type UrlState, useUrlState } from "../../url/state.ts";
 import { Interval, number } from "../compare/Interval.tsx";
 import { CaseLinks, CaseScores, meanOf } from "./Experiment.tsx";

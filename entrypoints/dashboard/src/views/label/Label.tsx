@@ -12,7 +12,7 @@ import { START, answered, next, received, skip, undone, valueOf, type Answer, ty
 import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { Payload } from "../../ui/Payload.tsx";
+import { Payload } from "../../ui/payload/Payload.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { TraceChat } from "../trace/TraceChat.tsx";

@@ -7,7 +7,7 @@ import type { CustomMetricResponse, EvalRunTemplate, MetricRevisionResponse, Met
 import { ago, fullInstant, NONE } from "../../lib/format.ts";
 import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { Diff } from "../../ui/Diff.tsx";
+import { Diff } from "../../ui/payload/Diff.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { CadenceResponse } from "../../api/types.d.ts";
-import { EVERY_HOURS, WEEKDAYS, cadenceWords, readCadence, writeCadence, type Cadence } from "../../lib/cadence.ts";
+import { EVERY_HOURS, WEEKDAYS, cadenceWords, readCadence, writeCadence, type Cadence } from "../../lib/chart/cadence.ts";
 import { Field } from "../../ui/Field.tsx";
 import { Times, useSettled } from "./parts.tsx";
 

@@ -15,7 +15,7 @@ import type {
   PaginatedResponse_EvalRunResponse_,
   PreviewedRunItem,
 } from "../../api/types.d.ts";
-import { cadenceWords } from "../../lib/cadence.ts";
+import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { ago, cost, fullInstant, instant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { useSending } from "../../ui/Field.tsx";

@@ -11,7 +11,7 @@ import { filterBody } from "../../lib/filters.ts";
 import { count, plural } from "../../lib/format.ts";
 import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
-import { Filters } from "../../ui/Filters.tsx";
+import { Filters } from "../../ui/table/Filters.tsx";
 import { announce, Button, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";

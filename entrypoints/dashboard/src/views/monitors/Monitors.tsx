@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { MonitorResponse, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
-import { cadenceWords } from "../../lib/cadence.ts";
+import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { NONE, plural } from "../../lib/format.ts";
 import { Button, Empty, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, CadenceResponse, EvalRunResponse, MonitorResponse } from "../../api/types.d.ts";
-import { inBothZones, slotsAfter } from "../../lib/cadence.ts";
+import { inBothZones, slotsAfter } from "../../lib/chart/cadence.ts";
 import { ago, count, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { FailureBox } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";

@@ -3,11 +3,11 @@ import type { UseQueryResult } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
 import type { ScoreSummaryItem, ScoreTrendItem } from "../../api/types.d.ts";
-import { STEP_MS, utcStarts } from "../../lib/buckets.ts";
+import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
 import { count, NONE, plural } from "../../lib/format.ts";
-import { Sparkline } from "../../ui/Chart.tsx";
-import { Coverage } from "../../ui/Coverage.tsx";
-import type { Period } from "../../ui/Period.tsx";
+import { Sparkline } from "../../ui/chart/Chart.tsx";
+import { Coverage } from "../../ui/chart/Coverage.tsx";
+import type { Period } from "../../ui/chart/Period.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Link } from "../../ui/Link.tsx";
 

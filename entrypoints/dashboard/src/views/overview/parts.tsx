@@ -5,7 +5,7 @@ import { FailureBox, Loading } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { PAGES } from "../../pages.tsx";
-import type { Period } from "../../ui/Period.tsx";
+import type { Period } from "../../ui/chart/Period.tsx";
 
 interface Reading {
   isPending: boolean;

@@ -8,7 +8,7 @@ import { duration } from "../../lib/format.ts";
 import { useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field } from "../../ui/Field.tsx";
-import { Chips, Filters } from "../../ui/Filters.tsx";
+import { Chips, Filters } from "../../ui/table/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { ofParam, sessionFilters } from "../../lib/run-form.ts";

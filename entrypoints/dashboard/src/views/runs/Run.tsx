@@ -12,7 +12,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { Coverage } from "../../ui/Coverage.tsx";
+import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";

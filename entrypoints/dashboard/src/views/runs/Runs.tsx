@@ -12,7 +12,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { ofParam, RUNS, type Of } from "../../lib/run-form.ts";
 import { isOver, POLL_MS, Progress, RunState } from "./parts.tsx";

@@ -13,7 +13,7 @@ import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import type { UrlState } from "../../url/state.ts";
 
 type Score = TraceScoreResponse | SessionScoreResponse;

@@ -11,11 +11,11 @@ import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from 
 import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { Chips } from "../../ui/Filters.tsx";
+import { Chips } from "../../ui/table/Filters.tsx";
 import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { Value } from "../../ui/Value.tsx";
-import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { Value } from "../../ui/payload/Value.tsx";
+import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { changed, useUrlState } from "../../url/state.ts";
 
 interface Page {

@@ -10,7 +10,7 @@ import { nextTheme, theme } from "../../lib/preferences.ts";
 import { buildTree } from "../../lib/tree.ts";
 import { Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle } from "../../ui/basics.tsx";
 import { LongText, Reason } from "../../ui/LongText.tsx";
-import { Payload } from "../../ui/Payload.tsx";
+import { Payload } from "../../ui/payload/Payload.tsx";
 import { Away } from "../../ui/Shell.tsx";
 import { Splitter } from "../../ui/Splitter.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";

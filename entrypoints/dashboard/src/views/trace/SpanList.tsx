@@ -5,7 +5,7 @@ import { cost, count, duration } from "../../lib/format.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import { selfTimes, type Tree } from "../../lib/tree.ts";
 import { Kind } from "../../ui/basics.tsx";
-import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import type { UrlState } from "../../url/state.ts";
 
 const SORTS = ["name", "start", "duration", "self", "tokens", "cost"] as const;

@@ -5,8 +5,8 @@ import { count, duration } from "../../lib/format.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import type { Tree } from "../../lib/tree.ts";
 import { Empty, FailureBox, Loading } from "../../ui/basics.tsx";
-import { Payload } from "../../ui/Payload.tsx";
-import { useVirtual } from "../../ui/useVirtual.ts";
+import { Payload } from "../../ui/payload/Payload.tsx";
+import { useVirtual } from "../../ui/table/useVirtual.ts";
 import type { UrlState } from "../../url/state.ts";
 import { sourceOf, useSpanText } from "./SpanDetail.tsx";
 

@@ -4,7 +4,7 @@ import { useRead } from "../../api/queries.ts";
 import { project, session } from "../../api/session.ts";
 import type { BudgetResponse, JudgeUsagePart, LimitsResponse, OrganizationUsageResponse, SpendingBy } from "../../api/types.d.ts";
 import { cost, count, percent, plural } from "../../lib/format.ts";
-import type { Period } from "../../ui/Period.tsx";
+import type { Period } from "../../ui/chart/Period.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Panel } from "../overview/parts.tsx";
 

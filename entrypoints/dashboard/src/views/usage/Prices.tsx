@@ -8,7 +8,7 @@ import type { ModelPriceResponse, RepricingResponse, UnpricedModelResponse } fro
 import { ago, cost, count, fullInstant, instant, NONE, plural } from "../../lib/format.ts";
 import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
-import type { Period } from "../../ui/Period.tsx";
+import type { Period } from "../../ui/chart/Period.tsx";
 import { Panel } from "../overview/parts.tsx";
 
 const DAY = 86_400_000;

@@ -10,7 +10,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/VirtualTable.tsx";
+import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Erase, erasureProblem, Receipts } from "./Erase.tsx";
 

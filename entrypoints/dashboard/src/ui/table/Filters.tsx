@@ -1,0 +1,177 @@
+/** One input with completion for all filters; each filter is a chip. */
+import type { JSX } from "preact";
+import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useRead } from "../../api/queries.ts";
+import type { FacetValueResponse } from "../../api/types.d.ts";
+import { FIELDS, OTHER_WORDS, chips, completionOf, parse, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { count, duration } from "../../lib/format.ts";
+import { useCommands } from "../../lib/keys.ts";
+import type { UrlState } from "../../url/state.ts";
+import { Button, Icon } from "../basics.tsx";
+
+interface Option {
+  text: string;
+  hint: string;
+  isWhole: boolean; // choosing it sets the filter
+}
+
+export function Filters({ url, label = "Filter traces" }: { url: UrlState; label?: string }): JSX.Element {
+  const own = useId();
+  const [text, setText] = useState("");
+  const [at, setAt] = useState(-1);
+  const [isOpen, setOpen] = useState(false);
+  const [problem, setProblem] = useState("");
+  const input = useRef<HTMLInputElement>(null);
+  const options = useOptions(text, isOpen);
+  const shown = chips(url.params, duration);
+  useCommands([
+    { keys: "/", label: "Filter", group: "Traces", run: () => input.current?.focus() },
+  ]);
+  useEffect(() => setAt(-1), [text]);
+  const set = (given: string): void => {
+    if (given.trim() === "") return;
+    const parsed = parse(given, url.params);
+    if ("problem" in parsed) return setProblem(parsed.problem);
+    setProblem("");
+    setText("");
+    url.update({ ...parsed.change, peek: null }, { push: true });
+  };
+  const choose = (option: Option, isExcluded: boolean): void => {
+    if (option.isWhole) set(isExcluded && option.text.includes(":") ? `-${option.text.replace(/^-/, "")}` : option.text);
+    else setText(option.text);
+    input.current?.focus();
+  };
+  const onKeyDown = (event: KeyboardEvent): void => {
+    const chosen = options[at];
+    if (event.key === "ArrowDown") setAt(Math.min(at + 1, options.length - 1));
+    else if (event.key === "ArrowUp") setAt(Math.max(at - 1, -1));
+    else if (event.key === "Tab" && chosen && isOpen) choose(chosen, false);
+    else if (event.key === "Enter") chosen ? choose(chosen, event.shiftKey) : set(text);
+    else if (event.key === "Escape" && text !== "") setText("");
+    else if (event.key === "Escape") input.current?.blur();
+    else if (event.key === "Backspace" && text === "" && shown.length > 0) {
+      url.update(shown.at(-1)!.drop, { push: true });
+    } else return;
+    event.preventDefault();
+  };
+  return (
+    <div class="filters">
+      <Icon name="search" />
+      <Chips chips={shown} url={url} />
+      <div class="combo">
+        <input
+          ref={input}
+          role="combobox"
+          aria-label={label}
+          aria-controls={`${own}-options`}
+          aria-expanded={isOpen && options.length > 0}
+          aria-activedescendant={isOpen && at >= 0 ? `${own}-${at}` : undefined}
+          aria-invalid={problem !== ""}
+          aria-describedby={problem ? `${own}-problem` : undefined}
+          placeholder={shown.length > 0 ? "and …" : "Filter: failed, env:prod, latency>2s, a name …"}
+          value={text}
+          onFocus={() => setOpen(true)}
+          onBlur={() => setTimeout(() => setOpen(false), 150)}
+          onInput={(event) => {
+            setText(event.currentTarget.value);
+            setProblem("");
+            setOpen(true);
+          }}
+          onKeyDown={onKeyDown}
+        />
+        {isOpen && options.length > 0 && (
+          <ul class="options pop" id={`${own}-options`} role="listbox" aria-label="Filters">
+            {options.map((option, index) => (
+              <li
+                key={option.text}
+                id={`${own}-${index}`}
+                role="option"
+                aria-selected={index === at}
+                onMouseDown={(event) => {
+                  event.preventDefault();
+                  choose(option, event.shiftKey);
+                }}
+              >
+                <span>{option.text}</span>
+                <small>{option.hint}</small>
+              </li>
+            ))}
+            {options.some((option) => option.isWhole && option.text.includes(":")) && (
+              <li role="presentation" class="hint">
+                with Shift: exclude
+              </li>
+            )}
+          </ul>
+        )}
+      </div>
+      {problem && (
+        <p id={`${own}-problem`} class="problem" role="alert">
+          {problem}
+        </p>
+      )}
+      {shown.length > 0 && (
+        <Button class="link" onClick={() => url.update(withoutFilters(url.params), { push: true })}>
+          Clear
+        </Button>
+      )}
+    </div>
+  );
+}
+
+/** The filters that are set: each can be dropped, and excluded instead. */
+export function Chips({ chips, url }: { chips: readonly Chip[]; url: UrlState }): JSX.Element {
+  return (
+    <>
+      {chips.map(({ label, drop, opposite }) => (
+        <span class="chip" key={label}>
+          {label}
+          {opposite && (
+            <Button
+              class="quiet"
+              icon={label.startsWith("not ") ? "plus" : "minus"}
+              label={opposite.label}
+              onClick={() => url.update(opposite.change, { push: true })}
+            />
+          )}
+          <Button class="quiet" icon="close" label={`Drop the filter ${label}`} onClick={() => url.update(drop, { push: true })} />
+        </span>
+      ))}
+    </>
+  );
+}
+
+/** Fields first; after `field:` the values that the project has, with their counts. */
+function useOptions(text: string, isOpen: boolean): Option[] {
+  const wanted = completionOf(text);
+  const { before = "", after = "", prefix = "", ...rest } = wanted ?? {};
+  const facets = useRead<FacetValueResponse[]>(
+    "traces/facets",
+    { ...rest, prefix, limit: 20 },
+    { enabled: isOpen && wanted !== null && wanted.key !== "", keepPrevious: true },
+  );
+  if (wanted !== null) {
+    // While the next answer is awaited, the one before may hold values that don't match any more. A
+    // key with a colon can't be typed.
+    const matching = (facets.data ?? []).filter(
+      (one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()) && !(after !== "" && one.value.includes(after)),
+    );
+    return matching.map((one) => ({
+      text: `${before}${one.value}${after}`,
+      hint: count(one.count),
+      isWhole: after === "",
+    }));
+  }
+  const typed = text.toLowerCase().trimStart();
+  if (typed.startsWith("-")) {
+    const excluding = [...FIELDS.filter((one) => one.facet).map((one) => ({ text: `-${one.word}:`, hint: "without this value" })), { text: "-meta.", hint: "without this value of a key" }];
+    return excluding.filter((one) => one.text.startsWith(typed)).map((one) => ({ ...one, isWhole: false }));
+  }
+  const fields = FIELDS.map((one) => ({ text: `${one.word}:`, hint: one.hint, isWhole: false }));
+  const others = OTHER_WORDS.map((one) => ({
+    ...one,
+    isWhole: one.text === "failed" || one.text === "ok",
+  }));
+  return [...others.slice(0, 1), ...fields, ...others.slice(1)].filter((one) =>
+    one.text.startsWith(typed),
+  );
+}

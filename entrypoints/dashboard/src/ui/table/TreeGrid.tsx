@@ -1,0 +1,277 @@
+/** The tree of a trace and its waterfall in one treegrid, of which only rows in sight are drawn. */
+import type { JSX } from "preact";
+import { useEffect, useMemo, useRef } from "preact/hooks";
+import { cost, count, duration } from "../../lib/format.ts";
+import type { TraceOutline } from "../../lib/outline.ts";
+import type { TimeScale } from "../../lib/chart/scale.ts";
+import type { Tree } from "../../lib/tree.ts";
+import { Kind } from "../basics.tsx";
+import { kept } from "../kept.ts";
+import { indexOf, ROW, useRowWindow } from "./useRowWindow.ts";
+
+const INDENT = 14;
+const INDENT_MIN = 3;
+const NAME_MIN = 150; // what is left for a name at any depth,
+const NAME_SHARE_MIN = 0.65; // and of a narrow column
+const NARROW = 620; // as in the style: below it there are fewer columns
+const NARROW_SHARE = 46; // percent
+const NUMBERS = 210; // width of the columns of numbers, as in the style
+const NUMBERS_NARROW = 70;
+const TICK = 70; // the least width from one tick to the next
+const LEVELS_ABOVE = 3; // of deep rows, whose indent begins with the least deep one in sight
+const DEPTH_SHOWN_FROM = 20;
+
+export interface Zoom {
+  from: number;
+  to: number;
+}
+
+export interface TreeGridProps {
+  outline: TraceOutline;
+  tree: Tree;
+  rows: Int32Array; // that are shown
+  collapsed: ReadonlySet<number>;
+  isFiltered: boolean;
+  matches: Uint8Array | null;
+  selected: number; // a row of the tree, or -1
+  critical: ReadonlySet<number> | null;
+  zoom: Zoom;
+  scale: TimeScale;
+  showBars: boolean;
+  nameShare: number; // percent
+  select: (row: number) => void;
+  toggle: (row: number) => void;
+  onKey: (event: KeyboardEvent) => void;
+  fit: (row: number) => void;
+  scaleAt: (us: number, factor: number) => void;
+}
+
+const WHEEL_FACTOR = 1.25;
+
+export function TreeGrid(props: TreeGridProps): JSX.Element {
+  const { tree, rows, selected, zoom } = props;
+  const at = useMemo(() => indexOf(rows, selected), [rows, selected]);
+  const { box, view, first, last, shift, scrolled } = useRowWindow(rows, at);
+  const { scale } = props;
+  const [low, high] = [scale.place(zoom.from), scale.place(zoom.to)];
+  const place = (us: number): number => ((scale.place(us) - low) / (high - low)) * 100;
+  const folds = scale.gaps.map((gap) => ({ ...gap, left: place(gap.from), right: place(gap.to) })).filter((one) => one.right > 0 && one.left < 100);
+  let [least, deepest] = [Infinity, 0];
+  for (let index = first; index < last; index++) {
+    const depth = tree.depth[rows[index]!]!;
+    [least, deepest] = [Math.min(least, depth), Math.max(deepest, depth)];
+  }
+  const base = Math.max(0, least - LEVELS_ABOVE);
+  const share = view.width < NARROW ? Math.max(props.nameShare, NARROW_SHARE) : props.nameShare;
+  const names = (view.width * (props.showBars ? share : NARROW_SHARE)) / 100;
+  const barsWidth = view.width - names - (view.width < NARROW ? NUMBERS_NARROW : NUMBERS);
+  const marks = useMemo(
+    () => scale.ticks(zoom.from, zoom.to, Math.max(2, Math.min(8, Math.floor(barsWidth / TICK)))),
+    [zoom, scale, barsWidth],
+  );
+  const room = names - Math.min(NAME_MIN, names * NAME_SHARE_MIN);
+  const step = Math.max(INDENT_MIN, Math.min(INDENT, room / Math.max(1, deepest - base)));
+  const indent = (depth: number): number => Math.min((depth - base) * step, room);
+  const axis = useRef<HTMLDivElement>(null);
+  const onWheel = useRef<(event: WheelEvent) => void>(() => {});
+  onWheel.current = (event) => {
+    const line = axis.current?.getBoundingClientRect();
+    if (!event.ctrlKey || line === undefined || event.clientX < line.left) return;
+    event.preventDefault(); // else the browser zooms the page
+    const share = (event.clientX - line.left) / line.width;
+    props.scaleAt(scale.instant(low + share * (high - low)), event.deltaY < 0 ? 1 / WHEEL_FACTOR : WHEEL_FACTOR);
+  };
+  useEffect(() => {
+    const element = box.current;
+    const listen = (event: WheelEvent): void => onWheel.current(event);
+    element?.addEventListener("wheel", listen, { passive: false });
+    return () => element?.removeEventListener("wheel", listen);
+  }, []);
+  const onClick = (event: MouseEvent): void =>
+    withRow(event, (row) => {
+      const isToggle = (event.target as Element).closest(".toggle") !== null;
+      if (isToggle && tree.extent[row]! > 1) props.toggle(row);
+      else props.select(row);
+    });
+  const shown: JSX.Element[] = [];
+  for (let index = first; index < last; index++) {
+    const row = rows[index]!;
+    shown.push(
+      <Row
+        key={row}
+        outline={props.outline}
+        tree={tree}
+        row={row}
+        index={index}
+        top={index * ROW + shift}
+        padding={4 + indent(tree.depth[row]!)}
+        isSelected={row === selected}
+        isOpen={props.isFiltered || !props.collapsed.has(row)}
+        isOffPath={props.critical !== null && !props.critical.has(row)}
+        isAncestor={props.matches?.[row] === 1}
+        bars={props.showBars ? scale : null}
+        low={low}
+        high={high}
+      />,
+    );
+  }
+  return (
+    <div
+      class={`treegrid ${props.showBars ? "" : "no-bars"}`}
+      ref={box}
+      role="treegrid"
+      tabIndex={0}
+      aria-label="Spans"
+      aria-rowcount={rows.length + 1}
+      aria-activedescendant={at >= first && at < last ? `span-${selected}` : undefined}
+      style={{ "--name": `${share}%`, "--folds": bands(folds) } as JSX.CSSProperties}
+      onKeyDown={props.onKey}
+    >
+      <div class="tg-head" role="row" aria-rowindex={1}>
+        <div role="columnheader" class="tg-name">Span</div>
+        <div role="columnheader" class="tg-number">Duration</div>
+        <div role="columnheader" class="tg-number tg-wide">Tokens</div>
+        <div role="columnheader" class="tg-number tg-wide">Cost</div>
+        {props.showBars && (
+          <div role="columnheader" class="tg-time" aria-label="Time" ref={axis}>
+            {marks.map((us) => (
+              <span key={us} class="tick" style={{ left: `${place(us)}%` }}>
+                {duration(us / 1000)}
+              </span>
+            ))}
+            {folds.map((one) => (
+              <span
+                key={one.from}
+                class="fold"
+                title={`${duration((one.to - one.from) / 1000)} without activity, folded`}
+                style={{ left: `${one.left}%`, width: `${one.right - one.left}%` }}
+              />
+            ))}
+          </div>
+        )}
+      </div>
+      <div class="tg-body" role="rowgroup" style={{ height: `${scrolled}px` }} onClick={onClick} onDblClick={(event) => withRow(event, props.fit)}>
+        {shown}
+      </div>
+      {tree.size === 0 && <p class="hint">This trace has no span yet.</p>}
+    </div>
+  );
+}
+
+/** Folded stretches as bands behind the bars of all rows. */
+function bands(folds: readonly { left: number; right: number }[]): string {
+  if (folds.length === 0) return "none";
+  const stops = folds.map(({ left, right }) => `transparent ${left}%, var(--bg-3) ${left}% ${right}%, transparent ${right}%`);
+  return `linear-gradient(90deg, ${stops.join(", ")})`;
+}
+
+/** Calls `act` with the row of the tree that was pressed. */
+function withRow(event: MouseEvent, act: (row: number) => void): void {
+  const id = (event.target as Element).closest(".tg-row")?.id;
+  if (id !== undefined) act(Number(id.slice("span-".length)));
+}
+
+interface RowProps {
+  outline: TraceOutline;
+  tree: Tree;
+  row: number;
+  index: number;
+  top: number; // px
+  padding: number; // px before the name
+  isSelected: boolean;
+  isOpen: boolean;
+  isOffPath: boolean;
+  isAncestor: boolean; // it doesn't match, but a span below it does
+  bars: TimeScale | null; // null if none are shown
+  low: number; // the places of the shown time
+  high: number;
+}
+
+const Row = kept((props: RowProps): JSX.Element => {
+  const { outline, tree, row, index, isOpen } = props;
+  const span = tree.span[row]!;
+  const depth = tree.depth[row]!;
+  const hasChildren = tree.extent[row]! > 1;
+  const name = outline.names[outline.name[span]!] ?? "";
+  const kind = outline.kinds[outline.kind[span]!] ?? "OTHER";
+  const failed = outline.has_error[span] ?? false;
+  const latency = outline.latency_us[span] ?? null;
+  const classes = [
+    "tg-row",
+    props.isSelected ? "at" : "",
+    failed ? "failed" : "",
+    props.isOffPath ? "off-path" : "",
+    props.isAncestor ? "ancestor" : "",
+  ];
+  return (
+    <div
+      id={`span-${row}`}
+      class={classes.join(" ")}
+      role="row"
+      aria-level={depth + 1}
+      aria-posinset={tree.position[row]}
+      aria-setsize={tree.siblings[row]}
+      aria-expanded={hasChildren ? isOpen : undefined}
+      aria-selected={props.isSelected}
+      aria-rowindex={index + 2}
+      style={{ transform: `translateY(${props.top}px)` }}
+    >
+      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${props.padding}px` }}>
+        {depth > DEPTH_SHOWN_FROM && <small class="depth">{depth}</small>}
+        <span class={`toggle ${hasChildren ? "" : "leaf"}`} aria-hidden="true">
+          {hasChildren ? (isOpen ? "▾" : "▸") : ""}
+        </span>
+        <Kind value={kind} />
+        <span class="tg-text" title={name}>
+          {name}
+        </span>
+        {failed && (
+          <span class="mark-failed" role="img" aria-label="failed" title="failed">
+            ✕
+          </span>
+        )}
+        {tree.isOrphan[row] === 1 && <small class="lost">parent not received</small>}
+        {hasChildren && !isOpen && <small class="folded">+{count(tree.extent[row]! - 1)}</small>}
+      </div>
+      <div class="tg-number" role="gridcell">
+        {latency === null ? (tree.isOpen[row] === 1 ? "…" : "—") : duration(latency / 1000)}
+      </div>
+      <div class="tg-number tg-wide" role="gridcell">
+        {outline.tokens[span] ? count(outline.tokens[span]) : ""}
+      </div>
+      <div class="tg-number tg-wide" role="gridcell">
+        {outline.cost[span] == null ? "" : outline.cost[span] === 0 ? "" : cost(outline.cost[span])}
+      </div>
+      {props.bars && <Bar {...props} bars={props.bars} span={span} kind={kind} failed={failed} />}
+    </div>
+  );
+});
+
+function Bar(props: RowProps & { bars: TimeScale; span: number; kind: string; failed: boolean }): JSX.Element {
+  const { outline, tree, row, span, bars, low, high } = props;
+  const place = (us: number): number => ((bars.place(us) - low) / (high - low)) * 100;
+  const isOpen = tree.isOpen[row] === 1;
+  const start = tree.start[row]!;
+  const end = isOpen ? Math.max(tree.to, start) : tree.end[row]!;
+  const left = place(start);
+  const right = place(end);
+  const firstToken = outline.first_token_us[span];
+  const isOutside = right < 0 || left > 100;
+  const visibleLeft = Math.max(-1, left);
+  const width = Math.max(0, Math.min(101, right) - visibleLeft);
+  const share = (right - left) / 100;
+  return (
+    <div class="tg-time" role="gridcell" aria-label={`starts after ${duration(start / 1000)}`}>
+      {!isOutside && (
+        <span
+          class={`tg-bar k-${props.kind} ${props.failed ? "bad" : ""} ${isOpen ? "running" : ""}`}
+          style={{ left: `${visibleLeft}%`, width: `${width}%` }}
+          title={`${duration(start / 1000)} → ${duration(end / 1000)}`}
+        />
+      )}
+      {!isOutside && firstToken != null && share > 0.01 && (
+        <span class="first-token" style={{ left: `${place(start + firstToken)}%` }} title={`first token after ${duration(firstToken / 1000)}`} />
+      )}
+    </div>
+  );
+}

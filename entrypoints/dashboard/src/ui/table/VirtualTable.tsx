@@ -1,0 +1,158 @@
+/** A table of any length: rows of one height, of which only those in sight are in the page. */
+import type { ComponentChildren, JSX } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { density } from "../../lib/preferences.ts";
+import { ColumnMenu } from "./ColumnMenu.tsx";
+import { SLACK, useMargin } from "./useRowWindow.ts";
+
+export interface Column<T> {
+  id: string;
+  label: string;
+  cell: (row: T, index: number) => ComponentChildren;
+  sort?: string;
+  className?: string;
+  isHiddenLabel?: boolean; // only for screen readers
+  isFixed?: boolean; // it can't be moved or hidden
+  isKept?: boolean; // it can't be hidden
+}
+
+export type ColumnAct = "ascending" | "descending" | "left" | "right" | "hide";
+
+export interface TableProps<T> {
+  label: string;
+  rows: readonly T[];
+  total: number;
+  columns: readonly Column<T>[];
+  rowKey: (row: T) => string;
+  at: number; // the row that the keys act on, -1 if none
+  rowClass?: (row: T, index: number) => string;
+  sortedBy?: string;
+  descending?: boolean;
+  onSort?: (sort: string) => void;
+  onColumn?: (id: string, act: ColumnAct) => void; // with it, columns have menus
+  onNearEnd: () => void;
+  onScrolled?: (isAtTop: boolean) => void;
+  onPoint?: (row: T) => void;
+}
+
+const ROWS = { comfortable: 36, compact: 28 }; // as --row of the style
+const ABOVE = 190; // px above a table: about, for its first rows
+const POINT_MS = 100;
+const NEAR_END = 12; // rows
+
+export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
+  const { rows, columns, at } = props;
+  const ROW = ROWS[density.value];
+  const box = useRef<HTMLDivElement>(null);
+  const [view, setView] = useState({ top: 0, height: innerHeight - ABOVE });
+  const margin = useMargin();
+  const first = Math.max(0, Math.floor(view.top / ROW) - margin);
+  const last = Math.min(rows.length, Math.ceil((view.top + view.height) / ROW) + margin);
+  const pointing = useRef(0);
+  const latest = useRef(props);
+  latest.current = props;
+  useEffect(() => {
+    const element = box.current;
+    if (element === null) return;
+    const measure = (): void => {
+      const now = { top: element.scrollTop, height: element.clientHeight };
+      setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= SLACK * ROW ? before : now));
+      latest.current.onScrolled?.(element.scrollTop < ROW);
+    };
+    element.addEventListener("scroll", measure, { passive: true });
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    return () => {
+      element.removeEventListener("scroll", measure);
+      observer.disconnect();
+    };
+  }, [ROW]);
+  useEffect(() => {
+    if (last > rows.length - NEAR_END) props.onNearEnd();
+  }, [last, rows.length]);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (element === null || at < 0) return;
+    const top = at * ROW;
+    const head = element.querySelector("thead")?.clientHeight ?? ROW;
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + ROW > element.scrollTop + element.clientHeight - head) {
+      element.scrollTop = top + ROW - element.clientHeight + head;
+    }
+  }, [at]);
+  useEffect(() => {
+    if (at < 0) return;
+    const link = box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`);
+    link?.focus({ preventScroll: true });
+  }, [at, first]);
+  const point = (row: T): void => {
+    clearTimeout(pointing.current);
+    pointing.current = window.setTimeout(() => props.onPoint?.(row), POINT_MS);
+  };
+  return (
+    <div class="table" ref={box} tabIndex={-1}>
+      <table aria-label={props.label} aria-rowcount={props.total + 1}>
+        <thead>
+          <tr aria-rowindex={1}>
+            {columns.map((column) => {
+              const sorted = column.sort !== undefined && column.sort === props.sortedBy;
+              return (
+                <th
+                  key={column.id}
+                  scope="col"
+                  class={column.className ?? ""}
+                  aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
+                >
+                  <span class="head">
+                    {column.sort === undefined ? (
+                      column.isHiddenLabel ? <span class="sr">{column.label}</span> : column.label
+                    ) : (
+                      <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
+                        {column.label}
+                        <span aria-hidden="true">{sorted ? (props.descending ? " ↓" : " ↑") : ""}</span>
+                      </button>
+                    )}
+                    {props.onColumn && !column.isFixed && (
+                      <ColumnMenu label={column.label} canSort={column.sort !== undefined} canHide={!column.isKept} act={(act) => props.onColumn?.(column.id, act)} />
+                    )}
+                  </span>
+                </th>
+              );
+            })}
+          </tr>
+        </thead>
+        <tbody>
+          {first > 0 && <Space rows={first} columns={columns.length} />}
+          {rows.slice(first, last).map((row, offset) => {
+            const index = first + offset;
+            return (
+              <tr
+                key={props.rowKey(row)}
+                data-index={index}
+                aria-rowindex={index + 2}
+                class={`${index === at ? "at " : ""}${props.rowClass?.(row, index) ?? ""}`}
+                onMouseEnter={() => point(row)}
+                onMouseLeave={() => clearTimeout(pointing.current)}
+              >
+                {columns.map((column) => (
+                  <td key={column.id} class={column.className ?? ""}>
+                    {column.cell(row, index)}
+                  </td>
+                ))}
+              </tr>
+            );
+          })}
+          {last < rows.length && <Space rows={rows.length - last} columns={columns.length} />}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Space({ rows, columns }: { rows: number; columns: number }): JSX.Element {
+  return (
+    <tr aria-hidden="true" class="space">
+      <td colSpan={columns} style={{ height: rows * ROWS[density.value] }} />
+    </tr>
+  );
+}
