@@ -59,7 +59,9 @@ def test_shell_commands_work_in_order(dev_server):
 def test_read_back_call_works(dev_server):
     [path] = re.findall(r'`api "(.+?)"`', README)
     first, trace, *_ = without_make(blocks("sh"))
-    script = "\n".join(["set -e", first, trace, f'api "{path}"'])
+    # Other tests of this server send examples of the documentation, with the same id and session.
+    own = "PANDAPROBE_PROJECT_NAME=read-back"
+    script = "\n".join(["set -e", first, own, trace, f'api "{path}"'])
     output = run(["sh", "-c", script.replace(".local/", f"{dev_server.folder}/")], environ())
     assert '"total":1,' in output
     assert '"total_tokens":1100,"total_cost":0.0035,"unpriced_span_count":0}' in output

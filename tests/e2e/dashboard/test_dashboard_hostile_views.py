@@ -187,7 +187,7 @@ def with_errors(value: object) -> object:
 
 
 def test_long_errors_are_cut_and_shown_whole(
-    opened: Page, project: Project, seeded: dict[str, str]
+    opened: Page, project: Project, stored: dict[str, str]
 ) -> None:
     page, main = opened, opened.get_by_role("main")
 
@@ -206,7 +206,7 @@ def test_long_errors_are_cut_and_shown_whole(
         "traces/{trace}?tab=scores": main.get_by_role("tabpanel"),
     }
     for where, part in views.items():
-        page.goto(project.path(where.format_map(seeded)))
+        page.goto(project.path(where.format_map(stored)))
         more = part.get_by_role("button", name="Show all").first
         expect(more).to_be_visible()
         expect(part).to_contain_text(TEXT)
@@ -216,13 +216,13 @@ def test_long_errors_are_cut_and_shown_whole(
         expect(part).to_contain_text(f"{MARKUP} the end")
         assert_harmless(page)
     # What a program sends as a reason, and an agent as an error, is as long as it wants.
-    about = {"trace_id": seeded["trace"], "name": "wordy", "value": "0.5", "reason": LONG}
+    about = {"trace_id": stored["trace"], "name": "wordy", "value": "0.5", "reason": LONG}
     project.send("/evaluations/trace-scores", about)
     failed = span(77, status="ERROR", error=LONG)
-    known = {"trace_id": seeded["trace"], "name": "wordy", "started_at": START.isoformat()}
+    known = {"trace_id": stored["trace"], "name": "wordy", "started_at": START.isoformat()}
     project.send("/traces", known | {"spans": [failed]})
     page.unroute_all()
-    page.goto(project.path(f"traces/{seeded['trace']}?span={failed['span_id']}"))
+    page.goto(project.path(f"traces/{stored['trace']}?span={failed['span_id']}"))
     error = main.get_by_role("group", name="Error", exact=True)
     expect(error).to_contain_text(TEXT)
     assert len(error.inner_text()) < SHORT_MAX

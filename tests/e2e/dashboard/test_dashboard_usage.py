@@ -138,10 +138,10 @@ def test_overview_leads_to_what_its_figures_count(
     scores = page.get_by_role("region", name="Scores")
     expect(scores).to_contain_text("0.25")
     expect(scores.get_by_text("1 scored")).to_have_count(2)
-    # One request has both trends; a single number is a dash, which is drawn.
+    # One request has both trends; a single number is a dot.
     for name in ("helpful", "grounded"):
-        line = scores.get_by_role("img", name=name).locator("path")
-        expect(line).to_have_attribute("d", re.compile("M"))
+        dots = scores.get_by_role("img", name=name).locator("path.dots")
+        expect(dots).to_have_attribute("d", re.compile("M"))
     expect(page.get_by_role("region", name="Runs under way")).to_contain_text("No evaluation runs")
     expect(page.get_by_role("region", name="Alerts")).to_contain_text("No alert is on")
     page.wait_for_load_state("networkidle")

@@ -282,7 +282,7 @@ class TestList:
             f"offset={2**63}",
             "status=error",
             "status=",
-            "sort_by=span_count",
+            "sort_by=spans",
             "sort_order=up",
             "started_after=yesterday",
             "started_after=2026-03-01T01:00:00+02:00",  # a raw plus reads as a space
