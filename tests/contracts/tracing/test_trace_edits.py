@@ -205,6 +205,7 @@ async def test_retag_keeps_tags_beyond_request_limit(plane):
 # --- concurrency -----------------------------------------------------------------------------
 
 CLIENTS = 50
+AT_ONCE = 5  # with four changes each; they wait for one lock, and no wait may exceed its limit
 
 
 async def test_concurrent_changes_of_one_trace_lose_no_update(plane):
@@ -213,15 +214,19 @@ async def test_concurrent_changes_of_one_trace_lose_no_update(plane):
     sent = trace(*steps, session_id="s", user_id="u")
     await fill(plane, ours, sent, trace(session_id="s"))
 
+    room = asyncio.Semaphore(AT_ONCE)
+
     async def client(n: int) -> None:
         key = f'{{"k{n}":{n}}}'.encode()
         more = {"cost": {"total": 0.1}, "model": f"m{n % 3}", "status": SpanStatus.ERROR}
-        await asyncio.gather(
-            plane.traces.change(ours, sent.id, TraceChange(metadata=key)),
-            plane.traces.retag(ours, [sent.id], [f"t{n:02}"], []),
-            plane.traces.change_span(ours, sent.id, steps[n].id, SpanChange(metadata=key, **more)),
-            plane.traces.change_span(ours, sent.id, steps[0].id, SpanChange(metadata=key)),
-        )
+        step = SpanChange(metadata=key, **more)
+        async with room:
+            await asyncio.gather(
+                plane.traces.change(ours, sent.id, TraceChange(metadata=key)),
+                plane.traces.retag(ours, [sent.id], [f"t{n:02}"], []),
+                plane.traces.change_span(ours, sent.id, steps[n].id, step),
+                plane.traces.change_span(ours, sent.id, steps[0].id, SpanChange(metadata=key)),
+            )
 
     await asyncio.gather(*(client(n) for n in range(CLIENTS)))
     found = await plane.traces.get(ours, sent.id)
