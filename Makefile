@@ -99,7 +99,7 @@ dashboard: setup ## build the dashboard with npm: types, unit tests, entrypoints
 	@cd entrypoints/dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && \
 		npm run --silent types && npm run --silent test && npm run --silent build
 
-screenshots: setup ## take the pictures of docs/dashboard.md anew; needs Chromium
+screenshots: setup ## take the pictures of docs/dashboard.md again; needs Chromium
 	@$(BIN)/python -m tests.e2e.dashboard.screenshots
 
 # Tools of a release, each package checked against its hash.

@@ -166,7 +166,7 @@ class BoundedPool(asyncpg.Pool):
                 other.terminate()
 
     def terminate_all(self) -> None:
-        """Terminates all connections. Their statements fail, and the next ones connect anew."""
+        """Terminates all connections. Their statements fail; later ones open new connections."""
         for connection in self._connections():
             connection.terminate()
 

@@ -30,7 +30,7 @@ ORDER BY (SELECT count(*) FROM organizations AS o WHERE o.table_group = g.number
 OWN_GROUP: Final = f"""
 coalesce(substring(current_schema() FROM '^group_([0-9]+)$')::integer, {FIRST_GROUP})
 """
-# Of some projects, those of other groups. What is in none isn't among them.
+# Selects the projects that belong to another group. Removed projects belong to none.
 SELECT_PROJECTS_OF_OTHERS: Final = f"""
 SELECT p.id FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
 WHERE p.id = ANY($1::uuid[]) AND o.table_group <> {OWN_GROUP}

@@ -61,8 +61,8 @@ FROM score_days WHERE {OF_PROJECT} {_COUNTED_DAYS} {{of_names}}
 GROUP BY 1, 2, 3, 4, 5, 6, 7 LIMIT {CELLS_MAX + 1}
 """
 # Bounds of other tables are plain columns in these conditions. With a policy on the table,
-# PostgreSQL finds no rows by an expression that it doesn't know to leak nothing, such as `coalesce`
-# of columns, or a comparison of an instant with a date.
+# PostgreSQL uses an index only for expressions that it knows to leak nothing. `coalesce` isn't one,
+# nor is a comparison of an instant with a date.
 # From name to name in the index, as summaries do, and by range.
 _ALL_NAMES: Final = """
 names AS (
