@@ -115,7 +115,11 @@ export function Traces(): JSX.Element {
   const textHint = isSearch ? TEXT_HINT : "";
   const searchesOn = isSearch && pages.hasNextPage && rows.length < PAGE; // a page may end before it is full
   const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
-  if (pages.isSuccess && total === 0 && isUnfiltered) return <FirstTrace />;
+  // It stays until it has opened the trace that it waits for: the poll of this list may see it first.
+  const emptyProject = useRef<string | null>(null);
+  if (!isUnfiltered) emptyProject.current = null;
+  else if (pages.isSuccess && total === 0) emptyProject.current = projectId.value;
+  if (emptyProject.current !== null && emptyProject.current === projectId.value) return <FirstTrace />;
   return (
     <div class={`list ${params.get("peek") ? "with-peek" : ""}`}>
       <div class="list-main">
