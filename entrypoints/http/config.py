@@ -38,6 +38,8 @@ class HttpConfig:
     otlp_max_body_bytes: int = 64 << 20
     otlp_max_spans: int = 50_000  # spans or log records of one request
     trusted_proxies: tuple[Network, ...] = ()  # proxies whose X-Forwarded-For is believed
+    # For the message of a gRPC call. Exporters give a request ten seconds in all.
+    message_timeout_s: float = 10.0
     refusal_delay_s: float = REFUSAL_DELAY_S  # before a refusal with 429 or 503 is sent
     development_token: Callable[[], str] | None = None
     metrics_text: Callable[[], Awaitable[bytes]] | None = None

@@ -82,8 +82,6 @@ from entrypoints.http.requests.body_io import (
     GZIP_MAGIC,
     JSON,
     MESSAGE_EXTENSION,
-    MESSAGE_TIMEOUT_S,
-    MESSAGE_TOO_SLOW,
     REQUEST_CODINGS,
     BodyTimeout,
     BodyTooLarge,
@@ -407,7 +405,7 @@ async def _read_parts(
     data = b""
     if signature.content is not None:
         size_max = called.body_max_bytes(context.config, signature.content)
-        data = await _read_body(request, scope[_CODING], size_max)
+        data = await _read_body(request, context.config, scope[_CODING], size_max)
         await admission_ticket(scope).enter_queue()
         content = await _parse_content(request, signature.content, data, errors)
     if signature.path is not None:
@@ -519,14 +517,16 @@ def _declared_coding(
     return coding
 
 
-async def _read_body(request: HttpRequest, coding: str | None, size_max: int) -> bytes:
+async def _read_body(
+    request: HttpRequest, config: HttpConfig, coding: str | None, size_max: int
+) -> bytes:
     ticket = admission_ticket(request.scope)
     reserve = ticket.reserve_body_bytes
     is_message = MESSAGE_EXTENSION in (request.scope.get("extensions") or {})
     try:
         with ticket.receive_body():
             if is_message:
-                data = await _read_message(request, ticket, size_max)
+                data = await _read_message(request, ticket, size_max, config.message_timeout_s)
                 coding = "gzip" if data is not None and data.startswith(GZIP_MAGIC) else None
             else:
                 data = await read_body(request.receive, size_max, reserve)
@@ -540,7 +540,10 @@ async def _read_body(request: HttpRequest, coding: str | None, size_max: int) ->
         raise
     except BodyTimeout as error:
         raise HttpProblem(
-            HTTPStatus.BAD_REQUEST, MESSAGE_TOO_SLOW if is_message else BODY_TOO_SLOW
+            HTTPStatus.BAD_REQUEST,
+            f"The message has to arrive within {config.message_timeout_s:g} s"
+            if is_message
+            else BODY_TOO_SLOW,
         ) from error
     except BodyTooLarge as error:
         raise _too_large(size_max) from error
@@ -550,13 +553,11 @@ async def _read_body(request: HttpRequest, coding: str | None, size_max: int) ->
 
 
 async def _read_message(
-    request: HttpRequest, ticket: AdmissionTicket, size_max: int
+    request: HttpRequest, ticket: AdmissionTicket, size_max: int, timeout_s: float
 ) -> bytes | None:
     """As `read_body`, for a body that comes as one message: any of them may have `size_max`."""
     await ticket.acquire_body_bytes(size_max)
-    data = await read_body(
-        request.receive, size_max, lambda _: None, MESSAGE_TIMEOUT_S, MESSAGE_TIMEOUT_S
-    )
+    data = await read_body(request.receive, size_max, lambda _: None, timeout_s, timeout_s)
     ticket.release_body_bytes(size_max - len(data or b""))
     return data
 

@@ -138,8 +138,16 @@ class App:
         # The library writes to standard error by itself, also about single calls of clients.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from entrypoints.server.grpc_server import GrpcServer  # noqa: PLC0415 - an extra
+        from entrypoints.server.protocol_limits import (  # noqa: PLC0415 - slow to import
+            BoundedConnection,
+            grpc_connections,
+        )
 
-        server = GrpcServer(self._http, self._settings.otlp_max_body_bytes)
+        server = GrpcServer(
+            self._http,
+            self._settings.otlp_max_body_bytes,
+            grpc_connections(BoundedConnection.connections_max),
+        )
         await server.start(host_and_port(self._settings.host, port))
         self._grpc = server
         try:

@@ -9,7 +9,11 @@ from grpc import aio
 
 from entrypoints.http.middleware.load_shedding import REQUESTS_MAX
 from entrypoints.server.grpc_calls import PATHS, Failure, HttpApp, call, values_of
-from entrypoints.server.protocol_limits import CONNECTIONS_MAX, HEADERS_TIMEOUT_S
+from entrypoints.server.protocol_limits import (
+    CONNECTIONS_MAX,
+    HEADERS_TIMEOUT_S,
+    grpc_connections,
+)
 
 IDLE_MAX_S: Final = 300  # of a connection without calls
 _STATUS_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -18,12 +22,12 @@ _IDENTITY, _GZIP = 1 << 0, 1 << 2  # codings of messages, as bits
 type Context = aio.ServicerContext[bytes, bytes]
 
 
-def _options(body_max_bytes: int) -> list[tuple[str, int]]:
+def _options(body_max_bytes: int, connections_max: int) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, and not a share of it
         ("grpc.max_receive_message_length", body_max_bytes),  # as sent
         ("grpc.max_concurrent_streams", REQUESTS_MAX),  # of a connection
-        ("grpc.max_allowed_incoming_connections", CONNECTIONS_MAX),
+        ("grpc.max_allowed_incoming_connections", connections_max),  # others are closed
         ("grpc.max_connection_idle_ms", IDLE_MAX_S * 1_000),
         ("grpc.server_handshake_timeout_ms", int(HEADERS_TIMEOUT_S * 1_000)),
         # The application inflates messages: in steps, up to its own bound, and in a thread.
@@ -44,13 +48,14 @@ class GrpcServer:
 
     app: HttpApp
     body_max_bytes: int
+    connections_max: int = grpc_connections(CONNECTIONS_MAX)
     _server: Any = field(default=None, init=False)
     _calls: set[asyncio.Task[Any]] = field(default_factory=set, init=False)
     _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self, address: str) -> int:
         """Returns the port, for an address whose port is 0. Raises RuntimeError if it is in use."""
-        self._server = aio.server(options=_options(self.body_max_bytes))
+        self._server = aio.server(options=_options(self.body_max_bytes, self.connections_max))
         self._server.add_generic_rpc_handlers((_Calls(self),))
         port: int = self._server.add_insecure_port(address)
         await self._server.start()

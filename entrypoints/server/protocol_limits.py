@@ -20,6 +20,7 @@ CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_TIMEOUT_S: Final = 10.0  # from the connection, or from a request's first byte
 UNREAD_TIMEOUT_S: Final = 30.0  # for which a client may read nothing of a pending response
 HEAD_MAX_BYTES: Final = 64 << 10  # request line and headers; likewise trailers and chunk framing
+GRPC_CONNECTIONS_PART: Final = 4  # so many connections of HTTP are allowed for one of gRPC
 OTHER_FILES_MAX: Final = 128  # open files other than connections of clients
 
 
@@ -164,13 +165,25 @@ class BoundedConnection(HttpToolsProtocol):
             self._headers_timer = self.loop.call_later(self.headers_timeout_s, self.transport.abort)
 
 
-def raise_file_limit() -> int:
-    """Raises the limit of open files for CONNECTIONS_MAX. Returns how many connections fit."""
+def raise_file_limit(*, has_grpc: bool = False) -> int:
+    """Raises the limit of open files for CONNECTIONS_MAX, and for those of gRPC if it is served.
+
+    Returns how many connections of HTTP fit; of gRPC, `grpc_connections` fit beside them.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = CONNECTIONS_MAX + OTHER_FILES_MAX
+    grpc_max = grpc_connections(CONNECTIONS_MAX) if has_grpc else 0
+    wanted = CONNECTIONS_MAX + grpc_max + OTHER_FILES_MAX
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     if soft == resource.RLIM_INFINITY:
         return CONNECTIONS_MAX
-    return max(1, min(CONNECTIONS_MAX, soft - OTHER_FILES_MAX))
+    left = soft - OTHER_FILES_MAX
+    if has_grpc:
+        left = left * GRPC_CONNECTIONS_PART // (GRPC_CONNECTIONS_PART + 1)
+    return max(1, min(CONNECTIONS_MAX, left))
+
+
+def grpc_connections(http_connections: int) -> int:
+    """How many connections the gRPC server may have beside so many of HTTP."""
+    return max(1, http_connections // GRPC_CONNECTIONS_PART)

@@ -53,7 +53,9 @@ def serve(settings: Settings) -> int:
                 f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "
                 "run `pandaprobe-server migrate` first"
             )
-        BoundedConnection.connections_max = raise_file_limit()
+        BoundedConnection.connections_max = raise_file_limit(
+            has_grpc=settings.otlp_grpc_port is not None
+        )
         app = asgi.App(settings)
         config = uvicorn.Config(
             app,

@@ -12,7 +12,12 @@ import uvicorn
 from adapters.otlp.decoding.answers import encode_error
 from domain.tracing.otel.requests import Encoding
 from entrypoints.http.middleware.request_ids import HEADER
-from entrypoints.server.protocol_limits import CONNECTIONS_MAX, BoundedConnection, raise_file_limit
+from entrypoints.server.protocol_limits import (
+    CONNECTIONS_MAX,
+    BoundedConnection,
+    grpc_connections,
+    raise_file_limit,
+)
 from tests.support.waiting import WAIT_MAX_S
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -210,8 +215,10 @@ async def test_otlp_requests_are_refused_in_their_type(encoding: Encoding) -> No
         writer.close()
 
 
-def test_file_limit_covers_the_connections():
-    most = raise_file_limit()
+@pytest.mark.parametrize("has_grpc", [False, True])
+def test_file_limit_covers_the_connections(has_grpc):
+    most = raise_file_limit(has_grpc=has_grpc)
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert 1 <= most <= CONNECTIONS_MAX
-    assert soft == resource.RLIM_INFINITY or most < soft
+    in_all = most + grpc_connections(most) if has_grpc else most
+    assert soft == resource.RLIM_INFINITY or in_all < soft

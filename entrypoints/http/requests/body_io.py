@@ -20,8 +20,6 @@ BODY_TOO_SLOW: Final = (
 # An extension of the ASGI scope: the body is one message, as gRPC gives it. Its size and its coding
 # are known once it has arrived.
 MESSAGE_EXTENSION: Final = "pandaprobe.message"
-MESSAGE_TIMEOUT_S: Final = 10.0  # exporters give a request ten seconds in all
-MESSAGE_TOO_SLOW: Final = f"The message has to arrive within {MESSAGE_TIMEOUT_S:g} s"
 GZIP_MAGIC: Final = b"\x1f\x8b"  # which no message in protobuf begins with
 COMPRESSED_MIN_BYTES: Final = 1024  # smaller bodies hardly shrink
 THREAD_MIN_BYTES: Final = 128 << 10  # larger ones would delay every other request by milliseconds

@@ -6,10 +6,12 @@ import struct
 import uuid
 from base64 import b64encode
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 
 import grpc
 import pytest
+from grpc import aio
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 from opentelemetry.sdk.trace import TracerProvider
@@ -50,6 +52,7 @@ from tests.support.clients.grpc_exporter import (
     OK,
     RESOURCE_EXHAUSTED,
     UNAVAILABLE,
+    GrpcAnswer,
     GrpcExporter,
     grpc_exporter,
     grpc_server,
@@ -80,6 +83,7 @@ async def reasons(site: Site, exporter: GrpcExporter) -> list[str]:
 
 # Of HTTP/2: a frame without settings, its type, and the number of a setting.
 EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+CLIENT_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS
 SETTINGS_FRAME = 4
 MAX_CONCURRENT_STREAMS = 3
 
@@ -324,7 +328,7 @@ async def test_connection_may_have_as_many_calls_as_the_server_takes(site: Site)
     """The first frame of the server says so (RFC 9113, 6.5): clients queue further calls."""
     async with grpc_server(site.app) as (_, port):
         reader, writer = await asyncio.open_connection(LOOPBACK, port)
-        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS)
+        writer.write(CLIENT_PREFACE)
         async with in_time():
             head = await reader.readexactly(9)
             settings = await reader.readexactly(int.from_bytes(head[:3]))
@@ -332,6 +336,50 @@ async def test_connection_may_have_as_many_calls_as_the_server_takes(site: Site)
     assert head[3] == SETTINGS_FRAME
     found = dict(struct.iter_unpack("!HI", settings))
     assert found[MAX_CONCURRENT_STREAMS] == REQUESTS_MAX
+
+
+async def test_connections_beyond_the_limit_are_closed(site: Site) -> None:
+    async with grpc_server(site.app, connections_max=2) as (_, port):
+        async with AsyncExitStack() as stack:
+            first, second = [await stack.enter_async_context(open_channel(port)) for _ in range(2)]
+            for channel in (first, second):
+                assert (await GrpcExporter(channel, site.headers()).send(MESSAGE)).code is OK
+            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.write(CLIENT_PREFACE)
+            async with in_time():
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""  # its end, and no frame of the server
+            writer.close()
+            assert (await GrpcExporter(first, site.headers()).send(MESSAGE)).code is OK
+
+        async def send() -> GrpcAnswer:
+            async with open_channel(port) as channel:
+                return await GrpcExporter(channel, site.headers()).send(MESSAGE)
+
+        await until(send, lambda answer: answer.code is OK)  # once the server has seen them close
+
+
+async def test_message_that_does_not_arrive_is_refused_and_leaves_room_for_others() -> None:
+    site = Site(config=replace(CONFIG, message_timeout_s=0.05))
+    never = asyncio.Event()
+
+    async def messages() -> AsyncIterator[bytes]:
+        await never.wait()
+        yield MESSAGE
+
+    async with (
+        site.http,
+        grpc_server(LoadShedding(site.app)) as (_, port),
+        open_channel(port) as channel,
+    ):
+        metadata = tuple(site.headers().items())
+        async with in_time():
+            for _ in range(3):  # more than the bound on all bodies, if their room stayed taken
+                calling = channel.stream_unary(METHODS["traces"])(messages(), metadata=metadata)
+                with pytest.raises(aio.AioRpcError, match="has to arrive within") as caught:
+                    await calling
+                assert caught.value.code() is INVALID
+            assert (await GrpcExporter(channel, site.headers()).send(MESSAGE)).code is OK
 
 
 # --- clients that give up, and servers that stop -----------------------------------------------

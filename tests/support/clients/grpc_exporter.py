@@ -80,9 +80,11 @@ def retry_s(error: aio.AioRpcError, trailers: Mapping[str, Any]) -> int | None:
 
 
 @asynccontextmanager
-async def grpc_server(app: Any, body_max_bytes: int = 64 << 20) -> AsyncIterator[tuple[Any, int]]:
+async def grpc_server(
+    app: Any, body_max_bytes: int = 64 << 20, connections_max: int = 100
+) -> AsyncIterator[tuple[Any, int]]:
     """A server and its port."""
-    server = GrpcServer(app, body_max_bytes)
+    server = GrpcServer(app, body_max_bytes, connections_max)
     port = await server.start(f"{LOOPBACK}:0")
     try:
         yield server, port
