@@ -96,6 +96,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     app_env: Environment = "production"
     host: Annotated[str, Meta(description="an address to listen on", min_length=1)] = "127.0.0.1"
     port: Port = 8000
+    api_processes: Annotated[int, _range(1, 64)] = 1
     log_level: LogLevel = "INFO"
     log_format: Literal["auto", "json", "console"] = "auto"
     data_dir: Folder = ".local"

@@ -92,12 +92,14 @@ def spawn(
     stdin: int | None = subprocess.DEVNULL,
     env: Mapping[str, str] | None = None,
     orphaned: signal.Signals | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Child:
     """Starts `command` in its own process group: Ctrl-C reaches only us, and we stop the child.
 
     Without a `log` it writes to our output. `orphaned`, by default the gentlest of
     `stop_signals`, is the signal that the kernel sends it when the calling thread ends, so call
-    this from the main thread. Without an `env` it gets `inherited_environment`.
+    this from the main thread. Without an `env` it gets `inherited_environment`. `pass_fds` are open
+    files that it inherits.
     """
     with contextlib.ExitStack() as stack:
         out = None if log is None else stack.enter_context(log.open("ab"))
@@ -109,6 +111,7 @@ def spawn(
             cwd=cwd,
             env=inherited_environment() if env is None else env,
             process_group=0,
+            pass_fds=pass_fds,
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,

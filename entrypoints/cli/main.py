@@ -147,16 +147,25 @@ def _dev(_arguments: argparse.Namespace, settings: Settings) -> int:
 @command(
     _commands,
     "serve",
+    option(
+        "--processes",
+        type=whole_number(1, 64),
+        metavar="N",
+        help="number of processes, which share the port, such as one for each core; default: the "
+        "setting API_PROCESSES, or 1",
+    ),
+    option("--inherited-socket", type=int, help=argparse.SUPPRESS),  # of the command's processes
     summary="run the HTTP API on your own PostgreSQL and Redis",
-    description="Serves the API in one process until SIGTERM. Running requests are "
-    "completed first. The database must be migrated.",
+    description="Serves the API until SIGTERM. Running requests are completed first. The "
+    "database must be migrated. If one of several processes ends by itself, all end.",
     example="PANDAPROBE_DATABASE_URL=postgresql://… PANDAPROBE_REDIS_URL=redis://… \\\n"
     "    pandaprobe-server serve",
 )
-def _serve(_arguments: argparse.Namespace, settings: Settings) -> int:
+def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.server import serve  # noqa: PLC0415
 
-    return serve.serve(settings)
+    settings = serve.with_options(settings, arguments.processes)
+    return serve.serve(settings, arguments.inherited_socket)
 
 
 @command(

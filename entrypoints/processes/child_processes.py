@@ -1,14 +1,18 @@
 """Runs commands of ours as child processes: starts, watches and stops them together."""
 
+import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final, Self
 
 import entrypoints
 from adapters.embedded.process import Child, spawn
+
+WATCH_INTERVAL_S: Final = 0.2  # between two checks of the processes
 
 
 class StopFlag:
@@ -20,6 +24,14 @@ class StopFlag:
 
     def __init__(self) -> None:
         self._is_set = False
+
+    @classmethod
+    def on_signals(cls) -> Self:
+        """A flag that SIGTERM and SIGINT set."""
+        flag = cls()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: flag.set())
+        return flag
 
     def set(self) -> None:
         self._is_set = True
@@ -34,11 +46,16 @@ class StopFlag:
 
 
 def start(
-    command: str, *options: str, environ: Mapping[str, str], orphaned: signal.Signals
+    command: str,
+    *options: str,
+    environ: Mapping[str, str],
+    orphaned: signal.Signals,
+    pass_fds: Sequence[int] = (),
 ) -> Child:
     """Starts a command of `pandaprobe-server` with `environ` added to our environment.
 
-    It gets the signal `orphaned` if we are killed. Call from the main thread.
+    It gets the signal `orphaned` if we are killed, and inherits the open files `pass_fds`. Call
+    from the main thread.
     """
     # The folder that we were imported from, installed or not, then that of the environment.
     import_path = [str(Path(entrypoints.__file__).resolve().parents[1])]
@@ -49,8 +66,27 @@ def start(
         [sys.executable, "-P", "-m", "entrypoints.cli", command, *options],
         stop_signals=(signal.SIGTERM,),
         orphaned=orphaned,
+        pass_fds=pass_fds,
         env={**os.environ, **environ, "PYTHONPATH": os.pathsep.join(import_path)},
     )
+
+
+def run_together(
+    children: Sequence[Child], stop: StopFlag, stop_within_s: float, log: logging.Logger
+) -> int:
+    """Waits for `stop`, stops all children, and returns the exit status of this process.
+
+    If one exits by itself, all are stopped: a restart would hide the crash.
+    """
+    try:
+        while not stop.wait(WATCH_INTERVAL_S):
+            if (exited := find_exited(children)) is not None:
+                how = describe_exit(exited)
+                log.error("a process exited (%s): stopping the others", how)
+                return 1
+    finally:
+        stop_all(children, stop_within_s)
+    return 0
 
 
 def find_exited(children: Sequence[Child]) -> Child | None:

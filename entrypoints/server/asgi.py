@@ -25,6 +25,7 @@ from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.http.middleware.volume_limits import VolumeLimits
 from entrypoints.observability.metrics_text import MetricsText
 from entrypoints.observability.observer import create_registry, observe_process
+from entrypoints.server.protocol_limits import BoundedConnection, grpc_connections
 from entrypoints.settings import Settings
 from entrypoints.startup import host_and_port, product_version
 
@@ -64,9 +65,10 @@ def volume_limits(
 class App:
     """The HTTP service as an ASGI app, with its ports open from start-up to shutdown."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError."""
+    def __init__(self, settings: Settings, *, shares_ports: bool = False) -> None:
+        """`shares_ports`: with other processes of one command. Raises SettingsError."""
         self._settings = settings
+        self._shares_ports = shares_ports
         if identity_provider(settings) is None and not settings.auth_dev_issuer:
             _log.warning(sign_in.NO_SIGN_IN)
         self._prices = pricing.price_book(settings)
@@ -138,15 +140,12 @@ class App:
         # The library writes to standard error by itself, also about single calls of clients.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         from entrypoints.server.grpc_server import GrpcServer  # noqa: PLC0415 - an extra
-        from entrypoints.server.protocol_limits import (  # noqa: PLC0415 - slow to import
-            BoundedConnection,
-            grpc_connections,
-        )
 
         server = GrpcServer(
             self._http,
             self._settings.otlp_max_body_bytes,
             grpc_connections(BoundedConnection.connections_max),
+            shares_port=self._shares_ports,
         )
         await server.start(host_and_port(self._settings.host, port))
         self._grpc = server

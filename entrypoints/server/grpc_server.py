@@ -22,9 +22,12 @@ _IDENTITY, _GZIP = 1 << 0, 1 << 2  # codings of messages, as bits
 type Context = aio.ServicerContext[bytes, bytes]
 
 
-def _options(body_max_bytes: int, connections_max: int) -> list[tuple[str, int]]:
+def _options(
+    body_max_bytes: int, connections_max: int, *, shares_port: bool
+) -> list[tuple[str, int]]:
     return [
-        ("grpc.so_reuseport", 0),  # a second server on the port is a mistake, and not a share of it
+        # Unless the processes of one command share it, a second server on the port is a mistake.
+        ("grpc.so_reuseport", int(shares_port)),
         ("grpc.max_receive_message_length", body_max_bytes),  # as sent
         ("grpc.max_concurrent_streams", REQUESTS_MAX),  # of a connection
         ("grpc.max_allowed_incoming_connections", connections_max),  # others are closed
@@ -49,13 +52,15 @@ class GrpcServer:
     app: HttpApp
     body_max_bytes: int
     connections_max: int = grpc_connections(CONNECTIONS_MAX)
+    shares_port: bool = False
     _server: Any = field(default=None, init=False)
     _calls: set[asyncio.Task[Any]] = field(default_factory=set, init=False)
     _stopping: asyncio.Task[None] | None = field(default=None, init=False)
 
     async def start(self, address: str) -> int:
         """Returns the port, for an address whose port is 0. Raises RuntimeError if it is in use."""
-        self._server = aio.server(options=_options(self.body_max_bytes, self.connections_max))
+        options = _options(self.body_max_bytes, self.connections_max, shares_port=self.shares_port)
+        self._server = aio.server(options=options)
         self._server.add_generic_rpc_handlers((_Calls(self),))
         port: int = self._server.add_insecure_port(address)
         await self._server.start()

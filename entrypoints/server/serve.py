@@ -1,18 +1,25 @@
-"""`serve`: runs the HTTP API in one process."""
+"""`serve`: runs the HTTP API, in one process or in several that share its port."""
 
 import asyncio
 import gc
+import logging
 import signal
+import socket
 import sys
+import tempfile
+from contextlib import ExitStack
 from typing import Final, NoReturn
 
 from msgspec import structs
 
 from entrypoints.observability import logs
+from entrypoints.processes import child_processes
 from entrypoints.server.heap import limit_heap
-from entrypoints.settings import Settings
+from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, check_servers, listen
 
+LOG: Final = logging.getLogger("pandaprobe.serve")
+STOP_TIMEOUT_S: Final = 9.0  # of one process among several; supervisors wait for ten or more
 BACKLOG: Final = 2048  # connections that wait to be accepted
 KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers disconnect
 # A batch lives until its COMMIT, so that a collection before it finds nothing. A collection of the
@@ -24,19 +31,24 @@ GC_THRESHOLDS_OF_OLDER: Final = (200, 20)  # collections of the younger generati
 THREAD_SWITCH_S: Final = 0.001
 
 
-def serve(settings: Settings) -> int:
-    """Serves until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
+def serve(settings: Settings, inherited: int | None = None) -> int:
+    """Serves until SIGTERM or SIGINT. Raises CommandError, Unavailable.
+
+    `inherited` is the open file of the socket that the processes of one command share.
+    """
     limit_heap()
     check_servers(settings)
     logs.configure(settings)
-    with listen(settings) as bound:
-        _check_grpc_port(settings)
+    if settings.api_processes > 1:
+        return _supervise(settings)
+    with listen(settings) if inherited is None else socket.socket(fileno=inherited) as bound:
+        if inherited is None:
+            _check_grpc_port(settings)
         # Slow imports come after the quick checks. Imported objects are never garbage: collecting
         # would take a tenth of the import time now, and more at each later collection.
         gc.disable()
         import uvicorn  # noqa: PLC0415
 
-        from entrypoints.composition import database  # noqa: PLC0415
         from entrypoints.server import asgi  # noqa: PLC0415
         from entrypoints.server.protocol_limits import (  # noqa: PLC0415
             BoundedConnection,
@@ -47,16 +59,11 @@ def serve(settings: Settings) -> int:
         gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
         gc.enable()
         sys.setswitchinterval(THREAD_SWITCH_S)
-        pending = asyncio.run(database.pending(settings))
-        if pending:
-            raise CommandError(
-                f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "
-                "run `pandaprobe-server migrate` first"
-            )
+        _check_migrations(settings)
         BoundedConnection.connections_max = raise_file_limit(
             has_grpc=settings.otlp_grpc_port is not None
         )
-        app = asgi.App(settings)
+        app = asgi.App(settings, shares_ports=inherited is not None)
         config = uvicorn.Config(
             app,
             loop="uvloop",
@@ -77,6 +84,46 @@ def serve(settings: Settings) -> int:
             signal.signal(number, _exit)
         server.run(sockets=[bound])
         return 0 if server.started else 1
+
+
+def _supervise(settings: Settings) -> int:
+    """Runs several processes, which accept connections from one socket."""
+    stop = child_processes.StopFlag.on_signals()
+    with ExitStack() as stack:
+        bound = stack.enter_context(listen(settings))
+        _check_grpc_port(settings)
+        _check_migrations(settings)  # here, so that the reason is said once
+        # A scrape of /metrics has those of all processes.
+        folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
+        children = [
+            child_processes.start(
+                "serve",
+                *("--processes", "1", "--inherited-socket", str(bound.fileno())),
+                environ={variable("metrics_dir"): folder},
+                orphaned=signal.SIGTERM,
+                pass_fds=(bound.fileno(),),
+            )
+            for _ in range(settings.api_processes)
+        ]
+        bound.close()  # else it would take connections that no process accepts while they stop
+        return child_processes.run_together(children, stop, STOP_TIMEOUT_S, LOG)
+
+
+def with_options(settings: Settings, processes: int | None) -> Settings:
+    """The settings, overridden by an option of the command line."""
+    return structs.replace(settings, api_processes=processes or settings.api_processes)
+
+
+def _check_migrations(settings: Settings) -> None:
+    """Raises CommandError if the database lacks one, and Unavailable."""
+    from entrypoints.composition import database  # noqa: PLC0415 - slow to import
+
+    pending = asyncio.run(database.pending(settings))
+    if pending:
+        raise CommandError(
+            f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "
+            "run `pandaprobe-server migrate` first"
+        )
 
 
 def _check_grpc_port(settings: Settings) -> None:

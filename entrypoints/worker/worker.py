@@ -40,7 +40,6 @@ GROUPS_EVERY_S: Final = 15.0  # for which a new group of organizations may wait
 DRAIN_TIMEOUT_S: Final = 20.0  # for running jobs at a stop; leases cover the rest
 LEAVE_TIMEOUT_S: Final = 1.0  # to report that this worker stops
 STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
-WATCH_INTERVAL_S: Final = 0.2  # between two checks of the processes
 
 
 type OpenPorts = Callable[
@@ -67,10 +66,8 @@ def work(
 
 
 def _supervise(settings: Settings) -> int:
-    """Runs several processes. If one exits by itself, all stop: a restart would hide the crash."""
-    stop = StopFlag()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    """Runs several processes."""
+    stop = StopFlag.on_signals()
     options = ("--processes", "1", "--concurrency", str(settings.eval_worker_concurrency))
     with contextlib.ExitStack() as stack:
         environ = {}
@@ -84,13 +81,7 @@ def _supervise(settings: Settings) -> int:
             child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
             for _ in range(settings.eval_worker_processes)
         ]
-        stack.callback(child_processes.stop_all, processes, STOP_TIMEOUT_S)
-        while not stop.wait(WATCH_INTERVAL_S):
-            if (exited := child_processes.find_exited(processes)) is not None:
-                how = child_processes.describe_exit(exited)
-                LOG.error("a process exited (%s): stopping the others", how)
-                return 1
-    return 0
+        return child_processes.run_together(processes, stop, STOP_TIMEOUT_S, LOG)
 
 
 async def _work(

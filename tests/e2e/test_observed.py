@@ -1,6 +1,7 @@
 """Metrics and spans of real processes: shared scrapes, and the port of a worker."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -29,6 +30,8 @@ from tests.e2e.test_commands import (
     wait_for_json_line,
     wait_for_output,
 )
+from tests.support.builders.otlp_requests import span, traces_request
+from tests.support.clients.grpc_exporter import OK, GrpcExporter, open_channel
 from tests.support.waiting import WAIT_MAX_S, until
 
 __all__ = ["migrated"]  # a fixture
@@ -66,10 +69,12 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 
 @asynccontextmanager
-async def serving(environ: Environment) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
+async def serving(
+    environ: Environment, *options: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """Runs `serve` on its own port; enters once it answers."""
     port = free_port()
-    process = await start_process({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
+    process = await start_process({**environ, "PANDAPROBE_PORT": str(port)}, "serve", *options)
     reading = asyncio.create_task(_drain(process))
     try:
         async with httpx.AsyncClient(
@@ -113,6 +118,27 @@ async def send_traces(port: int, key: str, count: int) -> None:
             assert answer.status_code == 202, answer.text
         assert (await http.post("/traces", json={})).status_code == 422
         assert (await http.get("/traces")).status_code == 200
+
+
+async def test_processes_of_one_command_share_its_ports_and_metrics(migrated, key):
+    grpc_port = free_port()
+    environ = {**migrated, "PANDAPROBE_OTLP_GRPC_PORT": str(grpc_port)}
+    headers = {"x-api-key": key, "x-project-name": "shop"}
+    async with serving(environ, "--processes", "2") as (server, port):
+        children = children_of(server.pid)
+        assert len(children) == 2
+        for stopped in children:  # so the other one serves
+            os.kill(stopped, signal.SIGSTOP)
+            await send_traces(port, key, 2)
+            os.kill(stopped, signal.SIGCONT)
+        async with open_channel(grpc_port) as channel:
+            sent = traces_request(span()).SerializeToString()
+            assert (await GrpcExporter(channel, headers).send(sent)).code is OK
+        seen = await scrape(port)
+        assert total(seen, "pandaprobe_ingest_traces_total") == 4  # of both
+        status, _, err = await process_of({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
+        assert (status, "is in use" in err) == (1, True)
+    assert (server.returncode, are_gone(children)) == (0, True)
 
 
 async def test_scrape_covers_all_processes_with_shared_folder(migrated, key, tmp_path):
