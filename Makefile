@@ -34,14 +34,14 @@ test-all: otel-tests lint types imports ## the same with every example and combi
 otel-tests: setup # the instrumentations that test-all runs; without them it skips their tests
 	@.ci/otel-tests.sh
 
-test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/reliability.md
+test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/operation/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
 
 # What holds on a cluster beyond the contracts. The other tests make databases or tables of their own.
 CITUS_TESTS := $(addprefix tests/adapters/postgres/, test_distributing.py test_citus.py \
 	test_citus_plans.py test_row_security.py test_table_groups.py) tests/http/test_isolation_behind_policies.py
 
-test-citus: setup ## contracts, policies and plans on a cluster of Citus, see docs/scaling.md; PANDAPROBE_TEST_CITUS makes a database
+test-citus: setup ## contracts, policies and plans on a cluster of Citus, see docs/operation/scaling.md; PANDAPROBE_TEST_CITUS makes a database
 	@[ -n "$$PANDAPROBE_TEST_CITUS" ] || { echo "No cluster: set PANDAPROBE_TEST_CITUS to a command" \
 		"that creates an empty database on one and prints its URL"; exit 1; }
 	@$(PYTEST) tests/contracts -m service -k "postgres and not memory"
@@ -80,7 +80,7 @@ migrate: setup ## migrate that database to the newest schema
 seed: setup ## fill the project demo of a running dev with generated traces; TRACES=100000 for more
 	@exec $(BIN)/pandaprobe-server seed --traces $(TRACES)
 
-bench: setup ## run the benchmarks; OTHER=/a/tree compares with that tree; see docs/benchmarks.md
+bench: setup ## run the benchmarks; OTHER=/a/tree compares with that tree; see docs/development/benchmarks.md
 	@$(BIN)/python -m tests.benchmarks$(if $(OTHER),.compare $(OTHER))
 
 lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest versions

@@ -87,10 +87,11 @@ class SettingsError(Exception):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Each field is read from the variable PREFIX + its name in capitals; see docs/settings.md.
+    """Each field is read from the variable PREFIX + its name in capitals.
 
-    The fields in SECRET are also read from the file that the variable with FILE_SUFFIX names. The
-    fields in UNPREFIXED are also read from the variable without PREFIX, which other programs use.
+    docs/operation/settings.md lists them. The fields in SECRET are also read from the file that the
+    variable with FILE_SUFFIX names. The fields in UNPREFIXED are also read from the variable
+    without PREFIX, which other programs use.
     """
 
     app_env: Environment = "production"

@@ -1,4 +1,4 @@
-"""Defines every metric. A test compares docs/observability.md with this list.
+"""Defines every metric. A test compares docs/operation/observability.md with this list.
 
 No label value comes from callers: routes are templates, the other values are our own words. So
 the number of series is bounded, independent of the number of tenants.

@@ -31,7 +31,7 @@ from entrypoints.cli.import_client import (
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 
-DESCRIBED_IN: Final = "docs/datasets.md"
+DESCRIBED_IN: Final = "docs/evaluation/datasets.md"
 BATCH_BYTES: Final = 8 << 20  # of the items in one request; a larger one is sent alone
 LINE_BYTES_MAX: Final = 16 << 20  # of a line of a file; an item has at most ITEM_BYTES_MAX
 PRINTED_REFUSALS_MAX: Final = 100  # further refused items are only counted

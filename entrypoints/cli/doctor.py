@@ -155,12 +155,13 @@ async def check_sign_in(settings: Settings) -> list[Finding]:
     provider = identity_provider(settings)
     if provider is None and not settings.auth_dev_issuer:
         advice = (
-            f"set {variable('auth_issuer')} and {variable('auth_client_id')}, see docs/sign-in.md; "
-            "or create a key with `pandaprobe-server organization create --key`"
+            f"set {variable('auth_issuer')} and {variable('auth_client_id')}, see "
+            "docs/access/sign-in.md; or create a key with "
+            "`pandaprobe-server organization create --key`"
         )
         return [warn("sign-in", NO_SIGN_IN, advice)]
     state = await sign_in_state(settings)
-    found = [_from_state("sign-in", state, "see docs/sign-in.md", "users can't sign in")]
+    found = [_from_state("sign-in", state, "see docs/access/sign-in.md", "users can't sign in")]
     if provider is not None:
         url = redirect_uri(settings)
         found.append(
@@ -225,7 +226,11 @@ def _unknown_variables(environ: Mapping[str, str]) -> Iterator[Finding]:
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in settings | CLIENT_VARIABLES | OTHER_VARIABLES:
             similar = difflib.get_close_matches(name, settings, 1, cutoff=0.8)
-            advice = f"did you mean {similar[0]}?" if similar else "docs/settings.md lists them all"
+            advice = (
+                f"did you mean {similar[0]}?"
+                if similar
+                else "docs/operation/settings.md lists them all"
+            )
             yield warn(SETTINGS, f"{name} is not a setting, and is ignored", advice)
 
 
@@ -333,7 +338,10 @@ async def check_replica(settings: Settings, main: Pool) -> list[Finding]:
         problem = opened.replica.problem
     if problem is None:
         return [ok("read replica", "it has all that the main database has")]
-    advice = "until then the main database serves its reads: see docs/scaling.md, Read replicas"
+    advice = (
+        "until then the main database serves its reads: see docs/operation/scaling.md, "
+        "Read replicas"
+    )
     return [warn("read replica", problem.message, advice)]
 
 
@@ -364,7 +372,8 @@ def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Find
         yield warn(
             "row-level security",
             "the database's role is a superuser, or has BYPASSRLS: no policy binds it",
-            "give serve and worker a role that owns nothing: see docs/operations.md, Roles",
+            "give serve and worker a role that owns nothing: see docs/operation/operations.md, "
+            "Roles",
         )
     yield check_clock(server.ahead, server.ahead_within)
     if server.folder is not None and host in LOCAL_HOSTS and server.folder.exists():

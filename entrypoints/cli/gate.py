@@ -25,7 +25,7 @@ from entrypoints.cli.import_client import (
 )
 from entrypoints.startup import CommandError
 
-DESCRIBED_IN: Final = "docs/experiments.md"
+DESCRIBED_IN: Final = "docs/evaluation/experiments.md"
 STATUSES: Final = {"pass": 0, "regressed": 1, "inconclusive": 2, "incomplete": 3}
 ERROR_STATUS: Final = 4  # nothing was compared: no verdict
 RULE_KEYS: Final = frozenset({"rules", "coverage", "min_kappa"})

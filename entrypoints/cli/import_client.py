@@ -241,7 +241,7 @@ def run(name: str, *, url: str | None, key: str | None, project: str | None) -> 
 
     Raises CommandError, also for a missing URL, key or project.
     """
-    server = Server.of(url, key, project, described_in="docs/exports.md")
+    server = Server.of(url, key, project, described_in="docs/tracing/exports.md")
     try:
         with open_export(name) as file:
             return asyncio.run(_run(file, read_total(name), server))

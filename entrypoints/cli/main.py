@@ -45,7 +45,7 @@ SEED_DAYS_MAX: Final = 3_650
 _parser: Final = Parser(
     prog=PROGRAM,
     description="Durable traces, sessions and evaluations of LLM agents.",
-    epilog="Settings are environment variables: docs/settings.md. "
+    epilog="Settings are environment variables: docs/operation/settings.md. "
     f"`{PROGRAM} <command> --help` explains a command.",
 )
 _commands: Final = _parser.add_subparsers(title="commands", metavar="<command>", required=True)
@@ -241,11 +241,12 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
     ),
     option("--dry-run", action="store_true", help="change nothing; print the statements"),
     summary="give each worker of Citus a group of tables of projects",
-    description="For a migrated database whose server has Citus and a worker (docs/scaling.md, "
-    "which says what is still missing). Places the tables of projects on one worker, with the rows "
-    "that they have, and makes a group of tables for new organizations on each other worker. Stop "
-    "`serve` and `worker` while rows move; groups are added while they run. Safe to repeat: run it "
-    "after each `migrate`, for tables that are new, and when a worker was added.",
+    description="For a migrated database whose server has Citus and a worker; "
+    "docs/operation/scaling.md says what is still missing. Places the tables of projects on one "
+    "worker, with the rows that they have, and makes a group of tables for new organizations on "
+    "each other worker. Stop `serve` and `worker` while rows move; groups are added while they "
+    "run. Safe to repeat: run it after each `migrate`, for tables that are new, and when a worker "
+    "was added.",
     example="pandaprobe-server distribute --check || pandaprobe-server distribute",
 )
 def _distribute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,6 +1,7 @@
 """Every port over a memory adapter, for tests and for programs that embed the use cases.
 
-docs/embedding.md shows how to use it. It imports no web server, no driver and no broker.
+docs/development/embedding.md shows how to use it. It imports no web server, no driver and no
+broker.
 """
 
 from dataclasses import fields, is_dataclass, replace

@@ -92,6 +92,25 @@ def test_decisions_that_the_code_names_exist():
     assert mentioned <= {path.name[:4] for path in DECISIONS}
 
 
+def test_pages_that_the_code_names_exist():
+    mentioned = {
+        name
+        for folder in (*PACKAGES, "tests")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in re.findall(r"(?<![\w/])docs/[\w/-]+\.md", path.read_text())
+    }
+    assert [name for name in sorted(mentioned) if not (ROOT / name).exists()] == []
+
+
+def test_index_lists_every_page():
+    text = (ROOT / "docs/README.md").read_text()
+    listed = set(re.findall(r"\]\(([\w/-]+\.md)\)", text))
+    pages = {path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*.md")}
+    chapters = {"adr", "guide"}  # which have lists of their own
+    wanted = {path.as_posix() for path in pages if path.parts[0] not in chapters}
+    assert wanted - {"README.md"} == listed - {"guide/README.md"}
+
+
 def test_licence_matches_package_metadata():
     assert 'license = "Apache-2.0"' in (ROOT / "pyproject.toml").read_text()
     text = (ROOT / "LICENSE").read_text()
@@ -100,14 +119,14 @@ def test_licence_matches_package_metadata():
 
 
 def test_every_metric_is_documented():
-    page = (ROOT / "docs/metrics.md").read_text()
+    page = (ROOT / "docs/evaluation/metrics.md").read_text()
     rows = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
     listed = {one.name for one in METRIC_REGISTRY.values() if one.is_listed}
     assert rows - set(JudgeKind) == listed
 
 
 def test_custom_metric_definitions_are_documented_completely():
-    page = (ROOT / "docs/custom-metrics.md").read_text()
+    page = (ROOT / "docs/evaluation/custom-metrics.md").read_text()
     types = re.findall(r"^\| `(\w+)` \|", section(page, "A measure: `measured`"), re.MULTILINE)
     assert types == [*dict.fromkeys(types)]
     assert set(types) == set(COMPUTED_CHECKS)
@@ -129,20 +148,20 @@ def test_custom_metric_definitions_are_documented_completely():
 
 
 def test_every_provider_and_judge_failure_is_documented():
-    page = (ROOT / "docs/judges.md").read_text()
+    page = (ROOT / "docs/evaluation/judges.md").read_text()
     assert {one.prefix for one in PROVIDERS} <= set(re.findall(r"`(\w+/)", page))
     rows = set(re.findall(r"^\| `(\w+)` \|", section(page, "What errors mean"), re.MULTILINE))
     assert rows == set(FailCode) - {FailCode.TARGET_GONE, FailCode.INTERNAL}
 
 
 def test_documented_bounds_of_evaluation_match_code():
-    page = section((ROOT / "docs/metrics.md").read_text(), "Bounds")
+    page = section((ROOT / "docs/evaluation/metrics.md").read_text(), "Bounds")
     bounds = (SPANS_MAX, SESSION_TRACES_MAX, TARGETS_MAX, BATCH_MAX)
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{3}\b", page)] == [*bounds]
 
 
 def test_documented_bounds_of_agreement_match_code():
-    page = section((ROOT / "docs/agreement.md").read_text(), "Bounds")
+    page = section((ROOT / "docs/evaluation/agreement.md").read_text(), "Bounds")
     bounds = (
         LABELS_MAX,
         JUDGED_MAX,
@@ -155,7 +174,7 @@ def test_documented_bounds_of_agreement_match_code():
 
 
 def test_opentelemetry_flags_roles_and_reasons_are_documented():
-    page = (ROOT / "docs/opentelemetry.md").read_text()
+    page = (ROOT / "docs/tracing/opentelemetry.md").read_text()
     for title, documented in (
         ("Traces from spans", {*Flag, *TraceFlag}),
         ("Tokens and cost", set(UsageRole)),
@@ -166,7 +185,7 @@ def test_opentelemetry_flags_roles_and_reasons_are_documented():
 
 
 def test_opentelemetry_settings_are_documented_with_their_defaults():
-    page = section((ROOT / "docs/opentelemetry.md").read_text(), "Limits")
+    page = section((ROOT / "docs/tracing/opentelemetry.md").read_text(), "Limits")
     rows = re.findall(r"^\| `PANDAPROBE_(OTLP_\w+)` \| ([\d,]+)( MiB)? \|", page, re.MULTILINE)
     documented = {
         name.lower(): int(number.replace(",", "")) * (1 << 20 if unit else 1)

@@ -95,7 +95,7 @@ def test_variables_that_pages_name_exist(path):
 
 
 def test_ports_that_pages_name_exist():
-    table = page("adding-an-adapter.md").partition("| For | Port |")[2]
+    table = page("development/adding-an-adapter.md").partition("| For | Port |")[2]
     named = re.findall(r"^\| [^|]+ \| `(\w+)` \|", table, re.MULTILINE)
     assert len(named) > 3
     assert set(named) <= ports().keys()
@@ -121,12 +121,12 @@ def test_pages_install_the_typescript_sdk_that_is_tested():
 
 
 def test_scopes_of_keys():
-    table = page("organizations.md").partition("| Scope | Allows |")[2].partition("\n\n")[0]
+    table = page("access/organizations.md").partition("| Scope | Allows |")[2].partition("\n\n")[0]
     assert set(codes(first_cells(table))) == set(Scope)
 
 
 def test_actions_of_the_audit_log():
-    table = page("organizations.md").partition("| Actions |")[2].partition("\n\n")[0]
+    table = page("access/organizations.md").partition("| Actions |")[2].partition("\n\n")[0]
     actions, resource = set(), ""
     for code in codes(first_cells(table)):
         if re.fullmatch(r"\w*\.\w+", code):  # `.renamed` continues `organization.created`
@@ -137,7 +137,7 @@ def test_actions_of_the_audit_log():
 
 
 def test_figures_of_alerts_formats_of_webhooks_and_cadences():
-    text = page("monitors.md")
+    text = page("evaluation/monitors.md")
     figures = text.partition("| `figure` |")[2].partition("\n\n")[0]
     assert codes(first_cells(figures)) == [*AlertFigure]
     formats = text.partition("| `format` |")[2].partition("\n\n")[0]
@@ -147,25 +147,27 @@ def test_figures_of_alerts_formats_of_webhooks_and_cadences():
 
 
 def test_formats_and_rows_of_exports():
-    table = page("exports.md").partition("| `format` | `rows` | |")[2].partition("\n\n")[0]
+    table = page("tracing/exports.md").partition("| `format` | `rows` | |")[2].partition("\n\n")[0]
     assert set(codes(first_cells(table))) == set(FileFormat)
     rows = re.findall(r"^\| `\w+` \| ([^|]+) \|", table, re.MULTILINE)
     assert set(codes(rows)) == set(RowKind)
 
 
 def test_figures_of_agreement():
-    table = page("agreement.md").partition("| Figure | What it is |")[2].partition("\n\n")[0]
+    table = (
+        page("evaluation/agreement.md").partition("| Figure | What it is |")[2].partition("\n\n")[0]
+    )
     figures = [one.name for one in fields(Calibration) if one.type == Statistic]
     assert codes(first_cells(table)) == figures
 
 
 def test_files_of_a_backup():
-    table = page("backup.md").partition("| File | Content |")[2].partition("\n\n")[0]
+    table = page("operation/backup.md").partition("| File | Content |")[2].partition("\n\n")[0]
     assert codes(first_cells(table)) == [backups.DUMP, backups.MANIFEST]
 
 
 def test_ways_and_problems_of_signing_in():
-    text = page("sign-in.md")
+    text = page("access/sign-in.md")
     ways = text.partition("| Way | For |")[2].partition("\n\n")[0]
     assert len(first_cells(ways)) == len(SignInMethod)
     problems = codes(first_cells(section(text, "When it doesn't work")))

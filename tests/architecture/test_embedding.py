@@ -1,4 +1,4 @@
-"""docs/embedding.md: its examples run in order, and print what the page shows."""
+"""docs/development/embedding.md: its examples run in order, and print what the page shows."""
 
 import ast
 import inspect
@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
-PAGE: Final = Path(__file__).parents[2] / "docs/embedding.md"
+PAGE: Final = Path(__file__).parents[2] / "docs/development/embedding.md"
 BLOCK: Final = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

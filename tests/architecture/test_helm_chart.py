@@ -422,7 +422,7 @@ class TestRendered:
     def test_pods_get_as_long_to_stop_as_the_service_takes(self, name):
         api, worker = (pods(name)[one] for one in ("api", "worker"))
         before = api["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
-        # docs/operations.md: within 10 s.
+        # docs/operation/operations.md: within 10 s.
         assert api["terminationGracePeriodSeconds"] >= before + max(10, DRAIN_TIMEOUT_S)
         assert worker["terminationGracePeriodSeconds"] >= STOP_TIMEOUT_S + 5
 

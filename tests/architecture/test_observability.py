@@ -19,7 +19,7 @@ from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
 from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/observability.md").read_text()
+PAGE = (ROOT / "docs/operation/observability.md").read_text()
 ALERTS: dict[str, Any] = yaml.safe_load((ROOT / "docker/prometheus/alerts.yaml").read_text())
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docker/grafana/dashboard.json").read_text())
 RULES = [rule for group in ALERTS["groups"] for rule in group["rules"]]

@@ -7,7 +7,7 @@ from entrypoints.settings import SECRET, Settings, read_settings, variable
 from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs/settings.md").read_text()
+PAGE = (ROOT / "docs/operation/settings.md").read_text()
 EXAMPLE = (ROOT / ".env.example").read_text()
 FIELDS = Settings.__struct_fields__
 VARIABLES = {variable(field) for field in FIELDS}

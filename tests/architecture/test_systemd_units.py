@@ -20,7 +20,7 @@ UNITS = {
 }
 OURS = ("pandaprobe-api@.service", "pandaprobe-migrate.service", "pandaprobe-worker.service")
 CONFINE = (FOLDER / "pandaprobe-.service.d/10-confine.conf").read_text()
-OPERATIONS = (ROOT / "docs/operations.md").read_text()
+OPERATIONS = (ROOT / "docs/operation/operations.md").read_text()
 PYTHON = "/opt/pandaprobe/venv/bin/python"
 VERIFY_MAX_S = 60
 EXPOSURE_MAX = "20"  # tenths; systemd calls more than that worse than OK
@@ -82,7 +82,7 @@ def test_commands_are_those_of_the_command_line(unit):
 def test_services_get_as_long_to_stop_as_they_take():
     [api] = values("pandaprobe-api@.service", "TimeoutStopSec")
     [worker] = values("pandaprobe-worker.service", "TimeoutStopSec")
-    assert int(api) >= max(10, DRAIN_TIMEOUT_S)  # docs/operations.md: within 10 s
+    assert int(api) >= max(10, DRAIN_TIMEOUT_S)  # docs/operation/operations.md: within 10 s
     assert int(worker) >= STOP_TIMEOUT_S + 5
 
 

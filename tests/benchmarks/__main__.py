@@ -1,4 +1,4 @@
-"""Runs all benchmarks: `make bench`. docs/benchmarks.md explains the results."""
+"""Runs all benchmarks: `make bench`. docs/development/benchmarks.md explains the results."""
 
 import sys
 

@@ -1,4 +1,6 @@
-"""Prints how well the heuristic judge's `task_completion` agrees with labels, for docs/metrics.md.
+"""Prints how well the heuristic judge's `task_completion` agrees with labels.
+
+For docs/evaluation/metrics.md.
 
     python -m tests.benchmarks.heuristic_judge
 

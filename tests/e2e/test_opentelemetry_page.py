@@ -1,4 +1,6 @@
-"""Runs docs/opentelemetry.md: each program sends to a running service what the page promises.
+"""Runs docs/tracing/opentelemetry.md.
+
+Each program sends to a running service what the page promises.
 
 The models are those of tests/support/fakes/chat_models.py. Programs that need more than
 OpenTelemetry's SDK run in .venv-otel (`make otel-tests`), and only in `make test-all`.
@@ -34,7 +36,7 @@ from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 pytestmark = pytest.mark.e2e
 
 ROOT: Final = Path(__file__).parents[2]
-PAGE: Final = (ROOT / "docs/opentelemetry.md").read_text()
+PAGE: Final = (ROOT / "docs/tracing/opentelemetry.md").read_text()
 OTEL: Final = ROOT / ".venv-otel"
 PROJECT: Final = "my-agents"  # of the page
 QUESTION: Final = "Where is my order?"

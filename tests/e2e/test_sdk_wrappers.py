@@ -1,7 +1,8 @@
 """The published SDK's wrappers with models that aren't there: which metrics score what they send.
 
-docs/metrics.md says what each metric needs, and how to send it. The libraries are imported where
-they are used: it takes a second, and every process of `pytest -n` imports this module.
+docs/evaluation/metrics.md says what each metric needs, and how to send it. The libraries are
+imported where they are used: it takes a second, and every process of `pytest -n` imports this
+module.
 """
 
 from collections.abc import Iterator

@@ -265,7 +265,7 @@ def test_role_that_passes_every_policy_is_a_warning():
     findings = list(check_postgres_server(replace(SERVER, bypasses_policies=True), None))
     [warning] = [one for one in findings if one.level is Level.WARN]
     assert "row-level security" in str(warning)
-    assert "docs/operations.md" in str(warning)
+    assert "docs/operation/operations.md" in str(warning)
 
 
 def test_unsupported_postgres_version_fails():

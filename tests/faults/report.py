@@ -1,4 +1,7 @@
-"""Reports measurements for docs/reliability.md, to stdout and the file named by FAULTS_SEEN."""
+"""Reports measurements for docs/operation/reliability.md.
+
+They go to stdout and to the file that FAULTS_SEEN names.
+"""
 
 import os
 from pathlib import Path

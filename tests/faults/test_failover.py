@@ -1,7 +1,7 @@
 """A standby replaces the primary, under load: with synchronous commit nothing acknowledged is lost.
 
 Without it, what the standby had not received yet is lost, although it was acknowledged. The figures
-are in docs/reliability.md.
+are in docs/operation/reliability.md.
 """
 
 import signal

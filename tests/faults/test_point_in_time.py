@@ -1,6 +1,6 @@
 """Restores the embedded PostgreSQL to a point in time, from a base backup and archived log.
 
-As docs/backup.md describes it: `dev` doesn't archive by itself.
+As docs/operation/backup.md describes it: `dev` doesn't archive by itself.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""From when on projects keep their data (docs/retention.md).
+"""From when on projects keep their data (docs/operation/retention.md).
 
 The times are read first and sent to the statements that delete what is older, because with Citus
 no statement joins the table of projects with those that have their rows.

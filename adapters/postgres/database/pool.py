@@ -267,7 +267,10 @@ class PoolSettings:
 
     @property
     def of_sessions(self) -> dict[str, str]:
-        """Settings of every connection. A pooler may not pass them on: see docs/operations.md."""
+        """Settings of every connection.
+
+        A pooler may not pass them on: see docs/operation/operations.md.
+        """
         return {
             "statement_timeout": str(self.statement_timeout_ms),
             "lock_timeout": str(self.lock_timeout_ms),

@@ -249,7 +249,7 @@ async def read_catalogue(connection: Connection) -> Catalogue:
     if not await connection.fetchval(HAS_CITUS):
         raise NotDistributable(
             "This database doesn't have the extension citus, so its tables stay on one machine. "
-            "See docs/scaling.md"
+            "See docs/operation/scaling.md"
         )
     workers = [row[0] for row in await connection.fetch(SELECT_WORKERS)]
     if not workers:

@@ -1,7 +1,8 @@
 """What speaks for and against a fulfilled request, in the features of a trace.
 
 Each finding has a weight in log-odds: 0 is no evidence, 2 is odds of 7 to 1. The weights were set
-by the tuned half of the labelled traces in the tests; docs/metrics.md reports the other half.
+by the tuned half of the labelled traces in the tests; docs/evaluation/metrics.md reports the other
+half.
 """
 
 from collections.abc import Iterable, Sequence

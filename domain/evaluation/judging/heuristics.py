@@ -1,8 +1,8 @@
 """The heuristic judge: rules instead of a model, for installations without one.
 
 Its scores are rough: they compare words, numbers and states, and understand nothing. So it never
-claims certainty, marks each score as heuristic, and skips rather than guesses. docs/metrics.md
-reports how well `task_completion` agrees with labels.
+claims certainty, marks each score as heuristic, and skips rather than guesses.
+docs/evaluation/metrics.md reports how well `task_completion` agrees with labels.
 """
 
 import math

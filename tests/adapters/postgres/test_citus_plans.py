@@ -1,7 +1,8 @@
 """On a cluster: each statement of the hot paths goes to one node, whole.
 
 Citus calls it a router plan. A statement that it takes apart costs a round trip for each part, and
-keeps rows in files meanwhile. Skipped without a cluster (PANDAPROBE_TEST_CITUS, docs/scaling.md).
+keeps rows in files meanwhile. Skipped without a cluster (PANDAPROBE_TEST_CITUS,
+docs/operation/scaling.md).
 """
 
 import json

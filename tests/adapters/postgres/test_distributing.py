@@ -1,7 +1,7 @@
 """`distribute`: its plan from a made-up catalogue, and on a cluster where there is one.
 
-PANDAPROBE_TEST_CITUS names a cluster, see docs/scaling.md. The tests that need one are skipped
-without it.
+PANDAPROBE_TEST_CITUS names a cluster, see docs/operation/scaling.md. The tests that need one are
+skipped without it.
 """
 
 import os

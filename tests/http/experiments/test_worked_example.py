@@ -1,4 +1,6 @@
-"""The worked example of docs/experiments.md: an agent, 30 items, a change that breaks three.
+"""The worked example of docs/evaluation/experiments.md.
+
+An agent, 30 items, and a change that breaks three.
 
 It needs no key of a model provider. The agent says what an order costs to deliver.
 """

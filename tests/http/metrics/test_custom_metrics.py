@@ -78,7 +78,7 @@ class TestMaking:
         assert set(metric) == set(examples.METRIC)
 
     async def test_examples_of_the_docs_are_accepted(self, shop: RunningProject) -> None:
-        page = (Path(__file__).parents[3] / "docs" / "custom-metrics.md").read_text()
+        page = (Path(__file__).parents[3] / "docs/evaluation/custom-metrics.md").read_text()
         found = [json.loads(text) for text in re.findall(r"```json\n(.*?)```", page, re.DOTALL)]
         for order in found:
             await made(shop, order)

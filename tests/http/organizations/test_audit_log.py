@@ -240,7 +240,7 @@ async def test_export_has_every_entry_and_its_hash_can_be_recomputed(
 
 
 def documented_hash(before: bytes, organization: str, entry: dict[str, Any]) -> bytes:
-    """As docs/organizations.md tells it."""
+    """As docs/access/organizations.md tells it."""
     at = entry["occurred_at"].replace("+00:00", "")
     actor, detail = entry["actor"], sorted(entry["detail"].items())
     fields = [

@@ -1,7 +1,7 @@
 """How long expensive bodies block the event loop: other requests wait as long.
 
-The figures are printed (`pytest -rP`), and docs/reliability.md has them. Only the exhaustive tests
-judge them, and loosely, since a busy machine delays everything.
+The figures are printed (`pytest -rP`), and docs/operation/reliability.md has them. Only the
+exhaustive tests judge them, and loosely, since a busy machine delays everything.
 """
 
 from collections.abc import AsyncIterator

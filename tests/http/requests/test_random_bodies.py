@@ -1,7 +1,7 @@
 """A hundred thousand hostile bodies: each is answered, and none blocks the event loop for long.
 
 In memory, so that the figure is the work on a body and not that of a database. The statuses and
-the longest block are printed (`pytest -rP`), and docs/reliability.md has them.
+the longest block are printed (`pytest -rP`), and docs/operation/reliability.md has them.
 """
 
 import asyncio

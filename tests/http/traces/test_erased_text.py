@@ -65,7 +65,7 @@ PLANTED: Final = {
     *("eval_runs", "eval_jobs", "replies", "exports", "export_pieces"),
     "dataset_items",
 }
-# Tables that keep text after traces are deleted; docs/retention.md says for how long.
+# Tables that keep text after traces are deleted; docs/operation/retention.md says for how long.
 LEFT_BY_DELETION: Final = {
     *("exports", "export_pieces"),  # until the file expires
     *("eval_runs", "eval_jobs", "judge_calls"),  # the id of the session

@@ -27,16 +27,22 @@ CAUSES: Final[Mapping[type[BaseException], str]] = {
     asyncpg.CannotConnectNowError: "it is starting, stopping or recovering: try again",
     asyncpg.UndefinedObjectError: "it refuses a parameter of the URL: {said}",
     asyncpg.CantChangeRuntimeParamError: "it refuses a parameter of the URL: {said}",
-    asyncpg.ClientConfigurationError: "a parameter of the URL is invalid: {said} (see docs/tls.md)",
+    asyncpg.ClientConfigurationError: (
+        "a parameter of the URL is invalid: {said} (see docs/operation/tls.md)"
+    ),
     asyncpg.PostgresError: "{said}",
-    ssl.SSLCertVerificationError: "its TLS certificate isn't trusted: {said}. See docs/tls.md",
-    ssl.SSLError: "the TLS handshake failed: {said}. See docs/tls.md",
+    ssl.SSLCertVerificationError: (
+        "its TLS certificate isn't trusted: {said}. See docs/operation/tls.md"
+    ),
+    ssl.SSLError: "the TLS handshake failed: {said}. See docs/operation/tls.md",
     ConnectionRefusedError: (
         "nothing accepts connections there: is it running, and is the port correct?"
     ),
     socket.gaierror: "the name of the host can't be resolved",
     TimeoutError: "it doesn't answer in time: is a firewall in between?",
-    ConnectionError: "it closed the connection: {said}. If sslmode asks for TLS, see docs/tls.md",
+    ConnectionError: (
+        "it closed the connection: {said}. If sslmode asks for TLS, see docs/operation/tls.md"
+    ),
 }
 
 

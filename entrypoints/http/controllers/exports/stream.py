@@ -79,7 +79,8 @@ class TraceExportController(Controller):
         of each session also has the scores of the session, in `session_scores`. The export is
         streamed, and may have any length. The last line has an additional member `export` with the
         numbers of traces, spans and scores, and the SHA-256 of the text without that member: a file
-        without it is incomplete. If no trace matches, the response is empty. See docs/exports.md.
+        without it is incomplete. If no trace matches, the response is empty. See
+        docs/tracing/exports.md.
         """
         project = caller.project_id
         stream = use_cases.exporting.stream_traces

@@ -41,7 +41,7 @@ type Definition = Annotated[
             "labels 0 to 5; two for a checklist), and optionally `form` (`scale` or `checklist`), "
             "`model`, `template`, `sees_reasoning`. `rule`: `path`, `op`, `value`, or several "
             "rules in `all` or `any`. `measured`: `type` and `parameters`. See "
-            "docs/custom-metrics.md."
+            "docs/evaluation/custom-metrics.md."
         )
     ),
 ]

@@ -71,7 +71,8 @@ class AuditEntryResponse(ResponseStruct[audit.AuditEntry], frozen=True, kw_only=
     """One action: its actor, resource, time and origin; `detail` depends on the action.
 
     `sequence` numbers the entries of the organization from 1, without a gap. `hash` is the SHA-256
-    of the hash before it and of all other fields, in lower-case hex: see docs/organizations.md.
+    of the hash before it and of all other fields, in lower-case hex: see
+    docs/access/organizations.md.
     """
 
     id: UUID
@@ -162,7 +163,7 @@ class AuditLogController(Controller):
         For OWNER and ADMIN. All entries, the oldest first, one per line. The export is streamed,
         and may have any length. The last line has a single member `export` with the number of
         entries and the hash of the last one: a file without it is incomplete. See
-        docs/organizations.md for how the hashes are checked.
+        docs/access/organizations.md for how the hashes are checked.
         """
         batches = use_cases.identity.export_audit_log(caller.membership)
 

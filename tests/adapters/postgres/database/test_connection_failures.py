@@ -40,7 +40,7 @@ def changed(url: str, **parts: str) -> str:
         ({"database": "/missing"}, ["no database missing", "create it"]),
         ({"query": "pool_timeout=9"}, ["refuses a parameter", "pool_timeout"]),
         ({"query": "sslmode=sometimes"}, ["a parameter of the URL is invalid", "sslmode"]),
-        ({"query": "sslmode=require"}, ["SSL", "docs/tls.md"]),
+        ({"query": "sslmode=require"}, ["SSL", "docs/operation/tls.md"]),
     ],
 )
 async def test_server_refuses(postgres_url, parts, words):

@@ -1,4 +1,7 @@
-"""Scopes of statements through PgBouncer, whose clients share sessions (docs/operations.md)."""
+"""Scopes of statements through PgBouncer, whose clients share sessions.
+
+docs/operation/operations.md shows its settings.
+"""
 
 import asyncio
 import os
@@ -29,7 +32,7 @@ pytestmark = [
 SERVER_CONNECTIONS: Final = 3  # fewer than clients, so that they share sessions
 CLIENTS: Final = 8
 ROUNDS: Final = 60
-# As in docs/operations.md. The role and its password are those of the tests' serving role.
+# As in docs/operation/operations.md. Role and password are those of the tests' serving role.
 CONFIGURATION: Final = """
 [databases]
 postgres = host={host} port={server_port} dbname=postgres user={user} password={password}

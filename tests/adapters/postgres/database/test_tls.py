@@ -1,4 +1,4 @@
-"""Connections by TLS, as docs/tls.md describes them."""
+"""Connections by TLS, as docs/operation/tls.md describes them."""
 
 import asyncio
 import ssl
@@ -117,7 +117,9 @@ async def test_encryption_is_as_the_url_says(server):
 
 
 async def test_unknown_authority_is_refused(server):
-    with pytest.raises(ConnectionFailed, match=r"TLS certificate isn't trusted.*docs/tls\.md"):
+    with pytest.raises(
+        ConnectionFailed, match=r"TLS certificate isn't trusted.*docs/operation/tls\.md"
+    ):
         await connect(f"{server.url}?sslmode=verify-full&sslrootcert=system")
 
 

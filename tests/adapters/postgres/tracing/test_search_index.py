@@ -281,7 +281,7 @@ class TestWhatIsLeft:
         assert "search_queue" not in await rows_of(serving_pool, ours)
 
     async def test_everything_is_indexed_again(self, plane, pool, serving_pool):
-        page = (ROOT / "docs/search.md").read_text()
+        page = (ROOT / "docs/tracing/search.md").read_text()
         [statements] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
         ours = project()
         await fill(plane, ours, *(said(f"n{n}", f"word w{n}", n) for n in range(3)))

@@ -1,6 +1,6 @@
 """How often the gate is right: simulated experiments with known differences.
 
-`pytest -m exhaustive -rP` of this file prints the table of docs/experiments.md.
+`pytest -m exhaustive -rP` of this file prints the table of docs/evaluation/experiments.md.
 """
 
 import random

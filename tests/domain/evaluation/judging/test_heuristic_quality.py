@@ -14,7 +14,7 @@ TRACES = list(labelled_traces())
 
 def test_documented_tables_are_the_measured_ones():
     """If this fails, run `python -m tests.benchmarks.heuristic_judge` and put its output there."""
-    page = (ROOT / "docs/metrics.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/evaluation/metrics.md").read_text(encoding="utf-8")
     assert table(Half.REPORTED) in page
     assert calibration(Half.REPORTED) in page
 

@@ -119,7 +119,7 @@ def test_retry_delays_grow_within_bounds_and_end(chance):
 
 
 def test_documented_verification_accepts_the_signature():
-    page = (Path(__file__).parents[4] / "docs" / "monitors.md").read_text()
+    page = (Path(__file__).parents[4] / "docs/evaluation/monitors.md").read_text()
     [program] = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     known: dict[str, Any] = {"base64": base64, "hmac": hmac, "time": time}
     exec(program, known)  # the code that readers copy
