@@ -4,6 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 export const ROW = 26;
 const MARGIN = 8; // rows before and after those in sight,
 export const SLACK = 5; // of which so many may be used up before others are drawn
+const IN_SIGHT = 8; // rows that need no look at the place of a new grid
 const FIRST_MS = 50; // until rows are drawn that aren't in sight
 const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const HEAD = ROW + 4;
@@ -27,6 +28,7 @@ export function useRowWindow(rows: Int32Array, at: number) {
   const factor = scrolled > view.height ? (height - view.height) / (scrolled - view.height) : 1;
   const offset = Math.max(0, view.top * factor);
   const isCapped = useRef(false);
+  const isNew = useRef(true);
   isCapped.current = scrolled < height;
   useLayoutEffect(() => {
     const element = box.current;
@@ -38,9 +40,8 @@ export function useRowWindow(rows: Int32Array, at: number) {
         return isSame && Math.abs(before.top - now.top) <= SLACK * ROW ? before : now;
       });
     };
-    measure(); // before it is painted
     element.addEventListener("scroll", measure, { passive: true });
-    const observer = new ResizeObserver(measure);
+    const observer = new ResizeObserver(measure); // also measures before the first paint
     observer.observe(element);
     return () => {
       element.removeEventListener("scroll", measure);
@@ -49,7 +50,9 @@ export function useRowWindow(rows: Int32Array, at: number) {
   }, []);
   useLayoutEffect(() => {
     const element = box.current;
-    if (element === null || at < 0) return;
+    const isFirst = isNew.current;
+    isNew.current = false;
+    if (element === null || at < 0 || (isFirst && at < IN_SIGHT)) return;
     const top = at * ROW;
     const low = element.scrollTop * factor;
     const high = low + element.clientHeight - HEAD;
