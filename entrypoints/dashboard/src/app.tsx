@@ -30,7 +30,7 @@ function App(): JSX.Element {
   );
 }
 
-const SharedPage = lazy(async () => (await import("./views/shared/index.ts")).Shared, "the trace");
+const SharedPage = lazy(async () => (await import("./views/trace/index.ts")).Shared, "the trace");
 const OrganizationPage = lazy(async () => (await import("./views/manage.ts")).Organization, "the organization");
 const MePage = lazy(async () => (await import("./views/manage.ts")).Me, "your page");
 const GoPage = lazy(async () => (await import("./views/later.ts")).Go, "the page");

@@ -19,8 +19,10 @@ export interface Page {
 
 const later = () => import("./views/later.ts");
 const experiments = () => import("./views/experiments/index.ts");
+const manage = () => import("./views/manage.ts");
 const monitors = () => import("./views/monitors/index.ts");
 const runs = () => import("./views/runs/index.ts");
+const scores = () => import("./views/scores/index.ts");
 
 /** In the order of the navigation. The icon of an entry has the name of its first segment. */
 export const PAGES: readonly Page[] = [
@@ -33,7 +35,7 @@ export const PAGES: readonly Page[] = [
   {
     path: "traces/:trace",
     view: lazy(async () => {
-      const { Trace } = await later();
+      const { Trace } = await import("./views/trace/index.ts");
       return ({ params }) => <Trace key={params.trace} id={params.trace!} />;
     }, "the trace"),
   },
@@ -59,24 +61,24 @@ export const PAGES: readonly Page[] = [
   },
   {
     path: "users",
-    view: lazy(async () => (await later()).Users, "users"),
+    view: lazy(async () => (await manage()).Users, "users"),
     nav: { group: "Observe", label: "Users", key: "g p" },
   },
   {
     path: "scores",
-    view: lazy(async () => (await import("./views/scores/index.ts")).AllScores, "scores"),
+    view: lazy(async () => (await scores()).AllScores, "scores"),
     nav: { group: "Evaluate", label: "Scores", key: "g c" },
   },
   {
     path: "scores/:name",
     view: lazy(async () => {
-      const { OneScore } = await import("./views/scores/index.ts");
+      const { OneScore } = await scores();
       return ({ params }) => <OneScore key={params.name} name={params.name!} />;
     }, "the score"),
   },
   {
     path: "label",
-    view: lazy(async () => (await import("./views/label/index.ts")).Label, "the labelling queue"),
+    view: lazy(async () => (await scores()).Label, "the labelling queue"),
     nav: { group: "Evaluate", label: "Label", key: "g l" },
   },
   {
@@ -163,7 +165,7 @@ export const PAGES: readonly Page[] = [
   },
   {
     path: "data",
-    view: lazy(async () => (await import("./views/manage.ts")).Data, "the data"),
+    view: lazy(async () => (await manage()).Data, "the data"),
     nav: { group: "Manage", label: "Data", key: "g d" },
   },
 ];

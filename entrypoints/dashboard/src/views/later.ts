@@ -1,7 +1,6 @@
-/** The views that are loaded when one of them is first opened, in one file. */
+/** Sessions, and addresses that name no project, in one file. */
 import "./parts.ts";
+import "./trace/TraceChat.tsx"; // shared with a trace and with labelling: one file of all that shows payloads
 export { Conversation } from "./sessions/Conversation.tsx";
 export { Go } from "./home/Go.tsx";
 export { Sessions } from "./sessions/Sessions.tsx";
-export { Trace } from "./trace/Trace.tsx";
-export { Users } from "./users/Users.tsx";

@@ -2,9 +2,18 @@
 import "../app.tsx"; // is loaded already; see main.tsx
 import "../lib/chart/axis.ts";
 import "../lib/chart/scale.ts";
+import "../lib/outline.ts";
+import "../lib/tree.ts";
 import "../ui/Confirm.tsx";
 import "../ui/chart/Coverage.tsx";
 import "../ui/Field.tsx";
+import "../ui/LongText.tsx";
 import "../ui/save.ts";
 import "../ui/SubPages.tsx";
+import "../ui/Splitter.tsx";
+import "../ui/table/grid-keys.ts";
 import "../ui/table/usePages.ts";
+import "./home/Invitations.tsx";
+import "./home/NewProject.tsx";
+import "../api/whole-trace.ts";
+import "./trace/useOutline.ts";

@@ -1,4 +1,5 @@
 /** The dialog over the list of traces: a run of metrics over selected or matching traces. */
+import "../parts.ts"; // so that it is a file of its own
 import type { JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
 import { invalidate, useRead } from "../../api/queries.ts";

@@ -1,4 +1,5 @@
-/** Scores, in a file of their own: it is loaded when they are first opened. */
+/** Scores and the labelling queue, in one file. */
 import "../parts.ts";
+export { Label } from "../label/Label.tsx";
 export { OneScore } from "./OneScore.tsx";
 export { AllScores } from "./AllScores.tsx";

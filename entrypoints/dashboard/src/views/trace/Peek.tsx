@@ -6,7 +6,7 @@ import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 
 const PeekedTrace = lazy(async () => {
-  const { Trace } = await import("../later.ts");
+  const { Trace } = await import("./index.ts");
   return ({ id }: { id: string }) => <Trace key={id} id={id} isPeek />;
 }, "the trace");
 

@@ -110,7 +110,7 @@ export function Traces(): JSX.Element {
   };
   const isShown = pages.isSuccess;
   useEffect(() => {
-    if (isShown) whenIdle(() => void import("../later.ts").catch(() => {})); // the next view opens at once
+    if (isShown) whenIdle(() => void import("../trace/index.ts").catch(() => {})); // the next view opens at once
   }, [isShown]);
   const textHint = isSearch ? TEXT_HINT : "";
   const searchesOn = isSearch && pages.hasNextPage && rows.length < PAGE; // a page may end before it is full
@@ -185,13 +185,11 @@ export function Traces(): JSX.Element {
   );
 }
 
-const acts = () => import("./acts.ts");
-
 /** Dialogs of a file of their own, by their name in the address. */
 const DIALOGS = {
-  dataset: lazy(async () => (await acts()).AddToDataset, "the form"),
-  export: lazy(async () => (await acts()).Exports, "the form"),
-  score: lazy(async () => (await acts()).ScoreRun, "the form"),
+  dataset: lazy(async () => (await import("../experiments/index.ts")).AddToDataset, "the form"),
+  export: lazy(async () => (await import("../manage.ts")).Exports, "the form"),
+  score: lazy(async () => (await import("../runs/ScoreRun.tsx")).ScoreRun, "the form"),
 };
 
 function Acting(props: { url: UrlState; total: number; isAtLeast: boolean; selected: readonly string[]; close: () => void }): JSX.Element {

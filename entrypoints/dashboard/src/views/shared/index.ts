@@ -1,2 +1,0 @@
-import "../parts.ts";
-export { Shared } from "./Shared.tsx";
