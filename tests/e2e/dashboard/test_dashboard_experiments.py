@@ -38,7 +38,7 @@ def test_worse_scores_of_a_release_lead_to_their_traces(
         project.send("/evaluations/trace-scores", score)
     page.goto(project.path("traces?release=1.4"))
     expect(page.get_by_role("link", name="answers").first).to_be_visible()
-    page.get_by_role("link", name="Compare this filter with").click()
+    page.get_by_role("link", name="Compare with …").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Compare groups")
     filter_b = page.get_by_role("combobox", name="Filter group B")
     filter_b.fill("release:1.5")

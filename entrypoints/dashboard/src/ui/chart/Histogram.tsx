@@ -9,6 +9,7 @@ import type { UrlState } from "../../url/state.ts";
 
 const HOUR = 3_600_000;
 const DAY = 24 * HOUR;
+const DAYS = 30; // without a period
 const HEIGHT = 44;
 
 /** It is asked for once the rows are there. */
@@ -18,7 +19,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
   const after = params.get("started_after");
   const before = params.get("started_before");
   const end = before ? Date.parse(before) : now;
-  const start = after ? Date.parse(after) : end - (period?.ms ?? 30 * DAY);
+  const start = after ? Date.parse(after) : end - (period?.ms ?? DAYS * DAY);
   const step = end - start <= 3 * DAY ? HOUR : DAY;
   const first = Math.floor(start / step) * step;
   const size = Math.max(1, Math.min(400, Math.ceil((end - first) / step)));
@@ -57,14 +58,15 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
       { push: true },
     );
   };
-  const unit = step === HOUR ? "hour" : "day (UTC)";
+  const within = period || after ? "" : `in ${DAYS} days `; // there may be older ones
+  const unit = `${within}by ${step === HOUR ? "hour" : "day (UTC)"}`;
   const note = isOfAll ? (words === undefined ? ", filters not applied" : ", not searched for the words") : "";
   return (
     <figure class="histogram">
       <svg
         ref={svg}
         role="img"
-        aria-label={`${plural(total, "trace")} by ${unit}, ${count(failed)} of them failed${note}`}
+        aria-label={`${plural(total, "trace")} ${unit}, ${count(failed)} of them failed${note}`}
         viewBox={`0 0 ${size} ${HEIGHT}`}
         preserveAspectRatio="none"
         onPointerDown={(event) => setDrag([at(event), at(event)])}
@@ -96,7 +98,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
       <figcaption>
         <span>{instant(first)}</span>
         <span>
-          {plural(total, "trace")} by {unit} · {count(failed)} failed{note}
+          {plural(total, "trace")} {unit} · {count(failed)} failed{note}
         </span>
         <span>{instant(end)}</span>
       </figcaption>

@@ -137,7 +137,7 @@ export function Traces(): JSX.Element {
           <Button disabled={isSearch} title={textHint} onClick={() => update({ dialog: "export" })}>Export …</Button>
           <Button disabled={isSearch} title={textHint} onClick={() => update({ dialog: "score" })}>Score …</Button>
           <Button disabled={isSearch} title={textHint} onClick={() => update({ dialog: "dataset" })}>Add to dataset …</Button>
-          <Link href={`${projectPath("compare-groups")}?${new URLSearchParams({ a: asked.slice(1) })}`}>Compare this filter with …</Link>
+          <Link href={`${projectPath("compare-groups")}?${new URLSearchParams({ a: asked.slice(1) })}`} title="Compare this filter with another">Compare with …</Link>
         </header>
         <Filters url={url} />
         <Histogram url={url} now={now} enabled={isShown} />
