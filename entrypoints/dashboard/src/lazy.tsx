@@ -10,8 +10,10 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, wh
   return function Lazy(props: P): JSX.Element {
     const [, again] = useState(0);
     const [error, fail] = useState<unknown>(null);
+    const Loaded = loaded;
     useEffect(() => {
-      if (loaded !== null || error !== null) return;
+      // As it was drawn: another place may have loaded it since, which doesn't draw this one again.
+      if (Loaded !== null || error !== null) return;
       load().then(
         (view) => {
           loaded = view;
@@ -25,7 +27,6 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, wh
     }, [error]);
     useReturn(() => fail(null)); // the file is there again
     if (error !== null) return <FailureBox error={error} again={() => fail(null)} />;
-    const Loaded = loaded;
     return Loaded === null ? <Loading what={what} /> : <Loaded {...props} />;
   };
 }

@@ -147,8 +147,21 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
   } catch (error) {
     if (call.signal?.aborted) throw error;
   }
+  throw noAnswer();
+}
+
+function noAnswer(): Failure {
   awaySince.value ??= Date.now();
-  throw new Failure(0, "The service does not answer");
+  return new Failure(0, "The service does not answer");
+}
+
+/** Reads the body of an answer. A connection that ends within it is no answer, and is tried again. */
+async function whole<T>(body: Promise<T>, signal?: AbortSignal): Promise<T> {
+  try {
+    return await body;
+  } catch (error) {
+    throw signal?.aborted ? error : noAnswer();
+  }
 }
 
 async function failure(answer: Response): Promise<Failure> {
@@ -190,7 +203,7 @@ export async function request<T>(method: string, path: string, call: Call = {}):
       remember(url, known);
       return known.answer as T;
     }
-    const text = await answer.text();
+    const text = await whole(answer.text(), call.signal);
     const value = (text === "" ? null : JSON.parse(text)) as T;
     const tag = answer.headers.get("ETag");
     if (tag !== null && method === "GET") remember(url, { tag, answer: value, size: text.length });
@@ -200,7 +213,7 @@ export async function request<T>(method: string, path: string, call: Call = {}):
 
 /** The text of a JSON answer, for values that are shown digit by digit. */
 export async function requestText(path: string, query: Query, signal?: AbortSignal): Promise<string> {
-  return turn(async () => (await send("GET", address(path, query), { signal })).text(), signal);
+  return turn(async () => whole((await send("GET", address(path, query), { signal })).text(), signal), signal);
 }
 
 /** A file of the service, and the name that the service gives it. */
@@ -208,7 +221,7 @@ export async function readBlob(path: string): Promise<{ blob: Blob; name: string
   return turn(async () => {
     const answer = await send("GET", address(path), {});
     const name = /filename="?([^";]+)"?/.exec(answer.headers.get("Content-Disposition") ?? "")?.[1];
-    return { blob: await answer.blob(), name: name ?? null };
+    return { blob: await whole(answer.blob()), name: name ?? null };
   });
 }
 
@@ -238,7 +251,7 @@ export async function readText(
     const decoder = new TextDecoder();
     // Part by part as it comes: megabytes at once would stop the page.
     for (const reader = answer.body!.getReader(); ; ) {
-      const { value } = await reader.read();
+      const { value } = await whole(reader.read(), options.signal);
       if (value === undefined) break;
       size += value.byteLength;
       text += decoder.decode(value, { stream: true });

@@ -98,16 +98,20 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
   const item = now.items[0];
   const trace = item?.trace_id;
 
+  const claims = useRef(0);
   const claim = async (): Promise<void> => {
+    const number = ++claims.current;
+    const isLast = (): boolean => number === claims.current; // a later one knows more
     const body = { name, threshold, count: HELD, holder: holder(), skip: latest.current.skipped };
     try {
       const found = await request<AnnotationQueueResponse>("POST", CLAIMS, { body, query: { include: "preview" } });
+      if (!isLast()) return;
       setProgress(found);
       setFailedClaim(null);
       change(received(latest.current, found.items));
       for (const one of found.items) prefetch(one.trace_id);
     } catch (reason) {
-      setFailedClaim(reason);
+      if (isLast()) setFailedClaim(reason);
     }
   };
   useReturn(() => failedClaim !== null && claim());
