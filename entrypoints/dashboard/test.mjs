@@ -9,17 +9,17 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const tests = readdirSync(join(here, "tests")).filter((name) => name.endsWith(".test.ts"));
 const out = mkdtempSync(join(tmpdir(), "dashboard-tests-"));
+// One file, since a process for each would take half of the time.
+const file = join(out, "tests.mjs");
 await build({
   absWorkingDir: here,
-  entryPoints: tests.map((name) => `tests/${name}`),
-  outdir: out,
-  outExtension: { ".js": ".mjs" },
+  stdin: { contents: tests.map((name) => `import "./tests/${name}";`).join("\n"), resolveDir: here },
+  outfile: file,
   bundle: true,
   format: "esm",
   platform: "node",
   logLevel: "warning",
 });
-const files = tests.map((name) => join(out, name.replace(/\.ts$/, ".mjs")));
-const { status } = spawnSync(process.execPath, ["--test", ...files], { stdio: "inherit" });
+const { status } = spawnSync(process.execPath, ["--test", file], { stdio: "inherit" });
 rmSync(out, { recursive: true, force: true });
 process.exit(status ?? 1);
