@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Dialog, Page
+from playwright.sync_api import Browser, Dialog, Page
 
 from adapters.embedded.process import free_port
 from adapters.oidc.tokens import DevelopmentIssuer
@@ -28,10 +29,12 @@ from entrypoints.composition.sign_in import ISSUER_FOLDER
 from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.dashboard.browser import (
     PageLog,
-    SignedInContext,
+    SignedInPage,
     executable,
     opened_context,
     started,
+    within_loop,
+    without_loop,
 )
 from tests.e2e.dashboard.dashboard_project import Project
 from tests.support.clients.command_line import command
@@ -260,42 +263,56 @@ def dev_server(enterable_folder: Path, migrated_data: Path) -> Iterator[DevServe
     server.process.wait(WAIT_MAX_S)
 
 
-@pytest.fixture(scope="module")  # not of the session, or no asynchronous test could follow
-def browser() -> Iterator[Browser]:
+@pytest.fixture(scope="session")
+def launched() -> Iterator[tuple[Browser, AbstractEventLoop]]:
+    """A browser, and the loop of its driver."""
     program = executable()
     if program is None:
         pytest.skip("no Chromium or Chrome is installed")
-    with started(program) as browser:
+    with started(program) as browser, without_loop() as loop:
+        yield browser, loop
+
+
+@pytest.fixture(scope="module")  # not of the session, or no asynchronous test could follow
+def browser(launched: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
+    browser, loop = launched
+    with within_loop(loop):
         yield browser
 
 
-@pytest.fixture(scope="module")
-def signed_in_context(browser: Browser, dev_server: DevServer) -> Iterator[SignedInContext]:
-    context = SignedInContext(browser, dev_server.url)
-    yield context
-    context.close()
+@pytest.fixture(scope="session")
+def signed_in_page(
+    launched: tuple[Browser, AbstractEventLoop], dev_server: DevServer
+) -> SignedInPage:
+    return SignedInPage(launched[0], dev_server.url)
+
+
+@pytest.fixture(scope="session")
+def clocked_page(
+    launched: tuple[Browser, AbstractEventLoop], dev_server: DevServer
+) -> SignedInPage:
+    """As `signed_in_page`, but its clock is that of tests, which put it forward."""
+    return SignedInPage(launched[0], dev_server.url)
 
 
 @pytest.fixture
-def context(request: pytest.FixtureRequest, browser: Browser) -> Iterator[BrowserContext]:
-    """Of this test alone, but that of tests which need a page that is signed in is shared."""
-    if "signed_in" in request.fixturenames:
-        yield request.getfixturevalue("signed_in_context").get()
-    else:
+def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    """Of this test alone, but tests that need one which is signed in share it."""
+    if "signed_in" not in request.fixturenames:
         with opened_context(browser) as context:
-            yield context
+            yield context.new_page()
+        return
+    name = "clocked_page" if "fast_forward" in request.fixturenames else "signed_in_page"
+    shared: SignedInPage = request.getfixturevalue(name)
+    yield shared.get()
+    shared.clean()
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Page:
-    return context.new_page()
-
-
-@pytest.fixture
-def page_log(page: Page) -> PageLog:
+def page_log(page: Page) -> Iterator[PageLog]:
     log = PageLog()
-    log.watch(page)
-    return log
+    with log.watching(page):
+        yield log
 
 
 @pytest.fixture
@@ -304,12 +321,9 @@ def project(dev_server: DevServer) -> Project:
 
 
 @pytest.fixture
-def signed_in(
-    page: Page, page_log: PageLog, dev_server: DevServer, signed_in_context: SignedInContext
-) -> Iterator[Page]:
+def signed_in(page: Page, page_log: PageLog, dev_server: DevServer) -> Iterator[Page]:
     """An empty page that is signed in, and at the end has asked and reported nothing unexpected."""
     yield page
-    signed_in_context.clean(page)
     own = urlsplit(dev_server.url).netloc
     asked = {urlsplit(url).netloc for url in page_log.requested if not url.startswith("data:")}
     assert asked == {own}
@@ -320,13 +334,9 @@ type FastForward = Callable[[int], None]
 
 
 @pytest.fixture
-def fast_forward(signed_in: Page, signed_in_context: SignedInContext) -> FastForward:
-    """Returns a function that puts the time of a page forward to what it waits for.
-
-    The clock is that of the context, which no other test gets.
-    """
-    signed_in_context.leave()
-    signed_in.clock.install()
+def fast_forward(signed_in: Page) -> FastForward:
+    """Returns a function that puts the time of a page forward to what it waits for."""
+    signed_in.clock.install()  # also sets it back to now
     return signed_in.clock.fast_forward
 
 
@@ -371,6 +381,7 @@ def opened(signed_in: Page) -> Iterator[Page]:
 
     signed_in.on("dialog", on_dialog)
     yield signed_in
+    signed_in.remove_listener("dialog", on_dialog)
     assert dialogs == []
 
 

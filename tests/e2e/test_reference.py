@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.dashboard.browser import WAIT_MAX_MS, PageLog
+from tests.e2e.dashboard.browser import VIEWPORT, PageLog, opened_context
 
 pytestmark = pytest.mark.e2e
 
@@ -25,18 +25,10 @@ type Call = tuple[str, str]
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """The pages of this module share a cache, and nothing else: the reference stores nothing."""
-    with browser.new_context() as context:
-        context.set_default_timeout(WAIT_MAX_MS)
-        yield context
-
-
-@pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    page = context.new_page()
-    yield page
-    page.close()
+def page(browser: Browser) -> Iterator[Page]:
+    """The tests load it again. They share no more than its cache: the reference stores nothing."""
+    with opened_context(browser) as context:
+        yield context.new_page()
 
 
 def of_call(call: Call) -> str:
@@ -129,6 +121,10 @@ def test_trace_is_sent_corrected_and_read_back(
     status, shown = execute(page, READ)
     assert status == 200
     assert '"name": "answer-question"' in shown
+    for width in (1200, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.set_viewport_size(VIEWPORT)
     assert_no_foreign_requests(page_log, dev_server)
 
 
@@ -217,12 +213,3 @@ def test_reference_works_by_keyboard(page: Page, page_log: PageLog, dev_server: 
     page.keyboard.press("Enter")
     assert read_answer(page, POST)[0] == 202
     assert_no_foreign_requests(page_log, dev_server)
-
-
-def test_page_fits_narrow_and_wide_screens(page: Page, dev_server: DevServer) -> None:
-    open_docs(page, dev_server, POST)
-    enter_key(page, dev_server)
-    execute(page, POST)
-    for width in (1200, 360):
-        page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,17 +1,22 @@
 """A headless Chromium or Chrome of this machine, driven by Playwright."""
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 from playwright.sync_api import (
     Browser,
     BrowserContext,
     ConsoleMessage,
+    Error,
     Page,
+    Request,
+    ViewportSize,
     expect,
     sync_playwright,
 )
@@ -19,6 +24,7 @@ from playwright.sync_api import (
 WAIT_MAX_MS: Final = 60_000  # for a condition on a page; a loaded machine takes its time
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FLAGS: Final = ["--no-proxy-server", "--disable-gpu", "--disable-dev-shm-usage"]
+VIEWPORT: Final[ViewportSize] = {"width": 1280, "height": 720}  # that of a new page
 REFUSED: Final = "Failed to load resource: "  # how the console begins to report an answer of 4xx
 
 
@@ -33,14 +39,25 @@ class PageLog:
     requested: list[str] = field(default_factory=list)
     reported: list[str] = field(default_factory=list)  # without answers of 4xx
 
+    def _add_request(self, request: Request) -> None:
+        self.requested.append(request.url)
+
     def _add_message(self, message: ConsoleMessage) -> None:
         if message.type in {"error", "warning"} and not message.text.startswith(REFUSED):
             self.reported.append(message.text)
 
-    def watch(self, page: Page) -> None:
-        page.on("request", lambda request: self.requested.append(request.url))
+    def _add_error(self, error: Error) -> None:
+        self.reported.append(str(error))
+
+    @contextmanager
+    def watching(self, page: Page) -> Iterator[None]:
+        page.on("request", self._add_request)
         page.on("console", self._add_message)
-        page.on("pageerror", lambda error: self.reported.append(str(error)))
+        page.on("pageerror", self._add_error)
+        yield
+        page.remove_listener("request", self._add_request)
+        page.remove_listener("console", self._add_message)
+        page.remove_listener("pageerror", self._add_error)
 
 
 @contextmanager
@@ -66,55 +83,87 @@ def opened_context(browser: Browser) -> Iterator[BrowserContext]:
         yield context
 
 
+@contextmanager
+def without_loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """Lets coroutines run while a browser waits to be used again; gives the loop of its driver."""
+    loop = asyncio.get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield loop
+    finally:
+        asyncio._set_running_loop(loop)
+
+
+@contextmanager
+def within_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Lets a browser be used within `without_loop`."""
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(None)
+
+
 VERIFIER: Final = "pp.verifier"  # its key in the local storage
 RESET: Final = f"""for (const name of Object.keys(localStorage))
-  if (name !== "{VERIFIER}") localStorage.removeItem(name);"""
+  if (name !== "{VERIFIER}") localStorage.removeItem(name);
+sessionStorage.clear();"""
 
 
-class SignedInContext:
-    """A context of several tests that stays signed in: the next page finds the files in its cache.
+class SignedInPage:
+    """A page of many tests that stays signed in: it has the files of the dashboard in its cache.
 
-    What tests leave in it is removed: pages, preferences, permissions. A test may end the session.
+    A new page, with a process of its own, would take as much time as a short test. What tests leave
+    is removed: further pages, preferences, permissions, routes. A test may end the session.
     """
 
     def __init__(self, browser: Browser, url: str) -> None:
         self._browser, self._url = browser, url
-        self._context: BrowserContext | None = None
+        self._page: Page | None = None
         self._headers: dict[str, str] = {}
 
-    def get(self) -> BrowserContext:
-        if self._context is not None:
+    def get(self) -> Page:
+        if self._page is not None:
             sessions = f"{self._url}/me/sessions"
-            if self._context.request.get(sessions, headers=self._headers).status != 200:
-                self.close()
-        if self._context is None:
-            self._context = self._signed_in()
-        return self._context
+            answer = self._page.context.request.get(sessions, headers=self._headers)
+            if answer.status != HTTPStatus.OK:
+                self.drop()
+        if self._page is None:
+            self._page = self._signed_in()
+        return self._page
 
-    def clean(self, page: Page) -> None:
-        """After a test, on its page."""
-        context = page.context
-        if page.url.startswith(self._url):
-            page.evaluate(RESET)
+    def clean(self) -> None:
+        """After a test."""
+        page = self._page
+        if page is not None and page.url.startswith(self._url):
+            try:
+                self._reset(page)
+            except Error:  # such as a page that has crashed
+                self.drop()
         else:
-            self._context = None
+            self.drop()
+
+    def _reset(self, page: Page) -> None:
+        context = page.context
+        page.unroute_all(behavior="ignoreErrors")
+        page.evaluate(RESET)
+        page.goto("about:blank")
+        page.mouse.move(0, 0)
+        page.set_viewport_size(VIEWPORT)
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
         for one in context.pages:
-            one.close()
+            if one is not page:
+                one.close()
         context.clear_permissions()
         context.set_offline(False)
-        if self._context is None:
-            context.close()
 
-    def leave(self) -> None:
-        """The next test gets another context; the page that has this one closes it."""
-        self._context = None
+    def drop(self) -> None:
+        """The next test gets another page, in another context."""
+        if self._page is not None:
+            self._page.context.close()
+            self._page = None
 
-    def close(self) -> None:
-        if self._context is not None:
-            self._context.close()
-            self._context = None
-
-    def _signed_in(self) -> BrowserContext:
+    def _signed_in(self) -> Page:
         context = self._browser.new_context()
         context.set_default_timeout(WAIT_MAX_MS)
         page = context.new_page()
@@ -123,5 +172,5 @@ class SignedInContext:
         expect(page.get_by_role("navigation")).to_be_visible()
         verifier = page.evaluate(f"localStorage.getItem('{VERIFIER}')")
         self._headers = {"X-Session-Verifier": verifier, "Sec-Fetch-Site": "same-origin"}
-        page.close()
-        return context
+        page.goto("about:blank")
+        return page

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.dashboard.dashboard_project import START, Project, show, span
+from tests.e2e.dashboard.dashboard_project import NOTHING, START, Project, show, span
 from tests.e2e.dashboard.hostile import INVISIBLE, MARKUP, TEXTS, assert_harmless, hostile_trace
 from tests.support.waiting import until_while
 
@@ -113,12 +113,12 @@ HASH_OF_ALL = """async ([box, labels]) => {
   return [...new Uint8Array(digest)].map((one) => one.toString(16).padStart(2, "0")).join("");
 }"""
 # What the page does with a whole payload: pauses of a scan, and the longest text that is parsed.
-COUNT = """
-globalThis.pauses = 0, globalThis.parsed = 0;
-const pause = scheduler.yield.bind(scheduler), parse = JSON.parse;
-scheduler.yield = () => (pauses++, pause());
-JSON.parse = (text, ...more) => (parsed = Math.max(parsed, text.length), parse(text, ...more));
-"""
+COUNT = """() => {
+  globalThis.pauses = 0, globalThis.parsed = 0;
+  const pause = scheduler.yield.bind(scheduler), parse = JSON.parse;
+  scheduler.yield = () => (pauses++, pause());
+  JSON.parse = (text, ...more) => (parsed = Math.max(parsed, text.length), parse(text, ...more));
+}"""
 SLICE_STEPS = 100_000  # characters between two pauses, as in json-scan.ts
 MORE = "^(Load all|Show all .* characters|Show the next .* characters)$"
 
@@ -166,12 +166,13 @@ def test_hostile_payload_is_shown_in_parts_and_whole(
 def test_a_million_numbers_are_scanned_in_slices(opened: Page, project: Project) -> None:
     """Work is counted, since times say nothing on a busy machine: `make bench` has the tasks."""
     page = opened
-    page.add_init_script(COUNT)
     payload = PAYLOADS["an array of a million"]
     body = json.dumps(span(1, input="@")).replace('"@"', payload)
     trace = f'{{"name": "large", "started_at": "{START.isoformat()}", "spans": [{body}]}}'
     sent = project.send("/traces", trace)
-    page.goto(project.path(f"traces/{sent['trace_id']}?span={span(1)['span_id']}"))
+    page.goto(project.path(NOTHING))
+    page.evaluate(COUNT)
+    show(page, project, f"traces/{sent['trace_id']}?span={span(1)['span_id']}")
     box = page.get_by_role("region", name="Input")
     before = page.evaluate("pauses")
     box.get_by_role("button", name="Load all").click()

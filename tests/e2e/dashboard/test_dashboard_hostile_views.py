@@ -13,7 +13,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import bearer_of
-from tests.e2e.dashboard.dashboard_project import START, Project, span
+from tests.e2e.dashboard.dashboard_project import START, Project, show, span
 from tests.e2e.dashboard.experiment_project import DATASET, EXACT, run_experiment
 from tests.e2e.dashboard.hostile import INVISIBLE, assert_harmless, hostile_trace
 
@@ -159,7 +159,7 @@ def test_names_take_no_invisible_characters(project: Project, what: str) -> None
 def test_text_is_text(opened: Page, project: Project, stored: dict[str, str]) -> None:
     page, main = opened, opened.get_by_role("main")
     for where, texts in VIEWS.values():
-        page.goto(project.path(where.format_map(stored | {"organization": project.organization})))
+        show(page, project, where.format_map(stored | {"organization": project.organization}))
         for text in texts:
             expect(main).to_contain_text(text)
         assert_harmless(page)
@@ -206,7 +206,7 @@ def test_long_errors_are_cut_and_shown_whole(
         "traces/{trace}?tab=scores": main.get_by_role("tabpanel"),
     }
     for where, part in views.items():
-        page.goto(project.path(where.format_map(stored)))
+        show(page, project, where.format_map(stored))
         more = part.get_by_role("button", name="Show all").first
         expect(more).to_be_visible()
         expect(part).to_contain_text(TEXT)
@@ -228,7 +228,7 @@ def test_long_errors_are_cut_and_shown_whole(
     assert len(error.inner_text()) < SHORT_MAX
     error.get_by_role("button", name="Show all").click()
     expect(error).to_contain_text(f"{MARKUP} the end")
-    page.goto(project.path("scores/wordy?period=7d"))
+    show(page, project, "scores/wordy?period=7d")
     expect(main.get_by_role("table", name="Scores")).to_contain_text(MARKUP)
     assert len(main.inner_text()) < SHORT_MAX
     assert_harmless(page)

@@ -1,15 +1,17 @@
 """Each page of a project while the service is away: it says so, keeps what it has, and recovers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Request, Route, expect
 
 from entrypoints.dashboard import SOURCES
-from tests.e2e.dashboard.dashboard_project import START, Project, span
+from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project, span
 from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
+from tests.support.waiting import until_while
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 METRIC: Final = "answered"
@@ -96,9 +98,39 @@ def sent(project: Project) -> dict[str, str]:
 class Service:
     """The service as the page reaches it; while it is away, every connection is refused."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, project: Project) -> None:
+        self._page, self._project = page, project
+        self._unanswered = 0
         self.is_away = False
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Also counts the requests, of which the page may send more once it has an answer."""
+        page = self._page
+        page.on("request", self._on_request)
+        for ended in ("requestfinished", "requestfailed"):
+            page.on(ended, self._on_end)
         page.route("**/*", self._answer)
+        yield
+        page.remove_listener("request", self._on_request)
+        for ended in ("requestfinished", "requestfailed"):
+            page.remove_listener(ended, self._on_end)
+
+    def settle(self) -> None:
+        """Lets time pass: what is asked again has been, and was answered or not."""
+        for _ in range(2):
+            self._page.clock.run_for(2_500)
+            until_while(self._project.server.process, self._count, lambda count: count == 0)
+
+    def _count(self) -> int:
+        self._page.evaluate("0")  # no event arrives without a call
+        return self._unanswered
+
+    def _on_request(self, _: Request) -> None:
+        self._unanswered += 1
+
+    def _on_end(self, _: Request) -> None:
+        self._unanswered -= 1
 
     def _answer(self, route: Route) -> None:
         if self.is_away:
@@ -112,55 +144,50 @@ def test_every_page_is_tried() -> None:
     assert set(re.findall(r'^\s*(?:\{ )?path: "([^"]*)"', table, re.MULTILINE)) == set(PAGES)
 
 
+@pytest.mark.usefixtures("fast_forward")  # the clock of the page
 def test_pages_recover_by_themselves(signed_in: Page, project: Project, sent: Any) -> None:
     page, main = signed_in, signed_in.get_by_role("main")
-    page.clock.install()
     page.goto(project.path("../../?all=1"))
     expect(main.get_by_role("link", name=project.name)).to_be_visible()
-    service = Service(page)
+    service = Service(page, project)
+    with service.watching():
+        for where, ready in PAGES.values():
+            check_recovery(page, service, project.path(where.format_map(sent)), ready(main))
+
+
+def check_recovery(page: Page, service: Service, url: str, ready: Locator) -> None:
+    main = page.get_by_role("main")
     away = main.get_by_text("The service does not answer.")
     loading = main.get_by_text(re.compile("^Loading"))
     palette = page.get_by_role("dialog", name="Commands")
-    for where, ready in PAGES.values():
-        # It is opened while the service is away.
-        service.is_away = True
-        go(page, project.path(where.format_map(sent)))
-        expect(away).to_be_visible()
-        settle(page)
-        expect(loading).to_have_count(0)
-        service.is_away = False
-        settle(page)
-        expect(ready(main)).to_be_visible()
-        settle(page)
-        expect(loading).to_have_count(0)
-        expect(away).to_have_count(0)
-        expect(main.get_by_role("alert")).to_have_count(0)
-        # The service ends while it is open: the next thing that is asked for shows it.
-        service.is_away = True
-        page.keyboard.press("Control+k")
-        # Closing the palette cancels what it asks for, so that has to fail first.
-        with page.expect_event("requestfailed"):
-            palette.get_by_role("combobox").fill("something")
-            settle(page)
-        page.keyboard.press("Escape")  # clears the text,
-        page.keyboard.press("Escape")  # and closes
-        expect(palette).to_have_count(0)
-        expect(away).to_be_visible()
-        settle(page)
-        expect(ready(main)).to_be_visible()
-        expect(main.get_by_role("alert")).to_have_count(0)
-        service.is_away = False
-        settle(page)
-        expect(away).to_have_count(0)
-        expect(ready(main)).to_be_visible()
-
-
-def go(page: Page, url: str) -> None:
-    """Goes there as a link of the page does: the page isn't loaded again."""
-    page.evaluate("(url) => history.pushState(null, '', url)", url)
-
-
-def settle(page: Page) -> None:
-    """Lets time pass: what is asked again has been, and was answered or not."""
-    for _ in range(4):
-        page.clock.run_for(2_500)
+    # It is opened while the service is away.
+    service.is_away = True
+    page.evaluate(FOLLOW, url)
+    expect(away, url).to_be_visible()
+    service.settle()
+    expect(loading, url).to_have_count(0)
+    service.is_away = False
+    service.settle()
+    expect(ready, url).to_be_visible()
+    service.settle()
+    expect(loading, url).to_have_count(0)
+    expect(away, url).to_have_count(0)
+    expect(main.get_by_role("alert"), url).to_have_count(0)
+    # The service ends while it is open: the next thing that is asked for shows it.
+    service.is_away = True
+    page.keyboard.press("Control+k")
+    # Closing the palette cancels what it asks for, so that has to fail first.
+    with page.expect_event("requestfailed"):
+        palette.get_by_role("combobox").fill("something")
+        service.settle()
+    page.keyboard.press("Escape")  # clears the text,
+    page.keyboard.press("Escape")  # and closes
+    expect(palette).to_have_count(0)
+    expect(away, url).to_be_visible()
+    service.settle()
+    expect(ready, url).to_be_visible()
+    expect(main.get_by_role("alert"), url).to_have_count(0)
+    service.is_away = False
+    service.settle()
+    expect(away, url).to_have_count(0)
+    expect(ready, url).to_be_visible()
