@@ -104,8 +104,10 @@ class PurgeFixture:
         for table in PROJECT_TABLES:
             columns = await self.pool.fetchval(SELECT_COLUMNS, table)
             await within(self.pool, ALL_TENANTS).execute(
-                f"INSERT INTO {table} (project_id, {columns})"
-                f" SELECT $1, {columns} FROM {table} WHERE project_id = $2 ON CONFLICT DO NOTHING",
+                # Citus can't insert what a policy chooses, unless it is read first.
+                f"WITH kept AS MATERIALIZED (SELECT {columns} FROM {table} WHERE project_id = $2)"
+                f" INSERT INTO {table} (project_id, {columns})"
+                f" SELECT $1, {columns} FROM kept ON CONFLICT DO NOTHING",
                 project,
                 self.kept.id,
             )

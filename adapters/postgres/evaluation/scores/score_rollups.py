@@ -28,11 +28,13 @@ CLOSED_AFTER: Final = timedelta(minutes=10)
 
 BEGIN_SNAPSHOT: Final = Begin("BEGIN ISOLATION LEVEL REPEATABLE READ")
 # The id is taken after the last of the days before `closed` was over. A transaction that wrote to
-# one of them without noting it in `changed_score_days` has a lower one.
+# one of them without noting it in `changed_score_days` has a lower one. With Citus it is an id of
+# the worker, as those in that table are: so the statement names a table of it.
 SELECT_CLOSED: Final = f"""
 SELECT pg_current_xact_id()::text AS xid,
        ((clock_timestamp() - interval '{CLOSED_AFTER.total_seconds():.0f} s')
          AT TIME ZONE 'UTC')::date AS closed
+FROM (SELECT count(*) FROM (SELECT 1 FROM score_rollups LIMIT 1) AS one) AS one_row
 """
 SELECT_CHANGED: Final = f"""
 SELECT DISTINCT project_id, target FROM changed_score_days
@@ -126,6 +128,7 @@ def _scores_of_day(target: ScoreTarget) -> str:
     ) AS of_day"""
 
 
+# What is inserted is read first: Citus can't insert straight from a table with a policy.
 def _insert_cells(target: ScoreTarget) -> str:
     packed = (
         f"coalesce(sum(n * ('1E' || {BIN_DIGITS} * part)::numeric)"
@@ -137,22 +140,24 @@ def _insert_cells(target: ScoreTarget) -> str:
         " number_sum, minimum, maximum, passed_count, latest_at, newest_number_at, number_parts"
     )
     return f"""
+    WITH cells AS MATERIALIZED ({cells})
     INSERT INTO score_days (project_id, target, day, name, place, {columns})
-    SELECT {_KEY}, name, row_number() OVER (PARTITION BY name), {columns} FROM ({cells}) AS cells
+    SELECT {_KEY}, name, row_number() OVER (PARTITION BY name), {columns} FROM cells
     ON CONFLICT DO NOTHING
     """
 
 
 def _insert_numbers(target: ScoreTarget) -> str:
     return f"""
+    WITH counted AS MATERIALIZED (
+      SELECT name, source, judge_kind, {PART} AS part, number, count(*) AS n
+      FROM {_scores_of_day(target)} WHERE number IS NOT NULL GROUP BY 1, 2, 3, 5
+    )
     INSERT INTO score_day_numbers (project_id, target, day, name, part, place, source, judge_kind,
                                    numbers, counts)
     SELECT {_KEY}, name, part, row_number() OVER (PARTITION BY name, part), source, judge_kind,
            array_agg(number ORDER BY number), array_agg(n ORDER BY number)
-    FROM (
-      SELECT name, source, judge_kind, {PART} AS part, number, count(*) AS n
-      FROM {_scores_of_day(target)} WHERE number IS NOT NULL GROUP BY 1, 2, 3, 5
-    ) AS counted GROUP BY name, part, source, judge_kind
+    FROM counted GROUP BY name, part, source, judge_kind
     ON CONFLICT DO NOTHING
     """
 

@@ -685,12 +685,14 @@ def _change_trigger(table: str, target: str) -> str:
     """
 
     def note(row: str) -> str:
+        # Citus takes no INSERT of a SELECT without FROM that calls a function.
         return f"""
-        INSERT INTO changed_score_days (project_id, target, day, xid)
-        SELECT {row}.project_id, {target.format(row=row)},
-               ({row}.created_at AT TIME ZONE 'UTC')::date, pg_current_xact_id()
-        WHERE NOT EXISTS (SELECT 1 FROM removals AS r WHERE r.project_id = {row}.project_id)
-        ON CONFLICT DO NOTHING;
+        IF NOT EXISTS (SELECT 1 FROM removals AS r WHERE r.project_id = {row}.project_id) THEN
+          INSERT INTO changed_score_days (project_id, target, day, xid)
+          VALUES ({row}.project_id, {target.format(row=row)},
+                  ({row}.created_at AT TIME ZONE 'UTC')::date, pg_current_xact_id())
+          ON CONFLICT DO NOTHING;
+        END IF;
         """
 
     today = "date_trunc('day', clock_timestamp(), 'UTC')"
