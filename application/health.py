@@ -12,6 +12,7 @@ from application.workers import Workers
 from domain.errors import Failure, Unavailable
 
 CHECK_MAX_S: Final = 2
+GROUP_MAX_S: Final = 0.8  # of several groups, each of two questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,8 @@ class CheckReadiness:
 class WorkOfGroups:
     """The work that waits in the queues of all groups of organizations.
 
-    A queue that doesn't answer is passed over unless none answers: the other groups are served.
+    A queue that doesn't answer in time is passed over unless none answers: the other groups are
+    served.
     """
 
     queues: Callable[[], Awaitable[Sequence[WorkQueue]]]
@@ -43,15 +45,28 @@ class WorkOfGroups:
         return sum(await self._ask(lambda queue: queue.count_dead()))
 
     async def _ask[T](self, question: Callable[[WorkQueue], Awaitable[T]]) -> list[T]:
-        answers, failure = list[T](), None
-        for queue in await self.queues():
+        """All at once, so that a group that hangs delays the others' answers by GROUP_MAX_S only.
+
+        The caller limits how long a single group may take.
+        """
+        queues = await self.queues()
+        limit_s = GROUP_MAX_S if len(queues) > 1 else None
+
+        async def ask(queue: WorkQueue) -> T | Unavailable:
             try:
-                answers.append(await question(queue))
+                async with asyncio.timeout(limit_s):
+                    return await question(queue)
             except Unavailable as error:
-                failure = error
-        if failure is not None and not answers:
-            raise failure
-        return answers
+                return error
+            except TimeoutError:
+                return Unavailable(f"no answer within {GROUP_MAX_S} s")
+
+        answers = await asyncio.gather(*map(ask, queues))
+        given = [one for one in answers if not isinstance(one, Unavailable)]
+        for one in answers:
+            if isinstance(one, Unavailable) and not given:
+                raise one
+        return given
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,9 @@ PROCESS_METRICS: Final = tuple(
 )
 
 DATABASE_UP: Final = _gauge("database_up", "1 if the database answered with the metrics below")
+TABLE_GROUP_UP: Final = _gauge(
+    "table_group_up", "1 if the tables of a group of organizations answered", "group"
+)
 RUNS: Final = _gauge("runs", "Runs that have not finished", "status")
 JOBS_QUEUED: Final = _gauge("jobs_queued", "Targets that a worker could begin, by their age", "age")
 JOBS_RUNNING: Final = _gauge("jobs_running", "Targets that workers are evaluating")

@@ -7,7 +7,8 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -21,17 +22,20 @@ from redis.exceptions import RedisError
 from adapters.oidc.issuer_urls import is_private
 from adapters.postgres.database.connections.host_urls import single_host_urls
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.secret_rotation import count_secrets_by_key
 from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
+from adapters.postgres.database.table_groups import PostgresTableGroups
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import opened, read_server_info
-from application.health import QueueHealthCheck
+from application.evaluation.ports.work_queue import WorkQueue
+from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
 from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure, Unavailable
-from entrypoints.composition.database import count_secrets_by_key, open_database
+from entrypoints.composition.database import open_database, open_group
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.read_replica import open_replica
@@ -50,6 +54,7 @@ SETTINGS: Final = "settings"
 CLOCK_WARN: Final = timedelta(seconds=1)
 CLOCK_FAIL: Final = timedelta(seconds=30)  # beyond it, leases and tokens don't work
 REDIS_TIMEOUT_S: Final = 5.0
+GROUP_TIMEOUT_S: Final = 5.0
 GIB: Final = 1 << 30
 FREE_MIN_BYTES: Final = GIB  # an afternoon of tracing fills less than that
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
@@ -320,22 +325,72 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
             state = await MigrationsHealthCheck(pool).check()
             yield _from_state("migrations", state, None)
             if state.ok:  # otherwise the tables of these checks may be missing
-                for finding in await check_workers(settings, pool):
-                    yield finding
-                yield check_secrets(settings, await count_secrets_by_key(settings))
-                for finding in await check_replica(settings, pool):
+                async with AsyncExitStack() as stack:
+                    groups = await open_groups(settings, pool, stack)
+                    for finding in check_groups(groups):
+                        yield finding
+                    pools = [one.pool for one in groups if one.pool is not None]
+                    for finding in await check_workers(settings, pool, pools):
+                        yield finding
+                    counts = Counter[str]()
+                    for one in pools:
+                        counts.update(await count_secrets_by_key(one))
+                    yield check_secrets(settings, counts)
+                for finding in await check_replica(settings, pool, len(groups)):
                     yield finding
     except Failure as failure:
         yield fail("postgres", failure.message, f"see {variable('database_url')}")
 
 
-async def check_replica(settings: Settings, main: Pool) -> list[Finding]:
-    """Checks the standby that serves reads, if there is one."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group of organizations: its pool if its tables answer, otherwise the `problem`."""
+
+    number: int
+    pool: Pool | None = None
+    problem: str | None = None
+
+
+async def open_groups(settings: Settings, first: Pool, stack: AsyncExitStack) -> list[Group]:
+    """All groups, the first one first. The pools are closed with the stack. Raises Unavailable."""
+    groups = []
+    for number in await PostgresTableGroups(first).all():
+        try:
+            async with asyncio.timeout(GROUP_TIMEOUT_S):
+                pool = await stack.enter_async_context(open_group(settings, first, number))
+                await PostgresWorkQueue(pool).count_dead()  # a table of projects
+            groups.append(Group(number, pool))
+        except Unavailable as error:
+            groups.append(Group(number, problem=error.message))
+        except TimeoutError:
+            groups.append(Group(number, problem=f"no answer within {GROUP_TIMEOUT_S} s"))
+    return groups
+
+
+def check_groups(groups: Sequence[Group]) -> Iterator[Finding]:
+    """Whether the tables of each group answer. Nothing is said of a single one that does."""
+    for group in groups:
+        if group.problem is not None:
+            name, advice = (
+                f"table group {group.number}",
+                "see docs/operation/scaling.md, Several databases",
+            )
+            yield fail(name, f"its organizations get 503: {group.problem}", advice)
+    answering = sum(group.problem is None for group in groups)
+    if len(groups) > 1 and answering:
+        yield ok("table groups", f"{answering} of {len(groups)} answer")
+
+
+async def check_replica(settings: Settings, main: Pool, groups: int = 1) -> list[Finding]:
+    """Checks the standby that serves reads, if there is one. `groups` is how many there are."""
     async with open_replica(settings, main) as opened:
         if opened is None:
             return []
         await opened.replica.check()
         problem = opened.replica.problem
+    if problem is None and groups > 1:
+        detail = "it serves reads of organizations of group 1 alone"
+        return [warn("read replica", detail, f"unset {variable('database_read_url')}")]
     if problem is None:
         return [ok("read replica", "it has all that the main database has")]
     advice = (
@@ -391,9 +446,19 @@ def check_clock(ahead: timedelta, within: timedelta) -> Finding:
     return warn("clock", detail, advice) if offset >= CLOCK_WARN else ok("clock", detail)
 
 
-async def check_workers(settings: Settings, pool: Pool) -> list[Finding]:
-    """Checks the age of the queue, and whether workers are alive. Raises Unavailable."""
-    work_queue, workers = PostgresWorkQueue(pool), PostgresWorkers(pool)
+async def check_workers(
+    settings: Settings, pool: Pool, answering: Sequence[Pool] = ()
+) -> list[Finding]:
+    """Checks the age of the queues, and whether workers are alive. Raises Unavailable.
+
+    `answering` are the pools of the groups of organizations that answer; `pool` is that of the
+    first, whose queue is asked if there are none.
+    """
+
+    async def queues() -> list[WorkQueue]:
+        return [PostgresWorkQueue(one) for one in answering or (pool,)]
+
+    work_queue, workers = WorkOfGroups(queues), PostgresWorkers(pool)
     age_max = timedelta(seconds=settings.ready_max_queue_age_seconds)
     state = await QueueHealthCheck(work_queue, workers, utc_now, age_max).check()
     now = utc_now()

@@ -40,6 +40,7 @@ from entrypoints.startup import CommandError, check_layout, check_servers
 
 PROGRAM: Final = "pandaprobe-server"
 SEED_TRACES_MAX: Final = 10_000_000
+TABLE_GROUPS_MAX: Final = 256  # each process has a pool of connections for each that it serves
 SEED_DAYS_MAX: Final = 3_650
 
 _parser: Final = Parser(
@@ -240,6 +241,14 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
         help="change nothing; list what isn't placed yet, and exit with 1 if anything isn't",
     ),
     option("--dry-run", action="store_true", help="change nothing; print the statements"),
+    option(
+        "--groups",
+        type=whole_number(1, TABLE_GROUPS_MAX),
+        default=1,
+        metavar="N",
+        help="make groups until there are N, on the workers with the fewest: more than workers, so "
+        "that some can be moved to workers that are added later",
+    ),
     summary="give each worker of Citus a group of tables of projects",
     description="For a migrated database whose server has Citus and a worker; "
     "docs/operation/scaling.md says what is still missing. Places the tables of projects on one "
@@ -254,8 +263,8 @@ def _distribute(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.cli import distribution  # noqa: PLC0415
 
     if arguments.check or arguments.dry_run:
-        return distribution.plan(settings, is_dry_run=arguments.dry_run)
-    return distribution.distribute(settings)
+        return distribution.plan(settings, arguments.groups, is_dry_run=arguments.dry_run)
+    return distribution.distribute(settings, arguments.groups)
 
 
 @command(

@@ -54,12 +54,21 @@ async def open_databases(settings: Settings) -> AsyncIterator[AsyncIterator[Pool
 
 async def _each_group(settings: Settings, first: Pool) -> AsyncIterator[Pool]:
     yield first
-    stored = PostgresTableGroups(first)
-    for number in await stored.all():
+    for number in await PostgresTableGroups(first).all():
         if number != FIRST_GROUP:
-            path = TableGroup(number).path(await stored.path())
-            async with open_pool(Engine({}), pool_settings(settings, path)) as pool:
+            async with open_group(settings, first, number) as pool:
                 yield pool
+
+
+@asynccontextmanager
+async def open_group(settings: Settings, first: Pool, number: int) -> AsyncIterator[Pool]:
+    """The pool of a group of organizations; `first` is that of the first. Raises Unavailable."""
+    if number == FIRST_GROUP:
+        yield first
+        return
+    path = TableGroup(number).path(await PostgresTableGroups(first).path())
+    async with open_pool(Engine({}), pool_settings(settings, path)) as pool:
+        yield pool
 
 
 async def migrate(
@@ -95,25 +104,28 @@ async def _owner_database(settings: Settings) -> AsyncIterator[Pool]:
 
 
 async def distribute(
-    settings: Settings, on_step: Callable[[str, int, int], object]
+    settings: Settings, groups: int, on_step: Callable[[str, int, int], object]
 ) -> "Sequence[DistributionStep]":
     """Gives each worker of Citus a group of tables of projects. Returns what was done.
 
+    If there are fewer than `groups` then, workers get further ones.
     `on_step` is called with a label, the bytes that were moved, and those of all. Raises Conflict
     if the database can't be distributed as it is.
     """
     from adapters.postgres.schema import distributing  # noqa: PLC0415 - as for `migrate`
 
     async with _owner_database(settings) as pool:
-        return await distributing.distribute(pool, settings.database_url, on_step=on_step)
+        return await distributing.distribute(
+            pool, settings.database_url, groups=groups, on_step=on_step
+        )
 
 
-async def plan_distribution(settings: Settings) -> "Sequence[DistributionStep]":
+async def plan_distribution(settings: Settings, groups: int) -> "Sequence[DistributionStep]":
     """What `distribute` would do. Raises Conflict if the database can't be distributed as it is."""
     from adapters.postgres.schema import distributing  # noqa: PLC0415 - as for `migrate`
 
     async with _owner_database(settings) as pool:
-        return await distributing.plan(pool, settings.database_url)
+        return await distributing.plan(pool, settings.database_url, groups)
 
 
 async def pending(settings: Settings, *, contract: bool = False) -> list[str]:

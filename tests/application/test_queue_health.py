@@ -4,12 +4,13 @@ import asyncio
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import cast
 
 import pytest
 
 from adapters.memory.evaluation.runs import MemoryWorkers
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX
-from application.health import QueueHealthCheck
+from application.evaluation.ports.work_queue import ATTEMPTS_MAX, WorkQueue
+from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
 from application.workers import Worker
 from domain.errors import Unavailable
@@ -126,3 +127,32 @@ async def test_timeout_is_reported_in_time():
     async with in_time():
         state = await QueueHealthCheck(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert state == HealthStatus(ok=False, detail="no answer within 2 s")
+
+
+def work_of_groups(*queues: object) -> WorkOfGroups:
+    async def opened() -> list[WorkQueue]:
+        return [cast("WorkQueue", one) for one in queues]
+
+    return WorkOfGroups(opened)
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("away"), pytest.param(None, marks=pytest.mark.slow, id="hangs")]
+)
+async def test_group_that_does_not_answer_is_passed_over(evaluating, project, error):
+    run = a_run(project)
+    await evaluating.runs.create(run, work_of(run))
+    work = work_of_groups(Broken(error), evaluating.work_queue)
+    async with in_time():
+        state = await QueueHealthCheck(
+            work, MemoryWorkers(), lambda: later(seconds=7), AGE_MAX
+        ).check()
+    assert state.ok
+    assert "the oldest job has waited 7 s" in (state.detail or "")
+
+
+async def test_without_any_group_the_check_fails():
+    away = Broken(Unavailable("both are away"))
+    work = work_of_groups(away, away)
+    state = await QueueHealthCheck(work, MemoryWorkers(), lambda: NOON, AGE_MAX).check()
+    assert state == HealthStatus(ok=False, detail="both are away")

@@ -6,6 +6,7 @@ group is one transaction: it is there or it isn't, whatever stops the command. W
 migration adds is placed by the next run.
 """
 
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -60,9 +61,9 @@ COUNT_OTHER_SESSIONS: Final = """
 SELECT count(*) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = $1 AND backend_type = 'client backend'
 """
-# They don't know the settings that reach the workers.
+# They don't know the settings that reach the workers. Waits for the end of each.
 END_OTHER_SESSIONS: Final = """
-SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity
 WHERE datname = current_database() AND usename = $1 AND backend_type = 'client backend'
   AND pid <> pg_backend_pid()
 """
@@ -274,14 +275,14 @@ async def _read_tables(connection: Connection, group: TableGroup) -> GroupTables
     return replace(found, tables=tables, worker=next(workers, None))
 
 
-async def plan(pool: Pool, serving_url: str | None = None) -> list[Step]:
+async def plan(pool: Pool, serving_url: str | None = None, groups: int = 0) -> list[Step]:
     """What `distribute` would do. Raises NotDistributable, Unavailable."""
     role = _role(serving_url)
     async with translate_errors(), pool.acquire() as connection:
         await _check_migrated(pool)
         catalogue = await read_catalogue(connection)
-        steps, free = _plan_known(catalogue, role), _left_free(catalogue)
-        for number, worker in enumerate(free, len(catalogue.groups) + 1):
+        steps, new = _plan_known(catalogue, role), workers_of_new_groups(catalogue, groups)
+        for number, worker in enumerate(new, len(catalogue.groups) + 1):
             # A group is made and taken back: nothing else knows the statements of its tables.
             transaction = connection.transaction()
             await transaction.start()
@@ -299,10 +300,23 @@ def _plan_known(catalogue: Catalogue, role: str | None) -> list[Step]:
     return [*steps, *plan_settings(catalogue)]
 
 
-def _left_free(catalogue: Catalogue) -> list[str]:
-    """The workers for new groups. A group that isn't placed yet takes the first that is free."""
+def workers_of_new_groups(catalogue: Catalogue, groups: int = 0) -> list[str]:
+    """The worker of each group to make: those that have none, then those with the fewest groups.
+
+    `groups` is how many there shall be at least.
+    """
+    # A group that isn't placed yet takes the first worker that is free.
     unplaced = sum(one.worker is None for one in catalogue.groups)
-    return catalogue.free_workers[unplaced:]
+    counts = Counter(one.worker for one in catalogue.groups if one.worker is not None)
+    counts.update(catalogue.free_workers[:unplaced])
+    chosen = list[str]()
+    while len(catalogue.groups) + len(chosen) < groups or any(
+        not counts[worker] for worker in catalogue.workers
+    ):
+        fewest = min(catalogue.workers, key=lambda worker: counts[worker])
+        counts[fewest] += 1
+        chosen.append(fewest)
+    return chosen
 
 
 async def _create_group(
@@ -328,15 +342,17 @@ async def distribute(
     pool: Pool,
     serving_url: str | None = None,
     *,
+    groups: int = 0,
     on_step: OnStep = ignore_step,
 ) -> list[Step]:
     """Gives each worker a group of tables, and returns what was done.
 
-    `pool` is that of the owner of the tables; `serving_url` as for `migrate`. Rows of the first
-    group move along, and are counted before and after: then the connections of the serving role are
-    ended, as they don't know the settings. Further groups start empty, while the service runs.
-    Concurrent processes wait. Raises NotDistributable if the server has no Citus, migrations are
-    pending, or the service runs while rows move; Unavailable.
+    If there are fewer than `groups` then, workers get further ones. `pool` is that of the owner of
+    the tables; `serving_url` as for `migrate`. Rows of the first group move along, and are counted
+    before and after: then the connections of the serving role are ended, as they don't know the
+    settings. Further groups start empty, while the service runs. Concurrent processes wait.
+    Raises NotDistributable if the server has no Citus, migrations are pending, or the service runs
+    while rows move; Unavailable.
     """
     role = _role(serving_url)
     async with translate_errors(), pool.acquire() as connection:
@@ -355,7 +371,8 @@ async def distribute(
                 on_step("distributed", total, total)
                 if role is not None:
                     await connection.execute(END_OTHER_SESSIONS, role)
-            for number, worker in enumerate(_left_free(catalogue), len(catalogue.groups) + 1):
+            new = workers_of_new_groups(catalogue, groups)
+            for number, worker in enumerate(new, len(catalogue.groups) + 1):
                 async with _transaction(connection):
                     group = TableGroup(number)
                     more = await _create_group(connection, group, worker, serving_url)

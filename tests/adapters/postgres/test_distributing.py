@@ -31,6 +31,7 @@ from adapters.postgres.schema.distributing import (
     plan_cleaning,
     plan_placing,
     plan_settings,
+    workers_of_new_groups,
 )
 from domain.ids import ProjectId
 from tests.support.builders.values import span, trace
@@ -161,6 +162,20 @@ def test_plan_of_a_group_names_its_schema_and_takes_a_worker_that_has_none():
     )
     beside = "create_distributed_table('group_2.spans', NULL, colocate_with := 'group_2.traces')"
     assert f"SELECT {beside}" in spans.statements
+
+
+def test_new_groups_go_to_workers_without_one_and_then_to_those_with_the_fewest():
+    first = group(replace(TRACES, is_placed=True))
+    known = catalogue(first, workers=["w1:5432", "w2:5433", "w3:5434"])
+    assert workers_of_new_groups(known) == ["w2:5433", "w3:5434"]
+    assert workers_of_new_groups(known, 2) == ["w2:5433", "w3:5434"]
+    assert workers_of_new_groups(known, 5) == ["w2:5433", "w3:5434", "w1:5432", "w2:5433"]
+
+
+def test_group_that_is_not_placed_yet_takes_a_free_worker_before_new_groups():
+    unplaced = replace(group(TRACES), worker=None)
+    known = catalogue(unplaced, workers=["w1:5432", "w2:5433"])
+    assert workers_of_new_groups(known, 3) == ["w2:5433", "w1:5432"]
 
 
 @pytest.mark.service

@@ -9,6 +9,7 @@ from typing import Any, Final
 from uuid import UUID, uuid4
 
 import pytest
+from msgspec.structs import replace
 
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup
@@ -18,9 +19,14 @@ from adapters.postgres.schema import migrating
 from adapters.postgres.schema.distributing import SELECT_TABLES
 from adapters.postgres.schema.sql_migration import SqlMigration
 from adapters.postgres.tracing.payloads.payload_objects import remove_orphans
+from adapters.prometheus import definitions
+from application.health import CheckReadiness
 from application.use_cases import UseCases
 from domain.errors import NotFound
 from domain.ids import OrganizationId, ProjectId
+from entrypoints.cli.doctor import Level, check_database
+from entrypoints.composition import root
+from entrypoints.observability.metrics_text import read_database_metrics
 from entrypoints.worker.worker import GroupStarter
 from tests.support.fixtures import citus
 from tests.support.fixtures.table_groups import (
@@ -43,6 +49,7 @@ LIMITS: Final = {
     "monthly_usd": None, "project_monthly_usd": 5, "project_retention_days": None, "key_days": None
 }  # fmt: skip
 RUNS: Final = "/evaluations/trace-runs"
+STATEMENT_MS: Final = 300  # of what waits for a lock
 SCHEMAS: Final = {1: "public", 2: "group_2"}
 NAMES: Final = """
 SELECT array_agg(relname::text) FROM pg_class
@@ -414,6 +421,39 @@ async def test_retention_of_a_group_looks_at_its_projects(
         for one in tenants
     ]
     assert expired == [1, 1]
+
+
+async def test_group_that_does_not_answer_is_named_and_others_are_served(
+    site: Installation, tenants: list[Tenant], redis_url: str
+):
+    """Its tables are locked, and its statements take too long."""
+    impatient = replace(
+        site.settings, database_statement_timeout_ms=STATEMENT_MS, redis_url=redis_url
+    )
+    await store(site, tenants[0], "a trace")
+    async with (
+        site.database.owner.acquire() as owner,
+        root.ports(impatient) as ports,
+        owner.transaction(),
+    ):
+        await owner.execute("LOCK TABLE group_2.eval_runs, group_2.eval_jobs")
+        metrics = await read_database_metrics(ports)
+        assert metrics[definitions.DATABASE_UP] == {(): 1.0}
+        assert metrics[definitions.TABLE_GROUP_UP] == {("1",): 1.0, ("2",): 0.0}
+        states = await CheckReadiness(ports.health_checks)()
+        assert {name: state.ok for name, state in states.items()} == dict.fromkeys(states, True)
+        found = {one.name: one async for one in check_database(impatient)}
+        assert found["table group 2"].level is Level.FAIL
+        assert "took longer" in (found["table group 2"].detail or "")
+        assert found["table groups"].detail == "1 of 2 answer"
+        assert {one.level for one in found.values() if one.name != "table group 2"} <= {
+            Level.OK,
+            Level.WARN,
+        }
+    metrics = await read_database_metrics(site.ports)
+    assert metrics[definitions.TABLE_GROUP_UP] == {("1",): 1.0, ("2",): 1.0}
+    found = {one.name: one async for one in check_database(site.settings)}
+    assert found["table groups"].detail == "2 of 2 answer"
 
 
 @ON_PLAIN
