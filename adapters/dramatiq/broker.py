@@ -16,6 +16,7 @@ from dramatiq.errors import BrokerError, DecodeError
 from dramatiq.message import Message
 from redis import ConnectionPool, Redis
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
@@ -40,7 +41,9 @@ class QueueBroker(RedisBroker):
             url,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
-            retry=Retry(NoBackoff(), 1),  # for a connection from before a restart of Redis
+            # For a connection from before a restart of Redis. Not after a timeout: Redis may still
+            # carry out a command whose answer came too late, and the consumer has to know.
+            retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         )
         super().__init__(  # type: ignore[no-untyped-call]  # Dramatiq's own has no types
             client=Redis(connection_pool=pool),
@@ -83,8 +86,9 @@ class QueueBroker(RedisBroker):
 class ResilientConsumer(Consumer):
     """Dramatiq's consumer, which waits during an outage and drops unreadable messages.
 
-    If an acknowledgement fails, the message is delivered again once this process has ended. The
-    work that it names is done by then.
+    Redis may give out messages in an answer that never arrives. After an outage they are requeued;
+    otherwise no consumer would find them while this process lives. So are messages whose
+    acknowledgement failed: they are delivered again, although the work that they name is done.
     """
 
     def __init__(self, broker: QueueBroker, inner: Consumer, queue: str) -> None:
@@ -92,6 +96,7 @@ class ResilientConsumer(Consumer):
         self._inner = inner
         self._queue = queue
         self._is_disconnected = False
+        self._may_have_lost = False  # messages of which only Redis knows that we fetched them
 
     def __next__(self) -> MessageProxy | None:
         try:
@@ -105,6 +110,8 @@ class ResilientConsumer(Consumer):
         if self._is_disconnected:
             self._is_disconnected = False
             _log.info("%s: Redis answers again", self._queue)
+        if self._may_have_lost:
+            self._requeue_lost()
         if message is not None and not _is_valid(message, self._queue):
             # Otherwise it would count as fetched for ever.
             cast("Any", self._inner).queued_message_ids.discard(message.message_id)
@@ -130,7 +137,25 @@ class ResilientConsumer(Consumer):
         if ids := list(self._broker.list_unacknowledged(self._queue)):
             self._broker.do_requeue(self._queue, *ids)
 
+    def _requeue_lost(self) -> None:
+        """Requeues what is neither acknowledged nor known here as fetched."""
+        self._may_have_lost = False  # first: a thread may fail to acknowledge meanwhile
+        inner = cast("Any", self._inner)
+        try:
+            fetched = self._broker.list_unacknowledged(self._queue)
+            lost = [
+                key
+                for key, data in fetched.items()
+                if data not in inner.message_cache
+                and _message_id(data) not in inner.queued_message_ids
+            ]
+            if lost:
+                self._broker.do_requeue(self._queue, *lost)
+        except CONNECTION_ERRORS as error:
+            self._wait(error)
+
     def _wait(self, error: Exception) -> None:
+        self._may_have_lost = True
         if not self._is_disconnected:
             self._is_disconnected = True
             name = type(error.__cause__ or error).__name__
@@ -153,7 +178,16 @@ class ResilientConsumer(Consumer):
         try:
             call(*arguments)
         except CONNECTION_ERRORS as error:
+            self._may_have_lost = True
             _log.debug("%s: Redis doesn't answer: %s", self._queue, type(error).__name__)
+
+
+def _message_id(data: bytes | None) -> str | None:
+    """None if another thread acknowledged it meanwhile, or if it is unreadable."""
+    try:
+        return None if data is None else Message.decode(data).message_id
+    except DecodeError:
+        return None
 
 
 def _is_valid(message: Any, queue: str) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import time
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -12,9 +13,11 @@ from pathlib import Path
 
 import dramatiq
 import pytest
+from dramatiq import Consumer, MessageProxy
 from dramatiq.brokers.redis import RedisBroker
 from redis.asyncio import Redis
 
+from adapters.dramatiq.broker import QueueBroker
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.dramatiq.messages import NAMESPACE, build_message
 from adapters.dramatiq.worker_pool import WorkerPool
@@ -315,6 +318,32 @@ async def test_stop_is_bounded_while_redis_is_silent(valkey):
         async with in_time():
             await crew.stop(0.1)
     assert doing.done == []
+
+
+def test_message_in_a_late_answer_is_fetched_again(valkey):
+    """Redis carries out the command once it answers again: the connection is closed by then."""
+    queue = JobQueue.MEASURE
+    broker = QueueBroker(valkey.url, queue)
+    broker.client.connection_pool.connection_kwargs["socket_timeout"] = 0.1
+    broker.declare_queue(queue)
+    consumer = broker.consume(queue, prefetch=2)
+    [known, lost] = map(build_message, some_targets(2))
+    broker.enqueue(known)
+    assert fetched_by(consumer).message_id == known.message_id  # and not acknowledged
+    broker.enqueue(lost)
+    with valkey.paused():
+        assert next(consumer) is None
+    assert fetched_by(consumer).message_id == lost.message_id
+    assert len(broker.list_unacknowledged(queue)) == 2
+    consumer.close()
+    broker.close()
+
+
+def fetched_by(consumer: Consumer) -> MessageProxy:
+    deadline = time.monotonic() + WAIT_MAX_S
+    while (message := next(consumer)) is None:
+        assert time.monotonic() < deadline
+    return message
 
 
 async def test_messages_of_a_killed_worker_are_requeued(redis, redis_url):
