@@ -21,11 +21,12 @@ pytestmark = pytest.mark.service
 
 TAKEN: Final = 3_000  # spans of each project that no client said the cost of
 SPREAD: Final = """
-UPDATE span_rows SET cost_source = CASE WHEN ctid = ANY(few) THEN 'unpriced' ELSE 'table' END
-FROM (SELECT array_agg(ctid) FILTER (WHERE n <= 100) AS few, array_agg(ctid) AS many FROM (
-  SELECT ctid, row_number() OVER (ORDER BY started_at DESC, span_id) AS n FROM span_rows
-  WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2) AS newest) AS chosen
-WHERE span_rows.ctid = ANY(many)
+UPDATE span_rows AS s SET cost_source = CASE WHEN n <= 100 THEN 'unpriced' ELSE 'table' END
+FROM (
+  SELECT ctid, row_number() OVER (ORDER BY started_at DESC, span_id) AS n
+  FROM span_rows WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2
+) AS newest
+WHERE s.ctid = newest.ctid
 """
 BACK: Final = """
 UPDATE span_rows SET cost_source = 'client' WHERE project_id = $1 AND cost_source <> 'client'

@@ -794,14 +794,14 @@ async def test_fragments_find_rows_by_key(seeded, of):
 
 
 OPEN: Final = (
-    # Twelve of twenty thousand, in each project.
+    # Twelve of ten thousand, in each project.
     """
     UPDATE traces SET otlp_stored_at = started_at, otlp_phase = 'open', otlp_detail = '{}'
-    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T12:30Z'
     """,
     """
     UPDATE span_fragments SET is_waiting = true
-    WHERE project_id = $1 AND stored_at < '2026-01-01T00:36Z'
+    WHERE project_id = $1 AND stored_at < '2026-01-01T00:42Z'
     """,
 )
 
@@ -830,10 +830,10 @@ OF_AGE: Final = (
     INSERT INTO projects (id, organization_id, name, description, created_at, retention_days)
     VALUES ($1, $1, 'kept', '', now(), 7)
     """,
-    # Twelve of twenty thousand.
+    # Twelve of ten thousand.
     """
     UPDATE traces SET created_at = created_at - interval '9 days'
-    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T06:30Z'
+    WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T12:30Z'
     """,
 )
 

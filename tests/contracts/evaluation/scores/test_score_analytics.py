@@ -343,15 +343,9 @@ async def test_first_and_last_year_have_buckets(figures, ours, add, of):
         assert [one.bucket for one in found] == [granularity.bucket(when) for when in ends]
 
 
-# Writing so much takes the memory adapter seconds, and the domain's own tests have the limit.
-@pytest.mark.parametrize(
-    "adapter",
-    [
-        pytest.param("memory", marks=pytest.mark.exhaustive),
-        pytest.param("postgres", marks=pytest.mark.service),
-    ],
-    indirect=True,
-)
+# Writing so much takes seconds. The domain's own tests have the limit, and
+# tests/adapters/postgres/evaluation/test_score_buckets.py inserts so many rows with one statement.
+@pytest.mark.exhaustive
 @pytest.mark.slow
 async def test_more_buckets_than_maximum_are_rejected(plane, ours, add):
     figures = plane.evaluation.score_analytics  # counting a year of days takes long
