@@ -39,7 +39,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
 gc.disable()
-CASES_MAX = 10
+CASES_MAX = 5
 GC_THRESHOLD = 50_000  # the default of 2,000 runs it several times in a test, for nothing
 
 

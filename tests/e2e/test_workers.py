@@ -260,7 +260,7 @@ async def test_worker_finishes_its_targets_on_sigterm(workers: Workers) -> None:
     async with workers.ports() as ports:
         targets = await put_traces(ports, project := a_project(), 30)
         run_under_way = await start_run(ports, project, targets)
-        first = workers.start(answer_s=0.4)
+        first = workers.start(answer_s=0.2)
         await run_under_way.wait_evaluated(8)
         first.send_signal(signal.SIGTERM)
         assert first.wait(WAIT_MAX_S) == 0
@@ -273,6 +273,7 @@ async def test_worker_finishes_its_targets_on_sigterm(workers: Workers) -> None:
 # --- Redis ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive  # in the next test Redis forgets everything, and is away as well
 async def test_flushed_redis_only_delays_the_run(workers: Workers) -> None:
     async with workers.ports() as ports:
         targets = await put_traces(ports, project := a_project(), 30)
@@ -302,6 +303,7 @@ async def test_workers_find_work_without_redis(workers: Workers) -> None:
     assert "Traceback" not in workers.log
 
 
+@pytest.mark.exhaustive  # tests/adapters/dramatiq/test_worker_pool.py starts one before Redis
 async def test_worker_may_start_before_redis(workers: Workers) -> None:
     workers.valkey.kill()
     workers.start()
@@ -386,11 +388,11 @@ async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
     }  # although in two runs: verdicts are cached
 
 
-@pytest.mark.parametrize("count", [3_000, pytest.param(10_000, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.exhaustive)])
 async def test_large_run_does_not_delay_small_run_of_another_project(
     workers: Workers, count: int
 ) -> None:
-    """Ten targets complete while thousands of another project are under way."""
+    """Ten targets complete while hundreds or more of another project are under way."""
     async with workers.ports() as ports:
         recipe = Recipe(traces=count, seed=1, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
         large, small = a_project(), a_project()

@@ -45,7 +45,13 @@ def test_any_part_may_be_killed(stack: Stack, loading: Loading, kills: int, pace
     )
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(1, marks=pytest.mark.exhaustive),  # all connections are lost above as well
+        pytest.param(20, marks=pytest.mark.faults),
+    ],
+)
 def test_killed_backend_interrupts_database_briefly(
     stack: Stack, loading: Loading, kills: int
 ) -> None:

@@ -74,7 +74,13 @@ def test_slow_network_loses_and_refuses_nothing(
     )
 
 
-@pytest.mark.parametrize("cuts", [3, pytest.param(60, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "cuts",
+    [
+        pytest.param(3, marks=pytest.mark.exhaustive),  # test_kills.py cuts connections as well
+        pytest.param(60, marks=pytest.mark.faults),
+    ],
+)
 def test_cut_connections_are_reopened(
     stack: Stack,
     loading: Loading,

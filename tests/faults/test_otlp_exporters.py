@@ -102,10 +102,9 @@ def test_any_part_may_be_killed(whole_stack: Stack, project: str, start_load: St
     report_line(f"OTLP exporters, {start_load.__name__}, kill -9 of each part: {load}")
 
 
+@pytest.mark.exhaustive  # the test above has shorter outages
 @both_languages
-@pytest.mark.parametrize(
-    "outage", [freeze_for_a_while, pytest.param(stop_for_a_while, marks=pytest.mark.exhaustive)]
-)
+@pytest.mark.parametrize("outage", [freeze_for_a_while, stop_for_a_while])
 def test_five_seconds_without_database_cost_nothing(
     whole_stack: Stack, project: str, start_load: StartLoad, outage: Outage
 ) -> None:
@@ -118,6 +117,7 @@ def test_five_seconds_without_database_cost_nothing(
     report_line(f"OTLP exporters, {start_load.__name__}, {outage.__name__}: {load}")
 
 
+@pytest.mark.exhaustive  # tests/http/otlp/test_grpc.py: calls take the way of HTTP requests
 def test_restarts_lose_nothing_that_was_acknowledged_over_grpc(
     whole_stack: Stack, project: str
 ) -> None:

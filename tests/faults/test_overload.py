@@ -35,7 +35,8 @@ ARRIVED_S: Final = 30.0  # large bodies are refused after they have arrived, ove
 CHECK_MAX_S: Final = 120.0
 
 LOADS: Final = [
-    pytest.param(900, 3, EARLY_S, id="3s"),
+    # Limits of requests and of memory: tests/http/middleware/test_load_shedding.py.
+    pytest.param(900, 3, EARLY_S, id="3s", marks=pytest.mark.exhaustive),
     pytest.param(900, 120, EARLY_S, id="120s", marks=pytest.mark.faults),
     pytest.param(100_000, 60, EARLY_S, id="60s-100kB", marks=pytest.mark.faults),
     pytest.param(1_000_000, 20, ARRIVED_S, id="20s-1MB", marks=pytest.mark.faults),

@@ -22,7 +22,14 @@ def stop_and_time(stack: Stack, part: str) -> float:
     return took
 
 
-@pytest.mark.parametrize("times", [1, pytest.param(30, marks=pytest.mark.faults)])
+@pytest.mark.parametrize(
+    "times",
+    [
+        # tests/e2e/test_commands.py stops it by signals, and test_kills.py at any moment.
+        pytest.param(1, marks=pytest.mark.exhaustive),
+        pytest.param(30, marks=pytest.mark.faults),
+    ],
+)
 def test_api_stops_cleanly_under_load(stack: Stack, loading: Loading, times: int) -> None:
     slowest, since = 0.0, stack.log_size("serve")
     with loading(clients=16, pace_s=0.002) as load:

@@ -23,7 +23,8 @@ from tests.support.fixtures import migrated_postgres
 pytestmark = pytest.mark.e2e
 
 START_S = 3.0  # during which the kill may come at any moment
-ONCE = pytest.param(1, 0.0, id="once")
+# That children end with their parent: tests/adapters/embedded/test_embedded.py.
+ONCE = pytest.param(1, 0.0, id="once", marks=pytest.mark.exhaustive)
 OFTEN = pytest.param(15, 0.5, id="often", marks=pytest.mark.faults)
 
 

@@ -21,16 +21,15 @@ from xdist.workermanage import WorkerController
 # Seconds of the files that take longest, about as in the JUnit report of `make tests`. They decide
 # the order alone: a file that isn't here, or takes another time meanwhile, runs at a worse moment.
 FILE_TIMES_S: Final = {
-    "tests/e2e/test_workers.py": 53,
     "tests/e2e/dashboard/test_dashboard_barriers.py": 38,
+    "tests/e2e/test_workers.py": 36,
     "tests/e2e/dashboard/test_dashboard_journeys.py": 30,
-    "tests/adapters/postgres/evaluation/test_alert_plans.py": 29,
     "tests/e2e/test_backup.py": 29,
     "tests/e2e/test_observed.py": 25,
+    "tests/adapters/postgres/evaluation/test_alert_plans.py": 20,
     "tests/e2e/dashboard/test_dashboard_hostile.py": 20,
     "tests/e2e/test_dev.py": 20,
     "tests/e2e/test_guide.py": 20,
-    "tests/faults/test_otlp_exporters.py": 20,
     "tests/clients/pytest_pandaprobe/test_online.py": 19,
     "tests/e2e/test_cli_login.py": 19,
     "tests/contracts/identity/test_project_purge.py": 17,
@@ -41,11 +40,9 @@ FILE_TIMES_S: Final = {
     "tests/e2e/dashboard/test_dashboard.py": 15,
     "tests/e2e/dashboard/test_dashboard_outage.py": 15,
     "tests/e2e/test_reference.py": 15,
-    "tests/faults/test_overload.py": 15,
     "tests/adapters/embedded/test_embedded.py": 14,
     "tests/e2e/test_commands.py": 14,
     "tests/adapters/postgres/tracing/test_plans.py": 12,
-    "tests/contracts/evaluation/scores/test_score_analytics.py": 12,
     "tests/e2e/dashboard/test_dashboard_admin.py": 12,
     "tests/e2e/dashboard/test_dashboard_monitors.py": 12,
     "tests/e2e/dashboard/test_dashboard_usage.py": 12,
@@ -57,7 +54,6 @@ FILE_TIMES_S: Final = {
     "tests/architecture/test_lazy_imports.py": 10,
     "tests/e2e/dashboard/test_dashboard_hostile_views.py": 10,
     "tests/entrypoints/test_dashboard_rebuild.py": 10,
-    "tests/faults/test_supervisor.py": 10,
     "tests/http/openapi/test_documented_answers.py": 10,
 }
 # Seconds of one test in other files; the first prefix that matches.

@@ -6,9 +6,9 @@ from typing import Final
 
 from hypothesis import settings
 
-OF_PROFILES: Final = {"quick": 10, "usual": 25, "full": 100}  # `make check`, `test`, `test-all`
+OF_PROFILES: Final = {"quick": 5, "usual": 15, "full": 100}  # `make check`, `test`, `test-all`
 # Percent of what `make test-all` tries, where one example takes long.
-SHARES: Final = {"quick": 10, "usual": 12, "full": 100}
+SHARES: Final = {"quick": 5, "usual": 6, "full": 100}
 FEWEST: Final = 3
 
 

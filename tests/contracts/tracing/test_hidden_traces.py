@@ -50,7 +50,7 @@ from tests.support.fixtures.data_plane import (
 )
 from tests.support.fixtures.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
-from tests.support.hypothesis_scale import crossed
+from tests.support.hypothesis_scale import crossed, sampled
 
 ASC, DESC = SortOrder.ASC, SortOrder.DESC
 TALK = DataSubject(DataSubjectKind.SESSION, "gone 0")
@@ -341,8 +341,8 @@ async def test_reads_are_as_if_subject_never_existed(fixture: ErasureFixture, ow
     # Nothing is hidden in another project.
     other = project()
     await put_with_scores(plane, other, [*others, *traces_of(owner)])
-    for what, ask in asked.items():
-        assert await ask(plane, other) != expected[what], what
+    for what in sampled(list(asked), 4, 0, usually=True):
+        assert await asked[what](plane, other) != expected[what], what
 
 
 @BOTH_SUBJECTS

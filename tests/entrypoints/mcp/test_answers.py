@@ -167,6 +167,7 @@ def test_traces_of_5_000_spans_keep_their_budget(text, focus):
         fenced(answer)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["智", "word ", "😀", '{"a":1}'])
 def test_payloads_of_5_mb_keep_their_budget(text):
     one = large(text, 5_000_000 // len(text.encode()), 2)

@@ -19,6 +19,7 @@ from domain.page import LIMIT_MAX
 from entrypoints.http.controllers.datasets.item_files import COLUMNS
 from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.datasets import an_item
+from tests.support.hypothesis_scale import scaled
 
 NAME = "refunds"
 NDJSON, CSV = {"content-type": "application/x-ndjson"}, {"content-type": "text/csv"}
@@ -250,7 +251,7 @@ async def test_export_is_imported_to_the_same_version(datasets: Datasets, file: 
     head = CSV if file == "csv" else NDJSON
     examples: list[list[dict[str, Any]]] = []
 
-    @settings(max_examples=60, database=None, deadline=None)
+    @settings(max_examples=scaled(60), database=None, deadline=None)
     @given(st.lists(items, min_size=1, max_size=5, unique_by=lambda one: one["id"]))
     def collect(example: list[dict[str, Any]]) -> None:
         examples.append(example)

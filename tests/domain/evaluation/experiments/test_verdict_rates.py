@@ -56,7 +56,7 @@ def rates(experiments: int, items: int, drop: float, is_binary: bool, seed: int 
 
 def test_equal_agents_rarely_regress():
     """A part of the simulation below."""
-    found = rates(300, 20, 0.0, is_binary=True)
+    found = rates(100, 20, 0.0, is_binary=True)
     assert found["strict"] <= 0.07
     assert found["covered"] >= 0.93
 
