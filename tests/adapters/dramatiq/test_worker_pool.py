@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dramatiq
 import pytest
@@ -243,25 +244,38 @@ POISON: dict[str, Callable[[str], bytes]] = {
 
 
 @pytest.fixture(scope="module")
-async def working(redis_url: str) -> AsyncIterator[Doing]:
+def other_url(redis_url: str) -> str:
+    """Another database of that server: `working` lives on, and would take the last tests' jobs."""
+    return urlsplit(redis_url)._replace(path="/1").geturl()
+
+
+@pytest.fixture
+async def other_redis(other_url: str) -> AsyncIterator[Redis]:
+    async with opened(other_url) as client:
+        await client.flushdb()
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def working(other_url: str) -> AsyncIterator[Doing]:
     """One pool for many tests: ending it takes as long as an idle thread polls."""
     doing = Doing()
-    async with at_work(redis_url, doing):
+    async with at_work(other_url, doing):
         yield doing
 
 
 @pytest.mark.parametrize("kind", POISON)
-async def test_unreadable_message_is_dropped_and_logged(redis, working, caplog, kind):
+async def test_unreadable_message_is_dropped_and_logged(other_redis, working, caplog, kind):
     due = some_targets(40)
-    jobs = DramatiqJobs(redis, monotonic_us)
+    jobs = DramatiqJobs(other_redis, monotonic_us)
     await jobs.send(*due[:20])
     for _ in range(3):
         key = str(uuid.uuid4())
-        await redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, POISON[kind](key))
-        await redis.rpush(f"{NAMESPACE}:{JobQueue.MEASURE}", key)
+        await other_redis.hset(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs", key, POISON[kind](key))
+        await other_redis.rpush(f"{NAMESPACE}:{JobQueue.MEASURE}", key)
     await jobs.send(*due[20:])
     await until(lambda: {*due} <= {*working.done})
-    await emptied(redis)
+    await emptied(other_redis)
     dropped = [record for record in caplog.records if ": dropped a" in record.message]
     assert len(dropped) == 3
     assert {record.levelname for record in dropped} == {"WARNING"}
