@@ -87,8 +87,13 @@ UNSTORABLE_ERRORS: Final = (
 )
 
 
-# What Citus says of a worker that ended during a statement. It has the code of an internal error.
-_LOST_WORKER: Final = ("terminating connection", "server closed the connection", "remote node")
+# What Citus says of a worker that ended during a statement, mostly in the words of libpq. It has
+# the code of an internal error.
+_LOST_WORKER: Final = (
+    *("terminating connection", "server closed the connection", "remote node"),
+    *("SSL SYSCALL error", "SSL connection has been closed", "connection not open"),
+    *("could not receive data", "could not send data", "no connection to the server"),
+)
 
 
 def is_lost_worker(error: BaseException) -> bool:

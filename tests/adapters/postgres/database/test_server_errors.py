@@ -1,5 +1,6 @@
 """Errors of the server are transient for every statement."""
 
+import asyncpg
 import pytest
 
 from adapters.postgres.database.pool import identity_lookup, translate_errors
@@ -28,6 +29,28 @@ async def test_server_errors_raise_unavailable(pool, code):
     assert isinstance(caught.value.__cause__, Exception)
     # The writer doesn't try a failed batch again in halves: no trace of it is at fault.
     assert is_transient(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "SSL SYSCALL error: EOF detected",
+        "SSL connection has been closed unexpectedly",
+        "server closed the connection unexpectedly",
+        "connection to the remote node serving@worker:5432 failed: Connection refused",
+        "connection not open",
+    ],
+)
+async def test_worker_of_citus_that_ended_raises_unavailable(pool, said):
+    """In the words of the client that Citus uses. Other internal errors stay what they are."""
+    raised = "DO $$ BEGIN RAISE EXCEPTION '%', '{}' USING ERRCODE = 'XX000'; END $$"
+    with pytest.raises(Unavailable) as caught:
+        async with translate_errors():
+            await pool.execute(raised.format(said))
+    assert is_transient(caught.value.__cause__)
+    with pytest.raises(asyncpg.InternalServerError):
+        async with translate_errors():
+            await pool.execute(raised.format("cache lookup failed for type 1"))
 
 
 async def test_slow_identity_lookup_raises_unavailable(pool):
