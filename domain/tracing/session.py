@@ -7,12 +7,16 @@ from enum import StrEnum
 from typing import Final, Self
 
 from domain.page import Position, SortValue
-from domain.tracing.query import fold_case
+from domain.tracing.query import TraceFilter, fold_case
 from domain.tracing.span import Totals
 from domain.tracing.trace import Trace, TraceStatus
 
 TRACES_DEFAULT: Final = 200
 TRACES_MAX: Final = 1_000  # whole traces on one page of a session
+# If filters select many traces: how many a request compares with them by start, and among how many
+# of the newest it counts sessions.
+COMPARED_TRACES_MAX: Final = 200_000
+COUNTED_TRACES_MAX: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +125,22 @@ class SessionFilter:
         """Whether traces are selected by more than their start."""
         texts = (self.tags, self.not_tags, self.not_user_id)
         return self.user_id is not None or any(texts)
+
+    @property
+    def of_traces(self) -> TraceFilter:
+        """The conditions that select traces."""
+        return TraceFilter(
+            user_id=self.user_id,
+            started_after=self.started_after,
+            started_before=self.started_before,
+            tags=self.tags,
+            not_user_id=self.not_user_id,
+            not_tags=self.not_tags,
+        )
+
+    @property
+    def selects_summaries(self) -> bool:
+        return bool(self.query) or (self.has_error, self.has_failed_span) != (None, None)
 
     def matches_trace(self, trace: Trace) -> bool:
         return (

@@ -14,7 +14,7 @@ from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.rollups.facet_values import fetch_facet_values
 from adapters.postgres.tracing.rollups.percentiles import VolumeReader
-from adapters.postgres.tracing.sessions import starts_within, straddles
+from adapters.postgres.tracing.session_sums import starts_within, straddles
 from adapters.postgres.tracing.trace_groups import fetch_trace_groups
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from domain.ids import ProjectId

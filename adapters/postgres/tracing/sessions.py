@@ -1,8 +1,7 @@
 """Sessions: one by one, and lists from roll-ups or from sums over the selected traces."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from asyncpg import Record
@@ -20,16 +19,24 @@ from adapters.postgres.database.read_transactions import (
     PoolReader,
 )
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
-from adapters.postgres.database.time_buckets import Bounds
-from adapters.postgres.tracing.rollups.facets import Facet, search_term
+from adapters.postgres.tracing.rollups.facets import Facet
+from adapters.postgres.tracing.session_sums import (
+    GROUPING_WORK_MEM,
+    SESSION_COLUMNS,
+    SORT_COLUMNS,
+    SelectedTraces,
+    has_id_containing,
+)
 from adapters.postgres.tracing.session_turns import fetch_turns
+from adapters.postgres.tracing.session_walk import WALK_LIMITS, SessionWalk, SessionWalkLimits
+from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
 from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.errors import Invalid
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
-from domain.page import Page, PageRequest, SortOrder
+from domain.page import Page, PageRequest, Position, SortOrder
 from domain.tracing.query import fold_case
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
@@ -38,11 +45,6 @@ NARROW_LIST: Final = (
     "narrow the list of sessions with started_after and started_before, with user_id, "
     "or with rarer tags"
 )
-SESSION_COLUMNS: Final = (
-    "session_id", "trace_count", "first_started_at", "last_ended_at", "last_activity_at",
-    "latency_us", "error_count", "user_id", "tags", "span_count", "error_span_count",
-    "prompt_tokens", "completion_tokens", "total_cost", "unpriced_span_count",
-)  # fmt: skip
 COUNT_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
 COUNT_FAILED_SESSIONS: Final = (
     f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
@@ -55,47 +57,13 @@ WITH ids AS MATERIALIZED (
 )
 SELECT (SELECT count(*) FROM ids) AS sessions, ARRAY(SELECT value FROM ids LIMIT $3) AS some
 """
-# The columns of `sessions`, computed from some traces of one session; no row without a trace.
-_SUM_OF_TRACES: Final = """
-SELECT min(session_id) AS session_id, count(*) AS trace_count,
-       min(started_at) AS first_started_at, max(ended_at) AS last_ended_at,
-       max(greatest(started_at, ended_at)) AS last_activity_at,
-       sum(latency_us) AS latency_us, count(*) FILTER (WHERE status = 'ERROR') AS error_count,
-       (array_agg(user_id ORDER BY started_at, trace_id)
-           FILTER (WHERE user_id IS NOT NULL))[1] AS user_id,
-       sum(span_count) AS span_count, sum(error_span_count) AS error_span_count,
-       sum(prompt_tokens) AS prompt_tokens, sum(completion_tokens) AS completion_tokens,
-       sum(total_cost) AS total_cost, sum(unpriced_span_count) AS unpriced_span_count
-FROM traces WHERE
-"""
 COUNT_TAGGED_TRACES: Final = f"""
 SELECT coalesce(sum(trace_count), 0)::bigint FROM trace_facets
 WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 """
-# Whether the session of a group of traces is visible. Looked up only if an erasure is active.
-IS_VISIBLE_SESSION: Final = (
-    f"(NOT {HAS_ACTIVE_ERASURE} OR EXISTS (SELECT 1 FROM sessions AS s"
-    f" WHERE s.{OF_PROJECT} AND s.session_id = traces.session_id))"
-)
-# Aggregates over a group of traces.
-ANY_TRACE_FAILED: Final = "bool_or(status = 'ERROR')"
-ANY_SPAN_FAILED: Final = "bool_or(error_span_count > 0)"
 RARE_TAG_TRACES_MAX: Final = 50_000  # traces
 LOOKED_UP_IDS_MAX: Final = 5_000  # ids that are looked up one by one
-GROUPING_WORK_MEM: Final = "16MB"  # holds some 200,000 groups; more spill to disk
 
-_SORT_COLUMNS: Final = {
-    SessionSort.RECENT: "last_activity_at",
-    SessionSort.TRACE_COUNT: "trace_count",
-    SessionSort.LATENCY: "latency_us",
-    SessionSort.COST: "total_cost",
-}
-_SORT_AGGREGATES: Final = {
-    SessionSort.RECENT: "max(greatest(started_at, ended_at))",
-    SessionSort.TRACE_COUNT: "count(*)",
-    SessionSort.LATENCY: "sum(latency_us)",
-    SessionSort.COST: "sum(total_cost)",
-}
 PAGE_BYTES_MAX: Final = 128 << 20  # of one response, which is in memory several times
 
 TOO_LARGE: Final = f"these traces hold more than {PAGE_BYTES_MAX >> 20} MiB"
@@ -134,6 +102,7 @@ class PostgresSessions(PoolReader):
     """Each read is from one snapshot."""
 
     edits: TraceEdits
+    walk_limits: SessionWalkLimits = field(default=WALK_LIMITS, kw_only=True)
 
     async def summaries(
         self,
@@ -147,20 +116,41 @@ class PostgresSessions(PoolReader):
             project=project,
             table="sessions",
             id="session_id",
-            value=_SORT_COLUMNS[sort],
+            value=SORT_COLUMNS[sort],
             columns=SESSION_COLUMNS,
             down=order is SortOrder.DESC,
             window=window,
             is_nullable=sort is SessionSort.LATENCY,
         )
-        page = None
+        page, reached = None, None
         if matching == SessionFilter() and window.offset <= NEAR_OFFSET_MAX:
             async with self._statement(NARROW_LIST, project) as connection:
                 page = await query.fetch_unfiltered(connection, COUNT_SESSIONS)
         if page is None:
             async with self._visible_snapshot(NARROW_LIST, project) as connection:
-                page = await _fetch_filtered(connection, query, matching, sort)
-        return page.to_page(window.limit, summary_from_row, sort.position)
+                page, reached = await self._fetch_filtered(connection, query, matching, sort)
+        found = page.to_page(window.limit, summary_from_row, sort.position)
+        return found if reached is None else replace(found, end=reached)
+
+    async def _fetch_filtered(
+        self, connection: Connection, query: KeysetQuery, matching: SessionFilter, sort: SessionSort
+    ) -> tuple[KeysetPage, Position | None]:
+        """The page, and the position where a limit ended it, if it did."""
+        project = query.project
+        if not matching.selects_traces:
+            where = await _session_conditions(connection, project, matching, sort)
+            return await query.fetch_page(connection, where), None
+        await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
+        if matching.selects_by_value and query.down and _is_near(query.window):
+            clauses = filter_clauses(project, matching.of_traces)
+            counts = await fetch_counts(connection, project, clauses, "")
+            if counts.most > self.walk_limits.most_grouped(sort):
+                selected = SelectedTraces(query, sort, matching, is_rare=False)
+                walk = SessionWalk(connection, query, selected, counts, self.walk_limits)
+                if (found := await walk.fetch()) is not None:
+                    return found
+        is_rare = await _are_rare(connection, project, matching.tags)
+        return await SelectedTraces(query, sort, matching, is_rare).fetch(connection), None
 
     async def first_inputs(
         self, project: ProjectId, sessions: Sequence[str]
@@ -190,16 +180,10 @@ class PostgresSessions(PoolReader):
         return await self.edits.delete_session(project, session, audit)
 
 
-async def _fetch_filtered(
-    connection: Connection, query: KeysetQuery, matching: SessionFilter, sort: SessionSort
-) -> KeysetPage:
-    project = query.project
-    if not matching.selects_traces:
-        where = await _session_conditions(connection, project, matching, sort)
-        return await query.fetch_page(connection, where)
-    await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
-    is_rare = await _are_rare(connection, project, matching.tags)
-    return await _SelectedTraces(query, sort, matching, is_rare).fetch(connection)
+def _is_near(window: PageRequest) -> bool:
+    """Whether a walk may get there. Sessions without a value are after all others."""
+    has_value = window.after is None or window.after.value is not None
+    return has_value and window.offset <= NEAR_OFFSET_MAX
 
 
 def summary_from_row(row: Record) -> SessionSummary:
@@ -261,138 +245,3 @@ async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[s
         return False
     count: int = await connection.fetchval(COUNT_TAGGED_TRACES, project, tags)
     return count <= RARE_TAG_TRACES_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class _SelectedTraces:
-    """A page of sessions, summed over some of their traces only."""
-
-    query: KeysetQuery
-    sort: SessionSort
-    matching: SessionFilter
-    is_rare: bool  # few traces have the tags, so that they are found by search terms
-
-    async def fetch(self, connection: Connection) -> KeysetPage:
-        p = Parameters([self.query.project])
-        by_value = self.matching.selects_by_value
-        groups = self._by_trace(p) if by_value else self._by_period(p)
-        keys = f"groups AS MATERIALIZED ({groups}), {self.query.sorted_keys(p, 'groups')}"
-        traces = f"{OF_PROJECT} AND session_id = keys.id AND {self._traces(p)}"
-        tags = (
-            'ARRAY(SELECT DISTINCT tag COLLATE "C" FROM traces CROSS JOIN unnest(tags) AS tag'
-            f" WHERE {traces} ORDER BY 1) AS tags"
-        )
-        columns = ", ".join(SESSION_COLUMNS)
-        page = f"""
-        SELECT {columns} FROM keys CROSS JOIN LATERAL (
-            SELECT *, {tags} FROM ({_SUM_OF_TRACES} {traces}) AS summed
-        ) AS summed WHERE NOT is_whole
-        UNION ALL
-        SELECT {columns} FROM keys CROSS JOIN LATERAL (
-            SELECT * FROM sessions WHERE {OF_PROJECT} AND session_id = keys.id LIMIT 1
-        ) AS kept WHERE is_whole
-        """
-        return await self.query.fetch_keys(
-            connection, p, keys, "(SELECT count(*) FROM groups)", page
-        )
-
-    def _by_trace(self, p: Parameters) -> str:
-        return f"""
-        SELECT {_SORT_AGGREGATES[self.sort]} AS value, session_id AS id, false AS is_whole
-        FROM traces
-        WHERE {OF_PROJECT} AND session_id IS NOT NULL AND {self._traces(p)} {self._query(p)}
-        GROUP BY session_id HAVING {IS_VISIBLE_SESSION} {self._failed(p)}
-        """
-
-    def _by_period(self, p: Parameters) -> str:
-        bounds = (self.matching.started_after, self.matching.started_before)
-        failed = self._failed(p, "error_count > 0", "error_span_count > 0")
-        return f"""
-        SELECT {_SORT_COLUMNS[self.sort]} AS value, session_id AS id, true AS is_whole FROM sessions
-        WHERE {OF_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
-        UNION ALL
-        SELECT summed.value, session_id, false
-        FROM sessions CROSS JOIN LATERAL (
-            SELECT {_SORT_AGGREGATES[self.sort]} AS value FROM traces
-            WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
-            HAVING count(*) > 0 {self._failed(p)}
-        ) AS summed
-        WHERE {OF_PROJECT} AND {p.sql(straddles(bounds))} {self._query(p)}
-        """
-
-    def _traces(self, p: Parameters) -> str:
-        conditions = []
-        if (user := self.matching.user_id) is not None:
-            conditions.append(f"user_id = {p.put(user)}")
-        if (after := self.matching.started_after) is not None:
-            conditions.append(f"started_at >= {p.put(after)}")
-        if (before := self.matching.started_before) is not None:
-            conditions.append(f"started_at < {p.put(before)}")
-        if tags := sorted(set(self.matching.tags)):
-            if self.is_rare:
-                terms = [search_term(self.query.project, Facet.TAG, tag) for tag in tags]
-                conditions.append(f"terms && {p.put(terms)}::bigint[]")
-            conditions.append(f"tags && {p.put(tags)}::text[]")
-        if users := sorted(set(self.matching.not_user_id)):
-            conditions.append(f"(user_id = ANY({p.put(users)}::text[])) IS NOT TRUE")
-        if tags := sorted(set(self.matching.not_tags)):
-            conditions.append(f"NOT tags && {p.put(tags)}::text[]")
-        return " AND ".join(conditions)
-
-    def _query(self, p: Parameters) -> str:
-        part = self.matching.query
-        return f"AND {p.sql(has_id_containing(part))}" if part else ""
-
-    def _failed(
-        self,
-        p: Parameters,
-        has_error: str = ANY_TRACE_FAILED,
-        has_failed_span: str = ANY_SPAN_FAILED,
-    ) -> str:
-        wanted = (
-            (has_error, self.matching.has_error),
-            (has_failed_span, self.matching.has_failed_span),
-        )
-        return " ".join(f"AND ({sql}) = {p.put(one)}" for sql, one in wanted if one is not None)
-
-
-def starts_within(bounds: Bounds) -> Sql:
-    """A condition on sessions: all their traces started within `bounds`.
-
-    At least one of the bounds is set.
-    """
-    return _all_of(("first_started_at >= {}", bounds[0]), ("last_started_at < {}", bounds[1]))
-
-
-def straddles(bounds: Bounds) -> Sql:
-    """A condition on sessions: some traces may have started within `bounds`, and some did not."""
-    after, before = bounds
-    # `last_activity_at` is never before `last_started_at`: this redundant condition lets an index
-    # be used.
-    early = _all_of(
-        ("first_started_at < {}", after),
-        ("last_started_at >= {}", after),
-        ("last_activity_at >= {}", after),
-    )
-    late = _all_of(
-        ("first_started_at >= {}", after),
-        ("first_started_at < {}", before),
-        ("last_started_at >= {}", before),
-    )
-    pieces = [early] if before is None else [late] if after is None else [early, late]
-    text = " OR ".join(f"({one.text})" for one in pieces)
-    return Sql(f"({text})", tuple(value for one in pieces for value in one.values))
-
-
-def _all_of(*bounds: tuple[str, datetime | None]) -> Sql:
-    given = [(text, bound) for text, bound in bounds if bound is not None]
-    return Sql(" AND ".join(text for text, _ in given), tuple(bound for _, bound in given))
-
-
-def has_id_containing(part: str) -> Sql:
-    return Sql(
-        "EXISTS (SELECT 1 FROM trace_facets AS f"
-        f" WHERE f.{OF_PROJECT} AND f.kind = '{Facet.SESSION}'"
-        " AND f.value = session_id AND f.search_value LIKE {})",
-        (like(fold_case(part)),),
-    )

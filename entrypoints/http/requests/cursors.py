@@ -15,13 +15,13 @@ from typing import Annotated, Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET, Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from domain.errors import Invalid
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
 from domain.tracing.spans.span_query import KEY_SEPARATOR
 from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue
-from entrypoints.http.requests.wire_types import PaginatedResponse
+from entrypoints.http.requests.wire_types import PaginatedResponse, format_instant
 
 CURSOR_CHARS_MAX: Final = 6_000  # a name of 512 escaped characters and its id need 4,300
 AMOUNT_DIGITS_MAX: Final = 1_500  # before the point and after it: sums of doubles have fewer
@@ -176,6 +176,22 @@ class RequestedPage:
         value = self.position_type.encode(end.value)
         content = msgspec.json.encode((self.query_hash, value, end.id))
         return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
+
+
+READ_UNTIL: Final = Meta(
+    description=(
+        "Only if the page ended before it was full: how far in the list the filters were compared. "
+        "`next_cursor` goes on from there"
+    )
+)
+
+
+def read_until(page: Page[Any], limit: int) -> str | UnsetType:
+    """How far a list by time was compared, if the page ended before it was full."""
+    if page.end is None or len(page.items) == limit:
+        return UNSET
+    assert isinstance(page.end.value, datetime)  # other lists are read to the end
+    return format_instant(page.end.value)
 
 
 class PagedList[S]:

@@ -8,8 +8,8 @@ from msgspec import UNSET
 from domain.page import Page
 from domain.tracing.spans.span_query import SpanSort, SpanSummary
 from entrypoints.http.controllers.spans.schemas import SPAN_ITEM
-from entrypoints.http.controllers.spans.spans import read_until
 from entrypoints.http.controllers.traces.schemas import EXAMPLE_TRACE
+from entrypoints.http.requests.cursors import read_until
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 FIRST, SECOND = (str(uuid.UUID(int=n)) for n in (1, 2))

@@ -14,7 +14,7 @@ from adapters.postgres.evaluation.runs.eligible_traces import (
     unsettled,
     written_within,
 )
-from adapters.postgres.tracing.sessions import (
+from adapters.postgres.tracing.session_sums import (
     ANY_SPAN_FAILED,
     ANY_TRACE_FAILED,
     GROUPING_WORK_MEM,

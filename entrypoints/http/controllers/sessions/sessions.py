@@ -15,7 +15,14 @@ from domain.page import LIMIT_DEFAULT, OFFSET_MAX, PageRequest, SortOrder
 from domain.tracing import session as sessions
 from domain.tracing import session_turn
 from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX
-from domain.tracing.session import TRACES_DEFAULT, TRACES_MAX, SessionFilter, SessionSort
+from domain.tracing.session import (
+    COMPARED_TRACES_MAX,
+    COUNTED_TRACES_MAX,
+    TRACES_DEFAULT,
+    TRACES_MAX,
+    SessionFilter,
+    SessionSort,
+)
 from domain.tracing.session_turn import TURNS_MAX
 from domain.tracing.trace import TraceSummary
 from entrypoints.http.authentication import CAN_INGEST_AND_READ, CAN_READ
@@ -148,6 +155,12 @@ class SessionListItem(SessionSummary, frozen=True, kw_only=True):
     ] = UNSET
 
 
+class SessionPage(wire.PaginatedResponse[SessionListItem], frozen=True, kw_only=True):
+    """A page of sessions: maybe fewer than `limit`, or none, although `next_cursor` is set."""
+
+    read_until: Annotated[wire.ResponseInstant | UnsetType, cursors.READ_UNTIL] = UNSET
+
+
 class SessionDetail(SessionSummary, frozen=True, kw_only=True):
     """The totals of a whole session, and a page of its traces, sorted by start."""
 
@@ -215,16 +228,25 @@ SESSIONS: Final = cursors.PagedList(
 class SessionController(Controller):
     path = "/sessions"
 
-    @get("/", CAN_READ, example=examples.page_of(examples.SESSION))
+    @get(
+        "/",
+        CAN_READ,
+        description=(
+            "A page of the project's sessions. `query`, `has_error` and `has_failed_span` filter "
+            "sessions; the other filters select traces, and the totals of a session cover the "
+            "selected traces only. `recent` sorts by the last start or end of a trace. If filters "
+            "by user or tag select many traces, `total` of this order counts the sessions of the "
+            f"newest {COUNTED_TRACES_MAX:,} traces, with `total_is_at_least`; and at most "
+            f"{COMPARED_TRACES_MAX:,} traces are compared with the filters, for some seconds: a "
+            "page may end before it is full, and `next_cursor` goes on at `read_until`. `include` "
+            "adds fields."
+        ),
+        example=examples.page_of(examples.SESSION),
+    )
     async def list_sessions(
         self, caller: Caller, params: SessionQuery, use_cases: UseCases
-    ) -> wire.PaginatedResponse[SessionListItem]:
-        """List sessions.
-
-        A page of the project's sessions. `query`, `has_error` and `has_failed_span` filter
-        sessions; the other filters select traces, and the totals of a session cover the selected
-        traces only. `recent` sorts by the last start or end of a trace. `include` adds fields.
-        """
+    ) -> SessionPage:
+        """List sessions."""
         project, matching = caller.project_id, params.to_domain()
         sort, order = params.sort_by, params.sort_order
         requested = SESSIONS.parse_page(params, project, matching, sort, order)
@@ -249,7 +271,8 @@ class SessionController(Controller):
                 msgspec.structs.force_setattr(one, "scores", listed)
             return one
 
-        return requested.respond(page, item)
+        shown, reached = requested.respond(page, item), cursors.read_until(page, params.limit)
+        return SessionPage(**msgspec.structs.asdict(shown), read_until=reached)
 
     @get(
         "/{session_id:str}",

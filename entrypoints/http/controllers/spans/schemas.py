@@ -187,15 +187,7 @@ class SpanPage(wire.PaginatedResponse[SpanListItem], frozen=True, kw_only=True):
     With `query`, `total` counts the spans of the page, and one more if another page follows.
     """
 
-    read_until: Annotated[
-        wire.ResponseInstant | UnsetType,
-        Meta(
-            description=(
-                "Only if the page ended before it was full: how far in the list spans were "
-                "compared with the filters. `next_cursor` goes on from there"
-            )
-        ),
-    ] = UNSET
+    read_until: Annotated[wire.ResponseInstant | UnsetType, cursors.READ_UNTIL] = UNSET
     search: Annotated[SearchState | UnsetType, Meta(description="Only with `query`")] = UNSET
 
 

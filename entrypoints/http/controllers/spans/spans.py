@@ -1,19 +1,14 @@
 """The list of spans across traces."""
 
-from datetime import datetime
-
 import msgspec
 from litestar import Controller
-from msgspec import UNSET, UnsetType
 
 from application.use_cases import UseCases
 from domain.identity.caller import Caller
-from domain.page import Page
 from domain.tracing.spans.span_query import (
     COMPARED_SPANS_MAX,
     COUNTED_SPANS_MAX,
     SORTED_SPANS_MAX,
-    SpanSummary,
 )
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.spans.schemas import (
@@ -25,7 +20,7 @@ from entrypoints.http.controllers.spans.schemas import (
 )
 from entrypoints.http.controllers.spans.search import search_spans
 from entrypoints.http.endpoint import get
-from entrypoints.http.requests import wire_types as wire
+from entrypoints.http.requests import cursors
 
 
 class SpanController(Controller):
@@ -61,12 +56,5 @@ class SpanController(Controller):
             project, matching, sort, order, requested.page
         )
         shown = requested.respond(page, SpanListItem.from_domain)
-        return SpanPage(**msgspec.structs.asdict(shown), read_until=read_until(page, params.limit))
-
-
-def read_until(page: Page[SpanSummary], limit: int) -> wire.ResponseInstant | UnsetType:
-    """How far spans were compared, if the page ended before it was full."""
-    if page.end is None or len(page.items) == limit:
-        return UNSET
-    assert isinstance(page.end.value, datetime)
-    return wire.format_instant(page.end.value)
+        reached = cursors.read_until(page, params.limit)
+        return SpanPage(**msgspec.structs.asdict(shown), read_until=reached)

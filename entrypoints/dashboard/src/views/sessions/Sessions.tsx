@@ -21,6 +21,7 @@ import { changed, useUrlState } from "../../url/state.ts";
 interface Page {
   items: SessionListItem[];
   total: number;
+  total_is_at_least?: boolean;
   next_cursor: string | null;
 }
 
@@ -54,7 +55,7 @@ export function Sessions(): JSX.Element {
     placeholderData: (before) => before,
   });
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const total = pages.data?.pages[0]?.total ?? 0;
+  const { total = 0, total_is_at_least: isAtLeast } = pages.data?.pages[0] ?? {};
   const open = (id: string): void => navigate(`${projectPath("sessions")}/${encodeURIComponent(id)}`);
   const go = (to: number): void => setAt(Math.max(0, Math.min(rows.length - 1, to)));
   const group = "Sessions";
@@ -114,7 +115,7 @@ export function Sessions(): JSX.Element {
       <div class="list-main">
         <header class="title">
           <h1>Sessions</h1>
-          <span class="total" role="status">{pages.isSuccess ? plural(total, "session") : ""}</span>
+          <span class="total" role="status">{pages.isSuccess ? `${isAtLeast ? "at least " : ""}${plural(total, "session")}` : ""}</span>
           <input
             id="find-session"
             type="search"
@@ -131,7 +132,12 @@ export function Sessions(): JSX.Element {
         </header>
         {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
         {pages.isPending && <Loading what="sessions" />}
-        {pages.isSuccess && rows.length === 0 && (
+        {pages.isSuccess && rows.length === 0 && pages.hasNextPage && (
+          <Empty title="No session among the newest traces matches">
+            <Button disabled={pages.isFetching} onClick={() => void pages.fetchNextPage()}>Look among older ones</Button>
+          </Empty>
+        )}
+        {pages.isSuccess && rows.length === 0 && !pages.hasNextPage && (
           <Empty title={isFiltered ? "No session matches" : "There is no session yet"}>
             {isFiltered ? (
               <Button onClick={() => update({ ...withoutFilters(params), query: null }, { push: true })}>Drop all filters</Button>
@@ -144,7 +150,7 @@ export function Sessions(): JSX.Element {
           <VirtualTable<SessionListItem>
             label="Sessions"
             rows={rows}
-            total={total}
+            total={Math.max(total, rows.length)}
             columns={columns}
             rowKey={(row) => row.session_id}
             at={at}
