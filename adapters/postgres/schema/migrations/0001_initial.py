@@ -401,8 +401,11 @@ CREATE TABLE IF NOT EXISTS span_rows (
 );
 -- The list of spans by start, and spans of partial hours, in which a period begins or ends.
 CREATE INDEX IF NOT EXISTS spans_started ON span_rows (project_id, started_at);
--- Failed spans by start, and those of a group of errors. There are few such spans.
-CREATE INDEX IF NOT EXISTS spans_failed ON span_rows (project_id, started_at) INCLUDE (error_group)
+-- Failed spans by start, with what figures by group of errors are made of, and those of a group.
+-- There are few such spans.
+CREATE INDEX IF NOT EXISTS spans_failed ON span_rows (project_id, started_at)
+    INCLUDE (error_group, kind, ended_at, prompt_tokens, completion_tokens,
+             cost_amount, cost_source, usage_role)
     WHERE status = 'ERROR';
 CREATE INDEX IF NOT EXISTS spans_error_group ON span_rows (project_id, error_group, started_at)
     WHERE status = 'ERROR';

@@ -68,7 +68,8 @@ FROM (
          sum(completion_tokens) FILTER (WHERE usage_role IS NULL) AS completion_tokens,
          sum(cost_amount) FILTER (WHERE usage_role IS NULL) AS cost,
          count(*) FILTER (WHERE {unpriced}) AS unpriced
-  FROM (SELECT s.*, {latency} AS latency_us FROM {table} WHERE {where}) AS s GROUP BY 1, 2, 3
+  FROM (SELECT s.*, {latency} AS latency_us FROM {table} WHERE {where} {most}) AS s
+  GROUP BY 1, 2, 3
 ) AS binned
 GROUP BY bucket, key LIMIT {limit}
 """
@@ -160,7 +161,9 @@ class SpanFigureReader:
                 return []
             matching = replace(matching, has_error=True)
         source = await find_source(connection, self.project, matching, self.few_traces)
-        if not source.is_small:
+        # If all spans that are read count, the query itself tells whether they are too many.
+        counts_first = bool(source.rest) or self.query.group_by is SpanGroupKey.MODEL
+        if counts_first and not source.is_small:
             await self._check_count(connection, source)
         p = Parameters([self.project])
         table = p.sql(source.table)
@@ -171,14 +174,19 @@ class SpanFigureReader:
             bucket=self._bucket(p, "s.started_at"),
             key=_KEYS[self.query.group_by],
             starts=p.put(BIN_STARTS_US),
-            failed=HAS_FAILED,
+            # Without reading the status, the index of failed spans has all that is needed.
+            failed="true" if self.query.group_by is SpanGroupKey.ERROR else HAS_FAILED,
             unpriced=IS_UNPRICED,
             latency=LATENCY_US,
             table=table,
             where=source.where(p, where),
+            most="" if counts_first or source.is_small else f"LIMIT {self.read_max + 1:d}",
             limit=CELLS_MAX + 1,
         )
-        return await self._cells(await connection.fetch(sql, *p.values), are_packed=False)
+        rows = await connection.fetch(sql, *p.values)
+        if not source.is_small:
+            check_read_count(sum(row["spans"] for row in rows), self.read_max)
+        return await self._cells(rows, are_packed=False)
 
     async def _check_count(self, connection: Connection, source: SpanSource) -> None:
         """Raises Invalid if an index leads to too many spans."""

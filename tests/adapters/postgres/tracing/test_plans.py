@@ -59,7 +59,7 @@ from domain.evaluation.scores.score import (
     ScoreTarget,
 )
 from domain.ids import ProjectId, RunId, SpanId, TraceId
-from domain.page import PageRequest, SortOrder
+from domain.page import PageRequest, Position, SortOrder
 from domain.privacy.erasure import DataSubjectKind
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.facet_values import FacetField
@@ -350,6 +350,22 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         sessions(SessionFilter(tags=("canary",))),
         {"traces": 200 + 8 * PAGE, "sessions": 0},
     ),
+    # The traces that are counted, those of a step, and some of each of its sessions.
+    "sessions with a frequent tag": (
+        sessions(SessionFilter(tags=("prod",))),
+        {"traces": 10_000 + 9 * 1_000, "sessions": 400},
+    ),
+    "sessions with a frequent tag, at a cursor": (
+        sessions(
+            SessionFilter(tags=("prod",)),
+            window=PageRequest(after=Position(START + timedelta(days=3), "conv-7")),
+        ),
+        {"traces": 10_000 + 9 * 1_000, "sessions": SESSIONS},
+    ),
+    "sessions with a frequent tag by cost": (
+        sessions(SessionFilter(tags=("prod",)), SessionSort.COST),
+        {"traces": TRACES + 8 * PAGE, "sessions": 0},
+    ),
     # The spans that are counted, those of the page, and their rows.
     "spans": (spans(), {"span_rows": COUNTED + SHOWN, "traces": PAGE}),
     "spans at an offset": (
@@ -407,7 +423,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     },
     "figures of errors": (
         span_figures(SpanGroupKey.ERROR, SpanInterval.DAY, PERIOD),
-        {"span_rows": 2 * FAILED_SPANS + 2 * ERROR_GROUPS},
+        {"span_rows": FAILED_SPANS + 2 * ERROR_GROUPS},
     ),
     "figures of spans of a session": (
         span_figures(SpanGroupKey.NAME, SpanInterval.NONE, PERIOD, session_id="conv-7"),
@@ -624,6 +640,12 @@ async def test_hidden_rows_are_checked_one_by_one(seeded, read, of):
         await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
     assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
+
+
+async def test_figures_of_errors_are_read_from_an_index_alone(seeded):
+    act = span_figures(SpanGroupKey.ERROR, SpanInterval.NONE, Period(END - timedelta(days=5), END))
+    reads = [node for node in await plans(seeded, act) if node.get("Index Name") == "spans_failed"]
+    assert {node["Node Type"] for node in reads} == {"Index Only Scan"}
 
 
 @pytest.mark.parametrize("sort", TraceSort)
