@@ -18,6 +18,7 @@ from domain.tracing.usage import NO_USAGE, CostSource, SpanCost, Usage, UsageRol
 
 SORTED_SPANS_MAX: Final = 200_000  # matches that are sorted by anything but their start
 COMPARED_SPANS_MAX: Final = 1_000_000  # spans that a page of rare matches is looked for among
+SORTED_AMONG_MAX: Final = 500_000  # spans among which those that are sorted are looked for
 COUNTED_SPANS_MAX: Final = 10_000  # spans that are read to count matches
 KEY_SEPARATOR: Final = "/"
 # Fields of a filter that must equal those of the span, and those of its trace.
@@ -292,4 +293,15 @@ def check_sortable(matches: int, sort: SpanSort, most: int = SORTED_SPANS_MAX) -
             "query.sort_by",
             f"more than {most:,} spans match: narrow started_after and started_before, or add "
             f"another filter, or sort by {SpanSort.STARTED_AT}",
+        )
+
+
+def check_compared(spans: int, sort: SpanSort, most: int = SORTED_AMONG_MAX) -> None:
+    """Raises Invalid if more spans would be compared than an order other than by start allows."""
+    if spans > most:
+        raise Invalid.field(
+            "query.sort_by",
+            f"more than {most:,} spans would have to be compared to sort by {sort}: narrow "
+            "started_after and started_before, or add a filter by session_id or user_id, or sort "
+            f"by {SpanSort.STARTED_AT}",
         )

@@ -2,45 +2,59 @@
 
 Spans have few indexes, because each would slow down every write. A page by start walks an index of
 starts and drops spans that don't match (`span_walk.py`); if few traces match, it reads the spans of
-those traces. Other orders sort all matches, whose number has a limit.
+those traces. Other orders sort all matches, which are looked for in the hours that may have some;
+the numbers of both have a limit.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.analytics import NARROW_PERIOD
 from adapters.postgres.tracing.span_filters import (
     COST,
+    HAS_FAILED,
     LATENCY_US,
     SEARCHED_TRACES_MAX,
     TOKENS,
     SpanSource,
     find_source,
+    served_conditions,
 )
+from adapters.postgres.tracing.span_periods import SpanPeriod, fetch_periods
 from adapters.postgres.tracing.spans.error_groups import ErrorGroupQuery
 from adapters.postgres.tracing.spans.span_analytics import SpanFigureReader
-from adapters.postgres.tracing.spans.span_walk import WALK_LIMITS, SpanPlace, SpanWalk, WalkLimits
+from adapters.postgres.tracing.spans.span_walk import (
+    FIRST_INSTANT,
+    LAST_INSTANT,
+    WALK_LIMITS,
+    SpanPlace,
+    SpanWalk,
+    WalkLimits,
+)
 from adapters.postgres.tracing.trace_rows import usage_from_row
 from domain.errors import Invalid
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder
+from domain.tracing.analytics import Granularity
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.spans.error_groups import ERROR_CHARS_MAX, ErrorFilter, ErrorGroup, ErrorSort
 from domain.tracing.spans.span_analytics import READ_SPANS_MAX, SpanAnalytics, SpanAnalyticsQuery
 from domain.tracing.spans.span_query import (
     COUNTED_SPANS_MAX,
     KEY_SEPARATOR,
+    SORTED_AMONG_MAX,
     SORTED_SPANS_MAX,
     SpanFilter,
     SpanSort,
     SpanSummary,
     TraceContext,
+    check_compared,
     check_sortable,
 )
 from domain.tracing.trace import TraceStatus
@@ -89,6 +103,7 @@ class PostgresSpans(PoolReader):
     """Each list is read from one snapshot."""
 
     sorted_max: int = field(default=SORTED_SPANS_MAX, kw_only=True)
+    sorted_among_max: int = field(default=SORTED_AMONG_MAX, kw_only=True)
     counted_max: int = field(default=COUNTED_SPANS_MAX, kw_only=True)
     read_max: int = field(default=READ_SPANS_MAX, kw_only=True)
     searched_traces_max: int = field(default=SEARCHED_TRACES_MAX, kw_only=True)
@@ -104,6 +119,11 @@ class PostgresSpans(PoolReader):
     ) -> Page[SpanSummary]:
         async with self._visible_by_key(NARROW_SPANS, project) as connection:
             source = await find_source(connection, project, matching, self.searched_traces_max)
+            is_sorted = source.rest and not source.is_small and sort is not SpanSort.STARTED_AT
+            most = self.sorted_among_max
+            if is_sorted and await _count_within(connection, project, matching) > most:
+                source = await _narrowed(connection, project, matching, source)
+                await _check_compared(connection, project, source, sort, most)
             query = _SpanQuery(project, source, sort, order is SortOrder.DESC, window)
             if source.is_small or sort is not SpanSort.STARTED_AT:
                 found = await query.fetch_sorted(connection, self.sorted_max)
@@ -137,6 +157,49 @@ class PostgresSpans(PoolReader):
         reader = SpanFigureReader(project, query, self.read_max, self.searched_traces_max)
         async with self._visible_snapshot(NARROW_PERIOD, project) as connection:
             return await reader.fetch(connection)
+
+
+async def _count_within(connection: Connection, project: ProjectId, matching: SpanFilter) -> int:
+    """The spans of the hours of the period, or the failed ones if all matches failed."""
+    is_failed = any(one.text == HAS_FAILED for one in served_conditions(matching))
+    counted: int = await connection.fetchval(
+        f"SELECT coalesce(sum({'error' if is_failed else 'span'}_count), 0)::bigint"
+        f" FROM span_hours WHERE {OF_PROJECT} AND hour >= $2 AND hour <= $3",
+        project,
+        Granularity.HOUR.bucket(matching.started_after or FIRST_INSTANT),
+        matching.started_before or LAST_INSTANT,
+    )
+    return counted
+
+
+async def _narrowed(
+    connection: Connection, project: ProjectId, matching: SpanFilter, source: SpanSource
+) -> SpanSource:
+    """The same matches, among the spans of the periods in which one may have started."""
+    within = SpanPeriod(
+        matching.started_after or FIRST_INSTANT, matching.started_before or LAST_INSTANT
+    )
+    periods = await fetch_periods(connection, project, matching, source.of_trace, within)
+    served = " AND ".join([f"s.{OF_PROJECT}", *(one.text for one in source.served)])
+    values = tuple(value for one in source.served for value in one.values)
+    # OFFSET 0 keeps it a look into an index for each period.
+    table = f"""unnest({{}}::timestamptz[], {{}}::timestamptz[]) AS period (since, until)
+    CROSS JOIN LATERAL (
+      SELECT * FROM spans AS s
+      WHERE {served} AND s.started_at >= period.since AND s.started_at <= period.until OFFSET 0
+    ) AS s"""
+    bounds = ([one.since for one in periods], [one.until for one in periods])
+    return replace(source, table=Sql(table, (*bounds, *values)), served=())
+
+
+async def _check_compared(
+    connection: Connection, project: ProjectId, source: SpanSource, sort: SpanSort, most: int
+) -> None:
+    """Raises Invalid as `check_compared`. Counts the spans by index alone."""
+    p = Parameters([project])
+    table = f"SELECT 1 FROM {p.sql(source.table)} LIMIT {most + 1:d}"
+    sql = f"SELECT count(*) FROM ({table}) AS counted"
+    check_compared(await connection.fetchval(sql, *p.values), sort, most)
 
 
 class _Key(NamedTuple):

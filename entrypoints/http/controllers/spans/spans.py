@@ -8,6 +8,7 @@ from domain.identity.caller import Caller
 from domain.tracing.spans.span_query import (
     COMPARED_SPANS_MAX,
     COUNTED_SPANS_MAX,
+    SORTED_AMONG_MAX,
     SORTED_SPANS_MAX,
 )
 from entrypoints.http.authentication import CAN_READ
@@ -33,8 +34,9 @@ class SpanController(Controller):
             "A page of the spans of all traces of the project, without their payloads. A span has "
             "to match all filters. Spans without latency or with an unknown cost come last in "
             f"either order. Orders other than that of starts take at most {SORTED_SPANS_MAX:,} "
-            "matching spans. `total` counts the matches among the first "
-            f"{COUNTED_SPANS_MAX:,} spans of the period, with `total_is_at_least` if there are "
+            f"matching spans, out of {SORTED_AMONG_MAX:,} of the hours that may have some. `total` "
+            f"counts the matches among the first {COUNTED_SPANS_MAX:,} spans of the period, with "
+            "`total_is_at_least` if there are "
             "more; it is exact if few traces match. Rare spans are looked for in the hours that "
             f"may have some, among at most {COMPARED_SPANS_MAX:,} spans, for some seconds: a page "
             "may end before it is full, and `next_cursor` goes on at `read_until`. `query` "

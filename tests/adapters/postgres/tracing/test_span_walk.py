@@ -3,6 +3,7 @@
 import random
 import uuid
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -196,3 +197,32 @@ async def test_a_release_is_found_wherever_spans_of_its_traces_started(pool):
         await traces.put(project, replace(far, spans=(), started_at=NOON - 70 * HOUR))
     assert await starts("1") == [90, -50]
     assert await starts("2") == [3]
+
+
+@pytest.mark.parametrize("sort", [SpanSort.LATENCY, SpanSort.COST, SpanSort.TOKENS])
+async def test_other_orders_are_looked_for_in_the_hours_that_may_match(pool, sort):
+    sent, answered = many(), 0
+    project = await stored(pool, *sent)
+    spans = PostgresSpans(pool, searched_traces_max=0)
+    by = (sort, SortOrder.DESC, PageRequest(limit=7))
+    for conditions in FILTERS[1:]:
+        matching = SpanFilter(**conditions)
+        expected = await spans.summaries(project, matching, *by)
+        for most in (0, 10, 30):  # there are more
+            with suppress(Invalid):
+                found = await replace(spans, sorted_among_max=most).summaries(
+                    project, matching, *by
+                )
+                assert found == expected, conditions
+                answered += 1
+    assert answered > len(FILTERS)
+
+
+async def test_another_order_is_refused_if_too_many_spans_would_be_compared(pool):
+    project = await stored(pool, trace(*(span(started_at=NOON, provider="x") for _ in range(9))))
+    spans = PostgresSpans(pool, sorted_among_max=8)
+    by = (SpanSort.COST, SortOrder.DESC, PageRequest())
+    assert (await spans.summaries(project, SpanFilter(min_tokens=7), *by)).total == 0
+    with pytest.raises(Invalid) as refused:
+        await spans.summaries(project, SpanFilter(provider="x"), *by)
+    assert "would have to be compared" in refused.value.errors[0].message
