@@ -208,14 +208,14 @@ async def test_other_orders_are_looked_for_in_the_hours_that_may_match(pool, sor
     for conditions in FILTERS[1:]:
         matching = SpanFilter(**conditions)
         expected = await spans.summaries(project, matching, *by)
-        for most in (0, 10, 30):  # there are more
+        for most in (0, 10, 30, sum(len(one.spans) for one in sent) - 1):
             with suppress(Invalid):
                 found = await replace(spans, sorted_among_max=most).summaries(
                     project, matching, *by
                 )
                 assert found == expected, conditions
                 answered += 1
-    assert answered > len(FILTERS)
+    assert answered > 20  # and not nearly all refused
 
 
 async def test_another_order_is_refused_if_too_many_spans_would_be_compared(pool):
