@@ -232,6 +232,27 @@ def test_parts_of_a_page_come_when_the_service_is_back(
     expect(box.get_by_role("heading", name="A heading")).to_be_visible()
 
 
+def test_part_comes_after_its_connection_was_lost(signed_in: Page, project: Project) -> None:
+    """Another answer comes at once, before anything says that the service is away."""
+    page, first = signed_in, list[Route]()
+    sent = {"name": "both", "started_at": START.isoformat(), "input": "asked", "output": "said"}
+    trace = project.send("/traces", sent)["trace_id"]
+
+    def answer(route: Route) -> None:
+        first.append(route)
+        if len(first) == 2:
+            first[0].abort("connectionreset")
+            first[1].fulfill(body='"said"', content_type="application/json")
+        elif len(first) > 2:
+            route.continue_()
+
+    page.route(re.compile(rf"/traces/{trace}/(input|output)$"), answer)
+    page.goto(project.path(f"traces/{trace}"))
+    expect(page.get_by_role("region", name="Input")).to_contain_text("asked")
+    expect(page.get_by_role("region", name="Output")).to_contain_text("said")
+    expect(page.get_by_role("alert")).to_have_count(0)
+
+
 def test_matching_traces_are_exported_and_scored(
     signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
 ) -> None:

@@ -120,6 +120,9 @@ export const waitsUntil = signal<number | null>(null);
 /** When the service stopped to answer, in ms; null while it answers. */
 export const awaySince = signal<number | null>(null);
 
+/** How often it answered again since: also if no view was drawn in between. */
+export const returns = signal(0);
+
 async function fetched(method: string, url: string, call: Call): Promise<Response> {
   const headers: Record<string, string> = {
     Accept: "application/json",
@@ -141,6 +144,7 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
   try {
     const answer = await fetch(url, init);
     if (!PROXY_STATUSES.includes(answer.status)) {
+      if (awaySince.value !== null) returns.value += 1;
       awaySince.value = null;
       return answer;
     }

@@ -1,7 +1,7 @@
 /** How views ask: one query client, retries that keep to Retry-After, polling of visible pages. */
 import { QueryCache, QueryClient, useQuery, type UseQueryResult } from "@tanstack/preact-query";
 import { useEffect, useRef } from "preact/hooks";
-import { awaySince, Failure, request, type Query } from "./client.ts";
+import { awaySince, Failure, request, returns, type Query } from "./client.ts";
 import { projectId } from "./session.ts";
 import type { OutlineResponse } from "./types.d.ts";
 
@@ -39,12 +39,12 @@ function isTemporary(error: unknown): boolean {
 
 /** Calls `then` when the service answers again. */
 export function useReturn(then: () => unknown): void {
-  const isAway = awaySince.value !== null;
-  const wasAway = useRef(isAway);
+  const count = returns.value;
+  const seen = useRef(count);
   useEffect(() => {
-    if (wasAway.current && !isAway) then();
-    wasAway.current = isAway;
-  }, [isAway]);
+    if (seen.current !== count) then();
+    seen.current = count;
+  }, [count]);
 }
 
 export interface Asking {
