@@ -163,6 +163,8 @@ def test_revoked_key_is_refused_here_at_once_and_elsewhere_soon(
     until_while(api, lambda: elsewhere.get("/traces").status_code == 401)
 
 
+# tests/contracts/identity/test_project_purge.py cancels sweeps, and goes on.
+@pytest.mark.exhaustive
 def test_sweep_completes_although_workers_are_killed(installation: Installation) -> None:
     person = installation.person()
     [organization] = person.get("/organizations").json()

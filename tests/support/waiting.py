@@ -13,6 +13,8 @@ from typing import Any, Final
 
 WAIT_MAX_S: Final = 180
 TURNS: Final = 100  # of the event loop, before a look waits for something outside of it
+LOOKS: Final = TURNS + 50  # after a second, looking would take the processor from what it waits for
+LATE_PAUSES: Final = 5  # between two looks, from then on
 
 
 def in_time() -> asyncio.Timeout:
@@ -34,7 +36,8 @@ async def until(look: Callable[[], Any], is_so: Callable[[Any], object] = bool) 
             if turns < TURNS:
                 await asyncio.sleep(0)
             else:
-                await asyncio.sleep(0.02)
+                for _ in range(1 if turns < LOOKS else LATE_PAUSES):
+                    await asyncio.sleep(0.02)
 
 
 def until_while[T](
