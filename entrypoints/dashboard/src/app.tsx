@@ -94,7 +94,7 @@ function Views(): JSX.Element {
         </Route>
       ))}
       <Route>
-        <Empty title="There is no such page" isPage>
+        <Empty title="No page has this address" isPage>
           <a href={`${BASE}/`}>All projects</a>
         </Empty>
       </Route>

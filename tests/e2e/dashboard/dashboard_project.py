@@ -89,7 +89,7 @@ def show(page: Page, project: Project, path: str) -> None:
     if not page.url.startswith(project.server.url):
         page.goto(project.path(path))
         return
-    nothing = page.get_by_text("There is no such page")
+    nothing = page.get_by_text("No page has this address")
     page.keyboard.press("Escape")
     page.evaluate(FOLLOW, project.path(NOTHING))
     expect(nothing).to_be_visible()

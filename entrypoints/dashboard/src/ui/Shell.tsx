@@ -34,7 +34,7 @@ export function projectPath(page: string): string {
 
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
   const [path, navigate] = useLocation();
-  const here = projectId.value;
+  const here = project.value; // null also if the address names none of the person
   const main = useRef<HTMLElement>(null);
   const organization = organizationHere();
   useCommands([
@@ -68,7 +68,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         {here !== null && <ProjectSwitch />}
         {here !== null && <Menu path={path} />}
         {organization !== null && (
-          <Link href={organization.path} class="organization" aria-current={path.startsWith("/o/") ? "page" : undefined}>
+          <Link href={organization.path} class="organization" aria-current={path.startsWith(organization.path.replace(/\w+$/, "")) ? "page" : undefined}>
             <Icon name="organization" /> <span>{organization.name}</span>
           </Link>
         )}

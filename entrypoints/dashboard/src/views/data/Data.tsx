@@ -85,9 +85,10 @@ function RetentionForm({ path, days, canChange }: { path: string; days: number |
           : `${tracesText(hit ?? 0, older.data?.total_is_at_least)} started before ${fullInstant(before).slice(0, 16)}: they are removed within minutes, unless they were stored later than that.`}
       </p>
       <p class="actions">
-        <Button type="submit" class="main" disabled={!canChange || wanted === days || sending.isBusy} title={canChange ? undefined : "Only owners and administrators change the retention"}>
+        <Button type="submit" class="main" disabled={!canChange || wanted === days || sending.isBusy}>
           Save
         </Button>
+        {!canChange && <span class="hint">Only owners and administrators change the retention.</span>}
       </p>
       {sending.error !== null && <FailureBox error={sending.error} />}
       {isAsking && (

@@ -41,7 +41,7 @@ export function AddToDataset({ url, total, isAtLeast, selected, close }: Props):
     <Dialog title={`Add ${which} to a dataset`} close={close}>
       {known.isPending && <Loading what="datasets" />}
       {known.isError && <FailureBox error={known.error} again={() => void known.refetch()} />}
-      {known.data?.length === 0 && <p>There is no dataset yet. <Link href={projectPath("datasets")}>Make one</Link> first.</p>}
+      {known.data?.length === 0 && <p>No dataset yet. <Link href={projectPath("datasets")}>Make one</Link> first.</p>}
       {copied && (
         <p role="status">
           {plural(copied.created, "item")} added, {count(copied.changed)} changed, {count(copied.unchanged)} unchanged, {count(copied.rejected.length)} rejected.{" "}

@@ -67,7 +67,7 @@ export function Home(): JSX.Element {
       {error !== null && <FailureBox error={error} />}
       {parts && now.state === "in" && now.isPerson && <parts.Invitations />}
       {projects.length === 0 && (
-        <Empty title="There is no project yet">
+        <Empty title="No project yet">
           <p>{managed.length > 0 ? "Make one, or send" : "A project is made by its name: send"} a trace with an API key and a new X-Project-Name.</p>
         </Empty>
       )}

@@ -58,7 +58,7 @@ function LimitsForm({ path, role, known }: { path: string; role: string; known: 
           )}
         </Field>
       ))}
-      <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy || why !== undefined} title={why}>Save</Button></p>
+      <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy || why !== undefined}>Save</Button> {why && <span class="hint">{why}</span>}</p>
       {sending.error !== null && <FailureBox error={sending.error} />}
     </form>
   );

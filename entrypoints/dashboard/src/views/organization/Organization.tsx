@@ -2,6 +2,7 @@
 import type { ComponentType, JSX } from "preact";
 import { session } from "../../api/session.ts";
 import { Empty, Guarded, useTitle } from "../../ui/basics.tsx";
+import { Link } from "../../ui/Link.tsx";
 import { SubPages } from "../../ui/SubPages.tsx";
 import { AuditLog } from "./AuditLog.tsx";
 import { Keys } from "./Keys.tsx";
@@ -33,7 +34,9 @@ export function Organization({ id, page }: { id: string; page: string }): JSX.El
   useTitle(shown?.[1], known?.name);
   if (known === undefined || shown === undefined || known.role === null) {
     return (
-      <Empty title={known?.role === null ? "This needs a person: you are signed in with an API key" : "This page isn’t here, or isn’t yours"} isPage />
+      <Empty title={known?.role === null ? "This needs a person: you are signed in with an API key" : "This page isn’t here, or isn’t yours"} isPage>
+        <Link href="/?all=1">All projects</Link>
+      </Empty>
     );
   }
   const View = shown[2];

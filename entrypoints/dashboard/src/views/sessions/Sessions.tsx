@@ -138,7 +138,7 @@ export function Sessions(): JSX.Element {
           </Empty>
         )}
         {pages.isSuccess && rows.length === 0 && !pages.hasNextPage && (
-          <Empty title={isFiltered ? "No session matches" : "There is no session yet"}>
+          <Empty title={isFiltered ? "No session matches" : "No session yet"}>
             {isFiltered ? (
               <Button onClick={() => update({ ...withoutFilters(params), query: null }, { push: true })}>Drop all filters</Button>
             ) : (
