@@ -448,8 +448,8 @@ def _measure_list(bench: Bench, size: int, project: uuid.UUID) -> None:
     for _ in range(REPEAT):
         with bench.opened(path) as watched:
             log = PageLog()
-            log.watch(watched.page)
-            bench.go(watched, what, path, FIRST_ROW)
+            with log.watching(watched.page):
+                bench.go(watched, what, path, FIRST_ROW)
             add(f"{what}: requests until shown", len(log.requested))
             watched.page.wait_for_load_state("networkidle")
             seen = watched.seen()
