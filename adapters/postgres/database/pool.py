@@ -93,6 +93,7 @@ _LOST_WORKER: Final = (
     *("terminating connection", "server closed the connection", "remote node"),
     *("SSL SYSCALL error", "SSL connection has been closed", "connection not open"),
     *("could not receive data", "could not send data", "no connection to the server"),
+    "could not commit transaction for shard",
 )
 
 

@@ -39,6 +39,7 @@ async def test_server_errors_raise_unavailable(pool, code):
         "server closed the connection unexpectedly",
         "connection to the remote node serving@worker:5432 failed: Connection refused",
         "connection not open",
+        "could not commit transaction for shard 102154 on at least one active node",
     ],
 )
 async def test_worker_of_citus_that_ended_raises_unavailable(pool, said):
