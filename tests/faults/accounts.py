@@ -10,6 +10,7 @@ from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
+from entrypoints.composition.database import open_database, open_group
 from entrypoints.settings import Settings
 from tests.faults.clients import PAYLOAD, Load, Sent
 from tests.support.fixtures.data_plane import assert_summaries_match, over_postgres
@@ -22,6 +23,10 @@ SELECT trace_id, (SELECT count(*) FROM spans WHERE (project_id, trace_id) = (p.i
 FROM traces t JOIN projects p ON p.id = t.project_id WHERE p.name = $1
 """
 
+SELECT_PROJECTS: Final = """
+SELECT p.id, o.table_group FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
+WHERE p.name = ANY($1)
+"""
 SELECT_TRACES: Final = """
 SELECT trace_id FROM traces WHERE project_id IN (SELECT id FROM projects WHERE name = ANY($1))
 """
@@ -107,13 +112,11 @@ async def _assert_project(
 
 
 async def _assert_roll_ups(settings: Settings, names: list[str]) -> None:
-    async with (
-        open_pool(DB, PoolSettings(url=settings.database_url or "")) as pool,
-        over_postgres(pool) as plane,
-    ):
-        rows = await within(pool, ALL_TENANTS).fetch(
-            "SELECT id FROM projects WHERE name = ANY($1)", names
-        )
+    async with open_database(settings) as first:
+        rows = await within(first, ALL_TENANTS).fetch(SELECT_PROJECTS, names)
         assert rows
-        for row in rows:
-            await assert_summaries_match(plane, ProjectId(row["id"]))
+        for group in {row["table_group"] for row in rows}:
+            async with open_group(settings, first, group) as pool, over_postgres(pool) as plane:
+                for row in rows:
+                    if row["table_group"] == group:
+                        await assert_summaries_match(plane, ProjectId(row["id"]))

@@ -37,6 +37,7 @@ STARTED_MAX_S: Final = float(WAIT_MAX_S)  # no promise, unlike those above
 TICK_S: Final = 0.05
 STOP_MAX_S: Final = 20.0
 DATABASE_PARTS: Final = frozenset({"postgres", "migrations", "queue"})
+COMMANDS: Final = ("serve", "serve-2", "worker", "worker-2")  # of which most have the first ones
 AMPLE: Final = "100000/second"  # so that each request asks Redis, and none is refused
 
 
@@ -109,8 +110,7 @@ class Stack:
             "PANDAPROBE_RATE_LIMIT_DEFAULT": AMPLE,
             **(more or {}),
         }
-        if migrated is None:
-            asyncio.run(database.migrate(self.settings))
+        self.migrate(is_migrated=migrated is not None)
         self.key = asyncio.run(first_key(self.settings))
         self.http = httpx.Client(base_url=self.url, timeout=10)
         self.start_api()
@@ -128,6 +128,10 @@ class Stack:
     def headers(self, project: str) -> dict[str, str]:
         return {"X-API-Key": self.key, "X-Project-Name": project}
 
+    def migrate(self, *, is_migrated: bool) -> None:
+        if not is_migrated:
+            asyncio.run(database.migrate(self.settings))
+
     # Parts
 
     def start_postgres(self) -> None:
@@ -139,17 +143,17 @@ class Stack:
         self.processes["valkey"], self.redis_url = start_valkey(self.folder, self._redis_options)
 
     def start_api(self, **more: str) -> None:
-        self._start("serve", more)
+        self.start_command("serve", "serve", more)
 
     def start_worker(self) -> None:
-        self._start("worker", {})
+        self.start_command("worker", "worker", {})
 
-    def _start(self, command: str, more: Mapping[str, str]) -> None:
-        self.processes[command] = spawn(
-            command,
+    def start_command(self, part: str, command: str, more: Mapping[str, str]) -> None:
+        self.processes[part] = spawn(
+            part,
             [sys.executable, "-m", "entrypoints.cli", command],
             stop_signals=(signal.SIGTERM,),
-            log=self.folder / f"{command}.log",
+            log=self.folder / f"{part}.log",
             cwd=ROOT,
             env={**self.environ, **more},
         )
@@ -211,13 +215,17 @@ class Stack:
             time.sleep(TICK_S)
         return starts
 
-    def _start_ended(self) -> int:
-        starts = {
+    def starts(self) -> dict[str, Callable[[], None]]:
+        """What starts each part that is a process of this installation."""
+        return {
             "postgres": self.start_postgres,
             "valkey": self.start_valkey,
             "serve": self.start_api,
             "worker": self.start_worker,
         }
+
+    def _start_ended(self) -> int:
+        starts = self.starts()
         ended = [part for part in starts if self.processes[part].process.poll() is not None]
         for part in ended:
             with contextlib.suppress(StartError):  # the next round tries again
@@ -270,7 +278,7 @@ class Stack:
 
     def close(self) -> None:
         self.http.close()
-        for part in ("serve", "worker", "valkey", "postgres"):
+        for part in (*COMMANDS, "valkey", "postgres"):
             if part in self.processes:
                 self.signal(part, signal.SIGCONT)
                 self.stop(part)
