@@ -26,3 +26,30 @@ for (const [name, read] of Object.entries(READS)) {
     assert.notEqual(awaySince.value, null);
   });
 }
+
+/** Answers as a service that hangs, until the read is given up. */
+function hanging(_url: unknown, init?: RequestInit): Promise<Response> {
+  return new Promise((_, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason)));
+}
+
+test("a read that isn't answered in time is no answer, and makes room for others", async () => {
+  globalThis.fetch = hanging as typeof fetch;
+  awaySince.value = null;
+  const clock = setInterval(() => {}, 1000); // the limit alone wouldn't keep Node running
+  const reads = Array.from({ length: 9 }, (_, number) => request("GET", `traces/${number}`, { maxMs: 1 }));
+  for (const one of await Promise.allSettled(reads)) {
+    assert.ok(one.status === "rejected" && one.reason instanceof Failure && one.reason.isTemporary);
+  }
+  clearInterval(clock);
+  assert.notEqual(awaySince.value, null);
+});
+
+test("a read that the caller gives up is no failure of the service", async () => {
+  globalThis.fetch = hanging as typeof fetch;
+  awaySince.value = null;
+  const caller = new AbortController();
+  const read = request("GET", "traces", { signal: caller.signal });
+  caller.abort();
+  await assert.rejects(read, (error) => !(error instanceof Failure));
+  assert.equal(awaySince.value, null);
+});

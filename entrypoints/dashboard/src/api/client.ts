@@ -46,6 +46,7 @@ export interface Call {
   body?: unknown;
   text?: string; // of the body, if it is JSON already
   signal?: AbortSignal | undefined;
+  maxMs?: number; // that a read may take
   headers?: Record<string, string> | undefined;
 }
 
@@ -123,6 +124,19 @@ export const awaySince = signal<number | null>(null);
 /** How often it answered again since: also if no view was drawn in between. */
 export const returns = signal(0);
 
+const READ_MAX_MS = 60_000; // of an answer as JSON: the service itself gives up after ten seconds
+
+/** The signal of a read, with a time limit: a connection may stay open and never answer. */
+function limited({ signal, maxMs = READ_MAX_MS }: Call): AbortSignal {
+  const limit = AbortSignal.timeout(maxMs);
+  return signal ? AbortSignal.any([signal, limit]) : limit;
+}
+
+/** Whether the caller doesn't want the answer any longer. */
+function isGivenUp(signal?: AbortSignal): boolean {
+  return signal?.aborted === true && (signal.reason as Error | undefined)?.name !== "TimeoutError";
+}
+
 async function fetched(method: string, url: string, call: Call): Promise<Response> {
   const headers: Record<string, string> = {
     Accept: "application/json",
@@ -149,7 +163,7 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
       return answer;
     }
   } catch (error) {
-    if (call.signal?.aborted) throw error;
+    if (isGivenUp(call.signal)) throw error;
   }
   throw noAnswer();
 }
@@ -164,7 +178,7 @@ async function whole<T>(body: Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
     return await body;
   } catch (error) {
-    throw signal?.aborted ? error : noAnswer();
+    throw isGivenUp(signal) ? error : noAnswer();
   }
 }
 
@@ -202,12 +216,13 @@ export async function request<T>(method: string, path: string, call: Call = {}):
   return turn(async () => {
     const known = method === "GET" ? remembered.get(url) : undefined;
     const headers = known ? { ...call.headers, "If-None-Match": known.tag } : call.headers;
-    const answer = await send(method, url, { ...call, headers });
+    const signal = method === "GET" ? limited(call) : call.signal;
+    const answer = await send(method, url, { ...call, headers, signal });
     if (answer.status === 304 && known) {
       remember(url, known);
       return known.answer as T;
     }
-    const text = await whole(answer.text(), call.signal);
+    const text = await whole(answer.text(), signal);
     const value = (text === "" ? null : JSON.parse(text)) as T;
     const tag = answer.headers.get("ETag");
     if (tag !== null && method === "GET") remember(url, { tag, answer: value, size: text.length });
