@@ -59,10 +59,11 @@ def check_servers(settings: Settings, *needed: str) -> None:
         )
 
 
-def listen(settings: Settings, field: str = "port") -> socket.socket:
+def listen(settings: Settings, field: str = "port", *, is_shared: bool = False) -> socket.socket:
     """A socket bound to the address in the settings. Raises CommandError if it can't be bound.
 
-    `field` is the setting of the port, for the message.
+    `field` is the setting of the port, for the message. Several sockets may have the same address
+    if all of them are `is_shared`: the kernel spreads connections over those that listen.
     """
     host, port = settings.host, settings.port
     try:
@@ -74,6 +75,8 @@ def listen(settings: Settings, field: str = "port") -> socket.socket:
         raise CommandError(f"{variable('host')}: {host} is not an address to listen on") from error
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as after a restart
+        if is_shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         bound.bind(address)
     except OSError as error:
         bound.close()

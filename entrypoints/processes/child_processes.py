@@ -71,21 +71,16 @@ def start(
     )
 
 
-def run_together(
-    children: Sequence[Child], stop: StopFlag, stop_within_s: float, log: logging.Logger
-) -> int:
-    """Waits for `stop`, stops all children, and returns the exit status of this process.
+def watch(children: Sequence[Child], stop: StopFlag, log: logging.Logger) -> int:
+    """Waits for `stop`, or until a child exits by itself. Returns the exit status of this process.
 
-    If one exits by itself, all are stopped: a restart would hide the crash.
+    The caller stops all children then: a restart of one would hide its crash.
     """
-    try:
-        while not stop.wait(WATCH_INTERVAL_S):
-            if (exited := find_exited(children)) is not None:
-                how = describe_exit(exited)
-                log.error("a process exited (%s): stopping the others", how)
-                return 1
-    finally:
-        stop_all(children, stop_within_s)
+    while not stop.wait(WATCH_INTERVAL_S):
+        if (exited := find_exited(children)) is not None:
+            how = describe_exit(exited)
+            log.error("a process exited (%s): stopping the others", how)
+            return 1
     return 0
 
 

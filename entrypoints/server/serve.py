@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 from msgspec import structs
 
+from adapters.embedded.process import Child
 from entrypoints.observability import logs
 from entrypoints.processes import child_processes
 from entrypoints.server.heap import limit_heap
@@ -34,7 +35,7 @@ THREAD_SWITCH_S: Final = 0.001
 def serve(settings: Settings, inherited: int | None = None) -> int:
     """Serves until SIGTERM or SIGINT. Raises CommandError, Unavailable.
 
-    `inherited` is the open file of the socket that the processes of one command share.
+    `inherited` is the open file of a socket whose port the processes of one command share.
     """
     limit_heap()
     check_servers(settings)
@@ -87,26 +88,34 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
 
 
 def _supervise(settings: Settings) -> int:
-    """Runs several processes, which accept connections from one socket."""
+    """Runs several processes, each with a socket of its own for the same port.
+
+    From one socket that all share, one of them would accept all connections that come at once.
+    """
     stop = child_processes.StopFlag.on_signals()
     with ExitStack() as stack:
-        bound = stack.enter_context(listen(settings))
+        listen(settings).close()  # fails if another service has the port, shared or not
         _check_grpc_port(settings)
         _check_migrations(settings)  # here, so that the reason is said once
         # A scrape of /metrics has those of all processes.
         folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
-        children = [
-            child_processes.start(
-                "serve",
-                *("--processes", "1", "--inherited-socket", str(bound.fileno())),
-                environ={variable("metrics_dir"): folder},
-                orphaned=signal.SIGTERM,
-                pass_fds=(bound.fileno(),),
+        children: list[Child] = []
+        stack.callback(child_processes.stop_all, children, STOP_TIMEOUT_S)
+        sockets = [listen(settings, is_shared=True) for _ in range(settings.api_processes)]
+        for one in sockets:
+            one.listen(BACKLOG)  # all before a process is ready, which else would get all clients
+        for one in sockets:
+            children.append(
+                child_processes.start(
+                    "serve",
+                    *("--processes", "1", "--inherited-socket", str(one.fileno())),
+                    environ={variable("metrics_dir"): folder},
+                    orphaned=signal.SIGTERM,
+                    pass_fds=(one.fileno(),),
+                )
             )
-            for _ in range(settings.api_processes)
-        ]
-        bound.close()  # else it would take connections that no process accepts while they stop
-        return child_processes.run_together(children, stop, STOP_TIMEOUT_S, LOG)
+            one.close()
+        return child_processes.watch(children, stop, LOG)
 
 
 def with_options(settings: Settings, processes: int | None) -> Settings:

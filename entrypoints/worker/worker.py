@@ -81,7 +81,8 @@ def _supervise(settings: Settings) -> int:
             child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
             for _ in range(settings.eval_worker_processes)
         ]
-        return child_processes.run_together(processes, stop, STOP_TIMEOUT_S, LOG)
+        stack.callback(child_processes.stop_all, processes, STOP_TIMEOUT_S)
+        return child_processes.watch(processes, stop, LOG)
 
 
 async def _work(
