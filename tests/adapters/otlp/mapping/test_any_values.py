@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from adapters.otlp.mapping.reading import EVENT, expanded
 from adapters.otlp.mapping.rules import RULES
-from domain.tracing.otel.fragments import Scope
+from domain.tracing.otel.fragments import Scope, SentEvent
 from domain.tracing.span import Span
 from tests.support.builders.otel import START_NS, event, mapped_from, sent_record, sent_span
 
@@ -103,7 +103,7 @@ def test_any_value_is_mapped_and_can_be_stored(attributes, events, scope, code, 
     span = sent_span(
         attributes,
         scope=Scope(scope),
-        events=[event(name, START_NS, **given) for name, given in events],
+        events=[SentEvent(START_NS, name, given) for name, given in events],
         status_code=code,
         status_message=body if isinstance(body, str) else "",
         resource={"service.name": body, "deployment.environment": body, "service.version": body},

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from cronsim import CronSim
+from cronsim import CronSim, CronSimError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -68,7 +68,8 @@ def accepted(fields: str) -> Schedule | None:
 def test_slots_match_debian_cron(text, start):
     cadence = accepted(text)
     if cadence is None:
-        with pytest.raises(StopIteration):
+        # It refuses some of the days that never come, and looks for the others in vain.
+        with pytest.raises((CronSimError, StopIteration)):
             next(CronSim(text, start))
         return
     slots = CronSim(text, start)
