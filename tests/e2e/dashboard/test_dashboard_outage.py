@@ -1,17 +1,15 @@
 """Each page of a project while the service is away: it says so, keeps what it has, and recovers."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Locator, Page, Request, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from entrypoints.dashboard import SOURCES
 from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project, span
 from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
-from tests.support.waiting import until_while
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 METRIC: Final = "answered"
@@ -98,39 +96,15 @@ def sent(project: Project) -> dict[str, str]:
 class Service:
     """The service as the page reaches it; while it is away, every connection is refused."""
 
-    def __init__(self, page: Page, project: Project) -> None:
-        self._page, self._project = page, project
-        self._unanswered = 0
+    def __init__(self, page: Page) -> None:
+        self._page = page
         self.is_away = False
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Also counts the requests, of which the page may send more once it has an answer."""
-        page = self._page
-        page.on("request", self._on_request)
-        for ended in ("requestfinished", "requestfailed"):
-            page.on(ended, self._on_end)
         page.route("**/*", self._answer)
-        yield
-        page.remove_listener("request", self._on_request)
-        for ended in ("requestfinished", "requestfailed"):
-            page.remove_listener(ended, self._on_end)
 
     def settle(self) -> None:
         """Lets time pass: what is asked again has been, and was answered or not."""
-        for _ in range(2):
+        for _ in range(4):
             self._page.clock.run_for(2_500)
-            until_while(self._project.server.process, self._count, lambda count: count == 0)
-
-    def _count(self) -> int:
-        self._page.evaluate("0")  # no event arrives without a call
-        return self._unanswered
-
-    def _on_request(self, _: Request) -> None:
-        self._unanswered += 1
-
-    def _on_end(self, _: Request) -> None:
-        self._unanswered -= 1
 
     def _answer(self, route: Route) -> None:
         if self.is_away:
@@ -149,10 +123,9 @@ def test_pages_recover_by_themselves(signed_in: Page, project: Project, sent: An
     page, main = signed_in, signed_in.get_by_role("main")
     page.goto(project.path("../../?all=1"))
     expect(main.get_by_role("link", name=project.name)).to_be_visible()
-    service = Service(page, project)
-    with service.watching():
-        for where, ready in PAGES.values():
-            check_recovery(page, service, project.path(where.format_map(sent)), ready(main))
+    service = Service(page)
+    for where, ready in PAGES.values():
+        check_recovery(page, service, project.path(where.format_map(sent)), ready(main))
 
 
 def check_recovery(page: Page, service: Service, url: str, ready: Locator) -> None:
