@@ -5,8 +5,8 @@ import re
 import signal
 import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -35,6 +35,8 @@ from tests.support.waiting import WAIT_MAX_S, until
 
 __all__ = ["migrated"]  # a fixture
 pytestmark = pytest.mark.e2e
+
+ESTABLISHED = "01"  # of a connection, in /proc/net/tcp
 
 ROOT = Path(__file__).parents[2]
 
@@ -126,16 +128,49 @@ async def test_processes_of_one_command_share_its_ports_and_metrics(migrated, ke
     async with serving(environ, "--processes", "2") as (server, port):
         children = children_of(server.pid)
         assert len(children) == 2
+        await both_take_connections(port, children)
         for _ in range(2):
             await send_traces(port, key, 2)
         async with open_channel(grpc_port) as channel:
             sent = traces_request(span()).SerializeToString()
             assert (await GrpcExporter(channel, headers).send(sent)).code is OK
         seen = await scrape(port)
-        assert total(seen, "pandaprobe_ingest_traces_total") == 4  # of both
+        assert total(seen, "pandaprobe_ingest_traces_total") == 4
         status, _, err = await process_of({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
         assert (status, "is in use" in err) == (1, True)
     assert (server.returncode, are_gone(children)) == (0, True)
+
+
+async def both_take_connections(port: int, children: Sequence[int]) -> None:
+    """The kernel chooses a process for each connection: opens them until each process has one."""
+    opened, with_connection = list[asyncio.StreamWriter](), set[int]()
+
+    async def look() -> set[int]:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        opened.append(writer)
+        with_connection.update(pid for pid in children if has_connection(pid, port))
+        return with_connection
+
+    await until(look, lambda seen: seen == set(children))
+    for writer in opened:
+        writer.close()
+
+
+def has_connection(pid: int, port: int) -> bool:
+    """Whether the process has accepted a connection to the port."""
+    rows = [one.split() for one in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {
+        f"socket:[{row[9]}]"
+        for row in rows
+        if row[1].endswith(f":{port:04X}") and row[3] == ESTABLISHED
+    }
+    return any(link in sockets for link in links_of_files(pid))
+
+
+def links_of_files(pid: int) -> Iterator[str]:
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield str(file.readlink())
 
 
 async def test_scrape_covers_all_processes_with_shared_folder(migrated, key, tmp_path):
