@@ -100,7 +100,8 @@ async def empty(servers: Servers) -> None:
     async with open_pool(DB, PoolSettings(url=servers.owner_url)) as pool:
         await pool.execute(
             "TRUNCATE traces, trace_payloads, span_rows, trace_facets, trace_hours,"
-            " trace_percentiles, usage_hours, span_hours, sessions, trace_users"
+            " trace_percentiles, usage_hours, span_hours, sessions, session_hours,"
+            " trace_users"
         )
 
 

@@ -28,7 +28,7 @@ PROJECT_TABLES: Final = (
     *("search_queue", "search_traces", "search_terms", "search_segments", "search_postings"),
     "search_garbage",
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
-    *("sessions", "trace_users"),
+    *("sessions", "session_hours", "trace_users"),
     *("model_prices", "repricings"),
     *("trace_scores", "session_scores", "annotation_claims", "eval_runs", "eval_jobs"),
     # After the scores, whose deletion adds changed days.

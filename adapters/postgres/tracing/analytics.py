@@ -10,11 +10,11 @@ from asyncpg import Record
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
 from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.rollups.facet_values import fetch_facet_values
 from adapters.postgres.tracing.rollups.percentiles import VolumeReader
-from adapters.postgres.tracing.session_sums import starts_within, straddles
+from adapters.postgres.tracing.session_figures import fetch_session_buckets
 from adapters.postgres.tracing.trace_groups import fetch_trace_groups
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from domain.ids import ProjectId
@@ -31,7 +31,6 @@ from domain.tracing.analytics import (
     UserSummary,
     bucket_edges,
     check_bucket_count,
-    mean_ms,
 )
 from domain.tracing.facet_values import FacetField, FacetValue
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
@@ -129,26 +128,6 @@ FROM (
 ) AS counted
 GROUP BY model ORDER BY calls DESC, model LIMIT {MODELS_MAX}
 """
-# Sessions wholly within the period by their rows; sessions that began before it or went on after it
-# by their traces within.
-SELECT_SESSION_BUCKETS: Final = f"""
-SELECT date_trunc({{granularity}}, first_started_at) AS bucket, count(*) AS sessions,
-       sum(trace_count)::bigint AS traces, count(latency_us) AS latencies,
-       sum(latency_us) AS latency_us
-FROM (
-  SELECT first_started_at, trace_count, latency_us FROM sessions
-  WHERE {OF_PROJECT} AND {{inside}}
-  UNION ALL
-  SELECT summed.* FROM sessions CROSS JOIN LATERAL (
-    SELECT min(started_at), count(*), sum(latency_us) FROM traces
-    WHERE {OF_PROJECT} AND session_id = sessions.session_id
-      AND started_at >= {{after}} AND started_at < {{before}}
-    HAVING count(*) > 0
-  ) AS summed
-  WHERE {OF_PROJECT} AND {{straddling}}
-) AS counted
-GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
-"""
 COUNT_USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})")
 
 
@@ -225,17 +204,8 @@ class PostgresTraceAnalytics(PoolReader):
     ) -> Sequence[SessionBucket]:
         if period.after >= period.before:
             return []
-        p = Parameters([project])
-        sql = SELECT_SESSION_BUCKETS.format(
-            granularity=p.put(granularity),
-            inside=p.sql(starts_within((period.after, period.before))),
-            straddling=p.sql(straddles((period.after, period.before))),
-            after=p.put(period.after),
-            before=p.put(period.before),
-        )
         async with self._snapshot(NARROW_PERIOD, project) as connection:
-            rows = await connection.fetch(sql, *p.values)
-        return check_bucket_count([_session_bucket_from_row(row) for row in rows])
+            return await fetch_session_buckets(connection, project, period, granularity)
 
     async def facets(
         self, project: ProjectId, field: FacetField, prefix: str, limit: int, key: str = ""
@@ -286,16 +256,6 @@ def _usage_bucket_from_row(row: Record) -> UsageBucket:
         priced=row["priced"],
         cached_tokens=int(row["cached_tokens"]),
         reasoning_tokens=int(row["reasoning_tokens"]),
-    )
-
-
-def _session_bucket_from_row(row: Record) -> SessionBucket:
-    count, latencies = row["sessions"], row["latencies"]
-    return SessionBucket(
-        row["bucket"],
-        count,
-        row["traces"] / count,
-        mean_ms(int(row["latency_us"]), latencies) if latencies else None,
     )
 
 

@@ -20,6 +20,7 @@ from adapters.postgres.database.read_transactions import (
 )
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.tracing.rollups.facets import Facet
+from adapters.postgres.tracing.session_figures import COUNT_FAILED_SESSIONS, COUNT_SESSIONS
 from adapters.postgres.tracing.session_sums import (
     GROUPING_WORK_MEM,
     SESSION_COLUMNS,
@@ -45,9 +46,12 @@ NARROW_LIST: Final = (
     "narrow the list of sessions with started_after and started_before, with user_id, "
     "or with rarer tags"
 )
-COUNT_SESSIONS: Final = Sql(f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT})")
-COUNT_FAILED_SESSIONS: Final = (
-    f"(SELECT count(*) FROM sessions WHERE {OF_PROJECT} AND error_count > 0)"
+# The roll-up also counts sessions that are being erased.
+_ALL: Final = f"SELECT count(*) FROM sessions WHERE {OF_PROJECT}"
+_VISIBLE: Final = f"(CASE WHEN {HAS_ACTIVE_ERASURE} THEN ({_ALL}) ELSE {COUNT_SESSIONS.text} END)"
+_VISIBLE_FAILED: Final = (
+    f"(CASE WHEN {HAS_ACTIVE_ERASURE} THEN ({_ALL} AND error_count > 0)"
+    f" ELSE {COUNT_FAILED_SESSIONS.text} END)"
 )
 # All ids of the project are compared, once.
 SELECT_MATCHING_IDS: Final = f"""
@@ -207,13 +211,13 @@ async def _session_conditions(
     connection: Connection, project: ProjectId, matching: SessionFilter, sort: SessionSort
 ) -> PageConditions:
     """The conditions on whole sessions, and their counts."""
-    served, rest, counters = list[Sql](), list[Sql](), [COUNT_SESSIONS]
+    served, rest, counters = list[Sql](), list[Sql](), [Sql(_VISIBLE)]
     if matching.has_error is True:
         (served if sort is SessionSort.RECENT else rest).append(Sql("error_count > 0"))
-        counters.append(Sql(COUNT_FAILED_SESSIONS))
+        counters.append(Sql(_VISIBLE_FAILED))
     elif matching.has_error is False:
         rest.append(Sql("error_count = 0"))
-        counters.append(Sql(f"({COUNT_SESSIONS.text} - {COUNT_FAILED_SESSIONS})"))
+        counters.append(Sql(f"({_VISIBLE} - {_VISIBLE_FAILED})"))
     if matching.has_failed_span is not None:
         rest.append(Sql("(error_span_count > 0) = {}", (matching.has_failed_span,)))
     p = Parameters([project])

@@ -80,6 +80,8 @@ SELECT * FROM sessions WHERE project_id = {project} ORDER BY first_started_at;
 CREATE UNLOGGED TABLE copies.trace_hours AS SELECT * FROM trace_hours WHERE project_id = {project};
 CREATE UNLOGGED TABLE copies.usage_hours AS SELECT * FROM usage_hours WHERE project_id = {project};
 CREATE UNLOGGED TABLE copies.span_hours AS SELECT * FROM span_hours WHERE project_id = {project};
+CREATE UNLOGGED TABLE copies.session_hours AS
+SELECT * FROM session_hours WHERE project_id = {project};
 """
 # Deterministic: each row of a trace finds its copy. A session has one user.
 FUNCTIONS: Final = """
@@ -101,7 +103,7 @@ LANGUAGE sql IMMUTABLE RETURN (
 LATER: Final = (
     *("started_at", "ended_at", "completion_start_time", "hour"),
     *("first_started_at", "last_started_at", "last_ended_at", "last_activity_at"),
-    *("user_started_at", "first_span_at", "last_span_at"),
+    *("user_started_at", "first_span_at", "last_span_at", "first_hour", "last_hour"),
 )
 LEAST: Final = ("first_span_at",)
 GREATEST: Final = ("last_span_at", "max_latency_us", "max_tokens", "max_cost")
@@ -115,7 +117,9 @@ CHANGED: Final = {
 }
 USER_OF_TRACE: Final = "copies.member(user_id, coalesce(session_id, trace_id::text), $1)"
 USER_OF_SESSION: Final = "copies.member(user_id, session_id, $1)"
-HOUR_KEYS: Final = ("project_id", "hour", "has_model", "model", "kind", "name")
+HOUR_KEYS: Final = (
+    *("project_id", "hour", "has_model", "model", "kind", "name", "first_hour", "last_hour"),
+)
 RECOUNT: Final = (
     """
     UPDATE trace_facets SET trace_count = trace_count * $2::int
@@ -320,7 +324,7 @@ class Copier:
 
             await asyncio.gather(*map(copy, self.connections))
         _say("indexes made")
-        for table in ("trace_hours", "usage_hours", "span_hours"):
+        for table in ("trace_hours", "usage_hours", "span_hours", "session_hours"):
             await self._copy(one, table, by)
         for statement in RECOUNT:
             await one.execute(statement, self.project, self.plan.copies, timeout=None)

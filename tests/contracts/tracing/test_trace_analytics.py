@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from domain.ids import TraceId
 from domain.page import PageRequest, SortOrder, paginate
 from domain.tracing.analytics import (
     MODELS_MAX,
@@ -16,10 +17,11 @@ from domain.tracing.analytics import (
     SessionBucket,
     TraceBucket,
     UsageBucket,
+    session_buckets,
     user_summaries,
 )
 from domain.tracing.span import SpanChange
-from domain.tracing.trace import TraceChange, TraceStatus
+from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     ALL,
@@ -197,6 +199,37 @@ async def test_session_counts_in_bucket_of_its_first_trace_in_period(plane):
     assert await plane.analytics.sessions(ours, Period(at(20), at(21)), HOUR) == [
         SessionBucket(NOON, 1, 1.0, None)
     ]
+
+
+async def test_sessions_are_summed_up_by_their_traces_within_a_period(plane):
+    """Some lie within one hour, some reach into the next one, some go on for a day."""
+    ours, hour = project(), 3600
+    lengths, bounds = (None, 0, 1, hour, 5 * hour, 24 * hour), list[tuple[int, int | None]]()
+    for first in (-5 * hour, -hour - 1, -600, 0, 600, hour - 1, 2 * hour, 3 * hour - 1):
+        bounds += [(first, length) for length in lengths]
+    sent = dict[TraceId, Trace]()
+    for number, (first, length) in enumerate(bounds):
+        starts = [first] if length is None else [first, first + length / 2, first + length]
+        for start in starts:
+            ended = None if number % 5 == 0 else at(start + number)
+            one = trace(session_id=f"s{number}", started_at=at(start), ended_at=ended)
+            sent[one.id] = one
+    await fill(plane, ours, *sent.values())
+    moved, gone = list(sent)[7:20:3], list(sent)[30:60:4]
+    for id_ in moved:
+        await plane.traces.change(ours, id_, TraceChange(session_id="s40"))
+        sent[id_] = replace(sent[id_], session_id="s40")
+    await plane.traces.delete(ours, gone)
+    kept = [one.settled(prices().price) for id_, one in sent.items() if id_ not in gone]
+    for begin, end in (
+        *((-600, 600), (0, hour), (0, 3 * hour), (-1, 3 * hour + 1), (600, 601), (hour, hour)),
+        *((-hour, 2 * hour), (-2 * hour, 30 * hour), (600, 3000), (hour - 1, 3 * hour - 1)),
+        (-9 * hour, 40 * hour),
+    ):
+        period = Period(at(begin), at(end))
+        for by in Granularity:
+            found = await plane.analytics.sessions(ours, period, by)
+            assert found == session_buckets(kept, period, by)
 
 
 async def test_users_are_newest_first_then_by_id_descending(plane):

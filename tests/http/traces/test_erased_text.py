@@ -78,6 +78,7 @@ LEFT_BY_DELETION: Final = {
 # table belongs here or to PLANTED.
 WITHOUT_TEXT: Final = {
     "trace_hours": "counts",
+    "session_hours": "counts",
     "trace_percentiles": "numbers",
     "search_queue": "ids",
     "search_traces": "ids",

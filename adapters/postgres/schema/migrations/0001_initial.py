@@ -594,7 +594,9 @@ CREATE TABLE IF NOT EXISTS span_hours (
 ) WITH (fillfactor = 50);
 
 -- One row for each session, for every sort order. The user is that of the earliest trace with a
--- user; `user_started_at` and `user_trace_id` identify that trace.
+-- user; `user_started_at` and `user_trace_id` identify that trace. `previous_first_at` and
+-- `previous_last_at` are the first and last start before the newest merge, null before the first
+-- one: RETURNING knows no earlier values before PostgreSQL 18, and `session_hours` needs them.
 CREATE TABLE IF NOT EXISTS sessions (
     project_id uuid NOT NULL, session_id text COLLATE "C" NOT NULL,
     trace_count bigint NOT NULL,
@@ -609,6 +611,7 @@ CREATE TABLE IF NOT EXISTS sessions (
     span_count bigint NOT NULL, error_span_count bigint NOT NULL,
     prompt_tokens numeric NOT NULL, completion_tokens numeric NOT NULL, total_cost numeric NOT NULL,
     unpriced_span_count bigint NOT NULL,
+    previous_first_at timestamptz, previous_last_at timestamptz,
     PRIMARY KEY (project_id, session_id)
 ) WITH (fillfactor = 80);
 CREATE INDEX IF NOT EXISTS sessions_recent ON sessions (project_id, last_activity_at, session_id);
@@ -620,6 +623,15 @@ CREATE INDEX IF NOT EXISTS sessions_failed
 -- Sessions that lie wholly within a period: their rows replace reading their traces.
 CREATE INDEX IF NOT EXISTS sessions_span
     ON sessions (project_id, first_started_at, last_started_at) INCLUDE (trace_count, latency_us);
+
+-- Sessions by the hours of the first and of the last start of their traces (docs/adr/0061).
+-- `failed_count` are those with a failed trace, `latency_count` those with an ended one.
+CREATE TABLE IF NOT EXISTS session_hours (
+    project_id uuid NOT NULL, first_hour timestamptz NOT NULL, last_hour timestamptz NOT NULL,
+    session_count bigint NOT NULL, failed_count bigint NOT NULL, trace_count bigint NOT NULL,
+    latency_count bigint NOT NULL, latency_us numeric NOT NULL,
+    PRIMARY KEY (project_id, first_hour, last_hour)
+) WITH (fillfactor = 50);
 
 CREATE TABLE IF NOT EXISTS trace_users (
     project_id uuid NOT NULL, user_id text COLLATE "C" NOT NULL,
@@ -1297,7 +1309,7 @@ _PROJECT_TABLES: Final = (
     *("search_queue", "search_traces", "search_terms", "search_segments"),
     *("search_postings", "search_garbage"),
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
-    "sessions",
+    *("sessions", "session_hours"),
     *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
     *("score_rollups", "changed_score_days", "score_days", "score_day_numbers"),
     "annotation_claims",
@@ -1480,7 +1492,7 @@ BACKWARDS: Final = (
         search_queue, search_traces, search_terms, search_segments, search_postings,
         search_garbage,
         trace_facets, trace_hours, trace_percentiles, usage_hours, span_hours, sessions,
-        trace_users,
+        session_hours, trace_users,
         trace_scores, session_scores, score_rollups, changed_score_days, score_days,
         score_day_numbers, annotation_claims,
         eval_runs, eval_jobs, replies,

@@ -21,6 +21,17 @@ from adapters.postgres.tracing.rollups.rollup_deltas import (
     SpanKey,
     SpanSums,
 )
+from adapters.postgres.tracing.rollups.session_hours import (
+    DELETE_EMPTY_SESSION_HOURS,
+    MERGE_SESSION_HOURS,
+    MERGED_COLUMNS,
+    PREVIOUS_COLUMNS,
+    SELECT_EMPTY,
+    UPSERT_SESSION_HOURS,
+    EmptiedHours,
+    Growth,
+    SessionChanges,
+)
 from adapters.postgres.tracing.rollups.span_bins import pack_bins
 from domain.ids import ProjectId
 
@@ -130,13 +141,15 @@ class _StaleUser(msgspec.Struct):
     user_id: str
 
 
-def _insert(table: str, row: type[msgspec.Struct], parameter: str) -> str:
-    """An INSERT that an ON CONFLICT has to follow. PostgreSQL takes the types from the table."""
+def _rows(table: str, parameter: str) -> str:
+    """The rows of a JSON array of objects. PostgreSQL takes the types from the table."""
+    return f"json_populate_recordset(NULL::{table}, {parameter})"
+
+
+def _insert(table: str, row: type[msgspec.Struct], source: str) -> str:
+    """An INSERT that an ON CONFLICT has to follow."""
     columns = ", ".join(row.__struct_fields__)
-    return (
-        f"INSERT INTO {table} ({columns}) SELECT {columns}"
-        f" FROM json_populate_recordset(NULL::{table}, {parameter})"
-    )
+    return f"INSERT INTO {table} ({columns}) SELECT {columns} FROM {source}"
 
 
 def _matching_keys(table: str, row: type[msgspec.Struct], columns: int, alias: str) -> str:
@@ -163,7 +176,8 @@ def _extremes(function: str, table: str, *columns: str) -> str:
 
 
 _UPSERT_FACETS: Final = f"""
-{_insert("trace_facets", _Facet, "$1")} ON CONFLICT (project_id, kind, value) DO UPDATE SET
+{_insert("trace_facets", _Facet, _rows("trace_facets", "$1"))}
+ON CONFLICT (project_id, kind, value) DO UPDATE SET
   {_sums("trace_facets", "trace_count")}, search_value = excluded.search_value
 """
 DELETE_EMPTY_FACETS: Final = f"""
@@ -171,7 +185,8 @@ DELETE FROM trace_facets USING {_matching_keys("trace_facets", _Facet, 3, "fewer
   AND trace_facets.trace_count = 0
 """
 _UPSERT_HOURS: Final = f"""
-{_insert("trace_hours", _Hour, "$2")} ON CONFLICT (project_id, hour) DO UPDATE SET
+{_insert("trace_hours", _Hour, _rows("trace_hours", "$2"))}
+ON CONFLICT (project_id, hour) DO UPDATE SET
   {_sums("trace_hours", *_Hour.__struct_fields__[2:6])},
   {_extremes("least", "trace_hours", "first_span_at")},
   {_extremes("greatest", "trace_hours", "last_span_at")},
@@ -189,8 +204,8 @@ WHERE new.project_id = moved.project_id AND new.hour = moved.new
   AND (old.first_span_at IS NOT NULL OR old.last_span_at IS NOT NULL)
 """
 _UPSERT_USAGE: Final = f"""
-{_insert("usage_hours", _Usage, "$3")} ON CONFLICT (project_id, hour, has_model, model)
-DO UPDATE SET
+{_insert("usage_hours", _Usage, _rows("usage_hours", "$3"))}
+ON CONFLICT (project_id, hour, has_model, model) DO UPDATE SET
   {_sums("usage_hours", *_Usage.__struct_fields__[4:])}
 """
 DELETE_EMPTY_USAGE: Final = f"""
@@ -198,7 +213,7 @@ DELETE FROM usage_hours USING {_matching_keys("usage_hours", _Usage, 4, "fewer")
   AND usage_hours.calls = 0
 """
 _UPSERT_SPAN_HOURS: Final = f"""
-{_insert("span_hours", _SpanHour, "$6")}
+{_insert("span_hours", _SpanHour, _rows("span_hours", "$6"))}
 ON CONFLICT (project_id, hour, kind, name, has_model, model) DO UPDATE SET
   {_sums("span_hours", *_SpanHour.__struct_fields__[6:-3])},
   {_extremes("greatest", "span_hours", *_SpanHour.__struct_fields__[-3:])}
@@ -219,7 +234,7 @@ _SESSION_SUMS: Final = (
     "unpriced_span_count",
 )
 _UPSERT_SESSIONS: Final = f"""
-{_insert("sessions", _Session, "$4")} ON CONFLICT (project_id, session_id) DO UPDATE SET
+{_insert("sessions", _Session, "{grown}")} ON CONFLICT (project_id, session_id) DO UPDATE SET
   {_sums("sessions", *_SESSION_SUMS)},
   first_started_at = least(sessions.first_started_at, excluded.first_started_at),
   last_started_at = greatest(sessions.last_started_at, excluded.last_started_at),
@@ -233,7 +248,9 @@ _UPSERT_SESSIONS: Final = f"""
 },
   tags = CASE WHEN sessions.tags @> excluded.tags THEN sessions.tags ELSE ARRAY(
     SELECT DISTINCT tag COLLATE "C" FROM unnest(sessions.tags || excluded.tags) AS tag ORDER BY 1)
-  END
+  END,
+  previous_first_at = sessions.first_started_at, previous_last_at = sessions.last_started_at
+RETURNING {MERGED_COLUMNS}, {PREVIOUS_COLUMNS}
 """
 _EARLIEST: Final = (
     "ORDER BY traces.started_at, traces.trace_id) FILTER (WHERE traces.user_id IS NOT NULL))[1]"
@@ -255,14 +272,17 @@ UPDATE sessions SET ({", ".join(_Session.__struct_fields__[2:])}) = (
   WHERE traces.project_id = stale.project_id AND traces.session_id = stale.session_id
 )
 FROM {_matching_keys("sessions", _StaleSession, 2, "stale")}
+RETURNING {", ".join(f"sessions.{column.strip()}" for column in MERGED_COLUMNS.split(","))}
 """
 DELETE_EMPTY_SESSIONS: Final = f"""
 DELETE FROM sessions USING {_matching_keys("sessions", _StaleSession, 2, "stale")}
   AND NOT EXISTS (SELECT 1 FROM traces WHERE traces.project_id = stale.project_id
                     AND traces.session_id = stale.session_id)
+RETURNING sessions.project_id, sessions.session_id
 """
 _UPSERT_USERS: Final = f"""
-{_insert("trace_users", _User, "$5")} ON CONFLICT (project_id, user_id) DO UPDATE SET
+{_insert("trace_users", _User, _rows("trace_users", "$5"))}
+ON CONFLICT (project_id, user_id) DO UPDATE SET
   {_sums("trace_users", "trace_count", "error_count")},
   first_seen = least(trace_users.first_seen, excluded.first_seen),
   last_seen = greatest(trace_users.last_seen, excluded.last_seen)
@@ -282,32 +302,31 @@ DELETE FROM trace_users USING {_matching_keys("trace_users", _StaleUser, 2, "sta
 _ENCODER: Final = msgspec.json.Encoder()
 
 # Sessions and users come first if they need a recount, which may take a while. Then come the rows
-# that every trace of a project updates: users, sessions, usage, hours, facets. Usually all of it is
-# one statement, so that these rows are locked for one round trip and the COMMIT. PostgreSQL runs
-# the unreferenced parts of a WITH from the last to the first.
-UPSERT_SESSIONS_AND_USERS: Final = (
-    (f"WITH sessions_ AS ({_UPSERT_SESSIONS}), users_ AS ({_UPSERT_USERS}) SELECT")
-    .replace("$4", "$1")
-    .replace("$5", "$2")
-)
+# that every trace of a project updates. Usually all of it is one statement, so that these rows are
+# locked for one round trip and the COMMIT. PostgreSQL runs what the last SELECT of a WITH refers
+# to, and then the other parts from the last to the first: sessions and their hours, users, spans,
+# usage, hours, facets.
+_GROWN_SESSIONS: Final = f"SELECT * FROM {_rows('sessions', '$4')}"
+UPSERT_ROLLUPS: Final = f"""
+WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE}),
+     span_hours_ AS ({_UPSERT_SPAN_HOURS}), users_ AS ({_UPSERT_USERS}),
+     grown AS MATERIALIZED ({_GROWN_SESSIONS}),
+     sessions_ AS ({_UPSERT_SESSIONS.format(grown="grown")}),
+     session_hours_ AS ({MERGE_SESSION_HOURS})
+{SELECT_EMPTY}
+"""
+# Each table alone.
+UPSERT_SESSIONS: Final = _UPSERT_SESSIONS.format(grown=_rows("sessions", "$1"))
+UPSERT_USERS: Final = _UPSERT_USERS.replace("$5", "$1")
 UPSERT_COUNTS: Final = f"""
 WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE}),
      span_hours_ AS ({_UPSERT_SPAN_HOURS.replace("$6", "$4")})
 SELECT
 """
-UPSERT_ROLLUPS: Final = f"""
-WITH facets AS ({_UPSERT_FACETS}), hours AS ({_UPSERT_HOURS}), usage AS ({_UPSERT_USAGE}),
-     span_hours_ AS ({_UPSERT_SPAN_HOURS}), sessions_ AS ({_UPSERT_SESSIONS}),
-     users_ AS ({_UPSERT_USERS})
-SELECT
-"""
-# Each of them alone, in the order of the locks: Citus takes apart a WITH that inserts.
-UPSERTS_ONE_BY_ONE: Final = tuple(
+# Each of the counts alone, in the order of the locks: Citus takes apart a WITH that inserts.
+COUNTS_ONE_BY_ONE: Final = tuple(
     re.sub(r"\$\d", "$1", sql)
-    for sql in (
-        *(_UPSERT_USERS, _UPSERT_SESSIONS, _UPSERT_SPAN_HOURS),
-        *(_UPSERT_USAGE, _UPSERT_HOURS, _UPSERT_FACETS),
-    )
+    for sql in (_UPSERT_FACETS, _UPSERT_HOURS, _UPSERT_USAGE, _UPSERT_SPAN_HOURS)
 )
 
 
@@ -347,20 +366,21 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         for project, one in of
         for key, user in sorted(one.users.items())
     ]
-    counts, owners = (facets, hours, usage, spans), (sessions, users)
-    if is_distributed(connection):
-        await _write_one_by_one(
-            connection, _stale_statements(deltas), (users, sessions, spans, usage, hours, facets)
-        )
-    elif stale := _stale_statements(deltas):
-        await connection.execute(UPSERT_SESSIONS_AND_USERS, *map(_ENCODER.encode, owners))
-        for sql, keys in stale:
-            await connection.execute(sql, _ENCODER.encode(keys))
-        if any(counts):
-            await connection.execute(UPSERT_COUNTS, *map(_ENCODER.encode, counts))
-    elif any(counts) or any(owners):
-        rows = (*counts[:3], *owners, spans)
-        await connection.execute(UPSERT_ROLLUPS, *map(_ENCODER.encode, rows))
+    counts = (facets, hours, usage, spans)
+    if is_distributed(connection) or any(
+        one.stale_users or one.stale_sessions for one in deltas.values()
+    ):
+        await _write_sessions(connection, deltas, sessions)
+        await _write_users(connection, deltas, users)
+        await _write_counts(connection, counts)
+    elif any(counts) or any((sessions, users)):
+        rows = (*counts[:3], sessions, users, spans)
+        emptied = await connection.fetch(UPSERT_ROLLUPS, *map(_ENCODER.encode, rows))
+        if emptied:
+            await connection.execute(
+                DELETE_EMPTY_SESSION_HOURS,
+                _ENCODER.encode([EmptiedHours(*row) for row in emptied]),
+            )
     if moved := [_Moved(project, *hours) for project, one in of for hours in sorted(one.moved)]:
         await connection.execute(EXTEND_NEW_HOURS, _ENCODER.encode(moved))
     if less_used := [one for one in usage if one.calls < 0]:
@@ -371,34 +391,65 @@ async def write(connection: Connection, deltas: ProjectDeltas) -> None:
         await connection.execute(DELETE_EMPTY_FACETS, _ENCODER.encode(fewer))
 
 
-async def _write_one_by_one(
-    connection: Connection,
-    stale: Sequence[tuple[str, Sequence[msgspec.Struct]]],
-    rows: Sequence[Sequence[msgspec.Struct]],
+async def _write_sessions(
+    connection: Connection, deltas: ProjectDeltas, rows: Sequence[_Session]
 ) -> None:
-    """As one statement, in several. `rows` are those of UPSERTS_ONE_BY_ONE."""
-    for place, (sql, some) in enumerate(zip(UPSERTS_ONE_BY_ONE, rows, strict=True)):
+    """Merges into sessions, recounts those that may have shrunk, and counts them by hour."""
+    if not rows:
+        return
+    changes = SessionChanges()
+    merged = await connection.fetch(UPSERT_SESSIONS, _ENCODER.encode(rows))
+    growth = {
+        (one.project_id, one.session_id): Growth(
+            one.trace_count, one.latency_count, one.latency_sum_us, one.error_count
+        )
+        for one in rows
+    }
+    changes.note_merged(merged, growth)
+    stale = [
+        _StaleSession(project, key)
+        for project, one in sorted(deltas.items())
+        for key in sorted(one.stale_sessions)
+    ]
+    if stale:
+        keys = _ENCODER.encode(stale)
+        changes.note_deleted(await connection.fetch(DELETE_EMPTY_SESSIONS, keys))
+        changes.note_recounted(await connection.fetch(RECOUNT_SESSIONS, keys))
+    if hours := changes.deltas():
+        await connection.execute(UPSERT_SESSION_HOURS, _ENCODER.encode(hours))
+    if fewer := [
+        EmptiedHours(one.project_id, one.first_hour, one.last_hour)
+        for one in hours
+        if one.session_count < 0
+    ]:
+        await connection.execute(DELETE_EMPTY_SESSION_HOURS, _ENCODER.encode(fewer))
+
+
+async def _write_users(
+    connection: Connection, deltas: ProjectDeltas, rows: Sequence[_User]
+) -> None:
+    if rows:
+        await connection.execute(UPSERT_USERS, _ENCODER.encode(rows))
+    stale = [
+        _StaleUser(project, key)
+        for project, one in sorted(deltas.items())
+        for key in sorted(one.stale_users)
+    ]
+    if stale:
+        keys = _ENCODER.encode(stale)
+        await connection.execute(DELETE_EMPTY_USERS, keys)
+        await connection.execute(RECOUNT_USERS, keys)
+
+
+async def _write_counts(connection: Connection, rows: Sequence[Sequence[msgspec.Struct]]) -> None:
+    """Facets, hours, usage and spans; locked from the last to the first."""
+    if not is_distributed(connection):
+        if any(rows):
+            await connection.execute(UPSERT_COUNTS, *map(_ENCODER.encode, rows))
+        return
+    for sql, some in reversed(list(zip(COUNTS_ONE_BY_ONE, rows, strict=True))):
         if some:
             await connection.execute(sql, _ENCODER.encode(some))
-        if place == 1:  # of users and sessions
-            for recount, keys in stale:
-                await connection.execute(recount, _ENCODER.encode(keys))
-
-
-def _stale_statements(deltas: ProjectDeltas) -> list[tuple[str, Sequence[msgspec.Struct]]]:
-    """The statements that recount stale sessions and users, with their keys."""
-    of = sorted(deltas.items())
-    users = [_StaleUser(project, key) for project, one in of for key in sorted(one.stale_users)]
-    sessions = [
-        _StaleSession(project, key) for project, one in of for key in sorted(one.stale_sessions)
-    ]
-    steps: list[tuple[str, Sequence[msgspec.Struct]]] = [
-        (DELETE_EMPTY_USERS, users),
-        (RECOUNT_USERS, users),
-        (DELETE_EMPTY_SESSIONS, sessions),
-        (RECOUNT_SESSIONS, sessions),
-    ]
-    return [(sql, keys) for sql, keys in steps if keys]
 
 
 def _hour_row(

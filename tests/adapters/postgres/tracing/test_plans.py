@@ -329,14 +329,15 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         traces(TraceFilter(user_id="user-40", has_error=True)),
         {"traces": 40 + SHOWN},
     ),
-    **{
-        f"sessions by {sort}": (sessions(None, sort), {"sessions": SESSIONS + SHOWN})
-        for sort in SessionSort
-    },
-    "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": 3 * SESSIONS}),
+    **{f"sessions by {sort}": (sessions(None, sort), {"sessions": SHOWN}) for sort in SessionSort},
+    "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": SHOWN}),
+    "sessions without failure": (
+        sessions(SessionFilter(has_error=False)),
+        {"sessions": 3 * SHOWN},
+    ),
     "part of a session's id": (
         sessions(SessionFilter(query="v-123")),
-        {"sessions": SESSIONS + 11 + SHOWN},
+        {"sessions": 11 + SHOWN},
     ),
     "sessions of a day": (
         sessions(SessionFilter(started_after=LAST_DAY.started_after)),
@@ -469,7 +470,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "volume by day": (figures("volume", PERIOD, Granularity.DAY), {"traces": 2 * 24 * HOUR}),
     "sessions over time": (
         figures("sessions", PERIOD, Granularity.DAY),
-        {"sessions": 2 * SESSIONS, "traces": 16},
+        {"sessions": 4 * HOUR // LONG, "traces": 16},  # of the hours at the two ends
     ),
     "users": (figures("users", PageRequest()), {}),
     "values": (
@@ -585,6 +586,7 @@ EXACT: Final = {
     "trace_users",
     "usage_hours",
     "span_hours",
+    "session_hours",
 }  # what is counted
 
 

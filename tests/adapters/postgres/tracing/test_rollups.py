@@ -34,7 +34,11 @@ COUNTED = {
     " unpriced_span_count, priced_span_count, cached_tokens, reasoning_tokens",
     "span_hours": "hour, kind, name, has_model, model, span_count, error_count, latency_count,"
     " latency_us, latency_bins, prompt_tokens, completion_tokens, cost, unpriced_span_count",
-    "sessions": "*",
+    "sessions": "session_id, trace_count, first_started_at, last_started_at, last_ended_at,"
+    " last_activity_at, latency_count, latency_sum_us, error_count, user_id, user_started_at,"
+    " user_trace_id, tags, span_count, error_span_count, prompt_tokens, completion_tokens,"
+    " total_cost, unpriced_span_count",
+    "session_hours": "*",
     "trace_users": "*",
     "traces": "trace_id, models, ARRAY(SELECT DISTINCT unnest(terms) ORDER BY 1)",
 }
