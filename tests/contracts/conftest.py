@@ -22,8 +22,9 @@ from tests.support.fixtures.identities import (
     remembered,
 )
 from tests.support.fixtures.in_memory_app import World
+from tests.support.fixtures.migrated_postgres import new_database
 from tests.support.fixtures.monitors import Monitoring
-from tests.support.fixtures.payload_store import database_of_blocks, s3_server
+from tests.support.fixtures.payload_store import s3_server
 from tests.support.fixtures.pricing import Pricing
 
 
@@ -66,10 +67,10 @@ def s3_url() -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-async def blocks_url(postgres_url: str, serving_url: str, pool: Pool) -> AsyncIterator[str]:
-    """A database whose blocks may lie in a bucket; once the serving role exists."""
-    async with database_of_blocks(postgres_url, serving_url) as url:
-        yield url
+async def blocks_url(postgres_url: str, serving_url: str, pool: Pool) -> str:
+    """A database whose blocks can't be read without the bucket; once the serving role exists."""
+    _, url = await new_database(postgres_url, serving_url)
+    return url
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.tracing.search.search_postings import (
     SEGMENT_TRACES,
@@ -50,6 +50,7 @@ from tests.support.fixtures.data_plane import (
     project,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.fixtures.migrated_postgres import new_database
 
 ROOT: Final = Path(__file__).parents[4]
 
@@ -97,6 +98,24 @@ def test_packed_traces_are_found_by_place_and_by_id(traces):
     places = places_of(packed, some)
     assert places == {rows[place][0]: place for place in range(0, len(rows), 2)}
     assert not any(places_of(without_traces(packed, places.values()), some))
+
+
+@pytest.fixture(scope="module")
+async def own_urls(postgres_url: str, serving_url: str, pool: Pool) -> tuple[str, str]:
+    """Of a database of this file's own, since it cleans and fills the whole index."""
+    return await new_database(postgres_url, serving_url)
+
+
+@pytest.fixture(scope="module")
+async def owner_pool(own_urls: tuple[str, str]) -> AsyncIterator[Pool]:
+    async with open_pool(Engine(config={}), PoolSettings(url=own_urls[0])) as owner:
+        yield owner
+
+
+@pytest.fixture(scope="module")
+async def serving_pool(own_urls: tuple[str, str]) -> AsyncIterator[Pool]:
+    async with open_pool(Engine(config={}), PoolSettings(url=own_urls[1])) as serving:
+        yield serving
 
 
 @pytest.fixture
@@ -280,13 +299,13 @@ class TestWhatIsLeft:
             await index_traces(plane, 1)
         assert "search_queue" not in await rows_of(serving_pool, ours)
 
-    async def test_everything_is_indexed_again(self, plane, pool, serving_pool):
+    async def test_everything_is_indexed_again(self, plane, owner_pool, serving_pool):
         page = (ROOT / "docs/tracing/search.md").read_text()
         [statements] = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
         ours = project()
         await fill(plane, ours, *(said(f"n{n}", f"word w{n}", n) for n in range(3)))
         await index_traces(plane, 2)
-        await pool.execute(statements)
+        await owner_pool.execute(statements)
         assert (await rows_of(serving_pool, ours))["search_queue"] == 3
         assert await found(plane, ours, "word") == ["n2", "n1", "n0"]
         await index_traces(plane, 2)
