@@ -4,6 +4,7 @@ import os
 import re
 import select
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -253,14 +254,34 @@ async def template(
 
 
 @pytest.fixture(scope="session")
-def dev_server(enterable_folder: Path, migrated_data: Path) -> Iterator[DevServer]:
+def shared_dev(enterable_folder: Path, migrated_data: Path) -> Iterator[DevServer]:
     folder = enterable_folder / "dev"
     folder.mkdir(mode=0o755)
     migrated_postgres.copy(migrated_data, folder)
     server = start_dev(folder, free_port())
     yield server
+    signal_polling(server, signal.SIGCONT)
     server.process.terminate()
     server.process.wait(WAIT_MAX_S)
+
+
+@pytest.fixture(scope="module")
+def dev_server(shared_dev: DevServer) -> Iterator[DevServer]:
+    """The same `dev` for all files of tests; between them, its worker and Valkey are frozen."""
+    signal_polling(shared_dev, signal.SIGCONT)
+    yield shared_dev
+    signal_polling(shared_dev, signal.SIGSTOP)
+
+
+def signal_polling(server: DevServer, number: signal.Signals) -> None:
+    """Signals what polls: idle for the rest of a run, it would take half a minute of a processor.
+
+    The worker has no Redis that doesn't answer: it freezes first, and goes on last.
+    """
+    parts = children_of(server.process.pid)
+    order = ("valkey", "worker") if number is signal.SIGCONT else ("worker", "valkey")
+    for name in order:
+        os.kill(parts[name], number)
 
 
 @pytest.fixture(scope="session")
@@ -282,17 +303,17 @@ def browser(launched: tuple[Browser, AbstractEventLoop]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def signed_in_page(
-    launched: tuple[Browser, AbstractEventLoop], dev_server: DevServer
+    launched: tuple[Browser, AbstractEventLoop], shared_dev: DevServer
 ) -> SignedInPage:
-    return SignedInPage(launched[0], dev_server.url)
+    return SignedInPage(launched[0], shared_dev.url)
 
 
 @pytest.fixture(scope="session")
 def clocked_page(
-    launched: tuple[Browser, AbstractEventLoop], dev_server: DevServer
+    launched: tuple[Browser, AbstractEventLoop], shared_dev: DevServer
 ) -> SignedInPage:
     """As `signed_in_page`, but its clock is that of tests, which put it forward."""
-    return SignedInPage(launched[0], dev_server.url)
+    return SignedInPage(launched[0], shared_dev.url)
 
 
 @pytest.fixture
