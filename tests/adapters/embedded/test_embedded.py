@@ -114,6 +114,7 @@ def ended(holder: subprocess.Popen) -> int:
     return holder.returncode
 
 
+@pytest.mark.exhaustive  # the next test starts again after a kill
 @pytest.mark.service
 async def test_data_survives_a_restart(folder):
     with servers.run_servers(folder) as own:
@@ -247,11 +248,11 @@ def test_incomplete_data_is_created_again(folder):
 
 
 @pytest.mark.service
-def test_data_is_closed_to_other_users(folder):
-    with servers.run_servers(folder):
-        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+def test_data_is_closed_to_other_users(data):
+    with servers.run_servers(data):
+        modes = {path.name: path.stat().st_mode & 0o777 for path in data.iterdir()}
     assert (modes["pg18"], modes["valkey"]) == (0o700, 0o700)
-    assert (folder / "pg18" / "password").stat().st_mode & 0o777 == 0o600
+    assert (data / "pg18" / "password").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.service
