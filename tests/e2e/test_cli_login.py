@@ -20,6 +20,7 @@ from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard.browser import PageLog
+from tests.support.hypothesis_scale import sampled
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
@@ -258,11 +259,9 @@ def test_error_is_returned_to_command_line(page: Page, command_line: CommandLine
     }
 
 
+PORTS: Final = ("65536", "80@evil.example", "0", "80 ", "1e3", "+80", "٨٠")
 INVALID_LINKS: Final = (
-    *(
-        ({"port": port}, "“port” is not a port")
-        for port in ("0", "65536", "80 ", "1e3", "+80", "80@evil.example", "٨٠")
-    ),
+    *(({"port": port}, "“port” is not a port") for port in sampled(PORTS, 2, 0, usually=True)),
     ({"port": None}, "“port” is missing"),
     ({"state": ""}, "“state” is missing"),
     ({"code_challenge": " "}, "“code_challenge” is missing"),

@@ -123,7 +123,7 @@ async def test_migrate_check_reports_pending_and_changes_nothing(environ):
     assert (await command(environ, "migrate"))[:2] == (0, "The schema is up to date.\n")
 
 
-@pytest.mark.parametrize("name", ["serve", "worker"])
+@pytest.mark.parametrize("name", ["serve", pytest.param("worker", marks=pytest.mark.exhaustive)])
 async def test_commands_refuse_old_schema(environ, name):
     status, _, err = await process_of(environ, name)
     assert status == 1

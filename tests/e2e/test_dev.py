@@ -231,6 +231,7 @@ def test_starts_on_one_folder(start):
     assert all_gone(children.values())
 
 
+@pytest.mark.exhaustive  # test_commands.py: `serve`, which `dev` starts, names the port
 def test_busy_port_is_reported_by_name(start, folder, migrated_data):
     (folder / ".local").mkdir(mode=0o755)
     migrated_postgres.copy(migrated_data, folder / ".local")

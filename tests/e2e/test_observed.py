@@ -173,6 +173,8 @@ def links_of_files(pid: int) -> Iterator[str]:
             yield str(file.readlink())
 
 
+# The processes of one command, above, share such a folder; tests/adapters/prometheus reuses slots.
+@pytest.mark.exhaustive
 async def test_scrape_covers_all_processes_with_shared_folder(migrated, key, tmp_path):
     shared = {**migrated, "PANDAPROBE_METRICS_DIR": str(tmp_path / "metrics")}
     async with serving(shared) as (first, one), serving(shared) as (_, other):

@@ -128,6 +128,7 @@ def test_trace_is_sent_corrected_and_read_back(
     assert_no_foreign_requests(page_log, dev_server)
 
 
+@pytest.mark.exhaustive  # the tests around it find calls, unfold them, and send them
 def test_folded_calls_are_found_and_listed(
     page: Page, page_log: PageLog, dev_server: DevServer, take_screenshot: Callable[[str], None]
 ) -> None:

@@ -136,6 +136,7 @@ def limited_url(dev_server) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.exhaustive  # tests/http has the limit, and when its answer says to come back
 def test_burst_beyond_rate_limit_arrives_completely(limited_url, dev_server):
     client = pandaprobe.Client(
         api_key=dev_server.environ["PANDAPROBE_API_KEY"],

@@ -71,21 +71,21 @@ async def count_stored(pool: Pool, project: str) -> tuple[int, int]:
 
 async def test_repeated_seed_stores_same_traces_once(environ, pool):
     name = f"seeded-{uuid.uuid4().hex}"
-    wanted = Recipe(traces=300, seed=7, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
+    wanted = Recipe(traces=60, seed=7, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
     made = list(synthetic_traces(wanted))
     spans = sum(len(trace.spans) for trace in made)
     for _ in range(2):
         run = await start_seed(
-            environ, "--traces", "300", "--seed", "7", "--days", "2", "--project", name
+            environ, "--traces", "60", "--seed", "7", "--days", "2", "--project", name
         )
         status, out, err = await wait_ended(run)
         assert status == 0, err
-        assert out.startswith(f"300 traces with {spans:,} spans stored in project {name} in ")
-        assert "300/300 100%" in err
-        assert await count_stored(pool, name) == (300, spans)
+        assert out.startswith(f"60 traces with {spans:,} spans stored in project {name} in ")
+        assert "60/60 100%" in err
+        assert await count_stored(pool, name) == (60, spans)
     project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
     async with root.ports(read_settings(environ)) as ports:
-        for trace in made[::100]:
+        for trace in made[::20]:
             found = await ports.tracing.traces.get(ProjectId(project), trace.id)
             assert (found.name, found.output, found.tags) == (trace.name, trace.output, trace.tags)
             assert {s.id: s.input for s in found.spans} == {s.id: s.input for s in trace.spans}

@@ -210,6 +210,8 @@ def a_project() -> ProjectId:
 # --- one run -------------------------------------------------------------------------------------
 
 
+# Below, another worker goes on; the races of work_queue in tests/contracts have exclusive claims.
+@pytest.mark.exhaustive
 async def test_two_workers_complete_run_and_judge_each_pair_once(workers: Workers) -> None:
     for _ in range(2):
         workers.start()
@@ -256,6 +258,8 @@ async def test_run_completes_although_workers_are_killed_repeatedly(workers: Wor
     assert max(count_questions(workers).values()) <= 4
 
 
+# tests/faults/test_shutdown.py stops one, tests/adapters/dramatiq/test_worker_pool.py amid jobs.
+@pytest.mark.exhaustive
 async def test_worker_finishes_its_targets_on_sigterm(workers: Workers) -> None:
     async with workers.ports() as ports:
         targets = await put_traces(ports, project := a_project(), 30)
@@ -388,7 +392,9 @@ async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
     }  # although in two runs: verdicts are cached
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.exhaustive)])
+# In tests/contracts/evaluation/work_queue/test_work_queue.py runs take turns and share the window.
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("count", [400, 10_000])
 async def test_large_run_does_not_delay_small_run_of_another_project(
     workers: Workers, count: int
 ) -> None:
@@ -417,6 +423,8 @@ def batches(items: Iterator[object], size: int) -> Iterator[list]:
     return (list(some) for some in batched(items, size))
 
 
+# tests/contracts/evaluation/work_queue/test_work_queue.py has the last attempt.
+@pytest.mark.exhaustive
 async def test_target_that_always_fails_becomes_dead(workers: Workers) -> None:
     """A target that cannot be measured is given up after a few leases, and the run ends."""
     async with workers.ports() as ports:

@@ -21,6 +21,7 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.exhaustive  # tests/architecture/test_dashboard_build.py finds changed sources
 @pytest.mark.slow
 def test_rebuild_gives_the_same_bytes(tmp_path):
     """In a folder of its own: npm installs the packages of the lock file there."""

@@ -38,7 +38,8 @@ OVERLOAD_S: Final = 15.0
 type StartLoad = Callable[..., AbstractContextManager[Load]]
 type Outage = Callable[[Stack], None]
 
-PYTHON: Final = pytest.param(python_load, id="python")
+# test_kills.py kills each part under load, and the exporters' requests take the same way.
+PYTHON: Final = pytest.param(python_load, id="python", marks=pytest.mark.exhaustive)
 JAVASCRIPT: Final = pytest.param(
     javascript_load,
     id="javascript",

@@ -36,12 +36,16 @@ def frozen(stack: Stack, part: str) -> Outage:
 
 
 def outages(quick: How) -> pytest.MarkDecorator:
-    """Both kinds for each length; one of them is short enough to run on every change."""
-    long = pytest.mark.faults
+    """Both kinds for each length; one of them is short enough for `make test-all`.
+
+    In `make test`, test_kills.py kills each part under load, and looks at what readiness says;
+    tests of adapters freeze Redis.
+    """
+    short, long = pytest.mark.exhaustive, pytest.mark.faults
     return pytest.mark.parametrize(
         ("how", "length_s"),
         [
-            pytest.param(how, s, marks=() if (how, s) == (quick, LENGTHS_S[0]) else long)
+            pytest.param(how, s, marks=short if (how, s) == (quick, LENGTHS_S[0]) else long)
             for how in (stopped, frozen)
             for s in LENGTHS_S
         ],

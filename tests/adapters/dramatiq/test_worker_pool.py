@@ -27,6 +27,7 @@ from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
 from domain.ids import ProjectId, RunId
 from tests.support.fixtures.valkey_server import Valkey
+from tests.support.hypothesis_scale import some_of
 from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 pytestmark = pytest.mark.service
@@ -264,7 +265,7 @@ async def working(other_url: str) -> AsyncIterator[Doing]:
         yield doing
 
 
-@pytest.mark.parametrize("kind", POISON)
+@pytest.mark.parametrize("kind", some_of(POISON, 3))
 async def test_unreadable_message_is_dropped_and_logged(other_redis, working, caplog, kind):
     due = some_targets(40)
     jobs = DramatiqJobs(other_redis, monotonic_us)
@@ -285,6 +286,7 @@ async def test_unreadable_message_is_dropped_and_logged(other_redis, working, ca
 # --- outages -------------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive  # tests/e2e/test_workers.py kills Redis, and starts it again
 async def test_pool_continues_after_redis_restarts_empty(valkey, caplog):
     caplog.set_level(logging.INFO, "adapters.dramatiq")
     doing = Doing()

@@ -30,7 +30,14 @@ def write_items(run: Pytest, **changed: str) -> None:
     (folder / f"{DATASET}.ndjson").write_text("\n".join(map(json.dumps, rows)))
 
 
-@pytest.mark.parametrize("workers", [[], ["-n", "2"]], ids=["alone", "xdist"])
+@pytest.mark.parametrize(
+    "workers",
+    # test_online.py has tests of several workers.
+    [
+        pytest.param([], id="alone"),
+        pytest.param(["-n", "2"], id="xdist", marks=pytest.mark.exhaustive),
+    ],
+)
 async def test_results_are_uploaded_later(online: Pytest, workers: list[str]) -> None:
     await online.project.prepare()
     write_items(online)

@@ -88,7 +88,7 @@ async def test_gate_fails_the_session(online: Pytest) -> None:
     told = await online(*options)
     assert (told.status, "gate: inconclusive" in told.output) == (1, True), told.output
     assert "would decide it" in told.output
-    told = await online(*options, "--pandaprobe-allow-inconclusive", "-n", "2")
+    told = await online(*options, "--pandaprobe-allow-inconclusive")
     assert told.status == 0, told.output
     wide = 'rules = [{metric = "as_expected", max_drop = 0.9}]\n'
     (online.folder / "gate.toml").write_text(wide)

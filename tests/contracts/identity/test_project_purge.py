@@ -352,7 +352,7 @@ async def test_large_project_is_deleted_in_batches(fixture):
 async def test_cancelled_sweep_is_continued_by_next(fixture):
     rows = await fixture.rows(fixture.gone.id)
     await fixture.remove()
-    for turns in sampled(CANCELLED_AFTER, len(CANCELLED_AFTER) // 2, 0, usually=True):
+    for turns in sampled(CANCELLED_AFTER, len(CANCELLED_AFTER) // 4, 0, usually=True):
         sweeping = asyncio.create_task(fixture.world.ports.identity.removed_projects.purge(NOON))
         for _ in range(turns):
             await asyncio.sleep(0)

@@ -329,8 +329,12 @@ async def test_reads_are_as_if_subject_never_existed(fixture: ErasureFixture, ow
     await put_with_scores(plane, bare, others)
     asked = dict(READS)
     if owner == TALK:
+        # In `make test` half of them: a user hides in the same way, and has them all.
+        asked = {
+            what: READS[what] for what in sampled(list(READS), len(READS) // 2, 0, usually=True)
+        }
         # The totals of a user are a sum, which counts a session until the session is deleted.
-        del asked["users"]
+        asked.pop("users", None)
     expected = {}
     for what, ask in asked.items():
         before, expected[what] = await ask(plane, ours), await ask(plane, bare)

@@ -1,7 +1,7 @@
 """Each page of a project while the service is away: it says so, keeps what it has, and recovers."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import pytest
@@ -14,6 +14,12 @@ from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, r
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 METRIC: Final = "answered"
 MARCH: Final = "started_after=2026-03-01T00:00:00Z&started_before=2026-03-05T00:00:00Z"
+
+# Figures, a list, a trace, a conversation, a form, what is polled, a comparison.
+USUAL: Final = (
+    *("", "traces", "traces/:trace", "sessions/:session", "runs/new", "runs/:of/:run"),
+    *("monitors/:monitor", "experiments/:base/compare/:candidate"),
+)
 
 type Ready = Callable[[Locator], Locator]
 
@@ -118,13 +124,22 @@ def test_every_page_is_tried() -> None:
     assert set(re.findall(r'^\s*(?:\{ )?path: "([^"]*)"', table, re.MULTILINE)) == set(PAGES)
 
 
+@pytest.mark.parametrize(
+    "pages",
+    [
+        pytest.param(USUAL, id="usual"),
+        pytest.param(tuple(PAGES), id="all", marks=pytest.mark.exhaustive),
+    ],
+)
 @pytest.mark.usefixtures("fast_forward")  # the clock of the page
-def test_pages_recover_by_themselves(signed_in: Page, project: Project, sent: Any) -> None:
+def test_pages_recover_by_themselves(
+    signed_in: Page, project: Project, sent: Any, pages: Sequence[str]
+) -> None:
     page, main = signed_in, signed_in.get_by_role("main")
     page.goto(project.path("../../?all=1"))
     expect(main.get_by_role("link", name=project.name)).to_be_visible()
     service = Service(page)
-    for where, ready in PAGES.values():
+    for where, ready in map(PAGES.__getitem__, pages):
         check_recovery(page, service, project.path(where.format_map(sent)), ready(main))
 
 

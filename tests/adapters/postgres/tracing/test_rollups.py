@@ -190,7 +190,7 @@ async def recount(pool: Pool) -> None:
 
 
 @pytest.mark.parametrize(
-    "seed", [0, 1, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in range(2, 6))]
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.exhaustive) for n in range(1, 6))]
 )
 async def test_rollups_equal_recount_after_random_history(pool, seed):
     chance, projects = Chance(seed), [ProjectId(uuid.uuid4()) for _ in range(2)]
@@ -258,7 +258,7 @@ def doubled(model, usage, when):
     return None if price is None else Price(price.amount * 2, "v2")
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 async def test_rollups_equal_recount_during_repricing(pool, seed):
     chance, project = Chance(20 + seed), ProjectId(uuid.uuid4())
     async with PostgresTraces.open(pool, prices()) as traces:

@@ -16,6 +16,7 @@ from tests.support.fixtures.data_plane import (
     project,
     stored_traces,
 )
+from tests.support.hypothesis_scale import some_of
 
 FOLDERS = {
     name: list(captures)
@@ -23,7 +24,7 @@ FOLDERS = {
 }
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", some_of(FOLDERS, 3))  # tests/http/otlp sends all of them
 async def test_order_of_requests_and_fragments_changes_nothing(plane: DataPlane, folder: str):
     requests = [
         Codec().decode(one.signal, one.encoding, one.body, 10_000).fragments

@@ -29,6 +29,7 @@ from tests.support.fixtures.payload_store import (
     new_bucket,
     plane_with_store,
 )
+from tests.support.hypothesis_scale import some_of
 
 pytestmark = pytest.mark.service
 
@@ -257,7 +258,7 @@ CREATE TRIGGER crash {when} ON trace_payloads FOR EACH ROW
 """
 
 
-@pytest.mark.parametrize("is_moved", [False, True])
+@pytest.mark.parametrize("is_moved", some_of([True, False], 2))
 @pytest.mark.parametrize(
     ("when", "row"),
     [
