@@ -17,6 +17,8 @@ TRACES_MAX: Final = 1_000  # whole traces on one page of a session
 # of the newest it counts sessions.
 COMPARED_TRACES_MAX: Final = 200_000
 COUNTED_TRACES_MAX: Final = 10_000
+# How many ids a request compares with a part of an id, if a project has many sessions.
+COMPARED_IDS_MAX: Final = 150_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,6 @@ were active after it. In the other orders it compares whole sessions: no sum ove
 session exceeds the sum over all of them.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -17,6 +16,7 @@ from typing import Any, Final
 from adapters.postgres.database.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.walk_budget import COMPARING_MAX_S, STEP_GROWTH, WalkBudget
 from adapters.postgres.tracing.session_sums import SelectedTraces
 from adapters.postgres.tracing.trace_filters import ClauseCount, FilterCounts
 from domain.page import Position
@@ -24,9 +24,7 @@ from domain.tracing.query import TraceSort
 from domain.tracing.session import COMPARED_TRACES_MAX, COUNTED_TRACES_MAX, SessionSort
 
 COMPARED_SESSIONS_MAX: Final = 20_000  # in orders other than that of last activity
-COMPARING_MAX_S: Final = 4.0  # of one request: well below READ_TIMEOUT_S
 STEP_MIN, STEP_MAX = 1_000, 20_000  # of one statement
-STEP_GROWTH: Final = 4
 TRACES_OF_SESSION: Final = 4  # expected, so that a step finds what is wanted
 
 
@@ -57,8 +55,7 @@ WALK_LIMITS: Final = SessionWalkLimits()
 class SessionWalk:
     """The sessions of `selected`, in descending order.
 
-    `compared` traces or sessions have been read. The places of all sessions from `reached` on are
-    known. `is_over` after the last one.
+    The places of all sessions from `reached` on are known. `is_over` after the last one.
     """
 
     connection: Connection
@@ -66,11 +63,14 @@ class SessionWalk:
     selected: SelectedTraces
     counts: FilterCounts
     limits: SessionWalkLimits
-    compared: int = 0
     reached: tuple[Any, str] | None = None  # a sort value and an id
     is_over: bool = False
+    budget: WalkBudget = field(init=False)  # of traces, or of sessions in other orders
     _found: dict[str, Any] = field(default_factory=dict)  # sessions and their sort values
-    _begun: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        most = self.limits.traces if self._is_by_activity else self.limits.sessions
+        self.budget = WalkBudget(most, self.limits.seconds)
 
     async def fetch(self) -> tuple[KeysetPage, Position | None] | None:
         """The page, and the position where a limit ended it, if it did.
@@ -81,7 +81,7 @@ class SessionWalk:
         wanted = window.offset + self.query.rows
         step = self._first_step(wanted)
         while len(ready := self._ready()) < wanted and self._may_go_on:
-            await self._step(min(step, STEP_MAX, self._most - self.compared))
+            await self._step(min(step, STEP_MAX, self.budget.left))
             step *= STEP_GROWTH
         end = None
         if len(ready) < wanted and not (self.is_over and self._is_whole_when_over):
@@ -106,10 +106,6 @@ class SessionWalk:
         return not self.query.is_nullable
 
     @property
-    def _most(self) -> int:
-        return self.limits.traces if self._is_by_activity else self.limits.sessions
-
-    @property
     def _after(self) -> tuple[Any, str] | None:
         """The sort value and the id of the session at the cursor."""
         after = self.query.window.after
@@ -117,8 +113,7 @@ class SessionWalk:
 
     @property
     def _may_go_on(self) -> bool:
-        has_time = time.monotonic() - self._begun < self.limits.seconds
-        return not self.is_over and self.compared < self._most and has_time
+        return not (self.is_over or self.budget.is_spent)
 
     def _first_step(self, wanted: int) -> int:
         """So many traces or sessions as are expected to have the page."""
@@ -140,7 +135,7 @@ class SessionWalk:
         sql = (self._by_traces if self._is_by_activity else self._by_sessions)(p, most)
         rows = await self.connection.fetch(sql, *p.values)
         read, value, id_ = rows[0]["compared"], rows[0]["reached"], rows[0]["reached_id"]
-        self.compared += read
+        self.budget.compared += read
         self.is_over = read < most
         if read:
             self.reached = (value, id_)

@@ -21,6 +21,11 @@ from adapters.postgres.database.read_transactions import (
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.tracing.rollups.facets import Facet
 from adapters.postgres.tracing.session_figures import COUNT_FAILED_SESSIONS, COUNT_SESSIONS
+from adapters.postgres.tracing.session_id_walk import (
+    ID_WALK_LIMITS,
+    IdWalkLimits,
+    SessionIdWalk,
+)
 from adapters.postgres.tracing.session_sums import (
     GROUPING_WORK_MEM,
     SESSION_COLUMNS,
@@ -107,6 +112,7 @@ class PostgresSessions(PoolReader):
 
     edits: TraceEdits
     walk_limits: SessionWalkLimits = field(default=WALK_LIMITS, kw_only=True)
+    id_walk_limits: IdWalkLimits = field(default=ID_WALK_LIMITS, kw_only=True)
 
     async def summaries(
         self,
@@ -142,6 +148,10 @@ class PostgresSessions(PoolReader):
         """The page, and the position where a limit ended it, if it did."""
         project = query.project
         if not matching.selects_traces:
+            if part := _is_by_id(matching, sort, query.window):
+                walk = SessionIdWalk(connection, query, part, self.id_walk_limits)
+                if (found := await walk.fetch()) is not None:
+                    return found
             where = await _session_conditions(connection, project, matching, sort)
             return await query.fetch_page(connection, where), None
         await connection.execute(f"SET LOCAL work_mem = '{GROUPING_WORK_MEM}'")
@@ -150,8 +160,8 @@ class PostgresSessions(PoolReader):
             counts = await fetch_counts(connection, project, clauses, "")
             if counts.most > self.walk_limits.most_grouped(sort):
                 selected = SelectedTraces(query, sort, matching, is_rare=False)
-                walk = SessionWalk(connection, query, selected, counts, self.walk_limits)
-                if (found := await walk.fetch()) is not None:
+                by_traces = SessionWalk(connection, query, selected, counts, self.walk_limits)
+                if (found := await by_traces.fetch()) is not None:
                     return found
         is_rare = await _are_rare(connection, project, matching.tags)
         return await SelectedTraces(query, sort, matching, is_rare).fetch(connection), None
@@ -182,6 +192,12 @@ class PostgresSessions(PoolReader):
         self, project: ProjectId, session: str, *, audit: AuditEntry | None = None
     ) -> int:
         return await self.edits.delete_session(project, session, audit)
+
+
+def _is_by_id(matching: SessionFilter, sort: SessionSort, window: PageRequest) -> str | None:
+    """The part of an id, if that is the only condition of a list by last activity."""
+    is_alone = matching == SessionFilter(query=matching.query) and sort is SessionSort.RECENT
+    return matching.query if is_alone and _is_near(window) else None
 
 
 def _is_near(window: PageRequest) -> bool:

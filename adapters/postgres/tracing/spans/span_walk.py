@@ -6,7 +6,6 @@ in which a span may match. A request compares a bounded number of them, and then
 got.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.walk_budget import COMPARING_MAX_S, STEP_GROWTH, WalkBudget
 from adapters.postgres.tracing.span_filters import SpanSource
 from adapters.postgres.tracing.span_periods import SpanPeriod, fetch_periods
 from domain.ids import ProjectId, SpanId, TraceId
@@ -28,10 +28,8 @@ from domain.tracing.spans.span_query import (
     position_id,
 )
 
-COMPARING_MAX_S: Final = 4.0  # of one request: well below READ_TIMEOUT_S
 FIRST_SPANS: Final = 20_000  # compared before the roll-ups are asked where to look
 STEP_SPANS_MAX: Final = 10_000  # of one statement
-STEP_GROWTH: Final = 4
 FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)
 
@@ -84,17 +82,22 @@ class SpanWalk:
     last: SpanPlace | None = None
     skip: int = 0
     limits: WalkLimits = WALK_LIMITS
-    compared: int = 0
     matched: int = 0
     is_over: bool = False
     _periods: list[SpanPeriod] | None = None  # those that follow, the next one last
-    _begun: float = field(default_factory=time.monotonic)
+    _budget: WalkBudget = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._budget = WalkBudget(self.limits.spans, self.limits.seconds)
+
+    @property
+    def compared(self) -> int:
+        return self._budget.compared
 
     @property
     def may_go_on(self) -> bool:
         """Whether there may be more, and the limits of the request aren't reached."""
-        has_time = time.monotonic() - self._begun < self.limits.seconds
-        return not self.is_over and self.compared < self.limits.spans and has_time
+        return not (self.is_over or self._budget.is_spent)
 
     async def next(self, wanted: int) -> list[SpanPlace]:
         """The next `wanted` spans that match; fewer if the walk is over or at a limit."""
@@ -104,8 +107,8 @@ class SpanWalk:
             if self._should_skip_periods:
                 await self._fetch_periods()
                 continue
-            room = self.limits.spans - self.compared
-            found += await self._step(wanted - len(found), min(step, self.limits.step_spans, room))
+            most = min(step, self.limits.step_spans, self._budget.left)
+            found += await self._step(wanted - len(found), most)
             if self.matched:  # as many as are expected to have what is wanted, and a third more
                 due = self.skip + wanted - len(found)
                 step = STEP_GROWTH * self.compared * due // (3 * self.matched) + 1
@@ -139,7 +142,7 @@ class SpanWalk:
         ) AS counted
         """
         read: int = await self.connection.fetchval(sql, *p.values)
-        self.compared += read
+        self._budget.compared += read
         self.matched += read
         self.is_over = read < most
 
@@ -172,7 +175,7 @@ class SpanWalk:
         found = [SpanPlace(*row[:3]) for row in rows if row["is_found"]]
         read = rows[-1]["place"] if rows else 0
         if rows:
-            self.compared += read
+            self._budget.compared += read
             self.matched += rows[-1]["matched"]
             self.skip = max(0, self.skip - rows[-1]["matched"])
             self.last = SpanPlace(*rows[-1][:3])

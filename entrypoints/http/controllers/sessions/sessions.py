@@ -16,6 +16,7 @@ from domain.tracing import session as sessions
 from domain.tracing import session_turn
 from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX
 from domain.tracing.session import (
+    COMPARED_IDS_MAX,
     COMPARED_TRACES_MAX,
     COUNTED_TRACES_MAX,
     TRACES_DEFAULT,
@@ -238,8 +239,9 @@ class SessionController(Controller):
             "by user or tag select many traces, `total` of this order counts the sessions of the "
             f"newest {COUNTED_TRACES_MAX:,} traces, with `total_is_at_least`; and at most "
             f"{COMPARED_TRACES_MAX:,} traces are compared with the filters, for some seconds: a "
-            "page may end before it is full, and `next_cursor` goes on at `read_until`. `include` "
-            "adds fields."
+            "page may end before it is full, and `next_cursor` goes on at `read_until`. So it may "
+            f"with `query` alone, where at most {COMPARED_IDS_MAX:,} ids are compared if the "
+            "project has many sessions. `include` adds fields."
         ),
         example=examples.page_of(examples.SESSION),
     )

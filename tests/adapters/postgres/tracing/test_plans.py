@@ -36,6 +36,7 @@ from adapters.postgres.tracing.otlp.otlp_settling import (
     settle_open_traces,
 )
 from adapters.postgres.tracing.otlp.otlp_writer import OtlpWriter
+from adapters.postgres.tracing.session_id_walk import IdWalkLimits
 from adapters.postgres.tracing.spans.span_walk import WalkLimits
 from adapters.postgres.tracing.spans.spans import PostgresSpans
 from adapters.postgres.tracing.trace_details import (
@@ -654,6 +655,23 @@ async def test_hidden_rows_are_checked_one_by_one(seeded, read, of):
         await seeded.pool.execute(SHOW, of)
     assert scanned_whole(found) == set()
     assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
+
+
+@OF_BOTH
+async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(seeded, of):
+    limits = IdWalkLimits(counted=0, tried=400, least_step=400)
+    few = replace(seeded.sessions, id_walk_limits=limits)
+    by = (SessionSort.RECENT, SortOrder.DESC, PageRequest())
+
+    async def found(_: Seeded, of: ProjectId) -> None:
+        page = await few.summaries(of, SessionFilter(query="CONV-2"), *by)
+        assert page.total_is_at_least
+
+    nodes_ = await plans(seeded, found, of)
+    assert read_rows(nodes_)["sessions"] <= 400 + SHOWN
+    walks = {node["Node Type"] for node in nodes_ if node.get("Index Name") == "sessions_recent"}
+    assert walks == {"Index Only Scan"}
+    assert scanned_whole(nodes_) == set()
 
 
 async def test_figures_of_errors_are_read_from_an_index_alone(seeded):

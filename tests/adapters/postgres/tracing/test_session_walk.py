@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.tracing.session_id_walk import IdWalkLimits
 from adapters.postgres.tracing.session_walk import SessionWalkLimits
 from adapters.postgres.tracing.sessions import PostgresSessions
 from adapters.postgres.tracing.traces import PostgresTraces
@@ -78,10 +79,13 @@ async def stored(pool, sent: Sequence[Trace]) -> ProjectId:
 
 
 def in_domain(
-    sent: Sequence[Trace], matching: SessionFilter, sort: SessionSort
+    sent: Sequence[Trace],
+    matching: SessionFilter,
+    sort: SessionSort,
+    order: SortOrder = SortOrder.DESC,
 ) -> list[SessionSummary]:
     found = sessions_of([one.settled(prices().price) for one in sent], matching)
-    return list(paginate(found, sort.position, SortOrder.DESC, PageRequest(limit=1_000)).items)
+    return list(paginate(found, sort.position, order, PageRequest(limit=1_000)).items)
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +135,61 @@ async def test_a_page_says_how_far_traces_were_compared(pool):
     assert (page.items, page.end) == ([], Position(NOON - 3 * HOUR, ""))
     page = await sessions.summaries(project, matching, *NEWEST, PageRequest(after=page.end))
     assert [one.id for one in page.items] == ["s5", "s6", "s7"]
+
+
+ID_LIMITS = [
+    IdWalkLimits(counted=0, all_compared=0, compared=1, least_step=1),
+    IdWalkLimits(counted=0, all_compared=0, compared=7, least_step=2),
+    IdWalkLimits(counted=0, all_compared=0, least_step=3),
+    IdWalkLimits(counted=0, tried=5, least_step=2),
+    IdWalkLimits(counted=0),
+]
+
+
+@pytest.mark.parametrize("order", SortOrder)
+@pytest.mark.parametrize("limits", ID_LIMITS, ids=str)
+async def test_pages_by_a_part_of_the_id_are_whole_although_few_ids_are_compared(
+    pool, limits, order
+):
+    sent = [
+        *many(seed=2),
+        *(
+            trace(session_id=id_, started_at=NOON + n * HOUR)
+            for n, id_ in enumerate(("Straße 1", "STRASSE 2", "\u212aelvin", "100%_", "S1S", "ﬁn"))
+        ),
+    ]
+    project = await stored(pool, sent)
+    sessions = PostgresSessions(pool, TraceEdits(pool, prices()), id_walk_limits=limits)
+    for part in ("s", "S1", "ss", "strasse", "k", "%", "_", "fi", "nowhere"):
+        matching, found = SessionFilter(query=part), list[SessionSummary]()
+        expected = in_domain(sent, matching, SessionSort.RECENT, order)
+        window = PageRequest(limit=3)
+        while True:
+            page = await sessions.summaries(project, matching, SessionSort.RECENT, order, window)
+            found += page.items
+            assert page.total == len(expected) or page.total_is_at_least, part
+            assert page.total <= len(expected), part
+            if page.end is None:
+                break
+            window = replace(window, after=page.end)
+        assert found == expected, part
+        for offset in range(1, len(expected) + 2, 2):
+            window = PageRequest(limit=3, offset=offset)
+            page = await sessions.summaries(project, matching, SessionSort.RECENT, order, window)
+            assert list(page.items) == expected[offset : offset + 3], (part, offset)
+
+
+async def test_a_page_says_how_far_ids_were_compared(pool):
+    sent = [trace(session_id=f"s{n}", started_at=NOON - n * HOUR) for n in range(8)]
+    project = await stored(pool, sent)
+    limits = IdWalkLimits(counted=0, all_compared=7, compared=4)
+    sessions = PostgresSessions(pool, TraceEdits(pool, prices()), id_walk_limits=limits)
+    matching = SessionFilter(query="7")
+    page = await sessions.summaries(project, matching, *NEWEST, PageRequest())
+    assert (page.items, page.end) == ([], Position(NOON - 3 * HOUR, "s3"))
+    page = await sessions.summaries(project, matching, *NEWEST, PageRequest(after=page.end))
+    assert [one.id for one in page.items] == ["s7"]
+    whole = replace(sessions, id_walk_limits=replace(limits, all_compared=8))
+    page = await whole.summaries(project, matching, *NEWEST, PageRequest())
+    assert ([one.id for one in page.items], page.total) == (["s7"], 1)
+    assert not page.total_is_at_least
