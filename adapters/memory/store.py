@@ -23,7 +23,7 @@ from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
-from domain.evaluation.scores.score import Score, SessionScore, TraceScore
+from domain.evaluation.scores.score import Score, SessionScore, TraceScore, latest_by_name
 from domain.exporting.export import Export
 from domain.exporting.ticket import DownloadTicket
 from domain.identity.api_key import ApiKey
@@ -44,6 +44,7 @@ from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.native_fields import edited_facts
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.otel.requests import RecordedRejection
+from domain.tracing.query import TraceFilter
 from domain.tracing.trace import Trace
 
 
@@ -360,6 +361,24 @@ class MemoryStore:
             one
             for one in self.traces.of(project)
             if one.user_id not in users and one.session_id not in sessions
+        ]
+
+    def matching_traces(self, project: ids.ProjectId, matching: TraceFilter) -> list[Trace]:
+        """The visible traces that match, with their scores."""
+        found = [one for one in self.visible_traces(project) if matching.matches(one)]
+        if (condition := matching.scored) is None:
+            return found
+        scores: dict[ids.TraceId, list[TraceScore]] = {}
+        for score in self.trace_scores.of(project):
+            if score.name == condition.name and not score.is_of_span:
+                scores.setdefault(score.trace_id, []).append(score)
+        return [
+            trace
+            for trace in found
+            if any(
+                condition.includes(one.outcome, one.number)
+                for one in latest_by_name(scores.get(trace.id, ()))
+            )
         ]
 
     def visible_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> Trace | None:

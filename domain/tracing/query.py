@@ -1,12 +1,13 @@
 """Filters and sort orders of trace lists."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import StrEnum
 from typing import Final
 
+from domain.errors import FieldError
 from domain.page import Position, SortValue
 from domain.tracing.payloads.payload import scalar_members
 from domain.tracing.span import Totals
@@ -53,6 +54,55 @@ def fold_case(text: str) -> str:
     return text.casefold()
 
 
+class ScoredOutcome(StrEnum):
+    """How the evaluation came out that gave a score. Pending scores are never the newest one."""
+
+    SCORED = "scored"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreCondition:
+    """A condition on the newest scores of a name. Both bounds are inclusive."""
+
+    name: str
+    outcome: ScoredOutcome = ScoredOutcome.SCORED
+    least: float | None = None
+    most: float | None = None
+
+    def includes(self, outcome: str, number: float | None) -> bool:
+        """Whether a score of this name satisfies it. A score without a number is in no range."""
+        if outcome != self.outcome:
+            return False
+        if self.least is None and self.most is None:
+            return True
+        return (
+            number is not None
+            and (self.least is None or number >= self.least)
+            and (self.most is None or number <= self.most)
+        )
+
+
+def score_errors(given: Mapping[str, object]) -> Iterator[FieldError]:
+    """What is wrong with the conditions on scores among the fields of a filter."""
+    least, most = given.get("score_min"), given.get("score_max")
+    outcome = given.get("score_outcome")
+    if given.get("score") is None:
+        for name in ("score_min", "score_max", "score_outcome"):
+            if given.get(name) is not None:
+                yield FieldError(name, "needs score: the name of the score that it is about")
+    if outcome not in {None, ScoredOutcome.SCORED}:
+        for name in ("score_min", "score_max"):
+            if given.get(name) is not None:
+                yield FieldError(
+                    name,
+                    f"can't be combined with score_outcome={outcome}: such a score has no value",
+                )
+    if isinstance(least, float | int) and isinstance(most, float | int) and least > most:
+        yield FieldError("score_min", "must not exceed score_max")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceFilter:
     """Conditions that must all hold; None means no condition.
@@ -65,6 +115,10 @@ class TraceFilter:
     the number of spans; all three are inclusive. `model` must be that of at least one span.
     `has_error` covers the trace and its spans, `has_failed_span` the spans alone. `metadata` maps
     top-level keys to the permitted texts, as `scalar_members` gives them.
+
+    `score` is the name of a score of the trace itself, of which the newest one counts: that of runs
+    or that of all others. It has a value, within `score_min` and `score_max`, or came out as
+    `score_outcome` says. `matches` doesn't know scores: see `scored`.
 
     Each text of a field `not_…` excludes the traces that the field without `not_` would select by
     it. So a trace without the value stays.
@@ -91,6 +145,10 @@ class TraceFilter:
     min_cost: float | None = None
     min_tokens: int | None = None
     min_span_count: int | None = None
+    score: str | None = None
+    score_min: float | None = None
+    score_max: float | None = None
+    score_outcome: ScoredOutcome | None = None
     not_session_id: tuple[str, ...] = ()
     not_user_id: tuple[str, ...] = ()
     not_environment: tuple[str, ...] = ()
@@ -102,7 +160,7 @@ class TraceFilter:
     not_metadata: MetadataTexts = ()
 
     def matches(self, trace: Trace) -> bool:
-        """Whether a settled trace matches."""
+        """Whether a settled trace matches, whatever its scores are."""
         return self._includes(trace) and not self._excludes(trace)
 
     def _includes(self, trace: Trace) -> bool:
@@ -132,6 +190,14 @@ class TraceFilter:
             or any(part in fold_case(trace.name) for part in self.not_name_parts)
             or any(_has_member(trace, key, texts) for key, texts in self.not_metadata)
         )
+
+    @property
+    def scored(self) -> ScoreCondition | None:
+        """What has to hold for one of the newest scores of a name."""
+        if self.score is None:
+            return None
+        outcome = self.score_outcome or ScoredOutcome.SCORED
+        return ScoreCondition(self.score, outcome, self.score_min, self.score_max)
 
     @property
     def not_name_parts(self) -> tuple[str, ...]:

@@ -106,6 +106,13 @@ class SearchTraces(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     started_after: Instant | None = None
     started_before: Instant | None = None
     min_latency_ms: Annotated[float, Meta(ge=0)] | None = None
+    score: Annotated[
+        Text | None,
+        Meta(description="It has a score of this name; score_min and score_max are inclusive"),
+    ] = None
+    score_min: Annotated[float, Meta(ge=0, le=1)] | None = None
+    score_max: Annotated[float, Meta(ge=0, le=1)] | None = None
+    score_outcome: Literal["scored", "failed", "skipped"] | None = None
     sort_by: Literal["started_at", "ended_at", "latency", "name"] = "started_at"
     sort_order: Literal["asc", "desc"] = "desc"
     limit: Annotated[int, Meta(ge=1, le=100)] = 20
@@ -325,6 +332,10 @@ async def search_traces(caller: Caller, of: SearchTraces) -> View:
         started_after=_iso(of.started_after),
         started_before=_iso(of.started_before),
         min_latency_ms=of.min_latency_ms,
+        score=of.score,
+        score_min=of.score_min,
+        score_max=of.score_max,
+        score_outcome=of.score_outcome,
         query=of.query,
         sort_by=of.sort_by,
         sort_order=of.sort_order,

@@ -185,7 +185,8 @@ class MemoryChangeFeed:
 
         changed = [one for one in traces if is_meant(one)]
         if isinstance(selection, TraceSelection):
-            found = sorted(str(one.id) for one in changed if selection.matching.matches(one))
+            matching = {one.id for one in self.store.matching_traces(project, selection.matching)}
+            found = sorted(str(one.id) for one in changed if one.id in matching)
         else:
             sessions = {one.session_id for one in changed} - unsettled
             found = [one for one in select_sessions(traces, selection) if one in sessions]

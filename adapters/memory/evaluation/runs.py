@@ -232,9 +232,10 @@ class MemoryTargets:
         *,
         eligibility: Eligibility = SETTLED,
     ) -> Sequence[Target]:
-        matching, traces = selection.matching, traces_with_content(self.store, project, eligibility)
-        unsettled = {one.id for one in self._unsettled(project, eligibility)}
-        found = [one for one in traces if matching.matches(one) and one.id not in unsettled]
+        matching = {one.id for one in self.store.matching_traces(project, selection.matching)}
+        wanted = matching - {one.id for one in self._unsettled(project, eligibility)}
+        traces = traces_with_content(self.store, project, eligibility)
+        found = [one for one in traces if one.id in wanted]
         return sorted(str(one.id) for one in found)[: most + 1]
 
     async def sessions(

@@ -23,7 +23,7 @@ class MemoryTraceGroups:
     async def figures(
         self, project: ProjectId, matching: TraceFilter, metrics: Sequence[str] = ()
     ) -> GroupFigures:
-        found = [one for one in self.store.visible_traces(project) if matching.matches(one)]
+        found = self.store.matching_traces(project, matching)
         found.sort(key=lambda one: (one.started_at, one.id), reverse=True)
         traces = found[:GROUP_TRACES_MAX]
         scores = self._latest(project, {one.id for one in traces}, metrics)

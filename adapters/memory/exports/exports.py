@@ -99,7 +99,7 @@ class MemoryTraceArchive:
     async def read(
         self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
     ) -> AsyncIterator[Batches]:
-        found = [one for one in self.store.visible_traces(project) if matching.matches(one)]
+        found = self.store.matching_traces(project, matching)
 
         def place(trace: Trace) -> Position:
             return sort.position(TraceSummary.of(trace))

@@ -30,8 +30,8 @@ class MemoryTraceSearch:
     ) -> SearchPage[SearchHit]:
         hits = [
             SearchHit(TraceSummary.of(one), found)
-            for one in self.store.visible_traces(project)
-            if matching.matches(one) and (found := find_matches(one, query)) is not None
+            for one in self.store.matching_traces(project, matching)
+            if (found := find_matches(one, query)) is not None
         ]
         page = paginate(hits, lambda hit: hit.position, SortOrder.DESC, window)
         return SearchPage(page.items, page.end)

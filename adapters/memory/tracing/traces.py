@@ -145,8 +145,7 @@ class MemoryTraces:
         order: SortOrder,
         window: PageRequest,
     ) -> Page[TraceSummary]:
-        shown = self.store.visible_traces(project)
-        found = [TraceSummary.of(one) for one in shown if matching.matches(one)]
+        found = [TraceSummary.of(one) for one in self.store.matching_traces(project, matching)]
         return paginate(found, sort.position, order, window)
 
     async def previews(
@@ -275,7 +274,9 @@ class MemoryTraceAnalytics:
         self, project: ProjectId, query: trace_breakdown.TraceAnalyticsQuery
     ) -> Sequence[trace_breakdown.TraceGroup]:
         _check_zone(query.period, query.granularity, query.zone)
-        found = trace_breakdown.trace_groups(self.store.visible_traces(project), query)
+        found = trace_breakdown.trace_groups(
+            self.store.matching_traces(project, query.matching), query
+        )
         trace_breakdown.check_cell_count(sum(1 + len(one.buckets) for one in found))
         return found
 

@@ -69,7 +69,8 @@ class PageConditions:
 
     `served` are the conditions that the index of the order supports; at most `among` rows satisfy
     them. `total` is the number of matches, or None if the sort may count them. With
-    `total_is_at_least`, counting ended at `total`, and there are more.
+    `total_is_at_least`, counting ended at `total`, and there are more. With `keys`, the sort looks
+    up the rows with these ids, and compares them with `of_keys` alone.
     """
 
     served: Sequence[Sql] = ()
@@ -77,6 +78,21 @@ class PageConditions:
     among: int
     total: int | None
     total_is_at_least: bool = False
+    keys: Sql | None = None
+    of_keys: Sequence[Sql] = ()
+
+
+def rows_of_keys(keys: str, *, table: str, key: str, columns: str, where: str) -> str:
+    """A source of the rows with the ids that `keys` selects, each once, that satisfy `where`.
+
+    Each is looked up by itself: a join might be planned over the whole project.
+    """
+    # `wanted_key` is no column of a table, so that `where` can name columns without their table.
+    return (
+        f"(SELECT found.* FROM (SELECT DISTINCT * FROM ({keys}) AS of_others)"
+        f" AS wanted (wanted_key) CROSS JOIN LATERAL (SELECT {columns} FROM {table}"
+        f" WHERE {key} = wanted_key AND {where} OFFSET 0) AS found) AS matching_rows"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +194,19 @@ class KeysetQuery:
 
     async def _fetch_sorted(self, connection: Connection, where: PageConditions) -> KeysetPage:
         p = Parameters([self.project])
-        conditions = [OF_PROJECT, *p.all_of([*where.served, *where.rest])]
-        matches = f"SELECT {self._key_columns} FROM {self.table} WHERE {' AND '.join(conditions)}"
+        if where.keys is None:
+            conditions = " AND ".join([OF_PROJECT, *p.all_of([*where.served, *where.rest])])
+            matches = f"SELECT {self._key_columns} FROM {self.table} WHERE {conditions}"
+        else:
+            conditions = " AND ".join([OF_PROJECT, *p.all_of(where.of_keys)])
+            rows = rows_of_keys(
+                p.sql(where.keys),
+                table=self.table,
+                key=self.id,
+                columns=self._key_columns,
+                where=conditions,
+            )
+            matches = f"SELECT * FROM {rows}"
         keys = f"matches AS MATERIALIZED ({matches}), {self.sorted_keys(p, 'matches')}"
         return await self.fetch_keys(connection, p, keys, "(SELECT count(*) FROM matches)")
 

@@ -31,8 +31,9 @@ PROJECT_TABLES: Final = (
     *("sessions", "session_hours", "trace_users"),
     *("model_prices", "repricings"),
     *("trace_scores", "session_scores", "annotation_claims", "eval_runs", "eval_jobs"),
-    # After the scores, whose deletion adds changed days.
-    *("score_rollups", "score_days", "score_day_numbers", "changed_score_days"),
+    # After the scores, whose deletion changes them.
+    *("latest_trace_scores", "score_rollups"),
+    *("score_days", "score_day_numbers", "changed_score_days"),
     *("monitors", "alerts", "alert_changes", "webhooks", "alert_deliveries"),
     *("custom_metrics", "custom_metric_revisions"),
     *("datasets", "dataset_versions", "dataset_items"),

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.postgres.database.keyset_pages import rows_of_keys
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PLAN_BY_VALUE
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
@@ -33,6 +34,7 @@ _METADATA_HAS_VALUE: Final = (
     "json_typeof(metadata -> {}::text) NOT IN ('object', 'array')"
     " AND coalesce(metadata ->> {}::text, 'null') = ANY({}::text[])"
 )
+COUNTED_SCORES_MAX: Final = 20_000  # that satisfy a condition; more are not counted
 NAMES_MAX: Final = 1_000  # looked up one by one; if more names match, names are compared instead
 
 _SELECT_MATCHING_NAMES: Final = f"""
@@ -53,7 +55,9 @@ class Clause:
     `counter` is an upper bound of the matching traces from the roll-ups, exact if `is_exact`; None
     or negative if unknown. If it isn't exact, `least` is a lower bound. In the orders of `sorts`,
     the matches are one range of an index; if `is_range`, several clauses narrow that range
-    together.
+    together. `keys` selects the ids of the matches from another table, at most `rows_of_each` times
+    each; `sql` looks into that for one trace. Then `counter` counts those rows, and is negative
+    where it ended early.
     """
 
     sql: Sql
@@ -62,6 +66,15 @@ class Clause:
     sorts: frozenset[TraceSort] = NO_SORTS
     is_range: bool = False
     least: Sql | None = None
+    keys: Sql | None = None
+    rows_of_each: int = 1
+
+    @property
+    def of_many(self) -> Sql:
+        """The condition for statements that compare all traces: the planner chooses the way."""
+        if self.keys is None:
+            return self.sql
+        return Sql(f"trace_id IN ({self.keys.text})", self.keys.values)
 
 
 def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
@@ -75,6 +88,7 @@ def filter_clauses(project: ProjectId, matching: TraceFilter) -> list[Clause]:
         *_ranges(matching),
         *_totals(matching),
         *_metadata(project, matching),
+        *_scores(matching),
         *_exclusions(project, matching),
     ]
 
@@ -198,6 +212,33 @@ def _has_member(project: ProjectId, key: str, texts: Sequence[str]) -> Sql:
     if any(SEPARATOR in text for text in (key, *texts)):
         return Sql(f"({terms})", ([*pairs, many], *looked_into))
     return Sql(f"(terms && {{}}::bigint[] OR ({terms}))", (pairs, [many], *looked_into))
+
+
+def _scores(matching: TraceFilter) -> Iterator[Clause]:
+    """Whether one of the newest scores of a name has the outcome and a number within bounds."""
+    if (wanted := matching.scored) is None:
+        return
+    conditions = [
+        ("name = {}", wanted.name),
+        ("outcome = {}", wanted.outcome),
+        ("number >= {}::float8", wanted.least),
+        ("number <= {}::float8", wanted.most),
+    ]
+    given = [(sql, value) for sql, value in conditions if value is not None]
+    where = " AND ".join([OF_PROJECT, *(sql for sql, _ in given)])
+    values = tuple(value for _, value in given)
+    some = f"(SELECT 1 FROM latest_trace_scores WHERE {where} LIMIT {COUNTED_SCORES_MAX + 1})"
+    counted = f"SELECT CASE WHEN count(*) > {COUNTED_SCORES_MAX} THEN -count(*) ELSE count(*) END"
+    # Other names of columns, so that `trace_id` is that of the trace. OFFSET 0 makes it a lookup.
+    one_trace = where.replace("name = {}", "scored_trace = trace_id AND score_name = {}")
+    latest = "latest_trace_scores AS latest (project_id, scored_trace, score_name)"
+    yield Clause(
+        Sql(f"EXISTS (SELECT 1 FROM {latest} WHERE {one_trace} OFFSET 0)", values),
+        Sql(f"({counted} FROM {some} AS first_ones)", values),
+        is_exact=False,
+        keys=Sql(f"SELECT trace_id FROM latest_trace_scores WHERE {where}", values),
+        rows_of_each=2,  # the newest of runs, and that of all others
+    )
 
 
 def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
@@ -347,6 +388,18 @@ class FilterCounts:
                 return one.most
         return 0 if self.most == 0 else None
 
+    @property
+    def keyed(self) -> ClauseCount | None:
+        """The clause whose keys are to be looked up, unless another one probably has fewer matches.
+
+        Where no number is known, half of all traces are assumed to match.
+        """
+        unknown = self.all // 2
+        by_count = [(one.most if one.most is not None else unknown, one) for one in self.clauses]
+        fewest = min((count for count, _ in by_count), default=0)
+        found = (one for count, one in by_count if count == fewest and one.clause.keys is not None)
+        return next(found, None)
+
 
 async def fetch_counts(
     connection: Connection, project: ProjectId, clauses: Sequence[Clause], part: str
@@ -367,6 +420,8 @@ async def fetch_counts(
         number = -1 if clause.counter is None else next(numbers)
         most = None if number < 0 else number
         least = 0 if clause.least is None else next(numbers)
+        if clause.keys is not None:
+            least = -(-abs(number) // clause.rows_of_each)  # rounded up
         counted.append(ClauseCount(clause, most, clause.is_exact and most is not None, least))
     if part:
         counted.append(await _count_names(connection, project, part))
@@ -376,14 +431,20 @@ async def fetch_counts(
 async def count_traces(
     connection: Connection,
     project: ProjectId,
-    clauses: Sequence[ClauseCount],
+    counts: FilterCounts,
     most: int | None = None,
 ) -> int:
     """Counts the traces that match, by a query. It ends at `most`, if that is given."""
     p = Parameters([project])
-    where = " AND ".join([OF_PROJECT, *p.all_of(one.clause.sql for one in clauses)])
+    keyed = counts.keyed
+    conditions = [one.clause.sql for one in counts.clauses if one is not keyed]
+    source, where = "traces", " AND ".join([OF_PROJECT, *p.all_of(conditions)])
+    if keyed is not None and keyed.clause.keys is not None:
+        keys = p.sql(keyed.clause.keys)
+        source = rows_of_keys(keys, table="traces", key="trace_id", columns="trace_id", where=where)
+        where = "true"
     limit = "" if most is None else f"LIMIT {most:d}"
-    counted = f"(SELECT 1 FROM traces WHERE {where} {limit}) AS counted"
+    counted = f"(SELECT 1 FROM {source} WHERE {where} {limit}) AS counted"
     total: int = await connection.fetchval(f"SELECT count(*) FROM {counted}", *p.values)
     return total
 

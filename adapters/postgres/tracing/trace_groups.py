@@ -94,7 +94,7 @@ async def fetch_trace_groups(
     sql = _SELECT.format(
         bucket=bucket,
         key=_KEYS[query.by],
-        where=" AND ".join([OF_PROJECT, *p.all_of(one.clause.sql for one in counted.clauses)]),
+        where=" AND ".join([OF_PROJECT, *p.all_of(one.clause.of_many for one in counted.clauses)]),
         rank=_RANKS.get(query.metric, "count(*)"),
         groups=f"{query.groups:d}",
         has_failed=_HAS_FAILED,

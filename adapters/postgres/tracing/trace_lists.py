@@ -109,7 +109,7 @@ class TraceLists(PoolReader):
             if most is not None and counted.least >= most:  # the roll-ups tell that many match
                 total = most
             else:
-                total = await count_traces(connection, project, counted.clauses, most)
+                total = await count_traces(connection, project, counted, most)
             if is_partly := total == most:
                 total = self.counted_max
         where = _page_conditions(counted, sort, total, total_is_at_least=is_partly)
@@ -130,10 +130,13 @@ def _page_conditions(
     single = [one for one in served if not one.clause.is_range]
     rarest = min(single, key=lambda one: one.most or 0, default=None)
     inner = [one for one in served if one.clause.is_range or one is rarest]
+    keyed = counted.keyed
     return PageConditions(
         served=[one.clause.sql for one in inner],
         rest=[one.clause.sql for one in counted.clauses if one not in inner],
         among=min([counted.all, *(one.most for one in inner if one.most is not None)]),
         total=total,
         total_is_at_least=total_is_at_least,
+        keys=None if keyed is None else keyed.clause.keys,
+        of_keys=[one.clause.sql for one in counted.clauses if one is not keyed],
     )

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, Target, TargetType
 from domain.tracing.payloads.payload import JsonText
-from domain.tracing.query import MetadataTexts, TraceFilter
+from domain.tracing.query import MetadataTexts, ScoredOutcome, TraceFilter
 from domain.tracing.session import SessionFilter, SessionSummary, sessions_of
 from domain.tracing.trace import Trace, TraceStatus
 
@@ -73,6 +73,10 @@ class TraceSelection:
     min_cost: float | None = None
     min_tokens: int | None = None
     min_span_count: int | None = None
+    score: str | None = None
+    score_min: float | None = None
+    score_max: float | None = None
+    score_outcome: ScoredOutcome | None = None
     not_session_id: tuple[str, ...] | None = None
     not_user_id: tuple[str, ...] | None = None
     not_environment: tuple[str, ...] | None = None

@@ -17,8 +17,16 @@ from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
 MONITORS = "/evaluations/monitors"
 MONITOR = {"name": "m", "cadence": "daily"}
 DAY, NEXT = "2026-03-02T00:00:00Z", "2026-03-03T00:00:00Z"
+SCORED = "11111111-1111-4111-8111-000000000001"
 TRACES = [
-    a_trace(name="Alpha", session_id="s-1", user_id="u", release="2", environment="prod"),
+    a_trace(
+        trace_id=SCORED,
+        name="Alpha",
+        session_id="s-1",
+        user_id="u",
+        release="2",
+        environment="prod",
+    ),
     a_trace(session_id="s-1", release="2", metadata={"k": "v", "n": 7}, status="ERROR"),
     a_trace(session_id="s-2", tags=["x"], spans=[a_span(model="gpt-5", status="ERROR")]),
     a_trace(
@@ -43,6 +51,8 @@ TRACE_FILTERS: list[dict[str, Any]] = [
     *({"not_release": ["2"]}, {"not_status": ["ERROR"]}, {"not_tags": ["x"]}),
     *({"not_name": ["ALPH"]}, {"not_model": ["gpt-5"], "tags": ["x"]}),
     {"not_metadata": {"k": ["v"], "n": ["7"]}},
+    *({"score": "m"}, {"score": "m", "score_min": 0.25, "score_max": 0.5}),
+    {"score": "m", "score_outcome": "scored"},
 ]
 SESSION_FILTERS: list[dict[str, Any]] = [
     *({"user_id": "u"}, {"has_error": True}, {"has_error": False}, {"tags": ["x"]}),
@@ -59,6 +69,8 @@ async def shop(site: Site) -> RunningProject:
     await project("DELETE", f"/traces/{project.trace}")
     for trace in TRACES:
         assert (await project("POST", "/traces", trace)).status_code == 202
+    score = {"trace_id": SCORED, "name": "m", "value": "0.25"}
+    assert (await project("POST", "/evaluations/trace-scores", score)).status_code == 201
     return project
 
 
@@ -94,6 +106,16 @@ async def test_run_evaluates_what_the_list_shows(
     assert monitor["filters"] == filters
     triggered = await shop("POST", f"{MONITORS}/{monitor['id']}/trigger")
     assert triggered.json()["total_targets"] == shown["total"]
+
+
+async def test_conditions_on_scores_have_to_go_together(shop: RunningProject) -> None:
+    wrong = {"score_min": 0.5}, {"score": "m", "score_outcome": "failed", "score_max": 0.5}
+    for filters in wrong:
+        [bound] = filters.keys() & {"score_min", "score_max"}
+        sent = await shop("POST", RUNS, {"metrics": ["coherence"], "filters": filters})
+        assert [*field_errors(sent)] == [f"filters.{bound}"]
+        sent = await shop("POST", "/traces/exports", {"format": "csv", "filters": filters})
+        assert [*field_errors(sent)] == [f"filters.{bound}"]
 
 
 def test_filters_are_those_of_the_lists() -> None:

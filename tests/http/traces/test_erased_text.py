@@ -60,6 +60,7 @@ PLANTED: Final = {
         "sessions",
         "trace_users",
         "trace_scores",
+        "latest_trace_scores",
         "session_scores",
         "judge_verdicts",
         "judge_calls",

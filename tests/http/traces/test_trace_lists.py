@@ -94,6 +94,7 @@ async def names(site: Site, head: dict[str, str], query: str) -> list[str]:
         ("min_span_count=1000", []),
         ("min_span_count=0", ["one", "two", "three", "four"]),
         ("min_tokens=0&min_cost=0", ["one", "two", "three", "four"]),
+        ("score=m", []),
     ],
 )
 async def test_each_filter_applies(
@@ -165,6 +166,11 @@ async def test_every_sort_in_both_directions(
         ("min_cost=-0.1", {"query.min_cost"}),
         ("min_tokens=1.5", {"query.min_tokens"}),
         ("min_span_count=-1", {"query.min_span_count"}),
+        ("score_min=0.5&score_outcome=failed", {"query.score_min", "query.score_outcome"}),
+        ("score=m&score_min=0.6&score_max=0.5", {"query.score_min"}),
+        ("score=m&score_min=-0.1&score_max=1.5", {"query.score_min", "query.score_max"}),
+        ("score=m&score_max=0.5&score_outcome=skipped", {"query.score_max"}),
+        ("score=m&score_outcome=pending", {"query.score_outcome"}),
         ("statuses=RUNNING&statuses=GONE", {"query.statuses"}),
         ("min_latency_ms=nan&max_latency_ms=inf", {"query.min_latency_ms", "query.max_latency_ms"}),
         ("max_latency_ms=1e400", {"query.max_latency_ms"}),

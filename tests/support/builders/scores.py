@@ -29,6 +29,7 @@ from domain.ids import ProjectId, RunId, ScoreId, TraceId, UserId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from domain.tracing.payloads.payload import JsonText
+from domain.tracing.query import ScoredOutcome, TraceFilter
 from tests.support.builders import strategies
 from tests.support.builders.strategies import TRACE_IDS, maybe
 from tests.support.builders.trace_strategies import mostly
@@ -167,6 +168,19 @@ filters: Final[SearchStrategy[ScoreFilter]] = (
     .flatmap(lambda some: st.fixed_dictionaries({name: _asked[name] for name in some}))
     .map(lambda said: ScoreFilter(**said))
 )
+_scored: Final[dict[str, SearchStrategy[Any]]] = {
+    "score_min": st.sampled_from([0.0, 0.25, 0.5]),
+    "score_max": st.sampled_from([0.5, 0.7, 1.0]),
+    "score_outcome": st.sampled_from(ScoredOutcome),
+    "session_id": sessions,
+    "has_error": st.booleans(),
+}
+scored_filters: Final[SearchStrategy[TraceFilter]] = (
+    st.lists(st.sampled_from(sorted(_scored)), max_size=3, unique=True)
+    .flatmap(lambda some: st.fixed_dictionaries({name: _scored[name] for name in some}))
+    .flatmap(lambda said: names.map(lambda name: TraceFilter(score=name, **said)))
+)
+"""Filters of traces by their scores, and sometimes by something else."""
 
 # --- many that differ ------------------------------------------------------------------------
 

@@ -16,9 +16,12 @@ from domain.evaluation.runs.selection import (
     TraceSelection,
     given_filters,
 )
+from domain.tracing.query import ScoredOutcome
 from domain.tracing.trace import TraceStatus
 
 _INSTANT_FIELDS: Final = ("date_from", "date_to", "started_after", "started_before")
+_METADATA_FIELDS: Final = {"metadata", "not_metadata"}
+_ENUM_FIELDS: Final = {"status": TraceStatus, "score_outcome": ScoredOutcome}
 _SELECTION_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 _WEIGHTS_DECODER: Final = msgspec.json.Decoder(dict[str, float])
 
@@ -33,12 +36,13 @@ def encode_selection(selection: Selection) -> bytes:
 def decode_selection(of: TargetType, text: bytes) -> Selection:
     values = _SELECTION_DECODER.decode(text)
     values |= {name: _decode_instant(values[name]) for name in _INSTANT_FIELDS if name in values}
-    if "tags" in values:
-        values["tags"] = tuple(values["tags"])
-    if "status" in values:
-        values["status"] = TraceStatus(values["status"])
-    if "metadata" in values:
-        values["metadata"] = tuple((key, tuple(some)) for key, some in values["metadata"].items())
+    for name in _METADATA_FIELDS & values.keys():
+        values[name] = tuple((key, tuple(some)) for key, some in values[name].items())
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = tuple(value)
+    for name in _ENUM_FIELDS.keys() & values.keys():
+        values[name] = _ENUM_FIELDS[name](values[name])
     return TraceSelection(**values) if of is TargetType.TRACE else SessionSelection(**values)
 
 

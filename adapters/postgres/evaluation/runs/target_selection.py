@@ -163,7 +163,7 @@ async def trace_conditions(
     """The WHERE conditions for `matching`, with $1 as the project, and the parameters."""
     clauses, part = filter_clauses(project, matching), fold_case(matching.name or "")
     p = Parameters([project])
-    conditions = p.all_of(one.sql for one in clauses)
+    conditions = p.all_of(one.of_many for one in clauses)
     if part:
         counted = await fetch_counts(connection, project, [], part)
         conditions += p.all_of(one.clause.sql for one in counted.clauses)

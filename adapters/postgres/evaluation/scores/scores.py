@@ -426,6 +426,9 @@ async def update_scores[S: Score](
     connection: Connection, table: ScoreTable[S], scores: Sequence[S]
 ) -> None:
     """Updates scores, which must be locked. Raises Invalid if a value cannot be stored."""
+    # The newest score of a target and name has one row (`latest_trace_scores`), which others may
+    # write too: all lock these rows in the same order.
+    scores = sorted(scores, key=lambda one: (getattr(one, table.target), one.name, one.id))
     for score in scores:
         check_storable(score)
     try:

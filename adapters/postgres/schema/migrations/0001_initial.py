@@ -734,6 +734,68 @@ CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table}
     )
 
 
+def _keep_latest_trace_scores() -> str:
+    """Keeps `latest_trace_scores`, whatever writes or deletes scores of traces.
+
+    The conditions are evaluated without a call. Writers of a row wait for each other; each
+    statement of the function sees what was committed before it.
+    """
+    of_score = "project_id = OLD.project_id AND trace_id = OLD.trace_id AND name = OLD.name"
+
+    def insert(key: str, values: str) -> str:
+        return f"""
+        INSERT INTO latest_trace_scores AS latest
+          (project_id, trace_id, name, is_automated, score_id, created_at, outcome, number)
+        VALUES ({key}.project_id, {key}.trace_id, {key}.name, {key}.source = 'AUTOMATED',
+                {values}.id, {values}.created_at, {values}.outcome, {values}.number)
+        ON CONFLICT (project_id, trace_id, name, is_automated) DO UPDATE
+        SET score_id = excluded.score_id, created_at = excluded.created_at,
+            outcome = excluded.outcome, number = excluded.number
+        WHERE (excluded.created_at, excluded.score_id) >= (latest.created_at, latest.score_id);
+        """
+
+    is_counted = "NOT {0}.is_of_span AND {0}.outcome <> 'pending'"
+    known = ("trace_id", "name", "source", "created_at", "outcome", "number")
+    changes = " OR ".join(f"OLD.{one} IS DISTINCT FROM NEW.{one}" for one in known)
+    events = {
+        "INSERT": is_counted.format("NEW"),
+        "UPDATE": f"{is_counted.format('NEW')} AND ({changes})",
+        "DELETE": is_counted.format("OLD"),
+    }
+    return f"""
+CREATE OR REPLACE FUNCTION keep_latest_trace_scores() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+    DECLARE
+        newest record;
+    BEGIN
+        IF TG_OP <> 'INSERT' AND OLD.outcome <> 'pending' THEN
+            IF EXISTS (SELECT 1 FROM removals AS r WHERE r.project_id = OLD.project_id) THEN
+                RETURN NULL;
+            END IF;
+            PERFORM 1 FROM latest_trace_scores WHERE {of_score}
+            ORDER BY is_automated FOR UPDATE;
+            DELETE FROM latest_trace_scores WHERE {of_score} AND score_id = OLD.id;
+            IF FOUND THEN
+                SELECT id, created_at, outcome, number INTO newest FROM trace_scores
+                WHERE {of_score} AND NOT is_of_span AND outcome <> 'pending'
+                  AND (source = 'AUTOMATED') = (OLD.source = 'AUTOMATED')
+                ORDER BY created_at DESC, id DESC LIMIT 1;
+                IF FOUND THEN {insert("OLD", "newest")} END IF;
+            END IF;
+        END IF;
+        IF TG_OP <> 'DELETE' THEN {insert("NEW", "NEW")} END IF;
+        RETURN NULL;
+    END $$;
+""" + "".join(
+        f"""
+DROP TRIGGER IF EXISTS latest_trace_scores_{event.lower()} ON trace_scores;
+CREATE TRIGGER latest_trace_scores_{event.lower()} AFTER {event} ON trace_scores
+    FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION keep_latest_trace_scores();
+"""
+        for event, condition in events.items()
+    )
+
+
 _TRACE_SCORE_FILTERS: Final = "outcome, source, data_type, environment"
 SCORES: Final = f"""
 -- Scores of traces, and of spans if `span_id` is set. Runs score no spans.
@@ -760,6 +822,19 @@ CREATE INDEX IF NOT EXISTS trace_scores_said ON trace_scores (project_id, name, 
 CREATE INDEX IF NOT EXISTS trace_scores_span
     ON trace_scores (project_id, span_id, trace_id, name, created_at, id)
     WHERE span_id IS NOT NULL;
+
+-- The newest score of each trace and name: that of runs, and that of all others. Pending ones don't
+-- count (`latest_by_name` of the domain). Filters of traces by scores read it (docs/adr/0062).
+CREATE TABLE IF NOT EXISTS latest_trace_scores (
+    project_id uuid NOT NULL, trace_id uuid NOT NULL,
+    name text COLLATE "C" NOT NULL, is_automated boolean NOT NULL,
+    score_id uuid NOT NULL, created_at timestamptz NOT NULL,
+    outcome text COLLATE "C" NOT NULL, number double precision,
+    PRIMARY KEY (project_id, trace_id, name, is_automated)
+) WITH ({_SCORE_STORAGE});
+CREATE INDEX IF NOT EXISTS latest_trace_scores_number
+    ON latest_trace_scores (project_id, name, outcome, number, trace_id);
+{_keep_latest_trace_scores()}
 
 CREATE TABLE IF NOT EXISTS session_scores (
     project_id uuid NOT NULL, id uuid NOT NULL,
@@ -1310,7 +1385,8 @@ _PROJECT_TABLES: Final = (
     *("search_postings", "search_garbage"),
     *("trace_facets", "trace_hours", "trace_percentiles", "usage_hours", "span_hours"),
     *("sessions", "session_hours"),
-    *("trace_users", "trace_scores", "session_scores", "eval_runs", "eval_jobs"),
+    *("trace_users", "trace_scores", "latest_trace_scores", "session_scores"),
+    *("eval_runs", "eval_jobs"),
     *("score_rollups", "changed_score_days", "score_days", "score_day_numbers"),
     "annotation_claims",
     *("replies", "judge_verdicts", "judge_calls", "judge_budgets", "judge_spending"),
@@ -1493,8 +1569,8 @@ BACKWARDS: Final = (
         search_garbage,
         trace_facets, trace_hours, trace_percentiles, usage_hours, span_hours, sessions,
         session_hours, trace_users,
-        trace_scores, session_scores, score_rollups, changed_score_days, score_days,
-        score_day_numbers, annotation_claims,
+        trace_scores, latest_trace_scores, session_scores, score_rollups, changed_score_days,
+        score_days, score_day_numbers, annotation_claims,
         eval_runs, eval_jobs, replies,
         judge_verdicts, judge_calls, judge_budgets, judge_spending, shared_spending,
         custom_metrics, custom_metric_revisions,
@@ -1508,6 +1584,7 @@ BACKWARDS: Final = (
     """,
     "DROP FUNCTION IF EXISTS remove_payload_object()",
     "DROP FUNCTION IF EXISTS note_changed_trace_scores()",
+    "DROP FUNCTION IF EXISTS keep_latest_trace_scores()",
     "DROP FUNCTION IF EXISTS note_changed_session_scores()",
     "DROP FUNCTION IF EXISTS audit_field(text)",
 )

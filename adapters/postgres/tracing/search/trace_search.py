@@ -278,7 +278,8 @@ class PostgresTraceSearch(PoolReader):
             if where:
                 counted = await fetch_counts(connection, project, clauses, part)
                 if counted.most <= FILTERED_MAX:
-                    allowed = await _fetch_allowed(connection, project, where)
+                    many = [one.clause.of_many for one in counted.clauses]
+                    allowed = await _fetch_allowed(connection, project, many)
             candidates = _Candidates(
                 connection, project, query_terms(query), before, matching.started_after, allowed
             )

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_TRACES_MAX
-from domain.errors import FieldError
+from domain.errors import FieldError, Invalid
 from domain.evaluation.scores.score import (
     BRIEF_SCORES_MAX,
     DataType,
@@ -34,7 +34,7 @@ from domain.tracing.facet_values import (
 )
 from domain.tracing.payloads.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX
 from domain.tracing.payloads.payload_detail import ShownPayloads
-from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.query import ScoredOutcome, TraceFilter, TraceSort, score_errors
 from domain.tracing.search import search_match
 from domain.tracing.search.search_query import QUERY_CHARS_MAX
 from domain.tracing.search.search_texts import SearchField
@@ -76,6 +76,7 @@ type SeveralStatuses = Annotated[list[TraceStatus], Meta(max_length=FILTER_VALUE
 type Excluded = Several
 type LeastCost = Annotated[float, Meta(ge=0)]
 type SpanBound = Annotated[int, Meta(ge=0, le=SPAN_BOUND_MAX)]
+type ScoreBound = Annotated[float, Meta(ge=0, le=1)]
 type TokenBound = Annotated[int, Meta(ge=0, le=TOKEN_BOUND_MAX)]
 UNPRICED: Final = Meta(
     description=(
@@ -799,6 +800,10 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_cost: LeastCost | None = None
     min_tokens: TokenBound | None = None
     min_span_count: SpanBound | None = None
+    score: str | None = None
+    score_min: ScoreBound | None = None
+    score_max: ScoreBound | None = None
+    score_outcome: ScoredOutcome | None = None
     not_session_id: Excluded | None = None
     not_user_id: Excluded | None = None
     not_environment: Excluded | None = None
@@ -811,10 +816,14 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     @classmethod
     def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        """Keys of other objects may contain U+0000; no stored text that is compared does."""
+        """Keys of other objects may contain U+0000; no stored text that is compared does.
+
+        Conditions on scores need its name, and have to go together.
+        """
         for name in ("metadata", "not_metadata"):
             if any("\0" in key for key in fields.get(name) or ()):
                 yield FieldError(name, f"a key {NUL_MESSAGE}")
+        yield from score_errors(fields)
 
 
 def none_of(what: str) -> Meta:
@@ -868,6 +877,31 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
         | None
     ) = None
     min_span_count: Annotated[SpanBound, Meta(description="At least as many spans")] | None = None
+    score: (
+        Annotated[
+            str,
+            Meta(
+                description=(
+                    "Has a score of exactly this name, with a value. Its newest one counts, as "
+                    "`include=scores` shows it: of those of runs, or of all others"
+                )
+            ),
+        ]
+        | None
+    ) = None
+    score_min: (
+        Annotated[ScoreBound, Meta(description="The number of that score is at least this")] | None
+    ) = None
+    score_max: (
+        Annotated[ScoreBound, Meta(description="The number of that score is at most this")] | None
+    ) = None
+    score_outcome: (
+        Annotated[
+            ScoredOutcome,
+            Meta(description="The newest evaluation under that name came out like this"),
+        ]
+        | None
+    ) = None
     not_session_id: Annotated[Excluded, none_of("sessions")] | None = None
     not_user_id: Annotated[Excluded, none_of("users")] | None = None
     not_environment: Annotated[Excluded, none_of("environments")] | None = None
@@ -884,6 +918,13 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
     not_metadata: MetadataExclusions = msgspec.field(default_factory=dict)
 
     def to_domain(self) -> TraceFilter:
+        """Raises Invalid for conditions that don't go together."""
+        wrong = [
+            replace(one, field=f"query.{one.field}")
+            for one in score_errors(msgspec.structs.asdict(self))
+        ]
+        if wrong:
+            raise Invalid.fields(wrong)
         return trace_filter(self)
 
 

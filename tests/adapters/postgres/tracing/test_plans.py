@@ -67,7 +67,7 @@ from domain.tracing.facet_values import FacetField
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.payloads.payload_detail import PayloadDetail, PayloadExtent, PayloadName
-from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.query import ScoredOutcome, TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange, SpanKind
 from domain.tracing.spans.error_groups import ErrorFilter, ErrorSort
@@ -107,6 +107,7 @@ LARGE: Final = {
     "sessions",
     "trace_scores",
     "session_scores",
+    "latest_trace_scores",
 }
 PAGE: Final = 51  # one more than is shown
 HIDE: Final = """
@@ -329,6 +330,31 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "a user's failures": (
         traces(TraceFilter(user_id="user-40", has_error=True)),
         {"traces": 40 + SHOWN},
+    ),
+    "low scores": (
+        traces(TraceFilter(score="quality", score_max=0.004)),
+        {"traces": 60 + SHOWN, "latest_trace_scores": 2 * 60},
+    ),
+    "low scores by cost": (
+        traces(TraceFilter(score="quality", score_max=0.004), TraceSort.COST),
+        {"traces": 60 + SHOWN, "latest_trace_scores": 2 * 60},
+    ),
+    "no such score": (traces(TraceFilter(score="nothing")), {}),
+    "failed scores": (
+        traces(TraceFilter(score="quality", score_outcome=ScoredOutcome.FAILED)),
+        {},
+    ),
+    "scored traces": (
+        traces(TraceFilter(score="quality", score_min=0.0)),
+        {"traces": TRACES + SHOWN, "latest_trace_scores": 2 * TRACES},  # counted and sorted
+    ),
+    "scores of a user": (
+        traces(TraceFilter(user_id="user-7", score="quality", score_min=0.01)),
+        {"traces": 20 + SHOWN, "latest_trace_scores": TRACES + 20},  # counted
+    ),
+    "scored traces of the failed": (
+        traces(TraceFilter(has_failed_span=True, score="quality", score_max=0.004)),
+        {"traces": 60 + SHOWN, "latest_trace_scores": 2 * 60},
     ),
     **{f"sessions by {sort}": (sessions(None, sort), {"sessions": SHOWN}) for sort in SessionSort},
     "failed sessions": (sessions(SessionFilter(has_error=True)), {"sessions": SHOWN}),

@@ -7,7 +7,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import pytest
 from hypothesis import strategies as st
@@ -15,6 +15,7 @@ from hypothesis.stateful import initialize, invariant, rule
 
 from adapters.postgres.database.tenants import within
 from adapters.postgres.evaluation.scores.score_rollups import PostgresScoreRollups
+from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from domain.errors import Failure
 from domain.evaluation.scores.score import (
     CreatedWithin,
@@ -25,9 +26,10 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import ProjectId, ScoreId, TraceId
 from domain.page import Page, PageRequest, SortOrder
+from domain.tracing.query import TraceFilter, TraceSort
 from tests.support.builders import scores, strategies, trace_strategies
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures import score_day_recount
+from tests.support.fixtures import latest_scores, score_day_recount
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
 from tests.support.fixtures.histories import assert_histories_agree
@@ -156,6 +158,40 @@ class Histories(ErasingHistories):
 
         self.run_on_both(read)
 
+    @rule(
+        of=which,
+        matching=scores.scored_filters,
+        sort=trace_strategies.sorts,
+        order=trace_strategies.orders,
+        window=trace_strategies.windows,
+    )
+    def filter_traces(
+        self,
+        of: int,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        window: PageRequest,
+    ) -> None:
+        project, by = self.projects[of], (sort, order)
+
+        async def read(plane: DataPlane) -> list[Any]:
+            page = await plane.traces.summaries(project, matching, *by, window)
+            after = PageRequest(window.limit, after=page.end)
+            return [
+                [[one.id for one in page.items], page.total, page.end],
+                await plane.traces.summaries(project, matching, *by, after),
+            ]
+
+        self.run_on_both(read)
+
+    @rule(of=which)
+    def newest_are_known(self, of: int) -> None:
+        project, ports = self.projects[of], self.postgres.evaluation
+        pool = cast("PostgresTraceScores", ports.trace_scores).pool
+        differing = within(pool, project).fetch(latest_scores.DIFFERING, project)
+        assert self.runner.run(differing) == []
+
     @rule(of=which)
     def count_days(self, of: int) -> None:
         """Counts the days that are over; those that other transactions still write to wait."""
@@ -231,6 +267,8 @@ class Histories(ErasingHistories):
 
         if hasattr(self, "model"):
             self.run_on_both(read)
+            for project in (0, 1):
+                self.newest_are_known(project)
 
 
 def test_random_histories_of_scores_agree(pool, serving_url):
