@@ -145,10 +145,11 @@ class PostgresTraceAnalytics(PoolReader):
         self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
     ) -> Sequence[TraceBucket]:
         volume = VolumeReader(project, granularity, zone)
-        async with self._snapshot(NARROW_PERIOD, project) as connection:
-            buckets = await volume.read(connection, period)
-        await volume.keep(self.kept_in or self.pool)
-        return buckets
+        try:
+            async with self._snapshot(NARROW_PERIOD, project) as connection:
+                return await volume.read(connection, period)
+        finally:  # also what was computed before the time was over
+            await volume.keep(self.kept_in or self.pool)
 
     async def usage(
         self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC

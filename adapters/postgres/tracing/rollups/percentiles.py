@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
@@ -34,6 +34,7 @@ STORE_TIMEOUT_S: Final = 1  # the response waits for it
 STORED_LATENCIES_MIN: Final = (
     5_000  # latencies in one response: sorting fewer is as fast as a write
 )
+LATENCIES_AT_ONCE: Final = 50_000  # of one statement; a bucket may have more
 
 _SELECT_BUCKETS: Final = f"""
 SELECT counted.*, {{granularity}} AS granularity, ARRAY[p50_us, p90_us, p99_us] AS percentiles,
@@ -87,11 +88,16 @@ ON CONFLICT (project_id, granularity, bucket) DO UPDATE SET revision = excluded.
 
 @dataclass(slots=True)
 class VolumeReader:
-    """One response: `read` it, then `keep` the percentiles that had to be computed."""
+    """One response: `read` it, then `keep` the percentiles that had to be computed.
+
+    They are computed some buckets at a time. A read that is cancelled has those of the statements
+    before, which can be kept as well: so the next request has less to do.
+    """
 
     project: ProjectId
     granularity: Granularity
     zone: tzinfo = UTC
+    latencies_at_once: int = LATENCIES_AT_ONCE
     computed: list[tuple[Record, Record]] = field(default_factory=list)
 
     async def read(self, connection: Connection, period: Period) -> Sequence[TraceBucket]:
@@ -110,23 +116,40 @@ class VolumeReader:
             whole = await connection.fetch(statement, self.project, *bounds)
         due = {row["bucket"]: row for row in check_bucket_count(whole) if row["is_due"]}
         ends = dict(pairwise(edges))
-        ranges: list[tuple[object, ...]] = [(start, start, ends.get(start)) for start in due]
-        ranges += [
-            (self.granularity.bucket(cut[0] or period.after, self.zone), *cut) for cut in split.cuts
+        steps: list[list[tuple[object, ...]]] = [
+            [(start, start, ends.get(start)) for start in some]
+            for some in self._steps(list(due.values()))
         ]
-        computed: Sequence[Record] = []
-        if ranges:
+        if split.cuts:
+            zoned = self.granularity.bucket
+            steps.append([(zoned(cut[0] or period.after, self.zone), *cut) for cut in split.cuts])
+        partial: Sequence[Record] = []
+        for ranges in steps:
             columns = map(list, zip(*ranges, strict=True))
-            computed = await connection.fetch(
+            rows = await connection.fetch(
                 COMPUTE_BUCKETS, self.project, *columns, step, PERCENTILES
             )
-        # Partial buckets and due buckets are distinct: due ones are whole.
-        self.computed = [(due[row[0]], row) for row in computed if row[0] in due]
+            # Partial buckets and due buckets are distinct: due ones are whole.
+            self.computed += [(due[row[0]], row) for row in rows if row[0] in due]
+            partial = [row for row in rows if row[0] not in due]
+        computed = [*(row for _, row in self.computed), *partial]
         shown = [row for row in whole if row["bucket"] not in due]
         shown += [row for row in computed if row["trace_count"]]
         return check_bucket_count(
             sorted(map(trace_bucket_from_row, shown), key=lambda one: one.bucket)
         )
+
+    def _steps(self, due: Sequence[Record]) -> Iterator[Sequence[datetime]]:
+        """The buckets of each statement."""
+        some, latencies = list[datetime](), 0
+        for row in due:
+            if some and latencies + row["latency_count"] > self.latencies_at_once:
+                yield some
+                some, latencies = [], 0
+            some.append(row["bucket"])
+            latencies += row["latency_count"]
+        if some:
+            yield some
 
     async def keep(self, pool: Pool) -> None:
         """Stores the percentiles if computing them was expensive. Never raises."""

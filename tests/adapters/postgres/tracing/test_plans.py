@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 
 from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
@@ -36,6 +37,7 @@ from adapters.postgres.tracing.otlp.otlp_settling import (
     settle_open_traces,
 )
 from adapters.postgres.tracing.otlp.otlp_writer import OtlpWriter
+from adapters.postgres.tracing.rollups.percentiles import COMPUTE_BUCKETS, VolumeReader
 from adapters.postgres.tracing.session_id_walk import IdWalkLimits
 from adapters.postgres.tracing.spans.span_walk import WalkLimits
 from adapters.postgres.tracing.spans.spans import PostgresSpans
@@ -698,6 +700,29 @@ async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(see
     walks = {node["Node Type"] for node in nodes_ if node.get("Index Name") == "sessions_recent"}
     assert walks == {"Index Only Scan"}
     assert scanned_whole(nodes_) == set()
+
+
+async def test_percentiles_of_a_read_that_was_cut_off_are_kept(seeded):
+    """The connection ends after the first of two statements."""
+    count = "SELECT count(*) FROM trace_percentiles WHERE project_id = $1"
+    await seeded.owner.execute("DELETE FROM trace_percentiles WHERE project_id = $1", OURS)
+    reader = VolumeReader(OURS, Granularity.HOUR, latencies_at_once=6_000)
+    connection = await asyncpg.connect(seeded.url)
+
+    def end(one: Any) -> None:
+        if one.query == COMPUTE_BUCKETS:
+            connection.terminate()
+
+    connection.add_query_logger(end)
+    with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresError, ConnectionError)):
+        await reader.read(connection, Period(START, END))
+    assert await seeded.owner.fetchval(count, OURS) == 0
+    await reader.keep(seeded.owner)
+    kept = await seeded.owner.fetchval(count, OURS)
+    assert 200 < kept < 400
+    buckets = await seeded.analytics.volume(OURS, Period(START, END), Granularity.HOUR)
+    assert len(buckets) > kept
+    assert {one.bucket for one in buckets} > {new["bucket"] for _, new in reader.computed}
 
 
 async def test_figures_of_errors_are_read_from_an_index_alone(seeded):
