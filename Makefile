@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
-.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
+.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick compiled lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ dev: setup ## run everything on this machine: a private PostgreSQL and Valkey, t
 test: setup ## lint, types, import rules, and all tests, on embedded servers
 	@$(MAKE) -j lint types imports tests
 
-tests: setup # the tests of test
+tests: compiled # the tests of test
 	@$(PYTEST)
 
 test-all: otel-tests lint types imports ## the same with every example and combination: half an hour or more
@@ -51,9 +51,13 @@ check: setup ## the fast part of test: without services, few cases of each test,
 	@start=$$(date +%s); \
 	$(MAKE) -j lint types imports quick && echo "check: $$(( $$(date +%s) - start )) s"
 
-quick: setup # the tests of check
+quick: compiled # the tests of check
 	@$(PYTEST) --hypothesis-profile=quick --ignore=tests/e2e --ignore=tests/faults \
 		-m "not service and not e2e and not slow and not exhaustive"
+
+# On a fresh clone, each test process would compile every module.
+compiled: setup
+	@$(BIN)/python -m compileall -q -j 2 domain application adapters entrypoints tests/support
 
 lint: setup ## check style and formatting
 	@$(BIN)/ruff check --quiet .

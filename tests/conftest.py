@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -39,8 +40,17 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
 gc.disable()
-CASES_MAX = 5
+CASES_MAX = 3
+# At the beginning of a file, this leaves out all its tests in `make check`.
+MARKED_FILE = re.compile(r"^pytestmark = .*\bmark\.(service|e2e|slow|exhaustive)\b", re.MULTILINE)
 GC_THRESHOLD = 50_000  # the default of 2,000 runs it several times in a test, for nothing
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Doesn't import files of which `make check` runs no test."""
+    if settings.get_current_profile_name() != "quick" or collection_path.suffix != ".py":
+        return None
+    return True if MARKED_FILE.search(collection_path.read_text()) else None
 
 
 @pytest.hookimpl(trylast=True)
