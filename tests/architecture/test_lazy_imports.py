@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 LARGE_LIBRARIES = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarrow")
 EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
 PRICES = ("genai_prices", "pydantic")
+MCP = ("mcp", "mcp_types", "starlette", "entrypoints.mcp")  # the command `mcp` alone
 PROTOBUF = ("google.protobuf", "opentelemetry.proto")
 MIGRATION_LIBRARIES = ("black", "piccolo.apps.migrations")
 API_PROGRAM = """
@@ -109,13 +110,14 @@ def test_api_loads_neither_model_clients_nor_worker_modules():
         *PRICES,
         *PROTOBUF,
         *MIGRATION_LIBRARIES,
+        *MCP,
         "dramatiq",
     )
     assert loaded(API_PROGRAM, *heavy, "litestar") == "['litestar']"
 
 
 def test_worker_without_questions_loads_no_model_client():
-    light = (*LARGE_LIBRARIES, *MIGRATION_LIBRARIES, "litestar", "adapters.judges.model")
+    light = (*LARGE_LIBRARIES, *MIGRATION_LIBRARIES, *MCP, "litestar", "adapters.judges.model")
     assert loaded(WORKER_PROGRAM, *light) == "['adapters.judges.model']"
 
 

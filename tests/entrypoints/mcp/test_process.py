@@ -48,6 +48,11 @@ def command(tmp_path: Path, **environ: str) -> StdioServerParameters:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "mode",
+    # test_http.py and the tests of tools have both.
+    [pytest.param("legacy", marks=pytest.mark.exhaustive), "auto"],
+)
 async def test_official_client_over_stdio(url: str, key: str, mode: str, tmp_path: Path) -> None:
     process = command(tmp_path, endpoint=url, api_key=key, project_name="shop")
     async with Client(process, mode=mode, read_timeout_seconds=WAIT_MAX_S) as client:
@@ -107,20 +112,6 @@ def test_a_missing_key_or_extra_is_told(tmp_path: Path) -> None:
     )
     code, error = said("-c", without)
     assert (code, "install pandaprobe-server[mcp]" in error) == (1, True)
-
-
-@pytest.mark.slow
-def test_other_processes_import_nothing_of_it() -> None:
-    code = (
-        "import sys, entrypoints.server.serve, entrypoints.worker.worker; "
-        "import entrypoints.cli.main, entrypoints.server.asgi; "
-        "print([m for m in sys.modules if m.split('.')[0] in {'mcp', 'mcp_types', 'starlette'} "
-        "or m.startswith('entrypoints.mcp')])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=True, cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_dev_prints_a_line_that_a_shell_can_run(tmp_path: Path) -> None:
