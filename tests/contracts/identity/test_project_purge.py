@@ -168,7 +168,23 @@ def scores_of(project: ProjectId, one: Trace) -> list[TraceScore]:
     return [trace_score(project, one.id, id=SCORE, run_id=RUNS[0]), trace_score(project, one.id)]
 
 
+async def assert_not_listed(fixture: PurgeFixture, project: ProjectId) -> None:
+    """What removal hides, in few reads: where traces, sessions and scores are read first."""
+    plane, scores = fixture.plane, fixture.plane.evaluation
+    for page in (
+        await traces_page(plane, project),
+        await sessions_page(plane, project),
+        await scores.trace_scores.page(project, ScoreFilter(), ALL),
+        await scores.session_scores.page(project, ScoreFilter(), ALL),
+    ):
+        assert (list(page.items), page.total, page.end) == ([], 0, None)
+    assert list(await plane.analytics.volume(project, ALL_TIME, Granularity.DAY)) == []
+    with pytest.raises(NotFound):
+        await plane.traces.get(project, fixture.traces[0].id)
+
+
 async def assert_not_readable(fixture: PurgeFixture, project: ProjectId) -> None:
+    """The same in every read."""
     plane, one = fixture.plane, fixture.traces[0]
     assert await traces_page(plane, project) == await traces_page(plane, ProjectId(uuid.uuid4()))
     for conditions in ({"name": "run"}, {"tags": ("a",)}, {"session_id": "s0"}, {"user_id": "u0"}):
@@ -244,7 +260,7 @@ async def test_removed_project_cannot_be_changed(fixture, swept):
     ):
         with pytest.raises(NotFound):
             await write
-    await assert_not_readable(fixture, gone)
+    await assert_not_listed(fixture, gone)
     kept = await fixture.plane.traces.get(fixture.kept.id, one.id)
     assert (kept.name, len(kept.spans)) == ("run 0", 2)
 
@@ -259,7 +275,7 @@ async def test_removed_project_stores_nothing(fixture, swept):
         with pytest.raises(Unavailable):
             await fixture.plane.traces.put(fixture.gone.id, one)
     assert await fixture.rows(fixture.gone.id) == rows
-    await assert_not_readable(fixture, fixture.gone.id)
+    await assert_not_listed(fixture, fixture.gone.id)
 
 
 async def test_concurrent_writes_to_another_project_are_not_affected(fixture):
@@ -297,7 +313,7 @@ async def test_concurrent_writes_are_stored_or_rejected_but_never_read(fixture):
     await fixture.remove()
     outcomes = await asyncio.gather(*writes, return_exceptions=True)
     assert all(one is None or isinstance(one, Unavailable) for one in outcomes)
-    await assert_not_readable(fixture, fixture.gone.id)
+    await assert_not_listed(fixture, fixture.gone.id)
     await fixture.sweep(LATER)
     assert await fixture.rows(fixture.gone.id) == 0
 
@@ -342,8 +358,8 @@ async def test_large_project_is_deleted_in_batches(fixture):
         swept.append(gone)
         assert await fixture.rows(fixture.gone.id) == rows - sum(swept)
         if len(swept) == 1:  # every read takes longer than a batch
-            await assert_not_readable(fixture, fixture.gone.id)
-    await assert_not_readable(fixture, fixture.gone.id)
+            await assert_not_listed(fixture, fixture.gone.id)
+    await assert_not_listed(fixture, fixture.gone.id)
     assert sum(swept) == rows
     assert len(swept) > 1
     assert max(swept) <= STEP_MAX
@@ -360,7 +376,7 @@ async def test_cancelled_sweep_is_continued_by_next(fixture):
         with contextlib.suppress(asyncio.CancelledError):
             await sweeping
         assert await fixture.rows(fixture.gone.id) <= rows
-        await assert_not_readable(fixture, fixture.gone.id)
+        await assert_not_listed(fixture, fixture.gone.id)
     await fixture.sweep()
     assert await fixture.rows(fixture.gone.id) == 0
     assert len(await assert_summaries_match(fixture.plane, fixture.kept.id)) == len(fixture.traces)

@@ -138,7 +138,7 @@ type Read = Callable[[DataPlane, ProjectId], Awaitable[Any]]
 
 async def _lists(plane: DataPlane, of: ProjectId) -> Any:
     found = []
-    orders = list(product(TraceSort, SortOrder))
+    orders = crossed(list(TraceSort), list(SortOrder))
     for conditions, (sort, order) in crossed(CONDITIONS, orders):
         matching = TraceFilter(**conditions)
 
@@ -152,7 +152,7 @@ async def _lists(plane: DataPlane, of: ProjectId) -> Any:
 
 async def _spans(plane: DataPlane, of: ProjectId) -> Any:
     found = []
-    orders = list(product(SpanSort, SortOrder))
+    orders = crossed(list(SpanSort), list(SortOrder))
     for conditions, (sort, order) in crossed(
         (
             *({}, {"has_error": True}, {"model": "o3"}, {"user_id": GRACE.id}, {"tags": ("b",)}),
@@ -214,7 +214,7 @@ async def _sessions(plane: DataPlane, of: ProjectId) -> Any:
             {}, {"has_error": True}, {"has_error": False}, {"query": "S"}, {"query": "0"},
             {"user_id": "ada"}, {"user_id": GRACE.id}, {"tags": ("b",)}, {"started_after": at(4)},
         ),
-        list(product(SessionSort, SortOrder)),
+        crossed(list(SessionSort), list(SortOrder)),
     ):  # fmt: skip
         matching = SessionFilter(**conditions)
 
