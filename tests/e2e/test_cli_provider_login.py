@@ -54,17 +54,23 @@ def served(provider: Provider, url: str) -> Iterator[None]:
         thread.join(WAIT_MAX_S)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def provider() -> Iterator[Provider]:
     with openid_provider() as found:
         yield found
 
 
-@pytest.fixture
-def command_line(provider: Provider) -> Iterator[CommandLine]:
+@pytest.fixture(scope="module")
+def service(provider: Provider) -> Iterator[str]:
     url = f"http://127.0.0.1:{free_port()}"
     provider.clients["pandaprobe"] = Client("pandaprobe", None, f"{url}/session/callback")
-    with served(provider, url), listening(url) as command_line:
+    with served(provider, url):
+        yield url
+
+
+@pytest.fixture
+def command_line(service: str) -> Iterator[CommandLine]:
+    with listening(service) as command_line:
         yield command_line
 
 

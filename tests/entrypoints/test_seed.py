@@ -46,6 +46,7 @@ def many() -> list[Trace]:
 # --- traces ----------------------------------------------------------------------------------
 
 
+@pytest.mark.exhaustive  # tests/e2e/test_seed.py runs two processes with one recipe
 @pytest.mark.slow
 def test_same_recipe_gives_same_traces_in_every_process():
     program = (

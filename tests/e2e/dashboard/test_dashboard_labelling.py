@@ -98,6 +98,8 @@ def test_twenty_labels_by_keyboard(
     take_screenshot("label-phone")
 
 
+# Two people claim in tests/contracts/evaluation/scores/test_annotation_claims.py.
+@pytest.mark.exhaustive
 def test_two_people_never_see_the_same_item(signed_in: Page, project: Project) -> None:
     judged(project, 4)
     first, second = signed_in, signed_in.context.new_page()  # with a session storage of its own
