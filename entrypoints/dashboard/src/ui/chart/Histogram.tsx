@@ -12,7 +12,7 @@ const DAY = 24 * HOUR;
 const DAYS = 30; // without a period
 const HEIGHT = 44;
 
-/** It is asked for once the rows are there. */
+/** It is asked for once `enabled`: when the rows are painted, which need no wait for it. */
 export function Histogram({ url, now, enabled }: { url: UrlState; now: number; enabled: boolean }): JSX.Element | null {
   const { params, update } = url;
   const period = PERIODS.find((one) => one.id === params.get("period"));

@@ -15,7 +15,7 @@ import { inOrder } from "../../lib/columns.ts";
 import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../../lib/preferences.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { viewOf } from "../../lib/stored-views.ts";
-import { Button, Dialog, Empty, FailureBox, Loading, Status, announce, copy, useTitle } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, Loading, Status, announce, copy, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
@@ -24,6 +24,7 @@ import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
 import { SavedViews } from "../../ui/table/SavedViews.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
+import { usePainted } from "../../ui/usePainted.ts";
 import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { FirstTrace } from "./FirstTrace.tsx";
 import { Peek } from "../trace/Peek.tsx";
@@ -108,10 +109,10 @@ export function Traces(): JSX.Element {
     else if (head.data) accept(head.data);
     document.querySelector(".table")?.scrollTo({ top: 0 });
   };
-  const isShown = pages.isSuccess;
+  const isPainted = usePainted(pages.isSuccess);
   useEffect(() => {
-    if (isShown) whenIdle(() => void import("../trace/index.ts").catch(() => {})); // the next view opens at once
-  }, [isShown]);
+    if (isPainted) whenIdle(() => void import("../trace/index.ts").catch(() => {})); // the next view opens at once
+  }, [isPainted]);
   const textHint = isSearch ? TEXT_HINT : "";
   const searchesOn = isSearch && pages.hasNextPage && rows.length < PAGE; // a page may end before it is full
   const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
@@ -140,13 +141,13 @@ export function Traces(): JSX.Element {
           <Link href={`${projectPath("compare-groups")}?${new URLSearchParams({ a: asked.slice(1) })}`} title="Compare this filter with another">Compare with …</Link>
         </header>
         <Filters url={url} />
-        <Histogram url={url} now={now} enabled={isShown} />
+        <Histogram url={url} now={now} enabled={isPainted && pages.isSuccess} />
         {waiting > 0 && !slidesIn && (
           <Button class="new" onClick={showNew}>
             {waiting >= PAGE ? `${PAGE} or more new` : `${waiting} new`} <kbd>.</kbd>
           </Button>
         )}
-        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        <Failed of={pages} />
         {pages.isPending && <Loading what="traces" />}
         {pages.isSuccess && rows.length === 0 && !searchesOn && <NoMatch url={url} now={now} />}
         {rows.length > 0 && (
@@ -598,23 +599,18 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
       <span role="status">{busy}</span>
       {asking === "tag" && (
         <Dialog title={`Tag ${chosen}`} close={() => ask(null)}>
-          <form
-            onSubmit={(event) => {
-              event.preventDefault();
-              void attempt(() => inBatches("traces/batch/tags", { add_tags: [tag.trim()] }, "Tagged"));
-            }}
-          >
+          <Form send={() => attempt(() => inBatches("traces/batch/tags", { add_tags: [tag.trim()] }, "Tagged"))}>
             <label>
               Tag to add
-              <input required maxLength={255} autoFocus value={tag} onInput={(event) => setTag(event.currentTarget.value)} />
+              <input required maxLength={255} autoFocus value={tag} onInput={valueTo(setTag)} />
             </label>
             <p class="actions">
               <Button type="submit" class="main" disabled={busy !== ""}>
                 Add the tag
               </Button>
             </p>
-          </form>
-          {error !== null && <FailureBox error={error} />}
+          </Form>
+          <Failed of={{ error }} />
         </Dialog>
       )}
       {asking === "delete" && (
@@ -632,7 +628,7 @@ function SelectionActs(props: ListProps & { compare: () => void }): JSX.Element 
               Delete {chosen}
             </Button>
           </p>
-          {error !== null && <FailureBox error={error} />}
+          <Failed of={{ error }} />
         </Dialog>
       )}
     </div>
