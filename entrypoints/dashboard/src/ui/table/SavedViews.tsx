@@ -4,7 +4,7 @@ import { useRef, useState } from "preact/hooks";
 import { projectId } from "../../api/session.ts";
 import { dropView, savedViews, saveView } from "../../lib/saved-views.ts";
 import { viewOf } from "../../lib/stored-views.ts";
-import { announce, Button } from "../basics.tsx";
+import { announce, Button, Form, valueTo } from "../basics.tsx";
 import { Link } from "../Link.tsx";
 import { projectPath } from "../Shell.tsx";
 
@@ -32,18 +32,15 @@ export function SavedViews(): JSX.Element {
             </li>
           ))}
         </ul>
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
+        <Form send={() => {
             saveView(project, name, location.search);
             announce(`Saved the view ${name.trim()} in this browser`);
             setName("");
             close();
-          }}
-        >
-          <input required pattern=".*\S.*" maxLength={80} aria-label="Name of this view" placeholder="Name of this view" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+          }}>
+          <input required pattern=".*\S.*" maxLength={80} aria-label="Name of this view" placeholder="Name of this view" value={name} onInput={valueTo(setName)} />
           <Button type="submit">Save</Button>
-        </form>
+        </Form>
         <p class="hint">Kept in this browser. The address of a view can be sent to others.</p>
       </div>
     </details>

@@ -1,13 +1,13 @@
 /** The tree of a trace and its waterfall in one treegrid, of which only rows in sight are drawn. */
 import type { JSX } from "preact";
-import { useEffect, useMemo, useRef } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { cost, count, duration } from "../../lib/format.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import type { TimeScale } from "../../lib/chart/scale.ts";
 import type { Tree } from "../../lib/tree.ts";
 import { Kind } from "../basics.tsx";
 import { kept } from "../kept.ts";
-import { indexOf, ROW, useRowWindow } from "./useRowWindow.ts";
+import { BLOCK, indexOf, ROW, SETTLED_MS, useRowWindow } from "./useRowWindow.ts";
 
 const INDENT = 14;
 const INDENT_MIN = 3;
@@ -18,6 +18,7 @@ const NARROW_SHARE = 46; // percent
 const NUMBERS = 210; // width of the columns of numbers, as in the style
 const NUMBERS_NARROW = 70;
 const TICK = 70; // the least width from one tick to the next
+const TOGGLE = 21; // width of its mark and of the gap, as in the style
 const LEVELS_ABOVE = 3; // of deep rows, whose indent begins with the least deep one in sight
 const DEPTH_SHOWN_FROM = 20;
 
@@ -51,17 +52,11 @@ const WHEEL_FACTOR = 1.25;
 export function TreeGrid(props: TreeGridProps): JSX.Element {
   const { tree, rows, selected, zoom } = props;
   const at = useMemo(() => indexOf(rows, selected), [rows, selected]);
-  const { box, view, first, last, shift, scrolled } = useRowWindow(rows, at);
+  const { box, view, first, last, blocks, shift, scrolled } = useRowWindow(rows, at);
   const { scale } = props;
   const [low, high] = [scale.place(zoom.from), scale.place(zoom.to)];
   const place = (us: number): number => ((scale.place(us) - low) / (high - low)) * 100;
   const folds = scale.gaps.map((gap) => ({ ...gap, left: place(gap.from), right: place(gap.to) })).filter((one) => one.right > 0 && one.left < 100);
-  let [least, deepest] = [Infinity, 0];
-  for (let index = first; index < last; index++) {
-    const depth = tree.depth[rows[index]!]!;
-    [least, deepest] = [Math.min(least, depth), Math.max(deepest, depth)];
-  }
-  const base = Math.max(0, least - LEVELS_ABOVE);
   const share = view.width < NARROW ? Math.max(props.nameShare, NARROW_SHARE) : props.nameShare;
   const names = (view.width * (props.showBars ? share : NARROW_SHARE)) / 100;
   const barsWidth = view.width - names - (view.width < NARROW ? NUMBERS_NARROW : NUMBERS);
@@ -70,8 +65,15 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
     [zoom, scale, barsWidth],
   );
   const room = names - Math.min(NAME_MIN, names * NAME_SHARE_MIN);
-  const step = Math.max(INDENT_MIN, Math.min(INDENT, room / Math.max(1, deepest - base)));
-  const indent = (depth: number): number => Math.min((depth - base) * step, room);
+  let [least, deepest] = [Infinity, 0];
+  for (let index = first; index < last; index++) {
+    const depth = tree.depth[rows[index]!]!;
+    [least, deepest] = [Math.min(least, depth), Math.max(deepest, depth)];
+  }
+  // Where all rows would move, they don't with each one that comes.
+  const shownFrom = Math.max(0, least - LEVELS_ABOVE);
+  const fitting = Math.max(INDENT_MIN, Math.min(INDENT, Math.floor(room / Math.max(1, deepest - shownFrom))));
+  const [base, step] = useSeldom(`${shownFrom} ${fitting}`).split(" ").map(Number) as [number, number];
   const axis = useRef<HTMLDivElement>(null);
   const onWheel = useRef<(event: WheelEvent) => void>(() => {});
   onWheel.current = (event) => {
@@ -93,28 +95,20 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
       if (isToggle && tree.extent[row]! > 1) props.toggle(row);
       else props.select(row);
     });
-  const shown: JSX.Element[] = [];
-  for (let index = first; index < last; index++) {
-    const row = rows[index]!;
-    shown.push(
-      <Row
-        key={row}
-        outline={props.outline}
-        tree={tree}
-        row={row}
-        index={index}
-        top={index * ROW + shift}
-        padding={4 + indent(tree.depth[row]!)}
-        isSelected={row === selected}
-        isOpen={props.isFiltered || !props.collapsed.has(row)}
-        isOffPath={props.critical !== null && !props.critical.has(row)}
-        isAncestor={props.matches?.[row] === 1}
-        bars={props.showBars ? scale : null}
-        low={low}
-        high={high}
-      />,
-    );
-  }
+  const { outline, collapsed, isFiltered, matches, critical, showBars } = props;
+  const look = useMemo<Look>(
+    () => ({
+      outline,
+      tree,
+      rows,
+      padding: (depth) => 4 + Math.max(0, Math.min((depth - base) * step, room)),
+      isOpen: (row) => isFiltered || !collapsed.has(row),
+      isOffPath: (row) => critical !== null && !critical.has(row),
+      isAncestor: (row) => matches?.[row] === 1,
+      place: showBars ? (us) => ((scale.place(us) - low) / (high - low)) * 100 : null,
+    }),
+    [outline, tree, rows, base, step, room, isFiltered, collapsed, critical, matches, showBars, scale, low, high],
+  );
   return (
     <div
       class={`treegrid ${props.showBars ? "" : "no-bars"}`}
@@ -151,7 +145,9 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
         )}
       </div>
       <div class="tg-body" role="rowgroup" style={{ height: `${scrolled}px` }} onClick={onClick} onDblClick={(event) => withRow(event, props.fit)}>
-        {shown}
+        {blocks.map(({ key, from, to }) => (
+          <Rows key={key} look={look} from={from} to={to} top={from * ROW + shift} selected={at >= from && at < to ? selected : -1} />
+        ))}
       </div>
       {tree.size === 0 && <p class="hint">This trace has no span yet.</p>}
     </div>
@@ -171,56 +167,92 @@ function withRow(event: MouseEvent, act: (row: number) => void): void {
   if (id !== undefined) act(Number(id.slice("span-".length)));
 }
 
-interface RowProps {
-  outline: TraceOutline;
-  tree: Tree;
-  row: number;
-  index: number;
-  top: number; // px
-  padding: number; // px before the name
-  isSelected: boolean;
-  isOpen: boolean;
-  isOffPath: boolean;
-  isAncestor: boolean; // it doesn't match, but a span below it does
-  bars: TimeScale | null; // null if none are shown
-  low: number; // the places of the shown time
-  high: number;
+const REDRAWN_MAX = 5; // times
+
+/** Follows a value each sixth time that it is drawn with another one, and once that one stays. */
+function useSeldom(value: string): string {
+  const shown = useRef({ value, drawn: 0 });
+  const [, again] = useState(0);
+  const now = shown.current;
+  if (now.value !== value && ++now.drawn > REDRAWN_MAX) shown.current = { value, drawn: 0 };
+  const isLate = shown.current.value !== value;
+  useEffect(() => {
+    if (!isLate) return;
+    const timer = setTimeout(() => {
+      now.drawn = REDRAWN_MAX;
+      again((n) => n + 1);
+    }, SETTLED_MS);
+    return () => clearTimeout(timer);
+  }, [value, isLate]);
+  return shown.current.value;
 }
 
-const Row = kept((props: RowProps): JSX.Element => {
-  const { outline, tree, row, index, isOpen } = props;
+/** What all rows are drawn by. */
+interface Look {
+  outline: TraceOutline;
+  tree: Tree;
+  rows: Int32Array;
+  padding: (depth: number) => number; // px before the name
+  isOpen: (row: number) => boolean;
+  isOffPath: (row: number) => boolean;
+  isAncestor: (row: number) => boolean; // it doesn't match, but a span below it does
+  place: ((us: number) => number) | null; // on the axis, in percent; null if no bars are shown
+}
+
+interface RowsProps {
+  look: Look;
+  from: number;
+  to: number;
+  top: number; // px
+  selected: number; // if it is one of these
+}
+
+const Rows = kept(({ look, from, to, top, selected }: RowsProps): JSX.Element => {
+  const rows: JSX.Element[] = [];
+  for (let index = from; index < to; index++) rows.push(rowOf(look, index, selected));
+  return (
+    <div class="tg-block" role="presentation" style={{ top: `${top}px`, height: `${(to - from) * ROW}px` }}>
+      {rows}
+    </div>
+  );
+});
+
+function rowOf(look: Look, index: number, selected: number): JSX.Element {
+  const { outline, tree, place } = look;
+  const row = look.rows[index]!;
   const span = tree.span[row]!;
   const depth = tree.depth[row]!;
   const hasChildren = tree.extent[row]! > 1;
+  const isOpen = look.isOpen(row);
   const name = outline.names[outline.name[span]!] ?? "";
   const kind = outline.kinds[outline.kind[span]!] ?? "OTHER";
   const failed = outline.has_error[span] ?? false;
   const latency = outline.latency_us[span] ?? null;
-  const classes = [
-    "tg-row",
-    props.isSelected ? "at" : "",
-    failed ? "failed" : "",
-    props.isOffPath ? "off-path" : "",
-    props.isAncestor ? "ancestor" : "",
-  ];
+  let classes = "tg-row";
+  if (row === selected) classes += " at";
+  if (failed) classes += " failed";
+  if (look.isOffPath(row)) classes += " off-path";
+  if (look.isAncestor(row)) classes += " ancestor";
   return (
     <div
+      key={index % BLOCK}
       id={`span-${row}`}
-      class={classes.join(" ")}
+      class={classes}
       role="row"
       aria-level={depth + 1}
       aria-posinset={tree.position[row]}
       aria-setsize={tree.siblings[row]}
       aria-expanded={hasChildren ? isOpen : undefined}
-      aria-selected={props.isSelected}
+      aria-selected={row === selected}
       aria-rowindex={index + 2}
-      style={{ transform: `translateY(${props.top}px)` }}
     >
-      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${props.padding}px` }}>
+      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${look.padding(depth) + (hasChildren ? 0 : TOGGLE)}px` }}>
         {depth > DEPTH_SHOWN_FROM && <small class="depth">{depth}</small>}
-        <span class={`toggle ${hasChildren ? "" : "leaf"}`} aria-hidden="true">
-          {hasChildren ? (isOpen ? "▾" : "▸") : ""}
-        </span>
+        {hasChildren && (
+          <span class="toggle" aria-hidden="true">
+            {isOpen ? "▾" : "▸"}
+          </span>
+        )}
         <Kind value={kind} />
         <span class="tg-text" title={name}>
           {name}
@@ -240,37 +272,33 @@ const Row = kept((props: RowProps): JSX.Element => {
         {outline.tokens[span] ? count(outline.tokens[span]) : ""}
       </div>
       <div class="tg-number tg-wide" role="gridcell">
-        {outline.cost[span] == null ? "" : outline.cost[span] === 0 ? "" : cost(outline.cost[span])}
+        {outline.cost[span] ? cost(outline.cost[span]) : ""}
       </div>
-      {props.bars && <Bar {...props} bars={props.bars} span={span} kind={kind} failed={failed} />}
+      {place && barOf(look, place, row, kind, failed)}
     </div>
   );
-});
+}
 
-function Bar(props: RowProps & { bars: TimeScale; span: number; kind: string; failed: boolean }): JSX.Element {
-  const { outline, tree, row, span, bars, low, high } = props;
-  const place = (us: number): number => ((bars.place(us) - low) / (high - low)) * 100;
+function barOf({ outline, tree }: Look, place: (us: number) => number, row: number, kind: string, failed: boolean): JSX.Element {
   const isOpen = tree.isOpen[row] === 1;
   const start = tree.start[row]!;
   const end = isOpen ? Math.max(tree.to, start) : tree.end[row]!;
-  const left = place(start);
-  const right = place(end);
-  const firstToken = outline.first_token_us[span];
-  const isOutside = right < 0 || left > 100;
-  const visibleLeft = Math.max(-1, left);
-  const width = Math.max(0, Math.min(101, right) - visibleLeft);
-  const share = (right - left) / 100;
+  const [left, right] = [place(start), place(end)];
+  const firstToken = outline.first_token_us[tree.span[row]!];
+  const token = firstToken == null || right - left <= 1 ? -1 : place(start + firstToken);
+  const shownLeft = Math.max(0, left);
+  const width = Math.max(0, Math.min(100, right) - shownLeft);
   return (
     <div class="tg-time" role="gridcell" aria-label={`starts after ${duration(start / 1000)}`}>
-      {!isOutside && (
+      {right >= 0 && left <= 100 && (
         <span
-          class={`tg-bar k-${props.kind} ${props.failed ? "bad" : ""} ${isOpen ? "running" : ""}`}
-          style={{ left: `${visibleLeft}%`, width: `${width}%` }}
+          class={`tg-bar k-${kind}${failed ? " bad" : ""}${isOpen ? " running" : ""}`}
+          style={{ marginLeft: `${shownLeft}%`, width: `${width}%` }}
           title={`${duration(start / 1000)} → ${duration(end / 1000)}`}
         />
       )}
-      {!isOutside && firstToken != null && share > 0.01 && (
-        <span class="first-token" style={{ left: `${place(start + firstToken)}%` }} title={`first token after ${duration(firstToken / 1000)}`} />
+      {token >= 0 && token <= 100 && (
+        <span class="first-token" style={{ marginLeft: `${token}%` }} title={`first token after ${duration(firstToken! / 1000)}`} />
       )}
     </div>
   );

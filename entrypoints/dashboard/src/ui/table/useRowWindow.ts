@@ -1,22 +1,19 @@
 /** Which rows of a long grid are in sight. Rows have one height, and the chosen one is kept in sight. */
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { usePainted } from "../usePainted.ts";
 
 export const ROW = 26;
-const MARGIN = 8; // rows before and after those in sight,
+export const BLOCK = 4; // rows that are drawn and painted together
+const MARGIN = 6; // rows before and after those in sight,
 export const SLACK = 5; // of which so many may be used up before others are drawn
 const IN_SIGHT = 8; // rows that need no look at the place of a new grid
-const FIRST_MS = 50; // until rows are drawn that aren't in sight
 const HEIGHT_MAX = 8_000_000; // browsers can't scroll much more
 const HEAD = ROW + 4;
+export const SETTLED_MS = 200; // after the last change of the rows
 
 /** The rows to draw before and after those in sight: none until these are painted. */
 export function useMargin(): number {
-  const [margin, setMargin] = useState(0);
-  useEffect(() => {
-    const timer = setTimeout(() => setMargin(MARGIN), FIRST_MS);
-    return () => clearTimeout(timer);
-  }, []);
-  return margin;
+  return usePainted(true) ? MARGIN : 0;
 }
 
 export function useRowWindow(rows: Int32Array, at: number) {
@@ -59,14 +56,45 @@ export function useRowWindow(rows: Int32Array, at: number) {
     if (top < low) element.scrollTop = top / factor;
     else if (top + ROW > high) element.scrollTop = (top + ROW - element.clientHeight + HEAD) / factor;
   }, [at, rows]);
+  const first = Math.max(0, Math.floor((Math.floor(offset / ROW) - margin) / BLOCK)) * BLOCK;
+  const last = Math.min(rows.length, Math.ceil((offset + view.height) / ROW) + margin);
   return {
     box,
     view,
-    first: Math.max(0, Math.floor(offset / ROW) - margin),
-    last: Math.min(rows.length, Math.ceil((offset + view.height) / ROW) + margin),
+    first,
+    last,
+    blocks: useBlocks(first, last, Math.ceil((view.height / ROW + 1 + 2 * margin) / BLOCK) + 1),
     shift: view.top - offset, // of rows, where the scrolled height is capped
     scrolled,
   };
+}
+
+export interface Block {
+  key: number; // of the element
+  from: number; // the index of its first row
+  to: number;
+}
+
+/**
+ * Which element shows which rows, in the order of the elements. While one scrolls, elements stay where
+ * they are in the page: one that leaves at one end shows rows that come at the other, as making
+ * elements costs more than changing them. Then they are put into the order of the rows, in which
+ * screen readers read them.
+ */
+function useBlocks(first: number, last: number, size: number): Block[] {
+  const [start, setStart] = useState(0); // the key of the first element
+  const keyOfFirst = (first / BLOCK) % size;
+  useEffect(() => {
+    const timer = setTimeout(() => setStart(keyOfFirst), SETTLED_MS);
+    return () => clearTimeout(timer);
+  }, [keyOfFirst]);
+  const blocks: Block[] = [];
+  for (let at = 0; at < size; at++) {
+    const key = (start + at) % size;
+    const from = first + ((key - keyOfFirst + size) % size) * BLOCK;
+    if (from < last) blocks.push({ key, from, to: Math.min(last, from + BLOCK) });
+  }
+  return blocks;
 }
 
 /** Rows are in ascending order. */

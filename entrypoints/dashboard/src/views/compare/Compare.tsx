@@ -14,7 +14,7 @@ import { childOf, rootOf } from "../../lib/payload/json-index.ts";
 import { useCommands } from "../../lib/keys.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import { keepMatches, visibleRows, type Tree } from "../../lib/tree.ts";
-import { announce, Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Diff } from "../../ui/payload/Diff.tsx";
 import { handleGridKey } from "../../ui/table/grid-keys.ts";
@@ -295,15 +295,10 @@ function Grid(props: GridProps): JSX.Element {
   const { pairs, rows, chosen, select, toggle, collapsed, isFiltered } = props;
   const { found } = pairs;
   const at = useMemo(() => indexOf(rows, chosen), [rows, chosen]);
-  const { box, first, last, shift, scrolled, view } = useRowWindow(rows, at);
+  const { box, first, last, blocks, shift, scrolled, view } = useRowWindow(rows, at);
   useEffect(() => box.current?.focus({ preventScroll: true }), []);
   const onKey = (event: KeyboardEvent): void =>
     handleGridKey(event, { rows, tree: found, chosen, collapsed, isFiltered, height: view.height, select, toggle });
-  const shown: JSX.Element[] = [];
-  for (let index = first; index < last; index++) {
-    const row = rows[index]!;
-    shown.push(<PairRow key={row} {...props} row={row} index={index} top={index * ROW + shift} />);
-  }
   return (
     <div
       class="treegrid pairs"
@@ -322,15 +317,19 @@ function Grid(props: GridProps): JSX.Element {
         <div role="columnheader" class="tg-note">Difference</div>
       </div>
       <div class="tg-body" role="rowgroup" style={{ height: `${scrolled}px` }}>
-        {shown}
+        {blocks.map(({ key, from, to }) => (
+          <div key={key} class="tg-block" role="presentation" style={{ top: `${from * ROW + shift}px`, height: `${(to - from) * ROW}px` }}>
+            {Array.from(rows.subarray(from, to), (row, at) => <PairRow key={at} {...props} row={row} index={from + at} />)}
+          </div>
+        ))}
       </div>
       {rows.length === 0 && <p class="hint">{isFiltered ? "There is no difference." : "Neither trace has a span yet."}</p>}
     </div>
   );
 }
 
-function PairRow(props: GridProps & { row: number; index: number; top: number }): JSX.Element {
-  const { left, right, pairs, row, index, top, chosen, collapsed, isFiltered } = props;
+function PairRow(props: GridProps & { row: number; index: number }): JSX.Element {
+  const { left, right, pairs, row, index, chosen, collapsed, isFiltered } = props;
   const { found, states, notes } = pairs;
   const [a, b] = [found.left[row]!, found.right[row]!];
   const [side, own] = a >= 0 ? [left, a] as const : [right, b] as const;
@@ -353,7 +352,6 @@ function PairRow(props: GridProps & { row: number; index: number; top: number })
       aria-expanded={hasChildren ? isOpen : undefined}
       aria-selected={row === chosen}
       aria-rowindex={index + 2}
-      style={{ transform: `translateY(${top}px)` }}
       onClick={() => props.select(row)}
     >
       <div class="tg-name" role="gridcell" style={{ paddingLeft: `${4 + Math.min(depth, INDENT_LEVELS) * INDENT}px` }}>
@@ -373,14 +371,14 @@ function PairRow(props: GridProps & { row: number; index: number; top: number })
         <Kind value={side.outline.kinds[side.outline.kind[span]!] ?? "OTHER"} />
         <span class="tg-text" title={name}>{name}</span>
       </div>
-      <div class="tg-number" role="gridcell">{latency(left, a)}{failed(left, a) && <Failed />}</div>
-      <div class="tg-number" role="gridcell">{latency(right, b)}{failed(right, b) && <Failed />}</div>
+      <div class="tg-number" role="gridcell">{latency(left, a)}{failed(left, a) && <FailedMark />}</div>
+      <div class="tg-number" role="gridcell">{latency(right, b)}{failed(right, b) && <FailedMark />}</div>
       <div class="tg-note" role="gridcell" title={notes[row]!.join(", ")}>{note}</div>
     </div>
   );
 }
 
-function Failed(): JSX.Element {
+function FailedMark(): JSX.Element {
   return <span class="mark-failed" role="img" aria-label="failed" title="failed"> ✕</span>;
 }
 
@@ -446,7 +444,7 @@ function PairDetail({ at, left, right, ids, pairs, url }: PairDetailProps): JSX.
   const answers = [useSpan(ids[0], idA), useSpan(ids[1], idB)] as const;
   const [one, other] = [answers[0].data, answers[1].data];
   const failure = answers.find((answer) => answer.isError);
-  if (failure) return <FailureBox error={failure.error} again={() => void failure.refetch()} />;
+  if (failure) return <Failed of={failure} />;
   if ((idA !== null && !one) || (idB !== null && !other)) return <Loading what="both spans" />;
   const either = (one ?? other)!.value;
   const link = (trace: string, span: string | null, word: string): JSX.Element =>
