@@ -1,7 +1,7 @@
 /** Asks before something that can't be undone: names it, and has the word typed where much is lost. */
 import type { ComponentChildren, JSX } from "preact";
 import { useState } from "preact/hooks";
-import { announce, Button, Dialog, FailureBox } from "./basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo } from "./basics.tsx";
 import { useSending } from "./Field.tsx";
 
 export interface Question {
@@ -18,23 +18,20 @@ export function Confirm({ title, text, act, done, word, run, close }: Question &
   const sending = useSending();
   return (
     <Dialog title={title} close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
+      <Form send={() => {
           void sending.send(run).then((worked) => {
             if (!worked) return;
             announce(done);
             close();
           });
-        }}
-      >
+        }}>
         <p>{text}</p>
         {word !== undefined && (
           <label>
             <span>
               To confirm, type <code>{word}</code>
             </span>
-            <input autocomplete="off" spellcheck={false} value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />
+            <input autocomplete="off" spellcheck={false} value={typed} onInput={valueTo(setTyped)} />
           </label>
         )}
         <p class="actions">
@@ -43,8 +40,8 @@ export function Confirm({ title, text, act, done, word, run, close }: Question &
             {act}
           </Button>
         </p>
-      </form>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      </Form>
+      <Failed of={sending} />
     </Dialog>
   );
 }

@@ -3,26 +3,20 @@ import type { JSX } from "preact";
 import { useRead } from "../api/queries.ts";
 import type { SessionScoreResponse, TraceScoreResponse } from "../api/types.d.ts";
 import { ago, fullInstant, NONE } from "../lib/format.ts";
-import { Empty, FailureBox, Loading } from "./basics.tsx";
+import { Empty, Loading, Failed } from "./basics.tsx";
 import { Reason } from "./LongText.tsx";
+import { Head } from "./Head.tsx";
 
 type Score = TraceScoreResponse | SessionScoreResponse;
 
 export function Scores({ path, query }: { path: string; query?: Record<string, string> }): JSX.Element {
   const scores = useRead<Score[]>(path, query ?? {});
-  if (scores.isError) return <FailureBox error={scores.error} again={() => void scores.refetch()} />;
+  if (scores.isError) return <Failed of={scores} />;
   if (!scores.data) return <Loading what="scores" />;
   if (scores.data.length === 0) return <Empty title="No score yet" />;
   return (
     <table class="plain-table">
-      <thead>
-        <tr>
-          <th scope="col">Score</th>
-          <th scope="col">Value</th>
-          <th scope="col">By</th>
-          <th scope="col">Reason</th>
-        </tr>
-      </thead>
+      <Head of={["Score", "Value", "By", "Reason"]} />
       <tbody>
         {scores.data.map((score) => (
           <tr key={score.id}>

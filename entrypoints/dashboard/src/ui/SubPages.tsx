@@ -1,7 +1,8 @@
 /** A page of several parts, each with an address; and a table of few rows. */
 import type { ComponentChildren, JSX } from "preact";
 import type { UseQueryResult } from "@tanstack/preact-query";
-import { Empty, FailureBox, Loading } from "./basics.tsx";
+import { Empty, Loading, Failed } from "./basics.tsx";
+import { Head } from "./Head.tsx";
 import { Link } from "./Link.tsx";
 
 export function SubPages({ label, pages, at }: { label: string; pages: readonly { href: string; name: string; text: string }[]; at: string }): JSX.Element {
@@ -28,19 +29,13 @@ export function Rows<T>(props: {
   empty: string;
 }): JSX.Element {
   const { label, answer, rows, cells } = props;
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (rows === undefined) return <Loading what={label.toLowerCase()} />;
   if (rows.length === 0) return <Empty title={props.empty} />;
   return (
     <div class="scroll" role="region" aria-label={label} tabIndex={0}>
       <table class="plain-table">
-        <thead>
-          <tr>
-            {cells.map(([head]) => (
-              <th key={head} scope="col">{head.startsWith("!") ? <span class="sr">{head.slice(1)}</span> : head}</th>
-            ))}
-          </tr>
-        </thead>
+        <Head of={cells.map(([head]) => head)} />
         <tbody>
           {rows.map((row) => (
             <tr key={props.keyOf(row)}>

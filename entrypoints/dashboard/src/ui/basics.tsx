@@ -126,6 +126,31 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
   );
 }
 
+/** Why something failed, if it did. What was read can be read again. */
+export function Failed({ of }: { of: { error: unknown; refetch?: () => unknown } }): JSX.Element | null {
+  const { error, refetch } = of;
+  if (error == null) return null;
+  return <FailureBox error={error} {...(refetch ? { again: () => void refetch() } : {})} />;
+}
+
+/** A form that calls `send` and stays on the page. */
+export function Form({ send, ...rest }: JSX.FormHTMLAttributes<HTMLFormElement> & { send: () => unknown }): JSX.Element {
+  return (
+    <form
+      {...rest}
+      onSubmit={(event) => {
+        event.preventDefault();
+        void send();
+      }}
+    />
+  );
+}
+
+/** For an input: calls `set` with what was typed or chosen. */
+export function valueTo(set: (value: string) => void): (event: { currentTarget: { value: string } }) => void {
+  return (event) => set(event.currentTarget.value);
+}
+
 /** Seconds until `then` is called; null without a wait. */
 function useCountdown(seconds: number | null, then: (() => void) | undefined): number | null {
   const [left, setLeft] = useState(seconds);

@@ -7,6 +7,7 @@ import "../lib/tree.ts";
 import "../ui/Confirm.tsx";
 import "../ui/chart/Coverage.tsx";
 import "../ui/Field.tsx";
+import "../ui/Head.tsx";
 import "../ui/LongText.tsx";
 import "../ui/save.ts";
 import "../ui/SubPages.tsx";

@@ -4,7 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import { PERIODS } from "../../lib/filters.ts";
 import { instant } from "../../lib/format.ts";
 import type { UrlState } from "../../url/state.ts";
-import { Button, Dialog } from "../basics.tsx";
+import { Button, Dialog, Form, valueTo } from "../basics.tsx";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
@@ -73,27 +73,24 @@ function OwnPeriod({ url, period, close }: { url: UrlState; period: Period; clos
   const isRight = from !== "" && to !== "" && Date.parse(from) < Date.parse(to);
   return (
     <Dialog title="Period" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
+      <Form send={() => {
           if (!isRight) return;
           url.update(ownPeriod(Date.parse(from), Date.parse(to)), { push: true });
           close();
-        }}
-      >
+        }}>
         <label>
           From (local time)
-          <input type="datetime-local" required value={from} onInput={(event) => setFrom(event.currentTarget.value)} />
+          <input type="datetime-local" required value={from} onInput={valueTo(setFrom)} />
         </label>
         <label>
           To (local time)
-          <input type="datetime-local" required value={to} onInput={(event) => setTo(event.currentTarget.value)} />
+          <input type="datetime-local" required value={to} onInput={valueTo(setTo)} />
         </label>
         {!isRight && <p class="problem">The end has to be after the start.</p>}
         <p class="actions">
           <Button type="submit" class="main" disabled={!isRight}>Show</Button>
         </p>
-      </form>
+      </Form>
     </Dialog>
   );
 }

@@ -8,13 +8,14 @@ import type { GroupComparisonResponse, GroupResponse, MeanComparisonResponse, Me
 import { filterBody } from "../../lib/filters.ts";
 import { NONE, cost, costHint, count, duration, percent, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { Interval, number } from "./Interval.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 type Difference = NonNullable<GroupComparisonResponse["failures"]>;
 type Side = "a" | "b";
@@ -69,7 +70,7 @@ export function CompareGroups(): JSX.Element {
         </Empty>
       )}
       {isAsked && found.isPending && <Loading what="both groups" />}
-      {isAsked && found.isError && <FailureBox error={found.error} again={() => void found.refetch()} />}
+      {isAsked && found.isError && <Failed of={found} />}
       {isAsked && found.data && <Figures of={found.data} links={{ a: ofA, b: ofB }} />}
     </div>
   );
@@ -103,9 +104,7 @@ function Figures({ of, links }: { of: GroupComparisonResponse; links: Record<Sid
       {of.shared > 0 && <p class="problem">{plural(of.shared, "trace is", "traces are")} in both groups, so no interval is shown.</p>}
       <div class="scroll-x">
         <table class="plain-table numbers">
-          <thead>
-            <tr><th scope="col">Figure</th><th scope="col">A</th><th scope="col">B</th><th scope="col">B against A</th></tr>
-          </thead>
+          <Head of={["Figure", "A", "B", "B against A"]} />
           <tbody>
             {rows.map(([name, cell, change]) => (
               <tr key={name}><th scope="row">{name}</th><td>{cell(a, "a")}</td><td>{cell(b, "b")}</td><td>{change}</td></tr>
@@ -134,9 +133,7 @@ function Scores({ metrics }: { metrics: readonly MetricComparisonResponse[] }): 
   return (
     <div class="scroll-x">
       <table class="plain-table numbers">
-        <thead>
-          <tr><th scope="col">Score</th><th scope="col">A</th><th scope="col">B</th><th scope="col">B − A</th><th scope="col">Lowest in B</th></tr>
-        </thead>
+        <Head of={["Score", "A", "B", "B − A", "Lowest in B"]} />
         <tbody>
           {rows.map(({ metric, mean }) => (
             <tr key={`${metric.name} ${metric.is_of_run} ${mean?.judge_kind} ${mean?.fingerprint}`}>

@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { project, session } from "../../api/session.ts";
 import type { ErasureCheckResponse, ErasureResponse, ModelPriceResponse, ProjectDetailResponse } from "../../api/types.d.ts";
 import { ago, count, fullInstant, NONE, plural, tracesText } from "../../lib/format.ts";
-import { announce, Button, Empty, FailureBox, Guarded, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Empty, Guarded, Loading, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Confirm } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
@@ -48,7 +48,7 @@ function Retention(): JSX.Element {
   const isPerson = now.state === "in" && now.isPerson;
   const answer = useRead<ProjectDetailResponse>(path, {}, { enabled: isPerson });
   if (!isPerson) return <p class="hint">You are signed in with an API key: retention needs a person.</p>;
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (answer.data === undefined) return <Loading what="the retention" />;
   return <RetentionForm key={answer.data.retention_days} path={path} days={answer.data.retention_days} canChange={here?.canManage ?? false} />;
 }
@@ -68,16 +68,12 @@ function RetentionForm({ path, days, canChange }: { path: string; days: number |
   };
   const kept = wanted === null ? "Traces are kept for ever" : `Traces are kept for ${plural(wanted, "day")}`;
   return (
-    <form
-      class="narrow"
-      onSubmit={(event) => {
-        event.preventDefault();
+    <Form class="narrow" send={() => {
         if (isShorter) ask(true);
         else void sending.send(() => put().then(() => announce(kept)));
-      }}
-    >
+      }}>
       <Field label="Delete traces after" hint="Days since they were first stored; empty: never" problem={sending.problemOf("days")}>
-        {(own) => <input {...own} type="number" min="1" max="3650" step="1" disabled={!canChange} value={text} onInput={(event) => setText(event.currentTarget.value)} />}
+        {(own) => <input {...own} type="number" min="1" max="3650" step="1" disabled={!canChange} value={text} onInput={valueTo(setText)} />}
       </Field>
       <p role="status">
         {before === null
@@ -90,7 +86,7 @@ function RetentionForm({ path, days, canChange }: { path: string; days: number |
         </Button>
         {!canChange && <span class="hint">Only owners and administrators change the retention.</span>}
       </p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       {isAsking && (
         <Confirm
           title={kept}
@@ -101,7 +97,7 @@ function RetentionForm({ path, days, canChange }: { path: string; days: number |
           close={() => ask(false)}
         />
       )}
-    </form>
+    </Form>
   );
 }
 
@@ -125,7 +121,7 @@ interface Page {
 
 function Erasures(): JSX.Element {
   const answer = useRead<Page>("erasures", { limit: 50 });
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (answer.data === undefined) return <Loading what="receipts" />;
   const { items, total } = answer.data;
   return (
@@ -157,20 +153,14 @@ function Check({ receipt }: { receipt: ErasureResponse }): JSX.Element {
     setFound(await request<ErasureCheckResponse>("POST", `erasures/${receipt.id}/check`, { body: { [field]: text } }));
   };
   return (
-    <form
-      class="fields"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void sending.send(check);
-      }}
-    >
+    <Form class="fields" send={() => sending.send(check)}>
       <Field label={`Id of the ${receipt.kind}`} problem={sending.problemOf(field)}>
-        {(own) => <input {...own} required autocomplete="off" value={text} onInput={(event) => setText(event.currentTarget.value)} />}
+        {(own) => <input {...own} required autocomplete="off" value={text} onInput={valueTo(setText)} />}
       </Field>
       <Button type="submit" disabled={sending.isBusy}>Check</Button>
       {found !== null && <CheckResult found={found} />}
-      {sending.error !== null && <FailureBox error={sending.error} />}
-    </form>
+      <Failed of={sending} />
+    </Form>
   );
 }
 

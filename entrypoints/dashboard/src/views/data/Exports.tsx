@@ -8,7 +8,7 @@ import { may, project } from "../../api/session.ts";
 import type { DownloadTicketResponse, ExportResponse } from "../../api/types.d.ts";
 import { chips, filterBody } from "../../lib/filters.ts";
 import { ago, bytes, count, duration, fullInstant, plural, tracesText } from "../../lib/format.ts";
-import { announce, Button, copy, Copy, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, copy, Copy, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { useSending, type Sending } from "../../ui/Field.tsx";
 import { follow, save } from "../../ui/save.ts";
 import type { UrlState } from "../../url/state.ts";
@@ -47,7 +47,7 @@ export function Exports({ url, total, isAtLeast, selected, close }: ExportsProps
           {selected.length > SELECTED_MAX && <span class="hint">At most {SELECTED_MAX} one by one. “Select all” and filters take any number: an export of them is below.</span>}
         </p>
       )}
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       <ExportForm url={url} total={total} isAtLeast={isAtLeast} />
       <ExportList />
     </Dialog>
@@ -70,12 +70,7 @@ export function ExportForm({ url, total, isAtLeast }: { url: UrlState; total: nu
     await invalidate("traces/exports");
   };
   return (
-    <form
-      onSubmit={(event) => {
-        event.preventDefault();
-        void sending.send(start);
-      }}
-    >
+    <Form send={() => sending.send(start)}>
       {total !== null && (
         <p>
           {shown.length === 0 && !url.params.get("period") ? "All" : "The"} {what} that match now
@@ -85,7 +80,7 @@ export function ExportForm({ url, total, isAtLeast }: { url: UrlState; total: nu
       <div class="fields">
         <label>
           Format
-          <select value={format} onChange={(event) => setFormat(event.currentTarget.value)}>
+          <select value={format} onChange={valueTo(setFormat)}>
             <option value="ndjson">NDJSON, with spans and scores</option>
             <option value="csv">CSV</option>
             <option value="parquet">Parquet</option>
@@ -93,7 +88,7 @@ export function ExportForm({ url, total, isAtLeast }: { url: UrlState; total: nu
         </label>
         <label>
           Rows
-          <select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} onChange={(event) => setRows(event.currentTarget.value)}>
+          <select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} onChange={valueTo(setRows)}>
             <option value="traces">Traces</option>
             <option value="spans">Spans</option>
           </select>
@@ -104,8 +99,8 @@ export function ExportForm({ url, total, isAtLeast }: { url: UrlState; total: nu
           Export {what}
         </Button>
       </p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
-    </form>
+      <Failed of={sending} />
+    </Form>
   );
 }
 
@@ -116,7 +111,7 @@ export function ExportList({ level: Heading = "h3" }: { level?: "h2" | "h3" }): 
   return (
     <section aria-label="Exports of this project" class="exports">
       <Heading>Exports of this project</Heading>
-      {list.isError && <FailureBox error={list.error} again={() => void list.refetch()} />}
+      <Failed of={list} />
       {list.isPending && <Loading what="exports" />}
       {list.data?.length === 0 && <p class="hint">None yet.</p>}
       <ul>
@@ -124,7 +119,7 @@ export function ExportList({ level: Heading = "h3" }: { level?: "h2" | "h3" }): 
           <ExportItem key={one.id} one={one} attempt={sending.send} />
         ))}
       </ul>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
     </section>
   );
 }

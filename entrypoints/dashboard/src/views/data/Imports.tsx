@@ -7,8 +7,9 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { ImportResponse } from "../../api/types.d.ts";
 import { bytes, count, plural } from "../../lib/format.ts";
 import { batchesOf } from "../../lib/import-lines.ts";
-import { announce, Button, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Failed, Form } from "../../ui/basics.tsx";
 import { Field } from "../../ui/Field.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 const REFUSED_SHOWN = 100;
 const WAITS_MAX = 10; // of one batch
@@ -63,13 +64,9 @@ export function Imports(): JSX.Element {
     }
   };
   return (
-    <form
-      class="narrow"
-      onSubmit={(event) => {
-        event.preventDefault();
+    <Form class="narrow" send={() => {
         if (file !== null) void run(file);
-      }}
-    >
+      }}>
       <Field label="File" hint="NDJSON of an export, also compressed with gzip. What is there already isn’t written twice">
         {(own) => <input {...own} type="file" accept=".ndjson,.gz,.jsonl" disabled={why !== undefined} title={why} onChange={(event) => setFile(event.currentTarget.files?.[0] ?? null)} />}
       </Field>
@@ -89,13 +86,13 @@ export function Imports(): JSX.Element {
       )}
       {done && done.refused.length > 0 && (
         <table class="plain-table" aria-label="Refused lines">
-          <thead><tr><th scope="col">Line</th><th scope="col">Why</th></tr></thead>
+          <Head of={["Line", "Why"]} />
           <tbody>{done.refused.map((one) => <tr key={one.line}><td>{count(one.line)}</td><td>{one.why}</td></tr>)}</tbody>
         </table>
       )}
       {done && done.refusedCount > REFUSED_SHOWN && <p class="hint">The first {REFUSED_SHOWN} of {count(done.refusedCount)}.</p>}
-      {error !== null && <FailureBox error={error} />}
-    </form>
+      <Failed of={{ error }} />
+    </Form>
   );
 }
 

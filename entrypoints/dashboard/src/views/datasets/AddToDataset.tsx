@@ -7,7 +7,7 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { DatasetResponse, TracesCopied } from "../../api/types.d.ts";
 import { TEXT_HINT, filterBody } from "../../lib/filters.ts";
 import { count, plural, tracesText } from "../../lib/format.ts";
-import { Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -40,7 +40,7 @@ export function AddToDataset({ url, total, isAtLeast, selected, close }: Props):
   return (
     <Dialog title={`Add ${which} to a dataset`} close={close}>
       {known.isPending && <Loading what="datasets" />}
-      {known.isError && <FailureBox error={known.error} again={() => void known.refetch()} />}
+      <Failed of={known} />
       {known.data?.length === 0 && <p>No dataset yet. <Link href={projectPath("datasets")}>Make one</Link> first.</p>}
       {copied && (
         <p role="status">
@@ -49,20 +49,20 @@ export function AddToDataset({ url, total, isAtLeast, selected, close }: Props):
         </p>
       )}
       {known.data && known.data.length > 0 && copied === null && (
-        <form onSubmit={(event) => { event.preventDefault(); void add(); }}>
+        <Form send={add}>
           <Field label="Dataset">
-            {(own) => <select {...own} value={chosen} onChange={(event) => setName(event.currentTarget.value)}>{known.data.map((one) => <option key={one.id}>{one.name}</option>)}</select>}
+            {(own) => <select {...own} value={chosen} onChange={valueTo(setName)}>{known.data.map((one) => <option key={one.id}>{one.name}</option>)}</select>}
           </Field>
           <Field label="What is expected" problem={sending.problemOf("expected")}>
-            {(own) => <select {...own} value={expected} onChange={(event) => setExpected(event.currentTarget.value)}><option value="none">nothing</option><option value="output">the output of the trace</option></select>}
+            {(own) => <select {...own} value={expected} onChange={valueTo(setExpected)}><option value="none">nothing</option><option value="output">the output of the trace</option></select>}
           </Field>
           <Field label="Split" hint="Such as test; empty for none" problem={sending.problemOf("split")}>
-            {(own) => <input {...own} maxLength={63} value={split} onInput={(event) => setSplit(event.currentTarget.value)} />}
+            {(own) => <input {...own} maxLength={63} value={split} onInput={valueTo(setSplit)} />}
           </Field>
           {isText && <p class="problem">{TEXT_HINT}.</p>}
           <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy || isText || !may("evaluate") || !may("read")} title={scopeHint("evaluate", "read")}>Add {which}</Button></p>
-          {sending.error != null && <FailureBox error={sending.error} />}
-        </form>
+          <Failed of={sending} />
+        </Form>
       )}
     </Dialog>
   );

@@ -7,13 +7,14 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { DatasetItemResponse, DatasetResponse, DatasetVersionResponse } from "../../api/types.d.ts";
 import { NONE, ago, count, instant, plural } from "../../lib/format.ts";
-import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { projectPath } from "../../ui/Shell.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
+import { Head } from "../../ui/Head.tsx";
 
 const LINES_AT_A_TIME = 1000;
 const SHOWN_CHARS = 300;
@@ -54,7 +55,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
     if (isGone) navigate(projectPath("datasets"));
     await refresh();
   };
-  if (found.isError) return <FailureBox error={found.error} again={() => void found.refetch()} />;
+  if (found.isError) return <Failed of={found} />;
   if (found.isPending) return <Loading what="the dataset" />;
   const hint = scopeHint("evaluate");
   return (
@@ -102,7 +103,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
       {items.state === "shown" && (
         <div class="scroll-x">
           <table class="plain-table items">
-            <thead><tr><th scope="col">Item</th><th scope="col">Input</th><th scope="col">Expected</th><th scope="col">Split</th><th scope="col">Trace</th><th scope="col"><span class="sr">Delete</span></th></tr></thead>
+            <Head of={["Item", "Input", "Expected", "Split", "Trace", "!Delete"]} />
             <tbody>
               {items.rows.map((row) => (
                 <tr key={row.id}>
@@ -126,7 +127,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
             <Button autoFocus onClick={() => leave(null)}>Cancel</Button>
             <Button class="danger" disabled={sending.isBusy} onClick={() => void remove()}>Delete</Button>
           </p>
-          {sending.error != null && <FailureBox error={sending.error} />}
+          <Failed of={sending} />
         </Dialog>
       )}
     </div>

@@ -7,10 +7,11 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { DatasetResponse } from "../../api/types.d.ts";
 import { ago, count, fullInstant, plural } from "../../lib/format.ts";
-import { Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, Loading, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 export function datasetPath(name: string): string {
   return projectPath(`datasets/${encodeURIComponent(name)}`);
@@ -28,7 +29,7 @@ export function Datasets(): JSX.Element {
         <span class="total" role="status">{found.isSuccess ? plural(rows.length, "dataset") : ""}</span>
         <Button icon="plus" disabled={!may("evaluate")} title={scopeHint("evaluate")} onClick={() => make(true)}>New dataset …</Button>
       </header>
-      {found.isError && <FailureBox error={found.error} again={() => void found.refetch()} />}
+      <Failed of={found} />
       {found.isPending && <Loading what="datasets" />}
       {found.isSuccess && rows.length === 0 && (
         <Empty title="No dataset yet">
@@ -38,7 +39,7 @@ export function Datasets(): JSX.Element {
       {rows.length > 0 && (
         <div class="scroll-x">
           <table class="plain-table">
-            <thead><tr><th scope="col">Name</th><th scope="col">Description</th><th scope="col">Items</th><th scope="col">Version</th><th scope="col">Changed</th></tr></thead>
+            <Head of={["Name", "Description", "Items", "Version", "Changed"]} />
             <tbody>
               {rows.map((row) => (
                 <tr key={row.id}>
@@ -71,16 +72,16 @@ function NewDataset({ close }: { close: () => void }): JSX.Element {
   };
   return (
     <Dialog title="New dataset" close={close}>
-      <form onSubmit={(event) => { event.preventDefault(); void create(); }}>
+      <Form send={create}>
         <Field label="Name" hint="Lower-case letters, digits, . _ and -" problem={sending.problemOf("name")}>
-          {(own) => <input {...own} required autoFocus maxLength={100} value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+          {(own) => <input {...own} required autoFocus maxLength={100} value={name} onInput={valueTo(setName)} />}
         </Field>
         <Field label="Description" problem={sending.problemOf("description")}>
-          {(own) => <input {...own} maxLength={500} value={description} onInput={(event) => setDescription(event.currentTarget.value)} />}
+          {(own) => <input {...own} maxLength={500} value={description} onInput={valueTo(setDescription)} />}
         </Field>
         <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy}>Create</Button></p>
-        {sending.error != null && <FailureBox error={sending.error} />}
-      </form>
+        <Failed of={sending} />
+      </Form>
     </Dialog>
   );
 }

@@ -7,7 +7,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CaseResultResponse, ExperimentItemResponse, ExperimentProgressResponse, PaginatedResponse_ExperimentResponse_ } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
-import { Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -33,7 +33,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
   const [asking, ask] = useState<"close" | "delete" | null>(null);
   const sending = useSending();
   useTitle(one && nameOf(one), "Experiments", project.value?.name);
-  if (found.isError) return <FailureBox error={found.error} again={() => void found.refetch()} />;
+  if (found.isError) return <Failed of={found} />;
   if (one === undefined) return <Loading what="the experiment" />;
   const act = async (): Promise<void> => {
     const isDeleting = asking === "delete";
@@ -114,7 +114,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
             <Button autoFocus onClick={() => ask(null)}>Cancel</Button>
             <Button class={asking === "delete" ? "danger" : "main"} disabled={sending.isBusy} onClick={() => void act()}>{asking === "close" ? "Close and score" : "Delete"}</Button>
           </p>
-          {sending.error != null && <FailureBox error={sending.error} />}
+          <Failed of={sending} />
         </Dialog>
       )}
     </div>

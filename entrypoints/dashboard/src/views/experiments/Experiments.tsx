@@ -10,6 +10,7 @@ import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
+import { Head } from "../../ui/Head.tsx";
 
 export function nameOf(one: { id: string; name: string | null; release: string | null }): string {
   return one.name ?? one.release ?? one.id.slice(0, 8);
@@ -51,7 +52,7 @@ export function Experiments(): JSX.Element {
       {found.state === "shown" && (
         <div class="scroll-x">
           <table class="plain-table">
-            <thead><tr><th scope="col"><span class="sr">Selected</span></th><th scope="col">Experiment</th><th scope="col">Dataset</th><th scope="col">Items</th><th scope="col">Metrics</th><th scope="col">Release</th><th scope="col">Started</th><th scope="col">State</th></tr></thead>
+            <Head of={["!Selected", "Experiment", "Dataset", "Items", "Metrics", "Release", "Started", "State"]} />
             <tbody>
               {found.rows.map((one) => (
                 <tr key={one.id}>

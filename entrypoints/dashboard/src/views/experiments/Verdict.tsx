@@ -7,7 +7,7 @@ import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { ComparedSideResponse, ComparisonResponse, ExperimentItemResponse, NeededResponse, RuleFields, RuleResultResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, duration, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
@@ -15,6 +15,7 @@ import { type UrlState, useUrlState } from "../../url/state.ts";
 import { Interval, number } from "../compare/Interval.tsx";
 import { CaseLinks, CaseScores, meanOf } from "./Experiment.tsx";
 import { experimentPath, nameOf } from "./Experiments.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 const LIMITS = ["max_drop", "min", "max_ratio"] as const;
 const WORDS: Record<string, { mark: string; text: string }> = {
@@ -62,7 +63,7 @@ export function Verdict({ base, candidate }: { base: string; candidate: string }
       </header>
       {!isAllowed && <Empty title="Not allowed"><p>{scopeHint("evaluate", "read")}</p></Empty>}
       {isAllowed && found.isPending && <Loading what="the comparison" />}
-      {found.isError && <FailureBox error={found.error} again={() => void found.refetch()} />}
+      <Failed of={found} />
       {of && (
         <>
           <p class={`verdict v-${of.verdict}`} role="status">
@@ -108,7 +109,7 @@ function NewFailures({ of }: { of: ComparisonResponse }): JSX.Element {
       {of.failures > of.new_failures.length && <p class="hint">The first {count(of.new_failures.length)} are shown.</p>}
       <div class="scroll-x">
         <table class="plain-table">
-          <thead><tr><th scope="col">Item</th><th scope="col">Metric</th><th scope="col">Before</th><th scope="col">Now</th><th scope="col">Threshold</th><th scope="col">Why</th><th scope="col">Traces</th></tr></thead>
+          <Head of={["Item", "Metric", "Before", "Now", "Threshold", "Why", "Traces"]} />
           <tbody>
             {of.new_failures.map((one) => (
               <tr key={`${one.item} ${one.metric}`}>
@@ -153,7 +154,7 @@ function Rules({ of, url }: { of: ComparisonResponse; url: UrlState }): JSX.Elem
     <>
       <div class="scroll-x">
         <table class="plain-table numbers">
-          <thead><tr><th scope="col">Rule</th><th scope="col">Verdict</th><th scope="col">Before</th><th scope="col">Now</th><th scope="col">Change</th><th scope="col">Why</th></tr></thead>
+          <Head of={["Rule", "Verdict", "Before", "Now", "Change", "Why"]} />
           <tbody>
             {rules.map((rule, at) => <RuleRow key={at} at={at} rule={rule} result={of.results[at]} metrics={metrics} change={(next) => change(at, next)} drop={() => set(rules.filter((_, index) => index !== at))} canDrop={isOwn || rules.length > 1} />)}
           </tbody>

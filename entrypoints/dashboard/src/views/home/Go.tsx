@@ -6,7 +6,7 @@ import { useLocation } from "wouter-preact";
 import { find, pageOf } from "../../api/found.ts";
 import { session } from "../../api/session.ts";
 import type { FoundObjectResponse } from "../../api/types.d.ts";
-import { Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 
 export function Go({ kind, id }: { kind: "trace" | "session"; id: string }): JSX.Element {
@@ -18,7 +18,7 @@ export function Go({ kind, id }: { kind: "trace" | "session"; id: string }): JSX
   useEffect(() => {
     if (only !== null) navigate(only + location.search, { replace: true });
   }, [only]);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (answer.data === undefined || only !== null) return <Loading what={`the ${kind}`} />;
   const now = session.value;
   const named = (project: string): string => (now.state === "in" && now.projects.find((one) => one.id === project)?.name) || project;

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Redirect, useLocation, useSearch } from "wouter-preact";
 import { session, type Project } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Empty, FailureBox, useTitle } from "../../ui/basics.tsx";
+import { Empty, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 
 type Parts = typeof import("./home-parts.ts");
@@ -64,7 +64,7 @@ export function Home(): JSX.Element {
         )}
         {parts && managed.length > 0 && <parts.NewProject organizations={managed} />}
       </header>
-      {error !== null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
       {parts && now.state === "in" && now.isPerson && <parts.Invitations />}
       {projects.length === 0 && (
         <Empty title="No project yet">

@@ -6,7 +6,7 @@ import { request } from "../../api/client.ts";
 import { resume } from "../../api/session.ts";
 import type { MyInvitationResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
-import { announce, Button, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Failed } from "../../ui/basics.tsx";
 
 export function Invitations(): JSX.Element | null {
   const [error, setError] = useState<unknown>(null);
@@ -25,7 +25,7 @@ export function Invitations(): JSX.Element | null {
       setError(reason);
     }
   };
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (!answer.data?.length) return null;
   return (
     <section aria-label="Invitations" class="invitations">
@@ -41,7 +41,7 @@ export function Invitations(): JSX.Element | null {
           <Button onClick={() => void decide(one, "decline")}>Decline</Button>
         </p>
       ))}
-      {error !== null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
     </section>
   );
 }

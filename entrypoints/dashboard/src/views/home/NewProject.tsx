@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { resume, type Organization } from "../../api/session.ts";
-import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 
 export function NewProject({ organizations }: { organizations: readonly Organization[] }): JSX.Element {
   const [isOpen, open] = useState(false);
@@ -33,20 +33,15 @@ export function NewProject({ organizations }: { organizations: readonly Organiza
       </Button>
       {isOpen && (
         <Dialog title="New project" close={() => open(false)}>
-          <form
-            onSubmit={(event) => {
-              event.preventDefault();
-              void make();
-            }}
-          >
+          <Form send={make}>
             <label>
               Name
-              <input required maxLength={255} autoFocus value={name} onInput={(event) => setName(event.currentTarget.value)} />
+              <input required maxLength={255} autoFocus value={name} onInput={valueTo(setName)} />
             </label>
             {organizations.length > 1 && (
               <label>
                 Organization
-                <select value={of} onChange={(event) => setOf(event.currentTarget.value)}>
+                <select value={of} onChange={valueTo(setOf)}>
                   {organizations.map((one) => (
                     <option key={one.id} value={one.id}>
                       {one.name}
@@ -60,8 +55,8 @@ export function NewProject({ organizations }: { organizations: readonly Organiza
                 Make the project
               </Button>
             </p>
-          </form>
-          {error !== null && <FailureBox error={error} />}
+          </Form>
+          <Failed of={{ error }} />
         </Dialog>
       )}
     </>

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
 import type { AgreementFigure, AgreementItem } from "../../api/types.d.ts";
 import { NONE, percent, plural } from "../../lib/format.ts";
-import { FailureBox, Loading } from "../../ui/basics.tsx";
+import { Loading, Failed } from "../../ui/basics.tsx";
 
 const CALIBRATED_FROM = 30;
 
@@ -13,7 +13,7 @@ export function Agreement({ name, threshold, fingerprint }: { name: string; thre
   return (
     <section class="agreement" aria-label="Agreement so far">
       <h2>Agreement so far</h2>
-      {found.isError && <FailureBox error={found.error} again={() => void found.refetch()} />}
+      <Failed of={found} />
       {found.isPending && <Loading what="the agreement" />}
       {found.data && !judge && <p class="none">{NONE} no label of this judge’s traces yet</p>}
       {judge && (

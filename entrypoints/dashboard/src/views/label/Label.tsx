@@ -9,7 +9,7 @@ import type { AnnotationQueueItem, AnnotationQueueResponse, ScoreSummaryItem, Tr
 import { ago, count, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { START, answered, next, received, skip, undone, valueOf, type Answer, type Labelling } from "../../lib/labelling.ts";
-import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Empty, FailureBox, Loading, useTitle, Failed, valueTo } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Payload } from "../../ui/payload/Payload.tsx";
@@ -40,7 +40,7 @@ function Queues(): JSX.Element {
     <div class="page">
       <h1>Label</h1>
       <p class="hint">Where a judge and people differ, the judge can’t be trusted. Choose whose scores to check.</p>
-      {names.isError && <FailureBox error={names.error} again={() => void names.refetch()} />}
+      <Failed of={names} />
       {names.isPending && <Loading what="scores" />}
       {judged?.length === 0 && (
         <Empty title="No judge has scored a trace yet">
@@ -226,7 +226,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
         <>
           <Item key={item.trace_id} item={item} url={url} isShown={!isBlind || now.answer !== null} threshold={threshold} />
           <div class="label-acts">
-            {error !== null && <FailureBox error={error} />}
+            <Failed of={{ error }} />
             <div class="answers" role="group" aria-label="Answer">
               {["1", "0", ...(hasShades ? "23456789" : "")].map((key) => {
                 const value = valueOf(key, true)!;
@@ -250,7 +250,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
                 placeholder="Reason (r)"
                 value={reason}
                 disabled={now.answer !== null}
-                onInput={(event) => setReason(event.currentTarget.value)}
+                onInput={valueTo(setReason)}
                 onKeyDown={(event) => (event.key === "Enter" || event.key === "Escape") && event.currentTarget.blur()}
               />
               <span class="spread" />
@@ -354,7 +354,7 @@ function Part({ trace, part, label, url }: { trace: string; part: string; label:
 
 function Calls({ id, url }: { id: string; url: UrlState }): JSX.Element {
   const { answer, outline, tree } = useOutline(id);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (outline === null || tree === null) return <Loading what="the model calls" />;
   return <TraceChat id={id} outline={outline} tree={tree} matches={null} selected={-1} select={() => {}} url={url} />;
 }

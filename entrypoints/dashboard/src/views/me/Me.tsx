@@ -7,7 +7,7 @@ import { session, signOut } from "../../api/session.ts";
 import type { MySessionResponse, UserProfileResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
 import { density, singleKeys, theme, zone } from "../../lib/preferences.ts";
-import { announce, Button, Empty, FailureBox, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Empty, useTitle, Failed } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
 import { Invitations } from "../home/Invitations.tsx";
@@ -68,7 +68,7 @@ function Person(): JSX.Element {
     });
   return (
     <>
-      {profile.isError && <FailureBox error={profile.error} again={() => void profile.refetch()} />}
+      <Failed of={profile} />
       {profile.data && (
         <p>
           {profile.data.display_name && <strong>{profile.data.display_name} </strong>}
@@ -93,7 +93,7 @@ function Person(): JSX.Element {
             ["!Acts", (one) => <Button class="link danger" disabled={sending.isBusy} onClick={() => end(one)}>{one.is_this ? "Sign out" : "End"}</Button>],
           ]}
         />
-        {sending.error !== null && <FailureBox error={sending.error} />}
+        <Failed of={sending} />
       </section>
     </>
   );

@@ -6,7 +6,7 @@ import { useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { DryRunResponse } from "../../api/types.d.ts";
 import { ago, cost, NONE } from "../../lib/format.ts";
-import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Button, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
@@ -34,13 +34,7 @@ export function DryRun({ draft }: { draft: Draft }): JSX.Element {
   return (
     <section aria-labelledby="dry-run" class="dry-run">
       <h2 id="dry-run">Try it</h2>
-      <form
-        class="fields"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void attempt();
-        }}
-      >
+      <Form class="fields" send={attempt}>
         <Field label="Trace" hint="An id, or one of the last" problem={sending.problemOf("trace_id")}>
           {(own) => (
             <>
@@ -53,15 +47,15 @@ export function DryRun({ draft }: { draft: Draft }): JSX.Element {
         </Field>
         {draft.kind === "judge" && (
           <Field label="Judge model" problem={sending.problemOf("model")}>
-            {(own) => <input {...own} placeholder="the service’s default" value={model} onInput={(event) => setModel(event.currentTarget.value)} />}
+            {(own) => <input {...own} placeholder="the service’s default" value={model} onInput={valueTo(setModel)} />}
           </Field>
         )}
         <p class="actions">
           <Button type="submit" disabled={sending.isBusy || !allowed} title={scopeHint("evaluate", "read")}>Try it on this trace</Button>
         </p>
-      </form>
+      </Form>
       {sending.isBusy && <Loading what="the result" />}
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       {result && sending.error === null && (
         <div role="status">
           {result.of !== now && <p class="hint">This is the result of what the form said before.</p>}

@@ -5,7 +5,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse, EvalRunTemplate, MetricRevisionResponse, MetricSummary } from "../../api/types.d.ts";
 import { ago, fullInstant, NONE } from "../../lib/format.ts";
-import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Diff } from "../../ui/payload/Diff.tsx";
 import { useSending } from "../../ui/Field.tsx";
@@ -25,7 +25,7 @@ export function Metric({ name }: { name: string }): JSX.Element {
   const found = listed.data?.find((one) => one.name === name);
   const isCustom = listed.data !== undefined && of === "traces" && (found === undefined || found.revision !== null);
   const custom = useRead<CustomMetricResponse>(`evaluations/custom-metrics/${encodeURIComponent(name)}`, {}, { enabled: isCustom }); // also an archived one
-  if (listed.isError) return <FailureBox error={listed.error} again={() => void listed.refetch()} />;
+  if (listed.isError) return <Failed of={listed} />;
   if (listed.isPending || (isCustom && custom.isPending)) return <Loading what="the metric" />;
   const metric = found ?? custom.data;
   if (metric === undefined) {
@@ -88,14 +88,14 @@ function Archive({ metric }: { metric: CustomMetricResponse }): JSX.Element {
       <Button disabled={sending.isBusy || !may("evaluate")} title={scopeHint("evaluate") || (isArchived ? "" : "New runs can’t use it; its scores stay")} onClick={() => void act()}>
         {isArchived ? "Restore" : "Archive"}
       </Button>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
     </>
   );
 }
 
 function Template({ name }: { name: string }): JSX.Element | null {
   const template = useRead<EvalRunTemplate>("evaluations/trace-runs/template", { metric: name });
-  if (template.isError) return <FailureBox error={template.error} again={() => void template.refetch()} />;
+  if (template.isError) return <Failed of={template} />;
   if (template.data === undefined) return <Loading what="the prompt" />;
   return (
     <section aria-labelledby="asked">
@@ -111,7 +111,7 @@ function Template({ name }: { name: string }): JSX.Element | null {
 function Revisions({ name, url }: { name: string; url: UrlState }): JSX.Element {
   const { params, update } = url;
   const answer = useRead<MetricRevisionResponse[]>(`evaluations/custom-metrics/${encodeURIComponent(name)}/revisions`);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   const all = answer.data ?? [];
   const shown = all.find((one) => String(one.revision) === params.get("revision"));
   const before = shown && all.find((one) => one.revision === shown.revision - 1);

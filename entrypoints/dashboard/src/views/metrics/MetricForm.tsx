@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse } from "../../api/types.d.ts";
-import { announce, Button, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { ANCHORS, definitionText, EMPTY, flatRule, KINDS, MEASURES, OPERATORS, PARTS, typedValue, valueText, withParameter, type Condition, type Definition, type Kind, type Parameter } from "../../lib/metric-definition.ts";
 import { DryRun } from "./DryRun.tsx";
@@ -43,23 +43,17 @@ export function NewMetric({ kind, choose, done, cancel }: { kind: Kind; choose: 
           </label>
         ))}
       </div>
-      <form
-        class="metric-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form class="metric-form" send={save}>
         <Field label="Name" hint="Small letters, digits and underscores. It never changes." problem={sending.problemOf("name")}>
-          {(own) => <input {...own} required pattern="[a-z][a-z0-9_]{1,62}" placeholder="polite_answer" value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+          {(own) => <input {...own} required pattern="[a-z][a-z0-9_]{1,62}" placeholder="polite_answer" value={name} onInput={valueTo(setName)} />}
         </Field>
         <DraftFields draft={draft} change={(next) => setDrafts({ ...drafts, [kind]: next })} problemOf={sending.problemOf} />
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy || !may("evaluate")} title={scopeHint("evaluate")}>Make the metric</Button>
           <Button onClick={cancel}>Cancel</Button>
         </p>
-        {sending.error !== null && <FailureBox error={sending.error} />}
-      </form>
+        <Failed of={sending} />
+      </Form>
       <DryRun draft={draft} />
     </div>
   );
@@ -79,14 +73,7 @@ export function ReviseMetric({ metric }: { metric: CustomMetricResponse }): JSX.
   };
   return (
     <>
-      <form
-        class="metric-form"
-        aria-label="Definition"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form class="metric-form" aria-label="Definition" send={save}>
         <DraftFields draft={draft} change={setDraft} problemOf={sending.problemOf} />
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy || isSame || !may("evaluate")} title={isSame ? "Nothing has changed" : scopeHint("evaluate")}>
@@ -95,8 +82,8 @@ export function ReviseMetric({ metric }: { metric: CustomMetricResponse }): JSX.
           {!isSame && <Button onClick={() => setDraft(stored)}>Undo the changes</Button>}
           <span class="hint">Runs that have started keep the revision that they began with.</span>
         </p>
-        {sending.error !== null && <FailureBox error={sending.error} />}
-      </form>
+        <Failed of={sending} />
+      </Form>
       <DryRun draft={draft} />
     </>
   );
@@ -325,7 +312,7 @@ function ParameterInput({ own, parameter, value, change }: { own: JSX.HTMLAttrib
   const { as, isOptional } = parameter;
   if (typeof as !== "string") {
     return (
-      <select {...(own as object)} required={!isOptional} value={String(value ?? "")} onChange={(event) => change(event.currentTarget.value)}>
+      <select {...(own as object)} required={!isOptional} value={String(value ?? "")} onChange={valueTo(change)}>
         <option value="">{isOptional ? "not given" : "choose"}</option>
         {as.map((one) => <option key={one} value={one}>{one}</option>)}
       </select>
@@ -340,7 +327,7 @@ function ParameterInput({ own, parameter, value, change }: { own: JSX.HTMLAttrib
       spellcheck={false}
       placeholder={as === "json" ? "JSON" : ""}
       value={text}
-      onInput={(event) => change(event.currentTarget.value)}
+      onInput={valueTo(change)}
     />
   );
 }

@@ -6,7 +6,7 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse, MetricSummary } from "../../api/types.d.ts";
 import { NONE, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
@@ -14,6 +14,7 @@ import { METRICS, ofParam } from "../../lib/run-form.ts";
 import { METHODS } from "../runs/RunForm.tsx";
 import { KINDS, type Kind } from "../../lib/metric-definition.ts";
 import { NewMetric } from "./MetricForm.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 export function Metrics(): JSX.Element {
   const { params, update } = useUrlState();
@@ -61,7 +62,7 @@ export function Metrics(): JSX.Element {
         )}
         <Button class="main" disabled={!may("evaluate")} title={scopeHint("evaluate")} onClick={make}>New metric …</Button>
       </header>
-      {answer.isError && <FailureBox error={answer.error} again={() => void answer.refetch()} />}
+      <Failed of={answer} />
       {answer.isPending && <Loading what="metrics" />}
       {rows?.length === 0 && (
         <Empty title={isArchive && query === "" ? "No metric is archived" : "No metric matches"}>
@@ -71,13 +72,7 @@ export function Metrics(): JSX.Element {
       {rows && rows.length > 0 && (
         <div class="scrolled" tabIndex={0} role="region" aria-label="Metrics">
           <table class="plain-table metric-list">
-            <thead>
-              <tr>
-                <th scope="col">Metric</th>
-                <th scope="col">Measured</th>
-                <th scope="col" class="c-number">Threshold</th>
-              </tr>
-            </thead>
+            <Head of={["Metric", "Measured", "#Threshold"]} />
             <tbody>
               {rows.map((one) => (
                 <tr key={one.name}>

@@ -8,7 +8,7 @@ import { projectId } from "../../api/session.ts";
 import type { AlertResponse, MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { plural } from "../../lib/format.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
-import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { FIGURES, State, useSettled, type AlertFigure } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
 
@@ -66,17 +66,11 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
   );
   return (
     <Dialog title={alert === null ? `New alert of ${monitor.name}` : `Alert on ${alert.metric}`} close={close} wide>
-      <form
-        class="alert-form"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form class="alert-form" send={save}>
         <div class="fields">
           <Field label="Metric" problem={sending.problemOf("metric")}>
             {(own) => (
-              <select {...own} value={metric} disabled={alert !== null} onChange={(event) => setMetric(event.currentTarget.value)}>
+              <select {...own} value={metric} disabled={alert !== null} onChange={valueTo(setMetric)}>
                 {monitor.metric_names.map((one) => <option key={one}>{one}</option>)}
               </select>
             )}
@@ -95,12 +89,12 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
           {number("recoveries", "Good runs in a row", { min: 1, max: 100, step: 1, hint: "until it is ok again" })}
         </div>
         <Preview path={`${path}/preview`} sent={sent} limits={limits} target={monitor.target_type} />
-        {sending.error !== null && <FailureBox error={sending.error} />}
+        <Failed of={sending} />
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy}>{alert === null ? "Make the alert" : "Save"}</Button>
           {alert !== null && <span class="hint">It keeps its state until the next run.</span>}
         </p>
-      </form>
+      </Form>
     </Dialog>
   );
 }

@@ -19,13 +19,13 @@ import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { ago, cost, fullInstant, instant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { useSending } from "../../ui/Field.tsx";
-import { announce, Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { AlertForm } from "./AlertForm.tsx";
 import { EditMonitor, editAddress } from "./MonitorForm.tsx";
-import { Failed, LastRun, NextRuns, State, ruleWords, runPath, runWords, score } from "./parts.tsx";
+import { LastRun, NextRuns, State, ruleWords, runPath, runWords, score } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
 
 const POLL_MS = 10_000;
@@ -103,7 +103,7 @@ function Head({ of }: { of: MonitorResponse }): JSX.Element {
           <Button class="danger" disabled={!allowed} title={scopeHint("evaluate")} onClick={() => askDelete(true)}>Delete …</Button>
         </span>
       </header>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       {isDeleting && (
         <Confirm title={`Delete ${of.name}?`} act={remove} word="Delete the monitor" close={() => askDelete(false)}>
           Its alerts and their history are deleted with it. Its runs and scores stay.
@@ -118,7 +118,7 @@ export function Confirm(props: { title: string; word: string; act: () => Promise
   return (
     <Dialog title={props.title} close={props.close}>
       <p>{props.children}</p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       <p class="actions">
         <Button autoFocus onClick={props.close}>Cancel</Button>
         <Button class="danger" disabled={sending.isBusy} onClick={() => void sending.send(props.act).then((worked) => worked && props.close())}>{props.word}</Button>

@@ -12,12 +12,12 @@ import { count, plural } from "../../lib/format.ts";
 import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
-import { announce, Button, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Loading, useTitle, Failed, Form } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { CadencePicker } from "./CadencePicker.tsx";
-import { Failed, useSettled } from "./parts.tsx";
+import { useSettled } from "./parts.tsx";
 import { useDraft } from "./useDraft.ts";
 
 const FIELDS = ["name", "metrics", "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "filters"];
@@ -33,14 +33,14 @@ export function NewMonitor(): JSX.Element {
   useTitle("new monitor");
   const url = useUrlState();
   const of: TargetType = url.params.get("of") === "sessions" ? "SESSION" : "TRACE";
-  return <Form key={of} url={url} of={of} known={null} />;
+  return <MonitorFields key={of} url={url} of={of} known={null} />;
 }
 
 export function EditMonitor({ of }: { of: MonitorResponse }): JSX.Element {
-  return <Form url={useUrlState()} of={of.target_type} known={of} />;
+  return <MonitorFields url={useUrlState()} of={of.target_type} known={of} />;
 }
 
-function Form({ url, of, known }: { url: UrlState; of: TargetType; known: MonitorResponse | null }): JSX.Element {
+function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; known: MonitorResponse | null }): JSX.Element {
   const [draft, put, forget] = useDraft(`${projectId.value}.monitor.${known?.id ?? of}`, {
     name: known?.name ?? "",
     metrics: known?.metric_names ?? [],
@@ -90,12 +90,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
   return (
     <div class="page monitor-form">
       <h1>{known ? `Edit ${known.name}` : "New monitor"}</h1>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form send={save}>
         <Field label="Name" problem={sending.problemOf("name")}>
           {(own) => <input {...own} required maxLength={255} placeholder="nightly" value={name} onInput={(event) => put({ name: event.currentTarget.value })} />}
         </Field>
@@ -162,7 +157,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
             </Field>
           </div>
         </fieldset>
-        {sending.error !== null && <FailureBox error={sending.error} />}
+        <Failed of={sending} />
         <p class="actions">
           <Button type="submit" class="main" disabled={!allowed || sending.isBusy || chosen.size === 0} title={scopeHint("evaluate")}>
             {known ? "Save" : "Make the monitor"}
@@ -171,7 +166,7 @@ function Form({ url, of, known }: { url: UrlState; of: TargetType; known: Monito
           {chosen.size === 0 && <span class="hint">Choose a metric.</span>}
           {!allowed && <span class="hint">{scopeHint("evaluate")}.</span>}
         </p>
-      </form>
+      </Form>
     </div>
   );
 }

@@ -5,11 +5,11 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { MonitorResponse, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { NONE, plural } from "../../lib/format.ts";
-import { Button, Empty, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
-import { Failed, LastRun, NextRuns, State } from "./parts.tsx";
+import { LastRun, NextRuns, State } from "./parts.tsx";
 
 const PAGE = 25;
 const ALERTS_MAX = 200; // of one page of the API

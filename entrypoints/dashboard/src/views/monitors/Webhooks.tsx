@@ -7,11 +7,11 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { DeliveryResponse, PaginatedResponse_DeliveryResponse_, WebhookCreatedResponse, WebhookResponse } from "../../api/types.d.ts";
 import { ago, fullInstant, instant, plural } from "../../lib/format.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
-import { announce, Button, Copy, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, Copy, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Confirm } from "./Monitor.tsx";
-import { Failed } from "./parts.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 const PATH = "evaluations/webhooks";
 const FORMATS = { standard: "Standard Webhooks: JSON, signed", slack: "Slack", discord: "Discord", teams: "Teams" };
@@ -40,7 +40,7 @@ export function Webhooks({ url }: { url: UrlState }): JSX.Element {
       </header>
       <Failed of={webhooks} />
       {webhooks.isPending && <Loading what="webhooks" />}
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       {webhooks.data?.length === 0 && <p class="none">No webhook: changes of alerts are shown here only.</p>}
       {webhooks.data && webhooks.data.length > 0 && (
         <ul class="webhook-list">
@@ -104,14 +104,9 @@ function Make({ close }: { close: () => void }): JSX.Element {
   }
   return (
     <Dialog title="New webhook" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form send={save}>
         <Field label="URL" hint="It is told of every change of an alert in this project" problem={sending.problemOf("url")}>
-          {(own) => <input {...own} autoFocus required type="url" placeholder="https://example.com/hook" value={address} onInput={(event) => setAddress(event.currentTarget.value)} />}
+          {(own) => <input {...own} autoFocus required type="url" placeholder="https://example.com/hook" value={address} onInput={valueTo(setAddress)} />}
         </Field>
         <Field label="Format" problem={sending.problemOf("format")}>
           {(own) => (
@@ -120,11 +115,11 @@ function Make({ close }: { close: () => void }): JSX.Element {
             </select>
           )}
         </Field>
-        {sending.error !== null && <FailureBox error={sending.error} />}
+        <Failed of={sending} />
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy}>Make the webhook</Button>
         </p>
-      </form>
+      </Form>
     </Dialog>
   );
 }
@@ -137,13 +132,7 @@ function Deliveries({ path }: { path: string }): JSX.Element {
   return (
     <div class="numbers" tabIndex={0} role="region" aria-label="Deliveries">
       <table class="plain-table">
-        <thead>
-          <tr>
-            <th scope="col">Made</th>
-            <th scope="col">Delivery</th>
-            <th scope="col">Message</th>
-          </tr>
-        </thead>
+        <Head of={["Made", "Delivery", "Message"]} />
         <tbody>{found.data.items.map((one) => <Delivery key={one.id} of={one} />)}</tbody>
       </table>
       {found.data.total > DELIVERIES && <p class="hint">The last {DELIVERIES} of {plural(found.data.total, "delivery", "deliveries")}.</p>}

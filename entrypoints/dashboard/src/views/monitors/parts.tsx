@@ -5,7 +5,6 @@ import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, CadenceResponse, EvalRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { inBothZones, slotsAfter } from "../../lib/chart/cadence.ts";
 import { ago, count, fullInstant, NONE, plural } from "../../lib/format.ts";
-import { FailureBox } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 
@@ -114,8 +113,4 @@ export function useSettled(value: string): string {
     return () => clearTimeout(timer);
   }, [value]);
   return settled;
-}
-
-export function Failed({ of }: { of: { isError: boolean; error: unknown; refetch: () => unknown } }): JSX.Element | null {
-  return of.isError ? <FailureBox error={of.error} again={() => void of.refetch()} /> : null;
 }

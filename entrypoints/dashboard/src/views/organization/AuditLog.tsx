@@ -6,7 +6,7 @@ import { readBlob, request } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import type { APIKeyResponse, AuditEntryResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
 import { fullInstant, instant, NONE, plural } from "../../lib/format.ts";
-import { Button, FailureBox } from "../../ui/basics.tsx";
+import { Button, Failed, valueTo } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -47,7 +47,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
         <Field label="Action">
           {(own) => (
             <>
-              <input {...own} type="search" list="audit-actions" placeholder="any" value={action} onInput={(event) => setAction(event.currentTarget.value)} onChange={pick("action")} />
+              <input {...own} type="search" list="audit-actions" placeholder="any" value={action} onInput={valueTo(setAction)} onChange={pick("action")} />
               <datalist id="audit-actions">{ACTIONS.map((one) => <option key={one} value={one} />)}</datalist>
             </>
           )}
@@ -67,7 +67,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
           Export all
         </Button>
       </div>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       <p role="status" class="hint">{total === undefined ? "" : plural(total, "entry", "entries")}</p>
       <Rows
         label="Audit log"

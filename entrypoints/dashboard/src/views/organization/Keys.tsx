@@ -7,7 +7,7 @@ import { session } from "../../api/session.ts";
 import type { APIKeyResponse, KeyScope } from "../../api/types.d.ts";
 import { ago, fullInstant, NONE } from "../../lib/format.ts";
 import { snippets } from "../../lib/snippets.ts";
-import { Button, Copy, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { Button, Copy, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -123,14 +123,9 @@ function NewKey({ id, path, close, made }: Place & { close: () => void; made: (o
   };
   return (
     <Dialog title="New API key" close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void sending.send(make);
-        }}
-      >
+      <Form send={() => sending.send(make)}>
         <Field label="Name" problem={sending.problemOf("name")}>
-          {(own) => <input {...own} required maxLength={255} autoFocus value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+          {(own) => <input {...own} required maxLength={255} autoFocus value={name} onInput={valueTo(setName)} />}
         </Field>
         <fieldset>
           <legend>It may</legend>
@@ -147,7 +142,7 @@ function NewKey({ id, path, close, made }: Place & { close: () => void; made: (o
         </fieldset>
         <Field label="Expires" problem={sending.problemOf("expiration")}>
           {(own) => (
-            <select {...own} value={expiration} onChange={(event) => setExpiration(event.currentTarget.value)}>
+            <select {...own} value={expiration} onChange={valueTo(setExpiration)}>
               <option value="">as the organization says</option>
               <option value="90d">in 90 days</option>
               <option value="never">never</option>
@@ -156,21 +151,21 @@ function NewKey({ id, path, close, made }: Place & { close: () => void; made: (o
         </Field>
         <Field label="Project">
           {(own) => (
-            <select {...own} value={project} onChange={(event) => setProject(event.currentTarget.value)}>
+            <select {...own} value={project} onChange={valueTo(setProject)}>
               <option value="">all, and new ones</option>
               {projects.map((one) => <option key={one.id} value={one.id}>{one.name}</option>)}
             </select>
           )}
         </Field>
         <Field label="Networks" hint="Such as 192.0.2.0/24; empty: from everywhere" problem={sending.problemOf("networks")}>
-          {(own) => <input {...own} value={networks} onInput={(event) => setNetworks(event.currentTarget.value)} />}
+          {(own) => <input {...own} value={networks} onInput={valueTo(setNetworks)} />}
         </Field>
         <p class="actions">
           <Button onClick={close}>Cancel</Button>
           <Button type="submit" class="main" disabled={sending.isBusy || scopes.length === 0}>Make the key</Button>
         </p>
-      </form>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      </Form>
+      <Failed of={sending} />
     </Dialog>
   );
 }

@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { session } from "../../api/session.ts";
 import type { LimitsResponse, OrganizationUsageResponse, SharingResponse } from "../../api/types.d.ts";
 import { cost, count, NONE, plural } from "../../lib/format.ts";
-import { announce, Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, Loading, Failed, Form } from "../../ui/basics.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -22,7 +22,7 @@ const FIELDS = [
 
 export function Limits({ path, role }: Place): JSX.Element {
   const answer = useRead<LimitsResponse>(`${path}/limits`);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   return answer.data === undefined ? <Loading what="limits" /> : <LimitsForm path={path} role={role} known={answer.data} />;
 }
 
@@ -38,13 +38,7 @@ function LimitsForm({ path, role, known }: { path: string; role: string; known: 
     await invalidate(path);
   };
   return (
-    <form
-      class="narrow"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void sending.send(save);
-      }}
-    >
+    <Form class="narrow" send={() => sending.send(save)}>
       <p>
         Judges cost {cost(known.spent_usd, known.unpriced_calls)} in {known.month}
         {known.monthly_usd !== null && ` of ${cost(known.monthly_usd)}`}
@@ -59,8 +53,8 @@ function LimitsForm({ path, role, known }: { path: string; role: string; known: 
         </Field>
       ))}
       <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy || why !== undefined}>Save</Button> {why && <span class="hint">{why}</span>}</p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
-    </form>
+      <Failed of={sending} />
+    </Form>
   );
 }
 
@@ -120,7 +114,7 @@ export function Sharing({ path, role }: Place): JSX.Element {
       done: "Revoked all public links",
       run: () => put(false),
     });
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (answer.data === undefined) return <Loading what="the setting" />;
   const isOn = answer.data.public_links;
   return (
@@ -144,7 +138,7 @@ export function Sharing({ path, role }: Place): JSX.Element {
         A public link shows one trace to anybody who has it, without an account, until it expires or is revoked. It shows nothing else of the project, never
         the user of the trace, and on request no payloads. The audit log has who shared what.
       </p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       {question && <Confirm {...question} close={() => ask(null)} />}
     </div>
   );

@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { resume, session } from "../../api/session.ts";
 import type { OrganizationInvitationResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
-import { announce, Button, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -55,7 +55,7 @@ export function Members({ path, role }: Place): JSX.Element {
           ))}
         </dl>
       </details>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
       <Rows
         label="Members"
         answer={answer}
@@ -113,27 +113,21 @@ export function Invitations({ path, role }: Place): JSX.Element {
     });
   return (
     <>
-      <form
-        class="fields"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void sending.send(invite);
-        }}
-      >
+      <Form class="fields" send={() => sending.send(invite)}>
         <Field label="Email address" problem={sending.problemOf("email")} hint="No mail is sent: the person finds it after signing in with this address">
-          {(own) => <input {...own} type="email" required disabled={why !== undefined} value={email} onInput={(event) => setEmail(event.currentTarget.value)} />}
+          {(own) => <input {...own} type="email" required disabled={why !== undefined} value={email} onInput={valueTo(setEmail)} />}
         </Field>
         <Field label="Role" problem={sending.problemOf("role")}>
           {(own) => (
-            <select {...own} value={as} disabled={why !== undefined} onChange={(event) => setAs(event.currentTarget.value)}>
+            <select {...own} value={as} disabled={why !== undefined} onChange={valueTo(setAs)}>
               <option value="MEMBER">member</option>
               {role === "OWNER" && <option value="ADMIN">administrator</option>}
             </select>
           )}
         </Field>
         <Button type="submit" class="main" disabled={sending.isBusy || why !== undefined} title={why}>Invite</Button>
-      </form>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      </Form>
+      <Failed of={sending} />
       <Rows
         label="Invitations"
         answer={answer}

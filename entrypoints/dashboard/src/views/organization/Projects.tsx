@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { resume, session } from "../../api/session.ts";
 import type { ProjectResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
-import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
@@ -74,21 +74,16 @@ function Edit({ path, one, close }: { path: string; one: ProjectResponse; close:
   };
   return (
     <Dialog title={`Project ${one.name}`} close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void sending.send(save);
-        }}
-      >
+      <Form send={() => sending.send(save)}>
         <Field label="Name" hint="Programs name the project by it" problem={sending.problemOf("name")}>
-          {(own) => <input {...own} required autoFocus value={name} onInput={(event) => setName(event.currentTarget.value)} />}
+          {(own) => <input {...own} required autoFocus value={name} onInput={valueTo(setName)} />}
         </Field>
         <Field label="Description" problem={sending.problemOf("description")}>
-          {(own) => <input {...own} value={description} onInput={(event) => setDescription(event.currentTarget.value)} />}
+          {(own) => <input {...own} value={description} onInput={valueTo(setDescription)} />}
         </Field>
         <p class="actions"><Button type="submit" class="main" disabled={sending.isBusy}>Save</Button></p>
-      </form>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      </Form>
+      <Failed of={sending} />
     </Dialog>
   );
 }

@@ -16,6 +16,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Money, pageLink, Panel, Tile, TracesLink } from "./parts.tsx";
 import { ScoreTrends, useScoreTrends } from "./ScoreTrends.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 const SHOWN = 5; // of errors, tools, runs and alerts
 const MODELS = 10;
@@ -207,13 +208,7 @@ function Models({ groups, period }: { groups: readonly TokenCostGroup[]; period:
   if (named.length === 0) return <p class="none">No span names a model in this period.</p>;
   return (
     <table class="plain-table">
-      <thead>
-        <tr>
-          <th scope="col">Model</th>
-          <th scope="col">Tokens</th>
-          <th scope="col">Cost</th>
-        </tr>
-      </thead>
+      <Head of={["Model", "Tokens", "Cost"]} />
       <tbody>
         {named.map((one) => (
           <tr key={`${one.kind} ${one.key}`}>
@@ -237,13 +232,7 @@ function Errors({ groups, total }: { groups: readonly ErrorGroupResponse[]; tota
   return (
     <>
       <table class="plain-table">
-        <thead>
-          <tr>
-            <th scope="col">Error</th>
-            <th scope="col">Spans</th>
-            <th scope="col">Last</th>
-          </tr>
-        </thead>
+        <Head of={["Error", "Spans", "Last"]} />
         <tbody>
           {groups.map((one) => {
             const sample = one.samples[0];
@@ -271,14 +260,7 @@ function Tools({ answer }: { answer: SpanAnalyticsResponse }): JSX.Element {
   if (failing.length === 0) return <p class="none">{calls === 0 ? "No tool was called in this period." : `None of ${plural(calls, "call")} of tools failed.`}</p>;
   return (
     <table class="plain-table">
-      <thead>
-        <tr>
-          <th scope="col">Tool</th>
-          <th scope="col">Failed</th>
-          <th scope="col">Calls</th>
-          <th scope="col">p95</th>
-        </tr>
-      </thead>
+      <Head of={["Tool", "Failed", "Calls", "p95"]} />
       <tbody>
         {failing.map(({ key, figures }) => (
           <tr key={key}>
@@ -319,14 +301,7 @@ function Alerts({ alerts, total }: { alerts: readonly AlertResponse[]; total: nu
   return (
     <>
       <table class="plain-table">
-        <thead>
-          <tr>
-            <th scope="col">Metric</th>
-            <th scope="col">Figure</th>
-            <th scope="col">Value</th>
-            <th scope="col">Since</th>
-          </tr>
-        </thead>
+        <Head of={["Metric", "Figure", "Value", "Since"]} />
         <tbody>
           {alerts.map((one) => (
             <tr key={one.id}>

@@ -9,7 +9,7 @@ import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, cost, count, duration, fullInstant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, Dialog, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -18,6 +18,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { againQuery, RUNS, SCORES, type Of } from "../../lib/run-form.ts";
 import { CancelRun, isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 const SCORES_PAGE = 50;
 const LARGE = 5_000; // scores: the summary of a run with more is read less often
@@ -50,7 +51,7 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
     return (
       <div class="page">
         <h1>Run</h1>
-        <FailureBox error={answer.error} again={() => void answer.refetch()} />
+        <Failed of={answer} />
         <Link href={projectPath("runs")}>All runs</Link>
       </div>
     );
@@ -58,7 +59,7 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
   if (run === undefined) return <Loading what="the run" />;
   return (
     <div class="page run">
-      <Head run={run} of={of} path={path} url={url} />
+      <Title run={run} of={of} path={path} url={url} />
       <Facts run={run} metrics={summary.data?.metrics} />
       {run.waiting_for && (
         <p class="banner" role="status">
@@ -66,7 +67,7 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
         </p>
       )}
       {run.error_message && <p class="problem"><Reason text={run.error_message} /></p>}
-      {summary.isError && <FailureBox error={summary.error} again={() => void summary.refetch()} />}
+      <Failed of={summary} />
       {summary.isPending && <Loading what="the metrics" />}
       {summary.data && <ByMetric of={of} metrics={summary.data.metrics} url={url} />}
       {summary.data && <Codes of={of} id={id} metrics={summary.data.metrics} url={url} />}
@@ -76,7 +77,7 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
   );
 }
 
-function Head({ run, of, path, url }: { run: EvalRunResponse; of: Of; path: string; url: UrlState }): JSX.Element {
+function Title({ run, of, path, url }: { run: EvalRunResponse; of: Of; path: string; url: UrlState }): JSX.Element {
   const [, navigate] = useLocation();
   const [key] = useState(() => crypto.randomUUID());
   const sending = useSending();
@@ -110,7 +111,7 @@ function Head({ run, of, path, url }: { run: EvalRunResponse; of: Of; path: stri
           Delete …
         </Button>
       </span>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
     </header>
   );
 }
@@ -178,17 +179,7 @@ function ByMetric({ of, metrics, url }: { of: Of; metrics: readonly MetricSummar
   return (
     <div class="scrolled" tabIndex={0} role="region" aria-label="Progress by metric">
       <table class="plain-table by-metric">
-        <thead>
-          <tr>
-            <th scope="col">Metric</th>
-            <th scope="col">Coverage</th>
-            <th scope="col" class="c-number">Mean</th>
-            <th scope="col" class="c-number">Passed</th>
-            <th scope="col">Judge</th>
-            <th scope="col" class="c-number">Calls</th>
-            <th scope="col" class="c-number">Cost</th>
-          </tr>
-        </thead>
+        <Head of={["Metric", "Coverage", "#Mean", "#Passed", "Judge", "#Calls", "#Cost"]} />
         <tbody>
           {metrics.map((one) => (
             <tr key={one.metric}>
@@ -302,7 +293,7 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
         {query.code && <span class="chip">{query.code}<Button class="quiet" icon="close" label={`Drop ${query.code}`} onClick={() => update({ code: null })} /></span>}
         {!isDone && <Button class="link" onClick={() => void pages.refetch()}>Read again</Button>}
       </div>
-      {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+      <Failed of={pages} />
       {pages.isPending && <Loading what="scores" />}
       {pages.isSuccess && rows.length === 0 && (
         <Empty title={isFiltered ? "No score matches" : run.status === "PENDING" ? "Its scores appear when a worker begins" : "It has no scores"}>
@@ -383,7 +374,7 @@ function DeleteRun({ run, path, of, close }: { run: EvalRunResponse; path: strin
           {withScores ? "Delete the run and its scores" : "Delete the run"}
         </Button>
       </p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
     </Dialog>
   );
 }

@@ -7,7 +7,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo, TargetCountResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, plural } from "../../lib/format.ts";
-import { Button, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Button, Loading, Failed, Form } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -77,13 +77,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
   const allowed = may("evaluate");
   const what = of === "traces" ? "trace" : "session";
   return (
-    <form
-      class="run-form"
-      onSubmit={(event) => {
-        event.preventDefault();
-        void start();
-      }}
-    >
+    <Form class="run-form" send={start}>
       <p role="status" class="targets">
         {ids !== null ? (
           ids.length > IDS_MAX ? (
@@ -92,7 +86,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
             plural(ids.length, `${what}`)
           )
         ) : counted.isError ? (
-          <FailureBox error={counted.error} again={() => void counted.refetch()} />
+          <Failed of={counted} />
         ) : counted.data === undefined ? (
           "Counting …"
         ) : (
@@ -101,7 +95,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
       </p>
       <fieldset>
         <legend>Metrics</legend>
-        {metrics.isError && <FailureBox error={metrics.error} again={() => void metrics.refetch()} />}
+        <Failed of={metrics} />
         {metrics.isPending && <Loading what="metrics" />}
         {gone.length > 0 && <p class="problem">Not available: {gone.join(", ")}</p>}
         {metrics.data && <MetricChoice metrics={metrics.data} chosen={chosen} toggle={toggle} />}
@@ -158,7 +152,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
         {chosen.length === 0 ? (
           <p class="hint">Choose a metric to see what the run would cost.</p>
         ) : estimate.isError ? (
-          <FailureBox error={estimate.error} again={() => void estimate.refetch()} />
+          <Failed of={estimate} />
         ) : estimate.data === undefined ? (
           allowed && isPossible && <Loading what="the estimate" />
         ) : (
@@ -171,8 +165,8 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
         </Button>
         {!allowed && <span class="hint">{scopeHint("evaluate")}.</span>}
       </p>
-      {sending.error !== null && <FailureBox error={sending.error} />}
-    </form>
+      <Failed of={sending} />
+    </Form>
   );
 }
 

@@ -9,7 +9,7 @@ import { project, projectId } from "../../api/session.ts";
 import type { JudgeUsage, ListedRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
@@ -100,7 +100,7 @@ export function Runs(): JSX.Element {
           </select>
           <Link class="button main" href={newPath(of)}>New run</Link>
         </header>
-        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        <Failed of={pages} />
         {pages.isPending && <Loading what="runs" />}
         {pages.isSuccess && rows.length === 0 && (
           <Empty title={query.status ? `No run over ${of} is ${query.status.toLowerCase()}` : `No run over ${of} yet`}>

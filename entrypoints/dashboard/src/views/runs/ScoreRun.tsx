@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import type { EvalRunResponse } from "../../api/types.d.ts";
 import { filterBody } from "../../lib/filters.ts";
 import { count, plural, tracesText } from "../../lib/format.ts";
-import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Loading, Failed } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { NO_FORM, RUNS } from "../../lib/run-form.ts";
@@ -68,7 +68,7 @@ function RunProgress({ id, close }: { id: string; close: () => void }): JSX.Elem
   if (answer.isError) {
     return (
       <Dialog title="Run" close={close}>
-        <FailureBox error={answer.error} again={() => void answer.refetch()} />
+        <Failed of={answer} />
       </Dialog>
     );
   }

@@ -5,7 +5,7 @@ import { invalidate } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { EvalRunResponse } from "../../api/types.d.ts";
 import { count } from "../../lib/format.ts";
-import { Button, FailureBox } from "../../ui/basics.tsx";
+import { Button, Failed } from "../../ui/basics.tsx";
 import { useSending } from "../../ui/Field.tsx";
 
 export const POLL_MS = 3000;
@@ -39,7 +39,7 @@ export function CancelRun({ path }: { path: string }): JSX.Element {
       <Button disabled={sending.isBusy || !may("evaluate")} title={scopeHint("evaluate")} onClick={() => void cancel()}>
         Cancel the run
       </Button>
-      {sending.error !== null && <FailureBox error={sending.error} />}
+      <Failed of={sending} />
     </>
   );
 }

@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 
 const TYPES = [
   { type: "NUMERIC", label: "A number from 0 to 1" },
@@ -47,15 +47,10 @@ function Asked({ trace, span, close }: { trace: string; span: string | null; clo
   };
   return (
     <Dialog title={span === null ? "Score the trace" : "Score the span"} close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form send={save}>
         <label>
           Name
-          <input autoFocus required maxLength={255} placeholder="helpful" value={name} onInput={(event) => setName(event.currentTarget.value)} />
+          <input autoFocus required maxLength={255} placeholder="helpful" value={name} onInput={valueTo(setName)} />
         </label>
         <div class="fields">
           <label>
@@ -73,7 +68,7 @@ function Asked({ trace, span, close }: { trace: string; span: string | null; clo
           <label>
             Value
             {type === "BOOLEAN" ? (
-              <select value={value} onChange={(event) => setValue(event.currentTarget.value)}>
+              <select value={value} onChange={valueTo(setValue)}>
                 <option value="true">yes</option>
                 <option value="false">no</option>
               </select>
@@ -83,20 +78,20 @@ function Asked({ trace, span, close }: { trace: string; span: string | null; clo
                 maxLength={255}
                 {...(type === "NUMERIC" ? { type: "number", min: "0", max: "1", step: "any" } : {})}
                 value={value}
-                onInput={(event) => setValue(event.currentTarget.value)}
+                onInput={valueTo(setValue)}
               />
             )}
           </label>
         </div>
         <label>
           Reason
-          <input placeholder="none" value={reason} onInput={(event) => setReason(event.currentTarget.value)} />
+          <input placeholder="none" value={reason} onInput={valueTo(setReason)} />
         </label>
         <p class="actions">
           <Button type="submit" class="main">Save</Button>
         </p>
-      </form>
-      {error !== null && <FailureBox error={error} />}
+      </Form>
+      <Failed of={{ error }} />
     </Dialog>
   );
 }

@@ -17,6 +17,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Panel } from "../overview/parts.tsx";
 import { meanText, passText, thresholdText } from "./texts.ts";
+import { Head } from "../../ui/Head.tsx";
 
 export const FALLBACK = "7d";
 const TRENDS = 20; // of one request
@@ -71,18 +72,7 @@ function OfTarget({ of, period, wanted, search }: { of: Target; period: Period; 
         ) : (
           <div class="scroll" tabIndex={0} role="region" aria-label={`Scores of ${of}s: table`}>
             <table class="plain-table scores">
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Mean</th>
-                  <th scope="col">Coverage</th>
-                  <th scope="col">Trend</th>
-                  <th scope="col">Passed</th>
-                  <th scope="col">Threshold</th>
-                  <th scope="col">Made</th>
-                  <th scope="col">Last</th>
-                </tr>
-              </thead>
+              <Head of={["Name", "Mean", "Coverage", "Trend", "Passed", "Threshold", "Made", "Last"]} />
               <tbody>
                 {rows.map((one) => (
                   <tr key={one.metric_name}>

@@ -8,7 +8,7 @@ import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
 import { count, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, codesOf, coveredBy, fingerprintChanges, TARGETS, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, FailureBox, isolated, useTitle } from "../../ui/basics.tsx";
+import { copy, Empty, isolated, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chart } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -19,6 +19,7 @@ import { Panel, Tile } from "../overview/parts.tsx";
 import { datesOf, FALLBACK, Judge } from "./AllScores.tsx";
 import { ScoreList } from "./ScoreList.tsx";
 import { meanText, passText, thresholdText } from "./texts.ts";
+import { Head } from "../../ui/Head.tsx";
 
 const BINS = 20;
 const SAMPLE = 200; // of one page
@@ -164,13 +165,7 @@ function Reasons({ of, name, dates, one, url }: { of: Target; name: string; date
           <p class="none">No score was skipped or failed in this period.</p>
         ) : (
           <table class="plain-table">
-            <thead>
-              <tr>
-                <th scope="col">Reason</th>
-                <th scope="col">Outcome</th>
-                <th scope="col">Scores</th>
-              </tr>
-            </thead>
+            <Head of={["Reason", "Outcome", "Scores"]} />
             <tbody>
               {known.flatMap(({ outcome, read }) =>
                 codesOf(read.data!.items).map(([code, times]) => (
@@ -253,7 +248,7 @@ function Agreement({ name, period, threshold, url }: { name: string; period: Per
 
 function CellTraces({ judge, query }: { judge: string; query: Record<string, unknown> }): JSX.Element {
   const found = useRead<PairedTracesResponse>("evaluations/analytics/agreement/traces", { ...query, fingerprint: judge });
-  if (found.isError) return <FailureBox error={found.error} again={() => void found.refetch()} />;
+  if (found.isError) return <Failed of={found} />;
   if (!found.data) return <p class="hint">Loading traces …</p>;
   const { items, total } = found.data;
   const traces = items.filter((one) => (one.fingerprint ?? "") === judge);

@@ -8,13 +8,14 @@ import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, cost, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { originalOf, type Target } from "../../lib/score-figures.ts";
-import { announce, Button, Dialog, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import type { UrlState } from "../../url/state.ts";
+import { Head } from "../../ui/Head.tsx";
 
 type Score = TraceScoreResponse | SessionScoreResponse;
 
@@ -79,7 +80,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
           </Button>
         )}
       </header>
-      {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+      <Failed of={pages} />
       {pages.isPending && <Loading what="scores" />}
       {pages.isSuccess && rows.length === 0 && <p class="none">No such score in this period.</p>}
       {rows.length > 0 && (
@@ -114,20 +115,17 @@ function Edit({ score, path, close }: { score: Score; path: string; close: () =>
   };
   return (
     <Dialog title={`Score ${score.name}`} close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
+      <Form send={() => {
           const body = { ...(value !== (score.value ?? "") ? { value } : {}), ...(reason !== (score.reason ?? "") ? { reason } : {}) };
           void finish(() => request("PATCH", path, { body }), "Changed the score");
-        }}
-      >
+        }}>
         <Field label={score.data_type === "NUMERIC" ? "Value, from 0 to 1" : "Value"} problem={sending.problemOf("value")} hint={originalOf(score.metadata) === null ? "" : `The judge had said ${originalOf(score.metadata)}`}>
-          {(own) => <input {...own} autoFocus maxLength={255} value={value} onInput={(event) => setValue(event.currentTarget.value)} />}
+          {(own) => <input {...own} autoFocus maxLength={255} value={value} onInput={valueTo(setValue)} />}
         </Field>
         <Field label="Reason" problem={sending.problemOf("reason")}>
-          {(own) => <textarea {...own} rows={3} value={reason} onInput={(event) => setReason(event.currentTarget.value)} />}
+          {(own) => <textarea {...own} rows={3} value={reason} onInput={valueTo(setReason)} />}
         </Field>
-        {sending.error !== null && <FailureBox error={sending.error} />}
+        <Failed of={sending} />
         <p class="actions">
           <Button type="submit" class="main" disabled={!isAllowed || sending.isBusy} title={scopeHint("evaluate")}>Change</Button>
           {history.data && history.data.length > 0 && (
@@ -135,17 +133,10 @@ function Edit({ score, path, close }: { score: Score; path: string; close: () =>
           )}
           <Button class="danger" disabled={!isAllowed || sending.isBusy} title={isAllowed ? "Deletes this score, which can't be undone" : scopeHint("evaluate")} onClick={() => void finish(() => request("DELETE", path), "Deleted the score")}>Delete this score</Button>
         </p>
-      </form>
+      </Form>
       {history.data && history.data.length > 0 && (
         <table class="plain-table">
-          <thead>
-            <tr>
-              <th scope="col">Changed</th>
-              <th scope="col">From</th>
-              <th scope="col">To</th>
-              <th scope="col">Reason before</th>
-            </tr>
-          </thead>
+          <Head of={["Changed", "From", "To", "Reason before"]} />
           <tbody>
             {history.data.map((one) => (
               <tr key={one.changed_at}>

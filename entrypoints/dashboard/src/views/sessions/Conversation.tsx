@@ -10,7 +10,7 @@ import type { SessionDetail } from "../../api/types.d.ts";
 import { chatOf, textOf, type Part, type Turn } from "../../lib/payload/chat.ts";
 import { cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, copy, Empty, FailureBox, Loading, Status, useTitle } from "../../ui/basics.tsx";
+import { announce, Button, copy, Empty, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { TurnView } from "../../ui/payload/Chat.tsx";
 import { JsonView } from "../../ui/payload/JsonView.tsx";
@@ -80,7 +80,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
             {scores && <Scores path={`evaluations/session-scores/${encodeURIComponent(id)}`} />}
           </details>
         </header>
-        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        <Failed of={pages} />
         {pages.isPending && <Loading what="the conversation" />}
         {turns.length > 0 && (
           <Turns

@@ -9,7 +9,7 @@ import type { SessionListItem } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, withoutFilters } from "../../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chips } from "../../ui/table/Filters.tsx";
 import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
@@ -130,7 +130,7 @@ export function Sessions(): JSX.Element {
           <Chips chips={shown} url={url} />
           <Link class="button" href={`${projectPath("runs")}/new${changed(location.search, { of: "sessions", sort_by: null, sort_order: null })}`}>Score …</Link>
         </header>
-        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        <Failed of={pages} />
         {pages.isPending && <Loading what="sessions" />}
         {pages.isSuccess && rows.length === 0 && pages.hasNextPage && (
           <Empty title="No session among the newest traces matches">

@@ -8,7 +8,7 @@ import { cost, costHint, count, duration, fullInstant, instant } from "../../lib
 import { joinOutline } from "../../lib/outline.ts";
 import { nextTheme, theme } from "../../lib/preferences.ts";
 import { buildTree } from "../../lib/tree.ts";
-import { Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle } from "../../ui/basics.tsx";
+import { Button, Empty, Guarded, Kind, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
 import { LongText, Reason } from "../../ui/LongText.tsx";
 import { Payload } from "../../ui/payload/Payload.tsx";
 import { Away } from "../../ui/Shell.tsx";
@@ -61,7 +61,7 @@ export function Shared({ token }: { token: string }): JSX.Element {
             <p>Ask the person who sent it for a new one.</p>
           </Empty>
         )}
-        {answer.isError && !isDead && <FailureBox error={answer.error} again={() => void answer.refetch()} />}
+        {answer.isError && !isDead && <Failed of={answer} />}
         {answer.isPending && <Loading what="the trace" />}
         {outline && tree && shown && (
           <div class="trace">
@@ -137,7 +137,7 @@ function Whole({ path, shown, url }: { path: string; shown: SharedTraceResponse;
 
 function SharedSpan({ path, span, isMasked, url }: { path: string; span: string; isMasked: boolean; url: UrlState }): JSX.Element {
   const { answer, read } = useSpanText(`${path}/spans/${span}`, {});
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (read === null) return <Loading what="the span" />;
   const { value } = read;
   const source = (name: "input" | "output") => ({ ...sourceOf(path, read, name), path: `${path}/payload?name=${name}&span_id=${span}` });

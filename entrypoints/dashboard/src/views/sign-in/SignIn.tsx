@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { session, signIn, signInWithProvider } from "../../api/session.ts";
-import { Button, FailureBox, useTitle } from "../../ui/basics.tsx";
+import { Button, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 
 const LABELS = { token: "Token of your identity provider", key: "API key" } as const;
 
@@ -48,12 +48,7 @@ export function SignIn(): JSX.Element {
         </Button>
       )}
       {pasted.length > 0 && (
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
-            void attempt(() => signIn(chosen, secret));
-          }}
-        >
+        <Form send={() => attempt(() => signIn(chosen, secret))}>
           <div class="tabs" role="radiogroup" aria-label="Way to sign in">
             {pasted.map((one) => (
               <label key={one}>
@@ -70,19 +65,19 @@ export function SignIn(): JSX.Element {
               autocomplete="off"
               required
               value={secret}
-              onInput={(event) => setSecret(event.currentTarget.value)}
+              onInput={valueTo(setSecret)}
             />
           </label>
           <Button type="submit" disabled={busy}>
             Sign in with {chosen === "token" ? "the token" : "the key"}
           </Button>
           <p class="hint">It is sent once, and this page doesn’t keep it.</p>
-        </form>
+        </Form>
       )}
       {!isSecureContext && (
         <p class="problem">This page needs https, or the address http://127.0.0.1 or http://localhost.</p>
       )}
-      {error !== null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
     </main>
   );
 }

@@ -7,7 +7,7 @@ import type { TraceListItem } from "../../api/types.d.ts";
 import { projectId } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { shownList } from "../../lib/shown-list.ts";
-import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 
 interface Page {
@@ -109,21 +109,18 @@ export function CompareWith({ trace }: { trace: Told }): JSX.Element {
               </li>
             ))}
           </ul>
-          <form
-            onSubmit={(event) => {
-              event.preventDefault();
+          <Form send={() => {
               navigate(projectPath(`compare/${encodeURIComponent(other.trim())}/${trace.trace_id}`));
-            }}
-          >
+            }}>
             <label>
               The id of a trace
-              <input required value={other} onInput={(event) => setOther(event.currentTarget.value)} />
+              <input required value={other} onInput={valueTo(setOther)} />
             </label>
             <p class="actions">
               <Button type="submit" class="main">Compare</Button>
             </p>
-          </form>
-          {error !== null && <FailureBox error={error} />}
+          </Form>
+          <Failed of={{ error }} />
         </Dialog>
       )}
     </>

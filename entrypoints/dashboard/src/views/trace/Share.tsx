@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { project, session } from "../../api/session.ts";
 import type { CreatedLinkResponse, LinkResponse, SharingResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
-import { announce, Button, Copy, copy, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Copy, copy, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 
 const DAYS = [1, 7, 30, 90, 365];
@@ -61,12 +61,7 @@ function PublicLinks({ id }: { id: string }): JSX.Element {
       {isOff && (
         <p class="hint">This organization allows no public links: an owner or administrator can allow them on its page <em>Public links</em>.</p>
       )}
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void sending.send(make);
-        }}
-      >
+      <Form send={() => sending.send(make)}>
         <label class="check">
           <input type="checkbox" checked={mask} disabled={isOff} onChange={(event) => setMask(event.currentTarget.checked)} />
           Without inputs, outputs, metadata, messages, tags and session
@@ -77,21 +72,21 @@ function PublicLinks({ id }: { id: string }): JSX.Element {
         </label>
         <Field label="Ends" problem={sending.problemOf("expires_days")}>
           {(own) => (
-            <select {...own} value={days} disabled={isOff} onChange={(event) => setDays(event.currentTarget.value)}>
+            <select {...own} value={days} disabled={isOff} onChange={valueTo(setDays)}>
               {DAYS.map((one) => <option key={one} value={one}>{one === 1 ? "tomorrow" : `in ${one} days`}</option>)}
             </select>
           )}
         </Field>
         <p class="actions"><Button type="submit" class="main" disabled={isOff || sending.isBusy}>Make a public link</Button></p>
-      </form>
+      </Form>
       {made && (
         <p class="actions" role="status">
           <a href={address(made.url)}>{address(made.url)}</a> <Copy text={address(made.url)} label="Copy the public link" />
           <small>Copy it now: it is shown this once.</small>
         </p>
       )}
-      {sending.error !== null && <FailureBox error={sending.error} />}
-      {links.isError && <FailureBox error={links.error} again={() => void links.refetch()} />}
+      <Failed of={sending} />
+      <Failed of={links} />
       {links.data && links.data.length > 0 && (
         <ul class="links" aria-label="Public links to this trace">
           {links.data.map((one) => (

@@ -7,7 +7,7 @@ import { projectId } from "../../api/session.ts";
 import type { SpanDetailResponse } from "../../api/types.d.ts";
 import { cost, count, duration, fullInstant, NONE } from "../../lib/format.ts";
 import { childOf, childrenOf, rootOf, type JsonNode } from "../../lib/payload/json-index.ts";
-import { Button, Copy, FailureBox, Kind, Loading, Status } from "../../ui/basics.tsx";
+import { Button, Copy, Kind, Loading, Status, Failed } from "../../ui/basics.tsx";
 import { JsonView } from "../../ui/payload/JsonView.tsx";
 import { LongText } from "../../ui/LongText.tsx";
 import { Payload, type PayloadSource } from "../../ui/payload/Payload.tsx";
@@ -97,7 +97,7 @@ export interface SpanDetailProps {
 export function SpanDetail({ trace, span, before, same, url }: SpanDetailProps): JSX.Element {
   const path = `traces/${trace}/spans/${span}`;
   const { answer, read } = useSpanText(path);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (read === null) return <Loading what="the span" />;
   const { value, text, root } = read;
   const payload = (name: "input" | "output"): PayloadSource => sourceOf(path, read, name);

@@ -14,7 +14,7 @@ import { parseFind } from "../../lib/filters.ts";
 import { gapsOf, TimeScale } from "../../lib/chart/scale.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { criticalPath, keepMatches, visibleRows, type Tree } from "../../lib/tree.ts";
-import { Button, Dialog, Empty, FailureBox, Guarded, Loading, Status, announce, copy, useTitle } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, Guarded, Loading, Status, announce, copy, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { handleGridKey } from "../../ui/table/grid-keys.ts";
 import { Minimap } from "../../ui/chart/Minimap.tsx";
@@ -47,7 +47,7 @@ export function Trace({ id, isPeek = false }: { id: string; isPeek?: boolean }):
         <Link href={projectPath("traces")}>All traces</Link>
       </Empty>
     ) : (
-      <FailureBox error={answer.error} again={() => void answer.refetch()} />
+      <Failed of={answer} />
     );
   }
   if (outline === null || tree === null) return <Loading what="the trace" />;
@@ -202,7 +202,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
             <Button autoFocus onClick={() => setDeleting(false)}>Cancel</Button>
             <Button class="danger" onClick={() => void remove()}>Delete the trace</Button>
           </p>
-          {error !== null && <FailureBox error={error} />}
+          <Failed of={{ error }} />
         </Dialog>
       )}
     </header>
@@ -260,23 +260,18 @@ function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Elemen
       </Button>
       {editing && (
         <Dialog title="Tags of the trace" close={() => edit(false)}>
-          <form
-            onSubmit={(event) => {
-              event.preventDefault();
-              void save();
-            }}
-          >
+          <Form send={save}>
             <label>
               Tags, separated by commas
-              <input autoFocus value={text} onInput={(event) => setText(event.currentTarget.value)} />
+              <input autoFocus value={text} onInput={valueTo(setText)} />
             </label>
             <p class="actions">
               <Button type="submit" class="main">
                 Save
               </Button>
             </p>
-          </form>
-          {error !== null && <FailureBox error={error} />}
+          </Form>
+          <Failed of={{ error }} />
         </Dialog>
       )}
     </>

@@ -4,7 +4,7 @@ import { useMemo, useRef } from "preact/hooks";
 import { count, duration } from "../../lib/format.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import type { Tree } from "../../lib/tree.ts";
-import { Empty, FailureBox, Loading } from "../../ui/basics.tsx";
+import { Empty, Loading, Failed } from "../../ui/basics.tsx";
 import { Payload } from "../../ui/payload/Payload.tsx";
 import { useVirtual } from "../../ui/table/useVirtual.ts";
 import type { UrlState } from "../../url/state.ts";
@@ -76,7 +76,7 @@ function Call(props: { trace: string; span: string; name: string; before: string
   const { trace, span, name, before, place, url } = props;
   const path = `traces/${trace}/spans/${span}`;
   const { answer, read } = useSpanText(path);
-  if (answer.isError) return <FailureBox error={answer.error} again={() => void answer.refetch()} />;
+  if (answer.isError) return <Failed of={answer} />;
   if (read === null) return <Loading what="the call" />;
   return (
     <>

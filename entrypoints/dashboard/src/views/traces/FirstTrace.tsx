@@ -6,7 +6,7 @@ import { ROOT, request } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { APIKeyResponse } from "../../api/types.d.ts";
-import { Button, Copy, FailureBox, useTitle } from "../../ui/basics.tsx";
+import { Button, Copy, useTitle, Failed } from "../../ui/basics.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { snippets } from "../../lib/snippets.ts";
 
@@ -55,7 +55,7 @@ export function FirstTrace(): JSX.Element {
           The key is in the snippets, and is shown only now: <code>{key}</code> <Copy text={key} label="Copy the key" />
         </p>
       )}
-      {error !== null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
       <div class="tabs" role="tablist" aria-label="Ways to send traces">
         {all.map((one, index) => (
           <button

@@ -6,10 +6,11 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint, session } from "../../api/session.ts";
 import type { ModelPriceResponse, RepricingResponse, UnpricedModelResponse } from "../../api/types.d.ts";
 import { ago, cost, count, fullInstant, instant, NONE, plural } from "../../lib/format.ts";
-import { announce, Button, Dialog, FailureBox } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import type { Period } from "../../ui/chart/Period.tsx";
 import { Panel } from "../overview/parts.tsx";
+import { Head } from "../../ui/Head.tsx";
 
 const DAY = 86_400_000;
 const DAYS_MAX = 90; // that the service looks back for models without a price
@@ -51,15 +52,7 @@ export function Prices({ period }: { period: Period }): JSX.Element {
             <p class="none">{`Each model that spans of the last ${plural(days, "day")} name has a price.`}</p>
           ) : (
             <table class="plain-table">
-              <thead>
-                <tr>
-                  <th scope="col">Model</th>
-                  <th scope="col">Spans</th>
-                  <th scope="col">Tokens</th>
-                  <th scope="col">Last</th>
-                  <th scope="col"><span class="sr">Set a price</span></th>
-                </tr>
-              </thead>
+              <Head of={["Model", "Spans", "Tokens", "Last", "!Set a price"]} />
               <tbody>
                 {models.map((one) => (
                   <tr key={one.model}>
@@ -101,16 +94,9 @@ function OwnPrices({ prices, problem }: { prices: readonly ModelPriceResponse[];
   };
   return (
     <>
-      {error != null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
       <table class="plain-table">
-        <thead>
-          <tr>
-            <th scope="col">Models</th>
-            <th scope="col">Prompt</th>
-            <th scope="col">Completion</th>
-            <th scope="col"><span class="sr">Delete</span></th>
-          </tr>
-        </thead>
+        <Head of={["Models", "Prompt", "Completion", "!Delete"]} />
         <tbody>
           {prices.map((one) => (
             <tr key={one.id}>
@@ -152,12 +138,7 @@ function SetPrice({ model, close, reprice }: { model: string; close: () => void;
   };
   return (
     <Dialog title={model ? `Price of ${model}` : "New price"} close={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void save();
-        }}
-      >
+      <Form send={save}>
         <Field label="Models" hint="A name; * stands for any characters" problem={problemOf("match")}>
           {(own) => <input {...own} {...input("match")} required autoFocus={model === ""} />}
         </Field>
@@ -170,13 +151,13 @@ function SetPrice({ model, close, reprice }: { model: string; close: () => void;
         <Field label="Valid from (optional, local time)" hint="Without it, at all times" problem={problemOf("effective_from")}>
           {(own) => <input {...own} {...input("effective_from")} type="datetime-local" />}
         </Field>
-        {error != null && <FailureBox error={error} />}
+        <Failed of={{ error }} />
         <p class="hint">Spans that are stored later get this price. Those that are stored already keep their cost until they are repriced, which is the next step.</p>
         <p class="actions">
           <Button type="submit" class="main" disabled={isBusy}>Set the price</Button>
           <Button onClick={close}>Cancel</Button>
         </p>
-      </form>
+      </Form>
     </Dialog>
   );
 }
@@ -208,7 +189,7 @@ function Reprice({ models, period, close }: { models: readonly string[]; period:
         <input type="checkbox" checked={isAllTime} disabled={started !== null} onChange={(event) => setAllTime(event.currentTarget.checked)} />
         Of all time, not only of this period ({period.text})
       </label>
-      {error != null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
       {now && <Difference of={now} />}
       <p class="actions">
         {now === null && <Button class="main" disabled={isBusy} onClick={() => start(true)}>Compute the difference</Button>}
@@ -245,14 +226,7 @@ function Difference({ of }: { of: RepricingResponse }): JSX.Element {
       </p>
       {of.by_model.length > 0 && (
         <table class="plain-table">
-          <thead>
-            <tr>
-              <th scope="col">Model</th>
-              <th scope="col">Changed</th>
-              <th scope="col">Before</th>
-              <th scope="col">After</th>
-            </tr>
-          </thead>
+          <Head of={["Model", "Changed", "Before", "After"]} />
           <tbody>
             {of.by_model.map((one) => (
               <tr key={one.model}>

@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, session } from "../../api/session.ts";
 import type { ErasureCheckResponse, ErasureResponse, UserSummary } from "../../api/types.d.ts";
 import { ago, count, fullInstant, plural } from "../../lib/format.ts";
-import { announce, Button, copy, Dialog, Empty, FailureBox, Loading } from "../../ui/basics.tsx";
+import { announce, Button, copy, Dialog, Empty, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
 
 const POLL_MS = 3000;
 
@@ -51,17 +51,14 @@ export function Erase({ user, close }: { user: UserSummary; close: () => void })
           <Button class="danger" onClick={() => setStep(2)}>Erase …</Button>
         </p>
       ) : (
-        <form
-          onSubmit={(event) => {
-            event.preventDefault();
+        <Form send={() => {
             if (typed === id) void erase();
-          }}
-        >
+          }}>
           <label>
             <span>
               To confirm, type the id of the user: <code>{id}</code>
             </span>
-            <input autoFocus autocomplete="off" spellcheck={false} value={typed} onInput={(event) => setTyped(event.currentTarget.value)} />
+            <input autoFocus autocomplete="off" spellcheck={false} value={typed} onInput={valueTo(setTyped)} />
           </label>
           <p class="actions">
             <Button onClick={close}>Cancel</Button>
@@ -69,9 +66,9 @@ export function Erase({ user, close }: { user: UserSummary; close: () => void })
               Erase {plural(user.trace_count, "trace")} of this user
             </Button>
           </p>
-        </form>
+        </Form>
       )}
-      {error !== null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
     </Dialog>
   );
 }
@@ -100,7 +97,7 @@ function Receipt({ first, user, close }: { first: ErasureResponse; user: string;
         <Button onClick={() => void verify()}>Check that nothing is left</Button>
         <Button onClick={close}>Close</Button>
       </p>
-      {error !== null && <FailureBox error={error} />}
+      <Failed of={{ error }} />
     </Dialog>
   );
 }
@@ -156,7 +153,7 @@ export function Receipts({ close }: { close: () => void }): JSX.Element {
   const list = useRead<Page>("erasures", { limit: RECEIPTS_SHOWN });
   return (
     <Dialog title="Receipts of erasures" close={close} wide>
-      {list.isError && <FailureBox error={list.error} again={() => void list.refetch()} />}
+      <Failed of={list} />
       {list.isPending && <Loading what="receipts" />}
       {list.data?.items.length === 0 && <Empty title="Nobody was erased yet" />}
       {list.data?.items.map((one) => (

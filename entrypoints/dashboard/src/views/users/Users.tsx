@@ -7,7 +7,7 @@ import { project, projectId } from "../../api/session.ts";
 import type { UserSummary } from "../../api/types.d.ts";
 import { ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, copy, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { Button, copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
@@ -63,7 +63,7 @@ export function Users(): JSX.Element {
           <span class="total" role="status">{pages.isSuccess ? plural(total, "user") : ""}</span>
           <Button onClick={() => update({ dialog: "receipts" })}>Receipts</Button>
         </header>
-        {pages.isError && <FailureBox error={pages.error} again={() => void pages.refetch()} />}
+        <Failed of={pages} />
         {pages.isPending && <Loading what="users" />}
         {pages.isSuccess && rows.length === 0 && (
           <Empty title="No trace names a user yet">
