@@ -33,9 +33,6 @@ function preference<T extends string>(name: string, fallback: T, allowed: readon
 
 export const THEMES = ["system", "light", "dark"] as const;
 export const theme = preference("theme", "system", THEMES);
-const dark = matchMedia("(prefers-color-scheme: dark)");
-export const systemIsDark = signal(dark.matches);
-dark.addEventListener("change", () => (systemIsDark.value = dark.matches));
 export const zone = preference("zone", "local", ["local", "utc"]);
 export const density = preference("density", "comfortable", ["comfortable", "compact"]);
 export const singleKeys = preference("keys", "on", ["on", "off"]);

@@ -1,13 +1,18 @@
 /** All spans of a trace on one canvas. A brush sets the part of the time that the waterfall shows. */
 import type { JSX } from "preact";
+import { signal } from "@preact/signals";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { systemIsDark, theme } from "../../lib/preferences.ts";
+import { theme } from "../../lib/preferences.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import type { TimeScale } from "../../lib/chart/scale.ts";
 import type { Tree } from "../../lib/tree.ts";
 import type { Zoom } from "../table/TreeGrid.tsx";
+import { usePainted } from "../usePainted.ts";
 
 const HEIGHT = 44;
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const systemIsDark = signal(dark.matches);
+dark.addEventListener("change", () => (systemIsDark.value = dark.matches));
 const BRUSH_MIN = 0.004; // of the width: less is a click
 
 export function Minimap(props: {
@@ -29,16 +34,17 @@ export function Minimap(props: {
     observer.observe(element);
     return () => observer.disconnect();
   }, []);
+  const isPainted = usePainted(true); // the rows come first
   useEffect(() => {
     const element = canvas.current;
-    const context = element?.getContext("2d");
+    const context = isPainted && element?.getContext("2d");
     if (!element || !context || width === 0) return;
     const density = devicePixelRatio || 1;
     element.width = width * density;
     element.height = HEIGHT * density;
     context.scale(density, density);
     draw(context, outline, tree, whole, scale, width, (name) => resolve(element, name));
-  }, [outline, tree, scale, width, theme.value, systemIsDark.value]);
+  }, [outline, tree, scale, width, theme.value, systemIsDark.value, isPainted]);
   const share = (event: PointerEvent): number => {
     const box = canvas.current!.getBoundingClientRect();
     return Math.max(0, Math.min(1, (event.clientX - box.left) / box.width));
