@@ -21,6 +21,7 @@ export function Home(): JSX.Element {
   const now = session.value;
   const projects = now.state === "in" ? now.projects : [];
   const managed = now.state === "in" ? now.organizations.filter((one) => one.canManage) : [];
+  const isInNone = now.state === "in" && now.isPerson && now.organizations.length === 0; // left, or removed
   const [only] = projects;
   const goesOn = projects.length === 1 && only !== undefined && !new URLSearchParams(search).has("all");
   useEffect(() => {
@@ -66,7 +67,12 @@ export function Home(): JSX.Element {
       </header>
       <Failed of={{ error }} />
       {parts && now.state === "in" && now.isPerson && <parts.Invitations />}
-      {projects.length === 0 && (
+      {isInNone && (
+        <Empty title="You are in no organization">
+          <p>Its owner or an administrator can invite you by the address {now.who}: the invitation is shown here.</p>
+        </Empty>
+      )}
+      {projects.length === 0 && !isInNone && (
         <Empty title="No project yet">
           <p>{managed.length > 0 ? "Make one, or send" : "A project is made by its name: send"} a trace with an API key and a new X-Project-Name.</p>
         </Empty>

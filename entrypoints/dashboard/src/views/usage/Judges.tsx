@@ -10,7 +10,19 @@ import { Panel } from "../overview/parts.tsx";
 
 const BY: readonly SpendingBy[] = ["project", "model", "metric", "day"];
 
-export function Judges({ url, period }: { url: UrlState; period: Period }): JSX.Element {
+const TITLE = "What judges cost";
+
+export function Judges(props: { url: UrlState; period: Period }): JSX.Element {
+  const now = session.value;
+  if (now.state === "in" && now.isPerson) return <OfOrganization {...props} />;
+  return (
+    <Panel title={TITLE} wide reads={[]}>
+      {() => <p class="hint">You are signed in with an API key: the costs and budgets of the organization need a person.</p>}
+    </Panel>
+  );
+}
+
+function OfOrganization({ url, period }: { url: UrlState; period: Period }): JSX.Element {
   const chosen = url.params.get("judges_by") as SpendingBy;
   const by = BY.includes(chosen) ? chosen : "project";
   const here = project.value!;
@@ -24,7 +36,7 @@ export function Judges({ url, period }: { url: UrlState; period: Period }): JSX.
   const budget = useRead<BudgetResponse>(`${path}/projects/${here.id}/budget`);
   return (
     <Panel
-      title="What judges cost"
+      title={TITLE}
       wide
       reads={[usage, limits, budget]}
       link={
