@@ -175,7 +175,7 @@ def test_backup_of_running_server_is_consistent_and_restorable(
 
     def write() -> None:
         with server.client() as http:
-            while not is_over.wait(0.02):  # as fast as possible would keep a processor busy
+            while not is_over.wait(0.1):  # as fast as possible would keep a processor busy
                 assert http.post("/traces", json=a_trace(59)).status_code == 202
 
     try:
