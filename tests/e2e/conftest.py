@@ -276,7 +276,7 @@ def dev_server(shared_dev: DevServer) -> Iterator[DevServer]:
 def signal_polling(server: DevServer, number: signal.Signals) -> None:
     """Signals what polls: idle for the rest of a run, it would take half a minute of a processor.
 
-    The worker has no Redis that doesn't answer: it freezes first, and goes on last.
+    In this order the worker never waits for Redis: it freezes first, and goes on last.
     """
     parts = children_of(server.process.pid)
     order = ("valkey", "worker") if number is signal.SIGCONT else ("worker", "valkey")

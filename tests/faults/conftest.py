@@ -1,6 +1,7 @@
 """One installation shared by fault tests, except those of network and disks, and its clients."""
 
 import itertools
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,7 @@ END_MAX_S: Final = 120.0  # for the clients' last attempts
 MORE_MAX_S: Final = 60.0
 REFUSED_MAX_S: Final = 20.0  # by then the space that was still free is used up
 SEEDS: Final = itertools.count(1)
+POLLING: Final = ("valkey", "worker")  # in this order the worker never waits for Redis
 
 type Loading = Callable[..., AbstractContextManager[Load]]
 
@@ -30,13 +32,25 @@ def background_loop() -> Iterator[Background]:
 
 
 @pytest.fixture(scope="session")
-def stack(servers_folder: Path, migrated_data: Path) -> Iterator[Stack]:
+def shared_stack(servers_folder: Path, migrated_data: Path) -> Iterator[Stack]:
     folder = servers_folder / f"faults-{uuid.uuid4().hex[:8]}"
     folder.mkdir(mode=0o755)
     more = {"PANDAPROBE_OTLP_GRPC_PORT": str(free_port())}
     made = Stack(folder, more=more, migrated=migrated_data)
     yield made
+    for part in POLLING:
+        made.signal(part, signal.SIGCONT)
     made.close()
+
+
+@pytest.fixture(scope="module")
+def stack(shared_stack: Stack) -> Iterator[Stack]:
+    """The same installation for all files; between them, what would poll idly is frozen."""
+    for part in POLLING:
+        shared_stack.signal(part, signal.SIGCONT)
+    yield shared_stack
+    for part in reversed(POLLING):
+        shared_stack.signal(part, signal.SIGSTOP)
 
 
 @pytest.fixture
