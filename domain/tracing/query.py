@@ -10,7 +10,7 @@ from typing import Final
 from domain.errors import FieldError
 from domain.page import Position, SortValue
 from domain.tracing.payloads.payload import scalar_members
-from domain.tracing.span import Totals
+from domain.tracing.span import SpanKind, Totals
 from domain.tracing.trace import Trace, TraceStatus, TraceSummary
 
 LATENCY_US_MAX: Final = 2**62  # beyond any two instants
@@ -116,6 +116,8 @@ class TraceFilter:
     `has_error` covers the trace and its spans, `has_failed_span` the spans alone. `metadata` maps
     top-level keys to the permitted texts, as `scalar_members` gives them.
 
+    A span has the kind `span_kind`, or exactly the name `span_name`; with both, it is one span.
+
     `score` is the name of a score of the trace itself, of which the newest one counts: that of runs
     or that of all others. It has a value, within `score_min` and `score_max`, or came out as
     `score_outcome` says. `matches` doesn't know scores: see `scored`.
@@ -149,6 +151,8 @@ class TraceFilter:
     score_min: float | None = None
     score_max: float | None = None
     score_outcome: ScoredOutcome | None = None
+    span_kind: SpanKind | None = None
+    span_name: str | None = None
     not_session_id: tuple[str, ...] = ()
     not_user_id: tuple[str, ...] = ()
     not_environment: tuple[str, ...] = ()
@@ -179,6 +183,7 @@ class TraceFilter:
             and self._matches_latency(trace.latency_us)
             and (self.min_span_count is None or len(trace.spans) >= self.min_span_count)
             and self._matches_totals(trace)
+            and self._matches_span(trace)
             and all(_has_member(trace, key, texts) for key, texts in self.metadata)
         )
 
@@ -223,6 +228,14 @@ class TraceFilter:
         totals = Totals.from_spans(trace.spans)
         return (self.least_cost is None or totals.cost >= self.least_cost) and (
             self.min_tokens is None or totals.tokens >= self.min_tokens
+        )
+
+    def _matches_span(self, trace: Trace) -> bool:
+        if self.span_kind is None and self.span_name is None:
+            return True
+        return any(
+            self.span_kind in {None, one.kind} and self.span_name in {None, one.name}
+            for one in trace.spans
         )
 
     def _matches_latency(self, latency_us: int | None) -> bool:

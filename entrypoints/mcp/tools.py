@@ -106,6 +106,14 @@ class SearchTraces(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     started_after: Instant | None = None
     started_before: Instant | None = None
     min_latency_ms: Annotated[float, Meta(ge=0)] | None = None
+    step_kind: Annotated[
+        Literal["AGENT", "TOOL", "LLM", "RETRIEVER", "CHAIN", "EMBEDDING", "OTHER"] | None,
+        Meta(description="It has a step of this kind"),
+    ] = None
+    step_name: Annotated[
+        Text | None,
+        Meta(description="It has a step with exactly this name, such as the name of a tool"),
+    ] = None
     score: Annotated[
         Text | None,
         Meta(description="It has a score of this name; score_min and score_max are inclusive"),
@@ -332,6 +340,8 @@ async def search_traces(caller: Caller, of: SearchTraces) -> View:
         started_after=_iso(of.started_after),
         started_before=_iso(of.started_before),
         min_latency_ms=of.min_latency_ms,
+        span_kind=of.step_kind,
+        span_name=of.step_name,
         score=of.score,
         score_min=of.score_min,
         score_max=of.score_max,

@@ -23,7 +23,7 @@ from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.payloads.payload_text import PAYLOADS
-from adapters.postgres.tracing.rollups.facets import CountedTrace, trace_terms
+from adapters.postgres.tracing.rollups.facets import CountedTrace, terms_of_spans, trace_terms
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, trace_row
 from adapters.postgres.tracing.writes.batch_writer import Item, SettledTrace, TraceWriter
 from adapters.postgres.tracing.writes.row_updates import UPSERT_AND_QUEUE_TRACES
@@ -46,7 +46,8 @@ type Rows = tuple[list[tuple[object, ...]], list[tuple[object, ...]], list[tuple
 
 
 def counted(project: ProjectId, trace: Trace) -> CountedTrace:
-    return CountedTrace(project, trace, Totals.from_spans(trace.spans), trace.models)
+    terms = terms_of_spans(project, trace.spans)
+    return CountedTrace(project, trace, Totals.from_spans(trace.spans), trace.models, terms)
 
 
 def rows(items: Sequence[Item]) -> Rows:

@@ -15,6 +15,8 @@ from adapters.postgres.tracing.rollups.facets import (
     member_value,
     metadata_terms,
     search_term,
+    span_name_terms,
+    span_term,
 )
 from adapters.postgres.tracing.rollups.latency_bins import split_range
 from domain.ids import ProjectId
@@ -157,6 +159,7 @@ def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         terms = [search_term(project, Facet.MODEL, model)]
         sql = Sql("terms && {}::bigint[] AND {} = ANY(models)", (terms, model))
         yield Clause(sql, count_facet(Facet.MODEL, model))
+    yield from _spans(project, matching)
     if matching.has_error is True:
         yield Clause(Sql(HAS_ERROR), count_facet(Facet.FAILED, ""), sorts=BY_START)
     elif matching.has_error is False:
@@ -166,6 +169,28 @@ def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         yield Clause(sql, count_facet(Facet.FAILED, ""), is_exact=False)
     elif matching.has_failed_span is False:
         yield Clause(Sql("error_span_count = 0"))
+
+
+def _spans(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
+    """Whether a span has the kind and the name. Terms name candidates, whose spans are read."""
+    kind, name = matching.span_kind, matching.span_name
+    terms, conditions, values = list[list[int]](), list[str](), list[str]()
+    if kind is not None:
+        terms.append([span_term(project, Facet.SPAN_KIND, kind)])
+        conditions.append("span_kind = {}")
+        values.append(kind)
+    if name is not None:
+        terms.append(span_name_terms(project, name))
+        conditions.append("span_name = {}")
+        values.append(name)
+    if not terms:
+        return
+    # Other names of the first columns, so that `trace_id` is that of the trace.
+    columns = "project_id, span_trace, own_id, parent_id, span_name, span_kind"
+    where = " AND ".join([OF_PROJECT, "span_trace = trace_id", *conditions])
+    found = f"EXISTS (SELECT 1 FROM spans AS step ({columns}) WHERE {where} OFFSET 0)"
+    sql = " AND ".join([*["terms && {}::bigint[]"] * len(terms), found])
+    yield Clause(Sql(f"({sql})", (*terms, *values)))
 
 
 def _ranges(matching: TraceFilter) -> Iterator[Clause]:

@@ -13,6 +13,7 @@ from domain.evaluation.runs.run import TARGETS_MAX, Target, TargetType
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.query import MetadataTexts, ScoredOutcome, TraceFilter
 from domain.tracing.session import SessionFilter, SessionSummary, sessions_of
+from domain.tracing.span import SpanKind
 from domain.tracing.trace import Trace, TraceStatus
 
 BATCH_MAX: Final = 10_000  # ids of one request
@@ -77,6 +78,8 @@ class TraceSelection:
     score_min: float | None = None
     score_max: float | None = None
     score_outcome: ScoredOutcome | None = None
+    span_kind: SpanKind | None = None
+    span_name: str | None = None
     not_session_id: tuple[str, ...] | None = None
     not_user_id: tuple[str, ...] | None = None
     not_environment: tuple[str, ...] | None = None

@@ -5,9 +5,10 @@ from itertools import combinations
 import pytest
 from hypothesis import settings
 
+from adapters.postgres.tracing.rollups.facets import SPAN_TERMS_MAX
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
-from domain.tracing.span import SpanStatus
+from domain.tracing.span import SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceStatus
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -29,11 +30,11 @@ def one_of_each() -> list[Trace]:
         [
             span(model="gpt-4o", cost={"total": 0.1}),
             span(model="gpt-4o", token_usage=b'{"prompt_tokens": 3, "completion_tokens": 4}'),
-            span(status=SpanStatus.ERROR),
+            span(status=SpanStatus.ERROR, kind=SpanKind.TOOL, name="find"),
         ],
-        [span(model=""), span(model="tiny", status=SpanStatus.OK)],
+        [span(model="", kind=SpanKind.TOOL, name="Find"), span(model="tiny", status=SpanStatus.OK)],
         [span()],
-        [span(token_usage=b'{"prompt_tokens": 8}')],
+        [span(token_usage=b'{"prompt_tokens": 8}', name="find")],
         [span(model="GPT-4o")],
     ]
     fields: list[dict[str, object]] = [
@@ -121,6 +122,13 @@ CONDITIONS = [
     ({"min_span_count": 2}, "ab"),
     ({"min_span_count": 3}, "a"),
     ({"min_span_count": 4}, ""),
+    ({"span_kind": SpanKind.TOOL}, "ab"),
+    ({"span_kind": SpanKind.RETRIEVER}, ""),
+    ({"span_name": "find"}, "ad"),
+    ({"span_name": "step"}, "abce"),
+    ({"span_name": "fin"}, ""),
+    ({"span_kind": SpanKind.TOOL, "span_name": "find"}, "a"),
+    ({"span_kind": SpanKind.TOOL, "span_name": "step"}, ""),
     ({"min_cost": 0.1}, "a"),
     ({"min_cost": 0.2}, ""),
     ({"min_cost": 0.0}, "abcde"),
@@ -160,6 +168,38 @@ async def test_each_filter_selects_its_traces(plane):
         for conditions, _ in CONDITIONS
     }
     assert found == {str(conditions): expected for conditions, expected in CONDITIONS}
+
+
+async def test_names_of_spans_are_those_of_now(plane):
+    ours, one = project(), span(name="find", kind=SpanKind.TOOL)
+    whole = trace(one, span(name="answer"), name="a")
+    await fill(plane, ours, whole)
+    await plane.traces.change_span(ours, whole.id, one.id, SpanChange(name="look up"))
+    assert await names(plane, ours, span_name="find") == []
+    assert await names(plane, ours, span_name="look up", span_kind=SpanKind.TOOL) == ["a"]
+    await plane.traces.change_span(ours, whole.id, one.id, SpanChange(kind=SpanKind.OTHER))
+    assert await names(plane, ours, span_kind=SpanKind.TOOL) == []
+    await plane.traces.add_spans(ours, whole.id, [span(name="find")])
+    assert await names(plane, ours, span_name="find") == ["a"]
+    await plane.traces.delete(ours, [whole.id])
+    assert await names(plane, ours, span_name="find") == []
+
+
+async def test_spans_with_many_names_are_found(plane):
+    """More than the index has terms for, in one write and in several."""
+    ours = project()
+    many = [span(name=f"step {n}") for n in range(SPAN_TERMS_MAX + 50)]
+    at_once, in_parts = trace(*many, name="a"), trace(*many[:3], name="b", started_at=at(1))
+    await fill(plane, ours, at_once, in_parts, trace(span(), name="c", started_at=at(2)))
+    for cut in range(3, len(many), 90):
+        await plane.traces.add_spans(ours, in_parts.id, many[cut : cut + 90])
+    tool = span(name="find", kind=SpanKind.TOOL)
+    await plane.traces.add_spans(ours, in_parts.id, [tool])
+    for name in ("step 0", "step 100", many[-1].name):
+        assert await names(plane, ours, span_name=name) == ["a", "b"]
+    assert await names(plane, ours, span_name="step") == ["c"]
+    assert await names(plane, ours, span_name="find", span_kind=SpanKind.TOOL) == ["b"]
+    assert await names(plane, ours, span_kind=SpanKind.TOOL) == ["b"]
 
 
 def pairs():

@@ -28,7 +28,11 @@ TRACES = [
         environment="prod",
     ),
     a_trace(session_id="s-1", release="2", metadata={"k": "v", "n": 7}, status="ERROR"),
-    a_trace(session_id="s-2", tags=["x"], spans=[a_span(model="gpt-5", status="ERROR")]),
+    a_trace(
+        session_id="s-2",
+        tags=["x"],
+        spans=[a_span(model="gpt-5", status="ERROR", kind="TOOL", name="find")],
+    ),
     a_trace(
         started_at=DAY,
         ended_at="2026-03-02T00:00:02Z",
@@ -52,7 +56,7 @@ TRACE_FILTERS: list[dict[str, Any]] = [
     *({"not_name": ["ALPH"]}, {"not_model": ["gpt-5"], "tags": ["x"]}),
     {"not_metadata": {"k": ["v"], "n": ["7"]}},
     *({"score": "m"}, {"score": "m", "score_min": 0.25, "score_max": 0.5}),
-    {"score": "m", "score_outcome": "scored"},
+    *({"score": "m", "score_outcome": "scored"}, {"span_kind": "TOOL", "span_name": "find"}),
 ]
 SESSION_FILTERS: list[dict[str, Any]] = [
     *({"user_id": "u"}, {"has_error": True}, {"has_error": False}, {"tags": ["x"]}),

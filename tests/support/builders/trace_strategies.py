@@ -10,7 +10,7 @@ from domain.tracing.analytics import Granularity, Period
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
-from domain.tracing.span import Span, SpanChange, SpanStatus
+from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.support.builders import strategies
 from tests.support.builders.strategies import clearable, maybe
@@ -36,6 +36,7 @@ usages: Final = st.sampled_from(
 costs: Final = st.sampled_from([{"total": 0.1}, {"a": 0.2, "b": 0.3}, {"total": 1.0}, {}])
 trace_statuses: Final = st.sampled_from(TraceStatus)
 span_statuses: Final = st.sampled_from(SpanStatus)
+kinds: Final = st.sampled_from([SpanKind.TOOL, SpanKind.LLM])
 
 KEYS: Final = ("k", "a.b", "")
 VALUES: Final = (*('"v"', '"1"', "1", "1.0", "true", "null", '"null"', "{}", '["v"]', r'"\u0076"'),)
@@ -54,6 +55,7 @@ def spans() -> SearchStrategy[Span]:
         Span,
         id=span_ids,
         name=names,
+        kind=kinds,
         started_at=starts,
         ended_at=maybe(ends),
         status=maybe(span_statuses),
@@ -99,6 +101,8 @@ trace_changes: Final = strategies.trace_changes | st.builds(
 )
 span_changes: Final = strategies.span_changes | st.builds(
     SpanChange,
+    name=maybe(names),
+    kind=maybe(kinds),
     status=maybe(span_statuses),
     model=clearable(models),
     token_usage=clearable(usages),
@@ -138,6 +142,8 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
     "min_cost": st.sampled_from([0.0, 0.1, 1e9]),
     "min_tokens": st.sampled_from([0, 1, 2**62]),
     "min_span_count": st.integers(0, 4),
+    "span_kind": kinds,
+    "span_name": names,
 }
 _excluded: Final = {
     f"not_{name}": st.lists(of, max_size=2).map(tuple)

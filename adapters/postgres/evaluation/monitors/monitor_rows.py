@@ -17,11 +17,16 @@ from domain.evaluation.runs.selection import (
     given_filters,
 )
 from domain.tracing.query import ScoredOutcome
+from domain.tracing.span import SpanKind
 from domain.tracing.trace import TraceStatus
 
 _INSTANT_FIELDS: Final = ("date_from", "date_to", "started_after", "started_before")
 _METADATA_FIELDS: Final = {"metadata", "not_metadata"}
-_ENUM_FIELDS: Final = {"status": TraceStatus, "score_outcome": ScoredOutcome}
+_ENUM_FIELDS: Final = {
+    "status": TraceStatus,
+    "score_outcome": ScoredOutcome,
+    "span_kind": SpanKind,
+}
 _SELECTION_DECODER: Final = msgspec.json.Decoder(dict[str, Any])
 _WEIGHTS_DECODER: Final = msgspec.json.Decoder(dict[str, float])
 

@@ -45,7 +45,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
     open_changes,
     write_changes,
 )
-from adapters.postgres.tracing.rollups.facets import CountedTrace
+from adapters.postgres.tracing.rollups.facets import CountedTrace, terms_of_spans
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.trace_rows import trace_row
 from adapters.postgres.tracing.writes.erasure_guard import check_not_erased
@@ -208,15 +208,16 @@ class TraceResult:
         merge, before = self.merge, self.merge.before
         totals = Totals.from_spans(merge.written.values())
         names = models_of(merge.written.values())
-        known = None
+        known, terms = None, frozenset[int]()
         if before is not None:
-            known = before.trace
+            known, terms = before.trace, before.span_terms
             totals = before.totals - Totals.from_spans(merge.stored.values()) + totals
             names = tuple(sorted({*before.models, *names}))
             if merge.lost_models:
                 names = models.get(merge.key, ())
         row = self.otlp.row(self.computed, known)
-        return CountedTrace(merge.key[0], row, totals, names, self.otlp)
+        terms = terms_of_spans(merge.key[0], merge.written.values(), terms)
+        return CountedTrace(merge.key[0], row, totals, names, terms, self.otlp)
 
 
 @dataclass(slots=True)

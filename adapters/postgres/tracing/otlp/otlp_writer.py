@@ -46,7 +46,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
     write_changes,
 )
 from adapters.postgres.tracing.rollups import rollups
-from adapters.postgres.tracing.rollups.facets import CountedTrace
+from adapters.postgres.tracing.rollups.facets import CountedTrace, terms_of_spans
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.trace_rows import trace_row
 from adapters.postgres.tracing.writes.batch_writer import (
@@ -365,7 +365,8 @@ def _new_trace(key: TraceKey, read: ReadTrace, pricing: Pricing, stored_at: date
     head = add_head(
         text, trace_input(computed.input, span_input), trace_output(computed.output, span_output)
     )
-    counted = CountedTrace(key[0], trace, Totals.from_spans(spans), models_of(spans), otlp)
+    totals, terms = Totals.from_spans(spans), terms_of_spans(key[0], spans)
+    counted = CountedTrace(key[0], trace, totals, models_of(spans), terms, otlp)
     rows = [
         otlp_span_row(key, text.add_span(span), span, one.facts)
         for span, one in zip(spans, mapped, strict=True)
@@ -401,7 +402,7 @@ def _placeholder(key: TraceKey, stored_at: datetime) -> NewTrace:
     """
     trace = Trace(id=key[1], name="", started_at=EPOCH, status=TraceStatus.RUNNING)
     otlp = OtlpState(stored_at=stored_at)
-    return NewTrace(CountedTrace(key[0], trace, Totals(), (), otlp), otlp)
+    return NewTrace(CountedTrace(key[0], trace, Totals(), (), frozenset(), otlp), otlp)
 
 
 async def _delete_placeholders(connection: Connection, keys: Collection[TraceKey]) -> None:

@@ -1,13 +1,16 @@
 """Facets of traces: the values by which the roll-ups count traces; and search terms.
 
-Search terms are hashes of tags, models and metadata, in one inverted index. A term is 64 bits of a
-hash that includes the project, so one index serves every project and the list of a common term
-belongs to one project. Two texts may share a term, so searches compare the columns too. The tests
-compute the same terms in SQL.
+Search terms are hashes of tags, models, metadata, and kinds and names of spans, in one inverted
+index. A term is 63 bits of a hash that includes the project, so one index serves every project and
+the list of a common term belongs to one project. Two texts may share a term, so searches compare
+the columns too. The tests compute the same terms in SQL.
+
+The last bit tells the terms of spans, which a trace keeps when it loses the span: a write knows the
+spans that it changes, and not all others.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -25,12 +28,15 @@ from domain.tracing.facet_values import (
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.payloads.payload import scalar_members
 from domain.tracing.query import fold_case
-from domain.tracing.span import Totals
+from domain.tracing.span import Span, SpanKind, Totals
 from domain.tracing.trace import Trace, TraceStatus
 
 MANY_MEMBERS: Final = ""  # replaces the terms of members if there are too many
+SPAN_TERMS_MAX: Final = 200  # of one trace; beyond it, one term stands for all names of spans
+_OF_SPAN: Final = 1  # the bit
 
 CACHED_TERMS_MAX: Final = 10_000  # tags and models are short and repeat often
+CACHED_SPAN_TERMS_MAX: Final = 1_000  # traces of an agent have the same steps
 
 
 class Facet(StrEnum):
@@ -49,6 +55,10 @@ class Facet(StrEnum):
     METADATA = "metadata"
     METADATA_KEY = "metadata key"
     MANY_MEMBERS = "many members"  # replaces the other two if there are too many members
+    # Of terms alone: no roll-up counts traces by their spans.
+    SPAN_KIND = "span kind"
+    SPAN_NAME = "span name"
+    MANY_SPAN_NAMES = "many span names"
 
 
 LABELS: Final = {
@@ -69,13 +79,15 @@ type FacetKey = tuple[Facet, str]
 class CountedTrace:
     """A stored trace as the roll-ups count it: its own columns, and the totals of its spans.
 
-    `otlp` is the state of a trace that has OpenTelemetry fragments.
+    `span_terms` are at least those of its spans. `otlp` is the state of a trace that has
+    OpenTelemetry fragments.
     """
 
     project: ProjectId
     trace: Trace
     totals: Totals
     models: tuple[str, ...]
+    span_terms: frozenset[int]
     otlp: OtlpState | None = None
 
     @cached_property
@@ -136,12 +148,57 @@ def search_term(project: ProjectId, kind: Facet, *value: str) -> int:
     """A signed 64-bit number."""
     text = SEPARATOR.join((str(project), kind, *value))
     digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
-    return int.from_bytes(digest[:8], signed=True)
+    return int.from_bytes(digest[:8], signed=True) & ~_OF_SPAN
 
 
 @lru_cache(CACHED_TERMS_MAX)
 def _label_term(project: ProjectId, kind: Facet, label: str) -> int:
     return search_term(project, kind, label)
+
+
+@lru_cache(CACHED_TERMS_MAX)
+def span_term(project: ProjectId, kind: Facet, text: str) -> int:
+    """As `search_term`: SPAN_KIND and SPAN_NAME have a value."""
+    return search_term(project, kind, text) | _OF_SPAN
+
+
+def span_name_terms(project: ProjectId, name: str) -> list[int]:
+    """A trace with a span of this name has at least one of these terms."""
+    return [
+        span_term(project, Facet.SPAN_NAME, name),
+        span_term(project, Facet.MANY_SPAN_NAMES, ""),
+    ]
+
+
+def terms_of_spans(
+    project: ProjectId, spans: Collection[Span], known: frozenset[int] = frozenset()
+) -> frozenset[int]:
+    """The terms of spans, and those that are `known`."""
+    kinds = frozenset([span.kind or SpanKind.OTHER for span in spans])
+    found = _terms_of_spans(project, kinds, frozenset([span.name for span in spans]))
+    if not known:
+        return found
+    found |= known
+    many = span_term(project, Facet.MANY_SPAN_NAMES, "")
+    if many not in found and len(found) <= SPAN_TERMS_MAX:
+        return found
+    of_kinds = {span_term(project, Facet.SPAN_KIND, kind) for kind in SpanKind}
+    return frozenset({many} | (of_kinds & found))
+
+
+@lru_cache(CACHED_SPAN_TERMS_MAX)
+def _terms_of_spans(
+    project: ProjectId, kinds: frozenset[str], names: frozenset[str]
+) -> frozenset[int]:
+    of_kinds = {span_term(project, Facet.SPAN_KIND, kind) for kind in kinds}
+    if len(kinds) + len(names) > SPAN_TERMS_MAX:
+        return frozenset({span_term(project, Facet.MANY_SPAN_NAMES, "")} | of_kinds)
+    return frozenset({span_term(project, Facet.SPAN_NAME, name) for name in names} | of_kinds)
+
+
+def span_terms_among(terms: Iterable[int]) -> frozenset[int]:
+    """The terms of spans among all terms of a trace."""
+    return frozenset(term for term in terms if term & _OF_SPAN)
 
 
 def metadata_terms(project: ProjectId, key: str, texts: Sequence[str]) -> list[int]:
@@ -163,4 +220,5 @@ def trace_terms(counted: CountedTrace) -> list[int]:
         terms += [
             search_term(project, Facet.METADATA, key, text) for key, text in counted.members.items()
         ]
+    terms += counted.span_terms
     return terms

@@ -40,7 +40,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
     payload_rows,
 )
 from adapters.postgres.tracing.rollups import rollups
-from adapters.postgres.tracing.rollups.facets import CountedTrace
+from adapters.postgres.tracing.rollups.facets import CountedTrace, terms_of_spans
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas, new_deltas
 from adapters.postgres.tracing.trace_rows import TRACES, span_row, trace_row
 from adapters.postgres.tracing.writes.erasure_guard import ProjectSubject, check_not_erased
@@ -243,7 +243,14 @@ def _settle_all(
 ) -> SettledBatch:
     settled = [
         SettledTrace.from_trace(
-            CountedTrace(key[0], whole, Totals.from_spans(whole.spans), whole.models), whole
+            CountedTrace(
+                key[0],
+                whole,
+                Totals.from_spans(whole.spans),
+                whole.models,
+                terms_of_spans(key[0], whole.spans),
+            ),
+            whole,
         )
         for key, trace in incoming.items()
         for whole in (trace.settled(pricing[key[0]]),)

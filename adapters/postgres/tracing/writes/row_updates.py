@@ -21,7 +21,11 @@ from adapters.postgres.tracing.payloads.payload_text import (
     span_range,
     write_changes,
 )
-from adapters.postgres.tracing.rollups.facets import CountedTrace
+from adapters.postgres.tracing.rollups.facets import (
+    CountedTrace,
+    span_terms_among,
+    terms_of_spans,
+)
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.trace_rows import (
     SPANS,
@@ -145,6 +149,7 @@ def counted_from_row(row: Record) -> CountedTrace:
         trace_from_row(row),
         totals_from_row(row),
         tuple(row["models"]),
+        span_terms_among(row["terms"]),
         otlp_state_from_row(row),
     )
 
@@ -371,6 +376,7 @@ def _count_changes(
             models.get(one.key, ())
             if one.loses_a_model
             else tuple(sorted({*before.models, *models_of(one.spans.values())})),
+            terms_of_spans(before.project, one.spans.values(), before.span_terms),
             one.otlp or before.otlp,
         )
         of_project = deltas[before.project]

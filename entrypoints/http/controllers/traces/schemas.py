@@ -804,6 +804,8 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     score_min: ScoreBound | None = None
     score_max: ScoreBound | None = None
     score_outcome: ScoredOutcome | None = None
+    span_kind: SpanKind | None = None
+    span_name: str | None = None
     not_session_id: Excluded | None = None
     not_user_id: Excluded | None = None
     not_environment: Excluded | None = None
@@ -899,6 +901,19 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[
             ScoredOutcome,
             Meta(description="The newest evaluation under that name came out like this"),
+        ]
+        | None
+    ) = None
+    span_kind: Annotated[SpanKind, Meta(description="Has a span of this kind")] | None = None
+    span_name: (
+        Annotated[
+            str,
+            Meta(
+                description=(
+                    "Has a span with exactly this name, such as that of a tool; with `span_kind`, "
+                    "one span has both"
+                )
+            ),
         ]
         | None
     ) = None

@@ -6,6 +6,7 @@ from adapters.postgres.evaluation.monitors.monitor_rows import decode_selection,
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
 from domain.tracing.query import ScoredOutcome
+from domain.tracing.span import SpanKind
 from domain.tracing.trace import TraceStatus
 
 DAY = GivenInstant("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC))
@@ -22,6 +23,7 @@ def test_filters_of_traces_are_read_as_they_were_written() -> None:
         metadata=(("k", ("v", "w")),),
         score="m",
         score_outcome=ScoredOutcome.FAILED,
+        span_kind=SpanKind.TOOL,
         not_status=(TraceStatus.PENDING,),
         not_metadata=(("k", ("v",)), ("n", ())),
     )

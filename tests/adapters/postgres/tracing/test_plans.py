@@ -333,6 +333,20 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         traces(TraceFilter(user_id="user-40", has_error=True)),
         {"traces": 40 + SHOWN},
     ),
+    # The index names traces that had such a span.
+    "name of a span": (
+        traces(TraceFilter(span_name="find")),
+        {"traces": 500 + SHOWN, "span_rows": 3 * 500},
+    ),
+    "name and kind of a span": (
+        traces(TraceFilter(span_name="find", span_kind=SpanKind.LLM), TraceSort.COST),
+        {"traces": 500 + SHOWN, "span_rows": 3 * 500},
+    ),
+    "no span of a kind": (traces(TraceFilter(span_kind=SpanKind.TOOL)), {}),
+    "a common kind of spans": (
+        traces(TraceFilter(span_kind=SpanKind.LLM)),
+        {"traces": TRACES + SHOWN, "span_rows": TRACES},  # counted and sorted
+    ),
     "low scores": (
         traces(TraceFilter(score="quality", score_max=0.004)),
         {"traces": 60 + SHOWN, "latest_trace_scores": 2 * 60},
