@@ -206,6 +206,25 @@ def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) 
     expect(output.locator(".found")).to_contain_text("1e2")
 
 
+# While a grid is scrolled its elements come to show other rows: those that show a wrong one.
+SCROLLED = """async () => {
+  const grid = document.querySelector("[role=treegrid]"), wrong = [];
+  for (let n = 0; n < 20; n++) {
+    grid.scrollTop -= 240;
+    await new Promise(requestAnimationFrame);
+    for (const row of grid.querySelectorAll(".tg-row")) {
+      const name = row.querySelector(".tg-text").textContent;
+      if (name !== `step ${row.ariaRowIndex - 2}`) wrong.push(`${row.ariaRowIndex} ${name}`);
+    }
+  }
+  return wrong;
+}"""
+IN_ORDER = """() => {
+  const all = [...document.querySelectorAll(".tg-row")].map((row) => Number(row.ariaRowIndex));
+  return all.every((row, at) => row === all[0] + at);
+}"""
+
+
 @pytest.mark.slow
 def test_trace_of_10_000_spans_is_shown_whole(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
@@ -226,6 +245,8 @@ def test_trace_of_10_000_spans_is_shown_whole(
     expect(grid).to_have_attribute("aria-rowcount", str(SPANS + 1))
     grid.press("End")
     expect(page.get_by_role("row", selected=True)).to_contain_text(f"step {SPANS - 1}")
+    assert page.evaluate(SCROLLED) == []
+    page.wait_for_function(IN_ORDER)  # as screen readers read them
     assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
     page.keyboard.press("/")
     page.keyboard.type("step 5000")

@@ -425,6 +425,10 @@ def test_key_that_only_reads_is_told_what_it_lacks(
     expect(page.get_by_role("button", name="Score …")).to_be_disabled()
     page.get_by_role("link", name="Users").click()
     expect(page.get_by_role("button", name="Erase ada")).to_be_disabled()
+    page.get_by_role("link", name="Usage").click()
+    expect(page.get_by_role("button", name="New price …")).to_be_disabled()
+    expect(page.get_by_text("of the organization need a person")).to_be_visible()
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_projects_are_found_and_made(

@@ -27,7 +27,8 @@ type Open = { dialog: "price"; model: string } | { dialog: "reprice"; models: re
 /** Why this session may not set a price; nothing if it may. */
 function priceProblem(): string {
   const now = session.value;
-  return now.state === "in" && now.isPerson && !project.value?.canManage ? "Only owners and administrators set prices" : "";
+  if (now.state === "in" && !now.isPerson) return "You are signed in with an API key: only people set prices";
+  return project.value?.canManage ? "" : "Only owners and administrators set prices";
 }
 
 export function Prices({ period }: { period: Period }): JSX.Element {
