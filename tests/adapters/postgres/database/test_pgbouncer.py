@@ -8,6 +8,8 @@ import os
 import pwd
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -18,6 +20,7 @@ import pytest
 from adapters.embedded.process import LOOPBACK, free_port
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import within
+from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.fixtures.data_plane import project
 from tests.support.waiting import in_time
@@ -44,7 +47,7 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = {size}
 max_prepared_statements = 200
-ignore_startup_parameters = statement_timeout, lock_timeout, jit, enable_seqscan
+ignore_startup_parameters = statement_timeout, lock_timeout, jit, enable_seqscan{ignored_too}
 """
 INSERT_BUDGET: Final = (
     "INSERT INTO judge_budgets (project_id, monthly_usd, updated_at) VALUES ($1, 1, now())"
@@ -57,12 +60,21 @@ SELECT current_setting('pandaprobe.tenants', true), pg_backend_pid(), pg_sleep(0
 
 @pytest.fixture
 async def pgbouncer_url(servers_folder: Path, serving_url: str, pool: Pool) -> AsyncIterator[str]:
+    async with running_pgbouncer(servers_folder, serving_url) as url:
+        yield url
+
+
+@asynccontextmanager
+async def running_pgbouncer(
+    servers_folder: Path, serving_url: str, ignored_too: str = ""
+) -> AsyncIterator[str]:
+    """`ignored_too` follows the parameters of connections that it ignores."""
     server, port = urlsplit(serving_url), free_port()
     settings = servers_folder / "pgbouncer.ini"
     settings.write_text(
         CONFIGURATION.format(
             host=server.hostname, server_port=server.port, user=server.username,
-            password=server.password, port=port, size=SERVER_CONNECTIONS,
+            password=server.password, port=port, size=SERVER_CONNECTIONS, ignored_too=ignored_too,
         )
     )  # fmt: skip
     # It refuses to run as root.
@@ -141,3 +153,16 @@ def test_pool_notices_that_sessions_are_shared(shared: Pool):
     connections = [holder._con for holder in shared._holders if holder._con is not None]
     assert connections
     assert not any(one.keeps_settings for one in connections)
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["as documented", "path ignored"])
+async def test_pool_of_a_further_group_is_refused(
+    servers_folder: Path, serving_url: str, pool: Pool, ignored: bool
+):
+    """A session without its search path would find the tables of the first group."""
+    more = ", search_path" if ignored else ""
+    settings = PoolSettings(url="", search_path="group_2, public")
+    async with running_pgbouncer(servers_folder, serving_url, more) as url:
+        with pytest.raises(Unavailable, match=r"pooler|search_path"):
+            async with open_pool(Engine(config={}), replace(settings, url=url)):
+                pass
