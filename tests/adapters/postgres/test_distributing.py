@@ -37,6 +37,7 @@ from domain.ids import ProjectId
 from tests.support.builders.values import span, trace
 from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres
+from tests.support.waiting import until
 
 ON_CLUSTER: Final = pytest.mark.skipif(
     citus.VARIABLE not in os.environ, reason=f"no cluster: {citus.VARIABLE} is not set"
@@ -197,11 +198,12 @@ CREATE POLICY tenant ON later USING (project_id = (SELECT gen_random_uuid()))
 """
 
 
+SERVING_ROLE: Final = "pandaprobe_serving"
+
+
 def of_serving_role(url: str) -> str:
     parts = urlsplit(url)
-    return parts._replace(
-        netloc=f"pandaprobe_serving:serving@{parts.hostname}:{parts.port}"
-    ).geturl()
+    return parts._replace(netloc=f"{SERVING_ROLE}:serving@{parts.hostname}:{parts.port}").geturl()
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ class TestCluster:
         with pytest.raises(NotDistributable, match="migrate"):
             await distributing.distribute(pool, serving)
 
-    async def test_rows_move_along_and_the_command_repeats(self, fresh: tuple[Pool, str]):
+    async def test_rows_move_along_and_later_runs_place_what_is_new(self, fresh: tuple[Pool, str]):
         pool, serving_url = fresh
         await migrating.migrate(pool, serving_url)
         projects = [ProjectId(uuid.uuid4()) for _ in range(3)]
@@ -231,6 +233,7 @@ class TestCluster:
                     await plane.traces.put(project, trace(span(input=b'"text"')))
             with pytest.raises(NotDistributable, match="is connected"):
                 await distributing.distribute(pool, serving_url)
+        await self.until_disconnected(pool)
         before = await self.sums(pool)
         assert before["spans"][0] == 3
         seen = list[tuple[int, int]]()
@@ -252,20 +255,12 @@ class TestCluster:
             mine = within(serving, projects[0])
             assert await mine.fetchval("SELECT count(*) FROM spans WHERE project_id = $1",
                                        projects[0]) == 2  # fmt: skip
-
-    async def test_table_of_a_later_migration_is_placed_by_the_next_run(
-        self, pool: Pool, serving_url: str
-    ):
-        async with pool.acquire() as connection:
-            await connection.execute(LATER_MIGRATION)
-        try:
-            [step] = await distributing.plan(pool, serving_url)
-            assert step.label == "place later"
-            await self.run_between_sessions(pool, serving_url)
-            assert await distributing.plan(pool, serving_url) == []
-        finally:
-            async with pool.acquire() as connection:
-                await connection.execute("DROP TABLE later")
+        await self.until_disconnected(pool)
+        await pool.execute(LATER_MIGRATION)
+        [step] = await distributing.plan(pool, serving_url)
+        assert step.label == "place later"
+        await distributing.distribute(pool, serving_url)
+        assert await distributing.plan(pool, serving_url) == []
 
     async def test_failure_changes_nothing(self, fresh: tuple[Pool, str]):
         """The last table can't be placed, so none is."""
@@ -328,8 +323,11 @@ class TestCluster:
         }
 
     @staticmethod
-    async def run_between_sessions(pool: Pool, serving_url: str) -> None:
-        """Runs the command while the pools of other tests are idle: it needs them away."""
-        async with pool.acquire() as connection:
-            await connection.execute(distributing.END_OTHER_SESSIONS, "pandaprobe_serving")
-        await distributing.distribute(pool, serving_url)
+    async def until_disconnected(pool: Pool) -> None:
+        """The server ends the sessions of a pool shortly after it was closed."""
+
+        async def connected() -> int:
+            count: int = await pool.fetchval(distributing.COUNT_OTHER_SESSIONS, SERVING_ROLE)
+            return count
+
+        await until(connected, lambda count: count == 0)
