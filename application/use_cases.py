@@ -36,9 +36,17 @@ from application.ports import (
 from application.pricing.use_cases import PricingPorts, PricingUseCases
 from application.privacy.use_cases import PrivacyPorts, PrivacyUseCases
 from application.sharing.use_cases import SharingPorts, SharingUseCases
-from application.table_groups import FIRST_GROUP, OneGroup, TableGroups
+from application.table_groups import (
+    FIRST_GROUP,
+    MOVES,
+    MOVING_RETRY_S,
+    OneGroup,
+    Placement,
+    TableGroups,
+)
 from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
+from domain.errors import Unavailable
 from domain.ids import OrganizationId, ProjectId
 from domain.tracing.otel.requests import Rejection, Signal
 
@@ -116,16 +124,23 @@ class UseCases:
         self._groups = ports.groups
         self._opened: dict[int, UseCases] = {FIRST_GROUP: self}
 
-    async def of(self, organization: OrganizationId) -> "UseCases":
+    async def of(self, organization: OrganizationId, *, writes: bool = True) -> "UseCases":
         """Those of the group that the organization belongs to.
 
-        Raises NotFound if the organization doesn't exist, Unavailable.
+        Raises NotFound if the organization doesn't exist; Unavailable, also while it moves to
+        another group: then it takes no writes, and for some seconds no reads.
         """
-        return await self.of_group(await self._groups.of_organization(organization))
+        return await self._at(await self._groups.of_organization(organization), writes=writes)
 
     async def of_project(self, project: ProjectId) -> "UseCases":
         """As `of`. Those of the first group, where it has nothing, for an unknown project."""
-        return await self.of_group(await self._groups.of_project(project) or FIRST_GROUP)
+        placement = await self._groups.of_project(project)
+        return self._opened[FIRST_GROUP] if placement is None else await self._at(placement)
+
+    async def _at(self, placement: Placement, *, writes: bool = True) -> "UseCases":
+        if not (placement.takes_writes if writes else placement.takes_reads):
+            raise Unavailable(MOVES, retry_after_s=MOVING_RETRY_S)
+        return await self.of_group(placement.group)
 
     async def of_group(self, group: int) -> "UseCases":
         """Raises Unavailable."""
@@ -148,7 +163,7 @@ class UseCases:
         return await self._groups.all()
 
     async def _objects_of(self, organization: OrganizationId) -> ObjectIndex:
-        return (await self.of(organization)).objects
+        return (await self.of(organization, writes=False)).objects
 
     def _record_rejections(
         self, signal: Signal, project: ProjectId, rejections: Sequence[Rejection]

@@ -543,7 +543,7 @@ def _token(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-_ORGANIZATIONS: Final = "create organizations"
+_ORGANIZATIONS: Final = "create and move organizations"
 _organization_commands: Final = _commands.add_parser(
     "organization", help=_ORGANIZATIONS, description=f"{_ORGANIZATIONS.capitalize()}."
 ).add_subparsers(title="commands", metavar="<command>", required=True)
@@ -584,6 +584,35 @@ def _create_organization(arguments: argparse.Namespace, settings: Settings) -> i
         print(f"key: {secret}")
         print("Store the key now: it can't be shown again.", file=sys.stderr)
     return 0
+
+
+@command(
+    _organization_commands,
+    "move",
+    option("organization", metavar="ID", help="its id"),
+    option("--to", type=whole_number(1, TABLE_GROUPS_MAX), metavar="N", help="the group"),
+    option(
+        "--cancel",
+        action="store_true",
+        help="give up a move that hasn't ended: what was copied is deleted by workers",
+    ),
+    summary="move the data of an organization to another group of tables",
+    description="For databases with several groups (docs/operation/scaling.md). While `serve` and "
+    "`worker` run. From the start to the end the organization takes no writes, and for the last "
+    "seconds no reads: such requests are answered 503 with Retry-After. If the command is stopped, "
+    "run it again: it goes on with the next table. It ends two minutes after the move, when "
+    "nothing that was under way before writes to the old group any more.",
+    example="pandaprobe-server organization move 6f1c2f0e-… --to 2",
+)
+def _move_organization(arguments: argparse.Namespace, settings: Settings) -> int:
+    check_servers(settings, "database_url")
+    from entrypoints.cli import organization_moves  # noqa: PLC0415
+
+    if arguments.cancel == (arguments.to is not None):
+        raise CommandError("give either --to or --cancel")
+    if arguments.cancel:
+        return organization_moves.cancel(settings, arguments.organization)
+    return organization_moves.move(settings, arguments.organization, arguments.to)
 
 
 _KEYS: Final = "create API keys for programs"

@@ -18,6 +18,7 @@ from adapters.postgres.database.table_groups import PostgresTableGroups, TableGr
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from application.table_groups import FIRST_GROUP
+from domain.ids import OrganizationId
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.settings import Settings
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from adapters.postgres.schema.distributing import Step as DistributionStep
 
 MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
+# Of one statement of the owner, which may build an index or copy a table.
+OWNER_STATEMENT_TIMEOUT_MS: Final = 24 * 3_600_000
 
 
 @asynccontextmanager
@@ -98,6 +101,7 @@ async def _owner_database(settings: Settings) -> AsyncIterator[Pool]:
         settings,
         database_url=settings.migration_database_url or settings.database_url,
         database_pool_size=max(settings.database_pool_size, MIGRATION_CONNECTIONS),
+        database_statement_timeout_ms=OWNER_STATEMENT_TIMEOUT_MS,
     )
     async with open_database(owner) as pool:
         yield pool
@@ -126,6 +130,34 @@ async def plan_distribution(settings: Settings, groups: int) -> "Sequence[Distri
 
     async with _owner_database(settings) as pool:
         return await distributing.plan(pool, settings.database_url, groups)
+
+
+async def move_organization(
+    settings: Settings,
+    organization: OrganizationId,
+    group: int,
+    on_step: Callable[[str, int, int], object],
+) -> bool:
+    """Moves all data of an organization to another group of tables; False if it was there.
+
+    `on_step` is called with a label, the tables that were copied, and the number of all. Raises
+    Conflict if it can't be moved as it is, NotFound, Unavailable.
+    """
+    from adapters.postgres.schema import moving  # noqa: PLC0415 - as for `migrate`
+
+    async with _owner_database(settings) as pool:
+        return await moving.move(pool, organization, group, on_step=on_step)
+
+
+async def cancel_move(settings: Settings, organization: OrganizationId) -> bool:
+    """Gives up the move of an organization; False if there is none.
+
+    Raises NotFound, Unavailable.
+    """
+    from adapters.postgres.schema import moving  # noqa: PLC0415 - as for `migrate`
+
+    async with _owner_database(settings) as pool:
+        return await moving.cancel(pool, organization)
 
 
 async def pending(settings: Settings, *, contract: bool = False) -> list[str]:

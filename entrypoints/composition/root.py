@@ -61,6 +61,7 @@ from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
 from application.sharing.use_cases import SharingPorts
+from application.table_groups import PLACEMENT_KNOWN_S
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports, utc_now
@@ -132,6 +133,7 @@ async def ports(
     fallback_jobs: Jobs | None = None,
     observer: Observer | None = None,
     prices: PriceBook | None = None,
+    placement_known_s: float = PLACEMENT_KNOWN_S,
 ) -> AsyncIterator[Ports]:
     """Fills every port while the block runs. At its end, accepted data is written.
 
@@ -172,7 +174,7 @@ async def ports(
         )
         first = await stack.enter_async_context(_ports_over(pool, shared))
         groups = await stack.enter_async_context(
-            OpenedGroups.until_end(pool, partial(_open_group, shared))
+            OpenedGroups.until_end(pool, partial(_open_group, shared), placement_known_s)
         )
 
         async def work_queues() -> list[WorkQueue]:

@@ -8,7 +8,7 @@ from typing import Self
 from adapters.caching.group_cache import CachedGroups
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.table_groups import PostgresTableGroups, TableGroup
-from application.table_groups import FIRST_GROUP
+from application.table_groups import FIRST_GROUP, PLACEMENT_KNOWN_S, Placement
 from application.use_cases import Ports
 from domain.ids import OrganizationId, ProjectId
 
@@ -19,10 +19,12 @@ type OpenPorts = Callable[[str], AbstractAsyncContextManager[Ports]]
 class OpenedGroups:
     """Implements TableGroups: opens the ports of a group when they are first needed."""
 
-    def __init__(self, pool: Pool, open_ports: OpenPorts) -> None:
-        """`pool` is that of the first group."""
+    def __init__(
+        self, pool: Pool, open_ports: OpenPorts, known_s: float = PLACEMENT_KNOWN_S
+    ) -> None:
+        """`pool` is that of the first group. A placement is read again after `known_s`."""
         self._stored = PostgresTableGroups(pool)
-        self._known = CachedGroups(self._stored)
+        self._known = CachedGroups(self._stored, known_s)
         self._open_ports = open_ports
         self._opened: dict[int, Ports] = {}
         self._opening = asyncio.Lock()
@@ -30,19 +32,21 @@ class OpenedGroups:
 
     @classmethod
     @asynccontextmanager
-    async def until_end(cls, pool: Pool, open_ports: OpenPorts) -> AsyncIterator[Self]:
+    async def until_end(
+        cls, pool: Pool, open_ports: OpenPorts, known_s: float = PLACEMENT_KNOWN_S
+    ) -> AsyncIterator[Self]:
         """At the end of the block the ports are closed, and accepted data is written."""
-        groups = cls(pool, open_ports)
+        groups = cls(pool, open_ports, known_s)
         async with groups._stack:
             yield groups
 
     async def all(self) -> Sequence[int]:
         return await self._known.all()
 
-    async def of_organization(self, organization: OrganizationId) -> int:
+    async def of_organization(self, organization: OrganizationId) -> Placement:
         return await self._known.of_organization(organization)
 
-    async def of_project(self, project: ProjectId) -> int | None:
+    async def of_project(self, project: ProjectId) -> Placement | None:
         return await self._known.of_project(project)
 
     async def open(self, group: int) -> Ports | None:

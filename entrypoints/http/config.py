@@ -16,6 +16,7 @@ from entrypoints.http.middleware.rate_limits import RateLimits
 from entrypoints.http.middleware.request_ids import HttpRequest
 
 _SCOPE_KEY: Final = "pandaprobe.http_context"
+READING: Final = frozenset({"GET", "HEAD"})  # methods that are served while data moves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +64,12 @@ class HttpContext:
 async def choose_use_cases(scope: Scope, organization: OrganizationId | None) -> None:
     """Chooses the use cases of a request: those of the group of the caller's organization.
 
-    Raises NotFound if it doesn't exist any more, Unavailable.
+    Raises NotFound if it doesn't exist any more; Unavailable, also while it moves to another group.
     """
     context = cast("HttpContext", cast("dict[str, Any]", scope)[_SCOPE_KEY])
     if organization is not None:
-        ours = await context.use_cases.of(organization)
+        writes = cast("dict[str, Any]", scope)["method"] not in READING
+        ours = await context.use_cases.of(organization, writes=writes)
         if ours is not context.use_cases:
             cast("dict[str, Any]", scope)[_SCOPE_KEY] = replace(context, use_cases=ours)
 

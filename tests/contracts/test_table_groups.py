@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.table_groups import FIRST_GROUP, OneGroup, TableGroups
+from application.table_groups import FIRST_GROUP, OneGroup, Placement, TableGroups
 from application.use_cases import Ports
 from domain.errors import NotFound
 from domain.ids import OrganizationId, ProjectId
@@ -60,8 +60,8 @@ async def test_groups_are_found_by_their_tenants_and_opened_once(known: Known):
     assert every[0] == FIRST_GROUP
     assert list(every) == sorted({*every})
     for _ in range(2):  # the second time from what is known
-        assert await groups.of_organization(known.organization) == every[-1]
-        assert await groups.of_project(known.project) == every[-1]
+        assert await groups.of_organization(known.organization) == Placement(every[-1])
+        assert await groups.of_project(known.project) == Placement(every[-1])
     assert await groups.open(FIRST_GROUP) is None
     for one in every[1:]:
         opened = await groups.open(one)

@@ -28,6 +28,7 @@ COMMANDS = [
     "seed",
     "token",
     "organization create",
+    "organization move",
     "key create",
     "doctor",
     "distribute",

@@ -5,7 +5,9 @@ import re
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from domain.tracing.usage import Usage
@@ -47,3 +49,14 @@ async def test_migrate_works_with_a_pool_size_of_one(postgres_url):
     settings = Settings(database_url=postgres_url, database_pool_size=1)
     await migrate(settings)
     assert await migrate(settings) == []
+
+
+@pytest.mark.service
+async def test_statements_of_migrate_may_take_longer_than_those_of_requests(postgres_url):
+    server = await asyncpg.connect(postgres_url)
+    await server.execute("CREATE DATABASE slowly_migrated")
+    url = urlsplit(postgres_url)._replace(path="/slowly_migrated").geturl()
+    settings = Settings(database_url=url, database_statement_timeout_ms=1)
+    assert await migrate(settings) != []
+    await server.execute("DROP DATABASE slowly_migrated WITH (FORCE)")
+    await server.close()

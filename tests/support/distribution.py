@@ -43,6 +43,7 @@ FILE_TIMES_S: Final = {
     "tests/e2e/dashboard/test_dashboard_monitors.py": 13,
     "tests/http/openapi/test_documented_answers.py": 13,
     "tests/adapters/postgres/test_read_replica.py": 12,
+    "tests/adapters/postgres/test_moving.py": 12,
     "tests/e2e/dashboard/test_dashboard_admin.py": 12,
     "tests/e2e/dashboard/test_dashboard_outage.py": 12,
     "tests/faults/test_kills.py": 12,

@@ -14,7 +14,8 @@ from domain.ids import ProjectId
 _KEPT_SINCE: Final = "$1::timestamptz - make_interval(days => retention_days)"
 SELECT_ALL_KEPT_SINCE: Final = f"""
 SELECT p.id, {_KEPT_SINCE} FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
-WHERE retention_days IS NOT NULL AND o.table_group = {OWN_GROUP} ORDER BY p.id
+WHERE retention_days IS NOT NULL AND o.table_group = {OWN_GROUP}
+  AND o.moving_to IS NULL ORDER BY p.id
 """
 SELECT_KEPT_SINCE: Final = f"SELECT {_KEPT_SINCE} FROM projects WHERE id = $2"
 

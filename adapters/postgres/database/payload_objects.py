@@ -12,6 +12,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool
+from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from application.tracing.ports import PayloadStore
@@ -29,12 +30,15 @@ SELECT project_id, trace_id, object_id FROM removed_payload_objects
 """
 _TAKE_SOME: Final = f"LIMIT {REMOVED_AT_ONCE} FOR UPDATE SKIP LOCKED"
 LOCK_REMOVED: Final = f"""
-{_SELECT_REMOVED} WHERE removed_at < $1 ORDER BY removed_at {_TAKE_SOME}
+{_SELECT_REMOVED} WHERE removed_at < $1 AND {not_removed("removed_payload_objects")}
+ORDER BY removed_at {_TAKE_SOME}
 """
 LOCK_REMOVED_OF_PROJECT: Final = f"{_SELECT_REMOVED} WHERE project_id = $1 {_TAKE_SOME}"
 COUNT_REMOVED_OF_PROJECT: Final = """
 SELECT count(*) FROM removed_payload_objects WHERE project_id = $1
 """
+# Of rows that another group has: there the same objects are named.
+FORGET_REMOVED_OF_PROJECT: Final = "DELETE FROM removed_payload_objects WHERE project_id = $1"
 FORGET_REMOVED: Final = """
 DELETE FROM removed_payload_objects AS gone
 USING unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS sent (project_id, trace_id, object_id)

@@ -59,8 +59,8 @@ TRANSIENT_ERRORS: Final = (
 # a single row, treat any index as equally good, and scan all rows of the project. Rows of removed
 # projects are never found, although some may exist for a while.
 OF_PROJECT: Final = (
-    "project_id = (SELECT $1::uuid"
-    " WHERE NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = $1::uuid))"
+    "project_id = (SELECT $1::uuid WHERE NOT EXISTS ("
+    "SELECT 1 FROM removals WHERE removals.project_id = $1::uuid AND NOT removals.is_moving))"
 )
 
 # The process of the session, and how Citus passes settings on to its workers: null without Citus.

@@ -9,17 +9,23 @@ from dataclasses import dataclass
 from typing import Final
 
 from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
+from adapters.postgres.database.removed_projects import OrganizationMoving
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from application.table_groups import FIRST_GROUP
+from application.table_groups import FIRST_GROUP, Placement
 from domain.ids import OrganizationId, ProjectId
 
 HAS_GROUPS: Final = "SELECT to_regclass('table_groups') IS NOT NULL"
 SELECT_GROUPS: Final = "SELECT number FROM table_groups ORDER BY number"
-SELECT_GROUP_OF_ORGANIZATION: Final = "SELECT table_group FROM organizations WHERE id = $1"
+_PLACEMENT: Final = """
+o.table_group AS group, o.moving_to IS NULL AS takes_writes, NOT o.is_move_ending AS takes_reads
+"""
+SELECT_PLACEMENT_OF_ORGANIZATION: Final = f"""
+SELECT {_PLACEMENT} FROM organizations AS o WHERE o.id = $1
+"""
 # Across tenants: the messages that announce jobs have the project alone.
-SELECT_GROUP_OF_PROJECT: Final = """
-SELECT o.table_group FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
-WHERE p.id = $1
+SELECT_PLACEMENT_OF_PROJECT: Final = f"""
+SELECT {_PLACEMENT}
+FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id WHERE p.id = $1
 """
 # The group with the fewest organizations.
 SELECT_SMALLEST_GROUP: Final = """
@@ -35,6 +41,8 @@ SELECT_PROJECTS_OF_OTHERS: Final = f"""
 SELECT p.id FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
 WHERE p.id = ANY($1::uuid[]) AND o.table_group <> {OWN_GROUP}
 """
+_IS_ELSEWHERE: Final = f"moving_to IS NOT NULL OR table_group <> {OWN_GROUP}"
+SELECT_IS_ELSEWHERE: Final = f"SELECT {_IS_ELSEWHERE} FROM organizations WHERE id = $1"
 SELECT_PATH: Final = "SELECT current_setting('search_path')"
 
 
@@ -72,6 +80,16 @@ async def fetch_groups(connection: Connection) -> list[TableGroup]:
     return [TableGroup(row[0]) for row in await connection.fetch(SELECT_GROUPS)]
 
 
+async def check_stays_in_group(connection: Connection, organization: OrganizationId) -> None:
+    """For what writes to the tables of all, and to those of the group of the connection.
+
+    Raises OrganizationMoving if the organization moves to another group, or has moved there. Call
+    it under the lock of the organization, which a move takes too.
+    """
+    if await connection.fetchval(SELECT_IS_ELSEWHERE, organization):
+        raise OrganizationMoving
+
+
 @dataclass(frozen=True, slots=True)
 class PostgresTableGroups:
     """Reads the groups. `pool` is that of the first."""
@@ -82,18 +100,17 @@ class PostgresTableGroups:
         async with translate_errors():
             return [row[0] for row in await self.pool.fetch(SELECT_GROUPS)]
 
-    async def of_organization(self, organization: OrganizationId) -> int:
+    async def of_organization(self, organization: OrganizationId) -> Placement:
         async with translate_errors():
             ours = within(self.pool, organization)
-            row = await ours.fetchrow(SELECT_GROUP_OF_ORGANIZATION, organization)
-        number: int = require_row(row, "Organization not found")[0]
-        return number
+            row = await ours.fetchrow(SELECT_PLACEMENT_OF_ORGANIZATION, organization)
+        return Placement(**require_row(row, "Organization not found"))
 
-    async def of_project(self, project: ProjectId) -> int | None:
+    async def of_project(self, project: ProjectId) -> Placement | None:
         async with translate_errors():
             everyone = within(self.pool, ALL_TENANTS)
-            number: int | None = await everyone.fetchval(SELECT_GROUP_OF_PROJECT, project)
-        return number
+            row = await everyone.fetchrow(SELECT_PLACEMENT_OF_PROJECT, project)
+        return None if row is None else Placement(**row)
 
     async def path(self) -> str:
         """The search path of the first group."""

@@ -20,6 +20,8 @@ from adapters.postgres.database.pool import (
     require_row,
     translate_errors,
 )
+from adapters.postgres.database.removed_projects import OrganizationMoving
+from adapters.postgres.database.table_groups import check_stays_in_group
 from adapters.postgres.database.tenants import set_tenants, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import (
@@ -48,7 +50,8 @@ from domain.ids import ApiKeyId, InvitationId, OrganizationId, ProjectId, UserId
 # Weak enough for inserts of projects and keys by the data plane: their foreign keys need no
 # stronger lock.
 LOCK_ORGANIZATION: Final = f"""
-SELECT {rows.ORGANIZATIONS.select()} FROM organizations WHERE id = $1 FOR NO KEY UPDATE
+SELECT {rows.ORGANIZATIONS.select()}, moving_to IS NOT NULL AS is_moving
+FROM organizations WHERE id = $1 FOR NO KEY UPDATE
 """
 SELECT_MEMBER: Final = f"{rows.SELECT_MEMBERS} AND m.user_id = $2"
 SELECT_OWNERS: Final = "SELECT user_id FROM memberships WHERE organization_id = $1 AND role = $2"
@@ -121,8 +124,11 @@ class PostgresAdministration:
     @asynccontextmanager
     async def lock(self, organization: OrganizationId) -> AsyncIterator[LockedOrganization]:
         async with translate_errors(), within(self.pool, organization).transaction() as connection:
-            row = await connection.fetchrow(LOCK_ORGANIZATION, organization)
-            known = rows.organization_from_row(require_row(row, "Organization not found"))
+            found = await connection.fetchrow(LOCK_ORGANIZATION, organization)
+            row = require_row(found, "Organization not found")
+            if row["is_moving"]:  # its projects and their tables are being copied
+                raise OrganizationMoving
+            known = rows.organization_from_row(row)
             yield _OpenOrganization(connection, known)
 
 
@@ -187,8 +193,12 @@ class _OpenOrganization:
         await store_limits(self.connection, self.organization.id, limits, at)
 
     async def _enter_projects(self, project: ProjectId | None = None) -> None:
-        """Adds a project, or all, to the scope if it belongs to the organization."""
+        """Adds a project, or all, to the scope if it belongs to the organization.
+
+        Raises OrganizationMoving.
+        """
         organization = self.organization.id
+        await check_stays_in_group(self.connection, organization)
         found = await self.connection.fetch(SELECT_PROJECT_IDS, organization, project)
         await set_tenants(self.connection, organization, *(row["id"] for row in found))
 

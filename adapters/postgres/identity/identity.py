@@ -16,7 +16,7 @@ from adapters.postgres.database.pool import (
     require_row,
     translate_errors,
 )
-from adapters.postgres.database.table_groups import SELECT_SMALLEST_GROUP
+from adapters.postgres.database.table_groups import SELECT_SMALLEST_GROUP, check_stays_in_group
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits, store_budget
@@ -167,6 +167,7 @@ class PostgresProjects:
         """None if another transaction has inserted the name."""
         async with within(self.pool, (organization, project.id)).transaction() as connection:
             await lock_organization(connection, AdvisoryLock.PROJECTS, organization)
+            await check_stays_in_group(connection, organization)
             key = (organization, project.name)
             row = await connection.fetchrow(SELECT_PROJECT_BY_NAME, *key)
             if row is not None:

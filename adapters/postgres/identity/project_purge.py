@@ -1,4 +1,7 @@
-"""Deletes the rows of removed projects, a bounded number in each transaction."""
+"""Deletes the rows of removed projects, a bounded number in each transaction.
+
+And those that an organization left when it moved to another group of tables.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +10,7 @@ from typing import Final
 
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.payload_objects import (
+    FORGET_REMOVED_OF_PROJECT,
     REMOVED_AT_ONCE,
     remove_objects_of_project,
 )
@@ -44,7 +48,7 @@ PROJECT_TABLES: Final = (
 )
 # Skips locked rows, so that concurrent workers take different projects.
 LOCK_NEXT_REMOVAL: Final = """
-SELECT project_id, removed_at FROM removals WHERE due_at <= $1
+SELECT project_id, removed_at, is_moving FROM removals WHERE due_at <= $1
 ORDER BY due_at, project_id LIMIT 1 FOR UPDATE SKIP LOCKED
 """
 # By key: these are views, which have no ctid.
@@ -116,15 +120,19 @@ class PostgresRemovedProjects:
                     removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
                     if removal is None:
                         return 0
-                    project, removed_at = removal
+                    project, removed_at, is_copy_left = removal
                     try:
-                        if await remove_objects_of_project(connection, project):
+                        if not is_copy_left and await remove_objects_of_project(
+                            connection, project
+                        ):
                             return REMOVED_AT_ONCE
                     except Unavailable:  # the store of payloads is away: other projects go on
                         await connection.execute(POSTPONE_REMOVAL, project, now + STORE_RETRY)
                         continue
                     for sql in DELETE_PROJECT_ROWS:
                         if gone := affected_rows(await connection.execute(sql, project)):
+                            if is_copy_left:  # before the commit: nothing deletes the objects
+                                await connection.execute(FORGET_REMOVED_OF_PROJECT, project)
                             return gone
                     if (end := removed_at + REMOVAL_RETENTION) <= now:
                         await connection.execute(DELETE_REMOVAL, project)

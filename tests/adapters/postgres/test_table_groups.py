@@ -21,6 +21,7 @@ from adapters.postgres.schema.sql_migration import SqlMigration
 from adapters.postgres.tracing.payloads.payload_objects import remove_orphans
 from adapters.prometheus import definitions
 from application.health import CheckReadiness
+from application.table_groups import Placement
 from application.use_cases import UseCases
 from domain.errors import NotFound
 from domain.ids import OrganizationId, ProjectId
@@ -306,7 +307,7 @@ async def test_group_of_an_organization_is_known_by_it_and_its_projects(
 ):
     for one in tenants:
         project = await project_of(site, one)
-        assert await site.ports.groups.of_project(project) == one.group
+        assert await site.ports.groups.of_project(project) == Placement(one.group)
     assert await site.ports.groups.of_project(ProjectId(uuid4())) is None
     with pytest.raises(NotFound, match="Organization"):
         await site.use_cases.of(OrganizationId(uuid4()))

@@ -33,6 +33,10 @@ CREATE TABLE IF NOT EXISTS organizations (
     name text COLLATE "C" NOT NULL,
     created_at timestamptz NOT NULL,
     table_group integer NOT NULL DEFAULT 1,  -- which has the rows of its projects
+    -- The group to which they are being moved, what is there already, and whether the move ends
+    -- soon, so that nothing is read (docs/adr/0064).
+    moving_to integer, moved_tables text[] NOT NULL DEFAULT '{}',
+    is_move_ending boolean NOT NULL DEFAULT false,
     -- The budget of all its projects together, and what a new project starts with.
     monthly_usd numeric, project_monthly_usd numeric, project_retention_days integer,
     key_days integer,  -- after which its new keys expire
@@ -247,10 +251,24 @@ CREATE INDEX IF NOT EXISTS access_refusals_age ON access_refusals (hour);
 
 REMOVALS: Final = """
 -- Deleted projects that may still have rows in other tables. No read returns those rows.
+-- If `is_moving`, the rows move to another group, or have moved there: they can be read, but no
+-- longer be written. They are deleted from `due_at` on, and the objects that they name are kept.
 CREATE TABLE IF NOT EXISTS removals (
     project_id uuid PRIMARY KEY,
-    removed_at timestamptz NOT NULL, due_at timestamptz NOT NULL
+    removed_at timestamptz NOT NULL, due_at timestamptz NOT NULL,
+    is_moving boolean NOT NULL DEFAULT false
 );
+-- Of triggers on the tables that an organization leaves, while it moves. They are for what a
+-- process began before it took notice. Workers may delete what has expired.
+CREATE OR REPLACE FUNCTION refuse_while_moving() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF TG_OP <> 'DELETE' OR current_setting('pandaprobe.scope', true) IS DISTINCT FROM 'all'
+        THEN
+            RAISE EXCEPTION 'rows of % move to another group of tables', TG_TABLE_NAME
+                USING ERRCODE = 'lock_not_available';
+        END IF;
+        RETURN NULL;
+    END $$;
 """
 
 TRACES: Final = """
@@ -1583,6 +1601,7 @@ BACKWARDS: Final = (
         erasures, erased_traces
     """,
     "DROP FUNCTION IF EXISTS remove_payload_object()",
+    "DROP FUNCTION IF EXISTS refuse_while_moving()",
     "DROP FUNCTION IF EXISTS note_changed_trace_scores()",
     "DROP FUNCTION IF EXISTS keep_latest_trace_scores()",
     "DROP FUNCTION IF EXISTS note_changed_session_scores()",

@@ -23,7 +23,11 @@ from adapters.postgres.database.pool import (
     is_distributed,
     is_lost_worker,
 )
-from adapters.postgres.database.removed_projects import ProjectRemoved, check_not_removed
+from adapters.postgres.database.removed_projects import (
+    OrganizationMoving,
+    ProjectRemoved,
+    check_not_removed,
+)
 from adapters.postgres.database.tenants import within
 from adapters.postgres.tracing.payloads.payload_text import (
     COMPRESSED_ON_LOOP_MAX,
@@ -111,7 +115,10 @@ INSERT_PAYLOADS: Final = f"{PAYLOADS.insert_from('sent')} RETURNING 1"
 HAS_ERASED_TRACE: Final = f"""
 SELECT NOT bool_and({NOT_ERASED}) FROM {TRACES.unnest_keys("sent")}
 """
-ITEM_ERRORS: Final = (*UNSTORABLE_ERRORS, LockNotAvailableError, ProjectRemoved, DamagedText)
+ITEM_ERRORS: Final = (
+    *(*UNSTORABLE_ERRORS, LockNotAvailableError, DamagedText),
+    *(ProjectRemoved, OrganizationMoving),
+)
 
 
 def is_transient(error: Exception) -> bool:
@@ -303,7 +310,10 @@ def _rows_with_keys(
 
 
 async def check_storable(connection: Connection, keys: Iterable[TraceKey]) -> None:
-    """Raises ProjectRemoved if that is why rows are missing, or Invalid for erased traces."""
+    """Raises ProjectRemoved or OrganizationMoving if that is why rows are missing.
+
+    Raises Invalid for erased traces.
+    """
     projects, traces = map(list, zip(*keys, strict=True))
     await check_not_removed(connection, *projects)
     if await connection.fetchval(HAS_ERASED_TRACE, projects, traces):
