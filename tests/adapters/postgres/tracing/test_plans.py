@@ -716,6 +716,22 @@ async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(see
     assert scanned_whole(nodes_) == set()
 
 
+@OF_BOTH
+@pytest.mark.parametrize("by", [Granularity.HOUR, Granularity.DAY])
+async def test_percentiles_are_computed_of_each_trace_once(seeded, of, by):
+    seeded.statements.clear()
+    await seeded.owner.execute("DELETE FROM trace_percentiles WHERE project_id = $1", of)
+    await figures("volume", PERIOD, by)(seeded, of)
+    asked = [one for one in seeded.statements if one.query == COMPUTE_BUCKETS]
+    looked_at = 0
+    for one in asked:
+        async with read_snapshot(seeded.pool, "", of) as connection:
+            sql = f"EXPLAIN (ANALYZE, FORMAT JSON) {one.query}"
+            found = await connection.fetchval(sql, *one.args)
+        looked_at += read_rows([*nodes(json.loads(found)[0]["Plan"])])["traces"]
+    assert 0 < looked_at <= TRACES
+
+
 async def test_percentiles_of_a_read_that_was_cut_off_are_kept(seeded):
     """The connection ends after the first of two statements."""
     count = "SELECT count(*) FROM trace_percentiles WHERE project_id = $1"
