@@ -12,8 +12,15 @@ rmSync(out, { recursive: true, force: true });
 mkdirSync(assets, { recursive: true });
 
 // marked is one file, half of it for HTML, which the pages never make. Its source map has its sources:
-// the lexer is built from them.
+// the lexer is built from them, with the options that `Markdown.tsx` sets, and so without the grammars
+// of others.
 const namespace = "node_modules/marked/src";
+const optionsOfMarked = { gfm: true, breaks: true, pedantic: false };
+const withOptions = (text) =>
+  text
+    .replace(/this\.options\.(gfm|breaks|pedantic)\b/g, (_, name) => optionsOfMarked[name])
+    .replace(/^const \w*Pedantic\w*\b[^]*?;\n(?! )/gm, "")
+    .replace(/^ +(\w+Pedantic\b|pedantic: ).*\n/gm, "");
 const lexerOfMarked = {
   name: "lexer-of-marked",
   setup({ onResolve, onLoad }) {
@@ -23,7 +30,7 @@ const lexerOfMarked = {
     texts.set("marked", 'export { _Lexer as Lexer } from "./Lexer.ts";');
     onResolve({ filter: /^marked$/ }, ({ path }) => ({ path, namespace }));
     onResolve({ filter: /./, namespace }, ({ path }) => ({ path, namespace }));
-    onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: texts.get(path), loader: "ts" }));
+    onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: withOptions(texts.get(path)), loader: "ts" }));
   },
 };
 // The query client has a cache of mutations, which the pages don't use: they send by `request()`.
