@@ -73,7 +73,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
   // Where all rows would move, they don't with each one that comes.
   const shownFrom = Math.max(0, least - LEVELS_ABOVE);
   const fitting = Math.max(INDENT_MIN, Math.min(INDENT, Math.floor(room / Math.max(1, deepest - shownFrom))));
-  const [base, step] = useSeldom(`${shownFrom} ${fitting}`).split(" ").map(Number) as [number, number];
+  const [base, step] = useSeldom(`${shownFrom} ${fitting}`, first, last - first).split(" ").map(Number) as [number, number];
   const axis = useRef<HTMLDivElement>(null);
   const onWheel = useRef<(event: WheelEvent) => void>(() => {});
   onWheel.current = (event) => {
@@ -167,24 +167,23 @@ function withRow(event: MouseEvent, act: (row: number) => void): void {
   if (id !== undefined) act(Number(id.slice("span-".length)));
 }
 
-const REDRAWN_MAX = 5; // times
+const SCROLLED_MAX = 5; // times
 
-/** Follows a value each sixth time that it is drawn with another one, and once that one stays. */
-function useSeldom(value: string): string {
-  const shown = useRef({ value, drawn: 0 });
+/** Follows a value at once; while one scrolls, each sixth time, and once scrolling has stopped. */
+function useSeldom(value: string, first: number, rows: number): string {
+  const { current: shown } = useRef({ value, first, times: 0 });
   const [, again] = useState(0);
-  const now = shown.current;
-  if (now.value !== value && ++now.drawn > REDRAWN_MAX) shown.current = { value, drawn: 0 };
-  const isLate = shown.current.value !== value;
+  const moved = Math.abs(first - shown.first);
+  shown.first = first;
+  const isScrolled = moved > 0 && moved < rows; // else it was folded, or led elsewhere
+  if (!isScrolled || ++shown.times > SCROLLED_MAX) Object.assign(shown, { value, times: 0 });
+  const isLate = shown.value !== value;
   useEffect(() => {
     if (!isLate) return;
-    const timer = setTimeout(() => {
-      now.drawn = REDRAWN_MAX;
-      again((n) => n + 1);
-    }, SETTLED_MS);
+    const timer = setTimeout(() => again((n) => n + 1), SETTLED_MS);
     return () => clearTimeout(timer);
   }, [value, isLate]);
-  return shown.current.value;
+  return shown.value;
 }
 
 /** What all rows are drawn by. */
