@@ -307,10 +307,10 @@ class SearchIndex(Protocol):
         ...
 
     async def remove_garbage(self, before: datetime) -> int:
-        """Removes some terms of traces that were deleted or changed, 1 if there were any.
+        """Removes some terms of traces that were deleted or changed; of how many groups.
 
-        Of traces that did before `before`, and of groups with many such traces. Raises
-        Unavailable.
+        Of traces that did before `before`, and of groups with many such traces. A call is a
+        transaction for each group. Raises Unavailable; earlier groups stay clean.
         """
         ...
 

@@ -45,6 +45,7 @@ from domain.tracing.trace import Trace
 QUEUED_AT_ONCE: Final = 512  # writes that one call looks at
 BYTES_AT_ONCE: Final = 16 << 20  # of payloads that one call reads, or one trace
 GARBAGE_SHARE_MIN: Final = SEGMENT_TRACES // 8  # removing less costs as much
+SEGMENTS_AT_ONCE: Final = 100  # that one call cleans: to find them, all garbage is counted
 NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 NO_TERMS: Final = TraceTerms(frozenset())
 NO_SEGMENT: Final = 0  # in place of that of a trace with too many terms
@@ -164,7 +165,7 @@ WHERE {OF_PROJECT} AND trace_id = ANY($3::uuid[])
 SELECT_DUE_GARBAGE: Final = f"""
 SELECT project_id, segment FROM search_garbage WHERE {not_removed("search_garbage")}
 GROUP BY project_id, segment HAVING count(*) >= {GARBAGE_SHARE_MIN} OR min(since) < $1
-ORDER BY min(since) LIMIT 1
+ORDER BY min(since) LIMIT {SEGMENTS_AT_ONCE}
 """
 SELECT_ERASED_SEGMENTS: Final = f"""
 SELECT DISTINCT segment FROM erased_traces AS e CROSS JOIN LATERAL (
@@ -255,11 +256,11 @@ class PostgresSearchIndex:
 
     async def remove_garbage(self, before: datetime) -> int:
         async with transaction(self.pool, ALL_TENANTS) as connection:
-            due = await connection.fetchrow(SELECT_DUE_GARBAGE, before)
-            if due is None:
-                return 0
-            await clean_segment(connection, ProjectId(due["project_id"]), due["segment"])
-            return 1
+            due = await connection.fetch(SELECT_DUE_GARBAGE, before)
+        for project, segment in due:
+            async with transaction(self.pool, ProjectId(project)) as connection:
+                await clean_segment(connection, ProjectId(project), segment)
+        return len(due)
 
 
 @dataclass(frozen=True, slots=True)
