@@ -55,6 +55,7 @@ FILLING: Final = {
     "fsync": "off", "full_page_writes": "off", "synchronous_commit": "off",
     "wal_level": "minimal", "max_wal_senders": "0", "autovacuum": "off",
     "shared_buffers": "2GB", "maintenance_work_mem": "1GB", "checkpoint_timeout": "1h",
+    "max_wal_size": "1GB",
 }  # fmt: skip
 COPIED: Final = ("traces", "trace_payloads", "span_rows", "search_traces", "search_postings")
 WRITTEN: Final = """
@@ -112,9 +113,12 @@ CHANGED: Final = {
     "trace_id": "copies.id(trace_id, $1)",
     "user_trace_id": "copies.id(user_trace_id, $1)",
     "session_id": "copies.session(session_id, $1)",
+    "created_at": "started_at + $1 * {period}",
     "release": "'2.' || $1 * 12 / {copies} + (environment <> 'production')::int || '.0'",
     "segment": "segment + $2",
 }
+# They were stored when they started, as retention sees it.
+STORED_AT_START: Final = "UPDATE traces SET created_at = started_at WHERE project_id = $1"
 USER_OF_TRACE: Final = "copies.member(user_id, coalesce(session_id, trace_id::text), $1)"
 USER_OF_SESSION: Final = "copies.member(user_id, session_id, $1)"
 HOUR_KEYS: Final = (
@@ -305,6 +309,7 @@ class Copier:
     async def run(self) -> None:
         one, *_ = self.connections
         await one.execute(FUNCTIONS.format(users=self.plan.users))
+        await one.execute(STORED_AT_START, self.project)
         await one.execute(ORIGINALS.format(project=f"'{self.project}'"), timeout=None)
         async with without_indexes(self.connections, (*COPIED, "sessions")):
             work = iter(
