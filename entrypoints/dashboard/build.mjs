@@ -33,12 +33,31 @@ const lexerOfMarked = {
     onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: withOptions(texts.get(path)), loader: "ts" }));
   },
 };
-// The query client has a cache of mutations, which the pages don't use: they send by `request()`.
-const noMutations = {
-  name: "no-mutations",
+// Modules of packages of which the pages need less. The query client has a cache of mutations: the pages
+// send by `request()`. Its timers can be replaced, its providers use a JSX runtime of their own, and its
+// hooks can suspend and throw: the pages show each state.
+const LESS = [
+  [/query-core.build.modern.mutationCache\.js$/, "export class MutationCache { clear() {} findAll() { return []; } async resumePausedMutations() {} }"],
+  [
+    /query-core.build.modern.timeoutManager\.js$/,
+    `export const timeoutManager = {
+      setTimeout: (call, ms) => setTimeout(call, ms), clearTimeout: (id) => clearTimeout(id),
+      setInterval: (call, ms) => setInterval(call, ms), clearInterval: (id) => clearInterval(id),
+    };
+    export const systemSetTimeoutZero = (call) => setTimeout(call, 0);
+    export const defaultTimeoutProvider = timeoutManager;`,
+  ],
+  [/preact-query.build.modern.errorBoundaryUtils\.js$/, "const none = () => {}; export { none as ensurePreventErrorBoundaryRetry, none as getHasError, none as useClearResetErrorBoundary };"],
+  [/preact-query.build.modern.QueryErrorResetBoundary\.js$/, "const none = () => {}; export { none as QueryErrorResetBoundary, none as useQueryErrorResetBoundary };"],
+  [/preact-query.build.modern.suspense\.js$/, "const none = () => {}; export { none as defaultThrowOnError, none as ensureSuspenseTimers, none as fetchOptimistic, none as shouldSuspend };"],
+  [/preact.jsx-runtime.dist.jsxRuntime\.module\.js$/, 'export { createElement as jsx } from "preact";'],
+];
+const lessOfPackages = {
+  name: "less-of-packages",
   setup({ onLoad }) {
-    const contents = "export class MutationCache { clear() {} findAll() { return []; } async resumePausedMutations() {} }";
-    onLoad({ filter: /query-core.build.modern.mutationCache\.js$/ }, () => ({ contents, loader: "js" }));
+    for (const [filter, contents] of LESS) {
+      onLoad({ filter }, ({ path }) => ({ contents, loader: "js", resolveDir: dirname(path) }));
+    }
   },
 };
 const common = {
@@ -61,13 +80,13 @@ const pages = await build({
   entryPoints: ["src/main.tsx", "src/app.css"],
   format: "esm",
   splitting: true,
-  plugins: [lexerOfMarked, noMutations],
+  plugins: [lexerOfMarked, lessOfPackages],
   // Calls of createElement() are shorter than those of the runtime that the types are checked with.
   inject: ["src/jsx.ts"],
   tsconfigRaw: { compilerOptions: { jsx: "react", jsxFactory: "createElement", jsxFragmentFactory: "Fragment", verbatimModuleSyntax: true } },
 });
 // Runs before the style is applied, so that the page doesn't flash in the other theme.
-const theme = await build({ ...common, entryPoints: ["src/theme.ts"], format: "iife" });
+const theme = await build({ ...common, banner: {}, entryPoints: ["src/theme.ts"], format: "iife" });
 
 const outputs = { ...pages.metafile.outputs, ...theme.metafile.outputs };
 const built = (entry) => {

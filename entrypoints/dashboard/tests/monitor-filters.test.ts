@@ -21,7 +21,7 @@ test("stored filters come back as they were", () => {
 
 test("what the address says replaces what was stored, and periods are left out", () => {
   const params = new URLSearchParams("status=COMPLETED&period=7d&edit=1");
-  assert.deepEqual(monitorFilters(params, "TRACE", { status: "ERROR", tags: ["a"], span_name: "search" }, filterBody), { span_name: "search", status: "COMPLETED" });
+  assert.deepEqual(monitorFilters(params, "TRACE", { status: "ERROR", tags: ["a"], span_model: "m" }, filterBody), { span_model: "m", status: "COMPLETED" });
 });
 
 test("the weights of signals are no filter", () => {

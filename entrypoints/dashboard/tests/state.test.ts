@@ -66,6 +66,30 @@ test("every filter is a chip that drops it alone", () => {
   assert.equal(none, "?peek=1");
 });
 
+test("scores and spans are filters with one value", () => {
+  const none = new URLSearchParams();
+  const change = (text: string, params = none) => {
+    const found = parse(text, params);
+    return "change" in found ? found.change : found.problem;
+  };
+  const score = { score: "a b", score_min: null, score_max: null, score_outcome: null };
+  assert.deepEqual(change("score:a b"), score);
+  assert.deepEqual(change('score:"a b" <= .50'), { ...score, score_max: "0.5" });
+  assert.deepEqual(change("score:a b>0.5"), { ...score, score_min: "0.5" });
+  assert.deepEqual(change("score:a b=failed"), { ...score, score_outcome: "failed" });
+  const bounded = new URLSearchParams("?score=a+b&score_min=0.1&score_outcome=scored");
+  assert.deepEqual(change("score:a b<1", bounded), { score: "a b", score_max: "1", score_outcome: null });
+  assert.deepEqual(change("score:other<1", bounded), { ...score, score: "other", score_max: "1" });
+  assert.match(String(change("score:a<2")), /from 0 to 1/);
+  assert.match(String(change("-kind:tool")), /can be excluded/);
+  assert.deepEqual(change("kind:tool"), { span_kind: "TOOL", not_span_kind: null });
+  assert.deepEqual(change("span:look up: x"), { span_name: "look up: x", not_span_name: null });
+  const shown = chips(new URLSearchParams("?score=m&score_max=0.5&span_kind=TOOL&span_name=f"), String);
+  assert.deepEqual(shown.map((one) => one.label), ["span: f", "kind: TOOL", "score: m", "score ≤ 0.5"]);
+  assert.ok(shown.every((one) => one.opposite === undefined));
+  assert.deepEqual(filterBody(bounded, 0), { score: "a b", score_min: 0.1, score_outcome: "scored" });
+});
+
 test("an export has the filters of the list", () => {
   const params = new URLSearchParams("?tags=a&not_tags=b&not_status=ERROR&metadata.k=v&not_metadata.k=w&min_latency_ms=5&sort_by=name");
   assert.deepEqual(filterBody(params, 0), {

@@ -127,6 +127,40 @@ def test_day_on_which_a_score_fell_is_found_by_keyboard(
     expect(page.get_by_role("treegrid")).to_be_visible()
 
 
+def test_traces_are_found_by_their_scores_and_spans(
+    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+) -> None:
+    page = signed_in
+    send_a_week(project)
+    span = {"name": "find", "kind": "TOOL", "started_at": datetime.now(UTC).isoformat()}
+    project.send("/traces", {"name": "x", "started_at": span["started_at"], "spans": [span]})
+    page.goto(project.path("scores/helpful"))
+    page.get_by_role("link", name="Traces with a newest score up to 0.5").click()
+    found = page.get_by_role("status").first
+    expect(found).to_have_text("11 traces")  # ten of the release, and what a person says
+    take_screenshot("traces-by-score")
+    options = page.get_by_role("listbox", name="Filters").get_by_role("option")
+    page.keyboard.press("/")
+    page.keyboard.type("score:hel")
+    expect(options.first).to_contain_text("score:helpful")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.keyboard.type("=failed")
+    page.keyboard.press("Enter")
+    expect(found).to_have_text("1 trace")
+    page.reload()  # all of it is in the address
+    expect(found).to_have_text("1 trace")
+    page.get_by_role("button", name="Drop the filter score: helpful").click()
+    expect(found).to_have_text("30 traces")
+    for typed, offered in (("span:fi", "span:find"), ("kind:to", "kind:TOOL")):
+        page.get_by_role("combobox", name="Filter traces").fill(typed)
+        expect(options.first).to_contain_text(offered)
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("Enter")
+        expect(found).to_have_text("1 trace")
+    expect(page).to_have_url(re.compile("span_kind=TOOL"))
+
+
 def test_person_writes_over_a_judge_whose_value_stays_visible(
     signed_in: Page, project: Project
 ) -> None:

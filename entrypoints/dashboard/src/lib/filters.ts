@@ -5,6 +5,7 @@ export interface Field {
   word: string; // before the colon
   parameter: string;
   facet?: string; // whose values the service counts
+  isOnly?: boolean; // one value, which can't be excluded
   hint: string;
 }
 
@@ -17,7 +18,10 @@ export const FIELDS: readonly Field[] = [
   { word: "tag", parameter: "tags", facet: "tag", hint: "has any of these tags" },
   { word: "user", parameter: "user_id", facet: "user", hint: "exactly this user" },
   { word: "session", parameter: "session_id", facet: "session", hint: "exactly this session" },
-  { word: "text", parameter: "query", hint: 'all of these words are in its texts: text:"tracking number" refund' },
+  { word: "span", parameter: "span_name", facet: "span_name", isOnly: true, hint: "has a span with exactly this name: a tool" },
+  { word: "kind", parameter: "span_kind", facet: "span_kind", isOnly: true, hint: "has a span of this kind" },
+  { word: "score", parameter: "score", facet: "score", isOnly: true, hint: "has this score: score:helpful<0.5, score:helpful=failed" },
+  { word: "text", parameter: "query", isOnly: true, hint: 'all of these words are in its texts: text:"tracking number" refund' },
 ];
 
 /** Why words in texts don't choose traces for exports and runs. */
@@ -83,8 +87,13 @@ export function completionOf(typed: string): Completion | null {
   const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
   if (field?.facet === undefined) return null;
   const given = text.slice(at + 1).trim();
-  const prefix = field.parameter === "status" ? given.toUpperCase() : given;
+  const prefix = upper(field, given);
   return { field: field.facet, prefix, before: `${sign}${field.word}:`, after: "" };
+}
+
+/** Values of the service that are in capitals may be typed in small letters. */
+function upper(field: Field, value: string): string {
+  return /status|kind/.test(field.parameter) ? value.toUpperCase() : value;
 }
 
 const UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
@@ -118,7 +127,9 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const { isExcluded, rest } = signOf(text);
   const word = rest.trim();
   const change = (parameter: string, value: string): Parsed => ({ change: filterBy(params, parameter, value, isExcluded) });
-  if (isExcluded && /^(failed$|ok$|(latency|cost|tokens|spans|text)\b)/i.test(word)) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
+  const at = word.indexOf(":");
+  const field = at > 0 ? FIELDS.find((one) => one.word === word.slice(0, at).toLowerCase()) : undefined;
+  if (isExcluded && (field?.isOnly || /^(failed$|ok$|(latency|cost|tokens|spans)\b)/i.test(word))) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
   if (word === "failed" || word === "ok") return { change: { has_error: String(word === "failed") } };
   const latency = /^latency\s*([<>])=?\s*([0-9.]+)\s*([a-z]*)$/i.exec(word);
   if (latency) {
@@ -132,21 +143,42 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   if (least) return { change: { [LEAST[least[1]!.toLowerCase()]!]: String(Number(least[2])) } };
   const meta = /^meta\.([^:]+):(.*)$/s.exec(word);
   if (meta) return change(`metadata.${meta[1]}`, unquote(meta[2] ?? ""));
-  const at = word.indexOf(":");
-  const field = at > 0 ? FIELDS.find((one) => one.word === word.slice(0, at).toLowerCase()) : undefined;
   if (!field) {
     if (/^(latency|meta)\b/i.test(word)) return { problem: "Write latency>2s or meta.key:value" };
     return unquote(word) === "" ? { change: { name: null } } : change("name", unquote(word));
   }
   if (field.parameter === "query" && word.length > at + 1) return { change: { query: word.slice(at + 1).trim() } }; // quotes mean a phrase
-  const value = unquote(word.slice(at + 1).trim());
+  const given = word.slice(at + 1).trim();
+  const score = field.parameter === "score" && /^(.+?)\s*(?:([<>])=?\s*(0?\.\d+|[01](?:\.0*)?)|=\s*(scored|failed|skipped))$/s.exec(given);
+  const value = unquote(score ? score[1]! : given);
   if (value === "") return { problem: `Write a value after ${field.word}:` };
-  return change(field.parameter, field.parameter === "status" ? value.toUpperCase() : value);
+  if (field.parameter === "score") {
+    if (!score && /[<>=]/.test(value)) return { problem: "A score is from 0 to 1: score:helpful<0.5, or score:helpful=failed" };
+    const [, , sign, number, outcome] = score || [];
+    const known = params.get("score") === value && !outcome ? { score_outcome: null } : NO_SCORE;
+    const bound = sign && { [sign === ">" ? "score_min" : "score_max"]: String(Number(number)) };
+    return { change: { ...known, score: value, ...bound, ...(outcome && { score_outcome: outcome }) } };
+  }
+  return change(field.parameter, upper(field, value));
 }
+
+const NO_SCORE: Change = { score: null, score_min: null, score_max: null, score_outcome: null };
 
 function unquote(text: string): string {
   return /^".*"$/s.test(text) && text.length > 1 ? text.slice(1, -1) : text;
 }
+
+/** Parameters with a bound, and what stands before it. */
+const BOUNDS: Record<string, string> = {
+  score_min: "score ≥ ",
+  score_max: "score ≤ ",
+  score_outcome: "score ",
+  min_latency_ms: "latency > ",
+  max_latency_ms: "latency < ",
+  min_cost: "cost ≥ $",
+  min_tokens: "tokens ≥ ",
+  min_span_count: "spans ≥ ",
+};
 
 export interface Chip {
   label: string;
@@ -157,33 +189,25 @@ export interface Chip {
 /** The filters of an address, in words. */
 export function chips(params: URLSearchParams, duration: (ms: number) => string): Chip[] {
   const found: Chip[] = [];
-  const add = (word: string, parameter: string): void => {
+  const add = (word: string, parameter: string, isOnly?: boolean): void => {
     for (const isExcluded of [false, true]) {
       const name = isExcluded ? NOT + parameter : parameter;
       for (const value of params.getAll(name)) {
         const label = `${word}: ${value}`;
         found.push({
           label: isExcluded ? `not ${label}` : label,
-          drop: without(params, name, value),
-          ...(parameter === "query" ? {} : { opposite: { label: isExcluded ? `Filter by ${label}` : `Exclude ${label}`, change: filterBy(params, parameter, value, !isExcluded) } }),
+          drop: name === "score" ? NO_SCORE : without(params, name, value),
+          ...(isOnly ? {} : { opposite: { label: isExcluded ? `Filter by ${label}` : `Exclude ${label}`, change: filterBy(params, parameter, value, !isExcluded) } }),
         });
       }
     }
   };
-  for (const { word, parameter } of FIELDS) add(word, parameter);
+  for (const { word, parameter, isOnly } of FIELDS) add(word, parameter, isOnly);
   const failed = params.get("has_error");
   if (failed !== null) found.push({ label: failed === "true" ? "failed" : "ok", drop: { has_error: null } });
-  const bounds = [
-    ["min_latency_ms", ">"],
-    ["max_latency_ms", "<"],
-  ] as const;
-  for (const [name, sign] of bounds) {
+  for (const [name, shown] of Object.entries(BOUNDS)) {
     const value = params.get(name);
-    if (value !== null) found.push({ label: `latency ${sign} ${duration(Number(value))}`, drop: { [name]: null } });
-  }
-  for (const [name, shown] of [["min_cost", "cost ≥ $"], ["min_tokens", "tokens ≥ "], ["min_span_count", "spans ≥ "]] as const) {
-    const value = params.get(name);
-    if (value !== null) found.push({ label: shown + value, drop: { [name]: null } });
+    if (value !== null) found.push({ label: shown + (name.endsWith("_ms") ? duration(Number(value)) : value), drop: { [name]: null } });
   }
   const members = [...params.keys()].filter((name) => MEMBER.test(name)).map((name) => name.replace(MEMBER, ""));
   for (const key of new Set(members)) add(`meta.${key}`, `metadata.${key}`);
@@ -191,13 +215,9 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
 }
 
 const FILTERS = [
-  ...FIELDS.flatMap(({ parameter }) => (parameter === "query" ? [parameter] : [parameter, NOT + parameter])),
-  "min_cost",
-  "min_tokens",
-  "min_span_count",
+  ...FIELDS.flatMap(({ parameter, isOnly }) => (isOnly ? [parameter] : [parameter, NOT + parameter])),
+  ...Object.keys(BOUNDS),
   "has_error",
-  "min_latency_ms",
-  "max_latency_ms",
   "started_after",
   "started_before",
 ];
@@ -236,8 +256,6 @@ export function periodStart(period: string | null, now: number): string | null {
   return new Date(Math.floor((now - found.ms) / 60_000) * 60_000).toISOString();
 }
 
-const NUMBERS = new Set(["min_latency_ms", "max_latency_ms", "min_cost", "min_tokens", "min_span_count"]);
-
 /** The filters of an address as the body of an export or a run has them. */
 export function filterBody(params: URLSearchParams, now: number): Record<string, unknown> {
   const body: Record<string, unknown> = {};
@@ -249,7 +267,7 @@ export function filterBody(params: URLSearchParams, now: number): Record<string,
       body[of] = { ...(body[of] as object | undefined), [key]: value };
     } else if (name === "query") continue; // see TEXT_HINT
     else if (name === "has_error") body[name] = value === "true";
-    else body[name] = NUMBERS.has(name) ? Number(value) : value;
+    else body[name] = name in BOUNDS && name !== "score_outcome" ? Number(value) : value;
   }
   return body;
 }

@@ -2,8 +2,8 @@
 import type { JSX } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
-import type { FacetValueResponse } from "../../api/types.d.ts";
-import { FIELDS, OTHER_WORDS, chips, completionOf, parse, withoutFilters, type Chip } from "../../lib/filters.ts";
+import type { FacetValueResponse, ScoreSummaryItem, SpanAnalyticsResponse } from "../../api/types.d.ts";
+import { FIELDS, OTHER_WORDS, chips, completionOf, parse, periodStart, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { count, duration } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import type { UrlState } from "../../url/state.ts";
@@ -140,30 +140,39 @@ export function Chips({ chips, url }: { chips: readonly Chip[]; url: UrlState })
   );
 }
 
+type Known = FacetValueResponse[] | ScoreSummaryItem[] | SpanAnalyticsResponse;
+
+/** Where values are known that no facet counts: those of scores, and of spans of the last week. */
+function sourceOf(field = ""): [string, Record<string, unknown>] | null {
+  if (field === "score") return ["evaluations/analytics/trace-scores/summary", {}];
+  if (!field.startsWith("span_")) return null;
+  const after = periodStart("7d", Date.now())!; // by whole minutes: the question stays the same
+  return ["analytics/spans", { group_by: field.slice(5), started_after: after, started_before: new Date(Date.parse(after) + 8 * 86_400_000).toISOString() }];
+}
+
 /** Fields first; after `field:` the values that the project has, with their counts. */
 function useOptions(text: string, isOpen: boolean): Option[] {
   const wanted = completionOf(text);
   const { before = "", after = "", prefix = "", ...rest } = wanted ?? {};
-  const facets = useRead<FacetValueResponse[]>(
-    "traces/facets",
-    { ...rest, prefix, limit: 20 },
-    { enabled: isOpen && wanted !== null && wanted.key !== "", keepPrevious: true },
-  );
+  const [path, query] = sourceOf(wanted?.field) ?? ["traces/facets", { ...rest, prefix, limit: 20 }];
+  const facets = useRead<Known>(path, query, { enabled: isOpen && wanted !== null && wanted.key !== "", keepPrevious: true });
   if (wanted !== null) {
     // While the next answer is awaited, the one before may hold values that don't match any more. A
     // key with a colon can't be typed.
-    const matching = (facets.data ?? []).filter(
+    const data = facets.data ?? [];
+    const known = "groups" in data ? data.groups.map((one) => ({ value: one.key ?? "", count: one.figures.span_count })) : data.map((one) => ("metric_name" in one ? { value: one.metric_name, count: one.success_count } : one));
+    const matching = known.filter(
       (one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()) && !(after !== "" && one.value.includes(after)),
     );
     return matching.map((one) => ({
       text: `${before}${one.value}${after}`,
       hint: count(one.count),
-      isWhole: after === "",
+      isWhole: after === "" && wanted.field !== "score", // a bound may follow
     }));
   }
   const typed = text.toLowerCase().trimStart();
   if (typed.startsWith("-")) {
-    const excluding = [...FIELDS.filter((one) => one.facet).map((one) => ({ text: `-${one.word}:`, hint: "without this value" })), { text: "-meta.", hint: "without this value of a key" }];
+    const excluding = [...FIELDS.filter((one) => !one.isOnly).map((one) => ({ text: `-${one.word}:`, hint: "without this value" })), { text: "-meta.", hint: "without this value of a key" }];
     return excluding.filter((one) => one.text.startsWith(typed)).map((one) => ({ ...one, isWhole: false }));
   }
   const fields = FIELDS.map((one) => ({ text: `${one.word}:`, hint: one.hint, isWhole: false }));

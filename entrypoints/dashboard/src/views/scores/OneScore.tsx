@@ -113,7 +113,7 @@ export function OneScore({ name }: { name: string }): JSX.Element {
               )}
             </Panel>
             <Panel title="Distribution" reads={[distribution]}>
-              {() => <Bins bins={distribution.data!} threshold={one.max_threshold} url={url} />}
+              {() => <Bins bins={distribution.data!} threshold={one.max_threshold} url={url} traces={of === "trace" ? name : null} />}
             </Panel>
             <Reasons of={of} name={name} dates={dates} one={one} url={url} />
             {of === "trace" && <Agreement name={name} period={period} threshold={threshold} url={url} />}
@@ -125,7 +125,7 @@ export function OneScore({ name }: { name: string }): JSX.Element {
   );
 }
 
-function Bins({ bins, threshold, url }: { bins: readonly ScoreDistributionItem[]; threshold: number | null; url: UrlState }): JSX.Element {
+function Bins({ bins, threshold, url, traces }: { bins: readonly ScoreDistributionItem[]; threshold: number | null; url: UrlState; traces: string | null }): JSX.Element {
   const most = Math.max(1, ...bins.map((one) => one.count));
   const numbers = bins.reduce((sum, one) => sum + one.count, 0);
   if (numbers === 0) return <p class="none">No number in this period.</p>;
@@ -147,8 +147,15 @@ function Bins({ bins, threshold, url }: { bins: readonly ScoreDistributionItem[]
       </div>
       <figcaption><small>0</small><small>{threshold === null ? "no threshold" : `threshold ${threshold}`}</small><small>1</small></figcaption>
       {bins[0] && <Coverage of={coveredBy(bins[0])} />}
+      {traces !== null && <TracesWith name={traces} least={url.params.get("min_value")} most={url.params.get("min_value") ? url.params.get("below_value") : threshold} />}
     </figure>
   );
+}
+
+/** The traces whose newest score is in the chosen bin, else at most the threshold. Of any time. */
+function TracesWith({ name, least, most }: { name: string; least: string | null; most: string | number | null }): JSX.Element {
+  const bounds = { score: name, ...(least && { score_min: least }), ...(most !== null && { score_max: String(most) }) };
+  return <p><Link href={`${projectPath("traces")}?${new URLSearchParams(bounds)}`}>{`Traces with a newest score ${least ? `from ${least} ` : ""}${most === null ? "" : `up to ${most}`}`}</Link></p>;
 }
 
 /** Why there is no number: by code, among the newest scores without one. */
