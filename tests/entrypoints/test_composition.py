@@ -45,18 +45,14 @@ def test_invalid_price_table_error_names_the_variable(tmp_path, content):
 
 
 @pytest.mark.service
-async def test_migrate_works_with_a_pool_size_of_one(postgres_url):
-    settings = Settings(database_url=postgres_url, database_pool_size=1)
-    await migrate(settings)
-    assert await migrate(settings) == []
-
-
-@pytest.mark.service
-async def test_statements_of_migrate_may_take_longer_than_those_of_requests(postgres_url):
+async def test_migrate_needs_one_connection_and_its_own_time(postgres_url):
+    """In a database of its own: one role for everything forces policies on it."""
     server = await asyncpg.connect(postgres_url)
-    await server.execute("CREATE DATABASE slowly_migrated")
-    url = urlsplit(postgres_url)._replace(path="/slowly_migrated").geturl()
-    settings = Settings(database_url=url, database_statement_timeout_ms=1)
+    await server.execute("CREATE DATABASE migrated_alone")
+    url = urlsplit(postgres_url)._replace(path="/migrated_alone").geturl()
+    # Statements of `migrate` may take longer than those of requests.
+    settings = Settings(database_url=url, database_pool_size=1, database_statement_timeout_ms=1)
     assert await migrate(settings) != []
-    await server.execute("DROP DATABASE slowly_migrated WITH (FORCE)")
+    assert await migrate(settings) == []
+    await server.execute("DROP DATABASE migrated_alone WITH (FORCE)")
     await server.close()
