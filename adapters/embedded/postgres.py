@@ -7,6 +7,7 @@ Because postgres refuses to run as root, root starts it as the owner of the data
 
 import asyncio
 import contextlib
+import logging
 import os
 import pwd
 import secrets
@@ -25,7 +26,11 @@ from urllib.parse import urlsplit
 from adapters.embedded import process
 
 MAJOR: Final = 18  # of the server, and so of the data: another major version can't read it
-START_TIMEOUT_S: Final = 60  # covers the replay of the longest log that `max_wal_size` allows
+START_TIMEOUT_S: Final = 60  # in which a server that is ending has to be gone
+# A server that was killed replays up to `max_wal_size`. If its start were ended before, the next
+# start would replay the same again. One that fails is noticed at once, without this limit.
+REPLAY_TIMEOUT_S: Final = 1_800
+REPLAY_NOTICE_S: Final = 10
 COPIES: Final = Path("/var/lib/pandaprobe")  # for root, whose environments `nobody` can't read
 PASSWORD: Final = "password"  # noqa: S105 - a file name; only the owner can read the file
 # A server's own working folder, even if the server's user can't enter the parents.
@@ -51,6 +56,8 @@ POLL_S: Final = 0.5  # between two looks at a running program
 RESTORE_JOBS: Final = 2  # tables and indexes that pg_restore fills concurrently
 ERROR_CHARACTERS_MAX: Final = 2_000
 UNOWNED: Final = ("--no-owner", "--no-privileges")
+
+_log: Final = logging.getLogger(__name__)
 
 # Errors while the previous server is still ending. They pass, so the start is repeated.
 _TRANSIENT_ERRORS: Final = (
@@ -81,7 +88,7 @@ def start_postgres(
         _await_leftover(folder, deadline)
         child, port = _spawn(data, folder, programs, account, {**SETTINGS, **(options or {})})
         try:
-            if _is_ready(child, folder, deadline):
+            if _is_ready(child, folder):
                 return child, f"postgresql://postgres:{password}@{process.LOOPBACK}:{port}/postgres"
         except BaseException:
             child.stop()
@@ -117,9 +124,17 @@ def _spawn(
     return child, port
 
 
-def _is_ready(child: process.Child, folder: Path, deadline: float) -> bool:
+def _is_ready(child: process.Child, folder: Path) -> bool:
     """Waits until it accepts connections; False if it ended instead. Raises StartError."""
-    while time.monotonic() < deadline:
+    begin, is_noticed = time.monotonic(), False
+    while (waited := time.monotonic() - begin) < REPLAY_TIMEOUT_S:
+        if waited > REPLAY_NOTICE_S and not is_noticed:
+            is_noticed = True
+            _log.warning(
+                "PostgreSQL isn't ready yet: it replays what was written before it was killed. "
+                "This can take minutes; %s has its progress.",
+                child.log,
+            )
         try:
             child.process.wait(process.POLL_INTERVAL_S)
         except subprocess.TimeoutExpired:
@@ -128,7 +143,7 @@ def _is_ready(child: process.Child, folder: Path, deadline: float) -> bool:
                 return True
         else:
             return False
-    raise process.StartError(f"PostgreSQL wasn't ready after {START_TIMEOUT_S} s; see {child.log}")
+    raise process.StartError(f"PostgreSQL wasn't ready after {REPLAY_TIMEOUT_S} s; see {child.log}")
 
 
 def _await_leftover(folder: Path, deadline: float) -> None:
