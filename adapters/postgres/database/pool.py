@@ -56,8 +56,9 @@ TRANSIENT_ERRORS: Final = (
 )
 # Restricts a statement to one project, whose id is $1. The id is in a subquery so that the planner
 # assumes a project of average size: for an id that the statistics do not know yet, it would expect
-# a single row, treat any index as equally good, and scan all rows of the project. Rows of removed
-# projects are never found, although some may exist for a while.
+# a single row, treat any index as equally good, and scan all rows of the project. `PLANNING` in the
+# migration says how large an average project is. Rows of removed projects are never found, although
+# some may exist for a while.
 OF_PROJECT: Final = (
     "project_id = (SELECT $1::uuid WHERE NOT EXISTS ("
     "SELECT 1 FROM removals WHERE removals.project_id = $1::uuid AND NOT removals.is_moving))"

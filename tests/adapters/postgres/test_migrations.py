@@ -1,6 +1,7 @@
 """Migrations go up, down and up again; the schema keeps its rules."""
 
 import asyncio
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import OF_PROJECT, Pool, PoolSettings, open_pool
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
@@ -25,6 +26,7 @@ from domain.errors import Unavailable
 from domain.page import PageRequest
 from tests.support.builders.values import span, trace
 from tests.support.fixtures.data_plane import over_postgres, project
+from tests.support.fixtures.migrated_postgres import new_database
 
 pytestmark = pytest.mark.service
 
@@ -67,6 +69,19 @@ SELECT conrelid::regclass::text AS relation, conname, pg_get_constraintdef(oid) 
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY conrelid, conname
 """
 VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'veiled' ORDER BY viewname"
+ASSUMED = """
+SELECT c.relname::text AS relation, a.attoptions
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attname = 'project_id'
+"""
+SMALL_PROJECTS = 1_000
+INSERT_SCORES_OF_SMALL_PROJECTS = f"""
+INSERT INTO trace_scores (project_id, id, trace_id, name, outcome, value, number, data_type, source,
+                          metadata, created_at, updated_at)
+SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'm', 'scored', '1', 1, 'NUMERIC',
+       'AUTOMATED', '{{}}', now(), now()
+FROM generate_series(1, {SMALL_PROJECTS})
+"""
 SHOWN = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
 WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
@@ -105,6 +120,26 @@ async def record(pool: Pool, name: str) -> None:
     await pool.execute(
         "INSERT INTO migration (name, app_name) VALUES ($1, $2)", name, MIGRATIONS_APP
     )
+
+
+async def test_planner_assumes_that_a_project_is_large(pool):
+    rows = await pool.fetch(ASSUMED)
+    others = {"projects", "api_keys", "download_tickets", "audit_log", "login_codes"}
+    missing = {row["relation"] for row in rows if row["attoptions"] != ["n_distinct=2"]}
+    assert missing - others == set()
+    assert len(rows) > len(others) + 40
+
+
+async def test_planner_expects_many_rows_where_most_projects_have_one(postgres_url, serving_url):
+    owner, _ = await new_database(postgres_url, serving_url)
+    connection = await asyncpg.connect(owner)
+    await connection.execute(INSERT_SCORES_OF_SMALL_PROJECTS)
+    await connection.execute("ANALYZE trace_scores")
+    plan = await connection.fetchval(
+        f"EXPLAIN (FORMAT JSON) SELECT id FROM trace_scores WHERE {OF_PROJECT}", uuid.uuid4()
+    )
+    await connection.close()
+    assert json.loads(plan)[0]["Plan"]["Plan Rows"] == SMALL_PROJECTS / 2
 
 
 async def test_migrations_revert_and_run_again(database):
