@@ -307,10 +307,10 @@ class SearchIndex(Protocol):
         ...
 
     async def remove_garbage(self, before: datetime) -> int:
-        """Removes some terms of traces that were deleted or changed; of how many groups.
+        """Removes some terms of traces that were deleted or changed; returns the groups cleaned.
 
-        Of traces that did before `before`, and of groups with many such traces. A call is a
-        transaction for each group. Raises Unavailable; earlier groups stay clean.
+        It looks at traces that were changed before `before`, and at groups with many such traces.
+        Each group is a transaction. Raises Unavailable; earlier groups stay clean.
         """
         ...
 

@@ -87,7 +87,7 @@ def rows_of_keys(keys: str, *, table: str, key: str, columns: str, where: str) -
 
     Each is looked up by itself: a join might be planned over the whole project.
     """
-    # `wanted_key` is no column of a table, so that `where` can name columns without their table.
+    # No table has a column `wanted_key`, so `where` can name columns without their table.
     return (
         f"(SELECT found.* FROM (SELECT DISTINCT * FROM ({keys}) AS of_others)"
         f" AS wanted (wanted_key) CROSS JOIN LATERAL (SELECT {columns} FROM {table}"

@@ -37,7 +37,7 @@ LOCK_REMOVED_OF_PROJECT: Final = f"{_SELECT_REMOVED} WHERE project_id = $1 {_TAK
 COUNT_REMOVED_OF_PROJECT: Final = """
 SELECT count(*) FROM removed_payload_objects WHERE project_id = $1
 """
-# Of rows that another group has: there the same objects are named.
+# For rows that moved to another group, whose rows name the same objects.
 FORGET_REMOVED_OF_PROJECT: Final = "DELETE FROM removed_payload_objects WHERE project_id = $1"
 FORGET_REMOVED: Final = """
 DELETE FROM removed_payload_objects AS gone

@@ -28,8 +28,9 @@ SELECT_COUNT: Final = f"SELECT {COUNT_SESSIONS.text} AS sessions, {HAS_ACTIVE_ER
 class IdWalkLimits:
     """Up to `counted` sessions, all ids are compared at once, so that the total is exact.
 
-    Of more, a request first compares the ids of `tried`. If these don't fill the page, it compares
-    all of them, but of more than `all_compared` sessions, those of `compared` in all.
+    If there are more, a request first compares the ids of `tried` sessions. If these don't fill the
+    page, it compares all ids. In a project with more than `all_compared` sessions, it compares
+    those of `compared` sessions in all.
     """
 
     counted: int = 20_000

@@ -55,7 +55,7 @@ class Facet(StrEnum):
     METADATA = "metadata"
     METADATA_KEY = "metadata key"
     MANY_MEMBERS = "many members"  # replaces the other two if there are too many members
-    # Of terms alone: no roll-up counts traces by their spans.
+    # Only terms have these: no roll-up counts traces by their spans.
     SPAN_KIND = "span kind"
     SPAN_NAME = "span name"
     MANY_SPAN_NAMES = "many span names"
