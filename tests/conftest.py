@@ -55,7 +55,14 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out most cases of tests with many, in `make check`."""
+    """Leaves out most cases of tests with many, in `make check`.
+
+    A failed test with real processes runs once more, which the summary names as RERUN: hundreds of
+    them in a row aren't refused for one event of the machine. It is a defect to look into.
+    """
+    for one in items:
+        if one.get_closest_marker("e2e"):
+            one.add_marker(pytest.mark.flaky(reruns=1))
     if settings.get_current_profile_name() != "quick":
         return
     kept = {id(one) for one in few_of_each(items)}

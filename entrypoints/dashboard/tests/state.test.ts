@@ -48,6 +48,9 @@ test("typed filters become parameters of the API", () => {
   for (const typed of ["-failed", "-latency>2s"]) assert.match(after("", typed), /^problem/);
   assert.match(after("", "latency>soon"), /^problem/);
   assert.match(after("", "env:"), /^problem/);
+  assert.match(after("", "status:e"), /^problem: .*PENDING, RUNNING, COMPLETED, ERROR/);
+  assert.match(after("", "-kind:x"), /^problem/);
+  assert.equal(after("", "kind:tool"), "?span_kind=TOOL");
 });
 
 test("every filter is a chip that drops it alone", () => {

@@ -115,6 +115,26 @@ def test_from_failure_to_failing_span_by_keyboard(
     expect(page).to_have_title(re.compile("^answers"))
 
 
+def test_keys_that_follow_each_other_at_once_choose_a_filter(
+    signed_in: Page, project: Project
+) -> None:
+    """A render lies between the keys, as between those of a person, but no painted frame."""
+    project.send("/traces", {"name": "answers", "started_at": START.isoformat()})
+    signed_in.goto(project.path("traces"))
+    signed_in.get_by_role("combobox", name="Filter traces").evaluate(
+        """async (input) => {
+            input.focus();
+            input.value = "fail";
+            input.dispatchEvent(new InputEvent("input", { bubbles: true }));
+            for (const key of ["ArrowDown", "Enter"]) {
+                await new Promise((resolve) => queueMicrotask(() => queueMicrotask(resolve)));
+                input.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+            }
+        }"""
+    )
+    expect(signed_in).to_have_url(re.compile("has_error=true"))
+
+
 def test_project_of_another_organization_is_shown(signed_in: Page, project: Project) -> None:
     bearer = {"Authorization": f"Bearer {project.server.environ['PANDAPROBE_TOKEN']}"}
     with project.server.client(**bearer) as http:

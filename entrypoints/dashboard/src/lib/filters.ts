@@ -1,16 +1,21 @@
 /** Filters of the list of traces: words that a person types, and parameters of the API. */
+import type { SpanKind, TraceStatus } from "../api/types.d.ts";
 import type { Change } from "../url/state.ts";
 
 export interface Field {
   word: string; // before the colon
   parameter: string;
   facet?: string; // whose values the service counts
+  values?: readonly string[]; // all that there are, in capitals
   isOnly?: boolean; // one value, which can't be excluded
   hint: string;
 }
 
+const STATUSES: readonly TraceStatus[] = ["PENDING", "RUNNING", "COMPLETED", "ERROR"];
+const KINDS: readonly SpanKind[] = ["AGENT", "LLM", "TOOL", "RETRIEVER", "CHAIN", "EMBEDDING", "OTHER"];
+
 export const FIELDS: readonly Field[] = [
-  { word: "status", parameter: "status", facet: "status", hint: "exactly this status" },
+  { word: "status", parameter: "status", facet: "status", values: STATUSES, hint: "exactly this status" },
   { word: "name", parameter: "name", facet: "name", hint: "the name contains this text" },
   { word: "env", parameter: "environment", facet: "environment", hint: "exactly this environment" },
   { word: "release", parameter: "release", facet: "release", hint: "exactly this release" },
@@ -19,7 +24,7 @@ export const FIELDS: readonly Field[] = [
   { word: "user", parameter: "user_id", facet: "user", hint: "exactly this user" },
   { word: "session", parameter: "session_id", facet: "session", hint: "exactly this session" },
   { word: "span", parameter: "span_name", facet: "span_name", isOnly: true, hint: "has a span with exactly this name: a tool" },
-  { word: "kind", parameter: "span_kind", facet: "span_kind", isOnly: true, hint: "has a span of this kind" },
+  { word: "kind", parameter: "span_kind", facet: "span_kind", values: KINDS, isOnly: true, hint: "has a span of this kind" },
   { word: "score", parameter: "score", facet: "score", isOnly: true, hint: "has this score: score:helpful<0.5, score:helpful=failed" },
   { word: "text", parameter: "query", isOnly: true, hint: 'all of these words are in its texts: text:"tracking number" refund' },
 ];
@@ -93,7 +98,7 @@ export function completionOf(typed: string): Completion | null {
 
 /** Values of the service that are in capitals may be typed in small letters. */
 function upper(field: Field, value: string): string {
-  return /status|kind/.test(field.parameter) ? value.toUpperCase() : value;
+  return field.values ? value.toUpperCase() : value;
 }
 
 const UNITS: Record<string, number> = { "": 1, ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
@@ -159,7 +164,9 @@ export function parse(text: string, params: URLSearchParams): Parsed {
     const bound = sign && { [sign === ">" ? "score_min" : "score_max"]: String(Number(number)) };
     return { change: { ...known, score: value, ...bound, ...(outcome && { score_outcome: outcome }) } };
   }
-  return change(field.parameter, upper(field, value));
+  const known = upper(field, value);
+  if (field.values?.includes(known) === false) return { problem: `After ${field.word}: write one of ${field.values.join(", ")}` };
+  return change(field.parameter, known);
 }
 
 const NO_SCORE: Change = { score: null, score_min: null, score_max: null, score_outcome: null };

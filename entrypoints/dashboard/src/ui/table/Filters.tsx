@@ -1,6 +1,6 @@
 /** One input with completion for all filters; each filter is a chip. */
 import type { JSX } from "preact";
-import { useEffect, useId, useRef, useState } from "preact/hooks";
+import { useId, useRef, useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { FacetValueResponse, ScoreSummaryItem, SpanAnalyticsResponse } from "../../api/types.d.ts";
 import { FIELDS, OTHER_WORDS, chips, completionOf, parse, periodStart, withoutFilters, type Chip } from "../../lib/filters.ts";
@@ -17,8 +17,7 @@ interface Option {
 
 export function Filters({ url, label = "Filter traces" }: { url: UrlState; label?: string }): JSX.Element {
   const own = useId();
-  const [text, setText] = useState("");
-  const [at, setAt] = useState(-1);
+  const [{ text, at }, setState] = useState({ text: "", at: -1 });
   const [isOpen, setOpen] = useState(false);
   const [problem, setProblem] = useState("");
   const input = useRef<HTMLInputElement>(null);
@@ -27,7 +26,9 @@ export function Filters({ url, label = "Filter traces" }: { url: UrlState; label
   useCommands([
     { keys: "/", label: "Filter", group: "Traces", run: () => input.current?.focus() },
   ]);
-  useEffect(() => setAt(-1), [text]);
+  // Both at once: an effect that runs after the next key would undo that key's choice.
+  const setText = (text: string): void => setState({ text, at: -1 });
+  const setAt = (at: number): void => setState({ text, at });
   const set = (given: string): void => {
     if (given.trim() === "") return;
     const parsed = parse(given, url.params);
