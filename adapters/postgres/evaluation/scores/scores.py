@@ -427,7 +427,7 @@ async def update_scores[S: Score](
 ) -> None:
     """Updates scores, which must be locked. Raises Invalid if a value cannot be stored."""
     # The newest score of a target and name has one row (`latest_trace_scores`), which others may
-    # write too: all lock these rows in the same order.
+    # write too: all lock these rows in the same order, as the triggers do for each statement.
     scores = sorted(scores, key=lambda one: (getattr(one, table.target), one.name, one.id))
     for score in scores:
         check_storable(score)

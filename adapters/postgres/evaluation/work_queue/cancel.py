@@ -80,8 +80,12 @@ async def continue_cancellation(
     cancelled = run.cancelled(since)
     if cancelled is run:
         return True
-    tally = final_tally(row) or await _begin_cancellation(connection, run, since)
-    skipped = tally.skipped + await _skip_some(connection, run, since, most)
+    tally, begun = final_tally(row), 0
+    if tally is None:
+        tally, begun = await _begin_cancellation(connection, run, since)
+    skipped = tally.skipped
+    if not begun:  # else in the next transaction: each locks the rows of newest scores in order
+        skipped += await _skip_some(connection, run, since, most)
     key, table = (run.project_id, run.id), SCORE_TABLES[run.target_type]
     more = f"SELECT EXISTS (SELECT 1 FROM {table.name} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE})"
     if await connection.fetchval(more, *key):
@@ -91,8 +95,13 @@ async def continue_cancellation(
     return True
 
 
-async def _begin_cancellation(connection: Connection, run: EvalRun, now: datetime) -> Tally:
-    """Ends all work of a run; returns its tally, without the scores that are skipped later."""
+async def _begin_cancellation(
+    connection: Connection, run: EvalRun, now: datetime
+) -> tuple[Tally, int]:
+    """Ends all work of a run; returns its tally, and how many scores were skipped.
+
+    The tally is without those that are skipped later.
+    """
     key = (run.project_id, run.id)
     held = await connection.fetch(LOCK_TARGETS_IN_FLIGHT, *key)
     # A concurrent writer of one of these waits, and then finds the score skipped.
@@ -104,16 +113,16 @@ async def _begin_cancellation(connection: Connection, run: EvalRun, now: datetim
     tally = replace(tally, skipped=tally.skipped + len(begun))
     await connection.execute(CLOSE_OPEN_TARGETS, *key, now)
     await connection.execute(BEGIN_CANCELLATION, *key, now, *tally_row(tally))
-    return tally
+    return tally, len(begun)
 
 
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
-    """Skips some PENDING scores of a run; returns how many."""
+    """Skips some PENDING scores of a run; returns how many. First those with a remark, if any."""
     table, key = SCORE_TABLES[run.target_type], (run.project_id, run.id)
     where = IS_PENDING_WITH_REMARK
     remarked = await lock_pending_where(connection, table, run.project_id, where, run.id)
     await update_scores(connection, table, [one.cancelled(now) for one in remarked])
-    return len(remarked) + await _skip_without_remark(connection, table, key, now, most)
+    return len(remarked) or await _skip_without_remark(connection, table, key, now, most)
 
 
 async def _skip_without_remark(

@@ -755,62 +755,83 @@ CREATE TRIGGER {table}_{event.lower()} AFTER {event} ON {table}
 def _keep_latest_trace_scores() -> str:
     """Keeps `latest_trace_scores`, whatever writes or deletes scores of traces.
 
-    The conditions are evaluated without a call. Writers of a row wait for each other; each
-    statement of the function sees what was committed before it.
+    Writers of a row wait for each other; each statement of the functions sees what was committed
+    before it. The triggers run once for each statement, and write the rows in the order of their
+    key, so that statements which store the same scores in different orders don't deadlock.
     """
-    of_score = "project_id = OLD.project_id AND trace_id = OLD.trace_id AND name = OLD.name"
+    known = "project_id, trace_id, name, source, id, created_at, outcome, number"
+    is_counted = "NOT is_of_span AND outcome <> 'pending'"
+    of_score = "project_id = one.project_id AND trace_id = one.trace_id AND name = one.name"
+    in_order = "ORDER BY project_id, trace_id, name, source = 'AUTOMATED', id"
 
-    def insert(key: str, values: str) -> str:
+    def select(rows: str, other: str = "") -> str:
+        """The scores of a transition table that count, and aren't the same in the other one."""
+        found = f"SELECT {known} FROM {rows} WHERE {is_counted}"
+        return f"{found} EXCEPT SELECT {known} FROM {other}" if other else found
+
+    def upsert(score: str) -> str:
         return f"""
-        INSERT INTO latest_trace_scores AS latest
-          (project_id, trace_id, name, is_automated, score_id, created_at, outcome, number)
-        VALUES ({key}.project_id, {key}.trace_id, {key}.name, {key}.source = 'AUTOMATED',
-                {values}.id, {values}.created_at, {values}.outcome, {values}.number)
-        ON CONFLICT (project_id, trace_id, name, is_automated) DO UPDATE
-        SET score_id = excluded.score_id, created_at = excluded.created_at,
-            outcome = excluded.outcome, number = excluded.number
-        WHERE (excluded.created_at, excluded.score_id) >= (latest.created_at, latest.score_id);
+            INSERT INTO latest_trace_scores AS latest
+              (project_id, trace_id, name, is_automated, score_id, created_at, outcome, number)
+            VALUES (one.project_id, one.trace_id, one.name, one.source = 'AUTOMATED',
+                    {score}.id, {score}.created_at, {score}.outcome, {score}.number)
+            ON CONFLICT (project_id, trace_id, name, is_automated) DO UPDATE
+            SET score_id = excluded.score_id, created_at = excluded.created_at,
+                outcome = excluded.outcome, number = excluded.number
+            WHERE (excluded.created_at, excluded.score_id) >= (latest.created_at, latest.score_id);
         """
 
-    is_counted = "NOT {0}.is_of_span AND {0}.outcome <> 'pending'"
-    known = ("trace_id", "name", "source", "created_at", "outcome", "number")
-    changes = " OR ".join(f"OLD.{one} IS DISTINCT FROM NEW.{one}" for one in known)
-    events = {
-        "INSERT": is_counted.format("NEW"),
-        "UPDATE": f"{is_counted.format('NEW')} AND ({changes})",
-        "DELETE": is_counted.format("OLD"),
-    }
-    return f"""
-CREATE OR REPLACE FUNCTION keep_latest_trace_scores() RETURNS trigger LANGUAGE plpgsql
-SET search_path FROM CURRENT AS $$
-    DECLARE
-        newest record;
-    BEGIN
-        IF TG_OP <> 'INSERT' AND OLD.outcome <> 'pending' THEN
-            IF EXISTS (SELECT 1 FROM removals AS r WHERE r.project_id = OLD.project_id) THEN
-                RETURN NULL;
-            END IF;
-            PERFORM 1 FROM latest_trace_scores WHERE {of_score}
-            ORDER BY is_automated FOR UPDATE;
-            DELETE FROM latest_trace_scores WHERE {of_score} AND score_id = OLD.id;
+    # One by one: on Citus a statement for these tables can't read a transition table.
+    def insert(scores: str) -> str:
+        return f"""
+        FOR one IN SELECT * FROM ({scores}) AS scores {in_order} LOOP
+            {upsert("one")}
+        END LOOP;
+        """
+
+    def remove(scores: str) -> str:
+        return f"""
+        FOR one IN SELECT * FROM ({scores}) AS scores {in_order} LOOP
+            CONTINUE WHEN EXISTS (
+              SELECT 1 FROM removals AS r WHERE r.project_id = one.project_id
+            );
+            PERFORM 1 FROM latest_trace_scores WHERE {of_score} ORDER BY is_automated FOR UPDATE;
+            DELETE FROM latest_trace_scores WHERE {of_score} AND score_id = one.id;
             IF FOUND THEN
                 SELECT id, created_at, outcome, number INTO newest FROM trace_scores
-                WHERE {of_score} AND NOT is_of_span AND outcome <> 'pending'
-                  AND (source = 'AUTOMATED') = (OLD.source = 'AUTOMATED')
+                WHERE {of_score} AND {is_counted}
+                  AND (source = 'AUTOMATED') = (one.source = 'AUTOMATED')
                 ORDER BY created_at DESC, id DESC LIMIT 1;
-                IF FOUND THEN {insert("OLD", "newest")} END IF;
+                IF FOUND THEN {upsert("newest")} END IF;
             END IF;
-        END IF;
-        IF TG_OP <> 'DELETE' THEN {insert("NEW", "NEW")} END IF;
+        END LOOP;
+        """
+
+    steps = {
+        "INSERT": ("NEW TABLE AS written", insert(select("written"))),
+        "UPDATE": (
+            "OLD TABLE AS replaced NEW TABLE AS written",
+            remove(select("replaced", "written")) + insert(select("written", "replaced")),
+        ),
+        "DELETE": ("OLD TABLE AS replaced", remove(select("replaced"))),
+    }
+    return "".join(
+        f"""
+CREATE OR REPLACE FUNCTION keep_latest_trace_scores_{event.lower()}() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+    DECLARE
+        one record;
+        newest record;
+    BEGIN
+        {body}
         RETURN NULL;
     END $$;
-""" + "".join(
-        f"""
 DROP TRIGGER IF EXISTS latest_trace_scores_{event.lower()} ON trace_scores;
 CREATE TRIGGER latest_trace_scores_{event.lower()} AFTER {event} ON trace_scores
-    FOR EACH ROW WHEN ({condition}) EXECUTE FUNCTION keep_latest_trace_scores();
+    REFERENCING {tables}
+    FOR EACH STATEMENT EXECUTE FUNCTION keep_latest_trace_scores_{event.lower()}();
 """
-        for event, condition in events.items()
+        for event, (tables, body) in steps.items()
     )
 
 
@@ -1615,7 +1636,9 @@ BACKWARDS: Final = (
     "DROP FUNCTION IF EXISTS remove_payload_object()",
     "DROP FUNCTION IF EXISTS refuse_while_moving()",
     "DROP FUNCTION IF EXISTS note_changed_trace_scores()",
-    "DROP FUNCTION IF EXISTS keep_latest_trace_scores()",
+    "DROP FUNCTION IF EXISTS keep_latest_trace_scores_insert()",
+    "DROP FUNCTION IF EXISTS keep_latest_trace_scores_update()",
+    "DROP FUNCTION IF EXISTS keep_latest_trace_scores_delete()",
     "DROP FUNCTION IF EXISTS note_changed_session_scores()",
     "DROP FUNCTION IF EXISTS audit_field(text)",
 )
