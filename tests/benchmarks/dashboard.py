@@ -37,7 +37,7 @@ from entrypoints.settings import Settings
 from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
 from tests.benchmarks.reads import vacuum
 from tests.benchmarks.support.folder import bench_folder
-from tests.e2e.dashboard.browser import executable, started
+from tests.e2e.dashboard.browser import started, whole_browser
 from tests.support.fixtures.rollup_recount import RECOUNT
 
 SIZES: Final = (10_000, 100_000)
@@ -287,7 +287,7 @@ class Bench:
 
 
 def main(sizes: Sequence[int] = ()) -> None:
-    program = executable()
+    program = whole_browser()
     if program is None:
         print("no Chromium or Chrome is installed: the dashboard is not measured")
         return

@@ -28,7 +28,7 @@ from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.reads import vacuum
 from tests.benchmarks.support.folder import bench_folder
 from tests.e2e.conftest import DevServer, bearer_of
-from tests.e2e.dashboard.browser import executable, started
+from tests.e2e.dashboard.browser import started, whole_browser
 from tests.e2e.dashboard.dashboard_project import START, Project
 from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
 
@@ -71,7 +71,7 @@ VIEWS: Final = {
 
 
 def main() -> None:
-    program = executable()
+    program = whole_browser()
     if program is None:
         print("no Chromium or Chrome is installed: the views are not measured")
         return

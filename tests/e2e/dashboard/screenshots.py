@@ -17,7 +17,7 @@ from playwright.sync_api import Page, expect
 
 from adapters.embedded.process import free_port
 from tests.e2e.conftest import DevServer, start_dev
-from tests.e2e.dashboard.browser import executable, started
+from tests.e2e.dashboard.browser import started, whole_browser
 from tests.support.waiting import WAIT_MAX_S
 
 IMAGES: Final = Path(__file__).parents[3] / "docs" / "images"
@@ -95,7 +95,7 @@ PICTURES: Final[dict[str, Callable[[Page, str], None]]] = {
 
 
 def main() -> int:
-    program = executable()
+    program = whole_browser()
     if program is None:
         print("no Chromium or Chrome is installed", file=sys.stderr)
         return 1
