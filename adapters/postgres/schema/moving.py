@@ -93,6 +93,7 @@ SELECT_GREATEST_ID: Final = f"SELECT max({{}}) FROM {{}} WHERE {_OF_PROJECTS}"
 # Not by `setval`: others of the group take ids meanwhile, and none may be given out twice.
 SKIP_IDS: Final = "SELECT count(nextval($1::text::regclass)) FROM generate_series(1, $2::bigint)"
 
+SCORES: Final = ("trace_scores", "session_scores")
 EVENTS: Final = {"insert": ("INSERT", "NEW"), "change": ("UPDATE OR DELETE", "OLD")}
 CREATE_TRIGGER: Final = """
 CREATE OR REPLACE TRIGGER {trigger} AFTER {event} ON {table} FOR EACH ROW
@@ -101,7 +102,9 @@ EXECUTE FUNCTION {schema}.refuse_while_moving()
 """
 SELECT_TRIGGERS: Final = """
 SELECT quote_ident(t.tgname) AS trigger, c.oid::regclass::text AS table
-FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid WHERE t.tgname = ANY($1::text[])
+FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+WHERE t.tgname = ANY($1::text[])
+  AND ($2::text IS NULL OR c.relnamespace = $2::text::regnamespace)
 """
 DROP_TRIGGER: Final = "DROP TRIGGER IF EXISTS {} ON {}"
 
@@ -160,6 +163,8 @@ async def move(
     async with _alone(pool):
         begun = await _begin(pool, organization, group)
         if begun is not None:
+            # Those of an earlier move whose last step was interrupted.
+            await _drop_triggers(pool, await _triggers(pool, organization, begun.target))
             await _copy(pool, begun, waits, on_step)
             await _end(pool, begun)
         names = await _triggers(pool, organization)
@@ -279,12 +284,18 @@ async def _copy(pool: Pool, move: _Move, waits: Waits, on_step: OnStep) -> None:
     count = len(move.tables)
     on_step("waiting until no process writes", 0, count)
     await asyncio.sleep(waits.notice_s)
+    # Scores first: their triggers keep nothing up to date for projects that are in `removals`.
+    for table in move.tables:
+        if table.name in SCORES:
+            on_step(f"refusing writes to {table.source}", 0, count)
+            await _refuse_writes(pool, move, table)
     async with _transaction(pool) as connection:
         for schema in (move.source, move.target):
             await connection.execute(INSERT_MOVING.format(f"{schema}.removals"), move.projects)
     for table in move.tables:
-        on_step(f"refusing writes to {table.source}", 0, count)
-        await _refuse_writes(pool, move, table)
+        if table.name not in SCORES:
+            on_step(f"refusing writes to {table.source}", 0, count)
+            await _refuse_writes(pool, move, table)
     for done, table in enumerate(move.tables):
         on_step(f"copying {table.source}", done, count)
         async with _transaction(pool) as connection:
@@ -357,11 +368,13 @@ async def _refuse_writes(pool: Pool, move: _Move, table: Table) -> None:
     await _change_table(pool, statements)
 
 
-async def _triggers(pool: Pool, organization: OrganizationId) -> list[tuple[str, str]]:
-    """Those that refuse writes, with their tables."""
+async def _triggers(
+    pool: Pool, organization: OrganizationId, schema: str | None = None
+) -> list[tuple[str, str]]:
+    """Those that refuse writes, in a schema or in all, with their tables."""
     async with pool.acquire() as connection:
         names = list(_trigger_names(organization).values())
-        return [tuple(row) for row in await connection.fetch(SELECT_TRIGGERS, names)]
+        return [tuple(row) for row in await connection.fetch(SELECT_TRIGGERS, names, schema)]
 
 
 async def _drop_triggers(pool: Pool, names: Sequence[tuple[str, str]]) -> None:

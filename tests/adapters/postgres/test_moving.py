@@ -6,7 +6,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -17,14 +17,14 @@ import pytest
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
-from adapters.postgres.schema.moving import NotMovable, Waits, cancel, move
+from adapters.postgres.schema.moving import NotMovable, OnStep, Waits, cancel, move
 from application.table_groups import MOVES, Placement
 from domain.errors import NotFound
-from domain.ids import OrganizationId
+from domain.ids import OrganizationId, ProjectId
 from entrypoints.cli.main import main
 from entrypoints.worker.worker import periodic_tasks
 from tests.support.clients.stored_tenants import StoredTenants, new_database
-from tests.support.fixtures import citus
+from tests.support.fixtures import citus, latest_scores
 from tests.support.fixtures.table_groups import (
     Database,
     Installation,
@@ -83,6 +83,7 @@ CHECKED: Final = {
 INSERT_BUDGET: Final = """
 INSERT INTO public.judge_budgets (project_id, monthly_usd, updated_at) VALUES ($1, 5, now())
 """
+SELECT_SCORED: Final = "SELECT project_id FROM trace_scores WHERE project_id = ANY($1)"
 TRIGGERS: Final = "SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'moving%'"
 WAITING: Final = (
     "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query ~ $1"
@@ -372,6 +373,57 @@ async def test_move_can_be_cancelled(site: Installation, database: Database, ten
             pass
     assert not any((await rows_of(owner, "group_2", projects)).values())
     assert await move(owner, organization, 2, waits=AT_ONCE)
+    assert await names_of(site, tenant) == {"a trace", "another"}
+
+
+async def add_score(site: Installation, tenant: Tenant, trace: str) -> None:
+    score = {"trace_id": trace, "name": "helpful", "value": "0.5"}
+    response = await site.send(tenant, "POST", "/evaluations/trace-scores", json=score)
+    assert response.status_code == 201, response.text
+
+
+def stop_before(label: str, but: tuple[str, ...] = ()) -> OnStep:
+    def look(step: str, _done: int, _count: int) -> None:
+        if step.startswith(label) and not step.endswith(but):
+            raise StoppedError
+
+    return look
+
+
+async def test_scores_that_were_being_written_keep_the_newest_ones(
+    site: Installation, database: Database, tenant: Tenant
+):
+    """A process that took no notice deletes one while the tables are closed one by one."""
+    await add_score(site, tenant, await send_trace(site, tenant, "a trace"))
+    organization, owner = tenant.organization, database.owner
+    projects = await projects_of(owner, organization)
+    project = await within(owner, ALL_TENANTS).fetchval(SELECT_SCORED, projects)
+    stop = stop_before("refusing writes to", (".trace_scores", ".session_scores"))
+    with pytest.raises(StoppedError):
+        await move(owner, organization, 2, waits=AT_ONCE, on_step=stop)
+    ours = within(owner, ProjectId(project))
+    with suppress(asyncpg.LockNotAvailableError):
+        await ours.execute("DELETE FROM trace_scores WHERE project_id = $1", project)
+    assert await ours.fetch(latest_scores.DIFFERING, project) == []
+    assert await cancel(owner, organization)
+
+
+async def test_organization_moves_back_although_the_command_was_ended_before_its_last_step(
+    site: Installation, database: Database, tenant: Tenant
+):
+    await send_trace(site, tenant, "a trace")
+    organization, owner = tenant.organization, database.owner
+    with pytest.raises(StoppedError):
+        await move(owner, organization, 2, waits=AT_ONCE, on_step=stop_before("waiting for what"))
+    assert await names_of(site, tenant) == {"a trace"}
+    assert await owner.fetchval(TRIGGERS) > 0
+    now, purge = datetime.now(UTC), site.ports.identity.removed_projects
+    for then in (now + timedelta(minutes=11), now + timedelta(hours=2)):
+        while await purge.purge(then):
+            pass
+    assert await move(owner, organization, 1, waits=AT_ONCE)
+    assert await owner.fetchval(TRIGGERS) == 0
+    await send_trace(site, tenant, "another")
     assert await names_of(site, tenant) == {"a trace", "another"}
 
 
