@@ -1,42 +1,32 @@
 """Finds spans by words in their own texts: the newest first, each verified against its text.
 
-The index names traces whose texts have all words. If these are few, their spans are read in the
-order of the list. Otherwise the list of spans is walked, and spans of other traces are passed over:
-then words are frequent, and hits come soon.
+The index names traces whose texts have all words. Their spans are read in the order of the list, as
+far as a page needs. If nearly every trace is such, the list of spans is walked, and spans of other
+traces are passed over: then words are frequent, and hits come soon.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import PoolReader
-from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.tracing.search.search_index import NO_SEGMENT, fetch_readable_traces
+from adapters.postgres.tracing.search.search_index import fetch_readable_traces
 from adapters.postgres.tracing.search.trace_search import (
     LOOKED_INTO_MAX,
     NARROW_SEARCH,
-    SEGMENTS_AT_ONCE_MAX,
     SELECT_OLDEST_WRITE,
-    SELECT_UNINDEXED,
     TEXT_BYTES_AT_ONCE,
     TEXT_BYTES_MAX,
     TEXTS_AT_ONCE_MAX,
     TEXTS_MAX,
     UNINDEXED_MAX,
-    fetch_from_segments,
-    fetch_new,
 )
-from adapters.postgres.tracing.span_filters import (
-    SEARCHED_TRACES_MAX,
-    SpanSource,
-    find_source,
-    other_conditions,
-    served_conditions,
-    source_of_traces,
-)
+from adapters.postgres.tracing.span_filters import SEARCHED_TRACES_MAX, SpanSource, find_source
+from adapters.postgres.tracing.spans.span_candidates import CandidateWalk, TraceCandidates
 from adapters.postgres.tracing.spans.span_walk import WALK_LIMITS, SpanPlace, SpanWalk, WalkLimits
 from adapters.postgres.tracing.spans.spans import SELECT_SPANS, span_summary_from_row
 from adapters.postgres.tracing.trace_filters import filter_clauses
@@ -51,37 +41,27 @@ from domain.tracing.trace import Trace
 
 WALKED_SPANS_MAX: Final = 100_000  # spans that a request compares with the index
 SPANS_AT_ONCE_MAX: Final = 4_096
-FIRST_SEGMENTS: Final = 2  # of a frequent word, these have too many traces already
 
-SELECT_NEWEST_SEGMENTS: Final = f"""
-SELECT segment FROM search_segments WHERE {OF_PROJECT} ORDER BY last_started_at DESC
-"""
-# One more than may be read: then there are too many.
-SELECT_PARTIAL_IDS: Final = f"""
-SELECT trace_id FROM search_traces WHERE {OF_PROJECT} AND segment = {NO_SEGMENT}
-LIMIT {SEARCHED_TRACES_MAX + 1}
-"""
-SELECT_SEGMENTS_OF_TRACES: Final = f"""
-SELECT trace_id, segment FROM search_traces
-WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND segment IS NOT NULL
-"""
 SELECT_SIZES: Final = f"""
 SELECT trace_id, sum(raw_bytes)::bigint AS size FROM trace_payloads
 WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) GROUP BY trace_id
 """
 
 
+type _Key = tuple[UUID, UUID]
+"""The ids of a trace and of a span of it."""
 type _Found = tuple[SpanPlace, tuple[SearchMatch, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class SpanSearchLimits:
-    """What a request may read. `few_traces` is up to how many traces all spans are read."""
+    """What a request may read. `few_traces` is of how many traces it reads spans out of order."""
 
     spans: int = WALKED_SPANS_MAX
     texts: int = TEXTS_MAX
     text_bytes: int = TEXT_BYTES_MAX
     few_traces: int = SEARCHED_TRACES_MAX
+    spans_at_once: int = SPANS_AT_ONCE_MAX
     walk: WalkLimits = WALK_LIMITS
 
 
@@ -105,55 +85,6 @@ class _Room:
         return min(self.texts, self.text_bytes) > 0
 
 
-@dataclass(slots=True)
-class _TraceCandidates:
-    """The traces that may have spans with all terms, as far as they are known."""
-
-    connection: Connection
-    project: ProjectId
-    terms: Sequence[int]
-    ids: set[UUID] = field(default_factory=set)
-    read: set[int] = field(default_factory=set)  # segments
-
-    async def open(self) -> None:
-        """Adds the traces that are in no segment, but for those with too many terms."""
-        unindexed = await self.connection.fetch(SELECT_UNINDEXED, self.project)
-        new = await fetch_new(self.connection, self.project, self.terms)
-        self.ids.update(row["trace_id"] for row in (*unindexed, *new))
-
-    async def add_all(self, most: int) -> bool:
-        """Adds all others, unless there are more than `most` in all: then it is false."""
-        rows = await self.connection.fetch(SELECT_PARTIAL_IDS, self.project)
-        self.ids.update(row["trace_id"] for row in rows)
-        if len(self.ids) > most or len(rows) > SEARCHED_TRACES_MAX:
-            return False
-        rows = await self.connection.fetch(SELECT_NEWEST_SEGMENTS, self.project)
-        segments = [row["segment"] for row in reversed(rows)]
-        at_once = FIRST_SEGMENTS
-        while segments:
-            await self._read([segments.pop() for _ in range(min(at_once, len(segments)))])
-            if len(self.ids) > most:
-                return False
-            at_once = min(2 * at_once, SEGMENTS_AT_ONCE_MAX)
-        return True
-
-    async def add_among(self, traces: Iterable[UUID], looked_into: int) -> None:
-        """Adds those among these traces; all of them if no more than `looked_into` are unknown."""
-        unknown = set(traces) - self.ids
-        if len(unknown) <= looked_into:
-            self.ids.update(unknown)
-            return
-        rows = await self.connection.fetch(SELECT_SEGMENTS_OF_TRACES, self.project, list(unknown))
-        self.ids.update(row["trace_id"] for row in rows if row["segment"] == NO_SEGMENT)
-        await self._read(sorted({row["segment"] for row in rows} - self.read - {NO_SEGMENT}))
-
-    async def _read(self, segments: Sequence[int]) -> None:
-        if segments:
-            found = await fetch_from_segments(self.connection, self.project, segments, self.terms)
-            self.ids.update(id_ for _, id_ in found)
-            self.read.update(segments)
-
-
 @dataclass(frozen=True, slots=True)
 class PostgresSpanSearch(PoolReader):
     """Each page is read from one snapshot."""
@@ -163,21 +94,11 @@ class PostgresSpanSearch(PoolReader):
     async def find(
         self, project: ProjectId, query: SearchQuery, matching: SpanFilter, window: PageRequest
     ) -> SearchPage[SpanHit]:
-        few = self.limits.few_traces
         after = None if window.after is None else SpanPlace.at(window.after)
         async with self._visible_by_key(NARROW_SEARCH, project) as connection:
-            candidates = _TraceCandidates(connection, project, query_terms(query))
-            await candidates.open()
-            if await candidates.add_all(few):
-                source = _source_of(project, candidates.ids, matching)
-            else:
-                source = await find_source(connection, project, matching, few)
-            walk = SpanWalk(
-                connection, project, matching, source, is_descending=True, last=after,
-                limits=self.limits.walk,
-            )  # fmt: skip
-            page = _PageSearch(candidates, walk, query, window.limit, self._room())
-            found, end, is_complete = await page.find()
+            candidates = TraceCandidates(connection, project, query_terms(query))
+            page = _PageSearch(candidates, matching, query, window.limit, self.limits)
+            found, end, is_complete = await page.find(after)
             keys = [key for key, _ in found]
             rows = await connection.fetch(
                 SELECT_SPANS, project, [key.trace_id for key in keys], [key.span_id for key in keys]
@@ -194,57 +115,99 @@ class PostgresSpanSearch(PoolReader):
             oldest["written_at"],
         )
 
-    def _room(self) -> _Room:
-        return _Room(self.limits.spans, self.limits.texts, self.limits.text_bytes)
-
-
-def _source_of(project: ProjectId, traces: Iterable[UUID], matching: SpanFilter) -> SpanSource:
-    of_trace = [one.sql for one in filter_clauses(project, matching.of_trace)]
-    among = Sql("trace_id = ANY({}::uuid[])", (list(traces),))
-    conditions = [*served_conditions(matching), *other_conditions(matching)]
-    return source_of_traces([among, *of_trace], conditions)
-
 
 @dataclass(slots=True)
 class _PageSearch:
-    candidates: _TraceCandidates
-    walk: SpanWalk
+    candidates: TraceCandidates
+    matching: SpanFilter
     query: SearchQuery
     limit: int
-    room: _Room
+    limits: SpanSearchLimits
+    room: _Room = field(init=False)
+    # Of the spans that were read last: the traces whose texts have been looked into, and what the
+    # query finds in their spans.
+    _looked_into: set[UUID] = field(default_factory=set)
+    _matches: dict[_Key, tuple[SearchMatch, ...] | None] = field(default_factory=dict)
 
-    async def find(self) -> tuple[Sequence[_Found], SpanPlace | None, bool]:
+    def __post_init__(self) -> None:
+        self.room = _Room(self.limits.spans, self.limits.texts, self.limits.text_bytes)
+
+    async def find(
+        self, after: SpanPlace | None
+    ) -> tuple[Sequence[_Found], SpanPlace | None, bool]:
         """The hits, where the next page follows, and whether no limit ended the page early."""
-        found, last, at_once = list[_Found](), self.walk.last, self.limit + 1
-        is_small = self.walk.source.is_small
+        walk = await self._open(after)
+        found, compared, last, at_once = list[_Found](), 0, after, self.limit + 1
         while self.room.is_left:
-            # Spans of few traces are sorted for each statement, so one reads more of them.
-            some = SPANS_AT_ONCE_MAX if is_small else at_once
-            keys = await self.walk.next(min(some, self.room.spans))
+            is_small = isinstance(walk, CandidateWalk) or walk.source.is_small
+            if isinstance(walk, CandidateWalk):
+                keys = await walk.next(at_once, min(self.limits.spans_at_once, self.room.spans))
+                if walk.is_frequent and not keys:
+                    walk = await self._list_after(walk.last)
+                    continue
+            else:
+                # Spans of few traces are sorted for each statement, so one reads more of them.
+                some = self.limits.spans_at_once if is_small else at_once
+                keys = await walk.next(min(some, self.room.spans))
             self.room.spans -= len(keys)
             # Those of few traces are spread over many segments: reading these would take longer.
             looked_into = min(LOOKED_INTO_MAX, self.room.texts) if is_small else 0
             await self.candidates.add_among((key.trace_id for key in keys), looked_into)
             sizes = await self._fetch_sizes(keys)
+            self._looked_into.clear()
+            self._matches.clear()
             keys.reverse()  # the next one is the last
             while keys and len(found) <= self.limit and self.room.has_texts:
                 batch = self._take(keys, sizes, at_once)
-                hits = await self._verify(batch)
-                found += hits
-                last = batch[-1]
-                if 2 * len(hits) < len(batch):
-                    at_once = min(2 * at_once, SPANS_AT_ONCE_MAX)
+                found += await self._verify(batch, keys)
+                compared, last = compared + len(batch), batch[-1]
+                at_once = self._next_step(at_once, compared, len(found))
             if len(found) > self.limit:
                 shown = found[: self.limit]
                 return shown, shown[-1][0], True
             if keys:
                 break
-            last = self.walk.last
-            if self.walk.is_over:
+            last = walk.last
+            if walk.is_over:
                 return found, None, True
-            if not self.walk.may_go_on:
+            if not (walk.may_go_on or (isinstance(walk, CandidateWalk) and walk.is_frequent)):
                 break
         return found, last, False
+
+    async def _open(self, after: SpanPlace | None) -> "CandidateWalk | SpanWalk":
+        """Reads the spans of candidates, or of the traces that match if they are fewer."""
+        candidates, few = self.candidates, self.limits.few_traces
+        if filter_clauses(candidates.project, self.matching.of_trace):
+            looked_into = min(few, LOOKED_INTO_MAX)
+            source = await find_source(
+                candidates.connection, candidates.project, self.matching, looked_into
+            )
+            if source.is_small:
+                await candidates.fetch_unpacked()
+                return self._walk(source, after)
+        walk = CandidateWalk(
+            candidates, self.matching, self.limit + 1, few, self.limits.spans_at_once, after
+        )
+        await walk.open()
+        return walk
+
+    async def _list_after(self, last: SpanPlace | None) -> SpanWalk:
+        connection, project = self.candidates.connection, self.candidates.project
+        few = self.limits.few_traces
+        return self._walk(await find_source(connection, project, self.matching, few), last)
+
+    def _walk(self, source: SpanSource, last: SpanPlace | None) -> SpanWalk:
+        return SpanWalk(
+            self.candidates.connection, self.candidates.project, self.matching, source,
+            is_descending=True, last=last, limits=self.limits.walk,
+        )  # fmt: skip
+
+    def _next_step(self, step: int, compared: int, found: int) -> int:
+        """As many spans as are expected to have the other hits, and a quarter more."""
+        if not found:
+            return min(2 * step, SPANS_AT_ONCE_MAX)
+        due = self.limit + 1 - found
+        return min(5 * compared * due // (4 * found) + 1, SPANS_AT_ONCE_MAX)
 
     async def _fetch_sizes(self, keys: Iterable[SpanPlace]) -> Mapping[UUID, int]:
         """The bytes of the texts of the candidates among them, if they have any."""
@@ -257,7 +220,8 @@ class _PageSearch:
         batch, traces, size = list[SpanPlace](), set[UUID](), 0
         while keys and len(batch) < most:
             trace = keys[-1].trace_id
-            if trace in self.candidates.ids and trace not in traces:
+            is_known = trace in traces or trace in self._looked_into
+            if trace in self.candidates.ids and not is_known:
                 size += sizes.get(trace, 0)
                 is_full = len(traces) >= min(self.room.texts, TEXTS_AT_ONCE_MAX)
                 if traces and (is_full or size > TEXT_BYTES_AT_ONCE):
@@ -268,27 +232,32 @@ class _PageSearch:
         self.room.text_bytes -= sum(sizes.get(trace, 0) for trace in traces)
         return batch
 
-    async def _verify(self, batch: Sequence[SpanPlace]) -> list[_Found]:
-        wanted = {
-            (key.trace_id, key.span_id) for key in batch if key.trace_id in self.candidates.ids
-        }
-        if not wanted:
-            return []
-        ids = [TraceId(id_) for id_ in {trace for trace, _ in wanted}]
-        traces = await fetch_readable_traces(
-            self.candidates.connection, self.candidates.project, ids
-        )
-        matches = await compute(partial(_matches, traces, wanted, self.query), is_long=True)
+    async def _verify(
+        self, batch: Sequence[SpanPlace], others: Sequence[SpanPlace]
+    ) -> list[_Found]:
+        """The hits among a batch. Texts are read once for it and the others of the same traces."""
+        ids = {key.trace_id for key in batch if key.trace_id in self.candidates.ids}
+        if new := ids - self._looked_into:
+            wanted = {
+                (key.trace_id, key.span_id) for key in chain(batch, others) if key.trace_id in new
+            }
+            traces = await fetch_readable_traces(
+                self.candidates.connection, self.candidates.project, [TraceId(id_) for id_ in new]
+            )
+            self._matches |= await compute(
+                partial(_find_matches, traces, wanted, self.query), is_long=True
+            )
+            self._looked_into |= new
         return [
             (key, found)
             for key in batch
-            if (found := matches.get((key.trace_id, key.span_id))) is not None
+            if (found := self._matches.get((key.trace_id, key.span_id))) is not None
         ]
 
 
-def _matches(
-    traces: Sequence[Trace], wanted: set[tuple[UUID, UUID]], query: SearchQuery
-) -> Mapping[tuple[UUID, UUID], tuple[SearchMatch, ...] | None]:
+def _find_matches(
+    traces: Sequence[Trace], wanted: set[_Key], query: SearchQuery
+) -> Mapping[_Key, tuple[SearchMatch, ...] | None]:
     return {
         (trace.id, span.id): find_span_matches(span, query)
         for trace in traces

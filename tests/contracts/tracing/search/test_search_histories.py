@@ -68,6 +68,7 @@ span_conditions: Final = st.fixed_dictionaries(
 span_limits: Final = st.builds(
     SpanSearchLimits, spans=st.integers(1, 8), texts=st.integers(1, 4),
     text_bytes=st.sampled_from([1, 1_000]), few_traces=st.integers(0, 4),
+    spans_at_once=st.integers(1, 4),
 )  # fmt: skip
 some_traces: Final = st.sampled_from(TRACES)
 
