@@ -45,6 +45,40 @@ SELECT nodename || ':' || nodeport FROM pg_dist_node
 WHERE groupid <> 0 AND isactive AND shouldhaveshards AND noderole = 'primary'
 ORDER BY nodeid
 """
+# The number of distinct values that the planner is to assume (`n_distinct`). Citus doesn't pass it
+# on to the tables on the workers, neither when it places a table nor when it moves one.
+_ASSUMED: Final = """
+pg_dist_shard AS s JOIN pg_dist_placement AS p USING (shardid)
+JOIN pg_attribute AS a ON a.attrelid = {relation}
+CROSS JOIN unnest(a.attoptions) AS option
+WHERE option LIKE 'n\\_distinct%'
+"""
+_ASSUMED_ON_WORKER: Final = f"""
+SELECT coalesce(json_agg(json_build_array(shardid, a.attname, option)), '[]')
+FROM {_ASSUMED.format(relation="to_regclass(shard_name(s.logicalrelid, s.shardid))")}
+  AND p.groupid = (SELECT groupid FROM pg_dist_local_group)
+"""
+SELECT_ASSUMED: Final = f"""
+SELECT nodename || ':' || nodeport AS worker, success, result
+FROM run_command_on_workers($worker${_ASSUMED_ON_WORKER}$worker$)
+"""
+SELECT_NOT_ASSUMED: Final = f"""
+SELECT s.logicalrelid::text AS name, shard_name(s.logicalrelid, s.shardid) AS shard,
+       quote_ident(a.attname) AS column, option
+FROM {_ASSUMED.format(relation="s.logicalrelid")} AND NOT EXISTS (
+  SELECT 1 FROM unnest($1::text[]) AS known, json_array_elements(known::json) AS one
+  WHERE (one->>0, one->>1, one->>2) = (shardid::text, a.attname::text, option)
+)
+ORDER BY s.shardid, option
+"""
+# A worker skips the tables that it doesn't have. It returns a row for each worker that fails.
+ASSUME: Final = """
+SELECT nodename || ':' || nodeport || ': ' || result FROM run_command_on_workers($worker$
+DO $do$ BEGIN
+{changes}
+END $do$ $worker$) WHERE NOT success
+"""
+ASSUME_IN_COLUMN: Final = "ALTER TABLE IF EXISTS {shard} ALTER COLUMN {column} SET ({option});"
 PASSES_SETTINGS: Final = """
 SELECT EXISTS (
   SELECT 1 FROM pg_db_role_setting JOIN pg_database ON pg_database.oid = setdatabase
@@ -133,6 +167,16 @@ class Step:
     local_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assumption:
+    """What the planner is to assume of a column. `shard` is the table on the worker."""
+
+    name: str
+    shard: str
+    column: str
+    option: str
+
+
 type OnStep = Callable[[str, int, int], object]
 """Is called before each step with its label, the bytes that were moved, and those of all."""
 
@@ -197,6 +241,28 @@ def plan_cleaning(catalogue: Catalogue) -> list[Step]:
         )
         for name, one in named
         if one.is_placed and one.has_local_rows
+    ]
+
+
+def plan_assumptions(missing: Sequence[Assumption]) -> list[Step]:
+    """Sets on the workers what is missing there. It counts from the next ANALYZE on.
+
+    Run after the commit of the distribution: another connection has to see the tables.
+    """
+    if not missing:
+        return []
+    changes = [
+        ASSUME_IN_COLUMN.format(shard=one.shard, column=one.column, option=one.option)
+        for one in missing
+    ]
+    return [
+        Step(
+            label="assume large projects in the plans of the workers",
+            statements=(
+                ASSUME.format(changes="\n".join(changes)).strip(),
+                *(f"ANALYZE {name}" for name in dict.fromkeys(one.name for one in missing)),
+            ),
+        )
     ]
 
 
@@ -275,6 +341,15 @@ async def _read_tables(connection: Connection, group: TableGroup) -> GroupTables
     return replace(found, tables=tables, worker=next(workers, None))
 
 
+async def _missing_assumptions(connection: Connection) -> list[Assumption]:
+    """Raises Unavailable if a worker doesn't answer."""
+    known = await connection.fetch(SELECT_ASSUMED)
+    if away := [f"{row['worker']}: {row['result']}" for row in known if not row["success"]]:
+        raise Unavailable(f"A worker doesn't answer: {'; '.join(away)}")
+    missing = await connection.fetch(SELECT_NOT_ASSUMED, [row["result"] for row in known])
+    return [Assumption(**row) for row in missing]
+
+
 async def plan(pool: Pool, serving_url: str | None = None, groups: int = 0) -> list[Step]:
     """What `distribute` would do. Raises NotDistributable, Unavailable."""
     role = _role(serving_url)
@@ -291,7 +366,8 @@ async def plan(pool: Pool, serving_url: str | None = None, groups: int = 0) -> l
                 steps += await _create_group(connection, TableGroup(number), worker, serving_url)
             finally:
                 await transaction.rollback()
-        return [*steps, *plan_cleaning(catalogue)]
+        missing = await _missing_assumptions(connection)
+        return [*steps, *plan_cleaning(catalogue), *plan_assumptions(missing)]
 
 
 def _plan_known(catalogue: Catalogue, role: str | None) -> list[Step]:
@@ -378,11 +454,14 @@ async def distribute(
                     more = await _create_group(connection, group, worker, serving_url)
                     await _run_all(connection, more, on_step, total, total)
                 steps += more
-            cleaning = plan_cleaning(await read_catalogue(connection))
-            for step in cleaning:
+            after = [
+                *plan_cleaning(await read_catalogue(connection)),
+                *plan_assumptions(await _missing_assumptions(connection)),
+            ]
+            for step in after:
                 on_step(step.label, total, total)
                 await _run(connection, step)
-            return [*steps, *cleaning]
+            return [*steps, *after]
         finally:
             await connection.execute("SELECT pg_advisory_unlock_all()")
             await pool.expire_connections()
@@ -417,7 +496,10 @@ async def _run(connection: Connection, step: Step) -> None:
             # Nothing is written until the commit, so that the numbers are of the same rows.
             await connection.execute(f"LOCK TABLE {step.moved} IN ACCESS EXCLUSIVE MODE")
             before = await _count(connection, step.moved)
-        await connection.execute(statement)
+        if "run_command_on_workers" not in statement:
+            await connection.execute(statement)
+        elif refused := await connection.fetchval(statement):
+            raise Unavailable(f"A worker refused a statement: {refused}")
         if is_placing and (after := await _count(connection, step.moved)) != before:
             raise Unavailable(
                 f"{step.moved} had {before:,} rows and has {after:,} on the worker: nothing was "

@@ -23,11 +23,13 @@ from adapters.postgres.schema.distributing import (
     FLAT_POLICY,
     SELECT_TABLES,
     SEND_SETTINGS,
+    Assumption,
     Catalogue,
     GroupTables,
     NotDistributable,
     ProjectTable,
     Step,
+    plan_assumptions,
     plan_cleaning,
     plan_placing,
     plan_settings,
@@ -140,6 +142,20 @@ def test_plan_frees_what_is_left_of_placed_tables_only():
     ]
 
 
+def test_plan_sets_on_workers_what_the_planner_is_to_assume():
+    missing = [
+        Assumption(name=name, shard=f"{name}_{n}", column="project_id", option="n_distinct=2")
+        for name, n in (("traces", 7), ("group_2.traces", 8))
+    ]
+    [step] = plan_assumptions(missing)
+    changing, *analyzing = step.statements
+    for shard in ("traces_7", "group_2.traces_8"):
+        change = f"ALTER TABLE IF EXISTS {shard} ALTER COLUMN project_id SET (n_distinct=2);"
+        assert change in changing
+    assert analyzing == ["ANALYZE traces", "ANALYZE group_2.traces"]
+    assert plan_assumptions([]) == []
+
+
 def test_plan_of_a_group_names_its_schema_and_takes_a_worker_that_has_none():
     first = group(replace(TRACES, is_placed=True))
     ours = group(SPAN_ROWS, TRACES, number=2)
@@ -196,6 +212,17 @@ CREATE TABLE later (project_id uuid PRIMARY KEY, note text);
 ALTER TABLE later ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON later USING (project_id = (SELECT gen_random_uuid()))
 """
+COUNT_ASSUMING: Final = """
+SELECT sum(result::int) FROM run_command_on_placements($1::text::regclass, $$
+  SELECT count(*) FROM pg_attribute
+  WHERE attrelid = '%s'::regclass AND attname = 'project_id' AND 'n_distinct=2' = ANY (attoptions)
+$$)
+"""
+FORGET: Final = """
+SELECT run_command_on_placements('sessions', $$
+  ALTER TABLE %s ALTER COLUMN project_id RESET (n_distinct)
+$$)
+"""
 
 
 SERVING_ROLE: Final = "pandaprobe_serving"
@@ -243,6 +270,7 @@ class TestCluster:
         assert {"place spans", "free the local copy of spans"} <= {step.label for step in steps}
         assert seen == sorted(seen)
         assert await self.sums(pool) == before
+        assert await self.count_assuming(pool) == len(await pool.fetch(SELECT_TABLES, None))
         assert await distributing.plan(pool, serving_url) == []
         assert await distributing.distribute(pool, serving_url) == []
         assert await migrating.migrate(pool, serving_url) == []
@@ -260,6 +288,14 @@ class TestCluster:
         [step] = await distributing.plan(pool, serving_url)
         assert step.label == "place later"
         await distributing.distribute(pool, serving_url)
+        # As after a move to another worker, for which Citus makes the tables again.
+        count = await self.count_assuming(pool)
+        await pool.execute(FORGET)
+        assert await self.count_assuming(pool) == count - 1
+        [step] = await distributing.plan(pool, serving_url)
+        assert step.statements[1:] == ("ANALYZE sessions",)
+        await distributing.distribute(pool, serving_url)
+        assert await self.count_assuming(pool) == count
         assert await distributing.plan(pool, serving_url) == []
 
     async def test_failure_changes_nothing(self, fresh: tuple[Pool, str]):
@@ -321,6 +357,12 @@ class TestCluster:
             name: tuple(await everything.fetchrow(SUM_ROWS.format(name)) or ())
             for name in (VIEWS_OF_SCOPE.get(one, one) for one in names)
         }
+
+    @staticmethod
+    async def count_assuming(pool: Pool) -> int:
+        """The tables on the workers of whose projects the planner assumes what it is to assume."""
+        tables = [row["name"] for row in await pool.fetch(SELECT_TABLES, None)]
+        return sum([await pool.fetchval(COUNT_ASSUMING, one) for one in tables])
 
     @staticmethod
     async def until_disconnected(pool: Pool) -> None:
