@@ -1,8 +1,12 @@
-"""Two tenants of which everything is in PostgreSQL, in a database of their own."""
+"""Two tenants of which everything is in PostgreSQL, in a database of their own.
 
+With PANDAPROBE_TEST_CITUS it is on a cluster, whose tables of projects are on a worker.
+"""
+
+import os
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self, cast
@@ -12,7 +16,13 @@ import asyncpg
 import httpx
 
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import (
+    Engine,
+    Pool,
+    PoolSettings,
+    is_distributed,
+    open_pool,
+)
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.administration import PostgresAdministration
 from adapters.postgres.identity.browser_sessions import PostgresBrowserSessions
@@ -21,13 +31,13 @@ from adapters.postgres.identity.object_index import PostgresObjectIndex
 from adapters.postgres.identity.project_activity import PostgresProjectActivities
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema import migrating
+from adapters.postgres.schema import distributing, migrating
 from adapters.postgres.sharing.trace_links import TRACE_LINKS, PostgresTraceLinks, link_row
 from tests.http.conftest import Site
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.templates import Words
 from tests.support.fakes.forgetful_pool import ForgetfulPool
-from tests.support.fixtures import data_plane, identities
+from tests.support.fixtures import citus, data_plane, identities
 
 SERVING: Final = "pandaprobe_serving:serving"
 SELECT_OWNED_TABLES: Final = """
@@ -46,10 +56,12 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum >
   AND NOT a.attisdropped
 GROUP BY 1
 """
-RESTORE: Final = """
-DELETE FROM {name};
-INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM saved.{name};
-"""
+# No trigger counts again what the copies of the roll-ups have.
+WITHOUT_TRIGGERS: Final = "SET LOCAL session_replication_role = replica"
+RESTORE: Final = (
+    "DELETE FROM {name}",
+    "INSERT INTO {name} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM saved.{name}",
+)
 RESTORED_MAX_S: Final = 30  # login codes and tickets expire soon
 IDENTITY_PORTS: Final = (
     *("keys", "projects", "users", "organizations", "directory", "administration"),
@@ -68,7 +80,7 @@ class StoredTenants(TwoTenants):
     last_rows: tuple[str, str] = ("", "")  # of a snapshot, and what it saw
     first_rows: str = ""  # `rows_of_theirs` after `begin`
     first_copied: set[object] = field(default_factory=set)
-    restore: str = ""
+    restore: Sequence[str] = ()
     made_s: float = 0
 
     async def send(self, method: str, path: str, head: Words, body: Any = None) -> httpx.Response:
@@ -91,10 +103,9 @@ class StoredTenants(TwoTenants):
         await self.owner.execute(
             "; ".join(("DROP SCHEMA IF EXISTS saved CASCADE", "CREATE SCHEMA saved", *copies))
         )
-        # No trigger counts again what the copies of the roll-ups have.
-        self.restore = "SET LOCAL session_replication_role = replica;" + "".join(
-            RESTORE.format(name=name, columns=columns) for name, columns in tables
-        )
+        self.restore = [
+            sql.format(name=name, columns=columns) for name, columns in tables for sql in RESTORE
+        ]
         self.first_rows, self.first_copied = await self.rows_of_theirs(), {*self.copied}
         self.made_s = time.monotonic()
 
@@ -103,7 +114,9 @@ class StoredTenants(TwoTenants):
             if time.monotonic() - self.made_s > RESTORED_MAX_S:
                 return False
             async with self.owner.acquire() as connection, connection.transaction():
-                await connection.execute(self.restore)
+                # Citus takes a setting in a message of its own.
+                await connection.execute(WITHOUT_TRIGGERS)
+                await connection.execute("; ".join(self.restore))
             self.copied = {*self.first_copied}
         return True
 
@@ -114,9 +127,13 @@ class StoredTenants(TwoTenants):
     async def rows_of_theirs(self) -> str:
         """Every row of the other tenant, as text.
 
-        Equal snapshots see equal rows, so that requests which write nothing cost no reading.
+        Equal snapshots see equal rows, so that requests which write nothing cost no reading. On a
+        cluster each node has snapshots of its own.
         """
-        snapshot = await self.owner.fetchval("SELECT pg_current_snapshot()::text")
+        async with self.owner.acquire() as connection:
+            if is_distributed(connection):
+                return await self._rows_of_theirs()
+            snapshot = await connection.fetchval("SELECT pg_current_snapshot()::text")
         if self.last_rows[0] == snapshot:
             return self.last_rows[1]
         self.last_rows = (snapshot, await self._rows_of_theirs())
@@ -187,21 +204,34 @@ class StoredTenants(TwoTenants):
 @asynccontextmanager
 async def new_database(postgres_url: str) -> AsyncIterator[tuple[Pool, Pool]]:
     """Pools of a new database: of its owner, who is a superuser, and of the serving role."""
+    before = DB.pool, DB.config
+    DB.pool = None
+    async with _empty_database(postgres_url) as url:
+        parts = urlsplit(url)
+        host = f"{SERVING}@{parts.hostname}:{parts.port}"
+        serving_url = parts._replace(netloc=host).geturl()
+        try:
+            async with open_pool(DB, PoolSettings(url=url)) as owner:
+                await migrating.migrate(owner, serving_url)
+                if citus.VARIABLE in os.environ:
+                    await distributing.distribute(owner, serving_url)
+                async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
+                    yield owner, serving
+        finally:
+            DB.pool, DB.config = before
+
+
+@asynccontextmanager
+async def _empty_database(postgres_url: str) -> AsyncIterator[str]:
+    """Its URL. On a cluster it stays afterwards."""
+    if (url := citus.new_database()) is not None:
+        yield url
+        return
     name = f"tenants_{uuid.uuid4().hex}"
     server = await asyncpg.connect(postgres_url)
     await server.execute(f"CREATE DATABASE {name}")
-    parts = urlsplit(postgres_url)
-    url = parts._replace(path=f"/{name}").geturl()
-    host = f"{SERVING}@{parts.hostname}:{parts.port}"
-    serving_url = parts._replace(path=f"/{name}", netloc=host).geturl()
-    before = DB.pool, DB.config
-    DB.pool = None
     try:
-        async with open_pool(DB, PoolSettings(url=url)) as owner:
-            await migrating.migrate(owner, serving_url)
-            async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
-                yield owner, serving
+        yield urlsplit(postgres_url)._replace(path=f"/{name}").geturl()
     finally:
-        DB.pool, DB.config = before
         await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await server.close()
