@@ -173,6 +173,7 @@ async def pool(postgres_url: str, serving_url: str) -> AsyncIterator[Pool]:
     async with open_pool(DB, PoolSettings(url=postgres_url)) as pool:
         await migrating.migrate(pool, serving_url)
         if citus.VARIABLE in os.environ:
+            await citus.use_one_worker(pool)
             await distributing.distribute(pool, serving_url)
         yield pool
 
