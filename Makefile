@@ -44,7 +44,7 @@ CITUS_TESTS := $(addprefix tests/adapters/postgres/, test_distributing.py test_c
 test-citus: setup ## contracts, policies and plans on a cluster of Citus, see docs/operation/scaling.md; PANDAPROBE_TEST_CITUS makes a database
 	@[ -n "$$PANDAPROBE_TEST_CITUS" ] || { echo "No cluster: set PANDAPROBE_TEST_CITUS to a command" \
 		"that creates an empty database on one and prints its URL"; exit 1; }
-	@$(PYTEST) tests/contracts -m service -k "postgres and not memory"
+	@$(PYTEST) tests/contracts -m "service and not exhaustive" -k "postgres and not memory"
 	@$(PYTEST) $(CITUS_TESTS)
 
 check: setup ## the fast part of test: without services, few cases of each test, within a minute

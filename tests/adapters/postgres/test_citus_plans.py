@@ -11,7 +11,7 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -21,6 +21,7 @@ from adapters.postgres.database.tenants import within
 from domain.evaluation.scores.score import ScoreFilter
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, SortOrder
+from domain.tracing.analytics import Granularity, Period
 from domain.tracing.payloads.payload_detail import WHOLE_PAYLOADS
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
@@ -160,4 +161,18 @@ async def test_scores_go_to_one_node(plane: DataPlane, recorded: Recorded) -> No
     await scores.add(trace_score(ours, one.id))
     await scores.page(ours, ScoreFilter(), FIRST)
     await scores.latest(ours, one.id)
+    assert await recorded.taken_apart(ours) == []
+
+
+async def test_filters_by_scores_and_figures_of_sessions_come_from_one_node(
+    plane: DataPlane, recorded: Recorded
+) -> None:
+    ours, one = project(), sent("one")
+    await plane.traces.put(ours, one)
+    await plane.evaluation.trace_scores.add(trace_score(ours, one.id, value="0.4"))
+    recorded.clear()
+    page = await traces_page(plane, ours, window=FIRST, score="m", score_max=0.5)
+    assert len(page.items) == 1
+    day = Period(one.started_at - timedelta(hours=12), one.started_at + timedelta(hours=12))
+    assert len(await plane.analytics.sessions(ours, day, Granularity.HOUR)) == 1
     assert await recorded.taken_apart(ours) == []
