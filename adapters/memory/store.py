@@ -44,7 +44,7 @@ from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.native_fields import edited_facts
 from domain.tracing.otel.otlp_state import OtlpState
 from domain.tracing.otel.requests import RecordedRejection
-from domain.tracing.query import TraceFilter
+from domain.tracing.query import ScoreCondition, TraceFilter
 from domain.tracing.trace import Trace
 
 
@@ -366,19 +366,24 @@ class MemoryStore:
     def matching_traces(self, project: ids.ProjectId, matching: TraceFilter) -> list[Trace]:
         """The visible traces that match, with their scores."""
         found = [one for one in self.visible_traces(project) if matching.matches(one)]
-        if (condition := matching.scored) is None:
+        if matching.scored is None and not matching.not_scored:
             return found
         scores: dict[ids.TraceId, list[TraceScore]] = {}
         for score in self.trace_scores.of(project):
-            if score.name == condition.name and not score.is_of_span:
+            if not score.is_of_span:
                 scores.setdefault(score.trace_id, []).append(score)
+
+        def satisfies(trace: Trace, condition: ScoreCondition) -> bool:
+            return any(
+                one.name == condition.name and condition.includes(one.outcome, one.number)
+                for one in latest_by_name(scores.get(trace.id, ()))
+            )
+
         return [
             trace
             for trace in found
-            if any(
-                condition.includes(one.outcome, one.number)
-                for one in latest_by_name(scores.get(trace.id, ()))
-            )
+            if (matching.scored is None or satisfies(trace, matching.scored))
+            and not any(satisfies(trace, one) for one in matching.not_scored)
         ]
 
     def visible_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> Trace | None:

@@ -120,7 +120,7 @@ class TraceFilter:
 
     `score` is the name of a score of the trace itself, of which the newest one counts: that of runs
     or that of all others. It has a value, within `score_min` and `score_max`, or came out as
-    `score_outcome` says. `matches` doesn't know scores: see `scored`.
+    `score_outcome` says. `matches` doesn't know scores: see `scored` and `not_scored`.
 
     Each text of a field `not_…` excludes the traces that the field without `not_` would select by
     it. So a trace without the value stays.
@@ -161,6 +161,9 @@ class TraceFilter:
     not_tags: tuple[str, ...] = ()
     not_name: tuple[str, ...] = ()
     not_model: tuple[str, ...] = ()
+    not_score: tuple[str, ...] = ()
+    not_span_kind: tuple[SpanKind, ...] = ()
+    not_span_name: tuple[str, ...] = ()
     not_metadata: MetadataTexts = ()
 
     def matches(self, trace: Trace) -> bool:
@@ -192,6 +195,10 @@ class TraceFilter:
             any(getattr(trace, name) in getattr(self, f"not_{name}") for name in _EQUAL)
             or not set(self.not_tags).isdisjoint(trace.tags)
             or not set(self.not_model).isdisjoint(trace.models)
+            or any(
+                one.kind in self.not_span_kind or one.name in self.not_span_name
+                for one in trace.spans
+            )
             or any(part in fold_case(trace.name) for part in self.not_name_parts)
             or any(_has_member(trace, key, texts) for key, texts in self.not_metadata)
         )
@@ -203,6 +210,11 @@ class TraceFilter:
             return None
         outcome = self.score_outcome or ScoredOutcome.SCORED
         return ScoreCondition(self.score, outcome, self.score_min, self.score_max)
+
+    @property
+    def not_scored(self) -> tuple[ScoreCondition, ...]:
+        """None of these may hold for one of the newest scores of its name."""
+        return tuple(map(ScoreCondition, self.not_score))
 
     @property
     def not_name_parts(self) -> tuple[str, ...]:

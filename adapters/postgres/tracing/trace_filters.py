@@ -22,7 +22,8 @@ from adapters.postgres.tracing.rollups.latency_bins import split_range
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity
 from domain.tracing.facet_values import SEPARATOR
-from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.query import ScoreCondition, TraceFilter, TraceSort
+from domain.tracing.span import SpanKind
 
 BY_START: Final = frozenset({TraceSort.STARTED_AT})
 NO_SORTS: Final = frozenset[TraceSort]()
@@ -35,6 +36,11 @@ HAS_ERROR: Final = "(status = 'ERROR' OR error_span_count > 0)"
 _METADATA_HAS_VALUE: Final = (
     "json_typeof(metadata -> {}::text) NOT IN ('object', 'array')"
     " AND coalesce(metadata ->> {}::text, 'null') = ANY({}::text[])"
+)
+# Another name of a column, so that `trace_id` is that of the trace.
+_LATEST_SCORE: Final = (
+    "SELECT 1 FROM latest_trace_scores AS latest (project_id, scored_trace)"
+    " WHERE scored_trace = trace_id"
 )
 COUNTED_SCORES_MAX: Final = 20_000  # that satisfy a condition; more are not counted
 NAMES_MAX: Final = 1_000  # looked up one by one; if more names match, names are compared instead
@@ -59,7 +65,7 @@ class Clause:
     the matches are one range of an index; if `is_range`, several clauses narrow that range
     together. `keys` selects the ids of the matches from another table, at most `rows_of_each` times
     each; `sql` looks into that for one trace. Then `counter` counts those rows, and is negative
-    where it ended early.
+    where it ended early. `many` is the condition for statements that compare all traces.
     """
 
     sql: Sql
@@ -70,12 +76,13 @@ class Clause:
     least: Sql | None = None
     keys: Sql | None = None
     rows_of_each: int = 1
+    many: Sql | None = None
 
     @property
     def of_many(self) -> Sql:
         """The condition for statements that compare all traces: the planner chooses the way."""
         if self.keys is None:
-            return self.sql
+            return self.many or self.sql
         return Sql(f"trace_id IN ({self.keys.text})", self.keys.values)
 
 
@@ -172,8 +179,13 @@ def _containment(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
 
 
 def _spans(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
-    """Whether a span has the kind and the name. Terms name candidates, whose spans are read."""
     kind, name = matching.span_kind, matching.span_name
+    if kind is not None or name is not None:
+        yield Clause(_has_span(project, kind, name))
+
+
+def _has_span(project: ProjectId, kind: SpanKind | None, name: str | None) -> Sql:
+    """Whether a span has the kind and the name. Terms name candidates, whose spans are read."""
     terms, conditions, values = list[list[int]](), list[str](), list[str]()
     if kind is not None:
         terms.append([span_term(project, Facet.SPAN_KIND, kind)])
@@ -183,14 +195,12 @@ def _spans(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         terms.append(span_name_terms(project, name))
         conditions.append("span_name = {}")
         values.append(name)
-    if not terms:
-        return
     # Other names of the first columns, so that `trace_id` is that of the trace.
     columns = "project_id, span_trace, own_id, parent_id, span_name, span_kind"
     where = " AND ".join([OF_PROJECT, "span_trace = trace_id", *conditions])
     found = f"EXISTS (SELECT 1 FROM spans AS step ({columns}) WHERE {where} OFFSET 0)"
     sql = " AND ".join([*["terms && {}::bigint[]"] * len(terms), found])
-    yield Clause(Sql(f"({sql})", (*terms, *values)))
+    return Sql(f"({sql})", (*terms, *values))
 
 
 def _ranges(matching: TraceFilter) -> Iterator[Clause]:
@@ -241,8 +251,29 @@ def _has_member(project: ProjectId, key: str, texts: Sequence[str]) -> Sql:
 
 def _scores(matching: TraceFilter) -> Iterator[Clause]:
     """Whether one of the newest scores of a name has the outcome and a number within bounds."""
-    if (wanted := matching.scored) is None:
-        return
+    if (wanted := matching.scored) is not None:
+        where, values = _score_conditions(wanted)
+        some = f"(SELECT 1 FROM latest_trace_scores WHERE {where} LIMIT {COUNTED_SCORES_MAX + 1})"
+        counted = (
+            f"SELECT CASE WHEN count(*) > {COUNTED_SCORES_MAX} THEN -count(*) ELSE count(*) END"
+        )
+        yield Clause(
+            Sql(f"EXISTS ({_LATEST_SCORE} AND {where} OFFSET 0)", values),  # a lookup
+            Sql(f"({counted} FROM {some} AS first_ones)", values),
+            is_exact=False,
+            keys=Sql(f"SELECT trace_id FROM latest_trace_scores WHERE {where}", values),
+            rows_of_each=2,  # the newest of runs, and that of all others
+        )
+    for unwanted in matching.not_scored:
+        where, values = _score_conditions(unwanted)
+        yield Clause(
+            Sql(f"NOT EXISTS ({_LATEST_SCORE} AND {where} OFFSET 0)", values),
+            many=Sql(f"NOT EXISTS ({_LATEST_SCORE} AND {where})", values),
+        )
+
+
+def _score_conditions(wanted: ScoreCondition) -> tuple[str, tuple[object, ...]]:
+    """The conditions on a row of `latest_trace_scores`, and their values."""
     conditions = [
         ("name = {}", wanted.name),
         ("outcome = {}", wanted.outcome),
@@ -250,20 +281,7 @@ def _scores(matching: TraceFilter) -> Iterator[Clause]:
         ("number <= {}::float8", wanted.most),
     ]
     given = [(sql, value) for sql, value in conditions if value is not None]
-    where = " AND ".join([OF_PROJECT, *(sql for sql, _ in given)])
-    values = tuple(value for _, value in given)
-    some = f"(SELECT 1 FROM latest_trace_scores WHERE {where} LIMIT {COUNTED_SCORES_MAX + 1})"
-    counted = f"SELECT CASE WHEN count(*) > {COUNTED_SCORES_MAX} THEN -count(*) ELSE count(*) END"
-    # Other names of columns, so that `trace_id` is that of the trace. OFFSET 0 makes it a lookup.
-    one_trace = where.replace("name = {}", "scored_trace = trace_id AND score_name = {}")
-    latest = "latest_trace_scores AS latest (project_id, scored_trace, score_name)"
-    yield Clause(
-        Sql(f"EXISTS (SELECT 1 FROM {latest} WHERE {one_trace} OFFSET 0)", values),
-        Sql(f"({counted} FROM {some} AS first_ones)", values),
-        is_exact=False,
-        keys=Sql(f"SELECT trace_id FROM latest_trace_scores WHERE {where}", values),
-        rows_of_each=2,  # the newest of runs, and that of all others
-    )
+    return " AND ".join([OF_PROJECT, *(sql for sql, _ in given)]), tuple(v for _, v in given)
 
 
 def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
@@ -280,6 +298,10 @@ def _exclusions(project: ProjectId, matching: TraceFilter) -> Iterator[Clause]:
         for text in sorted(set(texts)):  # each by itself, since a trace may have several
             counter = _count_others([count_facet(kind, text)])
             yield Clause(Sql(f"NOT {column} && {{}}::text[]", ([text],)), counter)
+    of_spans = [_has_span(project, one, None) for one in sorted(set(matching.not_span_kind))]
+    of_spans += [_has_span(project, None, one) for one in sorted(set(matching.not_span_name))]
+    for found in of_spans:
+        yield Clause(Sql(f"{found.text} IS NOT TRUE", found.values))
     for part in sorted(set(matching.not_name_parts)):
         yield Clause(Sql("search_name NOT LIKE {}", (like(part),)))
     for key, texts in matching.not_metadata:

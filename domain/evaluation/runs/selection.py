@@ -88,6 +88,9 @@ class TraceSelection:
     not_tags: tuple[str, ...] | None = None
     not_name: tuple[str, ...] | None = None
     not_model: tuple[str, ...] | None = None
+    not_score: tuple[str, ...] | None = None
+    not_span_kind: tuple[SpanKind, ...] | None = None
+    not_span_name: tuple[str, ...] | None = None
     not_metadata: MetadataTexts | None = None
 
     @property

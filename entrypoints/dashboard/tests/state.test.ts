@@ -84,12 +84,19 @@ test("scores and spans are filters with one value", () => {
   assert.deepEqual(change("score:a b<1", bounded), { score: "a b", score_max: "1", score_outcome: null });
   assert.deepEqual(change("score:other<1", bounded), { ...score, score: "other", score_max: "1" });
   assert.match(String(change("score:a<2")), /from 0 to 1/);
-  assert.match(String(change("-kind:tool")), /can be excluded/);
+  assert.deepEqual(change("-kind:tool"), { not_span_kind: ["TOOL"], span_kind: null });
+  assert.deepEqual(change("-score:a b"), { not_score: ["a b"], score: null });
+  assert.deepEqual(change("-score:a b", bounded), { ...score, not_score: ["a b"], score: null });
+  assert.deepEqual(change("score:a b<1", new URLSearchParams("?not_score=a+b")), { ...score, score_max: "1", not_score: null });
+  for (const typed of ["-score:a<0.5", "-score:a=failed"]) assert.match(String(change(typed)), /as a whole/);
   assert.deepEqual(change("kind:tool"), { span_kind: "TOOL", not_span_kind: null });
   assert.deepEqual(change("span:look up: x"), { span_name: "look up: x", not_span_name: null });
   const shown = chips(new URLSearchParams("?score=m&score_max=0.5&span_kind=TOOL&span_name=f"), String);
   assert.deepEqual(shown.map((one) => one.label), ["span: f", "kind: TOOL", "score: m", "score ≤ 0.5"]);
-  assert.ok(shown.every((one) => one.opposite === undefined));
+  assert.deepEqual(shown[2]?.opposite?.change, { ...score, not_score: ["m"], score: null });
+  const without = chips(new URLSearchParams("?not_score=m&not_span_name=f"), String);
+  assert.deepEqual(without.map((one) => one.label), ["not span: f", "not score: m"]);
+  assert.deepEqual(without[1]?.opposite?.change, { ...score, score: "m", not_score: null });
   assert.deepEqual(filterBody(bounded, 0), { score: "a b", score_min: 0.1, score_outcome: "scored" });
 });
 

@@ -64,6 +64,8 @@ CONDITIONS = [
     ({"score_outcome": ScoredOutcome.SKIPPED}, "f"),
     ({"score_outcome": ScoredOutcome.SCORED, "score_max": 0.2}, "ah"),
     ({"score_max": 0.5, "session_id": None, "name": "B"}, "b"),
+    ({"score_max": 0.5, "not_score": ("other", "others")}, "abh"),
+    ({"score_max": 0.5, "not_score": ("m",)}, ""),
 ]
 
 
@@ -93,6 +95,8 @@ async def test_each_condition_selects_its_traces(plane):
     assert found == {str(said): expected for said, expected in CONDITIONS}
     assert await names(plane, ours, score="M") == []
     assert await names(plane, ours, score="other") == ["i"]
+    assert "".join(await names(plane, ours, not_score=("m",))) == "efgi"
+    assert "".join(await names(plane, ours, not_score=("m", "other", "M"))) == "efg"
     assert await names(plane, project(), score="m") == []
 
 

@@ -172,6 +172,7 @@ _scored: Final[dict[str, SearchStrategy[Any]]] = {
     "score_min": st.sampled_from([0.0, 0.25, 0.5]),
     "score_max": st.sampled_from([0.5, 0.7, 1.0]),
     "score_outcome": st.sampled_from(ScoredOutcome),
+    "not_score": st.lists(names, max_size=2).map(tuple),
     "session_id": sessions,
     "has_error": st.booleans(),
 }

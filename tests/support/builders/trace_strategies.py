@@ -148,7 +148,18 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
 _excluded: Final = {
     f"not_{name}": st.lists(of, max_size=2).map(tuple)
     for name, of in _asked.items()
-    if name in {"session_id", "user_id", "environment", "release", "status", "name", "model"}
+    if name
+    in {
+        "session_id",
+        "user_id",
+        "environment",
+        "release",
+        "status",
+        "name",
+        "model",
+        "span_kind",
+        "span_name",
+    }
 } | {f"not_{name}": _asked[name] for name in ("tags", "metadata")}
 _asked_of_sessions: Final[dict[str, SearchStrategy[Any]]] = {
     "user_id": users,

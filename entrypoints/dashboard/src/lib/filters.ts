@@ -23,9 +23,9 @@ export const FIELDS: readonly Field[] = [
   { word: "tag", parameter: "tags", facet: "tag", hint: "has any of these tags" },
   { word: "user", parameter: "user_id", facet: "user", hint: "exactly this user" },
   { word: "session", parameter: "session_id", facet: "session", hint: "exactly this session" },
-  { word: "span", parameter: "span_name", facet: "span_name", isOnly: true, hint: "has a span with exactly this name: a tool" },
-  { word: "kind", parameter: "span_kind", facet: "span_kind", values: KINDS, isOnly: true, hint: "has a span of this kind" },
-  { word: "score", parameter: "score", facet: "score", isOnly: true, hint: "has this score: score:helpful<0.5, score:helpful=failed" },
+  { word: "span", parameter: "span_name", facet: "span_name", hint: "has a span with exactly this name: a tool" },
+  { word: "kind", parameter: "span_kind", facet: "span_kind", values: KINDS, hint: "has a span of this kind" },
+  { word: "score", parameter: "score", facet: "score", hint: "has this score: score:helpful<0.5, score:helpful=failed" },
   { word: "text", parameter: "query", isOnly: true, hint: 'all of these words are in its texts: text:"tracking number" refund' },
 ];
 
@@ -58,7 +58,9 @@ function signOf(text: string): { isExcluded: boolean; rest: string } {
 export function filterBy(params: URLSearchParams, parameter: string, value: string, isExcluded = false): Change {
   const [to, from] = isExcluded ? [NOT + parameter, parameter] : [parameter, NOT + parameter];
   const isList = isExcluded || parameter === "tags";
+  const isOfScore = parameter === "score" && (!isExcluded || params.get("score") === value); // so are its bounds
   return {
+    ...(isOfScore && NO_SCORE),
     [to]: isList ? [...new Set([...params.getAll(to), value])] : value,
     ...without(params, from, value),
   };
@@ -157,12 +159,14 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const score = field.parameter === "score" && /^(.+?)\s*(?:([<>])=?\s*(0?\.\d+|[01](?:\.0*)?)|=\s*(scored|failed|skipped))$/s.exec(given);
   const value = unquote(score ? score[1]! : given);
   if (value === "") return { problem: `Write a value after ${field.word}:` };
-  if (field.parameter === "score") {
+  if (field.parameter === "score" && (score || !isExcluded)) {
+    if (isExcluded) return { problem: "Only a score as a whole can be excluded: -score:helpful" };
     if (!score && /[<>=]/.test(value)) return { problem: "A score is from 0 to 1: score:helpful<0.5, or score:helpful=failed" };
     const [, , sign, number, outcome] = score || [];
     const known = params.get("score") === value && !outcome ? { score_outcome: null } : NO_SCORE;
     const bound = sign && { [sign === ">" ? "score_min" : "score_max"]: String(Number(number)) };
-    return { change: { ...known, score: value, ...bound, ...(outcome && { score_outcome: outcome }) } };
+    const rest = params.has("not_score") && without(params, "not_score", value);
+    return { change: { ...known, ...rest, score: value, ...bound, ...(outcome && { score_outcome: outcome }) } };
   }
   const known = upper(field, value);
   if (field.values?.includes(known) === false) return { problem: `After ${field.word}: write one of ${field.values.join(", ")}` };

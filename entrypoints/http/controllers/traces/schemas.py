@@ -74,6 +74,7 @@ type Tags = Annotated[list[Label], Meta(max_length=TAGS_MAX)]
 type Several = Annotated[list[str], Meta(max_length=FILTER_VALUES_MAX)]
 type SeveralStatuses = Annotated[list[TraceStatus], Meta(max_length=FILTER_VALUES_MAX)]
 type Excluded = Several
+type SeveralKinds = Annotated[list[SpanKind], Meta(max_length=FILTER_VALUES_MAX)]
 type LeastCost = Annotated[float, Meta(ge=0)]
 type SpanBound = Annotated[int, Meta(ge=0, le=SPAN_BOUND_MAX)]
 type ScoreBound = Annotated[float, Meta(ge=0, le=1)]
@@ -814,6 +815,9 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     not_tags: Excluded | None = None
     not_name: Excluded | None = None
     not_model: Excluded | None = None
+    not_score: Excluded | None = None
+    not_span_kind: SeveralKinds | None = None
+    not_span_name: Excluded | None = None
     not_metadata: GivenMetadata | None = None
 
     @classmethod
@@ -929,6 +933,16 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
     not_model: (
         Annotated[Excluded, Meta(description="Has no span with one of these models")] | None
+    ) = None
+    not_score: (
+        Annotated[Excluded, Meta(description="Has no score with one of these names and a value")]
+        | None
+    ) = None
+    not_span_kind: (
+        Annotated[SeveralKinds, Meta(description="Has no span of one of these kinds")] | None
+    ) = None
+    not_span_name: (
+        Annotated[Excluded, Meta(description="Has no span with one of these names")] | None
     ) = None
     not_metadata: MetadataExclusions = msgspec.field(default_factory=dict)
 

@@ -360,6 +360,18 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
         traces(TraceFilter(score="quality", score_outcome=ScoredOutcome.FAILED)),
         {},
     ),
+    "traces without a span of a name": (
+        traces(TraceFilter(not_span_name=("find",))),
+        {"traces": TRACES + 2 * SHOWN, "span_rows": 3 * 500},  # counted
+    ),
+    "traces without a score": (
+        traces(TraceFilter(not_score=("nothing",))),
+        {"traces": TRACES + 2 * SHOWN},  # counted
+    ),
+    "traces without a score that all have": (
+        traces(TraceFilter(not_score=("quality",))),
+        {"traces": 2 * TRACES, "latest_trace_scores": 2 * TRACES},
+    ),
     "scored traces": (
         traces(TraceFilter(score="quality", score_min=0.0)),
         {"traces": TRACES + SHOWN, "latest_trace_scores": 2 * TRACES},  # counted and sorted

@@ -168,7 +168,7 @@ function useOptions(text: string, isOpen: boolean): Option[] {
     return matching.map((one) => ({
       text: `${before}${one.value}${after}`,
       hint: count(one.count),
-      isWhole: after === "" && wanted.field !== "score", // a bound may follow
+      isWhole: after === "" && before !== "score:", // a bound may follow
     }));
   }
   const typed = text.toLowerCase().trimStart();
