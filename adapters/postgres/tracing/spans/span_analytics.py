@@ -42,6 +42,12 @@ _KEYS: Final = {
     SpanGroupKey.MODEL: "s.model",
     SpanGroupKey.ERROR: "s.error_group",
 }
+_MONDAY: Final = "timestamptz '2001-01-01 00:00+00'"
+# What figures are made of. All columns would be passed on for each span, though none uses them.
+_READ_COLUMNS: Final = (
+    "s.started_at, s.kind, s.prompt_tokens, s.completion_tokens, s.cost_amount, s.cost_source,"
+    " s.usage_role"
+)
 _ROLLED_UP: Final = ("kind", "name", "model")
 _SELECT_ROLLED_UP: Final = """
 SELECT {bucket} AS bucket, {key} AS key, sum(span_count)::bigint AS spans,
@@ -68,7 +74,7 @@ FROM (
          sum(completion_tokens) FILTER (WHERE usage_role IS NULL) AS completion_tokens,
          sum(cost_amount) FILTER (WHERE usage_role IS NULL) AS cost,
          count(*) FILTER (WHERE {unpriced}) AS unpriced
-  FROM (SELECT s.*, {latency} AS latency_us FROM {table} WHERE {where} {most}) AS s
+  FROM (SELECT {columns}, {latency} AS latency_us FROM {table} WHERE {where} {most}) AS s
   GROUP BY 1, 2, 3
 ) AS binned
 GROUP BY bucket, key LIMIT {limit}
@@ -170,12 +176,16 @@ class SpanFigureReader:
         where = [*source.served, *source.rest]
         if self.query.group_by is SpanGroupKey.MODEL:
             where.append(Sql("s.model IS NOT NULL"))
+        key = _KEYS[self.query.group_by]
+        # Without reading the status, the index of failed spans has all that is needed.
+        are_failed = self.query.group_by is SpanGroupKey.ERROR
+        columns = [_READ_COLUMNS, *([] if are_failed else ["s.status"])]
         sql = _SELECT_READ.format(
+            columns=", ".join(columns if key == "s.kind" else [*columns, key]),
             bucket=self._bucket(p, "s.started_at"),
-            key=_KEYS[self.query.group_by],
+            key=key,
             starts=p.put(BIN_STARTS_US),
-            # Without reading the status, the index of failed spans has all that is needed.
-            failed="true" if self.query.group_by is SpanGroupKey.ERROR else HAS_FAILED,
+            failed="true" if are_failed else HAS_FAILED,
             unpriced=IS_UNPRICED,
             latency=LATENCY_US,
             table=table,
@@ -200,7 +210,8 @@ class SpanFigureReader:
         granularity = self.query.interval.granularity
         if granularity is None:
             return f"{p.put(self.query.period.after)}::timestamptz"
-        return f"date_trunc('{granularity}', {instant})"
+        # As date_trunc, which looks up the time zone for each instant and takes ten times as long.
+        return f"date_bin(interval '1 {granularity}', {instant}, {_MONDAY})"
 
     async def _cells(self, rows: Sequence[Record], *, are_packed: bool) -> Sequence[SpanCell]:
         check_cell_count(len(rows))
