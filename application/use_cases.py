@@ -8,10 +8,11 @@ import os
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 from application.audit import AuditTrail
+from application.clock import utc_now
 from application.costs.use_cases import CostUseCases
 from application.evaluation.datasets.use_cases import DatasetUseCases
 from application.evaluation.experiments.use_cases import ExperimentUseCases
@@ -49,10 +50,6 @@ from application.workers import Workers
 from domain.errors import Unavailable
 from domain.ids import OrganizationId, ProjectId
 from domain.tracing.otel.requests import Rejection, Signal
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

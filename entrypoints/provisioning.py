@@ -1,11 +1,11 @@
-"""Creates development tokens and API keys for the command line."""
+"""Creates API keys and organizations for the command line."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from application.use_cases import Ports, UseCases, utc_now
+from application.use_cases import Ports, UseCases
 from domain.errors import Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Scope, key_digest
 from domain.identity.audit import UNKNOWN_ORIGIN
@@ -13,23 +13,12 @@ from domain.identity.invitation import Invitation
 from domain.identity.organization import Organization, Project
 from domain.ids import OrganizationId
 from entrypoints.composition import root
-from entrypoints.composition.sign_in import DEVELOPER, DEVELOPER_NAME, development_issuer
+from entrypoints.composition.sign_in import DEVELOPER, DEVELOPER_NAME, development_token
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError
 
 FIRST_KEY: Final = "development"
 OPERATOR_KEY: Final = "command line"
-
-
-def development_token(settings: Settings, *, email: str, name: str, expires_in_s: int) -> str:
-    """A token of the development issuer. Its subject is the email. Raises CommandError."""
-    try:
-        issuer = development_issuer(settings)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"no usable development key in {settings.data_dir}: {error}") from error
-    return issuer.token(
-        subject=email, email=email, name=name, expires_in_s=expires_in_s, now=utc_now()
-    )
 
 
 async def create_key(

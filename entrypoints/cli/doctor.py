@@ -29,10 +29,10 @@ from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.redis.client import opened, read_server_info
+from application.clock import utc_now
 from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
-from application.use_cases import utc_now
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure, Unavailable
 from entrypoints.composition.database import open_database, open_group

@@ -5,6 +5,7 @@ Each command imports its modules only when it runs, so that `serve` starts quick
 
 import argparse
 import asyncio
+import gc
 import os
 import sys
 import traceback
@@ -195,8 +196,10 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
 )
 def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings)
+    gc.disable()  # as `serve` does: what is imported is never garbage
     from entrypoints.worker import worker  # noqa: PLC0415
 
+    gc.enable()
     return worker.work(worker.with_options(settings, arguments.processes, arguments.concurrency))
 
 
@@ -534,9 +537,9 @@ def _mcp(arguments: argparse.Namespace, settings: Settings) -> int:
     defaults=DEV_DEFAULTS,
 )
 def _token(arguments: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints import provisioning  # noqa: PLC0415
+    from entrypoints.composition import sign_in  # noqa: PLC0415
 
-    token = provisioning.development_token(
+    token = sign_in.development_token(
         settings, email=arguments.email, name=arguments.name, expires_in_s=arguments.expires
     )
     print(token)

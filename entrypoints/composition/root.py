@@ -52,6 +52,7 @@ from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from adapters.redis.token_buckets import RedisTokenBuckets, SharedTokenBuckets
+from application.clock import utc_now
 from application.evaluation.ports.evaluation import Judge
 from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
@@ -64,7 +65,7 @@ from application.sharing.use_cases import SharingPorts
 from application.table_groups import PLACEMENT_KNOWN_S
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
-from application.use_cases import Ports, utc_now
+from application.use_cases import Ports
 from domain.identity.browser_session import SessionLifetime
 from domain.identity.caller import SignInRules
 from entrypoints.composition.database import open_database, open_databases, pool_settings

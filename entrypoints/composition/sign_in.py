@@ -14,12 +14,13 @@ from adapters.oidc import tokens as oidc
 from adapters.oidc.issuer_keys import IssuerKeys
 from adapters.oidc.jwks import JwksClient, JwksError
 from adapters.oidc.sign_in_provider import OidcProvider
+from application.clock import utc_now
 from application.identity.ports import SignInProvider, Tokens
 from application.ports import HealthStatus
-from application.use_cases import utc_now
 from domain.identity.browser_session import SignInMethod
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.settings import Settings, SettingsError, variable
+from entrypoints.startup import CommandError
 
 CALLBACK_PATH: Final = "/session/callback"
 ISSUER_FOLDER: Final = "issuer"
@@ -33,6 +34,17 @@ PAGE_TOKEN_LIFETIME_S: Final = 600  # of the CLI login page: enough to choose a 
 def development_issuer(settings: Settings) -> oidc.DevelopmentIssuer:
     """The issuer of development tokens, with its key in the data folder."""
     return oidc.DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
+
+
+def development_token(settings: Settings, *, email: str, name: str, expires_in_s: int) -> str:
+    """A token of the development issuer. Its subject is the email. Raises CommandError."""
+    try:
+        issuer = development_issuer(settings)
+    except (OSError, ValueError) as error:
+        raise CommandError(f"no usable development key in {settings.data_dir}: {error}") from error
+    return issuer.token(
+        subject=email, email=email, name=name, expires_in_s=expires_in_s, now=utc_now()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from datetime import datetime
 from itertools import batched
 from typing import Final
 
+from application.clock import utc_now
 from application.tracing.ingest import IngestBatch
-from application.use_cases import UseCases, utc_now
+from application.use_cases import UseCases
 from domain.errors import Failure, Invalid, Unavailable
 from domain.identity.organization import Project, validate_name
 from domain.ids import ProjectId

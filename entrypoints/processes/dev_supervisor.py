@@ -131,7 +131,7 @@ def _prepare(settings: Settings, data: Path) -> str:
     key = asyncio.run(provisioning.ensure_developer_key(settings, known))
     if key != known:
         print_line(f"Created an API key for the organization of {sign_in.DEVELOPER}")
-    token = provisioning.development_token(
+    token = sign_in.development_token(
         settings, email=sign_in.DEVELOPER, name=sign_in.DEVELOPER_NAME, expires_in_s=TOKEN_LASTS_S
     )
     write_env(

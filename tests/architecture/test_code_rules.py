@@ -114,9 +114,7 @@ def test_domain_is_synchronous():
 @in_each(modules("domain", "application"))
 def test_time_and_chance_are_arguments(path):
     called = {name for name, _ in calls(path)}
-    has_defaults = (
-        relative(path) == "application/use_cases.py"
-    )  # the defaults of the clock and of random values
+    has_defaults = relative(path) == "application/clock.py"
     assert not called & {"time.time", "time.monotonic", "uuid.uuid4", "uuid4", "random.random"}
     assert has_defaults or not {
         name for name in called if name.endswith((".now", ".utcnow", ".today"))

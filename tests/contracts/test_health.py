@@ -18,9 +18,9 @@ from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.read_replica import Replica, ReplicaHealthCheck
 from adapters.redis.client import RedisHealthCheck, opened
+from application.clock import utc_now
 from application.health import QueueHealthCheck
 from application.ports import HealthCheck, HealthStatus
-from application.use_cases import utc_now
 from tests.support.waiting import in_time
 
 type PartOpener = Callable[[str], AbstractAsyncContextManager[HealthCheck]]

@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, Dialog, Page
 
 from adapters.embedded.process import free_port
 from adapters.oidc.tokens import DevelopmentIssuer
-from application.use_cases import utc_now
+from application.clock import utc_now
 from entrypoints.composition.sign_in import ISSUER_FOLDER
 from entrypoints.processes.dev_supervisor import running_servers
 from tests.e2e.dashboard.browser import (

@@ -50,7 +50,7 @@ class Installation:
 
     def person(self, process: int = 0) -> httpx.Client:
         """Returns a client of the user who owns everything here."""
-        from application.use_cases import utc_now
+        from application.clock import utc_now
 
         token = development_issuer(self.settings).token(
             subject="ada", email="ada@example.com", name="Ada", expires_in_s=600, now=utc_now()

@@ -14,6 +14,7 @@ import pytest
 
 from domain.identity.api_key import Scope
 from entrypoints import provisioning
+from entrypoints.cli.__main__ import run
 from entrypoints.cli.main import main
 from entrypoints.observability import logs
 from entrypoints.processes import dev_supervisor
@@ -42,10 +43,10 @@ def claims(token: str) -> dict:
     return json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
 
 
-def test_installed_command_is_main():
+def test_installed_command_is_that_of_python_m():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     [(name, target)] = project["scripts"].items()
-    assert EntryPoint(name, target, "console_scripts").load() is main
+    assert EntryPoint(name, target, "console_scripts").load() is run
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -17,7 +17,7 @@ from adapters.postgres.database.server_info import ServerInfo
 from adapters.postgres.database.server_info import fetch_server_info as postgres_server
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.redis.client import opened, parse_info
-from application.use_cases import utc_now
+from application.clock import utc_now
 from application.workers import WORKER_TIMEOUT, Worker
 from domain.ids import ProjectId
 from entrypoints.cli import doctor

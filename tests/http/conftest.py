@@ -19,8 +19,9 @@ from adapters.memory.rate_limiter import MemoryRateLimiter, monotonic_us
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
+from application.clock import utc_now
 from application.ports import HealthStatus, RateLimiter
-from application.use_cases import UseCases, utc_now
+from application.use_cases import UseCases
 from domain.identity.api_key import ALL_SCOPES, ApiKey, Scope, format_key, key_digest
 from domain.identity.caller import Claims
 from domain.identity.organization import Organization, Project

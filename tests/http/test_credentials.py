@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.errors import Unavailable
 from domain.identity.api_key import Scope
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, field_errors

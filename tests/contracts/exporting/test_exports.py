@@ -14,8 +14,8 @@ from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.exports.exports import PIECES_PER_TRANSACTION, PostgresExports
+from application.clock import utc_now
 from application.exporting.ports import EXPORTS_MAX, Exports
-from application.use_cases import utc_now
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
 from domain.ids import ProjectId

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.identity.api_key import Scope
 from domain.identity.browser_session import SignInMethod
 from domain.identity.login_code import challenge_of

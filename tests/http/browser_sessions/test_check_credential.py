@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.identity.api_key import KeyLimits, Scope
 from tests.http.conftest import TOKEN, Site, field_errors
 

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 import httpx
 import pytest
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.identity.browser_session import SignInMethod
 from domain.identity.caller import SignInRules
 from domain.identity.login_code import challenge_of

@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 
 from adapters.oidc.tokens import DevelopmentIssuer
-from application.use_cases import utc_now
+from application.clock import utc_now
 from entrypoints.composition.sign_in import open_sign_in
 from entrypoints.settings import read_settings
 from tests.http.conftest import Site

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.exporting.ticket import TICKET_LIFETIME
 from domain.identity.browser_session import SignInMethod, challenge_hash, cookie_digest
 from domain.identity.login_code import challenge_of

@@ -14,8 +14,9 @@ import pyarrow.parquet
 import pytest
 
 from adapters.memory.store import MemoryStore
+from application.clock import utc_now
 from application.exporting.ports import EXPORTS_MAX, PIECE_BYTES
-from application.use_cases import UseCases, utc_now
+from application.use_cases import UseCases
 from domain.exporting.export import FileFormat
 from entrypoints.composition.export_formats import INSTALL_PARQUET
 from entrypoints.composition.memory import memory_exporting, replace_ports

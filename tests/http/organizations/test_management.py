@@ -21,7 +21,7 @@ from adapters.postgres.identity.identity import (
     PostgresProjects,
     PostgresUsers,
 )
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.identity.api_key import KEY_LIFETIME
 from domain.identity.caller import Claims
 from domain.identity.invitation import INVITATION_LIFETIME

@@ -14,7 +14,8 @@ from adapters.caching.identity_cache import CachedApiKeys, CachedProjects
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.identity.identity import PostgresApiKeys, PostgresProjects
-from application.use_cases import Ports, UseCases, utc_now
+from application.clock import utc_now
+from application.use_cases import Ports, UseCases
 from domain.identity.caller import Claims, Person
 from domain.ids import UserId
 from entrypoints.composition.memory import memory_ports, replace_ports

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from application.clock import utc_now
 from application.evaluation.scores.sent_evaluations import EVALUATION_WAIT
-from application.use_cases import UseCases, utc_now
+from application.use_cases import UseCases
 from domain.ids import TraceId
 from domain.tracing.otel.fragments import otel_span_id
 from domain.tracing.otel.requests import Encoding

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.identity.api_key import Scope
 from domain.identity.organization import Role
 from domain.ids import OrganizationId

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from application.use_cases import utc_now
+from application.clock import utc_now
 from domain.identity.api_key import KEY_LIFETIME, ApiKey, format_key, key_digest
 from domain.identity.caller import Claims, User
 from domain.identity.invitation import INVITATION_LIFETIME, Invitation

@@ -17,9 +17,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
+from application.clock import utc_now
 from application.jobs import Jobs
 from application.ports import Clock
-from application.use_cases import Ports, utc_now
+from application.use_cases import Ports
 from domain.evaluation.judging.judge import Answer, Question
 from domain.evaluation.metrics.metric import Metric
 from entrypoints.composition import root
