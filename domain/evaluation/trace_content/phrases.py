@@ -9,7 +9,7 @@ matched against the words without spaces.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Final
 
 from domain.evaluation.trace_content.language import (
@@ -69,9 +69,7 @@ class PhraseSearch:
     """Searches texts for the phrases of some languages."""
 
     def __init__(self, phrases: Phrases) -> None:
-        self._patterns = {
-            language: _compiled(language, listed) for language, listed in phrases.items()
-        }
+        self._phrases = phrases
 
     def occurs_in(self, answer: AnswerText) -> bool | None:
         """Whether one of the phrases occurs; None if the language of the answer isn't known.
@@ -80,16 +78,17 @@ class PhraseSearch:
         """
         language = answer.language
         if language is not None:
-            return self._is_found(language, answer) if language in self._patterns else None
-        if any(self._is_found(one, answer) for one in self._patterns):
+            return self._is_found(language, answer) if language in self._phrases else None
+        if any(self._is_found(one, answer) for one in self._phrases):
             return True
         return None if any(map(str.isalpha, answer.spaced)) else False
 
     def _is_found(self, language: Language, answer: AnswerText) -> bool:
         text = answer.unspaced if language in _UNSPACED else answer.spaced
-        return self._patterns[language].search(text) is not None
+        return _compiled(language, self._phrases[language]).search(text) is not None
 
 
+@cache  # when it is first searched for: to compile all of them would delay each start
 def _compiled(language: Language, phrases: str) -> re.Pattern[str]:
     is_spaced = language not in _UNSPACED
     if language in _VOWEL_SIGNS:
