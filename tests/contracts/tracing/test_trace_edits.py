@@ -244,16 +244,18 @@ async def test_concurrent_changes_and_writes_lose_no_update(plane):
     ours, ids = project(), [trace_id() for _ in range(4)]
     await fill(plane, ours, *(trace(id=one, session_id="s") for one in ids))
 
+    room = asyncio.Semaphore(AT_ONCE)
+
     async def client(n: int) -> None:
         one, key = ids[n % 4], f'{{"k{n}":1}}'.encode()
-        await asyncio.gather(
-            plane.traces.put(
-                ours, trace(span(cost={"a": 1.0}), id=one, tags=(f"p{n:02}",), user_id=f"u{n % 2}")
-            ),
-            plane.traces.change(ours, one, TraceChange(metadata=key, session_id=f"s{n % 3}")),
-            plane.traces.add_spans(ours, one, [span(), span()]),
-            plane.traces.retag(ours, ids[::-1] if n % 2 else ids, [f"r{n:02}"], ["none"]),
-        )
+        sent = trace(span(cost={"a": 1.0}), id=one, tags=(f"p{n:02}",), user_id=f"u{n % 2}")
+        async with room:
+            await asyncio.gather(
+                plane.traces.put(ours, sent),
+                plane.traces.change(ours, one, TraceChange(metadata=key, session_id=f"s{n % 3}")),
+                plane.traces.add_spans(ours, one, [span(), span()]),
+                plane.traces.retag(ours, ids[::-1] if n % 2 else ids, [f"r{n:02}"], ["none"]),
+            )
 
     await asyncio.gather(*(client(n) for n in range(24)))
     traces = await assert_summaries_match(plane, ours)
