@@ -196,11 +196,17 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
 )
 def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings)
+    from entrypoints.worker import supervisor  # noqa: PLC0415
+
+    settings = supervisor.with_options(settings, arguments.processes, arguments.concurrency)
+    if settings.eval_worker_processes > 1:
+        return supervisor.supervise(settings)
+    supervisor.check_port(settings)
     gc.disable()  # as `serve` does: what is imported is never garbage
     from entrypoints.worker import worker  # noqa: PLC0415
 
     gc.enable()
-    return worker.work(worker.with_options(settings, arguments.processes, arguments.concurrency))
+    return worker.work(settings)
 
 
 @command(

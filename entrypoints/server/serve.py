@@ -45,6 +45,7 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
     with listen(settings) if inherited is None else socket.socket(fileno=inherited) as bound:
         if inherited is None:
             _check_grpc_port(settings)
+            _check_migrations(settings)
         # Slow imports come after the quick checks. Imported objects are never garbage: collecting
         # would take a tenth of the import time now, and more at each later collection.
         gc.disable()
@@ -60,7 +61,6 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
         gc.set_threshold(GC_THRESHOLD, *GC_THRESHOLDS_OF_OLDER)
         gc.enable()
         sys.setswitchinterval(THREAD_SWITCH_S)
-        _check_migrations(settings)
         BoundedConnection.connections_max = raise_file_limit(
             has_grpc=settings.otlp_grpc_port is not None
         )

@@ -9,13 +9,10 @@ import contextlib
 import gc
 import logging
 import signal
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
-
-from msgspec import structs
 
 from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, JobQueue, Jobs, PlanRunJob, queue_of
@@ -27,19 +24,16 @@ from domain.errors import Failure
 from entrypoints.composition import root
 from entrypoints.observability import logs
 from entrypoints.observability import observer as observing
-from entrypoints.processes import child_processes
-from entrypoints.processes.child_processes import StopFlag
-from entrypoints.settings import Settings, variable
+from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, product_version
 from entrypoints.worker.status_port import serve_status
+from entrypoints.worker.supervisor import DRAIN_TIMEOUT_S
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
 REQUIRED_CHECKS: Final = ("postgres", "migrations")  # Redis may become available later
 REQUEUE_EVERY_S: Final = 15.0
 GROUPS_EVERY_S: Final = 15.0  # for which a new group of organizations may wait
-DRAIN_TIMEOUT_S: Final = 20.0  # for running jobs at a stop; leases cover the rest
 LEAVE_TIMEOUT_S: Final = 1.0  # to report that this worker stops
-STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
 
 
 type OpenPorts = Callable[
@@ -53,36 +47,14 @@ def work(
     open_ports: OpenPorts = root.ports,
     requeue_every_s: float = REQUEUE_EVERY_S,
 ) -> int:
-    """Works until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
+    """Works in this process until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
     check_servers(settings)
     logs.configure(settings)
-    if settings.eval_worker_processes > 1:
-        return _supervise(settings)
     gc.freeze()  # imported objects are never garbage, so that collections are faster
     metrics = observing.create_registry(settings, product_version())
     with serve_status(settings, metrics):
         asyncio.run(_work(settings, metrics, open_ports, requeue_every_s))
     return 0
-
-
-def _supervise(settings: Settings) -> int:
-    """Runs several processes."""
-    stop = StopFlag.on_signals()
-    options = ("--processes", "1", "--concurrency", str(settings.eval_worker_concurrency))
-    with contextlib.ExitStack() as stack:
-        environ = {}
-        if settings.worker_port is not None:  # this process serves the shared metrics of all
-            folder = settings.metrics_dir or stack.enter_context(tempfile.TemporaryDirectory())
-            settings = structs.replace(settings, metrics_dir=folder)
-            environ = {variable("metrics_dir"): folder, variable("worker_port"): ""}
-            metrics = observing.create_registry(settings, product_version())
-            stack.enter_context(serve_status(settings, metrics))
-        processes = [
-            child_processes.start("worker", *options, environ=environ, orphaned=signal.SIGTERM)
-            for _ in range(settings.eval_worker_processes)
-        ]
-        stack.callback(child_processes.stop_all, processes, STOP_TIMEOUT_S)
-        return child_processes.watch(processes, stop, LOG)
 
 
 async def _work(
@@ -281,12 +253,3 @@ async def run_periodically(
             LOG.exception("%s failed; it runs again later", task.name)
         on_run(task.name, outcome)
         await asyncio.sleep(task.every_s)
-
-
-def with_options(settings: Settings, processes: int | None, concurrency: int | None) -> Settings:
-    """The settings, overridden by options of the command line."""
-    return structs.replace(
-        settings,
-        eval_worker_processes=processes or settings.eval_worker_processes,
-        eval_worker_concurrency=concurrency or settings.eval_worker_concurrency,
-    )

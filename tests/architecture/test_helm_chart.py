@@ -27,7 +27,7 @@ from entrypoints.setting_checks import (
     missing_extras,
 )
 from entrypoints.settings import SECRET, Settings, file_variable, read_settings, variable
-from entrypoints.worker.worker import STOP_TIMEOUT_S
+from entrypoints.worker.supervisor import STOP_TIMEOUT_S
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "docker/helm/pandaprobe"

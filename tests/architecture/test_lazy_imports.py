@@ -147,11 +147,11 @@ def test_client_of_provider_loads_no_other_client():
     assert loaded(CLIENTS_PROGRAM, " ".join(providers), *LARGE_LIBRARIES) == str(providers)
 
 
-def test_commands_of_the_database_load_no_other_adapters():
-    """So they start in a quarter of the time."""
+def test_small_commands_load_no_other_adapters():
+    """Those of the database alone, `token`, and `worker` with several processes."""
     others = ("application.use_cases", "redis", "prometheus_client", "litestar")
     commands = ("main", "migrations", "distribution", "secret_keys", "backups")
-    modules = (*(f"cli.{name}" for name in commands), "composition.sign_in")  # of `token`
+    modules = (*(f"cli.{name}" for name in commands), "composition.sign_in", "worker.supervisor")
     program = "import sys\n" + "\n".join(f"import entrypoints.{name}" for name in modules)
     shown = f"{program}\nprint([name for name in sys.argv[1:] if name in sys.modules])"
     assert loaded(shown, *others, "asyncpg") == "['asyncpg']"

@@ -11,7 +11,7 @@ import pytest
 from entrypoints.cli import main as main_module
 from entrypoints.server.asgi import DRAIN_TIMEOUT_S
 from entrypoints.settings import SECRET, Settings, file_variable, variable
-from entrypoints.worker.worker import STOP_TIMEOUT_S
+from entrypoints.worker.supervisor import STOP_TIMEOUT_S
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docker/systemd"

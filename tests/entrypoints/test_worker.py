@@ -15,7 +15,8 @@ from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, JobOutcome
 from entrypoints.settings import Settings
-from entrypoints.worker.worker import JobRunner, PeriodicTask, run_periodically, with_options
+from entrypoints.worker.supervisor import with_options
+from entrypoints.worker.worker import JobRunner, PeriodicTask, run_periodically
 from tests.support.waiting import in_time
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))
