@@ -11,8 +11,8 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.database.time_buckets import split_period
+from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.time_buckets import Bounds, split_period
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKETS_MAX,
@@ -29,10 +29,10 @@ COUNT_SESSIONS: Final = Sql(
 COUNT_FAILED_SESSIONS: Final = Sql(
     f"(SELECT coalesce(sum(failed_count), 0)::bigint FROM session_hours WHERE {OF_PROJECT})"
 )
-# $2 and $3 are the period, $4 the hour of its start, $5 and $6 its whole hours, $7 the granularity.
+# $2 and $3 are the period, $4 the hour of its start, $5 and $6 its whole hours.
 # Bounds of `to_read` are plain columns: with row-level security, PostgreSQL uses an index only for
 # expressions that it knows to leak nothing.
-SELECT_SESSION_BUCKETS: Final = f"""
+_PARTS: Final = f"""
 WITH hours AS MATERIALIZED (
   SELECT *, first_hour >= $5 AND last_hour < $6 AS is_whole FROM session_hours
   WHERE {OF_PROJECT} AND first_hour < $3 AND last_hour >= $4
@@ -48,11 +48,7 @@ WITH hours AS MATERIALIZED (
       AND NOT (first_started_at >= $5 AND last_started_at < $6)
     OFFSET 0
   ) AS found
-)
-SELECT date_trunc($7, since) AS bucket, sum(sessions)::bigint AS sessions,
-       sum(traces)::bigint AS traces, sum(latencies)::bigint AS latencies,
-       sum(latency_us) AS latency_us
-FROM (
+), parts AS (
   SELECT first_hour AS since, session_count AS sessions, trace_count AS traces,
          latency_count AS latencies, latency_us
   FROM hours WHERE is_whole
@@ -67,9 +63,37 @@ FROM (
     HAVING count(*) > 0
   ) AS summed
   WHERE NOT is_inside
-) AS counted
-GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+)
 """
+# $7 is the granularity.
+SELECT_SESSION_BUCKETS: Final = f"""
+{_PARTS}
+SELECT date_trunc($7, since) AS bucket, sum(sessions)::bigint AS sessions,
+       sum(traces)::bigint AS traces, sum(latencies)::bigint AS latencies,
+       sum(latency_us) AS latency_us
+FROM parts GROUP BY 1 ORDER BY 1 LIMIT {BUCKETS_MAX + 1}
+"""
+_COUNT_WITHIN: Final = f"{_PARTS} SELECT coalesce(sum(sessions), 0)::bigint FROM parts"
+
+
+async def count_sessions(connection: Connection, project: ProjectId, bounds: Bounds) -> int:
+    """The sessions with a trace within `bounds`. Erased ones must not be hidden."""
+    after, before = bounds
+    split = split_period(bounds, Granularity.HOUR)
+    start = None if after is None else Granularity.HOUR.bucket(after)
+    whole = split.whole or (after or before, after or before)
+    ends = zip(
+        ("$2", "$3", "$4", "$5", "$6"),
+        (after, before, start, *whole),
+        ("-infinity", "infinity", "-infinity", "-infinity", "infinity"),
+        strict=True,
+    )
+    sql, p = _COUNT_WITHIN, Parameters([project])
+    for name, bound, unbounded in ends:
+        found = f"'{unbounded}'" if bound is None else p.put(bound)
+        sql = sql.replace(name, f"{found}::timestamptz")
+    counted: int = await connection.fetchval(sql, *p.values)
+    return counted
 
 
 async def fetch_session_buckets(

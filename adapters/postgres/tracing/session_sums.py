@@ -13,6 +13,7 @@ from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.database.time_buckets import Bounds
 from adapters.postgres.tracing.rollups.facets import Facet, search_term
+from domain.tracing.analytics import Granularity
 from domain.tracing.query import fold_case
 from domain.tracing.session import SessionFilter, SessionSort
 
@@ -67,13 +68,15 @@ class SelectedTraces:
     matching: SessionFilter
     is_rare: bool  # few traces have the tags, so that they are found by search terms
 
-    async def fetch(self, connection: Connection) -> KeysetPage:
+    async def fetch(self, connection: Connection, total: int | None = None) -> KeysetPage:
+        """Counts the sessions, unless `total` is known: then none but those of a page are kept."""
         p = Parameters([self.query.project])
         by_value = self.matching.selects_by_value
         groups = self._by_trace(p) if by_value else self._by_period(p)
-        keys = f"groups AS MATERIALIZED ({groups}), {self.query.sorted_keys(p, 'groups')}"
-        total, page = "(SELECT count(*) FROM groups)", self._sums(p)
-        return await self.query.fetch_keys(connection, p, keys, total, page)
+        kept = "MATERIALIZED" if total is None else "NOT MATERIALIZED"
+        keys = f"groups AS {kept} ({groups}), {self.query.sorted_keys(p, 'groups')}"
+        count = "(SELECT count(*) FROM groups)" if total is None else f"{p.put(total)}::bigint"
+        return await self.query.fetch_keys(connection, p, keys, count, self._sums(p))
 
     async def fetch_sums(self, connection: Connection, ids: Sequence[str]) -> Sequence[Record]:
         """The rows of some sessions, in the order of the list."""
@@ -128,12 +131,12 @@ class SelectedTraces:
         WHERE {OF_PROJECT} AND {p.sql(starts_within(bounds))} {failed} {self._query(p)}
         UNION ALL
         SELECT summed.value, session_id, false
-        FROM sessions CROSS JOIN LATERAL (
+        FROM ({p.sql(select_straddling(bounds))}) AS sessions CROSS JOIN LATERAL (
             SELECT {_SORT_AGGREGATES[self.sort]} AS value FROM traces
             WHERE {OF_PROJECT} AND session_id = sessions.session_id AND {self._traces(p)}
             HAVING count(*) > 0 {self._failed(p)}
         ) AS summed
-        WHERE {OF_PROJECT} AND {p.sql(straddles(bounds))} {self._query(p)}
+        WHERE true {self._query(p)}
         """
 
     def _traces(self, p: Parameters) -> str:
@@ -178,6 +181,31 @@ def starts_within(bounds: Bounds) -> Sql:
     At least one of the bounds is set.
     """
     return _all_of(("first_started_at >= {}", bounds[0]), ("last_started_at < {}", bounds[1]))
+
+
+def select_straddling(bounds: Bounds) -> Sql:
+    """The ids of sessions of which some traces may have started within `bounds`, and some did not.
+
+    The roll-up names the hours in which they began: an index would lead to all sessions that began
+    before the period. OFFSET 0 keeps it a look into the index for each hour.
+    """
+    ends = [one for one in bounds if one is not None]
+    hours = " OR ".join("(first_hour <= {} AND last_hour >= {})" for _ in ends)
+    straddling = straddles(bounds)
+    return Sql(
+        f"""
+        SELECT found.session_id FROM (
+          SELECT DISTINCT first_hour AS since, first_hour + interval '1 hour' AS until
+          FROM session_hours WHERE {OF_PROJECT} AND ({hours})
+        ) AS hours CROSS JOIN LATERAL (
+          SELECT session_id FROM sessions
+          WHERE {OF_PROJECT} AND first_started_at >= since AND first_started_at < until
+            AND {straddling.text}
+          OFFSET 0
+        ) AS found
+        """,
+        (*(at for one in ends for at in (one, Granularity.HOUR.bucket(one))), *straddling.values),
+    )
 
 
 def straddles(bounds: Bounds) -> Sql:

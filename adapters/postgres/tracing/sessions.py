@@ -20,7 +20,11 @@ from adapters.postgres.database.read_transactions import (
 )
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
 from adapters.postgres.tracing.rollups.facets import Facet
-from adapters.postgres.tracing.session_figures import COUNT_FAILED_SESSIONS, COUNT_SESSIONS
+from adapters.postgres.tracing.session_figures import (
+    COUNT_FAILED_SESSIONS,
+    COUNT_SESSIONS,
+    count_sessions,
+)
 from adapters.postgres.tracing.session_id_walk import (
     ID_WALK_LIMITS,
     IdWalkLimits,
@@ -164,7 +168,9 @@ class PostgresSessions(PoolReader):
                 if (found := await by_traces.fetch()) is not None:
                     return found
         is_rare = await _are_rare(connection, project, matching.tags)
-        return await SelectedTraces(query, sort, matching, is_rare).fetch(connection), None
+        selected = SelectedTraces(query, sort, matching, is_rare)
+        total = await _count_within(connection, project, matching)
+        return await selected.fetch(connection, total), None
 
     async def first_inputs(
         self, project: ProjectId, sessions: Sequence[str]
@@ -257,6 +263,18 @@ async def _session_conditions(
         among=some[0] if served else every,
         total=min([every, *some]) if is_counted or 0 in some else None,
     )
+
+
+async def _count_within(
+    connection: Connection, project: ProjectId, matching: SessionFilter
+) -> int | None:
+    """The sessions of a period from roll-ups; None with other conditions, or hidden sessions."""
+    if matching.selects_by_value or matching.selects_summaries:
+        return None
+    if await connection.fetchval(f"SELECT {HAS_ACTIVE_ERASURE}", project):
+        return None
+    bounds = (matching.started_after, matching.started_before)
+    return await count_sessions(connection, project, bounds)
 
 
 async def _are_rare(connection: Connection, project: ProjectId, tags: Sequence[str]) -> bool:

@@ -729,6 +729,16 @@ async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(see
 
 
 @OF_BOTH
+async def test_sessions_of_a_period_are_found_without_those_before_it(seeded, of):
+    """Entries of an index that its condition passes over aren't rows, but take time as well."""
+    wanted = SessionFilter(started_after=END - timedelta(days=2), started_before=DAY_END)
+    found = await plans(seeded, sessions(wanted), of)
+    looks = [node["Index Cond"] for node in found if node.get("Index Name") == "sessions_span"]
+    assert looks
+    assert all("first_started_at >=" in one for one in looks)
+
+
+@OF_BOTH
 @pytest.mark.parametrize("by", [Granularity.HOUR, Granularity.DAY])
 async def test_percentiles_are_computed_of_each_trace_once(seeded, of, by):
     seeded.statements.clear()

@@ -122,6 +122,23 @@ async def test_pages_follow_each_other_although_requests_compare_few_traces(
             assert list(page.items) == expected[offset : offset + 3], (conditions, offset)
 
 
+@pytest.mark.parametrize("sort", SessionSort)
+async def test_sessions_of_a_period_are_whole_and_counted(pool, walked, sort):
+    """Sessions begin, go on and end at each hour. The roll-up has hours."""
+    project, sent = walked
+    sessions, half = PostgresSessions(pool, TraceEdits(pool, prices())), HOUR / 2
+    instants = [None, NOON - HOUR, *(NOON + n * half for n in (0, 1, 4, 7, 12, 18, 40))]
+    for after in instants:
+        for before in [one for one in instants if (one, after) != (None, None)]:
+            matching = SessionFilter(started_after=after, started_before=before)
+            for order in SortOrder:
+                by = (sort, order, PageRequest(limit=100))
+                page = await sessions.summaries(project, matching, *by)
+                expected = in_domain(sent, matching, sort, order)
+                assert list(page.items) == expected, (after, before)
+                assert (page.total, page.total_is_at_least) == (len(expected), False)
+
+
 async def test_a_page_says_how_far_traces_were_compared(pool):
     sent = [
         trace(session_id=f"s{n}", started_at=NOON - n * HOUR, tags=("a", "b") if n > 4 else ("a",))
