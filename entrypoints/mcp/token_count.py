@@ -18,10 +18,13 @@ BLANKS_PER_TOKEN: Final = 8
 _TWO_BYTES: Final = "\u0080-\u07ff"
 # Characters of three bytes that tokenizers know well: punctuation, kana, Han, Hangul, full width.
 _COMMON: Final = "\u2000-\u206f\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7af\uff00-\uffef"
-_PIECES: Final = re.compile(
+# Words and capitals contain the blank before them.
+_RUNS: Final = re.compile(
     r"((?=[A-Za-z+/=_-]{0,24}[0-9])[A-Za-z0-9+/=_-]{16,})"
-    r"|[ ]?([A-Z]?[a-z]+)|[ ]?([A-Z]+)|([ ]+|\t+)"
-    rf"|([{_TWO_BYTES}]+)|([{_COMMON}]+)|([\u0800-\uffff]+)|([\U00010000-\U0010ffff]+)|(?s:.)"
+    r"|([ ]?[A-Z]?[a-z]+)|([ ]?[A-Z]+)|([ ]+|\t+)"
+)
+_NOT_ASCII: Final = re.compile(
+    rf"([{_TWO_BYTES}]+)|([{_COMMON}]+)|([\u0800-\uffff]+)|([\U00010000-\U0010ffff]+)"
 )
 
 
@@ -34,17 +37,21 @@ def count_tokens(text: str) -> int:
     word. A text of random letters can take up to twice as many.
     """
     count = 0
-    for random, word, capitals, blanks, two, common, three, four in _PIECES.findall(text):
+    if not text.isascii():
+        others = _NOT_ASCII.findall(text)
+        for two, common, three, four in others:
+            count += len(two) + 2 * len(common) + 3 * len(three) + 4 * len(four)
+        text = _NOT_ASCII.sub("\n", text)
+        count -= len(others)
+    count += len(text)  # a token for each character that isn't part of a run
+    for _, word, capitals, blanks in _RUNS.findall(text):
         if word:
-            letters = LETTERS_PER_TOKEN if len(word) < LONG_WORD else LETTERS_PER_TOKEN_OF_LONG
-            count += -(-len(word) // letters)
-        elif random:
-            count += len(random)
+            letters = len(word) - (word[0] == " ")
+            each = LETTERS_PER_TOKEN if letters < LONG_WORD else LETTERS_PER_TOKEN_OF_LONG
+            count -= len(word) + -letters // each
         elif capitals:
-            count += -(-len(capitals) // CAPITALS_PER_TOKEN)
+            letters = len(capitals) - (capitals[0] == " ")
+            count -= len(capitals) + -letters // CAPITALS_PER_TOKEN
         elif blanks:
-            count += -(-len(blanks) // BLANKS_PER_TOKEN)
-        else:
-            several = len(two) + 2 * len(common) + 3 * len(three) + 4 * len(four)
-            count += several or 1
+            count -= len(blanks) + -len(blanks) // BLANKS_PER_TOKEN
     return count
