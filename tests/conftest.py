@@ -43,7 +43,7 @@ gc.disable()
 CASES_MAX = 3
 # At the beginning of a file, this leaves out all its tests in `make check`.
 MARKED_FILE = re.compile(r"^pytestmark = .*\bmark\.(service|e2e|slow|exhaustive)\b", re.MULTILINE)
-GC_THRESHOLD = 50_000  # the default of 2,000 runs it several times in a test, for nothing
+GC_THRESHOLD = 200_000  # the default of 2,000 runs it several times in a test, for nothing
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

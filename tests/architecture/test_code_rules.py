@@ -1,6 +1,7 @@
 """Rules for code that a test can check. pyproject.toml has the import contracts."""
 
 import ast
+import gc
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,16 @@ def modules(*folders: str) -> list[Path]:
 
 def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def files_are_forgotten() -> Iterator[None]:
+    """The garbage collector would look at a million nodes again and again, also in later tests."""
+    gc.disable()
+    yield
+    for kept in (text, tree, nodes, calls):
+        kept.cache_clear()
+    gc.enable()
 
 
 @cache  # every rule reads every file
