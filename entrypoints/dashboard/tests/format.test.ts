@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { ago, count, fullInstant, instant } = await import("../src/lib/format.ts");
+const { ago, count, fullInstant, instant, score } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -54,4 +54,8 @@ test("how long ago is said as Intl says it", () => {
     }
   });
   assert.equal(ago(new Date(now).toISOString(), now), "now");
+});
+
+test("numbers of scores are rounded", () => {
+  assert.deepEqual([0.013049999999999999, 1, 0, null].map(score), ["0.013", "1", "0", "—"]);
 });

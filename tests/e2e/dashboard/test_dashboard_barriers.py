@@ -354,6 +354,13 @@ RUN_AXE: Final = """async ([options, excluded]) => {
   return (await axe.run(dialog ?? { exclude: excluded }, options)).violations;
 }"""
 
+# What has to be scrolled sideways to be read. Tables and texts scroll in regions of their own.
+WIDER: Final = """() => {
+  const all = [document.documentElement, ...document.querySelectorAll("dialog[open], main")];
+  return all.filter((one) => one.scrollWidth > one.clientWidth)
+    .map((one) => `${one.localName} is ${one.scrollWidth} px wide, not ${one.clientWidth}`);
+}"""
+
 
 def barriers(page: Page, excluded: Sequence[str] = (), rules: Any = ALL_RULES) -> list[str]:
     if not page.evaluate("'axe' in window"):
@@ -382,7 +389,7 @@ def found_in(
     found = {}
     for look in looks:
         have_look(page, look)
-        if some := barriers(page, excluded, rules):
+        if some := [*barriers(page, excluded, rules), *page.evaluate(WIDER)]:
             found[f"{view}, {look.width} px wide, {look.scheme}"] = some
     return found
 

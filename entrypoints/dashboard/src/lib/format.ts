@@ -89,6 +89,11 @@ export function pricedText({ unpriced_span_count: unpriced, priced_span_count: p
   return `${share} of ${count(all)} spans priced`;
 }
 
+/** A number of scores, by thousandths. */
+export function score(value: number | null | undefined): string {
+  return value == null ? NONE : String(Math.round(value * 1000) / 1000);
+}
+
 /** `12.3k`, `4.5M`: for axes and tiles; tables have every digit. */
 export function short(value: number): string {
   return new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 }).format(value);

@@ -69,7 +69,7 @@ export function Home(): JSX.Element {
       {parts && now.state === "in" && now.isPerson && <parts.Invitations />}
       {isInNone && (
         <Empty title="You are in no organization">
-          <p>Its owner or an administrator can invite you by the address {now.who}: the invitation is shown here. Without one, you get an organization of your own when you sign in again.</p>
+          <p>An owner or administrator of one can invite you by the address {now.who}: the invitation is shown here. Without one, load the page again: you get an organization of your own.</p>
         </Empty>
       )}
       {projects.length === 0 && !isInNone && (

@@ -2,13 +2,13 @@
 import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, PaginatedResponse_AlertChangeResponse_, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
-import { ago, fullInstant, plural } from "../../lib/format.ts";
+import { ago, fullInstant, plural, score } from "../../lib/format.ts";
 import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { ChangeList } from "./Monitor.tsx";
-import { State, ruleWords, score } from "./parts.tsx";
+import { State, ruleWords } from "./parts.tsx";
 import { Webhooks } from "./Webhooks.tsx";
 
 const PAGE = 50;

@@ -16,7 +16,7 @@ import type {
   PreviewedRunItem,
 } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
-import { ago, cost, fullInstant, instant, NONE, percent, plural } from "../../lib/format.ts";
+import { ago, cost, fullInstant, instant, NONE, percent, plural, score } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { useSending } from "../../ui/Field.tsx";
 import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
@@ -25,7 +25,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { AlertForm } from "./AlertForm.tsx";
 import { EditMonitor, editAddress } from "./MonitorForm.tsx";
-import { LastRun, NextRuns, State, ruleWords, runPath, runWords, score } from "./parts.tsx";
+import { LastRun, NextRuns, State, ruleWords, runPath, runWords } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
 
 const POLL_MS = 10_000;

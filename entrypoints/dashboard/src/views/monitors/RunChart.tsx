@@ -3,11 +3,11 @@ import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { runsOf } from "../../lib/chart/axis.ts";
-import { fullInstant, instant } from "../../lib/format.ts";
+import { fullInstant, instant, score } from "../../lib/format.ts";
 import { Button } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { COVERAGE_PARTS, Coverage } from "../../ui/chart/Coverage.tsx";
-import { State, runPath, score } from "./parts.tsx";
+import { State, runPath } from "./parts.tsx";
 
 const HEIGHT = 100;
 

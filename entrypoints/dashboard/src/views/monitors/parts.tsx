@@ -44,10 +44,6 @@ export function ruleWords(of: Pick<AlertResponse, "figure" | "threshold" | "clea
   return `${label} ${bad} ${of.threshold}${times}${clear}${back}, from ${plural(of.samples_min, "score")} on`;
 }
 
-export function score(value: number | null | undefined): string {
-  return value == null ? NONE : String(Math.round(value * 1000) / 1000);
-}
-
 /** When a monitor runs next, three times, in UTC and in local time. */
 export function NextRuns({ of, most = 3 }: { of: MonitorResponse; most?: number }): JSX.Element {
   const known = of.next_run_at === null ? [] : slotsAfter(of.cadence, of.next_run_at, most);

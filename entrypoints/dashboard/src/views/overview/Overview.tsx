@@ -5,7 +5,7 @@ import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { AlertResponse, AnalyticsBucket, ErrorGroupResponse, EvalRunResponse, SpanAnalyticsResponse, TokenCostGroup } from "../../api/types.d.ts";
 import { boundsOf, bucketsOf, bucketZone, STEP_MS, summed } from "../../lib/chart/buckets.ts";
-import { ago, cost, count, duration, NONE, percent, plural, pricedText, short } from "../../lib/format.ts";
+import { ago, cost, count, duration, NONE, percent, plural, pricedText, score, short } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { zone } from "../../lib/preferences.ts";
 import { copy, Empty, useTitle } from "../../ui/basics.tsx";
@@ -307,7 +307,7 @@ function Alerts({ alerts, total }: { alerts: readonly AlertResponse[]; total: nu
             <tr key={one.id}>
               <th scope="row"><Link href={projectPath(`monitors/${one.monitor_id}`)}>{one.metric}</Link></th>
               <td>{one.figure.replaceAll("_", " ")}</td>
-              <td class="bad-text">{one.value === null ? NONE : one.value} <small>threshold {one.threshold}</small></td>
+              <td class="bad-text">{score(one.value)} <small>threshold {one.threshold}</small></td>
               <td><time>{ago(one.since)}</time></td>
             </tr>
           ))}
