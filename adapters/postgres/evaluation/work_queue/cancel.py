@@ -51,19 +51,19 @@ UPDATE_CANCELLATION: Final = f"""
 UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
 """
 IS_PENDING_SCORE: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
-# A pending score with a reason or metadata from a client.
-IS_PENDING_WITH_REMARK: Final = (
-    f"{IS_PENDING_SCORE} AND (reason IS NOT NULL OR metadata::text <> '{{}}')"
-)
+# A reason or metadata from a client. An object without members has two characters.
+HAS_REMARK: Final = "(reason IS NOT NULL OR length(metadata::text) > 2)"
+IS_PENDING_WITH_REMARK: Final = f"{IS_PENDING_SCORE} AND {HAS_REMARK}"
+IS_PENDING_WITHOUT_REMARK: Final = f"{IS_PENDING_SCORE} AND NOT {HAS_REMARK}"
 # By ctid, so that no statistics can mislead the planner. Skips rows that another transaction has
 # locked, which the next call updates: this transaction holds other locks by now, and the other one
-# may wait for them.
+# may wait for them. Or it writes a remark, which is looked for once the row is locked.
 SKIP_SCORES: Final = f"""
 UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
 WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND ctid = ANY(ARRAY(
-    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE} LIMIT $9
+  SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND NOT {HAS_REMARK} AND ctid = ANY(ARRAY(
+    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITHOUT_REMARK} LIMIT $9
   )) ORDER BY project_id, id FOR UPDATE SKIP LOCKED
 ))
 """
@@ -129,7 +129,7 @@ async def _skip_without_remark(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
     """Skips scores without a remark; all get the values of one example. Returns how many."""
-    where = f"{OF_PROJECT} AND {IS_PENDING_SCORE}"
+    where = f"{OF_PROJECT} AND {IS_PENDING_WITHOUT_REMARK}"
     sql = f"SELECT {table.select()} FROM {table.name} WHERE {where} LIMIT 1"
     row = await connection.fetchrow(sql, *key)
     if row is None:

@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import pytest
 
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
+from adapters.postgres.database.tenants import within
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.settlement import lock_run
@@ -28,6 +30,7 @@ from tests.support.fixtures.evaluation import (
 pytestmark = pytest.mark.service
 
 BATCH_SCORES = 3
+LOCK_SCORE = "SELECT 1 FROM trace_scores WHERE project_id = $1 AND id = $2 FOR UPDATE"
 
 
 async def cancel_batch(pool, run, now):
@@ -87,6 +90,27 @@ async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluat
     while not await cancel_batch(pool, run, NOON):
         pass
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_remark_that_is_being_written_is_of_its_score_alone(
+    pool, postgres_url, evaluating, place
+):
+    run = a_run(project(), 2, metrics=METRICS[:1])
+    await evaluating.start_run(run, work_of(run))
+    first, other = (await evaluating.scores(run))[:: 1 - 2 * place]
+    remark = ScoreChange(reason="I looked")
+    await evaluating.trace_scores.change(run.project_id, first.id, remark, NOON, None)
+    async with (
+        open_pool(Engine(config={}), PoolSettings(url=postgres_url, size=1)) as aside,
+        within(aside, run.project_id).transaction() as writing,
+    ):
+        await writing.execute(LOCK_SCORE, run.project_id, first.id)
+        assert not await cancel_batch(pool, run, NOON)
+    while not await cancel_batch(pool, run, NOON):
+        pass
+    reasons = {one.id: one.reason for one in await evaluating.scores(run)}
+    assert (reasons[first.id], reasons[other.id] == "I looked") == ("I looked", False)
 
 
 async def test_second_cancel_completes_cancellation(evaluating, run):
