@@ -84,6 +84,7 @@ test("scores and spans are filters with one value", () => {
   assert.deepEqual(change("score:a b<1", bounded), { score: "a b", score_max: "1", score_outcome: null });
   assert.deepEqual(change("score:other<1", bounded), { ...score, score: "other", score_max: "1" });
   assert.match(String(change("score:a<2")), /from 0 to 1/);
+  assert.deepEqual(change('score:"a<2"'), { ...score, score: "a<2" });
   assert.deepEqual(change("-kind:tool"), { not_span_kind: ["TOOL"], span_kind: null });
   assert.deepEqual(change("-score:a b"), { not_score: ["a b"], score: null });
   assert.deepEqual(change("-score:a b", bounded), { ...score, not_score: ["a b"], score: null });

@@ -161,7 +161,7 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   if (value === "") return { problem: `Write a value after ${field.word}:` };
   if (field.parameter === "score" && (score || !isExcluded)) {
     if (isExcluded) return { problem: "Only a score as a whole can be excluded: -score:helpful" };
-    if (!score && /[<>=]/.test(value)) return { problem: "A score is from 0 to 1: score:helpful<0.5, or score:helpful=failed" };
+    if (!score && value === given && /[<>=]/.test(value)) return { problem: "A score is from 0 to 1: score:helpful<0.5, or score:helpful=failed" };
     const [, , sign, number, outcome] = score || [];
     const known = params.get("score") === value && !outcome ? { score_outcome: null } : NO_SCORE;
     const bound = sign && { [sign === ">" ? "score_min" : "score_max"]: String(Number(number)) };

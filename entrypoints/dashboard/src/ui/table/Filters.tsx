@@ -166,7 +166,7 @@ function useOptions(text: string, isOpen: boolean): Option[] {
       (one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()) && !(after !== "" && one.value.includes(after)),
     );
     return matching.map((one) => ({
-      text: `${before}${one.value}${after}`,
+      text: `${before}${wanted.field === "score" && /[<>=]/.test(one.value) ? `"${one.value}"` : one.value}${after}`,
       hint: count(one.count),
       isWhole: after === "" && before !== "score:", // a bound may follow
     }));
