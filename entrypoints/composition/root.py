@@ -13,7 +13,6 @@ from redis.asyncio import Redis
 from adapters.caching.identity_cache import (
     CachedApiKeys,
     CachedProjects,
-    CacheInvalidatingAdministration,
 )
 from adapters.caching.key_usage_buffer import KeyUsageBuffer
 from adapters.caching.refusal_buffer import RefusalBuffer
@@ -26,21 +25,11 @@ from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Engine, Pool, open_pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers, PostgresWorkloads
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
-from adapters.postgres.identity.administration import PostgresAdministration
-from adapters.postgres.identity.browser_sessions import (
-    PostgresBrowserSessions,
-    PostgresSignInAttempts,
-)
 from adapters.postgres.identity.directory import PostgresDirectory
 from adapters.postgres.identity.identity import (
     PostgresApiKeys,
-    PostgresOrganizations,
     PostgresProjects,
-    PostgresUsers,
 )
-from adapters.postgres.identity.object_index import PostgresObjectIndex
-from adapters.postgres.identity.project_activity import PostgresProjectActivities
-from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.identity.refusals import PostgresRefusals
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.privacy.retention import PostgresExpiredTraces
@@ -58,7 +47,6 @@ from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.identity.audit_chain import VerifyAuditLog
 from application.identity.ports import Directory, KeyUsage, RefusalLog
-from application.identity.use_cases import IdentityPorts
 from application.jobs import Job, JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
 from application.sharing.use_cases import SharingPorts
@@ -66,11 +54,10 @@ from application.table_groups import PLACEMENT_KNOWN_S
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports
-from domain.identity.browser_session import SessionLifetime
-from domain.identity.caller import SignInRules
 from entrypoints.composition.database import open_database, open_databases, pool_settings
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
+from entrypoints.composition.identity import identity_ports
 from entrypoints.composition.otlp_rules import fragment_rules
 from entrypoints.composition.pricing import price_book, pricing_ports
 from entrypoints.composition.read_replica import open_replica
@@ -268,51 +255,6 @@ def _limiters(
     if observer is not None:
         limiter.on_fallback = token_buckets.on_fallback = observer.count_limiter_fallback
     return limiter, token_buckets
-
-
-def identity_ports(
-    settings: Settings,
-    pool: Pool,
-    *,
-    sign_in: SignIn,
-    keys: CachedApiKeys,
-    projects: CachedProjects,
-    key_usage: KeyUsage,
-    refusal_log: RefusalLog,
-) -> IdentityPorts:
-    return IdentityPorts(
-        keys=keys,
-        key_usage=key_usage,
-        tokens=sign_in.tokens,
-        users=PostgresUsers(pool),
-        projects=projects,
-        organizations=PostgresOrganizations(pool),
-        directory=PostgresDirectory(pool),
-        objects=PostgresObjectIndex(pool),
-        activities=PostgresProjectActivities(pool),
-        administration=CacheInvalidatingAdministration(
-            PostgresAdministration(pool), keys, projects
-        ),
-        removed_projects=PostgresRemovedProjects(pool),
-        refusals=PostgresRefusals(pool),
-        refusal_log=refusal_log,
-        browser_sessions=PostgresBrowserSessions(pool),
-        sign_in_attempts=PostgresSignInAttempts(pool),
-        sign_in_provider=sign_in.provider,
-        session_lifetime=SessionLifetime(
-            idle=timedelta(hours=settings.session_hours),
-            total=timedelta(days=settings.session_max_days),
-        ),
-        owned_organizations_max=settings.max_owned_organizations or None,
-        projects_max=settings.max_projects_per_organization,
-        active_keys_max=settings.max_keys_per_organization,
-        sign_in_rules=SignInRules(
-            email_domains=frozenset(
-                domain.lower() for domain in settings.auth_allowed_email_domains
-            ),
-            allows_sign_up=settings.auth_sign_up,
-        ),
-    )
 
 
 def privacy_ports(edits: TraceEdits) -> PrivacyPorts:

@@ -59,7 +59,8 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
         migrations = await ports.health_checks["migrations"].check()
         if not migrations.ok:
             raise CommandError(f"migrations: {migrations.detail}")
-        owner = await provisioning.resolve_organization(settings, ports, organization)
+        identity = UseCases(ports).identity
+        owner = await provisioning.resolve_organization(settings, identity, organization)
         new_project = Project(
             id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
         )

@@ -80,12 +80,8 @@ PROGRAM_WITHOUT_PYARROW = """
 import sys
 sys.modules["pyarrow"] = None
 from entrypoints.composition import export_formats, exports
-from entrypoints.server import asgi
-from entrypoints.worker import worker
-from entrypoints.settings import Settings
 from domain.exporting.export import FileFormat, RowKind
 from uuid import UUID
-asgi.App(Settings())
 for format_ in FileFormat:
     if format_ not in export_formats.missing_formats():
         encoder = export_formats.ENCODERS[format_](UUID(int=1), RowKind.TRACES)
@@ -131,7 +127,8 @@ def test_use_cases_over_memory_load_no_server_driver_or_broker():
     assert loaded(EMBEDDING_PROGRAM, *heavy, "adapters.memory") == "['adapters.memory']"
 
 
-def test_api_and_other_formats_work_without_pyarrow():
+def test_other_formats_work_without_pyarrow():
+    """As the API and the worker do, which don't load it."""
     assert loaded(PROGRAM_WITHOUT_PYARROW) == "['parquet']"
     assert missing_formats() == {}  # the test environment has it installed
 
@@ -151,7 +148,7 @@ def test_small_commands_load_no_other_adapters():
     """Those of the database alone, `token`, and `worker` with several processes."""
     others = ("application.use_cases", "redis", "prometheus_client", "litestar")
     commands = ("main", "migrations", "distribution", "secret_keys", "backups")
-    modules = (*(f"cli.{name}" for name in commands), "composition.sign_in", "worker.supervisor")
+    modules = (*(f"cli.{name}" for name in commands), "provisioning", "worker.supervisor")
     program = "import sys\n" + "\n".join(f"import entrypoints.{name}" for name in modules)
     shown = f"{program}\nprint([name for name in sys.argv[1:] if name in sys.modules])"
     assert loaded(shown, *others, "asyncpg") == "['asyncpg']"

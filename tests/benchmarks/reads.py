@@ -33,6 +33,7 @@ import asyncpg
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
+from application.use_cases import UseCases
 from domain.identity.organization import Project
 from domain.ids import ProjectId
 from entrypoints import provisioning
@@ -256,7 +257,7 @@ async def prepare(settings: Settings, traces: int) -> bool:
 
 async def ensure_project(settings: Settings, name: str) -> ProjectId:
     async with root.ports(settings) as ports:
-        owner = await provisioning.resolve_organization(settings, ports, None)
+        owner = await provisioning.resolve_organization(settings, UseCases(ports).identity, None)
         new = Project(
             id=ProjectId(ports.new_id()), organization_id=owner, name=name, created_at=ports.clock()
         )
