@@ -25,7 +25,7 @@ from itertools import batched
 import uvloop
 
 from adapters.embedded.servers import run_servers
-from adapters.postgres.database.pool import PoolSettings, open_pool
+from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing.rollups import rollups
@@ -39,7 +39,7 @@ from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.write_paths import read
 from tests.support.builders.values import prices
 
-BATCH = 10  # as many share a COMMIT with 32 connections
+BATCH = 16  # as many share a COMMIT with 32 connections
 WARM_UP = 30  # batches
 BATCHES = 200
 PROJECT = ProjectId(uuid.UUID(int=1))
@@ -63,7 +63,7 @@ class Steps:
         return sum(cpu_ns([self.backend]).values()) if self.backend else 0
 
 
-async def write(pool, steps: Steps, bodies: Sequence[bytes]) -> None:
+async def write(pool: Pool, steps: Steps, bodies: Sequence[bytes]) -> None:
     with steps.step("body to trace"):
         items = [(PROJECT, read(content)) for content in bodies]
     with steps.step("settle: defaults, prices, totals, terms"):
@@ -80,6 +80,8 @@ async def write(pool, steps: Steps, bodies: Sequence[bytes]) -> None:
             await batch_writer.insert_spans(connection, rows)
         with steps.step("roll-ups"):
             await rollups.write(connection, deltas)
+        with steps.step("COMMIT, BEGIN"):
+            await connection.execute("COMMIT; BEGIN")
 
 
 async def measure(url: str, spans: int) -> Steps:
@@ -92,8 +94,7 @@ async def measure(url: str, spans: int) -> Steps:
         for number, some in enumerate(batched(bodies, BATCH)):
             if number == WARM_UP:
                 steps.taken.clear()
-            with steps.step("all"):
-                await write(pool, steps, some)
+            await write(pool, steps, some)
     return steps
 
 

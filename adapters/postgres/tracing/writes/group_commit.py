@@ -3,8 +3,8 @@
 While one batch is written, the next one gathers. So a lone caller waits for no other, and a busy
 service writes many items in each COMMIT. A caller returns after the COMMIT of its own item.
 
-Two batches at a time would be smaller, and wait for each other's locks on the same counters: they
-take half as much CPU time again for each item. A second one begins only if the first takes long.
+Two batches at a time would be smaller, and wait for each other's locks on the same counters, which
+takes more CPU time for each item. So a second one begins only if the first takes long.
 """
 
 import asyncio
