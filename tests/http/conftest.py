@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -63,14 +63,20 @@ def _copied(state: State) -> State:
     }
 
 
+# What layers and handlers find in the HttpContext of each request.
+_OF_REQUESTS = (
+    *("allowed_origins", "max_body_bytes", "otlp_max_body_bytes", "trusted_proxies"),
+    *("message_timeout_s", "refusal_delay_s", "observer", "tracer"),
+)
 _shared_routes = cache(create_routes)  # creating them takes longer than most tests
 
 
 def app_on_shared_routes(
     use_cases: UseCases, config: HttpConfig, rate_limits: RateLimits
 ) -> ASGIApp:
-    """As `create_app`. No route depends on who observes it."""
-    routes = _shared_routes(replace(config, observer=None, tracer=None))
+    """As `create_app`, on routes that settings of requests have no influence on."""
+    defaults = {one.name: one.default for one in fields(HttpConfig)}
+    routes = _shared_routes(replace(config, **{name: defaults[name] for name in _OF_REQUESTS}))
     return add_layers(routes, HttpContext(use_cases, config, rate_limits))
 
 
