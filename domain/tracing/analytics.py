@@ -19,6 +19,7 @@ from domain.tracing.trace import Trace, TraceStatus
 from domain.tracing.usage import exact_sum
 
 BUCKETS_MAX: Final = 10_000  # of one response: more than a year of hours
+COUNTED_USERS_MAX: Final = 50_000  # of a list, whose total is a lower bound if there are more
 MODELS_MAX: Final = 10
 PERCENTILES: Final = (0.5, 0.9, 0.99)
 

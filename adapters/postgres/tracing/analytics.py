@@ -1,7 +1,7 @@
 """Analytics over time: from roll-ups for whole hours or buckets, from indexes for partial ones."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from typing import Final
 
@@ -10,7 +10,7 @@ from asyncpg import Record
 from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
 from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.sql_builder import Parameters, Sql
 from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.rollups.facet_values import fetch_facet_values
 from adapters.postgres.tracing.rollups.percentiles import VolumeReader
@@ -21,6 +21,7 @@ from domain.ids import ProjectId
 from domain.page import Page, PageRequest
 from domain.tracing.analytics import (
     BUCKETS_MAX,
+    COUNTED_USERS_MAX,
     MODELS_MAX,
     Granularity,
     ModelUsage,
@@ -128,7 +129,9 @@ FROM (
 ) AS counted
 GROUP BY model ORDER BY calls DESC, model LIMIT {MODELS_MAX}
 """
-COUNT_USERS: Final = Sql(f"(SELECT count(*) FROM trace_users WHERE {OF_PROJECT})")
+_COUNT_USERS: Final = f"""
+(SELECT count(*) FROM (SELECT 1 FROM trace_users WHERE {OF_PROJECT} LIMIT {{}}) AS counted)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +143,7 @@ class PostgresTraceAnalytics(PoolReader):
 
     read_max: int = field(default=READ_TRACES_MAX, kw_only=True)
     kept_in: Pool | None = field(default=None, kw_only=True)
+    counted_users: int = field(default=COUNTED_USERS_MAX, kw_only=True)
 
     async def volume(
         self, project: ProjectId, period: Period, granularity: Granularity, zone: tzinfo = UTC
@@ -226,14 +230,22 @@ class PostgresTraceAnalytics(PoolReader):
             down=True,
             window=window,
         )
-        page = None
+        page, most = None, self.counted_users
+        count = Sql(_COUNT_USERS, (most + 1,))
         if window.offset <= NEAR_OFFSET_MAX:
             async with self._statement(READ_BY_CURSOR, project) as connection:
-                page = await query.fetch_unfiltered(connection, COUNT_USERS)
+                page = await query.fetch_unfiltered(connection, count)
         if page is None:
             async with self._visible_snapshot(READ_BY_CURSOR, project) as connection:
-                total = await connection.fetchval(f"SELECT {COUNT_USERS.text}", project)
-                page = await query.fetch_page(connection, PageConditions(among=total, total=total))
+                p = Parameters([project])
+                total = await connection.fetchval(f"SELECT {p.sql(count)}", *p.values)
+                where = PageConditions(
+                    among=total, total=min(total, most), total_is_at_least=total > most
+                )
+                page = await query.fetch_page(connection, where)
+        if page.total > most:
+            seen = window.offset + len(page.rows)
+            page = replace(page, total=max(most, seen), total_is_at_least=True)
         return page.to_page(window.limit, _user_from_row, lambda one: one.position)
 
 

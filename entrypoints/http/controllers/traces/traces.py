@@ -16,6 +16,7 @@ from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, TraceId
 from domain.page import Page, SortOrder
+from domain.tracing.analytics import COUNTED_USERS_MAX
 from domain.tracing.facet_values import (
     COUNTED_MEMBERS_MAX,
     FACET_VALUES_MAX,
@@ -224,14 +225,19 @@ class TraceController(Controller):
             convert = details.item
         return schemas.TracePage(**msgspec.structs.asdict(requested.respond(page, convert)))
 
-    @get("/users", CAN_READ, example=examples.page_of(examples.USER))
+    @get(
+        "/users",
+        CAN_READ,
+        description=(
+            "A page of the users that traces name, the most recently seen first. Of more than "
+            f"{COUNTED_USERS_MAX:,}, `total` is a lower bound, with `total_is_at_least`."
+        ),
+        example=examples.page_of(examples.USER),
+    )
     async def list_users(
         self, caller: Caller, params: PageQuery, use_cases: UseCases
     ) -> PaginatedResponse[schemas.UserSummary]:
-        """List users.
-
-        A page of the users that traces name, the most recently seen first.
-        """
+        """List users."""
         project = caller.project_id
         requested = USERS.parse_page(params, project, None, None, SortOrder.DESC)
         page = await use_cases.tracing.analytics.users(project, requested.page)
