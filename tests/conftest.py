@@ -40,7 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
 gc.disable()
-CASES_MAX = 3
+CASES_MAX = 2
 # At the beginning of a file, this leaves out all its tests in `make check`.
 MARKED_FILE = re.compile(r"^pytestmark = .*\bmark\.(service|e2e|slow|exhaustive)\b", re.MULTILINE)
 GC_THRESHOLD = 200_000  # the default of 2,000 runs it several times in a test, for nothing
