@@ -39,7 +39,7 @@ from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.write_paths import read
 from tests.support.builders.values import prices
 
-BATCH = 16  # as many share a COMMIT with 32 connections
+BATCH = 10  # as many share a COMMIT with 32 connections
 WARM_UP = 30  # batches
 BATCHES = 200
 PROJECT = ProjectId(uuid.UUID(int=1))

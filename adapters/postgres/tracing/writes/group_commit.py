@@ -1,10 +1,7 @@
-"""Group commit: writes of many callers go into one transaction.
+"""Group commit: writes of many callers go into one transaction, without a timer.
 
-While one batch is written, the next one gathers. So a lone caller waits for no other, and a busy
+While one batch commits, the next one gathers. So a lone caller waits for no other, and a busy
 service writes many items in each COMMIT. A caller returns after the COMMIT of its own item.
-
-Two batches at a time would be smaller, and wait for each other's locks on the same counters, which
-takes more CPU time for each item. So a second one begins only if the first takes long.
 """
 
 import asyncio
@@ -16,8 +13,7 @@ from typing import Final, Protocol
 
 from domain.errors import Unavailable
 
-WRITERS: Final = 2  # the second one is for a batch that waits for a lock or for the disk
-BATCH_ALONE_S: Final = 0.1  # after which the next batch begins too: several times what one takes
+WRITERS: Final = 2  # one gathers while the other waits for the disk; more only add connections
 # Larger items have a queue and a writer of their own: a trace of 5,000 spans takes some tenths of a
 # second, and other callers would wait for it.
 LARGE_ITEM_BYTES: Final = 2 << 20
@@ -54,23 +50,6 @@ class _Queue[T]:
 
     items: deque[QueuedItem[T]] = field(default_factory=deque)
     filled: asyncio.Event = field(default_factory=asyncio.Event)
-    turn: asyncio.Event | None = None  # set once the batch ends that the next one waits for
-
-    async def take_turn(self) -> asyncio.Event:
-        """Waits until the batch before has ended, for BATCH_ALONE_S at most."""
-        while (before := self.turn) is not None:
-            try:
-                async with asyncio.timeout(BATCH_ALONE_S):
-                    await before.wait()
-            except TimeoutError:
-                self.end_turn(before)
-        self.turn = asyncio.Event()
-        return self.turn
-
-    def end_turn(self, turn: asyncio.Event) -> None:
-        turn.set()
-        if self.turn is turn:
-            self.turn = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +167,7 @@ class GroupCommit[T]:
     async def _run(self, queue: _Queue[T]) -> None:
         while queue.items or not self._closing:
             if queue.items:
-                turn = await queue.take_turn()
-                try:
-                    if batch := self._next_batch(queue.items):
-                        await self._settle(batch)
-                finally:
-                    queue.end_turn(turn)
+                await self._settle(self._next_batch(queue.items))
             else:
                 queue.filled.clear()
                 if not self._closing:
