@@ -61,7 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     them in a row aren't refused for one event of the machine. It is a defect to look into.
     """
     for one in items:
-        if one.get_closest_marker("e2e"):
+        if one.get_closest_marker("e2e") and not one.get_closest_marker("faults"):
             one.add_marker(pytest.mark.flaky(reruns=1))
     if settings.get_current_profile_name() != "quick":
         return
