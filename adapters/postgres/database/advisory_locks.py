@@ -28,6 +28,7 @@ class AdvisoryLock(IntEnum):
     MODEL_PRICES = 77  # creating model prices: each request counts those made before it
     EXPERIMENTS = 70  # creating experiments: each request counts those made before it
     ANNOTATION_CLAIMS = 80  # claiming items to label: each request sees the claims before it
+    SEARCH_INDEX = 81  # storing what workers have indexed: each finds the rows of those before it
     DATASETS = 79  # creating datasets: each request counts those made before it
 
     # Held for one organization until the transaction ends.
@@ -40,10 +41,11 @@ class AdvisoryLock(IntEnum):
 
 LOCK_TENANT: Final = "SELECT pg_advisory_xact_lock($1, hashtext($2::uuid::text))"
 # Sorted, so that two transactions never wait for each other.
-LOCK_PROJECTS_SHARED: Final = """
-SELECT pg_advisory_xact_lock_shared($1, key)
+_KEYS: Final = """
 FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($2::uuid[]) AS p ORDER BY key) AS keys
 """
+LOCK_PROJECTS: Final = f"SELECT pg_advisory_xact_lock($1, key) {_KEYS}"
+LOCK_PROJECTS_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared($1, key) {_KEYS}"
 
 
 async def lock_project(connection: Connection, lock: AdvisoryLock, project: ProjectId) -> None:
@@ -56,6 +58,13 @@ async def lock_organization(
 ) -> None:
     """As `lock_project` for an organization. Its row stays unlocked."""
     await connection.execute(LOCK_TENANT, lock, organization)
+
+
+async def lock_projects(
+    connection: Connection, lock: AdvisoryLock, projects: Sequence[ProjectId]
+) -> None:
+    """Waits for the lock of all the projects, and holds it until the transaction ends."""
+    await connection.execute(LOCK_PROJECTS, lock, projects)
 
 
 async def lock_projects_shared(

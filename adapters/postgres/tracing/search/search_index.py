@@ -17,6 +17,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected_rows
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_snapshot
@@ -223,9 +224,13 @@ class PostgresSearchIndex:
         """The number of writes that left the queue."""
         newest = {(row["project_id"], row["trace_id"]): row["id"] for row in queued}
         async with transaction(self.pool, ALL_TENANTS) as connection:
+            # The order of keys isn't enough: a row that another worker adds after the look at those
+            # that exist is locked too late.
+            projects = {one.project for one in indexed}
+            await lock_projects(connection, AdvisoryLock.SEARCH_INDEX, list(projects))
             keys = arrays(one.key for one in indexed)
             existing = {tuple(row) for row in await connection.fetch(LOCK_EXISTING, *keys)}
-            # In the order of the key, as another worker that indexes the same traces.
+            # In the order of the key, as others that change rows of several traces.
             rows = sorted(
                 (one.row(newest[one.key]) for one in indexed if one.key in existing),
                 key=lambda row: row[:2],
