@@ -128,7 +128,8 @@ class _Part(NamedTuple):
 class _Extents:
     """Between which instants the spans of the traces of an hour started.
 
-    Of hours with traces that have spans in other ones. In all others they are in the same hour.
+    It lists the hours whose traces have spans in other hours. The spans of all other traces start
+    in the hour in which their trace does.
     """
 
     hours: Sequence[int] = ()
@@ -143,7 +144,7 @@ class _Extents:
         return cls(hours, firsts, lasts, dict(zip(hours, lasts, strict=True)))
 
     def part(self, first_us: int, last_us: int, segment: int, trace: UUID = _NO_ID) -> _Part:
-        """Of the traces that started from one instant to another one."""
+        """A segment, or one trace, whose traces started between two instants, in µs."""
         first, last = first_us - first_us % _HOUR_US, last_us - last_us % _HOUR_US
         until = last + _HOUR_US - 1
         if last - first > _HOUR_US:

@@ -124,8 +124,8 @@ class _PageSearch:
     limit: int
     limits: SpanSearchLimits
     room: _Room = field(init=False)
-    # Of the spans that were read last: the traces whose texts have been looked into, and what the
-    # query finds in their spans.
+    # The traces of the spans that were read last, once their texts have been looked into; and what
+    # the query finds in their spans.
     _looked_into: set[UUID] = field(default_factory=set)
     _matches: dict[_Key, tuple[SearchMatch, ...] | None] = field(default_factory=dict)
 

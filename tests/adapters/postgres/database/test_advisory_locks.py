@@ -9,6 +9,7 @@ import pytest
 from adapters.postgres.database.advisory_locks import (
     AdvisoryLock,
     lock_project,
+    lock_projects,
     lock_projects_shared,
 )
 from adapters.postgres.database.pool import Pool
@@ -55,6 +56,16 @@ async def test_lock_blocks_only_itself(pool: Pool, lock: AdvisoryLock) -> None:
         assert free == [one for one in PROJECT_LOCKS if one is not lock]
         assert await second.fetchval(TRY, lock, other_project)
         assert not await second.fetchval(TRY_SHARED, lock, project)
+
+
+@pytest.mark.service
+async def test_several_projects_are_locked_until_the_transaction_ends(pool: Pool) -> None:
+    lock, projects = AdvisoryLock.SEARCH_INDEX, [ProjectId(uuid.uuid4()) for _ in range(3)]
+    async with pool.acquire() as holder, pool.acquire() as other:
+        async with holder.transaction():
+            await lock_projects(holder, lock, projects)
+            assert [await other.fetchval(TRY_SHARED, lock, one) for one in projects] == [False] * 3
+        assert [await other.fetchval(TRY, lock, one) for one in projects] == [True] * 3
 
 
 @pytest.mark.service
