@@ -1,13 +1,19 @@
-"""Group commit: writes of many callers go into one transaction, without a timer.
+"""Group commit: writes of many callers go into one transaction.
 
 While one batch commits, the next one gathers. So a lone caller waits for no other, and a busy
 service writes many items in each COMMIT. A caller returns after the COMMIT of its own item.
+
+Two batches are written at a time: one uses the event loop while the other waits for the database.
+The second one begins once as many items wait as the first one has. If it began earlier, one batch
+would have most items, and several small ones would be written meanwhile: each costs 3 ms of CPU,
+however small it is. Figures: docs/development/benchmarks.md.
 """
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -18,6 +24,7 @@ WRITERS: Final = 2  # one gathers while the other waits for the disk; more only 
 # second, and other callers would wait for it.
 LARGE_ITEM_BYTES: Final = 2 << 20
 LARGE_WRITERS: Final = 1
+SLOW_BATCH_S: Final = 0.1  # others don't wait for a batch that takes longer, as for a lock
 BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
 QUEUE_ITEMS_MAX: Final = 4_096  # beyond it callers get an error instead of a longer wait
@@ -49,7 +56,31 @@ class _Queue[T]:
     """Items that wait for the same writers."""
 
     items: deque[QueuedItem[T]] = field(default_factory=deque)
-    filled: asyncio.Event = field(default_factory=asyncio.Event)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    being_written: int = 0  # items of batches that aren't slow yet
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether enough items wait for a batch of their own."""
+        return bool(self.items) and len(self.items) >= self.being_written
+
+    @contextmanager
+    def writing(self, items: int) -> Iterator[None]:
+        """Counts the items of a batch until it ends, or has taken SLOW_BATCH_S."""
+
+        def uncount() -> None:
+            nonlocal items
+            self.being_written -= items
+            items = 0
+            self.changed.set()
+
+        self.being_written += items
+        timer = asyncio.get_running_loop().call_later(SLOW_BATCH_S, uncount)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            uncount()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +160,7 @@ class GroupCommit[T]:
         queue = self._large if size > LARGE_ITEM_BYTES else self._ordinary
         queue.items.append(QueuedItem(item, size, written, self.watch.mark()))
         self._bytes += size
-        queue.filled.set()
+        queue.changed.set()
         try:
             async with asyncio.timeout(self.within_s) as limit:
                 await written
@@ -154,7 +185,7 @@ class GroupCommit[T]:
         self._closing = True
         queues = (self._ordinary, self._large)
         for queue in queues:
-            queue.filled.set()
+            queue.changed.set()
         _, stuck = await asyncio.wait(self._writers, timeout=CLOSE_TIMEOUT_S)
         # First, so that a writer whose store turns the cancellation into another error ends too.
         for queue in queues:
@@ -166,12 +197,13 @@ class GroupCommit[T]:
 
     async def _run(self, queue: _Queue[T]) -> None:
         while queue.items or not self._closing:
-            if queue.items:
-                await self._settle(self._next_batch(queue.items))
+            if queue.has_batch:
+                batch = self._next_batch(queue.items)
+                with queue.writing(len(batch)):
+                    await self._settle(batch)
             else:
-                queue.filled.clear()
-                if not self._closing:
-                    await queue.filled.wait()
+                queue.changed.clear()
+                await queue.changed.wait()
 
     def _next_batch(self, items: deque[QueuedItem[T]]) -> list[QueuedItem[T]]:
         batch: list[QueuedItem[T]] = []

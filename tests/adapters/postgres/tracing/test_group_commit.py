@@ -53,6 +53,12 @@ async def put_all(into: GroupCommit[int], items: Sequence[int], size: int = 1) -
     return await asyncio.gather(*puts, return_exceptions=True)
 
 
+async def take_turns() -> None:
+    """Lets all tasks run that wait for nothing else."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 @settings(deadline=None)
 @given(count=st.integers(1, 300), data=st.data())
 def test_only_invalid_items_fail(count, data):
@@ -77,12 +83,62 @@ async def test_items_put_during_commit_share_next_batch():
         while len(store.batches) < 1:
             await asyncio.sleep(0)
         more = [asyncio.create_task(puts.put(n, 1)) for n in range(10, 40)]
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await take_turns()
         store.open.set()
         await asyncio.gather(*first, *more)
     assert len(store.batches) <= 1 + group_commit.WRITERS
     assert sorted(store.kept) == [*range(group_commit.WRITERS), *range(10, 40)]
+
+
+async def test_second_batch_begins_with_as_many_items_as_the_first_has():
+    store = Store()
+    store.open.clear()
+    async with line(store) as puts:
+        first = asyncio.create_task(put_all(puts, range(5)))
+        await take_turns()
+        assert store.batches == [[0, 1, 2, 3, 4]]
+        fewer = asyncio.create_task(put_all(puts, range(10, 14)))
+        await take_turns()
+        assert len(store.batches) == 1
+        last = asyncio.create_task(puts.put(14, 1))
+        await take_turns()
+        assert store.batches[1:] == [[10, 11, 12, 13, 14]]
+        store.open.set()
+        await asyncio.gather(first, fewer, last)
+
+
+async def test_fewer_items_are_written_once_the_first_batch_ends():
+    store = Store()
+    store.open.clear()
+    async with line(store) as puts:
+        first = asyncio.create_task(put_all(puts, range(5)))
+        await take_turns()
+        single = asyncio.create_task(puts.put(10, 1))
+        await take_turns()
+        assert len(store.batches) == 1
+        store.open.set()
+        await asyncio.gather(first, single)
+    assert store.batches == [[0, 1, 2, 3, 4], [10]]
+
+
+async def test_slow_batch_holds_up_no_other():
+    store, released = Store(), asyncio.Event()
+
+    async def write(items: Sequence[int]) -> None:
+        if items[0] < 5:
+            await released.wait()
+        await store.write(items)
+
+    puts = GroupCommit(write, lambda _: False)
+    puts.start()
+    slow = asyncio.create_task(put_all(puts, range(5)))
+    await take_turns()
+    await puts.put(10, 1)
+    await puts.put(11, 1)
+    assert store.kept == [10, 11]
+    released.set()
+    assert await slow == [None] * 5
+    await puts.close()
 
 
 async def test_batch_is_limited_in_items_and_bytes():
@@ -91,8 +147,7 @@ async def test_batch_is_limited_in_items_and_bytes():
     async with line(store) as puts:
         many = asyncio.create_task(put_all(puts, range(500)))
         heavy = asyncio.create_task(put_all(puts, range(500, 506), 3 << 20))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await take_turns()
         store.open.set()
         await asyncio.gather(many, heavy)
     assert max(map(len, store.batches)) == group_commit.BATCH_ITEMS_MAX
@@ -145,8 +200,7 @@ async def test_full_queue_rejects_until_it_shrinks(size, fits):
     async with line(store) as puts:
         sent = 2 * fits + 2 * group_commit.BATCH_ITEMS_MAX
         waiting = asyncio.create_task(put_all(puts, range(sent), size))
-        for _ in range(10):
-            await asyncio.sleep(0)
+        await take_turns()
         store.open.set()
         outcomes = await waiting
         refused = [outcome for outcome in outcomes if outcome is not None]
@@ -170,8 +224,7 @@ async def test_cancelled_caller_does_not_cancel_write():
     async with line(store) as puts:
         caller = asyncio.create_task(puts.put(1, 1))
         other = asyncio.create_task(puts.put(2, 1))
-        for _ in range(5):
-            await asyncio.sleep(0)
+        await take_turns()
         caller.cancel()
         with pytest.raises(asyncio.CancelledError):
             await caller
@@ -186,8 +239,7 @@ async def test_close_writes_queued_items_and_rejects_new_ones():
     puts = GroupCommit(store.write, lambda _: False)
     puts.start()
     taken = asyncio.create_task(put_all(puts, range(200)))
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await take_turns()
     closing = asyncio.create_task(puts.close())
     await asyncio.sleep(0)
     with pytest.raises(Unavailable):
@@ -217,8 +269,7 @@ async def test_close_does_not_wait_for_hanging_store():
     puts = GroupCommit(store.write, lambda _: False)
     puts.start()
     taken = asyncio.create_task(put_all(puts, range(300)))
-    for _ in range(5):
-        await asyncio.sleep(0)
+    await take_turns()
     async with asyncio.timeout(2 * group_commit.CLOSE_TIMEOUT_S):
         await puts.close()
     assert all(isinstance(outcome, Unavailable) for outcome in await taken)
