@@ -20,13 +20,20 @@ from adapters.postgres.database.pool import Connection, Pool, is_distributed
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """How a transaction begins: its first statement, and what follows once the scope is set."""
+    """How a transaction begins: its first statement, and what follows once the scope is set.
+
+    With Citus `hints` are left out: each would be a message of its own, to the workers too.
+    """
 
     statement: str
     then: Sequence[str] = ()
+    hints: Sequence[str] = ()
 
 
 BEGIN: Final = Begin("BEGIN")
+# For statements whose plan is the same whatever their arguments are. Otherwise PostgreSQL plans an
+# INSERT of few rows each time, because it expects more of an array that it doesn't know.
+BEGIN_PLANNED: Final = Begin("BEGIN", hints=("SET LOCAL plan_cache_mode = force_generic_plan",))
 BEGIN_READ_ONLY: Final = Begin("BEGIN READ ONLY")
 BEGIN_SNAPSHOT_READ: Final = Begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
 # Ids of projects and organizations, separated by commas. A project never has the id of an
@@ -82,7 +89,8 @@ async def scoped_transaction(
     its own: code inside uses no `connection.transaction()`.
     """
     statements = [begin.statement, set_scope(scope), *begin.then]
-    messages = statements if is_distributed(connection) else ["; ".join(statements)]
+    is_one_message = not is_distributed(connection)
+    messages = ["; ".join([*statements, *begin.hints])] if is_one_message else statements
     for message in messages:
         await connection.execute(message)
     try:

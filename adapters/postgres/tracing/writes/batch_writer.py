@@ -28,7 +28,7 @@ from adapters.postgres.database.removed_projects import (
     ProjectRemoved,
     check_not_removed,
 )
-from adapters.postgres.database.tenants import within
+from adapters.postgres.database.tenants import BEGIN_PLANNED, within
 from adapters.postgres.tracing.payloads.payload_text import (
     COMPRESSED_ON_LOOP_MAX,
     NO_PAYLOADS,
@@ -156,7 +156,7 @@ class TraceWriter:
                 is_large = ready.text_bytes > COMPRESSED_ON_LOOP_MAX
                 payloads = await compute(ready.payload_rows, is_long=is_large)
                 ready = replace(ready, payloads=payloads)
-                async with within(self.pool, projects).transaction() as connection:
+                async with within(self.pool, projects).transaction(BEGIN_PLANNED) as connection:
                     incoming = await self._store(
                         connection, incoming, ready, pricing, changed_hands, is_long=is_long
                     )
