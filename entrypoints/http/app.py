@@ -1,5 +1,6 @@
 """The ASGI application."""
 
+from functools import partial
 from typing import Final, override
 
 from litestar import Controller, Litestar, Router
@@ -140,7 +141,7 @@ def create_routes(config: HttpConfig) -> Litestar:
         request_max_body_size=None,  # `body_io` bounds bodies, also decompressed
     )
     for route in (
-        *api_reference.reference_pages(document(app, config)),
+        *api_reference.reference_pages(config.version, partial(document, app, config)),
         *page.cli_login_pages(config),
         *provider_pages.PAGES,
         *prometheus.metrics_pages(config),

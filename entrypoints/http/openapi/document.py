@@ -66,7 +66,7 @@ _TAGS: Final = {
     "cli": "Login of the command line",
     "service": "Health and version of the service",
 }
-_DESCRIPTION: Final = (
+DESCRIPTION: Final = (
     "Traces, sessions and evaluations of LLM agents, and the organizations that own them. Times "
     "are in UTC. All errors have the same schema, and report all invalid fields at once. Unknown "
     "keys of a body and unknown parameters are invalid; only those of traces and spans are "
@@ -164,7 +164,7 @@ def document(app: Litestar, config: HttpConfig) -> dict[str, Any]:
         "info": {
             "title": "PandaProbe server",
             "version": config.version,
-            "description": _DESCRIPTION,
+            "description": DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "tags": _tags(paths),

@@ -7,7 +7,7 @@ repository (`make vendor`). Their paths contain its version, so that browsers ca
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from litestar import Response, get
 
 from entrypoints.http.endpoint import limit_by_address
 from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.openapi.document import DESCRIPTION
 from entrypoints.http.openapi.page_assets import PAGES, content_security_policy, render_page
 from entrypoints.http.requests.body_io import JSON, compress_as, compress_off_loop, negotiate_coding
 
@@ -25,12 +26,15 @@ _REVALIDATED: Final = {"cache-control": "no-cache"}  # equal for all clients unt
 _IMMUTABLE: Final = {"cache-control": "public, max-age=31536000, immutable"}
 
 
-def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
-    """The routes of the OpenAPI document, of the reference, and of the files that it loads."""
-    openapi = msgspec.json.encode(document)
+def reference_pages(version: str, document: Callable[[], dict[str, Any]]) -> Sequence[Any]:
+    """The routes of the OpenAPI document, of the reference, and of the files that it loads.
+
+    `document` is called by the first request for it: it takes a tenth of the start of a process.
+    """
+    openapi: bytes | None = None
     vendored = json.loads((_FOLDER / "vendored.json").read_text())
     release = f"/docs/swagger-ui-{vendored['version']}"
-    info = {name: escape(document["info"][name]) for name in ("version", "description")}
+    info = {"version": escape(version), "description": escape(DESCRIPTION)}
     integrity = {name: vendored["files"][name] for name in ASSETS}
     page, inline = render_page("reference", release=release, **info, **integrity)
     sources = {
@@ -44,6 +48,9 @@ def reference_pages(document: dict[str, Any]) -> Sequence[Any]:
 
     @get("/openapi.json")
     async def openapi_document(request: HttpRequest) -> Response[bytes]:
+        nonlocal openapi
+        if openapi is None:
+            openapi = await asyncio.to_thread(lambda: msgspec.json.encode(document()))
         return await _respond(request, openapi, JSON, _REVALIDATED)
 
     @get("/docs")
