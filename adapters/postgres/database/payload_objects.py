@@ -11,7 +11,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
-from adapters.postgres.database.pool import Connection, Pool
+from adapters.postgres.database.pool import Connection, Pool, bounded
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
@@ -55,7 +55,7 @@ def object_key(key: tuple[ProjectId, TraceId], object_id: UUID) -> str:
 
 def store_of(connection: Connection) -> PayloadStore:
     """The store of blocks. Raises Unavailable if none is configured."""
-    store: PayloadStore | None = connection.payload_store  # type: ignore[union-attr]  # ours has it
+    store = bounded(connection).payload_store
     if store is None:
         raise Unavailable(STORE_MISSING, retry_after_s=MISSING_RETRY_AFTER_S)
     return store

@@ -139,7 +139,7 @@ class BoundedPool(asyncpg.Pool):
     async def _acquire(self, timeout: float | None) -> Any:  # noqa: ASYNC109 - asyncpg's own
         connection = await self._acquire_idle(timeout)
         try:
-            await connection.use_tenants("")
+            await bounded(connection).use_tenants("")
         except BaseException:
             await self.release(connection)
             raise
@@ -185,7 +185,7 @@ class BoundedPool(asyncpg.Pool):
     async def _is_idle(connection: Any) -> bool:
         """Whether the connection can be used. Terminates it if not."""
         try:
-            await connection.check_idle()
+            await bounded(connection).check_idle()
         except BaseException as error:
             with suppress(asyncpg.InterfaceError):  # already closed
                 connection.terminate()
@@ -238,6 +238,7 @@ class BoundedConnection(asyncpg.Connection):
         # asyncpg stops the timer of a statement one turn of the event loop later. Without this
         # sleep it would stop the timer of the next statement.
         await asyncio.sleep(0)
+        self._check_open()  # type: ignore[attr-defined]  # it may be lost meanwhile
 
     async def _cancel(self, *waiters: Any) -> None:
         # asyncpg treats a cancellation by this timeout as the end of the process and notifies the
@@ -421,6 +422,18 @@ async def identity_lookup(within_s: float = IDENTITY_TIMEOUT_S) -> AsyncIterator
     """
     async with translate_errors(), asyncio.timeout(within_s):
         yield
+
+
+def bounded(connection: Connection) -> BoundedConnection:
+    """What the pool handed out, as the connection that it is.
+
+    Raises InterfaceError if it was lost since then: what was handed out has no attributes anymore.
+    """
+    if isinstance(connection, asyncpg.pool.PoolConnectionProxy):
+        connection = connection._con  # type: ignore[attr-defined]  # noqa: SLF001 - asyncpg's own
+    if not isinstance(connection, BoundedConnection):
+        raise asyncpg.InterfaceError("the connection was lost")
+    return connection
 
 
 def is_distributed(connection: Connection) -> bool:

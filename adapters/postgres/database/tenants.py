@@ -15,7 +15,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.pool import Connection, Pool, is_distributed
+from adapters.postgres.database.pool import Connection, Pool, bounded, is_distributed
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +151,12 @@ class TenantPool:
         statement gets a transaction.
         """
         async with self.pool.acquire_with_last_scope() as connection:
-            if self.scope is ALL_TENANTS or not connection.keeps_settings:
+            own = bounded(connection)
+            if self.scope is ALL_TENANTS or not own.keeps_settings:
                 async with scoped_transaction(connection, self.scope):
                     yield connection
             else:
-                await connection.use_tenants(_ids(self.scope))
+                await own.use_tenants(_ids(self.scope))
                 yield connection
 
 

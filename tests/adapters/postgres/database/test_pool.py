@@ -2,12 +2,15 @@
 
 import asyncio
 import itertools
+from uuid import uuid4
 
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import PoolSettings, open_pool
+from adapters.postgres.database.pool import TRANSIENT_ERRORS, Engine, PoolSettings, open_pool
+from adapters.postgres.database.tenants import within
 from adapters.postgres.piccolo_conf import DB
+from domain.ids import ProjectId
 
 pytestmark = pytest.mark.service
 
@@ -49,6 +52,21 @@ async def test_connection_closed_before_copy_is_not_handed_out(narrow):
         with pytest.raises(asyncpg.InternalClientError):
             await copied(connection)
     assert [await narrow.fetchval("SELECT 1") for _ in range(4)] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("turns", TURNS)
+async def test_connection_lost_before_its_statement_is_a_passing_failure(postgres_url, turns):
+    """Whenever it is lost: while it is looked at, or later."""
+    async with open_pool(Engine({}), PoolSettings(url=postgres_url, size=1)) as pool:
+        ours = within(pool, ProjectId(uuid4()))
+        assert await ours.fetchval("SELECT 1") == 1
+        asking = asyncio.create_task(ours.fetchval("SELECT 2"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        pool.terminate_all()
+        [found] = await asyncio.gather(asking, return_exceptions=True)
+        assert found == 2 or isinstance(found, TRANSIENT_ERRORS), repr(found)
+        assert await ours.fetchval("SELECT 3") == 3
 
 
 async def test_idle_check_sends_nothing_to_server(narrow):
