@@ -88,18 +88,19 @@ UNSTORABLE_ERRORS: Final = (
 )
 
 
-# What Citus says of a worker that ended during a statement, mostly in the words of libpq. It has
-# the code of an internal error.
+# What Citus says of a worker, or of its own node, that ended during a statement, mostly in the
+# words of libpq. It has the code of an internal error.
 _LOST_WORKER: Final = (
     *("terminating connection", "server closed the connection", "remote node"),
     *("SSL SYSCALL error", "SSL connection has been closed", "connection not open"),
     *("could not receive data", "could not send data", "no connection to the server"),
-    "could not commit transaction for shard",
+    *("could not commit transaction for shard", "failed to prepare transaction"),
+    *("failure on connection marked as essential", "postmaster was shut down"),
 )
 
 
 def is_lost_worker(error: BaseException) -> bool:
-    """Whether a worker of Citus ended during the statement: a retry may succeed."""
+    """Whether a node of Citus ended during the statement: a retry may succeed."""
     return isinstance(error, asyncpg.InternalServerError) and any(
         words in str(error) for words in _LOST_WORKER
     )

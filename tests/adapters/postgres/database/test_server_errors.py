@@ -40,10 +40,13 @@ async def test_server_errors_raise_unavailable(pool, code):
         "connection to the remote node serving@worker:5432 failed: Connection refused",
         "connection not open",
         "could not commit transaction for shard 102154 on at least one active node",
+        "failed to prepare transaction citus_0_1_2_3 on host worker:5432",
+        "failure on connection marked as essential: worker:5432",
+        "postmaster was shut down, exiting",
     ],
 )
-async def test_worker_of_citus_that_ended_raises_unavailable(pool, said):
-    """In the words of the client that Citus uses. Other internal errors stay what they are."""
+async def test_node_of_citus_that_ended_raises_unavailable(pool, said):
+    """In the words of Citus, and of the client that it uses. Other internal errors stay errors."""
     raised = "DO $$ BEGIN RAISE EXCEPTION '%', '{}' USING ERRCODE = 'XX000'; END $$"
     with pytest.raises(Unavailable) as caught:
         async with translate_errors():
