@@ -6,6 +6,7 @@ cluster, of which each node can be killed.
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -15,6 +16,7 @@ import httpx
 
 from adapters.embedded.process import free_port
 from adapters.postgres.database.pool import PoolSettings, open_pool
+from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.distributing import distribute, read_catalogue
 from entrypoints.composition import database
@@ -25,6 +27,10 @@ from tests.support.fixtures.table_groups import add_group
 
 GROUPS: Final = 3
 SERVING_ROLE: Final = "pandaprobe_serving:serving"
+MOVE_GROUP: Final = """
+SELECT citus_move_shard_placement(shardid, {addresses}) FROM pg_dist_shard
+WHERE logicalrelid = '{schema}.traces'::regclass
+"""
 
 
 class GroupsStack(Stack):
@@ -154,10 +160,28 @@ class ClusterStack(GroupsStack):
             super().kill(part)
 
     def revive(self, *options: float) -> float:
+        self.start_nodes()
+        return super().revive(*options)
+
+    def close(self) -> None:
+        """The cluster is left as it was, also by a test that failed."""
+        self.start_nodes()
+        super().close()
+
+    def start_nodes(self) -> None:
         for node in sorted(self.killed):
             citus.run_on_nodes("start", node)
             self.killed.discard(node)
-        return super().revive(*options)
+
+    def move_group(self, group: int, old: str, new: str) -> float:
+        """Moves its tables from a worker to another; returns the seconds that it took."""
+        addresses = ", ".join("'{}', {}".format(*one.rsplit(":", 1)) for one in (old, new))
+        schema = TableGroup(group).schema or "public"
+        begin = time.monotonic()
+        self.execute_sql(MOVE_GROUP.format(addresses=addresses, schema=schema))
+        self.groups_of[old].discard(group)
+        self.groups_of[new].add(group)
+        return time.monotonic() - begin
 
     def groups_without(self, killed: Sequence[str]) -> set[int]:
         if not set(killed) <= set(self.nodes[1:]):

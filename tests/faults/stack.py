@@ -11,7 +11,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -149,11 +149,15 @@ class Stack:
         self.start_command("worker", "worker", {})
 
     def start_command(self, part: str, command: str, more: Mapping[str, str]) -> None:
-        self.processes[part] = spawn(
-            part,
-            [sys.executable, "-m", "entrypoints.cli", command],
+        self.processes[part] = self.spawn(part, [command], more)
+
+    def spawn(self, name: str, words: Sequence[str], more: Mapping[str, str]) -> Child:
+        """A command of the product, which the caller ends."""
+        return spawn(
+            name,
+            [sys.executable, "-m", "entrypoints.cli", *words],
             stop_signals=(signal.SIGTERM,),
-            log=self.folder / f"{part}.log",
+            log=self.folder / f"{name}.log",
             cwd=ROOT,
             env={**self.environ, **more},
         )
