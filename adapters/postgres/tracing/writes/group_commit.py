@@ -4,9 +4,9 @@ While one batch commits, the next one gathers. So a lone caller waits for no oth
 service writes many items in each COMMIT. A caller returns after the COMMIT of its own item.
 
 Two batches are written at a time: one uses the event loop while the other waits for the database.
-The second one begins once as many items wait as the first one has. If it began earlier, one batch
-would have most items, and several small ones would be written meanwhile: each costs 3 ms of CPU,
-however small it is. Figures: docs/development/benchmarks.md.
+The second one begins once as many items wait as the first one has, or SECOND_BATCH_ITEMS. If it
+began earlier, one batch would have most items, and several small ones would be written meanwhile:
+each costs 3 ms of CPU, however small it is. Figures: docs/development/benchmarks.md.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ WRITERS: Final = 2  # one gathers while the other waits for the disk; more only 
 # second, and other callers would wait for it.
 LARGE_ITEM_BYTES: Final = 2 << 20
 LARGE_WRITERS: Final = 1
+SECOND_BATCH_ITEMS: Final = 16  # share these 3 ms well enough
 SLOW_BATCH_S: Final = 0.1  # others don't wait for a batch that takes longer, as for a lock
 BATCH_ITEMS_MAX: Final = 64  # larger batches gain nothing and lengthen the wait
 BATCH_BYTES_MAX: Final = 8 << 20
@@ -62,7 +63,7 @@ class _Queue[T]:
     @property
     def has_batch(self) -> bool:
         """Whether enough items wait for a batch of their own."""
-        return bool(self.items) and len(self.items) >= self.being_written
+        return len(self.items) >= min(max(self.being_written, 1), SECOND_BATCH_ITEMS)
 
     @contextmanager
     def writing(self, items: int) -> Iterator[None]:

@@ -107,6 +107,22 @@ async def test_second_batch_begins_with_as_many_items_as_the_first_has():
         await asyncio.gather(first, fewer, last)
 
 
+async def test_second_batch_waits_for_no_more_than_enough_items():
+    store, enough = Store(), group_commit.SECOND_BATCH_ITEMS
+    store.open.clear()
+    async with line(store) as puts:
+        first = asyncio.create_task(put_all(puts, range(2 * enough)))
+        await take_turns()
+        fewer = asyncio.create_task(put_all(puts, range(100, 100 + enough - 1)))
+        await take_turns()
+        assert len(store.batches) == 1
+        last = asyncio.create_task(puts.put(200, 1))
+        await take_turns()
+        assert [len(batch) for batch in store.batches] == [2 * enough, enough]
+        store.open.set()
+        await asyncio.gather(first, fewer, last)
+
+
 async def test_fewer_items_are_written_once_the_first_batch_ends():
     store = Store()
     store.open.clear()
