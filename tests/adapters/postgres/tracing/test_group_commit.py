@@ -90,35 +90,23 @@ async def test_items_put_during_commit_share_next_batch():
     assert sorted(store.kept) == [*range(group_commit.WRITERS), *range(10, 40)]
 
 
-async def test_second_batch_begins_with_as_many_items_as_the_first_has():
+@pytest.mark.parametrize(
+    ("count", "enough"),
+    [(5, 5), (2 * group_commit.SECOND_BATCH_ITEMS, group_commit.SECOND_BATCH_ITEMS)],
+    ids=["few", "many"],
+)
+async def test_second_batch_begins_once_enough_items_wait(count, enough):
     store = Store()
     store.open.clear()
     async with line(store) as puts:
-        first = asyncio.create_task(put_all(puts, range(5)))
-        await take_turns()
-        assert store.batches == [[0, 1, 2, 3, 4]]
-        fewer = asyncio.create_task(put_all(puts, range(10, 14)))
-        await take_turns()
-        assert len(store.batches) == 1
-        last = asyncio.create_task(puts.put(14, 1))
-        await take_turns()
-        assert store.batches[1:] == [[10, 11, 12, 13, 14]]
-        store.open.set()
-        await asyncio.gather(first, fewer, last)
-
-
-async def test_second_batch_waits_for_no_more_than_enough_items():
-    store, enough = Store(), group_commit.SECOND_BATCH_ITEMS
-    store.open.clear()
-    async with line(store) as puts:
-        first = asyncio.create_task(put_all(puts, range(2 * enough)))
+        first = asyncio.create_task(put_all(puts, range(count)))
         await take_turns()
         fewer = asyncio.create_task(put_all(puts, range(100, 100 + enough - 1)))
         await take_turns()
-        assert len(store.batches) == 1
-        last = asyncio.create_task(puts.put(200, 1))
+        assert store.batches == [list(range(count))]
+        last = asyncio.create_task(puts.put(99 + enough, 1))
         await take_turns()
-        assert [len(batch) for batch in store.batches] == [2 * enough, enough]
+        assert store.batches[1:] == [list(range(100, 100 + enough))]
         store.open.set()
         await asyncio.gather(first, fewer, last)
 
