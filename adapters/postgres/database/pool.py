@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncpg
 from asyncpg.protocol.protocol import NO_TIMEOUT, PreparedStatementState
@@ -426,15 +426,12 @@ async def identity_lookup(within_s: float = IDENTITY_TIMEOUT_S) -> AsyncIterator
 
 
 def bounded(connection: Connection) -> BoundedConnection:
-    """What the pool handed out, as the connection that it is.
+    """What the pool handed out, by its own type.
 
-    Raises InterfaceError if it was lost since then: what was handed out has no attributes anymore.
+    Raises InterfaceError if it was lost since then: its attributes would be missing.
     """
-    if isinstance(connection, asyncpg.pool.PoolConnectionProxy):
-        connection = connection._con  # type: ignore[attr-defined]  # noqa: SLF001 - asyncpg's own
-    if not isinstance(connection, BoundedConnection):
-        raise asyncpg.InterfaceError("the connection was lost")
-    return connection
+    connection.is_closed()  # what was lost refuses every method of asyncpg
+    return cast("BoundedConnection", connection)
 
 
 def is_distributed(connection: Connection) -> bool:
