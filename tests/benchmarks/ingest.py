@@ -2,13 +2,15 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.ingest [SPANS …]
+    python -m tests.benchmarks.ingest [--processes N] [SPANS …]
 
 For 3, 12 and 100 spans per trace: the bare handler of `floor.py`, COPY of the same rows alone, and
-`pandaprobe-server serve`, one process, over PostgreSQL with its default durability. Everything,
-including the load generator, shares this machine's cores.
+`pandaprobe-server serve`, one process unless stated, over PostgreSQL with its default durability.
+Everything, including the load generator, shares this machine's cores. With several processes the
+memory is that of their parent.
 """
 
+import argparse
 import asyncio
 import json
 import os
@@ -114,7 +116,7 @@ def machine() -> str:
     return f"{os.cpu_count()} × {model}, {memory:.0f} GiB, Python {platform.python_version()}"
 
 
-def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
+def main(sizes: Sequence[int] = tuple(COUNTS), processes: int = 1) -> None:
     with bench_folder() as folder, run_servers(folder) as servers:
         port = free_port()
         settings = Settings(
@@ -128,6 +130,7 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
             "PANDAPROBE_DATABASE_URL": servers.database_url,
             "PANDAPROBE_REDIS_URL": servers.redis_url,
             "PANDAPROBE_PORT": str(port),
+            "PANDAPROBE_API_PROCESSES": str(processes),
             "PANDAPROBE_LOG_LEVEL": "WARNING",
             "PANDAPROBE_RATE_LIMIT_ENABLED": "off",  # tests/benchmarks/limiter.py measures its cost
         }
@@ -168,4 +171,8 @@ def main(sizes: Sequence[int] = tuple(COUNTS)) -> None:
 
 
 if __name__ == "__main__":
-    main([int(size) for size in sys.argv[1:]] or tuple(COUNTS))
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("spans", type=int, nargs="*", default=tuple(COUNTS))
+    given = parser.parse_args()
+    main(given.spans, given.processes)
