@@ -9,8 +9,9 @@ LOCK := $(COMPILE) pyproject.toml
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 # Processes that the tests start use compiled product files: compiling takes as long as importing.
 unexport PYTHONDONTWRITEBYTECODE
-# Number of test processes, each with its own servers.
-TEST_PROCESSES ?= 2
+# Number of test processes, each with its own servers. Tests wait for a part of their time, so three
+# keep two cores busy.
+TEST_PROCESSES ?= 3
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
