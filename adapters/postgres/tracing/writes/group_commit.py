@@ -66,8 +66,8 @@ class _Queue[T]:
         return len(self.items) >= min(max(self.being_written, 1), SECOND_BATCH_ITEMS)
 
     @contextmanager
-    def writing(self, items: int) -> Iterator[None]:
-        """Counts the items of a batch until it ends, or has taken SLOW_BATCH_S."""
+    def writing(self, items: int, slow_after_s: float) -> Iterator[None]:
+        """Counts the items of a batch until it ends, or has taken `slow_after_s`."""
 
         def uncount() -> None:
             nonlocal items
@@ -76,7 +76,7 @@ class _Queue[T]:
             self.changed.set()
 
         self.being_written += items
-        timer = asyncio.get_running_loop().call_later(SLOW_BATCH_S, uncount)
+        timer = asyncio.get_running_loop().call_later(slow_after_s, uncount)
         try:
             yield
         finally:
@@ -134,6 +134,7 @@ class GroupCommit[T]:
     within_s: float = PUT_TIMEOUT_S
     watch: BatchObserver[T] = field(default_factory=NoObserver)
     batch_bytes: int = BATCH_BYTES_MAX  # a single item may be larger
+    slow_after_s: float = SLOW_BATCH_S
     _ordinary: _Queue[T] = field(default_factory=_Queue)
     _large: _Queue[T] = field(default_factory=_Queue)
     _bytes: int = 0
@@ -200,7 +201,7 @@ class GroupCommit[T]:
         while queue.items or not self._closing:
             if queue.has_batch:
                 batch = self._next_batch(queue.items)
-                with queue.writing(len(batch)):
+                with queue.writing(len(batch), self.slow_after_s):
                     await self._settle(batch)
             else:
                 queue.changed.clear()

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from adapters.postgres.tracing.writes import group_commit
 from adapters.postgres.tracing.writes.group_commit import Batch, GroupCommit
 from domain.errors import Unavailable
+from tests.support.waiting import WAIT_MAX_S
 
 
 class Poison(Exception):
@@ -42,7 +43,8 @@ class Store:
 
 @asynccontextmanager
 async def line(store: Store) -> AsyncIterator[GroupCommit[int]]:
-    made = GroupCommit(store.write, lambda error: isinstance(error, Away))
+    """No batch counts as slow, however busy the machine is."""
+    made = GroupCommit(store.write, lambda error: isinstance(error, Away), slow_after_s=WAIT_MAX_S)
     made.start()
     yield made
     await made.close()
