@@ -112,7 +112,10 @@ HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A folder that `nobody`, as whom postgres runs for root, can enter; pytest's own can't be."""
+    """A folder that postgres can enter if it runs as the user `nobody`, as it does for root.
+
+    It can't enter the folders of pytest.
+    """
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-tests-"))
     folder.chmod(0o755)
     yield folder
@@ -121,7 +124,7 @@ def servers_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres_url(servers_folder: Path) -> Iterator[str]:
-    """An empty database `postgres` on a server that holds nothing of anybody's.
+    """An empty database `postgres` on a new server.
 
     With PANDAPROBE_TEST_CITUS, an empty one on a cluster.
     """

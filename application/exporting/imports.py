@@ -37,8 +37,8 @@ class ImportTraces:
 
     A trace without anything new isn't written, so that its tags keep their order and monitors
     don't see a change. The cost of a new span is stored as exported. Existing scores don't change.
-    Everything is imported into the caller's project, from whatever project it was exported. Who
-    gave a score is believed as `as_stated_by` says.
+    Everything is imported into the caller's project, from whatever project it was exported. The
+    stated author of a score is accepted as `as_stated_by` says.
     """
 
     archive: TraceArchive

@@ -16,7 +16,7 @@ CONCURRENT_STREAMS_MAX: Final = (
     4  # in a process: each has a connection, a snapshot and megabytes of memory
 )
 STREAMS_PER_PROJECT_MAX: Final = 2  # of one project, in a process
-RETRY_AFTER_S: Final = 10  # what a refused client is told to wait
+RETRY_AFTER_S: Final = 10  # how long a refused client has to wait
 TOO_MANY_STREAMS: Final = "Too many exports are in progress; try again"
 TOO_MANY_OF_PROJECT: Final = (
     f"{STREAMS_PER_PROJECT_MAX} exports of this project are in progress: wait for one to end, "

@@ -35,7 +35,7 @@ class AnalyzeTraces:
     analytics: TraceAnalytics
 
     async def volume(self, project: ProjectId, query: TraceAnalyticsQuery) -> Sequence[TraceBucket]:
-        """Of all groups together."""
+        """The buckets of all groups together."""
         if query.matching == ALL_TRACES:
             found = await self.analytics.volume(
                 project, query.period, query.granularity, query.zone
@@ -67,7 +67,7 @@ class AnalyzeTraces:
         ]
 
     async def usage(self, project: ProjectId, query: TraceAnalyticsQuery) -> Sequence[UsageBucket]:
-        """Of all groups together."""
+        """The buckets of all groups together."""
         if query.matching == ALL_TRACES:
             found = await self.analytics.usage(project, query.period, query.granularity, query.zone)
         else:

@@ -394,7 +394,7 @@ class Sessions(Protocol):
     async def first_inputs(
         self, project: ProjectId, sessions: Sequence[str]
     ) -> Mapping[str, str | None]:
-        """Of the sessions that exist, the preview of the input of the first trace.
+        """The preview of the input of the first trace, for each session that exists.
 
         The first one by (started_at, id); None if it has no input. Reads no payload. Raises
         Unavailable.
@@ -467,8 +467,8 @@ class TraceAnalytics(Protocol):
     async def are_sources_mixed(self, project: ProjectId, period: Period) -> bool:
         """Whether some spans came natively and others by OpenTelemetry.
 
-        Of those that started in the period, the last NEWEST_SPANS_MAX: reports of the same call
-        start at about the same time.
+        Looks at the last NEWEST_SPANS_MAX spans that started in the period: reports of the same
+        call start at about the same time.
         """
         ...
 

@@ -38,7 +38,7 @@ SIGN_UP_IS_CLOSED: Final = "New people need an invitation to their verified addr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInRules:
-    """Who may sign in, of those with a valid token.
+    """Rules that decide which people with a valid token may sign in.
 
     `email_domains` are in lower case; empty: all. Without `allows_sign_up`, people who haven't
     signed in before need an invitation.

@@ -85,7 +85,8 @@ def normalize_email(text: str) -> str:
 def validate_email(text: str, field: str) -> str:
     """The address of an invitation. Raises Invalid, naming `field`.
 
-    Of the syntax only this is checked: people see the address, so it has no invisible characters.
+    Checks no more of the syntax than this: people see the address, so it has no invisible
+    characters.
     """
     email = normalize_email(text)
     if not EMAIL_MIN <= len(email) <= EMAIL_MAX:

@@ -33,7 +33,7 @@ class FacetField(StrEnum):
     METADATA_VALUE = "metadata_value"  # of one key
 
     def values(self, trace: Trace, key: str) -> Iterable[str | None]:
-        """The values that a trace has; None is no value. `key` is that of METADATA_VALUE."""
+        """The values that a trace has, None for a missing one. `key` is that of METADATA_VALUE."""
         found: Iterable[str | None]
         match self:
             case FacetField.TAG:

@@ -49,7 +49,7 @@ FINAL_SPAN_STATUSES: Final = frozenset({SpanStatus.OK, SpanStatus.ERROR})
 def elapsed_ms(start: datetime, end: datetime | None) -> float | None:
     """Milliseconds from `start` to `end`; None without an end, or if it is earlier than `start`.
 
-    Clocks that disagree make an end earlier: the difference is no duration, and would spoil sums.
+    Clocks that disagree make an end earlier: the difference isn't a duration, and would spoil sums.
     """
     return None if end is None or end < start else (end - start) / _MILLISECOND
 
@@ -194,7 +194,7 @@ class Span:
 
 
 def merged_span_metadata(*reports: Span) -> JsonText:
-    """Of the reports of one span, in order. Raises Invalid, which names the span."""
+    """Merges the metadata of the reports of one span, in order. Raises Invalid, naming the span."""
     try:
         return merged_objects(*(report.metadata for report in reports))
     except Invalid as invalid:
@@ -236,7 +236,7 @@ def _priced_by(span: Span) -> tuple[object, ...]:
 class Totals:
     """The sums over the spans of a trace. Exact, so that a sum can be subtracted again.
 
-    `unpriced` spans have a cost that nobody knows: `cost` is that of the others.
+    The cost of `unpriced` spans is unknown: `cost` is that of the others.
     """
 
     spans: int = 0
@@ -309,7 +309,7 @@ class SpanChange:
     cost: Clearable[Mapping[str, float]] = UNCHANGED
 
     def applied(self, span: Span, pricing: Pricing) -> Span:
-        """`span`, settled, after the change: priced anew only where what made its price changed."""
+        """The settled span after the change. Priced again only if what its price needs changed."""
         changed = replace(
             span,
             name=self.name or span.name,

@@ -196,7 +196,7 @@ class TraceSummary:
 
     @classmethod
     def of(cls, trace: Trace) -> Self:
-        """Of a settled trace."""
+        """The summary of a settled trace."""
         shown = {one.name: getattr(trace, one.name) for one in fields(cls) if one.name != "totals"}
         return cls(**shown, totals=Totals.from_spans(trace.spans))
 

@@ -22,7 +22,7 @@ EXACT: Final = Context(prec=1_400)
 
 _DOUBLE_MAX: Final = sys.float_info.max
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
-# Of a text that may contain a number beyond a double: cheap, since every span is searched.
+# Finds texts that may contain a number beyond a double: cheap, since every span is searched.
 # It begins with the digit for both cases, so that `re` looks for digits only.
 MAYBE_HUGE: Final = re.compile(rb"[0-9](?:[eE]\+?[0-9]{3}|[0-9]{308})")
 _HUGE_CHARS: Final = 309
@@ -96,7 +96,7 @@ NO_USAGE: Final = Usage()
 def huge_counter(token_usage: JsonText) -> str | None:
     """The counter of a `token_usage` object that is a number beyond any double; None without one.
 
-    Such a number is no count of tokens, and other readers of the stored text can't represent it.
+    Such a number isn't a count of tokens, and other readers of the stored text can't represent it.
     """
     if len(token_usage) <= _WINDOW_BYTES:
         if MAYBE_HUGE.search(token_usage) is None:

@@ -273,7 +273,7 @@ class Toolbox:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls a tool, with what."""
+    """The caller of a tool: reads the service with its credential."""
 
     box: Toolbox
     credential: Credential

@@ -168,7 +168,7 @@ class BoundedConnection(HttpToolsProtocol):
 def raise_file_limit(*, has_grpc: bool = False) -> int:
     """Raises the limit of open files for CONNECTIONS_MAX, and for those of gRPC if it is served.
 
-    Returns how many connections of HTTP fit; of gRPC, `grpc_connections` fit beside them.
+    Returns how many connections of HTTP fit, in addition to `grpc_connections` of gRPC.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     grpc_max = grpc_connections(CONNECTIONS_MAX) if has_grpc else 0
@@ -185,5 +185,5 @@ def raise_file_limit(*, has_grpc: bool = False) -> int:
 
 
 def grpc_connections(http_connections: int) -> int:
-    """How many connections the gRPC server may have beside so many of HTTP."""
+    """How many connections the gRPC server may have in addition to so many of HTTP."""
     return max(1, http_connections // GRPC_CONNECTIONS_PART)

@@ -190,7 +190,7 @@ class Watched:
         return {one["name"]: one["value"] for one in answer["metrics"]}
 
     def cpu_ms(self) -> float:
-        """Of the page itself: without the commands that measure it."""
+        """CPU of the page itself, without the commands that measure it."""
         metrics = self.metrics()
         return (metrics["TaskDuration"] - metrics["DevToolsCommandDuration"]) * 1e3
 

@@ -88,7 +88,7 @@ async def project(site: Site) -> Experimenting:  # noqa: F811 - the fixture
 
 @pytest.fixture
 async def url(project: Experimenting) -> AsyncIterator[str]:
-    """The address of the service. Runs are evaluated when somebody asks for an experiment."""
+    """The address of the service. Runs are evaluated when a client asks for an experiment."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["method"] == "GET" and scope["path"].startswith("/experiments/"):

@@ -318,7 +318,7 @@ def clocked_page(
 
 @pytest.fixture
 def page(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
-    """Of this test alone, but tests that need one which is signed in share it."""
+    """A page of this test alone; tests that need a signed-in one share it."""
     if "signed_in" not in request.fixturenames:
         with opened_context(browser) as context:
             yield context.new_page()

@@ -148,7 +148,7 @@ class Client(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transport is no subclass of it
+        # uvloop's transport isn't a subclass of it
         self._transport = cast("asyncio.Transport", transport)
 
     def send(self, trace: str, request: bytes) -> None:

@@ -2,8 +2,8 @@
 
 With files in order of their number of tests, as pytest-xdist has them, the few long tests of
 tests/e2e would come last, and one process would wait for the other's. Files that use the same long
-setup stay together too, so that one process makes it. A `dev_server` is no such setup: its files
-take minutes together, so that each process has a server of its own. The process that distributes
+setup stay together too, so that one process makes it. A `dev_server` isn't such a setup: its
+files take minutes together, so each process has a server of its own. The process that distributes
 knows tests by their ids only, so it reads the files; an `xdist_group` doesn't reach it with
 pytest 9.
 """

@@ -59,7 +59,7 @@ class FaultTolerantEvaluator:
         try:
             metric = get_run_metric(trace.run.definitions, name, self.regex_search)
             return await self.evaluator.evaluate(metric, trace)
-        except Unavailable:  # the judge or the database is away, which is no fault of the metric
+        except Unavailable:  # the judge or the database is away; the metric isn't broken
             raise
         except Exception as fault:  # noqa: BLE001 - a metric that breaks affects no other
             self._report(trace, name, fault)

@@ -265,7 +265,7 @@ class EvidenceRetry(Policy):
 class Voting(Policy):
     """Asks a question several times, as `votes_needed` says. Marks the outcome with all costs.
 
-    A further vote that fails is left out. An answer that is no score needs no further votes.
+    A further vote that fails is left out. An answer without a score needs no further votes.
     """
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:

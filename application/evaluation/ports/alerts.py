@@ -271,7 +271,7 @@ class Webhooks(Protocol):
     async def delete_deliveries(self, before: datetime) -> int:
         """Deletes a batch of deliveries created before an instant; 0 if none is left.
 
-        Of all projects. Never deletes one with a pending attempt.
+        Takes those of all projects. Never deletes one with a pending attempt.
         """
         ...
 

@@ -117,8 +117,8 @@ class OtlpTraces(Protocol):
     ) -> RemappedTraces:
         """Maps the next spans again whose facts have another version than the rules.
 
-        Of the next traces after `after`, of one project or of all, in the order of their keys: at
-        most REMAPPED_TRACES_MAX, with REMAPPED_SPANS_MAX spans, or one that has more. A trace is
+        Takes the next traces after `after`, of one project or of all, in the order of their keys:
+        at most REMAPPED_TRACES_MAX, with REMAPPED_SPANS_MAX spans, or one that has more. A trace is
         computed again if a span of it changed; whether it is settled stays as it was, and so do
         native changes. Each transaction locks only traces of which spans are mapped, and maps at
         most REMAPPED_SPANS_MAX. A dry run writes nothing. Leaves out traces that are being erased.

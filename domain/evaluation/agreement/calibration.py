@@ -93,7 +93,7 @@ class JudgeScores:
 
 
 class ConfusionCell(StrEnum):
-    """Who passes a trace, of a judge and a person."""
+    """Whether a judge and a person pass a trace: both, one of them, or neither."""
 
     BOTH_PASS = "both_pass"  # noqa: S105 - of judges
     ONLY_JUDGE_PASSES = "only_judge_passes"

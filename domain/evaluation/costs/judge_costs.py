@@ -244,7 +244,7 @@ def group_spending(entries: Sequence[LedgerEntry], by: SpendingBy) -> list[Spend
 
 # --- estimates -------------------------------------------------------------------------------
 # The cost of a run is extrapolated from a sample of its traces. All arithmetic uses exact decimals.
-# Of answers, only the maximum length is known.
+# The length of an answer isn't known, only its maximum.
 
 
 @dataclass(frozen=True, slots=True)

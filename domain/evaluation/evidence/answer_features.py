@@ -253,7 +253,7 @@ class _Reader:
 
     @cached_property
     def _expected(self) -> bool | None:
-        """Whether the answer is in an expected language; None if that can't be told."""
+        """Whether the answer is in an expected language; None if that can't be decided."""
         found = self._text.detected
         if found is None or decode_embedded_json(self._answer) is not self._answer:
             return None

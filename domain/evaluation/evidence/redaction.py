@@ -198,8 +198,7 @@ def quote_lines(text: str) -> str:
 class RedactedText:
     """A sanitized, redacted text that may be shown.
 
-    Of a very long text, only the `head` and the `tail` are kept, with `left_out` characters between
-    them.
+    A very long text is cut to its `head` and its `tail`, with `left_out` characters between them.
     """
 
     head: str

@@ -38,7 +38,10 @@ _LEVELS: Final = Range(low=-1, high=0, flat=frozenset({-1.0, 0.0}))
 
 
 class Verdict(StrEnum):
-    """Of several, the first in this order is that of the comparison."""
+    """A comparison has the most severe verdict of its rules.
+
+    The order of severity is regressed, incomplete, inconclusive, pass.
+    """
 
     REGRESSED = "regressed"
     INCOMPLETE = "incomplete"

@@ -109,7 +109,7 @@ class GroupFigures:
     def from_traces(
         cls, traces: Sequence[Trace], total: int, scores: Iterable[tuple[ScoreKind, TraceScore]]
     ) -> Self:
-        """Of settled traces, and of the newest score of each of their names."""
+        """Summarises settled traces, with the newest score of each name of a trace."""
         every = [Totals.from_spans(one.spans) for one in traces]
         latencies = [us for one in traces if (us := one.latency_us) is not None]
         starts = [one.started_at for one in traces]

@@ -157,7 +157,7 @@ class Webhook:
 
     @property
     def host(self) -> str:
-        """Of the URL, which `validate_url` has accepted."""
+        """The host of the URL, which `validate_url` has accepted."""
         return urlsplit(self.url).hostname or ""
 
 

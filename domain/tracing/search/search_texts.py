@@ -1,6 +1,6 @@
 """What is searched of a trace: the texts in its names, payloads and errors.
 
-Of a payload, these are its strings and numbers, without the keys of objects. A string that is an
+The texts of a payload are its strings and numbers, without the keys of objects. A string that is an
 array or an object in JSON again, as arguments of tools often are, counts as its strings and
 numbers. Base64 of files isn't searched.
 """

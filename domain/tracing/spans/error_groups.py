@@ -60,7 +60,7 @@ _TRACEBACK: Final = "Traceback (most recent call last)"
 def error_pattern(message: str | None) -> str:
     """The message with placeholders for what differs between its occurrences; never empty.
 
-    Of several lines, the first counts; of a traceback of Python the last, which has the exception.
+    Takes the first line, or the last one of a Python traceback, which has the exception.
     """
     line = _significant_line(message or "")
     pattern = " ".join(_CUT.sub(_placeholder, line).split())

@@ -166,7 +166,7 @@ def _tokens(span: Span) -> int:
 
 
 def known_cost(span: "Span | SpanSummary") -> Decimal | None:
-    """What a settled span cost in USD; None if nobody knows."""
+    """What a settled span cost in USD; None if that is unknown."""
     charge = span.charge
     return None if charge is None or charge.source is CostSource.UNPRICED else charge.amount
 
@@ -214,7 +214,7 @@ class SpanSummary:
 
     @classmethod
     def of(cls, trace: Trace, span: Span) -> Self:
-        """Of a settled span of a settled trace."""
+        """The summary of a settled span of a settled trace."""
         assert span.charge is not None
         return cls(
             id=span.id,
@@ -274,7 +274,7 @@ class SpanSummary:
 
     @property
     def cost(self) -> Decimal | None:
-        """In USD; None if nobody knows it."""
+        """In USD; None if it is unknown."""
         return known_cost(self)
 
 

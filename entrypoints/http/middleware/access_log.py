@@ -1,7 +1,7 @@
 """The access log: one log line per request, and one call of the observer.
 
-The line contains our own ids and the route's template. Of the caller's text it contains the
-request id only, whose form is checked: no path, query, header, body or name.
+The line contains our own ids and the route's template. The only text of the caller in it is the
+request id, whose form is checked: no path, query, header, body or name.
 """
 
 import logging

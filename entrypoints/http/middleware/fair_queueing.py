@@ -31,7 +31,7 @@ class Share:
 
 CALLER: Final = Share("caller", requests=128, slots=4, bodies=64, body_bytes=128 << 20)
 ORGANIZATION: Final = Share("organization", requests=192, slots=6, bodies=128, body_bytes=128 << 20)
-# Of clients without credentials: one address, and all of them together.
+# For clients without credentials: one address, and all of them together.
 ADDRESS: Final = Share("address", requests=16, slots=2, bodies=16, body_bytes=1 << 20)
 UNAUTHENTICATED: Final = Share("kind", requests=64, slots=2, bodies=64, body_bytes=4 << 20)
 

@@ -16,7 +16,7 @@ from entrypoints.http.middleware.load_shedding import delay_refusal
 from entrypoints.http.middleware.observer_ports import RequestObserver
 from entrypoints.http.middleware.otlp_errors import RETRY_AFTER_MAX_S
 
-VOLUME_CLASS: Final = "otlp"  # in the metric of decisions, beside the classes of routes
+VOLUME_CLASS: Final = "otlp"  # a value in the metric of decisions, as the classes of routes are
 
 
 @dataclass(frozen=True, slots=True)

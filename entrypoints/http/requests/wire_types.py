@@ -57,7 +57,7 @@ type AnyJson = Annotated[Raw, Meta(extra={"payload": "any"})]
 
 
 def check_token_usage(text: JsonText) -> None:
-    """Raises InvalidValue for a count of tokens that is no number by any measure."""
+    """Raises InvalidValue for a count of tokens that is beyond any number."""
     if (name := huge_counter(text)) is not None:
         raise InvalidValue(f"{name} is out of range")
 

@@ -49,7 +49,7 @@ FIRST: Final = PageRequest(limit=20)
 def goes_to_one_node(plan: str) -> bool:
     """Whether Citus sends the statement, or the rows that came with it, to one shard, whole."""
     is_router = plan.count('"Distributed Query"') == 1 and '"Task Count": 1,' in plan
-    # Of rows out of parameters: the coordinator reads no table, and copies to the one shard.
+    # The rows come from parameters: the coordinator reads no table, and copies to the one shard.
     is_insert = '"INSERT/SELECT method"' in plan and '"Distributed Query"' not in plan
     return (is_router or is_insert) and '"Subplans"' not in plan
 

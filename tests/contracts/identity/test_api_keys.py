@@ -174,7 +174,7 @@ NEIGHBOURS = [
     ids=["IPv4", "IPv6", "unknown", "no address"],
 )
 async def test_first_use_from_each_network_is_audited(identity, other):
-    """Whatever the client calls itself: a changed User-Agent is no news."""
+    """A changed User-Agent isn't audited."""
     ours = await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)

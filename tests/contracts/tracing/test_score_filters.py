@@ -80,7 +80,7 @@ async def of_each(plane):
     await give(plane, ours, 5, None, outcome=SKIPPED)
     await give(plane, ours, 6, None, outcome=PENDING)
     await give(plane, ours, 6, "0.1", span_id=STEP)
-    # A run's score, and what a person says beside it: both are shown, and either matches.
+    # A run's score and a person's: both are shown, and either matches.
     await give(plane, ours, 7, "0.1", source=AUTOMATED)
     await give(plane, ours, 7, "0.95", source=ANNOTATION)
     await give(plane, ours, 8, "0.1", name="other")

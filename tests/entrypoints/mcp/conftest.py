@@ -71,7 +71,7 @@ def connect(site: Site, box: Toolbox, mode: str) -> Connect:
 
 
 def text_of(result: Any) -> str:
-    """The text of a result, which is no error."""
+    """The text of a result that isn't an error."""
     assert not result.is_error, result.content
     [content] = result.content
     text: str = content.text

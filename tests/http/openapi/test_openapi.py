@@ -48,7 +48,7 @@ TIGHTER = {
     "GET /traces/{trace_id} 200: 1 types",
     # A request for figures by group, as no published client sends it, gets groups.
     "GET /traces/analytics 200: 3 types",
-    # A trend takes one name, as before, or several. Buckets without numbers are told on request.
+    # A trend takes one name, as before, or several. Buckets without numbers are listed on request.
     *(
         f"GET /evaluations/analytics/{kind}-scores/trend {place}"
         for kind in ("trace", "session")

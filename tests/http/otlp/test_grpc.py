@@ -81,7 +81,7 @@ async def reasons(site: Site, exporter: GrpcExporter) -> list[str]:
     return [one["reason"] for one in answer.json()["items"]]
 
 
-# Of HTTP/2: a frame without settings, its type, and the number of a setting.
+# Parts of HTTP/2: a frame without settings, its type, and the number of a setting.
 EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 CLIENT_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + EMPTY_SETTINGS
 SETTINGS_FRAME = 4

@@ -245,7 +245,7 @@ def key() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 async def owner(postgres_url: str, pool: Pool) -> AsyncIterator[Pool]:
-    """Of a new database: in that of other tests, all of their rows would be searched as well."""
+    """A pool of a new database: in that of other tests, all their rows would be searched too."""
     async with new_database(postgres_url) as (owner, _):
         yield owner
 

@@ -51,7 +51,7 @@ SELECT $1::uuid, gen_random_uuid(), 'conv-' || i / 2 % ($2::int / 4),
 """
 
 
-# Of a span of the same trace, under the same names, at the same times.
+# Scores of a span of the same trace, with the same names and times.
 _SPAN_SCORES: Final = f"""
 INSERT INTO trace_scores (project_id, id, trace_id, span_id, name, {_COLUMNS})
 SELECT project_id, gen_random_uuid(), trace_id, md5(trace_id::text)::uuid, name, outcome, value,

@@ -104,8 +104,8 @@ SELECT_DUE: Final = {
     """
     for target, (table, among) in SCORES_OF.items()
 }
-# A day is a text: asyncpg takes the first day of the year 1 for -infinity. Of two workers at once,
-# the second one fails.
+# A day is a text: asyncpg takes the first day of the year 1 for -infinity. If two workers do it
+# at once, the second one fails.
 EXTEND_ROLLUP: Final = """
 INSERT INTO score_rollups (project_id, target, until) VALUES ($1, $2, $3::text::date + 1)
 ON CONFLICT (project_id, target) DO UPDATE SET until = greatest(score_rollups.until, excluded.until)

@@ -1564,7 +1564,7 @@ DO $$
 """
 
 # Statements get the id of their project from a subquery (`OF_PROJECT`), so the planner assumes a
-# project of average size. Beside thousands of small projects the average is a few rows: any index
+# project of average size. With thousands of small projects the average is a few rows: any index
 # would seem as good as another, and a page would read all rows of a large project. With this
 # number it assumes that a project has half of each table. What it then reads too much of a
 # small project is little.

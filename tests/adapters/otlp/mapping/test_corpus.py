@@ -1,6 +1,6 @@
 """Requests of real instrumentations, mapped: the facts that must hold for each.
 
-`expect.toml` beside the requests names what a fake model answered, and what must be read back.
+`expect.toml` in the same folder names what a fake model answered, and what must be read back.
 """
 
 import json

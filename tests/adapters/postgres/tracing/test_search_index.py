@@ -102,7 +102,7 @@ def test_packed_traces_are_found_by_place_and_by_id(traces):
 
 @pytest.fixture(scope="module")
 async def own_urls(postgres_url: str, serving_url: str, pool: Pool) -> tuple[str, str]:
-    """Of a database of this file's own, since it cleans and fills the whole index."""
+    """URLs of a database of this file's own, since it cleans and fills the whole index."""
     return await new_database(postgres_url, serving_url)
 
 

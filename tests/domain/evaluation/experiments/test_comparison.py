@@ -55,7 +55,7 @@ def test_few_equal_items_decide_nothing_and_many_pass():
 
 
 def test_needed_repetitions_decide():
-    """Of the same items, with as much noise: the number that was asked for gives a verdict."""
+    """With the same items and as much noise, the number that was asked for gives a verdict."""
     source = random.Random(5)
 
     def side(repetitions, drop):
