@@ -39,6 +39,7 @@ BEGIN_SNAPSHOT_READ: Final = Begin("BEGIN ISOLATION LEVEL REPEATABLE READ READ O
 # Ids of projects and organizations, separated by commas. A project never has the id of an
 # organization, because all ids are random.
 SET_TENANTS: Final = "SET LOCAL pandaprobe.tenants = '{}'"
+SELECT_TENANTS: Final = "SELECT nullif(current_setting('pandaprobe.tenants', true), '')"
 ADD_TENANT: Final = """
 SELECT set_config('pandaprobe.tenants',
   concat_ws(',', nullif(current_setting('pandaprobe.tenants', true), ''), $1::text), true)
@@ -103,7 +104,13 @@ async def scoped_transaction(
 
 async def add_tenant(connection: Connection, tenant: UUID) -> None:
     """Adds a tenant to the scope of the open transaction."""
-    await connection.execute(ADD_TENANT, str(tenant))
+    if not is_distributed(connection):
+        await connection.execute(ADD_TENANT, str(tenant))
+        return
+    # Citus passes SET on to other nodes, and no call of a function.
+    known: str | None = await connection.fetchval(SELECT_TENANTS)
+    before = [] if known is None else [UUID(one) for one in known.split(",")]
+    await connection.execute(set_scope([*before, tenant]))
 
 
 async def set_tenants(connection: Connection, *tenants: UUID) -> None:

@@ -66,7 +66,7 @@ UPSERT_USER: Final = f"""
   email = excluded.email,
   display_name = coalesce(nullif(known.display_name, ''), excluded.display_name),
   last_sign_in_at = CASE
-    WHEN known.last_sign_in_at > excluded.last_sign_in_at - ${len(rows.USERS.names) + 1}::interval
+    WHEN known.last_sign_in_at > ${len(rows.USERS.names) + 1}
     THEN known.last_sign_in_at ELSE excluded.last_sign_in_at END
 RETURNING {rows.USERS.select("known")}
 """
@@ -102,6 +102,7 @@ INSERT INTO audit_log (id, organization_id, at, actor_key_id, actor_name, addres
 SELECT $5, organization_id, $6, id, prefix, $3, $4, $7, id::text,
        json_build_object('name', name, 'network', $2::text)
 FROM key JOIN new ON new.key_id = key.id
+ON CONFLICT DO NOTHING
 """
 
 
@@ -213,7 +214,7 @@ class PostgresUsers:
                 if known.updated_from(claims, at) == known:
                     return known
             values = rows.user_row(User.from_claims(claims, new, at))
-            [row] = await self.pool.fetch(UPSERT_USER, *values, SIGN_IN_STEP)
+            [row] = await self.pool.fetch(UPSERT_USER, *values, at - SIGN_IN_STEP)
         return rows.user_from_row(row)
 
 

@@ -25,13 +25,16 @@ DELETED_REFUSALS_MAX: Final = 1_000  # rows of one statement
 
 # Adds a new row only while the hour has room; the row of the others always has.
 ADD_REFUSALS: Final = f"""
+WITH new AS MATERIALIZED (
+  SELECT $1::uuid, $2::timestamptz, $3::int, $4::text, $5::text, $6::bigint
+  WHERE ($4 = '' AND $5 = '')
+    OR EXISTS (SELECT 1 FROM access_refusals WHERE organization_id = $1 AND hour = $2
+               AND status = $3 AND address = $4 AND credential = $5)
+    OR (SELECT count(*) FROM access_refusals WHERE organization_id = $1 AND hour = $2)
+       < {REFUSALS_PER_HOUR_MAX}
+)
 INSERT INTO access_refusals AS known (organization_id, hour, status, address, credential, count)
-SELECT $1::uuid, $2::timestamptz, $3::int, $4::text, $5::text, $6::bigint
-WHERE ($4 = '' AND $5 = '')
-  OR EXISTS (SELECT 1 FROM access_refusals WHERE organization_id = $1 AND hour = $2
-             AND status = $3 AND address = $4 AND credential = $5)
-  OR (SELECT count(*) FROM access_refusals WHERE organization_id = $1 AND hour = $2)
-     < {REFUSALS_PER_HOUR_MAX}
+SELECT * FROM new
 ON CONFLICT (organization_id, hour, status, address, credential)
 DO UPDATE SET count = known.count + excluded.count
 """
