@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.database.table_groups import OWN_GROUP
+from adapters.postgres.database.table_groups import own_group
 from domain.ids import ProjectId
 
 _KEPT_SINCE: Final = "$1::timestamptz - make_interval(days => retention_days)"
 SELECT_ALL_KEPT_SINCE: Final = f"""
 SELECT p.id, {_KEPT_SINCE} FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
-WHERE retention_days IS NOT NULL AND o.table_group = {OWN_GROUP}
+WHERE retention_days IS NOT NULL AND o.table_group = $2
   AND o.moving_to IS NULL ORDER BY p.id
 """
 SELECT_KEPT_SINCE: Final = f"SELECT {_KEPT_SINCE} FROM projects WHERE id = $2"
@@ -27,7 +27,7 @@ async def fetch_all_kept_since(
 
     That is, the instant before which it was stored.
     """
-    rows = await connection.fetch(SELECT_ALL_KEPT_SINCE, now)
+    rows = await connection.fetch(SELECT_ALL_KEPT_SINCE, now, own_group(connection))
     return [ProjectId(row[0]) for row in rows], [row[1] for row in rows]
 
 

@@ -209,11 +209,13 @@ class BoundedConnection(asyncpg.Connection):
     # Whether settings last until they are changed: not through a pooler that gives each transaction
     # another connection, and not to the workers of Citus, which get those of transactions only.
     # Whether the tables are distributed by Citus, which passes a setting on as the whole message
-    # that it came in. And the tenants that the session is set to; None: unknown.
-    __slots__ = ("is_distributed", "keeps_settings", "payload_store", "tenants")
+    # that it came in. The search path of the session. And the tenants that the session is set to;
+    # None: unknown.
+    __slots__ = ("is_distributed", "keeps_settings", "payload_store", "search_path", "tenants")
     is_distributed: bool
     keeps_settings: bool
     payload_store: PayloadStore | None
+    search_path: str
     tenants: str | None
     _protocol: Any  # not in its stubs
 
@@ -367,6 +369,7 @@ async def _initialize(settings: PoolSettings, connection: BoundedConnection) -> 
     session = await connection.fetchrow(SELECT_SESSION)
     assert session is not None
     own, passed_on, path = session
+    connection.search_path = path
     connection.is_distributed = passed_on == "local"  # as `distribute` sets it
     is_pooled = own != connection.get_server_pid()
     connection.keeps_settings = not is_pooled and not connection.is_distributed

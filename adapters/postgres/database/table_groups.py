@@ -4,11 +4,18 @@ Each group has all tables of projects, in a schema of its own. Those of the firs
 that also has organizations, users, keys, and the list of the groups.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.pool import Connection, Pool, require_row, translate_errors
+from adapters.postgres.database.pool import (
+    Connection,
+    Pool,
+    bounded,
+    require_row,
+    translate_errors,
+)
 from adapters.postgres.database.removed_projects import OrganizationMoving
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from application.table_groups import FIRST_GROUP, Placement
@@ -32,17 +39,15 @@ SELECT_SMALLEST_GROUP: Final = """
 SELECT number FROM table_groups AS g
 ORDER BY (SELECT count(*) FROM organizations AS o WHERE o.table_group = g.number), number LIMIT 1
 """
-# The number of the group whose tables a connection finds first.
-OWN_GROUP: Final = f"""
-coalesce(substring(current_schema() FROM '^group_([0-9]+)$')::integer, {FIRST_GROUP})
-"""
-# Selects the projects that belong to another group. Removed projects belong to none.
-SELECT_PROJECTS_OF_OTHERS: Final = f"""
+# Selects the projects that belong to another group than $2. Removed projects belong to none.
+SELECT_PROJECTS_OF_OTHERS: Final = """
 SELECT p.id FROM projects AS p JOIN organizations AS o ON o.id = p.organization_id
-WHERE p.id = ANY($1::uuid[]) AND o.table_group <> {OWN_GROUP}
+WHERE p.id = ANY($1::uuid[]) AND o.table_group <> $2
 """
-_IS_ELSEWHERE: Final = f"moving_to IS NOT NULL OR table_group <> {OWN_GROUP}"
-SELECT_IS_ELSEWHERE: Final = f"SELECT {_IS_ELSEWHERE} FROM organizations WHERE id = $1"
+SELECT_IS_ELSEWHERE: Final = """
+SELECT moving_to IS NOT NULL OR table_group <> $2 FROM organizations WHERE id = $1
+"""
+_OF_GROUP: Final = re.compile(r"group_(\d+)\b")
 SELECT_PATH: Final = "SELECT current_setting('search_path')"
 
 
@@ -73,6 +78,16 @@ class TableGroup:
         return default if self.schema is None else f"{self.schema}, {default}"
 
 
+def own_group(connection: Connection) -> int:
+    """The number of the group whose tables a connection finds first.
+
+    It is sent along with statements: with Citus another node may run these, which doesn't know the
+    search path.
+    """
+    found = _OF_GROUP.match(bounded(connection).search_path)
+    return FIRST_GROUP if found is None else int(found[1])
+
+
 async def fetch_groups(connection: Connection) -> list[TableGroup]:
     """All groups, the first first; only that one before the database is migrated."""
     if not await connection.fetchval(HAS_GROUPS):
@@ -86,7 +101,7 @@ async def check_stays_in_group(connection: Connection, organization: Organizatio
     Raises OrganizationMoving if the organization moves to another group, or has moved there. Call
     it under the lock of the organization, which a move takes too.
     """
-    if await connection.fetchval(SELECT_IS_ELSEWHERE, organization):
+    if await connection.fetchval(SELECT_IS_ELSEWHERE, organization, own_group(connection)):
         raise OrganizationMoving
 
 

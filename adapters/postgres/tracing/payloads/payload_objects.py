@@ -17,7 +17,7 @@ from asyncpg import Record
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.payload_objects import object_key
 from adapters.postgres.database.pool import Pool
-from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS
+from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS, own_group
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.tracing.payloads.payload_text import TraceKey
@@ -101,7 +101,8 @@ async def remove_orphans(pool: Pool, store: PayloadStore, before: datetime) -> i
         return 0
     async with transaction(pool, ALL_TENANTS) as connection:
         projects = list({project for project, _, _ in known})
-        others = {row[0] for row in await connection.fetch(SELECT_PROJECTS_OF_OTHERS, projects)}
+        found = await connection.fetch(SELECT_PROJECTS_OF_OTHERS, projects, own_group(connection))
+        others = {row[0] for row in found}
         ours = [one for one in known if one[0] not in others]
         rows = await connection.fetch(SELECT_UNNAMED, *arrays(ours)) if ours else []
     orphans = [known[tuple(row)] for row in rows]
