@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import IntEnum, unique
 from typing import Final
 
-from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.pool import Connection, is_distributed
 from domain.ids import OrganizationId, ProjectId
 
 
@@ -46,17 +46,35 @@ FROM (SELECT DISTINCT hashtext(p::text) AS key FROM unnest($2::uuid[]) AS p ORDE
 """
 LOCK_PROJECTS: Final = f"SELECT pg_advisory_xact_lock($1, key) {_KEYS}"
 LOCK_PROJECTS_SHARED: Final = f"SELECT pg_advisory_xact_lock_shared($1, key) {_KEYS}"
+# With Citus a process is connected to the coordinator or to a worker, and each node has locks of
+# its own. A statement runs where its table is: these take the lock of the coordinator, and that of
+# the worker of the group. That of the coordinator alone may be free before the worker has
+# committed. That of the worker alone doesn't hold while the group moves to another (docs/adr/0067).
+_AT_COORDINATOR: Final = "(SELECT 1 FROM table_groups WHERE number = 1) AS here"
+_AT_WORKER: Final = "(SELECT count(*) FROM (SELECT 1 FROM removals LIMIT 1) AS one) AS here"
+
+
+def on_nodes(lock: str, *places: str) -> list[str]:
+    """The statement once for each place."""
+    joined = "CROSS JOIN" if " FROM " in lock else "FROM"
+    return [f"{lock} {joined} {place}" for place in places]
+
+
+NODES_OF_PROJECTS: Final = (_AT_COORDINATOR, _AT_WORKER)
 
 
 async def lock_project(connection: Connection, lock: AdvisoryLock, project: ProjectId) -> None:
     """Waits for the lock of the project, and holds it until the transaction ends."""
-    await connection.execute(LOCK_TENANT, lock, project)
+    await _lock(connection, LOCK_TENANT, lock, project)
 
 
 async def lock_organization(
     connection: Connection, lock: AdvisoryLock, organization: OrganizationId
 ) -> None:
-    """As `lock_project` for an organization. Its row stays unlocked."""
+    """As `lock_project` for an organization. Its row stays unlocked.
+
+    For statements through the coordinator, which has the tables of organizations.
+    """
     await connection.execute(LOCK_TENANT, lock, organization)
 
 
@@ -64,11 +82,17 @@ async def lock_projects(
     connection: Connection, lock: AdvisoryLock, projects: Sequence[ProjectId]
 ) -> None:
     """Waits for the lock of all the projects, and holds it until the transaction ends."""
-    await connection.execute(LOCK_PROJECTS, lock, projects)
+    await _lock(connection, LOCK_PROJECTS, lock, projects)
 
 
 async def lock_projects_shared(
     connection: Connection, lock: AdvisoryLock, projects: Sequence[ProjectId]
 ) -> None:
     """As `lock_project` for several projects. Shared holders wait for exclusive ones only."""
-    await connection.execute(LOCK_PROJECTS_SHARED, lock, projects)
+    await _lock(connection, LOCK_PROJECTS_SHARED, lock, projects)
+
+
+async def _lock(connection: Connection, sql: str, lock: AdvisoryLock, tenants: object) -> None:
+    is_plain = not is_distributed(connection)
+    for statement in [sql] if is_plain else on_nodes(sql, *NODES_OF_PROJECTS):
+        await connection.execute(statement, lock, tenants)
