@@ -40,7 +40,8 @@ test-faults: setup ## fault tests: kill, stop, freeze and slow every component, 
 
 # What holds on a cluster beyond the contracts. The other tests make databases or tables of their own.
 CITUS_TESTS := $(addprefix tests/adapters/postgres/, test_distributing.py test_citus.py \
-	test_citus_plans.py test_moving.py test_row_security.py test_table_groups.py) tests/http/test_isolation_behind_policies.py
+	test_citus_plans.py test_moving.py test_row_security.py test_table_groups.py \
+	test_worker_route.py) tests/http/test_isolation_behind_policies.py
 
 test-citus: setup ## contracts, policies and plans on a cluster of Citus, see docs/operation/scaling.md; PANDAPROBE_TEST_CITUS makes a database
 	@[ -n "$$PANDAPROBE_TEST_CITUS" ] || { echo "No cluster: set PANDAPROBE_TEST_CITUS to a command" \

@@ -105,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     migration_database_url: DatabaseUrl | None = None
     database_read_url: DatabaseUrl | None = None
     database_read_max_lag_ms: Annotated[int, _range(10, 10_000, "milliseconds")] = 500
+    database_direct_to_workers: bool = False
     database_pool_size: Annotated[int, _range(1, 1_000)] = 10
     database_statement_timeout_ms: Annotated[int, _range(100, 3_600_000, "milliseconds")] = 30_000
     redis_url: RedisUrl | None = None

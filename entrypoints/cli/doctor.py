@@ -35,7 +35,7 @@ from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Failure, Unavailable
-from entrypoints.composition.database import open_database, open_group
+from entrypoints.composition.database import open_database, open_group, route_problem
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.read_replica import open_replica
@@ -330,6 +330,8 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
                     for finding in check_groups(groups):
                         yield finding
                     pools = [one.pool for one in groups if one.pool is not None]
+                    for finding in await check_routes(settings, groups):
+                        yield finding
                     for finding in await check_workers(settings, pool, pools):
                         yield finding
                     counts = Counter[str]()
@@ -379,6 +381,36 @@ def check_groups(groups: Sequence[Group]) -> Iterator[Finding]:
     answering = sum(group.problem is None for group in groups)
     if len(groups) > 1 and answering:
         yield ok("table groups", f"{answering} of {len(groups)} answer")
+
+
+async def check_routes(settings: Settings, groups: Sequence[Group]) -> list[Finding]:
+    """Whether traces of each group that answers are reached on its worker, if they shall be."""
+    if not settings.database_direct_to_workers:
+        return []
+    findings = [
+        await _check_route(settings, one.number, one.pool) for one in groups if one.pool is not None
+    ]
+    return [one for one in findings if one is not None] or [
+        ok("direct to workers", "each group is reached on its worker")
+    ]
+
+
+async def _check_route(settings: Settings, number: int, pool: Pool) -> Finding | None:
+    """None if the worker answers."""
+    try:
+        async with asyncio.timeout(GROUP_TIMEOUT_S):
+            problem = await route_problem(settings, pool)
+    except Unavailable as error:
+        problem = error.message
+    except TimeoutError:
+        problem = f"no answer within {GROUP_TIMEOUT_S} s"
+    if problem is None:
+        return None
+    return warn(
+        f"table group {number}",
+        f"its traces are reached through the coordinator: {problem}",
+        "see docs/operation/scaling.md, Without the coordinator",
+    )
 
 
 async def check_replica(settings: Settings, main: Pool, groups: int = 1) -> list[Finding]:

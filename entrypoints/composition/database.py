@@ -7,6 +7,7 @@ quarter of the time.
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
@@ -15,6 +16,7 @@ from adapters.aes_gcm import AesGcmCipher
 from adapters.postgres.database import secret_rotation
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.table_groups import PostgresTableGroups, TableGroup
+from adapters.postgres.database.worker_route import WorkerRoute
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from application.table_groups import FIRST_GROUP
@@ -46,6 +48,34 @@ def pool_settings(settings: Settings, search_path: str | None = None) -> PoolSet
         payload_store=payload_store(settings),
         search_path=search_path,
     )
+
+
+@asynccontextmanager
+async def near_tables(
+    settings: Settings, pool: Pool, search_path: str | None
+) -> AsyncIterator[Pool]:
+    """The pool for traces of a group: on the worker that has its tables, if the settings say so.
+
+    `pool` is that of the group through the coordinator. Raises Unavailable.
+    """
+    if not settings.database_direct_to_workers:
+        yield pool
+        return
+    route = WorkerRoute(settings.database_url or "", pool)
+    await route.find()
+    options = replace(pool_settings(settings, search_path), connect=route.connect, least=0)
+    async with open_pool(Engine({}), options) as near, route.following(near):
+        yield near
+
+
+async def route_problem(settings: Settings, pool: Pool) -> str | None:
+    """Why traces of the group of `pool` aren't reached on its worker; None if they are.
+
+    Raises Unavailable.
+    """
+    route = WorkerRoute(settings.database_url or "", pool)
+    await route.find()
+    return route.problem or await route.try_worker()
 
 
 @asynccontextmanager
@@ -120,7 +150,11 @@ async def distribute(
 
     async with _owner_database(settings) as pool:
         return await distributing.distribute(
-            pool, settings.database_url, groups=groups, on_step=on_step
+            pool,
+            settings.database_url,
+            groups=groups,
+            to_workers=settings.database_direct_to_workers,
+            on_step=on_step,
         )
 
 
@@ -129,7 +163,12 @@ async def plan_distribution(settings: Settings, groups: int) -> "Sequence[Distri
     from adapters.postgres.schema import distributing  # noqa: PLC0415 - as for `migrate`
 
     async with _owner_database(settings) as pool:
-        return await distributing.plan(pool, settings.database_url, groups)
+        return await distributing.plan(
+            pool,
+            settings.database_url,
+            groups,
+            to_workers=settings.database_direct_to_workers,
+        )
 
 
 async def move_organization(

@@ -54,7 +54,12 @@ from application.table_groups import PLACEMENT_KNOWN_S
 from application.tracing.otlp.remap import RemapTraces
 from application.tracing.ports import PriceBook
 from application.use_cases import Ports
-from entrypoints.composition.database import open_database, open_databases, pool_settings
+from entrypoints.composition.database import (
+    near_tables,
+    open_database,
+    open_databases,
+    pool_settings,
+)
 from entrypoints.composition.evaluation import evaluation_ports, open_judge
 from entrypoints.composition.exports import export_ports
 from entrypoints.composition.identity import identity_ports
@@ -203,12 +208,13 @@ async def _ports_over(pool: Pool, shared: _Shared, path: str | None = None) -> A
     invalidate = shared.projects.invalidate
     on_rejections = None if observer is None else observer.count_late_rejections
     async with AsyncExitStack() as stack:
+        near = await stack.enter_async_context(near_tables(settings, pool, path))
         traces = await stack.enter_async_context(
-            PostgresTraces.open(pool, book, invalidate, observer)
+            PostgresTraces.open(near, book, invalidate, observer)
         )
-        stack.enter_context(shared.sampled.including(pool, traces.line))
+        stack.enter_context(shared.sampled.including(near, traces.line))
         tracing = await stack.enter_async_context(
-            tracing_ports(settings, pool, traces, invalidate, on_rejections=on_rejections)
+            tracing_ports(settings, near, traces, invalidate, on_rejections=on_rejections)
         )
         evaluation = replace(
             evaluation_ports(settings, pool, shared.jobs, book, shared.judge),

@@ -6,6 +6,7 @@ cluster, of which each node can be killed.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -136,12 +137,19 @@ class ClusterStack(GroupsStack):
         serving = parts._replace(netloc=f"{SERVING_ROLE}@{parts.hostname}:{parts.port}").geturl()
         self.environ["PANDAPROBE_DATABASE_URL"] = serving
         self.environ["PANDAPROBE_MIGRATION_DATABASE_URL"] = self.database_url
+        direct = os.environ.get(citus.DIRECT, "off")
+        self.environ["PANDAPROBE_DATABASE_DIRECT_TO_WORKERS"] = direct
         asyncio.run(database.migrate(self.settings))
         asyncio.run(self.add_groups())
 
     async def add_groups(self) -> None:
         async with open_pool(DB, PoolSettings(url=self.database_url, size=3)) as owner:
-            await distribute(owner, self.settings.database_url, groups=GROUPS)
+            await distribute(
+                owner,
+                self.settings.database_url,
+                groups=GROUPS,
+                to_workers=self.settings.database_direct_to_workers,
+            )
             async with owner.acquire() as connection:
                 for one in (await read_catalogue(connection)).groups:
                     assert one.worker is not None

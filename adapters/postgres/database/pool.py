@@ -106,6 +106,8 @@ def is_lost_worker(error: BaseException) -> bool:
     )
 
 
+type Connect = Callable[..., Awaitable[Any]]
+"""Opens a connection, with the options of asyncpg and `timeout`, in seconds."""
 type OnAcquire = Callable[[Connection], Awaitable[object]]
 """Is awaited with each connection before it is handed out, and may refuse it by an error."""
 
@@ -275,6 +277,7 @@ class PoolSettings:
     application_name: str = "pandaprobe"
     is_replica: bool = False  # of several hosts, one that follows another is connected to
     search_path: str | None = None  # None: that of the role
+    connect: Connect | None = None  # None: to the host of `url`
 
     @property
     def of_sessions(self) -> dict[str, str]:
@@ -314,7 +317,7 @@ async def open_pool(
         max_size=settings.size,
         max_queries=QUERIES_PER_CONNECTION_MAX,
         max_inactive_connection_lifetime=IDLE_CONNECTION_S,
-        connect=hosts.connect,  # type: ignore[arg-type]  # the stubs want asyncpg's own arguments
+        connect=settings.connect or hosts.connect,  # type: ignore[arg-type]  # the stubs want asyncpg's own arguments
         setup=None,
         init=partial(_initialize, settings),
         reset=_reset,

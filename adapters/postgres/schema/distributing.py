@@ -12,10 +12,17 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import msgspec
+
 from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from adapters.postgres.database.table_groups import TableGroup, fetch_groups
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
+from adapters.postgres.database.worker_route import (
+    HAS_CITUS,
+    SELECT_UNNUMBERED,
+    SELECT_UNSHARED,
+)
 from adapters.postgres.schema.migrating import create_group
 from adapters.postgres.schema.pending import pending_migrations
 from adapters.postgres.schema.serving_role import role_of
@@ -34,7 +41,33 @@ WHERE c.relnamespace = coalesce($1::text, current_schema())::regnamespace AND c.
   AND a.attname = 'project_id' AND NOT a.attisdropped
 ORDER BY c.relname
 """
-HAS_CITUS: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
+# Numbers by the clock of the worker that stores the row, whichever node the statement came to: a
+# later one is greater, also than those of the sequences. The last 11 bits are those of the
+# sequence, for rows of the same microsecond. It lasts until 2112.
+NUMBER_BY_TIME: Final = """
+CREATE OR REPLACE FUNCTION number_{column}_by_time() RETURNS trigger LANGUAGE plpgsql AS $$
+  BEGIN
+    IF current_setting('pandaprobe.keeps_ids', true) IS DISTINCT FROM 'on' THEN
+      NEW.{column} := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint * 2048
+        + coalesce(NEW.{column}, 0) % 2048;
+    END IF;
+    RETURN NEW;
+  END $$
+"""
+NUMBER_TABLE: Final = """
+CREATE TRIGGER number_{column}_by_time BEFORE INSERT ON {name}
+FOR EACH ROW EXECUTE FUNCTION number_{column}_by_time()
+"""
+# Citus makes the views on each worker, but gives no rights on them.
+SELECT_UNREADABLE: Final = """
+SELECT nodename || ':' || nodeport AS worker, success, result
+FROM run_command_on_workers(format($worker$
+  SELECT coalesce(json_agg(quote_ident(n.nspname) || '.' || quote_ident(c.relname)), '[]')
+  FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'v' AND n.nspname = ANY (%L::text[])
+    AND NOT has_table_privilege(%L, c.oid, 'SELECT')
+$worker$, $1::text[], $2::text))
+"""
 SELECT_PLACED: Final = """
 SELECT s.logicalrelid::text AS name, n.nodename || ':' || n.nodeport AS worker
 FROM pg_dist_shard s JOIN pg_dist_placement p USING (shardid)
@@ -86,6 +119,10 @@ SELECT EXISTS (
     AND 'citus.propagate_set_commands=local' = ANY (setconfig)
 )
 """
+SELECT_PASSING: Final = f"""
+SELECT nodename || ':' || nodeport AS worker, success, result
+FROM run_command_on_workers($worker${PASSES_SETTINGS}$worker$)
+"""
 SELECT_WORKERS_WITHOUT_ROLE: Final = """
 SELECT nodename || ':' || nodeport FROM run_command_on_workers(
   format('SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %L)', $1::text)
@@ -105,10 +142,16 @@ WHERE datname = current_database() AND usename = $1 AND backend_type = 'client b
 # Citus takes no subquery in a policy, for which that of the schema reads the first tenant once a
 # statement. This one reads it for each row.
 _TENANTS: Final = "current_setting('pandaprobe.tenants', true)"
-FLAT_POLICY: Final = (
-    f"(CASE WHEN strpos({_TENANTS}, project_id::text) > 0"
-    " OR current_setting('pandaprobe.scope', true) = 'all' THEN true END) IS NOT NULL"
-)
+
+
+def flat_policy(*columns: str) -> str:
+    """The condition of a policy that compares these columns with the scope."""
+    ours = " OR ".join(f"strpos({_TENANTS}, {column}::text) > 0" for column in columns)
+    every = "current_setting('pandaprobe.scope', true) = 'all'"
+    return f"(CASE WHEN {ours} OR {every} THEN true END) IS NOT NULL"
+
+
+FLAT_POLICY: Final = flat_policy("project_id")
 SEND_SETTINGS: Final = """
 DO $$ BEGIN
   EXECUTE format('ALTER DATABASE %I SET citus.propagate_set_commands = ''local''',
@@ -155,6 +198,22 @@ class Catalogue:
         """Those that have no group."""
         taken = {one.worker for one in self.groups}
         return [worker for worker in self.workers if worker not in taken]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedTable:
+    """A table that all groups share. Its policy, if it has one, compares the columns `tenants`."""
+
+    name: str
+    tenants: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NumberedColumn:
+    """A column of a placed table whose values PostgreSQL gives out."""
+
+    name: str
+    column: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,8 +281,10 @@ def _takes_shards(worker: str, value: str) -> str:
 
 def plan_settings(catalogue: Catalogue) -> list[Step]:
     """What is set for the database, if it isn't."""
-    if catalogue.passes_settings:
-        return []
+    return [] if catalogue.passes_settings else _passing_settings()
+
+
+def _passing_settings() -> list[Step]:
     label = "pass settings of transactions on to workers"
     return [Step(label=label, statements=(SEND_SETTINGS.strip(),))]
 
@@ -262,6 +323,60 @@ def plan_assumptions(missing: Sequence[Assumption]) -> list[Step]:
                 ASSUME.format(changes="\n".join(changes)).strip(),
                 *(f"ANALYZE {name}" for name in dict.fromkeys(one.name for one in missing)),
             ),
+        )
+    ]
+
+
+def plan_sharing(tables: Sequence[SharedTable]) -> list[Step]:
+    """Lets workers reach tables that all groups share, for processes that connect to workers.
+
+    The rows stay on the coordinator. Citus takes tables together with those that they refer to, and
+    takes one again for nothing.
+    """
+    policies = [
+        statement
+        for one in tables
+        if one.tenants
+        for statement in (
+            f"DROP POLICY tenant ON {one.name}",
+            f"CREATE POLICY tenant ON {one.name} USING ({flat_policy(*one.tenants)})",
+        )
+    ]
+    adding = [
+        f"SELECT citus_add_local_table_to_metadata('{one.name}', cascade_via_foreign_keys := true)"
+        for one in tables
+    ]
+    if not tables:
+        return []
+    label = f"let workers reach {', '.join(one.name for one in tables)}"
+    return [Step(label=label, statements=(*policies, *adding))]
+
+
+def plan_numbering(columns: Sequence[NumberedColumn]) -> list[Step]:
+    """Numbers rows on the worker that stores them."""
+    if not columns:
+        return []
+    functions = [
+        NUMBER_BY_TIME.format(column=column).strip()
+        for column in dict.fromkeys(one.column for one in columns)
+    ]
+    triggers = [NUMBER_TABLE.format(column=one.column, name=one.name).strip() for one in columns]
+    label = f"number rows of {', '.join(one.name for one in columns)} by time"
+    return [Step(label=label, statements=(*functions, *triggers))]
+
+
+def plan_rights(views: Sequence[str], serving_role: str) -> list[Step]:
+    """Gives rights on views of workers: Citus makes these without.
+
+    Run after the commit of the distribution, as the views are made there with the tables.
+    """
+    if not views:
+        return []
+    rights = f"GRANT SELECT, INSERT, UPDATE, DELETE ON {', '.join(views)}"
+    return [
+        Step(
+            label=f"let {serving_role} use views on the workers",
+            statements=(f"{rights} TO {_quoted(serving_role)}",),
         )
     ]
 
@@ -343,14 +458,37 @@ async def _read_tables(connection: Connection, group: TableGroup) -> GroupTables
 
 async def _missing_assumptions(connection: Connection) -> list[Assumption]:
     """Raises Unavailable if a worker doesn't answer."""
-    known = await connection.fetch(SELECT_ASSUMED)
-    if away := [f"{row['worker']}: {row['result']}" for row in known if not row["success"]]:
-        raise Unavailable(f"A worker doesn't answer: {'; '.join(away)}")
-    missing = await connection.fetch(SELECT_NOT_ASSUMED, [row["result"] for row in known])
+    known = await _ask_workers(connection, SELECT_ASSUMED)
+    missing = await connection.fetch(SELECT_NOT_ASSUMED, known)
     return [Assumption(**row) for row in missing]
 
 
-async def plan(pool: Pool, serving_url: str | None = None, groups: int = 0) -> list[Step]:
+async def _ask_workers(connection: Connection, sql: str, *values: object) -> list[str]:
+    """What each worker answers. Raises Unavailable if one doesn't."""
+    answers = await connection.fetch(sql, *values)
+    if away := [f"{row['worker']}: {row['result']}" for row in answers if not row["success"]]:
+        raise Unavailable(f"A worker doesn't answer: {'; '.join(away)}")
+    return [row["result"] for row in answers]
+
+
+async def _unreadable_views(connection: Connection, serving_role: str) -> list[str]:
+    """Those on which the role has no rights on a worker. Raises Unavailable without an answer."""
+    groups = await fetch_groups(connection)
+    own: str = await connection.fetchval("SELECT current_schema()")
+    schemas = [
+        name
+        for one in groups
+        for name in (one.schema or own, one.searchable_schema, one.veiled_schema)
+    ]
+    answers = await _ask_workers(connection, SELECT_UNREADABLE, schemas, serving_role)
+    return sorted(
+        {view for answer in answers for view in msgspec.json.decode(answer, type=list[str])}
+    )
+
+
+async def plan(
+    pool: Pool, serving_url: str | None = None, groups: int = 0, *, to_workers: bool = False
+) -> list[Step]:
     """What `distribute` would do. Raises NotDistributable, Unavailable."""
     role = _role(serving_url)
     async with translate_errors(), pool.acquire() as connection:
@@ -366,6 +504,8 @@ async def plan(pool: Pool, serving_url: str | None = None, groups: int = 0) -> l
                 steps += await _create_group(connection, TableGroup(number), worker, serving_url)
             finally:
                 await transaction.rollback()
+        if to_workers:
+            steps += await _plan_direct(connection, role)
         missing = await _missing_assumptions(connection)
         return [*steps, *plan_cleaning(catalogue), *plan_assumptions(missing)]
 
@@ -374,6 +514,19 @@ def _plan_known(catalogue: Catalogue, role: str | None) -> list[Step]:
     """The steps for the groups that exist."""
     steps = [step for one in catalogue.groups for step in plan_placing(catalogue, one, role)]
     return [*steps, *plan_settings(catalogue)]
+
+
+async def _plan_direct(connection: Connection, role: str | None) -> list[Step]:
+    """What is left to do for processes that connect to workers."""
+    sharing = plan_sharing([SharedTable(**row) for row in await connection.fetch(SELECT_UNSHARED)])
+    numbering = plan_numbering(
+        [NumberedColumn(**row) for row in await connection.fetch(SELECT_UNNUMBERED)]
+    )
+    views = [] if role is None else await _unreadable_views(connection, role)
+    # A worker may have been added since it was set.
+    passing = await _ask_workers(connection, SELECT_PASSING)
+    settings = [] if {*passing} == {"t"} else _passing_settings()
+    return [*settings, *sharing, *numbering, *plan_rights(views, role or "")]
 
 
 def workers_of_new_groups(catalogue: Catalogue, groups: int = 0) -> list[str]:
@@ -419,11 +572,13 @@ async def distribute(
     serving_url: str | None = None,
     *,
     groups: int = 0,
+    to_workers: bool = False,
     on_step: OnStep = ignore_step,
 ) -> list[Step]:
     """Gives each worker a group of tables, and returns what was done.
 
-    If there are fewer than `groups` then, workers get further ones. `pool` is that of the owner of
+    If there are fewer than `groups` then, workers get further ones. With `to_workers`, processes
+    can connect to the worker of a group. `pool` is that of the owner of
     the tables; `serving_url` as for `migrate`. Rows of the first group move along, and are counted
     before and after: then the connections of the serving role are ended, as they don't know the
     settings. Further groups start empty, while the service runs. Concurrent processes wait.
@@ -454,6 +609,11 @@ async def distribute(
                     more = await _create_group(connection, group, worker, serving_url)
                     await _run_all(connection, more, on_step, total, total)
                 steps += more
+            if to_workers:
+                direct = await _plan_direct(connection, role)
+                async with _transaction(connection):
+                    await _run_all(connection, direct, on_step, total, total)
+                steps += direct
             after = [
                 *plan_cleaning(await read_catalogue(connection)),
                 *plan_assumptions(await _missing_assumptions(connection)),

@@ -93,6 +93,16 @@ SELECT_GREATEST_ID: Final = f"SELECT max({{}}) FROM {{}} WHERE {_OF_PROJECTS}"
 # Not by `setval`: others of the group take ids meanwhile, and none may be given out twice.
 SKIP_IDS: Final = "SELECT count(nextval($1::text::regclass)) FROM generate_series(1, $2::bigint)"
 
+# As `distribute` makes it for processes that connect to workers. Such ids grow by themselves.
+IS_NUMBERED_BY_TIME: Final = """
+SELECT EXISTS (
+  SELECT 1 FROM pg_trigger
+  WHERE tgrelid = $1::text::regclass AND tgname LIKE 'number\\_%\\_by\\_time'
+)
+"""
+# Copied rows keep their ids, which other tables name.
+KEEP_IDS: Final = "SET LOCAL pandaprobe.keeps_ids = 'on'"
+
 SCORES: Final = ("trace_scores", "session_scores")
 EVENTS: Final = {"insert": ("INSERT", "NEW"), "change": ("UPDATE OR DELETE", "OLD")}
 CREATE_TRIGGER: Final = """
@@ -217,6 +227,7 @@ async def _transaction(pool: Pool) -> AsyncIterator[Connection]:
     async with pool.acquire() as connection, connection.transaction():
         # Messages of their own: Citus sends a worker the whole message that a setting came in.
         await connection.execute("SET LOCAL pandaprobe.scope = 'all'")
+        await connection.execute(KEEP_IDS)
         yield connection
 
 
@@ -331,6 +342,8 @@ async def _skip_ids(
     connection: Connection, table: Table, column: str, projects: Sequence[ProjectId]
 ) -> None:
     """Later rows of the new group get greater ids than those that were copied."""
+    if await connection.fetchval(IS_NUMBERED_BY_TIME, table.target):
+        return
     greatest = await connection.fetchval(SELECT_GREATEST_ID.format(column, table.target), projects)
     if greatest is not None:
         sequence: str = await connection.fetchval(SELECT_SEQUENCE, table.target, column)

@@ -27,12 +27,18 @@ from adapters.postgres.schema.distributing import (
     Catalogue,
     GroupTables,
     NotDistributable,
+    NumberedColumn,
     ProjectTable,
+    SharedTable,
     Step,
+    flat_policy,
     plan_assumptions,
     plan_cleaning,
+    plan_numbering,
     plan_placing,
+    plan_rights,
     plan_settings,
+    plan_sharing,
     workers_of_new_groups,
 )
 from domain.ids import ProjectId
@@ -123,6 +129,33 @@ def test_plan_gives_tables_the_names_of_their_views_and_the_rights_of_the_role()
     assert step.statements[-1] == "ALTER TABLE spans FORCE ROW LEVEL SECURITY"
     [step] = plan_of(SPAN_ROWS, role=None)
     assert not any("GRANT" in one for one in step.statements)
+
+
+def test_plan_for_workers_shares_tables_under_policies_without_a_subquery():
+    projects = SharedTable(name="projects", tenants=("id", "organization_id"))
+    [step] = plan_sharing([projects, SharedTable(name="users", tenants=())])
+    dropped, created, *added = step.statements
+    assert dropped == "DROP POLICY tenant ON projects"
+    assert created == f"CREATE POLICY tenant ON projects USING ({flat_policy(*projects.tenants)})"
+    assert "strpos" in created
+    assert "SELECT" not in created
+    assert [one.partition("(")[2].partition(",")[0] for one in added] == ["'projects'", "'users'"]
+    assert plan_sharing([]) == []
+
+
+def test_plan_for_workers_numbers_rows_and_gives_rights():
+    columns = [
+        NumberedColumn(name=name, column="id") for name in ("search_queue", "group_2.search_queue")
+    ]
+    [step] = plan_numbering(columns)
+    assert [one.split(" BEFORE ")[0] for one in step.statements[1:]] == (
+        ["CREATE TRIGGER number_id_by_time"] * 2
+    )
+    [step] = plan_rights(["veiled.traces"], ROLE)
+    assert step.statements == (
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON veiled.traces TO "serving ""role"""',
+    )
+    assert plan_numbering([]) == plan_rights([], ROLE) == []
 
 
 def test_plan_of_a_distributed_database_is_empty():
@@ -297,6 +330,16 @@ class TestCluster:
         await distributing.distribute(pool, serving_url)
         assert await self.count_assuming(pool) == count
         assert await distributing.plan(pool, serving_url) == []
+
+    async def test_setting_for_workers_may_come_later(self, fresh: tuple[Pool, str]):
+        pool, serving_url = fresh
+        await migrating.migrate(pool, serving_url)
+        await distributing.distribute(pool, serving_url)
+        left = await distributing.plan(pool, serving_url, to_workers=True)
+        assert len(left) == 3
+        assert await distributing.distribute(pool, serving_url, to_workers=True) == left
+        assert await distributing.plan(pool, serving_url, to_workers=True) == []
+        assert await migrating.migrate(pool, serving_url) == []
 
     async def test_failure_changes_nothing(self, fresh: tuple[Pool, str]):
         """The last table can't be placed, so none is."""

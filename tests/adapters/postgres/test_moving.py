@@ -26,6 +26,7 @@ from entrypoints.worker.worker import periodic_tasks
 from tests.support.clients.stored_tenants import StoredTenants, new_database
 from tests.support.fixtures import citus, latest_scores
 from tests.support.fixtures.table_groups import (
+    WAYS,
     Database,
     Installation,
     Tenant,
@@ -103,9 +104,9 @@ AS_PROCESS: Final = """
 """
 
 
-@pytest.fixture(scope="module")
-async def database(postgres_url: str) -> AsyncIterator[Database]:
-    async with migrated(postgres_url) as database:
+@pytest.fixture(scope="module", params=WAYS)
+async def database(request: pytest.FixtureRequest, postgres_url: str) -> AsyncIterator[Database]:
+    async with migrated(postgres_url, to_workers=request.param) as database:
         yield database
 
 
