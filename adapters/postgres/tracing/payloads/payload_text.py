@@ -263,6 +263,11 @@ class StoredText:
     def size(self) -> int:
         return sum(one.raw_bytes for one in self._blocks)
 
+    def decompress(self) -> None:
+        """Decompresses all blocks, so that values can be read at once."""
+        for start in self._starts:
+            self._block_at(start)
+
     def value(self, at: int, size: int) -> bytes:
         """`size` bytes from the place `at` on."""
         if not size:
