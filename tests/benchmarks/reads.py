@@ -344,7 +344,7 @@ def main(sizes: Sequence[int] = ()) -> int:
                 headers = {"X-API-Key": key, "X-Project-Name": project(traces)}
                 with serving(environ) as (port, api):
                     large = large_trace(port, headers, traces)
-                    asyncio.run(many_traces.index_all(servers.owner_url))
+                    asyncio.run(many_traces.catch_up(servers.owner_url))
                     with Connection(port, headers) as http:
                         measure_all(Measured(http, api, postgres), traces, large, results)
                 loads.append(os.getloadavg()[0])

@@ -24,6 +24,7 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.evaluation.scores.score_rollups import PostgresScoreRollups
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing.search.search_index import PostgresSearchIndex
 from adapters.postgres.tracing.search.search_postings import (
@@ -217,12 +218,17 @@ async def fill(owner_url: str, project: ProjectId, wanted: int, until: datetime)
         await _write(pool, project, _rare_traces(wanted, until))
 
 
-async def index_all(owner_url: str) -> None:
-    """Empties the queue of the index, as a worker does."""
-    async with open_pool(DB, PoolSettings(url=owner_url)) as pool:
-        index = PostgresSearchIndex(pool)
+async def catch_up(owner_url: str) -> None:
+    """Does what workers have done after a while: indexes texts, and counts the days of scores."""
+    settings = PoolSettings(url=owner_url, statement_timeout_ms=600_000)
+    async with open_pool(DB, settings) as pool:
+        index, rollups = PostgresSearchIndex(pool), PostgresScoreRollups(pool)
         while await index.add_traces():
             pass
+        if await rollups.count_days():
+            while await rollups.count_days():
+                pass
+            await pool.execute("ANALYZE")  # as autovacuum does
 
 
 def rare_words(wanted: int) -> Sequence[str]:
