@@ -297,15 +297,17 @@ class StoredText:
         at, size = row["output_at"], row["output_bytes"]
         return input_, None if size is None else self.value(at, size)
 
-    def views(self, at: int | None, sizes: Iterable[int | None]) -> list[JsonView | None]:
+    def views(self, at: int | None, sizes: Sequence[int | None]) -> list[JsonView | None]:
         """Values that follow each other from the place `at` on; None for each without a size.
 
-        They are not copied: each keeps its block in memory.
+        They are not copied: each keeps its block in memory. Without a size, no block is needed.
         """
         if at is None:
             return [None for _ in sizes]
         start, past, raw = self._last
         if not start <= at < past:
+            if not any(sizes):
+                return [None for _ in sizes]
             start, text = self._block_at(at)
             past, raw = start + len(text), memoryview(text)
             self._last = (start, past, raw)

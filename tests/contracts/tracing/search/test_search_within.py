@@ -73,6 +73,17 @@ async def test_each_field_is_looked_into(plane: DataPlane) -> None:
         assert await found(search, ours, sent.id, nowhere) == []
 
 
+async def test_spans_with_token_usage_alone_are_looked_into(plane: DataPlane) -> None:
+    """Their only stored values aren't searched, and so aren't read."""
+    ours = project()
+    step = span(name="ask", token_usage=b'{"prompt_tokens": 1}', model_parameters=b'{"seed": 7}')
+    sent = trace(step, name="support")
+    await fill(plane, ours, sent)
+    search = plane.tracing.trace_search
+    assert [one.span for one in await found(search, ours, sent.id, "ask")] == [step.id]
+    assert await found(search, ours, sent.id, "seed") == []
+
+
 async def test_all_terms_are_in_one_span_and_each_field_is_shown_once(plane: DataPlane) -> None:
     ours = project()
     both = span(started_at=at(2), input=b'["refund refund", "refund late"]', output=b'"late"')
