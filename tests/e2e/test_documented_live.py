@@ -48,6 +48,7 @@ QUERIES = {
     "/evaluations/trace-runs/template": {"metric": "coherence"},
     "/evaluations/monitors/cadence": {"cadence": "daily"},
     "/traces/compare": {"a": "trace_id", "b": "trace_id"},
+    "/traces/{trace_id}/search": {"query": "word"},
 }
 # The stored objects may not allow these: nothing failed, the run is over, or one is under way.
 MAY_ALWAYS_FAIL = {
@@ -61,6 +62,7 @@ MAY_ALWAYS_FAIL = {
     "POST /traces/exports/{export_id}/ticket",
     "GET /downloads/{ticket}",
     "POST /evaluations/trace-scores/{score_id}/undo",
+    "POST /evaluations/session-scores/{score_id}/undo",
     "POST /session",
     "POST /session/check",
     "DELETE /me/sessions/{browser_session_id}",
