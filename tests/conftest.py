@@ -112,10 +112,7 @@ HASTY = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 @pytest.fixture(scope="session")
 def servers_folder() -> Iterator[Path]:
-    """A folder that postgres can enter if it runs as the user `nobody`, as it does for root.
-
-    It can't enter the folders of pytest.
-    """
+    """A folder that postgres can enter. Root runs it as `nobody`, who can't enter pytest's own."""
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-tests-"))
     folder.chmod(0o755)
     yield folder

@@ -90,16 +90,8 @@ def test_commands_that_pages_show_are_those_of_the_program(capsys):
 @for_each([path for path in PAGES if path.parent.name != "adr"], relative)
 def test_variables_that_pages_name_exist(path):
     named = set(re.findall(r"\bPANDAPROBE_[A-Z0-9_]*[A-Z0-9]\b(?!_)", path.read_text()))
-    others = (
-        FILE_VARIABLES
-        | SDK_VARIABLES
-        | COMPOSE_VARIABLES
-        | {
-            citus.VARIABLE,
-            citus.NODES,
-            citus.DIRECT,
-        }
-    )
+    of_tests = {citus.VARIABLE, citus.NODES, citus.DIRECT}
+    others = FILE_VARIABLES | SDK_VARIABLES | COMPOSE_VARIABLES | of_tests
     assert named <= VARIABLES | others
 
 

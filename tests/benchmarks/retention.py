@@ -2,7 +2,8 @@
 
 Prints Markdown.
 
-    [FOLDER=/a/folder] [RATE=50] [SECONDS=60] [DAYS=6] python -m tests.benchmarks.retention [TRACES]
+    [FOLDER=/a/folder] [RATE=50] [SECONDS=60] [DAYS=6] [READ_INDEXES=on]
+    python -m tests.benchmarks.retention [TRACES]
 
 Fills a project with about TRACES (50,000) traces of ten spans over 30 days, as `many_traces.py`
 says. Then one `serve` stores RATE traces of ten spans a second (an open loop, so that a stall can't
@@ -15,6 +16,7 @@ hide), one `worker` does all that workers do, and PostgreSQL has its default dur
 
 CPU is that of the processes of PostgreSQL, by whom they work for. Lock waits and dead rows are
 looked at once in SAMPLE_S. FOLDER keeps the data, of which each run removes some days.
+READ_INDEXES reads all indexes first, into the memory of the machine, as far as they fit.
 """
 
 import asyncio
@@ -93,6 +95,7 @@ FROM pg_stat_statements ORDER BY total_exec_time DESC LIMIT 12
 STORED: Final = """
 SELECT min(created_at), count(*), sum(span_count)::bigint FROM traces WHERE project_id = $1
 """
+READ_INDEXES: Final = "SELECT sum(pg_prewarm(oid, 'read')) FROM pg_class WHERE relkind = 'i'"
 KEEP: Final = "UPDATE projects SET retention_days = $2 WHERE id = $1"
 
 
@@ -422,6 +425,9 @@ async def run(servers: Servers, settings: Settings, environ: dict[str, str]) -> 
     id_ = await ensure_project(settings, NAME)
     connection, sampling = [await asyncpg.connect(servers.owner_url) for _ in range(2)]
     await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+    if os.environ.get("READ_INDEXES"):
+        await connection.execute("CREATE EXTENSION IF NOT EXISTS pg_prewarm")
+        await connection.execute(READ_INDEXES, timeout=None)
     headers = {"X-API-Key": key, "X-Project-Name": NAME}
     await measure(Retention(servers, environ, headers, id_, connection, sampling))
     await connection.close()

@@ -333,6 +333,8 @@ def plan_sharing(tables: Sequence[SharedTable]) -> list[Step]:
     The rows stay on the coordinator. Citus takes tables together with those that they refer to, and
     takes one again for nothing.
     """
+    if not tables:
+        return []
     policies = [
         statement
         for one in tables
@@ -346,8 +348,6 @@ def plan_sharing(tables: Sequence[SharedTable]) -> list[Step]:
         f"SELECT citus_add_local_table_to_metadata('{one.name}', cascade_via_foreign_keys := true)"
         for one in tables
     ]
-    if not tables:
-        return []
     label = f"let workers reach {', '.join(one.name for one in tables)}"
     return [Step(label=label, statements=(*policies, *adding))]
 
@@ -578,10 +578,10 @@ async def distribute(
     """Gives each worker a group of tables, and returns what was done.
 
     If there are fewer than `groups` then, workers get further ones. With `to_workers`, processes
-    can connect to the worker of a group. `pool` is that of the owner of
-    the tables; `serving_url` as for `migrate`. Rows of the first group move along, and are counted
-    before and after: then the connections of the serving role are ended, as they don't know the
-    settings. Further groups start empty, while the service runs. Concurrent processes wait.
+    can connect to the worker of a group. `pool` is that of the owner of the tables; `serving_url`
+    as for `migrate`. Rows of the first group move along, and are counted before and after: then
+    the connections of the serving role are ended, as they don't know the settings. Further groups
+    start empty, while the service runs. Concurrent processes wait.
     Raises NotDistributable if the server has no Citus, migrations are pending, or the service runs
     while rows move; Unavailable.
     """

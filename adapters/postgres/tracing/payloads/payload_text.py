@@ -264,9 +264,10 @@ class StoredText:
         return sum(one.raw_bytes for one in self._blocks)
 
     def decompress(self) -> None:
-        """Decompresses all blocks, so that values can be read at once."""
-        for start in self._starts:
-            self._block_at(start)
+        """Decompresses all blocks before their values are read, which raises what is damaged."""
+        with suppress(DamagedText):
+            for start in self._starts:
+                self._block_at(start)
 
     def value(self, at: int, size: int) -> bytes:
         """`size` bytes from the place `at` on."""

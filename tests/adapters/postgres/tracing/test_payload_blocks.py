@@ -12,6 +12,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.tracing.payloads.block_compaction import GAP_BYTES_MAX
 from adapters.postgres.tracing.payloads.payload_text import (
     BLOCK_BYTES_MAX,
+    DECOMPRESSED_ON_LOOP_MAX,
     Block,
     DamagedText,
     decompressed,
@@ -19,6 +20,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
 from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, SortOrder
+from domain.tracing.payloads.payload_detail import WHOLE_PAYLOADS
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange
 from tests.support.builders.otel import START_NS, fragments, sent_span
@@ -163,6 +165,17 @@ async def test_damaged_block_is_an_error_of_its_trace_alone(plane, pool):
     detail = await plane.traces.payload(ours, damaged.id, late.id, "input")
     assert detail == b"2"
     assert await plane.traces.delete(ours, [damaged.id]) == 1
+
+
+async def test_large_damaged_trace_is_refused_and_its_connection_is_used_again(plane, pool):
+    """Its blocks are decompressed while its spans are read, on the connection that they need."""
+    ours, text = project(), b'"' + b"x" * DECOMPRESSED_ON_LOOP_MAX + b'"'
+    spans = [span(input=b"1") for _ in range(500)]
+    await plane.traces.put(ours, damaged := trace(*spans, input=text))
+    await pool.execute(DAMAGE, ours, damaged.id)
+    for _ in range(5):
+        with pytest.raises(DamagedText):
+            await plane.traces.detail(ours, damaged.id, WHOLE_PAYLOADS)
 
 
 async def test_damaged_trace_is_not_evaluated(plane, pool):
