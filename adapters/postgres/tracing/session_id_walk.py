@@ -28,9 +28,9 @@ SELECT_COUNT: Final = f"SELECT {COUNT_SESSIONS.text} AS sessions, {HAS_ACTIVE_ER
 class IdWalkLimits:
     """Up to `counted` sessions, all ids are compared at once, so that the total is exact.
 
-    If there are more, a request first compares the ids of `tried` sessions. If these don't fill the
-    page, it compares all ids. In a project with more than `all_compared` sessions, it compares
-    those of `compared` sessions in all.
+    If there are more, a request first compares the ids of `tried` sessions, or of fewer if the
+    share with the part says that so many won't fill the page. Then it compares all ids. In a
+    project with more than `all_compared` sessions, it compares those of `compared` sessions in all.
     """
 
     counted: int = 20_000
@@ -72,6 +72,8 @@ class SessionIdWalk:
         while len(self._found) < wanted and not self.is_over and not budget.is_spent:
             await self._step(budget, min(step, STEP_MAX, budget.left))
             step *= STEP_GROWTH
+            if not is_large and len(self._found) * budget.rows < wanted * budget.compared:
+                break
         end = None
         if len(self._found) < wanted and not self.is_over:
             if not is_large or window.offset or self._reached is None:

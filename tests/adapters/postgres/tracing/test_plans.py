@@ -730,6 +730,20 @@ async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(see
 
 
 @OF_BOTH
+async def test_a_part_of_no_id_is_looked_for_in_few_of_the_newest(seeded, of):
+    """Then all ids are compared, so that those of the newest would be compared twice."""
+    limits = IdWalkLimits(counted=0, tried=400, least_step=20)
+    few = replace(seeded.sessions, id_walk_limits=limits)
+    by = (SessionSort.RECENT, SortOrder.DESC, PageRequest())
+
+    async def found(_: Seeded, of: ProjectId) -> None:
+        page = await few.summaries(of, SessionFilter(query="nowhere"), *by)
+        assert (page.total, page.total_is_at_least) == (0, False)
+
+    assert read_rows(await plans(seeded, found, of))["sessions"] <= 20
+
+
+@OF_BOTH
 async def test_sessions_of_a_period_are_found_without_those_before_it(seeded, of):
     """Entries of an index that its condition passes over aren't rows, but take time as well."""
     wanted = SessionFilter(started_after=END - timedelta(days=2), started_before=DAY_END)
