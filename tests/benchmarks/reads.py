@@ -13,6 +13,10 @@ exits with 1.
 
 FOLDER keeps the data: a project that is filled isn't filled again. ONLY measures the requests
 whose group and name match the pattern.
+
+DATABASE=postgresql://owner@host/name uses that database, empty or filled before, in place of an
+embedded server. POSTMASTERS are the ids of the processes of its servers, if they run here: one, or
+those of all nodes of a cluster.
 """
 
 import asyncio
@@ -22,7 +26,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -32,7 +36,8 @@ from pathlib import Path
 import asyncpg
 
 from adapters.embedded.process import free_port
-from adapters.embedded.servers import Servers, run_servers
+from adapters.embedded.servers import Servers, run_servers, serving_url
+from adapters.embedded.valkey import start_valkey
 from application.use_cases import UseCases
 from domain.identity.organization import Project
 from domain.ids import ProjectId
@@ -84,10 +89,20 @@ class Measured:
 
     http: Connection
     api: int
-    postgres: int
+    postmasters: Sequence[int]
 
     def cpu(self) -> tuple[float, float]:
-        return cpu_s(self.api), cpu_s(self.postgres)
+        return cpu_s(self.api), sum(map(cpu_s, self.postmasters))
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The URLs of running servers, and the processes of PostgreSQL."""
+
+    database_url: str
+    owner_url: str
+    redis_url: str
+    postmasters: Sequence[int]
 
 
 @dataclass(slots=True)
@@ -229,9 +244,9 @@ def project(traces: int) -> str:
     return f"reads-{traces}"
 
 
-async def vacuum(servers: Servers) -> None:
+async def vacuum(owner_url: str) -> None:
     """Does now what autovacuum would do later."""
-    connection = await asyncpg.connect(servers.owner_url)
+    connection = await asyncpg.connect(owner_url)
     await connection.execute("VACUUM ANALYZE", timeout=None)
     await connection.execute("CHECKPOINT")
     await connection.close()
@@ -241,10 +256,10 @@ async def prepare(settings: Settings, traces: int) -> bool:
     """Fills the project of this size. Returns False if it is filled."""
     owner_url, name = settings.migration_database_url or "", project(traces)
     owner = await asyncpg.connect(owner_url)
-    filled = await owner.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM projects JOIN trace_scores ON project_id = projects.id"
-        " WHERE projects.name = $1)", name,
-    )  # fmt: skip
+    known = await owner.fetchval("SELECT id FROM projects WHERE name = $1", name)
+    filled = known and await owner.fetchval(
+        "SELECT EXISTS (SELECT 1 FROM trace_scores WHERE project_id = $1)", known
+    )
     if not filled:
         id_ = await ensure_project(settings, name)
         await many_traces.fill(owner_url, id_, traces, UNTIL)
@@ -300,16 +315,32 @@ def data_folder() -> Iterator[Path]:
             yield folder
 
 
+@contextmanager
+def running(folder: Path, options: Mapping[str, str] | None = None) -> Iterator[Running]:
+    """Servers on the folder, or DATABASE with a Valkey on the folder."""
+    if not (owner_url := os.environ.get("DATABASE")):
+        with run_servers(folder, options) as servers:
+            postgres = servers.children[0].process.pid
+            yield Running(servers.database_url, servers.owner_url, servers.redis_url, [postgres])
+        return
+    valkey, redis_url = start_valkey(folder)
+    try:
+        postmasters = [int(one) for one in os.environ.get("POSTMASTERS", "").split(",") if one]
+        yield Running(serving_url(owner_url), owner_url, redis_url, postmasters)
+    finally:
+        valkey.stop()
+
+
 def fill(folder: Path, sizes: Sequence[int]) -> None:
-    with run_servers(folder, many_traces.FILLING) as servers:
+    with running(folder, many_traces.FILLING) as servers:
         settings, _ = configured(folder, servers)
         asyncio.run(database.migrate(settings))
         filled = [asyncio.run(prepare(settings, traces)) for traces in sizes]
         if any(filled):
-            asyncio.run(vacuum(servers))
+            asyncio.run(vacuum(servers.owner_url))
 
 
-def configured(folder: Path, servers: Servers) -> tuple[Settings, dict[str, str]]:
+def configured(folder: Path, servers: Running | Servers) -> tuple[Settings, dict[str, str]]:
     """The settings, for this process and for others."""
     settings = Settings(
         database_url=servers.database_url,
@@ -336,17 +367,18 @@ def main(sizes: Sequence[int] = ()) -> int:
     results, loads = Results(), [os.getloadavg()[0]]
     with data_folder() as folder:
         fill(folder, sizes)
-        with run_servers(folder) as servers:
+        with running(folder) as servers:
             settings, environ = configured(folder, servers)
             key = asyncio.run(provisioning.ensure_developer_key(settings, None))
-            postgres = servers.children[0].process.pid
             for traces in sizes:
                 headers = {"X-API-Key": key, "X-Project-Name": project(traces)}
                 with serving(environ) as (port, api):
                     large = large_trace(port, headers, traces)
                     asyncio.run(many_traces.catch_up(servers.owner_url))
                     with Connection(port, headers) as http:
-                        measure_all(Measured(http, api, postgres), traces, large, results)
+                        measure_all(
+                            Measured(http, api, servers.postmasters), traces, large, results
+                        )
                 loads.append(os.getloadavg()[0])
     print(machine(), f"Load: {', '.join(f'{one:.0f}' for one in loads)}.\n")
     print("\n".join(table(results, sizes)))

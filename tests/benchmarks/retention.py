@@ -441,7 +441,7 @@ def main(wanted: int = TRACES) -> None:
             settings, _ = configured(folder, servers)
             asyncio.run(database.migrate(settings))
             if asyncio.run(prepare(settings, wanted)):
-                asyncio.run(vacuum(servers))
+                asyncio.run(vacuum(servers.owner_url))
         with run_servers(folder, {"shared_preload_libraries": "pg_stat_statements"}) as servers:
             asyncio.run(run(servers, *configured(folder, servers)))
 
