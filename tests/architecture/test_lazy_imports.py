@@ -133,6 +133,7 @@ def test_other_formats_work_without_pyarrow():
     assert missing_formats() == {}  # the test environment has it installed
 
 
+@pytest.mark.exhaustive  # above, a worker without questions loads none of them
 def test_client_of_provider_loads_no_other_client():
     providers = {
         "openai": ["pydantic_ai", "openai"],

@@ -343,7 +343,9 @@ REPEATED: Final = {
     "new alert", "deleting a monitor", "edited monitor", "new webhook", "new project", "no page",
     "no run", "new run over sessions", "deleting a run", "progress of a run", "unknown run",
     "new rule metric", "new measured metric", "imports", "prices", "organization: invitations",
-    "organization: projects", "new key", "overview of nothing",
+    "organization: projects", "new key", "overview of nothing", "datasets", "new dataset",
+    "experiments", "sessions", "monitors", "labelling", "scoring a trace", "raw",
+    "organization: members", "organization: limits",
 }  # fmt: skip
 
 AXE: Final = AXE_FILE_PATH.read_text()

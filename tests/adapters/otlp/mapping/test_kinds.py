@@ -6,6 +6,7 @@ import pytest
 
 from domain.tracing.span import SpanKind
 from tests.support.builders.otel import event, flags, mapped, metadata
+from tests.support.hypothesis_scale import crossed
 
 KEYS = [
     "langfuse.observation.type",
@@ -40,11 +41,12 @@ VALUES = {
 }
 
 
-@pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize(
-    ("sent", "kind"), [(one, kind) for kind, words in VALUES.items() for one in words.split()]
-)
-def test_each_attribute_knows_each_value(key, sent, kind):
+SENT = [(one, kind) for kind, words in VALUES.items() for one in words.split()]
+
+
+@pytest.mark.parametrize(("value", "key"), crossed(SENT, KEYS))
+def test_each_attribute_knows_each_value(key, value):
+    sent, kind = value
     assert mapped({key: sent}).span.kind == kind
     assert mapped({key: f'"{sent}"'}).span.kind == kind
     assert "kind_unknown" not in flags(mapped({key: sent}))

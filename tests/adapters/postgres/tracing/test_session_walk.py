@@ -128,8 +128,10 @@ async def test_sessions_of_a_period_are_whole_and_counted(pool, walked, sort):
     project, sent = walked
     sessions, half = PostgresSessions(pool, TraceEdits(pool, prices())), HOUR / 2
     instants = [None, NOON - HOUR, *(NOON + n * half for n in (0, 1, 4, 7, 12, 18, 40))]
-    for after in instants:
-        for before in [one for one in instants if (one, after) != (None, None)]:
+    turn = list(SessionSort).index(sort)
+    for n, after in enumerate(instants):
+        others = [one for one in instants if (one, after) != (None, None)]
+        for before in sampled(others, 3, turn + n, usually=True):
             matching = SessionFilter(started_after=after, started_before=before)
             for order in SortOrder:
                 by = (sort, order, PageRequest(limit=100))
@@ -177,7 +179,9 @@ async def test_pages_by_a_part_of_the_id_are_whole_although_few_ids_are_compared
     ]
     project = await stored(pool, sent)
     sessions = PostgresSessions(pool, TraceEdits(pool, prices()), id_walk_limits=limits)
-    for part in ("s", "S1", "ss", "strasse", "k", "%", "_", "fi", "nowhere"):
+    turn = 2 * ID_LIMITS.index(limits) + list(SortOrder).index(order)
+    parts = ("s", "S1", "ss", "strasse", "k", "%", "_", "fi", "nowhere")
+    for part in sampled(parts, 4, turn, usually=True):
         matching, found = SessionFilter(query=part), list[SessionSummary]()
         expected = in_domain(sent, matching, SessionSort.RECENT, order)
         window = PageRequest(limit=3)

@@ -17,6 +17,7 @@ from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.trace import Trace
 from tests.support.builders.values import NOON, span, trace
 from tests.support.fixtures.data_plane import fill, index_traces, over_postgres, project
+from tests.support.hypothesis_scale import crossed
 
 pytestmark = pytest.mark.service
 
@@ -92,10 +93,9 @@ async def test_pages_follow_each_other_wherever_spans_started(serving_pool, seed
             await index_traces(plane, chance.choice((1, 3, 4)))
         search = plane.tracing.span_search
         assert isinstance(search, PostgresSpanSearch)
-        for limits in LIMITS:
-            for conditions in FILTERS:
-                found = await find_all(replace(search, limits=limits), ours, conditions)
-                assert found == in_order(sent, conditions), (limits, conditions)
+        for limits, conditions in crossed(LIMITS, FILTERS):
+            found = await find_all(replace(search, limits=limits), ours, conditions)
+            assert found == in_order(sent, conditions), (limits, conditions)
 
 
 async def test_rare_word_of_many_traces_is_found_in_the_newest(serving_pool):

@@ -31,7 +31,8 @@ async def traces(pool: Pool) -> AsyncIterator[PostgresTraces]:
         yield open_traces
 
 
-@pytest.mark.parametrize("compressible", [False, True])
+# Compressed, a batch has more text for each byte that is read.
+@pytest.mark.parametrize("compressible", [pytest.param(False, marks=pytest.mark.exhaustive), True])
 async def test_export_memory_is_bounded(pool, traces, compressible):
     ours = ProjectId(uuid.uuid4())
 
