@@ -19,7 +19,7 @@ from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema import distributing, migrating
+from adapters.postgres.schema import migrating
 from tests.support.fixtures import citus, migrated_postgres
 from tests.support.fixtures.standby import Pair, running_pair
 from tests.support.hypothesis_scale import OF_PROFILES
@@ -172,9 +172,7 @@ async def pool(postgres_url: str, serving_url: str) -> AsyncIterator[Pool]:
     """
     async with open_pool(DB, PoolSettings(url=postgres_url)) as pool:
         await migrating.migrate(pool, serving_url)
-        if citus.VARIABLE in os.environ:
-            await citus.use_one_worker(pool)
-            await distributing.distribute(pool, serving_url)
+        await citus.place(pool, serving_url)
         yield pool
 
 

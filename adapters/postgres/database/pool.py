@@ -34,6 +34,15 @@ CLOSE_TIMEOUT_S: Final = 0.5  # for the server to close its connections
 CANCEL_TIMEOUT_S: Final = 0.5  # for the server to confirm a cancelled query
 QUERIES_PER_CONNECTION_MAX: Final = 50_000  # then the connection is replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch takes: after it, a writer hangs
+# What each session of a process has, if not told otherwise. With Citus the role has it on workers.
+SESSION_SETTINGS: Final = {
+    "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
+    "jit": "off",  # compiling costs list queries more than 100 ms
+    # No request needs a whole table, since an index reaches the rows of one project.
+    # Without this setting the planner scans the table for a project that it has no
+    # statistics of, because it estimates half of the table.
+    "enable_seqscan": "off",
+}
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)  # the epoch of PostgreSQL
 _MICROSECOND: Final = timedelta(microseconds=1)
 IDLE_CONNECTION_S: Final = 300  # an idle connection is closed after this time
@@ -287,12 +296,8 @@ class PoolSettings:
         """
         return {
             "statement_timeout": str(self.statement_timeout_ms),
+            **SESSION_SETTINGS,
             "lock_timeout": str(self.lock_timeout_ms),
-            "jit": "off",  # compiling costs list queries more than 100 ms
-            # No request needs a whole table, since an index reaches the rows of one project.
-            # Without this setting the planner scans the table for a project that it has no
-            # statistics of, because it estimates half of the table.
-            "enable_seqscan": "off",
             # New blocks of payloads wait for the worker that moves them.
             **({} if self.payload_store is None else {"pandaprobe.payload_store": "on"}),
             **({} if self.search_path is None else {"search_path": self.search_path}),

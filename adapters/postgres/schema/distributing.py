@@ -12,10 +12,16 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import asyncpg
 import msgspec
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.pool import (
+    SESSION_SETTINGS,
+    Connection,
+    Pool,
+    translate_errors,
+)
 from adapters.postgres.database.table_groups import TableGroup, fetch_groups
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from adapters.postgres.database.worker_route import (
@@ -122,6 +128,21 @@ SELECT EXISTS (
 SELECT_PASSING: Final = f"""
 SELECT nodename || ':' || nodeport AS worker, success, result
 FROM run_command_on_workers($worker${PASSES_SETTINGS}$worker$)
+"""
+# The settings that a process sends with each connection reach the coordinator alone: those of its
+# connections to workers are those of the role.
+SELECT_SET_FOR_ROLE: Final = """
+SELECT nodename || ':' || nodeport AS worker, success, result
+FROM run_command_on_workers(format($worker$
+  SELECT coalesce(json_agg(one), '[]')
+  FROM pg_db_role_setting CROSS JOIN unnest(setconfig) AS one
+  WHERE setrole = to_regrole(%L)
+    AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database())
+$worker$, quote_ident($1::text)))
+"""
+SELECT_SET_STATEMENT: Final = """
+SELECT format('ALTER ROLE %I IN DATABASE %I SET %I = %L', $1::text, current_database(), $2::text,
+              $3::text)
 """
 SELECT_WORKERS_WITHOUT_ROLE: Final = """
 SELECT nodename || ':' || nodeport FROM run_command_on_workers(
@@ -486,6 +507,23 @@ async def _unreadable_views(connection: Connection, serving_role: str) -> list[s
     )
 
 
+async def _plan_role(connection: Connection, role: str | None) -> list[Step]:
+    """Sets for the role what a worker lacks of `SESSION_SETTINGS`. Citus passes it on to workers.
+
+    Connections to workers that exist keep the settings that they have. Raises Unavailable.
+    """
+    serving = role or await connection.fetchval("SELECT current_user")
+    answers = await _ask_workers(connection, SELECT_SET_FOR_ROLE, serving)
+    known = [{*msgspec.json.decode(answer, type=list[str])} for answer in answers]
+    statements = [
+        await connection.fetchval(SELECT_SET_STATEMENT, serving, name, value)
+        for name, value in SESSION_SETTINGS.items()
+        if not all(f"{name}={value}" in some for some in known)
+    ]
+    label = f"set for {serving} on the workers what its sessions have on the coordinator"
+    return [Step(label=label, statements=statements)] if statements else []
+
+
 async def plan(
     pool: Pool, serving_url: str | None = None, groups: int = 0, *, to_workers: bool = False
 ) -> list[Step]:
@@ -506,6 +544,7 @@ async def plan(
                 await transaction.rollback()
         if to_workers:
             steps += await _plan_direct(connection, role)
+        steps += await _plan_role(connection, role)
         missing = await _missing_assumptions(connection)
         return [*steps, *plan_cleaning(catalogue), *plan_assumptions(missing)]
 
@@ -614,6 +653,10 @@ async def distribute(
                 async with _transaction(connection):
                     await _run_all(connection, direct, on_step, total, total)
                 steps += direct
+            of_role = await _plan_role(connection, role)
+            for step in of_role:
+                on_step(step.label, total, total)
+                await _set_for_role(connection, step)
             after = [
                 *plan_cleaning(await read_catalogue(connection)),
                 *plan_assumptions(await _missing_assumptions(connection)),
@@ -621,7 +664,7 @@ async def distribute(
             for step in after:
                 on_step(step.label, total, total)
                 await _run(connection, step)
-            return [*steps, *after]
+            return [*steps, *of_role, *after]
         finally:
             await connection.execute("SELECT pg_advisory_unlock_all()")
             await pool.expire_connections()
@@ -665,6 +708,16 @@ async def _run(connection: Connection, step: Step) -> None:
                 f"{step.moved} had {before:,} rows and has {after:,} on the worker: nothing was "
                 "changed"
             )
+
+
+async def _set_for_role(connection: Connection, step: Step) -> None:
+    """Raises NotDistributable if only an administrator may do it."""
+    try:
+        await _run(connection, step)
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise NotDistributable(
+            f"Everything is placed, but an administrator has to run: {'; '.join(step.statements)}"
+        ) from error
 
 
 async def _count(connection: Connection, table: str | None) -> int:

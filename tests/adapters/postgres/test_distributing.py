@@ -14,7 +14,13 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import (
+    SESSION_SETTINGS,
+    Engine,
+    Pool,
+    PoolSettings,
+    open_pool,
+)
 from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.database.tenants import ALL_TENANTS, VIEWS_OF_SCOPE, within
 from adapters.postgres.piccolo_conf import DB
@@ -259,6 +265,7 @@ $$)
 
 
 SERVING_ROLE: Final = "pandaprobe_serving"
+SELECT_DATABASE: Final = "SELECT current_database()"
 
 
 def of_serving_role(url: str) -> str:
@@ -340,6 +347,24 @@ class TestCluster:
         assert await distributing.distribute(pool, serving_url, to_workers=True) == left
         assert await distributing.plan(pool, serving_url, to_workers=True) == []
         assert await migrating.migrate(pool, serving_url) == []
+
+    async def test_sessions_on_workers_have_the_settings_of_those_on_the_coordinator(
+        self, pool: Pool, serving_pool: Pool, serving_url: str
+    ):
+        """A lock that isn't given up fails all writes of a batch, and plans scan whole tables."""
+        names = [*SESSION_SETTINGS]
+        columns = ", ".join(f"current_setting('{name}')" for name in names)
+        table = "(SELECT count(*) FROM (SELECT 1 FROM removals LIMIT 1) AS one) AS there"
+        async with within(serving_pool, ALL_TENANTS).statement() as connection:
+            there = await connection.fetchrow(f"SELECT {columns} FROM {table}")
+            here = await connection.fetchrow(f"SELECT {columns}")
+        assert there == here
+        role = f"ALTER ROLE {SERVING_ROLE} IN DATABASE {await pool.fetchval(SELECT_DATABASE)}"
+        await pool.execute(f"{role} RESET jit")
+        [step] = await distributing.plan(pool, serving_url)
+        assert step.statements == [f"{role} SET jit = 'off'"]
+        assert await distributing.distribute(pool, serving_url) == [step]
+        assert await distributing.plan(pool, serving_url) == []
 
     async def test_failure_changes_nothing(self, fresh: tuple[Pool, str]):
         """The last table can't be placed, so none is."""

@@ -13,6 +13,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange
 from tests.support.builders.values import prices, span, trace
+from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import project
 
 pytestmark = pytest.mark.service
@@ -53,7 +54,8 @@ async def test_unchanged_trace_is_not_rewritten(pool):
     sent = trace(span(input=b"1", metadata=b'{"a": 1}'), tags=("a", "b"), input=b"[1]")
     async with PostgresTraces.open(pool, prices()) as traces:
         await traces.put(ours, sent)
-        written = "SELECT xmin::text FROM span_rows WHERE project_id = $1 UNION ALL SELECT "
+        spans = citus.placed("span_rows")
+        written = f"SELECT xmin::text FROM {spans} WHERE project_id = $1 UNION ALL SELECT "
         written += "xmin::text FROM traces WHERE project_id = $1"
         before = await pool.fetch(written, ours)
         await traces.put(ours, sent)
@@ -101,11 +103,14 @@ async def count(traces, of) -> int:
 
 
 @pytest.mark.slow
-async def test_locked_trace_does_not_affect_others(pool, postgres_url):
-    """With a short limit, which each smaller batch with the locked trace reaches."""
+async def test_locked_trace_does_not_affect_others(pool, serving_url):
+    """With a short limit, which each smaller batch with the locked trace reaches.
+
+    On the worker of a cluster it is that of the serving role.
+    """
     ours, locked = project(), trace()
     others = [trace() for _ in range(10)]
-    settings = PoolSettings(url=postgres_url, lock_timeout_ms=300)
+    settings = PoolSettings(url=serving_url, lock_timeout_ms=300)
     async with (
         open_pool(Engine(config={}), settings) as hasty,
         PostgresTraces.open(hasty, prices()) as traces,
