@@ -24,7 +24,9 @@ from adapters.postgres.schema.pending import (
 )
 from domain.errors import Unavailable
 from domain.page import PageRequest
+from tests.adapters.postgres.tracing.test_plans import nodes
 from tests.support.builders.values import span, trace
+from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres, project
 from tests.support.fixtures.migrated_postgres import new_database
 
@@ -91,6 +93,8 @@ WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped OR
 @pytest.fixture
 async def database(postgres_url: str) -> AsyncIterator[Pool]:
     """An empty database of this test's own, with Piccolo's one engine turned to it meanwhile."""
+    if citus.IS_USED:
+        pytest.skip("migrates from the beginning without Citus; test_distributing.py does with it")
     name = f"migrations_{uuid.uuid4().hex}"
     server = await asyncpg.connect(postgres_url)
     await server.execute(f"CREATE DATABASE {name}")
@@ -125,7 +129,7 @@ async def record(pool: Pool, name: str) -> None:
 async def test_planner_assumes_that_a_project_is_large(pool):
     rows = await pool.fetch(ASSUMED)
     others = {"projects", "api_keys", "download_tickets", "audit_log", "login_codes"}
-    missing = {row["relation"] for row in rows if row["attoptions"] != ["n_distinct=2"]}
+    missing = {row["relation"] for row in rows if "n_distinct=2" not in (row["attoptions"] or ())}
     assert missing - others == set()
     assert len(rows) > len(others) + 40
 
@@ -139,7 +143,12 @@ async def test_planner_expects_many_rows_where_most_projects_have_one(postgres_u
         f"EXPLAIN (FORMAT JSON) SELECT id FROM trace_scores WHERE {OF_PROJECT}", uuid.uuid4()
     )
     await connection.close()
-    assert json.loads(plan)[0]["Plan"]["Plan Rows"] == SMALL_PROJECTS / 2
+    [expected] = {
+        node["Plan Rows"]
+        for node in nodes(json.loads(plan)[0]["Plan"])
+        if node.get("Relation Name") == "trace_scores"
+    }
+    assert expected == SMALL_PROJECTS / 2
 
 
 async def test_migrations_revert_and_run_again(database):

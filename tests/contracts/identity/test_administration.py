@@ -317,7 +317,7 @@ async def test_lost_connection_stores_nothing_and_is_unavailable(pool):
         async with identity.administration.lock(fixture.id) as opened:
             await fixture.change(opened)
             mine = await opened.connection.fetchval("SELECT pg_backend_pid()")
-            await pool.execute("SELECT pg_terminate_backend($1)", mine)
+            await pool.execute("SELECT pg_terminate_backend($1::int)", mine)
             await opened.rename("Late")
 
     with pytest.raises(Unavailable):

@@ -29,6 +29,7 @@ from adapters.postgres.privacy.erasures import ERASURES
 from adapters.postgres.tracing.model_prices import MODEL_PRICES
 from adapters.postgres.tracing.payloads.payload_text import PAYLOADS
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES
+from tests.support.fixtures import citus
 
 TABLES = (
     *(TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES, RUNS, MONITORS, JUDGE_CALLS),
@@ -139,7 +140,7 @@ SELECT array(
 @pytest.mark.service
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 async def test_column_specs_match_the_schema(pool: Pool, table: Table):
-    below = {"spans": "span_rows"}.get(table.name, table.name)  # of a view
+    below = citus.placed({"spans": "span_rows"}.get(table.name, table.name))  # of a view
     stored = {row["name"]: row for row in await pool.fetch(STORED, below)}
     for column in table.all_columns:
         type_ = await pool.fetchval("SELECT $1::text::regtype::text", column.type)

@@ -8,7 +8,7 @@ from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from domain.evaluation.runs.run import RunStatus
 from tests.support.builders.values import NOON
-from tests.support.fixtures import latest_scores
+from tests.support.fixtures import citus, latest_scores
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import METRICS, a_run, over_postgres, work_of
 from tests.support.waiting import until
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.service
 
 TARGETS = 300  # both writers are amid them when the other one is
 LOCK_LATEST = "SELECT 1 FROM latest_trace_scores WHERE project_id = $1 FOR UPDATE"
-WAITING = """
-SELECT count(*) FROM pg_stat_activity
+WAITING = f"""
+SELECT count(*) FROM {citus.ACTIVITY}
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'trace_scores'
 """
 

@@ -12,6 +12,7 @@ from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, project_prices
+from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.waiting import in_time
@@ -19,8 +20,11 @@ from tests.support.waiting import in_time
 pytestmark = pytest.mark.service
 
 HOLD = "SELECT 1 FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
-WAITS = """
-SELECT count(*) FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
+WAITS = f"""
+SELECT EXISTS (
+  SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
+  {"" if not citus.IS_USED else citus.OR_WAITS_ON_WORKER}
+)
 """
 
 

@@ -83,6 +83,7 @@ from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNT
 from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import at, project_prices, span, trace, trace_id
+from tests.support.fixtures import citus
 from tests.support.fixtures.seeded_database import (
     END,
     ERROR_GROUPS,
@@ -129,8 +130,9 @@ SHOW: Final = "DELETE FROM erasures WHERE project_id = $1"
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for inner in plan.get("Plans", ()):
+    """With Citus, those of the worker as well, with names as on plain PostgreSQL."""
+    yield citus.with_names_of_tables(plan)
+    for inner in (*plan.get("Plans", ()), *citus.plans_of_tasks(plan)):
         yield from nodes(inner)
 
 
@@ -703,11 +705,11 @@ async def test_hidden_rows_are_checked_one_by_one(seeded, read, of):
     """
     act, _ = READS[read]
     for sql in (HIDE, HIDE_MANY):
-        await seeded.pool.execute(sql, of)
+        await seeded.owner.execute(sql, of)
     try:
         found = await plans(seeded, act, of)
     finally:
-        await seeded.pool.execute(SHOW, of)
+        await seeded.owner.execute(SHOW, of)
     assert scanned_whole(found) == set()
     assert read_rows(found)["erasures"] <= LOOKS_MAX * ERASURES_IN_PROGRESS_MAX
 

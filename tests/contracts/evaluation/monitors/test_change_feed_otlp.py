@@ -129,19 +129,17 @@ async def test_setup_traces_are_left_out(monitoring):
     assert await found(monitoring, ours, None, edge, Eligibility()) == ([str(setup)], [])
 
 
-AHEAD: Final = """
-UPDATE traces SET otlp_stored_at = otlp_stored_at + interval '1 day' WHERE project_id = $1
-"""
+AHEAD: Final = "UPDATE traces SET otlp_stored_at = $2 WHERE project_id = $1"
 
 
 @pytest.mark.service
 async def test_clock_of_a_process_that_is_ahead_delays_nothing(pool, serving_pool):
     """The wait ends after the quiet time by PostgreSQL's clock at the latest."""
-    ours, id_ = project(), trace_id()
+    ours, id_, tomorrow = project(), trace_id(), datetime.now(UTC) + timedelta(days=1)
     # The serving role looks, as in production: a superuser also sees transactions of other roles,
     # which may run here for other tests and hold the watermark back.
     async with over_postgres(serving_pool) as monitoring:
         await put(monitoring, ours, id_)
-        assert await pool.execute(AHEAD, ours) == "UPDATE 1"
+        assert await pool.execute(AHEAD, ours, tomorrow) == "UPDATE 1"
         edge = later(await monitoring.changed.readable_until(), QUIET)
         assert await found(monitoring, ours, None, edge) == ([str(id_)], ["s"])
