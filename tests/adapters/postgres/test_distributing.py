@@ -48,7 +48,8 @@ from adapters.postgres.schema.distributing import (
     workers_of_new_groups,
 )
 from domain.ids import ProjectId
-from tests.support.builders.values import span, trace
+from tests.support.builders.scores import trace_score
+from tests.support.builders.values import NOON, span, trace
 from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres
 from tests.support.waiting import until
@@ -63,6 +64,7 @@ TRACES: Final = ProjectTable(
     is_placed=False,
     has_policy=True,
     is_forced=False,
+    has_triggers=False,
     has_local_rows=True,
     local_bytes=700,
 )
@@ -119,6 +121,13 @@ def test_plan_lifts_a_forced_policy_while_the_owner_copies():
     [step] = plan_of(ALERTS)
     assert step.statements[2] == "ALTER TABLE alerts NO FORCE ROW LEVEL SECURITY"
     assert step.statements[4] == "ALTER TABLE alerts FORCE ROW LEVEL SECURITY"
+
+
+def test_plan_stops_triggers_while_rows_are_copied():
+    [step] = plan_of(replace(TRACES, has_triggers=True))
+    assert step.statements[2] == "ALTER TABLE traces DISABLE TRIGGER USER"
+    assert "create_distributed_table" in step.statements[3]
+    assert step.statements[4] == "ALTER TABLE traces ENABLE TRIGGER USER"
 
 
 def test_plan_gives_tables_the_names_of_their_views_and_the_rights_of_the_role():
@@ -297,12 +306,17 @@ class TestCluster:
         async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
             async with over_postgres(serving) as plane:
                 for project in projects:
-                    await plane.traces.put(project, trace(span(input=b'"text"')))
+                    one = trace(span(input=b'"text"'))
+                    await plane.traces.put(project, one)
+                    score = trace_score(project, one.id, created_at=NOON)
+                    await plane.evaluation.trace_scores.add(score)
             with pytest.raises(NotDistributable, match="is connected"):
                 await distributing.distribute(pool, serving_url)
         await self.until_disconnected(pool)
+        # As workers do once they have counted the days.
+        await within(pool, ALL_TENANTS).execute("DELETE FROM changed_score_days")
         before = await self.sums(pool)
-        assert before["spans"][0] == 3
+        assert before["spans"][0] == before["latest_trace_scores"][0] == 3
         seen = list[tuple[int, int]]()
         steps = await distributing.distribute(
             pool, serving_url, on_step=lambda _label, moved, total: seen.append((moved, total))
@@ -319,8 +333,13 @@ class TestCluster:
             open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving,
             over_postgres(serving) as plane,
         ):
-            await plane.traces.put(projects[0], trace(span()))
+            await plane.traces.put(projects[0], one := trace(span()))
+            # The triggers of scores write again.
+            score = trace_score(projects[0], one.id, created_at=NOON)
+            await plane.evaluation.trace_scores.add(score)
             mine = within(serving, projects[0])
+            for table, count in (("latest_trace_scores", 2), ("changed_score_days", 1)):
+                assert await mine.fetchval(COUNT_ROWS.format(table)) == count, table
             assert await mine.fetchval("SELECT count(*) FROM spans WHERE project_id = $1",
                                        projects[0]) == 2  # fmt: skip
         await self.until_disconnected(pool)
