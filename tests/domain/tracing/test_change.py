@@ -242,9 +242,10 @@ def test_price_is_recomputed_if_its_inputs_change(said):
 def test_span_change_is_idempotent_and_settles(one, change):
     once = change.applied(one.settled(PRICE), PRICE)
     assert change.applied(once, PRICE) == once
-    # Cache tokens come from the client; `token_usage` alone doesn't contain them.
-    told = once.usage if once.usage is not None and once.usage.has_cached else None
-    assert once == replace(once, usage=told, charge=None).settled(PRICE)
+    # Tokens of the cache and of reasoning come from the client; `token_usage` alone lacks them.
+    usage = once.usage
+    is_sent = usage is not None and (usage.has_cached or usage.reasoning_tokens)
+    assert once == replace(once, usage=usage if is_sent else None, charge=None).settled(PRICE)
 
 
 # --- tags ------------------------------------------------------------------------------------
