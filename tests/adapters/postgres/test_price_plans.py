@@ -14,22 +14,24 @@ from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId
 from tests.adapters.postgres.tracing.test_plans import nodes, plans, read_rows, scanned_whole
 from tests.support.builders.values import NOON, prices
+from tests.support.fixtures import citus
 from tests.support.fixtures.pricing import LATER, a_price, a_repricing
 from tests.support.fixtures.seeded_database import OURS, START, UNKNOWN, Seeded
 
 pytestmark = pytest.mark.service
 
 TAKEN: Final = 3_000  # spans of each project that no client said the cost of
-SPREAD: Final = """
-UPDATE span_rows AS s SET cost_source = CASE WHEN n <= 100 THEN 'unpriced' ELSE 'table' END
+SPANS: Final = citus.placed("span_rows")
+SPREAD: Final = f"""
+UPDATE {SPANS} AS s SET cost_source = CASE WHEN n <= 100 THEN 'unpriced' ELSE 'table' END
 FROM (
-  SELECT ctid, row_number() OVER (ORDER BY started_at DESC, span_id) AS n
-  FROM span_rows WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2
+  SELECT trace_id, span_id, row_number() OVER (ORDER BY started_at DESC, span_id) AS n
+  FROM {SPANS} WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2
 ) AS newest
-WHERE s.ctid = newest.ctid
+WHERE s.project_id = $1 AND s.trace_id = newest.trace_id AND s.span_id = newest.span_id
 """
-BACK: Final = """
-UPDATE span_rows SET cost_source = 'client' WHERE project_id = $1 AND cost_source <> 'client'
+BACK: Final = f"""
+UPDATE {SPANS} SET cost_source = 'client' WHERE project_id = $1 AND cost_source <> 'client'
 """
 
 

@@ -84,7 +84,7 @@ async def fill(seeded: Seeded, of: ProjectId) -> None:
         await seeded.evaluation.monitors.create(monitor)
     for statement in SEED:
         arguments = [of, NOON][: 2 if "$2" in statement else 1]
-        await seeded.pool.execute(statement, *arguments)
+        await seeded.owner.execute(statement, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from domain.ids import ProjectId, RunId, TraceId
 from tests.adapters.postgres.tracing.test_plans import OF_BOTH, nodes, plans, read_rows
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.builders.values import NOON
+from tests.support.fixtures import citus
 from tests.support.fixtures.seeded_database import NOISE, OURS, UNKNOWN, Seeded
 
 pytestmark = pytest.mark.service
@@ -74,7 +75,7 @@ async def spent(seeded: Seeded) -> AsyncIterator[JudgingPorts]:
         if project == UNKNOWN:
             await seeded.owner.execute(f"ANALYZE {', '.join(TABLES)}")
         for sql in SEED:
-            await seeded.pool.execute(sql, project, SINCE, ROWS, OF_RUN, OF_DAY)
+            await seeded.owner.execute(sql, project, SINCE, ROWS, OF_RUN, OF_DAY)
     yield seeded.evaluation.judging
     await seeded.owner.execute(f"TRUNCATE {', '.join(TABLES)}, judge_budgets, judge_spending")
 
@@ -137,9 +138,10 @@ async def test_judging_finds_rows_by_key(seeded: Seeded, spent: JudgingPorts, of
     await work(seeded, spent, of)
     entered = set()
     for asked in list(seeded.statements):
-        if not asked.args:
+        if not asked.args or not citus.is_explained(asked.query):
             continue
-        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {asked.query}", *asked.args)
+        async with seeded.pool.acquire() as connection:
+            text = await citus.explain(connection, "FORMAT JSON", asked.query, *asked.args)
         for node in nodes(json.loads(text)[0]["Plan"]):
             table = node.get("Relation Name")
             # A TID scan reads the rows that another node of the plan has found.

@@ -648,6 +648,23 @@ EXACT: Final = {
 }  # what is counted
 
 
+# Of the policies of a cluster, which compare the text of an id for each row (docs/adr/0055): reads
+# that look up what isn't a plain column, and counts of a project of which no statistics are known.
+BESIDE_POLICY: Final = "under the policies of Citus no index has these values, or one is as good"
+WITHOUT_INDEX: Final = {
+    *("a rare tag", "two tags", "all of two tags", "sessions with a rare tag", "model"),
+    *("metadata", "expensive", "many tokens", "name of a span", "name and kind of a span"),
+    *("no span of a kind", "spans", "scores by a source"),
+}
+ON_18: Final = {"a trend of scores"}  # PostgreSQL 17 doesn't skip from value to value of an index
+
+
+def reason_to_skip(read: str) -> str | None:
+    if read in WITHOUT_INDEX:
+        return BESIDE_POLICY
+    return "PostgreSQL before 18 reads more of an index" if read in ON_18 else None
+
+
 OF_BOTH: Final = pytest.mark.parametrize("of", [OURS, UNKNOWN], ids=["known", "unknown"])
 KEYS: Final = {
     "span_fragment_rows": ("trace_id",),
@@ -678,6 +695,8 @@ KEYS: Final = {
 )
 async def test_reads_scan_only_the_rows_they_need(seeded, of, read):
     """In `make test`, each with the statistics of its turn."""
+    if citus.IS_USED and (reason := reason_to_skip(read)):
+        pytest.skip(reason)
     act, most = READS[read]
     await act(seeded, of)  # percentiles are computed once, and then kept
     found = await plans(seeded, act, of)
@@ -805,7 +824,15 @@ async def test_figures_of_errors_are_read_from_an_index_alone(seeded):
     assert {node["Node Type"] for node in reads} == {"Index Only Scan"}
 
 
-@pytest.mark.parametrize("sort", TraceSort)
+@pytest.mark.parametrize(
+    "sort",
+    [
+        pytest.param(one, marks=citus.not_on_cluster(BESIDE_POLICY))
+        if one in {TraceSort.COST, TraceSort.TOKENS}
+        else one
+        for one in TraceSort
+    ],
+)
 async def test_later_cursor_page_costs_as_much_as_first(seeded, sort):
     page = await seeded.lists.summaries(
         OURS, TraceFilter(), sort, SortOrder.DESC, PageRequest(limit=200, offset=900)
@@ -868,8 +895,8 @@ async def test_first_page_walks_index_under_generic_plan(seeded):
     assert len(asked) == 3
     for number, one in enumerate(asked):
         values = ", ".join(f"'{value}'" for value in one.args)
-        async with seeded.pool.acquire() as connection:
-            await connection.execute("SET plan_cache_mode = force_generic_plan")
+        async with seeded.pool.acquire() as connection, connection.transaction():
+            await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
             await connection.execute(f"PREPARE first_{number} AS {one.query}")
             sql = f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE first_{number}({values})"
             found = list(nodes(json.loads(await connection.fetchval(sql))[0]["Plan"]))
@@ -944,9 +971,10 @@ async def tables_entered_by_key(seeded: Seeded, asked: Sequence[tuple[str, Any]]
     """The tables that statements find rows of. Each is searched by its key."""
     entered = Counter[str]()
     for query, args in asked:
-        if query.startswith("COPY") or not args:
+        if query.startswith("COPY") or not args or not citus.is_explained(query):
             continue
-        text = await seeded.pool.fetchval(f"EXPLAIN (FORMAT JSON) {query}", *args)
+        async with seeded.pool.acquire() as connection:
+            text = await citus.explain(connection, "FORMAT JSON", query, *args)
         for node in nodes(json.loads(text)[0]["Plan"]):
             if (table := node.get("Relation Name")) in KEYS and node["Node Type"] != "ModifyTable":
                 condition = node.get("Index Cond", "") or node.get("Recheck Cond", "")
@@ -1024,7 +1052,7 @@ OF_AGE: Final = (
     """,
     # Twelve of ten thousand.
     """
-    UPDATE traces SET created_at = created_at - interval '9 days'
+    UPDATE traces SET created_at = $2
     WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T12:30Z'
     """,
 )
@@ -1037,7 +1065,8 @@ async def test_expired_traces_are_found_by_age(seeded, of):
         transaction = connection.transaction()
         await transaction.start()
         for statement in OF_AGE:
-            await connection.execute(statement, of)
+            given = (of, now - timedelta(days=9))[: 2 if "$2" in statement else 1]
+            await connection.execute(statement, *given)
         found = []
         for sql, arguments in (
             (LOCK_EXPIRED_TRACES, (of, await fetch_kept_since(connection, of, now))),

@@ -305,7 +305,9 @@ class TestWhatIsLeft:
         ours = project()
         await fill(plane, ours, *(said(f"n{n}", f"word w{n}", n) for n in range(3)))
         await index_traces(plane, 2)
-        await owner_pool.execute(statements)
+        async with owner_pool.acquire() as connection:
+            for statement in statements.strip().split(";\n"):  # a message each, as psql sends them
+                await connection.execute(statement)
         assert (await rows_of(serving_pool, ours))["search_queue"] == 3
         assert await found(plane, ours, "word") == ["n2", "n1", "n0"]
         await index_traces(plane, 2)

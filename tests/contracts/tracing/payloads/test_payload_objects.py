@@ -22,6 +22,7 @@ from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace
 from domain.tracing.trace_detail import TraceDetail
 from tests.support.builders.values import at, span, trace
+from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import DataPlane, join_payloads, project
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.payload_store import (
@@ -246,16 +247,20 @@ async def test_bucket_that_is_away_fails_reads_of_its_blocks_only(stored: Stored
 
 # Ends the process of the server that serves the worker, as `kill -9` of the worker would end its
 # transaction, while it changes the block of one trace.
-CRASH = """
+CRASH = (
+    """
 CREATE FUNCTION crash() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
         PERFORM pg_terminate_backend(pg_backend_pid());
         PERFORM pg_sleep(60);
         RETURN coalesce(NEW, OLD);
-    END $$;
+    END $$
+    """,
+    """
 CREATE TRIGGER crash {when} ON trace_payloads FOR EACH ROW
-    WHEN ({row}.project_id = '{of}') EXECUTE FUNCTION crash();
-"""
+    WHEN ({row}.project_id = '{of}') EXECUTE FUNCTION crash()
+    """,
+)
 
 
 @pytest.mark.parametrize("is_moved", some_of([True, False], 2))
@@ -279,7 +284,11 @@ async def test_worker_that_is_killed_while_it_joins_loses_and_doubles_nothing(
     for one in sent.spans:
         await stored.plane.traces.put(ours, replace(sent, spans=(one,)))
     before = await stored.plane.traces.get(ours, sent.id)
-    await stored.owner.execute(CRASH.format(when=when, row=row, of=ours))
+    async with stored.owner.acquire() as connection, connection.transaction():
+        if citus.IS_USED:
+            await connection.execute("SET LOCAL citus.enable_unsafe_triggers = on")
+        for sql in CRASH:
+            await connection.execute(sql.format(when=when, row=row, of=ours))
     try:
         with pytest.raises(Exception, match=r"terminat|closed|reached"):
             await join_once(stored)
