@@ -140,8 +140,12 @@ def memory_mb(pid: int, field: str) -> int:
 
 def cpu_s(pid: int) -> float:
     """Returns the CPU seconds of a process and its children, ended ones included."""
-    ticks = sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it ended just now: its parent has its time
+        return 0.0
+    ticks = sum(map(int, stat.rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK") + sum(cpu_s(int(child)) for child in children)
 
 

@@ -385,6 +385,18 @@ class TestCluster:
         assert await distributing.distribute(pool, serving_url) == [step]
         assert await distributing.plan(pool, serving_url) == []
 
+    async def test_indexes_of_workers_serve_filters_under_policies(
+        self, pool: Pool, serving_pool: Pool, serving_url: str
+    ):
+        """What they find is in test_plans.py. Only a superuser may say that nothing leaks."""
+        leaking = "ALTER FUNCTION arrayoverlap(anyarray, anyarray) NOT LEAKPROOF"
+        await pool.fetch("SELECT run_command_on_workers($1)", leaking)
+        [step] = await distributing.plan(pool, serving_url)
+        assert "ALTER FUNCTION arrayoverlap(anyarray,anyarray) LEAKPROOF" in step.statements[0]
+        assert await serving_pool.fetchval(distributing.SELECT_MAY_TRUST) is False
+        assert await distributing.distribute(pool, serving_url) == [step]
+        assert await distributing.plan(pool, serving_url) == []
+
     async def test_failure_changes_nothing(self, fresh: tuple[Pool, str]):
         """The last table can't be placed, so none is."""
         pool, serving_url = fresh

@@ -23,7 +23,6 @@ from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import (
-    BESIDE_POLICY,
     OF_BOTH,
     nodes,
     plans,
@@ -162,16 +161,7 @@ async def read_signals(at: Seeded, of: ProjectId) -> object:
     return await at.evaluation.work_queue.find_signals(of, TraceId(trace_of(of)), wanted)
 
 
-@pytest.mark.parametrize(
-    "read",
-    [
-        pytest.param(
-            one,
-            marks=citus.not_on_cluster(BESIDE_POLICY) if one == "traces with a rare tag" else (),
-        )
-        for one in READS
-    ],
-)
+@pytest.mark.parametrize("read", READS)
 @OF_BOTH
 async def test_reads_scan_only_the_rows_they_need(seeded, runs, of, read):
     act, most = READS[read]
