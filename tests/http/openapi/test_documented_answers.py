@@ -132,4 +132,4 @@ def test_invalid_requests_get_documented_responses(
         return  # nothing of the request can be invalid
     for head in credentials(label):
         statuses = statuses_of(operation, head, GenerationMode.NEGATIVE, checks)
-        assert set(statuses) <= spec.documented_statuses - {413, 415, 416, 429, 500, 503}
+        assert set(statuses) <= spec.documented_statuses - {415, 416, 429, 500, 503}
