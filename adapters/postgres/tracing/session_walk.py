@@ -178,10 +178,13 @@ class SessionWalk:
         ), candidates AS MATERIALIZED (
           SELECT session_id AS id FROM compared WHERE is_selected
           UNION
-          SELECT session_id FROM sessions
-          WHERE {OF_PROJECT} AND (SELECT compared FROM last) >= {p.put(most)}::bigint
-            AND last_activity_at >= (SELECT reached FROM last)
-            AND first_started_at < (SELECT reached FROM last) {self._tagged(p)}
+          SELECT session_id FROM (
+            SELECT session_id, first_started_at, tags FROM sessions
+            WHERE {OF_PROJECT} AND (SELECT compared FROM last) >= {p.put(most)}::bigint
+              AND last_activity_at >= (SELECT reached FROM last)
+            OFFSET 0  -- few are active so late, but nearly all began before
+          ) AS active
+          WHERE first_started_at < (SELECT reached FROM last) {self._tagged(p)}
         )
         SELECT last.*, found.*
         FROM last LEFT JOIN ({self.selected.values(p, "candidates")}) AS found ON true

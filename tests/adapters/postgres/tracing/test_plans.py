@@ -40,6 +40,7 @@ from adapters.postgres.tracing.otlp.otlp_settling import (
 from adapters.postgres.tracing.otlp.otlp_writer import OtlpWriter
 from adapters.postgres.tracing.rollups.percentiles import COMPUTE_BUCKETS, VolumeReader
 from adapters.postgres.tracing.session_id_walk import IdWalkLimits
+from adapters.postgres.tracing.session_walk import SessionWalkLimits
 from adapters.postgres.tracing.spans.span_walk import WalkLimits
 from adapters.postgres.tracing.spans.spans import PostgresSpans
 from adapters.postgres.tracing.trace_details import (
@@ -758,6 +759,24 @@ async def test_a_part_of_no_id_is_looked_for_in_few_of_the_newest(seeded, of):
         assert (page.total, page.total_is_at_least) == (0, False)
 
     assert read_rows(await plans(seeded, found, of))["sessions"] <= 20
+
+
+@OF_BOTH
+async def test_sessions_of_a_tag_are_found_without_those_that_ended_before(seeded, of):
+    """Of the newest traces; nearly all sessions began before them, and are over."""
+    limits = SessionWalkLimits(grouped=0, grouped_by_sum=0)
+    walking = replace(seeded.sessions, walk_limits=limits)
+    by = (SessionSort.RECENT, SortOrder.DESC, PageRequest(limit=10))
+
+    async def found(_: Seeded, of: ProjectId) -> None:
+        page = await walking.summaries(of, SessionFilter(tags=("prod",)), *by)
+        assert len(page.items) == 10
+
+    plan = [one for one in await plans(seeded, found, of) if one["Actual Loops"]]
+    assert any("last_activity_at >=" in one.get("Index Cond", "") for one in plan)
+    # The start is compared outside, so that no statistics make the planner take the index of it.
+    reads = [one for one in plan if one.get("Relation Name") == "sessions"]
+    assert [one for one in reads if "first_started_at <" in one.get("Filter", "")] == []
 
 
 @OF_BOTH
