@@ -22,13 +22,16 @@ pytestmark = pytest.mark.service
 
 TAKEN: Final = 3_000  # spans of each project that no client said the cost of
 SPANS: Final = citus.placed("span_rows")
+# By the key, PostgreSQL reads the project for each of them, since it expects one row there.
+KEY: Final = "project_id, trace_id, span_id" if citus.IS_USED else "ctid"
 SPREAD: Final = f"""
-UPDATE {SPANS} AS s SET cost_source = CASE WHEN n <= 100 THEN 'unpriced' ELSE 'table' END
-FROM (
-  SELECT trace_id, span_id, row_number() OVER (ORDER BY started_at DESC, span_id) AS n
+WITH newest AS MATERIALIZED (
+  SELECT {KEY}, row_number() OVER (ORDER BY started_at DESC, span_id) AS n
   FROM {SPANS} WHERE project_id = $1 ORDER BY started_at DESC, span_id LIMIT $2
-) AS newest
-WHERE s.project_id = $1 AND s.trace_id = newest.trace_id AND s.span_id = newest.span_id
+)
+UPDATE {SPANS} AS s SET cost_source = CASE WHEN n <= 100 THEN 'unpriced' ELSE 'table' END
+FROM newest
+WHERE {" AND ".join(f"s.{one} = newest.{one}" for one in KEY.split(", "))}
 """
 BACK: Final = f"""
 UPDATE {SPANS} SET cost_source = 'client' WHERE project_id = $1 AND cost_source <> 'client'
