@@ -194,6 +194,16 @@ async def test_all_rows_are_in_the_other_group_afterwards(postgres_url: str):
         assert await rows_of(owner, "group_2", projects) == before["theirs"]
         assert await rows_of(owner, "public", kept) == before["ours"]
         assert not any((await rows_of(owner, "group_2", kept)).values())
+        # They were copied, and not found once more by the trigger of the copied scores.
+        everything = within(owner, ALL_TENANTS)
+        assert await everything.fetchval(COUNT_OF_ONE_WRITE, projects) == 0
+
+
+COUNT_OF_ONE_WRITE: Final = """
+SELECT count(*) FROM group_2.latest_trace_scores AS latest
+JOIN group_2.trace_scores AS score USING (project_id)
+WHERE project_id = ANY($1::uuid[]) AND latest.xmin = score.xmin
+"""
 
 
 class StoppedError(Exception):
