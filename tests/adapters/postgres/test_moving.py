@@ -199,11 +199,26 @@ async def test_all_rows_are_in_the_other_group_afterwards(postgres_url: str):
         assert await everything.fetchval(COUNT_OF_ONE_WRITE, projects) == 0
 
 
+SELECT_ANALYZED: Final = "SELECT DISTINCT tablename FROM pg_stats WHERE schemaname = 'group_2'"
 COUNT_OF_ONE_WRITE: Final = """
 SELECT count(*) FROM group_2.latest_trace_scores AS latest
 JOIN group_2.trace_scores AS score USING (project_id)
 WHERE project_id = ANY($1::uuid[]) AND latest.xmin = score.xmin
 """
+
+
+@pytest.mark.skipif(citus.VARIABLE in os.environ, reason="the statistics are on the workers")
+async def test_planner_knows_tables_to_which_many_rows_moved(
+    site: Installation, database: Database, tenant: Tenant
+):
+    """Lists of a project of which nothing is known may read all of it, until autovacuum comes."""
+    for name in ("one", "two"):
+        await send_trace(site, tenant, name)
+    owner = database.owner
+    assert await move(owner, tenant.organization, 2, waits=AT_ONCE, analyzed_min=2)
+    analyzed = {row[0] for row in await owner.fetch(SELECT_ANALYZED)}
+    assert {"traces", "span_rows"} <= analyzed
+    assert "trace_scores" not in analyzed  # it has no rows
 
 
 class StoppedError(Exception):
