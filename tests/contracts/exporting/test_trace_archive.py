@@ -45,7 +45,7 @@ async def plane(adapter: Pool | Pair | None) -> AsyncIterator[DataPlane]:
     if adapter is None:
         yield data_plane.over_memory()
     elif isinstance(adapter, Pair):
-        async with adapter.log_waits_for_reads(), reading(adapter) as found:
+        async with adapter.keeping_rows(), reading(adapter) as found:
             yield found.plane
             assert set(found.taken()) <= {ReadOutcome.REPLICA}
     else:
