@@ -22,7 +22,7 @@ pytestmark = pytest.mark.service
 HOLD = "SELECT 1 FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
 WAITS = f"""
 SELECT EXISTS (
-  SELECT 1 FROM pg_stat_activity WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))
+  SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))
   {"" if not citus.IS_USED else citus.OR_WAITS_ON_WORKER}
 )
 """
