@@ -763,7 +763,7 @@ async def test_a_part_of_no_id_is_looked_for_in_few_of_the_newest(seeded, of):
 
 @OF_BOTH
 async def test_sessions_of_a_tag_are_found_without_those_that_ended_before(seeded, of):
-    """Of the newest traces; nearly all sessions began before them, and are over."""
+    """Nearly all sessions began before the newest traces, and ended before them."""
     limits = SessionWalkLimits(grouped=0, grouped_by_sum=0)
     walking = replace(seeded.sessions, walk_limits=limits)
     by = (SessionSort.RECENT, SortOrder.DESC, PageRequest(limit=10))

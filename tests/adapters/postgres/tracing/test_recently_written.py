@@ -15,7 +15,7 @@ from tests.support.fixtures.monitors import NO_DELAY
 pytestmark = pytest.mark.service
 
 REWRITE = "UPDATE traces SET updated_at = now() WHERE project_id = $1 AND trace_id = $2"
-# Of the table that has the row: on a cluster it is on a worker.
+# `tableoid` is the table that has the row: on a cluster it is on a worker.
 STAYED = """
 SELECT pg_stat_get_xact_tuples_hot_updated(tableoid) FROM traces
 WHERE project_id = $1 AND trace_id = $2
