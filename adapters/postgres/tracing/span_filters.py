@@ -2,20 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE
 from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.tracing.span_periods import is_name_rolled_up
+from adapters.postgres.tracing.span_periods import REST_OF_HOUR, is_name_rolled_up
 from adapters.postgres.tracing.trace_filters import ClauseCount, fetch_counts, filter_clauses
 from domain.ids import ProjectId
 from domain.tracing.span import SpanStatus
 from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.usage import CostSource
 
-_REST_OF_HOUR: Final = timedelta(hours=1) - timedelta.resolution
 _ELAPSED: Final = "(s.ended_at - s.started_at)"
 # In doubles, which are exact to the microsecond up to 70 years, a third of the numeric's time.
 LATENCY_US: Final = (
@@ -152,5 +150,5 @@ async def _fetch_hours(
     if row["first"] is None:
         return (Sql("false"),)
     # A sum in the statement isn't looked up in an index under the policies of Citus.
-    bounds = (row["first"], row["last"] + _REST_OF_HOUR)
+    bounds = (row["first"], row["last"] + REST_OF_HOUR)
     return (Sql("s.started_at >= {} AND s.started_at <= {}", bounds),)

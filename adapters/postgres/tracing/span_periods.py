@@ -21,7 +21,7 @@ from domain.tracing.spans.span_query import SpanFilter
 
 SHORT_GAP_SPANS: Final = 1_000  # skipping fewer takes as long as reading them
 _US: Final = timedelta(microseconds=1)
-_REST_OF_HOUR: Final = timedelta(hours=1) - _US
+REST_OF_HOUR: Final = timedelta(hours=1) - _US
 
 # Hops from each hour with traces that match to the next one, by the index of the value. A bound is
 # a column: a policy keeps a sum out of the index, so that each hop would read all hours before.
@@ -125,7 +125,7 @@ def _hours_to_read(rows: Iterable[Record]) -> Iterator[SpanPeriod]:
         if current is not None and gap > SHORT_GAP_SPANS:
             yield current
             current = None
-        current = SpanPeriod(hour if current is None else current.since, hour + _REST_OF_HOUR)
+        current = SpanPeriod(hour if current is None else current.since, hour + REST_OF_HOUR)
         gap = 0
     if current is not None:
         yield current
@@ -133,7 +133,7 @@ def _hours_to_read(rows: Iterable[Record]) -> Iterator[SpanPeriod]:
 
 def _extent(row: Record) -> SpanPeriod:
     """Where the spans of the traces of an hour started."""
-    since, until = row["hour"], row["hour"] + _REST_OF_HOUR
+    since, until = row["hour"], row["hour"] + REST_OF_HOUR
     first, last = row["first_span_at"], row["last_span_at"]
     return SpanPeriod(
         since if first is None else min(since, first),
