@@ -170,7 +170,8 @@ class StartBrowserSession:
             return replace(session, key_id=holder.id, key_digest=holder.digest, ends_at=ends_at)
         if method is SignInMethod.TOKEN:
             session = replace(session, ends_at=_earlier(session.ends_at, holder.token_expires_at))
-        return replace(session, user_id=holder.user.id, address_verified=holder.email_verified)
+        verified = holder.user.email if holder.email_verified else None
+        return replace(session, user_id=holder.user.id, verified_email=verified)
 
 
 def _earlier(one: datetime, other: datetime | None) -> datetime:
@@ -219,7 +220,7 @@ class AuthenticateSession:
         self, session: BrowserSession, user: User | None, origin: Origin
     ) -> Person | ApiKey | None:
         if user is not None:
-            is_verified = session.address_verified
+            is_verified = session.has_verified(user.email)
             if not self.rules.allows_address(user.email, is_verified=is_verified):
                 return None
             return Person(user, is_verified, origin, session_id=session.id)

@@ -15,6 +15,7 @@ from typing import Final, Self
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import Origin
 from domain.identity.caller import Person
+from domain.identity.invitation import normalize_email
 from domain.identity.login_code import challenge_of
 from domain.ids import ApiKeyId, BrowserSessionId, UserId
 
@@ -53,8 +54,8 @@ class SessionLifetime:
 class BrowserSession:
     """A session of a user, or of an API key.
 
-    `digest` is the hash of the cookie. `address_verified` is whether the identity provider verified
-    the email of the user.
+    `digest` is the hash of the cookie. `verified_email` is the address that the identity provider
+    verified at the sign-in, if it did.
     """
 
     id: BrowserSessionId
@@ -63,7 +64,7 @@ class BrowserSession:
     method: SignInMethod
     purpose: SessionPurpose = SessionPurpose.DASHBOARD
     user_id: UserId | None = None
-    address_verified: bool = False
+    verified_email: str | None = None
     key_id: ApiKeyId | None = None
     key_digest: bytes | None = None
     created_at: datetime
@@ -81,6 +82,12 @@ class BrowserSession:
 
     def is_verified_by(self, verifier: str) -> bool:
         return hmac.compare_digest(challenge_hash(challenge_of(verifier)), self.verifier_hash)
+
+    def has_verified(self, email: str) -> bool:
+        """Whether the sign-in proved this address; the user's may have changed since."""
+        return self.verified_email is not None and (
+            normalize_email(self.verified_email) == normalize_email(email)
+        )
 
     def is_use_due(self, now: datetime) -> bool:
         """Whether a request at `now` has to be recorded."""

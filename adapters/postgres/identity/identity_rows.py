@@ -108,7 +108,7 @@ BROWSER_SESSIONS: Final = Table(
         *columns("id uuid, digest bytea, verifier_hash bytea"),
         Column("method", "text", read=SignInMethod),
         Column("purpose", "text", read=SessionPurpose),
-        *columns("user_id uuid, address_verified boolean, key_id uuid, key_digest bytea"),
+        *columns("user_id uuid, verified_email text, key_id uuid, key_digest bytea"),
         *columns("created_at timestamptz, last_used_at timestamptz, ends_at timestamptz"),
         *columns("address text, agent text"),
     ),

@@ -9,7 +9,7 @@ from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration, KeyLimits, Scope
 from domain.identity.audit import Origin
 from domain.identity.browser_session import SessionLifetime, SignInMethod, challenge_hash
-from domain.identity.caller import SignInRules
+from domain.identity.caller import Claims, SignInRules
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
 from domain.ids import ProjectId
@@ -111,6 +111,18 @@ async def test_changed_rules_close_the_session(world, ours, ada):
     _, unverified = await started(world, replace(ada, email_verified=False))
     assert await opened(world, unverified, sign_in_rules=allowed) is None
     assert (await opened(world, unverified)).holder.email_verified is False
+
+
+async def test_session_vouches_for_no_address_that_came_later(world, ours, ada):
+    _, cookie = await started(world, ada)
+    user = ada.user
+    for email, is_verified in [("grace@example.com", False), (user.email.upper(), True)]:
+        claims = Claims(
+            issuer=user.issuer, subject=user.subject, email=email, email_verified=is_verified
+        )
+        await world.ports.identity.users.record_sign_in(claims, new=user.id, at=world.now)
+        holder = (await opened(world, cookie)).holder
+        assert (holder.user.email, holder.email_verified) == (email, is_verified)
 
 
 async def test_key_signs_in_with_its_scopes_and_projects(world, ours, ada):

@@ -25,7 +25,7 @@ def a_session(**overrides: Any) -> BrowserSession:
         "digest": random.randbytes(32),
         "verifier_hash": challenge_hash(challenge_of(VERIFIER)),
         "method": SignInMethod.TOKEN,
-        "address_verified": True,
+        "verified_email": "ada@example.com",
         "created_at": start,
         "last_used_at": start,
         "ends_at": start + SessionLifetime().total,

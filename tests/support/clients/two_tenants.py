@@ -258,7 +258,12 @@ class TwoTenants:
 
     def _session_of(self, user: UserId) -> str:
         """The id of a new browser session of the user."""
-        session = a_session(user_id=user, created_at=utc_now(), last_used_at=utc_now())
+        session = a_session(
+            user_id=user,
+            verified_email=self.site.store.users[user].email,
+            created_at=utc_now(),
+            last_used_at=utc_now(),
+        )
         self.site.store.browser_sessions[session.id] = session
         return str(session.id)
 

@@ -135,7 +135,7 @@ CREATE TABLE IF NOT EXISTS browser_sessions (
     id uuid PRIMARY KEY,
     digest bytea NOT NULL UNIQUE, verifier_hash bytea NOT NULL,
     method text COLLATE "C" NOT NULL, purpose text COLLATE "C" NOT NULL,
-    user_id uuid REFERENCES users ON DELETE CASCADE, address_verified boolean NOT NULL,
+    user_id uuid REFERENCES users ON DELETE CASCADE, verified_email text COLLATE "C",
     key_id uuid REFERENCES api_keys ON DELETE CASCADE, key_digest bytea,
     created_at timestamptz NOT NULL, last_used_at timestamptz NOT NULL,
     ends_at timestamptz NOT NULL,
