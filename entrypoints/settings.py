@@ -251,15 +251,16 @@ def file_variable(field: str) -> str:
 
 
 def with_defaults(environ: Mapping[str, str], defaults: Mapping[str, str]) -> dict[str, str]:
-    """The environment, with `defaults` for the fields that it doesn't give, also not in a file."""
-    return {
-        **{
-            name: value
-            for name, value in defaults.items()
-            if not environ.get(f"{name}{FILE_SUFFIX}", "").strip()
-        },
-        **environ,
+    """The environment, with `defaults` for the fields that it doesn't give, also not in a file.
+
+    An empty variable gives none.
+    """
+    missing = {
+        name: value
+        for name, value in defaults.items()
+        if not any(environ.get(one, "").strip() for one in (name, f"{name}{FILE_SUFFIX}"))
     }
+    return {**environ, **missing}
 
 
 type Check = Callable[[Settings, frozenset[str]], Iterable[str]]

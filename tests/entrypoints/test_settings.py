@@ -220,6 +220,12 @@ def test_defaults_of_dev_yield_to_a_secret_in_a_file():
     }
 
 
+def test_defaults_apply_to_an_empty_variable():
+    defaults = {"PANDAPROBE_HOST": "h", "PANDAPROBE_SECRET_KEYS": KEY}
+    environ = {"PANDAPROBE_HOST": " ", "PANDAPROBE_SECRET_KEYS": "", "PANDAPROBE_PORT": ""}
+    assert with_defaults(environ, defaults) == environ | defaults
+
+
 def test_keys_are_one_on_each_line_of_a_file_or_separated_by_commas(tmp_path):
     other = f"2027-01:{'B' * 43}"
     (tmp_path / "keys").write_text(f"{KEY}\n{other}\n")
