@@ -37,6 +37,9 @@ async def _verify(settings: Settings, only: OrganizationId | None, known: ChainH
             except BrokenChainError as fault:
                 broken += 1
                 print_line(f"{one} BROKEN: {fault}")
-            else:
-                print_line(f"{one} {head.sequence}:{head.hash.hex()}")
+                continue
+            if head == EMPTY_CHAIN:
+                # Each organization has an entry from its creation on.
+                raise CommandError(f"{one} has no audit log: is this the id of an organization?")
+            print_line(f"{one} {head.sequence}:{head.hash.hex()}")
     return 1 if broken else 0
