@@ -8,7 +8,7 @@ from uuid import UUID
 from application.clock import utc_now
 from application.identity.use_cases import IdentityPorts, IdentityUseCases
 from domain.errors import Unauthenticated
-from domain.identity.api_key import ALL_SCOPES, Scope, key_digest
+from domain.identity.api_key import ALL_SCOPES, KEY_NAME_MAX, Scope, key_digest
 from domain.identity.audit import UNKNOWN_ORIGIN
 from domain.identity.invitation import Invitation
 from domain.identity.organization import Organization, Project
@@ -35,6 +35,8 @@ async def create_key(
         granted = ALL_SCOPES if scopes is None else {Scope(scope.strip()) for scope in scopes}
     except ValueError as error:
         raise CommandError(f"--scopes: {error}; valid are {', '.join(ALL_SCOPES)}") from None
+    if not 0 < len(name) <= KEY_NAME_MAX:
+        raise CommandError(f"--name: must be 1 to {KEY_NAME_MAX} characters")
     async with open_identity(settings) as (_, identity):
         _, secret = await identity.issue_key(
             await resolve_organization(settings, identity, organization),

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from domain.errors import Failure, Invalid
 from entrypoints.cli.arguments import (
     DAY_S,
     DEV_DEFAULTS,
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     status: int | None = arguments.error_status
     try:
         check_layout()
-        environ = {**arguments.defaults, **environ}
+        environ = with_defaults(environ, arguments.defaults)
         if arguments.uses_dev_servers:
             environ = _add_dev_servers(environ)
         arguments.environ = environ
@@ -97,16 +98,21 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
     except KeyboardInterrupt:
         return 130
     except Exception as error:
-        from domain.errors import Failure  # noqa: PLC0415
-
         if isinstance(error, Failure):
-            message = error.message
+            message = _message_of(error)
         elif status is None:
             raise
         else:
             traceback.print_exc()
             message = "an unexpected error"
         return _fail(message, status or 1)
+
+
+def _message_of(failure: Failure) -> str:
+    """What to change; a line for each invalid value."""
+    if not isinstance(failure, Invalid):
+        return failure.message
+    return "\n".join(f"{one.field}: {one.message}".removeprefix(": ") for one in failure.errors)
 
 
 def _fail(message: str, code: int) -> int:
