@@ -1,6 +1,7 @@
 """Metrics and spans of real processes: shared scrapes, and the port of a worker."""
 
 import asyncio
+import os
 import re
 import signal
 import sys
@@ -282,7 +283,8 @@ async def test_worker_port_is_healthy_and_workers_are_counted(migrated, key, pro
     children = children_of(worker.pid)
     assert len(children) == (processes if processes > 1 else 0)
     healthy = [sys.executable, str(ROOT / "docker/healthy.py"), str(port)]
-    probe = await asyncio.create_subprocess_exec(*healthy)
+    behind_proxy = {**os.environ, "http_proxy": "http://127.0.0.1:1"}
+    probe = await asyncio.create_subprocess_exec(*healthy, env=behind_proxy)
     assert await asyncio.wait_for(probe.wait(), WAIT_MAX_S) == 0
     name, labels = "pandaprobe_worker_rounds_total", {"round": "telling", "outcome": "done"}
     await until(lambda: scrape(port), is_so=lambda seen: total(seen, name, **labels) == processes)
