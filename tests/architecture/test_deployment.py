@@ -292,11 +292,12 @@ class TestReplicas:
         assert destination in proxy["entrypoint"]
 
     def test_proxy_configuration_matches_operations_page(self):
-        assert f"client_max_body_size {Settings().max_body_bytes >> 20}m;" in NGINX
+        largest = max(Settings().max_body_bytes, Settings().otlp_max_body_bytes)
+        assert f"client_max_body_size {largest >> 20}m;" in NGINX
         assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
         assert "proxy_read_timeout 60s;" in NGINX
         assert "proxy_buffering off;" in NGINX
-        for text in ("20 MiB", "wait 60 s"):
+        for text in ("20 MiB", f"{largest >> 20} MiB", "wait 60 s"):
             assert text in OPERATIONS
 
 
