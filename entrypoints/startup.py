@@ -5,7 +5,9 @@ import socket
 import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import application
 import domain
@@ -88,6 +90,15 @@ def base_url(settings: Settings) -> str:
     """The URL of the service for clients on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - compared, not bound
     return f"http://{host_and_port(host, settings.port)}"
+
+
+def is_on_loopback(url: str) -> bool:
+    """Whether a URL names this machine, which a proxy of the environment doesn't reach."""
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def host_and_port(host: str, port: int) -> str:

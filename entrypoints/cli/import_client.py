@@ -18,7 +18,7 @@ import msgspec
 
 from application.tracing.ingest import BATCH_MAX
 from entrypoints.progress import Progress
-from entrypoints.startup import CommandError
+from entrypoints.startup import CommandError, is_on_loopback
 
 if TYPE_CHECKING:
     import httpx2
@@ -280,7 +280,12 @@ class Server:
         credential = {"x-api-key": self.key} if is_key else {"authorization": f"Bearer {self.key}"}
         headers = {**credential, "x-project-name" if is_key else "x-project-id": self.project}
         try:
-            return httpx2.AsyncClient(base_url=self.url, headers=headers, timeout=60)
+            return httpx2.AsyncClient(
+                base_url=self.url,
+                headers=headers,
+                timeout=60,
+                trust_env=not is_on_loopback(self.url),
+            )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise CommandError(f"--url, --key or --project is invalid: {error}") from error
 

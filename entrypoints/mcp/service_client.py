@@ -15,6 +15,7 @@ import httpx2
 import msgspec
 
 from entrypoints.mcp.responses import ProblemRow
+from entrypoints.startup import is_on_loopback
 
 ANSWER_BYTES_MAX: Final = 64 << 20  # of one response, decompressed
 CONNECT_S: Final = 5.0
@@ -229,5 +230,6 @@ _ADVICE: Final[Mapping[int, str]] = {
 async def service_client(url: str) -> AsyncIterator[ServiceClient]:
     timeout = httpx2.Timeout(REQUEST_S, connect=CONNECT_S)
     limits = httpx2.Limits(max_connections=CONNECTIONS_MAX)
-    async with httpx2.AsyncClient(timeout=timeout, limits=limits) as http:
+    uses_proxy = not is_on_loopback(url)
+    async with httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=uses_proxy) as http:
         yield ServiceClient(http, url.rstrip("/"))

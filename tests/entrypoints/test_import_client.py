@@ -1,5 +1,6 @@
 """`import`: the requests it sends, the problems it reports, and its retries."""
 
+import asyncio
 import gzip
 import io
 import json
@@ -20,7 +21,7 @@ from entrypoints.cli.import_client import (
 )
 from entrypoints.cli.main import main
 from entrypoints.progress import Progress
-from entrypoints.startup import CommandError
+from entrypoints.startup import CommandError, is_on_loopback
 
 STORED = "stored"
 
@@ -258,3 +259,35 @@ def test_missing_file_is_an_error(tmp_path, capsys):
     assert "No such file" in capsys.readouterr().err
     assert main(["import", gone], environ) == 1
     assert "--project must be given" in capsys.readouterr().err
+
+
+async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+        writer.close()
+
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        of = (f"http://127.0.0.1:{port}", "key", "shop")
+        server = import_client.Server.of(*of, described_in="")
+        async with server.open() as client:
+            response = await server.poster(client, "/", "application/json")(b"")
+    assert (response.status, response.body) == (200, b"{}")
+
+
+@pytest.mark.parametrize(
+    ("url", "is_ours"),
+    [
+        ("http://127.0.0.1:8000", True),
+        ("http://localhost", True),
+        ("http://[::1]:8000/x", True),
+        ("http://127.0.0.1.example.com", False),
+        ("https://traces.example.com", False),
+        ("http://[::1", False),
+        ("", False),
+    ],
+)
+def test_addresses_of_this_machine(url, is_ours):
+    assert is_on_loopback(url) is is_ours

@@ -20,6 +20,7 @@ from tests.http.conftest import Site
 from tests.support.waiting import WAIT_MAX_S
 
 ROOT = Path(__file__).parents[3]
+PROXY = {"http_proxy": "http://127.0.0.1:1"}  # which isn't asked for an address of this machine
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def command(tmp_path: Path, **environ: str) -> StdioServerParameters:
     return StdioServerParameters(
         command=sys.executable,
         args=["-m", "entrypoints.cli", "mcp"],
-        env={"PANDAPROBE_DATA_DIR": str(tmp_path), **named},
+        env={"PANDAPROBE_DATA_DIR": str(tmp_path), **PROXY, **named},
         cwd=ROOT,
     )
 
@@ -68,7 +69,7 @@ async def test_official_client_over_http(url: str, key: str, tmp_path: Path) -> 
         port = probe.getsockname()[1]
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")
-    } | {"PANDAPROBE_DATA_DIR": str(tmp_path), "PANDAPROBE_MCP_PORT": str(port)}
+    } | {"PANDAPROBE_DATA_DIR": str(tmp_path), "PANDAPROBE_MCP_PORT": str(port), **PROXY}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "entrypoints.cli", "mcp", "--http", "--url", url),
         cwd=ROOT, env=environ, stdout=asyncio.subprocess.PIPE,
