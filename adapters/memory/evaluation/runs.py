@@ -327,7 +327,7 @@ class MemoryWorkQueue:
             for score in pending_scores(
                 stored.run, row.assignment, now, self._environment(stored.run, row)
             ):
-                self._add(score)
+                self._plan_score(score)
             self._put(stored.run, replace(row, state=WorkState.WAITING))
         has_more = len(left) > PLANNED_TARGETS_BATCH
         planned = stored.run if has_more else stored.run.started()
@@ -531,6 +531,17 @@ class MemoryWorkQueue:
         target, metrics = row.assignment.target, row.assignment.metrics
         known = [self._score(run, target, metric) for metric in metrics]
         return [one for one in known if one and one.outcome is ScoreOutcome.PENDING]
+
+    def _plan_score(self, score: Score) -> None:
+        """Stores the score, also in place of one that the run left when it was deleted before.
+
+        If a person changed that one, it is attached to the run again instead.
+        """
+        known = self.store.score_of(score.project_id, score.id)
+        if known is None or (known.run_id is None and known.is_automated):
+            self.store.put_score(score)
+        elif known.run_id is None:
+            self.store.put_score(replace(known, run_id=score.run_id))
 
     def _add(self, score: Score) -> None:
         """Stores the score unless its id exists."""

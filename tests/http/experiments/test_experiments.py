@@ -106,6 +106,8 @@ async def test_closed_experiment_takes_no_results(project: Experimenting) -> Non
     assert again["run_id"] == closed["run_id"]
     await project.run_jobs()
     assert (await project.read(project.experiment))["status"] == "COMPLETED"
+    scores = await project.read(f"/evaluations/trace-runs/{closed['run_id']}/scores")
+    assert [one["value"] for one in scores] == ["1.0"]
 
 
 async def test_deleted_experiment_leaves_traces_runs_and_dataset(project: Experimenting) -> None:

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from asyncpg import Record
 
 from adapters.postgres.database.columns import array_text, arrays
-from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.run_rows import (
     RUN_COLUMNS,
@@ -31,6 +31,7 @@ from domain.evaluation.runs.run import (
     WorkItem,
     pending_scores,
 )
+from domain.evaluation.scores.score import Score, ScoreSource
 from domain.ids import ProjectId, RunId, TraceId
 
 _INSERTED_COLUMNS: Final = (*RUN_COLUMNS, *TALLY_COLUMNS, "announced_at")
@@ -60,6 +61,19 @@ WHERE {OF_PROJECT} AND run_id = $2 AND state = 'unplanned' AND place <= $3
 """
 UPDATE_RUN_STATUS: Final = f"""
 UPDATE eval_runs SET status = $3, announced_at = $4 WHERE {OF_PROJECT} AND id = $2
+"""
+# A run that is stored again after its delete has the ids of the scores that stayed without it.
+# Those that people changed are its scores again, and the others make room for new ones.
+_LOCK_DETACHED: Final = f"""
+SELECT ctid FROM {{table}}
+WHERE {OF_PROJECT} AND id = ANY($2::uuid[]) AND run_id IS NULL AND source {{sign}} $3
+ORDER BY project_id, id FOR UPDATE
+"""
+DELETE_DETACHED: Final = f"""
+DELETE FROM {{table}} WHERE ctid = ANY(ARRAY({_LOCK_DETACHED.replace("{sign}", "=")}))
+"""
+ATTACH_DETACHED: Final = f"""
+UPDATE {{table}} SET run_id = $4 WHERE ctid = ANY(ARRAY({_LOCK_DETACHED.replace("{sign}", "<>")}))
 """
 
 
@@ -113,10 +127,22 @@ async def _store_scores(
             run, work_from_row(run, one), now, environments.get(one["target"])
         )
     ]
-    # If a run is planned again after a crash, its scores have the same ids.
+    if not scores:
+        return
     sql = f"{table.insert_from('waiting')} ON CONFLICT (project_id, id) DO NOTHING"
-    if scores:
-        await connection.execute(sql, *arrays(map(table.row, scores)))
+    rows = arrays(map(table.row, scores))
+    if affected_rows(await connection.execute(sql, *rows)) < len(scores):
+        await _replace_detached(connection, table, run, scores)
+        await connection.execute(sql, *rows)
+
+
+async def _replace_detached(
+    connection: Connection, table: ScoreTable[Any], run: EvalRun, scores: Sequence[Score]
+) -> None:
+    """Removes, or attaches again, the scores with these ids that the deleted run has left."""
+    key = (run.project_id, [one.id for one in scores], ScoreSource.AUTOMATED)
+    await connection.execute(ATTACH_DETACHED.format(table=table.name), *key, run.id)
+    await connection.execute(DELETE_DETACHED.format(table=table.name), *key)
 
 
 async def _fetch_environments(

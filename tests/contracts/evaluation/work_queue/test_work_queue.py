@@ -34,6 +34,7 @@ from tests.support.fixtures.evaluation import (
     METRICS,
     WINDOW,
     a_run,
+    all_scores,
     later,
     signal_of,
     target,
@@ -95,6 +96,24 @@ async def test_deleted_or_foreign_run_is_not_planned(evaluating):
     await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
     assert not await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert await evaluating.scores(run) == []
+
+
+async def test_run_stored_again_after_its_delete_evaluates_anew(evaluating):
+    """As by closing an experiment again. A person's value stays, and is the run's again."""
+    run = a_run(project())
+    await evaluating.start_run(run, work_of(run))
+    await evaluating.finish_all(run.project_id, BAD)
+    corrected = run.score_id(target(run, 1), METRICS[0])
+    await evaluating.trace_scores.change(run.project_id, corrected, CORRECTED, NOON, None)
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=False)
+    await evaluating.start_run(run, work_of(run), later(hours=1))
+    await evaluating.finish_all(run.project_id, GOOD, later(hours=1))
+    assert (await evaluating.progress(run)).tally == Tally(evaluated=2, scored=4)
+    values = {one.id: one.value for one in await evaluating.scores(run)}
+    assert values == {
+        run.score_id(target(run, n), metric): "0.75" for n in range(2) for metric in METRICS
+    } | {corrected: "1.0"}
+    assert len(await all_scores(evaluating, run.project_id)) == 4
 
 
 # --- dispatching -----------------------------------------------------------------------------
