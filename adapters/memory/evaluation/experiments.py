@@ -21,7 +21,12 @@ from domain.evaluation.experiments.experiment import (
     named_case,
     plan_results,
 )
-from domain.evaluation.experiments.measurements import Figure, Measurements, MetricValues
+from domain.evaluation.experiments.measurements import (
+    Figure,
+    Measurements,
+    MetricValues,
+    measured_usage,
+)
 from domain.evaluation.runs.run import EvalRun
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId
@@ -216,13 +221,8 @@ class MemoryExperiments:
         if trace is None:
             return made
         summary = TraceSummary.of(trace)
-        totals = summary.totals
-        return replace(
-            made,
-            latency_ms=summary.latency_ms,
-            tokens=totals.tokens,
-            cost_usd=totals.cost,
-        )
+        tokens, cost = measured_usage(summary.totals)
+        return replace(made, latency_ms=summary.latency_ms, tokens=tokens, cost_usd=cost)
 
     def _scores(self, result: Result, run: EvalRun | None) -> tuple[CaseScore, ...]:
         if run is None:

@@ -62,7 +62,8 @@ class ComparisonRequest:
 class ComparedSide:
     """An experiment in a comparison. The figures are means over items; None if none was measured.
 
-    `cost_usd` is the mean of a trace, `total_cost_usd` the sum of all, `judges` what its run spent.
+    `cost_usd` is the mean of a trace, `total_cost_usd` the sum over all whose cost is known,
+    `judges` what its run spent.
     """
 
     experiment: Experiment
@@ -316,10 +317,7 @@ def _rescoring(mismatches: Sequence[Mismatch], old: _Side, new: _Side) -> Rescor
 
 def _case_cost(*sides: _Side) -> Decimal | None:
     """What a case costs on average: its trace and its judges. None if something has no price."""
-    results = sum(one.measured.results for one in sides)
-    is_priced = all(
-        one.measured.figures.get(Figure.COST) and not one.spending.unpriced for one in sides
-    )
-    if not results or not is_priced:
+    if not all(one.measured.is_priced and not one.spending.unpriced for one in sides):
         return None
+    results = sum(one.measured.results for one in sides)
     return sum((one.measured.cost_usd + one.spending.usd for one in sides), Decimal(0)) / results

@@ -252,7 +252,10 @@ class CaseScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseResult:
-    """What is known of a case with a result. The figures are None if the trace isn't stored."""
+    """What is known of a case with a result.
+
+    The figures are None if the trace isn't stored, tokens and cost also as `measured_usage` says.
+    """
 
     case: Case
     trace: TraceId

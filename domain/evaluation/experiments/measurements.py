@@ -7,6 +7,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, Self
 
+from domain.tracing.span import Totals
+
 type Repeated = Mapping[str, Sequence[tuple[int, float]]]
 """Numbers by the id of the item, each with its repetition."""
 
@@ -46,7 +48,7 @@ class Measurements:
     """The numbers of an experiment.
 
     `cases` is items times repetitions, `results` how many have a stored trace. `cost_usd` is the
-    sum over the traces that have a cost.
+    sum over the traces whose cost is known.
     """
 
     cases: int
@@ -55,6 +57,12 @@ class Measurements:
     figures: Mapping[Figure, Repeated] = field(default_factory=dict)
     results: int = 0
     cost_usd: Decimal = Decimal(0)
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether the cost of every result is known, and there is one."""
+        costs = sum(map(len, self.figures.get(Figure.COST, {}).values()))
+        return costs == self.results > 0
 
     def coverage(self, metric: str) -> float:
         """The share of cases with a score."""
@@ -80,6 +88,18 @@ class Measurements:
             },
             figures={name: _picked(one, repetitions) for name, one in self.figures.items()},
         )
+
+
+def measured_usage(totals: Totals) -> tuple[int | None, Decimal | None]:
+    """The tokens and the cost of a trace; None for what its spans don't say.
+
+    A cost that is unknown counts as 0 in sums. Here it would look like the best cost there is.
+    """
+    if not totals.spans:
+        return None, None
+    if not totals.unpriced:
+        return totals.tokens, totals.cost
+    return totals.tokens or None, None  # a model was called: it has used some
 
 
 def _picked(values: Repeated, repetitions: range) -> Repeated:

@@ -71,14 +71,18 @@ class Experimenting(RunningProject):
         return await self.ok("POST", "/experiments/compare", sides | more)
 
     async def run(
-        self, answers: Mapping[str, Sequence[str | None]], *, cost: float | None = None
+        self,
+        answers: Mapping[str, Sequence[str | None]],
+        *,
+        cost: float | None = None,
+        spans: Sequence[Any] = (),
     ) -> str:
         """An experiment with the outputs of each item by repetition; returns its id."""
         repetitions = max(map(len, answers.values()))
         more = {"repetitions": repetitions}
         asked = {"dataset": DATASET, "split": SPLIT, "metrics": ["as_expected"], **more}
         self.ids["experiment"] = (await self.ok("POST", "/experiments", asked))["id"]
-        paid = {} if cost is None else {"spans": [a_span(cost={"total": cost})]}
+        paid = {"spans": [*spans] if cost is None else [a_span(cost={"total": cost})]}
         await self.report(
             *[
                 {

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import field_errors
+from tests.http.conftest import a_span, field_errors
 from tests.http.experiments.conftest import DATASET, EXACT, SPLIT, Experimenting
 
 ANY = [{"metric": "as_expected", "max_drop": 0.05}]
@@ -47,6 +47,20 @@ async def test_inconclusive_says_what_would_decide_it(project: Experimenting) ->
     assert needed["items"] > 20
     assert needed["items_cost_usd"] == pytest.approx(needed["items"] * 2 * 0.5)
     assert needed["repetitions"] is None
+
+
+async def test_model_without_a_price_is_not_the_cheapest(project: Experimenting) -> None:
+    ids = await project.prepare_questions(20)
+    answers = {one: [one] for one in ids}
+    base = await project.run(answers, cost=0.5)
+    unpriced = a_span(kind="LLM", model="unlisted", token_usage={"prompt_tokens": 7})
+    candidate = await project.run(answers, spans=[unpriced])
+    rules = [{"metric": "cost_usd", "max_ratio": 1.1}]
+    found = await project.compare(base, candidate, rules=rules)
+    [of_cost] = found["results"]
+    assert (found["verdict"], of_cost["verdict"]) == ("incomplete", "incomplete")
+    assert (of_cost["base_coverage"], of_cost["candidate_coverage"]) == (1, 0)
+    assert (found["candidate"]["cost_usd"], found["candidate"]["tokens"]) == (None, 7)
 
 
 @pytest.mark.parametrize(("agrees", "verdict"), [(True, "pass"), (False, "inconclusive")])

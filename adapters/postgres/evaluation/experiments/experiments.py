@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -39,13 +39,19 @@ from domain.evaluation.experiments.experiment import (
     named_case,
     plan_results,
 )
-from domain.evaluation.experiments.measurements import Figure, Measurements, MetricValues
+from domain.evaluation.experiments.measurements import (
+    Figure,
+    Measurements,
+    MetricValues,
+    measured_usage,
+)
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from domain.page import Page, PageRequest, Position
 from domain.tracing.query import TraceFilter
+from domain.tracing.span import Totals
 
 NOT_FOUND: Final = "Experiment not found"
 NAMED_MAX: Final = 2 * RESULTS_MAX  # traces that are read for the cases that they name
@@ -140,14 +146,16 @@ SELECT_RESULTS: Final = f"""
 SELECT item_id, repetition, trace_id FROM experiment_results
 WHERE {_OF_EXPERIMENT} ORDER BY item_id, repetition
 """
+_FIGURE_COLUMNS: Final = (
+    "latency_us, span_count, prompt_tokens, completion_tokens, total_cost, unpriced_span_count"
+)
 SELECT_CASE_RESULTS: Final = f"""
-SELECT r.item_id, r.repetition, r.trace_id, t.latency_us,
-  t.prompt_tokens + t.completion_tokens AS tokens, t.total_cost
+SELECT r.item_id, r.repetition, r.trace_id, t.*
 FROM (
   SELECT * FROM experiment_results WHERE {_OF_EXPERIMENT} AND item_id = ANY($3::text[])
 ) AS r
 LEFT JOIN LATERAL (
-  SELECT latency_us, prompt_tokens, completion_tokens, total_cost FROM traces
+  SELECT {_FIGURE_COLUMNS} FROM traces
   WHERE project_id = r.project_id AND trace_id = r.trace_id LIMIT 1
 ) AS t ON true
 ORDER BY r.item_id, r.repetition
@@ -172,11 +180,10 @@ WHERE s.name = ANY($4::text[]) AND s.number IS NOT NULL
 GROUP BY s.name, r.item_id
 """
 SELECT_FIGURES: Final = f"""
-SELECT r.item_id, r.repetition, t.latency_us,
-  t.prompt_tokens + t.completion_tokens AS tokens, t.total_cost
+SELECT r.item_id, r.repetition, t.*
 FROM (SELECT * FROM experiment_results WHERE {_OF_EXPERIMENT}) AS r
 CROSS JOIN LATERAL (
-  SELECT latency_us, prompt_tokens, completion_tokens, total_cost FROM traces
+  SELECT {_FIGURE_COLUMNS} FROM traces
   WHERE project_id = r.project_id AND trace_id = r.trace_id LIMIT 1
 ) AS t
 ORDER BY r.item_id, r.repetition
@@ -304,17 +311,7 @@ class PostgresExperiments(PoolReader):
         async with self._visible_snapshot(RETRY_LATER, project) as connection:
             rows = await connection.fetch(SELECT_CASE_RESULTS, project, experiment, list(items))
             scores = {} if run is None else await _fetch_scores(connection, run, rows)
-        return [
-            CaseResult(
-                case=Case(row["item_id"], row["repetition"]),
-                trace=TraceId(row["trace_id"]),
-                latency_ms=None if row["latency_us"] is None else row["latency_us"] / 1_000,
-                tokens=None if row["tokens"] is None else int(row["tokens"]),
-                cost_usd=row["total_cost"],
-                scores=tuple(scores.get(row["trace_id"], ())),
-            )
-            for row in rows
-        ]
+        return [_case_result(row, scores.get(row["trace_id"], ())) for row in rows]
 
     async def measurements(
         self, experiment: Experiment, run: EvalRun | None, metrics: Sequence[str]
@@ -326,7 +323,7 @@ class PostgresExperiments(PoolReader):
             if run is not None:
                 wanted = (project, id_, run.id, list(metrics))
                 scores = await connection.fetch(SELECT_NUMBERS, *wanted)
-        costs = [row["total_cost"] for row in rows if row["total_cost"] is not None]
+        costs = [cost for row in rows if (cost := _usage(row)[1]) is not None]
         return Measurements(
             cases=experiment.cases,
             repetitions=experiment.repetitions,
@@ -377,6 +374,32 @@ async def _with_versions(
 
 def _result_from_row(row: Record) -> Result:
     return Result(Case(row["item_id"], row["repetition"]), TraceId(row["trace_id"]))
+
+
+def _case_result(row: Record, scores: Sequence[CaseScore]) -> CaseResult:
+    made = CaseResult(
+        case=Case(row["item_id"], row["repetition"]),
+        trace=TraceId(row["trace_id"]),
+        scores=tuple(scores),
+    )
+    if row["span_count"] is None:  # the trace isn't stored
+        return made
+    tokens, cost = _usage(row)
+    latency_ms = None if row["latency_us"] is None else row["latency_us"] / 1_000
+    return replace(made, latency_ms=latency_ms, tokens=tokens, cost_usd=cost)
+
+
+def _usage(row: Record) -> tuple[int | None, Decimal | None]:
+    """As `measured_usage`, of a stored trace."""
+    return measured_usage(
+        Totals(
+            spans=row["span_count"],
+            prompt_tokens=int(row["prompt_tokens"]),
+            completion_tokens=int(row["completion_tokens"]),
+            cost=row["total_cost"],
+            unpriced=row["unpriced_span_count"],
+        )
+    )
 
 
 async def _taken(
@@ -441,8 +464,9 @@ def _figures(rows: Iterable[Record]) -> Mapping[Figure, Mapping[str, list[tuple[
         item, repetition = row["item_id"], row["repetition"]
         if row["latency_us"] is not None:
             found[Figure.LATENCY][item].append((repetition, row["latency_us"] / 1_000))
-        if row["tokens"] is not None:
-            found[Figure.TOKENS][item].append((repetition, float(row["tokens"])))
-        if row["total_cost"] is not None:
-            found[Figure.COST][item].append((repetition, float(row["total_cost"])))
+        tokens, cost = _usage(row)
+        if tokens is not None:
+            found[Figure.TOKENS][item].append((repetition, float(tokens)))
+        if cost is not None:
+            found[Figure.COST][item].append((repetition, float(cost)))
     return found

@@ -143,8 +143,8 @@ class CompareRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ComparedSideResponse(ResponseStruct[ComparedSide], frozen=True, kw_only=True):
     """A side. The figures are means over items; null if none was measured.
 
-    `total_cost_usd` is that of all traces, `judge_cost_usd` that of its run without
-    `unpriced_calls`.
+    A trace with a step without a price has no cost. `total_cost_usd` is that of all traces whose
+    cost is known, `judge_cost_usd` that of its run without `unpriced_calls`.
     """
 
     id: Annotated[UUID, Source("experiment.id")]

@@ -248,7 +248,8 @@ class CaseScoreResponse(ResponseStruct[CaseScore], frozen=True, kw_only=True):
 class CaseResultResponse(ResponseStruct[CaseResult], frozen=True, kw_only=True):
     """A result. The figures are null if the trace isn't stored, and `scores` are those of the run.
 
-    `cost_usd` is the cost of the trace.
+    `cost_usd` is the cost of the trace, null if a step has no price. Without a step, or if a model
+    doesn't say its tokens, `tokens` is null too.
     """
 
     repetition: Annotated[int, Source("case.repetition")]

@@ -17,6 +17,7 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.ids import RunId
 from domain.page import PageRequest
 from domain.privacy.erasure import DataSubject, DataSubjectKind
+from domain.tracing.span import SpanKind
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import a_result, an_experiment
 from tests.support.builders.values import at, span, trace
@@ -179,6 +180,30 @@ async def test_figures_and_scores_of_cases(plane, experiments, ours, create):
     assert measured.metrics == {run.metrics[0]: of_metric}
     assert (await experiments.measurements(one, run, ["other"])).metrics == {}
     assert (await experiments.measurements(one, None, run.metrics)).metrics == {}
+
+
+async def test_unknown_cost_and_tokens_are_no_figures(plane, experiments, ours, create):
+    """A step without a price, one that doesn't say its tokens either, and no step at all."""
+    one = await create(repetitions=2)
+    used = b'{"prompt_tokens":3,"completion_tokens":2}'
+    paid, free = span(cost={"total": 0.5}), span(kind=SpanKind.TOOL)
+    unpriced = span(kind=SpanKind.LLM, model="unlisted", token_usage=used)
+    sent = [
+        (("a", 1), [paid, unpriced], (5, None)),
+        (("a", 2), [span(kind=SpanKind.LLM)], (None, None)),
+        (("b", 1), [], (None, None)),
+        (("b", 2), [free], (0, 0)),
+    ]
+    for case, spans, _ in sent:
+        stored = trace(*spans)
+        await plane.traces.put(ours, stored)
+        await experiments.put_results(ours, one.id, [a_result(*case, stored.id)])
+    found = await experiments.case_results(ours, one.id, ["a", "b"], None)
+    assert [(result.tokens, result.cost_usd) for result in found] == [told for *_, told in sent]
+    measured = await experiments.measurements(one, None, [])
+    assert dict(measured.figures[Figure.TOKENS]) == {"a": [(1, 5)], "b": [(2, 0)]}
+    assert dict(measured.figures[Figure.COST]) == {"b": [(2, 0)]}
+    assert (measured.cost_usd, measured.results, measured.is_priced) == (0, 4, False)
 
 
 async def test_noise_floor_is_kept(experiments, ours, create):
