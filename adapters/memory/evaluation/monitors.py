@@ -463,24 +463,29 @@ class MemoryWebhooks:
         return newest_page([one for one in ours if one.webhook_id == webhook], window)
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
-        under_way = Counter(
-            one.webhook_id for one in self.store.deliveries.values() if self._is_held(one, now)
-        )
-        found: list[tuple[Delivery, Webhook]] = []
-        for at, project, of in sorted(
-            (one.next_attempt_at, one.project_id, one.id)
+        held = [one for one in self.store.deliveries.values() if self._is_held(one, now)]
+        of_webhook = Counter(one.webhook_id for one in held)
+        of_project = Counter(one.project_id for one in held)
+        due = [
+            (at, one.project_id, one.id)
             for one in self.store.deliveries.values()
-            if one.next_attempt_at is not None and not self._is_held(one, now)
-        ):
+            if (at := one.next_attempt_at) is not None
+            and at <= now
+            and not self._is_held(one, now)
+            and self.store.webhooks.find(one.project_id, one.webhook_id) is not None
+        ]
+        in_turn: list[tuple[int, tuple[datetime, ProjectId, UUID]]] = []
+        for key in sorted(due):
+            webhook = self.store.deliveries[key[1:]].webhook_id
+            if of_webhook[webhook] < DELIVERIES_PER_WEBHOOK_MAX:
+                of_webhook[webhook] += 1
+                of_project[key[1]] += 1
+                in_turn.append((of_project[key[1]], key))
+        found: list[tuple[Delivery, Webhook]] = []
+        for _, project, of in sorted(key for _, key in sorted(in_turn)[:most]):
             delivery = self.store.deliveries[project, of]
-            webhook = self.store.webhooks.find(project, delivery.webhook_id)
-            is_free = (
-                under_way[delivery.webhook_id] < DELIVERIES_PER_WEBHOOK_MAX and len(found) < most
-            )
-            if webhook is not None and at <= now and is_free:
-                under_way[webhook.id] += 1
-                self.store.deliveries_held[project, of] = now + DELIVERY_LEASE
-                found.append((delivery, webhook))
+            self.store.deliveries_held[project, of] = now + DELIVERY_LEASE
+            found.append((delivery, self.store.webhooks[project, delivery.webhook_id]))
         return found
 
     async def record_attempt(self, delivery: Delivery) -> None:

@@ -256,11 +256,13 @@ class Webhooks(Protocol):
         ...
 
     async def claim_due(self, now: datetime, limit: int) -> Sequence[tuple[Delivery, Webhook]]:
-        """Claims due deliveries for DELIVERY_LEASE, of all projects, the longest due first.
+        """Claims due deliveries of all projects for DELIVERY_LEASE. The longest due come first.
 
         At most `limit`, and so many that at most DELIVERIES_PER_WEBHOOK_MAX of a webhook are
-        claimed at a time. The webhooks have their secrets. A delivery whose secret can't be
-        decrypted is claimed, logged and left out, so that it is due again after its lease.
+        claimed at a time. The next is always of the project with the fewest claimed ones, so that
+        no project delays another, however many of its messages wait. The webhooks have their
+        secrets. A delivery whose secret can't be decrypted is claimed, logged and left out, so that
+        it is due again after its lease.
         """
         ...
 

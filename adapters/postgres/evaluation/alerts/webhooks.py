@@ -59,21 +59,30 @@ DELETE_WEBHOOK: Final = f"DELETE FROM webhooks WHERE {OF_PROJECT} AND id = $2"
 DELETE_DELIVERIES: Final = delete_some(
     "alert_deliveries", f"{OF_PROJECT} AND webhook_id = $2", DELIVERIES_PER_DELETE
 )
-# Deliveries that are being sent count first towards the limit of one webhook.
+_DUE: Final = f"""
+SELECT project_id, id, webhook_id, next_attempt_at, coalesce(held_until > $1, false) AS is_held
+FROM alert_deliveries WHERE next_attempt_at <= $1 AND {not_removed("alert_deliveries")}
+"""
+# The longest due and the latest due, so that no number of messages of one project hides those of
+# the others. Deliveries that are being sent count first towards the limit of one webhook, and
+# towards the turn of their project: the next message is of the project with the fewest.
 CLAIM_DUE_DELIVERIES: Final = f"""
 WITH waiting AS MATERIALIZED (
-  SELECT project_id, id, webhook_id, next_attempt_at,
-    coalesce(held_until > $1, false) AS is_held
-  FROM alert_deliveries
-  WHERE next_attempt_at <= $1 AND {not_removed("alert_deliveries")}
-  ORDER BY next_attempt_at, project_id, id LIMIT {DUE_CANDIDATES_MAX}
+  ({_DUE} ORDER BY next_attempt_at, project_id, id LIMIT {DUE_CANDIDATES_MAX // 2})
+  UNION
+  ({_DUE} ORDER BY next_attempt_at DESC, project_id DESC, id DESC
+   LIMIT {DUE_CANDIDATES_MAX // 2})
 ), ranked AS (
   SELECT *, row_number() OVER (
     PARTITION BY project_id, webhook_id ORDER BY is_held DESC, next_attempt_at, id
   ) AS place FROM waiting
+), in_turn AS (
+  SELECT *, row_number() OVER (
+    PARTITION BY project_id ORDER BY is_held DESC, next_attempt_at, id
+  ) AS turn FROM ranked WHERE is_held OR place <= {DELIVERIES_PER_WEBHOOK_MAX}
 ), chosen AS MATERIALIZED (
-  SELECT project_id, id FROM ranked WHERE NOT is_held AND place <= {DELIVERIES_PER_WEBHOOK_MAX}
-  ORDER BY next_attempt_at, project_id, id LIMIT $3
+  SELECT project_id, id FROM in_turn WHERE NOT is_held
+  ORDER BY turn, next_attempt_at, project_id, id LIMIT $3
 ), free AS MATERIALIZED (
   SELECT d.project_id, d.id FROM alert_deliveries AS d JOIN chosen USING (project_id, id)
   WHERE d.next_attempt_at <= $1 AND (d.held_until IS NULL OR d.held_until <= $1)

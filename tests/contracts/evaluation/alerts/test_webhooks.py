@@ -170,6 +170,25 @@ async def test_due_deliveries_per_webhook_are_limited(monitoring):
     assert [webhook for _, webhook in await due_of(monitoring, projects)] == [slow]
 
 
+async def test_no_project_delays_another(monitoring):
+    """Neither by messages that wait longer, nor by those that are being sent."""
+    busy, other = project(), project()
+    for n in range(3 * DELIVERIES_PER_WEBHOOK_MAX):
+        webhook = await create_webhook(monitoring, busy)
+        early = LONG_AGO - timedelta(days=9) + timedelta(seconds=n)
+        await enqueue_delivery(monitoring, webhook, next_attempt_at=early)
+    webhook = await create_webhook(monitoring, other)
+    mine = [await enqueue_delivery(monitoring, webhook, id=uuid.UUID(int=n)) for n in (1, 2)]
+    found = await due_of(monitoring, {busy, other}, most=4)
+    assert [delivery for delivery, of in found if of == webhook] == mine
+    late = await enqueue_delivery(monitoring, webhook)
+    await monitoring.webhooks.record_attempt(
+        replace(mine[0], attempts=1, delivered_at=NOON, next_attempt_at=None)
+    )
+    [(chosen, _)] = await due_of(monitoring, {busy, other}, most=1)
+    assert chosen == late
+
+
 async def test_concurrent_callers_get_different_deliveries(monitoring):
     ours = project()
     webhooks = [await create_webhook(monitoring, ours) for _ in range(6)]
