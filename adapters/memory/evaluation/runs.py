@@ -69,7 +69,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
-from domain.tracing.payloads.payload import JsonText, scalar_members
+from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, scalar_members
 from domain.tracing.trace import Trace
 
 NO_JOBS: Final[Sequence[EvaluateTargetJob]] = ()
@@ -352,7 +352,8 @@ class MemoryWorkQueue:
         )
         self._put(known.run, claimed)
         metrics = tuple(score.name for score in self._open_scores(known.run, row))
-        return Claim(known.run, target, metrics, claimed.attempts)
+        without_filters = replace(known.run, filters=EMPTY_OBJECT)
+        return Claim(without_filters, target, metrics, claimed.attempts)
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
         return await self.record_all(claim, {metric: outcome}, now) > 0

@@ -31,7 +31,8 @@ OVERDUE_JOBS_MAX: Final = 1_000  # of one read
 class Claim:
     """A target that a worker holds until its lease expires, for the `attempt`th time, from 1.
 
-    `metrics` are those whose scores are still PENDING, in order; empty if all have scores.
+    `run` is without its `filters`, which may be large. `metrics` are those whose scores are still
+    PENDING, in order; empty if all have scores.
     """
 
     run: EvalRun

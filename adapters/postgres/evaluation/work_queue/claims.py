@@ -7,7 +7,7 @@ from typing import Final
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.evaluation.scores.scores import update_scores
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_from_row
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import (
     RESULT_COLUMNS,
     close_scores,
@@ -30,7 +30,7 @@ IS_CLAIMABLE: Final = (
 )
 # Waits for a transaction that cancels or settles the run, and blocks those that follow.
 LOCK_RUNNING_RUN: Final = f"""
-SELECT {", ".join(RUN_COLUMNS)} FROM eval_runs
+SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs
 WHERE {OF_PROJECT} AND id = $2 AND status = '{RunStatus.RUNNING}' FOR SHARE
 """
 CLAIM_TARGET: Final = f"""

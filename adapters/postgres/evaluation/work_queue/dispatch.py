@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_from_row
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from application.jobs import EvaluateTargetJob
 from domain.evaluation.custom_metrics.custom_metric import needs_model
@@ -18,7 +18,7 @@ from domain.ids import ProjectId, RunId
 DISPATCHED_RUNS_MAX: Final = 1_000  # runs of one project that are considered, the oldest first
 
 SELECT_RUNNING_RUNS: Final = f"""
-SELECT {", ".join(RUN_COLUMNS)}, (
+SELECT {RUN_WITHOUT_FILTERS}, (
   SELECT count(*) FROM eval_jobs
   WHERE {OF_PROJECT} AND run_id = eval_runs.id AND due_at IS NOT NULL
 ) AS going

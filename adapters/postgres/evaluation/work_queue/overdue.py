@@ -9,7 +9,7 @@ from typing import Final
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.evaluation.work_queue.dispatch import target_job
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, run_from_row
+from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
 from application.jobs import Job, PlanRunJob
 from domain.ids import ProjectId, RunId
@@ -36,9 +36,10 @@ WITH late AS MATERIALIZED (
   FROM late WHERE j.ctid = late.ctid
   RETURNING late.due_at, j.project_id, j.run_id, j.target, j.metrics AS own
 )
-SELECT told.due_at, told.target, told.own, {", ".join(f"r.{column}" for column in RUN_COLUMNS)}
+SELECT told.due_at, told.target, told.own, r.*
 FROM told CROSS JOIN LATERAL (
-  SELECT * FROM eval_runs WHERE project_id = told.project_id AND id = told.run_id
+  SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs
+  WHERE project_id = told.project_id AND id = told.run_id
 ) AS r
 ORDER BY told.due_at, told.project_id, told.run_id, told.target
 """

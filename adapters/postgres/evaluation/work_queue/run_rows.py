@@ -45,6 +45,11 @@ RUNS_WITH_TALLIES: Final = Table("eval_runs", (*RUNS.columns, *_TALLIES.columns)
 RUN_COLUMNS: Final = RUNS.names
 TALLY_COLUMNS: Final = _TALLIES.names
 
+# For work on targets: it needs no filters, and those of a run over ids have up to four megabytes.
+RUN_WITHOUT_FILTERS: Final = ", ".join(
+    "'{}'::json AS filters" if name == "filters" else name for name in RUN_COLUMNS
+)
+
 run_row: Final = RUNS.compile_row()
 run_from_row: Final = RUNS.compile_reader(EvalRun)
 tally_row: Final = _TALLIES.compile_row()

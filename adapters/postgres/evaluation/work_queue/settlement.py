@@ -10,17 +10,24 @@ from asyncpg import Record
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
-from adapters.postgres.evaluation.work_queue.run_rows import RUN_COLUMNS, TALLY_COLUMNS, tally_row
+from adapters.postgres.evaluation.work_queue.run_rows import (
+    RUN_COLUMNS,
+    RUN_WITHOUT_FILTERS,
+    TALLY_COLUMNS,
+    tally_row,
+)
 from adapters.postgres.evaluation.work_queue.tally import count_run, count_target, score_ids
 from domain.evaluation.runs.run import EvalRun, Tally, WorkItem
 from domain.evaluation.scores.outcome import FailCode, Failed
 from domain.evaluation.scores.score import Score, ScoreOutcome
 from domain.ids import ProjectId, RunId, ScoreId
 
-RUN_SELECT_LIST: Final = ", ".join((*RUN_COLUMNS, *TALLY_COLUMNS, "cancelled_at"))
+_STATE: Final = ", ".join((*TALLY_COLUMNS, "cancelled_at"))
+RUN_SELECT_LIST: Final = f"{', '.join(RUN_COLUMNS)}, {_STATE}"
 # Serialises finishing, planning and cancelling: the last of them settles the run.
 LOCK_RUN: Final = (
-    f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
+    f"SELECT {RUN_WITHOUT_FILTERS}, {_STATE} FROM eval_runs"
+    f" WHERE {OF_PROJECT} AND id = $2 FOR NO KEY UPDATE"
 )
 END_RUN: Final = f"""
 UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announced_at = NULL,
@@ -40,7 +47,7 @@ RESULT_COLUMNS: Final = ("scored", "failed", "skipped", "codes")
 
 
 async def lock_run(connection: Connection, project: ProjectId, run: RunId) -> Record | None:
-    """Locks a run for a change of its tally; returns its row with RUN_COLUMNS and TALLY_COLUMNS."""
+    """Locks a run for a change of its tally; returns its row without the filters."""
     row: Record | None = await connection.fetchrow(LOCK_RUN, project, run)
     return row
 

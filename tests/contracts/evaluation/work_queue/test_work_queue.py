@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -215,6 +216,15 @@ async def test_claim_is_exclusive_until_lease_expires(evaluating):
     assert second is not None
     assert second.attempt == 2
     assert (await evaluating.claim(other)).attempt == 1
+
+
+async def test_claim_leaves_out_the_filters_of_its_run(evaluating):
+    run = a_run(project(), 1, filters=b'{"trace_ids":["a"]}', max_cost_usd=Decimal(2))
+    await evaluating.start_run(run, work_of(run))
+    claim = await evaluating.claim_next(run.project_id)
+    assert claim.run == replace(await evaluating.run(run), filters=b"{}")
+    await evaluating.finish(claim)
+    assert (await evaluating.run(run)).filters == run.filters
 
 
 async def test_undispatched_target_cannot_be_claimed(evaluating):
