@@ -10,6 +10,7 @@ from typing import Final, Self
 
 from domain.errors import Conflict, Invalid
 from domain.evaluation.scores.outcome import (
+    REASON_MAX,
     Failed,
     Outcome,
     Scored,
@@ -124,6 +125,13 @@ class ScoreRevision:
     author_id: UserId | None
     reason: str | None
     metadata: JsonText | None
+
+    @property
+    def is_reason_cut(self) -> bool:
+        """Whether the reason of a person or a program has been cut. Judges give none as long."""
+        reason = self.reason or ""
+        is_cut = len(reason) == REASON_MAX and reason.endswith("…")
+        return is_cut and self.source is not ScoreSource.AUTOMATED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,14 +277,16 @@ class Score:
         if not self.history:
             raise Conflict("This score was never changed")
         last = self.history[-1]
-        if last.value is None or last.metadata is None:
+        # Mostly the change was of something else, and the reason is still here as a whole.
+        kept = self.reason is not None and truncate_reason(self.reason) == last.reason
+        if last.value is None or last.metadata is None or (last.is_reason_cut and not kept):
             raise Conflict("What this score was before its last change isn't kept whole")
         return replace(
             self,
             value=last.value,
             outcome=ScoreOutcome.SCORED,
             source=last.source,
-            reason=last.reason,
+            reason=self.reason if kept else last.reason,
             metadata=last.metadata,
             author_id=last.author_id,
             updated_at=now,

@@ -156,7 +156,8 @@ class TraceScoreController(Controller):
 
         The score has the value, source, author, reason and metadata of before its last change: a
         judge's score that a person wrote over is the judge's again. The history keeps both. 409 if
-        it was never changed, or if there was no value before. Those may do it who may change it.
+        it was never changed, if there was no value before, or if the change has replaced a reason
+        or metadata that are too long for the history. Those may do it who may change it.
         """
         undo = ScoreChange(undo=True)
         score = await use_cases.evaluation.scoring.change_of_trace(caller, path.score_id, undo)
@@ -287,8 +288,9 @@ class SessionScoreController(Controller):
         """Take back the last change of a score of a session.
 
         As for scores of traces: the score has the value, source, author, reason and metadata of
-        before its last change, and the history keeps both. 409 if it was never changed, or if there
-        was no value before. Those may do it who may change it.
+        before its last change, and the history keeps both. 409 if it was never changed, if there
+        was no value before, or if the change has replaced a reason or metadata that are too long
+        for the history. Those may do it who may change it.
         """
         undo = ScoreChange(undo=True)
         score = await use_cases.evaluation.scoring.change_of_session(caller, path.score_id, undo)

@@ -193,6 +193,19 @@ async def test_correction_that_is_taken_back_is_no_label(
     assert await compare() == [judge_scores("f", (0.2, 0.7), judged=1, passed=0, kind=None)]
 
 
+async def test_long_reason_comes_back_whole_or_not_at_all(add, change):
+    """The history has the beginning of a reason only."""
+    long = "because " * 100
+    kept = await add(0, "0.2", reason=long)
+    await change(kept, value="0.7")
+    again = await change(kept, seconds=2, undo=True)
+    assert (again.value, again.reason) == ("0.2", long)
+    replaced = await add(1, "0.2", reason=long)
+    await change(replaced, reason="another")
+    with pytest.raises(Conflict):
+        await change(replaced, seconds=2, undo=True)
+
+
 async def test_what_has_no_value_before_is_not_taken_back(add, judge, change):
     metadata = by("model", fingerprint="f", code="no_plan")
     nothing = await judge(0, None, outcome=FAILED, metadata=metadata)
