@@ -3,8 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import batched
 from typing import Final
 
 from application.concurrency import gather_limited
@@ -37,6 +38,7 @@ from domain.ids import MonitorId, ProjectId, RunId
 CONCURRENT_MONITORS: Final = 4  # a slow one leaves room for three others
 MONITOR_TIMEOUT_S: Final = 20  # to create the run of one monitor
 READS_MAX: Final = 100  # of one round, with DUE_MAX monitors each
+FAILED_AGAIN_MAX: Final = 8  # of one round, of those that failed before: each may take long
 TRIGGER_TRIES_MAX: Final = 5  # while others change the monitor
 
 type OnMonitorFault = Callable[[Monitor, Exception], None]
@@ -159,33 +161,62 @@ class TriggerMonitor:
 
 @dataclass(frozen=True, slots=True)
 class RunDueMonitors:
-    """Runs the due monitors, if this process is leader. A failing one delays no other."""
+    """Runs the due monitors, if this process is leader. A failing one delays no other.
+
+    Monitors that failed are tried again after all others. Otherwise they would be the first of each
+    round, since they are due the longest. `_failed` has those that are due and whose last try
+    failed, the latest at the end.
+    """
 
     run_factory: MonitorRunFactory
     leader_election: LeaderElection
     on_fault: OnMonitorFault
+    _failed: dict[tuple[ProjectId, MonitorId], None] = field(default_factory=dict, init=False)
 
     async def __call__(self) -> int:
         """The number of slots used. Raises Unavailable; earlier runs stay."""
         used, last = 0, None
+        before = dict(self._failed)
+        again = dict[tuple[ProjectId, MonitorId], Monitor]()
         for _ in range(READS_MAX):
             if not await self.leader_election.is_leader():
                 break
             due = await self.run_factory.monitors.list_due(self.run_factory.clock(), last)
             if due:
-                edge = await self.run_factory.changes.readable_until()
-                steps = [partial(self._run_safely, monitor, edge) for monitor in due]
-                used += sum(await gather_limited(CONCURRENT_MONITORS, steps))
+                again |= {_key(one): one for one in due if _key(one) in before}
+                used += await self._run_all([one for one in due if _key(one) not in again])
             if len(due) < DUE_MAX:
                 break
             last = due[-1]
+        for key in before:
+            if key not in again:  # changed meanwhile, or used by another process
+                self._failed.pop(key, None)
+        return used + await self._try_again([again[key] for key in before if key in again])
+
+    async def _try_again(self, monitors: Sequence[Monitor]) -> int:
+        """Tries those that failed before, until FAILED_AGAIN_MAX have failed again."""
+        used = failures = 0
+        for some in batched(monitors, CONCURRENT_MONITORS):
+            if failures >= FAILED_AGAIN_MAX:
+                break
+            used += await self._run_all(some)
+            failures += sum(_key(one) in self._failed for one in some)
         return used
 
+    async def _run_all(self, monitors: Sequence[Monitor]) -> int:
+        if not monitors:
+            return 0
+        edge = await self.run_factory.changes.readable_until()
+        steps = [partial(self._run_safely, one, edge) for one in monitors]
+        return sum(await gather_limited(CONCURRENT_MONITORS, steps))
+
     async def _run_safely(self, monitor: Monitor, edge: Watermark) -> bool:
+        self._failed.pop(_key(monitor), None)
         try:
             async with asyncio.timeout(MONITOR_TIMEOUT_S):
                 return await self._run_slot(monitor, edge)
         except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other monitor
+            self._failed[_key(monitor)] = None
             self.on_fault(monitor, fault)
             return False
 
@@ -210,3 +241,7 @@ class RunDueMonitors:
         if is_stored and reached is not None:
             await run_factory.enqueue(run)
         return is_stored
+
+
+def _key(monitor: Monitor) -> tuple[ProjectId, MonitorId]:
+    return monitor.project_id, monitor.id

@@ -447,6 +447,31 @@ async def test_failing_monitor_delays_no_other(world, ours, error):
     assert (await Shop(world, broken).read(bad[0])).next_run_at == at(12 * 3600)
 
 
+async def test_monitors_that_failed_are_tried_after_the_others(world, ours):
+    """Else many slow ones, which are due the longest, would come first at each check."""
+    broken, asked = ProjectId(uuid.uuid4()), []
+
+    class Asked(Faulty):
+        async def traces(self, project, selection, most, *, eligibility):
+            asked.append(project)
+            return await super().traces(project, selection, most, eligibility=eligibility)
+
+    targets = Asked(world.ports.evaluation.targets, broken, Unavailable("too long"))
+    shop = Shop(world, ours, targets=targets, on_monitor_fault=lambda *_: None)
+    await shop.stores(trace())
+    await Shop(world, broken).stores(trace())
+    bad = [await Shop.monitors(Shop(world, broken), only_if_changed=False) for _ in range(30)]
+    assert await shop.slot() == 0
+    assert asked == [broken] * 30
+    asked.clear()
+    await shop.monitors(only_if_changed=False)
+    assert await shop.slot() == 1
+    assert asked == [ours] + [broken] * scheduler.FAILED_AGAIN_MAX
+    targets.broken = None
+    assert await shop.slot(seconds=30) == len(bad)
+    assert asked[-len(bad) :] == [broken] * len(bad)
+
+
 async def test_lost_message_loses_no_run(world, ours):
     class Mute:
         async def send(self, *jobs):
