@@ -100,7 +100,7 @@ def _parse_row(row: object, place: str) -> _Row:
     ]
     since, until = (_instant(row.get(key), f"{place}: '{key}'") for key in ("from", "to"))
     tariff = Tariff(*rates, since=since, until=until)
-    return _Row(match.lower(), provider.lower() if provider else None, tariff)
+    return _Row(match.strip().lower(), provider.lower() if provider else None, tariff)
 
 
 def _amount(value: object, place: str) -> Decimal:

@@ -92,6 +92,7 @@ def matches_model(pattern: str, model: str) -> bool:
 
     Both are in lower case; `*` and `?` match any characters and any single one.
     """
+    pattern = pattern.replace("[", "[[]")  # else a set of characters, as in claude-opus-4-1[1m]
     _, slash, rest = model.partition("/")
     return fnmatchcase(model, pattern) or (bool(slash) and fnmatchcase(rest, pattern))
 
@@ -160,7 +161,7 @@ def pricing_of(prices: Sequence[ModelPrice], otherwise: Pricing) -> Pricing:
     """Prices by the newest of `prices` that matches model and instant, else by `otherwise`."""
     if not prices:
         return otherwise
-    tried = [(one.match.lower(), one.tariff, one.version) for one in newest_first(prices)]
+    tried = [(one.match.strip().lower(), one.tariff, one.version) for one in newest_first(prices)]
 
     @lru_cache(MODELS_CACHED)
     def of_model(model: str) -> list[tuple[Tariff, str]]:

@@ -54,6 +54,11 @@ def test_price_outside_its_validity_is_skipped():
         ("azure/*", "gpt-4o", False),
         ("gpt-4", "gpt-4o", False),
         ("a.c", "abc", False),
+        ("claude-opus-4-1[1m]", "anthropic/claude-opus-4-1[1m]", True),
+        ("claude-*[1m]", "claude-opus-4-1[1m]", True),
+        ("claude-opus-4-1[1m]", "claude-opus-4-1m", False),
+        ("[!a]", "b", False),
+        (" our-model ", "our-model ", True),
     ],
 )
 def test_pattern_matches_with_and_without_provider(match, model, is_meant):
