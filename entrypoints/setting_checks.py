@@ -63,6 +63,15 @@ def database_url_problems(
             yield f"{variable(field)}: {problem}"
 
 
+def redis_url_problems(settings: Settings, _wrong: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Parameters of the URL of Redis that its client doesn't take."""
+    if "?" in (settings.redis_url or ""):
+        from adapters.redis.client import parameter_problems  # noqa: PLC0415 - takes 0.15 s
+
+        for problem in parameter_problems(settings.redis_url or ""):
+            yield f"{variable('redis_url')}: {problem}"
+
+
 def _problem(field: str, advice: str, settings: Settings) -> str:
     return (
         f"{variable(field)} must {advice} if {variable('app_env')} is {settings.app_env}: "

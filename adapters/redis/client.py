@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
 
 from application.ports import HealthStatus
 
@@ -29,6 +31,22 @@ async def opened(url: str) -> AsyncIterator[Redis]:
         yield client
     finally:
         await client.aclose()
+
+
+def parameter_problems(url: str) -> Iterator[str]:
+    """What is wrong with the parameters of a URL, without any value, which may be secret.
+
+    The client finds it out with the first connection only. Hosted providers show URLs with
+    parameters of other clients.
+    """
+    parts = urlsplit(url)
+    for name, value in parse_qsl(parts.query):
+        one = f"{parts.scheme}://localhost?{urlencode({name: value})}"
+        try:
+            pool = BlockingConnectionPool.from_url(one)
+            pool.make_connection()  # type: ignore[no-untyped-call]  # the library has no types for it
+        except (TypeError, ValueError, RedisError):
+            yield f"its parameter {name} can't be used: remove it, or correct its value"
 
 
 @dataclass(frozen=True, slots=True)

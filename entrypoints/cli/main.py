@@ -35,6 +35,7 @@ from entrypoints.setting_checks import (
     database_url_problems,
     default_password_problems,
     missing_extras,
+    redis_url_problems,
     storage_problems,
 )
 from entrypoints.settings import PREFIX, Settings, SettingsError, read_settings, with_defaults
@@ -84,7 +85,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         # Every command refuses an incomplete identity provider and a default password.
         checks = (
             *(provider_problems, default_password_problems),
-            *(database_url_problems, missing_extras, storage_problems),
+            *(database_url_problems, redis_url_problems, missing_extras, storage_problems),
         )
         return run(arguments, read_settings(environ, *checks))
     except SettingsError as error:

@@ -25,6 +25,7 @@ from entrypoints.setting_checks import (
     database_url_problems,
     default_password_problems,
     missing_extras,
+    redis_url_problems,
 )
 from entrypoints.settings import SECRET, Settings, file_variable, read_settings, variable
 from entrypoints.worker.supervisor import STOP_TIMEOUT_S
@@ -397,7 +398,8 @@ class TestRendered:
         for file, text in contents.items():
             (tmp_path / file).write_text(text)
         checks = (
-            provider_problems, default_password_problems, database_url_problems, missing_extras,
+            provider_problems, default_password_problems, database_url_problems,
+            redis_url_problems, missing_extras,
         )  # fmt: skip
         for container, pod in pods(name).items():
             variables = {

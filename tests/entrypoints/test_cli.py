@@ -218,3 +218,15 @@ def test_exception_is_logged_with_traceback_but_without_message(form):
     assert "ValueError" in line
     assert "Traceback" in line
     assert "invalid literal" not in line  # it can contain data of a client
+
+
+@pytest.mark.parametrize("parameter", ["family=any", "socket_timeout=soon", "ssl_cert_reqs=none"])
+def test_parameter_that_redis_has_not_is_named_at_the_start(parameter, capsys):
+    url = f"redis://:hidden@cache.example.com:6379/0?protocol=3&{parameter}"
+    assert main(["doctor"], {"PANDAPROBE_REDIS_URL": url}) == 1
+    output = capsys.readouterr().out
+    name = parameter.partition("=")[0]
+    assert f"PANDAPROBE_REDIS_URL: its parameter {name} can't be used" in output
+    assert ("hidden" in output, "protocol" in output) == (False, False)
+    encrypted = {"PANDAPROBE_REDIS_URL": url.replace("redis:", "rediss:")}
+    assert main(["migrate"], encrypted) == (1 if name.startswith("ssl") else 2)
