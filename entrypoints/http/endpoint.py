@@ -58,6 +58,7 @@ from entrypoints.http.authentication import (
     CAN_READ,
     AccessPolicy,
     AuthContext,
+    BrowserAccess,
     PublicAccess,
     header,
 )
@@ -194,7 +195,7 @@ class Endpoint:
     def body_max_bytes(self, config: HttpConfig, content: Body[Any] | RawBody[Any]) -> int:
         if isinstance(content, RawBody):
             return content.size_max(config)
-        if isinstance(self.access, PublicAccess):
+        if isinstance(self.access, PublicAccess | BrowserAccess):
             return min(UNAUTHENTICATED_BODY_MAX_BYTES, config.max_body_bytes)
         return config.max_body_bytes
 

@@ -214,9 +214,20 @@ async def test_readiness_says_that_requests_are_refused() -> None:
     }
 
 
-async def test_body_without_credentials_may_be_small_only(site: Site) -> None:
-    sent = {"code": "x" * UNAUTHENTICATED_BODY_MAX_BYTES, "code_verifier": "y"}
-    refused = await site.http.post("/cli/auth/exchange", json=sent)
+@pytest.mark.parametrize(
+    ("path", "sent"),
+    [
+        ("/cli/auth/exchange", {"code": "x", "code_verifier": "y"}),
+        ("/session", {"method": "key", "bind": "x" * 43, "key": "x"}),
+        ("/session/check", {"key": "x"}),
+    ],
+)
+async def test_body_without_credentials_may_be_small_only(
+    site: Site, path: str, sent: dict[str, str]
+) -> None:
+    text = json.dumps(sent).ljust(UNAUTHENTICATED_BODY_MAX_BYTES)
+    assert (await site.http.post(path, content=text)).status_code == 401
+    refused = await site.http.post(path, content=f"{text} ")
     assert refused.status_code == 413
     assert str(UNAUTHENTICATED_BODY_MAX_BYTES) in refused.json()["detail"]
 
