@@ -220,7 +220,7 @@ def _headers(scope: Scope) -> Mapping[str, str]:
         name = raw.decode("latin-1").lower()
         if name in found and name in {"host", "origin", "authorization", "x-api-key"}:
             raise HttpError(400, f"the header {name} is sent twice")
-        found[name] = value.decode("latin-1")
+        found[name] = value.decode(errors="replace")
     return found
 
 

@@ -134,7 +134,11 @@ class ServiceClient:
             headers["idempotency-key"] = idempotency_key
         content = None if body is None else msgspec.json.encode(body)
         request = self.http.build_request(
-            method, f"{self.url}{path}", headers=headers, content=content
+            method,
+            f"{self.url}{path}",
+            # As bytes: the library takes texts in ASCII only.
+            headers={name.encode(): value.encode() for name, value in headers.items()},
+            content=content,
         )
         try:
             response = await self.http.send(request, stream=True)

@@ -127,8 +127,10 @@ async def test_requests_without_a_valid_credential_are_told_where_to_sign_in(
             bearer("nonsense") | {"x-project-id": "11111111-1111-4111-8111-111111111111"},
             bearer(f"pp_{'0' * 64}"),
             bearer("x" * 9_000),
+            [(b"x-api-key", "pp_\N{GREEK SMALL LETTER PI}".encode()), (b"x-project-name", b"\xff")],
         ):
-            answer = await http.post("/mcp", headers={**headers, **ACCEPT}, json=LIST)
+            sent = [*httpx2.Headers(headers).raw, *httpx2.Headers(ACCEPT).raw]
+            answer = await http.post("/mcp", headers=sent, json=LIST)
             assert answer.status_code == 401
             challenge = answer.headers["www-authenticate"]
             assert challenge == (
