@@ -505,7 +505,7 @@ def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
     option("--url", metavar="URL", help="address of the API"),
     option("--project", metavar="NAME", help="of a key; with a token its id"),
     summary="run the MCP server, with which agents read traces",
-    description="Offers nine tools to an MCP client such as Claude Code, Cursor or VS Code: to "
+    description="Offers eleven tools to an MCP client such as Claude Code, Cursor or VS Code: to "
     "find, read and compare traces, explain scores, and start evaluations. Without `--http` it "
     "speaks on standard input and output with one client, which starts it. With `--http` it serves "
     f"many clients on {PREFIX}MCP_PORT; each sends its own key or token. It needs the extra "

@@ -650,6 +650,7 @@ async def label(caller: Caller, of: Label) -> View:
 
 
 _MAY_EVALUATE: Final = frozenset({Scope.EVALUATE})
+_MAY_SCORE: Final = frozenset({Scope.INGEST})
 
 TOOLS: Final = (
     Tool(
@@ -756,7 +757,7 @@ TOOLS: Final = (
         about="Stores a score that you or a person gave to a trace, or to one of its steps.",
         arguments=Label,
         run=label,
-        scopes=_MAY_EVALUATE,
+        scopes=_MAY_SCORE,
         is_read_only=False,
     ),
 )

@@ -77,8 +77,8 @@ async def test_readers_see_nine_tools_and_evaluators_eleven(connect: Connect) ->
         assert tool.input_schema["additionalProperties"] is False
     for scopes, names in (
         ([Scope.READ], READERS),
-        ([Scope.EVALUATE], WRITERS),
-        ([Scope.INGEST], []),
+        ([Scope.EVALUATE], ["run_evaluation"]),
+        ([Scope.INGEST], ["label"]),
     ):
         async with connect(*scopes) as client:
             assert [tool.name for tool in (await client.list_tools()).tools] == names
@@ -130,6 +130,23 @@ async def test_other_views(connect: Connect, stored: str) -> None:
         assert "steps: 1 the same, 1 changed, 0 of a missing in b, 0 added in b" in compared
         assert 'changed (status, error): TOOL "weather"' in compared
         assert "b s1.1 ERROR 1000 ms" in compared
+
+
+@pytest.mark.parametrize("scope", Scope)
+async def test_key_with_the_scopes_of_a_tool_may_use_it(
+    connect: Connect, site: Site, stored: str, scope: Scope
+) -> None:
+    arguments = {
+        "run_evaluation": {"metrics": ["task_completion"], "trace_ids": [BAD]},
+        "label": {"trace_id": BAD, "name": "polite", "value": "0.25"},
+        "get_trace": {"trace_id": BAD},
+    }
+    async with connect(secret=site.key(scope)) as client:
+        listed = {tool.name for tool in (await client.list_tools()).tools}
+        for name, given in arguments.items():
+            result = await client.call_tool(name, given)
+            is_refused = result.is_error and "(403)" in error_of(result)
+            assert is_refused is (name not in listed), result.content
 
 
 async def test_scores_are_stored_once_and_explained(connect: Connect, stored: str) -> None:
