@@ -17,6 +17,7 @@ import msgspec
 
 from entrypoints.cli.import_client import (
     OK,
+    TRANSIENT_STATUSES,
     Post,
     Response,
     Server,
@@ -215,8 +216,13 @@ class Gate:
         return response.body
 
     async def _is_unfinished(self, experiment: str) -> bool:
-        """False as well if it can't be read: the comparison says why."""
+        """True as well while the server is away, or limits requests.
+
+        False if it can't be read for another reason: the comparison says why.
+        """
         response = await self.api.get(f"/experiments/{experiment}")
+        if not response.status or response.status in TRANSIENT_STATUSES:
+            return True
         if response.status != OK:
             return False
         return msgspec.json.decode(response.body).get("status") in UNFINISHED

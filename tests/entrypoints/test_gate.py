@@ -20,15 +20,20 @@ BASE, CANDIDATE = "5c0d9e8f-1a2b-4c3d-8e4f-5a6b7c8d9e0f", "0d9e8f5c-1a2b-4c3d-8e
 
 @dataclass
 class Api:
-    """Answers as the service would: `statuses` are those of the experiments, one after another."""
+    """Answers as the service would: `statuses` are those of the experiments, one after another.
 
-    statuses: list[str] = field(default_factory=list)
+    A number is the status of an answer without an experiment.
+    """
+
+    statuses: list[str | int] = field(default_factory=list)
     status: int = 200
     sent: list[Any] = field(default_factory=list)
     naps: list[float] = field(default_factory=list)
 
     async def get(self, path: str) -> Response:
         status = self.statuses.pop(0) if self.statuses else "COMPLETED"
+        if isinstance(status, int):
+            return Response(status, b"")
         return Response(200, json.dumps({"status": status}).encode())
 
     async def post(self, body: bytes) -> Response:
@@ -57,6 +62,19 @@ async def test_it_waits_no_longer_than_asked() -> None:
     await api.gate(told).compare({"base": BASE, "candidate": None}, 10)
     assert (len(api.naps), len(api.sent)) == (5, 1)
     assert told == [f"the run of {BASE} isn't over"]
+
+
+async def test_it_waits_on_while_the_server_is_away() -> None:
+    for away in (0, 429, 502, 503, 504):
+        api, told = Api(["RUNNING", away, "RUNNING"]), list[str]()
+        await api.gate(told).compare({"base": BASE, "candidate": None}, 60)
+        assert (len(api.naps), len(api.sent), told) == (3, 1, [])
+
+
+async def test_it_doesnt_wait_for_what_it_may_not_read() -> None:
+    api = Api([404, 403])
+    await api.gate([]).compare({"base": BASE, "candidate": CANDIDATE}, 60)
+    assert (len(api.naps), len(api.sent)) == (0, 1)
 
 
 async def test_refusal_is_an_error() -> None:
