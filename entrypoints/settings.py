@@ -67,6 +67,8 @@ CloudLocation = Annotated[
     str, Meta(description="a location of Google Cloud", pattern=r"^[a-z0-9-]{1,64}$")
 ]
 ModelName = Annotated[str, Meta(description="the name of a model", pattern=r"^[\x21-\x7e]{1,255}$")]
+# As browsers send them: a scheme and a host, perhaps with a port, and nothing after them.
+Origin = Annotated[str, Meta(pattern=r"^(\*|null|[a-z][a-z0-9+.-]*://[^/?#@*\s]+/?)$")]
 Issuer = Annotated[str, Meta(description="the `iss` of tokens", min_length=1)]
 Audience = Annotated[str, Meta(min_length=1)]
 EmailDomain = Annotated[str, Meta(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$")]
@@ -109,7 +111,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database_pool_size: Annotated[int, _range(1, 1_000)] = 10
     database_statement_timeout_ms: Annotated[int, _range(100, 3_600_000, "milliseconds")] = 30_000
     redis_url: RedisUrl | None = None
-    allowed_origins: Annotated[tuple[str, ...], _list_of("origins")] = ()
+    allowed_origins: Annotated[
+        tuple[Origin, ...], _list_of("origins such as https://app.example.com")
+    ] = ()
     max_body_bytes: Annotated[int, _range(1_024, 1 << 30, "bytes")] = 20 << 20
     max_spans_per_request: Annotated[int, _range(1, 100_000)] = 5000
     otlp_max_body_bytes: Annotated[int, _range(1_024, 1 << 30, "bytes")] = 64 << 20

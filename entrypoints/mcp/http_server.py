@@ -73,7 +73,8 @@ class HttpOptions:
     def allowed_origins(self) -> frozenset[str]:
         public = urlsplit(self.public_url)
         local = {f"http://{name}:{self.port}" for name in LOOPBACK}
-        return frozenset({f"{public.scheme}://{public.netloc}", *local, *self.origins})
+        ours = {one.rstrip("/").lower() for one in self.origins}
+        return frozenset({f"{public.scheme}://{public.netloc}", *local, *ours})
 
     @property
     def metadata_url(self) -> str:

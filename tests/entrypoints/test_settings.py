@@ -39,6 +39,9 @@ def test_empty_or_blank_variable_counts_as_absent():
         ("ALLOWED_ORIGINS", "http://a, http://b,", "allowed_origins", ("http://a", "http://b")),
         ("ALLOWED_ORIGINS", '["http://a"]', "allowed_origins", ("http://a",)),
         ("ALLOWED_ORIGINS", "[]", "allowed_origins", ()),
+        ("ALLOWED_ORIGINS", "*", "allowed_origins", ("*",)),
+        ("ALLOWED_ORIGINS", "https://A.test:81/", "allowed_origins", ("https://A.test:81/",)),
+        ("ALLOWED_ORIGINS", "app+x://a", "allowed_origins", ("app+x://a",)),
         ("AUTH_LEEWAY_SECONDS", "0", "auth_leeway_seconds", 0),
         ("AUTH_PRESET", "supabase", "auth_preset", "supabase"),
         ("AUTH_AUDIENCE", "a, b", "auth_audience", ("a", "b")),
@@ -87,8 +90,10 @@ def test_switch_off(text):
         ("API_KEY_CACHE_SECONDS", "31", "seconds from 0 to 30"),
         ("API_KEY_CACHE_SECONDS", "nan", "seconds from 0 to 30"),
         ("AUTH_DEV_ISSUER", "maybe", "on or off, not 'maybe'"),
-        ("ALLOWED_ORIGINS", "[1", "origins, as a JSON array or separated by commas"),
-        ("ALLOWED_ORIGINS", "[1]", "origins, as a JSON array or separated by commas"),
+        *(
+            ("ALLOWED_ORIGINS", wrong, "origins such as https://app.example.com, as a JSON array")
+            for wrong in ("[1", "[1]", "a.test", "http://a/app", "http://u@a", "//a", "http://*.a")
+        ),
         ("DATABASE_URL", "postgresql://me:se/cret@host/db", "a URL that begins with postgresql://"),
         ("REDIS_URL", "redis://:se/cret@host/0", "a URL that begins with redis://"),
         ("REDIS_URL", "redis://:p@a:1,b:2/0", "a URL that begins with redis://"),

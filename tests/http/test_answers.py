@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,7 +14,7 @@ import zstandard
 
 from application.ports import HealthStatus
 from domain.errors import Conflict, FieldError, Invalid, LimitExceeded, Unavailable
-from tests.http.conftest import ORIGIN, Site, a_trace, field_errors
+from tests.http.conftest import CONFIG, ORIGIN, Site, a_trace, field_errors
 from tests.support.clients.asgi_client import chunk, exchange
 
 PATHS = [
@@ -235,6 +236,12 @@ class TestCors:
         other = await site.http.get(path, headers={"origin": "https://evil.example"})
         assert other.status_code == status
         assert "access-control-allow-origin" not in other.headers
+
+    async def test_origin_of_the_settings_may_have_capitals_and_a_slash(self) -> None:
+        site = Site(config=replace(CONFIG, allowed_origins=("https://App.Example.com/",)))
+        async with site.http:
+            answer = await site.http.get("/", headers={"origin": "https://app.example.com"})
+        assert answer.headers["access-control-allow-origin"] == "https://app.example.com"
 
     async def test_vary_headers_are_combined(self, site: Site, head: dict[str, str]) -> None:
         answer = await site.http.get("/openapi.json", headers={"origin": ORIGIN})

@@ -35,14 +35,14 @@ _PREFLIGHT_HEADERS: Final = (
 class Cors:
     """Answers preflights, and adds CORS headers to every response, errors included.
 
-    `origins` are compared as they are sent; `*` among them allows any. A request without an
-    Origin header, or from another origin, passes unchanged: the browser keeps its response from
-    the page.
+    `origins` are compared as browsers send them, in lower case; `*` among them allows any. A
+    request without an Origin header, or from another origin, passes unchanged: the browser keeps
+    its response from the page.
     """
 
     def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:
         self.app = app
-        self.origins = frozenset(origin.rstrip("/").encode() for origin in origins)
+        self.origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = dict(scope["headers"])
