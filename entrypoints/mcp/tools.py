@@ -66,6 +66,7 @@ PERIOD_MAX: Final = timedelta(days=366)
 HOURLY_UP_TO: Final = timedelta(days=2)
 TARGETS_MAX: Final = 50  # of a run; more are started over the API or the dashboard
 COST_DIGITS: Final = 4  # of the limit of a run, in USD
+SAID_TWICE_S: Final = 300  # within which an equal label is a repeated request
 
 type MaxTokens = Annotated[
     int,
@@ -641,7 +642,9 @@ async def label(caller: Caller, of: Label) -> View:
     if of.step is not None:
         _, span_id = await _find_step(caller, of.trace_id, of.step)
         body["span_id"] = str(span_id)
-    key = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()  # said twice, stored once
+    # Said twice, stored once; but said again later, it may differ from what was said in between.
+    period = _seconds(caller.box.now()) // SAID_TWICE_S
+    key = sha256(msgspec.json.encode([body, period], order="sorted")).hexdigest()
     path = "/evaluations/trace-scores"
     score = await caller.box.service.post(
         caller.credential, path, ScoreRow, body, idempotency_key=key

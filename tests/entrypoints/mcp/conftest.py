@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +42,8 @@ async def service(site: Site) -> AsyncIterator[ServiceClient]:
 
 @pytest.fixture
 def box(service: ServiceClient) -> Toolbox:
-    return toolbox(service, RedactionMode.SECRETS)
+    started = datetime.now(UTC)  # at which time stands still
+    return replace(toolbox(service, RedactionMode.SECRETS), now=lambda: started)
 
 
 @pytest.fixture

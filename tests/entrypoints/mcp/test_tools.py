@@ -165,6 +165,18 @@ async def test_scores_are_stored_once_and_explained(connect: Connect, stored: st
         assert "has no such score" in none
 
 
+async def test_label_that_is_given_again_later_is_stored_again(box: Toolbox, stored: str) -> None:
+    scores = []
+    for minutes, value in ((0, "0.2"), (10, "0.8"), (20, "0.2")):
+        now = NOW + timedelta(minutes=minutes)
+        caller = Caller(replace(box, now=lambda now=now: now), Credential(stored, "shop"))
+        said = {"trace_id": BAD, "name": "polite", "value": value}
+        await call(BY_NAME["label"], said, caller)
+        told = await call(BY_NAME["explain_score"], {"trace_id": BAD}, caller)
+        scores.append(re.findall(r'"polite": "(.*?)"', told))
+    assert scores == [["0.2"], ["0.8"], ["0.2"]]
+
+
 async def test_a_period_is_set_against_the_one_before(box: Toolbox, stored: str) -> None:
     caller = Caller(replace(box, now=lambda: NOW), Credential(stored, "shop"))
     answer = await call(BY_NAME["summarize"], {}, caller)
