@@ -23,6 +23,7 @@ from entrypoints.cli.import_client import (
     Server,
     post_with_retries,
     problem_detail,
+    wait_s,
 )
 from entrypoints.startup import CommandError
 
@@ -30,7 +31,7 @@ DESCRIBED_IN: Final = "docs/evaluation/experiments.md"
 STATUSES: Final = {"pass": 0, "regressed": 1, "inconclusive": 2, "incomplete": 3}
 ERROR_STATUS: Final = 4  # nothing was compared: no verdict
 RULE_KEYS: Final = frozenset({"rules", "coverage", "min_kappa"})
-WAIT_S: Final = 2.0  # between two looks at a run that isn't over
+LOOK_EVERY: Final = 2  # the attempt after which `wait_s` says two seconds
 UNFINISHED: Final = frozenset({"PENDING", "RUNNING"})
 
 _UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
@@ -193,39 +194,49 @@ class Api(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Waits for the runs of `experiments`, and compares as `body` says."""
+    """Waits for the runs of both experiments, and for those that `body` names, and compares."""
 
     api: Api
     report: Callable[[str], object]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     now: Callable[[], float] = time.monotonic
 
-    async def compare(self, body: dict[str, Any], wait_s: int) -> bytes:
-        """The response. Raises CommandError if there is none."""
-        end = self.now() + wait_s
-        for experiment in (body["base"], body.get("candidate")):
-            while experiment is not None and await self._is_unfinished(experiment):
-                if self.now() >= end:
-                    self.report(f"the run of {experiment} isn't over")
-                    break
-                await self.sleep(WAIT_S)
+    async def compare(self, body: dict[str, Any], seconds: int) -> bytes:
+        """The response, after at most so many seconds for the runs. Raises CommandError."""
+        end = self.now() + seconds
+        for path, what in _evaluations(body):
+            await self._wait(path, what, end)
         sent = msgspec.json.encode(body)
         response = await post_with_retries(self.api.post, sent, self.report, self.sleep)
         if response.status != OK:
             raise CommandError(problem_detail(response))
         return response.body
 
-    async def _is_unfinished(self, experiment: str) -> bool:
-        """True as well while the server is away, or limits requests.
+    async def _wait(self, path: str, what: str, end: float) -> None:
+        """Waits for a run. If it can't be read for good, the comparison says why."""
+        while _is_unfinished(response := await self.api.get(path)):
+            if self.now() >= end:
+                is_read = response.status == OK
+                why = "isn't over" if is_read else f"can't be read: {problem_detail(response)}"
+                self.report(f"{what} {why}")
+                return
+            await self.sleep(wait_s(response, LOOK_EVERY))
 
-        False if it can't be read for another reason: the comparison says why.
-        """
-        response = await self.api.get(f"/experiments/{experiment}")
-        if not response.status or response.status in TRANSIENT_STATUSES:
-            return True
-        if response.status != OK:
-            return False
-        return msgspec.json.decode(response.body).get("status") in UNFINISHED
+
+def _evaluations(body: dict[str, Any]) -> list[tuple[str, str]]:
+    """What has to be over: the paths, and what people call it."""
+    experiments = [body[name] for name in ("base", "candidate") if body.get(name) is not None]
+    runs = [body[name] for name in ("base_run", "candidate_run") if body.get(name) is not None]
+    return [(f"/experiments/{one}", f"the run of {one}") for one in experiments] + [
+        (f"/evaluations/trace-runs/{one}", f"the run {one}") for one in runs
+    ]
+
+
+def _is_unfinished(response: Response) -> bool:
+    """True as well if a later look may tell: a server restarts, or limits the rate."""
+    if response.status != OK:
+        return not response.status or response.status in TRANSIENT_STATUSES
+    return msgspec.json.decode(response.body).get("status") in UNFINISHED
 
 
 # --- reports --------------------------------------------------------------------------------------
@@ -353,17 +364,17 @@ class _HttpApi:
         try:
             response = await self.client.get(path)
         except httpx2.HTTPError as error:
-            return Response(0, str(error).encode())
-        return Response(response.status_code, response.content)
+            return Response(0, (str(error) or type(error).__name__).encode())
+        return Response(response.status_code, response.content, response.headers.get("retry-after"))
 
 
-def run(server: Server, body: dict[str, Any], reports: Reports, wait_s: int) -> int:
+def run(server: Server, body: dict[str, Any], reports: Reports, seconds: int) -> int:
     """Compares and reports; returns the exit status. Raises CommandError."""
 
     async def compare() -> bytes:
         async with server.open() as client:
             post = server.poster(client, "/experiments/compare", "application/json")
             gate = Gate(_HttpApi(client, post), lambda line: sys.stderr.write(f"{line}\n"))
-            return await gate.compare(body, wait_s)
+            return await gate.compare(body, seconds)
 
     return report(asyncio.run(compare()), reports)

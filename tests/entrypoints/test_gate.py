@@ -20,20 +20,22 @@ BASE, CANDIDATE = "5c0d9e8f-1a2b-4c3d-8e4f-5a6b7c8d9e0f", "0d9e8f5c-1a2b-4c3d-8e
 
 @dataclass
 class Api:
-    """Answers as the service would: `statuses` are those of the experiments, one after another.
+    """Answers as the service would: `statuses` are those of what is read, one after another.
 
-    A number is the status of an answer without an experiment.
+    A number is the HTTP status of a failure.
     """
 
     statuses: list[str | int] = field(default_factory=list)
     status: int = 200
     sent: list[Any] = field(default_factory=list)
     naps: list[float] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
 
     async def get(self, path: str) -> Response:
+        self.read.append(path)
         status = self.statuses.pop(0) if self.statuses else "COMPLETED"
         if isinstance(status, int):
-            return Response(status, b"")
+            return Response(status, b'{"detail": "try again later"}', "7")
         return Response(200, json.dumps({"status": status}).encode())
 
     async def post(self, body: bytes) -> Response:
@@ -75,6 +77,21 @@ async def test_it_doesnt_wait_for_what_it_may_not_read() -> None:
     api = Api([404, 403])
     await api.gate([]).compare({"base": BASE, "candidate": CANDIDATE}, 60)
     assert (len(api.naps), len(api.sent)) == (0, 1)
+
+
+async def test_it_waits_for_the_named_runs_too() -> None:
+    """Such as one that has scored the baseline again."""
+    api = Api(["COMPLETED", "COMPLETED", "RUNNING"])
+    body = {"base": BASE, "candidate": CANDIDATE, "base_run": CANDIDATE, "candidate_run": None}
+    await api.gate([]).compare(body, 60)
+    assert (api.read[-2:], len(api.naps)) == ([f"/evaluations/trace-runs/{CANDIDATE}"] * 2, 1)
+
+
+async def test_it_says_what_it_could_not_read() -> None:
+    api, told = Api([503] * 100), list[str]()
+    await api.gate(told).compare({"base": BASE, "candidate": None}, 10)
+    assert api.naps == [7, 7]  # as the server asked
+    assert told == [f"the run of {BASE} can't be read: 503: try again later"]
 
 
 async def test_refusal_is_an_error() -> None:
