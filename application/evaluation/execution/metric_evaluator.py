@@ -11,7 +11,12 @@ from application.evaluation.ports.work_queue import SignalKey
 from domain.evaluation.evidence.evidence import score_details
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics import similarity
-from domain.evaluation.metrics.metric import EvaluationMethod, JudgeKind, Metric
+from domain.evaluation.metrics.metric import (
+    EvaluationMethod,
+    JudgeKind,
+    Metric,
+    rule_fingerprint,
+)
 from domain.evaluation.metrics.registry import compute_metric, computed_fingerprint
 from domain.evaluation.metrics.similarity import COHERENCE, HASH_EMBEDDER, ComparedTexts
 from domain.evaluation.scores.outcome import Failed, Outcome, Scored, SkipCode, Skipped
@@ -123,7 +128,7 @@ def _rule_outcome(metric: Metric, trace: TraceContext) -> Outcome | None:
         return outcome
     marks = {
         **metric.marks(outcome.value),
-        "fingerprint": f"{JudgeKind.RULE}/{metric.version}",
+        "fingerprint": rule_fingerprint(metric),
         **trace.evidence_marks,
     }
     details = score_details(metric.name, trace.evidence)

@@ -25,6 +25,7 @@ from domain.evaluation.experiments.measurements import (
     item_means,
     variance_within,
 )
+from domain.evaluation.metrics.metric import is_rule_fingerprint
 
 RULES_MAX: Final = 50
 NEW_FAILURES_MAX: Final = 50  # that are shown
@@ -146,7 +147,8 @@ def find_mismatches(
 ) -> list[Mismatch]:
     """Why these experiments are different tests, or scored differently; empty if they aren't.
 
-    Scores of one metric by several judges differ too: each item might have another one.
+    Scores of one metric by several judges differ too: each item might have another one. What a
+    metric decides by itself, such as an answer without a word, is the same for all judges.
     """
     (old, of_old), (new, of_new) = base, candidate
     found = list[Mismatch]()
@@ -158,7 +160,12 @@ def find_mismatches(
         found.append(Mismatch(what="split", base=splits[0], candidate=splits[1]))
     for metric in metrics:
         prints = [
-            sorted(one.metrics.get(metric, NO_VALUES).fingerprints) for one in (of_old, of_new)
+            sorted(
+                fingerprint
+                for fingerprint in one.metrics.get(metric, NO_VALUES).fingerprints
+                if not is_rule_fingerprint(fingerprint)
+            )
+            for one in (of_old, of_new)
         ]
         if all(prints) and (prints[0] != prints[1] or len(prints[0]) > 1):
             found.append(

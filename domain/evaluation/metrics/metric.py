@@ -1,6 +1,7 @@
 """A metric: what is evaluated of a trace or a session, and what its number means."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -14,6 +15,7 @@ from domain.evaluation.trace_content.messages import decode_json
 from domain.tracing.payloads.payload import JsonText
 
 THRESHOLD: Final = 0.5
+_OF_PRECHECK: Final = re.compile("rule/[0-9]{1,4}")
 
 
 class Category(StrEnum):
@@ -89,6 +91,16 @@ class Metric:
         if self.direction is Direction.NEUTRAL:
             return own
         return {**own, "threshold": self.threshold, "success": value >= self.threshold}
+
+
+def rule_fingerprint(metric: Metric) -> str:
+    """Identifies scores that the precheck of a metric gave, whichever judge would be asked."""
+    return f"{JudgeKind.RULE}/{metric.version}"
+
+
+def is_rule_fingerprint(fingerprint: str) -> bool:
+    """Whether it is a `rule_fingerprint`. Those of custom rules end with a longer digest."""
+    return _OF_PRECHECK.fullmatch(fingerprint) is not None
 
 
 class DefinitionKind(StrEnum):

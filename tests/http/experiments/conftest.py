@@ -76,11 +76,16 @@ class Experimenting(RunningProject):
         *,
         cost: float | None = None,
         spans: Sequence[Any] = (),
+        metrics: Sequence[str] = ("as_expected",),
+        question: str | None = None,
     ) -> str:
-        """An experiment with the outputs of each item by repetition; returns its id."""
+        """An experiment with the outputs of each item by repetition; returns its id.
+
+        The input of each trace is the item, unless there is a `question`.
+        """
         repetitions = max(map(len, answers.values()))
         more = {"repetitions": repetitions}
-        asked = {"dataset": DATASET, "split": SPLIT, "metrics": ["as_expected"], **more}
+        asked = {"dataset": DATASET, "split": SPLIT, "metrics": [*metrics], **more}
         self.ids["experiment"] = (await self.ok("POST", "/experiments", asked))["id"]
         paid = {"spans": [*spans] if cost is None else [a_span(cost={"total": cost})]}
         await self.report(
@@ -88,7 +93,7 @@ class Experimenting(RunningProject):
                 {
                     "item": item,
                     "repetition": repetition,
-                    "trace_id": await self.answer(item, output, **paid),
+                    "trace_id": await self.answer(question or item, output, **paid),
                 }
                 for item, outputs in answers.items()
                 for repetition, output in enumerate(outputs, start=1)

@@ -49,6 +49,18 @@ async def test_inconclusive_says_what_would_decide_it(project: Experimenting) ->
     assert needed["repetitions"] is None
 
 
+async def test_answer_without_a_word_is_compared(project: Experimenting) -> None:
+    """Its score needs no judge, so it has none, whatever judge has scored the others."""
+    ids = await project.prepare_questions(20)
+    said = {"metrics": ["task_completion"], "question": "Add 2 and 3"}
+    base = await project.run({one: ["2 + 3 = 5"] for one in ids}, **said)
+    broken = {one: ["…" if at < 10 else "2 + 3 = 5"] for at, one in enumerate(ids)}
+    candidate = await project.run(broken, **said)
+    found = await project.compare(base, candidate)
+    assert (found["mismatches"], found["verdict"]) == ([], "regressed")
+    assert found["results"][0]["candidate_coverage"] == 1
+
+
 async def test_model_without_a_price_is_not_the_cheapest(project: Experimenting) -> None:
     ids = await project.prepare_questions(20)
     answers = {one: [one] for one in ids}

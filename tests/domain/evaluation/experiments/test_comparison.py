@@ -188,6 +188,19 @@ def test_valid_rules():
     assert DROP.text == "m: max_drop 0.05"
 
 
+def test_what_a_metric_decides_by_itself_is_no_other_judge():
+    """One answer without a word must not keep a candidate from being compared."""
+    ones, same = named([[1.0]] * 5), an_experiment()
+    base, candidate = measured(ones), measured(ones)
+    [values] = candidate.metrics.values()
+    ruled = replace(values, fingerprints=frozenset({"f", "rule/1"}))
+    candidate = replace(candidate, metrics={"m": ruled})
+    assert find_mismatches((same, base), (same, candidate), ["m"]) == []
+    custom = replace(values, fingerprints=frozenset({"f", "rule/0123456789abcdef"}))
+    [found] = find_mismatches((same, base), (same, replace(base, metrics={"m": custom})), ["m"])
+    assert found.candidate == ["f", "rule/0123456789abcdef"]
+
+
 def test_mismatches_are_named():
     ones = named([[1.0]] * 5)
     base, candidate = measured(ones), measured(ones, fingerprint="g")
