@@ -57,6 +57,7 @@ from domain.evaluation.runs.selection import (
     TraceSelection,
     select_sessions,
 )
+from domain.evaluation.scores.analytics import run_fingerprint
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
@@ -407,12 +408,13 @@ class MemoryAlerts:
             one for one in self.store.scores_of_run(run.project_id, run.id) if one.name == metric
         ]
         outcomes = Counter(one.outcome for one in scores)
-        numbers = [number for one in scores if (number := judge_score(one)) is not None]
+        measured = [one for one in scores if judge_score(one) is not None]
         return RunMetricStats.from_scores(
-            numbers,
+            [number for one in measured if (number := judge_score(one)) is not None],
             failed=outcomes[ScoreOutcome.FAILED],
             skipped=outcomes[ScoreOutcome.SKIPPED],
             threshold=threshold,
+            fingerprints=[text for one in measured if (text := run_fingerprint(one)) is not None],
         )
 
 

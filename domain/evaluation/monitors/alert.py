@@ -11,7 +11,7 @@ data.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -19,7 +19,7 @@ from typing import Final, Self
 from uuid import UUID
 
 from domain.errors import FieldError, Invalid
-from domain.evaluation.metrics.metric import THRESHOLD
+from domain.evaluation.metrics.metric import THRESHOLD, is_rule_fingerprint
 from domain.evaluation.scores.analytics import mean
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.tracing.change import UNCHANGED, Unchanged, said
@@ -55,7 +55,8 @@ class AlertState(StrEnum):
 class RunMetricStats:
     """The results of a run for one metric: numbers and their mean, failures and skips.
 
-    `passed` numbers meet the metric's threshold.
+    `passed` numbers meet the metric's threshold. `fingerprint` is that of the judge that gave the
+    numbers; None if there is none, or several.
     """
 
     scored: int = 0
@@ -63,6 +64,7 @@ class RunMetricStats:
     passed: int = 0
     failed: int = 0
     skipped: int = 0
+    fingerprint: str | None = None
 
     @classmethod
     def from_scores(
@@ -72,14 +74,22 @@ class RunMetricStats:
         failed: int = 0,
         skipped: int = 0,
         threshold: float = THRESHOLD,
+        fingerprints: Iterable[str] = (),
     ) -> Self:
+        judges = {one for one in fingerprints if not is_rule_fingerprint(one)}
         return cls(
             scored=len(numbers),
             mean=mean(numbers) if numbers else 0.0,
             passed=sum(number >= threshold for number in numbers),
             failed=failed,
             skipped=skipped,
+            fingerprint=judges.pop() if len(judges) == 1 else None,
         )
+
+    def is_comparable_to(self, other: Self) -> bool:
+        """Whether the same judge gave the numbers of both, as far as is known."""
+        judges = {self.fingerprint, other.fingerprint}
+        return None in judges or len(judges) == 1
 
     @property
     def executions(self) -> int:
@@ -127,7 +137,8 @@ class AlertRule:
     def value(self, run: RunMetricStats, before: Sequence[RunMetricStats]) -> float | None:
         """The figure; None for too few samples. NO_DATA is 0 or 1, and always defined.
 
-        `before` are the runs that a drop is compared with: together they need as many scores.
+        `before` are the runs that a drop is compared with, without those of another judge: together
+        they need as many scores.
         """
         match self.figure:
             case AlertFigure.NO_DATA:
@@ -147,10 +158,11 @@ class AlertRule:
         return some / every if every >= self.samples_min else None
 
     def _drop(self, run: RunMetricStats, before: Sequence[RunMetricStats]) -> float | None:
-        earlier = sum(one.scored for one in before)
+        comparable = [one for one in before if one.is_comparable_to(run)]
+        earlier = sum(one.scored for one in comparable)
         if min(run.scored, earlier) < self.samples_min:
             return None
-        usual = math.fsum(one.mean * one.scored for one in before) / earlier
+        usual = math.fsum(one.mean * one.scored for one in comparable) / earlier
         return max(usual - run.mean, 0.0)
 
     def is_breached(self, value: float) -> bool:

@@ -50,6 +50,7 @@ from application.evaluation.ports.alerts import (
     deliveries_for,
 )
 from domain.errors import Conflict
+from domain.evaluation.metrics.metric import OF_PRECHECK
 from domain.evaluation.monitors.alert import (
     RULES_MAX,
     Alert,
@@ -146,20 +147,24 @@ _MEASURED: Final = {
     TargetType.TRACE: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number ELSE original END",
     TargetType.SESSION: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number END",
 }
+_IS_JUDGED: Final = f"measured IS NOT NULL AND fingerprint !~ '^{OF_PRECHECK}$'"
 AGGREGATE_RUN_METRIC: Final = {
     target_type: f"""
     SELECT count(measured) AS scored, coalesce(avg(measured), 0) AS mean,
       count(*) FILTER (WHERE measured >= $4) AS passed,
       count(*) FILTER (WHERE outcome = '{ScoreOutcome.FAILED}') AS failed,
-      count(*) FILTER (WHERE outcome = '{ScoreOutcome.SKIPPED}') AS skipped
+      count(*) FILTER (WHERE outcome = '{ScoreOutcome.SKIPPED}') AS skipped,
+      CASE WHEN min(fingerprint) FILTER (WHERE {_IS_JUDGED})
+              = max(fingerprint) FILTER (WHERE {_IS_JUDGED})
+           THEN min(fingerprint) FILTER (WHERE {_IS_JUDGED}) END AS fingerprint
     FROM (
-      SELECT outcome, {measured} AS measured FROM {SCORE_TABLES[target_type].name}
+      SELECT outcome, fingerprint, {measured} AS measured FROM {SCORE_TABLES[target_type].name}
       WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
     ) AS of_run
     """
     for target_type, measured in _MEASURED.items()
 }
-RUN_METRIC_COLUMNS: Final = ("scored", "mean", "passed", "failed", "skipped")
+RUN_METRIC_COLUMNS: Final = ("scored", "mean", "passed", "failed", "skipped", "fingerprint")
 AGGREGATE_FINISHED_RUNS: Final = {
     target_type: f"""
     SELECT own.id, own.completed_at, {", ".join(RUN_METRIC_COLUMNS)}

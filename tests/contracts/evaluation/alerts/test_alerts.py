@@ -279,6 +279,26 @@ async def test_measured_returns_statistics_of_run_and_those_before(monitoring, o
     ]
 
 
+@pytest.mark.parametrize("of", TargetType)
+@pytest.mark.parametrize(
+    ("prints", "known"),
+    [(("f", "f"), "f"), (("f", "rule/1"), "f"), (("f", "g"), None), (("rule/1", "rule/1"), None)],
+)
+async def test_measured_names_the_judge(monitoring, of, prints, known):
+    monitor = await monitoring.create_monitor(project(), target_type=of)
+    run = run_of(monitor, 2)
+    await monitoring.evaluating.start_run(run, work_of(run))
+    due = await monitoring.evaluating.work_queue.dispatch(monitor.project_id, NOON)
+    for job, fingerprint in zip(due, prints, strict=True):
+        claim = await monitoring.evaluating.claim(job)
+        scored = Scored(0.5, "", {"judge_kind": "model", "fingerprint": fingerprint})
+        await monitoring.evaluating.finish(claim, scored)
+    [found] = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
+    assert found == RunMetricStats(scored=2, mean=0.5, passed=2, fingerprint=known)
+    rows = await monitoring.alerts.finished_run_stats(monitor, monitor.metrics[0], 0.5, 1)
+    assert [one.stats for one in rows] == [found]
+
+
 async def test_measured_counts_failed_and_skipped(monitoring):
     monitor = await monitoring.create_monitor(project())
     run = run_of(monitor, 4)

@@ -80,6 +80,19 @@ def test_alert_figures(watched, run, value):
     assert found == (None if value is None else pytest.approx(value))
 
 
+def test_drop_is_measured_against_runs_of_the_same_judge():
+    """A stricter model, or another revision of a metric, is no worse agent."""
+
+    def by(*fingerprints, of=0.9):
+        return RunMetricStats.from_scores((of,) * 10, fingerprints=fingerprints)
+
+    drop = rule(AlertFigure.DROP)
+    assert drop.value(by("b", of=0.2), [by("a"), by("a")]) is None
+    assert drop.value(by("b", of=0.2), [by("b", of=0.3), by("a")]) == pytest.approx(0.1)
+    assert drop.value(by("a", "rule/1", of=0.2), [by("a"), by("rule/1")]) == pytest.approx(0.7)
+    assert drop.value(by(of=0.2), [by("a")]) == pytest.approx(0.7)
+
+
 def test_drop_needs_earlier_runs():
     assert rule(AlertFigure.DROP).value(BAD, []) is None
     assert rule(AlertFigure.DROP).value(BAD, [RunMetricStats.from_scores((0.9,) * 4)]) is None
