@@ -477,16 +477,21 @@ class MemoryWorkQueue:
     ) -> Sequence[EvaluateTargetJob]:
         """Queues at most `most` targets, within the free part of the window."""
         going, waiting = dict[RunId, int](), dict[RunId, deque[StoredTarget]]()
+        put_back = 0
         runs = [one.run for one in self.store.runs_of(project)]
         running = {one.id: one for one in runs if one.status is RunStatus.RUNNING}
         for run in running:
             rows = self.store.work_of(project, run)
             going[run] = sum(one.state.is_in_flight for one in rows)
+            put_back += sum(one.state is WorkState.QUEUED and one.run_after > now for one in rows)
             waiting[run] = deque(one for one in rows if one.state is WorkState.WAITING)
-        room = min(self.window - sum(going.values()), most)
+        room = min(self.window + put_back - sum(going.values()), most)
         jobs: list[EvaluateTargetJob] = []
-        while len(jobs) < room and any(waiting.values()):
-            run = min((one for one in running if waiting[one]), key=going.__getitem__)
+        while len(jobs) < room:
+            free = [one for one in running if waiting[one] and going[one] < self.window]
+            if not free:
+                break
+            run = min(free, key=going.__getitem__)
             row = waiting[run].popleft()
             queued = replace(
                 row, state=WorkState.QUEUED, run_after=now, due_at=now + ANNOUNCE_TIMEOUT

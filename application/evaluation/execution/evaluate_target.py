@@ -17,7 +17,7 @@ from application.evaluation.execution.session_signals import SessionSignals, Sig
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import OnFault
-from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
+from application.evaluation.ports.work_queue import Claim, WorkQueue
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.errors import Unavailable
@@ -71,8 +71,8 @@ class EvaluateTarget:
             return
         until = now + retry_delay(claim.attempt, failure)
         await self.work_queue.postpone(claim, until, failure.code, now)
-        if claim.attempt >= ATTEMPTS_MAX:  # it was buried, which leaves room for another target
-            await self.jobs.send(*await self.work_queue.dispatch(project, now))
+        # Which leaves room for another target: of any run if it was buried, else of another run.
+        await self.jobs.send(*await self.work_queue.dispatch(project, now))
 
     def _writer(self, claim: Claim) -> OutcomeWriter:
         return OutcomeWriter(self.work_queue, claim, self.clock, self.on_fault)

@@ -21,7 +21,7 @@ from domain.ids import ProjectId, RunId, TraceId
 LEASE: Final = timedelta(minutes=2)  # renewed with every metric that is finished
 RENEW_DEBOUNCE: Final = timedelta(seconds=5)  # a younger lease isn't renewed: that costs a lock
 ANNOUNCE_TIMEOUT: Final = timedelta(seconds=60)  # then an unclaimed message counts as lost
-IN_FLIGHT_TARGETS_MAX: Final = 32  # of a project, queued or running: a default
+IN_FLIGHT_TARGETS_MAX: Final = 32  # of a project, and of a run, queued or running: a default
 ATTEMPTS_MAX: Final = 5  # of a target, those of killed workers included
 PLANNED_TARGETS_BATCH: Final = 1_000  # in one transaction
 OVERDUE_JOBS_MAX: Final = 1_000  # of one read
@@ -73,9 +73,10 @@ class WorkQueue(Protocol):
     async def dispatch(self, project: ProjectId, now: datetime) -> Sequence[EvaluateTargetJob]:
         """Takes targets of the project's RUNNING runs, to be announced now.
 
-        As many as the limit of the adapter on targets in flight in a project allows. The next
-        target is always of the run with the fewest in flight, then of the oldest run, in the run's
-        order. So a large run never blocks a small one, in the same or another project.
+        As many as the limit of the adapter on targets in flight allows, in a project without
+        postponed ones, and in a run. The next target is always of the run with the fewest in
+        flight, then of the oldest run, in the run's order. So a large run never blocks a small one,
+        in the same or another project, nor does one whose judge doesn't answer.
         """
         ...
 
@@ -140,8 +141,8 @@ class WorkQueue(Protocol):
     async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
         """Releases the target, to be claimed at `until` or later; `requeue_overdue` finds it.
 
-        It still counts as in flight. If this was the last attempt, it becomes dead: its open
-        scores FAIL with `code`.
+        Until then it counts as in flight in its run, and not in its project. If this was the last
+        attempt, it becomes dead: its open scores FAIL with `code`.
         """
         ...
 

@@ -17,12 +17,19 @@ from domain.ids import ProjectId, RunId
 
 DISPATCHED_RUNS_MAX: Final = 1_000  # runs of one project that are considered, the oldest first
 
+# The targets of a run in flight, and how many of them were postponed.
+COUNT_IN_FLIGHT: Final = """
+SELECT count(*) AS going, count(*) FILTER (WHERE state = 'queued' AND run_after > {now}) AS put_back
+FROM eval_jobs
+WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
+"""
 SELECT_RUNNING_RUNS: Final = f"""
-SELECT {RUN_WITHOUT_FILTERS}, (
-  SELECT count(*) FROM eval_jobs
-  WHERE {OF_PROJECT} AND run_id = eval_runs.id AND due_at IS NOT NULL
-) AS going
-FROM eval_runs WHERE {OF_PROJECT} AND status = 'RUNNING' ORDER BY created_at, id LIMIT $2
+SELECT {RUN_WITHOUT_FILTERS}, going, put_back
+FROM (
+  SELECT * FROM eval_runs
+  WHERE {OF_PROJECT} AND status = 'RUNNING' ORDER BY created_at, id LIMIT $2
+) AS eval_runs CROSS JOIN LATERAL ({COUNT_IN_FLIGHT.format(now="$3")}) AS counted
+ORDER BY created_at, id
 """
 SELECT_WAITING_TARGETS: Final = f"""
 SELECT next.run_id, next.target, next.metrics AS own FROM unnest($2::uuid[]) AS run (id)
@@ -62,15 +69,16 @@ async def dispatch(
     The last step of a transaction, which holds the dispatch lock until it ends.
     """
     await lock_project(connection, AdvisoryLock.DISPATCH, project)
-    rows = await connection.fetch(SELECT_RUNNING_RUNS, project, DISPATCHED_RUNS_MAX)
-    room = min(window - sum(row["going"] for row in rows), most)
+    rows = await connection.fetch(SELECT_RUNNING_RUNS, project, DISPATCHED_RUNS_MAX, now)
+    room = min(window - sum(row["going"] - row["put_back"] for row in rows), most)
     if not rows or room <= 0:
         return []
     runs = {RunId(row["id"]): run_from_row(row) for row in rows}
     waiting: dict[RunId, list[Record]] = {run: [] for run in runs}
     for row in await connection.fetch(SELECT_WAITING_TARGETS, project, list(runs), room):
         waiting[RunId(row["run_id"])].append(row)
-    picked = _pick_evenly({RunId(row["id"]): row["going"] for row in rows}, waiting, room)
+    going = {RunId(row["id"]): row["going"] for row in rows if row["going"] < window}
+    picked = _pick_evenly(going, waiting, room, window)
     if not picked:
         return []
     keys = [[row["run_id"] for row in picked], [row["target"] for row in picked]]
@@ -84,15 +92,18 @@ async def dispatch(
 
 
 def _pick_evenly(
-    going: dict[RunId, int], waiting: dict[RunId, list[Record]], room: int
+    going: dict[RunId, int], waiting: dict[RunId, list[Record]], room: int, window: int
 ) -> list[Record]:
-    """Picks rows of the run with the fewest targets in flight; the oldest run first if equal."""
+    """Picks rows of the run with the fewest targets in flight; the oldest run first if equal.
+
+    At most so many that none has more than `window`.
+    """
     picked: list[Record] = []
     ahead = {run: iter(rows) for run, rows in waiting.items()}
     while going and len(picked) < room:
         run = min(going, key=going.__getitem__)
         row = next(ahead[run], None)
-        if row is None:
+        if row is None or going[run] >= window:
             del going[run]
         else:
             going[run] += 1

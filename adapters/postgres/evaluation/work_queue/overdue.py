@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.removed_projects import not_removed
-from adapters.postgres.evaluation.work_queue.dispatch import target_job
+from adapters.postgres.evaluation.work_queue.dispatch import COUNT_IN_FLIGHT, target_job
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, OVERDUE_JOBS_MAX
 from application.jobs import Job, PlanRunJob
@@ -45,8 +45,7 @@ ORDER BY told.due_at, told.project_id, told.run_id, told.target
 """
 SELECT_PROJECTS_WITH_ROOM: Final = f"""
 SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
-  SELECT count(*) AS going FROM eval_jobs
-  WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
+  {COUNT_IN_FLIGHT.format(now="$3")}
 ) AS counted CROSS JOIN LATERAL (
   SELECT EXISTS (
     SELECT 1 FROM eval_jobs
@@ -54,7 +53,8 @@ SELECT project_id FROM eval_runs CROSS JOIN LATERAL (
   ) AS has_some
 ) AS waiting
 WHERE status = 'RUNNING' AND {not_removed("eval_runs")}
-GROUP BY project_id HAVING bool_or(has_some) AND sum(going) < $1 ORDER BY project_id LIMIT $2
+GROUP BY project_id HAVING bool_or(has_some AND going < $1) AND sum(going - put_back) < $1
+ORDER BY project_id LIMIT $2
 """
 SELECT_OLDEST_WAITING: Final = f"""
 SELECT min(since) FROM (
@@ -89,7 +89,9 @@ async def requeue_overdue_targets(connection: Connection, now: datetime, most: i
     return [target_job(run_from_row(row), row) for row in rows]
 
 
-async def list_projects_with_room(connection: Connection, window: int) -> list[ProjectId]:
+async def list_projects_with_room(
+    connection: Connection, now: datetime, window: int
+) -> list[ProjectId]:
     """Projects with waiting targets and room in their window; at most OVERDUE_MAX."""
-    rows = await connection.fetch(SELECT_PROJECTS_WITH_ROOM, window, OVERDUE_JOBS_MAX)
+    rows = await connection.fetch(SELECT_PROJECTS_WITH_ROOM, window, OVERDUE_JOBS_MAX, now)
     return [ProjectId(row["project_id"]) for row in rows]

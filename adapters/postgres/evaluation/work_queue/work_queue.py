@@ -139,7 +139,7 @@ class PostgresWorkQueue(PoolReader):
                 connection, now, OVERDUE_JOBS_MAX - len(jobs)
             )
         async with transaction(self.pool, ALL_TENANTS) as connection:
-            projects = await overdue.list_projects_with_room(connection, self.window)
+            projects = await overdue.list_projects_with_room(connection, now, self.window)
         for project in projects:
             if left := OVERDUE_JOBS_MAX - len(jobs):
                 async with transaction(self.pool, project) as connection:

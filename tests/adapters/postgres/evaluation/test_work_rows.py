@@ -21,7 +21,7 @@ async def test_work_reads_no_filters(pool):
     reads = {
         LOCK_RUNNING_RUN: key,
         LOCK_RUN: key,
-        SELECT_RUNNING_RUNS: (run.project_id, 10),
+        SELECT_RUNNING_RUNS: (run.project_id, 10, NOON),
         REQUEUE_OVERDUE_TARGETS: (late, late, 1_000),
     }
     async with over_postgres(pool) as evaluating:

@@ -464,6 +464,27 @@ async def test_postponed_target_is_claimed_when_due(evaluating):
     assert (second.metrics, second.attempt) == (METRICS[1:], 2)
 
 
+async def test_postponed_targets_leave_room_for_other_runs(evaluating):
+    """So a provider that limits the rate delays no metric that needs no judge."""
+    ours, queue = project(), evaluating.work_queue
+    limited = a_run(ours, WINDOW + 2)
+    await evaluating.start_run(limited, work_of(limited))
+    for due in await queue.dispatch(ours, NOON):
+        claim = await evaluating.claim(due)
+        await queue.postpone(claim, later(hours=1), FailCode.RATE_LIMITED, NOON)
+    assert await queue.dispatch(ours, NOON) == []
+    others = [a_run(ours, WINDOW, created_at=later(seconds=n)) for n in (1, 2)]
+    await evaluating.start_run(others[0], work_of(others[0]))
+    assert [due.run for due in await queue.dispatch(ours, NOON)] == [others[0].id] * WINDOW
+    await evaluating.start_run(others[1], work_of(others[1]))
+    assert await queue.dispatch(ours, NOON) == []
+    for n in range(WINDOW):
+        claim = await queue.claim(ours, others[0].id, target(others[0], n), NOON)
+        await queue.postpone(claim, later(hours=1), FailCode.RATE_LIMITED, NOON)
+    found = [due for due in await queue.requeue_overdue(NOON) if due.project == ours]
+    assert [due.run for due in found] == [others[1].id] * WINDOW
+
+
 async def test_postponing_last_attempt_makes_target_dead(evaluating):
     run = a_run(project(), 1)
     await evaluating.start_run(run, work_of(run))
