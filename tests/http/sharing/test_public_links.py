@@ -113,6 +113,9 @@ async def test_a_reader_gets_the_trace_without_an_account(world: TwoTenants) -> 
         "GET", f"/shared/{made['token']}/payload?name=output", {"range": "bytes=1-3"}
     )
     assert (payload.status_code, payload.text) == (206, "sek")
+    whole = await opened(world, made["token"], "/payload?name=output")
+    for one in (payload, whole, await opened(world, made["token"], f"/spans/{span}")):
+        assert one.headers["x-robots-tag"] == "noindex"
     days = timedelta(days=30)
     assert abs(
         datetime.fromisoformat(made["expires_at"])

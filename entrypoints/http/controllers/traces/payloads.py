@@ -93,9 +93,8 @@ class PayloadResponse(Response[bytes]):
     """A whole payload, compressed if the request accepts it."""
 
     def __init__(self, body: bytes, digest: str, headers: Mapping[str, str]) -> None:
-        super().__init__(body)
+        super().__init__(body, headers=headers)
         self._digest = digest
-        self._own_headers = headers
 
     def to_asgi_response(self, *_: Any, **__: Any) -> Any:
         async def respond(scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +102,7 @@ class PayloadResponse(Response[bytes]):
             etag = f'"{self._digest}"'
             if "content-encoding" in coding:
                 etag = f"W/{etag}"  # the same content in other bytes
-            headers = {**self._own_headers, **coding, "etag": etag}
+            headers = {**self.headers, **coding, "etag": etag}
             response = ASGIResponse(body=sent, media_type=JSON, headers=headers)
             await response(scope, receive, send)
 
