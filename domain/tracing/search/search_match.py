@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import accumulate
 from typing import Final
 
 from domain.ids import SpanId
@@ -25,6 +24,7 @@ from domain.tracing.trace import Trace, TraceSummary
 MATCHES_MAX: Final = 3  # places that are shown of a trace or a span
 SNIPPET_CHARS_MAX: Final = 200
 CHARS_BEFORE: Final = 60  # the first highlight of a snippet
+_FOLDED_AT_ONCE: Final = 4_096  # characters
 _BLANKS: Final = re.compile(r"\s+")
 
 
@@ -148,10 +148,12 @@ def may_be_in(value: str | JsonText, terms: Sequence[SearchTerm]) -> Sequence[Se
 def snippet(text: str, query: SearchQuery) -> tuple[SnippetPart, ...]:
     """The part of the text around the first term, with all terms in it highlighted."""
     text = _printable(normalized(text))
-    places = _highlights(text, query)
-    first = places[0][0] if places else 0
+    same = text.casefold()
+    found = _first_found(same, query)
+    first = 0 if found is None else _origin(text, same, found)
     start = max(0, first - CHARS_BEFORE)
     end = min(len(text), start + SNIPPET_CHARS_MAX)
+    places = [] if found is None else _highlights(text, same, query, (first, found), end)
     parts = list[SnippetPart]()
     at = start
 
@@ -163,8 +165,6 @@ def snippet(text: str, query: SearchQuery) -> tuple[SnippetPart, ...]:
     if start:
         parts.append(SnippetPart("…", is_match=False))
     for begin, past in places:
-        if begin >= end:
-            break
         add(begin, is_match=False)
         at = begin
         add(min(past, end), is_match=True)
@@ -177,8 +177,10 @@ def snippet(text: str, query: SearchQuery) -> tuple[SnippetPart, ...]:
 
 def first_place(text: str, query: SearchQuery) -> int:
     """How many characters of a text, in the form NFKC, are before the first term; 0 without one."""
-    places = _highlights(_printable(normalized(text)), query)
-    return places[0][0] if places else 0
+    text = _printable(normalized(text))
+    same = text.casefold()
+    found = _first_found(same, query)
+    return 0 if found is None else _origin(text, same, found)
 
 
 def _joined(parts: Sequence[SnippetPart]) -> Iterator[SnippetPart]:
@@ -200,19 +202,50 @@ def _printable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _highlights(text: str, query: SearchQuery) -> list[tuple[int, int]]:
-    """The places of all terms in a normalized text, in order, none within another."""
-    same = text.casefold()
-    found = sorted(place for one in query.terms for place in one.sequence.find_all(same))
-    if len(same) != len(text):
-        # Where each character of the folded text comes from.
-        lengths = [len(character.casefold()) for character in text]
-        ends = list(accumulate(lengths))
-        origin = [at for at, length in enumerate(lengths) for _ in range(length)]
-        assert ends[-1] == len(same)
-        found = [(origin[begin], origin[past - 1] + 1) for begin, past in found]
+def _first_found(same: str, query: SearchQuery) -> int | None:
+    """Where the first term begins in a folded text; None without one."""
+    first: int | None = None
+    for one in query.terms:
+        if (found := one.sequence.find(same, end=first)) is not None:
+            first = found[0]
+    return first
+
+
+def _origin(text: str, same: str, place: int) -> int:
+    """The place in a text of the character that a place in its folded form `same` comes from.
+
+    Folds the text in steps, since it may have megabytes.
+    """
+    if len(same) == len(text):
+        return place
+    at = folded = 0
+    while folded + (size := len(text[at : at + _FOLDED_AT_ONCE].casefold())) <= place:
+        at, folded = at + _FOLDED_AT_ONCE, folded + size
+    while folded + (size := len(text[at].casefold())) <= place:
+        at, folded = at + 1, folded + size
+    return at
+
+
+def _highlights(
+    text: str, same: str, query: SearchQuery, first: tuple[int, int], end: int
+) -> list[tuple[int, int]]:
+    """The places of terms in a normalized text that begin before `end`, in order, none in another.
+
+    `same` is the folded text, and `first` where the first term begins in both. A text may have
+    millions of places, so that only those are looked for.
+    """
+    start, begins = first
+    lengths = [len(character.casefold()) for character in text[start:end]]
+    # Where each character of the folded part comes from. A term may go on after it.
+    origin = [start + at for at, length in enumerate(lengths) for _ in range(length)]
+    found = sorted(
+        place
+        for one in query.terms
+        for place in one.sequence.find_all(same, begins, begins + len(origin))
+    )
     places: list[tuple[int, int]] = []
     for begin, past in found:
-        if not places or begin >= places[-1][1]:
-            places.append((begin, past))
+        at, last = origin[begin - begins], past - 1 - begins
+        if not places or at >= places[-1][1]:
+            places.append((at, origin[last] + 1 if last < len(origin) else end))
     return places

@@ -114,18 +114,23 @@ class WordSequence:
             pattern += f"(?!{_spaced()})"
         self._pattern = re.compile(pattern)
 
-    def find(self, text: str, start: int = 0) -> tuple[int, int] | None:
-        """The first place from `start` on in a folded text; None if there is none."""
-        while (start := text.find(self._first, start)) >= 0:
+    def find(
+        self, text: str, start: int = 0, end: int | None = None
+    ) -> tuple[int, int] | None:
+        """The first place in a folded text that begins from `start` on and before `end`.
+
+        None if there is none.
+        """
+        past = None if end is None else end - 1 + len(self._first)
+        while (start := text.find(self._first, start, past)) >= 0:
             begins = not (self._is_first_spaced and start and _one_spaced().match(text, start - 1))
             if begins and (found := self._pattern.match(text, start)) is not None:
                 return found.span()
             start += 1
         return None
 
-    def find_all(self, text: str) -> Iterator[tuple[int, int]]:
-        """All places in a folded text, in order, none within another."""
-        start = 0
-        while (found := self.find(text, start)) is not None:
+    def find_all(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """The places that begin from `start` on and before `end`, in order, none within another."""
+        while (found := self.find(text, start, end)) is not None:
             yield found
             start = found[1]

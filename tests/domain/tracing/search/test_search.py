@@ -1,6 +1,7 @@
 """Search: words of texts, queries, terms, matches and snippets."""
 
 import json
+import tracemalloc
 import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
@@ -15,6 +16,7 @@ from domain.tracing.search.search_match import (
     MATCHES_MAX,
     SNIPPET_CHARS_MAX,
     find_matches,
+    first_place,
     snippet,
 )
 from domain.tracing.search.search_query import (
@@ -235,6 +237,31 @@ def test_highlight_covers_characters_that_folding_makes_longer():
     [_, hit, rest] = snippet("der Straße entlang", SearchQuery.parse("strasse"))
     assert (hit.text, rest.text) == ("Straße", " entlang")
     assert unicodedata.is_normalized("NFKC", hit.text)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        pytest.param("die " * 250_000, 0, id="a frequent word"),
+        pytest.param("ß " * 250_000 + "die", 500_000, id="characters that folding makes longer"),
+    ],
+)
+def test_snippet_of_a_large_text_takes_memory_for_some_copies_of_it(text, place):
+    query = SearchQuery.parse("die")
+    tracemalloc.start()
+    try:
+        parts, first = snippet(text, query), first_place(text, query)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (first, [part.text for part in parts if part.is_match][:1]) == (place, ["die"])
+    assert peak < 16 * len(text)  # lists of its places or characters take more
+
+
+@given(st.text(st.sampled_from("ßŉx "), max_size=20), st.integers(0, 3))
+def test_first_place_counts_characters_before_folding(before, thousands):
+    text = "ß " * (1_000 * thousands) + before + " die"
+    assert first_place(text, SearchQuery.parse("die")) == len(normalized(text)) - len("die")
 
 
 def test_places_of_terms_are_shown_once_and_few():
