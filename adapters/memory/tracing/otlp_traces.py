@@ -28,7 +28,7 @@ from domain.tracing.otel.claude_code import (
 )
 from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Fragment, Sent, SentRecord, SentSpan, otel_span_id
-from domain.tracing.otel.native_fields import remapped_span
+from domain.tracing.otel.native_fields import joined_span, remapped_span
 from domain.tracing.otel.otlp_state import (
     OtlpPhase,
     OtlpState,
@@ -109,8 +109,13 @@ class MemoryOtlpTraces:
             if any(isinstance(one, SentSpan) for one in sent):
                 span = self.rules.map_span(trace, sent)
                 stored = self._spans(project, trace).get(span.span.id)
-                if stored is not None and (facts := known_facts.get(stored.id)) is not None:
-                    span = remapped_span(span, stored, facts)
+                if stored is not None:
+                    facts = known_facts.get(stored.id)
+                    span = (
+                        joined_span(span, stored)
+                        if facts is None
+                        else remapped_span(span, stored, facts)
+                    )
                 settled = settled_span(span.span, stored, self._pricing(project))
                 mapped[settled.id] = replace(span, span=settled)
 

@@ -11,7 +11,7 @@ from typing import Final, Self
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
 from domain.tracing.otel.trace_state import OTEL_KEY, ComputedTrace
 from domain.tracing.payloads.payload import JsonText, object_from_members, object_members
-from domain.tracing.span import Span
+from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.trace import Trace
 
 _NOT_COMPUTED: Final = frozenset({"id", "metadata", "spans", "new_status"})
@@ -24,6 +24,8 @@ _DEFAULTS: Final = {
 _SPAN_FIELDS: Final = frozenset(one.name for one in fields(Span)) - {
     *("id", "metadata", "usage", "usage_role", "charge")
 }
+# A settled span that says neither kind nor status has these.
+_SPAN_DEFAULTS: Final = {"kind": SpanKind.OTHER, "status": SpanStatus.UNSET}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,16 @@ class NativeFields:
         names = {one for one in _SPAN_FIELDS if getattr(before, one) != getattr(after, one)}
         known = object_members(before.metadata)
         return cls(frozenset(names), _changed_keys(known, after.metadata))
+
+    @classmethod
+    def from_native_span(cls, span: Span) -> Self:
+        """All that a settled span says that a native write created."""
+        names = {
+            one
+            for one in _SPAN_FIELDS
+            if (value := getattr(span, one)) is not None and value != _SPAN_DEFAULTS.get(one)
+        }
+        return cls(frozenset(names), _changed_keys({}, span.metadata))
 
     def __or__(self, other: Self) -> Self:
         return replace(
@@ -95,6 +107,17 @@ def remapped_span(mapped: MappedSpan, known: Span, facts: SpanFacts) -> MappedSp
             mapped.facts, native_names=facts.native_names, native_metadata=facts.native_metadata
         ),
     )
+
+
+def joined_span(mapped: MappedSpan, known: Span) -> MappedSpan:
+    """The first fragments of a span that a native write created: all that `known` says stays."""
+    said = NativeFields.from_native_span(known)
+    facts = replace(
+        mapped.facts,
+        native_names=tuple(sorted(said.names)),
+        native_metadata=tuple(sorted(said.metadata_keys)),
+    )
+    return remapped_span(mapped, known, facts)
 
 
 def recomputed_trace(

@@ -114,9 +114,7 @@ class WordSequence:
             pattern += f"(?!{_spaced()})"
         self._pattern = re.compile(pattern)
 
-    def find(
-        self, text: str, start: int = 0, end: int | None = None
-    ) -> tuple[int, int] | None:
+    def find(self, text: str, start: int = 0, end: int | None = None) -> tuple[int, int] | None:
         """The first place in a folded text that begins from `start` on and before `end`.
 
         None if there is none.

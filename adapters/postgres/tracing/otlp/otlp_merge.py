@@ -56,12 +56,12 @@ from adapters.postgres.tracing.writes.row_updates import (
 )
 from application.concurrency import compute
 from application.tracing.otlp.ports import FragmentRules
-from domain.ids import ProjectId, SpanId
+from domain.ids import ProjectId, SpanId, TraceId
 from domain.privacy.erasure import data_subjects_of
 from domain.tracing.otel.claude_code import assign_claude_records, changed_owners
 from domain.tracing.otel.facts import MappedSpan, SpanFacts
 from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
-from domain.tracing.otel.native_fields import remapped_span
+from domain.tracing.otel.native_fields import joined_span, remapped_span
 from domain.tracing.otel.otlp_state import OtlpState, source_span, trace_input, trace_output
 from domain.tracing.otel.stored_spans import settled_span
 from domain.tracing.otel.trace_state import (
@@ -102,7 +102,8 @@ class TraceMerge:
     `nodes` are its spans as they are now. `stored` and `written` are the versions before and after
     of the spans that change. `pending` are spans that aren't written yet, `flushed` those that are,
     without a role; `roles` are the roles of spans that are written already. `is_touched` if a
-    fragment is new, or a span was mapped again.
+    fragment is new, or a span was mapped again. `has_native` if it has spans that came natively, of
+    which `native` are those that fragments join.
     """
 
     key: TraceKey
@@ -117,15 +118,22 @@ class TraceMerge:
     flushed: set[SpanId] = field(default_factory=set)
     roles: list[tuple[SpanId, UsageRole | None]] = field(default_factory=list)
     is_touched: bool = False
+    has_native: bool = False
+    native: dict[SpanId, Span] = field(default_factory=dict)
 
     def put_span(self, span: Span, mapped: MappedSpan) -> None:
         """Adds a span that was mapped, or mapped again; `span` is its settled form."""
-        known = self.nodes.get(span.id)
+        known = self.stored_span(span.id)
         if known is not None and span.id not in self.written:
-            self.stored[span.id] = known.span
+            self.stored[span.id] = known
         self.nodes[span.id] = SpanNode.from_mapped(mapped, span)
         self.written[span.id] = span
         self.pending[span.id] = (span, mapped.facts)
+
+    def stored_span(self, span_id: SpanId) -> Span | None:
+        """The version of a span that is known before it is mapped."""
+        node = self.nodes.get(span_id)
+        return self.native.get(span_id) if node is None else node.span
 
     def replaced(self) -> Iterator[SpanId]:
         """The pending spans that have a row."""
@@ -258,7 +266,10 @@ class OtlpMerge:
                 said = payloads.get(key, ())
                 otlp = OtlpState.from_native(row.trace, said, self.stored_at or EPOCH)
             stored_at = otlp.recomputed_at if self.keeps_phases else self.stored_at
-            self.traces[key] = TraceMerge(key, row, otlp, stored_at, texts[key], nodes[key])
+            self.traces[key] = TraceMerge(
+                key, row, otlp, stored_at, texts[key], nodes[key],
+                has_native=row.totals.spans > len(nodes[key]),
+            )  # fmt: skip
         for key, otlp in new.items():
             self.traces[key] = TraceMerge(key, None, otlp, self.stored_at, texts[key])
 
@@ -302,12 +313,17 @@ class OtlpMerge:
         await end_waiting(self.connection, records)
 
     async def _fetch_edited(self, spans: Iterable[tuple[TraceKey, SpanId]]) -> None:
-        edited = [
-            (*key, span_id)
-            for key, span_id in spans
-            if (node := self.traces[key].nodes.get(span_id)) is not None and node.facts.is_edited
-        ]
+        """The rows of those spans that native writes changed, or created."""
+        edited: list[tuple[ProjectId, TraceId, SpanId]] = []
+        for key, span_id in spans:
+            merge = self.traces[key]
+            node = merge.nodes.get(span_id)
+            if merge.has_native if node is None else node.facts.is_edited:
+                edited.append((*key, span_id))
         self.edited = await fetch_spans(self.connection, edited)
+        for key, rows in self.edited.items():
+            merge = self.traces[key]
+            merge.native |= {id_: one for id_, one in rows.items() if id_ not in merge.nodes}
 
     def _map(
         self,
@@ -431,10 +447,12 @@ class OtlpMerge:
 
     def settled(self, key: TraceKey, mapped: MappedSpan) -> tuple[Span, MappedSpan]:
         """The settled form of a mapped span, and the mapped one with native changes."""
-        old = self.traces[key].nodes.get(mapped.span.id)
-        stored = None if old is None else old.span
+        merge, span_id = self.traces[key], mapped.span.id
+        old, stored = merge.nodes.get(span_id), merge.stored_span(span_id)
         if old is not None and old.facts.is_edited:
-            mapped = remapped_span(mapped, self.edited[key][mapped.span.id], old.facts)
+            mapped = remapped_span(mapped, self.edited[key][span_id], old.facts)
+        elif old is None and stored is not None:
+            mapped = joined_span(mapped, stored)
         return settled_span(mapped.span, stored, self.pricing[key[0]]), mapped
 
     async def flush(self) -> None:

@@ -505,6 +505,50 @@ async def test_native_report_of_an_otlp_span_stays(plane):
     ]
 
 
+@pytest.mark.parametrize("size", [1_000, 2 * BATCH_BYTES], ids=["ordinary", "large"])
+async def test_fragments_of_a_native_span_fill_what_is_null(plane, size):
+    """As after an import, to which the rest of a trace is exported later."""
+    ours, first, second = project(), trace_id(), trace_id()
+    reported = {
+        "name": "reported",
+        "model": "gpt-4o-mini",
+        "output": b'"kept"',
+        "metadata": b'{"k":1}',
+    }
+    sent = (root(), llm(attributes={"input.value": "asked", "output.value": "no"}), llm(THIRD))
+    for id_ in (first, second):
+        report = span(id=otel_span_id(id_, CHILD), **reported)
+        if id_ == first:
+            await plane.traces.put(ours, trace(report, id=id_, name="native"))
+            await put(plane, ours, id_, *sent, size=size)
+        else:
+            await put(plane, ours, id_, *sent, size=size)
+            await plane.traces.put(ours, trace(report, id=id_, name="native"))
+        await put(plane, ours, id_, llm(attributes={"gen_ai.usage.output_tokens": 200}))
+    for found in await assert_summaries_match(plane, ours):
+        [joined] = [one for one in found.spans if one.name == "reported"]
+        assert (joined.kind, joined.model, joined.output) == (
+            SpanKind.LLM, "gpt-4o-mini", b'"kept"'
+        )  # fmt: skip
+        assert (joined.parent_id, joined.input) == (otel_span_id(found.id, ROOT), b'"asked"')
+        assert joined.usage == Usage(1000, 200)
+        assert json.loads(joined.metadata).keys() == {"k", "otel"}
+        assert (found.name, len(found.spans)) == ("native", 3)
+
+
+async def test_native_usage_of_a_span_that_fragments_join_is_counted_once(plane):
+    ours, id_ = project(), trace_id()
+    counted = b'{"prompt_tokens":7,"completion_tokens":1}'
+    report = span(
+        id=otel_span_id(id_, CHILD), kind=SpanKind.LLM, model="gpt-4o", token_usage=counted
+    )
+    await plane.traces.put(ours, trace(report, id=id_))
+    await put(plane, ours, id_, llm())
+    [found] = await assert_summaries_match(plane, ours)
+    assert [one.usage for one in found.spans] == [Usage(7, 1)]
+    assert Totals.from_spans(found.spans).tokens == 8
+
+
 async def test_record_that_a_changed_span_takes_changes_the_other_fields(plane):
     ours, id_ = project(), trace_id()
     turn = claude(ROOT, "interaction", 0, 10 * SECOND)

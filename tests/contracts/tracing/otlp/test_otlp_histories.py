@@ -130,6 +130,14 @@ class Histories(RuleBasedStateMachine):
             trace, lambda plane: plane.traces.add_spans(self.project, trace, spans)
         )
 
+    @rule(trace=trace_ids, hex_id=otel_strategies.hex_ids, span=trace_strategies.spans())
+    def add_otel_span(self, trace: TraceId, hex_id: str, span: Span) -> None:
+        """As an import does, maybe before its fragments come."""
+        known = replace(span, id=otel_span_id(trace, hex_id))
+        self._change_natively(
+            trace, lambda plane: plane.traces.add_spans(self.project, trace, [known])
+        )
+
     @rule(trace=trace_ids, change=trace_strategies.trace_changes)
     def change(self, trace: TraceId, change: TraceChange) -> None:
         self._change_natively(trace, lambda plane: plane.traces.change(self.project, trace, change))
