@@ -63,13 +63,13 @@ DELETE FROM waiting_evaluations AS waiting
 USING unnest($1::uuid[], $2::uuid[]) AS done (project_id, id)
 WHERE waiting.project_id = done.project_id AND waiting.id = done.id
 """
-# Skips locked rows, so that concurrent workers take different ones.
+# Skips locked rows, so that concurrent workers take different ones. By ctid, so that no statistics
+# can mislead the planner.
 DELETE_EXPIRED_EVALUATIONS: Final = f"""
-DELETE FROM waiting_evaluations AS waiting USING (
-  SELECT project_id, id FROM waiting_evaluations WHERE stored_at < $1
+DELETE FROM waiting_evaluations AS waiting WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM waiting_evaluations WHERE stored_at < $1
   ORDER BY stored_at, project_id, id LIMIT {DUE_MAX} FOR UPDATE SKIP LOCKED
-) AS old
-WHERE waiting.project_id = old.project_id AND waiting.id = old.id
+))
 RETURNING waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data
 """
 

@@ -113,23 +113,29 @@ DELETE_TERMS: Final = """
 DELETE FROM search_terms USING unnest($1::uuid[], $2::uuid[]) AS gone (project_id, trace_id)
 WHERE search_terms.project_id = gone.project_id AND search_terms.trace_id = gone.trace_id
 """
-# Those of traces that were stored or don't exist. Another worker deletes those that are locked.
+# Those of traces that were stored or don't exist. Another worker deletes those that are locked. The
+# queue is nearly empty whenever its statistics are made, so the planner takes it for one row: by
+# ctid, and with a look-up of each, that can't mislead it to compare all writes with each other.
 DELETE_QUEUED: Final = """
-DELETE FROM search_queue USING (
-  SELECT queued.project_id, queued.id
-  FROM search_queue AS queued JOIN unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[])
-    AS sent (project_id, id, trace_id, newest)
-    ON queued.project_id = sent.project_id AND queued.id = sent.id
-  WHERE EXISTS (
-    SELECT 1 FROM search_traces AS t WHERE t.project_id = sent.project_id
-      AND t.trace_id = sent.trace_id AND t.queue_id >= sent.newest OFFSET 0
-  ) OR NOT EXISTS (
-    SELECT 1 FROM traces
-    WHERE traces.project_id = sent.project_id AND traces.trace_id = sent.trace_id OFFSET 0
-  )
-  FOR UPDATE OF queued SKIP LOCKED
-) AS done
-WHERE search_queue.project_id = done.project_id AND search_queue.id = done.id
+DELETE FROM search_queue WHERE ctid = ANY(ARRAY(
+  SELECT queued.ctid
+  FROM (
+    SELECT project_id, id FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::bigint[])
+      AS sent (project_id, id, trace_id, newest)
+    WHERE EXISTS (
+      SELECT 1 FROM search_traces AS t WHERE t.project_id = sent.project_id
+        AND t.trace_id = sent.trace_id AND t.queue_id >= sent.newest OFFSET 0
+    ) OR NOT EXISTS (
+      SELECT 1 FROM traces
+      WHERE traces.project_id = sent.project_id AND traces.trace_id = sent.trace_id OFFSET 0
+    )
+    OFFSET 0
+  ) AS done CROSS JOIN LATERAL (
+    SELECT ctid FROM search_queue
+    WHERE search_queue.project_id = done.project_id AND search_queue.id = done.id
+    FOR UPDATE SKIP LOCKED
+  ) AS queued
+))
 """
 
 COUNT_NEW: Final = f"""

@@ -14,9 +14,12 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
+from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
+from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_EXPIRED_EVALUATIONS
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
     ANONYMIZE_SESSION,
@@ -39,6 +42,7 @@ from adapters.postgres.tracing.otlp.otlp_settling import (
 )
 from adapters.postgres.tracing.otlp.otlp_writer import OtlpWriter
 from adapters.postgres.tracing.rollups.percentiles import COMPUTE_BUCKETS, VolumeReader
+from adapters.postgres.tracing.search.search_index import DELETE_QUEUED, STORE_TRACES
 from adapters.postgres.tracing.session_id_walk import IdWalkLimits
 from adapters.postgres.tracing.session_walk import SessionWalkLimits
 from adapters.postgres.tracing.spans.span_walk import WalkLimits
@@ -1084,6 +1088,48 @@ async def test_expired_traces_are_found_by_age(seeded, of):
         await transaction.rollback()
     assert scanned_whole(found) == set()
     assert 12 <= read_rows(found)["traces"] <= 3 * 12
+
+
+# As autovacuum finds tables that are empty most of the time.
+ANALYZED_EMPTY: Final = """
+UPDATE pg_class SET reltuples = 0, relpages = 1
+WHERE oid IN ('search_queue'::regclass, 'waiting_evaluations'::regclass)
+"""
+QUEUE_TRACES: Final = """
+INSERT INTO search_queue (project_id, trace_id)
+SELECT project_id, trace_id FROM traces WHERE project_id = $1 LIMIT $2
+RETURNING project_id, id, trace_id
+"""
+EXPIRE_EVALUATIONS: Final = """
+INSERT INTO waiting_evaluations (project_id, id, trace_id, data, stored_at)
+SELECT project_id, trace_id, trace_id, '', $3 FROM traces WHERE project_id = $1 LIMIT $2
+"""
+
+
+@citus.not_on_cluster("the statistics are those of a worker")
+async def test_queued_rows_are_deleted_by_key_after_the_queue_was_analyzed_empty(seeded):
+    async with seeded.owner.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        for name, value in SESSION_SETTINGS.items():
+            await connection.execute("SELECT set_config($1, $2, true)", name, value)
+        queued = await connection.fetch(QUEUE_TRACES, OURS, 100)
+        newest = max(row["id"] for row in queued)
+        indexed = [(OURS, row["trace_id"], newest, START, None) for row in queued]
+        await connection.execute(STORE_TRACES, *arrays(indexed))
+        await connection.execute(EXPIRE_EVALUATIONS, OURS, 100, START)
+        await connection.execute(ANALYZED_EMPTY)
+        found = []
+        for sql, arguments in (
+            (DELETE_QUEUED, arrays((*row, newest) for row in queued)),
+            (DELETE_EXPIRED_EVALUATIONS, (END,)),
+        ):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+            found += nodes(json.loads(text)[0]["Plan"])
+        await transaction.rollback()
+    rows = read_rows(found)
+    assert 2 * 100 <= rows["search_queue"] <= 4 * 100
+    assert 2 * 100 <= rows["waiting_evaluations"] <= 4 * 100
 
 
 @OF_BOTH
