@@ -9,7 +9,7 @@ interval of Agresti and Caffo (2000, The American Statistician 54, 280-288), wit
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -18,6 +18,7 @@ from typing import Final, Self
 
 from domain.errors import Invalid
 from domain.evaluation.experiments.intervals import student_quantile
+from domain.evaluation.metrics.metric import is_rule_fingerprint
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.ids import TraceId
 from domain.tracing.analytics import Latencies
@@ -43,6 +44,15 @@ class ScoreKind:
     is_of_run: bool
     judge_kind: str | None = None
     fingerprint: str | None = None
+
+    @property
+    def is_decided_before_judging(self) -> bool:
+        """Whether the metric decided by itself, whatever judge has scored other traces."""
+        return self.fingerprint is not None and is_rule_fingerprint(self.fingerprint)
+
+    @property
+    def is_judged(self) -> bool:
+        return self.fingerprint is not None and not self.is_decided_before_judging
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,28 @@ class ScoreFigures:
     @property
     def scores(self) -> int:
         return self.numbers + self.labels + self.skipped + self.failed
+
+    def pooled(self, other: Self) -> Self:
+        """Both as if they were of this kind. The other has a number."""
+        assert other.mean is not None, "scores that are pooled have a number"
+        numbers = self.numbers + other.numbers
+        own = other.mean if self.mean is None else self.mean
+        mean = (self.numbers * own + other.numbers * other.mean) / numbers
+        squares = self.numbers * (own - mean) ** 2 + other.numbers * (other.mean - mean) ** 2
+        for one in (self, other):
+            squares += (one.numbers - 1) * (one.variance or 0.0)
+        lowest = sorted((*self.lowest, *other.lowest), key=lambda one: (one.value, one.trace_id))
+        return replace(
+            self,
+            numbers=numbers,
+            labels=self.labels + other.labels,
+            skipped=self.skipped + other.skipped,
+            failed=self.failed + other.failed,
+            mean=mean,
+            variance=squares / (numbers - 1) if numbers > 1 else None,
+            extremes=self.extremes + other.extremes,
+            lowest=tuple(lowest[:LOWEST_MAX]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -325,10 +357,15 @@ def _compare_metric(
     a: GroupFigures, b: GroupFigures, name: str, *, is_of_run: bool, are_independent: bool
 ) -> MetricComparison:
     key = (name, is_of_run)
-    sides = [
+    sides: list[Mapping[ScoreKind, ScoreFigures]] = [
         {one.kind: one for one in group.scores if (one.kind.name, one.kind.is_of_run) == key}
         for group in (a, b)
     ]
+    judges = [_judges(side) for side in sides]
+    if max(map(len, judges)) == 1:
+        sides = [
+            _with_decided(side, *(judges[at] or judges[1 - at])) for at, side in enumerate(sides)
+        ]
     kinds = {kind: None for side in sides for kind, one in side.items() if one.numbers}
     return MetricComparison(
         name=name,
@@ -340,6 +377,25 @@ def _compare_metric(
             for kind in sorted(kinds, key=lambda one: (one.judge_kind or "", one.fingerprint or ""))
         ],
     )
+
+
+def _judges(of: Mapping[ScoreKind, ScoreFigures]) -> list[ScoreKind]:
+    return [kind for kind, one in of.items() if one.numbers and kind.is_judged]
+
+
+def _with_decided(
+    of: Mapping[ScoreKind, ScoreFigures], judge: ScoreKind
+) -> Mapping[ScoreKind, ScoreFigures]:
+    """With the scores that a metric decided by itself among those of the only judge of the group.
+
+    Otherwise the mean of the judge would leave out the worst answers, those without a word.
+    """
+    found = dict(of)
+    for kind, one in of.items():
+        if kind.is_decided_before_judging and one.numbers:
+            del found[kind]
+            found[judge] = found.get(judge, ScoreFigures(kind=judge, numbers=0)).pooled(one)
+    return found
 
 
 def _coverage(traces: int, of: Mapping[ScoreKind, ScoreFigures]) -> ScoreCoverage:

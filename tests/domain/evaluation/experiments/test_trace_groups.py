@@ -103,6 +103,43 @@ def test_other_judges_and_fingerprints_are_never_compared():
     assert compared.failures.is_beyond_chance is True
 
 
+def test_answers_without_a_word_are_in_the_mean_of_the_judge():
+    decided = ScoreKind("m", is_of_run=True, judge_kind="model", fingerprint="rule/1")
+    judged, wordless = [0.5, 1.0] * 15, [0.0] * 10
+    corrected = figures([1.0], ScoreKind("m", is_of_run=True))
+    b = group(figures(judged), figures(wordless, decided), corrected)
+    compared = GroupComparison.from_groups(group(figures([0.5, 1.0] * 20)), b)
+    [metric] = compared.metrics
+    mean = metric.means[-1]
+    every = figures(judged + wordless)
+    assert (mean.fingerprint, mean.b.numbers, mean.b.extremes) == ("f", 40, every.extremes)
+    assert mean.b.mean == pytest.approx(every.mean)
+    assert mean.b.variance == pytest.approx(every.variance)
+    assert mean.difference.is_beyond_chance is True
+    assert (metric.b.scored, len(metric.means)) == (41, 2)
+
+
+def test_a_group_of_answers_without_a_word_is_compared_with_judged_ones():
+    decided = ScoreKind("m", is_of_run=True, judge_kind="model", fingerprint="rule/1")
+    failed = ScoreFigures(kind=KIND, numbers=0, failed=2)
+    b = group(figures([0.0] * ENOUGH, decided), failed)
+    [metric] = GroupComparison.from_groups(group(figures([0.5] * ENOUGH)), b).metrics
+    [mean] = metric.means
+    assert (mean.difference.value, mean.b.failed, metric.b.failed) == (-0.5, 2, 2)
+    [alone] = GroupComparison.from_groups(group(), b).metrics
+    assert [one.fingerprint for one in alone.means] == ["rule/1"]
+
+
+def test_with_several_judges_answers_without_a_word_stay_apart():
+    decided = ScoreKind("m", is_of_run=True, judge_kind="model", fingerprint="rule/1")
+    other = ScoreKind("m", is_of_run=True, judge_kind="model", fingerprint="g")
+    both = group(*(figures([0.5] * ENOUGH, kind) for kind in (KIND, other, decided)))
+    single = group(*(figures([0.5] * ENOUGH, kind) for kind in (KIND, decided)))
+    for one in (both, single):
+        [metric] = GroupComparison.from_groups(one, both).metrics
+        assert [mean.fingerprint for mean in metric.means] == ["f", "g", "rule/1"]
+
+
 def test_coverage_counts_traces_without_a_score():
     skipped = ScoreFigures(kind=ScoreKind("m", is_of_run=True), numbers=0, skipped=5, failed=2)
     a = group(figures([0.5] * 40), skipped, traces=50)
