@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import DevServer, Poll
 from tests.e2e.dashboard.browser import PageLog
@@ -19,6 +19,8 @@ EXACT = '{"a": 1.0, "b": 1e2, "c": 107505301260286111}'
 HOSTILE = (
     "<img src=x onerror=\"document.title='hit'\"> [link](javascript:alert(1)) ![i](http://x.test/i)"
 )
+
+LIVE_PAGE = 50  # traces that a poll of the list reads
 
 
 def test_first_trace_is_opened_when_it_comes(
@@ -52,6 +54,41 @@ def test_first_trace_is_opened_when_it_comes(
     project.send("/traces", {"name": "live", "started_at": datetime.now(UTC).isoformat()})
     poll("/traces", lambda page: page["total"] == 2)
     expect(page.get_by_role("link", name="live", exact=True)).to_be_visible()
+
+
+def test_live_list_is_that_of_the_service(signed_in: Page, project: Project, poll: Poll) -> None:
+    page = signed_in
+    now = datetime.now(UTC)
+
+    def send(name: str, count: int) -> None:
+        rows = [
+            {"name": f"{name} {at}", "started_at": (now + timedelta(milliseconds=at)).isoformat()}
+            for at in range(count)
+        ]
+        project.send("/traces/batch", {"traces": rows})
+
+    def link(name: str) -> Locator:
+        return page.get_by_role("link", name=name, exact=True)
+
+    project.send("/traces", {"name": "first", "started_at": START.isoformat()})
+    page.goto(project.path("traces?live=1"))
+    expect(link("first")).to_be_visible()
+    page.keyboard.press("j")
+    send("few", 1)
+    poll("/traces", lambda page: page["total"] == 2)
+    expect(link("few 0")).to_be_visible()
+    expect(page.locator("tr.at")).to_contain_text("first")  # the keys stay where they were
+    page.keyboard.press("l")
+    page.get_by_role("checkbox", name="Select few 0").check()
+    page.get_by_role("button", name="Delete …").click()
+    page.get_by_role("button", name="Delete 1 trace").click()
+    expect(link("few 0")).to_have_count(0)
+    page.get_by_role("button", name="Live").click()
+    send("many", LIVE_PAGE + 1)
+    poll("/traces", lambda page: page["total"] == LIVE_PAGE + 2)
+    expect(link(f"many {LIVE_PAGE}")).to_be_visible()
+    page.locator(".table").evaluate("(table) => table.scrollTo(0, table.scrollHeight)")
+    expect(link("many 0")).to_be_visible()  # none is missing in between
 
 
 def test_from_failure_to_failing_span_by_keyboard(

@@ -70,6 +70,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   useEffect(() => {
     if (last > rows.length - NEAR_END) props.onNearEnd();
   }, [last, rows.length]);
+  const marked = rows[at] === undefined ? null : props.rowKey(rows[at]); // it stays where others come before it
   useLayoutEffect(() => {
     const element = box.current;
     if (element === null || at < 0) return;
@@ -79,12 +80,12 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     else if (top + ROW > element.scrollTop + element.clientHeight - head) {
       element.scrollTop = top + ROW - element.clientHeight + head;
     }
-  }, [at]);
+  }, [marked]);
   useEffect(() => {
     if (at < 0) return;
     const link = box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`);
     link?.focus({ preventScroll: true });
-  }, [at, first]);
+  }, [marked, first]);
   const point = (row: T): void => {
     clearTimeout(pointing.current);
     pointing.current = window.setTimeout(() => props.onPoint?.(row), POINT_MS);

@@ -1,10 +1,10 @@
 /** The list of traces: filters, histogram, live, peek, selection. All of its state is in the URL. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
+import { useInfiniteQuery, type InfiniteData } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
-import { invalidate, prefetchOutline, useRead } from "../../api/queries.ts";
+import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, PERIODS, periodStart, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
@@ -47,6 +47,12 @@ type Selection = ReadonlySet<string> | typeof ALL;
 const ALL = "all";
 const NOTHING: ReadonlySet<string> = new Set();
 
+/** Each trace once, as it comes first. */
+function once(rows: readonly TraceListItem[]): TraceListItem[] {
+  const known = new Set<string>();
+  return rows.filter(({ trace_id: id }) => !known.has(id) && known.add(id));
+}
+
 function isNothing(selected: Selection): boolean {
   return selected !== ALL && selected.size === 0;
 }
@@ -68,8 +74,9 @@ export function Traces(): JSX.Element {
     };
   }, [viewOf(params.toString()), now]);
   useTitle("Traces", project.value?.name);
+  const queryKey = [projectId.value, "traces", "pages", query];
   const pages = useInfiniteQuery<Page>({
-    queryKey: [projectId.value, "traces", "pages", query],
+    queryKey,
     initialPageParam: null,
     queryFn: ({ pageParam, signal }) =>
       request<Page>("GET", "traces", { query: { ...query, limit: PAGE, cursor: pageParam }, signal }),
@@ -87,26 +94,30 @@ export function Traces(): JSX.Element {
     initial: pages.data?.pages[0],
     pollMs: isLive ? LIVE_MS : LIVE_MS * 4,
   });
-  const [accepted, accept] = useState<Page | null>(null);
-  useEffect(() => accept(null), [query]);
-  const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
-  useEffect(() => {
-    if (slidesIn && head.data) accept(head.data);
-  }, [slidesIn, head.data]);
-  const loaded = useMemo(() => pages.data?.pages.flatMap((page) => page.items) ?? [], [pages.data]);
-  const rows = useMemo(() => {
-    const known = new Map<string, TraceListItem>();
-    for (const row of [...(accepted?.items ?? []), ...loaded]) if (!known.has(row.trace_id)) known.set(row.trace_id, row);
-    return [...known.values()];
-  }, [accepted, loaded]);
+  const rows = useMemo(() => once(pages.data?.pages.flatMap((page) => page.items) ?? []), [pages.data]);
   const ids = useMemo(() => new Set(rows.map((row) => row.trace_id)), [rows]);
   const waiting = canShowNew ? (head.data?.items ?? []).filter((row) => !ids.has(row.trace_id)).length : 0;
   const newest = canShowNew && head.dataUpdatedAt > pages.dataUpdatedAt ? head.data : pages.data?.pages[0];
   const total = newest?.total ?? 0;
   const isAtLeast = newest?.total_is_at_least ?? false;
+  /** Puts what came before what was read. What is changed or deleted later then changes in one place. */
+  const accept = (): void => {
+    if (waiting >= PAGE) return void pages.refetch(); // between the two there may be others
+    const now = head.data;
+    if (!now || !canShowNew) return;
+    queries.setQueryData<InfiniteData<Page>>(queryKey, (known) => {
+      if (!known) return;
+      const [first, ...others] = known.pages;
+      const items = now.next_cursor ? once([...now.items, ...first!.items]) : now.items;
+      return { ...known, pages: [{ ...now, items, next_cursor: first!.next_cursor }, ...others] };
+    });
+  };
+  const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
+  useEffect(() => {
+    if (slidesIn) accept();
+  }, [slidesIn, head.data]);
   const showNew = (): void => {
-    if (waiting >= PAGE) void invalidate("traces");
-    else if (head.data) accept(head.data);
+    accept();
     document.querySelector(".table")?.scrollTo({ top: 0 });
   };
   const isPainted = usePainted(pages.isSuccess);
@@ -226,8 +237,10 @@ function List(props: ListProps): JSX.Element {
   const { url, rows, selected, select } = props;
   const { params, update } = url;
   const [, navigate] = useLocation();
-  const [at, setAt] = useState(() => rows.findIndex((row) => row.trace_id === params.get("peek")));
-  const anchor = useRef(-1);
+  const [place, setPlace] = useState({ id: params.get("peek"), index: -1 });
+  const indexOf = (id: string | null): number => rows.findIndex((row) => row.trace_id === id);
+  const at = indexOf(place.id) >= 0 ? indexOf(place.id) : place.index; // others may have come before it
+  const anchor = useRef<string | null>(null);
   useEffect(() => {
     shownList.value = { project: projectId.peek() ?? "", search: location.search, ids: rows.map((one) => one.trace_id) };
   }, [rows, params]);
@@ -235,19 +248,20 @@ function List(props: ListProps): JSX.Element {
   const isSelected = (one: TraceListItem): boolean => selected === ALL || selected.has(one.trace_id);
   const go = (to: number): void => {
     const next = Math.max(0, Math.min(rows.length - 1, to));
-    setAt(next);
+    setPlace({ id: rows[next]?.trace_id ?? null, index: next });
     if (params.get("peek") && rows[next]) update({ peek: rows[next].trace_id });
   };
   const toggle = (index: number, extend: boolean): void => {
     const next = new Set(selected === ALL ? rows.map((one) => one.trace_id) : selected);
-    const from = extend && anchor.current >= 0 ? anchor.current : index;
+    const anchored = extend ? indexOf(anchor.current) : -1;
+    const from = anchored >= 0 ? anchored : index;
     const adds = !next.has(rows[index]!.trace_id);
     for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
       const id = rows[i]!.trace_id;
       if (adds) next.add(id);
       else next.delete(id);
     }
-    anchor.current = index;
+    anchor.current = rows[index]!.trace_id;
     select(next);
   };
   const choose = (parameter: string, value: string, isExcluded: boolean): void =>
