@@ -90,7 +90,7 @@ function Views(): JSX.Element {
       <Route path="/go/session/:id">{() => <GoPage kind="session" id={paramsOf("/go/session/:id", here).id!} />}</Route>
       {PAGES.map(({ path, view: View }) => (
         <Route key={path} path={path === "" ? "/p/:project" : `/p/:project/${path}`}>
-          {() => <View params={paramsOf(`/p/:project/${path}`, here)} />}
+          {() => <View key={projectId.value} params={paramsOf(`/p/:project/${path}`, here)} />}
         </Route>
       ))}
       <Route>

@@ -180,8 +180,13 @@ def test_project_of_another_organization_is_shown(signed_in: Page, project: Proj
         head = bearer | {"X-Project-ID": made.json()["id"], "X-Organization-ID": other}
         sent = {"name": "far away", "started_at": START.isoformat()}
         assert http.post("/traces", json=sent, headers=head).status_code == 202
-    signed_in.goto(f"{project.server.url}/app/p/{made.json()['id']}/traces")
-    expect(signed_in.get_by_role("link", name="far away")).to_be_visible()
+    project.send("/traces", {"name": "near", "started_at": START.isoformat()})
+    page = signed_in
+    page.goto(project.path("traces"))
+    page.get_by_role("checkbox", name="Select near").check()
+    page.get_by_label("Project", exact=True).select_option("elsewhere")
+    expect(page.get_by_role("link", name="far away")).to_be_visible()
+    expect(page.get_by_role("region", name="Selected traces")).to_have_count(0)
 
 
 def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Project) -> None:
