@@ -35,7 +35,8 @@ const lexerOfMarked = {
 };
 // Modules of packages of which the pages need less. The query client has a cache of mutations: the pages
 // send by `request()`. Its timers can be replaced, its providers use a JSX runtime of their own, and its
-// hooks can suspend and throw: the pages show each state.
+// hooks can suspend and throw: the pages show each state. The router decodes addresses, which the pages
+// do themselves: what is decoded twice is another name.
 const LESS = [
   [/query-core.build.modern.mutationCache\.js$/, "export class MutationCache { clear() {} findAll() { return []; } async resumePausedMutations() {} }"],
   [
@@ -50,6 +51,12 @@ const LESS = [
   [/preact-query.build.modern.errorBoundaryUtils\.js$/, "const none = () => {}; export { none as ensurePreventErrorBoundaryRetry, none as getHasError, none as useClearResetErrorBoundary };"],
   [/preact-query.build.modern.QueryErrorResetBoundary\.js$/, "const none = () => {}; export { none as QueryErrorResetBoundary, none as useQueryErrorResetBoundary };"],
   [/preact-query.build.modern.suspense\.js$/, "const none = () => {}; export { none as defaultThrowOnError, none as ensureSuspenseTimers, none as fetchOptimistic, none as shouldSuspend };"],
+  [
+    /wouter-preact.src.paths\.js$/,
+    `export const absolutePath = (to, base) => (to[0] === "~" ? to.slice(1) : base + to);
+    export const relativePath = (base, path) => ((path + "/").startsWith(base + "/") ? path.slice(base.length) || "/" : "~" + path);
+    export const sanitizeSearch = (search) => search.replace(/^[?]/, "");`,
+  ],
   [/preact.jsx-runtime.dist.jsxRuntime\.module\.js$/, 'export { createElement as jsx } from "preact";'],
 ];
 const lessOfPackages = {
