@@ -30,8 +30,8 @@ def prepare_questions(project: Project, count: int) -> list[str]:
     return ids
 
 
-def run_experiment(project: Project, name: str, answers: Mapping[str, str]) -> str:
-    """An experiment with these answers, once they are scored; its id."""
+def answered_experiment(project: Project, name: str, answers: Mapping[str, str]) -> str:
+    """An open experiment with these answers; its id."""
     asked = {"name": name, "dataset": DATASET, "split": "test", "metrics": ["as_expected"]}
     experiment: str = project.send("/experiments", asked)["id"]
     traces: list[dict[str, Any]] = [
@@ -47,8 +47,14 @@ def run_experiment(project: Project, name: str, answers: Mapping[str, str]) -> s
         {"item": item, "trace_id": trace["trace_id"]}
         for item, trace in zip(answers, traces, strict=True)
     ]
+    project.send(f"/experiments/{experiment}/results/batch", {"results": results})
+    return experiment
+
+
+def run_experiment(project: Project, name: str, answers: Mapping[str, str]) -> str:
+    """An experiment with these answers, once they are scored; its id."""
+    experiment = answered_experiment(project, name, answers)
     path = f"/experiments/{experiment}"
-    project.send(f"{path}/results/batch", {"results": results})
     project.send(f"{path}/close", None)
 
     def status() -> str:

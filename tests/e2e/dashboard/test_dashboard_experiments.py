@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.conftest import Poll
 from tests.e2e.dashboard.dashboard_project import Project, span
-from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
+from tests.e2e.dashboard.experiment_project import (
+    DATASET,
+    answered_experiment,
+    prepare_questions,
+    run_experiment,
+)
 
 pytestmark = pytest.mark.e2e
 TRACES = 30  # of each release: with fewer there is no interval
@@ -74,13 +80,23 @@ def test_worse_scores_of_a_release_lead_to_their_traces(
 
 
 def test_new_failures_of_an_experiment_and_the_verdict(
-    signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
+    signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
 ) -> None:
     page = signed_in
     ids = prepare_questions(project, 12)
     right = {one: one for one in ids}
     run_experiment(project, "before", right)
-    run_experiment(project, "after", right | {ids[3]: "Bonn", ids[7]: "Basel"})
+    after = answered_experiment(project, "after", right | {ids[3]: "Bonn", ids[7]: "Basel"})
+    page.goto(project.path(f"experiments/{after}"))
+    expect(page.get_by_role("row", name=ids[3])).to_contain_text("not scored")
+    page.get_by_role("button", name="Close and score …").click()
+    # The items are read before there are scores, however soon these come.
+    unscored = project.read(f"/experiments/{after}/items")
+    page.route("**/items?*", lambda route: route.fulfill(json=unscored), times=1)
+    page.get_by_role("button", name="Close and score", exact=True).click()
+    poll(f"/experiments/{after}", lambda one: one["status"] == "COMPLETED")
+    expect(page.get_by_text("12 scored")).to_be_visible()
+    expect(page.get_by_role("row", name=ids[3])).not_to_contain_text("not scored")
     page.goto(project.path("datasets"))
     page.get_by_role("link", name=DATASET).press("Enter")
     expect(page.get_by_role("status").first).to_have_text("12 items")

@@ -374,14 +374,18 @@ def test_first_rows_need_six_requests(
     assert 1 + len(started) <= FIRST_REQUESTS_MAX, started
 
 
-def test_model_calls_are_read_in_order_and_scored(signed_in: Page, project: Project) -> None:
+def test_model_calls_are_read_in_order_and_scored(
+    signed_in: Page, project: Project, poll: Poll
+) -> None:
     page = signed_in
     said = [{"role": "user", "content": f"question {number}"} for number in range(4)]
     calls = [
         span(number, name="ask", kind="LLM", input={"messages": said[: number + 2]}, output="yes")
         for number in (1, 2)
     ]
-    body = {"name": "chat", "started_at": START.isoformat(), "spans": [*calls, span(3)]}
+    late = span(4, name="late", kind="LLM", ended_at=None)
+    spans = [*calls, span(3), late]
+    body = {"name": "chat", "started_at": START.isoformat(), "status": "RUNNING", "spans": spans}
     sent = project.send("/traces", body)
     page.goto(project.path(f"traces/{sent['trace_id']}"))
     page.get_by_role("button", name="Model calls").click()
@@ -390,6 +394,22 @@ def test_model_calls_are_read_in_order_and_scored(signed_in: Page, project: Proj
         feed.get_by_role("article").filter(has=page.get_by_role("button", name="ask"))
     ).to_have_count(2)
     expect(feed).to_contain_text("same as in the call before")
+    running = feed.get_by_role("article").filter(has=page.get_by_role("button", name="late"))
+    expect(running).to_contain_text("—")
+    expect(running).not_to_contain_text("0 ms")
+    running.get_by_role("button", name="late").click()
+    output = page.get_by_role("region", name="Output", exact=True)
+    expect(output).to_contain_text("none")
+    path = f"/traces/{sent['trace_id']}"
+    project.send(f"{path}/spans", [span(4, name="late", kind="LLM", output="at last")])
+    poll(path, lambda trace: trace["spans"][-1]["output"] is not None)
+    expect(output).to_contain_text("at last")
+    page.get_by_role("button", name="Whole trace").click()
+    expect(output).to_contain_text("none")
+    change = {"status": "COMPLETED", "output": "all of it"}
+    project.send(path, change, method="PATCH")
+    poll(path, lambda trace: trace["status"] == "COMPLETED")
+    expect(output).to_contain_text("all of it")
     feed.get_by_role("button", name="ask").last.click()
     expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
     page.get_by_role("button", name="Previous span of this name").click()

@@ -26,6 +26,7 @@ export interface PayloadSource {
   path: string; // of the bytes
   text: string | null; // if it is here already
   total: number | null;
+  version?: string; // it is read again if that changes
 }
 
 /** What a payload can be drawn as, and what is best. */
@@ -62,11 +63,14 @@ export function Payload({ source, name, url, before = null, place }: PayloadProp
   useEffect(() => {
     if (source.text !== null) return;
     const stop = new AbortController();
-    readText(source.path, { maxBytes: limit, signal: stop.signal }).then(setPart, (reason: unknown) => {
+    readText(source.path, { maxBytes: limit, signal: stop.signal }).then((read) => {
+      setPart(read);
+      setError(null);
+    }, (reason: unknown) => {
       if (!stop.signal.aborted) setError(reason);
     });
     return () => stop.abort();
-  }, [source.path, source.text, limit, attempt]);
+  }, [source.path, source.text, source.total, source.version, limit, attempt]);
   const isMissing = error instanceof Failure && error.status === 404;
   const read = source.text ?? part?.text ?? null;
   const text = useScanned(read) ? read : null;

@@ -1,6 +1,6 @@
 /** An experiment: its state, how much of it is scored, and its items. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
@@ -30,6 +30,11 @@ export function Experiment({ id }: { id: string }): JSX.Element {
   if (one !== undefined && isMoving !== runs) setMoving(runs);
   const others = useRead<PaginatedResponse_ExperimentResponse_>("experiments", { dataset: one?.dataset, limit: 50 }, { enabled: one !== undefined });
   const items = usePages<ExperimentItemResponse>(`${path}/items`);
+  const before = useRef(one);
+  useEffect(() => {
+    if (before.current) void invalidate(`${path}/items`); // results and scores came, which the items have too
+    before.current = one;
+  }, [one]);
   const [asking, ask] = useState<"close" | "delete" | null>(null);
   const sending = useSending();
   useTitle(one && nameOf(one), "Experiments", project.value?.name);

@@ -67,6 +67,11 @@ function Loaded(props: LoadedProps): JSX.Element {
   const [share, setShare] = useState(58);
   const box = useRef<HTMLDivElement>(null);
   const span = url.params.get("span");
+  const seen = useRef(outline.revision);
+  useEffect(() => {
+    if (seen.current !== outline.revision) void invalidate(`traces/${id}/spans`); // they changed with it
+    seen.current = outline.revision;
+  }, [outline.revision]);
   return (
     <div class={`trace ${isPeek ? "is-peek" : ""}`}>
       <Header {...props} url={url} />
@@ -80,7 +85,7 @@ function Loaded(props: LoadedProps): JSX.Element {
             {span !== null && outline.span_id.includes(span) ? (
               <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} same={sameName(outline, span)} url={url} />
             ) : (
-              <TraceDetail id={id} name={outline.trace.name} url={url} />
+              <TraceDetail id={id} name={outline.trace.name} version={outline.revision} url={url} />
             )}
           </Guarded>
         </section>
@@ -287,12 +292,12 @@ function Item({ name, children }: { name: string; children: JSX.Element | JSX.El
   );
 }
 
-function TraceDetail({ id, name, url }: { id: string; name: string; url: UrlState }): JSX.Element {
+function TraceDetail({ id, name, version, url }: { id: string; name: string; version: string; url: UrlState }): JSX.Element {
   const names = ["io", "metadata", "scores"];
   const chosen = url.params.get("tab") ?? "io";
   const tab = names.includes(chosen) ? chosen : "io";
   const payload = (label: string, part: string): JSX.Element => (
-    <Payload source={{ label, path: `traces/${id}/${part}`, text: null, total: null }} name={name} url={url} />
+    <Payload source={{ label, path: `traces/${id}/${part}`, text: null, total: null, version }} name={name} url={url} />
   );
   return (
     <div class="detail">
