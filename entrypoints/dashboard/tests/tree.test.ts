@@ -94,3 +94,9 @@ test("the critical path goes back from the end", () => {
   const spans = [...criticalPath(tree)].map((row) => tree.span[row]!).sort();
   assert.deepEqual(spans, [0, 1, 3]);
 });
+
+test("a span without an end goes on as long as its trace does", () => {
+  const spans = outline([-1, 0], [[0, 10], [2, null]]);
+  assert.deepEqual([...buildTree({ ...spans, trace: { status: "RUNNING" } }).isOpen], [0, 1]);
+  assert.deepEqual([...buildTree({ ...spans, trace: { status: "COMPLETED" } }).isOpen], [0, 0]);
+});

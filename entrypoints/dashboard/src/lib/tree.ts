@@ -5,6 +5,7 @@
 
 /** Columns of the outline that the service sends; `parent` is an index, -1 none, -2 not received. */
 export interface Outline {
+  trace?: { status: string };
   span_id: readonly string[];
   parent: readonly number[];
   name: readonly number[];
@@ -29,7 +30,7 @@ export interface Tree {
   isOrphan: Uint8Array; // the parent was never received, or is the span's own descendant
   start: Float64Array; // of a row, µs from the start of the trace
   end: Float64Array; // of a row; that of the trace while it runs
-  isOpen: Uint8Array;
+  isOpen: Uint8Array; // it has not ended, and nor has the trace
   from: number; // the earliest start
   to: number; // the latest end
 }
@@ -149,12 +150,13 @@ function order(
 }
 
 function time(tree: Tree, outline: Outline): void {
+  const isOver = /COMPLETED|ERROR/.test(outline.trace?.status ?? "");
   for (let row = 0; row < tree.size; row++) {
     const span = tree.span[row]!;
     const start = outline.start_us[span]!;
     const latency = outline.latency_us[span] ?? null;
     tree.start[row] = start;
-    tree.isOpen[row] = latency === null ? 1 : 0;
+    tree.isOpen[row] = latency === null && !isOver ? 1 : 0;
     tree.end[row] = start + (latency ?? 0);
     tree.from = Math.min(tree.from, start);
     tree.to = Math.max(tree.to, tree.end[row]!);

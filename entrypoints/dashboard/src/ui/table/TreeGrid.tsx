@@ -293,7 +293,7 @@ function barOf({ outline, tree }: Look, place: (us: number) => number, row: numb
         <span
           class={`tg-bar k-${kind}${failed ? " bad" : ""}${isOpen ? " running" : ""}`}
           style={{ marginLeft: `${shownLeft}%`, width: `${width}%` }}
-          title={`${duration(start / 1000)} → ${duration(end / 1000)}`}
+          title={`${duration(start / 1000)} → ${isOpen || outline.latency_us[tree.span[row]!] != null ? duration(end / 1000) : "—"}`}
         />
       )}
       {token >= 0 && token <= 100 && (

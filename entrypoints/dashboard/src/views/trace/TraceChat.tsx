@@ -42,6 +42,7 @@ function Calls({ id, outline, tree, selected, select, url, calls }: TraceChatPro
           if (span === undefined) return null;
           const row = tree.row[span]!;
           const model = outline.model[span];
+          const latency = outline.latency_us[span];
           return (
             <article
               key={item.key}
@@ -59,7 +60,7 @@ function Calls({ id, outline, tree, selected, select, url, calls }: TraceChatPro
                   </button>
                 </h2>
                 {model != null && <span>{outline.models[model]}</span>}
-                <span>{duration((outline.latency_us[span] ?? 0) / 1000)}</span>
+                <span>{duration(latency == null ? null : latency / 1000)}</span>
                 {outline.tokens[span]! > 0 && <span>{count(outline.tokens[span])} tokens</span>}
                 {outline.has_error[span] && <span class="bad-text">✕ failed</span>}
               </header>
