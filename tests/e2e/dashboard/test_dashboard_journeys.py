@@ -523,11 +523,17 @@ def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) ->
 
 def test_trace_is_downloaded_with_its_scores(signed_in: Page, project: Project) -> None:
     page = signed_in
-    body = json.dumps({"name": "exact", "started_at": START.isoformat(), "input": "@"})
-    sent = project.send("/traces", body.replace('"@"', "[1.0, 1e2, 107505301260286111]"))
+    tags = ["Paris, France", "vip"]
+    body = {"name": "exact", "started_at": START.isoformat(), "input": "@", "tags": tags}
+    exact = json.dumps(body).replace('"@"', "[1.0, 1e2, 107505301260286111]")
+    sent = project.send("/traces", exact)
     score = {"trace_id": sent["trace_id"], "name": "helpful", "value": "0.5"}
     project.send("/evaluations/trace-scores", score)
     page.goto(project.path(f"traces/{sent['trace_id']}"))
+    page.get_by_role("button", name="Edit tags").click()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved the tags")).to_be_visible()
+    assert project.read(f"/traces/{sent['trace_id']}")["tags"] == tags
     page.get_by_text("More", exact=True).click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as JSON").click()

@@ -234,7 +234,7 @@ function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Elemen
   const [text, setText] = useState("");
   const [error, setError] = useState<unknown>(null);
   const save = async (): Promise<void> => {
-    const given = [...new Set(text.split(",").map((tag) => tag.trim()).filter(Boolean))];
+    const given = [...new Set(text.split("\n").map((tag) => tag.trim()).filter(Boolean))];
     try {
       await request("PATCH", `traces/${id}`, { body: { tags: given } });
       edit(false);
@@ -256,7 +256,7 @@ function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Elemen
         disabled={!may("ingest")}
         title={scopeHint("ingest")}
         onClick={() => {
-          setText(tags.join(", "));
+          setText(tags.join("\n"));
           setError(null);
           edit(true);
         }}
@@ -267,8 +267,8 @@ function Tags({ id, tags }: { id: string; tags: readonly string[] }): JSX.Elemen
         <Dialog title="Tags of the trace" close={() => edit(false)}>
           <Form send={save}>
             <label>
-              Tags, separated by commas
-              <input autoFocus value={text} onInput={valueTo(setText)} />
+              Tags, one on each line
+              <textarea autoFocus rows={4} value={text} onInput={valueTo(setText)} />
             </label>
             <p class="actions">
               <Button type="submit" class="main">
