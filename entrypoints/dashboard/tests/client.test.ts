@@ -1,7 +1,7 @@
 /** Reads whose connection ends within the answer. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { awaySince, Failure, readText, request, requestText } from "../src/api/client.ts";
+import { awaySince, curl, Failure, readText, request, requestText } from "../src/api/client.ts";
 
 /** Answers as a service that ends after the first bytes of the body. */
 function cut(): Promise<Response> {
@@ -52,4 +52,8 @@ test("a read that the caller gives up is no failure of the service", async () =>
   caller.abort();
   await assert.rejects(read, (error) => !(error instanceof Failure));
   assert.equal(awaySince.value, null);
+});
+
+test("a command for a terminal has each name as one word", () => {
+  assert.match(curl("traces", { name: "it's" }, "Ada’s & Bob's"), /name=it%27s' .*-H 'X-Project-Name: Ada%E2%80%99s%20%26%20Bob'\\''s'$/s);
 });

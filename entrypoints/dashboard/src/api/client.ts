@@ -1,5 +1,6 @@
 /** Requests to the service: four at a time, conditional reads, failures as values with a reason. */
 import { signal } from "@preact/signals";
+import { quoted } from "../lib/snippets.ts";
 import type { Reads } from "./types.d.ts";
 
 /** The address below which the service is: this script is at `app/assets/…` below it. */
@@ -293,6 +294,5 @@ export function read<P extends keyof Reads>(
 
 /** The same request for a terminal, without a secret. */
 export function curl(path: string, query: Query, project: string): string {
-  const quoted = address(path, query).replace(/'/g, "%27");
-  return `curl '${quoted}' \\\n  -H "X-API-Key: $PANDAPROBE_API_KEY" \\\n  -H 'X-Project-Name: ${project}'`;
+  return `curl ${quoted(address(path, query))} \\\n  -H "X-API-Key: $PANDAPROBE_API_KEY" \\\n  -H ${quoted(`X-Project-Name: ${encodeURIComponent(project)}`)}`;
 }
