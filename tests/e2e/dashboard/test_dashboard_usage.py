@@ -73,6 +73,11 @@ def test_costly_day_is_found(
     expect(
         page.get_by_role("img", name=re.compile("^2 traces by hour, 0 of them failed$"))
     ).to_be_visible()
+    # Nor what came before the period, in its first hour.
+    second = datetime.now(UTC).replace(hour=12, minute=11, second=0) - timedelta(COSTLY_DAYS_AGO)
+    page.goto(project.path(f"traces?started_after={second:%Y-%m-%dT%H:%M:%SZ}&user_id=batch"))
+    expect(page.get_by_role("img", name=re.compile("^1 trace by "))).to_be_visible()
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
 
 
 def test_model_without_a_price_gets_one_and_is_repriced(

@@ -1,36 +1,39 @@
-/** Traces of a period that match the filters, by hour or day, failures marked. Buckets are cut in UTC. */
+/** Traces of a period that match the filters, by hour, day or week, failures marked. Buckets are cut in UTC. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { AnalyticsBucket } from "../../api/types.d.ts";
-import { filterQuery, PERIODS } from "../../lib/filters.ts";
+import { filterQuery, periodStart } from "../../lib/filters.ts";
 import { count, instant, plural } from "../../lib/format.ts";
+import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
 import type { UrlState } from "../../url/state.ts";
 
-const HOUR = 3_600_000;
-const DAY = 24 * HOUR;
+const DAY = STEP_MS.day;
 const DAYS = 30; // without a period
+const BARS_MAX = 400;
 const HEIGHT = 44;
 
 /** It is asked for once `enabled`: when the rows are painted, which need no wait for it. */
 export function Histogram({ url, now, enabled }: { url: UrlState; now: number; enabled: boolean }): JSX.Element | null {
   const { params, update } = url;
-  const period = PERIODS.find((one) => one.id === params.get("period"));
+  const period = periodStart(params.get("period"), now);
   const after = params.get("started_after");
   const before = params.get("started_before");
   const end = before ? Date.parse(before) : now;
-  const start = after ? Date.parse(after) : end - (period?.ms ?? DAYS * DAY);
-  const step = end - start <= 3 * DAY ? HOUR : DAY;
-  const first = Math.floor(start / step) * step;
-  const size = Math.max(1, Math.min(400, Math.ceil((end - first) / step)));
+  const since = after ?? period;
+  const start = since ? Date.parse(since) : Math.floor(end / DAY - DAYS) * DAY;
+  const unit = end - start <= 3 * DAY ? "hour" : end - start <= BARS_MAX * DAY ? "day" : "week";
+  const step = STEP_MS[unit];
+  const starts = utcStarts(start, Math.max(end, start + 1), unit).slice(0, BARS_MAX);
+  const size = starts.length;
   const [drag, setDrag] = useState<[number, number] | null>(null);
   const svg = useRef<SVGSVGElement>(null);
   const { query: words, ...filters } = filterQuery(params);
   const asked = {
     metric: "volume",
-    granularity: step === HOUR ? "hour" : "day",
-    started_after: new Date(first).toISOString(),
-    started_before: new Date(Math.ceil(end / 60_000) * 60_000).toISOString(),
+    granularity: unit,
+    started_after: new Date(start).toISOString(), // as the list: not the whole first bucket
+    started_before: before ?? new Date(Math.ceil(end / 60_000) * 60_000).toISOString(),
   };
   // Words can't be counted, and filters that match too many traces are refused: then it counts all.
   const matching = useRead<AnalyticsBucket[]>("traces/analytics", { ...filters, ...asked }, { keepPrevious: true, enabled });
@@ -39,7 +42,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
   const isOfAll = words !== undefined || matching.isError;
   if (!answer.data) return <div class="histogram" />;
   const buckets = new Map(answer.data.map((one) => [Date.parse(one.bucket), one]));
-  const bars = Array.from({ length: size }, (_, index) => buckets.get(first + index * step));
+  const bars = starts.map((one) => buckets.get(one));
   const most = Math.max(1, ...bars.map((one) => one?.trace_count ?? 0));
   const total = bars.reduce((sum, one) => sum + (one?.trace_count ?? 0), 0);
   const failed = bars.reduce((sum, one) => sum + (one?.error_count ?? 0), 0);
@@ -51,22 +54,22 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
     const [low, high] = from < to ? [from, to] : [to, from];
     update(
       {
-        started_after: new Date(first + low * step).toISOString(),
-        started_before: new Date(first + (high + 1) * step).toISOString(),
+        started_after: new Date(Math.max(start, starts[low]!)).toISOString(),
+        started_before: new Date(Math.min(before ? end : Infinity, starts[high]! + step)).toISOString(),
         period: null,
       },
       { push: true },
     );
   };
-  const within = period || after ? "" : `in ${DAYS} days `; // there may be older ones
-  const unit = `${within}by ${step === HOUR ? "hour" : "day (UTC)"}`;
+  const within = since ? "" : `in ${DAYS} days `; // there may be older ones
+  const by = `${within}by ${unit}${unit === "hour" ? "" : " (UTC)"}`;
   const note = isOfAll ? (words === undefined ? ", filters not applied" : ", not searched for the words") : "";
   return (
     <figure class="histogram">
       <svg
         ref={svg}
         role="img"
-        aria-label={`${plural(total, "trace")} ${unit}, ${count(failed)} of them failed${note}`}
+        aria-label={`${plural(total, "trace")} ${by}, ${count(failed)} of them failed${note}`}
         viewBox={`0 0 ${size} ${HEIGHT}`}
         preserveAspectRatio="none"
         onPointerDown={(event) => setDrag([at(event), at(event)])}
@@ -80,7 +83,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
         {bars.map((one, index) => {
           const all = ((one?.trace_count ?? 0) / most) * (HEIGHT - 2);
           const bad = ((one?.error_count ?? 0) / most) * (HEIGHT - 2);
-          const label = `${instant(first + index * step)}: ${plural(one?.trace_count ?? 0, "trace")}, ${count(one?.error_count ?? 0)} failed`;
+          const label = `${instant(starts[index])}: ${plural(one?.trace_count ?? 0, "trace")}, ${count(one?.error_count ?? 0)} failed`;
           return (
             <g key={index}>
               <rect class="hit" x={index} y={0} width={1} height={HEIGHT}>
@@ -96,9 +99,9 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
         )}
       </svg>
       <figcaption>
-        <span>{instant(first)}</span>
+        <span>{instant(start)}</span>
         <span>
-          {plural(total, "trace")} {unit} · {count(failed)} failed{note}
+          {plural(total, "trace")} {by} · {count(failed)} failed{note}
         </span>
         <span>{instant(end)}</span>
       </figcaption>
