@@ -177,3 +177,9 @@ def test_overview_leads_to_what_its_figures_count(
     page.keyboard.press("g")
     page.keyboard.press("u")
     expect(page.get_by_role("heading", level=1)).to_have_text("Usage")
+    # What has no price is no number in a chart either.
+    page.get_by_role("region", name="Cost by model").get_by_role("button", name="Table").click()
+    table = page.get_by_role("region", name="cost by model: table")
+    expect(table.get_by_role("cell", name="—", exact=True)).to_have_count(1)
+    totals = page.get_by_role("region", name="Totals by model")
+    expect(totals.get_by_role("row", name="unknown").get_by_role("cell").last).to_have_text("—")

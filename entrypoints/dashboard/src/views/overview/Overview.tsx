@@ -198,7 +198,7 @@ export function totalOf(groups: readonly TokenCostGroup[]) {
 }
 
 /** Costs by bucket; null where spans have no price and nothing else cost anything. */
-function unknownCosts(groups: readonly TokenCostGroup[]): (number | null)[] {
+export function unknownCosts(groups: readonly TokenCostGroup[]): (number | null)[] {
   const unpriced = summed(groups, (one) => one.unpriced_span_count);
   return summed(groups, (one) => one.total_cost).map((usd, at) => (usd === 0 && unpriced[at]! > 0 ? null : usd));
 }

@@ -13,7 +13,7 @@ import { Button, copy, useTitle } from "../../ui/basics.tsx";
 import { Chart, type Series } from "../../ui/chart/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/chart/Period.tsx";
 import { useUrlState } from "../../url/state.ts";
-import { groupName, totalOf } from "../overview/Overview.tsx";
+import { groupName, totalOf, unknownCosts } from "../overview/Overview.tsx";
 import { Money, Panel, Tile, TracesLink } from "../overview/parts.tsx";
 import { Judges } from "./Judges.tsx";
 import { Prices } from "./Prices.tsx";
@@ -119,12 +119,12 @@ export function Usage(): JSX.Element {
 }
 
 function seriesOf(groups: readonly TokenCostGroup[], by: string, metric: "cost" | "tokens"): Series[] {
-  const figure = (one: TokenCostBucket): number => (metric === "cost" ? one.total_cost : one.total_tokens);
+  const figures = (of: readonly TokenCostGroup[]): (number | null)[] => (metric === "cost" ? unknownCosts(of) : summed(of, (one) => one.total_tokens));
   const named = groups.filter((one) => one.kind !== "other").slice(0, BARS);
   const rest = groups.filter((one) => !named.includes(one));
   return [
-    ...named.map((one, at) => ({ label: groupName(one, by), tone: (at + 1) as 1 | 2 | 3 | 4 | 5, as: "bar" as const, values: one.buckets.map(figure) })),
-    ...(rest.length > 0 ? [{ label: "all others", tone: "muted" as const, as: "bar" as const, values: summed(rest, figure) }] : []),
+    ...named.map((one, at) => ({ label: groupName(one, by), tone: (at + 1) as 1 | 2 | 3 | 4 | 5, as: "bar" as const, values: figures([one]) })),
+    ...(rest.length > 0 ? [{ label: "all others", tone: "muted" as const, as: "bar" as const, values: figures(rest) }] : []),
   ];
 }
 
@@ -156,7 +156,7 @@ function Groups({ groups, by, period }: { groups: readonly TokenCostGroup[]; by:
               {hasCached && <td>{one.total.cached_tokens ? count(one.total.cached_tokens) : NONE}</td>}
               <td>{count(one.total.completion_tokens)}</td>
               <td><Money usd={one.total.total_cost} of={one.total} withShare={one.total.unpriced_span_count > 0} /></td>
-              <td class="wide-only">{whole.cost > 0 ? percent(one.total.total_cost, whole.cost) : NONE}</td>
+              <td class="wide-only">{whole.cost > 0 && cost(one.total.total_cost, one.total.unpriced_span_count) !== NONE ? percent(one.total.total_cost, whole.cost) : NONE}</td>
             </tr>
           ))}
         </tbody>
