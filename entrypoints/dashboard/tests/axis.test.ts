@@ -18,6 +18,15 @@ test("days begin at midnight of the shown zone", () => {
   assert.equal(tickText(from, from, from + 3_600_000, true), "05:00");
 });
 
+test("days begin at midnight also after clocks change", () => {
+  const before = process.env.TZ;
+  process.env.TZ = "Europe/Berlin"; // the night of October 25 is an hour longer
+  const found = timeTicks(Date.parse("2026-10-23T22:00Z"), Date.parse("2026-10-27T23:00Z"), 6, false);
+  assert.deepEqual(found.map((at) => new Date(at).toISOString().slice(5, 16)), ["10-23T22:00", "10-24T22:00", "10-25T23:00", "10-26T23:00", "10-27T23:00"]);
+  if (before === undefined) delete process.env.TZ;
+  else process.env.TZ = before;
+});
+
 test("a line is broken where nothing was measured, and loses no number", () => {
   const random = new Random(7);
   for (let round = 0; round < 200; round += 1) {

@@ -16,11 +16,14 @@ export function valueTicks(least: number, most: number, wanted = 3): number[] {
 /** Instants in ms, at most about `wanted`. Days begin at midnight of the shown zone. */
 export function timeTicks(from: number, to: number, wanted: number, isUtc: boolean): number[] {
   const step = STEPS.find((one) => (to - from) / one <= wanted) ?? STEPS.at(-1)!;
-  const offset = isUtc ? 0 : new Date(from).getTimezoneOffset() * MINUTE;
-  const first = Math.ceil((from - offset) / step) * step + offset;
+  const offset = (at: number): number => (isUtc ? 0 : new Date(at).getTimezoneOffset() * MINUTE);
   const found: number[] = [];
-  for (let at = first; at <= to; at += step) found.push(at);
-  return found;
+  // By what clocks show: where they change, a day has 23 or 25 hours.
+  for (let shown = Math.ceil((from - offset(from)) / step) * step; ; shown += step) {
+    const at = shown + offset(shown + offset(from));
+    if (!(at <= to)) return found;
+    found.push(at);
+  }
 }
 
 /** `09:00` within two days, `03-01` within 300, else `2026-03`. */

@@ -74,7 +74,7 @@ export function Chart(props: ChartProps): JSX.Element {
   };
   const choose = (one: number, other: number): void => {
     const [low, high] = one < other ? [one, other] : [other, one];
-    onRange?.(times[low]!, times[high]! + step);
+    onRange?.(times[low]!, times[high + 1] ?? times[high]! + step); // a day has 23 or 25 hours where clocks change
   };
   const valuesAt = (index: number): string =>
     [...series.map((one) => `${one.label} ${shown(one.values[index], text)}`), ...(coverage?.[index] ? [coverageText(coverage[index])] : [])].join(", ");
