@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { ago, count, fullInstant, instant, score } = await import("../src/lib/format.ts");
+const { ago, count, duration, fullInstant, instant, percent, score } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -58,4 +58,12 @@ test("how long ago is said as Intl says it", () => {
 
 test("numbers of scores are rounded", () => {
   assert.deepEqual([0.013049999999999999, 1, 0, null].map(score), ["0.013", "1", "0", "—"]);
+});
+
+test("only all of it is 100 %", () => {
+  assert.deepEqual([[999, 1000], [1000, 1000], [1, 1000], [0, 1000], [98, 100]].map(([part, of]) => percent(part!, of!)), ["over 99 %", "100 %", "under 1 %", "0 %", "98 %"]);
+});
+
+test("a time before the start is as long as one after it", () => {
+  assert.deepEqual([-5000, -90_000].map(duration), ["-5 s", "-1 min 30 s"]);
 });

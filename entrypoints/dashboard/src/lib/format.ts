@@ -22,15 +22,16 @@ export function tracesText(total: number, isAtLeast = false): string {
   return `${isAtLeast ? "at least " : ""}${plural(total, "trace")}`;
 }
 
-/** A share of what was counted, which is more than none. */
+/** A share of what was counted, which is more than none. All of it is 100 %, and nothing else is. */
 export function percent(part: number, of: number): string {
   const share = (part / of) * 100;
-  return `${share > 0 && share < 1 ? "under 1" : Math.round(share)} %`;
+  return `${share > 0 && share < 1 ? "under 1" : share < 100 && share > 99 ? "over 99" : Math.round(share)} %`;
 }
 
 /** A duration with three significant digits: `340 ms`, `1.25 s`, `2 min 5 s`, `3 h 12 min`. */
 export function duration(ms: number | null | undefined): string {
   if (ms == null) return NONE;
+  if (ms < 0) return `-${duration(-ms)}`;
   if (ms < 1) return ms === 0 ? "0 ms" : `${trim(ms.toPrecision(2))} ms`;
   if (ms < 999.5) return `${trim(ms.toPrecision(3))} ms`;
   if (ms < 59_995) return `${trim((ms / 1000).toPrecision(3))} s`;
@@ -85,8 +86,7 @@ export function pricedText({ unpriced_span_count: unpriced, priced_span_count: p
   const all = priced + unpriced;
   if (all === 0) return "no span with a cost";
   if (unpriced === 0) return `all of ${plural(all, "span")} priced`;
-  const share = priced / all > 0.995 ? "over 99 %" : percent(priced, all); // never all of them
-  return `${share} of ${count(all)} spans priced`;
+  return `${percent(priced, all)} of ${count(all)} spans priced`;
 }
 
 /** A number of scores, by thousandths. */
