@@ -122,6 +122,8 @@ def test_metric_is_made_tried_revised_and_archived(
     page.get_by_label("Description").fill("The answer has a code")
     page.get_by_label("Operator").select_option("matches")
     page.get_by_label("Value").fill("code is [0-9]+")
+    page.reload()  # as after a session that ended: what was typed is there
+    expect(page.get_by_label("Name", exact=True)).to_have_value("names_code")
     expect(page.get_by_label("Definition as JSON")).to_have_value(
         '{\n  "all": [\n    {\n      "op": "matches",\n      "path": "answer",\n'
         '      "value": "code is [0-9]+"\n    }\n  ]\n}'

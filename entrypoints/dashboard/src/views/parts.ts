@@ -14,6 +14,7 @@ import "../ui/SubPages.tsx";
 import "../ui/Splitter.tsx";
 import "../ui/table/grid-keys.ts";
 import "../ui/table/usePages.ts";
+import "../ui/useDraft.ts";
 import "./home/Invitations.tsx";
 import "./home/NewProject.tsx";
 import "../api/whole-trace.ts";

@@ -3,10 +3,11 @@ import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
-import { may, scopeHint } from "../../api/session.ts";
+import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse } from "../../api/types.d.ts";
 import { announce, Button, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
+import { useDraft } from "../../ui/useDraft.ts";
 import { ANCHORS, definitionText, EMPTY, flatRule, KINDS, MEASURES, OPERATORS, PARTS, typedValue, valueText, withParameter, type Condition, type Definition, type Kind, type Parameter } from "../../lib/metric-definition.ts";
 import { DryRun } from "./DryRun.tsx";
 
@@ -21,13 +22,13 @@ export interface Draft {
 }
 
 export function NewMetric({ kind, choose, done, cancel }: { kind: Kind; choose: (kind: Kind) => void; done: (name: string) => void; cancel: () => void }): JSX.Element {
-  const [name, setName] = useState("");
-  const [drafts, setDrafts] = useState<Partial<Record<Kind, Draft>>>({});
+  const [{ name, drafts }, put, forget] = useDraft(`${projectId.value}.metric`, { name: "", drafts: {} as Partial<Record<Kind, Draft>> });
   const draft = drafts[kind] ?? { kind, description: "", threshold: 0.5, definition: EMPTY[kind] };
   const sending = useSending(FIELDS);
   const save = async (): Promise<void> => {
     const isSaved = await sending.send(() => request("POST", CUSTOM, { body: { name, ...draft } }));
     if (!isSaved) return;
+    forget();
     announce(`Made the metric ${name}`);
     await invalidate("evaluations");
     done(name);
@@ -45,12 +46,12 @@ export function NewMetric({ kind, choose, done, cancel }: { kind: Kind; choose: 
       </div>
       <Form class="metric-form" send={save}>
         <Field label="Name" hint="Small letters, digits and underscores. It never changes." problem={sending.problemOf("name")}>
-          {(own) => <input {...own} required pattern="[a-z][a-z0-9_]{1,62}" placeholder="polite_answer" value={name} onInput={valueTo(setName)} />}
+          {(own) => <input {...own} required pattern="[a-z][a-z0-9_]{1,62}" placeholder="polite_answer" value={name} onInput={valueTo((name) => put({ name }))} />}
         </Field>
-        <DraftFields draft={draft} change={(next) => setDrafts({ ...drafts, [kind]: next })} problemOf={sending.problemOf} />
+        <DraftFields draft={draft} change={(next) => put({ drafts: { ...drafts, [kind]: next } })} problemOf={sending.problemOf} />
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy || !may("evaluate")} title={scopeHint("evaluate")}>Make the metric</Button>
-          <Button onClick={cancel}>Cancel</Button>
+          <Button onClick={() => { forget(); cancel(); }}>Cancel</Button>
         </p>
         <Failed of={sending} />
       </Form>
@@ -62,24 +63,25 @@ export function NewMetric({ kind, choose, done, cancel }: { kind: Kind; choose: 
 /** The next revision of a metric. */
 export function ReviseMetric({ metric }: { metric: CustomMetricResponse }): JSX.Element {
   const stored: Draft = { kind: metric.kind, description: metric.description, threshold: metric.threshold, definition: metric.definition };
-  const [draft, setDraft] = useState(stored);
+  const [draft, put, forget] = useDraft(`${projectId.value}.metric.${metric.name}.${metric.revision}`, stored);
   const sending = useSending(FIELDS);
   const isSame = definitionText(draft) === definitionText(stored);
   const save = async (): Promise<void> => {
     const { kind: _, ...body } = draft;
     if (!(await sending.send(() => request("PUT", `${CUSTOM}/${metric.name}`, { body })))) return;
+    forget();
     announce("Saved the next revision");
     await invalidate("evaluations");
   };
   return (
     <>
       <Form class="metric-form" aria-label="Definition" send={save}>
-        <DraftFields draft={draft} change={setDraft} problemOf={sending.problemOf} />
+        <DraftFields draft={draft} change={put} problemOf={sending.problemOf} />
         <p class="actions">
           <Button type="submit" class="main" disabled={sending.isBusy || isSame || !may("evaluate")} title={isSame ? "Nothing has changed" : scopeHint("evaluate")}>
             Save revision {metric.revision + 1}
           </Button>
-          {!isSame && <Button onClick={() => setDraft(stored)}>Undo the changes</Button>}
+          {!isSame && <Button onClick={() => put(stored)}>Undo the changes</Button>}
           <span class="hint">Runs that have started keep the revision that they began with.</span>
         </p>
         <Failed of={sending} />

@@ -13,12 +13,12 @@ import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { announce, Button, Loading, useTitle, Failed, Form } from "../../ui/basics.tsx";
+import { useDraft } from "../../ui/useDraft.ts";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { CadencePicker } from "./CadencePicker.tsx";
 import { useSettled } from "./parts.tsx";
-import { useDraft } from "./useDraft.ts";
 
 const FIELDS = ["name", "metrics", "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "filters"];
 
