@@ -237,6 +237,7 @@ export function Dialog(props: {
   wide?: boolean;
 }): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
+  const isPressed = useRef(false); // beside it: not where a selection of text ends
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
@@ -251,8 +252,9 @@ export function Dialog(props: {
         event.preventDefault();
         props.close();
       }}
+      onPointerDown={(event) => (isPressed.current = event.target === element.current)}
       onClick={(event) => {
-        if (event.target === element.current) props.close();
+        if (isPressed.current && event.target === element.current) props.close();
       }}
     >
       <div class="dialog">
