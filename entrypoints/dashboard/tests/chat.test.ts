@@ -65,6 +65,8 @@ test("turns that two calls share at their start", () => {
   assert.equal(sharedStart(first, second), 2);
   assert.equal(sharedStart(first, chat(message("user", "hi"))), 0);
   assert.equal(sharedStart([], second), 0);
+  const result = (content: string) => chat({ role: "tool", tool_call_id: "1", content });
+  assert.equal(sharedStart(result("42"), result("[cleared]")), 0);
 });
 
 test("a long chat is read from its end", () => {

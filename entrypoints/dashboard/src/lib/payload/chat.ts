@@ -317,7 +317,7 @@ export function sharedStart(before: readonly Turn[], now: readonly Turn[]): numb
 }
 
 function plain(turn: Turn): unknown {
-  return [turn.role, turn.parts.map((part) => ("text" in part ? part.text : part.type))];
+  return [turn.role, turn.parts];
 }
 
 /** Whether a text has marks of markdown that are worth drawing. */
