@@ -303,16 +303,7 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
       {rows.length > 0 && (
         <div class="scrolled" tabIndex={0} role="region" aria-label="Scores of the run">
           <table class="plain-table">
-            <thead>
-              <tr>
-                <th scope="col">{of === "traces" ? "Trace" : "Session"}</th>
-                <th scope="col">Metric</th>
-                <th scope="col" class="c-number">Value</th>
-                <th scope="col">Reason</th>
-                <th scope="col">Judge</th>
-                <th scope="col" class="c-number">Cost</th>
-              </tr>
-            </thead>
+            <Head of={[of === "traces" ? "Trace" : "Session", "Metric", "#Value", "Reason", "Judge", "#Cost"]} />
             <tbody>
               {rows.map((score) => (
                 <tr key={score.id}>

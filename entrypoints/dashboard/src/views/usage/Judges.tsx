@@ -5,6 +5,7 @@ import { project, session } from "../../api/session.ts";
 import type { BudgetResponse, JudgeUsagePart, LimitsResponse, OrganizationUsageResponse, SpendingBy } from "../../api/types.d.ts";
 import { cost, count, percent, plural } from "../../lib/format.ts";
 import type { Period } from "../../ui/chart/Period.tsx";
+import { Head } from "../../ui/Head.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Panel } from "../overview/parts.tsx";
 
@@ -90,16 +91,7 @@ function Parts({ usage, by }: { usage: OrganizationUsageResponse; by: SpendingBy
   return (
     <div class="scroll" tabIndex={0} role="region" aria-label={`Costs of judges by ${by}`}>
       <table class="plain-table">
-        <thead>
-          <tr>
-            <th scope="col">{by[0]!.toUpperCase() + by.slice(1)}</th>
-            <th scope="col">Calls</th>
-            <th scope="col">Failed</th>
-            <th scope="col">Input</th>
-            <th scope="col">Output</th>
-            <th scope="col">Cost</th>
-          </tr>
-        </thead>
+        <Head of={[by[0]!.toUpperCase() + by.slice(1), "Calls", "Failed", "Input", "Output", "Cost"]} />
         <tbody>
           {rows.map(({ name, of }) => (
             <tr key={name}>
