@@ -540,6 +540,9 @@ def test_trace_is_downloaded_with_its_scores(signed_in: Page, project: Project) 
     text = download.value.path().read_text()
     assert "[1.0, 1e2, 107505301260286111]" in text
     assert json.loads(text)["scores"][0]["name"] == "helpful"
+    project.send("/traces/batch/delete", {"trace_ids": [sent["trace_id"]]})
+    page.get_by_role("tab", name="Metadata").click()
+    expect(page.get_by_role("alert")).to_contain_text("Trace not found")  # it isn't empty
 
 
 def test_sessions_show_what_they_began_with_and_their_scores(

@@ -2,7 +2,7 @@
 import { useQuery } from "@tanstack/preact-query";
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useMemo, useState } from "preact/hooks";
-import { awaySince, Failure, readText, request, requestText, type PayloadPart } from "../../api/client.ts";
+import { awaySince, readText, request, requestText, type PayloadPart } from "../../api/client.ts";
 import { useReturn } from "../../api/queries.ts";
 import { projectId } from "../../api/session.ts";
 import { chatOf, looksLikeMarkdown, MARKDOWN_CHARS_MAX, sharedStart, textOf, type Turn } from "../../lib/payload/chat.ts";
@@ -71,16 +71,15 @@ export function Payload({ source, name, url, before = null, place }: PayloadProp
     });
     return () => stop.abort();
   }, [source.path, source.text, source.total, source.version, limit, attempt]);
-  const isMissing = error instanceof Failure && error.status === 404;
   const read = source.text ?? part?.text ?? null;
   const text = useScanned(read) ? read : null;
   const isWhole = source.text !== null || (part?.isWhole ?? false);
   const total = source.text !== null ? (source.total ?? source.text.length) : (part?.total ?? source.total);
   return (
     <section class="payload" aria-label={place === undefined ? source.label : `${source.label}, ${place}`}>
-      {error !== null && !isMissing && <FailureBox error={error} again={again} />}
+      {error !== null && <FailureBox error={error} again={again} />}
       {error === null && text === null && <Loading what={source.label.toLowerCase()} />}
-      {isMissing || text === "null" || text === "" ? (
+      {text === "null" || text === "" ? (
         <header>
           <h3>{source.label}</h3>
           <span class="none">none</span>
