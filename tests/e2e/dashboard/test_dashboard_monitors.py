@@ -132,8 +132,13 @@ def test_monitor_alerts_and_tells_its_webhook(
     page.get_by_role("link", name="Edit …").click()
     expect(page.get_by_text("every Tuesday at 07:30 UTC")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("weekly")
+    page.get_by_label("Share in percent").fill("28.9")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("weekly")
+    expect(page.get_by_text("28.9 %", exact=True)).to_be_visible()
+    page.get_by_role("link", name="Edit …").click()
+    expect(page.get_by_label("Share in percent")).to_have_value("28.9")
+    page.get_by_role("link", name="Cancel").click()
 
     page.keyboard.press("g")
     page.keyboard.press("a")

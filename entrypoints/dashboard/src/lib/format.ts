@@ -28,6 +28,11 @@ export function percent(part: number, of: number): string {
   return `${share > 0 && share < 1 ? "under 1" : share < 100 && share > 99 ? "over 99" : Math.round(share)} %`;
 }
 
+/** A chosen share in percent, by its fourth digit. */
+export function inPercent(share: number): number {
+  return Math.round(share * 1e6) / 1e4;
+}
+
 /** A duration with three significant digits: `340 ms`, `1.25 s`, `2 min 5 s`, `3 h 12 min`. */
 export function duration(ms: number | null | undefined): string {
   if (ms == null) return NONE;

@@ -1,5 +1,6 @@
 /** Runs over traces and over sessions: their addresses, and what a form of them has in the address. */
 import type { Change } from "../url/state.ts";
+import { inPercent } from "./format.ts";
 
 export type Of = "traces" | "sessions";
 
@@ -55,7 +56,7 @@ export function againQuery(run: { target_type: string; filters: Record<string, u
   if (run.model) query.set(FORM.judge, run.model);
   if (run.votes > 1) query.set(FORM.votes, String(run.votes));
   if (run.max_cost_usd !== null) query.set(FORM.most, String(run.max_cost_usd));
-  if (run.sampling_rate < 1) query.set(FORM.share, String(Math.round(run.sampling_rate * 1e6) / 1e4));
+  if (run.sampling_rate < 1) query.set(FORM.share, String(inPercent(run.sampling_rate)));
   if (!run.settled_only) query.set(FORM.unsettled, "1");
   return query.toString();
 }

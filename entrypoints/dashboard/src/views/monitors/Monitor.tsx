@@ -16,7 +16,7 @@ import type {
   PreviewedRunItem,
 } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
-import { ago, cost, fullInstant, instant, NONE, percent, plural, score } from "../../lib/format.ts";
+import { ago, cost, fullInstant, inPercent, instant, NONE, plural, score } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { useSending } from "../../ui/Field.tsx";
 import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
@@ -139,7 +139,7 @@ function Facts({ of }: { of: MonitorResponse }): JSX.Element {
         {filters.length === 0 ? " of all kinds" : filters.map(([name, value]) => <span key={name} class="tag">{name}: {filterText(value)}</span>)}
       </Fact>
       <Fact name="Which">{of.only_if_changed ? "new or changed since the last run" : "all that match"}{of.settled_only && ", settled only"}</Fact>
-      {of.sampling_rate < 1 && <Fact name="Sample">{percent(of.sampling_rate, 1)}</Fact>}
+      {of.sampling_rate < 1 && <Fact name="Sample">{`${inPercent(of.sampling_rate)} %`}</Fact>}
       <Fact name="Judge">{of.model ?? "the default model"}{of.votes > 1 && `, ${of.votes} votes`}</Fact>
       <Fact name="Ceiling">{of.max_cost_usd === null ? <span class="none">{NONE} none</span> : `${cost(of.max_cost_usd)} a run`}</Fact>
     </dl>

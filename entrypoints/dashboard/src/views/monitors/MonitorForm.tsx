@@ -8,7 +8,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { MetricSummary, MonitorResponse, TargetCountResponse, TargetType } from "../../api/types.d.ts";
 import { filterBody } from "../../lib/filters.ts";
-import { count, plural } from "../../lib/format.ts";
+import { count, inPercent, plural } from "../../lib/format.ts";
 import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
@@ -47,7 +47,7 @@ function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; know
     cadence: known?.cadence ?? "cron:0 6 * * *",
     onlyChanged: known?.only_if_changed ?? true,
     settledOnly: known?.settled_only ?? true,
-    share: String((known?.sampling_rate ?? 1) * 100),
+    share: String(inPercent(known?.sampling_rate ?? 1)),
     model: known?.model ?? "",
     votes: String(known?.votes ?? 1),
     most: known?.max_cost_usd == null ? "" : String(known.max_cost_usd),

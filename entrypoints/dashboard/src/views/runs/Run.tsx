@@ -7,7 +7,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
-import { ago, cost, count, duration, fullInstant, NONE, percent, plural } from "../../lib/format.ts";
+import { ago, cost, count, duration, fullInstant, inPercent, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
@@ -156,7 +156,7 @@ function Facts({ run, metrics }: { run: EvalRunResponse; metrics: readonly Metri
         </div>
         <div><dt>Model</dt><dd>{run.model ?? NONE}</dd></div>
         <div><dt>Votes</dt><dd>{count(run.votes)}</dd></div>
-        {run.sampling_rate < 1 && <div><dt>Share</dt><dd>{Math.round(run.sampling_rate * 1e6) / 1e4} %</dd></div>}
+        {run.sampling_rate < 1 && <div><dt>Share</dt><dd>{inPercent(run.sampling_rate)} %</dd></div>}
         <div><dt>Started</dt><dd><time title={fullInstant(run.created_at)}>{ago(run.created_at)}</time>{run.monitor_id !== null && <Link href={`${projectPath("monitors")}/${run.monitor_id}`}>by a monitor</Link>}</dd></div>
         <div><dt>{what}</dt><dd>{filtersText(run.filters)}</dd></div>
       </dl>
