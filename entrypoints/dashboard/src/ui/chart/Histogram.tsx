@@ -24,7 +24,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
   const start = since ? Date.parse(since) : Math.floor(end / DAY - DAYS) * DAY;
   const unit = end - start <= 3 * DAY ? "hour" : end - start <= BARS_MAX * DAY ? "day" : "week";
   const step = STEP_MS[unit];
-  const starts = utcStarts(start, Math.max(end, start + 1), unit).slice(0, BARS_MAX);
+  const starts = utcStarts(start, Math.max(end, start + 1), unit).slice(-BARS_MAX);
   const size = starts.length;
   const [drag, setDrag] = useState<[number, number] | null>(null);
   const svg = useRef<SVGSVGElement>(null);
