@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID, uuid4
@@ -14,6 +15,7 @@ from msgspec.structs import replace
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup
 from adapters.postgres.database.tenants import ALL_TENANTS, within
+from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.schema.distributing import SELECT_TABLES
@@ -24,11 +26,12 @@ from application.health import CheckReadiness
 from application.table_groups import Placement
 from application.use_cases import UseCases
 from domain.errors import NotFound
-from domain.ids import OrganizationId, ProjectId
+from domain.ids import OrganizationId, ProjectId, RunId
 from entrypoints.cli.doctor import Level, check_database
 from entrypoints.composition import root
 from entrypoints.observability.metrics_text import read_database_metrics
 from entrypoints.worker.worker import GroupStarter
+from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.fixtures import citus
 from tests.support.fixtures.table_groups import (
     WAYS,
@@ -301,6 +304,34 @@ async def test_new_project_gets_its_budget_in_its_group(site: Installation, tena
     assert budgets[1]
     assert budgets[2]
     assert budgets[1] & budgets[2] == set()
+
+
+async def test_first_budget_of_the_server_counts_what_every_group_has_spent(
+    site: Installation, tenants: list[Tenant]
+):
+    now, everyone = datetime.now(UTC), within(site.database.owner, ALL_TENANTS)
+    projects = [await project_of(site, one) for one in tenants]
+    budgets = list[PostgresBudgets]()
+    for one, project in zip(tenants, projects, strict=True):
+        ports = await site.ports.groups.open(one.group) or site.ports
+        judging = ports.evaluation.judging
+        call = an_entry(project_id=project, usd=Decimal(one.group), created_at=now)
+        await judging.ledger.append([call])
+        assert isinstance(judging.budgets, PostgresBudgets)
+        budgets.append(PostgresBudgets(judging.budgets.pool, server_usd=Decimal(5)))
+    # As a move leaves it until workers delete it.
+    copy = "INSERT INTO group_2.judge_calls SELECT * FROM public.judge_calls WHERE project_id = $1"
+    await everyone.execute(copy, projects[0])
+
+    async def reserve(group: int, usd: int) -> bool:
+        run = RunId(uuid4())
+        found = await budgets[group - 1].reserve(projects[group - 1], run, None, Decimal(usd), now)
+        return found is not None
+
+    for group in SCHEMAS:
+        await everyone.execute("DELETE FROM shared_spending")
+        assert not await reserve(group, 3)
+        assert await reserve(group, 2)
 
 
 async def test_group_of_an_organization_is_known_by_it_and_its_projects(

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, translate_errors
+from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS, fetch_groups
 from adapters.postgres.database.tenants import ALL_TENANTS, Scope, within
 from adapters.postgres.identity.project_budgets import fetch_budget
 from application.evaluation.ports.judging import Reservation
@@ -50,7 +51,14 @@ SUM_MONTH_OF_PROJECTS: Final = """
 SELECT coalesce(sum(usd), 0) FROM judge_calls
 WHERE created_at >= $2 AND project_id = ANY($1::uuid[])
 """
-SUM_MONTH_OF_SERVER: Final = "SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE created_at >= $1"
+# Each group has a ledger of its own. The first one is where the list of the groups is.
+SELECT_FIRST_SCHEMA: Final = """
+SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = 'table_groups'::regclass
+"""
+SUM_MONTH_BY_PROJECT: Final = """
+SELECT project_id, sum(usd) AS usd FROM {schema}.judge_calls WHERE created_at >= $1
+GROUP BY project_id
+"""
 HAS_SHARED_ROW: Final = "SELECT EXISTS (SELECT 1 FROM shared_spending WHERE scope = $1)"
 INSERT_SHARED_SPENDING: Final = """
 INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
@@ -140,11 +148,24 @@ async def _ensure_shared_row(
     if await connection.fetchval(HAS_SHARED_ROW, scope):
         return
     if scope == server_scope(now):
-        spent = await connection.fetchval(SUM_MONTH_OF_SERVER, month_start(now))
+        spent = await _sum_month_of_server(connection, month_start(now))
     else:
         ours = [row[0] for row in await connection.fetch(SELECT_SIBLINGS, project)]
         spent = await connection.fetchval(SUM_MONTH_OF_PROJECTS, ours, month_start(now))
     await connection.execute(INSERT_SHARED_SPENDING, scope, spent, now)
+
+
+async def _sum_month_of_server(connection: Connection, since: datetime) -> Decimal:
+    """What the ledgers of all groups have. Rows that a move leaves in another group count once."""
+    first: str = await connection.fetchval(SELECT_FIRST_SCHEMA)
+    spent = Decimal(0)
+    for group in await fetch_groups(connection):
+        sql = SUM_MONTH_BY_PROJECT.format(schema=group.schema or first)
+        by_project = {row[0]: row[1] for row in await connection.fetch(sql, since)}
+        for row in await connection.fetch(SELECT_PROJECTS_OF_OTHERS, [*by_project], group.number):
+            del by_project[row[0]]
+        spent += sum(by_project.values(), Decimal(0))
+    return spent
 
 
 async def _ensure_spending_row(
