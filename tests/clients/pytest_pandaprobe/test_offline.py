@@ -26,8 +26,10 @@ def write_items(run: Pytest, **changed: str) -> None:
         {"id": country, "input": country, "expected": capital, "split": SPLIT}
         for country, capital in (CAPITALS | changed).items()
     ]
-    rows.append({"id": "other", "input": "x", "expected": None, "split": "train"})
-    (folder / f"{DATASET}.ndjson").write_text("\n".join(map(json.dumps, rows)))
+    rows.append({"id": "other", "input": "x\u2028y", "expected": None, "split": "train"})
+    (folder / f"{DATASET}.ndjson").write_text(
+        "\n".join(json.dumps(one, ensure_ascii=False) for one in rows)
+    )
 
 
 @pytest.mark.parametrize(

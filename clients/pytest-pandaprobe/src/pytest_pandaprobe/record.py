@@ -108,7 +108,8 @@ def digest_of(items: Iterable[Mapping[str, Any]]) -> str:
 def read_items(path: Path, split: str | None) -> list[dict[str, Any]]:
     """The items of an NDJSON file. Raises OSError, or ValueError for another content."""
     items = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    # Not `splitlines`: JSON may contain other separators of lines, such as U+2028.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
             continue
         try:
