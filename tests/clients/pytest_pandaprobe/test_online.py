@@ -169,6 +169,30 @@ async def test_unreachable_service(online: Pytest) -> None:
     assert (told.status, "127.0.0.1:1 isn't reached" in told.output) == (2, True), told.output
 
 
+async def test_gate_waits_while_the_service_is_away(offline: Pytest) -> None:
+    offline.write("""
+from pytest_pandaprobe.service import Service, ServiceError
+
+class Restarting(httpx.BaseTransport):
+    answers = [None, 503, 503, 503, 503, 503, 200]
+
+    def handle_request(self, request):
+        status = self.answers.pop(0)
+        if status is None:
+            raise httpx.ConnectError("away")
+        return httpx.Response(status, headers={"Retry-After": "0"}, json={"status": "COMPLETED"})
+
+def test_wait():
+    client = httpx.Client(transport=Restarting(), base_url="http://service")
+    assert Service(client, poll_s=0).wait("x", 60) == "COMPLETED"
+    Restarting.answers = [None]
+    with pytest.raises(ServiceError, match="isn't reached"):
+        Service(client, poll_s=0).wait("x", 0)
+""")
+    told = await offline()
+    assert (told.status, "1 passed" in told.output) == (0, True), told.output
+
+
 async def test_results_are_kept_if_the_upload_fails(online: Pytest) -> None:
     """The process sends another key once its tests are over."""
     await online.project.prepare()

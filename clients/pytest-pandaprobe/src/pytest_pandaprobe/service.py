@@ -23,11 +23,16 @@ class ServiceError(Exception):
     """The server isn't reached, or refuses a request; the message says why."""
 
 
+class AwayError(ServiceError):
+    """The server isn't reached, or refuses requests for a while."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A project of a server. Its methods raise ServiceError."""
+    """A project of a server. Its methods raise ServiceError. `poll_s` is between two looks."""
 
     client: httpx.Client
+    poll_s: float = POLL_S
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self | None:
@@ -73,13 +78,19 @@ class Service:
         return self._send("GET", f"/experiments/{quote(experiment, safe='')}")
 
     def wait(self, experiment: str, seconds: float) -> str:
-        """The status of its run, once it is over or the time is."""
+        """The status of its run, once it is over or the time is; also if the server was away."""
         end = time.monotonic() + seconds
-        while (status := str(self.read(experiment)["status"])) in UNFINISHED:
-            if time.monotonic() >= end:
-                break
-            time.sleep(POLL_S)
-        return status
+        while True:
+            is_late = time.monotonic() >= end
+            try:
+                status = str(self.read(experiment)["status"])
+            except AwayError:
+                if is_late:
+                    raise
+            else:
+                if is_late or status not in UNFINISHED:
+                    return status
+            time.sleep(self.poll_s)
 
     def compare(self, body: Mapping[str, Any]) -> dict[str, Any]:
         return self._send("POST", "/experiments/compare", json=body)
@@ -89,12 +100,13 @@ class Service:
             try:
                 response = self.client.request(method, path, **options)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise ServiceError(f"{self.client.base_url} isn't reached: {error}") from error
+                raise AwayError(f"{self.client.base_url} isn't reached: {error}") from error
             if response.status_code not in TRANSIENT or attempt == ATTEMPTS_MAX:
                 break
             time.sleep(_pause(response, attempt))
         if not response.is_success:
-            raise ServiceError(f"{method} {path}: {_reason(response)}")
+            kind = AwayError if response.status_code in TRANSIENT else ServiceError
+            raise kind(f"{method} {path}: {_reason(response)}")
         try:
             found = response.json()
         except ValueError:
