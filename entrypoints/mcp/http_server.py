@@ -154,12 +154,14 @@ class Gate:
                 await _respond(send, 503, {"detail": detail}, {"retry-after": "5"})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = _headers(scope)
-        self._check_addresses(headers)
         path, method = scope["path"].rstrip("/"), scope["method"]
         if path == HEALTH_PATH:
+            # Probes call it by the address of a container, which isn't known here.
             await _respond(send, 200, {"status": "ok"})
-        elif path in {METADATA_PATH, urlsplit(self.options.metadata_url).path.rstrip("/")}:
+            return
+        headers = _headers(scope)
+        self._check_addresses(headers)
+        if path in {METADATA_PATH, urlsplit(self.options.metadata_url).path.rstrip("/")}:
             if self.options.metadata is None:
                 raise HttpError(404, "no issuer is configured: send an API key")
             await _respond(send, 200, self.options.metadata, {"access-control-allow-origin": "*"})

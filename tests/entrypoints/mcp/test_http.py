@@ -183,6 +183,12 @@ async def test_host_and_origin_are_checked(
             assert (await http.get(metadata, headers=headers)).status_code == status
 
 
+async def test_probe_may_name_any_address(service: ServiceClient) -> None:
+    async with served(service) as http:
+        answer = await http.get("/health", headers={"host": "10.1.2.3:8001"})
+        assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
 async def test_headers_that_decide_may_not_be_repeated(service: ServiceClient, key: str) -> None:
     async with served(service) as http:
         twice = [*{**bearer(key), **ACCEPT}.items(), ("authorization", "Bearer x")]
