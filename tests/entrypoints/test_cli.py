@@ -3,8 +3,13 @@
 import base64
 import json
 import logging
+import os
 import re
+import shutil
+import signal
 import socket
+import subprocess
+import sys
 import time
 import tomllib
 from importlib.metadata import EntryPoint
@@ -20,6 +25,7 @@ from entrypoints.observability import logs
 from entrypoints.processes import dev_supervisor
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, base_url, check_layout, check_servers, listen
+from tests.support.waiting import WAIT_MAX_S
 
 COMMANDS = [
     "dev",
@@ -36,6 +42,12 @@ COMMANDS = [
     "remap",
     "gate",
 ]
+# Runs a command as the first process of a namespace, as a container does.
+ISOLATED = ("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+MAY_ISOLATE = (
+    shutil.which("unshare") is not None
+    and subprocess.run([*ISOLATED, "true"], capture_output=True, check=False).returncode == 0
+)
 
 
 def claims(token: str) -> dict:
@@ -47,6 +59,22 @@ def test_installed_command_is_that_of_python_m():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     [(name, target)] = project["scripts"].items()
     assert EntryPoint(name, target, "console_scripts").load() is run
+
+
+@pytest.mark.skipif(not MAY_ISOLATE, reason="this user may not create namespaces")
+def test_first_process_of_a_container_ends_by_a_signal_before_it_serves():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(WAIT_MAX_S)
+        url = f"postgresql://x:y@127.0.0.1:{silent.getsockname()[1]}/x"
+        process = subprocess.Popen(
+            [*ISOLATED, sys.executable, "-m", "entrypoints.cli", "migrate"],
+            env={**os.environ, "PANDAPROBE_DATABASE_URL": url},
+            stderr=subprocess.DEVNULL,
+        )
+        with process, silent.accept()[0]:  # it waits for the database now
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+            os.kill(int(children), signal.SIGTERM)
+            assert process.wait(WAIT_MAX_S) == 128 + signal.SIGTERM
 
 
 @pytest.mark.parametrize("command", COMMANDS)
