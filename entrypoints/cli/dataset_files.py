@@ -6,12 +6,13 @@ import that was stopped.
 
 import asyncio
 import csv
+import gzip
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 from urllib.parse import quote
 
 import msgspec
@@ -24,6 +25,7 @@ from entrypoints.cli.import_client import (
     Post,
     Response,
     Server,
+    is_read_twice,
     open_export,
     post_with_retries,
     problem_detail,
@@ -205,7 +207,7 @@ def import_file(
     """
     of = file_format(name, format_)
     try:
-        total = None if name == STANDARD_INPUT else _count(name, of)
+        total = _count(name, of) if is_read_twice(name) else None
         with open_export(name) as file:
             return asyncio.run(_import(file, dataset, server, of, total, with_links=with_links))
     except (OSError, EOFError) as error:
@@ -262,8 +264,9 @@ def export_file(
             count = asyncio.run(_export(dataset, server, of, query, sys.stdout.buffer))
         else:
             part = Path(f"{name}.part")
-            with part.open("wb") as file:
-                count = asyncio.run(_export(dataset, server, of, query, file))
+            with gzip.open(part, "wb") if name.endswith(".gz") else part.open("wb") as file:
+                out = cast("BinaryIO", file)
+                count = asyncio.run(_export(dataset, server, of, query, out))
             part.replace(name)
     except OSError as error:
         raise CommandError(f"{name}: {error}") from error

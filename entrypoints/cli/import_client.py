@@ -9,6 +9,7 @@ import gzip
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -320,19 +321,29 @@ async def _run(file: BinaryIO, total: int | None, server: Server) -> int:
     return 0 if importer.is_complete and not importer.refused else 1
 
 
-def open_export(name: str) -> BinaryIO:
-    """Opens a plain or gzip file, or the standard input. Raises OSError."""
+@contextmanager
+def open_export(name: str) -> Iterator[BinaryIO]:
+    """Opens a plain or gzip file, or the standard input, for the block. Raises OSError."""
     if name == STANDARD_INPUT:
-        return sys.stdin.buffer
-    path = Path(name)
-    with path.open("rb") as file:
-        is_gzip = file.read(2) == b"\x1f\x8b"
-    return cast("BinaryIO", gzip.open(path)) if is_gzip else path.open("rb")
+        yield sys.stdin.buffer
+        return
+    # Opened once: a pipe gives its bytes only once.
+    with Path(name).open("rb") as file:
+        if file.peek(2).startswith(b"\x1f\x8b"):
+            with gzip.open(file) as unpacked:
+                yield cast("BinaryIO", unpacked)
+        else:
+            yield file
+
+
+def is_read_twice(name: str) -> bool:
+    """Whether a name is that of a file, which can be read before it is sent. A pipe can't."""
+    return name != STANDARD_INPUT and Path(name).is_file()
 
 
 def read_total(name: str) -> int | None:
     """The number of traces in the end mark of a plain file; None if it can't be read first."""
-    if name == STANDARD_INPUT:
+    if not is_read_twice(name):
         return None
     with Path(name).open("rb") as file:
         file.seek(0, 2)

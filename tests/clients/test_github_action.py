@@ -69,6 +69,16 @@ async def test_verdict_is_output_and_summary(online: Pytest) -> None:
     assert "<testsuite" in (online.folder / "gate.xml").read_text()
 
 
+async def test_packages_of_the_tested_repository_are_not_imported(online: Pytest) -> None:
+    (online.folder / "domain").mkdir()
+    (online.folder / "domain/__init__.py").write_text("")
+    (online.folder / "token.py").write_text("raise ValueError\n")
+    ids = await online.project.prepare_questions(4)
+    base = await online.project.run({one: [one] for one in ids})
+    status, outputs, _ = await run(online, base=base, candidate=base)
+    assert (status, outputs) == (2, "verdict=inconclusive\n")
+
+
 @pytest.mark.parametrize("base", ["--help", "$(touch here)", ""])
 async def test_wrong_input_is_an_error(online: Pytest, base: str) -> None:
     assert await run(online, base=base, **{"fail-on": ""}) == (4, "", "")

@@ -1,6 +1,7 @@
 """Files of datasets, imported and exported by the commands."""
 
 import csv
+import gzip
 import json
 import uuid
 from pathlib import Path
@@ -23,7 +24,7 @@ def run(dev_server: DevServer, *command: object) -> Completed:
 
 def test_files_travel_between_formats_and_projects(dev_server: DevServer, tmp_path: Path) -> None:
     ours, theirs = f"datasets-{uuid.uuid4()}", f"datasets-{uuid.uuid4()}"
-    file, table = tmp_path / "items.ndjson", tmp_path / "items.csv"
+    file, table = tmp_path / "items.ndjson", tmp_path / "items.csv.gz"
     items: list[dict[str, Any]] = [
         {"id": f"{n:04}", "input": {"q": f"what\nis {n}?"}, "expected": n} for n in range(ITEMS)
     ]
@@ -36,7 +37,7 @@ def test_files_travel_between_formats_and_projects(dev_server: DevServer, tmp_pa
     assert again.stdout.startswith(f"0 items created, 0 changed, {ITEMS:,} unchanged; ")
     written = run(dev_server, "export-dataset", "refunds", table, "--project", ours)
     assert (written.returncode, written.stderr.splitlines()[-1]) == (0, f"{ITEMS:,} items written")
-    with table.open(newline="") as opened:
+    with gzip.open(table, "rt", newline="") as opened:
         assert sum(1 for _ in csv.reader(opened)) == ITEMS + 1
     copied = run(dev_server, "import-dataset", table, "--dataset", "copy", "--project", theirs)
     assert copied.stdout.rpartition(" ")[2].strip() == version

@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import io
 import json
+import os
 import uuid
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -226,6 +227,20 @@ def test_files_may_be_compressed(tmp_path):
             assert opened.read() == text
         assert import_client.read_total(str(file)) == total
     assert import_client.read_total("-") is None
+
+
+def test_pipe_gives_all_its_bytes():
+    text = ended(lines(4))
+    for content in (text, gzip.compress(text)):
+        reading, writing = os.pipe()
+        os.write(writing, content)
+        os.close(writing)
+        name = f"/dev/fd/{reading}"
+        assert import_client.read_total(name) is None
+        assert not import_client.is_read_twice(name)
+        with import_client.open_export(name) as opened:
+            assert opened.read() == text
+        os.close(reading)
 
 
 def test_missing_options_are_named():
