@@ -14,7 +14,8 @@ arguments+=(-- "$GATE_BASE")
 rm -f "$RUNNER_TEMP/pandaprobe-gate.md"
 root=$(cd "$(dirname "$0")/../.." && pwd)
 status=0
-PYTHONPATH=$root python -m entrypoints.cli gate "${arguments[@]}" || status=$?
+# -P: packages of the repository that is tested, such as `domain`, don't take the place of ours.
+PYTHONPATH=$root python -P -m entrypoints.cli gate "${arguments[@]}" || status=$?
 # A Python that can't start the command has the status 1 too, which isn't a verdict.
 [ -s "$RUNNER_TEMP/pandaprobe-gate.md" ] || exit 4
 cat "$RUNNER_TEMP/pandaprobe-gate.md" >>"$GITHUB_STEP_SUMMARY"
