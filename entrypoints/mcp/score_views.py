@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -63,7 +63,8 @@ def scores_view(
     if shown < len(scores):
         left_out.append(f"{len(scores) - shown} scores; to get one: its name as `name`")
     if trace is not None and cited:
-        steps, missing = _cited_lines(trace, cited, redactor, room)
+        taken = sum(count_tokens(line) + 1 for line in lines)
+        steps, missing = _cited_lines(trace, cited, redactor, room - taken)
         lines += steps
         if missing:
             left_out.append(
@@ -308,12 +309,6 @@ def _mean(row: ScoreSummaryRow | None) -> str:
         f"{mean} of {row.success_count} values{judge}, {row.failed_count} failed, "
         f"{row.count} scores in all"
     )
-
-
-def previous(period: tuple[datetime, datetime]) -> tuple[datetime, datetime]:
-    start, end = period
-    length: timedelta = end - start
-    return start - length, start
 
 
 # --- runs ------------------------------------------------------------------------------------

@@ -44,7 +44,6 @@ from entrypoints.mcp.score_views import (
     Topic,
     estimate_view,
     label_view,
-    previous,
     run_view,
     scores_view,
     summary_view,
@@ -182,14 +181,31 @@ class InPeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     started_before: Annotated[Instant | None, Meta(description="By default now")] = None
 
     def period(self, now: datetime) -> tuple[datetime, datetime]:
-        """Raises ToolError for an empty or too long one."""
-        end = self.started_before or now
-        start = self.started_after or end - PERIOD_DEFAULT
+        """In UTC. Raises ToolError for an empty or too long one, and for years that don't exist."""
+        end = _utc(self.started_before or now)
+        start = _before(end, PERIOD_DEFAULT) if self.started_after is None else self.started_after
+        start = _utc(start)
         if not timedelta(0) < end - start <= PERIOD_MAX:
             raise ToolError(
                 f"started_after must be before started_before, and at most {PERIOD_MAX.days} days"
             )
         return start, end
+
+
+def _utc(value: datetime) -> datetime:
+    """Raises ToolError if it has no year there."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ToolError(f"{value.isoformat()} is before year 1 or after 9999 in UTC") from error
+
+
+def _before(value: datetime, length: timedelta) -> datetime:
+    """Raises ToolError before year 1."""
+    try:
+        return value - length
+    except OverflowError as error:
+        raise ToolError(f"there is no time {length.days} days before {value.date()}") from error
 
 
 class AnalyzeSteps(InPeriod, frozen=True, kw_only=True):
@@ -466,8 +482,9 @@ async def explain_score(caller: Caller, of: ExplainScore) -> View:
 async def summarize(caller: Caller, of: Summarize) -> View:
     start, end = of.period(caller.box.now())
     topics = list(Topic) if of.topic == "all" else [Topic(of.topic)]
+    earlier = (_before(start, end - start), start)
     now, before = await asyncio.gather(
-        _figures(caller, (start, end), topics), _figures(caller, previous((start, end)), topics)
+        _figures(caller, (start, end), topics), _figures(caller, earlier, topics)
     )
     return summary_view(
         now,
@@ -565,7 +582,7 @@ def _analytics(period: tuple[datetime, datetime], metric: str) -> str:
 
 
 def _iso(value: datetime | None) -> str | None:
-    return None if value is None else value.astimezone(UTC).isoformat()
+    return None if value is None else _utc(value).isoformat()
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -246,6 +246,24 @@ def test_long_lists_keep_their_budget_and_say_how_to_go_on(text, tokens):
     fenced(text_of(view, tokens))
 
 
+def test_scores_and_the_steps_that_they_cite_keep_one_budget():
+    text = msgspec.json.encode("word " * 2_000)
+    failed = [
+        span(
+            name=f"tool-{n}", kind=SpanKind.TOOL, status=SpanStatus.ERROR, error="bad " * 900,
+            input=text, output=text,
+        )
+        for n in range(10)
+    ]  # fmt: skip
+    scores = [
+        score_of("because " * 500, evidence=[f"s{n}" for n in range(1, 11)]) for _ in range(20)
+    ]
+    one = trace(spans=tuple(failed))
+    for tokens in (TOKENS_MIN, 2_000, 4_000, TOKENS_MAX):
+        view = scores_view(scores, one, about="x", tokens=tokens, masking=MASK, rest="/s")
+        fenced(text_of(view, tokens))
+
+
 @pytest.mark.parametrize("rest", ["/sessions/" + "%E6%99%BA" * 1_000, "/traces?name=" + "0-" * 999])
 def test_long_arguments_leave_the_budget(rest):
     rows = [row_of(large("智 ", 700, 1), "智 " * 80) for _ in range(9)]

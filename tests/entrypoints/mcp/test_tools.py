@@ -189,6 +189,29 @@ async def test_a_period_is_set_against_the_one_before(box: Toolbox, stored: str)
     assert 'search_traces(status="ERROR", started_after="2026-03-01T00:00:00Z")' in answer
     one = await call(BY_NAME["summarize"], {"topic": "scores"}, caller)
     assert "no scores in this period" in one
+    zoned = {
+        "started_after": "2026-03-01T02:00:00+02:00", "started_before": "2026-03-08T02:00:00+02:00"
+    }  # fmt: skip
+    assert await call(BY_NAME["summarize"], zoned, caller) == answer
+
+
+@pytest.mark.parametrize(
+    ("tool", "period"),
+    [
+        ("list_errors", {"started_before": "0001-01-03T00:00:00Z"}),
+        ("analyze_steps", {"started_before": "9999-12-31T23:00:00-05:00"}),
+        (
+            "summarize",
+            {"started_after": "0001-01-01T00:00:00Z", "started_before": "0001-01-05T00:00:00Z"},
+        ),
+        ("search_traces", {"started_after": "0001-01-01T00:00:00+05:00"}),
+    ],
+)
+async def test_instants_outside_of_all_years_are_refused(
+    box: Toolbox, stored: str, tool: str, period: dict[str, str]
+) -> None:
+    with pytest.raises(ToolError, match=r"year 1|no time"):
+        await call(BY_NAME[tool], period, Caller(box, Credential(stored, "shop")))
 
 
 async def test_steps_and_their_errors(box: Toolbox, stored: str) -> None:
