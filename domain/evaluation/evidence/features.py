@@ -34,6 +34,7 @@ ARGUMENT_LENGTH_MIN: Final = 3  # shorter ones occur everywhere
 OUTPUT_MAX: Final = 8_000  # characters of a program's output that are read, from its end
 COMPLAINT_MAX: Final = 4_000  # characters of an error that are searched
 TOKENS_MAX: Final = 100_000  # token probabilities of one trace that are read
+LOG_PROBABILITY_MIN: Final = -1e300  # some servers give the lowest float, whose sum overflows
 
 # Error messages of tools that reject their arguments, in the wording of common frameworks.
 _REJECTION: Final = re.compile(
@@ -260,7 +261,11 @@ def _log_probabilities(output: object) -> Sequence[float]:
         return []
     values = [one.get("logprob") for one in content[:TOKENS_MAX] if isinstance(one, Mapping)]
     # Positive values can't be log probabilities. OpenAI uses -9999 for "almost impossible".
-    return [float(one) for one in values if isinstance(one, int | float) and one <= 0]
+    return [
+        float(max(one, LOG_PROBABILITY_MIN))
+        for one in values
+        if isinstance(one, int | float) and one <= 0
+    ]
 
 
 def _rounded(share: float | None) -> float | None:

@@ -1,5 +1,6 @@
 """The heuristic judge: its rules, its score range, its metadata, and its skips."""
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -198,6 +199,12 @@ def test_confidence_uses_recorded_token_probabilities():
     choice = {"message": {"content": "ab"}, "logprobs": {"content": tokens}}
     assert value(judged("confidence", model({"choices": [choice]}))) == 0.3679
     assert value(judged("confidence", model({"choices": [{"logprobs": {"content": 1}}]}))) == 0.9
+
+
+@pytest.mark.parametrize("lowest", [-sys.float_info.max, -(10**400)], ids=["float", "integer"])
+def test_the_lowest_log_probabilities_are_the_lowest_confidence(lowest):
+    choice = {"message": {"content": "ab"}, "logprobs": {"content": [{"logprob": lowest}] * 3}}
+    assert value(judged("confidence", model({"choices": [choice]}))) == 0.1
 
 
 # --- plans -----------------------------------------------------------------------------------
