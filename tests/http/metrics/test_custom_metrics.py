@@ -118,6 +118,9 @@ class TestMaking:
                 "definition.parameters.target_ms",
             }),
             ({"kind": "measured", "definition": {
+                "type": "cost_budget", "parameters": {"usd": 10**400},
+            }}, {"definition.parameters.usd"}),
+            ({"kind": "measured", "definition": {
                 "type": "text_match", "parameters": {"op": "matches", "value": "(a)\\1"},
             }}, {"definition.parameters.value"}),
         ],
