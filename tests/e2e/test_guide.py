@@ -46,7 +46,6 @@ def run_block(block: Block, dev: DevServer) -> str:
     else:
         [begin] = blocks(GUIDE / "README.md")
         script = f"set -e\n{begin.code}\n{block.code}".replace(".local/", f"{dev.folder}/")
-        script = script.replace("pandaprobe-server ", f"{sys.executable} -m entrypoints.cli ")
         command = ["sh", "-c", script]
     done = subprocess.run(
         command,
