@@ -3,6 +3,18 @@
 # and the output `verdict`. Its variables are those of action.yml.
 set -euo pipefail
 
+# Separated by blanks, commas or lines. A verdict that is misspelled would never fail the step.
+fail_on=" "
+for verdict in ${GATE_FAIL_ON//,/ }; do
+  case $verdict in
+  regressed | inconclusive | incomplete) fail_on+="$verdict " ;;
+  *)
+    echo "fail-on: $verdict is none of regressed, inconclusive and incomplete" >&2
+    exit 4
+    ;;
+  esac
+done
+
 # Options first: what follows -- is no option, whatever it begins with.
 arguments=("--wait=$GATE_WAIT" "--markdown=$RUNNER_TEMP/pandaprobe-gate.md")
 [ -z "$GATE_RULES" ] || arguments+=("--rules=$GATE_RULES")
@@ -28,6 +40,6 @@ case $status in
 *) exit "$status" ;;
 esac
 echo "verdict=$verdict" >>"$GITHUB_OUTPUT"
-case " $GATE_FAIL_ON " in
+case $fail_on in
 *" $verdict "*) exit "$status" ;;
 esac

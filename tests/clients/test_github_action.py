@@ -67,6 +67,9 @@ async def test_verdict_is_output_and_summary(online: Pytest) -> None:
     status, outputs, _ = await run(online, **unsure, **{"fail-on": "regressed"})
     assert (status, outputs) == (0, "verdict=inconclusive\n")
     assert "<testsuite" in (online.folder / "gate.xml").read_text()
+    assert (await run(online, **unsure, **{"fail-on": "regressed,inconclusive"}))[0] == 2
+    assert (await run(online, **unsure, **{"fail-on": "regressed\ninconclusive\n"}))[0] == 2
+    assert await run(online, **unsure, **{"fail-on": "inconclusiv"}) == (4, "", "")
 
 
 async def test_packages_of_the_tested_repository_are_not_imported(online: Pytest) -> None:
