@@ -262,13 +262,19 @@ class Server:
     def of(
         cls, url: str | None, key: str | None, project: str | None, *, described_in: str
     ) -> Self:
-        """Raises CommandError if one of them is missing; the page says where they come from."""
-        options = {"url": url or "", "key": key or "", "project": project or ""}
+        """Blanks around them are left out: files of secrets end with a line break.
+
+        Raises CommandError if one of them is missing; the page says where they come from.
+        """
+        given = {"url": url, "key": key, "project": project}
+        options = {option: (value or "").strip() for option, value in given.items()}
         if missing := [f"--{option}" for option, value in options.items() if not value]:
             raise CommandError(
                 f"{', '.join(missing)} must be given, or set in the environment as described in "
                 f"{described_in}"
             )
+        for option, value in options.items():
+            check_sendable(value, f"--{option}")
         return cls(**options)
 
     def open(self) -> "httpx2.AsyncClient":
@@ -319,6 +325,12 @@ async def _run(file: BinaryIO, total: int | None, server: Server) -> int:
             await importer.run(file)
     sys.stdout.write(f"{importer.summary()}\n")
     return 0 if importer.is_complete and not importer.refused else 1
+
+
+def check_sendable(value: str, name: str) -> None:
+    """Raises CommandError for what no header may have. The library would show the whole value."""
+    if not value.isprintable():
+        raise CommandError(f"{name} is invalid: it contains a character such as a line break")
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from domain.evaluation.evidence.redaction import RedactionMode
+from entrypoints.cli.import_client import check_sendable
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.mcp import http_server, server
 from entrypoints.mcp.http_server import HttpOptions
@@ -28,7 +29,7 @@ def run(
     settings: Settings, *, url: str | None, key: str | None, project: str | None, is_http: bool
 ) -> int:
     """Returns the exit status. Raises CommandError for incomplete options."""
-    url = url or base_url(settings)
+    url = (url or base_url(settings)).strip()
     if urlsplit(url).scheme not in _SCHEMES:
         raise CommandError(f"the address of the API must begin with https://, not {url!r}")
     masking, version = RedactionMode(settings.eval_mask), product_version()
@@ -44,6 +45,9 @@ def run(
             f"{PREFIX}API_KEY and {PREFIX}PROJECT_NAME must be set, or a `dev` must run on "
             f"{variable('data_dir')}: they say whose traces the agent may read"
         )
+    key, project = key.strip(), project.strip()
+    check_sendable(key, f"{PREFIX}API_KEY")
+    check_sendable(project, f"{PREFIX}PROJECT_NAME")
     asyncio.run(server.serve_stdio(url, Credential(key, project), masking, version))
     return 0
 

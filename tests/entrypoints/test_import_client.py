@@ -266,6 +266,18 @@ def test_invalid_options_end_the_import(tmp_path, capsys, url, project):
     assert "--url" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("key", "told"), [("pp_se\ncret", "--key is invalid"), ("pp_secret\n", "127.0.0.1:1: ")]
+)
+def test_key_is_sent_without_blanks_and_never_shown(tmp_path, capsys, key, told):
+    environ = {"PANDAPROBE_API_KEY": key, "PANDAPROBE_DATA_DIR": str(tmp_path)}
+    options = ["--url", "http://127.0.0.1:1", "--project", "p"]
+    assert main(["export-dataset", "d", "-", *options], environ) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert "cret" not in error
+
+
 def test_missing_file_is_an_error(tmp_path, capsys):
     known = {"PANDAPROBE_ENDPOINT": "http://127.0.0.1:1", "PANDAPROBE_API_KEY": "pp_x"}
     gone = str(tmp_path / "gone")

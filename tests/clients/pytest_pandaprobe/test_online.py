@@ -162,6 +162,33 @@ async def test_fixture_and_marker_need_each_other(online: Pytest) -> None:
     assert (told.status, "has no argument `case`" in told.output) == (2, True), told.output
 
 
+async def test_settings_may_have_blanks_around_them(online: Pytest) -> None:
+    """And a proxy isn't asked for an address of this machine."""
+    await online.project.prepare()
+    online.environ |= {"http_proxy": "http://127.0.0.1:1"}
+    online.environ["PANDAPROBE_API_KEY"] += "\n"
+    online.write(f"""
+{MARK})
+def test_answer(case):
+    case.result(uuid.uuid4())
+""")
+    told = await online()
+    assert told.status == 0, told.output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("API_KEY", "pp_se\ncret"), ("ENDPOINT", "http://[::cret")]
+)
+async def test_wrong_settings_are_named_without_the_key(
+    online: Pytest, name: str, value: str
+) -> None:
+    online.environ[f"PANDAPROBE_{name}"] = value
+    online.write(RIGHT)
+    told = await online()
+    assert (told.status, f"PANDAPROBE_{name} is invalid" in told.output) == (4, True), told.output
+    assert "pp_se" not in told.output
+
+
 async def test_unreachable_service(online: Pytest) -> None:
     online.environ["PANDAPROBE_ENDPOINT"] = "http://127.0.0.1:1"
     online.write(RIGHT)

@@ -55,7 +55,7 @@ def command(tmp_path: Path, **environ: str) -> StdioServerParameters:
     [pytest.param("legacy", marks=pytest.mark.exhaustive), "auto"],
 )
 async def test_official_client_over_stdio(url: str, key: str, mode: str, tmp_path: Path) -> None:
-    process = command(tmp_path, endpoint=url, api_key=key, project_name="shop")
+    process = command(tmp_path, endpoint=url, api_key=f"{key}\n", project_name="shop")
     async with Client(process, mode=mode, read_timeout_seconds=WAIT_MAX_S) as client:
         assert len((await client.list_tools()).tools) == 11
         assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))

@@ -13,7 +13,11 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1 or arguments[0].startswith("-"):
         print("usage: python -m pytest_pandaprobe FILE")
         return 2
-    service = Service.of(os.environ)
+    try:
+        service = Service.of(os.environ)
+    except ServiceError as error:
+        print(error)
+        return 2
     if service is None:
         print("set PANDAPROBE_ENDPOINT and PANDAPROBE_API_KEY")
         return 2

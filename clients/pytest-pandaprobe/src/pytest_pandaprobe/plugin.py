@@ -220,13 +220,14 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         rules = {} if rules_file is None else read_rules(rules_file)
         wait_s = float(wait)
-    except (OSError, ValueError) as error:
+        service = Service.of(os.environ)
+    except (OSError, ValueError, ServiceError) as error:
         raise pytest.UsageError(f"pandaprobe: {error}") from error
     allows = config.getoption("pandaprobe_allow_inconclusive")
     config.stash[_RUN] = _Run(
         id=given.get(RUN) or str(uuid.uuid4()),
         is_worker=bool(given),
-        service=Service.of(os.environ),
+        service=service,
         git=git_of(os.environ),
         items_folder=_path(config, "items") or config.rootpath,
         results_file=_path(config, "results") or config.rootpath / DEFAULTS["results"],

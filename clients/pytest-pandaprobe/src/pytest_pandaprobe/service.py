@@ -3,9 +3,10 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 from itertools import batched
 from typing import Any, Final, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -36,14 +37,26 @@ class Service:
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self | None:
-        """The project that the environment names; None without address or key: offline."""
-        url, key = environ.get("PANDAPROBE_ENDPOINT"), environ.get("PANDAPROBE_API_KEY")
+        """The project that the environment names; None without address or key: offline.
+
+        Blanks around the values are left out: files of secrets end with a line break.
+        """
+        names = ("ENDPOINT", "API_KEY", "PROJECT_NAME")
+        url, key, project = (environ.get(f"PANDAPROBE_{name}", "").strip() for name in names)
         if not url or not key:
             return None
-        headers = {"X-API-Key": key}
-        if project := environ.get("PANDAPROBE_PROJECT_NAME"):
-            headers["X-Project-Name"] = project
-        return cls(httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_S))
+        headers = {b"X-API-Key": _header(key, "PANDAPROBE_API_KEY")}
+        if project:
+            headers[b"X-Project-Name"] = _header(project, "PANDAPROBE_PROJECT_NAME")
+        # A proxy of the environment doesn't reach this machine.
+        try:
+            uses_proxy = not _is_on_loopback(url)
+            client = httpx.Client(
+                base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=uses_proxy
+            )
+        except (httpx.InvalidURL, ValueError) as error:
+            raise ServiceError(f"PANDAPROBE_ENDPOINT is invalid: {error}") from error
+        return cls(client)
 
     def version(self, dataset: str) -> str:
         """The hash of the newest version."""
@@ -114,6 +127,22 @@ class Service:
         if not isinstance(found, dict):
             raise ServiceError(f"{method} {path}: the response isn't a JSON object")
         return found
+
+
+def _header(value: str, name: str) -> bytes:
+    """Raises ServiceError for what no header may have. The library would show the whole value."""
+    if not value.isprintable():
+        raise ServiceError(f"{name} is invalid: it contains a character such as a line break")
+    return value.encode()
+
+
+def _is_on_loopback(url: str) -> bool:
+    """Raises ValueError for a malformed address."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # another name
+        return False
 
 
 def _pause(response: httpx.Response, attempt: int) -> float:
