@@ -16,6 +16,7 @@ pytestmark = pytest.mark.e2e
 SPANS = 10_000  # of the large trace
 ELEMENTS_MAX = 1_500  # in the page, whatever the trace
 EXACT = '{"a": 1.0, "b": 1e2, "c": 107505301260286111}'
+PYTHON = "{'city': None}"  # as some programs write the arguments of a call
 HOSTILE = (
     "<img src=x onerror=\"document.title='hit'\"> [link](javascript:alert(1)) ![i](http://x.test/i)"
 )
@@ -255,7 +256,10 @@ def test_values_are_excluded_in_lists(signed_in: Page, project: Project) -> None
 def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) -> None:
     page = signed_in
     with_payload = json.dumps(span(1, name="exact", output="@")).replace('"@"', EXACT)
-    trace = f'{{"name": "exact", "started_at": "{START.isoformat()}", "spans": [{with_payload}]}}'
+    call = {"type": "function", "function": {"name": "find", "arguments": PYTHON}}
+    said = json.dumps(span(2, name="said", output={"role": "assistant", "tool_calls": [call]}))
+    spans = f"[{with_payload}, {said}]"
+    trace = f'{{"name": "exact", "started_at": "{START.isoformat()}", "spans": {spans}}}'
     sent = project.send("/traces", trace)
     page.goto(project.path(f"traces/{sent['trace_id']}?span={span(1)['span_id']}"))
     output = page.get_by_role("region", name="Output")
@@ -267,6 +271,9 @@ def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) 
     output.get_by_role("button", name="JSON").click()
     output.get_by_role("searchbox").fill("1e2")
     expect(output.locator(".found")).to_contain_text("1e2")
+    page.get_by_role("row", name="said").click()
+    output.get_by_role("button", name="Chat").click()  # what is no JSON is shown as well
+    expect(output).to_contain_text(PYTHON)
 
 
 # While a grid is scrolled its elements come to show other rows: those that show a wrong one.

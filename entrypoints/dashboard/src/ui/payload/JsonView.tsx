@@ -39,9 +39,9 @@ function Tree(props: JsonViewProps): JSX.Element {
   const { text, label, node, findable = false } = props;
   const root = useMemo(() => {
     try {
-      return { node: node ?? rootOf(text), problem: null };
+      return { node: node ?? rootOf(text), error: null };
     } catch (error) {
-      return { node: null, problem: error instanceof Error ? error.message : String(error) };
+      return { node: null, error };
     }
   }, [text, node]);
   const [wanted, setWanted] = useState("");
@@ -56,14 +56,7 @@ function Tree(props: JsonViewProps): JSX.Element {
   useEffect(() => {
     if (target) setTimeout(() => box.current?.querySelector(".found")?.scrollIntoView({ block: "center" }));
   }, [target]);
-  if (root.node === null) {
-    return (
-      <>
-        <p class="hint">This is not valid JSON ({root.problem}), so it is shown as text.</p>
-        <LongText text={text} />
-      </>
-    );
-  }
+  if (root.node === null) return <NoJson error={root.error} text={text} />;
   const step = (by: number): void => setMatch((places.length + match + by) % Math.max(1, places.length));
   return (
     <div class="json" ref={box} aria-label={label} role="group">
@@ -93,6 +86,16 @@ function Tree(props: JsonViewProps): JSX.Element {
       )}
       <Value text={text} node={root.node} depth={0} isOpen target={target} />
     </div>
+  );
+}
+
+/** What a model wrote as JSON may be cut, or the literal of another language. */
+function NoJson({ error, text }: { error: unknown; text: string }): JSX.Element {
+  return (
+    <>
+      <p class="hint">This is not valid JSON ({(error as Error).message}), so it is shown as text.</p>
+      <LongText text={text} />
+    </>
   );
 }
 
@@ -144,10 +147,14 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
     const isInSight = wanted >= from && wanted < from + limit;
     if (!isInSight) setShown({ from: wanted - (wanted % SHOWN_CHILDREN), limit: SHOWN_CHILDREN });
   }, [target]);
-  const shown = useMemo(
-    () => (open ? childrenFrom(text, node, from, limit) : { children: [] as JsonChild[], next: null }),
-    [open, text, node.start, node.end, from, limit],
-  );
+  const shown = useMemo<{ children: JsonChild[]; next: number | null; error?: unknown }>(() => {
+    try {
+      if (open) return childrenFrom(text, node, from, limit);
+    } catch (error) {
+      return { children: [], next: null, error };
+    }
+    return { children: [], next: null };
+  }, [open, text, node.start, node.end, from, limit]);
   const isDrawn = drawn >= shown.children.length || (wanted !== undefined && wanted >= from + drawn);
   useEffect(() => {
     if (!isDrawn) void pause().then(() => draw(drawn + DRAWN_AT_ONCE));
@@ -167,6 +174,7 @@ function Container({ text, node, depth, isOpen, target, name }: ValueProps): JSX
         </button>
         {!isEmpty && <Copy text={raw} label="Copy this value" />}
       </div>
+      {shown.error && <NoJson error={shown.error} text={raw()} />}
       {open && from > 0 && (
         <Button class="link" onClick={() => setShown({ from: from - SHOWN_CHILDREN, limit: limit + SHOWN_CHILDREN })}>
           Show the {SHOWN_CHILDREN} before, of {count(from)}
