@@ -18,6 +18,7 @@ BATCH = 50
 FIRST_REQUESTS_MAX = 6  # page, theme, style, script, session, traces: until the rows are painted
 AWAY_POLL_MS = 2_500  # until the page asks again whether the service is back
 ASKED_MS = 1_500  # what the service asks to wait, with the random part
+OTHERS = 201  # traces with a longer name: more than one page has
 MATCHES = (3, 77, 150)  # turns that say what is looked for
 
 
@@ -46,6 +47,9 @@ def test_slowest_failure_of_a_release_is_compared_with_its_neighbour(
         answer(5, yesterday - timedelta(days=5), 30, release="2.0", **broken),
     ):
         project.send("/traces", body)
+    between = (yesterday - timedelta(minutes=8, seconds=30)).isoformat()
+    others = [{"name": "answers, too", "started_at": between}] * OTHERS
+    project.send("/traces/batch", {"traces": others})
     page.goto(project.path("traces"))
     page.get_by_label("Period").select_option("24h")
     page.keyboard.press("/")

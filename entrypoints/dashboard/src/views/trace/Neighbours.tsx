@@ -12,9 +12,11 @@ import { projectPath } from "../../ui/Shell.tsx";
 
 interface Page {
   items: TraceListItem[];
+  next_cursor?: string | null;
 }
 
-const LOOKED_AT = 50; // traces whose name contains the wanted one
+const LOOKED_AT = 200; // traces whose name contains the wanted one, a page,
+const PAGES_MAX = 20; // of so many
 
 interface Told {
   trace_id: string;
@@ -42,8 +44,14 @@ async function otherRun(trace: Told, which: Run): Promise<string | null> {
     ...(which === "after" ? { started_after: trace.started_at, sort_order: "asc" } : { started_before: trace.started_at }),
     ...(which === "succeeded" ? { has_error: false } : {}),
   };
-  const page = await request<Page>("GET", "traces", { query });
-  return page.items.find((one) => one.name === trace.name && one.trace_id !== trace.trace_id)?.trace_id ?? null;
+  let cursor: string | null | undefined;
+  for (let number = 0; number < PAGES_MAX && cursor !== null; number++) {
+    const page: Page = await request<Page>("GET", "traces", { query: { ...query, cursor } });
+    const found = page.items.find((one) => one.name === trace.name && one.trace_id !== trace.trace_id);
+    if (found) return found.trace_id;
+    cursor = page.next_cursor;
+  }
+  return null;
 }
 
 export function Neighbours({ trace }: { trace: Told }): JSX.Element {
