@@ -115,7 +115,7 @@ export function Traces(): JSX.Element {
   const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
   useEffect(() => {
     if (slidesIn) accept();
-  }, [slidesIn, head.data]);
+  }, [slidesIn, head.data, waiting > 0]);
   const showNew = (): void => {
     accept();
     document.querySelector(".table")?.scrollTo({ top: 0 });
