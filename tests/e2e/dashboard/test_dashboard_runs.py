@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Poll, all_completed
-from tests.e2e.dashboard.dashboard_project import START, Project
+from tests.e2e.dashboard.dashboard_project import START, Project, show
 
 pytestmark = pytest.mark.e2e
 METRIC = "output_degeneration"
@@ -122,7 +122,8 @@ def test_metric_is_made_tried_revised_and_archived(
     page.get_by_label("Description").fill("The answer has a code")
     page.get_by_label("Operator").select_option("matches")
     page.get_by_label("Value").fill("code is [0-9]+")
-    page.reload()  # as after a session that ended: what was typed is there
+    # As after a session that ended: what was typed is there.
+    show(page, project, page.url.rpartition("/")[2])
     expect(page.get_by_label("Name", exact=True)).to_have_value("names_code")
     expect(page.get_by_label("Definition as JSON")).to_have_value(
         '{\n  "all": [\n    {\n      "op": "matches",\n      "path": "answer",\n'
