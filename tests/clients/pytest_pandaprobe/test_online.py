@@ -63,6 +63,22 @@ async def test_workers_share_one_experiment(online: Pytest) -> None:
     assert await online.outputs(made["id"]) == dict.fromkeys(CAPITALS, 1)
 
 
+async def test_other_parameters_would_mix_results(online: Pytest) -> None:
+    await online.project.prepare()
+    tests = f"""
+@pytest.mark.parametrize("temperature", VALUES)
+{MARK})
+def test_answer(case, temperature):
+    case.result(answer(case.expected))
+"""
+    for values, status in (("[0]", 0), ("[0, 1]", 1)):
+        online.write(f"VALUES = {values}\n{tests}")
+        told = await online()
+        assert (told.status, "are the same case" in told.output) == (status, status == 1), (
+            told.output
+        )
+
+
 async def test_collecting_makes_no_experiment(online: Pytest) -> None:
     await online.project.prepare()
     online.write(RIGHT)

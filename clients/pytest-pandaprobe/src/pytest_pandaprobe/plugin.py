@@ -77,6 +77,8 @@ class _Run:
     )
     made: dict[str, str] = field(default_factory=dict)  # experiments by test
     recorded: dict[str, Recorded] = field(default_factory=dict)  # by test; not in a worker
+    nodes: dict[tuple[str, str, int], str] = field(default_factory=dict)  # by case
+    mixed: set[str] = field(default_factory=set)  # tests with several nodes of one case
     lines: list[str] = field(default_factory=list)  # of the summary
     has_failed: bool = False
 
@@ -111,9 +113,17 @@ class _Run:
             self.made[plan.test] = plan.create(self.service, self.id, plan.version, self.git)
         return self.made[plan.test]
 
-    def record(self, case_report: Mapping[str, Any]) -> None:
+    def record(self, case_report: Mapping[str, Any], node: str) -> None:
+        """`node` is the id of the test with all of its parameters."""
         plan = Plan.of(case_report["plan"])
         known = self.recorded.setdefault(plan.test, Recorded(plan, case_report["experiment"]))
+        case = (plan.test, case_report["item"], case_report["repetition"])
+        if self.nodes.setdefault(case, node) != node and plan.test not in self.mixed:
+            self.mixed.add(plan.test)
+            self.fail(
+                f"{plan.test}: {self.nodes[case]} and {node} are the same case, so one has the "
+                "result of the other: make a test of each parameter"
+            )
         if case_report["trace_id"] is not None:
             known.results[case_report["item"], case_report["repetition"]] = case_report["trace_id"]
 
@@ -329,7 +339,7 @@ class _Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if (case_report := getattr(report, RECORD, None)) is not None:
-            self.run.record(json.loads(case_report))
+            self.run.record(json.loads(case_report), report.nodeid)
 
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
         if session.config.getoption("collectonly"):
