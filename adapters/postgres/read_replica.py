@@ -151,12 +151,14 @@ class Replica:
 
         Raises NotUsable.
         """
+        # What was replayed before the question: meanwhile other reads see the standby go on.
+        replayed_before = self._replayed
         try:
             async with translate_errors(), self.main.acquire_with_last_scope() as main:
                 committed = await main.fetchval(SELECT_COMMITTED)
         except (Failure, asyncpg.PostgresError) as error:
             raise NotUsable(ReadOutcome.FAILED, "the main database gave no position") from error
-        if committed < self._replayed:
+        if committed < replayed_before:
             raise NotUsable(ReadOutcome.AWAY, "it is ahead: it follows another database")
         try:
             async with asyncio.timeout(self.lag_max_s):
