@@ -9,9 +9,10 @@ import gzip
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
+from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
@@ -336,11 +337,9 @@ def check_sendable(value: str, name: str) -> None:
 @contextmanager
 def open_export(name: str) -> Iterator[BinaryIO]:
     """Opens a plain or gzip file, or the standard input, for the block. Raises OSError."""
-    if name == STANDARD_INPUT:
-        yield sys.stdin.buffer
-        return
+    given = nullcontext(cast("BufferedReader", sys.stdin.buffer))
     # Opened once: a pipe gives its bytes only once.
-    with Path(name).open("rb") as file:
+    with given if name == STANDARD_INPUT else Path(name).open("rb") as file:
         if file.peek(2).startswith(b"\x1f\x8b"):
             with gzip.open(file) as unpacked:
                 yield cast("BinaryIO", unpacked)

@@ -5,6 +5,8 @@ import gzip
 import io
 import json
 import os
+import subprocess
+import sys
 import uuid
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -227,6 +229,20 @@ def test_files_may_be_compressed(tmp_path):
             assert opened.read() == text
         assert import_client.read_total(str(file)) == total
     assert import_client.read_total("-") is None
+
+
+def test_standard_input_may_be_compressed():
+    text = ended(lines(4))
+    program = """
+import sys
+from entrypoints.cli.import_client import open_export
+with open_export("-") as opened:
+    sys.stdout.buffer.write(opened.read())
+"""
+    for content in (text, gzip.compress(text)):
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, input=content, capture_output=True, check=True)
+        assert done.stdout == text
 
 
 def test_pipe_gives_all_its_bytes():
