@@ -311,27 +311,39 @@ async def test_first_budget_of_the_server_counts_what_every_group_has_spent(
 ):
     now, everyone = datetime.now(UTC), within(site.database.owner, ALL_TENANTS)
     projects = [await project_of(site, one) for one in tenants]
-    budgets = list[PostgresBudgets]()
-    for one, project in zip(tenants, projects, strict=True):
-        ports = await site.ports.groups.open(one.group) or site.ports
-        judging = ports.evaluation.judging
+    judgings = [
+        (await site.ports.groups.open(one.group) or site.ports).evaluation.judging
+        for one in tenants
+    ]
+    for one, project, judging in zip(tenants, projects, judgings, strict=True):
         call = an_entry(project_id=project, usd=Decimal(one.group), created_at=now)
         await judging.ledger.append([call])
-        assert isinstance(judging.budgets, PostgresBudgets)
-        budgets.append(PostgresBudgets(judging.budgets.pool, server_usd=Decimal(5)))
     # As a move leaves it until workers delete it.
     copy = "INSERT INTO group_2.judge_calls SELECT * FROM public.judge_calls WHERE project_id = $1"
     await everyone.execute(copy, projects[0])
 
-    async def reserve(group: int, usd: int) -> bool:
-        run = RunId(uuid4())
-        found = await budgets[group - 1].reserve(projects[group - 1], run, None, Decimal(usd), now)
-        return found is not None
+    def limited(group: int, usd: int) -> PostgresBudgets:
+        """Those of a process that starts."""
+        budgets = judgings[group - 1].budgets
+        assert isinstance(budgets, PostgresBudgets)
+        return PostgresBudgets(budgets.pool, server_usd=Decimal(usd))
+
+    async def has_room(budgets: PostgresBudgets, group: int, usd: int) -> bool:
+        project, run = projects[group - 1], RunId(uuid4())
+        return await budgets.reserve(project, run, None, Decimal(usd), now) is not None
 
     for group in SCHEMAS:
         await everyone.execute("DELETE FROM shared_spending")
-        assert not await reserve(group, 3)
-        assert await reserve(group, 2)
+        budgets = limited(group, 5)
+        assert not await has_room(budgets, group, 3)
+        assert await has_room(budgets, group, 2)
+
+    # Spent while the processes had no limit: those that start later count it.
+    call = an_entry(project_id=projects[1], usd=Decimal(5), created_at=now)
+    await judgings[1].ledger.append([call])
+    budgets = limited(1, 9)
+    assert not await has_room(budgets, 1, 2)
+    assert await has_room(budgets, 1, 1)
 
 
 async def test_group_of_an_organization_is_known_by_it_and_its_projects(

@@ -1,7 +1,7 @@
 """Budgets for judging, and the spending that counts towards them."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -64,6 +64,11 @@ INSERT_SHARED_SPENDING: Final = """
 INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
 ON CONFLICT (scope) DO NOTHING
 """
+# What is reserved isn't in the ledger yet: the row has never less, unless it wasn't counted in.
+RAISE_SHARED_SPENDING: Final = """
+INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
+ON CONFLICT (scope) DO UPDATE SET usd = excluded.usd WHERE shared_spending.usd < excluded.usd
+"""
 RESERVE_SHARED_SPENDING: Final = """
 UPDATE shared_spending SET usd = usd + $2 WHERE scope = $1 AND usd + $2 <= $3 RETURNING usd
 """
@@ -80,6 +85,7 @@ class PostgresBudgets:
 
     pool: Pool
     server_usd: Decimal | None = None
+    _raised: set[str] = field(default_factory=set, init=False, compare=False)  # months
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         async with translate_errors(), within(self.pool, project).transaction() as connection:
@@ -96,6 +102,8 @@ class PostgresBudgets:
         if not known:
             return Reservation((), usd)
         # What is shared is summed over other projects.
+        if self.server_usd is not None and server_scope(now) not in self._raised:
+            await self._raise_spending_of_server(now)
         scope: Scope = ALL_TENANTS if any(map(is_shared, known)) else project
         with suppress(_BudgetExceeded):
             async with translate_errors(), within(self.pool, scope).transaction() as connection:
@@ -114,6 +122,14 @@ class PostgresBudgets:
                     await connection.execute(SETTLE_SHARED_SPENDING, scope, usd - reservation.usd)
                 else:
                     await connection.execute(SETTLE_SPENDING, project, scope, usd - reservation.usd)
+
+    async def _raise_spending_of_server(self, now: datetime) -> None:
+        """Counts what was spent while the processes had no limit, once in each month."""
+        everyone = within(self.pool, ALL_TENANTS)
+        async with translate_errors(), everyone.transaction() as connection:
+            spent = await _sum_month_of_server(connection, month_start(now))
+            await connection.execute(RAISE_SHARED_SPENDING, server_scope(now), spent, now)
+        self._raised.add(server_scope(now))
 
     async def _organization_limit(
         self, project: ProjectId, now: datetime
