@@ -55,7 +55,7 @@ def scores_view(
     if not scores:
         facts.append("run_evaluation gives one; without a name explain_score lists all")
     room = room_for_data(tokens, facts, f"GET {rest}")
-    listed = (_score_lines(score, redactor) for score in scores[:LISTED_MAX])
+    listed = (_score_lines(score, redactor, room) for score in scores[:LISTED_MAX])
     blocks = fitting_blocks(listed, room)
     lines, shown = [line for block in blocks for line in block], len(blocks)
     cited = _cited(scores[:shown])
@@ -73,7 +73,9 @@ def scores_view(
     return View(facts=facts, data=lines, left_out=left_out, rest=f"GET {rest}")
 
 
-def _score_lines(score: ScoreRow, redactor: Redactor) -> Sequence[str]:
+def _score_lines(score: ScoreRow, redactor: Redactor, room: int) -> Sequence[str]:
+    """So short that one always fits: its names and value take less than half of the least room."""
+    reason, detail = min(REASON_TOKENS, room // 3), min(DETAIL_TOKENS, room // 6)
     value = "no value" if score.value is None else line_of(score.value, NAME_CHARS, redactor)
     judge = f", judge {line_of(score.judge_kind, NAME_CHARS, redactor)}" if score.judge_kind else ""
     head = (
@@ -83,12 +85,8 @@ def _score_lines(score: ScoreRow, redactor: Redactor) -> Sequence[str]:
     details = {key: value for key, value in score.metadata.items() if key not in _MARKS}
     return [
         head,
-        *part("reason", masked(score.reason or "", REASON_TOKENS, redactor), REASON_TOKENS),
-        *(
-            part("details", masked(to_text(details), DETAIL_TOKENS, redactor), DETAIL_TOKENS)
-            if details
-            else []
-        ),
+        *part("reason", masked(score.reason or "", reason, redactor), reason),
+        *(part("details", masked(to_text(details), detail, redactor), detail) if details else []),
     ]
 
 

@@ -246,6 +246,15 @@ def test_long_lists_keep_their_budget_and_say_how_to_go_on(text, tokens):
     fenced(text_of(view, tokens))
 
 
+@pytest.mark.parametrize("text", ["word ", "智"])
+def test_one_score_fits_into_the_least_budget(text):
+    name = (text * 255)[:255]
+    score = msgspec.structs.replace(score_of(text * 900, note=text * 900), name=name, value=name)
+    view = scores_view([score], None, about="x", tokens=TOKENS_MIN, masking=MASK, rest="/s")
+    assert view.left_out == []
+    fenced(text_of(view, TOKENS_MIN))
+
+
 def test_scores_and_the_steps_that_they_cite_keep_one_budget():
     text = msgspec.json.encode("word " * 2_000)
     failed = [
