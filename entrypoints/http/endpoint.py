@@ -171,7 +171,7 @@ class Endpoint:
     media_types: Sequence[str] = (JSON,)  # of a success
     binary_media_types: Sequence[str] = ()  # of every response, in place of JSON
     response_type: Any = None  # of a streamed response, which the signature doesn't say
-    request_id_is_key: bool = False  # if it has no Idempotency-Key, for published SDKs
+    request_id_is_key: bool = False  # if it has no Idempotency-Key, for published clients
     has_secret: bool = False  # in its response, which is therefore not stored for a repeat
     body: Body[Any] | RawBody[Any] | None = None  # for a handler made for several types of bodies
     referenced_types: tuple[Any, ...] = ()  # types that only the schema of the body names

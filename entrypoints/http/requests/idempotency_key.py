@@ -66,7 +66,7 @@ def parse_idempotency_key(
     """None without a key. `body` is the body as sent, decompressed; `content` is what it means.
 
     `accepts_request_id`: without a key, requests with one X-Request-ID and one body are the same
-    write. Published SDKs send no key, but repeat a score with its X-Request-ID. Many clients use
+    write. Published clients send no key, but repeat a write with its X-Request-ID. Many clients use
     one X-Request-ID for several requests, so with another body it is another write.
     """
     given = next((value.strip() for name, value in scope["headers"] if name == _HEADER), b"")

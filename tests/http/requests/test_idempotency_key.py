@@ -120,7 +120,33 @@ async def test_scores_with_one_request_id_and_different_bodies_are_distinct(
     assert await total(shop) == 2
 
 
-async def test_request_id_is_idempotency_key_only_for_scores(shop: ScoredProject) -> None:
+A_MONITOR = {
+    "name": "m",
+    "target_type": "TRACE",
+    "metrics": ["tool_correctness"],
+    "cadence": "daily",
+}
+
+
+async def test_monitor_is_repeated_by_request_id(shop: ScoredProject) -> None:
+    path, head = "/evaluations/monitors", {"x-request-id": "r"}
+    first, again = [await shop("POST", path, A_MONITOR, **head) for _ in range(2)]
+    assert (first.status_code, again.content) == (201, first.content)
+    other = await shop("POST", path, A_MONITOR | {"name": "another"}, **head)
+    assert (other.status_code, other.json()["name"]) == (201, "another")
+
+
+async def test_trigger_is_repeated_by_request_id(shop: ScoredProject) -> None:
+    monitors = [(await shop("POST", "/evaluations/monitors", A_MONITOR)).json() for _ in range(2)]
+    paths = [f"/evaluations/monitors/{one['id']}" for one in monitors]
+    first, again = [await shop("POST", f"{paths[0]}/trigger", x_request_id="r") for _ in range(2)]
+    assert first.status_code == 202
+    assert again.content == first.content
+    other = await shop("POST", f"{paths[1]}/trigger", x_request_id="r")
+    assert other.json()["monitor_id"] == monitors[1]["id"]
+
+
+async def test_request_id_is_no_idempotency_key_of_webhooks(shop: ScoredProject) -> None:
     body = {"url": "https://example.com/hook"}
     answers = [await shop("POST", WEBHOOKS, body, **{"x-request-id": "r"}) for _ in range(2)]
     assert [one.status_code for one in answers] == [201, 201]

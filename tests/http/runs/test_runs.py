@@ -504,9 +504,12 @@ async def test_run_of_another_project_is_404(shop: RunningProject) -> None:
     assert len(await other.scores(run)) == 2
 
 
+@pytest.mark.parametrize("header", ["idempotency-key", "x-request-id"])
 @pytest.mark.parametrize("path", ["", "/batch", "/retry"])
-async def test_repeated_request_starts_one_run(shop: RunningProject, path: str) -> None:
-    key = {"idempotency-key": "k"}
+async def test_repeated_request_starts_one_run(
+    shop: RunningProject, path: str, header: str
+) -> None:
+    key = {header: "k"}
     body: dict[str, Any] = {"metrics": PAIR}
     if path == "/batch":
         body["trace_ids"] = [NOBODY]

@@ -148,15 +148,15 @@ async def test_ids_must_be_1_to_10000_texts(
     assert set(field_errors(await shop("POST", f"{SESSION_RUNS}/batch", body))) == fields
 
 
-async def test_repeated_request_starts_one_run(shop: RunningProject) -> None:
+@pytest.mark.parametrize("header", ["idempotency-key", "x-request-id"])
+async def test_repeated_request_starts_one_run(shop: RunningProject, header: str) -> None:
     ids = {"session_ids": ["nowhere"]}
     failed = await shop.start_run(f"{SESSION_RUNS}/batch", **ids)
     await shop.run_jobs()
     for path in ("", "/batch", f"/{failed['id']}/retry"):
         body = {"metrics": METRICS} | (ids if path == "/batch" else {})
         first, again = [
-            await shop("POST", f"{SESSION_RUNS}{path}", body, **{"idempotency-key": "r"})
-            for _ in range(2)
+            await shop("POST", f"{SESSION_RUNS}{path}", body, **{header: "r"}) for _ in range(2)
         ]
         assert (first.status_code, again.content) == (202, first.content)
     assert (await shop.read(SESSION_RUNS))["total"] == 4

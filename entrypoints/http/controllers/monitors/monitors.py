@@ -48,7 +48,13 @@ NewMonitor = Annotated[MonitorRequest, Body(CreateMonitorRequest, CreateMonitorR
 class MonitorController(Controller):
     path = "/evaluations/monitors"
 
-    @post("/", CAN_EVALUATE, example=examples.MONITOR, body_example=examples.REQUEST)
+    @post(
+        "/",
+        CAN_EVALUATE,
+        example=examples.MONITOR,
+        body_example=examples.REQUEST,
+        request_id_is_key=True,
+    )
     async def create_monitor(
         self, caller: Caller, content: NewMonitor, new_id: MonitorId, use_cases: UseCases
     ) -> MonitorResponse:
@@ -178,6 +184,7 @@ class MonitorController(Controller):
         example=examples.RUN,
         error_types={409: ErrorResponse},
         route_class=RouteClass.MONITOR_TRIGGER,
+        request_id_is_key=True,
     )
     async def trigger_monitor(
         self, caller: Caller, path: MonitorPath, new_id: RunId, use_cases: UseCases

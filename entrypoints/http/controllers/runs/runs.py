@@ -148,6 +148,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         body_example=kind.matching_example,
         body=Body(kind.matching, kind.matching.to_domain),
         route_class=kind.route_class,
+        request_id_is_key=True,
     )
     async def start_run(
         caller: Caller, content: tuple[RunRequest, Any], new_id: RunId, use_cases: UseCases
@@ -167,6 +168,7 @@ def _start(kind: RunKind) -> list[HTTPRouteHandler]:
         body_example=kind.batch_example,
         body=Body(kind.batch, kind.batch.to_domain),
         route_class=kind.route_class,
+        request_id_is_key=True,
     )
     async def start_batch(
         caller: Caller, content: tuple[RunRequest, list[str]], new_id: RunId, use_cases: UseCases
@@ -246,6 +248,7 @@ def _act_on_run(kind: RunKind) -> list[HTTPRouteHandler]:
         operation_id=(f"retry_{kind.name}_run"),
         example=kind.example | {"name": "Retry: nightly"},
         route_class=kind.route_class,
+        request_id_is_key=True,
     )
     async def retry_run(
         caller: Caller, path: schemas.RunPath, new_id: RunId, use_cases: UseCases
