@@ -92,6 +92,7 @@ def test_sent_traces_are_endpoints() -> None:
     ("query", "message"),
     [
         ("sesion_id=x", "is not a known parameter; did you mean session_id?"),
+        ("LIMIT=1", "is not a known parameter; did you mean limit?"),
         ("zzz=x", "is not a known parameter"),
         ("metadata=x", "is not a known parameter; did you mean metadata.<key>?"),
         ("Metadata.k=x", "is not a known parameter; did you mean metadata.<key>?"),

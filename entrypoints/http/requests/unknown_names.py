@@ -29,11 +29,15 @@ class UnknownKeys(Enum):
 
 
 def describe_unknown(message: str, name: str, known: Iterable[str]) -> str:
-    """`message`, and the known name that is most similar to `name`, if one is similar."""
+    """`message`, and the known name that is most similar to `name`, if one is similar.
+
+    The case of letters makes no difference between names.
+    """
     if len(name) > SUGGESTED_CHARS_MAX:
         return message
-    nearest = get_close_matches(name, known, 1, SIMILARITY_MIN)
-    return f"{message}; did you mean {nearest[0]}?" if nearest else message
+    by_folded = {one.casefold(): one for one in known}
+    nearest = get_close_matches(name.casefold(), by_folded, 1, SIMILARITY_MIN)
+    return f"{message}; did you mean {by_folded[nearest[0]]}?" if nearest else message
 
 
 def shown_key(key: str) -> str:
