@@ -81,19 +81,25 @@ RELEASE_REPLY: Final = f"""
 UPDATE replies SET held_until = $6
 WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 """
-# Both also mark the rows of requests that are being served: these store no response later.
-_ERASE_REPLIES: Final = f"""
-UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now()
-FROM (
-  SELECT operation, key FROM replies WHERE {OF_PROJECT} AND erased_at IS NULL AND has_text {{which}}
-  ORDER BY operation, key {{limit}} FOR UPDATE
+# Both also mark the rows of requests that are being served: these store no response later. The one
+# of targets finds them by the condition again: a join of the locked rows with the table would
+# compare each with each, if the table was nearly empty when its statistics were made.
+_ERASE: Final = "UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now()"
+_IS_ERASED: Final = f"{OF_PROJECT} AND erased_at IS NULL AND has_text"
+_OF_TARGETS: Final = f"{_IS_ERASED} AND target = ANY($2::text[])"
+ERASE_REPLIES_OF_TARGETS: Final = f"""
+WITH locked AS MATERIALIZED (
+  SELECT 1 FROM replies WHERE {_OF_TARGETS} ORDER BY operation, key FOR UPDATE
+)
+{_ERASE} WHERE {_OF_TARGETS} AND (SELECT count(*) FROM locked) >= 0
+"""
+ERASE_SOME_REPLIES: Final = f"""
+{_ERASE} FROM (
+  SELECT operation, key FROM replies WHERE {_IS_ERASED}
+  ORDER BY operation, key LIMIT {ERASED_REPLIES_MAX} FOR UPDATE
 ) AS locked
 WHERE replies.{OF_PROJECT} AND replies.operation = locked.operation AND replies.key = locked.key
 """
-ERASE_REPLIES_OF_TARGETS: Final = _ERASE_REPLIES.format(
-    which="AND target = ANY($2::text[])", limit=""
-)
-ERASE_SOME_REPLIES: Final = _ERASE_REPLIES.format(which="", limit=f"LIMIT {ERASED_REPLIES_MAX}")
 # Across projects.
 DELETE_EXPIRED_REPLIES: Final = delete_some(
     "replies", "expires_at <= $1", DELETED_REPLIES_MAX, skip_locked=True

@@ -39,11 +39,17 @@ SELECT count(*) FROM removed_payload_objects WHERE project_id = $1
 """
 # For rows that moved to another group, whose rows name the same objects.
 FORGET_REMOVED_OF_PROJECT: Final = "DELETE FROM removed_payload_objects WHERE project_id = $1"
+# By ctid: the table is nearly empty whenever its statistics are made, so the planner takes it for
+# one row, and would compare all rows with each other. The rows are locked.
 FORGET_REMOVED: Final = """
-DELETE FROM removed_payload_objects AS gone
-USING unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS sent (project_id, trace_id, object_id)
-WHERE gone.project_id = sent.project_id AND gone.trace_id = sent.trace_id
-  AND gone.object_id = sent.object_id
+DELETE FROM removed_payload_objects WHERE ctid = ANY(ARRAY(
+  SELECT known.ctid FROM unnest($1::uuid[], $2::uuid[], $3::uuid[])
+    AS gone (project_id, trace_id, object_id) CROSS JOIN LATERAL (
+    SELECT ctid FROM removed_payload_objects
+    WHERE project_id = gone.project_id AND trace_id = gone.trace_id
+      AND object_id = gone.object_id OFFSET 0
+  ) AS known
+))
 """
 
 

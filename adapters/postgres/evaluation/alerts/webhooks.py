@@ -60,12 +60,16 @@ DELETE_DELIVERIES: Final = delete_some(
     "alert_deliveries", f"{OF_PROJECT} AND webhook_id = $2", DELIVERIES_PER_DELETE
 )
 _DUE: Final = f"""
-SELECT project_id, id, webhook_id, next_attempt_at, coalesce(held_until > $1, false) AS is_held
+SELECT ctid AS place, project_id, id, webhook_id, next_attempt_at,
+  coalesce(held_until > $1, false) AS is_held
 FROM alert_deliveries WHERE next_attempt_at <= $1 AND {not_removed("alert_deliveries")}
 """
 # The longest due and the latest due, so that no number of messages of one project hides those of
 # the others. Deliveries that are being sent count first towards the limit of one webhook, and
-# towards the turn of their project: the next message is of the project with the fewest.
+# towards the turn of their project: the next message is of the project with the fewest. Those that
+# are chosen are found again by ctid: few are due when statistics are made, so the planner would
+# compare all with each other. Neither the condition nor the order suits an index, of which all
+# would be read. What another transaction changes meanwhile is due at the next claim.
 CLAIM_DUE_DELIVERIES: Final = f"""
 WITH waiting AS MATERIALIZED (
   ({_DUE} ORDER BY next_attempt_at, project_id, id LIMIT {DUE_CANDIDATES_MAX // 2})
@@ -75,28 +79,29 @@ WITH waiting AS MATERIALIZED (
 ), ranked AS (
   SELECT *, row_number() OVER (
     PARTITION BY project_id, webhook_id ORDER BY is_held DESC, next_attempt_at, id
-  ) AS place FROM waiting
+  ) AS rank FROM waiting
 ), in_turn AS (
   SELECT *, row_number() OVER (
     PARTITION BY project_id ORDER BY is_held DESC, next_attempt_at, id
-  ) AS turn FROM ranked WHERE is_held OR place <= {DELIVERIES_PER_WEBHOOK_MAX}
+  ) AS turn FROM ranked WHERE is_held OR rank <= {DELIVERIES_PER_WEBHOOK_MAX}
 ), chosen AS MATERIALIZED (
-  SELECT project_id, id FROM in_turn WHERE NOT is_held
+  SELECT place FROM in_turn WHERE NOT is_held
   ORDER BY turn, next_attempt_at, project_id, id LIMIT $3
 ), free AS MATERIALIZED (
-  SELECT d.project_id, d.id FROM alert_deliveries AS d JOIN chosen USING (project_id, id)
-  WHERE d.next_attempt_at <= $1 AND (d.held_until IS NULL OR d.held_until <= $1)
-  ORDER BY d.project_id, d.id FOR UPDATE OF d SKIP LOCKED
+  SELECT ctid AS place FROM alert_deliveries
+  WHERE ctid = ANY(ARRAY(SELECT place FROM chosen)) AND coalesce(next_attempt_at <= $1, false)
+    AND (held_until IS NULL OR held_until <= $1)
+  ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 ), held AS (
-  UPDATE alert_deliveries AS d SET held_until = $2 FROM free
-  WHERE d.project_id = free.project_id AND d.id = free.id
+  UPDATE alert_deliveries AS d SET held_until = $2
+  WHERE d.ctid = ANY(ARRAY(SELECT place FROM free))
   RETURNING {DELIVERIES.select("d")}
 )
 SELECT held.*, w.url AS webhook_url, w.created_at AS webhook_created_at,
   w.format AS webhook_format,
   w.secret_key_id, w.encrypted_secret
 FROM held CROSS JOIN LATERAL (
-  SELECT * FROM webhooks WHERE project_id = held.project_id AND id = held.webhook_id
+  SELECT * FROM webhooks WHERE project_id = held.project_id AND id = held.webhook_id OFFSET 0
 ) AS w
 ORDER BY held.next_attempt_at, held.project_id, held.id
 """

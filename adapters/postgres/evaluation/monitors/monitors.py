@@ -41,14 +41,19 @@ UPDATE_MONITOR: Final = f"""
 UPDATE monitors SET {MONITORS.assignments()} WHERE {OF_PROJECT} AND id = $2
 """
 DELETE_MONITOR: Final = f"DELETE FROM monitors WHERE {OF_PROJECT} AND id = $2"
-# Workers lock runs one at a time, so a statement that locks many uses the order of the key.
+# Workers lock runs one at a time, so a statement that locks many uses the order of the key. It then
+# finds them by id: a join of the locked runs with the table would compare each with each, if the
+# table was empty when its statistics were made.
 DETACH_RUNS: Final = f"""
-UPDATE eval_runs AS r SET monitor_id = NULL FROM (
-  SELECT project_id, id FROM eval_runs WHERE {OF_PROJECT} AND id = ANY(ARRAY(
-    SELECT id FROM eval_runs WHERE {OF_PROJECT} AND monitor_id = $2 ORDER BY created_at, id LIMIT $3
-  )) ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE r.project_id = locked.project_id AND r.id = locked.id
+WITH chosen AS MATERIALIZED (
+  SELECT id FROM eval_runs WHERE {OF_PROJECT} AND monitor_id = $2 ORDER BY created_at, id LIMIT $3
+), locked AS MATERIALIZED (
+  SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = ANY(ARRAY(SELECT id FROM chosen))
+  ORDER BY project_id, id FOR UPDATE
+)
+UPDATE eval_runs SET monitor_id = NULL
+WHERE {OF_PROJECT} AND id = ANY(ARRAY(SELECT id FROM chosen))
+  AND (SELECT count(*) FROM locked) >= 0
 """
 _SELECT_DUE: Final = f"""
 SELECT {_SELECT_LIST} FROM monitors

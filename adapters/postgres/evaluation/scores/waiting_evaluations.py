@@ -43,7 +43,7 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   FROM waiting_evaluations AS waiting
   WHERE waiting.trace_id IS NOT NULL AND {not_removed("waiting")} AND EXISTS (
     SELECT 1 FROM traces
-    WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id
+    WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id OFFSET 0
   )
   UNION ALL
   SELECT waiting.project_id, waiting.id, found.trace_id, found.hex_id, waiting.data,
@@ -58,13 +58,19 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
 ) AS one
 ORDER BY one.stored_at, one.project_id, one.id LIMIT {DUE_MAX}
 """
+# By ctid, here and below, so that no statistics can mislead the planner. The order leaves it only
+# the index of the key: to a table of one row, another index of the project would be as good.
 DELETE_DONE: Final = """
-DELETE FROM waiting_evaluations AS waiting
-USING unnest($1::uuid[], $2::uuid[]) AS done (project_id, id)
-WHERE waiting.project_id = done.project_id AND waiting.id = done.id
+DELETE FROM waiting_evaluations WHERE ctid = ANY(ARRAY(
+  SELECT next.place
+  FROM unnest($1::uuid[], $2::uuid[]) AS done (project_id, id) CROSS JOIN LATERAL (
+    SELECT ctid AS place, project_id, id FROM waiting_evaluations
+    WHERE (project_id, id) >= (done.project_id, done.id) ORDER BY project_id, id LIMIT 1
+  ) AS next
+  WHERE next.project_id = done.project_id AND next.id = done.id
+))
 """
-# Skips locked rows, so that concurrent workers take different ones. By ctid, so that no statistics
-# can mislead the planner.
+# Skips locked rows, so that concurrent workers take different ones.
 DELETE_EXPIRED_EVALUATIONS: Final = f"""
 DELETE FROM waiting_evaluations AS waiting WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM waiting_evaluations WHERE stored_at < $1

@@ -49,7 +49,7 @@ SELECT new.project_id, new.trace_id
 FROM unnest($1::uuid[], $2::uuid[]) AS new (project_id, trace_id)
 WHERE EXISTS (
   SELECT 1 FROM span_fragments AS known
-  WHERE known.project_id = new.project_id AND known.trace_id = new.trace_id
+  WHERE known.project_id = new.project_id AND known.trace_id = new.trace_id OFFSET 0
 )
 """
 # A record waits if its span is in neither this request nor the database.

@@ -54,30 +54,31 @@ INSERT INTO otlp_rejections ({REJECTIONS.select()}) SELECT {REJECTIONS.select()}
 ON CONFLICT (project_id, id) DO UPDATE SET rejected_at = excluded.rejected_at,
   message = excluded.message, count = otlp_rejections.count + excluded.count
 """
-# For the projects that got rejections. The order avoids deadlocks between concurrent calls.
+# For the projects that got rejections. The order avoids deadlocks between concurrent calls, and is
+# of pairs, which no index has. By ctid, so that no statistics can mislead the planner; the next
+# call finds what is being changed.
 DELETE_SURPLUS_REJECTIONS: Final = f"""
-DELETE FROM otlp_rejections AS old USING (
-  SELECT project_id, id FROM otlp_rejections WHERE (project_id, id) IN (
-    SELECT project_id, id FROM (
-      SELECT project_id, id,
-             row_number() OVER (PARTITION BY project_id ORDER BY rejected_at DESC, id DESC) AS place
+DELETE FROM otlp_rejections WHERE ctid = ANY(ARRAY(
+  SELECT ctid FROM otlp_rejections WHERE ctid = ANY(ARRAY(
+    SELECT place FROM (
+      SELECT ctid AS place, row_number() OVER (
+        PARTITION BY project_id ORDER BY rejected_at DESC, id DESC
+      ) AS rank
       FROM otlp_rejections WHERE project_id = ANY($1::uuid[])
-    ) AS ranked WHERE place > {REJECTIONS_KEPT_MAX}
-  ) ORDER BY project_id, id FOR UPDATE
-) AS surplus
-WHERE old.project_id = surplus.project_id AND old.id = surplus.id
+    ) AS ranked WHERE rank > {REJECTIONS_KEPT_MAX}
+  )) ORDER BY (project_id, id) FOR UPDATE
+))
 """
 # OFFSET 0 makes it a look-up for each project, as for expired traces.
 DELETE_EXPIRED_REJECTIONS: Final = f"""
-DELETE FROM otlp_rejections AS old USING (
-  SELECT r.project_id, r.id
+DELETE FROM otlp_rejections WHERE ctid = ANY(ARRAY(
+  SELECT r.ctid
   FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (project_id, since) CROSS JOIN LATERAL (
-    SELECT project_id, id FROM otlp_rejections
+    SELECT ctid FROM otlp_rejections
     WHERE project_id = kept.project_id AND rejected_at < kept.since OFFSET 0
   ) AS r
   LIMIT {DELETED_REJECTIONS_MAX}
-) AS expired
-WHERE old.project_id = expired.project_id AND old.id = expired.id
+))
 """
 
 

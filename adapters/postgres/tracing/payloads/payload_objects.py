@@ -52,7 +52,7 @@ SELECT sent.project_id, sent.trace_id, sent.object_id
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS sent (project_id, trace_id, object_id)
 WHERE current_setting('pandaprobe.scope', true) = 'all' AND NOT EXISTS (
   SELECT 1 FROM trace_payloads AS p WHERE p.project_id = sent.project_id
-    AND p.trace_id = sent.trace_id AND p.object_id = sent.object_id
+    AND p.trace_id = sent.trace_id AND p.object_id = sent.object_id OFFSET 0
 )
 """
 

@@ -109,9 +109,16 @@ SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::bytea[])
 ON CONFLICT (project_id, trace_id) DO UPDATE SET started_at = excluded.started_at,
   terms = excluded.terms
 """
+# By ctid, as those that are queued: segments leave few rows, of which the statistics are made. No
+# other transaction changes the rows, whose traces are locked here.
 DELETE_TERMS: Final = """
-DELETE FROM search_terms USING unnest($1::uuid[], $2::uuid[]) AS gone (project_id, trace_id)
-WHERE search_terms.project_id = gone.project_id AND search_terms.trace_id = gone.trace_id
+DELETE FROM search_terms WHERE ctid = ANY(ARRAY(
+  SELECT known.ctid
+  FROM unnest($1::uuid[], $2::uuid[]) AS gone (project_id, trace_id) CROSS JOIN LATERAL (
+    SELECT ctid FROM search_terms
+    WHERE project_id = gone.project_id AND trace_id = gone.trace_id OFFSET 0
+  ) AS known
+))
 """
 # Those of traces that were stored or don't exist. Another worker deletes those that are locked. The
 # queue is nearly empty whenever its statistics are made, so the planner takes it for one row: by
@@ -148,8 +155,10 @@ LOCK_NEW: Final = f"""
 SELECT t.trace_id FROM (
   SELECT trace_id, started_at FROM search_terms WHERE {OF_PROJECT}
   ORDER BY started_at, trace_id LIMIT $2
-) AS new JOIN search_traces AS t ON t.{OF_PROJECT} AND t.trace_id = new.trace_id
-FOR UPDATE OF t SKIP LOCKED
+) AS new CROSS JOIN LATERAL (
+  SELECT trace_id FROM search_traces WHERE {OF_PROJECT} AND trace_id = new.trace_id
+  LIMIT 1 FOR UPDATE SKIP LOCKED
+) AS t
 """
 SELECT_TERMS: Final = f"""
 SELECT trace_id, started_at, terms FROM search_terms
@@ -176,7 +185,8 @@ ORDER BY min(since) LIMIT {SEGMENTS_AT_ONCE}
 """
 SELECT_ERASED_SEGMENTS: Final = f"""
 SELECT DISTINCT segment FROM erased_traces AS e CROSS JOIN LATERAL (
-  SELECT segment FROM search_garbage WHERE project_id = e.project_id AND trace_id = e.trace_id
+  SELECT segment FROM search_garbage
+  WHERE project_id = e.project_id AND trace_id = e.trace_id OFFSET 0
 ) AS garbage
 WHERE e.{OF_PROJECT} AND e.erasure_id = $2 ORDER BY segment LIMIT $3
 """

@@ -38,15 +38,31 @@ def select_some_traces(table: str, where: str, order: str = "started_at", *, loc
     """
 
 
+def _delete_in_order(table: str, key: str, where: str) -> str:
+    """Locks the rows in the order of `key`, then deletes them; a RETURNING may follow.
+
+    Both find the rows by the condition: a join of the locked rows with the table would compare each
+    with each, if the table was empty when its statistics were made. Not by ctid, which leaves rows
+    that another transaction changed while this one waited.
+    """
+    return f"""
+    WITH locked AS MATERIALIZED (
+      SELECT 1 FROM {table} WHERE {OF_PROJECT} AND {where} ORDER BY {key} FOR UPDATE
+    )
+    DELETE FROM {table} WHERE {OF_PROJECT} AND {where} AND (SELECT count(*) FROM locked) >= 0
+    """
+
+
 # Deletes the trace first: concurrent writers of the trace wait and then find it gone. The next
 # statements see what was committed while this one waited.
 DELETE_TRACES: Final = f"""
-DELETE FROM traces USING (
-  SELECT project_id, trace_id FROM traces
-  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)
-  ORDER BY project_id, trace_id FOR UPDATE
-) AS locked
-WHERE traces.project_id = locked.project_id AND traces.trace_id = locked.trace_id
+{
+    _delete_in_order(
+        "traces",
+        "project_id, trace_id",
+        "trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)",
+    )
+}
 RETURNING {TRACES.select("traces")}
 """
 DELETE_SPANS: Final = f"""
@@ -78,14 +94,15 @@ WITH gone AS (
 )
 SELECT count(*) FROM gone WHERE input_bytes IS NOT NULL OR output_bytes IS NOT NULL
 """
-# What is in a segment is removed later, by a worker or before the end of an erasure.
+# What is in a segment is removed later, by a worker or before the end of an erasure. The terms are
+# found by the given ids: a join with `gone` would scan all terms for each, if they were few when
+# their statistics were made.
 DELETE_FROM_SEARCH: Final = f"""
 WITH gone AS (
   DELETE FROM search_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
   RETURNING project_id, trace_id, segment
 ), terms AS (
-  DELETE FROM search_terms USING gone
-  WHERE search_terms.project_id = gone.project_id AND search_terms.trace_id = gone.trace_id
+  DELETE FROM search_terms WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 )
 INSERT INTO search_garbage (project_id, trace_id, segment)
 SELECT * FROM gone WHERE segment > 0 ON CONFLICT DO NOTHING
@@ -105,18 +122,11 @@ DELETE FROM otlp_rejections WHERE {OF_PROJECT}
   AND trace_id IN (SELECT translate(id::text, '-', '') FROM unnest($2::uuid[]) AS id)
 """
 # Every writer locks several scores in the order of the key.
-_DELETE_SCORES: Final = f"""
-DELETE FROM {{table}} USING (
-  SELECT project_id, id FROM {{table}} WHERE {OF_PROJECT} AND {{target}}
-  ORDER BY project_id, id FOR UPDATE
-) AS locked
-WHERE {{table}}.project_id = locked.project_id AND {{table}}.id = locked.id
-"""
-DELETE_TRACE_SCORES: Final = _DELETE_SCORES.format(
-    table="trace_scores", target="trace_id = ANY($2::uuid[])"
+DELETE_TRACE_SCORES: Final = _delete_in_order(
+    "trace_scores", "project_id, id", "trace_id = ANY($2::uuid[])"
 )
-DELETE_SESSION_SCORES: Final = _DELETE_SCORES.format(
-    table="session_scores", target="session_id = ANY($2::text[])"
+DELETE_SESSION_SCORES: Final = _delete_in_order(
+    "session_scores", "project_id, id", "session_id = ANY($2::text[])"
 )
 # A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""

@@ -1,0 +1,200 @@
+"""Statements over tables that were empty when their statistics were made.
+
+Autovacuum finds queues empty most of the time. The planner takes such a table for one row, whatever
+it has, and may join each row with each.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+
+import pytest
+
+from adapters.postgres.database.idempotency import ERASE_REPLIES_OF_TARGETS
+from adapters.postgres.database.payload_objects import FORGET_REMOVED
+from adapters.postgres.database.pool import SESSION_SETTINGS
+from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
+from adapters.postgres.evaluation.monitors.monitors import DETACH_RUNS
+from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_DONE, SELECT_DUE
+from adapters.postgres.tracing.otlp.fragments import SELECT_WITH_FRAGMENTS
+from adapters.postgres.tracing.otlp.rejections import (
+    DELETE_EXPIRED_REJECTIONS,
+    DELETE_SURPLUS_REJECTIONS,
+)
+from adapters.postgres.tracing.payloads.payload_objects import SELECT_UNNAMED
+from adapters.postgres.tracing.search.search_index import (
+    DELETE_TERMS,
+    LOCK_NEW,
+    SELECT_ERASED_SEGMENTS,
+)
+from adapters.postgres.tracing.writes.deletes import (
+    DELETE_FROM_SEARCH,
+    DELETE_SESSION_SCORES,
+    DELETE_TRACE_SCORES,
+    DELETE_TRACES,
+)
+from application.tracing.otlp.rejections import REJECTIONS_KEPT_MAX
+from tests.adapters.postgres.tracing.test_plans import nodes
+from tests.support.fixtures import citus
+from tests.support.fixtures.seeded_database import END, OURS, SCORES, TRACES
+
+pytestmark = pytest.mark.service
+
+SOME: Final = 200  # rows that a statement is given
+MANY: Final = 1_000  # rows of a queue
+STEPS: Final = 20  # of a statement with each row that it regards; less than SOME
+
+_OF_TRACES: Final = "FROM traces WHERE project_id = $1 ORDER BY trace_id LIMIT $2"
+WAITING: Final = f"""
+INSERT INTO waiting_evaluations (project_id, id, trace_id, data, stored_at)
+SELECT project_id, trace_id, trace_id, '', now() {_OF_TRACES}
+"""
+INDEXED: Final = f"""
+INSERT INTO search_traces (project_id, trace_id, queue_id, started_at)
+SELECT project_id, trace_id, 1, now() {_OF_TRACES}
+"""
+TERMS: Final = f"""
+INSERT INTO search_terms (project_id, trace_id, started_at, terms)
+SELECT project_id, trace_id, now(), '' {_OF_TRACES}
+"""
+ERASED: Final = f"""
+INSERT INTO erased_traces (project_id, trace_id, erasure_id, erased_at)
+SELECT project_id, trace_id, project_id, now() {_OF_TRACES}
+"""
+GARBAGE: Final = f"""
+INSERT INTO search_garbage (project_id, trace_id, segment)
+SELECT project_id, trace_id, 7 {_OF_TRACES}
+"""
+REMOVED: Final = f"""
+INSERT INTO removed_payload_objects (project_id, trace_id, object_id)
+SELECT project_id, trace_id, trace_id {_OF_TRACES}
+"""
+BLOCKS: Final = f"""
+INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block)
+SELECT project_id, trace_id, 0, 1, '' {_OF_TRACES}
+"""
+REJECTED: Final = f"""
+INSERT INTO otlp_rejections (project_id, id, rejected_at, signal, reason, message, count, trace_id)
+SELECT project_id, trace_id, '2020-01-01', 'traces', '', '', 1, translate(trace_id::text, '-', '')
+{_OF_TRACES}
+"""
+REPLIED: Final = f"""
+INSERT INTO replies (project_id, operation, key, request_hash, object_id, target, status,
+                     held_until, expires_at, has_text, begun_at)
+SELECT project_id, 'x', trace_id, '', trace_id, trace_id, 200, now(), now(), true, now()
+{_OF_TRACES}
+"""
+MESSAGES: Final = f"""
+INSERT INTO alert_deliveries (project_id, id, webhook_id, body, attempts, created_at,
+                              next_attempt_at)
+SELECT project_id, trace_id, trace_id, '{{}}', 0, started_at, started_at {_OF_TRACES}
+"""
+OF_MONITOR: Final = f"""
+INSERT INTO eval_runs (project_id, id, target_type, metrics, targets, filters, sampling_rate, model,
+                       signal_weights, monitor_id, status, created_at, completed_at)
+SELECT project_id, trace_id, 'TRACE', '{{coherence}}', 1, '{{}}', 1, 'heuristic/1', '{{}}',
+       project_id, 'COMPLETED', started_at, started_at
+{_OF_TRACES}
+"""
+
+
+@dataclass(frozen=True)
+class Case:
+    """`rows` at most are regarded. Projects, traces and hex ids of SOME replace their names."""
+
+    sql: str
+    arguments: Sequence[object]
+    filled: Sequence[tuple[str, int]] = ()
+    rows: int = MANY
+
+
+PROJECTS, IDS, TEXTS = "projects", "ids", "texts"
+CASES: Final = {
+    "done evaluations": Case(DELETE_DONE, (PROJECTS, IDS), [(WAITING, MANY)]),
+    "due evaluations": Case(SELECT_DUE, (), [(WAITING, MANY)]),
+    "terms in a segment": Case(DELETE_TERMS, (PROJECTS, IDS), [(TERMS, MANY)]),
+    "new terms": Case(LOCK_NEW, (OURS, SOME), [(INDEXED, MANY), (TERMS, MANY)]),
+    "terms of deleted traces": Case(
+        DELETE_FROM_SEARCH, (OURS, IDS), [(INDEXED, MANY), (TERMS, MANY)]
+    ),
+    "segments of erased traces": Case(
+        SELECT_ERASED_SEGMENTS, (OURS, OURS, 10), [(ERASED, MANY), (GARBAGE, MANY)]
+    ),
+    "removed objects": Case(FORGET_REMOVED, (PROJECTS, IDS, IDS), [(REMOVED, MANY)]),
+    "unnamed objects": Case(SELECT_UNNAMED, (PROJECTS, IDS, IDS), [(BLOCKS, MANY)]),
+    "surplus rejections": Case(
+        DELETE_SURPLUS_REJECTIONS, ([OURS],), [(REJECTED, REJECTIONS_KEPT_MAX + SOME)]
+    ),
+    "expired rejections": Case(DELETE_EXPIRED_REJECTIONS, ([OURS], [END]), [(REJECTED, MANY)]),
+    "replies about traces": Case(ERASE_REPLIES_OF_TARGETS, (OURS, TEXTS), [(REPLIED, MANY)]),
+    "due deliveries": Case(
+        CLAIM_DUE_DELIVERIES, (END, END + timedelta(minutes=1), SOME), [(MESSAGES, MANY)]
+    ),
+    "runs of a monitor": Case(DETACH_RUNS, (OURS, OURS, SOME), [(OF_MONITOR, MANY)]),
+    "traces with fragments": Case(SELECT_WITH_FRAGMENTS, (PROJECTS, IDS), rows=SOME),
+    "deleted traces": Case(DELETE_TRACES, (OURS, IDS, None), rows=TRACES),
+    "scores of deleted traces": Case(DELETE_TRACE_SCORES, (OURS, IDS), rows=2 * SCORES),
+    "scores of empty sessions": Case(DELETE_SESSION_SCORES, (OURS, ["x", "y"]), rows=SCORES),
+}
+EMPTIED: Final = """
+UPDATE pg_class SET reltuples = 0, relpages = 1
+WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace;
+DELETE FROM pg_statistic WHERE starelid IN (
+  SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
+)
+"""
+# A session plans for the arguments of the first times, and then for any.
+PLANNED: Final = ("force_custom_plan", "force_generic_plan")
+# Triggers have statements of their own.
+SETTINGS: Final = {
+    **SESSION_SETTINGS,
+    "pandaprobe.scope": "all",
+    "session_replication_role": "replica",
+}
+
+
+def steps(found: Sequence[Any]) -> int:
+    """Rows that a statement passed from part to part, or compared."""
+    kinds = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Join Filter")
+    return round(
+        sum(sum(one.get(kind, 0) for kind in kinds) * one["Actual Loops"] for one in found)
+    )
+
+
+def literal(value: object) -> str:
+    """As EXECUTE takes it, which has no parameters."""
+    if value is None:
+        return "NULL"
+    return f"'{{{','.join(map(str, value))}}}'" if isinstance(value, list) else f"'{value}'"
+
+
+@citus.not_on_cluster("the statistics are those of a worker")
+@pytest.mark.parametrize("planned", PLANNED)
+@pytest.mark.parametrize("name", CASES)
+async def test_rows_are_not_compared_with_each_other(seeded, name, planned):
+    case = CASES[name]
+    async with seeded.owner.acquire() as connection:
+        ids = [
+            row[0] for row in await connection.fetch(f"SELECT trace_id {_OF_TRACES}", OURS, SOME)
+        ]
+        given: dict[object, Any] = {PROJECTS: [OURS] * SOME, IDS: ids, TEXTS: list(map(str, ids))}
+        arguments = [given[one] if isinstance(one, str) else one for one in case.arguments]
+        arguments = ", ".join(map(literal, arguments))
+        execute = f"EXECUTE asked ({arguments})" if arguments else "EXECUTE asked"
+        await connection.execute(f"PREPARE asked AS {case.sql}")
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            for setting, value in {**SETTINGS, "plan_cache_mode": planned}.items():
+                await connection.execute("SELECT set_config($1, $2, true)", setting, value)
+            for sql, count in case.filled:
+                await connection.execute(sql, OURS, count)
+            await connection.execute(EMPTIED)
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {execute}")
+        finally:
+            await transaction.rollback()
+            await connection.execute("DEALLOCATE asked")
+    found = [*nodes(json.loads(text)[0]["Plan"])]
+    assert 0 < steps(found) <= STEPS * case.rows
