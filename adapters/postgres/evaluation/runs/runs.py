@@ -146,7 +146,10 @@ class PostgresRuns(PoolReader):
                 if not await _delete_some_rows(connection, project, run, pieces):
                     break
         async with transaction(self.pool, project) as connection:
-            await connection.execute(LOCK_RUN_EXCLUSIVELY, project, run)
+            # Another deletion of the run may have ended meanwhile.
+            require_row(
+                await connection.fetchrow(LOCK_RUN_EXCLUSIVELY, project, run), RUN_NOT_FOUND
+            )
             while await _delete_some_rows(connection, project, run, pieces):
                 pass
             await connection.execute(DELETE_RUN, project, run)

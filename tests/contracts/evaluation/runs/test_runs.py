@@ -1,5 +1,6 @@
 """Contract of Runs, run against every adapter."""
 
+import asyncio
 import uuid
 from dataclasses import replace
 
@@ -272,6 +273,17 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
     assert (await evaluating.run(other)).status is RUNNING
     with pytest.raises(NotFound):
         await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
+
+
+async def test_run_is_deleted_once_by_concurrent_deletions(evaluating):
+    run = a_run(project())
+    await evaluating.start_run(run, work_of(run))
+    ended = await asyncio.gather(
+        *(evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True) for _ in range(4)),
+        return_exceptions=True,
+    )
+    assert ended.count(None) == 1
+    assert {type(one) for one in ended if one is not None} == {NotFound}
 
 
 async def test_runs_of_removed_project_are_not_found(evaluating):
