@@ -15,9 +15,11 @@ from domain.tracing.trace import TraceChange
 from tests.support.builders.values import prices, span, trace
 from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import project
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
+ALIVE = "SELECT count(*) FROM pg_stat_activity WHERE pid = ANY($1::int[])"
 DEEP = b"[" * 50_000 + b"]" * 50_000
 
 
@@ -69,13 +71,14 @@ async def test_lost_connections_do_not_fail_writes(pool):
     async with PostgresTraces.open(pool, prices()) as traces:
         await asyncio.gather(*(traces.put(ours, trace(span())) for _ in range(100)))
         async with pool.acquire() as other:
-            gone = await other.fetch(
-                "SELECT pg_terminate_backend(pid, 10_000) AS is_gone FROM pg_stat_activity "
+            ended = await other.fetch(
+                "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE pid <> pg_backend_pid() AND datname = current_database() "
                 "AND usename = current_user AND backend_type = 'client backend'"
             )
-        assert gone
-        assert all(one["is_gone"] for one in gone)
+            pids = [one["pid"] for one in ended]
+            await until(lambda: other.fetchval(ALIVE, pids), lambda alive: alive == 0)
+        assert pids
         await traces.put(ours, sent)
         assert (await traces.get(ours, sent.id)).id == sent.id
 
