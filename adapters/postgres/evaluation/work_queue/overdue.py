@@ -25,6 +25,8 @@ WITH late AS MATERIALIZED (
 UPDATE eval_runs SET announced_at = $1 FROM late WHERE eval_runs.ctid = late.ctid
 RETURNING late.announced_at, eval_runs.project_id, eval_runs.id
 """
+# The limit makes it a look-up for each target: a join would compare each with each run, if the
+# table was empty when its statistics were made.
 REQUEUE_OVERDUE_TARGETS: Final = f"""
 WITH late AS MATERIALIZED (
   SELECT ctid, due_at FROM eval_jobs
@@ -39,7 +41,7 @@ WITH late AS MATERIALIZED (
 SELECT told.due_at, told.target, told.own, r.*
 FROM told CROSS JOIN LATERAL (
   SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs
-  WHERE project_id = told.project_id AND id = told.run_id
+  WHERE project_id = told.project_id AND id = told.run_id LIMIT 1
 ) AS r
 ORDER BY told.due_at, told.project_id, told.run_id, told.target
 """

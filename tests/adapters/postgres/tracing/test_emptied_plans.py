@@ -18,6 +18,7 @@ from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from adapters.postgres.evaluation.monitors.monitors import DETACH_RUNS
 from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_DONE, SELECT_DUE
+from adapters.postgres.evaluation.work_queue.overdue import REQUEUE_OVERDUE_TARGETS
 from adapters.postgres.tracing.otlp.fragments import SELECT_WITH_FRAGMENTS
 from adapters.postgres.tracing.otlp.rejections import (
     DELETE_EXPIRED_REJECTIONS,
@@ -98,6 +99,12 @@ SELECT project_id, trace_id, 'TRACE', '{{coherence}}', 1, '{{}}', 1, 'heuristic/
        project_id, 'COMPLETED', started_at, started_at
 {_OF_TRACES}
 """
+OVERDUE: Final = f"""
+INSERT INTO eval_jobs (project_id, run_id, target, place, state, attempts, run_after, updated_at,
+                       due_at)
+SELECT project_id, trace_id, trace_id, 1, 'running', 1, started_at, started_at, started_at
+{_OF_TRACES}
+"""
 
 
 @dataclass(frozen=True)
@@ -133,6 +140,9 @@ CASES: Final = {
         CLAIM_DUE_DELIVERIES, (END, END + timedelta(minutes=1), SOME), [(MESSAGES, MANY)]
     ),
     "runs of a monitor": Case(DETACH_RUNS, (OURS, OURS, SOME), [(OF_MONITOR, MANY)]),
+    "overdue targets": Case(
+        REQUEUE_OVERDUE_TARGETS, (END, END, SOME), [(OF_MONITOR, MANY), (OVERDUE, MANY)]
+    ),
     "traces with fragments": Case(SELECT_WITH_FRAGMENTS, (PROJECTS, IDS), rows=SOME),
     "deleted traces": Case(DELETE_TRACES, (OURS, IDS, None), rows=TRACES),
     "scores of deleted traces": Case(DELETE_TRACE_SCORES, (OURS, IDS), rows=2 * SCORES),
