@@ -116,7 +116,11 @@ class KnownAttempt:
     is_erased: bool = False
 
     def erased(self) -> "KnownAttempt":
-        return replace(self, response=None, target=None, is_erased=True)
+        """Without its response, and without its lock if it had one: a retry takes that at once."""
+        lock = self.lock
+        if self.response is not None:
+            lock = replace(lock, locked_until=datetime.min.replace(tzinfo=UTC))
+        return replace(self, lock=lock, response=None, target=None, is_erased=True)
 
 
 @dataclass(frozen=True, slots=True)

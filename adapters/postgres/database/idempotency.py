@@ -84,7 +84,11 @@ WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 # Both also mark the rows of requests that are being served: these store no response later. The one
 # of targets finds them by the condition again: a join of the locked rows with the table would
 # compare each with each, if the table was nearly empty when its statistics were made.
-_ERASE: Final = "UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now()"
+# The lock of a request that was answered ends, so that a retry doesn't wait for it.
+_ERASE: Final = """
+UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now(),
+  held_until = CASE WHEN status IS NULL THEN held_until ELSE '-infinity' END
+"""
 _IS_ERASED: Final = f"{OF_PROJECT} AND erased_at IS NULL AND has_text"
 _OF_TARGETS: Final = f"{_IS_ERASED} AND target = ANY($2::text[])"
 ERASE_REPLIES_OF_TARGETS: Final = f"""

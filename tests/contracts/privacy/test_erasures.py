@@ -390,9 +390,14 @@ async def begin_write(
     fixture: ErasureFixture, one: IdempotentRequest
 ) -> IdempotencyLock | StoredResponse | None:
     """Long after the first attempt, so that its lock has expired."""
-    later = NOON + IDEMPOTENCY_LOCK_TTL
+    return await begin_write_at(fixture, one, NOON + IDEMPOTENCY_LOCK_TTL)
+
+
+async def begin_write_at(
+    fixture: ErasureFixture, one: IdempotentRequest, now: datetime
+) -> IdempotencyLock | StoredResponse | None:
     return await fixture.world.ports.idempotency.begin(
-        one, uuid.uuid4(), later, later + timedelta(hours=24)
+        one, uuid.uuid4(), now, now + timedelta(hours=24)
     )
 
 
@@ -441,6 +446,16 @@ async def test_response_is_not_given_out_while_erasure_runs(fixture):
     assert again.object_id == lock.object_id
     assert await begin_write(fixture, one) is None  # one retry at a time
     await fixture.step(await fixture.step(erasure))
+
+
+async def test_retry_does_not_wait_for_lock_of_erased_response(fixture):
+    ours = project()
+    (one, lock), (late, _) = await answered_write(fixture, ours), await locked_write(fixture, ours)
+    await fixture.erase(ours)
+    again = await begin_write_at(fixture, one, NOON)
+    assert isinstance(again, IdempotencyLock)
+    assert again.object_id == lock.object_id
+    assert await begin_write_at(fixture, late, NOON) is None  # its first attempt still runs
 
 
 async def test_response_that_is_late_is_not_stored(fixture):
