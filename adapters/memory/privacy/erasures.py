@@ -16,6 +16,8 @@ from application.privacy.ports import (
     too_many_erasures,
 )
 from domain.evaluation.runs.selection import rename_session
+from domain.evaluation.scores.outcome import FailCode
+from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
@@ -89,6 +91,9 @@ class MemoryErasures:
         gone = {trace for (of, trace), (by, _) in self.store.erased.items()
                 if (of, by) == (project, erasure.id)}  # fmt: skip
         rows += self._count_rows(project, gone)
+        rows["trace_scores"] = sum(
+            one.trace_id in gone and _has_result(one) for one in self.store.trace_scores.of(project)
+        )
         rows["exports"] = sum(
             of == project and (over is None or one.created_at <= over)
             for (of, _), one in self.store.exports.items()
@@ -112,11 +117,17 @@ class MemoryErasures:
                 one.session_id == owner.id and (over is None or one.created_at <= over)
                 for one in scores
             )
+            later = {
+                one.run.id
+                for one in self.store.runs.of(project)
+                if over is not None and one.run.created_at > over
+            }
             rows["eval_jobs"] = sum(
-                (of, target) == (project, owner.id) for of, _, target in self.store.work_queue
+                (of, target) == (project, owner.id) and run not in later
+                for of, run, target in self.store.work_queue
             )
             rows["judge_calls"] = sum(
-                (of, one.target) == (project, owner.id)
+                (of, one.target) == (project, owner.id) and one.run_id not in later
                 for (of, _), one in self.store.ledger.items()
             )
         return RemainingData({table: count for table, count in rows.items() if count}, len(since))
@@ -241,3 +252,8 @@ class MemoryExpiredTraces:
         until, made_at = now - timedelta(days=known.retention_days), self.store.traces.made_at
         ages = [(made_at[project, one.id], one.id) for one in self.store.traces.of(project)]
         return [trace for made, trace in sorted(ages) if made < until]
+
+
+def _has_result(score: TraceScore) -> bool:
+    """Whether it says more than that a run named a trace that doesn't exist."""
+    return score.outcome is not ScoreOutcome.PENDING and score.code != FailCode.TARGET_GONE

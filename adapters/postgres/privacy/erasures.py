@@ -151,39 +151,49 @@ FROM traces WHERE {OF_PROJECT} AND {{owner}} = $2
 _COUNT_TRACE_ROWS: Final = f"""
 SELECT count(*) FROM (
   SELECT 1 FROM erased_traces AS e CROSS JOIN LATERAL (
-    SELECT 1 FROM {{table}} WHERE project_id = e.project_id AND trace_id = {{trace_id}} LIMIT 1
+    SELECT 1 FROM {{table}}
+    WHERE project_id = e.project_id AND trace_id = {{trace_id}}{{more}} LIMIT 1
   ) AS left_over
   WHERE e.{OF_PROJECT} AND e.erasure_id = $2 LIMIT {REMAINING_ROWS_MAX}
 ) AS found
 """
+# A run over given ids may name a trace that was erased. Its scores only say that it doesn't exist.
+_HAS_RESULT: Final = " AND outcome <> 'pending' AND code IS DISTINCT FROM 'target_gone'"
 COUNT_REMAINING_TRACE_ROWS: Final = {
-    table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id")
+    table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id", more="")
     for table in (
-        *("spans", "trace_payloads", "span_fragments", "trace_scores", "judge_verdicts"),
+        *("spans", "trace_payloads", "span_fragments", "judge_verdicts"),
         *("removed_payload_objects", "dataset_items", "annotation_claims"),
         *("search_traces", "search_terms", "search_garbage"),
     )
 } | {
+    "trace_scores": _COUNT_TRACE_ROWS.format(
+        table="trace_scores", trace_id="e.trace_id", more=_HAS_RESULT
+    ),
     "otlp_rejections": _COUNT_TRACE_ROWS.format(
-        table="otlp_rejections", trace_id="translate(e.trace_id::text, '-', '')"
-    )
+        table="otlp_rejections", trace_id="translate(e.trace_id::text, '-', '')", more=""
+    ),
 }
 COUNT_ITEMS_OF_OWNER: Final = f"""
 SELECT count(*) FROM dataset_items
 WHERE {OF_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
 """
-_COUNT_SESSION_ROWS: Final = f"""
+# Later runs may name the session again, if it has new traces. A row whose run was deleted counts.
+_COUNT_ROWS_OF_RUNS: Final = f"""
 SELECT count(*) FROM (
-  SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND {{of}} = $2 LIMIT {REMAINING_ROWS_MAX}
-)
+  SELECT 1 FROM {{table}} AS named WHERE {OF_PROJECT} AND target = $2 AND NOT EXISTS (
+    SELECT 1 FROM eval_runs AS r
+    WHERE r.{OF_PROJECT} AND r.id = named.run_id AND r.created_at > $3::timestamptz
+  ) LIMIT {REMAINING_ROWS_MAX}
+) AS found
 """
 COUNT_REMAINING_SESSION_ROWS: Final = {
     "session_scores": f"""
     SELECT count(*) FILTER (WHERE $3::timestamptz IS NULL OR created_at <= $3)
     FROM session_scores WHERE {OF_PROJECT} AND session_id = $2
     """,
-    "eval_jobs": _COUNT_SESSION_ROWS.format(table="eval_jobs", of="target"),
-    "judge_calls": _COUNT_SESSION_ROWS.format(table="judge_calls", of="target"),
+    "eval_jobs": _COUNT_ROWS_OF_RUNS.format(table="eval_jobs"),
+    "judge_calls": _COUNT_ROWS_OF_RUNS.format(table="judge_calls"),
 }
 
 
@@ -285,8 +295,7 @@ class PostgresErasures:
             rows["dataset_items"] += await connection.fetchval(sql, project, owner.id, over)
             if owner.kind is DataSubjectKind.SESSION:
                 for table, counting in COUNT_REMAINING_SESSION_ROWS.items():
-                    asked = (project, owner.id, over) if "$3" in counting else (project, owner.id)
-                    rows[table] = await connection.fetchval(counting, *asked)
+                    rows[table] = await connection.fetchval(counting, project, owner.id, over)
         return RemainingData(
             {table: count for table, count in rows.items() if count}, traces["since"]
         )

@@ -19,6 +19,7 @@ from application.privacy.ports import ERASURES_IN_PROGRESS_MAX, Erasures
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import batch_as_given
+from domain.evaluation.scores.outcome import FailCode, Failed, Scored
 from domain.evaluation.scores.score import ScoreFilter
 from domain.identity.audit import AuditAction, AuditEntry
 from domain.ids import ErasureId, ProjectId
@@ -333,6 +334,31 @@ async def test_later_traces_of_subject_are_stored_and_counted(fixture):
     await fill(fixture.plane, ours, a_trace(session_id=TALK.id), a_trace())
     assert await fixture.found(by_user, GRACE) == ({}, 2)
     assert await fixture.found(by_session, TALK) == ({}, 1)
+
+
+async def test_later_runs_that_name_what_was_erased_are_no_remains(fixture):
+    ours, plane, one = project(), fixture.plane, a_trace(session_id=TALK.id)
+    await fill(plane, ours, one)
+    erased = await fixture.erase(ours, TALK)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    of_trace = a_run(ours, 1, created_at=later)
+    of_session = a_run(ours, 1, target_type=TargetType.SESSION, created_at=later)
+    for run, target in ((of_trace, str(one.id)), (of_session, TALK.id)):
+        [work] = work_of(run)
+        await plane.evaluation.runs.create(run, [replace(work, target=target)])
+    ledger, queue = plane.evaluation.judging.ledger, fixture.world.ports.evaluation.work_queue
+    await ledger.append([an_entry(project_id=ours, run_id=of_session.id, target=TALK.id)])
+    await queue.plan(ours, of_trace.id, later)
+    [due] = await queue.dispatch(ours, later)
+    claim = await queue.claim(ours, due.run, due.target, later)
+    assert claim is not None
+    first, second = claim.metrics
+    assert await queue.record(claim, first, Failed(FailCode.TARGET_GONE), later)
+    assert await fixture.found(erased, TALK) == ({}, 0)
+    # A result that a worker has of the trace would be a remain, and a call of an earlier run.
+    assert await queue.record(claim, second, Scored(0.5, "well done"), later)
+    await ledger.append([an_entry(project_id=ours, target=TALK.id)])
+    assert await fixture.found(erased, TALK) == ({"judge_calls": 1, "trace_scores": 1}, 0)
 
 
 # --- receipts ----------------------------------------------------------------------------------
