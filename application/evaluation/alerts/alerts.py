@@ -253,11 +253,11 @@ def evaluate_alerts(
     now: datetime,
     shown: MessageContext,
 ) -> list[AlertEvaluation]:
-    """The alerts after a run; skips alerts created since `stats` were read."""
+    """The alerts after a run; skips those created since it ended, or since `stats` were read."""
     return [
         evaluate_alert(alert, alert.rule.value(of_metric[0], of_metric[1:]), ended.run, now, shown)
         for alert in alerts
-        if (of_metric := stats.get(alert.rule.metric))
+        if alert.created_at <= ended.at and (of_metric := stats.get(alert.rule.metric))
     ]
 
 

@@ -155,6 +155,19 @@ async def test_alert_ignores_runs_finished_before_its_creation():
     assert await harness.states(monitor) == [OK]
 
 
+async def test_alert_ignores_a_run_that_ended_before_although_it_is_evaluated_later():
+    harness = AlertHarness()
+    monitor = await harness.monitoring.create_monitor(project())
+    await complete_run(harness.monitoring, monitor, 1, BAD)
+    harness.now = at(1)
+    await harness.alert(monitor)
+    assert await harness.assess() == 1
+    assert await harness.states(monitor) == [OK]
+    await complete_run(harness.monitoring, monitor, 1, BAD, created_at=at(2))
+    assert await harness.assess() == 1
+    assert await harness.states(monitor) == [ALERTING]
+
+
 async def test_slot_without_a_run_is_no_data_and_notified():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
