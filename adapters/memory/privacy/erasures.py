@@ -16,7 +16,7 @@ from application.privacy.ports import (
     too_many_erasures,
 )
 from domain.evaluation.runs.selection import rename_session
-from domain.evaluation.scores.outcome import FailCode
+from domain.evaluation.scores.outcome import FailCode, SkipCode
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
@@ -255,5 +255,6 @@ class MemoryExpiredTraces:
 
 
 def _has_result(score: TraceScore) -> bool:
-    """Whether it says more than that a run named a trace that doesn't exist."""
-    return score.outcome is not ScoreOutcome.PENDING and score.code != FailCode.TARGET_GONE
+    """Whether it says more than that a run named a trace that doesn't exist, or was cancelled."""
+    without = (FailCode.TARGET_GONE, SkipCode.CANCELLED)
+    return score.outcome is not ScoreOutcome.PENDING and score.code not in without

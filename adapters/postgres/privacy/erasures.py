@@ -157,8 +157,11 @@ SELECT count(*) FROM (
   WHERE e.{OF_PROJECT} AND e.erasure_id = $2 LIMIT {REMAINING_ROWS_MAX}
 ) AS found
 """
-# A run over given ids may name a trace that was erased. Its scores only say that it doesn't exist.
-_HAS_RESULT: Final = " AND outcome <> 'pending' AND code IS DISTINCT FROM 'target_gone'"
+# A run over given ids may name a trace that was erased. Its scores only say that the trace doesn't
+# exist, or that the run was cancelled.
+_HAS_RESULT: Final = (
+    " AND outcome <> 'pending' AND coalesce(code, '') NOT IN ('target_gone', 'cancelled')"
+)
 COUNT_REMAINING_TRACE_ROWS: Final = {
     table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id", more="")
     for table in (

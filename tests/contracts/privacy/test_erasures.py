@@ -342,12 +342,16 @@ async def test_later_runs_that_name_what_was_erased_are_no_remains(fixture):
     erased = await fixture.erase(ours, TALK)
     later = datetime.now(UTC) + timedelta(minutes=1)
     of_trace = a_run(ours, 1, created_at=later)
+    cancelled = a_run(ours, 1, created_at=later)
     of_session = a_run(ours, 1, target_type=TargetType.SESSION, created_at=later)
-    for run, target in ((of_trace, str(one.id)), (of_session, TALK.id)):
+    named = ((of_trace, str(one.id)), (cancelled, str(one.id)), (of_session, TALK.id))
+    for run, target in named:
         [work] = work_of(run)
         await plane.evaluation.runs.create(run, [replace(work, target=target)])
     ledger, queue = plane.evaluation.judging.ledger, fixture.world.ports.evaluation.work_queue
     await ledger.append([an_entry(project_id=ours, run_id=of_session.id, target=TALK.id)])
+    await queue.plan(ours, cancelled.id, later)
+    await plane.evaluation.runs.cancel(ours, cancelled.id, later)
     await queue.plan(ours, of_trace.id, later)
     [due] = await queue.dispatch(ours, later)
     claim = await queue.claim(ours, due.run, due.target, later)
