@@ -182,11 +182,12 @@ SELECT count(*) FROM dataset_items
 WHERE {OF_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
 """
 # Later runs may name the session again, if it has new traces. A row whose run was deleted counts.
+# OFFSET 0 makes it a look-up for each row, in place of a join with all runs of the project.
 _COUNT_ROWS_OF_RUNS: Final = f"""
 SELECT count(*) FROM (
   SELECT 1 FROM {{table}} AS named WHERE {OF_PROJECT} AND target = $2 AND NOT EXISTS (
     SELECT 1 FROM eval_runs AS r
-    WHERE r.{OF_PROJECT} AND r.id = named.run_id AND r.created_at > $3::timestamptz
+    WHERE r.{OF_PROJECT} AND r.id = named.run_id AND r.created_at > $3::timestamptz OFFSET 0
   ) LIMIT {REMAINING_ROWS_MAX}
 ) AS found
 """
