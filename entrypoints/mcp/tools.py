@@ -205,7 +205,9 @@ def _before(value: datetime, length: timedelta) -> datetime:
     try:
         return value - length
     except OverflowError as error:
-        raise ToolError(f"there is no time {length.days} days before {value.date()}") from error
+        raise ToolError(
+            f"{length.days} days before {value.date()} is before year 1: choose a later time"
+        ) from error
 
 
 class AnalyzeSteps(InPeriod, frozen=True, kw_only=True):

@@ -81,9 +81,9 @@ RELEASE_REPLY: Final = f"""
 UPDATE replies SET held_until = $6
 WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 """
-# Both also mark the rows of requests that are being served: these store no response later. The one
-# of targets finds them by the condition again: a join of the locked rows with the table would
-# compare each with each, if the table was nearly empty when its statistics were made.
+# Both also mark the rows of requests that are being served: these store no response later.
+# ERASE_REPLIES_OF_TARGETS locks rows, and finds them by the same condition again. A join with the
+# locked rows would compare each with each, if the table was nearly empty when it was analyzed.
 # The lock of a request that was answered ends, so that a retry doesn't wait for it.
 _ERASE: Final = """
 UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now(),

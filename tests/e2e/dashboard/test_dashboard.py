@@ -272,7 +272,7 @@ def test_numbers_are_shown_as_sent_and_found(signed_in: Page, project: Project) 
     output.get_by_role("searchbox").fill("1e2")
     expect(output.locator(".found")).to_contain_text("1e2")
     page.get_by_role("row", name="said").click()
-    output.get_by_role("button", name="Chat").click()  # what is no JSON is shown as well
+    output.get_by_role("button", name="Chat").click()  # arguments that aren't JSON are shown too
     expect(output).to_contain_text(PYTHON)
 
 

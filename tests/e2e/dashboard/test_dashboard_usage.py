@@ -73,7 +73,7 @@ def test_costly_day_is_found(
     expect(
         page.get_by_role("img", name=re.compile("^2 traces by hour, 0 of them failed$"))
     ).to_be_visible()
-    # Nor what came before the period, in its first hour.
+    # Traces before the period aren't counted, though they are in its first hour.
     second = datetime.now(UTC).replace(hour=12, minute=11, second=0) - timedelta(COSTLY_DAYS_AGO)
     page.goto(project.path(f"traces?started_after={second:%Y-%m-%dT%H:%M:%SZ}&user_id=batch"))
     expect(page.get_by_role("img", name=re.compile("^1 trace by "))).to_be_visible()
@@ -177,7 +177,7 @@ def test_overview_leads_to_what_its_figures_count(
     page.keyboard.press("g")
     page.keyboard.press("u")
     expect(page.get_by_role("heading", level=1)).to_have_text("Usage")
-    # What has no price is no number in a chart either.
+    # The chart has no number for a model without a price either.
     page.get_by_role("region", name="Cost by model").get_by_role("button", name="Table").click()
     table = page.get_by_role("region", name="cost by model: table")
     expect(table.get_by_role("cell", name="—", exact=True)).to_have_count(1)

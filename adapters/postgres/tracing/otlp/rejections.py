@@ -54,9 +54,10 @@ INSERT INTO otlp_rejections ({REJECTIONS.select()}) SELECT {REJECTIONS.select()}
 ON CONFLICT (project_id, id) DO UPDATE SET rejected_at = excluded.rejected_at,
   message = excluded.message, count = otlp_rejections.count + excluded.count
 """
-# For the projects that got rejections. The order avoids deadlocks between concurrent calls, and is
-# of pairs, which no index has. By ctid, so that no statistics can mislead the planner; the next
-# call finds what is being changed.
+# For the projects that got rejections. The order avoids deadlocks between concurrent calls. It is
+# by a pair in brackets, so that the planner doesn't read a whole index for it. Rows are deleted by
+# ctid, so that no statistics can mislead the planner. Rows that another transaction changes stay
+# until the next call.
 DELETE_SURPLUS_REJECTIONS: Final = f"""
 DELETE FROM otlp_rejections WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM otlp_rejections WHERE ctid = ANY(ARRAY(

@@ -81,7 +81,7 @@ def test_alert_figures(watched, run, value):
 
 
 def test_drop_is_measured_against_runs_of_the_same_judge():
-    """A stricter model, or another revision of a metric, is no worse agent."""
+    """A stricter model, or another revision of a metric, doesn't show that the agent got worse."""
 
     def by(*fingerprints, of=0.9):
         return RunMetricStats.from_scores((of,) * 10, fingerprints=fingerprints)
