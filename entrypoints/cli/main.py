@@ -633,7 +633,7 @@ def _move_organization(arguments: argparse.Namespace, settings: Settings) -> int
 
 _KEYS: Final = "create API keys for programs"
 _key_commands: Final = _commands.add_parser(
-    "key", help=_KEYS, description=f"{_KEYS.capitalize()}."
+    "key", help=_KEYS, description=f"{_KEYS[0].upper()}{_KEYS[1:]}."
 ).add_subparsers(title="commands", metavar="<command>", required=True)
 
 

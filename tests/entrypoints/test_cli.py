@@ -87,6 +87,16 @@ def test_help_of_each_command_has_an_example(command, capsys):
     assert max(map(len, output.splitlines())) <= 100
 
 
+@pytest.mark.parametrize(
+    ("group", "description"),
+    [("key", "Create API keys for programs."), ("organization", "Create and move organizations.")],
+)
+def test_help_of_a_group_keeps_the_case_of_words(group, description, capsys):
+    with pytest.raises(SystemExit):
+        main([group, "--help"], {})
+    assert description in capsys.readouterr().out
+
+
 def test_help_lists_every_command(capsys):
     with pytest.raises(SystemExit):
         main(["--help"], {})
