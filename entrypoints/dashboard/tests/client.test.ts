@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { awaySince, curl, Failure, readText, request, requestText } from "../src/api/client.ts";
+import { snippets } from "../src/lib/snippets.ts";
 
 /** Answers as a service that ends after the first bytes of the body. */
 function cut(): Promise<Response> {
@@ -55,5 +56,10 @@ test("a read that the caller gives up is no failure of the service", async () =>
 });
 
 test("a command for a terminal has each name as one word", () => {
-  assert.match(curl("traces", { name: "it's" }, "Ada’s & Bob's"), /name=it%27s' .*-H 'X-Project-Name: Ada%E2%80%99s%20%26%20Bob'\\''s'$/s);
+  assert.match(curl("traces", { name: "it's" }, "Bob's bot"), /name=it%27s' .*-H 'X-Project-Name: Bob'\\''s bot'$/s);
+});
+
+test("the service gets the name of a project as it is", () => {
+  const command = snippets("http://localhost:8000", "Bob's bot")[0]!.text;
+  assert.match(command, /-H 'X-Project-Name: Bob'\\''s bot'/);
 });

@@ -294,5 +294,5 @@ export function read<P extends keyof Reads>(
 
 /** The same request for a terminal, without a secret. */
 export function curl(path: string, query: Query, project: string): string {
-  return `curl ${quoted(address(path, query))} \\\n  -H "X-API-Key: $PANDAPROBE_API_KEY" \\\n  -H ${quoted(`X-Project-Name: ${encodeURIComponent(project)}`)}`;
+  return `curl ${quoted(address(path, query))} \\\n  -H "X-API-Key: $PANDAPROBE_API_KEY" \\\n  -H ${quoted(`X-Project-Name: ${project}`)}`;
 }

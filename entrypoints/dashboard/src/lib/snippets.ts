@@ -12,7 +12,7 @@ export function quoted(text: string): string {
 /** `key` takes the place of the variable, if there is one. */
 export function snippets(endpoint: string, project: string, key: string | null = null): Snippet[] {
   const secret = key ?? "$PANDAPROBE_API_KEY";
-  const encoded = encodeURIComponent(project);
+  const encoded = encodeURIComponent(project); // variables of OpenTelemetry are decoded; headers of requests aren't
   const environment = `export PANDAPROBE_ENDPOINT=${quoted(endpoint)}
 export PANDAPROBE_PROJECT_NAME=${quoted(project)}
 export PANDAPROBE_API_KEY=${key ?? "…"}`;
@@ -20,7 +20,7 @@ export PANDAPROBE_API_KEY=${key ?? "…"}`;
     {
       title: "curl",
       text: `curl ${quoted(`${endpoint}/traces`)} \\
-  -H "X-API-Key: ${secret}" -H ${quoted(`X-Project-Name: ${encoded}`)} \\
+  -H "X-API-Key: ${secret}" -H ${quoted(`X-Project-Name: ${project}`)} \\
   -H 'Content-Type: application/json' \\
   -d '{"name": "first-trace", "started_at": "'"$(date -u +%Y-%m-%dT%H:%M:%SZ)"'", "input": "hello"}'`,
     },
