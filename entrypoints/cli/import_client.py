@@ -293,6 +293,7 @@ class Server:
                 headers=headers,
                 timeout=60,
                 trust_env=not is_on_loopback(self.url),
+                verify=httpx2.create_ssl_context(),  # with SSL_CERT_FILE, whatever the address
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise CommandError(f"--url, --key or --project is invalid: {error}") from error

@@ -235,5 +235,8 @@ async def service_client(url: str) -> AsyncIterator[ServiceClient]:
     timeout = httpx2.Timeout(REQUEST_S, connect=CONNECT_S)
     limits = httpx2.Limits(max_connections=CONNECTIONS_MAX)
     uses_proxy = not is_on_loopback(url)
-    async with httpx2.AsyncClient(timeout=timeout, limits=limits, trust_env=uses_proxy) as http:
+    verify = httpx2.create_ssl_context()  # with SSL_CERT_FILE, whatever the address
+    async with httpx2.AsyncClient(
+        timeout=timeout, limits=limits, trust_env=uses_proxy, verify=verify
+    ) as http:
         yield ServiceClient(http, url.rstrip("/"))

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 import uuid
@@ -23,8 +24,11 @@ from entrypoints.cli.import_client import (
     Response,
 )
 from entrypoints.cli.main import main
+from entrypoints.mcp.service_client import Credential, service_client
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError, is_on_loopback
+from tests.adapters.postgres.database.test_tls import write_certificate
+from tests.support.fakes.webhook_receivers import receiver, with_status
 
 STORED = "stored"
 
@@ -318,6 +322,21 @@ async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
         async with server.open() as client:
             response = await server.poster(client, "/", "application/json")(b"")
     assert (response.status, response.body) == (200, b"{}")
+
+
+async def test_service_on_this_machine_may_have_an_authority_of_its_own(monkeypatch, tmp_path):
+    certificate, key = write_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    async with receiver(tls=tls, answer=with_status("200 OK", body=b"{}")) as asked:
+        url = asked.url("", "127.0.0.1", "https")
+        server = import_client.Server.of(url, "key", "shop", described_in="")
+        async with server.open() as client:
+            response = await server.poster(client, "/", "application/json")(b"")
+        async with service_client(url) as service:
+            read = await service.get(Credential("pp_key", "shop"), "/", dict[str, Any])
+    assert (response.status, read) == (200, {})
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,11 @@ class Service:
         try:
             uses_proxy = not _is_on_loopback(url)
             client = httpx.Client(
-                base_url=url, headers=headers, timeout=TIMEOUT_S, trust_env=uses_proxy
+                base_url=url,
+                headers=headers,
+                timeout=TIMEOUT_S,
+                trust_env=uses_proxy,
+                verify=httpx.create_ssl_context(),  # with SSL_CERT_FILE, whatever the address
             )
         except (httpx.InvalidURL, ValueError) as error:
             raise ServiceError(f"PANDAPROBE_ENDPOINT is invalid: {error}") from error
