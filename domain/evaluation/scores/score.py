@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import Final, Self
 
 from domain.errors import Conflict, Invalid
@@ -114,7 +115,8 @@ class ScoreChange:
 class ScoreRevision:
     """A score before a change, and who changed it when: a user or an API key.
 
-    `reason` is truncated; `metadata` is None if it has more than REVISION_METADATA_MAX bytes.
+    `reason` is truncated, and then `reason_digest` is the SHA-256 of the whole one. `metadata` is
+    None if it has more than REVISION_METADATA_MAX bytes.
     """
 
     changed_at: datetime
@@ -125,13 +127,7 @@ class ScoreRevision:
     author_id: UserId | None
     reason: str | None
     metadata: JsonText | None
-
-    @property
-    def is_reason_cut(self) -> bool:
-        """Whether the reason of a person or a program has been cut. Judges give none as long."""
-        reason = self.reason or ""
-        is_cut = len(reason) == REASON_MAX and reason.endswith("…")
-        return is_cut and self.source is not ScoreSource.AUTOMATED
+    reason_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,16 +273,17 @@ class Score:
         if not self.history:
             raise Conflict("This score was never changed")
         last = self.history[-1]
-        # Mostly the change was of something else, and the reason is still here as a whole.
-        kept = self.reason is not None and truncate_reason(self.reason) == last.reason
-        if last.value is None or last.metadata is None or (last.is_reason_cut and not kept):
+        # Mostly the change was of something else, and a long reason is still here as a whole.
+        is_long = last.reason_digest is not None
+        is_lost = is_long and last.reason_digest != _digest_of_long(self.reason)
+        if last.value is None or last.metadata is None or is_lost:
             raise Conflict("What this score was before its last change isn't kept whole")
         return replace(
             self,
             value=last.value,
             outcome=ScoreOutcome.SCORED,
             source=last.source,
-            reason=self.reason if kept else last.reason,
+            reason=self.reason if is_long else last.reason,
             metadata=last.metadata,
             author_id=last.author_id,
             updated_at=now,
@@ -305,6 +302,7 @@ class Score:
             author_id=self.author_id,
             reason=None if self.reason is None else truncate_reason(self.reason),
             metadata=self.metadata if len(self.metadata) <= REVISION_METADATA_MAX else None,
+            reason_digest=_digest_of_long(self.reason),
         )
         known = self.history
         if len(known) >= REVISIONS_MAX:
@@ -332,6 +330,13 @@ class Score:
         if known is None:
             return after if self.run_id is None else without_key(after, ORIGINAL_VALUE)
         return merged_objects(after, f'{{"{ORIGINAL_VALUE}":{known}}}'.encode())
+
+
+def _digest_of_long(reason: str | None) -> str | None:
+    """Identifies a reason that the history truncates; None for any other."""
+    if reason is None or len(reason) <= REASON_MAX:
+        return None
+    return sha256(reason.encode(errors="surrogatepass")).hexdigest()
 
 
 def _with_provenance_of(measured: JsonText, replacement: JsonText) -> JsonText:

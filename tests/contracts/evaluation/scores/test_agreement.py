@@ -200,10 +200,11 @@ async def test_long_reason_comes_back_whole_or_not_at_all(add, change):
     await change(kept, value="0.7")
     again = await change(kept, seconds=2, undo=True)
     assert (again.value, again.reason) == ("0.2", long)
-    replaced = await add(1, "0.2", reason=long)
-    await change(replaced, reason="another")
-    with pytest.raises(Conflict):
-        await change(replaced, seconds=2, undo=True)
+    for of, other in enumerate(("another", f"{long}with more at its end"), start=1):
+        replaced = await add(of, "0.2", reason=long)
+        await change(replaced, reason=other)
+        with pytest.raises(Conflict):
+            await change(replaced, seconds=2, undo=True)
 
 
 async def test_what_has_no_value_before_is_not_taken_back(add, judge, change):
