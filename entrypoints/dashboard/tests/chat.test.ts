@@ -69,6 +69,13 @@ test("turns that two calls share at their start", () => {
   assert.equal(sharedStart(result("42"), result("[cleared]")), 0);
 });
 
+test("turns with calls are the same if what is called is, wherever it stands", () => {
+  const call = (city: string, more: object = {}) =>
+    chatOf(JSON.stringify([{ role: "assistant", ...more, content: [{ type: "tool_use", id: "1", name: "f", input: { city } }] }])) ?? [];
+  assert.equal(sharedStart(call("Oslo"), call("Rome")), 0);
+  assert.equal(sharedStart(call("Oslo"), call("Oslo", { stop_reason: "tool_use" })), 1);
+});
+
 test("a long chat is read from its end", () => {
   const messages = Array.from({ length: 4999 }, (_, n) => ({ role: "user", content: `text ${n}` }));
   const turns = chatOf(JSON.stringify(messages))!;

@@ -17,7 +17,10 @@ export interface Turn {
   role: string;
   name: string | null;
   parts: Part[];
+  source: string; // the text that the nodes of its parts are in
 }
+
+type Read = Omit<Turn, "source">;
 
 const TURNS_MAX = 5000; // more are no chat, so that none is left out
 const LOOKED_AT = 5; // items of a list, before all are read
@@ -119,7 +122,7 @@ class Reader {
     return null;
   }
 
-  turn(node: JsonNode): Turn {
+  turn(node: JsonNode): Read {
     const members = this.members(node);
     const className = this.className(members);
     const type = this.string(members.get("type"));
@@ -227,7 +230,7 @@ class Reader {
 class ReadLater implements Turn {
   readonly reader: Reader;
   readonly node: JsonNode;
-  private found: Turn | null = null;
+  private found: Read | null = null;
 
   constructor(reader: Reader, node: JsonNode) {
     this.reader = reader;
@@ -236,7 +239,11 @@ class ReadLater implements Turn {
 
   /** What was sent; equal texts are equal turns. */
   get raw(): string {
-    return this.reader.text.slice(this.node.start, this.node.end);
+    return this.source.slice(this.node.start, this.node.end);
+  }
+
+  get source(): string {
+    return this.reader.text;
   }
 
   get role(): string {
@@ -251,12 +258,12 @@ class ReadLater implements Turn {
     return this.turn.parts;
   }
 
-  private get turn(): Turn {
+  private get turn(): Read {
     this.found ??= this.read();
     return this.found;
   }
 
-  private read(): Turn {
+  private read(): Read {
     try {
       return this.reader.turn(this.node);
     } catch (error) {
@@ -284,7 +291,7 @@ function turnsOf(text: string, root: JsonNode): Turn[] | null {
   const members = reader.members(root);
   for (const key of SYSTEM) {
     const parts = reader.content(members.get(key));
-    if (parts.length > 0) turns.unshift({ role: "system", name: null, parts });
+    if (parts.length > 0) turns.unshift({ role: "system", name: null, parts, source: text });
   }
   return turns.every((turn) => turn.parts.length === 0) ? null : turns;
 }
@@ -310,14 +317,15 @@ export function sharedStart(before: readonly Turn[], now: readonly Turn[]): numb
   const same = (a: Turn | undefined, b: Turn | undefined): boolean => {
     if (a === undefined || b === undefined) return false;
     if (a instanceof ReadLater && b instanceof ReadLater && a.raw === b.raw) return true;
-    return JSON.stringify(plain(a)) === JSON.stringify(plain(b));
+    return plain(a) === plain(b);
   };
   while (same(before[shared], now[shared])) shared++;
   return shared;
 }
 
-function plain(turn: Turn): unknown {
-  return [turn.role, turn.parts];
+/** With the texts of nodes: their places are the same for other texts, and others for the same ones. */
+function plain({ role, parts, source }: Turn): string {
+  return JSON.stringify([role, parts], (key, value) => (key === "node" && value !== null ? source.slice(value.start, value.end) : value));
 }
 
 /** Whether a text has marks of markdown that are worth drawing. */
