@@ -9,7 +9,7 @@ import gzip
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BufferedReader
@@ -335,12 +335,18 @@ def check_sendable(value: str, name: str) -> None:
         raise CommandError(f"{name} is invalid: it contains a character such as a line break")
 
 
+def _standard_input() -> AbstractContextManager[BufferedReader]:
+    """Stays open after the block. Raises OSError if the process has none."""
+    if sys.stdin is None:
+        raise OSError("this process has no standard input")
+    return nullcontext(cast("BufferedReader", sys.stdin.buffer))
+
+
 @contextmanager
 def open_export(name: str) -> Iterator[BinaryIO]:
     """Opens a plain or gzip file, or the standard input, for the block. Raises OSError."""
-    given = nullcontext(cast("BufferedReader", sys.stdin.buffer))
     # Opened once: a pipe gives its bytes only once.
-    with given if name == STANDARD_INPUT else Path(name).open("rb") as file:
+    with _standard_input() if name == STANDARD_INPUT else Path(name).open("rb") as file:
         if file.peek(2).startswith(b"\x1f\x8b"):
             with gzip.open(file) as unpacked:
                 yield cast("BinaryIO", unpacked)

@@ -249,6 +249,20 @@ with open_export("-") as opened:
         assert done.stdout == text
 
 
+def test_file_is_read_without_a_standard_input(tmp_path):
+    text = ended(lines(4))
+    (tmp_path / "file").write_bytes(text)
+    program = """
+import sys
+from entrypoints.cli.import_client import open_export
+with open_export(sys.argv[1]) as opened:
+    sys.stdout.buffer.write(opened.read())
+"""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-c", program]
+    done = subprocess.run([*command, str(tmp_path / "file")], capture_output=True, check=False)
+    assert done.stdout == text, done.stderr
+
+
 def test_pipe_gives_all_its_bytes():
     text = ended(lines(4))
     for content in (text, gzip.compress(text)):
