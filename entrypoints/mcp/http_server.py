@@ -7,6 +7,8 @@ through a browser (DNS rebinding), then the credential, by asking the service wh
 
 import asyncio
 import json
+import signal
+import sys
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -277,4 +279,6 @@ async def serve_http(
             server_header=False,
             lifespan="on",
         )
+        # After its shutdown, uvicorn raises the signal that ended it again.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         await uvicorn.Server(config).serve(sockets=[listening])

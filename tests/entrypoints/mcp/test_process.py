@@ -86,7 +86,8 @@ async def test_official_client_over_http(url: str, key: str, tmp_path: Path) -> 
                 assert "0 traces match" in text_of(await client.call_tool("search_traces", {}))
     finally:
         process.terminate()
-        await process.wait()
+        status = await process.wait()
+    assert status == 0
 
 
 @pytest.mark.slow
