@@ -220,7 +220,7 @@ class TraceSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TraceChange:
-    """New values of a trace. UNSAID leaves what is there; None clears it.
+    """New values of a trace. UNCHANGED leaves what is there; None clears it.
 
     Name, status and tags can't be cleared: there None leaves what is there too. Metadata is
     merged, a key at a time.
