@@ -32,6 +32,7 @@ from tests.support.fixtures.data_plane import (
     index_traces,
     over_memory,
     over_postgres,
+    project,
 )
 from tests.support.fixtures.histories import assert_histories_agree
 
@@ -110,7 +111,7 @@ class SearchHistories(RuleBasedStateMachine):
 
     @initialize(sent=st.lists(traces, min_size=1, max_size=4))
     def begin(self, sent: Sequence[Trace]) -> None:
-        self.project, self.model = ProjectId(uuid.uuid4()), over_memory()
+        self.project, self.model = project(), over_memory()
         for one in sent:
             self.put(one)
 
