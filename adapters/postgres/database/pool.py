@@ -451,7 +451,10 @@ def is_distributed(connection: Connection) -> bool:
 
 
 def affected_rows(status: str) -> int:
-    """The number of rows in a command tag such as `DELETE 12`."""
+    """The number of rows in a command tag such as `DELETE 12`.
+
+    Not of an INSERT from a SELECT with ON CONFLICT: Citus counts the rows that it leaves out too.
+    """
     return int(status.rpartition(" ")[2])
 
 

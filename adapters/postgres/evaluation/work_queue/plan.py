@@ -8,7 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.columns import array_text, arrays
-from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
@@ -129,9 +129,10 @@ async def _store_scores(
     ]
     if not scores:
         return
-    sql = f"{table.insert_from('waiting')} ON CONFLICT (project_id, id) DO NOTHING"
+    sql = f"{table.insert_from('waiting')} ON CONFLICT (project_id, id) DO NOTHING RETURNING 1"
     rows = arrays(map(table.row, scores))
-    if affected_rows(await connection.execute(sql, *rows)) < len(scores):
+    # Not by the command tag, in which Citus counts the rows that exist as well.
+    if len(await connection.fetch(sql, *rows)) < len(scores):
         await _replace_detached(connection, table, run, scores)
         await connection.execute(sql, *rows)
 
