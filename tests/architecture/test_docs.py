@@ -70,6 +70,32 @@ def test_paths_that_pages_name_exist(path):
     assert [name for name in mentioned if not (ROOT / name).exists()] == []
 
 
+def without_blocks(path: Path) -> str:
+    return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def headings(path: Path) -> set[str]:
+    """What links to the headings of a page have after `#`."""
+    titles = re.findall(r"^#+ (.+)$", without_blocks(path), re.MULTILINE)
+    shown = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", title).lower() for title in titles]
+    return {re.sub(r"[^\w -]", "", title).replace(" ", "-") for title in shown}
+
+
+@for_each(PAGES, relative)
+def test_headings_that_pages_link_to_exist(path):
+    linked = re.findall(r"\]\(([\w./-]*\.md)?#([^)]+)\)", path.read_text())
+    pages = {name: path.parent / name if name else path for name, _ in linked}
+    assert [one for one in linked if one[1] not in headings(pages[one[0]])] == []
+
+
+@for_each(PAGES, relative)
+def test_rows_of_tables_stand_below_a_head(path):
+    """Otherwise they are shown as text, as after a blank line."""
+    lines = ["", *without_blocks(path).splitlines(), ""]
+    first = [n for n, line in enumerate(lines) if line[:1] == "|" != lines[n - 1][:1]]
+    assert [lines[n] for n in first if not re.match(r"\|[ :|-]+\|$", lines[n + 1])] == []
+
+
 @for_each(DECISIONS, relative)
 def test_decision_has_all_sections_and_names_its_tests(path):
     text = path.read_text()
