@@ -37,6 +37,9 @@ _OF_SPAN: Final = 1  # the bit
 
 CACHED_TERMS_MAX: Final = 10_000  # tags and models are short and repeat often
 CACHED_SPAN_TERMS_MAX: Final = 1_000  # traces of an agent have the same steps
+# Of the names of one trace: the cache takes 40 MB at most. Names with ids never repeat, and a trace
+# may have 50,000 of them.
+CACHED_NAME_CHARS_MAX: Final = 2_000
 
 
 class Facet(StrEnum):
@@ -175,7 +178,10 @@ def terms_of_spans(
 ) -> frozenset[int]:
     """The terms of spans, and those that are `known`."""
     kinds = frozenset([span.kind or SpanKind.OTHER for span in spans])
-    found = _terms_of_spans(project, kinds, frozenset([span.name for span in spans]))
+    names = frozenset([span.name for span in spans])
+    is_short = sum(map(len, names)) <= CACHED_NAME_CHARS_MAX
+    compute = _terms_of_spans if is_short else _terms_of_spans.__wrapped__
+    found = compute(project, kinds, names)
     if not known:
         return found
     found |= known
