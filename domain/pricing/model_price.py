@@ -4,11 +4,12 @@ Rates depend on the token type and the size of the prompt. Prices of a project t
 the general price table.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import lru_cache
 from typing import Final
 from uuid import UUID
@@ -21,6 +22,7 @@ RATE_MAX: Final = 1_000_000  # USD per million tokens: far above any real price,
 PRICES_MAX: Final = 200  # of one project
 MATCH_MAX: Final = 255  # characters, as of a model
 MODELS_CACHED: Final = 32  # models of a project whose matching prices are cached
+PATTERNS_CACHED: Final = 1_024  # of all projects, up to 5 KB each; fnmatch itself keeps 32,768
 _PER_MILLION: Final = -6
 _FREE: Final = Decimal(0)
 
@@ -92,9 +94,15 @@ def matches_model(pattern: str, model: str) -> bool:
 
     Both are in lower case; `*` and `?` match any characters and any single one.
     """
-    pattern = pattern.replace("[", "[[]")  # else a set of characters, as in claude-opus-4-1[1m]
+    match = _compiled(pattern).match
     _, slash, rest = model.partition("/")
-    return fnmatchcase(model, pattern) or (bool(slash) and fnmatchcase(rest, pattern))
+    return bool(match(model) or (slash and match(rest)))
+
+
+@lru_cache(PATTERNS_CACHED)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    # Without brackets, which would be a set of characters, as in claude-opus-4-1[1m].
+    return re.compile(translate(pattern.replace("[", "[[]")))
 
 
 def first_price(

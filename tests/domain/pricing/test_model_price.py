@@ -1,12 +1,14 @@
 """Prices set by a project, and their precedence."""
 
+import gc
+import re
 import uuid
 from decimal import Decimal
 
 import pytest
 
 from domain.errors import Invalid
-from domain.pricing.model_price import ModelPrice, pricing_of
+from domain.pricing.model_price import PATTERNS_CACHED, ModelPrice, matches_model, pricing_of
 from domain.tracing.usage import Price, Usage
 from tests.support.builders.values import OURS, at
 
@@ -88,3 +90,14 @@ def test_price_version_contains_its_id():
 def test_price_must_end_after_it_begins(until):
     with pytest.raises(Invalid, match="Validation"):
         a_price(effective_from=at(0), effective_to=at(until))
+
+
+def compiled_patterns() -> int:
+    return sum(isinstance(one, re.Pattern) for one in gc.get_objects())
+
+
+def test_patterns_of_many_projects_are_not_all_kept():
+    before = compiled_patterns()
+    for number in range(2 * PATTERNS_CACHED):
+        assert not matches_model(f"model-{number}-*", "another")
+    assert compiled_patterns() - before <= PATTERNS_CACHED
