@@ -17,7 +17,13 @@ from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
 from adapters.embedded.valkey import start_valkey
-from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
+from adapters.postgres.database.pool import (
+    LOCK_TIMEOUT_MS,
+    Engine,
+    Pool,
+    PoolSettings,
+    open_pool,
+)
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from tests.support.fixtures import citus, migrated_postgres
@@ -178,6 +184,12 @@ async def pool(postgres_url: str, serving_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture(scope="session")
 async def serving_pool(pool: Pool, serving_url: str) -> AsyncIterator[Pool]:
-    """The same database by the serving role, which every policy binds."""
-    async with open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving:
+    """The same database by the serving role, which every policy binds.
+
+    On a cluster without a lock timeout. A new session connects to the worker and plans while it
+    holds a lock, for 0.2 s on a busy machine: the last of ten that wait would reach the timeout.
+    """
+    timeout_ms = 0 if citus.IS_USED else LOCK_TIMEOUT_MS
+    of_role = PoolSettings(url=serving_url, lock_timeout_ms=timeout_ms)
+    async with open_pool(Engine(config={}), of_role) as serving:
         yield serving
