@@ -81,9 +81,9 @@ RELEASE_REPLY: Final = f"""
 UPDATE replies SET held_until = $6
 WHERE {_OF_KEY} AND object_id = $4 AND held_until = $5 AND status IS NULL
 """
-# Both also mark the rows of requests that are being served: these store no response later.
-# ERASE_REPLIES_OF_TARGETS locks rows, and finds them by the same condition again. A join with the
-# locked rows would compare each with each, if the table was nearly empty when it was analyzed.
+# Both also mark the rows of requests that are being served: these store no response later. They
+# lock rows, and find them by the same condition again. A join with the locked rows would compare
+# each with each, if the table was nearly empty when it was analyzed.
 # The lock of a request that was answered ends, so that a retry doesn't wait for it.
 _ERASE: Final = """
 UPDATE replies SET status = NULL, body = NULL, target = NULL, erased_at = now(),
@@ -98,11 +98,14 @@ WITH locked AS MATERIALIZED (
 {_ERASE} WHERE {_OF_TARGETS} AND (SELECT count(*) FROM locked) >= 0
 """
 ERASE_SOME_REPLIES: Final = f"""
-{_ERASE} FROM (
+WITH locked AS MATERIALIZED (
   SELECT operation, key FROM replies WHERE {_IS_ERASED}
   ORDER BY operation, key LIMIT {ERASED_REPLIES_MAX} FOR UPDATE
-) AS locked
-WHERE replies.{OF_PROJECT} AND replies.operation = locked.operation AND replies.key = locked.key
+), last AS MATERIALIZED (
+  SELECT operation, key FROM locked ORDER BY operation DESC, key DESC LIMIT 1
+)
+{_ERASE} WHERE {_IS_ERASED}
+  AND (operation, key) <= ((SELECT operation FROM last), (SELECT key FROM last))
 """
 # Across projects.
 DELETE_EXPIRED_REPLIES: Final = delete_some(

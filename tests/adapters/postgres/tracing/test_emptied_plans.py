@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pytest
 
-from adapters.postgres.database.idempotency import ERASE_REPLIES_OF_TARGETS
+from adapters.postgres.database.idempotency import ERASE_REPLIES_OF_TARGETS, ERASE_SOME_REPLIES
 from adapters.postgres.database.payload_objects import FORGET_REMOVED
 from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
@@ -136,6 +136,7 @@ CASES: Final = {
     ),
     "expired rejections": Case(DELETE_EXPIRED_REJECTIONS, ([OURS], [END]), [(REJECTED, MANY)]),
     "replies about traces": Case(ERASE_REPLIES_OF_TARGETS, (OURS, TEXTS), [(REPLIED, MANY)]),
+    "some replies": Case(ERASE_SOME_REPLIES, (OURS,), [(REPLIED, MANY)]),
     "due deliveries": Case(
         CLAIM_DUE_DELIVERIES, (END, END + timedelta(minutes=1), SOME), [(MESSAGES, MANY)]
     ),
