@@ -113,11 +113,12 @@ ANONYMIZE_SESSION: Final = {
     "eval_jobs": f"UPDATE eval_jobs SET target = $3 WHERE {OF_PROJECT} AND target = $2",
     "judge_calls": f"UPDATE judge_calls SET target = $3 WHERE {OF_PROJECT} AND target = $2",
 }
-# Runs that evaluated the session: a run over given sessions has their ids in its filters.
+# Runs that evaluated the session: a run over given sessions has their ids in its filters. By an
+# array: a join would compare each with each target, if the tables were empty when analyzed.
 SELECT_RUNS_OF_SESSION: Final = f"""
-SELECT id, filters FROM eval_runs
-WHERE {OF_PROJECT} AND id IN (SELECT run_id FROM eval_jobs WHERE {OF_PROJECT} AND target = $2)
-ORDER BY id FOR NO KEY UPDATE
+SELECT id, filters FROM eval_runs WHERE {OF_PROJECT} AND id = ANY(ARRAY(
+  SELECT run_id FROM eval_jobs WHERE {OF_PROJECT} AND target = $2
+)) ORDER BY id FOR NO KEY UPDATE
 """
 UPDATE_RUN_FILTERS: Final = f"UPDATE eval_runs SET filters = $3 WHERE {OF_PROJECT} AND id = $2"
 # Files may contain data of any user. They are deleted at once, and again at the end those that were

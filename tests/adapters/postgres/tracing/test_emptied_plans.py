@@ -19,6 +19,7 @@ from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from adapters.postgres.evaluation.monitors.monitors import DETACH_RUNS
 from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_DONE, SELECT_DUE
 from adapters.postgres.evaluation.work_queue.overdue import REQUEUE_OVERDUE_TARGETS
+from adapters.postgres.privacy.erasures import SELECT_RUNS_OF_SESSION
 from adapters.postgres.tracing.otlp.fragments import SELECT_WITH_FRAGMENTS
 from adapters.postgres.tracing.otlp.rejections import (
     DELETE_EXPIRED_REJECTIONS,
@@ -105,6 +106,7 @@ INSERT INTO eval_jobs (project_id, run_id, target, place, state, attempts, run_a
 SELECT project_id, trace_id, trace_id, 1, 'running', 1, started_at, started_at, started_at
 {_OF_TRACES}
 """
+OF_SESSION: Final = OVERDUE.replace("trace_id, trace_id", "trace_id, 'session'")
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Case:
     rows: int = MANY
 
 
-PROJECTS, IDS, TEXTS = "projects", "ids", "texts"
+PROJECTS, IDS, TEXTS, SESSION = "projects", "ids", "texts", "session"
 CASES: Final = {
     "done evaluations": Case(DELETE_DONE, (PROJECTS, IDS), [(WAITING, MANY)]),
     "due evaluations": Case(SELECT_DUE, (), [(WAITING, MANY)]),
@@ -143,6 +145,9 @@ CASES: Final = {
     "runs of a monitor": Case(DETACH_RUNS, (OURS, OURS, SOME), [(OF_MONITOR, MANY)]),
     "overdue targets": Case(
         REQUEUE_OVERDUE_TARGETS, (END, END, SOME), [(OF_MONITOR, MANY), (OVERDUE, MANY)]
+    ),
+    "runs of a session": Case(
+        SELECT_RUNS_OF_SESSION, (OURS, SESSION), [(OF_MONITOR, MANY), (OF_SESSION, MANY)]
     ),
     "traces with fragments": Case(SELECT_WITH_FRAGMENTS, (PROJECTS, IDS), rows=SOME),
     "deleted traces": Case(DELETE_TRACES, (OURS, IDS, None), rows=TRACES),
@@ -198,7 +203,9 @@ async def test_rows_are_not_compared_with_each_other(seeded, name, planned):
         ids = [
             row[0] for row in await connection.fetch(f"SELECT trace_id {_OF_TRACES}", OURS, SOME)
         ]
-        given: dict[object, Any] = {PROJECTS: [OURS] * SOME, IDS: ids, TEXTS: list(map(str, ids))}
+        given: dict[object, Any] = {
+            PROJECTS: [OURS] * SOME, IDS: ids, TEXTS: list(map(str, ids)), SESSION: SESSION
+        }  # fmt: skip
         arguments = [given[one] if isinstance(one, str) else one for one in case.arguments]
         arguments = ", ".join(map(literal, arguments))
         execute = f"EXECUTE asked ({arguments})" if arguments else "EXECUTE asked"
