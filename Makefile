@@ -123,11 +123,11 @@ audit: setup ## look for known vulnerabilities in the locked packages; needs the
 helm: setup ## install Helm and Kubernetes' schemas into .tools, for the tests of the chart
 	@$(BIN)/python .ci/helm.py
 
-pins: ## set the digests of images and actions to what their tags are now; needs Docker and git
-	@python3 .ci/pins.py
+pins: setup ## set the digests of images and actions to what their tags are now; needs Docker and git
+	@$(BIN)/python .ci/pins.py
 
-pins-check: ## fail if an image or an action isn't named by its digest
-	@python3 .ci/pins.py --check
+pins-check: setup ## fail if an image or an action isn't named by its digest
+	@$(BIN)/python .ci/pins.py --check
 
 clean: ## delete caches and environment; the data in .local stays
 	rm -rf .venv .venv-otel .tools .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist

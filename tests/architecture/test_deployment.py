@@ -350,6 +350,10 @@ class TestWorkflow:
         assert "imports quick" in recipe("check")
         assert "imports tests" in recipe("test")
 
+    def test_make_needs_no_python_but_that_of_the_environment(self):
+        """The machine's own may be older, or missing where uv brings one."""
+        assert "python3" not in (ROOT / "Makefile").read_text()
+
     def test_test_all_excludes_only_fault_tests(self):
         assert recipe("test-all").endswith('-m "not faults"\n')
 
