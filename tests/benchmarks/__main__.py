@@ -17,6 +17,7 @@ from tests.benchmarks import (
     reads,
     scores,
     search,
+    shared_texts,
 )
 
 if __name__ == "__main__":
@@ -25,6 +26,8 @@ if __name__ == "__main__":
     otlp.main()
     print()
     payload_layouts.main()
+    print()
+    shared_texts.main()
     print()
     limiter.main()
     print()
