@@ -1,4 +1,4 @@
-"""Tasks of workers: payloads are stored closer together, and objects without a block removed."""
+"""Tasks of workers: payloads are stored closer together, and what no trace has is removed."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -9,7 +9,7 @@ from application.ports import Clock
 from application.tracing.ports import PayloadStorage
 
 JOINED_AFTER: Final = timedelta(minutes=10)  # most traces have ended by then
-REMOVED_AFTER: Final = timedelta(minutes=1)  # reads that know an object have ended by then
+REMOVED_AFTER: Final = timedelta(minutes=1)  # reads that know what is removed have ended
 ORPHANED_AFTER: Final = timedelta(hours=1)  # writes that stored an object have ended by then
 
 
@@ -27,14 +27,16 @@ class JoinPayloads:
 
 
 @dataclass(frozen=True, slots=True)
-class RemovePayloadObjects:
-    """Deletes objects of a store that hold no block any more, or never did."""
+class RemoveUnusedPayloads:
+    """Deletes shared texts that no trace has any more, and objects of a store without a block."""
 
     storage: PayloadStorage
     clock: Clock
 
     async def __call__(self) -> int:
-        """The number of objects. Raises Unavailable; earlier ones stay deleted."""
+        """How many were looked at or deleted. Raises Unavailable; earlier ones stay deleted."""
         now = self.clock()
-        removed = await delete_in_batches(lambda: self.storage.remove_objects(now - REMOVED_AFTER))
-        return removed + await self.storage.remove_orphans(now - ORPHANED_AFTER)
+        before, storage = now - REMOVED_AFTER, self.storage
+        done = await delete_in_batches(lambda: storage.remove_unused_texts(before))
+        done += await delete_in_batches(lambda: storage.remove_objects(before))
+        return done + await storage.remove_orphans(now - ORPHANED_AFTER)

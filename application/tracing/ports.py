@@ -352,8 +352,9 @@ class PayloadStorage(Protocol):
     async def join_blocks(self, before: datetime) -> int:
         """Stores payloads closer together that came in several writes, the last `before` then.
 
-        Removes values that were replaced. Nothing that is read changes. Takes some traces of all
-        projects, and returns their number; 0 if there are no more. Raises Unavailable.
+        Removes values that were replaced, and stores long texts once that traces of a project
+        repeat. Nothing that is read changes. Takes some traces of all projects, and returns their
+        number; 0 if there are no more. Raises Unavailable.
         """
         ...
 
@@ -369,6 +370,14 @@ class PayloadStorage(Protocol):
 
         A write that failed after it had stored them leaves some. Looks at the next LISTED_MAX after
         a random place, and returns the number of those deleted. Raises Unavailable.
+        """
+        ...
+
+    async def remove_unused_texts(self, before: datetime) -> int:
+        """Deletes long texts that were stored once for several traces, and that none has any more.
+
+        Looks at those that a trace lost before an instant. Takes some of all projects, and returns
+        how many it has looked at. Raises Unavailable.
         """
         ...
 

@@ -17,7 +17,7 @@ from application.tracing.otlp.rejections import (
     Rejections,
 )
 from application.tracing.otlp.remap import RemapTraces
-from application.tracing.payload_storage import JoinPayloads, RemovePayloadObjects
+from application.tracing.payload_storage import JoinPayloads, RemoveUnusedPayloads
 from application.tracing.ports import (
     PayloadStorage,
     SearchIndex,
@@ -81,7 +81,7 @@ class TracingUseCases:
         self.index_traces = IndexTraces(ports.search_index)
         self.clean_search_index = CleanSearchIndex(ports.search_index, clock)
         self.join_payloads = JoinPayloads(ports.payload_storage, clock)
-        self.remove_payload_objects = RemovePayloadObjects(ports.payload_storage, clock)
+        self.remove_unused_payloads = RemoveUnusedPayloads(ports.payload_storage, clock)
         self.settle_open_traces = open_traces.SettleOpenTraces(
             ports.otlp, ports.settle_after, clock
         )

@@ -220,7 +220,7 @@ def periodic_tasks(
         ("indexing", 1, tracing.index_traces, ""),  # every second, while traces are written
         ("cleaning", 60, tracing.clean_search_index, "cleaned %d segments of the search index"),
         ("joining", 30, tracing.join_payloads, "joined the payloads of %d traces"),
-        ("removing", 60, tracing.remove_payload_objects, "removed %d objects of payloads"),
+        ("removing", 60, tracing.remove_unused_payloads, "removed %d unused payloads"),
         ("settling", 10, tracing.settle_open_traces, "settled %d open traces"),
         ("dropping", 600, tracing.delete_orphaned_records, "dropped %d records without a span"),
         ("scoring", 5, sent.record_waiting, "recorded %d evaluations that waited"),

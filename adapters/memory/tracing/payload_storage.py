@@ -14,3 +14,6 @@ class MemoryPayloadStorage:
 
     async def remove_orphans(self, before: datetime) -> int:  # noqa: ARG002 - there are none
         return 0
+
+    async def remove_unused_texts(self, before: datetime) -> int:  # noqa: ARG002 - there are none
+        return 0

@@ -130,11 +130,14 @@ class Table:
 
     def select_from(self, alias: str, first: int = 1) -> str:
         """Selects the rows of `unnest` as columns of the table; a WHERE may follow."""
-        values = ", ".join(
+        return f"SELECT {self.values(alias)} FROM {self.unnest(alias, first=first)}"
+
+    def values(self, alias: str) -> str:
+        """The columns of `unnest`, each in the type of the table's."""
+        return ", ".join(
             f"{alias}.{one.name}{f'::{one.type} AS {one.name}' if _is_array(one) else ''}"
             for one in self.all_columns
         )
-        return f"SELECT {values} FROM {self.unnest(alias, first=first)}"
 
     def compile_row(self) -> Callable[..., tuple[object, ...]]:
         """Compiles a function that makes a row from the values of `given` and the stored object."""

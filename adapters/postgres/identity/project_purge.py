@@ -28,6 +28,7 @@ STORE_RETRY: Final = timedelta(minutes=5)
 # schema.
 PROJECT_TABLES: Final = (
     *("traces", "trace_payloads", "spans", "span_fragments"),
+    *("long_texts", "shared_texts", "released_texts"),
     *("otlp_rejections", "waiting_evaluations"),
     *("search_queue", "search_traces", "search_terms", "search_segments", "search_postings"),
     "search_garbage",

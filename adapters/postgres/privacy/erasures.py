@@ -25,6 +25,7 @@ from adapters.postgres.evaluation.datasets.erased_items import (
     erase_items_of_traces,
 )
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
+from adapters.postgres.tracing.payloads.shared_texts import remove_unused_texts_of_project
 from adapters.postgres.tracing.search.search_index import clean_segment, list_erased_segments
 from adapters.postgres.tracing.writes.deletes import (
     delete_session_scores,
@@ -167,7 +168,7 @@ COUNT_REMAINING_TRACE_ROWS: Final = {
     table: _COUNT_TRACE_ROWS.format(table=table, trace_id="e.trace_id", more="")
     for table in (
         *("spans", "trace_payloads", "span_fragments", "judge_verdicts"),
-        *("removed_payload_objects", "dataset_items", "annotation_claims"),
+        *("removed_payload_objects", "long_texts", "dataset_items", "annotation_claims"),
         *("search_traces", "search_terms", "search_garbage"),
     )
 } | {
@@ -237,6 +238,7 @@ class PostgresErasures:
                 is_more = is_more or items == ERASED_PER_DELETE
                 # Before the receipt: blocks that lie outside the database.
                 is_more |= await remove_objects_of_project(connection, project)
+                is_more |= await remove_unused_texts_of_project(connection, project)
                 copies["dataset_items"] = items
                 segments = await list_erased_segments(
                     connection, project, erasure, SEGMENTS_PER_CLEANING

@@ -41,7 +41,7 @@ GLOBAL_KEYS = {("id",), ("digest",)}
 # An inverted index whose terms include the project.
 SEARCHES = {("terms",)}
 # Not for queries by project alone, which have another index of the table.
-SEARCHES |= {("target", "project_id")}
+SEARCHES |= {("target", "project_id"), ("text_id",)}
 # Columns by which periodic tasks find due or expired rows, across tenants.
 UPKEEP = {("announced_at",), ("due_at",), ("created_at",), ("expires_at",)}
 UPKEEP |= {("next_run_at", "project_id", "id"), ("updated_at",), ("at",)}
@@ -49,6 +49,7 @@ UPKEEP |= {("requested_at", "project_id", "id"), ("erased_at",), ("held_until", 
 UPKEEP |= {("next_attempt_at", "project_id", "id"), ("completed_at", "project_id", "id")}
 UPKEEP |= {("due_at", "project_id", "id"), ("expires_at", "project_id", "id")}
 UPKEEP |= {("stored_at", "project_id", "id"), ("written_at",), ("removed_at",)}
+UPKEEP |= {("released_at",)}
 UPKEEP |= {("otlp_stored_at", "project_id", "trace_id"), ("stored_at", "project_id", "trace_id")}
 
 COLUMNS = """

@@ -37,6 +37,7 @@ from tests.support.fixtures.data_plane import (
     join_payloads,
     over_memory,
     over_postgres,
+    remove_unused_texts,
 )
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
 from tests.support.fixtures.histories import assert_histories_agree
@@ -166,6 +167,7 @@ class Histories(ErasingHistories):
     @rule()
     def join_payloads(self) -> None:
         self.run_on_both(join_payloads)
+        self.run_on_both(remove_unused_texts)
 
     @rule(segment_traces=st.sampled_from([1, 2, 3, SEGMENT_TRACES]))
     def index(self, segment_traces: int) -> None:

@@ -4,6 +4,7 @@ The tests plant a marker in everything that a trace, its scores and their evalua
 list the tables and the keys from the servers, so that a new table is searched without a change.
 """
 
+import random
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
 import pytest
-import zstandard
 from redis.asyncio import Redis
 
 from adapters.dramatiq.broker import QueueBroker
@@ -22,6 +22,8 @@ from adapters.memory.rate_limiter import monotonic_us
 from adapters.postgres.database.idempotency import PostgresIdempotencyStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.identity.project_purge import PROJECT_TABLES, PostgresRemovedProjects
+from adapters.postgres.tracing.payloads.frames import decompressed_with
+from adapters.postgres.tracing.payloads.shared_texts import text_from_frame
 from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, queue_of
 from domain.evaluation.runs.run import TargetType, WorkItem
@@ -50,6 +52,7 @@ PLANTED: Final = {
         "waiting_evaluations",
         "traces",
         "trace_payloads",
+        "shared_texts",
         "span_rows",
         "span_fragment_rows",
         "trace_facets",
@@ -74,6 +77,7 @@ LEFT_BY_DELETION: Final = {
     *("eval_runs", "eval_jobs", "judge_calls"),  # the id of the session
     "dataset_items",  # until the item or its dataset is deleted
     "replies",  # of other writes that name the session, for a day
+    "shared_texts",  # for a minute, until a worker removes those that no trace has
 }
 # Tables with rows of a project that hold no text of a trace, and what they hold instead. A new
 # table belongs here or to PLANTED.
@@ -93,6 +97,8 @@ WITHOUT_TEXT: Final = {
     "alerts": "thresholds",
     "alert_changes": "states and figures",
     "removed_payload_objects": "ids",
+    "long_texts": "hashes of texts, with the id of the project as a key",
+    "released_texts": "hashes of texts, with the id of the project as a key",
     "webhooks": "addresses",
     "alert_deliveries": "names of monitors and metrics, and figures",
     "custom_metrics": "names that a member gave",
@@ -112,7 +118,14 @@ WITHOUT_TEXT: Final = {
     "annotation_claims": "ids, and what clients that label call themselves",
     "otlp_rejections": "ids as they were sent, and names of instrumentations and services",
 }
-SELECT_BLOCKS: Final = "SELECT block FROM trace_payloads"
+SELECT_BLOCKS: Final = """
+SELECT block, array(
+  SELECT frame FROM unnest(texts) WITH ORDINALITY AS named (text_id, place)
+  JOIN shared_texts AS s ON s.project_id = p.project_id AND s.text_id = named.text_id ORDER BY place
+) AS frames FROM trace_payloads AS p
+"""
+SELECT_SHARED_TEXTS: Final = "SELECT frame FROM shared_texts"
+LONG_TEXT: Final = MARKER + "".join(random.Random(1).choices("abcdefghijkl ", k=5_000))
 SELECT_TABLES: Final = """
 SELECT format('%I.%I', n.nspname, c.relname) AS qualified, c.relname AS name
 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -136,7 +149,10 @@ async def tables_with(pool: Pool, text: str) -> Counter[str]:
         """
         found[table["name"]] = await pool.fetchval(sql, text, text.encode().hex())
     for row in await pool.fetch(SELECT_BLOCKS):
-        found["trace_payloads"] += text.encode() in zstandard.decompress(row[0])
+        texts = [text_from_frame(frame) for frame in row["frames"]]
+        found["trace_payloads"] += text.encode() in decompressed_with(texts, row["block"])
+    for row in await pool.fetch(SELECT_SHARED_TEXTS):
+        found["shared_texts"] += text.encode() in text_from_frame(row[0])
     return +found
 
 
@@ -166,6 +182,7 @@ class MarkedProject:
     id: ProjectId
     run: RunId
     trace: str
+    other_trace: str  # with the same long text
 
     async def send(self, method: str, path: str, body: Any = None, **more: str) -> Any:
         answer = await self.site.http.request(method, path, headers=self.head | more, json=body)
@@ -174,7 +191,7 @@ class MarkedProject:
 
 
 def a_marked_trace(session: str) -> dict[str, Any]:
-    nested = {MARKER: [MARKER, {"deep": MARKER}]}
+    nested = {MARKER: [MARKER, {"deep": MARKER}], "prompt": LONG_TEXT}
     filled = {"name": MARKER, "input": nested, "output": nested, "metadata": nested}
     span = a_span(**filled, model=MARKER, error=MARKER, model_parameters=nested)
     span |= {"token_usage": {"prompt_tokens": 3, MARKER: 1}, "cost": {"total": 1}}
@@ -190,9 +207,10 @@ def a_marked_trace(session: str) -> dict[str, Any]:
 async def plant(site: Site, session: str) -> MarkedProject:
     """Stores the marker by requests, and by the ports what workers and OpenTelemetry would."""
     head = site.headers(project=f"p-{uuid.uuid4()}")
-    trace = a_marked_trace(session)
-    stored = await site.http.post("/traces", headers=head, json=trace)
-    assert stored.status_code == 202
+    trace, other = a_marked_trace(session), a_marked_trace(session)
+    for one in (trace, other):
+        stored = await site.http.post("/traces", headers=head, json=one)
+        assert stored.status_code == 202
     [project] = [
         id_ for id_, one in site.store.projects.items() if one.name == head["x-project-name"]
     ]
@@ -202,7 +220,7 @@ async def plant(site: Site, session: str) -> MarkedProject:
         target_type=TargetType.SESSION,
         filters=batch_as_given(TargetType.SESSION, [session]),
     )
-    marked = MarkedProject(site, head, project, run.id, trace["trace_id"])
+    marked = MarkedProject(site, head, project, run.id, trace["trace_id"], other["trace_id"])
     score = {"name": MARKER, "value": "0.5", "reason": MARKER, "metadata": {MARKER: MARKER}}
     of_trace = {"trace_id": marked.trace, **score, "environment": MARKER}
     await marked.send("POST", "/evaluations/trace-scores", of_trace, **key())
@@ -235,6 +253,8 @@ async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> Non
     record = sent_record("log", {"text": MARKER})
     await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent, record))
     evaluation = SentEvaluation(name="n", time_ns=1, value=MARKER, reason=MARKER)
+    while await ports.tracing.payload_storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
+        pass
     waiting = ports.evaluation.waiting_evaluations
     await waiting.add(marked.id, [ReceivedEvaluation(trace, evaluation)], NOON)
 
@@ -297,9 +317,11 @@ async def test_deletion_leaves_only_what_is_documented(site: Site, owner: Pool, 
     match way:
         case "trace":
             await marked.send("DELETE", f"/traces/{marked.trace}")
+            await marked.send("DELETE", f"/traces/{marked.other_trace}")
             left |= {"session_scores"}
         case "batch":
-            await marked.send("POST", "/traces/batch/delete", {"trace_ids": [marked.trace]})
+            ids = [marked.trace, marked.other_trace]
+            await marked.send("POST", "/traces/batch/delete", {"trace_ids": ids})
             left |= {"session_scores"}
         case "session":
             await marked.send("DELETE", f"/sessions/{SESSION}")

@@ -1,5 +1,7 @@
 """Strategies of overlapping traces, filters and periods: few values, instants on edges."""
 
+import json
+import random
 from typing import Any, Final
 
 from hypothesis import strategies as st
@@ -48,6 +50,11 @@ _members: Final = st.lists(
 metadata: Final[SearchStrategy[JsonText]] = _members.map(
     lambda members: ("{" + ", ".join(f"{k}: {v}" for k, v in members) + "}").encode()
 )
+# Long texts, which traces repeat, and which hardly compress.
+PROMPTS: Final = [
+    json.dumps({"system": "".join(random.Random(n).choices("abcdefg hij\n", k=5_000))}).encode()
+    for n in range(2)
+]
 
 
 def spans() -> SearchStrategy[Span]:
@@ -63,7 +70,7 @@ def spans() -> SearchStrategy[Span]:
         token_usage=maybe(usages),
         cost=maybe(costs),
         metadata=metadata,
-        input=maybe(strategies.payloads),
+        input=maybe(mostly(strategies.payloads, st.sampled_from(PROMPTS))),
         charge=st.none(),
     )
 

@@ -347,15 +347,17 @@ CREATE INDEX IF NOT EXISTS traces_quiet ON traces (project_id, otlp_stored_at, t
 -- The values of a trace and its spans, as one text in compressed blocks (docs/adr/0043). `start` is
 -- the place in it where a block begins, and `raw_bytes` how long its part of the text is. The block
 -- at 0 also has the places of the payloads of the trace itself, and their previews for lists.
--- Later writes add blocks and set `written_at`; then a worker joins the blocks of the trace. If
--- there is a store outside the database, every write sets it, and the worker moves large blocks
--- there: then `block` is empty, and `object_id` the last part of the object's key (docs/adr/0046).
+-- Later writes add blocks and set `written_at`; then a worker joins the blocks of the trace. First
+-- writes set it if a long value may repeat those of other traces: then `texts` are the shared texts
+-- to which the block refers (docs/adr/0070). If there is a store outside the database, every write
+-- sets it, and the worker moves large blocks there: then `block` is empty, and `object_id` the last
+-- part of the object's key (docs/adr/0046).
 CREATE TABLE IF NOT EXISTS trace_payloads (
     project_id uuid NOT NULL, trace_id uuid NOT NULL,
     start bigint NOT NULL, raw_bytes int NOT NULL, block bytea NOT NULL,
     object_id uuid,
-    written_at timestamptz DEFAULT
-        CASE WHEN current_setting('pandaprobe.payload_store', true) = 'on' THEN now() END,
+    texts uuid[],
+    written_at timestamptz,
     input_at bigint, input_bytes int, output_at bigint, output_bytes int,
     input_preview text COLLATE "C", output_preview text COLLATE "C",  -- one line
     PRIMARY KEY (project_id, trace_id, start)
@@ -365,6 +367,28 @@ ALTER TABLE trace_payloads ALTER COLUMN block SET STORAGE EXTERNAL;  -- it is co
 -- no entry.
 CREATE INDEX IF NOT EXISTS trace_payloads_written ON trace_payloads (written_at)
     WHERE written_at IS NOT NULL;
+
+-- Which long texts a trace has, as far as a worker has joined its blocks. A text of two traces is
+-- stored in `shared_texts`, a frame of zstd. Texts that a trace has lost are in `released_texts`,
+-- and so are new shared ones, until a worker has looked whether a trace has them (docs/adr/0070).
+CREATE TABLE IF NOT EXISTS long_texts (
+    project_id uuid NOT NULL, trace_id uuid NOT NULL, text_id uuid NOT NULL,
+    PRIMARY KEY (project_id, trace_id, text_id)
+);
+-- The project is in the id. With it in a column, the planner may take the index for the key.
+CREATE INDEX IF NOT EXISTS long_texts_traces ON long_texts (text_id);
+CREATE TABLE IF NOT EXISTS shared_texts (
+    project_id uuid NOT NULL, text_id uuid NOT NULL, frame bytea NOT NULL,
+    PRIMARY KEY (project_id, text_id)
+);
+ALTER TABLE shared_texts ALTER COLUMN frame SET STORAGE EXTERNAL;  -- it is compressed already
+CREATE TABLE IF NOT EXISTS released_texts (
+    project_id uuid NOT NULL, id uuid NOT NULL DEFAULT gen_random_uuid(), text_id uuid NOT NULL,
+    released_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (project_id, id)
+);
+-- Across projects, for workers.
+CREATE INDEX IF NOT EXISTS released_texts_age ON released_texts (released_at);
 
 -- Objects whose block is gone, until they are deleted from the store. Whatever deletes or replaces
 -- a block, the trigger adds its object in the same transaction.
@@ -1426,6 +1450,7 @@ _ORGANIZATION_COLUMNS: Final = {
 }
 _PROJECT_TABLES: Final = (
     *("removals", "traces", "trace_payloads", "removed_payload_objects"),
+    *("long_texts", "shared_texts", "released_texts"),
     "otlp_rejections",
     "waiting_evaluations",
     *("search_queue", "search_traces", "search_terms", "search_segments"),
@@ -1622,6 +1647,7 @@ BACKWARDS: Final = (
         audit_log, audit_chains, access_refusals,
         removals,
         traces, trace_payloads, removed_payload_objects, span_rows, span_fragment_rows,
+        long_texts, shared_texts, released_texts,
         otlp_rejections,
         waiting_evaluations,
         search_queue, search_traces, search_terms, search_segments, search_postings,

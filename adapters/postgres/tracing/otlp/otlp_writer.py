@@ -45,6 +45,12 @@ from adapters.postgres.tracing.payloads.payload_text import (
     payload_rows,
     write_changes,
 )
+from adapters.postgres.tracing.payloads.text_references import (
+    NO_REFERENCES,
+    KnownTexts,
+    References,
+    TextsRemoved,
+)
 from adapters.postgres.tracing.rollups import rollups
 from adapters.postgres.tracing.rollups.facets import CountedTrace, terms_of_spans
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas, new_deltas
@@ -113,16 +119,17 @@ class NewTraces:
     traces: Mapping[TraceKey, NewTrace]
     rows: Sequence[Sequence[object]]
     payloads: Sequence[Sequence[object]] = NO_PAYLOADS
+    references: References = NO_REFERENCES
 
     @property
     def text_bytes(self) -> int:
         return sum(one.text.size for one in self.traces.values())
 
-    def payload_rows(self) -> Sequence[Sequence[object]]:
+    def payload_rows(self, references: References) -> Sequence[Sequence[object]]:
         """The arrays of the columns of PAYLOADS."""
         rows: list[PayloadRow] = []
         for key, one in self.traces.items():
-            rows += payload_rows(key, one.text.blocks(), one.head)
+            rows += payload_rows(key, one.text.blocks(shared=references.texts.get(key)), one.head)
         return arrays(rows) or NO_PAYLOADS
 
 
@@ -153,6 +160,7 @@ class OtlpWriter:
     rules: FragmentRules
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     recent: RecentTraces = field(default_factory=RecentTraces)
+    texts: KnownTexts = field(default_factory=KnownTexts)
 
     async def write(self, items: Sequence[OtlpItem]) -> None:
         """Stores all items. If it raises, some may be stored."""
@@ -181,18 +189,28 @@ class OtlpWriter:
         for _ in range(ROUNDS_MAX):
             stored_at = self.clock()
             new = await compute(new_traces, left, self.recent, pricing, stored_at, is_long=is_long)
-            is_large = new.text_bytes > COMPRESSED_ON_LOOP_MAX
-            new = replace(new, payloads=await compute(new.payload_rows, is_long=is_large))
-            async with within(self.pool, projects).transaction() as connection:
-                merge = OtlpMerge(connection, self.rules, pricing, stored_at)
-                left = await _store(merge, left, new)
-                if left:
-                    await check_storable(connection, left)
+            new = await self._with_payloads(new)
+            try:
+                async with within(self.pool, projects).transaction() as connection:
+                    merge = OtlpMerge(connection, self.rules, pricing, stored_at)
+                    left = await _store(merge, left, new)
+                    if left:
+                        await check_storable(connection, left)
+            except TextsRemoved as error:
+                self.texts.forget(error.keys)
+                continue
             if is_long:
                 await compute(_free, new.traces.values(), {} if left else read, is_long=True)
             if not left:
                 return
         raise Unavailable("This trace is being deleted; try again")
+
+    async def _with_payloads(self, new: NewTraces) -> NewTraces:
+        texts = {key: one.text for key, one in new.traces.items()}
+        references = await self.texts.find(self.pool, texts)
+        is_large = new.text_bytes > COMPRESSED_ON_LOOP_MAX
+        payloads = await compute(new.payload_rows, references, is_long=is_large)
+        return replace(new, payloads=payloads, references=references)
 
     def read(self, by_key: Mapping[TraceKey, Sequence[Fragment]]) -> dict[TraceKey, ReadTrace]:
         """Decodes fragments, and maps the spans from the fragments at hand."""
@@ -291,11 +309,13 @@ async def _store(
     """Returns the traces whose rows were deleted before they could be locked."""
     connection, deltas = merge.connection, new_deltas()
     assert merge.stored_at is not None
-    made = await insert_new_traces(connection, ready.rows, ready.payloads)
+    made = await insert_new_traces(connection, ready.rows, ready.payloads, ready.references.waiting)
     new: Collection[TraceKey] = read.keys()
     here: Mapping[TraceKey, CountedTrace] = {}
     if len(made) < len(read):
         new = made
+    await ready.references.note(connection, new)
+    if len(made) < len(read):
         here = await lock_traces(connection, [key for key in read if key not in new])
     fragments = {key: one.fragments for key, one in read.items() if key in new or key in here}
     had_some = await list_with_fragments(connection, new)

@@ -1,21 +1,24 @@
 """Joins the blocks of traces that came in several writes, and removes values that were replaced.
 
 A joined block has the same part of the text as the blocks before it, so no row of a span changes.
-Bytes that no row has the place of are blanked: they take no space, and can't be read again.
+Bytes that no row has the place of are blanked: they take no space, and can't be read again. Long
+texts that other traces have too are stored once (`shared_texts.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
+from uuid import UUID
 
 from adapters.postgres.database.payload_objects import remove_objects
 from adapters.postgres.database.pool import Connection, Pool
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
+from adapters.postgres.tracing.payloads.frames import compressed, compressed_with
 from adapters.postgres.tracing.payloads.payload_objects import (
     OBJECT_BYTES_MIN,
     move_blocks,
@@ -23,20 +26,32 @@ from adapters.postgres.tracing.payloads.payload_objects import (
 )
 from adapters.postgres.tracing.payloads.payload_text import (
     BLOCK_BYTES_MAX,
+    BLOCK_COLUMNS,
     DECOMPRESSED_ON_LOOP_MAX,
     SPAN_SIZES,
     Block,
     DamagedText,
     Range,
     TraceKey,
-    compressed,
+    block_from_row,
     decompressed,
     with_data,
+)
+from adapters.postgres.tracing.payloads.shared_texts import (
+    NewTexts,
+    find_long_texts,
+    is_frame_of,
+    list_repeated,
+    lock_texts,
+    note_long_texts,
+    release_texts,
+    remove_unused_texts,
 )
 from application.concurrency import compute
 
 TRACES_PER_TRANSACTION: Final = 16
 GAP_BYTES_MAX: Final = 16 << 10  # of blanks within a block
+REFERENCE_BYTES: Final = 16  # to a shared text, in the row of a block
 DUE_BLOCKS_MAX: Final = 500  # that are looked at to find them
 
 # Skips locked traces: they are being written, or another worker joins their blocks.
@@ -54,8 +69,11 @@ FROM first JOIN traces ON traces.project_id = first.project_id
 LIMIT {TRACES_PER_TRANSACTION} FOR UPDATE OF traces SKIP LOCKED
 """
 _OF_TRACE: Final = "project_id = $1 AND trace_id = $2"
-SELECT_BLOCK_SIZES: Final = f"""
-SELECT start, raw_bytes FROM trace_payloads WHERE {_OF_TRACE} ORDER BY start
+# Its blocks without their data, and the long texts that were found in it before.
+SELECT_STORED: Final = f"""
+SELECT start, raw_bytes, NULL::uuid AS text_id FROM trace_payloads WHERE {_OF_TRACE}
+UNION ALL SELECT NULL, NULL, text_id FROM long_texts WHERE {_OF_TRACE}
+ORDER BY start
 """
 # The ranges of the text that rows refer to, in order, none touching another.
 SELECT_LIVE_RANGES: Final = f"""
@@ -75,7 +93,7 @@ SELECT lower(live), upper(live) FROM (
 ) AS lives ORDER BY live
 """
 SELECT_SOME_BLOCKS: Final = f"""
-SELECT start, raw_bytes, block, object_id FROM trace_payloads
+SELECT {", ".join(BLOCK_COLUMNS)} FROM trace_payloads
 WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
 """
 DELETE_BLOCKS: Final = f"""
@@ -83,13 +101,16 @@ DELETE FROM trace_payloads WHERE {_OF_TRACE} AND start = ANY($3::bigint[])
 """
 # The block at 0 keeps its row, which has the head.
 UPDATE_FIRST_BLOCK: Final = f"""
-UPDATE trace_payloads SET raw_bytes = $3, block = $4, object_id = NULL,
-  written_at = coalesce(written_at, $5)
+UPDATE trace_payloads SET raw_bytes = $3, block = $4, texts = $5, object_id = NULL,
+  written_at = coalesce(written_at, $6)
 WHERE {_OF_TRACE} AND start = 0
 """
 INSERT_BLOCK: Final = """
-INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block, written_at)
-VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block, texts, written_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+KEEP_WAITING: Final = f"""
+UPDATE trace_payloads SET written_at = coalesce(written_at, $3) WHERE {_OF_TRACE} AND start = 0
 """
 END_WAITING: Final = f"""
 UPDATE trace_payloads SET written_at = NULL WHERE {_OF_TRACE} AND written_at < $3
@@ -107,17 +128,24 @@ class PostgresPayloadStorage:
     object_bytes_min: int = OBJECT_BYTES_MIN
 
     async def join_blocks(self, before: datetime) -> int:
-        store = self.pool.payload_store
+        store, new_texts = self.pool.payload_store, NewTexts()
+        # What isn't moved after the COMMIT still waits for it.
+        waits_since = None if store is None else before - timedelta.resolution
+        joined: list[TraceKey] = []
         async with transaction(self.pool, ALL_TENANTS) as connection:
             rows = await connection.fetch(LOCK_WRITTEN_TRACES, before)
             for key in map(tuple, rows):
-                # What isn't moved after the COMMIT still waits for it.
-                waits_since = None if store is None else before - timedelta.resolution
-                await _join_blocks(connection, key, waits_since)
+                one = JoinedTrace(connection, key, waits_since, new_texts)
+                await one.join()
+                if one.awaits_texts:  # it is joined again once they are stored
+                    await connection.execute(KEEP_WAITING, *key, before - timedelta.resolution)
+                    continue
+                joined.append(key)
                 if store is None:
                     await connection.execute(END_WAITING, *key, before)
+        await new_texts.store(self.pool)
         if store is not None:
-            for key in map(tuple, rows):
+            for key in joined:
                 await move_blocks(self.pool, store, key, self.object_bytes_min)
                 async with transaction(self.pool, ALL_TENANTS) as connection:
                     await connection.execute(END_WAITING, *key, before)
@@ -130,32 +158,78 @@ class PostgresPayloadStorage:
         store = self.pool.payload_store
         return 0 if store is None else await remove_orphans(self.pool, store, before)
 
+    async def remove_unused_texts(self, before: datetime) -> int:
+        return await remove_unused_texts(self.pool, before)
 
-async def _join_blocks(connection: Connection, key: TraceKey, waits_since: datetime | None) -> None:
-    rows = await connection.fetch(SELECT_BLOCK_SIZES, *key)
-    live = LiveRanges([tuple(row) for row in await connection.fetch(SELECT_LIVE_RANGES, *key)])
-    for group in groups_of_blocks([(row["start"], row["raw_bytes"]) for row in rows]):
-        starts = [start for start, _ in group]
-        rows_of_group = await connection.fetch(SELECT_SOME_BLOCKS, *key, starts)
-        stored = {key: [Block(*row) for row in rows_of_group]}
-        if waits_since is None and any(one.object_id for one in stored[key]):
-            continue  # the store isn't configured any more; others are joined
-        blocks = sorted((await with_data(connection, stored))[key])
-        is_long = sum(size for _, size in group) > DECOMPRESSED_ON_LOOP_MAX
+
+@dataclass(slots=True)
+class JoinedTrace:
+    """A trace that is locked while its blocks are joined. `awaits_texts` says to do it again."""
+
+    connection: Connection
+    key: TraceKey
+    waits_since: datetime | None  # for what is still to be moved to a store
+    new_texts: NewTexts
+    awaits_texts: bool = False
+    _known: set[UUID] = field(default_factory=set)  # long texts that were noted before
+    _found: set[UUID] = field(default_factory=set)
+
+    async def join(self) -> None:
+        rows = await self.connection.fetch(SELECT_STORED, *self.key)
+        live = LiveRanges(
+            [tuple(row) for row in await self.connection.fetch(SELECT_LIVE_RANGES, *self.key)]
+        )
+        self._known = {row["text_id"] for row in rows if row["start"] is None}
+        blocks = [(row["start"], row["raw_bytes"]) for row in rows if row["start"] is not None]
+        are_read = [
+            await self._join_group([start for start, _ in group], live)
+            for group in groups_of_blocks(blocks)
+        ]
+        if all(are_read):
+            await release_texts(self.connection, *self.key, self._known - self._found)
+
+    async def _join_group(self, starts: Sequence[int], live: "LiveRanges") -> bool:
+        """Whether the blocks could be read."""
+        rows = await self.connection.fetch(SELECT_SOME_BLOCKS, *self.key, starts)
+        stored = {self.key: [block_from_row(row) for row in rows]}
+        if self.waits_since is None and any(one.object_id for one in stored[self.key]):
+            return False  # the store isn't configured any more; others are joined
+        blocks = sorted((await with_data(self.connection, stored))[self.key])
+        is_long = sum(one.raw_bytes for one in blocks) > DECOMPRESSED_ON_LOOP_MAX
         try:
-            joined = await compute(join, key, blocks, live, is_long=is_long)
+            parts = await compute(live_parts, self.key, blocks, live, is_long=is_long)
         except DamagedText:
-            continue  # readers report it; its bytes stay as they are
-        if joined == blocks:
-            continue
+            return False  # readers report it; its bytes stay as they are
+        shared = await self._share([one.long_texts for one in parts])
+        joined = await compute(blocks_of_parts, parts, shared, is_long=is_long)
+        if joined != blocks:
+            await self._write(starts, joined)
+        return True
+
+    async def _share(self, found: Sequence[Mapping[UUID, bytes]]) -> Mapping[UUID, bytes]:
+        """The frames of those long texts that are shared."""
+        texts = {id_: text for some in found for id_, text in some.items()}
+        if not texts:
+            return {}
+        project, trace = self.key
+        new = texts.keys() - self._known - self._found
+        await note_long_texts(self.connection, project, [(trace, id_) for id_ in new])
+        self._found |= texts.keys()
+        shared = await lock_texts(self.connection, project, texts)
+        for id_ in await list_repeated(self.connection, *self.key, texts.keys() - shared.keys()):
+            self.awaits_texts |= self.new_texts.add(*self.key, id_, texts[id_])
+        return shared
+
+    async def _write(self, starts: Sequence[int], joined: Sequence[Block]) -> None:
         later = [start for start in starts if start]
         if later:
-            await connection.execute(DELETE_BLOCKS, *key, later)
+            await self.connection.execute(DELETE_BLOCKS, *self.key, later)
         for block in joined:
+            row = (block.raw_bytes, block.data, block.texts or None, self.waits_since)
             if block.start == 0:
-                await connection.execute(UPDATE_FIRST_BLOCK, *key, *block[1:3], waits_since)
+                await self.connection.execute(UPDATE_FIRST_BLOCK, *self.key, *row)
             else:
-                await connection.execute(INSERT_BLOCK, *key, *block[:3], waits_since)
+                await self.connection.execute(INSERT_BLOCK, *self.key, block.start, *row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,28 +262,68 @@ def groups_of_blocks(
         yield group
 
 
-def join(key: TraceKey, blocks: Sequence[Block], live: LiveRanges) -> list[Block]:
-    """The blocks in place of neighbours; parts with GAP_BYTES_MAX between them stay apart.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the text of a trace, which becomes a block, and the long texts in it by id.
 
-    A block at 0 stays, with nothing in it if need be. Raises DamagedText.
+    `block` is the stored one if it has the same text.
+    """
+
+    start: int
+    text: bytes
+    long_texts: Mapping[UUID, bytes]
+    block: Block | None
+
+
+def live_parts(key: TraceKey, blocks: Sequence[Block], live: LiveRanges) -> list[Part]:
+    """The parts of neighbouring blocks; those with GAP_BYTES_MAX between them stay apart.
+
+    One at 0 stays, with nothing in it if need be. Raises DamagedText.
     """
     start, past = blocks[0].start, blocks[-1].start + blocks[-1].raw_bytes
-    parts = list(live.within(start, past))
-    if len(blocks) == 1 and parts == [(start, past)]:
-        return list(blocks)
+    live_ranges = list(live.within(start, past))
     ranges = [(0, 0)] if start == 0 else []
-    for first, end in parts:
+    for first, end in live_ranges:
         if ranges and first - ranges[-1][1] <= GAP_BYTES_MAX:
             ranges[-1] = (ranges[-1][0], end)
         else:
             ranges.append((first, end))
-    text = bytearray(past - start)
+    is_same = len(blocks) == 1 and live_ranges == [(start, past)]
+    if is_same:
+        text = decompressed(key[1], blocks[0])
+        return [Part(start, text, find_long_texts(key[0], text), blocks[0])]
+    joined = bytearray(past - start)
     for block in blocks:
         raw = decompressed(key[1], block)
         for first, end in live.within(block.start, block.start + block.raw_bytes):
-            text[first - start : end - start] = raw[first - block.start : end - block.start]
-    view = memoryview(text)
-    return [
-        Block(first, end - first, compressed([view[first - start : end - start]], end - first))
-        for first, end in ranges
-    ]
+            joined[first - start : end - start] = raw[first - block.start : end - block.start]
+    view = memoryview(joined)
+    parts = [(first, bytes(view[first - start : end - start])) for first, end in ranges]
+    return [Part(first, part, find_long_texts(key[0], part), None) for first, part in parts]
+
+
+def blocks_of_parts(parts: Sequence[Part], shared: Mapping[UUID, bytes]) -> list[Block]:
+    """The blocks, which refer to those of the shared texts that they have, where that is smaller.
+
+    `shared` are frames. A stored block stays if nothing would change.
+    """
+    return [_block_of(part, shared) for part in parts]
+
+
+def _block_of(part: Part, shared: Mapping[UUID, bytes]) -> Block:
+    size, stored = len(part.text), part.block
+    texts = {
+        id_: text
+        for id_, text in part.long_texts.items()
+        if id_ in shared and is_frame_of(shared[id_], text)
+    }
+    if stored is not None and stored.texts == tuple(texts):
+        return stored
+    plain = stored
+    if plain is None or plain.texts:
+        plain = Block(part.start, size, compressed([part.text], size))
+    if texts:
+        data = compressed_with(list(texts.values()), part.text)
+        if len(data) + REFERENCE_BYTES * len(texts) < len(plain.data):
+            return Block(part.start, size, data, None, tuple(texts))
+    return plain

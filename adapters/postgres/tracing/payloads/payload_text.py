@@ -10,7 +10,6 @@ A value that is replaced stays in its block, without a row that has its place, u
 the blocks of the trace and blanks it (`block_compaction.py`). Figures: docs/adr/0043.
 """
 
-import threading
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -22,9 +21,20 @@ from uuid import UUID
 import zstandard
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, arrays
+from adapters.postgres.database.columns import Column, Table, array_text, arrays
 from adapters.postgres.database.payload_objects import object_key, store_of
 from adapters.postgres.database.pool import Connection, Unstorable
+from adapters.postgres.tracing.payloads.frames import (
+    compressed,
+    compressed_with,
+    decompressed_with,
+)
+from adapters.postgres.tracing.payloads.shared_texts import (
+    LONG_TEXT_BYTES_MIN,
+    fetch_frames,
+    find_long_texts,
+    text_from_frame,
+)
 from application.concurrency import compute
 from domain.errors import Unavailable
 from domain.ids import ProjectId, TraceId
@@ -41,10 +51,6 @@ COMPRESSED_ON_LOOP_MAX: Final = 256 << 10  # bytes of text; it takes 1 ms
 DECOMPRESSED_ON_LOOP_MAX: Final = 1 << 20  # bytes of text; it takes 2 ms with its values
 VALUE_LEVELS_MAX: Final = 6_000  # of nested arrays and objects, as PostgreSQL accepts in `json`
 DAMAGED_RETRY_AFTER_S: Final = 3_600  # until an operator has restored it
-JOINED_BYTES_MAX: Final = 256 << 10  # of text that is compressed at once: 6 to 13 % quicker
-_LEVEL: Final = 1  # of zstd; level 3 saves 1 to 5 % and takes 1.2 to 1.5 times as long
-
-_codecs: Final = threading.local()  # neither may be used by two threads at once
 
 
 class SpanValues(NamedTuple):
@@ -77,16 +83,23 @@ class Block(NamedTuple):
     """A part of a text as it is stored. `start` is its place, `raw_bytes` its size.
 
     With an `object_id`, the data lies in an object of a PayloadStore: see `payload_objects.py`.
+    `texts` are shared texts that it refers to, and `frames` those texts once they were read: see
+    `shared_texts.py`.
     """
 
     start: int
     raw_bytes: int
     data: bytes
     object_id: UUID | None = None
+    texts: tuple[UUID, ...] = ()
+    frames: tuple[bytes, ...] = ()
 
 
-BLOCK_COLUMNS: Final = ("start", "raw_bytes", "block", "object_id")
-_TEXT: Final = (Column("start", "bigint"), Column("raw_bytes", "int"), Column("block", "bytea"))
+BLOCK_COLUMNS: Final = ("start", "raw_bytes", "block", "object_id", "texts")
+_TEXT: Final = (
+    *(Column("start", "bigint"), Column("raw_bytes", "int"), Column("block", "bytea")),
+    Column("texts", "uuid[]"),
+)
 _HEAD: Final = (
     Column("input_at", "bigint"),
     Column("input_bytes", "int"),
@@ -105,7 +118,7 @@ PAYLOADS: Final = Table(
 """The blocks of a trace. The first one, at 0, also has the head: the payloads of the trace itself.
 
 The column `written_at` is set by later writes: then a worker joins blocks, and blanks values that
-were replaced.
+were replaced. A first write sets it too if other traces may repeat one of its long texts.
 """
 NO_PAYLOADS: Final[Sequence[list[object]]] = tuple([] for _ in PAYLOADS.names)
 
@@ -115,10 +128,11 @@ type PayloadRow = tuple[object, ...]
 class NewText:
     """Values that are written together, after the `start` that the text of the trace has so far."""
 
-    __slots__ = ("_parts", "end", "start")
+    __slots__ = ("_parts", "end", "long_values", "start")
 
     def __init__(self, start: int = 0) -> None:
         self.start = self.end = start
+        self.long_values: list[bytes] = []  # those that may have a long text
         self._parts: list[bytes] = []
 
     @property
@@ -131,7 +145,10 @@ class NewText:
         for value in values:
             if value is not None:
                 self._parts.append(value)
-                self.end += len(value)
+                size = len(value)
+                self.end += size
+                if size >= LONG_TEXT_BYTES_MIN:
+                    self.long_values.append(value)
         return None if start == self.end else start
 
     def add_data(self, data: bytes) -> int:
@@ -139,12 +156,17 @@ class NewText:
         start = self.end
         self._parts.append(data)
         self.end += len(data)
+        if len(data) >= LONG_TEXT_BYTES_MIN:
+            self.long_values.append(data)
         return start
 
     def cut(self, end: int) -> None:
         """Takes back what was added from `end` on."""
         while self.end > end:
-            self.end -= len(self._parts.pop())
+            part = self._parts.pop()
+            self.end -= len(part)
+            if self.long_values and self.long_values[-1] is part:
+                self.long_values.pop()
 
     def add_span(self, span: Span) -> int | None:
         """The place of the values of a settled span."""
@@ -157,11 +179,23 @@ class NewText:
             span.model_parameters,
         )
 
-    def blocks(self, block_bytes: int = BLOCK_BYTES_MAX) -> list[Block]:
-        """The values in blocks of `block_bytes` of text, in their order. Raises Unstorable."""
+    def long_texts(self, project: ProjectId) -> dict[UUID, bytes]:
+        """The long texts in its values, by id."""
+        return find_long_texts(project, *self.long_values)
+
+    def blocks(
+        self, block_bytes: int = BLOCK_BYTES_MAX, shared: Mapping[UUID, bytes] | None = None
+    ) -> list[Block]:
+        """The values in blocks of `block_bytes` of text, in their order. Raises Unstorable.
+
+        With `shared` texts it is one block, which refers to them.
+        """
         for value in self._parts:
             if len(value) > VALUE_LEVELS_MAX:  # a level takes two bytes
                 check_levels(value)
+        if shared:
+            data = compressed_with([*shared.values()], b"".join(self._parts))
+            return [Block(self.start, self.size, data, None, tuple(shared))]
         blocks, start = list[Block](), self.start
         for parts in _parts_of_blocks(self._parts, block_bytes):
             size = sum(map(len, parts))
@@ -190,40 +224,12 @@ def _parts_of_blocks(
         yield some
 
 
-def compressed(parts: Sequence[bytes | memoryview], size: int) -> bytes:
-    """A frame of the parts, of `size` bytes in all.
-
-    What the library makes of a whole text keeps the memory of the worst case, which is as much as
-    the text: a small one is copied, and a large one is compressed part by part.
-    """
-    if size <= JOINED_BYTES_MAX:
-        return bytes(memoryview(compressor().compress(b"".join(parts))))
-    stream = compressor().compressobj(size=size)
-    return b"".join([*map(stream.compress, parts), stream.flush()])
-
-
 def check_levels(value: JsonText) -> None:
     """Raises Unstorable if a value is nested too deeply."""
     try:
         check_size(value, VALUE_LEVELS_MAX, len(value))
     except TooDeep as error:
         raise Unstorable from error
-
-
-def compressor() -> zstandard.ZstdCompressor:
-    """That of this thread. Frames have their size, and a checksum."""
-    found: zstandard.ZstdCompressor | None = getattr(_codecs, "compressor", None)
-    if found is None:
-        found = _codecs.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-    return found
-
-
-def decompressor() -> zstandard.ZstdDecompressor:
-    """That of this thread."""
-    found: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
-    if found is None:
-        found = _codecs.decompressor = zstandard.ZstdDecompressor()
-    return found
 
 
 def decompressed(trace: TraceId, block: Block) -> bytes:
@@ -235,7 +241,8 @@ def decompressed(trace: TraceId, block: Block) -> bytes:
         size = zstandard.frame_content_size(block.data)
         if size != block.raw_bytes or size > BLOCK_BYTES_MAX:
             raise DamagedText(trace)
-        return decompressor().decompress(block.data, allow_extra_data=False)
+        texts = [text_from_frame(frame) for frame in block.frames]
+        return decompressed_with(texts, block.data)
     except zstandard.ZstdError as error:
         raise DamagedText(trace) from error
 
@@ -364,8 +371,13 @@ def add_head(text: NewText, input_: JsonText | None, output: JsonText | None) ->
 def payload_rows(key: TraceKey, blocks: Sequence[Block], head: Head = NO_HEAD) -> list[PayloadRow]:
     """The rows of blocks; the first one gets the head."""
     return [
-        (*key, *block[:3], *(NO_HEAD if number else head)) for number, block in enumerate(blocks)
+        (*key, *block[:3], _texts_of(block), *(NO_HEAD if number else head))
+        for number, block in enumerate(blocks)
     ]
+
+
+def _texts_of(block: Block) -> str | None:
+    return array_text(map(str, block.texts)) if block.texts else None
 
 
 # --- reading ---
@@ -373,8 +385,8 @@ def payload_rows(key: TraceKey, blocks: Sequence[Block], head: Head = NO_HEAD) -
 # Columns of the head and the block of each row of trace_payloads.
 TEXT_COLUMNS: Final = (*BLOCK_COLUMNS, *HEAD_COLUMNS)
 # The blocks that have a part of one of the ranges.
-SELECT_BLOCKS: Final = """
-SELECT p.project_id, p.trace_id, p.start, p.raw_bytes, p.block, p.object_id
+SELECT_BLOCKS: Final = f"""
+SELECT p.project_id, p.trace_id, {", ".join(f"p.{name}" for name in BLOCK_COLUMNS)}
 FROM (
   SELECT DISTINCT found.project_id, found.trace_id, found.start
   FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[])
@@ -395,7 +407,32 @@ FROM {PAYLOADS.unnest_keys("wanted")} JOIN trace_payloads AS p USING (project_id
 async def with_data(
     connection: Connection, blocks: Mapping[TraceKey, Sequence[Block]]
 ) -> Mapping[TraceKey, Sequence[Block]]:
-    """The blocks with their data. One whose object is missing stays empty, which is damage."""
+    """The blocks with their data, and the frames of texts that they refer to.
+
+    What is missing stays empty, which is damage.
+    """
+    return await _with_frames(connection, await _with_objects(connection, blocks))
+
+
+async def _with_frames(
+    connection: Connection, blocks: Mapping[TraceKey, Sequence[Block]]
+) -> Mapping[TraceKey, Sequence[Block]]:
+    wanted = {(key[0], id_) for key, some in blocks.items() for one in some for id_ in one.texts}
+    if not wanted:
+        return blocks
+    found = await fetch_frames(connection, wanted)
+    return {
+        key: [
+            one._replace(frames=tuple(found.get((key[0], id_), b"") for id_ in one.texts))
+            for one in some
+        ]
+        for key, some in blocks.items()
+    }
+
+
+async def _with_objects(
+    connection: Connection, blocks: Mapping[TraceKey, Sequence[Block]]
+) -> Mapping[TraceKey, Sequence[Block]]:
     wanted = [
         object_key(key, one.object_id)
         for key, some in blocks.items()
@@ -421,7 +458,10 @@ type Range = tuple[int, int]
 
 
 def block_from_row(row: Record) -> Block:
-    return Block(row["start"], row["raw_bytes"], row["block"], row["object_id"])
+    """From a row with BLOCK_COLUMNS."""
+    return Block(
+        row["start"], row["raw_bytes"], row["block"], row["object_id"], tuple(row["texts"] or ())
+    )
 
 
 async def texts_from_rows(
@@ -520,7 +560,7 @@ GROUP BY p.project_id, p.trace_id
 """
 APPEND_BLOCKS: Final = f"""
 INSERT INTO trace_payloads ({PAYLOADS.select()}, written_at)
-SELECT sent.*, now() FROM {PAYLOADS.unnest("sent")}
+SELECT {PAYLOADS.values("sent")}, now() FROM {PAYLOADS.unnest("sent")}
 RETURNING 1
 """
 

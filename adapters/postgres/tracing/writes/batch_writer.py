@@ -7,8 +7,9 @@ back, so that SQL repeats no merge rule. Figures: docs/adr/0004.
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Final
+from uuid import UUID
 
 from asyncpg import LockNotAvailableError
 
@@ -43,6 +44,12 @@ from adapters.postgres.tracing.payloads.payload_text import (
     check_levels,
     payload_rows,
 )
+from adapters.postgres.tracing.payloads.text_references import (
+    NO_REFERENCES,
+    KnownTexts,
+    References,
+    TextsRemoved,
+)
 from adapters.postgres.tracing.rollups import rollups
 from adapters.postgres.tracing.rollups.facets import CountedTrace, terms_of_spans
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas, new_deltas
@@ -59,7 +66,7 @@ from application.concurrency import compute
 from application.privacy.ports import trace_was_erased
 from application.tracing.workload import traces_take_long
 from domain.errors import FieldError, Invalid, Unavailable
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from domain.privacy.erasure import data_subjects_of
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span, Totals
@@ -78,6 +85,23 @@ NOT_ERASED: Final = """
 (SELECT erased_at FROM erased_traces AS erased
  WHERE erased.project_id = sent.project_id AND erased.trace_id = sent.trace_id) IS NULL
 """
+
+
+def _select_payloads(first: int) -> str:
+    """Selects the payloads to insert. A worker joins their blocks if `written_at` is set.
+
+    The parameter after them has the traces with long texts that aren't shared.
+    """
+    waiting_at = first + len(PAYLOADS.names)
+    return f"""
+  SELECT {PAYLOADS.values("sent")},
+    CASE WHEN sent.trace_id = ANY(${waiting_at}::uuid[])
+           OR current_setting('pandaprobe.payload_store', true) = 'on' THEN now() END
+  FROM {PAYLOADS.unnest("sent", first=first)}
+"""
+
+
+_INSERT_PAYLOADS: Final = f"INSERT INTO trace_payloads ({PAYLOADS.select()}, written_at)"
 # Waits for an uncommitted row of another writer with the same key, and then skips it. Inserts the
 # payloads of new traces too. Stores nothing for removed projects and erased traces. Citus takes the
 # conditions in a part of their own only, and copies rows past a policy without RETURNING.
@@ -90,7 +114,7 @@ WITH allowed AS MATERIALIZED (
   INSERT INTO traces ({TRACES.select()}) SELECT {TRACES.select()} FROM allowed
   ON CONFLICT DO NOTHING RETURNING project_id, trace_id
 ), payloads AS (
-  {PAYLOADS.insert_from("sent", first=len(TRACES.names) + 1)}
+  {_INSERT_PAYLOADS} {_select_payloads(len(TRACES.names) + 1)}
   JOIN new ON new.project_id = sent.project_id AND new.trace_id = sent.trace_id
   RETURNING 1
 ), queued AS (
@@ -110,7 +134,7 @@ WHERE NOT EXISTS (SELECT 1 FROM removals WHERE removals.project_id = sent.projec
 INSERT_TRACES: Final = f"""
 {TRACES.insert_from("sent")} ON CONFLICT DO NOTHING RETURNING project_id, trace_id
 """
-INSERT_PAYLOADS: Final = f"{PAYLOADS.insert_from('sent')} RETURNING 1"
+INSERT_PAYLOADS: Final = f"{_INSERT_PAYLOADS} {_select_payloads(1)} RETURNING 1"
 
 HAS_ERASED_TRACE: Final = f"""
 SELECT NOT bool_and({NOT_ERASED}) FROM {TRACES.unnest_keys("sent")}
@@ -137,6 +161,7 @@ class TraceWriter:
 
     pool: Pool
     prices: ProjectPriceCache
+    texts: KnownTexts = field(default_factory=KnownTexts)
 
     async def write(self, items: Sequence[Item]) -> None:
         """Merges each item into the stored traces. If it raises, some items may be stored.
@@ -153,18 +178,26 @@ class TraceWriter:
             pricing = await self.prices.get(projects, spans)
             for _ in range(ROUNDS_MAX):
                 ready = await compute(_settle_all, incoming, pricing, is_long=is_long)
-                is_large = ready.text_bytes > COMPRESSED_ON_LOOP_MAX
-                payloads = await compute(ready.payload_rows, is_long=is_large)
-                ready = replace(ready, payloads=payloads)
-                async with within(self.pool, projects).transaction(BEGIN_PLANNED) as connection:
-                    incoming = await self._store(
-                        connection, incoming, ready, pricing, changed_hands, is_long=is_long
-                    )
-                    if incoming:
-                        await check_storable(connection, incoming)
+                ready = await self._with_payloads(ready)
+                try:
+                    async with within(self.pool, projects).transaction(BEGIN_PLANNED) as connection:
+                        incoming = await self._store(
+                            connection, incoming, ready, pricing, changed_hands, is_long=is_long
+                        )
+                        if incoming:
+                            await check_storable(connection, incoming)
+                except TextsRemoved as error:
+                    self.texts.forget(error.keys)
+                    continue
                 if not incoming:
                     return
         raise Unavailable("This trace is being deleted; try again")
+
+    async def _with_payloads(self, ready: "SettledBatch") -> "SettledBatch":
+        references = await self.texts.find(self.pool, {one.key: one.text for one in ready.traces})
+        is_large = ready.text_bytes > COMPRESSED_ON_LOOP_MAX
+        payloads = await compute(ready.payload_rows, references, is_long=is_large)
+        return replace(ready, payloads=payloads, references=references)
 
     async def _store(
         self,
@@ -178,8 +211,11 @@ class TraceWriter:
     ) -> dict[TraceKey, Trace]:
         # Returns the traces whose rows were deleted before they could be locked.
         settled = ready.traces
-        made = await insert_new_traces(connection, ready.rows, ready.payloads)
+        made = await insert_new_traces(
+            connection, ready.rows, ready.payloads, ready.references.waiting
+        )
         new = made if len(made) < len(settled) else incoming.keys()
+        await ready.references.note(connection, new)
         fresh = [one for one in settled if one.key in new]
         rows, deltas = await compute(_count_new, fresh, is_long=is_long)
         await insert_spans(connection, rows)
@@ -207,14 +243,17 @@ class SettledBatch:
     traces: Sequence["SettledTrace"]
     rows: Sequence[Sequence[object]]
     payloads: Sequence[Sequence[object]] = NO_PAYLOADS
+    references: References = NO_REFERENCES
 
     @property
     def text_bytes(self) -> int:
         return sum(one.text.size for one in self.traces)
 
-    def payload_rows(self) -> Sequence[Sequence[object]]:
+    def payload_rows(self, references: References = NO_REFERENCES) -> Sequence[Sequence[object]]:
         """The arrays of the columns of PAYLOADS. Raises Unstorable."""
-        return arrays(row for one in self.traces for row in one.payload_rows()) or NO_PAYLOADS
+        texts = references.texts
+        rows = (row for one in self.traces for row in one.payload_rows(texts.get(one.key)))
+        return arrays(rows) or NO_PAYLOADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +276,8 @@ class SettledTrace:
         head = add_head(text, trace.input, trace.output)
         return cls(counted, text, head, [text.add_span(span) for span in trace.spans])
 
-    def payload_rows(self) -> list[PayloadRow]:
-        return payload_rows(self.key, self.text.blocks(), self.head)
+    def payload_rows(self, shared: Mapping[UUID, bytes] | None = None) -> list[PayloadRow]:
+        return payload_rows(self.key, self.text.blocks(shared=shared), self.head)
 
     def span_rows(self) -> list[tuple[object, ...]]:
         spans = zip(self.places, self.counted.trace.spans, strict=True)
@@ -282,13 +321,15 @@ async def insert_new_traces(
     connection: Connection,
     rows: Sequence[Sequence[object]],
     payloads: Sequence[Sequence[object]] = NO_PAYLOADS,
+    waiting: Collection[TraceId] = (),
 ) -> set[TraceKey]:
     """Inserts those of the traces that are new, with their payloads; returns their keys.
 
-    Both are arrays of columns: of TRACES and of PAYLOADS.
+    Both are arrays of columns: of TRACES and of PAYLOADS. `waiting` are those with long
+    texts that aren't shared.
     """
     if not is_distributed(connection):
-        made = await connection.fetch(INSERT_NEW_TRACES, *rows, *payloads)
+        made = await connection.fetch(INSERT_NEW_TRACES, *rows, *payloads, waiting)
         return {(row[0], row[1]) for row in made}
     storable = {tuple(row) for row in await connection.fetch(SELECT_STORABLE, *rows[:2])}
     if not (sent := _rows_with_keys(rows, storable)):
@@ -297,7 +338,7 @@ async def insert_new_traces(
     if not (new := {(row[0], row[1]) for row in made}):
         return new
     if blocks := _rows_with_keys(payloads, new):
-        await connection.fetch(INSERT_PAYLOADS, *arrays(blocks))
+        await connection.fetch(INSERT_PAYLOADS, *arrays(blocks), waiting)
     await connection.fetch(QUEUE_FOR_SEARCH, *arrays(sorted(new)))
     return new
 

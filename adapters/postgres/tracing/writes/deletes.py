@@ -9,6 +9,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.tracing.payloads.shared_texts import release_texts_of_traces
 from adapters.postgres.tracing.rollups.rollup_deltas import Deltas
 from adapters.postgres.tracing.span_filters import LATENCY_US
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES
@@ -177,6 +178,7 @@ async def delete_traces(
         _subtract_spans(deltas, row)
         gone.rows["spans"] += row["spans"]
     gone.rows["trace_payloads"] = await connection.fetchval(DELETE_PAYLOADS, project, ids)
+    await release_texts_of_traces(connection, project, ids)
     await connection.execute(DELETE_FROM_SEARCH, project, ids)
     for table, sql in (
         ("span_fragments", DELETE_FRAGMENTS),

@@ -26,6 +26,16 @@ from adapters.postgres.tracing.otlp.rejections import (
     DELETE_SURPLUS_REJECTIONS,
 )
 from adapters.postgres.tracing.payloads.payload_objects import SELECT_UNNAMED
+from adapters.postgres.tracing.payloads.shared_texts import (
+    DELETE_LONG_TEXTS_OF_TRACES,
+    DELETE_UNUSED_TEXTS,
+    FORGET_RELEASED,
+    LOCK_LONG_TEXTS,
+    LOCK_TEXTS,
+    RELEASE_TEXTS,
+    SELECT_REPEATED,
+    SELECT_USED,
+)
 from adapters.postgres.tracing.search.search_index import (
     DELETE_TERMS,
     LOCK_NEW,
@@ -76,6 +86,17 @@ SELECT project_id, trace_id, trace_id {_OF_TRACES}
 BLOCKS: Final = f"""
 INSERT INTO trace_payloads (project_id, trace_id, start, raw_bytes, block)
 SELECT project_id, trace_id, 0, 1, '' {_OF_TRACES}
+"""
+LONG: Final = f"""
+INSERT INTO long_texts (project_id, trace_id, text_id)
+SELECT project_id, trace_id, trace_id {_OF_TRACES}
+"""
+SHARED: Final = f"""
+INSERT INTO shared_texts (project_id, text_id, frame) SELECT project_id, trace_id, '' {_OF_TRACES}
+"""
+RELEASED: Final = f"""
+INSERT INTO released_texts (project_id, id, text_id)
+SELECT project_id, trace_id, trace_id {_OF_TRACES}
 """
 REJECTED: Final = f"""
 INSERT INTO otlp_rejections (project_id, id, rejected_at, signal, reason, message, count, trace_id)
@@ -133,6 +154,14 @@ CASES: Final = {
     ),
     "removed objects": Case(FORGET_REMOVED, (PROJECTS, IDS, IDS), [(REMOVED, MANY)]),
     "unnamed objects": Case(SELECT_UNNAMED, (PROJECTS, IDS, IDS), [(BLOCKS, MANY)]),
+    "long texts": Case(DELETE_LONG_TEXTS_OF_TRACES, (OURS, IDS), [(LONG, MANY)]),
+    "noted texts": Case(LOCK_LONG_TEXTS, (PROJECTS, IDS, IDS), [(LONG, MANY)]),
+    "repeated texts": Case(SELECT_REPEATED, (OURS, OURS, IDS), [(LONG, MANY)]),
+    "shared texts": Case(LOCK_TEXTS, (OURS, IDS), [(SHARED, MANY)]),
+    "texts to release": Case(RELEASE_TEXTS, (OURS, IDS), [(SHARED, MANY)]),
+    "released texts": Case(FORGET_RELEASED, (OURS, IDS), [(RELEASED, MANY)]),
+    "used texts": Case(SELECT_USED, (OURS, IDS), [(LONG, MANY)]),
+    "unused texts": Case(DELETE_UNUSED_TEXTS, (OURS, IDS), [(SHARED, MANY), (LONG, MANY)]),
     "surplus rejections": Case(
         DELETE_SURPLUS_REJECTIONS, ([OURS],), [(REJECTED, REJECTIONS_KEPT_MAX + SOME)]
     ),

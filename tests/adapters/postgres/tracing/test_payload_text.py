@@ -13,16 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.database.pool import Unstorable
-from adapters.postgres.tracing.payloads.block_compaction import LiveRanges, groups_of_blocks, join
+from adapters.postgres.tracing.payloads.block_compaction import (
+    LiveRanges,
+    blocks_of_parts,
+    groups_of_blocks,
+    live_parts,
+)
+from adapters.postgres.tracing.payloads.frames import JOINED_BYTES_MAX, compressed
 from adapters.postgres.tracing.payloads.payload_text import (
     BLOCK_BYTES_MAX,
-    JOINED_BYTES_MAX,
     VALUE_LEVELS_MAX,
     Block,
     DamagedText,
     NewText,
     StoredText,
-    compressed,
     decompressed,
     joined_ranges,
 )
@@ -75,7 +79,8 @@ def test_joined_blocks_have_the_live_values_and_no_other(
     joined: list[Block] = []
     for group in groups_of_blocks([block[:2] for block in blocks], max(joined_bytes, block_bytes)):
         starts = {start for start, _ in group}
-        joined += join(KEY, [one for one in blocks if one.start in starts], ranges)
+        some = [one for one in blocks if one.start in starts]
+        joined += blocks_of_parts(live_parts(KEY, some, ranges), {})
     text = StoredText(TRACE, joined)
     for at, value in live:
         assert text.value(at, len(value)) == value

@@ -10,7 +10,7 @@ import pytest
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.tracing.payloads.block_compaction import PostgresPayloadStorage
-from adapters.postgres.tracing.payloads.payload_text import decompressor
+from adapters.postgres.tracing.payloads.frames import decompressor
 from adapters.s3.payload_store import S3PayloadStore
 from domain.errors import Unavailable
 from domain.ids import ProjectId

@@ -1,6 +1,8 @@
 """Contract of PayloadStorage: after blocks were joined, everything reads as before."""
 
 import asyncio
+import json
+import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -20,6 +22,7 @@ from tests.support.fixtures.data_plane import (
     over_memory,
     over_postgres,
     project,
+    remove_unused_texts,
 )
 from tests.support.fixtures.payload_store import new_bucket, plane_with_store
 
@@ -138,3 +141,29 @@ async def test_joined_traces_are_deleted(plane):
     await plane.traces.put(ours, replace(sent, spans=(), input=None, output=None))
     read = await plane.traces.get(ours, sent.id)
     assert (read.input, read.output, read.spans) == (None, None, ())
+
+
+async def test_traces_with_the_same_long_text_read_as_before(plane):
+    ours = project()
+    prompt = "".join(random.Random(1).choices("abcdefghij é", k=10_000))
+    asked = [json.dumps([{"system": prompt}, {"user": n}]).encode() for n in range(4)]
+    sent = [trace(span(input=one, output=payload(1)), input=one, session_id="s") for one in asked]
+    for one in sent:
+        await plane.traces.put(ours, one)
+        await join_payloads(plane)
+    before = [await plane.traces.get(ours, one.id) for one in sent]
+    assert [(one.input, one.spans[0].input) for one in before] == [(one, one) for one in asked]
+    late = span(input=asked[0])
+    for one in sent:
+        await plane.traces.add_spans(ours, one.id, [late])
+    await plane.traces.delete(ours, [sent[0].id])
+    await join_payloads(plane)
+    await remove_unused_texts(plane)
+    for one, known in zip(sent[1:], before[1:], strict=True):
+        read = await plane.traces.get(ours, one.id)
+        assert read.input == known.input
+        found = {of.id: (of.input, of.output) for of in read.spans}
+        expected = {of.id: (of.input, of.output) for of in (*known.spans, late)}
+        assert found == expected
+    turns = await plane.sessions.turns(ours, "s", SortOrder.ASC, PageRequest(limit=5))
+    assert {one.input for one in turns.items} == {*asked[1:]}
