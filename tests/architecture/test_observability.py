@@ -14,8 +14,13 @@ from adapters.postgres.read_replica import ReadOutcome
 from adapters.postgres.tracing.writes.group_commit import QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS, MetricDefinition
 from application.evaluation.ports.work_queue import AGE_BANDS
+from application.use_cases import UseCases
+from application.workers import HEARTBEAT_INTERVAL
+from entrypoints.composition.memory import memory_ports
 from entrypoints.http.middleware.observer_ports import RequestKind
+from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, outcome_of
+from entrypoints.worker.worker import GROUPS_EVERY_S, REQUEUE_EVERY_S, periodic_tasks
 from tests.support.problems import for_each
 
 ROOT = Path(__file__).parents[2]
@@ -173,9 +178,27 @@ def test_page_has_one_row_per_metric():
 def test_page_explains_every_label_value():
     for word in (
         *(outcome_of(status) for status in (0, 200, 400, 429, 500, 503)),
-        *(DONE, PUT_OFF, BROKEN, *RequestKind, *AGE_BANDS),
+        *(DONE, PUT_OFF, BROKEN, *RequestKind, *AGE_BANDS, *RouteClass),
     ):
         assert f"`{word}`" in PAGE, word
+
+
+def test_page_has_one_row_per_periodic_task():
+    table = PAGE.partition("| `round` |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| ([^|]+) \|", table, re.MULTILINE)
+    tick_s = -1.0  # of the one whose interval is a setting
+    tasks = periodic_tasks(UseCases(memory_ports()), REQUEUE_EVERY_S, tick_s)
+    every_s = {
+        **{one.name: one.every_s for one in tasks},
+        "telling": HEARTBEAT_INTERVAL.total_seconds(),
+        "grouping": GROUPS_EVERY_S,
+    }
+    setting = "`PANDAPROBE_MONITOR_TICK_SECONDS`"
+    assert dict(rows) == {
+        name: setting if seconds == tick_s else f"{seconds:g} s"
+        for name, seconds in every_s.items()
+    }
+    assert len(rows) == len(every_s)
 
 
 def test_documented_bounds_match_code():
