@@ -51,7 +51,7 @@ SELECT text_id, frame FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2:
 LOCK_TEXTS: Final = f"{SELECT_TEXTS} FOR KEY SHARE"
 ADD_LONG_TEXTS: Final = """
 INSERT INTO long_texts (project_id, trace_id, text_id)
-SELECT $1, * FROM unnest($2::uuid[], $3::uuid[])
+SELECT $1, * FROM unnest($2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING
 """
 # OFFSET 0 makes each a look-up: a join might scan all texts of the project.
 SELECT_REPEATED: Final = f"""

@@ -75,7 +75,7 @@ NO_REFERENCES: Final = References()
 
 @dataclass(slots=True)
 class KnownTexts:
-    """Which texts are shared, as far as this process was told."""
+    """Which texts are shared, as far as this process has asked."""
 
     clock: Callable[[], float] = time.monotonic
     _asked: OrderedDict[TextKey, float | None] = field(default_factory=OrderedDict)
