@@ -483,7 +483,10 @@ class MemoryWorkQueue:
         for run in running:
             rows = self.store.work_of(project, run)
             going[run] = sum(one.state.is_in_flight for one in rows)
-            put_back += sum(one.state is WorkState.QUEUED and one.run_after > now for one in rows)
+            put_back += sum(
+                one.state is WorkState.QUEUED and one.attempts > 0 and one.run_after > now
+                for one in rows
+            )
             waiting[run] = deque(one for one in rows if one.state is WorkState.WAITING)
         room = min(self.window + put_back - sum(going.values()), most)
         jobs: list[EvaluateTargetJob] = []

@@ -17,9 +17,11 @@ from domain.ids import ProjectId, RunId
 
 DISPATCHED_RUNS_MAX: Final = 1_000  # runs of one project that are considered, the oldest first
 
-# The targets of a run in flight, and how many of them were postponed.
+# The targets of a run in flight, and how many of them were postponed. Those that were just
+# dispatched by a process whose clock is ahead were never claimed.
 COUNT_IN_FLIGHT: Final = """
-SELECT count(*) AS going, count(*) FILTER (WHERE state = 'queued' AND run_after > {now}) AS put_back
+SELECT count(*) AS going,
+  count(*) FILTER (WHERE state = 'queued' AND attempts > 0 AND run_after > {now}) AS put_back
 FROM eval_jobs
 WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
 """

@@ -485,6 +485,16 @@ async def test_postponed_targets_leave_room_for_other_runs(evaluating):
     assert [due.run for due in found] == [others[1].id] * WINDOW
 
 
+async def test_clock_that_is_behind_makes_no_room(evaluating):
+    ours, queue = project(), evaluating.work_queue
+    for n in range(2):
+        run = a_run(ours, WINDOW, created_at=later(seconds=n))
+        await evaluating.start_run(run, work_of(run))
+    assert len(await queue.dispatch(ours, later(seconds=9))) == WINDOW
+    assert await queue.dispatch(ours, NOON) == []
+    assert [due for due in await queue.requeue_overdue(NOON) if due.project == ours] == []
+
+
 async def test_postponing_last_attempt_makes_target_dead(evaluating):
     run = a_run(project(), 1)
     await evaluating.start_run(run, work_of(run))
