@@ -1,11 +1,13 @@
 """The scheduler: runs monitors at their slots, or when triggered."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
+from operator import itemgetter
 from typing import Final
 
 from application.concurrency import gather_limited
@@ -164,8 +166,9 @@ class RunDueMonitors:
     """Runs the due monitors, if this process is leader. A failing one delays no other.
 
     Monitors that failed are tried again after all others. Otherwise they would be the first of each
-    round, since they are due the longest. `_failed` has those that are due and whose last try
-    failed, the latest at the end.
+    round, since they are due the longest. One of each project comes first, so that many of one
+    don't delay those of another. `_failed` has those that are due and whose last try failed, the
+    latest at the end.
     """
 
     run_factory: MonitorRunFactory
@@ -191,7 +194,9 @@ class RunDueMonitors:
         for key in before:
             if key not in again:  # changed meanwhile, or used by another process
                 self._failed.pop(key, None)
-        return used + await self._try_again([again[key] for key in before if key in again])
+        return used + await self._try_again(
+            [again[key] for key in _in_turn(before) if key in again]
+        )
 
     async def _try_again(self, monitors: Sequence[Monitor]) -> int:
         """Tries those that failed before, until FAILED_AGAIN_MAX have failed again."""
@@ -245,3 +250,14 @@ class RunDueMonitors:
 
 def _key(monitor: Monitor) -> tuple[ProjectId, MonitorId]:
     return monitor.project_id, monitor.id
+
+
+def _in_turn(
+    keys: Iterable[tuple[ProjectId, MonitorId]],
+) -> list[tuple[ProjectId, MonitorId]]:
+    """The first of each project, then the second of each, and so on."""
+    turns, ranked = Counter[ProjectId](), list[tuple[int, tuple[ProjectId, MonitorId]]]()
+    for key in keys:
+        turns[key[0]] += 1
+        ranked.append((turns[key[0]], key))
+    return [key for _, key in sorted(ranked, key=itemgetter(0))]

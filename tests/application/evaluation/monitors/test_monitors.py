@@ -472,6 +472,28 @@ async def test_monitors_that_failed_are_tried_after_the_others(world, ours):
     assert asked[-len(bad) :] == [broken] * len(bad)
 
 
+async def test_monitors_that_failed_are_tried_in_turn_of_their_projects(world, ours):
+    """Else one that failed once would wait for many others, which fail always."""
+    broken = ProjectId(uuid.UUID(int=1))  # the first of those that are due
+
+    class Away(Faulty):
+        async def traces(self, project, selection, most, *, eligibility):
+            if self.is_away:
+                raise Unavailable("away")
+            return await super().traces(project, selection, most, eligibility=eligibility)
+
+    targets = Away(world.ports.evaluation.targets, broken, Unavailable("too long"))
+    targets.is_away = True
+    shop = Shop(world, ours, targets=targets, on_monitor_fault=lambda *_: None)
+    for store, count in ((Shop(world, broken), 3 * scheduler.FAILED_AGAIN_MAX), (shop, 1)):
+        await store.stores(trace())
+        for _ in range(count):
+            await Shop.monitors(store, only_if_changed=False)
+    assert await shop.slot() == 0
+    targets.is_away = False
+    assert await shop.slot(seconds=30) == 1
+
+
 async def test_lost_message_loses_no_run(world, ours):
     class Mute:
         async def send(self, *jobs):
