@@ -99,6 +99,8 @@ class StoredTarget:
         return self.due_at if self.state is WorkState.RUNNING else None
 
     def is_claimable(self, now: datetime) -> bool:
+        if self.state is WorkState.QUEUED and not self.attempts:  # maybe by a clock that is ahead
+            return True
         return self.claimable_from is not None and self.claimable_from <= now
 
 

@@ -25,8 +25,10 @@ from domain.ids import ProjectId, RunId
 # The expression keeps the planner from an index of the open targets of a run, which it would rate
 # as good as the primary key.
 _STATE: Final = "(state || '')"
+# `run_after` is for those that were postponed. Others were dispatched by a clock that may be ahead.
 IS_CLAIMABLE: Final = (
-    f"({_STATE} = 'queued' AND run_after <= $4 OR {_STATE} = 'running' AND due_at <= $4)"
+    f"({_STATE} = 'queued' AND (attempts = 0 OR run_after <= $4)"
+    f" OR {_STATE} = 'running' AND due_at <= $4)"
 )
 # Waits for a transaction that cancels or settles the run, and blocks those that follow.
 LOCK_RUNNING_RUN: Final = f"""

@@ -485,13 +485,16 @@ async def test_postponed_targets_leave_room_for_other_runs(evaluating):
     assert [due.run for due in found] == [others[1].id] * WINDOW
 
 
-async def test_clock_that_is_behind_makes_no_room(evaluating):
+async def test_clock_that_is_behind_claims_what_another_dispatched(evaluating):
+    """Else its message is lost, and the target waits for the next one."""
     ours, queue = project(), evaluating.work_queue
     for n in range(2):
         run = a_run(ours, WINDOW, created_at=later(seconds=n))
         await evaluating.start_run(run, work_of(run))
-    assert len(await queue.dispatch(ours, later(seconds=9))) == WINDOW
-    assert await queue.dispatch(ours, NOON) == []
+    due = await queue.dispatch(ours, later(seconds=9))
+    assert len(due) == WINDOW
+    assert await queue.dispatch(ours, NOON) == []  # it isn't postponed, and leaves no room
+    assert (await evaluating.claim(due[0], NOON)).attempt == 1
     assert [due for due in await queue.requeue_overdue(NOON) if due.project == ours] == []
 
 
