@@ -277,6 +277,17 @@ SERVING_ROLE: Final = "pandaprobe_serving"
 SELECT_DATABASE: Final = "SELECT current_database()"
 
 
+ROWS_WRITTEN: Final = 50
+KEPT_MAX: Final = 1 << 20  # bytes; 4.2 million with plans that the session keeps
+CHANGE_SCORES: Final = "UPDATE trace_scores SET reason = 'changed' WHERE project_id = $1"
+# Where the rows are.
+KEPT_BY_PLANS: Final = """
+SELECT sum(total_bytes)::bigint FROM pg_get_backend_memory_contexts()
+CROSS JOIN (SELECT count(*) FROM (SELECT 1 FROM removals LIMIT 1) AS one) AS here
+WHERE name = 'CachedPlan'
+"""
+
+
 def of_serving_role(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=f"{SERVING_ROLE}:serving@{parts.hostname}:{parts.port}").geturl()
@@ -394,6 +405,29 @@ class TestCluster:
         [step] = await distributing.plan(pool, serving_url)
         assert "ALTER FUNCTION arrayoverlap(anyarray,anyarray) LEAKPROOF" in step.statements[0]
         assert await serving_pool.fetchval(distributing.SELECT_MAY_TRUST) is False
+        assert await distributing.distribute(pool, serving_url) == [step]
+        assert await distributing.plan(pool, serving_url) == []
+
+    async def test_triggers_fill_no_memory_of_sessions_on_workers(
+        self, pool: Pool, serving_url: str
+    ):
+        project, one = ProjectId(uuid.uuid4()), trace()
+        async with over_postgres(pool) as plane:
+            await plane.traces.put(project, one)
+            score = trace_score(project, one.id, created_at=NOON)
+            await plane.evaluation.trace_scores.add(score)
+        async with pool.acquire() as connection, connection.transaction():
+            kept = list[int]()
+            for _ in range(2):  # the first time makes the plans
+                for _ in range(ROWS_WRITTEN):
+                    await connection.execute(CHANGE_SCORES, project)
+                kept.append(await connection.fetchval(KEPT_BY_PLANS))
+        before, after = kept
+        assert after - before < KEPT_MAX
+        change = "ALTER FUNCTION note_changed_trace_scores()"
+        await pool.execute(f"{change} RESET plan_cache_mode")
+        [step] = await distributing.plan(pool, serving_url)
+        assert step.statements == [f"{change} SET plan_cache_mode = force_custom_plan"]
         assert await distributing.distribute(pool, serving_url) == [step]
         assert await distributing.plan(pool, serving_url) == []
 
