@@ -379,13 +379,16 @@ class TestCluster:
         assert await migrating.migrate(pool, serving_url) == []
 
     async def test_sessions_on_workers_have_the_settings_of_those_on_the_coordinator(
-        self, pool: Pool, serving_pool: Pool, serving_url: str
+        self, pool: Pool, serving_url: str
     ):
         """A lock that isn't given up fails all writes of a batch, and plans scan whole tables."""
         names = [*SESSION_SETTINGS]
         columns = ", ".join(f"current_setting('{name}')" for name in names)
         table = "(SELECT count(*) FROM (SELECT 1 FROM removals LIMIT 1) AS one) AS there"
-        async with within(serving_pool, ALL_TENANTS).statement() as connection:
+        async with (
+            open_pool(Engine(config={}), PoolSettings(url=serving_url)) as serving,
+            within(serving, ALL_TENANTS).statement() as connection,
+        ):
             there = await connection.fetchrow(f"SELECT {columns} FROM {table}")
             here = await connection.fetchrow(f"SELECT {columns}")
         assert there == here
