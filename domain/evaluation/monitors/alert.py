@@ -28,6 +28,7 @@ RULES_MAX: Final = 20  # of one monitor
 SAMPLES_MIN: Final = 5  # default: fewer scores aren't meaningful
 SAMPLES_MIN_MAX: Final = 100_000
 IN_A_ROW_MAX: Final = 100
+_TOLERANCE: Final = 1e-9  # smaller differences are rounding errors
 
 
 class AlertFigure(StrEnum):
@@ -101,7 +102,8 @@ class AlertRule:
     """One alert condition. `threshold` and `clear_at` are in [0, 1]; NO_DATA ignores them.
 
     A figure that is bad when low breaches below `threshold` and is clear from `clear_at` on; other
-    figures breach above it and are clear up to `clear_at`.
+    figures breach above it and are clear up to `clear_at`. Values that differ from a limit by a
+    rounding error reach it: the mean of three scores of 0.7 is less than 0.7 as a double.
     """
 
     metric: str
@@ -168,12 +170,15 @@ class AlertRule:
     def is_breached(self, value: float) -> bool:
         if self.figure is AlertFigure.NO_DATA:
             return value > 0
-        return value < self.threshold if self.figure.is_bad_when_low else value > self.threshold
+        return self._worse_by(value, self.threshold) > _TOLERANCE
 
     def is_clear(self, value: float) -> bool:
         if self.figure is AlertFigure.NO_DATA:
             return value == 0
-        return value >= self.clear_at if self.figure.is_bad_when_low else value <= self.clear_at
+        return self._worse_by(value, self.clear_at) <= _TOLERANCE
+
+    def _worse_by(self, value: float, limit: float) -> float:
+        return limit - value if self.figure.is_bad_when_low else value - limit
 
     def changed(self, change: "AlertRuleChange") -> Self:
         """Raises Invalid. A `clear_at` that equals the threshold follows it, unless it is given."""

@@ -80,6 +80,30 @@ def test_alert_figures(watched, run, value):
     assert found == (None if value is None else pytest.approx(value))
 
 
+@pytest.mark.parametrize("number", [0.35, 0.45, 0.7])
+@pytest.mark.parametrize("count", [6, 9, 18, 30])
+def test_mean_of_equal_scores_reaches_a_threshold_of_that_score(number, count):
+    """As doubles, the sum of three scores of 0.7, divided by three, is less than 0.7."""
+    watched = rule(threshold=number)
+    mean = watched.value(RunMetricStats.from_scores((number,) * count), [])
+    rough = watched.value(RunMetricStats(scored=count, mean=sum([number] * count) / count), [])
+    for value in (mean, rough, number):
+        assert (watched.is_breached(value), watched.is_clear(value)) == (False, True)
+    assert watched.is_breached(number - 1e-6)
+    assert not watched.is_clear(number - 1e-6)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.8, 0.7), (0.7, 0.6), (0.9, 0.8), (0.4, 0.3)])
+def test_drop_that_equals_the_threshold_is_not_above_it(before, after):
+    """As doubles, 0.8 - 0.7 is more than 0.1."""
+    watched = rule(AlertFigure.DROP, 0.1)
+    earlier = [RunMetricStats.from_scores((before,) * 10)]
+    value = watched.value(RunMetricStats.from_scores((after,) * 10), earlier)
+    assert (watched.is_breached(value), watched.is_clear(value)) == (False, True)
+    more = watched.value(RunMetricStats.from_scores((after - 0.001,) * 10), earlier)
+    assert (watched.is_breached(more), watched.is_clear(more)) == (True, False)
+
+
 def test_drop_is_measured_against_runs_of_the_same_judge():
     """A stricter model, or another revision of a metric, doesn't show that the agent got worse."""
 
