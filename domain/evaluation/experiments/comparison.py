@@ -33,7 +33,7 @@ ITEMS_MIN: Final = 5  # with fewer no verdict but "inconclusive" is given
 MAX_DROP: Final = 0.05  # of a metric without a rule
 CONFIDENCE: Final = 0.95
 COVERAGE: Final = 0.95
-_TOLERANCE: Final = 1e-9  # smaller differences are rounding errors
+_TOLERANCE: Final = 1e-9  # smaller differences of scores are rounding errors
 _DIFFERENCES: Final = Range(low=-1, high=1, flat=frozenset({0.0}))
 _LEVELS: Final = Range(low=-1, high=0, flat=frozenset({-1.0, 0.0}))
 
@@ -271,9 +271,10 @@ class Gate:
         if min(counted) < self.coverage:
             share = f"{min(counted):.1%} of the cases of a side have a number"
             return Verdict.INCOMPLETE, f"{share}, and {self.coverage:.1%} are required", None
-        if kappa is not None and self.min_kappa is not None and kappa < self.min_kappa:
+        least = self.min_kappa
+        if kappa is not None and least is not None and kappa < least - _TOLERANCE:
             agrees = f"the judge agrees with people by a kappa of {kappa:.2f}"
-            return Verdict.INCONCLUSIVE, f"{agrees}, and {self.min_kappa:.2f} is required", None
+            return Verdict.INCONCLUSIVE, f"{agrees}, and {least:.2f} is required", None
         loss = made.loss
         if loss is None or loss.high is None or loss.n < ITEMS_MIN:
             return Verdict.INCONCLUSIVE, f"fewer than {ITEMS_MIN} items can be compared", None
@@ -281,7 +282,7 @@ class Gate:
         level = (1 - rule.confidence) / 2 / self.rules
         if made.p_value is not None and made.p_value <= level:
             return Verdict.REGRESSED, "the limit is exceeded beyond chance", None
-        if loss.high <= made.limit + _TOLERANCE:
+        if loss.high <= made.limit + made.tolerance:
             return Verdict.PASS, "the whole interval is within the limit", None
         return Verdict.INCONCLUSIVE, "the interval contains the limit", self._needed(made, loss)
 
@@ -291,7 +292,7 @@ class Gate:
         above = loss.mean > made.limit
         low, high = loss.low or 0.0, loss.high or 0.0
         half = loss.mean - low if above else high - loss.mean
-        if distance <= _TOLERANCE or half <= 0:
+        if distance <= made.tolerance or half <= 0:
             return Needed(
                 items=None, items_cost_usd=None, repetitions=None, repetitions_cost_usd=None
             )
@@ -319,7 +320,7 @@ class Gate:
 
 
 class _Checked:
-    """The losses of one rule."""
+    """The losses of one rule; differences up to `tolerance` are rounding errors."""
 
     def __init__(
         self,
@@ -342,9 +343,12 @@ class _Checked:
         weight, weight_old = self.weights
         losses = [weight * candidate[one] + weight_old * base.get(one, 0.0) for one in shared]
         self.loss = estimate_mean(losses, rule.confidence, within)
+        self.tolerance = _TOLERANCE
+        if rule.max_ratio is not None:  # a figure has any unit
+            self.tolerance *= max((abs(weight * candidate[one]) for one in shared), default=0.0)
         self.p_value: float | None = None
         if self.loss is not None:
-            self.p_value = self.loss.p_above(self.limit)
+            self.p_value = self.loss.p_above(self.limit, self.tolerance)
         self._pairs = [(base.get(one, 0.0), candidate[one]) for one in shared]
 
     @property

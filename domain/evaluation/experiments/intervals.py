@@ -45,13 +45,16 @@ class MeanEstimate:
     low: float | None = None
     high: float | None = None
 
-    def p_above(self, limit: float) -> float | None:
-        """The p-value of the t-test that the mean isn't above `limit`; None without an error."""
+    def p_above(self, limit: float, tolerance: float = 0.0) -> float | None:
+        """The p-value of the t-test that the mean isn't above `limit`; None without an error.
+
+        Differences up to `tolerance` are rounding errors.
+        """
         if self.error is None:
             return None
         distance = self.mean - limit
-        if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
+        if self.error <= tolerance:
+            return 0.0 if distance > tolerance else 1.0
         return 1 - student_cdf(distance / self.error, self.n - 1)
 
 

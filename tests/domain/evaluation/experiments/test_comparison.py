@@ -111,6 +111,33 @@ def test_ratio_of_a_figure(factor, verdict):
     assert abs(found.change - factor) < 0.05
 
 
+@pytest.mark.parametrize(("base", "drop"), [(0.8, 0.2), (0.4, 0.3), (0.2, 0.05), (0.7, 0.1)])
+def test_limit_that_all_items_reach_exactly_is_not_exceeded(base, drop):
+    """As doubles, 0.8 - 0.6 is more than 0.2."""
+    candidate = measured(named([[round(base - drop, 2)]] * 50))
+    found = check(Rule(metric="m", max_drop=drop), measured(named([[base]] * 50)), candidate)
+    assert (found.verdict, found.p_value) == (Verdict.PASS, 1.0)
+    least = check(Rule(metric="m", min=round(base - drop, 2)), measured({}, items=1), candidate)
+    assert (least.verdict, least.p_value) == (Verdict.PASS, 1.0)
+    narrower = check(
+        Rule(metric="m", max_drop=drop - 0.01), measured(named([[base]] * 50)), candidate
+    )
+    assert narrower.verdict is Verdict.REGRESSED
+
+
+@pytest.mark.parametrize("unit", [1e-8, 1.0, 1e6])
+def test_ratio_doesnt_depend_on_the_unit(unit):
+    ones = named([[1.0]] * 50)
+    base = measured(ones, latency=named([[(one % 7 + 1) * unit] for one in range(50)]))
+    verdicts = []
+    for factor in (1.1, 1.2):
+        items = [[(one % 7 + 1) * factor * unit] for one in range(50)]
+        candidate = measured(ones, latency=named(items))
+        found = check(Rule(metric=Figure.LATENCY, max_ratio=1.1), base, candidate)
+        verdicts.append(found.verdict)
+    assert verdicts == [Verdict.PASS, Verdict.REGRESSED]
+
+
 def test_judge_that_disagrees_with_people_decides_nothing():
     side = measured(named([[1.0]] * 200))
     options = {"min_kappa": 0.6, "kappas": {"m": 0.4}}
