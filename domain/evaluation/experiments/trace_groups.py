@@ -31,6 +31,7 @@ GROUP_MEANS_MAX: Final = 500  # of one group: names of scores and how they were 
 GROUP_SCORES_MIN: Final = 30  # of each group: with fewer no interval is shown
 LOWEST_MAX: Final = 5  # traces of a group with the lowest scores of a metric
 CONFIDENCE: Final = 0.95
+_TOLERANCE: Final = 1e-9  # smaller differences are rounding errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +217,13 @@ class Difference:
 
     @property
     def is_beyond_chance(self) -> bool | None:
-        """Whether the interval leaves out 0; None without one."""
+        """Whether the interval leaves out 0; None without one.
+
+        Equal scores have no variance: then the means may differ by the last digit of a double.
+        """
         if self.low is None or self.high is None:
             return None
-        return self.low > 0 or self.high < 0
+        return self.low > _TOLERANCE or self.high < -_TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,16 @@ def test_interval_of_equal_scores_has_a_width():
     assert found.high > 0.05
 
 
+@pytest.mark.parametrize("score", [0.05, 0.35, 0.7, 0.8])
+def test_groups_with_one_and_the_same_score_never_differ_beyond_chance(score):
+    """The mean of 30 equal scores may differ from that of 48 by the last digit of a double."""
+    samples = [figures([score] * (ENOUGH + more)) for more in range(20)]
+    found = [mean_difference(a, b) for a in samples for b in samples]
+    assert {one.is_beyond_chance for one in found} == {False}
+    less = figures([score - 0.01] * ENOUGH)
+    assert {mean_difference(less, one).is_beyond_chance for one in samples} == {True}
+
+
 @pytest.mark.parametrize(
     ("a", "b", "n"), [(0.95, 0.95, 30), (0.9, 0.6, 50), (0.99, 0.97, 300), (0.5, 0.5, 40)]
 )
