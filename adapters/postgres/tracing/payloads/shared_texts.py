@@ -49,9 +49,10 @@ SELECT_TEXTS: Final = f"""
 SELECT text_id, frame FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
 """
 LOCK_TEXTS: Final = f"{SELECT_TEXTS} FOR KEY SHARE"
+# Without RETURNING, Citus would copy the rows, which policies forbid. The same below.
 ADD_LONG_TEXTS: Final = """
 INSERT INTO long_texts (project_id, trace_id, text_id)
-SELECT $1, * FROM unnest($2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING
+SELECT $1, * FROM unnest($2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING RETURNING 1
 """
 # OFFSET 0 makes each a look-up: a join might scan all texts of the project.
 SELECT_REPEATED: Final = f"""
@@ -69,6 +70,7 @@ DELETE FROM long_texts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) RETURNI
 RELEASE_TEXTS: Final = f"""
 INSERT INTO released_texts (project_id, text_id)
 SELECT project_id, text_id FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
+RETURNING 1
 """
 # A trace that is being deleted is left out: then its deletion needn't wait, nor look for the text.
 LOCK_LONG_TEXTS: Final = f"""
@@ -82,10 +84,11 @@ CROSS JOIN LATERAL (
 """
 ADD_TEXTS: Final = """
 INSERT INTO shared_texts (project_id, text_id, frame)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) ON CONFLICT DO NOTHING
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) ON CONFLICT DO NOTHING RETURNING 1
 """
 ADD_RELEASED: Final = """
 INSERT INTO released_texts (project_id, text_id) SELECT * FROM unnest($1::uuid[], $2::uuid[])
+RETURNING 1
 """
 _SELECT_RELEASED: Final = "SELECT project_id, id, text_id FROM released_texts"
 _TAKE_SOME: Final = f"LIMIT {RELEASED_AT_ONCE} FOR UPDATE SKIP LOCKED"
@@ -198,8 +201,8 @@ class NewTexts:
             locked = [tuple(row) for row in await connection.fetch(LOCK_LONG_TEXTS, *arrays(keys))]
             rows = [(*key, self._found[key][1]) for key in sorted(locked)]
             if rows:
-                await connection.execute(ADD_TEXTS, *arrays(rows))
-                await connection.execute(ADD_RELEASED, *arrays(row[:2] for row in rows))
+                await connection.fetch(ADD_TEXTS, *arrays(rows))
+                await connection.fetch(ADD_RELEASED, *arrays(row[:2] for row in rows))
 
 
 async def note_long_texts(
@@ -207,7 +210,7 @@ async def note_long_texts(
 ) -> None:
     """Notes new long texts of traces, which the caller has locked or created."""
     if rows := arrays(texts):
-        await connection.execute(ADD_LONG_TEXTS, project, *rows)
+        await connection.fetch(ADD_LONG_TEXTS, project, *rows)
 
 
 async def release_texts(
@@ -216,7 +219,7 @@ async def release_texts(
     """Releases long texts that a trace has lost, which the caller has locked."""
     if ids:
         await connection.execute(DELETE_LONG_TEXTS, project, trace, sorted(ids))
-        await connection.execute(RELEASE_TEXTS, project, sorted(ids))
+        await connection.fetch(RELEASE_TEXTS, project, sorted(ids))
 
 
 async def release_texts_of_traces(
@@ -225,7 +228,7 @@ async def release_texts_of_traces(
     """Releases all long texts of traces, which are being deleted."""
     rows = await connection.fetch(DELETE_LONG_TEXTS_OF_TRACES, project, traces)
     if gone := sorted({row[0] for row in rows}):
-        await connection.execute(RELEASE_TEXTS, project, gone)
+        await connection.fetch(RELEASE_TEXTS, project, gone)
 
 
 async def lock_texts(
