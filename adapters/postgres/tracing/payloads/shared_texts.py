@@ -10,14 +10,12 @@ shared one, adds it to `released_texts` in the same transaction, and texts in th
 later. Before a block refers to a text, it locks its row against removal (docs/adr/0070).
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import blake2b
-from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -40,10 +38,12 @@ NEW_TEXTS_BYTES_MAX: Final = 8 << 20  # that are kept in memory until they are s
 RELEASED_AT_ONCE: Final = 500
 
 _QUOTE: Final = b'"'
-_BACKSLASH: Final = ord("\\")
-# Bytes that no JSON string has: blanked ones, and those of fragments.
-_CONTROL: Final = re.compile(rb"[\x00-\x1f]+")
-_ESCAPED_QUOTE: Final = re.compile(rb'(?<!\\)\\"')
+_ESCAPED_QUOTE: Final = b'\\"'
+_QUOTE_ESCAPED_TWICE: Final = b'\\\\"'  # at least
+_NO_QUOTE: Final = b"  "  # as long, so that places stay
+_NO_QUOTE_TWICE: Final = b"   "
+# No JSON string has such bytes: they are blanked ones, those between values, and of fragments.
+_CONTROLS_AS_QUOTES: Final = bytes.maketrans(bytes(range(0x20)), _QUOTE * 0x20)
 
 SELECT_TEXTS: Final = f"""
 SELECT text_id, frame FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
@@ -135,33 +135,44 @@ def find_long_texts(project: ProjectId, *parts: bytes) -> dict[UUID, bytes]:
     then a text is longer, and repeats less often.
     """
     found: dict[bytes, None] = {}
-    for string in chain.from_iterable(map(_long_strings, parts)):
-        texts = _ESCAPED_QUOTE.split(string) if string[:1] in {b"[", b"{"} else [string]
-        found |= dict.fromkeys(text for text in texts if len(text) >= LONG_TEXT_BYTES_MIN)
+    for part in parts:
+        masked = part.replace(_ESCAPED_QUOTE, _NO_QUOTE).translate(_CONTROLS_AS_QUOTES)
+        for start, past in _long_ranges(masked, _QUOTE):
+            string = part[start:past]
+            found |= dict.fromkeys(_strings_within(string) if _is_json(string) else [string])
     longest = sorted(found, key=len, reverse=True)[:LONG_TEXTS_OF_BLOCK_MAX]
     return {_id_of(project, one): one for one in longest}
 
 
-def _long_strings(text: bytes) -> Iterator[bytes]:
-    """What lies between two quotes that aren't escaped, if it is long.
+def _is_json(string: bytes) -> bool:
+    return string[:1] in {b"[", b"{"}
 
-    A long one has one of the places that are looked at, so most of the text isn't.
+
+def _strings_within(string: bytes) -> list[bytes]:
+    """The long strings of JSON in a string, whose quotes are escaped, and theirs twice."""
+    masked = string.replace(_QUOTE_ESCAPED_TWICE, _NO_QUOTE_TWICE)
+    return [string[start:past] for start, past in _long_ranges(masked, _ESCAPED_QUOTE)]
+
+
+def _long_ranges(text: bytes, quote: bytes) -> Iterator[tuple[int, int]]:
+    """The ranges between two quotes, or an end of the text, that are long.
+
+    A long one has one of the places that are looked at. So the time follows the size of the text,
+    not the number of its quotes.
     """
-    past = 0
+    start = 0  # after a quote
     for at in range(0, len(text), LONG_TEXT_BYTES_MIN):
-        if at < past:
+        if at < start:
             continue
-        before = text.rfind(_QUOTE, past, at)
-        while before > 0 and text[before - 1] == _BACKSLASH:
-            before = text.rfind(_QUOTE, past, before)
-        start = past if before < 0 else before + 1
-        past = text.find(_QUOTE, at)
-        while past > 0 and text[past - 1] == _BACKSLASH:
-            past = text.find(_QUOTE, past + 1)
+        before = text.rfind(quote, start, at)
+        if before >= 0:
+            start = before + len(quote)
+        past = text.find(quote, max(start, at - len(quote) + 1))
         if past < 0:
             past = len(text)
         if past - start >= LONG_TEXT_BYTES_MIN:
-            yield from _CONTROL.split(text[start:past])
+            yield start, past
+        start = past + len(quote)
 
 
 def _id_of(project: ProjectId, text: bytes) -> UUID:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import random
 import re
+import sys
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -109,6 +110,37 @@ def test_long_texts_are_what_lies_between_quotes_that_are_not_escaped(parts):
     strings = re.split(rb'(?<!\\)"|\0', text)
     expected = {one for one in strings if len(one) >= LONG_TEXT_BYTES_MIN}
     assert {*find_long_texts(PROJECT, text).values()} == expected
+
+
+@given(st.lists(st.sampled_from([b'\\"', b'\\\\"', b"\\", *(b"x" * n for n in FILLERS)])))
+def test_long_texts_of_json_in_a_string_are_what_lies_between_its_quotes(parts):
+    text = b"".join([b"[", *parts])
+    expected = {one for one in re.split(rb'(?<!\\)\\"', text) if len(one) >= LONG_TEXT_BYTES_MIN}
+    assert {*find_long_texts(PROJECT, b'"%b\0' % text).values()} == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(b'"', b"\\", b'\\"', b"1,\n", b"\0a"),
+        *(b'"[', b'"[\\"', b'"[\\"ab', b'"[\\\\"'),
+    ],
+)
+def test_time_to_find_texts_follows_their_size_and_not_the_number_of_quotes(text):
+    places, calls = 16, 0
+    start, repeated = text[:2] if text[:2] == b'"[' else b"", text.removeprefix(b'"[') or b"[]"
+    whole = start + repeated * (places * LONG_TEXT_BYTES_MIN // len(repeated))
+
+    def count(_frame: object, event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += event == "c_call"
+
+    sys.setprofile(count)
+    try:
+        find_long_texts(PROJECT, whole)
+    finally:
+        sys.setprofile(None)
+    assert calls < 20 * places
 
 
 def test_short_and_blanked_parts_are_left_out():
