@@ -58,16 +58,17 @@ class References:
             if (project, trace) in new:
                 rows[project] += [(trace, id_) for id_ in texts]
                 by_project[project].update(texts)
+        removed: list[TextKey] = []
         for project, texts in by_project.items():
             await note_long_texts(connection, project, rows[project])
             frames = await lock_texts(connection, project, texts)
-            removed = [
+            removed += [
                 (project, id_)
                 for id_, text in texts.items()
                 if id_ not in frames or not is_frame_of(frames[id_], text)
             ]
-            if removed:
-                raise TextsRemoved(removed)
+        if removed:  # all of them: there are few rounds
+            raise TextsRemoved(removed)
 
 
 NO_REFERENCES: Final = References()

@@ -31,19 +31,21 @@ from adapters.postgres.tracing.payloads.shared_texts import (
     note_long_texts,
     text_from_frame,
 )
+from adapters.postgres.tracing.writes.batch_writer import ROUNDS_MAX, TraceWriter
 from application.tracing.payload_storage import REMOVED_AFTER
 from domain.ids import ProjectId, TraceId
 from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace
 from tests.support.builders.otel import fragments, sent_span
-from tests.support.builders.values import NOON, span, trace, trace_id
+from tests.support.builders.values import NOON, project_prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     DataPlane,
     join_payloads,
     over_postgres,
     project,
     remove_unused_texts,
+    traces_page,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 
@@ -351,6 +353,22 @@ async def test_late_report_of_a_known_trace_refers_to_nothing_before_it_is_joine
     await join_payloads(plane)
     assert await size_of(pool, ours, sent) < 300
     assert (await plane.traces.get(ours, sent.id)).spans[0].input == conversation(3)
+
+
+@pytest.mark.service
+async def test_batch_is_stored_whole_if_texts_of_many_projects_are_gone_since(plane, serving_pool):
+    projects = sorted(project() for _ in range(ROUNDS_MAX + 1))
+    writer = TraceWriter(serving_pool, project_prices())
+    for ours in projects:
+        await put(plane, ours, *(old := [asking(1), asking(2)]))
+        await writer.write([(ours, asking(3))])  # this writer knows now that it is shared
+        old = (await traces_page(plane, ours)).items
+        await plane.traces.delete(ours, [one.id for one in old])
+    await remove_unused_texts(plane)
+    sent = asking(4)
+    await writer.write([(ours, sent) for ours in projects])
+    for ours in projects:
+        assert (await plane.traces.get(ours, sent.id)).spans[0].input == conversation(4)
 
 
 # --- removal ---
