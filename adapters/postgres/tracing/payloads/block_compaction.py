@@ -50,6 +50,10 @@ from adapters.postgres.tracing.payloads.shared_texts import (
 from application.concurrency import compute
 
 TRACES_PER_TRANSACTION: Final = 16
+# After which the others wait for the next one: 16 traces of 20 MB each might take all of its time.
+BYTES_PER_TRANSACTION: Final = 16 << 20
+# Of a trace: in a larger one, blocks that stay aren't looked at for long texts.
+SEARCHED_BYTES_MAX: Final = 64 << 20
 GAP_BYTES_MAX: Final = 16 << 10  # of blanks within a block
 REFERENCE_BYTES: Final = 16  # to a shared text, in the row of a block
 DUE_BLOCKS_MAX: Final = 500  # that are looked at to find them
@@ -71,8 +75,8 @@ LIMIT {TRACES_PER_TRANSACTION} FOR UPDATE OF traces SKIP LOCKED
 _OF_TRACE: Final = "project_id = $1 AND trace_id = $2"
 # Its blocks without their data, and the long texts that were found in it before.
 SELECT_STORED: Final = f"""
-SELECT start, raw_bytes, NULL::uuid AS text_id FROM trace_payloads WHERE {_OF_TRACE}
-UNION ALL SELECT NULL, NULL, text_id FROM long_texts WHERE {_OF_TRACE}
+SELECT start, raw_bytes, texts, NULL::uuid AS text_id FROM trace_payloads WHERE {_OF_TRACE}
+UNION ALL SELECT NULL, NULL, NULL, text_id FROM long_texts WHERE {_OF_TRACE}
 ORDER BY start
 """
 # The ranges of the text that rows refer to, in order, none touching another.
@@ -126,17 +130,23 @@ class PostgresPayloadStorage:
 
     pool: Pool
     object_bytes_min: int = OBJECT_BYTES_MIN
+    bytes_per_transaction: int = BYTES_PER_TRANSACTION
+    searched_bytes_max: int = SEARCHED_BYTES_MAX
 
     async def join_blocks(self, before: datetime) -> int:
         store, new_texts = self.pool.payload_store, NewTexts()
         # What isn't moved after the COMMIT still waits for it.
         waits_since = None if store is None else before - timedelta.resolution
         joined: list[TraceKey] = []
+        count = size = 0
         async with transaction(self.pool, ALL_TENANTS) as connection:
             rows = await connection.fetch(LOCK_WRITTEN_TRACES, before)
             for key in map(tuple, rows):
-                one = JoinedTrace(connection, key, waits_since, new_texts)
+                if size > self.bytes_per_transaction:
+                    break
+                one = JoinedTrace(connection, key, waits_since, new_texts, self.searched_bytes_max)
                 await one.join()
+                count, size = count + 1, size + one.size
                 if one.awaits_texts:  # it is joined again once they are stored
                     await connection.execute(KEEP_WAITING, *key, before - timedelta.resolution)
                     continue
@@ -149,7 +159,7 @@ class PostgresPayloadStorage:
                 await move_blocks(self.pool, store, key, self.object_bytes_min)
                 async with transaction(self.pool, ALL_TENANTS) as connection:
                     await connection.execute(END_WAITING, *key, before)
-        return len(rows)
+        return count
 
     async def remove_objects(self, before: datetime) -> int:
         return await remove_objects(self.pool, before)
@@ -170,7 +180,9 @@ class JoinedTrace:
     key: TraceKey
     waits_since: datetime | None  # for what is still to be moved to a store
     new_texts: NewTexts
+    searched_bytes_max: int = SEARCHED_BYTES_MAX
     awaits_texts: bool = False
+    size: int = 0
     _known: set[UUID] = field(default_factory=set)  # long texts that were noted before
     _found: set[UUID] = field(default_factory=set)
 
@@ -180,11 +192,16 @@ class JoinedTrace:
             [tuple(row) for row in await self.connection.fetch(SELECT_LIVE_RANGES, *self.key)]
         )
         self._known = {row["text_id"] for row in rows if row["start"] is None}
-        blocks = [(row["start"], row["raw_bytes"]) for row in rows if row["start"] is not None]
-        are_read = [
-            await self._join_group([start for start, _ in group], live)
-            for group in groups_of_blocks(blocks)
-        ]
+        stored = {row["start"]: row for row in rows if row["start"] is not None}
+        self.size = sum(row["raw_bytes"] for row in stored.values())
+        is_searched = self.size <= self.searched_bytes_max
+        are_read = []
+        for group in groups_of_blocks([(start, row["raw_bytes"]) for start, row in stored.items()]):
+            [(start, size), *others] = group
+            if is_searched or others or not live.has_all(start, start + size):
+                are_read.append(await self._join_group([start for start, _ in group], live))
+            else:
+                self._found |= set(stored[start]["texts"] or ())
         if all(are_read):
             await release_texts(self.connection, *self.key, self._known - self._found)
 
@@ -246,6 +263,9 @@ class LiveRanges:
                 return
             if end > first:
                 yield max(first, start), min(past, end)
+
+    def has_all(self, first: int, past: int) -> bool:
+        return [*self.within(first, past)] == [(first, past)]
 
 
 def groups_of_blocks(

@@ -19,7 +19,11 @@ from hypothesis import strategies as st
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.tracing.payloads.block_compaction import LiveRanges, live_parts
+from adapters.postgres.tracing.payloads.block_compaction import (
+    LiveRanges,
+    PostgresPayloadStorage,
+    live_parts,
+)
 from adapters.postgres.tracing.payloads.frames import compressed, compressed_with, decompressed_with
 from adapters.postgres.tracing.payloads.payload_text import Block, DamagedText
 from adapters.postgres.tracing.payloads.shared_texts import (
@@ -41,6 +45,7 @@ from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import NOON, project_prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     DataPlane,
+    fill,
     join_payloads,
     over_postgres,
     project,
@@ -59,6 +64,7 @@ SHARED: Final = "SELECT frame FROM shared_texts WHERE project_id = $1"
 DAMAGE: Final = """
 UPDATE shared_texts SET frame = overlay(frame placing '\\xff'::bytea from 40) WHERE project_id = $1
 """
+WAIT_AGAIN: Final = "UPDATE trace_payloads SET written_at = now() WHERE project_id = $1"
 COUNTS: Final = """
 SELECT (SELECT count(*) FROM long_texts WHERE project_id = $1) AS long,
        (SELECT count(*) FROM shared_texts WHERE project_id = $1) AS shared,
@@ -369,6 +375,44 @@ async def test_batch_is_stored_whole_if_texts_of_many_projects_are_gone_since(pl
     await writer.write([(ours, sent) for ours in projects])
     for ours in projects:
         assert (await plane.traces.get(ours, sent.id)).spans[0].input == conversation(4)
+
+
+# --- bounds ---
+
+
+@pytest.mark.service
+async def test_large_traces_are_joined_in_transactions_of_their_own(plane, serving_pool):
+    await join_payloads(plane)  # what other tests left
+    ours = project()
+    await fill(plane, ours, asking(1), asking(2), asking(3))
+    storage = PostgresPayloadStorage(serving_pool, bytes_per_transaction=1)
+    last = datetime.max.replace(tzinfo=UTC)
+    assert [await storage.join_blocks(last) for _ in range(2)] == [1, 1]
+
+
+@pytest.mark.service
+async def test_blocks_of_a_very_large_trace_stay_unless_there_are_late_ones(
+    plane, pool, serving_pool
+):
+    ours, sent = project(), [asking(n) for n in range(4)]
+    storage = PostgresPayloadStorage(serving_pool, searched_bytes_max=1)
+    await put(plane, ours, *sent[:3])  # the last one refers to the text
+    await plane.traces.put(ours, sent[3])
+    await pool.execute(WAIT_AGAIN, ours)
+    while await storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
+        pass
+    sizes = [await size_of(pool, ours, one) for one in sent]
+    assert sizes[2] < 300 < len(PROMPT) / 2 < sizes[3]
+    assert await counts(pool, ours) == (2, 1)
+    await plane.traces.delete(ours, [sent[0].id])
+    await remove_unused_texts(plane)
+    await plane.traces.add_spans(ours, sent[3].id, [late := span(input=b"2")])
+    while await storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
+        pass
+    assert await size_of(pool, ours, sent[3]) < 300
+    for one, spans in ((sent[2], sent[2].spans), (sent[3], (*sent[3].spans, late))):
+        read = await plane.traces.get(ours, one.id)
+        assert {part.input for part in read.spans} == {part.input for part in spans}
 
 
 # --- removal ---
