@@ -54,12 +54,20 @@ ADD_LONG_TEXTS: Final = """
 INSERT INTO long_texts (project_id, trace_id, text_id)
 SELECT $1, * FROM unnest($2::uuid[], $3::uuid[]) ON CONFLICT DO NOTHING RETURNING 1
 """
-# OFFSET 0 makes each a look-up: a join might scan all texts of the project.
-SELECT_REPEATED: Final = f"""
-SELECT sent.text_id FROM unnest($3::uuid[]) AS sent (text_id) WHERE EXISTS (
-  SELECT 1 FROM long_texts AS other WHERE other.{OF_PROJECT} AND other.text_id = sent.text_id
-    AND other.trace_id <> $2 OFFSET 0
+# OFFSET 0 makes each a look-up: a join might scan all texts of the project. The inner SELECT looks
+# up the text alone, whose id is that of one project: without statistics of the table, the planner
+# would take the key for both, and search all traces of the project for each text. Of two rows one
+# is another trace's; LIMIT makes the planner look for few.
+_HAS_TEXT: Final = f"""
+EXISTS (
+  SELECT 1 FROM (
+    SELECT project_id, trace_id FROM long_texts WHERE text_id = {{text}} LIMIT 2
+  ) AS found WHERE found.{OF_PROJECT}{{more}} OFFSET 0
 )
+"""
+_IS_REPEATED: Final = _HAS_TEXT.format(text="sent.text_id", more=" AND found.trace_id <> $2")
+SELECT_REPEATED: Final = f"""
+SELECT sent.text_id FROM unnest($3::uuid[]) AS sent (text_id) WHERE {_IS_REPEATED}
 """
 DELETE_LONG_TEXTS: Final = f"""
 DELETE FROM long_texts WHERE {OF_PROJECT} AND trace_id = $2 AND text_id = ANY($3::uuid[])
@@ -98,13 +106,9 @@ ORDER BY released_at {_TAKE_SOME}
 """
 LOCK_RELEASED_OF_PROJECT: Final = f"{_SELECT_RELEASED} WHERE {OF_PROJECT} {_TAKE_SOME}"
 HAS_RELEASED: Final = f"SELECT EXISTS (SELECT 1 FROM released_texts WHERE {OF_PROJECT})"
-_IS_USED: Final = f"""
-EXISTS (SELECT 1 FROM long_texts AS used WHERE used.{OF_PROJECT} AND used.text_id = {{text}}
-        OFFSET 0)
-"""
 SELECT_USED: Final = f"""
 SELECT released.text_id FROM unnest($2::uuid[]) AS released (text_id)
-WHERE {_IS_USED.format(text="released.text_id")}
+WHERE {_HAS_TEXT.format(text="released.text_id", more="")}
 """
 # Leaves out texts to which a block begins to refer: those are looked at again later.
 LOCK_UNUSED_TEXTS: Final = f"""
@@ -114,7 +118,7 @@ FOR UPDATE SKIP LOCKED
 # A statement of its own: it sees what was committed before the rows were locked.
 DELETE_UNUSED_TEXTS: Final = f"""
 DELETE FROM shared_texts WHERE {OF_PROJECT} AND text_id = ANY($2::uuid[])
-  AND NOT {_IS_USED.format(text="shared_texts.text_id")}
+  AND NOT {_HAS_TEXT.format(text="shared_texts.text_id", more="")}
 """
 # By id, because a text may have been released again meanwhile. By ctid, because the planner takes
 # the table for one row (docs/adr/0069); the rows are locked.

@@ -5,6 +5,7 @@ it has, and may join each row with each.
 """
 
 import json
+import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -190,6 +191,14 @@ DELETE FROM pg_statistic WHERE starelid IN (
   SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
 )
 """
+# As many as make the key look cheap, in which the trace comes before the text.
+MANY_LONG_TEXTS: Final = """
+INSERT INTO long_texts (project_id, trace_id, text_id)
+SELECT $1, gen_random_uuid(), gen_random_uuid() FROM generate_series(1, 30000)
+"""
+NEVER_COUNTED: Final = (
+    "UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE relname = 'long_texts'"
+)
 # A session plans for the arguments of the first times, and then for any.
 PLANNED: Final = ("force_custom_plan", "force_generic_plan")
 # Triggers have statements of their own.
@@ -253,3 +262,29 @@ async def test_rows_are_not_compared_with_each_other(seeded, name, planned):
             await connection.execute("DEALLOCATE asked")
     found = [*nodes(json.loads(text)[0]["Plan"])]
     assert 0 < steps(found) <= STEPS * case.rows
+
+
+@citus.not_on_cluster("the statistics are those of a worker")
+@pytest.mark.parametrize("planned", PLANNED)
+@pytest.mark.parametrize("name", ["repeated texts", "used texts", "unused texts"])
+async def test_texts_are_looked_up_without_statistics_of_their_traces(seeded, name, planned):
+    case = CASES[name]
+    ids = [uuid.uuid4() for _ in range(SOME)]
+    arguments = ", ".join(literal(ids if one == IDS else one) for one in case.arguments)
+    async with seeded.owner.acquire() as connection:
+        await connection.execute(f"PREPARE asked AS {case.sql}")
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            for setting, value in {**SETTINGS, "plan_cache_mode": planned}.items():
+                await connection.execute("SELECT set_config($1, $2, true)", setting, value)
+            await connection.execute(MANY_LONG_TEXTS, OURS)
+            await connection.execute(EMPTIED)
+            await connection.execute(NEVER_COUNTED)
+            text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE asked ({arguments})")
+        finally:
+            await transaction.rollback()
+            await connection.execute("DEALLOCATE asked")
+    found = list(nodes(json.loads(text)[0]["Plan"]))
+    of_traces = [one for one in found if one.get("Relation Name") == "long_texts"]
+    assert [one.get("Index Name") for one in of_traces] == ["long_texts_traces"]
