@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
@@ -34,7 +35,7 @@ from domain.evaluation.trace_content.language import (
 from domain.evaluation.trace_content.messages import decode_embedded_json, decode_json
 from domain.evaluation.trace_content.text import longest_common_subsequence, to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
-from domain.tracing.usage import CostSource
+from domain.tracing.usage import EXACT, CostSource
 
 MS_MAX: Final = 30 * 86_400_000.0  # of a time limit: 30 days
 USD_MAX: Final = 1_000_000.0
@@ -305,9 +306,12 @@ def numeric_tolerance(reader: ObjectReader) -> CheckFunction:
         found = _number(text)
         if found is None:
             return Scored(0.0, "the answer isn't a number")
-        allowed = max(absolute, relative * abs(expected))
-        is_near = abs(found - expected) <= allowed
-        details = {"measured": found, "expected": expected, "allowed": allowed}
+        # By their decimals: as doubles, 3.1 - 3 is more than 0.1.
+        exact = Decimal(repr(expected))
+        share = EXACT.multiply(Decimal(repr(relative)), abs(exact))
+        allowed = max(Decimal(repr(absolute)), share)
+        is_near = EXACT.abs(EXACT.subtract(Decimal(repr(found)), exact)) <= allowed
+        details = {"measured": found, "expected": expected, "allowed": float(allowed)}
         return Scored(float(is_near), f"{found:g}, where {expected:g} is expected", details)
 
     return check

@@ -44,6 +44,10 @@ def value(kind: str, output: str, expected: Any, **parameters: Any) -> float:
         ("numeric_tolerance", {}, "3.5", 3.5, 1),
         ("numeric_tolerance", {"absolute": 0.5}, "3.1", 3.5, 1),
         ("numeric_tolerance", {"absolute": 0.5}, "2.9", 3.5, 0),
+        ("numeric_tolerance", {"absolute": 0.1}, "3.1", 3, 1),  # as doubles, 3.1 - 3 is more
+        ("numeric_tolerance", {"absolute": 0.1}, "3.1000001", 3, 0),
+        ("numeric_tolerance", {"relative": 0.1}, "0.33", 0.3, 1),
+        ("numeric_tolerance", {"absolute": 1e-300}, "1e-300", 0, 1),
         ("numeric_tolerance", {"relative": 0.1}, "-109", -100, 1),
         ("numeric_tolerance", {"relative": 0.1}, "-111", -100, 0),
         ("numeric_tolerance", {"absolute": 1, "relative": 0.5}, "148", 100, 1),
