@@ -65,7 +65,8 @@ def combine_votes(votes: Sequence[Scored], threshold: float) -> Scored:
     values = [vote.value for vote in votes]
     lists = [vote.metadata.get("verdicts") for vote in votes]
     calls = _majority([one for one in lists if isinstance(one, list)])
-    value = fmean(one["verdict"] == "yes" for one in calls) if calls else fmean(values)
+    mean = fmean(one["verdict"] == "yes" for one in calls) if calls else fmean(values)
+    value = Scored(mean, "").value  # as it is stored: 0.4, 1 and 1 give a bit less than 0.8
     nearest = min(votes, key=lambda vote: abs(vote.value - value))
     agreeing = sum((one >= threshold) is (value >= threshold) for one in values)
     details: dict[str, object] = {

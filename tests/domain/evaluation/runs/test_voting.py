@@ -128,6 +128,12 @@ def test_scale_votes_are_averaged():
     assert outcome.metadata["stderr"] == pytest.approx(0.176383, abs=1e-6)
 
 
+def test_votes_agree_with_the_score_as_it_is_stored():
+    """As doubles, the mean of 0.4, 1 and 1 is less than 0.8."""
+    outcome = combine_votes([vote(0.4), vote(1.0), vote(1.0)], 0.8)
+    assert (outcome.value, outcome.metadata["agreement"]) == (0.8, pytest.approx(2 / 3))
+
+
 def test_checklist_votes_are_combined_by_majority():
     votes = [
         checks(s1="yes", s2="no"),
