@@ -207,6 +207,7 @@ class VolumeRow(msgspec.Struct, frozen=True, kw_only=True):
 class CostRow(msgspec.Struct, frozen=True, kw_only=True):
     total_tokens: int
     total_cost: float
+    unpriced_span_count: int
 
 
 class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -214,6 +215,7 @@ class ModelRow(msgspec.Struct, frozen=True, kw_only=True):
     call_count: int
     total_tokens: int
     total_cost: float
+    unpriced_span_count: int
 
 
 class SpanFiguresRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,7 +274,9 @@ class ScoreSummaryRow(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     success_count: int
     failed_count: int
-    left_out_count: int = 0
+    skipped_count: int
+    pending_count: int
+    left_out_count: int
     judge_kind: str | None = None
 
 

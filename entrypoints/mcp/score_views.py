@@ -214,9 +214,9 @@ def _volume_lines(
             ("p99 latency", "p99_latency_ms"),
         ):
             one, other = _weighted(now, field), _weighted(before, field)
+            change = _relative(one, other)
             lines.append(
-                f"{name}: {_ms(one)}, before {_ms(other)}{_relative(one, other)}"
-                + ("" if field == "avg_latency_ms" else " (mean of the days, by traces)")
+                f"{name}: {_ms(one)}, before {_ms(other)}{change} (mean of the days, by traces)"
             )
     return lines
 
@@ -248,10 +248,22 @@ def _relative(now: float | None, before: float | None) -> str:
 def _cost_lines(now: Sequence[CostRow], before: Sequence[CostRow]) -> Sequence[str]:
     cost, cost_before = (sum(row.total_cost for row in rows) for rows in (now, before))
     tokens, tokens_before = (sum(row.total_tokens for row in rows) for rows in (now, before))
+    unpriced, unpriced_before = (
+        sum(row.unpriced_span_count for row in rows) for rows in (now, before)
+    )
+    # Lower bounds don't say by how much a cost has changed.
+    change = "" if unpriced or unpriced_before else _relative(cost, cost_before)
     return [
-        f"cost: {dollars(cost)}, before {dollars(cost_before)}{_relative(cost, cost_before)}",
+        f"cost: {_priced(cost, unpriced)}, before {_priced(cost_before, unpriced_before)}{change}",
         f"tokens: {tokens}, before {tokens_before}{_relative(tokens, tokens_before)}",
     ]
+
+
+def _priced(cost: float, unpriced: int) -> str:
+    """A sum without the cost of unpriced steps."""
+    if not unpriced:
+        return dollars(cost)
+    return f"{f'at least {dollars(cost)}' if cost else 'unknown'} ({unpriced} steps unpriced)"
 
 
 def _model_lines(
@@ -274,7 +286,8 @@ def _model_order(name: str, ours: Mapping[str, ModelRow]) -> tuple[float, str]:
 def _model(row: ModelRow | None) -> str:
     if row is None:
         return "not among the most called"
-    return f"{row.call_count} calls, {row.total_tokens} tokens, {dollars(row.total_cost)}"
+    cost = _priced(row.total_cost, row.unpriced_span_count)
+    return f"{row.call_count} calls, {row.total_tokens} tokens, {cost}"
 
 
 def _score_changes(
@@ -303,10 +316,14 @@ def _mean(row: ScoreSummaryRow | None) -> str:
         return "none"
     mean = "no mean" if row.avg_score is None else f"mean {row.avg_score:.4g}"
     judge = " (built-in heuristics)" if row.judge_kind == "heuristic" else ""
-    return (
-        f"{mean} of {row.success_count} values{judge}, {row.failed_count} failed, "
-        f"{row.count} scores in all"
+    others = (
+        ("of other judges or sources left out", row.left_out_count),
+        ("failed", row.failed_count),
+        ("skipped", row.skipped_count),
+        ("pending", row.pending_count),
     )
+    coverage = "".join(f", {count} {what}" for what, count in others if count)
+    return f"{mean} of {row.count} numbers{judge}, {row.success_count} scored{coverage}"
 
 
 # --- runs ------------------------------------------------------------------------------------

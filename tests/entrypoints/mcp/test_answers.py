@@ -32,14 +32,17 @@ from entrypoints.mcp.list_views import comparison_view, session_view, traces_vie
 from entrypoints.mcp.responses import (
     ComparedRow,
     ComparisonRow,
+    CostRow,
+    ModelRow,
     Page,
     PairRow,
     ScoreRow,
+    ScoreSummaryRow,
     TraceRow,
     TurnRow,
     WholeTrace,
 )
-from entrypoints.mcp.score_views import scores_view
+from entrypoints.mcp.score_views import Figures, Topic, scores_view, summary_view
 from entrypoints.mcp.service_client import ToolError, decoded
 from entrypoints.mcp.token_count import count_tokens
 from entrypoints.mcp.trace_views import Focus, StepPart, step_view, trace_view
@@ -214,6 +217,48 @@ def score_of(text: str, **metadata: Any) -> ScoreRow:
         id=trace().id, name=text, outcome="scored", value="0.5", source="AUTOMATED",
         created_at=datetime(2026, 3, 1, tzinfo=UTC), reason=text, metadata=metadata,
     )  # fmt: skip
+
+
+def summary_of(now: Figures, before: Figures) -> str:
+    period = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC))
+    view = summary_view(
+        now, before, period=period, topics=[*Topic], tokens=4_000, masking=MASK, rest="/figures"
+    )
+    return text_of(view, 4_000)
+
+
+def test_mean_is_told_with_its_coverage() -> None:
+    row = ScoreSummaryRow(
+        metric_name="polite", avg_score=0.5, count=7, success_count=9, failed_count=1,
+        skipped_count=2, pending_count=0, left_out_count=3, judge_kind="heuristic",
+    )  # fmt: skip
+    answer = summary_of(Figures(scores=[row]), Figures())
+    assert (
+        'score "polite": mean 0.5 of 7 numbers (built-in heuristics), 9 scored, 3 of other judges '
+        "or sources left out, 1 failed, 2 skipped; before none"
+    ) in answer
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "told"),
+    [
+        ((2.0, 0), (1.0, 0), "cost: 2 USD, before 1 USD (+100 %)"),
+        ((2.0, 3), (1.0, 0), "cost: at least 2 USD (3 steps unpriced), before 1 USD\n"),
+        ((1.0, 0), (0.0, 4), "cost: 1 USD, before unknown (4 steps unpriced)\n"),
+        ((0.0, 0), (0.0, 0), "cost: 0 USD, before 0 USD\n"),
+    ],
+)
+def test_sum_without_unpriced_steps_is_no_cost(
+    now: tuple[float, int], before: tuple[float, int], told: str
+) -> None:
+    ours, theirs = (
+        Figures(costs=[CostRow(total_tokens=5, total_cost=usd, unpriced_span_count=unpriced)])
+        for usd, unpriced in (now, before)
+    )
+    assert told in summary_of(ours, theirs)
+    model = ModelRow(model="m", call_count=4, total_tokens=5, total_cost=0.0, unpriced_span_count=4)
+    answer = summary_of(Figures(models=[model]), Figures())
+    assert 'model "m": 4 calls, 5 tokens, unknown (4 steps unpriced); before not' in answer
 
 
 @pytest.mark.parametrize(("tokens", "text"), in_turn([TOKENS_MIN, 4_000], LANGUAGES))
