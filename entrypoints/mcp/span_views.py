@@ -70,6 +70,7 @@ def _figures(of: SpanFiguresRow) -> str:
         )
     if of.total_tokens:
         parts.append(f"{of.total_tokens} tokens")
+    if of.total_tokens or of.total_cost:  # a tool may cost something, too
         parts.append(total_dollars(of.total_cost))
     if of.unpriced_span_count:
         parts.append(f"{of.unpriced_span_count} unpriced")

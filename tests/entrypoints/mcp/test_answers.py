@@ -38,12 +38,16 @@ from entrypoints.mcp.responses import (
     PairRow,
     ScoreRow,
     ScoreSummaryRow,
+    SpanAnalyticsRow,
+    SpanFiguresRow,
+    SpanSeriesRow,
     TraceRow,
     TurnRow,
     WholeTrace,
 )
 from entrypoints.mcp.score_views import Figures, Topic, scores_view, summary_view
 from entrypoints.mcp.service_client import ToolError, decoded
+from entrypoints.mcp.span_views import figures_view
 from entrypoints.mcp.token_count import count_tokens
 from entrypoints.mcp.trace_views import Focus, StepPart, step_view, trace_view
 from tests.support.builders import strategies
@@ -259,6 +263,20 @@ def test_sum_without_unpriced_steps_is_no_cost(
     model = ModelRow(model="m", call_count=4, total_tokens=5, total_cost=0.0, unpriced_span_count=4)
     answer = summary_of(Figures(models=[model]), Figures())
     assert 'model "m": 4 calls, 5 tokens, unknown (4 steps unpriced); before not' in answer
+
+
+def test_cost_of_steps_without_tokens_is_told() -> None:
+    figures = SpanFiguresRow(
+        span_count=2, error_count=0, error_rate=0, latency_count=0, p50_latency_ms=None,
+        p95_latency_ms=None, p99_latency_ms=None, total_tokens=0, total_cost=0.5,
+        unpriced_span_count=0,
+    )  # fmt: skip
+    tool = SpanSeriesRow(key="search", label=None, group_count=1, figures=figures, buckets=[])
+    view = figures_view(
+        SpanAnalyticsRow(groups=[tool], other=None, total=tool),
+        group_by="name", period=(at(), at(60)), tokens=4_000, masking=MASK, rest="/analytics/spans",
+    )  # fmt: skip
+    assert '"search": 2, 0 failed (0.00%), 0.5 USD' in text_of(view, 4_000)
 
 
 @pytest.mark.parametrize(("tokens", "text"), in_turn([TOKENS_MIN, 4_000], LANGUAGES))
