@@ -70,7 +70,7 @@ def _trace_lines(row: TraceRow, redactor: Redactor) -> Sequence[str]:
         (
             f"{row.trace_id} {row.status} {instant(row.started_at)} "
             f"{milliseconds(row.latency_ms)}, {row.span_count} steps{failed}, "
-            f"{row.total_tokens} tokens, {total_dollars(row.total_cost)}"
+            f"{row.total_tokens} tokens, {total_dollars(row.total_cost, row.unpriced_span_count)}"
         )
     ]
     named = [
@@ -118,12 +118,15 @@ def session_view(
 ) -> View:
     """The turns of a conversation: what the user asked and what the agent answered."""
     redactor = Redactor(masking)
-    failed = sum(turn.trace.status == "ERROR" for turn in page.items)
+    traces = [turn.trace for turn in page.items]
+    failed = sum(one.status == "ERROR" for one in traces)
+    cost = total_dollars(
+        sum(one.total_cost for one in traces), sum(one.unpriced_span_count for one in traces)
+    )
     facts = [
         (
             f"session of {page.total} turns; of the {len(page.items)} read from offset {offset}, "
-            f"{failed} failed, {sum(turn.trace.total_tokens for turn in page.items)} tokens, "
-            f"{total_dollars(sum(turn.trace.total_cost for turn in page.items))}"
+            f"{failed} failed, {sum(one.total_tokens for one in traces)} tokens, {cost}"
         )
     ]
     room = room_for_data(tokens, facts, f"GET {rest}")
@@ -197,7 +200,7 @@ def comparison_view(
         (
             f"b takes {_difference(a.latency_ms, b.latency_ms, 'ms')}, "
             f"{_difference(a.total_tokens, b.total_tokens, 'tokens')}, "
-            f"{_difference(a.total_cost or None, b.total_cost or None, 'USD')}"
+            f"{_difference(_whole_cost(a), _whole_cost(b), 'USD')}"
         ),
         (
             f"steps: {counts.get('same', 0)} the same, {counts.get('changed', 0)} changed, "
@@ -226,8 +229,14 @@ def comparison_view(
 def _numbers(row: TraceRow) -> str:
     return (
         f"{row.status}, {milliseconds(row.latency_ms)}, {row.span_count} steps, "
-        f"{row.error_count} failed, {row.total_tokens} tokens, {total_dollars(row.total_cost)}"
+        f"{row.error_count} failed, {row.total_tokens} tokens, "
+        f"{total_dollars(row.total_cost, row.unpriced_span_count)}"
     )
+
+
+def _whole_cost(row: TraceRow) -> float | None:
+    """None if the cost of a step is unknown."""
+    return None if row.unpriced_span_count else row.total_cost or None
 
 
 def _difference(one: float | None, other: float | None, unit: str) -> str:

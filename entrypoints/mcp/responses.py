@@ -74,6 +74,7 @@ class TraceRow(msgspec.Struct, frozen=True, kw_only=True):
     span_count: int = 0
     total_tokens: int = 0
     total_cost: float = 0
+    unpriced_span_count: int = 0
     input_preview: str | None = None
     output_preview: str | None = None
     models: list[str] = []

@@ -30,7 +30,7 @@ from entrypoints.mcp.responses import (
     VolumeRow,
 )
 from entrypoints.mcp.token_count import count_tokens
-from entrypoints.mcp.trace_views import NAME_CHARS, dollars, instant
+from entrypoints.mcp.trace_views import NAME_CHARS, dollars, instant, total_dollars
 
 REASON_TOKENS: Final = 400
 DETAIL_TOKENS: Final = 200
@@ -246,24 +246,16 @@ def _relative(now: float | None, before: float | None) -> str:
 
 
 def _cost_lines(now: Sequence[CostRow], before: Sequence[CostRow]) -> Sequence[str]:
-    cost, cost_before = (sum(row.total_cost for row in rows) for rows in (now, before))
+    costs = [sum(row.total_cost for row in rows) for rows in (now, before)]
     tokens, tokens_before = (sum(row.total_tokens for row in rows) for rows in (now, before))
-    unpriced, unpriced_before = (
-        sum(row.unpriced_span_count for row in rows) for rows in (now, before)
-    )
+    unpriced = [sum(row.unpriced_span_count for row in rows) for rows in (now, before)]
+    cost, cost_before = map(total_dollars, costs, unpriced)
     # Lower bounds don't say by how much a cost has changed.
-    change = "" if unpriced or unpriced_before else _relative(cost, cost_before)
+    change = "" if any(unpriced) else _relative(*costs)
     return [
-        f"cost: {_priced(cost, unpriced)}, before {_priced(cost_before, unpriced_before)}{change}",
+        f"cost: {cost}, before {cost_before}{change}",
         f"tokens: {tokens}, before {tokens_before}{_relative(tokens, tokens_before)}",
     ]
-
-
-def _priced(cost: float, unpriced: int) -> str:
-    """A sum without the cost of unpriced steps."""
-    if not unpriced:
-        return dollars(cost)
-    return f"{f'at least {dollars(cost)}' if cost else 'unknown'} ({unpriced} steps unpriced)"
 
 
 def _model_lines(
@@ -286,7 +278,7 @@ def _model_order(name: str, ours: Mapping[str, ModelRow]) -> tuple[float, str]:
 def _model(row: ModelRow | None) -> str:
     if row is None:
         return "not among the most called"
-    cost = _priced(row.total_cost, row.unpriced_span_count)
+    cost = total_dollars(row.total_cost, row.unpriced_span_count)
     return f"{row.call_count} calls, {row.total_tokens} tokens, {cost}"
 
 

@@ -70,10 +70,8 @@ def _figures(of: SpanFiguresRow) -> str:
         )
     if of.total_tokens:
         parts.append(f"{of.total_tokens} tokens")
-    if of.total_tokens or of.total_cost:  # a tool may cost something, too
-        parts.append(total_dollars(of.total_cost))
-    if of.unpriced_span_count:
-        parts.append(f"{of.unpriced_span_count} unpriced")
+    if of.total_tokens or of.total_cost or of.unpriced_span_count:
+        parts.append(total_dollars(of.total_cost, of.unpriced_span_count))
     return ", ".join(parts)
 
 

@@ -106,7 +106,7 @@ def trace_facts(trace: Trace) -> list[str]:
     is_priced = any(
         OutlineRow.from_span(one, trace.started_at).cost is not None for one in trace.spans
     )
-    cost = dollars(as_float(totals.cost)) if is_priced else "unpriced"
+    cost = total_dollars(as_float(totals.cost), totals.unpriced) if is_priced else "unpriced"
     facts = [
         (
             f"trace {trace.id}: {status}, started {instant(trace.started_at)}, "
@@ -497,6 +497,10 @@ def dollars(value: float) -> str:
     return f"{value:.6g} USD"
 
 
-def total_dollars(value: float) -> str:
-    """A sum of the service, which counts unpriced steps as 0."""
-    return dollars(value) if value else "no cost, or unpriced"
+def total_dollars(value: float, unpriced: int) -> str:
+    """A sum of the service, which leaves out what unpriced steps cost."""
+    if not unpriced:
+        return dollars(value) if value else "no cost"
+    return (
+        f"{f'at least {dollars(value)}' if value else 'unknown cost'} ({unpriced} steps unpriced)"
+    )

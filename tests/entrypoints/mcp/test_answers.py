@@ -248,8 +248,8 @@ def test_mean_is_told_with_its_coverage() -> None:
     [
         ((2.0, 0), (1.0, 0), "cost: 2 USD, before 1 USD (+100 %)"),
         ((2.0, 3), (1.0, 0), "cost: at least 2 USD (3 steps unpriced), before 1 USD\n"),
-        ((1.0, 0), (0.0, 4), "cost: 1 USD, before unknown (4 steps unpriced)\n"),
-        ((0.0, 0), (0.0, 0), "cost: 0 USD, before 0 USD\n"),
+        ((1.0, 0), (0.0, 4), "cost: 1 USD, before unknown cost (4 steps unpriced)\n"),
+        ((0.0, 0), (0.0, 0), "cost: no cost, before no cost\n"),
     ],
 )
 def test_sum_without_unpriced_steps_is_no_cost(
@@ -262,7 +262,7 @@ def test_sum_without_unpriced_steps_is_no_cost(
     assert told in summary_of(ours, theirs)
     model = ModelRow(model="m", call_count=4, total_tokens=5, total_cost=0.0, unpriced_span_count=4)
     answer = summary_of(Figures(models=[model]), Figures())
-    assert 'model "m": 4 calls, 5 tokens, unknown (4 steps unpriced); before not' in answer
+    assert 'model "m": 4 calls, 5 tokens, unknown cost (4 steps unpriced); before not' in answer
 
 
 def test_cost_of_steps_without_tokens_is_told() -> None:
@@ -277,6 +277,26 @@ def test_cost_of_steps_without_tokens_is_told() -> None:
         group_by="name", period=(at(), at(60)), tokens=4_000, masking=MASK, rest="/analytics/spans",
     )  # fmt: skip
     assert '"search": 2, 0 failed (0.00%), 0.5 USD' in text_of(view, 4_000)
+
+
+def test_lists_tell_which_costs_lack_unpriced_steps() -> None:
+    row = msgspec.structs.replace(row_of(trace()), total_cost=0.5, unpriced_span_count=2)
+    told = "at least 0.5 USD (2 steps unpriced)"
+    page = Page(items=[row], total=1)
+    listed = traces_view(page, offset=0, tokens=4_000, masking=MASK, rest="/traces")
+    assert told in text_of(listed, 4_000)
+    turns = Page(items=[TurnRow(trace=row)], total=1)
+    session = session_view(turns, [], offset=0, tokens=4_000, masking=MASK, rest="/s")
+    assert told in text_of(session, 4_000)
+    free = msgspec.structs.replace(row, total_cost=0.25, unpriced_span_count=0)
+    compared = ComparisonRow(
+        a=free, b=row, compared_a=0, compared_b=0, counts={}, total=0, first=0, steps=[], next=None
+    )
+    view = comparison_view(compared, after=0, tokens=4_000, masking=MASK, rest="/traces/compare")
+    answer = text_of(view, 4_000)
+    assert "0.25 USD\n" in answer
+    assert told in answer
+    assert "unknown USD" in answer
 
 
 @pytest.mark.parametrize(("tokens", "text"), in_turn([TOKENS_MIN, 4_000], LANGUAGES))
