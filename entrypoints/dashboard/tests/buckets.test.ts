@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bucketsOf, STEP_MS, summed, utcStarts } from "../src/lib/chart/buckets.ts";
+import { BARS_MAX, bucketsOf, STEP_MS, summed, unitOf, utcStarts } from "../src/lib/chart/buckets.ts";
 
 test("buckets in UTC start at whole hours, days, and Mondays", () => {
   const from = Date.parse("2026-03-04T10:20:00Z");
@@ -9,6 +9,14 @@ test("buckets in UTC start at whole hours, days, and Mondays", () => {
   assert.deepEqual(starts("day", STEP_MS.day), ["2026-03-04T00", "2026-03-05T00"]);
   assert.deepEqual(starts("week", STEP_MS.week), ["2026-03-02T00", "2026-03-09T00"]);
   assert.deepEqual(utcStarts(from, from, "week").length, 1);
+});
+
+test("a histogram of any hour and day has all buckets of its period", () => {
+  const from = Date.parse("2026-03-04T10:20:00Z");
+  for (const days of [1, 3, 4, 398.9, 399, 399.6, 400, 1_000]) {
+    const to = from + days * STEP_MS.day;
+    assert.ok(utcStarts(from, to, unitOf(from, to)).length <= BARS_MAX, `${days} days`);
+  }
 });
 
 test("days are those of the zone that is shown", () => {

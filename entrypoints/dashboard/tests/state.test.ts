@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, filterBody, filterQuery, parse, parseFind, searchFor, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, searchFor, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -25,6 +25,11 @@ test("typed filters are completed by what the service counts", () => {
     after: "",
   });
   for (const typed of ["", "env", "latency>", "other:x"]) assert.equal(completionOf(typed), null);
+});
+
+test("failed traces have the status ERROR, whatever their spans have", () => {
+  assert.equal(failedOf("release=1.4&tags=a&tags=b"), "release=1.4&tags=a&tags=b&status=ERROR");
+  assert.equal(failedOf("status=ERROR"), "status=ERROR");
 });
 
 test("typed filters become parameters of the API", () => {

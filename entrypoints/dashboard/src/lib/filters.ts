@@ -282,3 +282,10 @@ export function filterBody(params: URLSearchParams, now: number): Record<string,
   }
   return body;
 }
+
+/** The filters of a list with that of failed traces: a failed span alone isn't a failed trace. */
+export function failedOf(filters: string): string {
+  const params = new URLSearchParams(filters);
+  params.set("status", "ERROR");
+  return String(params);
+}

@@ -12,6 +12,13 @@ export function bucketZone(from: number, to: number, isUtc: boolean): string {
   return isWhole ? (Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC") : "UTC";
 }
 
+export const BARS_MAX = 400;
+
+/** The length of the buckets of a histogram: at most BARS_MAX days, where the first and the last may be cut off. */
+export function unitOf(from: number, to: number): keyof typeof STEP_MS {
+  return to - from <= 3 * STEP_MS.day ? "hour" : to - from <= (BARS_MAX - 1) * STEP_MS.day ? "day" : "week";
+}
+
 export interface Bounds {
   started_after: string;
   started_before: string;

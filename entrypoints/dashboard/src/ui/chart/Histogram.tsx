@@ -5,12 +5,11 @@ import { useRead } from "../../api/queries.ts";
 import type { AnalyticsBucket } from "../../api/types.d.ts";
 import { filterQuery, periodStart } from "../../lib/filters.ts";
 import { count, instant, plural } from "../../lib/format.ts";
-import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
+import { BARS_MAX, STEP_MS, unitOf, utcStarts } from "../../lib/chart/buckets.ts";
 import type { UrlState } from "../../url/state.ts";
 
 const DAY = STEP_MS.day;
 const DAYS = 30; // without a period
-const BARS_MAX = 400;
 const HEIGHT = 44;
 
 /** It is asked for once `enabled`: when the rows are painted, which need no wait for it. */
@@ -22,7 +21,7 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
   const end = before ? Date.parse(before) : now;
   const since = after ?? period;
   const start = since ? Date.parse(since) : Math.floor(end / DAY - DAYS) * DAY;
-  const unit = end - start <= 3 * DAY ? "hour" : end - start <= BARS_MAX * DAY ? "day" : "week";
+  const unit = unitOf(start, end);
   const step = STEP_MS[unit];
   const starts = utcStarts(start, Math.max(end, start + 1), unit).slice(-BARS_MAX);
   const size = starts.length;

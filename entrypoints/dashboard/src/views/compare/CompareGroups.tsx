@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 import { request } from "../../api/client.ts";
 import { project, projectId } from "../../api/session.ts";
 import type { GroupComparisonResponse, GroupResponse, MeanComparisonResponse, MetricComparisonResponse } from "../../api/types.d.ts";
-import { filterBody } from "../../lib/filters.ts";
+import { failedOf, filterBody } from "../../lib/filters.ts";
 import { NONE, cost, costHint, count, duration, percent, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
@@ -79,8 +79,11 @@ export function CompareGroups(): JSX.Element {
 function Figures({ of, links }: { of: GroupComparisonResponse; links: Record<Side, string> }): JSX.Element {
   const { a, b } = of;
   const list = (side: Side, more = ""): string => `${projectPath("traces")}?${[links[side], more].filter(Boolean).join("&")}`;
-  const share = (one: GroupResponse, side: Side): JSX.Element | string =>
-    one.traces === 0 ? NONE : <Link href={list(side, "has_error=true")}>{`${count(one.failed)} · ${percent(one.failed, one.traces)}`}</Link>;
+  const share = (one: GroupResponse, side: Side): JSX.Element | string => {
+    if (one.traces === 0) return NONE;
+    const text = `${count(one.failed)} · ${percent(one.failed, one.traces)}`;
+    return one.failed === 0 ? text : <Link href={`${projectPath("traces")}?${failedOf(links[side])}`}>{text}</Link>;
+  };
   const each = (value: number, one: GroupResponse): number | null => (one.traces === 0 ? null : value / one.traces);
   const rows: [string, (one: GroupResponse, side: Side) => JSX.Element | string, JSX.Element | string][] = [
     ["Traces", (one, side) => <Link href={list(side)}>{count(one.traces)}</Link>, ""],
