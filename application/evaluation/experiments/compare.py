@@ -37,6 +37,7 @@ from domain.evaluation.experiments.measurements import (
     Measurements,
     item_means,
 )
+from domain.evaluation.metrics.metric import is_rule_fingerprint
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.score import CreatedWithin
 from domain.ids import ProjectId, RunId
@@ -260,8 +261,10 @@ class CompareExperiments:
             compared = await self.labels.compare_with_human_labels(
                 project, metric, values.threshold, CreatedWithin()
             )
-            ours = [one for one in compared if one.fingerprint in values.fingerprints]
-            for one in ours:
+            judges = {one for one in values.fingerprints if not is_rule_fingerprint(one)}
+            for one in compared:
+                if one.fingerprint not in judges:
+                    continue
                 calibration = await asyncio.to_thread(calibrate, one, values.threshold)
                 if calibration.is_calibrated and isinstance(calibration.kappa, IntervalEstimate):
                     found[metric] = calibration.kappa.value

@@ -96,6 +96,25 @@ async def test_judge_counts_as_far_as_people_agree(
     assert (await project.compare(base, candidate, rules=rules))["verdict"] == "pass"
 
 
+async def test_labels_of_answers_without_a_word_are_not_those_of_the_judge(
+    project: Experimenting,
+) -> None:
+    """A metric decides these itself. It gives all the same score: a kappa of 0 says nothing."""
+    ids = await project.prepare_questions(40)
+    name, question = "task_completion", "Say a number."
+    answers = {one: ["…" if at < 35 else "Seven."] for at, one in enumerate(ids)}
+    base = await project.run(answers, metrics=[name], question=question)
+    candidate = await project.run(answers, metrics=[name], question=question)
+    items = await project.items()
+    for at, one in enumerate(ids[:35]):
+        label = {"name": name, "value": str(float(at == 0)), "source": "ANNOTATION"}
+        label["trace_id"] = items[one]["results"][0]["trace_id"]
+        await project.ok("POST", "/evaluations/trace-scores", label)
+    rules = [{"metric": name, "max_drop": 0.9}]
+    found = await project.compare(base, candidate, rules=rules, min_kappa=0.6, coverage=0.8)
+    assert (found["verdict"], found["results"][0]["kappa"]) == ("pass", None)
+
+
 async def test_missing_results_never_pass(project: Experimenting) -> None:
     ids = await project.prepare_questions(20)
     base = await project.run({one: [one] for one in ids})
