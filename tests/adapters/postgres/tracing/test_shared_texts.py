@@ -1,6 +1,7 @@
 """Long texts that traces of a project repeat are stored once, and removed with their last trace."""
 
 import asyncio
+import base64
 import json
 import random
 import re
@@ -175,6 +176,14 @@ def test_frame_is_read_with_its_texts_alone(texts, text):
     frame = compressed_with(texts, whole)
     assert decompressed_with(texts, frame) == whole
     assert zstandard.frame_content_size(frame) == len(whole)
+
+
+@pytest.mark.parametrize("size", [LONG_TEXT_BYTES_MIN, 1 << 20, LONG_TEXT_BYTES_MAX - 100])
+def test_text_is_not_repeated_however_long_it_is(size):
+    text = base64.b64encode(random.Random(1).randbytes(size * 3 // 4))
+    frame = compressed_with([text], b'"%b"' % text)
+    assert len(frame) < LONG_TEXT_BYTES_MIN / 4
+    assert decompressed_with([text], frame) == b'"%b"' % text
 
 
 def test_text_that_was_changed_is_noticed():
