@@ -20,6 +20,7 @@ from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.tracing.payloads.frames import compressed, compressed_with
 from adapters.postgres.tracing.payloads.payload_objects import (
+    LOCK_TRACE,
     OBJECT_BYTES_MIN,
     move_blocks,
     remove_orphans,
@@ -158,6 +159,7 @@ class PostgresPayloadStorage:
             for key in joined:
                 await move_blocks(self.pool, store, key, self.object_bytes_min)
                 async with transaction(self.pool, ALL_TENANTS) as connection:
+                    await connection.execute(LOCK_TRACE, *key)
                     await connection.execute(END_WAITING, *key, before)
         return count
 

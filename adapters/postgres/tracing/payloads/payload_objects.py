@@ -38,6 +38,9 @@ SELECT_DATA: Final = f"""
 SELECT start, block FROM trace_payloads
 WHERE {_OF_TRACE} AND start = ANY($3::bigint[]) AND object_id IS NULL
 """
+# Before several of its blocks are changed, as by all who write to a trace: else two of them might
+# wait for each other.
+LOCK_TRACE: Final = f"SELECT 1 FROM traces WHERE {_OF_TRACE} FOR UPDATE"
 # Only blocks that are still the same: late writes may have been joined with them meanwhile.
 NAME_OBJECTS: Final = f"""
 UPDATE trace_payloads SET block = '', object_id = sent.object_id
@@ -81,6 +84,7 @@ async def _move(pool: Pool, store: PayloadStore, key: TraceKey, rows: Sequence[R
         [partial(store.put, object_key(key, id_), data) for _, data, id_ in objects],
     )
     async with transaction(pool, ALL_TENANTS) as connection:
+        await connection.execute(LOCK_TRACE, *key)
         named = {row[0] for row in await connection.fetch(NAME_OBJECTS, *key, *arrays(objects))}
     unnamed = [object_key(key, id_) for *_, id_ in objects if id_ not in named]
     if unnamed:

@@ -1,5 +1,6 @@
 """Blocks of PostgreSQL in a bucket: what reads, removes, loses and finds them again."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_poo
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.tracing.payloads.block_compaction import PostgresPayloadStorage
 from adapters.postgres.tracing.payloads.frames import decompressor
+from adapters.postgres.tracing.payloads.payload_objects import LOCK_TRACE, move_blocks
 from adapters.s3.payload_store import S3PayloadStore
 from domain.errors import Unavailable
 from domain.ids import ProjectId
@@ -31,6 +33,7 @@ from tests.support.fixtures.payload_store import (
     plane_with_store,
 )
 from tests.support.hypothesis_scale import some_of
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
@@ -40,6 +43,10 @@ BLOCKS = """
 SELECT project_id, trace_id, start, block, object_id FROM trace_payloads
 WHERE project_id = $1 ORDER BY trace_id, start
 """
+CHANGE_BLOCKS = (
+    "UPDATE trace_payloads SET written_at = now() WHERE project_id = $1 AND trace_id = $2"
+)
+IS_WAITED_FOR = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE $1::int = ANY(pg_blocking_pids(pid)))"
 REMOVE = "INSERT INTO removals (project_id, removed_at, due_at) VALUES ($1, $2, $2)"
 
 
@@ -214,6 +221,26 @@ async def test_orphans_are_removed_after_their_grace(stored: Stored):
     assert await storage.remove_orphans(LATER) == 1
     assert await stored.keys(ours) == await stored.named(ours) | {f"{ours}/readme"}
     assert await stored.bucket.get(["backups/monday"]) != {}
+
+
+@citus.not_on_cluster("the table is on a worker")
+async def test_moving_and_a_writer_of_the_same_blocks_do_not_wait_for_each_other(stored: Stored):
+    ours, sent = project(), a_trace()
+    await stored.plane.traces.put(ours, sent)
+    await stored.plane.traces.add_spans(ours, sent.id, [span(input=b'"late"')])
+    async with stored.owner.acquire() as writer:
+        pid = await writer.fetchval("SELECT pg_backend_pid()")
+        async with writer.transaction():
+            await writer.execute(LOCK_TRACE, ours, sent.id)
+            await writer.execute(f"{CHANGE_BLOCKS} AND start > 0", ours, sent.id)
+            moving = asyncio.create_task(
+                move_blocks(stored.pool, stored.bucket, (ours, sent.id), 1)
+            )
+            await until(lambda: stored.owner.fetchval(IS_WAITED_FOR, pid))
+            await writer.execute(f"{CHANGE_BLOCKS} AND start = 0", ours, sent.id)
+    await moving
+    assert len(await stored.keys(ours)) == 2
+    assert await stored.named(ours) == await stored.keys(ours)
 
 
 def away(s3_url: str) -> S3PayloadStore:
