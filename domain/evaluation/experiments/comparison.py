@@ -301,6 +301,7 @@ class Gate:
         items = more if loss.n + more <= ITEMS_MAX else None
         present = self.base.repetitions, self.candidate.repetitions
         repetitions = made.repetitions(factor, present)
+        counted = present if made.weights[1] else present[1:]
         each = sum(present)
         return Needed(
             items=items,
@@ -309,7 +310,7 @@ class Gate:
             repetitions_cost_usd=self._cost(
                 None
                 if repetitions is None
-                else loss.n * sum(max(0, repetitions - one) for one in present)
+                else loss.n * sum(max(0, repetitions - one) for one in counted)
             ),
         )
 
@@ -380,7 +381,10 @@ class _Checked:
         return max(0.0, ratio - half), ratio + half
 
     def repetitions(self, factor: float, present: Sequence[int]) -> int | None:
-        """How many repetitions of both sides make the variance `factor` times smaller."""
+        """How many repetitions of each side make the variance `factor` times smaller.
+
+        A side that has as many already needs no more. `present` are those of both sides.
+        """
         loss = self.loss
         if loss is None or loss.error is None:
             return None
@@ -399,7 +403,8 @@ class _Checked:
         if wanted <= 0 or not sum(per_case):
             return None
         needed = math.ceil(sum(per_case) / wanted)
-        return needed if max(present) < needed <= REPETITIONS_MAX else None
+        fewest = min(sides[: len(per_case)])
+        return needed if fewest < needed <= REPETITIONS_MAX else None
 
 
 def _mean(values: Iterable[float]) -> float | None:

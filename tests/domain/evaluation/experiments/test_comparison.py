@@ -75,6 +75,26 @@ def test_needed_repetitions_decide():
     assert again.high - again.low < wide
 
 
+@pytest.mark.parametrize(
+    ("rule", "repetitions", "seed"),
+    [
+        (Rule(metric="m", max_drop=0.03), (2, 5), 6),
+        (Rule(metric="m", max_drop=0.03), (5, 2), 7),
+        (Rule(metric="m", min=0.575), (8, 2), 0),  # the baseline needs none, whatever it has
+    ],
+)
+def test_only_the_side_with_too_few_repetitions_needs_more(rule, repetitions, seed):
+    source = random.Random(seed)
+
+    def side(count):
+        rows = [[0.6 + source.gauss(0, 0.12) for _ in range(count)] for _ in range(30)]
+        return measured(named(rows))
+
+    base, candidate = map(side, repetitions)
+    needed = check(rule, base, candidate, case_cost_usd=Decimal(1)).needed
+    assert (needed.repetitions, needed.repetitions_cost_usd) == (4, 30 * (4 - 2))
+
+
 def test_missing_never_counts_as_passed():
     whole, half = measured(named([[1.0]] * 100)), measured(named([[1.0]] * 50), items=100)
     found = check(DROP, whole, half)
