@@ -238,7 +238,6 @@ class PostgresErasures:
                 is_more = is_more or items == ERASED_PER_DELETE
                 # Before the receipt: blocks that lie outside the database.
                 is_more |= await remove_objects_of_project(connection, project)
-                is_more |= await remove_unused_texts_of_project(connection, project)
                 copies["dataset_items"] = items
                 segments = await list_erased_segments(
                     connection, project, erasure, SEGMENTS_PER_CLEANING
@@ -246,6 +245,8 @@ class PostgresErasures:
                 for segment in segments:
                     await clean_segment(connection, project, segment)
                 is_more = is_more or len(segments) == SEGMENTS_PER_CLEANING
+                # Last: new traces with such a text wait for its lock.
+                is_more |= await remove_unused_texts_of_project(connection, project)
                 known = known.with_rows(copies)
                 if is_more:
                     rows = object_text(known.rows)
