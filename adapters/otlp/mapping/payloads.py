@@ -5,7 +5,6 @@ rewritten only if they are nothing but messages, and stored digit by digit if no
 are never messages.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -98,25 +97,12 @@ _OUTPUTS: Final[Mapping[SpanKind, Sequence[Target]]] = {
 }
 
 
-# Vectors as a provider answers, `{"data": [{"embedding": [0.1, …]}]}`, also in base64, or bare. A
-# long answer stays text, with its quotes escaped.
-_VECTORS: Final = re.compile(
-    rb'^"?\s*\[[\s\[]*-?[0-9]'
-    rb'|embeddings?\\?"\s*:\s*(?:\[[\s\[]*-?[0-9]|\\?"[A-Za-z0-9+/=]{64})'
-)
-_VECTORS_WITHIN: Final = 64 << 10  # bytes: ids, the model and usage may come first
-
-
 def input_of(reading: Reading) -> Payload | None:
     return _first(reading, _INPUTS.get(reading.kind, _OTHERS_INPUT))
 
 
 def output_of(reading: Reading) -> Payload | None:
-    """The output; None for the vectors of an embedding, which say nothing to a reader."""
-    found = _first(reading, _OUTPUTS.get(reading.kind, _OTHERS_OUTPUT))
-    if found is not None and reading.kind is SpanKind.EMBEDDING:
-        return None if _VECTORS.search(found.text, 0, _VECTORS_WITHIN) else found
-    return found
+    return _first(reading, _OUTPUTS.get(reading.kind, _OTHERS_OUTPUT))
 
 
 def payload(reading: Reading, target: Target) -> Payload | None:

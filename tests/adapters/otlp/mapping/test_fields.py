@@ -249,34 +249,6 @@ def test_outputs_of_other_kinds(attributes, expected):
     assert output_of(mapped({"openinference.span.kind": "CHAIN"} | attributes).span) == expected
 
 
-@pytest.mark.parametrize("key", ["output.value", "langfuse.observation.output"])
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"data": [{"embedding": [0.5, -0.25], "index": 0}], "model": "m"},
-        {"model": "m", "data": [{"index": 0, "embedding": [-1e-3]}]},
-        {"data": [{"embedding": "A" * 64, "index": 0}]},
-        {"embeddings": [[0.5], [0.25]]},
-        {"data": [{"embedding": [0.5] * 200_001, "index": 0}]},  # stays text
-        [0.5, 0.25],
-        [[-0.5], [0.25]],
-    ],
-)
-def test_vectors_are_no_output(key, answer):
-    sent = {key: json.dumps(answer)}
-    assert mapped(EMBEDDING | sent).span.output is None
-    assert mapped({"openinference.span.kind": "CHAIN"} | sent).span.output is not None
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [{"embedding": "done"}, {"count": 2}, "2 embeddings", {"embeddings": []}, ["a"]],
-)
-def test_other_outputs_of_embeddings_are_kept(answer):
-    span = mapped(EMBEDDING | {"output.value": json.dumps(answer)}).span
-    assert output_of(span) == answer
-
-
 CONVERSATION = json.dumps(
     [
         {"role": "user", "parts": [{"type": "text", "content": "Hi"}]},
