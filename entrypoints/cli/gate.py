@@ -148,9 +148,24 @@ class _Rescoring(msgspec.Struct):
 
 
 class _Side(msgspec.Struct):
+    cases: int
     latency_ms: float | None
+    latency_items: int
     tokens: float | None
+    tokens_items: int
     cost_usd: float | None
+    cost_items: int
+
+    def mean_text(self, value: float | None, items: int) -> str:
+        return "" if value is None else f"{value:.6g} ({items:,} of {self.cases:,} items)"
+
+    @property
+    def means(self) -> dict[str, str]:
+        return {
+            "latency_ms": self.mean_text(self.latency_ms, self.latency_items),
+            "tokens": self.mean_text(self.tokens, self.tokens_items),
+            "cost_usd": self.mean_text(self.cost_usd, self.cost_items),
+        }
 
 
 class Comparison(msgspec.Struct):
@@ -291,10 +306,8 @@ def as_markdown(of: Comparison) -> str:
         ]
         lines.append("")
     lines += ["| Mean of an item | Baseline | Candidate |", "|---|---|---|"]
-    for name in ("latency_ms", "tokens", "cost_usd"):
-        sides = [getattr(side, name) for side in (of.base, of.candidate)]
-        shown = ["" if one is None else f"{one:.6g}" for one in sides]
-        lines.append(f"| {name} | {shown[0]} | {shown[1]} |")
+    for name, mean in of.base.means.items():
+        lines.append(f"| {name} | {mean} | {of.candidate.means[name]} |")
     return "\n".join(lines) + "\n"
 
 

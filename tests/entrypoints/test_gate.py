@@ -154,6 +154,15 @@ def test_verdict_is_exit_status_and_junit(
     assert f"## Gate: {verdict}" in files["markdown"].read_text()
 
 
+def test_means_say_of_how_many_items_they_are(tmp_path: Path) -> None:
+    side = examples.COMPARISON["base"] | {"tokens": None, "tokens_items": 0, "cost_items": 1}
+    _, files = reported(tmp_path, examples.COMPARISON | {"base": side})
+    lines = files["markdown"].read_text().splitlines()
+    assert "| latency_ms | 1250 (300 of 300 items) | 1250 (300 of 300 items) |" in lines
+    assert "| tokens |  | 840 (300 of 300 items) |" in lines
+    assert "| cost_usd | 0.0021 (1 of 300 items) | 0.0021 (300 of 300 items) |" in lines
+
+
 def test_hostile_texts_stay_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     item = "a|b\n## <img src=x> [x](y)\x1b[31m\ufffe"
     [failure] = examples.COMPARISON["new_failures"]

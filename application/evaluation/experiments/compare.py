@@ -63,8 +63,8 @@ class ComparisonRequest:
 class ComparedSide:
     """An experiment in a comparison. The figures are means over items; None if none was measured.
 
-    `cost_usd` is the mean of a trace, `total_cost_usd` the sum over all whose cost is known,
-    `judges` what its run spent.
+    Each has the number of items that it is the mean of. `cost_usd` is the mean of a trace,
+    `total_cost_usd` the sum over all whose cost is known, `judges` what its run spent.
     """
 
     experiment: Experiment
@@ -72,8 +72,11 @@ class ComparedSide:
     cases: int
     results: int
     latency_ms: float | None
+    latency_items: int
     tokens: float | None
+    tokens_items: int
     cost_usd: float | None
+    cost_items: int
     total_cost_usd: Decimal
     judges: Spending
 
@@ -135,8 +138,11 @@ class _Side:
             cases=self.measured.cases,
             results=self.measured.results,
             latency_ms=means[Figure.LATENCY],
+            latency_items=len(figures[Figure.LATENCY]),
             tokens=means[Figure.TOKENS],
+            tokens_items=len(figures[Figure.TOKENS]),
             cost_usd=means[Figure.COST],
+            cost_items=len(figures[Figure.COST]),
             total_cost_usd=self.measured.cost_usd,
             judges=self.spending,
         )

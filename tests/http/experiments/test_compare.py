@@ -27,7 +27,15 @@ async def test_broken_items_are_found_by_name(project: Experimenting) -> None:
     evidence = found["new_failures"][0]["results"][0]
     assert (evidence["scores"][0]["value"], found["new_failures"][0]["threshold"]) == ("0.0", 0.5)
     assert (found["base"]["id"], found["candidate"]["id"]) == (base, candidate)
-    assert (found["base"]["cost_usd"], found["base"]["total_cost_usd"]) == (0.5, 20.0)
+    side = found["base"]
+    assert (side["cost_usd"], side["total_cost_usd"]) == (0.5, 20.0)
+    assert (side["cost_items"], side["cases"]) == (40, 40)
+    unpriced = a_span(kind="LLM", model="unlisted", token_usage={"prompt_tokens": 5})
+    unknown = await project.run({one: [one] for one in ids}, spans=[unpriced])
+    side = (await project.compare(unknown, candidate))["base"]
+    assert (side["tokens"], side["tokens_items"]) == (5, 40)
+    assert (side["cost_usd"], side["cost_items"]) == (None, 0)
+    assert (side["latency_ms"], side["latency_items"]) == (None, 0)
     ratio = [{"metric": "cost_usd", "max_ratio": 1.1}]
     assert (await project.compare(base, candidate, rules=ratio))["verdict"] == "pass"
     least = [{"metric": "as_expected", "min": 0.9}]

@@ -143,8 +143,9 @@ class CompareRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ComparedSideResponse(ResponseStruct[ComparedSide], frozen=True, kw_only=True):
     """A side. The figures are means over items; null if none was measured.
 
-    A trace with a step without a price has no cost. `total_cost_usd` is that of all traces whose
-    cost is known, `judge_cost_usd` that of its run without `unpriced_calls`.
+    `latency_items`, `tokens_items` and `cost_items` say over how many of the `cases`. A trace with
+    a step without a price has no cost. `total_cost_usd` is that of all traces whose cost is known,
+    `judge_cost_usd` that of its run without `unpriced_calls`.
     """
 
     id: Annotated[UUID, Source("experiment.id")]
@@ -155,8 +156,11 @@ class ComparedSideResponse(ResponseStruct[ComparedSide], frozen=True, kw_only=Tr
     cases: int
     results: int
     latency_ms: float | None
+    latency_items: int
     tokens: float | None
+    tokens_items: int
     cost_usd: float | None
+    cost_items: int
     total_cost_usd: wire.Usd
     judge_cost_usd: Annotated[wire.Usd, Source("judges.usd")]
     unpriced_calls: Annotated[int, Source("judges.unpriced")]
