@@ -301,8 +301,8 @@ class MemoryStore:
         self.trace_scores = ProjectTable[ids.ScoreId, TraceScore]("Score", removed)
         self.session_scores = ProjectTable[ids.ScoreId, SessionScore]("Score", removed)
         self.annotation_claims = ProjectTable[str, ids.TraceId, QueueClaim]("Claim", removed)
-        # The run that wrote a score, also after the run was deleted.
-        self.written_by: dict[tuple[ids.ProjectId, ids.ScoreId], ids.RunId] = {}
+        # Scores that a run wrote, also after the run was deleted: see `is_of_run`.
+        self._of_runs: set[tuple[ids.ProjectId, type[Score], ids.ScoreId]] = set()
         self.runs = ProjectTable[ids.RunId, StoredRun]("Run", removed)
         self.work_queue = ProjectTable[ids.RunId, Target, StoredTarget]("Target", removed)
         self.monitors = ProjectTable[ids.MonitorId, Monitor]("Monitor", removed)
@@ -512,9 +512,18 @@ class MemoryStore:
     def score_of(self, project: ids.ProjectId, score: ids.ScoreId) -> Score | None:
         return self.trace_scores.find(project, score) or self.session_scores.find(project, score)
 
+    def is_of_run(self, score: Score) -> bool:
+        """Whether a run wrote it, also if the run was deleted since."""
+        return (score.project_id, type(score), score.id) in self._of_runs
+
+    def add_score(self, score: Score) -> None:
+        """A run may have written one of this id that was deleted since."""
+        self._of_runs.discard((score.project_id, type(score), score.id))
+        self.put_score(score)
+
     def put_score(self, score: Score) -> None:
         if score.run_id is not None:
-            self.written_by[score.project_id, score.id] = score.run_id
+            self._of_runs.add((score.project_id, type(score), score.id))
         if isinstance(score, TraceScore):
             self.trace_scores[score.project_id, score.id] = score
         elif isinstance(score, SessionScore):

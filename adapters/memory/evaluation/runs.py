@@ -386,7 +386,7 @@ class MemoryWorkQueue:
             one
             for one in self.store.trace_scores.of(project)
             if one.trace_id == trace
-            and (project, one.id) in self.store.written_by
+            and self.store.is_of_run(one)
             and one.name in wanted
             and wanted[one.name] == _signal_key(one)
         ]

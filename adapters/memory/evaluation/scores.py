@@ -131,9 +131,7 @@ class MemoryTraceScores(_Scores[TraceScore]):
             raise NotFound("Span not found")
         known = self.store.trace_scores.get((score.project_id, score.id))
         if known is None:
-            # A run may have written one of this id that was deleted since.
-            self.store.written_by.pop((score.project_id, score.id), None)
-            self.store.put_score(score)
+            self.store.add_score(score)
         return known or score
 
     async def latest(
@@ -166,8 +164,7 @@ class MemorySessionScores(_Scores[SessionScore]):
             raise NotFound("Session not found")
         known = self.store.session_scores.get((project, score.id))
         if known is None:
-            self.store.written_by.pop((project, score.id), None)
-            self.store.put_score(score)
+            self.store.add_score(score)
         return known or score
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
@@ -367,7 +364,7 @@ class MemoryAnnotationClaims:
 
 def _run_fingerprint(store: MemoryStore, score: Score) -> Fingerprint:
     """That of a score which a run has written, also after the run was deleted."""
-    if (score.project_id, score.id) not in store.written_by:
+    if not store.is_of_run(score):
         return None
     text = scalar_members(score.metadata).get("fingerprint")
     return None if text is None else storable_text(text)

@@ -47,7 +47,7 @@ class MemoryTraceGroups:
         if not score.is_automated:
             return ScoreKind(score.name, is_of_run=False)
         fingerprint = None
-        if (score.project_id, score.id) in self.store.written_by:
+        if self.store.is_of_run(score):
             fingerprint = scalar_members(score.metadata).get("fingerprint")
         return ScoreKind(
             score.name,

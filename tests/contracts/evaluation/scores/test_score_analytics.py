@@ -1,6 +1,7 @@
 """Contract of ScoreAnalytics, run against every adapter."""
 
 import asyncio
+import uuid
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from domain.evaluation.scores.analytics import (
     SeparateKind,
 )
 from domain.evaluation.scores.score import CreatedWithin, DataType, ScoreStatus, ScoreTarget
+from domain.ids import ScoreId
 from domain.page import PageRequest, Position, SortOrder
 from domain.tracing.analytics import BUCKETS_MAX, Granularity
 from tests.support.builders.scores import (
@@ -238,6 +240,17 @@ async def test_newest_judge_kind_is_chosen_within_period(figures, ours, add, of)
 
 
 # --- sources ---------------------------------------------------------------------------------
+
+
+async def test_trace_score_says_nothing_of_the_session_score_with_its_id(figures, plane, ours):
+    of_run = run_score("1", 1, "f1", id=ScoreId(uuid.uuid4()))
+    await plane.evaluation.session_scores.add(session_score(ours, **of_run))
+    forged = by("model", fingerprint="f2")
+    other = trace_score(ours, TRACE_ID, id=of_run["id"], metadata=forged, source=AUTOMATED)
+    await plane.evaluation.trace_scores.add(other)
+    [of_session] = await figures.summaries(ours, SESSION, EVER)
+    [of_trace] = await figures.summaries(ours, TRACE, EVER)
+    assert (of_session.fingerprints, of_trace.fingerprints) == (["f1"], [])
 
 
 @BOTH_TARGET_TYPES
