@@ -302,7 +302,7 @@ class MemoryStore:
         self.session_scores = ProjectTable[ids.ScoreId, SessionScore]("Score", removed)
         self.annotation_claims = ProjectTable[str, ids.TraceId, QueueClaim]("Claim", removed)
         # Scores that a run wrote, also after the run was deleted: see `is_of_run`.
-        self._of_runs: set[tuple[ids.ProjectId, type[Score], ids.ScoreId]] = set()
+        self._of_runs: dict[tuple[ids.ProjectId, type[Score], ids.ScoreId], ids.RunId] = {}
         self.runs = ProjectTable[ids.RunId, StoredRun]("Run", removed)
         self.work_queue = ProjectTable[ids.RunId, Target, StoredTarget]("Target", removed)
         self.monitors = ProjectTable[ids.MonitorId, Monitor]("Monitor", removed)
@@ -518,12 +518,12 @@ class MemoryStore:
 
     def add_score(self, score: Score) -> None:
         """A run may have written one of this id that was deleted since."""
-        self._of_runs.discard((score.project_id, type(score), score.id))
+        self._of_runs.pop((score.project_id, type(score), score.id), None)
         self.put_score(score)
 
     def put_score(self, score: Score) -> None:
         if score.run_id is not None:
-            self._of_runs.add((score.project_id, type(score), score.id))
+            self._of_runs[score.project_id, type(score), score.id] = score.run_id
         if isinstance(score, TraceScore):
             self.trace_scores[score.project_id, score.id] = score
         elif isinstance(score, SessionScore):
