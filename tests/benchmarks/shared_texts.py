@@ -121,7 +121,10 @@ async def read_ms(pool: Pool, project: ProjectId, ids: list[TraceId]) -> float:
 
 @dataclass(slots=True)
 class Spent:
-    """Of one step, for a trace: milliseconds of CPU here and in PostgreSQL, kB of the log."""
+    """What a step takes for each trace: milliseconds of CPU here and there, and kB of the log.
+
+    `there` is PostgreSQL.
+    """
 
     here: float = 0
     there: float = 0

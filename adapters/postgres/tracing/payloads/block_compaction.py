@@ -53,7 +53,8 @@ from application.concurrency import compute
 TRACES_PER_TRANSACTION: Final = 16
 # After which the others wait for the next one: 16 traces of 20 MB each might take all of its time.
 BYTES_PER_TRANSACTION: Final = 16 << 20
-# Of a trace: in a larger one, blocks that stay aren't looked at for long texts.
+# The size of a trace up to which all its blocks are searched for long texts. In a larger one, only
+# those that are joined.
 SEARCHED_BYTES_MAX: Final = 64 << 20
 GAP_BYTES_MAX: Final = 16 << 10  # of blanks within a block
 REFERENCE_BYTES: Final = 16  # to a shared text, in the row of a block

@@ -14,7 +14,7 @@ JOINED_BYTES_MAX: Final = 256 << 10  # of text that is compressed at once: 6 to 
 _LEVEL: Final = 1  # of zstd; level 3 saves 1 to 5 % and takes 1.2 to 1.5 times as long
 # With a dictionary: level 1 doesn't find what is further than 512 KiB away.
 _DICTIONARY_LEVEL: Final = 3
-# Of texts: the tables of the level have places for as much, and forget what comes before it.
+# The size of texts that the level's own tables remember. They forget what comes before.
 _DICTIONARY_BYTES_MAX: Final = 1 << 20
 _LARGER_TABLES_LOG: Final = 18  # for 2 MiB; it takes 1.5 ms longer
 

@@ -37,8 +37,8 @@ _OF_SPAN: Final = 1  # the bit
 
 CACHED_TERMS_MAX: Final = 10_000  # tags and models are short and repeat often
 CACHED_SPAN_TERMS_MAX: Final = 1_000  # traces of an agent have the same steps
-# Of the names of one trace: the cache takes 40 MB at most. Names with ids never repeat, and a trace
-# may have 50,000 of them.
+# The length of all names of one trace, so that the cache takes at most 40 MB. A trace may have
+# 50,000 names, and those with ids never repeat.
 CACHED_NAME_CHARS_MAX: Final = 2_000
 
 
