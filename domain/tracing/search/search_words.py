@@ -90,9 +90,18 @@ def has_unspaced(text: str) -> bool:
 
 
 @cache
-def _separator() -> str:
-    """A character that belongs to no word."""
-    return rf"(?:_|[^\w{_marks()}])"
+def _separators() -> str:
+    """Some characters that belong to no word, all that follow each other.
+
+    To be repeated possessively: a repetition that can be taken back takes 100 bytes of memory for
+    each character. ASCII characters have a class of their own, which is compared much faster.
+    """
+    return rf"(?:[\x00-/:-@\[-`{{-\x7f]++|[^\x00-\x7f\w{_marks()}]++)"
+
+
+@cache
+def _rest_of_word() -> re.Pattern[str]:
+    return re.compile(rf"(?:{_spaced()})*+")
 
 
 class WordSequence:
@@ -108,7 +117,7 @@ class WordSequence:
         pattern, is_spaced = re.escape(self._first), self._is_first_spaced
         for word in self.words[1:]:
             is_next_spaced = not is_unspaced(word)
-            pattern += _separator() + ("+" if is_spaced and is_next_spaced else "*")
+            pattern += _separators() + ("++" if is_spaced and is_next_spaced else "*+")
             pattern, is_spaced = pattern + re.escape(word), is_next_spaced
         if is_spaced and not is_prefix:
             pattern += f"(?!{_spaced()})"
@@ -124,8 +133,16 @@ class WordSequence:
             begins = not (self._is_first_spaced and start and _one_spaced().match(text, start - 1))
             if begins and (found := self._pattern.match(text, start)) is not None:
                 return found.span()
-            start += 1
+            start = self._next_start(text, start)
         return None
+
+    def _next_start(self, text: str, start: int) -> int:
+        """Where the sequence may begin next: not in the rest of a word of several characters."""
+        if not self._is_first_spaced:
+            return start + 1
+        rest = _rest_of_word().match(text, start)
+        assert rest is not None  # it may be empty
+        return max(rest.end(), start + 1)
 
     def find_all(self, text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         """The places that begin from `start` on and before `end`, in order, none within another."""

@@ -5,6 +5,7 @@ import tracemalloc
 import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -117,6 +118,42 @@ def test_sequences_of_the_text_itself_are_found(text, other, data):
     some = words[start : start + data.draw(st.integers(1, 3))]
     assert WordSequence(some).find(same) is not None
     assert WordSequence([*some[:-1], some[-1][:1]], is_prefix=True).find(same) is not None
+
+
+@pytest.mark.parametrize("blanks", [" ", "_-", "\u3000", " \u3000"])
+def test_separators_between_words_take_no_memory(blanks):
+    """A text is as long as a body may be, and mostly blank in a padded table."""
+    text = f"a{blanks * 100_000}b"
+    sequences = [WordSequence(words) for words in (["a", "b"], ["a", "c"])]
+    assert [one.find("é a") for one in sequences] == [None, None]  # patterns are compiled once
+    tracemalloc.start()
+    try:
+        found = [one.find(text) for one in sequences]
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [(0, len(text)), None]
+    assert peak < len(text)  # each repetition that can be taken back takes 100 bytes
+
+
+class CountedText(str):
+    """Counts the searches in a text."""
+
+    __slots__ = ("searches",)
+
+    def __init__(self, _: str) -> None:
+        self.searches = 0
+
+    def find(self, *given: Any) -> int:
+        self.searches += 1
+        return super().find(*given)
+
+
+@pytest.mark.parametrize("word", ["aaa", "\u00e9\u00e9"])
+def test_places_within_a_long_word_are_passed_over(word):
+    text = CountedText(f"{word * 10_000} {word}")
+    assert WordSequence([word]).find(text) == (len(text) - len(word), len(text))
+    assert text.searches <= 3  # as many as there are words, and one more
 
 
 @given(st.lists(texts, min_size=1, max_size=3), some_words, st.booleans(), st.booleans())
