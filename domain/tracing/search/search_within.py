@@ -25,7 +25,8 @@ from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
 
 WITHIN_BYTES_MAX: Final = 64 << 20  # of payloads, for one page
-_BEFORE_ALL_SPANS: Final = datetime.min.replace(tzinfo=UTC)
+# Before all spans, also those that a client without a time sent with the first instant.
+POSITION_OF_TRACE: Final = Position(datetime.min.replace(tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +65,10 @@ class FoundWithinPage:
     is_complete: bool = True
 
 
-def position_of_trace(trace: UUID) -> Position:
-    return Position(_BEFORE_ALL_SPANS, trace)
-
-
 def find_within(trace: Trace, query: SearchQuery) -> Iterator[FoundWithin]:
     """Each owner of texts that has all terms, in order."""
     if (places := find_places(values_of_trace(trace), query)) is not None:
-        yield FoundWithin(None, places, position_of_trace(trace.id))
+        yield FoundWithin(None, places, POSITION_OF_TRACE)
     for span in in_order(trace.spans):
         if (places := find_places(values_of_span(span), query)) is not None:
             yield FoundWithin(span.id, places, Position(span.started_at, span.id))

@@ -26,10 +26,10 @@ from domain.tracing.payloads.payload import EMPTY_OBJECT
 from domain.tracing.search.search_query import SearchQuery
 from domain.tracing.search.search_texts import SearchedValue, SearchField
 from domain.tracing.search.search_within import (
+    POSITION_OF_TRACE,
     FoundWithin,
     FoundWithinPage,
     find_places,
-    position_of_trace,
 )
 
 SPANS_AT_ONCE: Final = 500
@@ -62,15 +62,14 @@ async def find_within_stored(
 
     It ends early once `text_bytes` of payloads were read; the last one may be beyond it.
     """
-    first = position_of_trace(key[1])
     head = require_row(await connection.fetchrow(SELECT_HEAD, *key), TRACE_NOT_FOUND)
     found, room, after = list[FoundWithin](), text_bytes, window.after
     if after is None:
         ranges = [payload_range(head, name) for name in ("input", "output")]
         text = await fetch_text_near(connection, *key, [one for one in ranges if one is not None])
         size = sum(one[1] - one[0] for one in ranges if one is not None)
-        found += await compute(_find_in_head, head, text, query, first, is_long=_is_long(size))
-        room, after = room - size, first
+        found += await compute(_find_in_head, head, text, query, is_long=_is_long(size))
+        room, after = room - size, POSITION_OF_TRACE
     while len(found) <= window.limit:
         rows = await connection.fetch(SELECT_SPANS, *key, after.value, after.id)
         for batch in _batches(rows, min(TEXT_BYTES_AT_ONCE, text_bytes)):
@@ -124,9 +123,7 @@ def _ranges(rows: Sequence[Record]) -> Iterator[tuple[int, int]]:
             yield row["payload_at"], row["payload_at"] + _size(row)
 
 
-def _find_in_head(
-    head: Record, text: StoredText, query: SearchQuery, position: Position
-) -> list[FoundWithin]:
+def _find_in_head(head: Record, text: StoredText, query: SearchQuery) -> list[FoundWithin]:
     input_, output = text.trace_values(head)
     values = [SearchedValue(None, SearchField.NAME, head["name"])]
     if input_ is not None:
@@ -135,7 +132,7 @@ def _find_in_head(
         values.append(SearchedValue(None, SearchField.OUTPUT, output))
     values.append(SearchedValue(None, SearchField.METADATA, head["metadata"]))
     places = find_places(values, query)
-    return [] if places is None else [FoundWithin(None, places, position)]
+    return [] if places is None else [FoundWithin(None, places, POSITION_OF_TRACE)]
 
 
 def _find_in_spans(

@@ -9,7 +9,7 @@ reads as many candidates as it needs, however many there are.
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import chain
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -47,9 +47,9 @@ FEW_AT_ONCE: Final = 64  # candidates: after a step with fewer, the next one rea
 MANY_AT_ONCE: Final = 256  # candidates: with fewer, walking the list never takes less
 _US: Final = timedelta(microseconds=1)
 _HOUR_US: Final = timedelta(hours=1) // _US
-_LAST_BUT_ONE: Final = LAST_INSTANT - _US
 _US_OF: Final = "(extract(epoch FROM {}) * 1000000)::bigint"
 _NO_ID: Final = UUID(int=0)
+_LAST_ID: Final = UUID(int=2**128 - 1)
 
 # One more than may be read: then there are too many.
 SELECT_PARTIAL: Final = f"""
@@ -233,7 +233,7 @@ class CandidateWalk:
         """All spans from this place on are known; None if all are known."""
         places = [] if self._read_to is None else [self._read_to]
         if self._parts:
-            places.append(SpanPlace(_after(self._parts[-1].until), _NO_ID, _NO_ID))
+            places.append(_after(self._parts[-1].until))
         return max(places, default=None)
 
     def _go_to(self, place: SpanPlace) -> None:
@@ -318,6 +318,9 @@ class CandidateWalk:
         return rows
 
 
-def _after(us: int) -> datetime:
-    """The instant after one, if there is one."""
-    return min(from_epoch_us(us), _LAST_BUT_ONE) + _US
+def _after(us: int) -> SpanPlace:
+    """The place after all spans that started by an instant."""
+    at = from_epoch_us(us)
+    if at == LAST_INSTANT:
+        return SpanPlace(at, _LAST_ID, _LAST_ID)
+    return SpanPlace(at + _US, _NO_ID, _NO_ID)

@@ -3,6 +3,8 @@
 import random
 import uuid
 from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
 
 import pytest
 
@@ -10,7 +12,7 @@ from adapters.postgres.tracing.search import search_within
 from adapters.postgres.tracing.search.trace_search import PostgresTraceSearch
 from application.tracing.ports import TraceSearch
 from domain.errors import NotFound
-from domain.ids import ProjectId, TraceId
+from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import PageRequest
 from domain.tracing.search.search_query import SearchQuery
 from domain.tracing.search.search_texts import SearchField
@@ -164,3 +166,16 @@ async def test_more_spans_than_are_read_at_once_are_found(plane: DataPlane) -> N
     [one] = await found(plane.tracing.trace_search, ours, sent.id, "needle")
     assert one.span == sent.spans[-1].id
     assert len(await found(plane.tracing.trace_search, ours, sent.id, "step", 200)) == len(spans)
+
+
+async def test_spans_without_a_time_are_found(plane: DataPlane) -> None:
+    """Clients send the first instant for a time that isn't set."""
+    ours, never = project(), datetime.min.replace(tzinfo=UTC)
+    spans = [
+        span(id=SpanId(UUID(int=number)), name="needle", started_at=never)
+        for number in (1, 2**128 - 1)
+    ]
+    sent = trace(*spans, name="needle", started_at=never)
+    await fill(plane, ours, sent)
+    every = await found(plane.tracing.trace_search, ours, sent.id, "needle", limit=1)
+    assert [one.span for one in every] == [None, *(one.id for one in spans)]

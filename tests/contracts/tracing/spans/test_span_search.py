@@ -4,6 +4,7 @@
 """
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import pytest
@@ -126,6 +127,23 @@ async def test_newest_spans_come_first_whenever_their_traces_started(searching, 
     assert await found(plane, ours, "word", started_after=at(1), started_before=at(8)) == [
         *("s7", "s3", "s2", "s1")
     ]
+
+
+@INDEXED
+async def test_spans_of_the_first_and_the_last_instant_are_found(searching, indexed):
+    """Clients send one of them for a time that isn't set."""
+    plane, ours = searching, project()
+    first, last = (one.replace(tzinfo=UTC) for one in (datetime.min, datetime.max))
+    starts = {"first": (first, first), "last": (last, last), "early": (first, at(0)),
+              "late": (last, at(0))}  # fmt: skip
+    sent = [
+        trace(span(name=name, input=b'"word"', started_at=of_span), started_at=of_trace)
+        for name, (of_span, of_trace) in starts.items()
+    ]
+    await fill(plane, ours, *sent)
+    await index_as(plane, indexed)
+    names = await found(plane, ours, "word")
+    assert (set(names[:2]), set(names[2:])) == ({"last", "late"}, {"first", "early"})
 
 
 NARROWED = [
