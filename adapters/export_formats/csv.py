@@ -8,10 +8,9 @@ from typing import Final
 
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
 from domain.exporting.export import RowKind, TraceWithScores
+from domain.exporting.formulas import FORMULA_PREFIXES
 
-# A spreadsheet evaluates text with such a prefix. JSON has none, except for a negative number.
-FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
-FORMULA_ESCAPE: Final = "'"
+FORMULA_ESCAPE: Final = "'"  # JSON needs none: only a negative number begins like a formula
 
 
 class CsvEncoder:

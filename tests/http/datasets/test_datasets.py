@@ -272,6 +272,17 @@ async def test_export_is_imported_to_the_same_version(datasets: Datasets, file: 
         assert await datasets.items() == before
 
 
+@pytest.mark.parametrize("first", "=+-@\t\r\n\0\uff1d\uff0b\uff0d\uff20")
+async def test_cells_of_csv_are_no_formulas(datasets: Datasets, first: str) -> None:
+    text = f"{first}1+1"
+    is_printable = first in "=+-@\uff1d\uff0b\uff0d\uff20"
+    item = {"id": text if is_printable else "an id", "input": text, "expected": [text]}
+    assert (await datasets.write(item))["rejected"] == []
+    exported = (await datasets.export("format=csv")).decode()
+    [_, cells] = csv.reader(io.StringIO(exported, newline=""))
+    assert {cell[:1] for cell in cells} <= {"a", '"', "[", "{", ""}
+
+
 async def test_export_of_a_version_and_split(datasets: Datasets) -> None:
     many = [{"id": f"{n:03}", "input": n, "split": "b" if n % 2 else "a"} for n in range(450)]
     first = await datasets.write(*many)

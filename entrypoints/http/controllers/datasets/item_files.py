@@ -23,6 +23,7 @@ from domain.evaluation.datasets.dataset import (
     DatasetItem,
     Version,
 )
+from domain.exporting.formulas import FORMULA_PREFIXES
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, PageRequest
 from entrypoints.http.config import HttpConfig, http_context
@@ -40,8 +41,6 @@ from entrypoints.http.requests.raw_body import RawBody
 NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
 SPLIT_IN_THREAD_BYTES: Final = 64 << 10  # of a body; splitting as many takes about 1 ms
-# A spreadsheet evaluates text with such a prefix. A quoted text has none.
-FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS: Final = ("id", "input", "expected", "metadata", "split", "from_trace")
 TEXT_COLUMNS: Final = frozenset({"id", "split", "from_trace"})
 REQUIRED_COLUMNS: Final = ("id", "input")
@@ -204,6 +203,7 @@ def _cells(item: DatasetItem) -> Iterator[str]:
 
 
 def _text_cell(text: str) -> str:
+    """A text in quotes, if a spreadsheet would evaluate it without, or it has quotes itself."""
     is_plain = not text.startswith((*FORMULA_PREFIXES, '"'))
     return text if is_plain else json.dumps(text, ensure_ascii=False)
 
