@@ -106,10 +106,13 @@ class DeliverMessages:
         running = set[asyncio.Task[Failure | None]]()
         try:
             for _ in range(READS_MAX):
-                if not failures and len(running) < CONCURRENT_DELIVERIES_MAX:
-                    room = CONCURRENT_DELIVERIES_MAX - len(running)
-                    due = await self.webhooks.claim_due(self.clock(), room)
-                    running |= {asyncio.create_task(self._attempt(*one)) for one in due}
+                if not failures and (room := CONCURRENT_DELIVERIES_MAX - len(running)):
+                    try:
+                        due = await self.webhooks.claim_due(self.clock(), room)
+                    except Failure as unclaimed:  # what is being sent was claimed before
+                        failures.append(unclaimed)
+                    else:
+                        running |= {asyncio.create_task(self._attempt(*one)) for one in due}
                 if not running:
                     break
                 done, running = await asyncio.wait(

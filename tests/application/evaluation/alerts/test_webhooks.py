@@ -193,3 +193,33 @@ async def test_failure_to_store_a_result_is_raised_and_the_message_sent_again():
     post.webhooks, post.now = MemoryWebhooks(store), post.now + DELIVERY_LEASE
     assert await post.deliver() == 1
     assert len(post.webhook_sender.sent) == 2
+
+
+@dataclass(frozen=True, slots=True)
+class AwayLater(MemoryWebhooks):
+    """Gives out what is due once; after that it is away, as `away` tells."""
+
+    away: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def claim_due(self, now: datetime, most: int):
+        if due := await MemoryWebhooks.claim_due(self, now, most):
+            return due
+        self.away.set()
+        raise Unavailable("no database")
+
+
+async def test_failure_to_claim_interrupts_no_message_that_is_being_sent():
+    webhooks = AwayLater(MemoryStore())
+    post = Post(webhooks=webhooks)
+    slow, other = await post.webhook(), await post.webhook(project=THEIRS)
+    for webhook in (slow, other):
+        await post.told(webhook)
+    webhook_sender = OneHangs(slow)
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
+    await asyncio.wait_for(webhooks.away.wait(), WAIT_MAX_S)
+    webhook_sender.free.set()
+    with pytest.raises(Unavailable):
+        await working
+    for webhook in (slow, other):
+        [kept] = await post.log(webhook)
+        assert (kept.attempts, kept.delivered_at) == (1, NOON)
