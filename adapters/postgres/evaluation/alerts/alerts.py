@@ -350,6 +350,8 @@ class PostgresAlerts(PoolReader):
     async def apply_slot(self, slot: MonitorSlot, assess: AlertEvaluator, now: datetime) -> bool:
         moved = (slot.alert, slot.awaited, slot.following)
         async with transaction(self.pool, slot.project) as connection:
+            if await connection.fetchrow(LOCK_MONITOR_SHARED, slot.project, slot.monitor) is None:
+                return False
             row = await connection.fetchrow(ADVANCE_SLOT, slot.project, *moved)
             if row is not None and slot.quiet:
                 evaluations = assess([alert_from_row(row)])

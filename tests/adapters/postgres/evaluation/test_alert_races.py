@@ -1,0 +1,51 @@
+"""Alerts that are evaluated while their monitor is deleted."""
+
+import asyncio
+
+import pytest
+
+from adapters.postgres.database.tenants import within
+from domain.evaluation.monitors.alert import AlertFigure
+from domain.page import PageRequest
+from tests.support.builders.values import NOON
+from tests.support.fixtures import citus, monitors
+from tests.support.fixtures.alerts import a_rule, a_webhook, an_alert, ended_run_of, raised_alert
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.monitors import run_of
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.service
+
+LOCK_WEBHOOKS = "SELECT 1 FROM webhooks WHERE project_id = $1 FOR UPDATE"
+WAITING = f"""
+SELECT count(*) FROM {citus.ACTIVITY}
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+  AND query ~ '(webhooks|monitors|alerts)'
+"""
+
+
+async def test_slot_that_is_evaluated_during_the_delete_of_its_monitor_leaves_no_change(
+    patient_pool, pool
+):
+    async with monitors.over_postgres(patient_pool) as monitoring:
+        alerts, monitor = monitoring.alerts, await monitoring.create_monitor(project())
+        ours = monitor.project_id
+        await monitoring.webhooks.create(a_webhook(ours))
+        alert = await alerts.create(an_alert(monitor, rule=a_rule(figure=AlertFigure.NO_DATA)))
+
+        async def passed_slot():
+            [slot] = [one for one in await alerts.list_passed_slots(NOON) if one.project == ours]
+            return slot
+
+        assert await alerts.apply_slot(await passed_slot(), lambda _: [], NOON)
+        fired = monitor.fired(NOON, None, None)
+        assert await monitoring.monitors.store_run(monitor, fired, None, [])
+        slot, raised = await passed_slot(), raised_alert(ended_run_of(run_of(monitor)), alert)
+        async with within(pool, ours).transaction() as locking:
+            await locking.execute(LOCK_WEBHOOKS, ours)
+            evaluating = asyncio.create_task(alerts.apply_slot(slot, lambda _: [raised], NOON))
+            await until(lambda: pool.fetchval(WAITING))
+            deleting = asyncio.create_task(monitoring.monitors.delete(ours, monitor.id))
+            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+        assert await asyncio.gather(evaluating, deleting) == [True, True]
+        assert (await alerts.changes_of_project(ours, None, PageRequest())).total == 0
