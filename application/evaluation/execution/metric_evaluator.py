@@ -109,9 +109,8 @@ class MetricEvaluator:
         distinct = list(dict.fromkeys(texts))
         if not distinct:
             return {}
-        found = await self.breaker.call(
-            trace.run.id, self.embedder.key, lambda: self.embedder.embed(distinct)
-        )
+        key, embed = self.embedder.key, self.embedder.embed  # it has one model
+        found = await self.breaker.call(trace.run.id, key, key, lambda: embed(distinct))
         return dict(zip(distinct, found, strict=True))
 
 

@@ -22,50 +22,71 @@ class _Circuit:
     first_ended: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class CircuitBreaker:
-    """One circuit for each run and provider, in this process.
+@dataclass(slots=True)
+class _ProviderCircuit(_Circuit):
+    """The circuit of a provider, and those of the models that a run asks there."""
 
-    The first question goes alone, for at most `head_start_s`. So if no question can succeed, it is
-    the only one that is asked. An open circuit stays open: the next run has its own.
+    models: dict[str, _Circuit] = field(default_factory=dict)
+
+    def is_open_for(self, model: str) -> bool:
+        return self.is_open or (model in self.models and self.models[model].is_open)
+
+
+class CircuitBreaker:
+    """One circuit for each run and provider, and in it one for each model, in this process.
+
+    The first question to each goes alone, for at most `head_start_s`. So if no question can
+    succeed, it is the only one that is asked. What is wrong with a model says nothing of others of
+    its provider, which metrics may name. An open circuit stays open: the next run has its own.
     """
 
     def __init__(self, head_start_s: float = HEAD_START_S) -> None:
         self._head_start_s = head_start_s
-        self._circuits: OrderedDict[tuple[RunId, str], _Circuit] = OrderedDict()
+        self._circuits: OrderedDict[tuple[RunId, str], _ProviderCircuit] = OrderedDict()
 
-    async def call[T](self, run: RunId, provider: str, question: Callable[[], Awaitable[T]]) -> T:
+    async def call[T](
+        self, run: RunId, provider: str, model: str, question: Callable[[], Awaitable[T]]
+    ) -> T:
         """The answer to the question.
 
         Raises what the question raises; JudgeRefused `circuit_open`, without asking, if the
         circuit is open.
         """
-        circuit = self._circuit(run, provider)
-        if circuit.is_tried:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._head_start_s):
-                    await circuit.first_ended.wait()
-        circuit.is_tried = True
-        if circuit.is_open:
+        of_provider = self._circuit(run, provider)
+        of_model = of_provider.models.setdefault(model, _Circuit())
+        await self._wait_for_first(of_provider, of_model)
+        of_provider.is_tried = of_model.is_tried = True
+        if of_provider.is_open_for(model):
             raise JudgeRefused(FailCode.CIRCUIT_OPEN)
         try:
             return await question()
         except JudgeRefused as refused:
             if refused.code.opens_circuit:
-                circuit.is_open = True
+                opened = of_model if refused.code.is_of_model else of_provider
+                opened.is_open = True
             raise
         finally:
-            circuit.first_ended.set()
+            of_provider.first_ended.set()
+            of_model.first_ended.set()
 
-    def check(self, run: RunId, provider: str) -> None:
+    def check(self, run: RunId, provider: str, model: str) -> None:
         """Raises JudgeRefused `circuit_open` if another question has opened it meanwhile."""
-        if self._circuit(run, provider).is_open:
+        if self._circuit(run, provider).is_open_for(model):
             raise JudgeRefused(FailCode.CIRCUIT_OPEN)
 
     def __len__(self) -> int:
         return len(self._circuits)
 
-    def _circuit(self, run: RunId, provider: str) -> _Circuit:
-        circuit = self._circuits.setdefault((run, provider), _Circuit())
+    async def _wait_for_first(self, *circuits: _Circuit) -> None:
+        """Waits until the first question to each has ended, for the head start in all."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._head_start_s):
+                for circuit in circuits:
+                    if circuit.is_tried:  # it may be by now
+                        await circuit.first_ended.wait()
+
+    def _circuit(self, run: RunId, provider: str) -> _ProviderCircuit:
+        circuit = self._circuits.setdefault((run, provider), _ProviderCircuit())
         self._circuits.move_to_end((run, provider))
         if len(self._circuits) > CIRCUITS_MAX:
             self._circuits.popitem(last=False)

@@ -335,7 +335,8 @@ class CircuitBreaking(Policy):
     breaker: CircuitBreaker
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
-        return await self.breaker.call(request.run.id, request.provider, lambda: ask(request))
+        run, model = request.run.id, request.question.model
+        return await self.breaker.call(run, request.provider, model, lambda: ask(request))
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,7 +357,7 @@ class RecheckAfterWait(Policy):
     breaker: CircuitBreaker
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
-        self.breaker.check(request.run.id, request.provider)
+        self.breaker.check(request.run.id, request.provider, request.question.model)
         if not await request.trace.is_live():
             return JudgeResponse.skipped(request, SkipCode.CANCELLED)
         return await ask(request)

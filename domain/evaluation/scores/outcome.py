@@ -90,8 +90,13 @@ class FailCode(Code):
 
     @property
     def opens_circuit(self) -> bool:
-        """Whether every further judge call of the run would fail too."""
+        """Whether every further judge call of the run, to this provider or model, would fail."""
         return self in _OPENING
+
+    @property
+    def is_of_model(self) -> bool:
+        """Whether that says nothing of the other models of the provider."""
+        return self in _OF_MODEL
 
 
 _PASSING: Final = frozenset(
@@ -100,9 +105,8 @@ _PASSING: Final = frozenset(
         *(FailCode.RATE_LIMITED, FailCode.PROVIDER_ERROR),
     }
 )
-_OPENING: Final = frozenset(
-    {FailCode.AUTH, FailCode.QUOTA, FailCode.UNKNOWN_MODEL, FailCode.MISCONFIGURED}
-)
+_OF_MODEL: Final = frozenset({FailCode.UNKNOWN_MODEL, FailCode.MISCONFIGURED})
+_OPENING: Final = frozenset({FailCode.AUTH, FailCode.QUOTA}) | _OF_MODEL
 
 
 def truncate_reason(reason: str) -> str:

@@ -13,13 +13,14 @@ from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_TARGETS_MAX
 from domain.errors import Unavailable
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
-from domain.evaluation.metrics.metric import EvaluationMethod
+from domain.evaluation.metrics.metric import DefinitionKind, EvaluationMethod
 from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, ScoreStatus
 from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import TraceStatus
+from tests.support.builders.custom_metrics import JUDGE, definition
 from tests.support.builders.evaluated_traces import model, offering, tool
 from tests.support.fixtures.evaluation_harness import PLAN, EvaluationHarness, metadata
 
@@ -249,6 +250,33 @@ async def test_unknown_model_fails_only_judged_metrics():
         "confidence": "unknown_model",
         "tool_success_rate": "1.0",
     }
+
+
+@pytest.mark.parametrize("code", [FailCode.UNKNOWN_MODEL, FailCode.MISCONFIGURED])
+async def test_model_that_cannot_be_asked_fails_only_metrics_that_name_it(code):
+    harness = EvaluationHarness(
+        judge=ScriptedJudge(dict.fromkeys(["polite", "brief"], (JudgeRefused(code),)))
+    )
+    misnamed = tuple(
+        definition(DefinitionKind.JUDGE, JUDGE | {"model": "openai/mistyped"}, name=name)
+        for name in ("polite", "brief")
+    )
+    traces = [harness.put(*SPANS) for _ in range(2)]
+    run = await harness.run(["polite", *JUDGED, "brief"], *traces, definitions=misnamed)
+    await harness.work()
+    results = [await harness.results(run, trace) for trace in traces]
+    assert [one[name] for one in results for name in JUDGED] == ["0.8"] * 2 * len(JUDGED)
+    codes = [one[name] for one in results for name in ("polite", "brief")]
+    assert codes == [code.value, *["circuit_open"] * 3]
+
+
+async def test_refused_key_stops_questions_to_all_models_of_its_provider():
+    harness = EvaluationHarness(judge=ScriptedJudge({"polite": [AUTH]}))
+    other = definition(DefinitionKind.JUDGE, JUDGE | {"model": "openai/other"}, name="polite")
+    trace = harness.put(*SPANS)
+    run = await harness.run("polite confidence", trace, definitions=(other,))
+    await harness.work()
+    assert await harness.results(run, trace) == {"polite": "auth", "confidence": "circuit_open"}
 
 
 async def test_refusing_embedder_does_not_affect_judge():

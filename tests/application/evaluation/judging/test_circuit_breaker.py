@@ -40,7 +40,7 @@ def open_provider(failure: Exception | None = None) -> Provider:
 
 
 async def ask_together(breaker: CircuitBreaker, provider: Provider, count: int) -> list[object]:
-    questions = [breaker.call(RUN, "p", provider) for _ in range(count)]
+    questions = [breaker.call(RUN, "p", "m", provider) for _ in range(count)]
     return await asyncio.gather(*questions, return_exceptions=True)
 
 
@@ -71,13 +71,13 @@ async def test_only_codes_that_affect_every_question_open_circuit(code):
 @pytest.mark.parametrize("code", [FailCode.AUTH, FailCode.REJECTED])
 async def test_check_raises_only_after_circuit_opens(code):
     breaker = CircuitBreaker()
-    breaker.check(RUN, "p")
+    breaker.check(RUN, "p", "m")
     await ask_together(breaker, open_provider(JudgeRefused(code)), 1)
     if not code.opens_circuit:
-        breaker.check(RUN, "p")
+        breaker.check(RUN, "p", "m")
         return
     with pytest.raises(JudgeRefused) as refused:
-        breaker.check(RUN, "p")
+        breaker.check(RUN, "p", "m")
     assert refused.value.code is FailCode.CIRCUIT_OPEN
 
 
@@ -96,7 +96,7 @@ async def test_other_questions_proceed_after_head_start():
 
 async def test_other_questions_proceed_after_first_is_cancelled():
     breaker, provider = CircuitBreaker(), Provider()
-    first = asyncio.create_task(breaker.call(RUN, "p", provider))
+    first = asyncio.create_task(breaker.call(RUN, "p", "m", provider))
     await until(lambda: provider.asked == 1)
     others = asyncio.create_task(ask_together(breaker, provider, 2))
     first.cancel()
@@ -110,23 +110,48 @@ async def test_other_questions_proceed_after_first_is_cancelled():
 async def test_open_circuit_affects_only_its_run_and_provider():
     breaker, healthy = CircuitBreaker(), open_provider()
     await ask_together(breaker, open_provider(JudgeRefused(FailCode.QUOTA)), 1)
-    assert await breaker.call(OTHER, "p", healthy) == "an answer"
-    assert await breaker.call(RUN, "q", healthy) == "an answer"
+    assert await breaker.call(OTHER, "p", "m", healthy) == "an answer"
+    assert await breaker.call(RUN, "q", "m", healthy) == "an answer"
     with pytest.raises(JudgeRefused) as refused:
-        await breaker.call(RUN, "p", healthy)
+        await breaker.call(RUN, "p", "m", healthy)
     assert refused.value.code is FailCode.CIRCUIT_OPEN
+
+
+@pytest.mark.parametrize("code", [code for code in FailCode if code.opens_circuit])
+async def test_what_is_wrong_with_a_model_stops_no_other_model(code):
+    breaker, healthy = CircuitBreaker(), open_provider()
+    await ask_together(breaker, open_provider(JudgeRefused(code)), 1)
+    if code.is_of_model:
+        assert await breaker.call(RUN, "p", "n", healthy) == "an answer"
+        breaker.check(RUN, "p", "n")
+        return
+    with pytest.raises(JudgeRefused):
+        await breaker.call(RUN, "p", "n", healthy)
+    with pytest.raises(JudgeRefused):
+        breaker.check(RUN, "p", "n")
+
+
+async def test_first_question_to_another_model_goes_alone_too():
+    breaker, provider = CircuitBreaker(), Provider(JudgeRefused(FailCode.UNKNOWN_MODEL))
+    assert await breaker.call(RUN, "p", "m", open_provider()) == "an answer"
+    others = [asyncio.create_task(breaker.call(RUN, "p", "n", provider)) for _ in range(3)]
+    await run_loop()
+    assert provider.asked == 1
+    provider.gate.set()
+    answers = await asyncio.gather(*others, return_exceptions=True)
+    assert codes(answers) == [FailCode.UNKNOWN_MODEL, *[FailCode.CIRCUIT_OPEN] * 2]
 
 
 async def test_least_recently_used_circuit_is_evicted_beyond_maximum():
     breaker, healthy = CircuitBreaker(), open_provider()
     await ask_together(breaker, open_provider(JudgeRefused(FailCode.QUOTA)), 1)
     for n in range(CIRCUITS_MAX - 1):
-        await breaker.call(RunId(uuid.UUID(int=100 + n)), "p", healthy)
+        await breaker.call(RunId(uuid.UUID(int=100 + n)), "p", "m", healthy)
     with pytest.raises(JudgeRefused):
-        await breaker.call(RUN, "p", healthy)
+        await breaker.call(RUN, "p", "m", healthy)
     for n in range(CIRCUITS_MAX):
-        await breaker.call(RunId(uuid.UUID(int=10_000 + n)), "p", healthy)
+        await breaker.call(RunId(uuid.UUID(int=10_000 + n)), "p", "m", healthy)
     assert len(breaker) == CIRCUITS_MAX
-    assert await breaker.call(RUN, "p", healthy) == "an answer", (
+    assert await breaker.call(RUN, "p", "m", healthy) == "an answer", (
         "the evicted circuit is closed again"
     )
