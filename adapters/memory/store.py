@@ -163,6 +163,14 @@ class StoredVerdict:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class StoredSpending:
+    """What a budget has spent or reserved, and since when it is counted."""
+
+    usd: Decimal
+    since: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredItem:
     """An item of a dataset from the version `valid_from` on, without the version `valid_to`.
@@ -321,8 +329,8 @@ class MemoryStore:
         self.verdicts = ProjectTable[bytes, StoredVerdict]("Verdict", removed)
         self.ledger = ProjectTable[UUID, LedgerEntry]("Judge call", removed)
         self.budgets: dict[ids.ProjectId, Decimal] = {}
-        self.spending: dict[tuple[ids.ProjectId, str], Decimal] = {}
-        self.shared_spending: dict[str, Decimal] = {}  # of organizations and of the server
+        self.spending: dict[tuple[ids.ProjectId, str], StoredSpending] = {}
+        self.shared_spending: dict[str, StoredSpending] = {}  # of organizations and of the server
         self.limits: dict[ids.OrganizationId, OrganizationLimits] = {}
         self.erasures = ProjectTable[ids.ErasureId, Erasure]("Erasure", removed)
         self.erasing = ProjectTable[ids.ErasureId, DataSubject]("Erasure", removed)

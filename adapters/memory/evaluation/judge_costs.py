@@ -1,11 +1,11 @@
 """The cache of verdicts, the ledger of judge calls, and budgets, in memory."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from adapters.memory.store import MemoryStore, StoredVerdict, delete_rows
+from adapters.memory.store import MemoryStore, StoredSpending, StoredVerdict, delete_rows
 from application.evaluation.ports.judging import DELETED_ROWS_MAX, PARTS_MAX, Reservation, Verdict
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,
@@ -113,52 +113,49 @@ class MemoryBudgets:
             usd_of_all = self.store.limits.get(organization, NO_LIMITS).monthly_usd
             limits[organization_scope(organization, now)] = usd_of_all
         known = {scope: limit for scope, limit in limits.items() if limit is not None}
-        for scope, limit in known.items():
-            if self._spent(project, scope, now) + usd > limit:
-                return None
-        for scope in known:
-            spent = self._spent(project, scope, now) + usd
-            if is_shared(scope):
-                self.store.shared_spending[scope] = spent
-            else:
-                self.store.spending[project, scope] = spent
-        return Reservation(tuple(known), usd)
+        counts = {scope: self._count(project, scope, now) for scope in known}
+        if any(counts[scope].usd + usd > limit for scope, limit in known.items()):
+            return None
+        for scope, one in counts.items():
+            self._store(project, scope, replace(one, usd=one.usd + usd))
+        return Reservation({scope: one.since for scope, one in counts.items()}, usd)
 
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
-        for scope in reservation.scopes:
-            if scope in self.store.shared_spending:
-                self.store.shared_spending[scope] += usd - reservation.usd
-            if (project, scope) in self.store.spending:
-                self.store.spending[project, scope] += usd - reservation.usd
+        for scope, since in reservation.scopes.items():
+            if (known := self._find(project, scope)) is not None:
+                released = reservation.usd if known.since == since else Decimal(0)
+                self._store(project, scope, replace(known, usd=known.usd + usd - released))
 
-    def _spent(self, project: ProjectId, scope: str, now: datetime) -> Decimal:
+    def _find(self, project: ProjectId, scope: str) -> StoredSpending | None:
         if is_shared(scope):
-            return self._spent_together(project, scope, now)
-        known = self.store.spending.get((project, scope))
-        if known is not None or scope != month_scope(now):
-            return known or Decimal(0)
-        ours = [one for one in self.store.ledger.values() if one.project_id == project]
-        return exact_sum(
-            one.usd for one in ours if one.usd is not None and one.created_at >= month_start(now)
-        )
+            return self.store.shared_spending.get(scope)
+        return self.store.spending.get((project, scope))
 
-    def _spent_together(self, project: ProjectId, scope: str, now: datetime) -> Decimal:
-        known = self.store.shared_spending.get(scope)
-        if known is not None:
-            return known
+    def _store(self, project: ProjectId, scope: str, count: StoredSpending) -> None:
+        if is_shared(scope):
+            self.store.shared_spending[scope] = count
+        else:
+            self.store.spending[project, scope] = count
+
+    def _count(self, project: ProjectId, scope: str, now: datetime) -> StoredSpending:
+        """What is counted; from the ledger if the budget is new."""
+        known = self._find(project, scope)
+        return known or StoredSpending(self._spent_before(project, scope, now), now)
+
+    def _spent_before(self, project: ProjectId, scope: str, now: datetime) -> Decimal:
+        if scope.startswith("run "):
+            return Decimal(0)
         projects = self.store.projects
-        ours = projects.get(project)
-        is_ours = {
-            id_
-            for id_, one in projects.items()
-            if ours is not None and one.organization_id == ours.organization_id
-        }
+        ours, counted = projects.get(project), {project}
+        if scope != month_scope(now) and ours is not None:
+            organization = ours.organization_id
+            counted = {id_ for id_, one in projects.items() if one.organization_id == organization}
         return exact_sum(
             one.usd
             for one in self.store.ledger.values()
             if one.usd is not None
             and one.created_at >= month_start(now)
-            and (scope == server_scope(now) or one.project_id in is_ours)
+            and (scope == server_scope(now) or one.project_id in counted)
         )
 
 

@@ -93,9 +93,13 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """What is reserved for one question, in each budget that applies to it."""
+    """What is reserved for one question, in each budget that applies to it.
 
-    scopes: tuple[str, ...]
+    `scopes` maps the budget to the time since when its spending is counted: a budget that is
+    removed and set again is another count, in which nothing is reserved for this question.
+    """
+
+    scopes: Mapping[str, datetime]
     usd: Decimal
 
 
@@ -123,7 +127,10 @@ class Budgets(Protocol):
         ...
 
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
-        """Replaces the reservation by `usd`, which was spent."""
+        """Replaces the reservation by `usd`, which was spent.
+
+        A budget that was set again meanwhile counts what was spent, and releases nothing.
+        """
         ...
 
 

@@ -33,10 +33,15 @@ ON CONFLICT (project_id, scope) DO NOTHING
 """
 RESERVE_SPENDING: Final = f"""
 UPDATE judge_spending SET usd = usd + $3 WHERE {OF_PROJECT} AND scope = $2 AND usd + $3 <= $4
-RETURNING usd
+RETURNING created_at
 """
+# A row that was inserted after the reservation has counted nothing for it.
+_SETTLED: Final = (
+    "usd + {spent}::numeric - CASE WHEN created_at = {since} THEN {reserved}::numeric ELSE 0 END"
+)
 SETTLE_SPENDING: Final = f"""
-UPDATE judge_spending SET usd = usd + $3 WHERE {OF_PROJECT} AND scope = $2
+UPDATE judge_spending SET usd = {_SETTLED.format(spent="$3", reserved="$4", since="$5")}
+WHERE {OF_PROJECT} AND scope = $2
 """
 
 
@@ -70,9 +75,12 @@ INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
 ON CONFLICT (scope) DO UPDATE SET usd = excluded.usd WHERE shared_spending.usd < excluded.usd
 """
 RESERVE_SHARED_SPENDING: Final = """
-UPDATE shared_spending SET usd = usd + $2 WHERE scope = $1 AND usd + $2 <= $3 RETURNING usd
+UPDATE shared_spending SET usd = usd + $2 WHERE scope = $1 AND usd + $2 <= $3 RETURNING created_at
 """
-SETTLE_SHARED_SPENDING: Final = "UPDATE shared_spending SET usd = usd + $2 WHERE scope = $1"
+SETTLE_SHARED_SPENDING: Final = f"""
+UPDATE shared_spending SET usd = {_SETTLED.format(spent="$2", reserved="$3", since="$4")}
+WHERE scope = $1
+"""
 
 
 class _BudgetExceeded(Exception):  # noqa: N818 - not an error: it rolls back the reservations
@@ -100,28 +108,30 @@ class PostgresBudgets:
         limits[server_scope(now)] = self.server_usd
         known = {scope: limit for scope, limit in limits.items() if limit is not None}
         if not known:
-            return Reservation((), usd)
+            return Reservation({}, usd)
         # What is shared is summed over other projects.
         if self.server_usd is not None and server_scope(now) not in self._raised:
             await self._raise_spending_of_server(now)
         scope: Scope = ALL_TENANTS if any(map(is_shared, known)) else project
         with suppress(_BudgetExceeded):
             async with translate_errors(), within(self.pool, scope).transaction() as connection:
-                for counted, limit in known.items():
-                    if not await _reserve_in(connection, project, counted, usd, limit, now):
-                        raise _BudgetExceeded
-                return Reservation(tuple(known), usd)
+                since = {
+                    counted: await _reserve_in(connection, project, counted, usd, limit, now)
+                    for counted, limit in known.items()
+                }
+                return Reservation(since, usd)
         return None
 
     async def settle(self, project: ProjectId, reservation: Reservation, usd: Decimal) -> None:
         if not reservation.scopes:
             return
         async with translate_errors(), within(self.pool, project).transaction() as connection:
-            for scope in reservation.scopes:
+            for scope, since in reservation.scopes.items():
+                amounts = (usd, reservation.usd, since)
                 if is_shared(scope):
-                    await connection.execute(SETTLE_SHARED_SPENDING, scope, usd - reservation.usd)
+                    await connection.execute(SETTLE_SHARED_SPENDING, scope, *amounts)
                 else:
-                    await connection.execute(SETTLE_SPENDING, project, scope, usd - reservation.usd)
+                    await connection.execute(SETTLE_SPENDING, project, scope, *amounts)
 
     async def _raise_spending_of_server(self, now: datetime) -> None:
         """Counts what was spent while the processes had no limit, once in each month."""
@@ -147,14 +157,18 @@ async def _reserve_in(  # noqa: PLR0917 - the columns of a row
     usd: Decimal,
     limit: Decimal,
     now: datetime,
-) -> bool:
+) -> datetime:
+    """Since when the spending is counted. Raises _BudgetExceeded."""
     if is_shared(scope):
         await _ensure_shared_row(connection, project, scope, now)
-        found = await connection.fetchval(RESERVE_SHARED_SPENDING, scope, usd, limit)
+        since = await connection.fetchval(RESERVE_SHARED_SPENDING, scope, usd, limit)
     else:
         await _ensure_spending_row(connection, project, scope, now)
-        found = await connection.fetchval(RESERVE_SPENDING, project, scope, usd, limit)
-    return found is not None
+        since = await connection.fetchval(RESERVE_SPENDING, project, scope, usd, limit)
+    if since is None:
+        raise _BudgetExceeded
+    counted: datetime = since
+    return counted
 
 
 async def _ensure_shared_row(

@@ -118,7 +118,8 @@ async def work(seeded: Seeded, spent: JudgingPorts, of: ProjectId) -> None:
     async with seeded.pool.acquire() as connection, connection.transaction():
         await store_budget(connection, of, Decimal(10**6), NOON)
     reserved = await spent.budgets.reserve(of, run_of(of), Decimal(1), Decimal("0.1"), NOON)
-    assert reserved == Reservation((f"run {run_of(of)}", month_scope(NOON)), Decimal("0.1"))
+    since = dict.fromkeys((f"run {run_of(of)}", month_scope(NOON)), NOON)
+    assert reserved == Reservation(since, Decimal("0.1"))
     await spent.budgets.settle(of, reserved, Decimal("0.05"))
     async with seeded.pool.acquire() as connection, connection.transaction():
         await store_budget(connection, of, None, NOON)

@@ -62,6 +62,10 @@ async def judge_traces(
     return run, [scores[str(one.id), NAME] for one in traces]
 
 
+def spent_by_budget(harness: EvaluationHarness) -> list[Decimal]:
+    return [count.usd for count in harness.store.spending.values()]
+
+
 def metadata_value(score: TraceScore, key: str) -> object:
     return dict(object_members(score.metadata)).get(key)
 
@@ -247,8 +251,8 @@ async def test_reservation_is_settled_with_actual_cost(first: ScriptedAnswer):
     harness = scripted_harness(first)
     store_budget(harness.store, harness.project, Decimal(10), NOON)
     await judge_traces(harness, harness.put(), max_cost_usd=Decimal(1))
-    assert {*harness.store.spending.values()} == {COST}
-    assert len(harness.store.spending) == 2
+    assert {*spent_by_budget(harness)} == {COST}
+    assert len(spent_by_budget(harness)) == 2
 
 
 async def test_model_whose_price_was_deleted_is_skipped_under_budget():
@@ -267,7 +271,7 @@ async def test_answer_of_unpriced_model_costs_price_of_requested_model():
     run, _ = await judge_traces(harness, harness.put(), max_cost_usd=Decimal(1))
     spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
     assert (spent.usd, spent.unpriced) == (COST, 0)
-    assert {*harness.store.spending.values()} == {COST}
+    assert {*spent_by_budget(harness)} == {COST}
 
 
 # --- prices of the project ---
@@ -280,7 +284,7 @@ async def test_project_price_takes_precedence_over_price_book():
     [entry] = harness.store.ledger.values()
     assert entry.usd == Decimal("1.05")
     assert entry.price_version == price.version
-    assert {*harness.store.spending.values()} == {entry.usd}
+    assert {*spent_by_budget(harness)} == {entry.usd}
     assert '"usd":1.05' in str(metadata_value(score, "usage"))
     other = replace(harness, project=THEIRS)
     await judge_traces(other, other.put())
@@ -308,7 +312,7 @@ async def test_price_of_0_lowers_no_budget(model: str, budget: str):
     assert {one.code for one in scores} == {None, "budget"}
     assert {one.usd for one in harness.store.ledger.values()} == {0}  # by the project's price
     counted = COST if model == GPT else UNLISTED_TARIFF.cost(usage_of(DEFAULT_TOKEN_USE))
-    assert {*harness.store.spending.values()} == {len(harness.store.ledger) * counted}
+    assert {*spent_by_budget(harness)} == {len(harness.store.ledger) * counted}
 
 
 async def test_model_without_a_price_uses_up_a_budget():
@@ -316,7 +320,7 @@ async def test_model_without_a_price_uses_up_a_budget():
     store_budget(harness.store, harness.project, Decimal(10), NOON)
     await judge_traces(harness, harness.put(), model="openai/unpriced")
     counted = UNLISTED_TARIFF.cost(usage_of(DEFAULT_TOKEN_USE))
-    assert {*harness.store.spending.values()} == {counted}
+    assert {*spent_by_budget(harness)} == {counted}
 
 
 @pytest.mark.parametrize(
@@ -340,7 +344,7 @@ async def test_impossible_token_counts_are_estimated(use: TokenUse):
     assert entry.call.is_estimated
     assert 0 < entry.call.use.input < 10_000
     assert entry.call.use.output == ANSWER_TOKENS_MAX
-    assert {*harness.store.spending.values()} == {entry.usd}
+    assert {*spent_by_budget(harness)} == {entry.usd}
     assert entry.usd is not None
     assert 0 < entry.usd < 1
     spent = await harness.ports.judging.ledger.of_run(harness.project, run.id)
@@ -429,11 +433,11 @@ async def test_questions_waiting_for_slot_reserve_no_budget():
     traces = [harness.put(output=f"{n}") for n in range(6)]
     await harness.run(NAME, *traces, model=GPT, max_cost_usd=Decimal("0.08"))
     tasks = await start_targets(harness)
-    [reserved] = harness.store.spending.values()
+    [reserved] = spent_by_budget(harness)
     assert reserved < Decimal("0.045"), "the reservation covers a single question"
     await open_gate(harness, tasks)
     assert len(harness.judge.asked) == 6
-    assert {*harness.store.spending.values()} == {6 * COST}
+    assert {*spent_by_budget(harness)} == {6 * COST}
 
 
 async def test_each_provider_has_its_own_slots():
@@ -608,7 +612,7 @@ async def test_attempts_of_question_share_one_reservation():
         (2, FailCode.PROVIDER_ERROR),
         (3, None),
     ]
-    assert {*harness.store.spending.values()} == {3 * COST}
+    assert {*spent_by_budget(harness)} == {3 * COST}
 
 
 async def test_429_followed_by_success_halves_concurrency():

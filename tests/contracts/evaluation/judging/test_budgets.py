@@ -74,8 +74,8 @@ async def reserve(
 
 async def test_reservation_without_limit_succeeds(budgets: Budgets):
     project, run = ids()
-    assert await reserve(budgets, project, run) == Reservation((), ONE)
-    await budgets.settle(project, Reservation((), ONE), Decimal(0))
+    assert await reserve(budgets, project, run) == Reservation({}, ONE)
+    await budgets.settle(project, Reservation({}, ONE), Decimal(0))
     assert await budgets.monthly(project) is None
 
 
@@ -137,7 +137,7 @@ async def test_budget_may_be_raised_and_removed(fixture: BudgetFixture):
     await fixture.set_monthly(project, ONE)
     assert await reserve(budgets, project, run) is not None
     await fixture.set_monthly(project, None)
-    assert await reserve(budgets, project, run) == Reservation((), ONE)
+    assert await reserve(budgets, project, run) == Reservation({}, ONE)
 
 
 async def test_changing_budget_keeps_reservations(fixture: BudgetFixture):
@@ -160,6 +160,22 @@ async def test_new_budget_counts_ledger_only(fixture: BudgetFixture):
     await fixture.set_monthly(project, ONE)
     assert await reserve(budgets, project, run, Decimal("0.26")) is None
     assert await reserve(budgets, project, run, Decimal("0.25")) is not None
+
+
+async def test_reservation_from_before_a_budget_was_set_again_releases_nothing(
+    fixture: BudgetFixture,
+):
+    budgets, later = fixture.budgets, NOON + timedelta(seconds=1)
+    project, run = ids()
+    await fixture.set_monthly(project, ONE)
+    under_way = await reserve(budgets, project, run)
+    assert under_way is not None
+    await fixture.set_monthly(project, None)
+    await fixture.set_monthly(project, ONE)
+    assert await reserve(budgets, project, run, Decimal("0.5"), now=later) is not None
+    await budgets.settle(project, under_way, Decimal("0.25"))
+    assert await reserve(budgets, project, run, Decimal("0.26"), now=later) is None
+    assert await reserve(budgets, project, run, Decimal("0.25"), now=later) is not None
 
 
 async def test_reservation_respects_run_and_monthly_limits_atomically(fixture: BudgetFixture):

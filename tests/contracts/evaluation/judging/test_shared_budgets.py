@@ -97,6 +97,22 @@ async def test_budget_set_within_a_month_counts_what_was_spent(world, ada, ours,
     assert await reserve(project) is not None
 
 
+async def test_reservation_from_before_a_shared_budget_was_set_again_releases_nothing(
+    world, ada, ours, reserve
+):
+    project = await new_project(world, ada, ours, "bot")
+    budgets = world.ports.evaluation.judging.budgets
+    await world.do.costs.set_limits(ada, ours, TWO_IN_ALL)
+    under_way = await reserve(project, Decimal(2))
+    for limits in (NO_LIMITS, TWO_IN_ALL):
+        await world.do.costs.set_limits(ada, ours, limits)
+    world.forward(seconds=1)
+    assert await reserve(project) is not None
+    await budgets.settle(project, under_way, Decimal("0.5"))
+    assert await reserve(project, Decimal("0.6")) is None
+    assert await reserve(project, Decimal("0.5")) is not None
+
+
 async def test_new_projects_start_with_the_limits_of_their_organization(world, ada, ours):
     limits = OrganizationLimits(
         project_monthly_usd=Decimal(7), project_retention_days=30, key_days=90
