@@ -1,6 +1,6 @@
 """The use cases of evaluation, and the ports that they need: a part of `application.use_cases`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -14,6 +14,10 @@ from application.evaluation.execution.evaluate_target import EvaluateTarget
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SignalEvaluator
+from application.evaluation.judging.adaptive_concurrency import (
+    AdaptiveLimiter,
+    provider_limiters,
+)
 from application.evaluation.judging.circuit_breaker import CircuitBreaker
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
 from application.evaluation.judging.judge_client import JudgeClient, RetryTiming
@@ -76,7 +80,11 @@ class AlertPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
-    """Every port of evaluation, filled; and the models that may judge."""
+    """Every port of evaluation, filled; and the models that may judge.
+
+    `judge_limiters` are those of the process by provider, which several groups of organizations
+    share; None if there is one group.
+    """
 
     trace_scores: TraceScores
     session_scores: SessionScores
@@ -104,6 +112,7 @@ class EvaluationPorts:
     on_fault: OnFault
     on_monitor_fault: scheduler.OnMonitorFault
     policy: EvaluationPolicy = DEFAULT_POLICY
+    judge_limiters: Mapping[str, AdaptiveLimiter] | None = None
     retry_timing: RetryTiming = field(default_factory=RetryTiming)
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
@@ -265,12 +274,13 @@ class EvaluationUseCases:
 def evaluate_target(
     ports: EvaluationPorts, clock: Clock, new_id: NewId, random: RandomBytes
 ) -> EvaluateTarget:
-    """Has its own circuit breaker and concurrency limits: build one for each process."""
+    """Has its own circuit breaker: build one for each process and group of organizations."""
     queue, targets, policy = ports.work_queue, ports.targets, ports.policy
-    breaker = CircuitBreaker(policy.head_start_s)
+    breaker, limiters = CircuitBreaker(policy.head_start_s), ports.judge_limiters
     judge = JudgeClient(
         ports.judge,
         breaker=breaker,
+        limiters=provider_limiters(policy.judge_concurrency) if limiters is None else limiters,
         ports=ports.judging,
         policy=policy,
         clock=clock,

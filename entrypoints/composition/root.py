@@ -42,6 +42,10 @@ from adapters.redis.client import opened as redis_opened
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from adapters.redis.token_buckets import RedisTokenBuckets, SharedTokenBuckets
 from application.clock import utc_now
+from application.evaluation.judging.adaptive_concurrency import (
+    AdaptiveLimiter,
+    provider_limiters,
+)
 from application.evaluation.ports.evaluation import Judge
 from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
@@ -102,7 +106,7 @@ async def remapping(settings: Settings) -> AsyncGenerator[RemapTraces]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Shared:
-    """What the ports of all groups share: servers, caches and buffers of the process."""
+    """What the ports of all groups share: servers, caches, buffers and limits of the process."""
 
     settings: Settings
     observer: Observer | None
@@ -115,6 +119,7 @@ class _Shared:
     refusal_log: RefusalLog
     jobs: Jobs
     judge: Judge
+    judge_limiters: Mapping[str, AdaptiveLimiter]
     leader_election: PostgresLeaderElection
     limiter: RedisRateLimiter
     token_buckets: RedisTokenBuckets
@@ -161,6 +166,7 @@ async def ports(
             refusal_log=refused,
             jobs=DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job),
             judge=await stack.enter_async_context(open_judge(settings)),
+            judge_limiters=provider_limiters(settings.eval_judge_concurrency),
             leader_election=leader_election,
             limiter=limiter,
             token_buckets=token_buckets,
@@ -218,6 +224,7 @@ async def _ports_over(pool: Pool, shared: _Shared, path: str | None = None) -> A
         )
         evaluation = replace(
             evaluation_ports(settings, pool, shared.jobs, book, shared.judge),
+            judge_limiters=shared.judge_limiters,
             leader_election=shared.leader_election,
         )
         if observer is not None:

@@ -1,7 +1,8 @@
 """Limits concurrent requests to a provider: halves the limit on a 429, then raises it slowly."""
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Final
 
@@ -67,3 +68,8 @@ class AdaptiveLimiter:
             if not slot.done():
                 self._held += 1
                 slot.set_result(None)
+
+
+def provider_limiters(limit_max: int) -> Mapping[str, AdaptiveLimiter]:
+    """The limiters of a process by provider, each created when it is first looked up."""
+    return defaultdict(lambda: AdaptiveLimiter(limit_max))

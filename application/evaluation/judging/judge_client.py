@@ -10,7 +10,6 @@ import asyncio
 import random
 import time
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -68,10 +67,11 @@ class RetryTiming:
 
 
 class JudgeClient:
-    """Asks the judge, through all policies. One for each process: it holds their state.
+    """Asks the judge, through all policies, whose state it holds.
 
     No verdict is paid for twice, and no request is sent that could cost more than a budget has
-    left. Every request to a provider is in the ledger, failed ones included.
+    left. Every request to a provider is in the ledger, failed ones included. All clients of a
+    process share `limiters`, which are by provider.
     """
 
     def __init__(
@@ -79,6 +79,7 @@ class JudgeClient:
         judge: Judge,
         *,
         breaker: CircuitBreaker,
+        limiters: Mapping[str, AdaptiveLimiter],
         ports: JudgingPorts,
         policy: EvaluationPolicy,
         clock: Clock,
@@ -86,9 +87,6 @@ class JudgeClient:
         timing: RetryTiming,
     ) -> None:
         self._judge = judge
-        limiters = defaultdict[str, AdaptiveLimiter](  # by provider
-            lambda: AdaptiveLimiter(policy.judge_concurrency)
-        )
         self._ask_model = chain(
             [
                 # If the evidence is too long for the model: asks once more, with half of it.

@@ -524,3 +524,6 @@ async def test_group_is_added_while_the_service_runs(postgres_url: str, tmp_path
         for _ in range(2):
             await starter.start_new()
         assert started == [await site.use_cases.of_group(2)]
+        opened = await site.ports.groups.open(2)
+        assert opened is not None
+        assert opened.evaluation.judge_limiters is site.ports.evaluation.judge_limiters is not None

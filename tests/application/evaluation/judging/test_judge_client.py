@@ -16,6 +16,9 @@ from adapters.memory.evaluation.scripted_judge import (
     ScriptedJudge,
     make_judge_call,
 )
+from adapters.memory.jobs import RecordedJobs
+from adapters.memory.store import MemoryStore
+from application.evaluation.judging.adaptive_concurrency import provider_limiters
 from application.evaluation.ports.judging import VERDICT_RETENTION, Verdict
 from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
@@ -43,6 +46,7 @@ from tests.support.builders.evaluated_traces import tool
 from tests.support.builders.values import NOON, THEIRS
 from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, EvaluationHarness
 from tests.support.fixtures.judge_policies import run_loop
+from tests.support.waiting import until
 
 NAME = "task_completion"
 GPT = "openai/gpt-4o"  # priced: 1,000 input tokens and 50 output tokens cost 0.003 USD
@@ -438,6 +442,20 @@ async def test_questions_waiting_for_slot_reserve_no_budget():
     await open_gate(harness, tasks)
     assert len(harness.judge.asked) == 6
     assert {*spent_by_budget(harness)} == {6 * COST}
+
+
+async def test_groups_of_organizations_share_the_slots_of_a_process():
+    first = harness_with_one_slot()
+    second = replace(first, store=MemoryStore(), jobs=RecordedJobs())
+    limiters, tasks = provider_limiters(1), list[asyncio.Task[None]]()
+    for group in (first, second):
+        await group.run(NAME, group.put(), model=GPT)
+        worker = group.use_cases(replace(group.ports, judge_limiters=limiters))
+        tasks += [asyncio.create_task(worker.run_job(job)) for job in group.jobs.sent]
+    await until(lambda: first.judge.asked)
+    await run_loop(50)
+    await open_gate(first, tasks)
+    assert (len(first.judge.asked), first.judge.most_at_once) == (2, 1)
 
 
 async def test_each_provider_has_its_own_slots():
