@@ -151,7 +151,8 @@ class WorkQueue(Protocol):
 
         At most OVERDUE_JOBS_MAX: runs not planned within ANNOUNCE_TIMEOUT; targets whose lease has
         expired, that weren't claimed within ANNOUNCE_TIMEOUT, or whose postponement has ended.
-        Also dispatches targets of projects with waiting ones and free capacity.
+        Also dispatches targets of projects with waiting ones and free capacity. If this fails
+        halfway, it returns the jobs that it has marked, and raises Unavailable only without any.
         """
         ...
 

@@ -22,6 +22,7 @@ from application.evaluation.ports.work_queue import (
     SignalKey,
 )
 from application.jobs import EvaluateTargetJob, Job
+from domain.errors import Unavailable
 from domain.evaluation.runs.run import RunStatus, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
@@ -132,19 +133,31 @@ class PostgresWorkQueue(PoolReader):
                 await claims.finish(connection, claim, "dead", code, now)
 
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
+        jobs: list[Job] = []
+        try:
+            await self._requeue_overdue(jobs, now)
+        except Unavailable:
+            # Those that are marked as announced have to be. The next call finds the others.
+            if not jobs:
+                raise
+        return jobs
+
+    async def _requeue_overdue(self, jobs: list[Job], now: datetime) -> None:
+        """Adds the jobs of each transaction, once it is committed."""
         async with transaction(self.pool, ALL_TENANTS) as connection:
-            jobs = await overdue.announce_overdue_runs(connection, now)
+            overdue_runs = await overdue.announce_overdue_runs(connection, now)
+        jobs += overdue_runs
         async with transaction(self.pool, ALL_TENANTS) as connection:
-            jobs += await overdue.requeue_overdue_targets(
-                connection, now, OVERDUE_JOBS_MAX - len(jobs)
-            )
+            room = OVERDUE_JOBS_MAX - len(jobs)
+            overdue_targets = await overdue.requeue_overdue_targets(connection, now, room)
+        jobs += overdue_targets
         async with transaction(self.pool, ALL_TENANTS) as connection:
             projects = await overdue.list_projects_with_room(connection, now, self.window)
         for project in projects:
             if left := OVERDUE_JOBS_MAX - len(jobs):
                 async with transaction(self.pool, project) as connection:
-                    jobs += await dispatch(connection, project, now, self.window, left)
-        return jobs
+                    dispatched = await dispatch(connection, project, now, self.window, left)
+                jobs += dispatched
 
     async def oldest_wait(self, now: datetime) -> timedelta | None:
         [[since]] = await self._fetch(RETRY_LATER, ALL_TENANTS, overdue.SELECT_OLDEST_WAITING, now)
