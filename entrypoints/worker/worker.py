@@ -91,7 +91,8 @@ async def _work(
         version, now = product_version(), use_cases.clock()
         worker = Worker(id=ports.new_id(), version=version, started_at=now)
         heartbeat = Heartbeat(ports.workers, use_cases.clock, worker)
-        tasks = [asyncio.create_task(own_jobs.work(concurrency, runner))]
+        own_work = asyncio.create_task(own_jobs.work(concurrency, runner))
+        tasks = list[asyncio.Task[None]]()
         tick_s = settings.monitor_tick_seconds
 
         def start(periodic: Iterable[PeriodicTask]) -> None:
@@ -116,7 +117,8 @@ async def _work(
         for task in tasks:
             task.cancel()  # uncommitted work is repeated later
         await asyncio.gather(*tasks, return_exceptions=True)
-        await pool.stop(DRAIN_TIMEOUT_S)
+        await asyncio.gather(pool.stop(DRAIN_TIMEOUT_S), own_jobs.stop(DRAIN_TIMEOUT_S))
+        await own_work
         await heartbeat.leave()
     LOG.info("stopped")
 

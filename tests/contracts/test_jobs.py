@@ -178,6 +178,57 @@ async def test_own_jobs_run_with_concurrency_of_each_lane():
     assert working.cancelled()
 
 
+async def test_stop_lets_running_own_jobs_end_and_starts_no_others():
+    jobs, run, gate = OwnJobs(), a_run(), asyncio.Event()
+    begun: list[Job] = []
+    done: list[Job] = []
+
+    async def do(job: Job) -> None:
+        begun.append(job)
+        await gate.wait()
+        await jobs.send(job)  # as a finished target announces the next one
+        done.append(job)
+
+    working = asyncio.create_task(jobs.work(dict.fromkeys(JobQueue, 2), do))
+    await jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(5)))
+    while len(begun) < 2:
+        await asyncio.sleep(0)
+    stopping = asyncio.create_task(jobs.stop(WAIT_MAX_S))
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    gate.set()
+    await stopping
+    await working
+    assert len(done) == len(begun) == 2
+    assert jobs.waiting() == []
+
+
+async def test_own_job_that_exceeds_the_stop_timeout_is_cancelled():
+    jobs, begun, ended = OwnJobs(), asyncio.Event(), list[str]()
+
+    async def do(_: Job) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    working = asyncio.create_task(jobs.work({JobQueue.PLAN: 1}, do))
+    await jobs.send(PlanRunJob(*a_run()))
+    await begun.wait()
+    await jobs.stop(0)
+    await working
+    assert ended == ["cancelled"]
+
+
+async def test_own_jobs_stop_before_they_start():
+    jobs = OwnJobs()
+    await jobs.stop(WAIT_MAX_S)
+    await jobs.work({JobQueue.PLAN: 1}, asyncio.Event)  # returns at once
+    assert jobs.waiting() == []
+
+
 # --- messages ------------------------------------------------------------------------------------
 
 

@@ -274,6 +274,23 @@ async def test_worker_finishes_its_targets_on_sigterm(workers: Workers) -> None:
     assert set(count_questions(workers).values()) == {1}
 
 
+# tests/contracts/test_jobs.py stops a process amid jobs of its own.
+@pytest.mark.exhaustive
+async def test_worker_finishes_its_targets_on_sigterm_without_redis(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await put_traces(ports, project := a_project(), 30)
+        workers.valkey.kill()
+        try:
+            run_under_way = await start_run(ports, project, targets)
+            first = workers.start(answer_s=0.2)
+            await run_under_way.wait_evaluated(8)
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(WAIT_MAX_S) == 0
+            assert await run_under_way.scored_pairs() == count_questions(workers).keys()
+        finally:
+            workers.valkey.start_again()
+
+
 # --- Redis ---------------------------------------------------------------------------------------
 
 
