@@ -33,7 +33,7 @@ from adapters.postgres.tracing.model_prices import PostgresModelPrices
 from adapters.re2_patterns import Re2Engine
 from adapters.webhook_sender import HttpWebhookSender, SystemResolver
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
-from application.evaluation.ports.alerts import FinishedRun
+from application.evaluation.ports.alerts import FinishedRun, MonitorSlot
 from application.evaluation.ports.evaluation import Judge
 from application.evaluation.ports.judging import JudgingPorts, Pricings
 from application.evaluation.use_cases import AlertPorts, EvaluationPorts
@@ -210,6 +210,8 @@ def _log_monitor_error(monitor: Monitor, error: Exception) -> None:
         _log.error("firing a monitor failed with an internal error", exc_info=error, extra=fields)
 
 
-def _log_alert_error(ended: FinishedRun, error: Exception) -> None:
-    fields = {"project_id": str(ended.project), "run_id": str(ended.run)}
-    _log.error("evaluating alerts of a run failed; it is retried", exc_info=error, extra=fields)
+def _log_alert_error(ended: FinishedRun | MonitorSlot, error: Exception) -> None:
+    fields = {"project_id": str(ended.project), "monitor_id": str(ended.monitor)}
+    if isinstance(ended, FinishedRun):
+        fields["run_id"] = str(ended.run)
+    _log.error("evaluating alerts failed; it is retried", exc_info=error, extra=fields)

@@ -79,7 +79,7 @@ from adapters.memory.tracing.traces import (
 )
 from adapters.otlp.decoding.requests import Codec
 from adapters.re2_patterns import Re2Engine
-from application.evaluation.ports.alerts import FinishedRun
+from application.evaluation.ports.alerts import FinishedRun, MonitorSlot
 from application.evaluation.ports.judging import JudgingPorts, Pricings
 from application.evaluation.use_cases import AlertPorts, EvaluationPorts
 from application.exporting.use_cases import ExportPorts
@@ -253,5 +253,5 @@ def _raise_monitor_fault(monitor: Monitor, fault: Exception) -> None:
     raise RuntimeError(f"firing the monitor {monitor.name} failed") from fault
 
 
-def _raise_alert_fault(ended: FinishedRun, fault: Exception) -> None:
-    raise RuntimeError(f"evaluating the alerts of the run {ended.run} failed") from fault
+def _raise_alert_fault(ended: FinishedRun | MonitorSlot, fault: Exception) -> None:
+    raise RuntimeError(f"evaluating alerts failed after {ended}") from fault

@@ -1,7 +1,7 @@
 """Alerts: creating, changing, previewing and evaluating them, and deleting their history."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -46,8 +46,8 @@ NO_DATA_VALUE: Final = 1.0  # of the figure NO_DATA while data is missing
 CHANGE_EVENT: Final = "alert.changed"
 _RUNS_READ: Final = PREVIEW_RUNS + BASELINE_RUNS  # a drop of the earliest needs those before it
 
-type OnAlertFault = Callable[[FinishedRun, Exception], None]
-"""Reports to the log a run that couldn't be evaluated, and why; it is retried."""
+type OnAlertFault = Callable[[FinishedRun | MonitorSlot, Exception], None]
+"""Reports to the log a run or slot that couldn't be evaluated, and why; it is retried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,7 @@ class MessageContext:
 class EvaluateAlerts:
     """Evaluates the alerts of monitors after their finished runs, and after slots without a run.
 
-    A run that fails to evaluate delays no other monitor's.
+    A run or slot that fails to evaluate delays no other monitor's.
     """
 
     alerts: Alerts
@@ -156,13 +156,22 @@ class EvaluateAlerts:
         for _ in range(READS_MAX):
             runs = await self.alerts.list_finished_runs(last)
             for run in runs:
-                evaluated += await self._evaluate_safely(run)
+                evaluated += await self._safely(run, self._evaluate(run))
             if len(runs) < FINISHED_RUNS_MAX:
                 break
             last = runs[-1]
         for slot in await self.alerts.list_passed_slots(self.clock()):
-            evaluated += await self._evaluate_slot(slot)
+            evaluated += await self._safely(slot, self._evaluate_slot(slot))
         return evaluated
+
+    async def _safely(self, ended: FinishedRun | MonitorSlot, evaluation: Awaitable[bool]) -> bool:
+        try:
+            return await evaluation
+        except Unavailable:
+            raise
+        except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other
+            self.on_fault(ended, fault)
+            return False
 
     async def _evaluate_slot(self, slot: MonitorSlot) -> bool:
         """Whether the slot was quiet, without a run. That counts as no data."""
@@ -176,15 +185,6 @@ class EvaluateAlerts:
             return [evaluate_alert(one, NO_DATA_VALUE, None, now, shown) for one in alerts]
 
         return await self.alerts.apply_slot(slot, evaluate, now)
-
-    async def _evaluate_safely(self, ended: FinishedRun) -> bool:
-        try:
-            return await self._evaluate(ended)
-        except Unavailable:
-            raise
-        except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other run
-            self.on_fault(ended, fault)
-            return False
 
     async def _evaluate(self, ended: FinishedRun) -> bool:
         try:

@@ -10,7 +10,7 @@ from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.evaluation.monitors import MemoryAlerts
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.alerts import CreateAlert, EvaluateAlerts
-from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun
+from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun, MonitorSlot
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.scores.outcome import Scored
@@ -31,7 +31,7 @@ class AlertHarness:
     def __init__(self) -> None:
         self.store = MemoryStore()
         self.monitoring = watched.over_memory(self.store)
-        self.faults: list[tuple[FinishedRun, Exception]] = []
+        self.faults: list[tuple[FinishedRun | MonitorSlot, Exception]] = []
         self.now = NOON
 
     async def alert(self, monitor, **said):
@@ -204,6 +204,30 @@ async def test_failing_run_delays_only_its_monitor_and_for_limited_time():
     assert await harness.assess(OneIsBroken(harness.store)) == 2
     assert [ended.run for ended, _ in harness.faults] == [broken.id]
     assert await harness.states(monitor) == [ALERTING]
+    assert await harness.assess() == 1
+
+
+class OneSlotIsBroken(MemoryAlerts):
+    async def apply_slot(self, slot, assess, now):
+        if slot == min(await self.list_passed_slots(now), key=lambda one: one.alert):
+            raise RuntimeError("no")
+        return await super().apply_slot(slot, assess, now)
+
+
+async def test_failing_slot_delays_no_other_slot():
+    harness = AlertHarness()
+    monitors = [await harness.monitoring.create_monitor(project()) for _ in range(2)]
+    for monitor in monitors:
+        await harness.alert(monitor, figure=AlertFigure.NO_DATA)
+    await harness.assess()
+    for monitor in monitors:
+        used = monitor.fired(at(1), None, None)
+        assert await harness.monitoring.monitors.store_run(monitor, used, None, [])
+    harness.now = at(1)
+    assert await harness.assess(OneSlotIsBroken(harness.store)) == 1
+    assert len(harness.faults) == 1
+    states = [await harness.states(monitor) for monitor in monitors]
+    assert sorted(states) == [[ALERTING], [OK]]
     assert await harness.assess() == 1
 
 
