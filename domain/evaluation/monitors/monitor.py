@@ -117,10 +117,14 @@ class Monitor:
         )
 
     def skipped_slot(self, slot: datetime, now: datetime) -> bool:
-        """Whether the monitor used a slot without a run, for lack of targets."""
+        """Whether the monitor used a slot without a run, for lack of targets.
+
+        False also if it was edited since: then the slot may have been replaced before it was used.
+        """
         is_used = self.next_run_at is not None and slot < self.next_run_at and slot <= now
         has_run = self.last_run_at is not None and self.last_run_at >= slot
-        return self.status is MonitorStatus.ACTIVE and is_used and not has_run
+        is_edited = self.updated_at > slot
+        return self.status is MonitorStatus.ACTIVE and is_used and not (has_run or is_edited)
 
     def changed(self, change: MonitorChange, now: datetime) -> Self:
         """Unchanged if the change is empty. A new schedule counts from now, paused or not."""

@@ -106,3 +106,25 @@ def test_impossible_monitor_cannot_be_built():
 def test_run_name_is_truncated():
     assert monitor().run_name == "[Monitor] nightly"
     assert len(monitor(name="x" * 255).run_name) == 255
+
+
+# --- slots without a run ---------------------------------------------------------------------
+
+
+def test_slot_is_skipped_once_it_is_used_without_a_run():
+    used = monitor().fired(hours(1), None, None)
+    assert used.skipped_slot(NOON, hours(1))
+    assert not monitor().skipped_slot(NOON, hours(1)), "it is still due"
+    assert not monitor().fired(hours(1), RUN, None).skipped_slot(NOON, hours(1))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda one: one.changed(MonitorChange(cadence="daily"), hours(1)),
+        lambda one: one.paused(hours(1)).resumed(hours(1)),
+    ],
+    ids=["another cadence", "paused and resumed"],
+)
+def test_slot_that_an_edit_replaced_before_it_was_used_is_not_skipped(edit):
+    assert not edit(monitor()).skipped_slot(NOON, hours(2))
