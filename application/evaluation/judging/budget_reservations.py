@@ -1,7 +1,8 @@
 """Reserves budget for questions: one that doesn't fit waits for other questions of its run."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,13 +14,41 @@ from domain.evaluation.runs.run import EvalRun
 from domain.ids import RunId
 
 
+class BudgetTakenError(Exception):
+    """The budget has too little left, and other questions of the run may release some."""
+
+
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class _RunReservations:
-    """How many questions of a run hold a reservation, and whether one was released lately."""
+    """How many questions of a run hold a reservation, and those that wait for one to end."""
 
     held: int = 0
+    released: int = 0  # reservations, so far
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    released: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    def release(self) -> None:
+        self.held -= 1
+        self.released += 1
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets the first waiting question try again. It wakes the next one after that."""
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+
+    async def wait(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():  # its turn had come in the same moment
+                self.wake()
+            raise
 
 
 class BudgetReserver:
@@ -29,40 +58,62 @@ class BudgetReserver:
         self._budgets = budgets
         self._runs: WeakValueDictionary[RunId, _RunReservations] = WeakValueDictionary()
 
+    async def with_turns[T](self, run: EvalRun, question: Callable[[], Awaitable[T]]) -> T:
+        """What the question returns, which calls `reserve` at most once.
+
+        Most questions cost less than is reserved for them. So if `reserve` finds too little left
+        while other questions of the run are under way in this process, the question is called
+        again once one of them has ended. It holds nothing while it waits.
+        """
+        ours = self._of(run)
+        while True:
+            try:
+                answer = await question()
+            except BudgetTakenError:
+                await ours.wait()
+            except BaseException:
+                ours.wake()  # it may have been its turn
+                raise
+            else:
+                ours.wake()
+                return answer
+
     @asynccontextmanager
     async def reserve(
         self, run: EvalRun, usd: Decimal, now: datetime
     ) -> AsyncIterator[Reservation | None]:
         """`usd` for one question, to be settled in the block; None if the budget has less left.
 
-        Most questions cost less than is reserved for them. So while other questions of the run are
-        under way in this process, this one waits until enough is released; one waits at a time.
-        Raises Unavailable.
+        Raises BudgetTakenError if other questions of the run may release some, and Unavailable.
         """
-        ours = self._runs.setdefault(run.id, _RunReservations())
+        ours = self._of(run)
         async with ours.lock:
-            reservation = await self._wait_for_budget(ours, run, usd, now)
+            reservation = await self._reserve(ours, run, usd, now)
             if reservation is not None:
                 ours.held += 1
+            elif ours.held:
+                raise BudgetTakenError
+        ours.wake()  # the next one may fit too, or must not wait either
         if reservation is None:
             yield None
             return
         try:
             yield reservation
         finally:
-            ours.held -= 1
-            ours.released.set()
+            ours.release()
 
     def __len__(self) -> int:
         return len(self._runs)
 
-    async def _wait_for_budget(
+    def _of(self, run: EvalRun) -> _RunReservations:
+        return self._runs.setdefault(run.id, _RunReservations())
+
+    async def _reserve(
         self, ours: _RunReservations, run: EvalRun, usd: Decimal, now: datetime
     ) -> Reservation | None:
         while True:
-            ours.released.clear()
+            released = ours.released
             found = await self._budgets.reserve(run.project_id, run.id, run.max_cost_usd, usd, now)
             # A question that ended during this call may have released its budget too late for it.
-            if found is not None or not (ours.held or ours.released.is_set()):
+            if found is not None or ours.released == released:
                 return found
-            await ours.released.wait()

@@ -87,6 +87,7 @@ class JudgeClient:
         timing: RetryTiming,
     ) -> None:
         self._judge = judge
+        reserver = BudgetReserver(ports.budgets)
         self._ask_model = chain(
             [
                 # If the evidence is too long for the model: asks once more, with half of it.
@@ -97,12 +98,14 @@ class JudgeClient:
                 VerdictCaching(judge, ports, clock),
                 # Sends a run's first question alone; stops all others if none can succeed.
                 CircuitBreaking(breaker),
+                # If the budget has too little left: waits for other questions of the run.
+                BudgetTurns(reserver),
                 # Waits for one of the provider's slots, without a time limit.
                 ConcurrencyLimit(limiters),
                 # After that wait: is the circuit open, the run over, the trace deleted?
                 RecheckAfterWait(breaker),
                 # Reserves the budget; then records what each request cost, and settles.
-                CostAccounting(ports, BudgetReserver(ports.budgets), clock, new_id),
+                CostAccounting(ports, reserver, clock, new_id),
                 # If the failure may pass: up to 3 attempts within the question's deadline.
                 Retry(policy.judge_attempts, timing),
                 # Halves the provider's slots if an attempt gets a 429; successes add slots.
@@ -338,6 +341,19 @@ class CircuitBreaking(Policy):
 
 
 @dataclass(frozen=True, slots=True)
+class BudgetTurns(Policy):
+    """Repeats the next steps if other questions of the run hold the budget, once one has ended.
+
+    It waits without a slot, so that a run with a small budget delays no other one.
+    """
+
+    reserver: BudgetReserver
+
+    async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
+        return await self.reserver.with_turns(request.run, lambda: ask(request))
+
+
+@dataclass(frozen=True, slots=True)
 class ConcurrencyLimit(Policy):
     """Holds a slot of the provider for the whole question, waits between attempts included."""
 
@@ -365,10 +381,10 @@ class RecheckAfterWait(Policy):
 class CostAccounting(Policy):
     """Reserves what the question may cost; then enters each request in the ledger and settles.
 
-    Skips the question if a budget has too little left. Budgets count `budget_amount`; the ledger
-    has the price of the project. The budget is reserved only now that the question has a slot:
-    questions that wait hold back no other, and a worker that stops loses nothing for them. A
-    reservation that is never settled counts as spent.
+    Skips the question if a budget has too little left, unless `BudgetTurns` may ask it once more.
+    Budgets count `budget_amount`; the ledger has the price of the project. The budget is reserved
+    only now that the question has a slot: questions that wait hold back no other, and a worker that
+    stops loses nothing for them. A reservation that is never settled counts as spent.
     """
 
     ports: JudgingPorts

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from adapters.memory.evaluation.judge_costs import MemoryBudgets
 from adapters.memory.store import MemoryStore
 from application.evaluation.judging.budget_reservations import BudgetReserver
+from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.runs.run import EvalRun
+from domain.evaluation.scores.outcome import FailCode
 from tests.support.builders.values import NOON, OURS
 from tests.support.fixtures.evaluation import a_run
 from tests.support.fixtures.judge_policies import run_loop
@@ -29,9 +31,14 @@ class QuestionsOfRun:
         self.reserver = BudgetReserver(self.budgets)
         self.may_end = asyncio.Event()
         self.running = 0
+        self.tries = 0
 
     async def question(self, held: int, spent: int) -> bool:
         """Return whether the budget had room for the question."""
+        return await self.reserver.with_turns(self.run, lambda: self.ask(held, spent))
+
+    async def ask(self, held: int, spent: int) -> bool:
+        self.tries += 1
         async with self.reserver.reserve(self.run, Decimal(held), NOON) as reservation:
             if reservation is None:
                 return False
@@ -106,6 +113,71 @@ async def test_cancelled_question_counts_as_spent_and_unblocks_next():
         await first
 
 
+async def test_turns_of_questions_that_are_cancelled_go_to_the_next():
+    run = questions_within()
+
+    async def end_and_cancel_next() -> None:
+        await run.question(6, 1)
+        for one in others[:2]:
+            one.cancel()  # it is its turn, and it hasn't tried yet
+
+    first = asyncio.create_task(end_and_cancel_next())
+    await run_loop()
+    others = run.begin([(6, 1)] * 3)
+    await run_loop()
+    assert run.tries == 4
+    run.may_end.set()
+    async with in_time():
+        await first
+        assert await others[2] is True
+    assert run.tries == 5
+    for one in others[:2]:
+        with pytest.raises(asyncio.CancelledError):
+            await one
+
+
+async def test_turns_of_questions_that_reserve_nothing_go_to_the_next():
+    run = questions_within()
+    refused = 0
+
+    async def refuse_later() -> bool:
+        nonlocal refused
+        if run.may_end.is_set():
+            refused += 1
+            raise JudgeRefused(FailCode.CIRCUIT_OPEN)
+        return await run.ask(6, 1)
+
+    [first] = run.begin([(6, 1)])
+    await run_loop()
+    others = [asyncio.create_task(run.reserver.with_turns(run.run, refuse_later)) for _ in "abc"]
+    await run_loop()
+    [last] = run.begin([(6, 1)])
+    await run_loop()
+    run.may_end.set()
+    async with in_time():
+        assert await asyncio.gather(first, last) == [True, True]
+    assert refused == 3
+    for one in others:
+        with pytest.raises(JudgeRefused):
+            await one
+
+
+async def test_all_questions_that_fit_begin_when_one_ends():
+    run = questions_within()
+    may_end = run.may_end
+    tasks = run.begin([(9, 1)])
+    await run_loop()
+    run.may_end = asyncio.Event()
+    tasks += run.begin([(3, 1)] * 3)
+    await run_loop()
+    assert run.running == 1
+    may_end.set()
+    await run_loop()
+    assert run.running == 3
+    run.may_end.set()
+    assert await asyncio.gather(*tasks) == [True] * 4
+
+
 async def test_run_without_questions_is_removed():
     run = questions_within()
     run.may_end.set()
@@ -136,5 +208,7 @@ async def _check_every_question_ends(questions: Sequence[tuple[int, int]]) -> No
         for (held, _), was_answered in zip(questions, answered, strict=True)
         if not was_answered
     ]
+    # Each may try when it comes, and once for each reservation, release and end of another.
+    assert run.tries <= 4 * len(questions)
     # The spent amount only grows: a refused question cannot fit at the end either.
     assert all(spent + held > LIMIT for held in refused)

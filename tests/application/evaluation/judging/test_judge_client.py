@@ -444,6 +444,26 @@ async def test_questions_waiting_for_slot_reserve_no_budget():
     assert {*spent_by_budget(harness)} == {6 * COST}
 
 
+async def test_questions_waiting_for_budget_leave_their_slots_to_other_runs():
+    harness = harness_with_one_slot()
+    harness.policy = replace(harness.policy, judge_concurrency=2)
+    traces = [harness.put(output=f"{n}") for n in range(4)]
+    poor = await harness.run(NAME, *traces, model=GPT, max_cost_usd=Decimal("0.05"))
+    worker = harness.use_cases()
+    tasks = [asyncio.create_task(worker.run_job(job)) for job in harness.jobs.sent]
+    await until(lambda: harness.judge.asked)
+    await run_loop(50)
+    assert len(harness.judge.asked) == 1, "the budget has room for one reservation"
+    harness.jobs.sent.clear()
+    other = await harness.run(NAME, harness.put(output="other"), model=GPT)
+    tasks += [asyncio.create_task(worker.run_job(job)) for job in harness.jobs.sent]
+    await run_loop(50)
+    assert len(harness.judge.asked) == 2
+    await open_gate(harness, tasks)
+    for run in (poor, other):
+        assert {one.code for one in (await harness.scores_of_run(run)).values()} == {None}
+
+
 async def test_groups_of_organizations_share_the_slots_of_a_process():
     first = harness_with_one_slot()
     second = replace(first, store=MemoryStore(), jobs=RecordedJobs())
