@@ -19,7 +19,8 @@ from domain.tracing.trace import Trace
 NESTED_TEXTS_MAX: Final = 2  # levels of JSON within strings of JSON
 BASE64_CHARS_MIN: Final = 1_024  # so long, without a blank, it's no text of people
 
-_BASE64: Final = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_\-\r\n]+={0,2}\s*")
+# Possessive: taking line breaks back would compare each with all that follow.
+_BASE64: Final = re.compile(r"(?:data:[^,\s]{0,200};base64,)?[A-Za-z0-9+/_\-\r\n]++={0,2}+\s*+")
 
 
 class SearchField(StrEnum):

@@ -200,6 +200,12 @@ def test_trace_with_too_many_terms_has_none(text):
         (b'["' + b"QUJD" * (BASE64_CHARS_MIN // 4) + b'", "text"]', ["text"]),
         (b'"data:image/png;base64,' + b"QUJD" * BASE64_CHARS_MIN + b'"', []),
         (b'"' + b"word " * BASE64_CHARS_MIN + b'"', ["word " * BASE64_CHARS_MIN]),
+        # Comparing each of these line breaks with all that follow would take hours.
+        pytest.param(
+            b'"QUJD' + b"\\n" * 1_000_000 + b'!"',
+            ["QUJD" + "\n" * 1_000_000 + "!"],
+            id="line breaks after base64",
+        ),
         (b"[" * 200_000 + b"]" * 200_000, ["[" * 200_000 + "]" * 200_000]),
     ],
 )
