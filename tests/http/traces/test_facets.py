@@ -26,6 +26,18 @@ async def test_metadata_is_completed_by_key_and_value(site: Site, head: dict[str
     assert (await site.http.get(path, headers=head)).json() == [{"value": "north", "count": 2}]
 
 
+async def test_values_and_keys_may_have_invisible_characters(
+    site: Site, head: dict[str, str]
+) -> None:
+    """Persian needs them, and neither names nor keys are refused for them."""
+    text = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
+    body = a_trace(name=text, metadata={text: text})
+    assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    for query in (f"field=name&prefix={text[:3]}", f"field=metadata_value&key={text}"):
+        found = await site.http.get(f"/traces/facets?{query}", headers=head)
+        assert found.json() == [{"value": text, "count": 1}]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [

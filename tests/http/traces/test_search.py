@@ -57,6 +57,25 @@ async def test_hits_say_where_they_were_found(site, head):
     assert datetime.fromisoformat(state["indexed_until"]).tzinfo is not None
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", id="Persian"),
+        pytest.param("\u0915\u094d\u200d\u0937", id="Hindi"),
+        pytest.param("soft\xadhyphen", id="soft hyphen"),
+        pytest.param("two\nlines", id="lines"),
+    ],
+)
+async def test_text_is_found_with_the_invisible_characters_that_it_has(site, head, text):
+    """Scripts need joiners, and a query may be copied from a page."""
+    step = a_span(span_id=str(uuid.uuid4()), output=f"({text})")
+    one = await store(site, head, spans=[step])
+    for path in ("/traces", "/spans", f"/traces/{one}/search"):
+        for query in (text, f'"{text}"'):
+            [hit] = (await search(site, head, query, path=path))["items"]
+            assert hit["matches"]
+
+
 async def test_list_without_query_is_as_it_was(site, head):
     await store(site, head)
     answer = await site.http.get("/traces", headers=head)

@@ -30,7 +30,6 @@ from entrypoints.http.controllers.traces.schemas import (
 )
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
 type ErrorGroupId = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{FINGERPRINT_CHARS}}}$")]
@@ -125,7 +124,6 @@ class SpanListQuery(SpanConditions, frozen=True, kw_only=True):
                     '`"several words"` follow each other, `begin*` is the beginning of a word. '
                     "Only with the newest spans first, and without `offset`"
                 ),
-                extra=PLAIN_TEXT,
                 examples=['timeout "tracking number" deliver*'],
             ),
         ]

@@ -277,7 +277,6 @@ class TraceSearchQuery(msgspec.Struct, frozen=True, kw_only=True):
                 "All of these words occur in the texts of one span, or of the trace itself. "
                 '`"several words"` follow each other, `begin*` is the beginning of a word'
             ),
-            extra=schemas.PLAIN_TEXT,
             examples=['refund "tracking number" deliver*'],
         ),
     ]

@@ -49,7 +49,6 @@ from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import (
     NUL_MESSAGE,
-    PLAIN_TEXT,
     InvalidValue,
     parse_instant,
     parse_optional_instant,
@@ -592,7 +591,6 @@ _MemberKey = Annotated[
     Meta(
         max_length=MEMBER_KEY_CHARS_MAX,
         description="The key of the metadata, for `metadata_value` only",
-        extra=PLAIN_TEXT,
     ),
 ]
 
@@ -608,7 +606,6 @@ class FacetQuery(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             max_length=LABEL_CHARS_MAX,
             description="Only values that begin with this text, in the same case",
-            extra=PLAIN_TEXT,
         ),
     ] = ""
     limit: Annotated[
@@ -1021,7 +1018,6 @@ class TraceQuery(TraceConditions, frozen=True, kw_only=True):
                     'or its spans. `"several words"` follow each other, `begin*` is the beginning '
                     "of a word. Only with the newest traces first, and without `offset`"
                 ),
-                extra=PLAIN_TEXT,
                 examples=['refund "tracking number" deliver*'],
             ),
         ]
