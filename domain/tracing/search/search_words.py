@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import cache
+from itertools import islice
 from typing import Final
 
 # Scripts that are written without spaces, or whose words have endings that people don't search for.
@@ -20,6 +21,9 @@ _UNSPACED: Final = (
 )
 _MARKS_FROM: Final = 0x300
 _MARKS_TO: Final = 0x20000  # the marks beyond are variation selectors
+_PLANE: Final = 0x10000  # no character beyond the first plane has a long form
+_SHORT_FORM_MAX: Final = 3  # characters
+LONG_FORMS_MAX: Final = 10_000  # of a text that is normalized
 _FIRST_SELECTOR: Final = 0xFE00
 _LAST_SELECTOR: Final = 0xFE0F
 
@@ -27,8 +31,30 @@ ASCII_WORDS: Final = re.compile(r"[a-z0-9]+")
 
 
 def normalized(text: str) -> str:
-    """The text in the form NFKC: with one form of each character."""
-    return text if text.isascii() else unicodedata.normalize("NFKC", text)
+    """The text in the form NFKC: with one form of each character.
+
+    Unchanged if more than LONG_FORMS_MAX characters become four or more: one becomes 18, so that a
+    body of 20 MB would take 2 GB.
+    """
+    if text.isascii() or (len(text) > LONG_FORMS_MAX and _has_many_long_forms(text)):
+        return text
+    return unicodedata.normalize("NFKC", text)
+
+
+def _has_many_long_forms(text: str) -> bool:
+    found = _long_form().finditer(text)
+    return next(islice(found, LONG_FORMS_MAX, None), None) is not None
+
+
+@cache
+def _long_form() -> re.Pattern[str]:
+    """A character that becomes four or more in the form NFKC."""
+    characters = [
+        character
+        for character in map(chr, range(_PLANE))
+        if len(unicodedata.normalize("NFKC", character)) > _SHORT_FORM_MAX
+    ]
+    return re.compile(f"[{''.join(characters)}]")
 
 
 def folded(text: str) -> str:
@@ -60,7 +86,7 @@ def _spaced() -> str:
 @cache
 def _words() -> re.Pattern[str]:
     """A word of a folded text. Its group has a character of a script without spaces."""
-    return re.compile(rf"((?=[\w{_marks()}])[{_UNSPACED}])|(?:{_spaced()})+")
+    return re.compile(rf"((?=[\w{_marks()}])[{_UNSPACED}])|(?:{_spaced()})++")
 
 
 @cache

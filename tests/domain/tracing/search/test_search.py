@@ -36,6 +36,7 @@ from domain.tracing.search.search_terms import (
 )
 from domain.tracing.search.search_texts import BASE64_CHARS_MIN, payload_texts
 from domain.tracing.search.search_words import (
+    LONG_FORMS_MAX,
     WordSequence,
     folded,
     is_unspaced,
@@ -80,6 +81,16 @@ def naive(text: str, words: Sequence[str], *, is_prefix: bool) -> bool:
 )
 def test_words_of_a_text(text, words):
     assert words_of(folded(text)) == words
+
+
+def test_text_of_many_characters_with_long_forms_stays_as_it_is():
+    """U+FDFA becomes 18 characters: a text of them would take a hundred times its body."""
+    few, many = (
+        f"ﬁne {long_form * LONG_FORMS_MAX} étude" for long_form in ("\ufdfa", "\ufdfa\u33af")
+    )
+    assert normalized(few).startswith("fine \u0635")
+    assert normalized(many) == many
+    assert find_matches(trace(name=many), SearchQuery.parse("étude")) is not None
 
 
 @given(texts)
@@ -134,6 +145,19 @@ def test_separators_between_words_take_no_memory(blanks):
         tracemalloc.stop()
     assert found == [(0, len(text)), None]
     assert peak < len(text)  # each repetition that can be taken back takes 100 bytes
+
+
+def test_long_words_take_no_memory():
+    text = "\u00e9" * 100_000
+    assert words_of("\u00e9 a") == ["\u00e9", "a"]  # patterns are compiled once
+    tracemalloc.start()
+    try:
+        found = words_of(text)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found == [text]
+    assert peak < 4 * len(text)  # each repetition that can be taken back takes 60 bytes
 
 
 class CountedText(str):
