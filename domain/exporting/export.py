@@ -89,8 +89,14 @@ class Export:
         return replace(self, status=ExportStatus.PENDING, due_at=until)
 
     def completed(self, sha256: str, now: datetime) -> Self:
+        """With as many traces as were read, which may be others than were counted before."""
         return replace(
-            self, status=ExportStatus.COMPLETED, sha256=sha256, completed_at=now, due_at=None
+            self,
+            status=ExportStatus.COMPLETED,
+            traces_total=self.traces_done,
+            sha256=sha256,
+            completed_at=now,
+            due_at=None,
         )
 
     def failed(self, error: str, now: datetime) -> Self:

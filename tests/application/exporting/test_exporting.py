@@ -197,6 +197,26 @@ async def test_deleted_export_is_abandoned(here):
     assert (store.exports, store.export_pieces) == ({}, {})
 
 
+async def test_completed_export_has_as_many_traces_as_it_counted(here):
+    """Traces are counted before they are read, and others may come in between."""
+    export, traces = await ordered(here), here.ports.tracing.traces
+
+    @dataclass
+    class Growing:
+        inner: Any
+
+        @asynccontextmanager
+        async def read(self, *asked: Any) -> AsyncIterator[Any]:
+            await traces.put(OURS, trace())
+            async with self.inner.read(*asked) as batches:
+                yield batches
+
+    exporting = replace(here.ports.exporting, archive=Growing(here.ports.exporting.archive))
+    assert await here.with_ports(exporting=exporting).exporting.write_export() == 1
+    done = await found(here, export)
+    assert (done.rows, done.traces_done, done.traces_total) == (HEAVY + 1,) * 3
+
+
 async def test_any_byte_range_of_a_file_is_read(here):
     export = await ordered(here, FileFormat.NDJSON)
     await here.do.exporting.write_export()
