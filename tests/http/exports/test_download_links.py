@@ -11,6 +11,7 @@ import pytest
 
 from application.clock import utc_now
 from domain.exporting.ticket import TICKET_LIFETIME
+from domain.identity.audit import AuditAction
 from domain.identity.browser_session import SignInMethod, challenge_hash, cookie_digest
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
@@ -77,6 +78,19 @@ async def test_a_link_downloads_the_file_once(
     assert secret not in repr([*stored.audit_log.values(), *stored.download_tickets.values()])
     entry = list(stored.audit_log.values())[-1]
     assert (entry.action, entry.resource_id) == ("export.downloaded", world.ours["export_id"])
+
+
+async def test_every_part_that_is_downloaded_is_in_the_audit_log(world: TwoTenants) -> None:
+    path = f"/traces/exports/{world.ours['export_id']}/download"
+    log = world.site.store.audit_log
+    await world.send("GET", path, world.key)  # the key is used for the first time
+    before = len(log)
+    for start in (0, 1):
+        part = await world.send("GET", path, world.key | {"range": f"bytes={start}-"})
+        assert (part.status_code, part.text) == (206, world.ours["text"][start:])
+    entries = list(log.values())[before:]
+    assert [entry.action for entry in entries] == [AuditAction.EXPORT_DOWNLOADED] * 2
+    assert [entry.detail.get("first_byte") for entry in entries] == [None, "1"]
 
 
 async def test_a_link_ends_after_a_minute(world: TwoTenants) -> None:

@@ -140,8 +140,9 @@ class ExportFileController(Controller):
         if not byte_range.is_whole:
             headers["content-range"] = byte_range.content_range
             status = HTTPStatus.PARTIAL_CONTENT
-        if byte_range.start == 0:  # not again for each further part
-            await use_cases.audit.record(caller, AuditAction.EXPORT_DOWNLOADED, export.id)
+        # Each part: without its first byte, a file says as much.
+        part = {"first_byte": byte_range.start} if byte_range.start else {}
+        await use_cases.audit.record(caller, AuditAction.EXPORT_DOWNLOADED, export.id, **part)
         return _stream(use_cases, export, byte_range.start, byte_range.end, headers, status)
 
     @post(
