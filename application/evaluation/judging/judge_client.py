@@ -264,9 +264,10 @@ class EvidenceRetry(Policy):
 
 
 class Voting(Policy):
-    """Asks a question several times, as `votes_needed` says. Marks the outcome with all costs.
+    """Asks a question several times, as `votes_needed` says. Marks the outcome with their costs.
 
-    A further vote that fails is left out. An answer without a score needs no further votes.
+    A further vote that fails is left out, and so is its cost, which is in the ledger. An answer
+    without a score needs no further votes.
     """
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:

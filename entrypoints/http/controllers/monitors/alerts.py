@@ -202,7 +202,7 @@ class AlertController(Controller):
         """Change an alert.
 
         Keys that are left out stay as they are. The alert keeps its state until the next run, and
-        starts to count runs in a row anew. `metric` and `figure` can't change: the history of the
+        counts runs in a row from 0 again. `metric` and `figure` can't change: the history of the
         alert is theirs. Create another alert for others.
         """
         project, monitor, change = caller.project_id, path.monitor_id, content.to_domain()
@@ -226,7 +226,7 @@ class AlertController(Controller):
             "What an alert with these settings would have said over the last "
             f"{PREVIEW_RUNS} finished runs of the monitor, the earliest first. It starts with the "
             "state OK, and is evaluated as alerts are; scheduled times without a run are left out. "
-            "Nothing is stored, and nobody is notified."
+            "Nothing is stored, and no webhook is notified."
         ),
         example=[examples.PREVIEWED_RUN],
         body_example=examples.ALERT_REQUEST,

@@ -355,11 +355,11 @@ class AgreementController(Controller):
         status_code=200,
         description=(
             "Reserves items of the annotation queue, so that several people can label it at the "
-            "same time: nobody else gets them for "
-            f"{claims.CLAIM_TIME.seconds // 60} minutes. The answer has the items that the holder "
-            "has already and that have no label, then new ones, `count` in all; their time begins "
-            "anew. The holder is the caller, with `holder` if it is given. A claim ends with a "
-            "label of the trace, with its time, or if the trace is in `skip`. At most "
+            f"same time: no other holder gets them for {claims.CLAIM_TIME.seconds // 60} minutes. "
+            "The answer has the items that the holder has already and that have no label, then new "
+            "ones, `count` in all; all of them have the whole time again. The holder is the "
+            "caller, with `holder` if it is given. A claim ends with a label of the trace, with "
+            "its time, or if the trace is in `skip`. At most "
             f"{claims.CLAIMS_MAX:,} items of a project are claimed at a time."
         ),
         example={"items": [_QUEUE_ITEM | {"claimed_until": AT}], **_PROGRESS},
