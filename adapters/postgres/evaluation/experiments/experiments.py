@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
+import asyncpg
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
@@ -54,6 +55,7 @@ from domain.tracing.query import TraceFilter
 from domain.tracing.span import Totals
 
 NOT_FOUND: Final = "Experiment not found"
+PUT_TRIES_MAX: Final = 5  # while other experiments take the same traces
 NAMED_MAX: Final = 2 * RESULTS_MAX  # traces that are read for the cases that they name
 
 
@@ -233,6 +235,18 @@ class PostgresExperiments(PoolReader):
         return Page(shown, page.total, end)
 
     async def put_results(
+        self, project: ProjectId, experiment: UUID, sent: Sequence[Result]
+    ) -> ResultsWritten:
+        for _ in range(PUT_TRIES_MAX):
+            try:
+                return await self._put_results(project, experiment, sent)
+            except Conflict as conflict:
+                if not isinstance(conflict.__cause__, asyncpg.UniqueViolationError):
+                    raise
+                # Another experiment has taken one of the traces meanwhile: that one is refused.
+        raise Conflict("Other experiments take the same traces; try again")
+
+    async def _put_results(
         self, project: ProjectId, experiment: UUID, sent: Sequence[Result]
     ) -> ResultsWritten:
         async with transaction(self.pool, project) as connection:

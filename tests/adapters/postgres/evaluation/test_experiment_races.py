@@ -1,0 +1,46 @@
+"""Two experiments that take the same trace as a result."""
+
+import asyncio
+
+import pytest
+
+from adapters.postgres.database.tenants import within
+from tests.support.builders.datasets import a_dataset, an_item, put
+from tests.support.builders.experiments import a_result, an_experiment
+from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures.data_plane import project
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.service
+
+TAKE_TRACE = """
+INSERT INTO experiment_results (project_id, experiment_id, item_id, repetition, trace_id)
+VALUES ($1, $2, 'a', 1, $3)
+"""
+WAITING = f"""
+SELECT count(*) FROM {citus.ACTIVITY}
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'experiment_results'
+"""
+
+
+async def test_trace_that_another_experiment_takes_at_once_is_refused_by_itself(patient_pool, pool):
+    async with data_plane.over_postgres(patient_pool) as plane:
+        ours, datasets = project(), plane.evaluation.datasets
+        experiments = plane.evaluation.experiments
+        await datasets.create(a_dataset(ours))
+        await put(datasets, ours, an_item("a"), an_item("b"))
+        version = await datasets.find_version(ours, "refunds")
+        first, second = [
+            await experiments.create(an_experiment(project_id=ours, version=version, items=2))
+            for _ in range(2)
+        ]
+        wanted, other = a_result("a"), a_result("b")
+        async with within(pool, ours).transaction() as earlier:
+            await earlier.execute(TAKE_TRACE, ours, first.id, wanted.trace)
+            putting = asyncio.create_task(experiments.put_results(ours, second.id, [wanted, other]))
+            await until(lambda: pool.fetchval(WAITING))
+        written = await putting
+        assert {index: one.errors[0].field for index, one in written.refused.items()} == {
+            0: "trace_id"
+        }
+        assert await experiments.results(ours, second.id) == [other]
