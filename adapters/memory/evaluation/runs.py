@@ -28,6 +28,7 @@ from application.evaluation.ports.work_queue import (
 )
 from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, WorkerStatus
+from domain.evaluation.costs.judge_costs import run_scope
 from domain.evaluation.custom_metrics.custom_metric import needs_model
 from domain.evaluation.metrics.registry import SPANS_MAX
 from domain.evaluation.runs.run import (
@@ -146,6 +147,7 @@ class MemoryRuns:
             else:
                 self.store.put_score(replace(score, run_id=None))
         delete_rows(self.store.work_queue, lambda key, _: key[:2] == (project, run))
+        self.store.spending.pop((project, run_scope(run)), None)
         del self.store.runs[project, run]
         self.store.record(audit)
 

@@ -431,7 +431,8 @@ class Runs(Protocol):
         """Cancels it if it is live, then deletes it and its work.
 
         Its scores are deleted, or stay without a run. A large run is deleted in batches, the run
-        itself last; after an interruption the next call deletes the rest. Raises NotFound.
+        itself last; after an interruption the next call deletes the rest. What its judges have
+        spent stays in the ledger, and no longer counts towards a budget of a run. Raises NotFound.
         """
         ...
 

@@ -19,6 +19,7 @@ from adapters.postgres.evaluation.work_queue.settlement import RUN_SELECT_LIST, 
 from adapters.postgres.evaluation.work_queue.tally import fetch_progress, fetch_run_page
 from adapters.postgres.identity.audit_log import store_audit_entry
 from domain.errors import Conflict
+from domain.evaluation.costs.judge_costs import run_scope
 from domain.evaluation.runs.run import (
     EvalRun,
     Execution,
@@ -39,6 +40,8 @@ RUN_NOT_FOUND: Final = "Run not found"
 SELECT_RUN: Final = f"SELECT {RUN_SELECT_LIST} FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
 DELETE_RUN: Final = f"DELETE FROM eval_runs WHERE {OF_PROJECT} AND id = $2"
 TARGETS_TABLE: Final = "eval_jobs"
+# A later run may have its id: that of an experiment which is closed once more.
+DELETE_RUN_SPENDING: Final = f"DELETE FROM judge_spending WHERE {OF_PROJECT} AND scope = $2"
 DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{OF_PROJECT} AND run_id = $2", "$3")
 IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # Blocks new signals of the run: their inserts lock its row.
@@ -152,6 +155,7 @@ class PostgresRuns(PoolReader):
             )
             while await _delete_some_rows(connection, project, run, pieces):
                 pass
+            await connection.execute(DELETE_RUN_SPENDING, project, run_scope(run))
             await connection.execute(DELETE_RUN, project, run)
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -273,6 +274,20 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
     assert (await evaluating.run(other)).status is RUNNING
     with pytest.raises(NotFound):
         await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
+
+
+async def test_run_with_the_id_of_a_deleted_one_starts_with_a_new_budget(evaluating):
+    run, limit = a_run(project(), 1, max_cost_usd=Decimal(1)), Decimal(1)
+    budgets = evaluating.plane.evaluation.judging.budgets
+    await evaluating.runs.create(run, work_of(run))
+    spent = await budgets.reserve(run.project_id, run.id, limit, Decimal("0.9"), NOON)
+    assert spent is not None
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=False)
+    await evaluating.runs.create(run, work_of(run))
+    again = await budgets.reserve(run.project_id, run.id, limit, Decimal("0.9"), later(seconds=1))
+    assert again is not None
+    await budgets.settle(run.project_id, spent, Decimal(0))
+    assert await budgets.reserve(run.project_id, run.id, limit, Decimal("0.2"), NOON) is None
 
 
 async def test_run_is_deleted_once_by_concurrent_deletions(evaluating):
