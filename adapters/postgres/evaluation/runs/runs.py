@@ -12,7 +12,10 @@ from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
-from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
+from adapters.postgres.evaluation.work_queue.cancel import (
+    continue_cancellation,
+    wait_for_locked_score,
+)
 from adapters.postgres.evaluation.work_queue.plan import insert_run
 from adapters.postgres.evaluation.work_queue.run_rows import run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import RUN_SELECT_LIST, lock_run
@@ -121,13 +124,18 @@ class PostgresRuns(PoolReader):
         return run_from_row(row), groups
 
     async def cancel(self, project: ProjectId, run: RunId, now: datetime) -> RunProgress:
-        is_over = False
-        while not is_over:
+        skipped = -1
+        while True:
             async with transaction(self.pool, project) as connection:
                 row = require_row(await lock_run(connection, project, run), RUN_NOT_FOUND)
                 is_over = await continue_cancellation(connection, row, now)
                 progress = await _fetch_run(connection, project, run)
-        return progress
+            if is_over:
+                return progress
+            if progress.tally.skipped == skipped:  # all that are left are locked
+                async with transaction(self.pool, project) as connection:
+                    await wait_for_locked_score(connection, progress.run)
+            skipped = progress.tally.skipped
 
     async def delete(
         self,

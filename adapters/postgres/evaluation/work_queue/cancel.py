@@ -67,6 +67,9 @@ WHERE ctid = ANY(ARRAY(
   )) ORDER BY project_id, id FOR UPDATE SKIP LOCKED
 ))
 """
+WAIT_FOR_SCORE: Final = f"""
+SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE} LIMIT 1 FOR SHARE
+"""
 
 
 async def continue_cancellation(
@@ -93,6 +96,17 @@ async def continue_cancellation(
         return False
     await store_finished_run(connection, cancelled, replace(tally, pending=0, skipped=skipped))
     return True
+
+
+async def wait_for_locked_score(connection: Connection, run: EvalRun) -> None:
+    """Waits for another transaction that has locked a PENDING score of the run.
+
+    Its own transaction has locked nothing else, so that the other one doesn't wait for it. Raises
+    LockNotAvailableError after the lock timeout.
+    """
+    table = SCORE_TABLES[run.target_type].name
+    sql = WAIT_FOR_SCORE.format(table=table)
+    await connection.execute(sql, run.project_id, run.id)
 
 
 async def _begin_cancellation(

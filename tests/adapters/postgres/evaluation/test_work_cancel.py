@@ -11,7 +11,7 @@ from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.settlement import lock_run
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, LEASE
 from application.jobs import PlanRunJob
-from domain.errors import Conflict
+from domain.errors import Conflict, Unavailable
 from domain.evaluation.runs.run import RunStatus, Tally
 from domain.evaluation.scores.score import ScoreChange
 from tests.support.builders.values import NOON
@@ -26,6 +26,7 @@ from tests.support.fixtures.evaluation import (
     target,
     work_of,
 )
+from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service
 
@@ -111,6 +112,25 @@ async def test_remark_that_is_being_written_is_of_its_score_alone(
         pass
     reasons = {one.id: one.reason for one in await evaluating.scores(run)}
     assert (reasons[first.id], reasons[other.id] == "I looked") == ("I looked", False)
+
+
+async def test_score_that_stays_locked_ends_a_cancellation_that_is_resumed_later(
+    pool, postgres_url, evaluating
+):
+    run = a_run(project(), 2)
+    await evaluating.start_run(run, work_of(run))
+    locked = (await evaluating.scores(run))[0]
+    settings = PoolSettings(url=postgres_url, lock_timeout_ms=50)
+    async with open_pool(Engine(config={}), settings) as hurried, over_postgres(hurried) as ours:
+        async with within(pool, run.project_id).transaction() as writing:
+            await writing.execute(LOCK_SCORE, run.project_id, locked.id)
+            async with in_time():
+                with pytest.raises(Unavailable):
+                    await ours.runs.cancel(run.project_id, run.id, NOON)
+            outcomes = await ours.outcomes(run)
+            assert sorted(outcomes.values()) == ["pending", "skipped", "skipped", "skipped"]
+        cancelled = await ours.runs.cancel(run.project_id, run.id, NOON)
+    assert (cancelled.run.status, cancelled.tally.skipped) == (RunStatus.CANCELLED, 4)
 
 
 async def test_second_cancel_completes_cancellation(evaluating, run):
