@@ -2,10 +2,12 @@
 
 import json
 import socket
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
 TIMEOUT_S = 120
+READ_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +20,12 @@ class Answer:
 
 
 class Connection:
-    """A keep-alive connection; accepts answers with Content-Length, as the server sends them."""
+    """A keep-alive connection; accepts answers with Content-Length and in chunks."""
 
     def __init__(self, port: int, headers: dict[str, str]) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._received = self._socket.makefile("rb", READ_BYTES)
         lines = {"Host": f"127.0.0.1:{port}", **headers}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
@@ -30,6 +33,7 @@ class Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._received.close()
         self._socket.close()
 
     def get(self, target: str) -> Answer:
@@ -41,17 +45,26 @@ class Connection:
 
     def _exchange(self, request: bytes) -> Answer:
         self._socket.sendall(request)
-        received = bytearray()
-        while (end := received.find(b"\r\n\r\n")) < 0:
-            self._receive(received)
-        head = bytes(received[:end]).lower()
-        at = head.index(b"content-length:") + len(b"content-length:")
-        length = int(head[at:].split(b"\r\n", 1)[0])
-        while len(received) < end + 4 + length:
-            self._receive(received)
-        return Answer(int(head[9:12]), bytes(received[end + 4 :]))
+        status, headers = int(self._line().split(b" ", 2)[1]), {}
+        while line := self._line().lower():
+            name, _, value = line.partition(b": ")
+            headers[name] = value
+        if b"transfer-encoding" in headers:
+            return Answer(status, b"".join(self._chunks()))
+        return Answer(status, self._read(int(headers[b"content-length"])))
 
-    def _receive(self, into: bytearray) -> None:
-        some = self._socket.recv(1 << 20)
-        assert some, "the server hung up"
-        into += some
+    def _chunks(self) -> Iterator[bytes]:
+        while size := int(self._line(), 16):
+            yield self._read(size)
+            self._line()
+        self._line()
+
+    def _line(self) -> bytes:
+        line = self._received.readline()
+        assert line.endswith(b"\r\n"), "the server hung up"
+        return line[:-2]
+
+    def _read(self, size: int) -> bytes:
+        some = self._received.read(size)
+        assert len(some) == size, "the server hung up"
+        return some
