@@ -50,7 +50,7 @@ from domain.tracing.payloads.payload_detail import (
     ShownPayloads,
 )
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
-from domain.tracing.usage import CostSource, UsageRole, as_float
+from domain.tracing.usage import CostSource, UsageRole
 
 _ROLE: Final = -2 - len(SPAN_SIZES)  # the place of `usage_role` in a row, with what follows it
 _FROM_1970_TO_2000_US: Final = 946_684_800_000_000
@@ -78,7 +78,7 @@ SELECT_SPAN_COUNT: Final = f"SELECT span_count FROM traces WHERE {OF_PROJECT} AN
 _SHOWN: Final = f"""
 SELECT span_id, parent_span_id, name, kind, status, timestamptz_send(started_at),
   timestamptz_send(ended_at), timestamptz_send(completion_start_time), model, error, cost,
-  cost_source, CASE WHEN cost_source = '{CostSource.TABLE}' THEN cost_amount END AS listed,
+  cost_source, CASE WHEN cost_source = '{CostSource.TABLE}' THEN cost_amount::float8 END AS listed,
   usage_role, payload_at, {", ".join(SPAN_SIZES)}
 FROM spans WHERE {OF_PROJECT} AND trace_id = $2
 """
@@ -283,6 +283,7 @@ def _shown_spans(
             listed, role, at, in_size, out_size, meta_size, usage_size, parameters_size,
         ) = row  # fmt: skip
         sizes = (in_size, out_size, meta_size, usage_size, parameters_size)
+        in_preview = out_preview = meta_preview = None
         if is_full or (
             role is None
             and (in_size or 0) <= whole_max
@@ -293,15 +294,15 @@ def _shown_spans(
             metadata = metadata or EMPTY_OBJECT
             if role is not None:
                 metadata = metadata_with_role(bytes(metadata), UsageRole(role))
-            previews = _NO_PREVIEWS
-        elif is_none:
-            input_, output, metadata, previews = None, None, None, _NO_PREVIEWS
-            usage, parameters = _without_payloads(text, at, sizes)
         else:
-            (input_, output, metadata), previews = _shown_payloads(text, at, sizes, role, extent)
             usage, parameters = _without_payloads(text, at, sizes)
+            input_ = output = metadata = None
+            if not is_none:
+                payloads, previews = _shown_payloads(text, at, sizes, role, extent)
+                input_, output, metadata = payloads
+                in_preview, out_preview, meta_preview = previews
         if listed is not None:
-            cost = {"total": as_float(listed)}
+            cost = {"total": listed}
         elif cost is not None:
             cost = decode_cost(cost)
         started = microseconds(started, signed=True) + _FROM_1970_TO_2000_US
@@ -311,11 +312,9 @@ def _shown_spans(
             answered = microseconds(answered, signed=True) + _FROM_1970_TO_2000_US
         yield make((
             id_, parent, name, kind, status, started, ended, answered, model, error, cost, source,
-            usage, parameters, input_, output, metadata, in_size, out_size, *previews,
+            usage, parameters, input_, output, metadata, in_size, out_size,
+            in_preview, out_preview, meta_preview,
         ))  # fmt: skip
-
-
-_NO_PREVIEWS: Final[Sequence[PayloadPreview | None]] = (None, None, None)
 
 
 def _shown_payloads(

@@ -319,16 +319,15 @@ class StoredText:
             start, text = self._block_at(at)
             past, raw = start + len(text), memoryview(text)
             self._last = (start, past, raw)
-        found: list[JsonView | None] = []
-        append = found.append
-        for size in sizes:
-            if size is None:
-                append(None)
-                continue
-            end = at + size
-            # Nearly all values lie in one block: a slice, without a look for the block.
-            append(raw[at - start : end - start] if end <= past else self.value(at, size))
-            at = end
+        end = at - start
+        found: list[JsonView | None] = [
+            None if size is None else raw[end : (end := end + size)] for size in sizes
+        ]
+        if end > past - start:  # rare: some lie in the next block
+            for number, size in enumerate(sizes):
+                if size is not None:
+                    found[number] = self.value(at, size)
+                    at += size
         return found
 
     def span_values(self, row: Record) -> SpanValues:
