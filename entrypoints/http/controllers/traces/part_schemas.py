@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
 import msgspec
@@ -17,7 +17,6 @@ from domain.tracing.payloads.payload_detail import (
     READ_SPANS_MAX,
     PayloadDetail,
     PayloadExtent,
-    ShownPayloads,
 )
 from domain.tracing.search import search_within
 from domain.tracing.search.search_match import SNIPPET_CHARS_MAX
@@ -29,7 +28,7 @@ from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
+from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source, by_position
 
 PREVIEW_BYTES_DEFAULT: Final = 1 << 10  # of each payload, where many spans are shown
 
@@ -145,11 +144,20 @@ class SpanDetailResponse(schemas.SpanResponse, frozen=True, kw_only=True):
     metadata_preview: Annotated[PayloadPreview | None, GIVEN]
 
 
+_span_detail: Final = by_position(SpanDetailResponse)
+
+
 def span_details(trace: TraceId, spans: Sequence[ShownSpan]) -> list[SpanDetailResponse]:
-    responses = schemas.span_responses(trace, spans)
     return [
-        SpanDetailResponse(**msgspec.structs.asdict(response), **_sizes_and_previews(one))
-        for response, one in zip(responses, spans, strict=True)
+        _span_detail(
+            *fields,
+            one.input_bytes,
+            one.output_bytes,
+            _preview(one.input_preview),
+            _preview(one.output_preview),
+            _preview(one.metadata_preview),
+        )
+        for fields, one in zip(schemas.span_fields(trace, spans), spans, strict=True)
     ]
 
 
@@ -167,21 +175,17 @@ class TraceDetailResponse(schemas.TraceResponse, frozen=True, kw_only=True):
     @classmethod
     def from_found(cls, project: ProjectId, found: TraceDetail) -> Self:
         whole = schemas.TraceResponse.from_detail(project, replace(found, spans=()))
+        shown = found.payloads
         fields = msgspec.structs.asdict(whole) | {
-            "metadata": wire.raw_json(found.payloads.metadata),
+            "metadata": wire.raw_json(shown.metadata),
             "spans": span_details(found.trace.id, found.spans),
+            "input_bytes": shown.input_bytes,
+            "output_bytes": shown.output_bytes,
+            "input_preview": _preview(shown.input_preview),
+            "output_preview": _preview(shown.output_preview),
+            "metadata_preview": _preview(shown.metadata_preview),
         }
-        return cls(**fields, **_sizes_and_previews(found.payloads))
-
-
-def _sizes_and_previews(shown: ShownSpan | ShownPayloads) -> dict[str, Any]:
-    return {
-        "input_bytes": shown.input_bytes,
-        "output_bytes": shown.output_bytes,
-        "input_preview": _preview(shown.input_preview),
-        "output_preview": _preview(shown.output_preview),
-        "metadata_preview": _preview(shown.metadata_preview),
-    }
+        return cls(**fields)
 
 
 def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | None:

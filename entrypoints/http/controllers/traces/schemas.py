@@ -4,9 +4,10 @@ In a change, a key that is left out changes nothing. Null clears optional fields
 nothing elsewhere.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
+from itertools import starmap
 from typing import Annotated, Any, Final, Self
 from uuid import UUID, uuid4
 
@@ -53,7 +54,14 @@ from entrypoints.http.requests.scalar_types import (
     parse_instant,
     parse_optional_instant,
 )
-from entrypoints.http.response_structs import GIVEN, OPTIONAL, WHOLE, ResponseStruct, Source
+from entrypoints.http.response_structs import (
+    GIVEN,
+    OPTIONAL,
+    WHOLE,
+    ResponseStruct,
+    Source,
+    by_position,
+)
 
 NAME_CHARS_MAX: Final = 512
 LABEL_CHARS_MAX: Final = 255  # of ids, labels and tags: they fit into an index entry
@@ -241,50 +249,47 @@ class SpanResponse(ResponseStruct[Span], frozen=True, kw_only=True):
     cost_source: Annotated[CostSource, Source("charge.source", is_set=True)]
 
 
+_span_response: Final = by_position(SpanResponse)
+
+
 def span_responses(trace: TraceId, spans: Iterable[ShownSpan]) -> list[SpanResponse]:
-    """As `from_domain` of each span. A payload that isn't shown whole is null.
+    """As `from_domain` of each span. A payload that isn't shown whole is null."""
+    return list(starmap(_span_response, span_fields(trace, spans)))
+
+
+def span_fields(trace: TraceId, spans: Iterable[ShownSpan]) -> Iterator[Sequence[Any]]:
+    """The fields of a SpanResponse of each span, in their order.
 
     Written by hand, because reading a large trace consists of little else.
     """
     format_instant = wire.microsecond_formatter()
     null = wire.null()
-    found = []
     for one in spans:
         (
             id_, parent, name, kind, status, started, ended, answered, model, error, cost, source,
-            usage, parameters, input_, output, metadata, *_,
+            usage, parameters, input_, output, metadata, _, _, _, _, _,
         ) = one  # fmt: skip
         latency = None if ended is None or ended < started else (ended - started) / 1_000
         first_token = (
             None if answered is None or answered < started else (answered - started) / 1_000
         )
-        found.append(
-            SpanResponse(
-                span_id=id_,
-                trace_id=trace,
-                parent_span_id=parent,
-                name=name,
-                kind=kind,  # type: ignore[arg-type]  # the text of one
-                status=status,  # type: ignore[arg-type]  # the text of one
-                input=null if input_ is None else Raw(input_),
-                output=null if output is None else Raw(output),
-                model=model,
-                token_usage=null if usage is None else Raw(usage),
-                metadata=null if metadata is None else Raw(metadata),
-                started_at=format_instant(started),
-                ended_at=None if ended is None else format_instant(ended),
-                error=error,
-                completion_start_time=None if answered is None else format_instant(answered),
-                model_parameters=null if parameters is None else Raw(parameters),
-                cost=cost,  # type: ignore[arg-type]  # written in the same way
-                latency_ms=latency,
-                time_to_first_token_ms=first_token,
-                clock_skew=(ended is not None and latency is None)
-                or (answered is not None and first_token is None),
-                cost_source=source,  # type: ignore[arg-type]  # the text of one
-            )
+        is_skewed = (ended is not None and latency is None) or (
+            answered is not None and first_token is None
         )
-    return found
+        yield (
+            id_, trace, parent, name, kind, status,
+            null if input_ is None else Raw(input_),
+            null if output is None else Raw(output),
+            model,
+            null if usage is None else Raw(usage),
+            null if metadata is None else Raw(metadata),
+            format_instant(started),
+            None if ended is None else format_instant(ended),
+            error,
+            None if answered is None else format_instant(answered),
+            null if parameters is None else Raw(parameters),
+            cost, latency, first_token, is_skewed, source,
+        )  # fmt: skip
 
 
 def _spans(trace: Trace) -> list[SpanResponse]:
