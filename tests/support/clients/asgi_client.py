@@ -1,5 +1,6 @@
 """A minimal ASGI server: sends a scope and messages to an app, and collects its messages."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ async def exchange(
     sent: list[dict[str, Any]] = []
 
     async def receive() -> Any:
+        if not waiting:  # the client waits for the response
+            await asyncio.get_running_loop().create_future()
         return waiting.pop(0)
 
     async def send(message: Any) -> None:

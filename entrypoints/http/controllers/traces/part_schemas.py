@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Annotated, Final, Literal, Self
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from entrypoints.http.controllers.traces import schemas
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source, by_position
+from entrypoints.http.streams import JsonParts
 
 PREVIEW_BYTES_DEFAULT: Final = 1 << 10  # of each payload, where many spans are shown
 
@@ -173,7 +175,7 @@ class TraceDetailResponse(schemas.TraceResponse, frozen=True, kw_only=True):
     metadata_preview: Annotated[PayloadPreview | None, GIVEN]
 
     @classmethod
-    def from_found(cls, project: ProjectId, found: TraceDetail) -> Self:
+    def from_detail(cls, project: ProjectId, found: TraceDetail) -> Self:
         whole = schemas.TraceResponse.from_detail(project, replace(found, spans=()))
         shown = found.payloads
         fields = msgspec.structs.asdict(whole) | {
@@ -186,6 +188,19 @@ class TraceDetailResponse(schemas.TraceResponse, frozen=True, kw_only=True):
             "metadata_preview": _preview(shown.metadata_preview),
         }
         return cls(**fields)
+
+
+def at_once(project: ProjectId, found: TraceDetail, *, is_full: bool) -> schemas.TraceResponse:
+    """A TraceDetailResponse unless `is_full`."""
+    shape = schemas.TraceResponse if is_full else TraceDetailResponse
+    return shape.from_detail(project, found)
+
+
+def in_parts(project: ProjectId, found: TraceDetail, *, is_full: bool) -> JsonParts[ShownSpan]:
+    """As `at_once`, of a large trace."""
+    hollow = at_once(project, replace(found, spans=()), is_full=is_full)
+    make = schemas.span_responses if is_full else span_details
+    return JsonParts(hollow, "spans", found.spans, partial(make, found.trace.id))
 
 
 def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | None:

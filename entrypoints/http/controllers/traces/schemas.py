@@ -73,6 +73,8 @@ SPAN_BOUND_MAX: Final = 2**31 - 1  # beyond what any trace has
 FILTER_VALUES_MAX: Final = 100  # of one filter
 RESPONSE_SPANS_ON_LOOP_MAX: Final = 1_000
 RESPONSE_BYTES_ON_LOOP_MAX: Final = 4 << 20
+SENT_AT_ONCE_SPANS_MAX: Final = 200  # the response of as many takes 1 ms
+SENT_AT_ONCE_BYTES_MAX: Final = 1 << 20  # of payloads
 TOO_MANY_SPANS: Final = "too many spans"
 
 type Name = Annotated[str, Meta(min_length=1, max_length=NAME_CHARS_MAX)]
@@ -366,17 +368,20 @@ def shows_much(traces: Iterable[Trace]) -> bool:
     return payload_bytes > RESPONSE_BYTES_ON_LOOP_MAX
 
 
-def detail_shows_much(found: TraceDetail) -> bool:
-    """As `shows_much`, of a trace as it is shown."""
-    if len(found.spans) > RESPONSE_SPANS_ON_LOOP_MAX:
+def is_sent_in_parts(found: TraceDetail) -> bool:
+    if len(found.spans) > SENT_AT_ONCE_SPANS_MAX:
         return True
-    return spans_show_much([found.payloads, *found.spans])
+    return _payload_bytes([found.payloads, *found.spans]) > SENT_AT_ONCE_BYTES_MAX
 
 
 def spans_show_much(owners: Iterable[ShownPayloads | ShownSpan]) -> bool:
     """As `shows_much`, of some spans as they are shown."""
+    return _payload_bytes(owners) > RESPONSE_BYTES_ON_LOOP_MAX
+
+
+def _payload_bytes(owners: Iterable[ShownPayloads | ShownSpan]) -> int:
     payloads = (part for one in owners for part in (one.input, one.output, one.metadata))
-    return sum(len(one or b"") for one in payloads) > RESPONSE_BYTES_ON_LOOP_MAX
+    return sum(len(one or b"") for one in payloads)
 
 
 class ChangedSpanResponse(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,6 +50,7 @@ from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.unknown_names import UnknownKeys
 from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
 from entrypoints.http.responses import JsonResponse, not_modified, respond_with
+from entrypoints.http.streams import StreamingResponse, stream_json
 
 TRACE_BODY: Final = Body(
     schemas.TraceCreate, schemas.TraceCreate.to_domain, unknown_keys=UnknownKeys.REPORTED
@@ -280,6 +281,7 @@ class TraceController(Controller):
         schemas.TraceResponse
         | part_schemas.TraceDetailResponse
         | JsonResponse[schemas.TraceResponse | part_schemas.TraceDetailResponse]
+        | StreamingResponse
     ):
         """Read a trace.
 
@@ -294,17 +296,11 @@ class TraceController(Controller):
                 return not_modified(etags.etag(revision))
         found = await traces.detail(project, path.trace_id, params.extent)
         is_full = params.payloads is PayloadDetail.FULL
-
-        def response() -> schemas.TraceResponse | part_schemas.TraceDetailResponse:
-            if is_full:
-                return schemas.TraceResponse.from_detail(project, found)
-            return part_schemas.TraceDetailResponse.from_found(project, found)
-
-        return await respond_with(
-            response,
-            is_long=schemas.detail_shows_much(found),
-            headers={"etag": etags.etag(found.revision)},
-        )
+        headers = {"etag": etags.etag(found.revision)}
+        if schemas.is_sent_in_parts(found):
+            parts = part_schemas.in_parts(project, found, is_full=is_full)
+            return stream_json(parts, headers)
+        return JsonResponse(part_schemas.at_once(project, found, is_full=is_full), headers=headers)
 
     @patch(
         "/{trace_id:str}",
