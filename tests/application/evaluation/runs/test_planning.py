@@ -1,6 +1,7 @@
 """Planning runs, and announcing overdue work again."""
 
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,13 +12,25 @@ from application.evaluation.ports.work_queue import (
     IN_FLIGHT_TARGETS_MAX,
     PLANNED_TARGETS_BATCH,
 )
-from application.evaluation.runs.planning import BATCHES_MAX
+from application.evaluation.runs.planning import BATCHES_MAX, PLANNING_TURN, PlanRun
 from application.jobs import EvaluateTargetJob, PlanRunJob
 from domain.errors import Unavailable
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
+from domain.ids import ProjectId, RunId
 from tests.support.builders.values import THEIRS
 from tests.support.fixtures.evaluation_harness import EvaluationHarness
+
+
+@dataclass(frozen=True, slots=True)
+class SlowPlanning(MemoryWorkQueue):
+    """Each batch takes a whole turn."""
+
+    harness: EvaluationHarness = field(kw_only=True)
+
+    async def plan(self, project: ProjectId, run: RunId, now: datetime) -> bool:
+        self.harness.now += PLANNING_TURN
+        return await MemoryWorkQueue.plan(self, project, run, now)
 
 
 async def test_plans_in_batches_and_enqueues_the_first_targets():
@@ -32,6 +45,26 @@ async def test_plans_in_batches_and_enqueues_the_first_targets():
         EvaluateTargetJob(harness.project, run.id, session, asks_judge=True)
         for session in sessions[:IN_FLIGHT_TARGETS_MAX]
     ]
+
+
+async def test_large_run_is_planned_in_turns_with_others():
+    harness = EvaluationHarness()
+    sessions = [f"s{n}" for n in range(3 * PLANNED_TARGETS_BATCH)]
+    large = await harness.run("agent_reliability", *sessions, is_planned=False)
+    small = await harness.run("agent_reliability", "one", is_planned=False)
+    queue, worker = SlowPlanning(harness.store, harness=harness), harness.use_cases()
+    plan = PlanRun(queue, harness.jobs, lambda: harness.now)
+    for run in (large, small):
+        await harness.jobs.send(PlanRunJob(harness.project, run.id))
+    ended = list[RunId]()
+    while harness.jobs.sent:
+        job = harness.jobs.sent.pop(0)
+        if isinstance(job, PlanRunJob):
+            await plan(job.project, job.run)
+            if (await worker.runs.get(job.project, job.run)).run.status is RunStatus.RUNNING:
+                ended.append(job.run)
+    assert ended == [small.id, large.id]
+    assert len(await harness.scores_of_run(large)) == len(sessions)
 
 
 async def test_planning_twice_enqueues_once():
