@@ -36,6 +36,8 @@ def _digits(value: object) -> msgspec.Raw:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_digits).encode
+# Equal bytes for fragments or events with equal content, also for parsed JSON in them.
+sorted_bytes: Final = msgspec.json.Encoder(enc_hook=_digits, order="deterministic").encode
 _decode = msgspec.json.Decoder(float_hook=_float).decode
 
 

@@ -5,9 +5,7 @@ from dataclasses import field
 from operator import attrgetter, itemgetter
 from typing import Final
 
-import msgspec
-
-from adapters.otlp.mapping.json_values import parsed
+from adapters.otlp.mapping.json_values import parsed, sorted_bytes
 from domain.frozen_by_types import frozen_by_types
 from domain.tracing.otel.fragments import (
     Attributes,
@@ -44,7 +42,6 @@ RECORD_ATTRIBUTES: Final[Mapping[str, Mapping[str, str]]] = {
 
 _EVENT_ORDER: Final = {name: at for at, name in enumerate(MESSAGE_EVENTS)}
 _time = attrgetter("time_ns")
-_as_sorted_bytes = msgspec.json.Encoder(order="deterministic").encode
 
 
 @frozen_by_types()
@@ -104,8 +101,8 @@ def with_details(attributes: Attributes, events: Sequence[SentEvent]) -> Attribu
 def _precedence(sent: Sent) -> tuple[Rank, int, bytes]:
     """Sorts the lowest first; of one rank, the earlier end or time, then the lesser by bytes."""
     if isinstance(sent, SentRecord):
-        return Rank.LOG_RECORD, sent.time_ns, _as_sorted_bytes(sent)
-    return sent.rank, sent.end_ns or sent.start_ns, _as_sorted_bytes(sent)
+        return Rank.LOG_RECORD, sent.time_ns, sorted_bytes(sent)
+    return sent.rank, sent.end_ns or sent.start_ns, sorted_bytes(sent)
 
 
 def _record_attributes(record: SentRecord) -> Attributes:
@@ -143,9 +140,9 @@ def _united(ranked: Sequence[Sent]) -> Sequence[SentEvent]:
         if isinstance(sent, SentSpan):
             for at, event in enumerate(sent.events):
                 order = (event.time_ns, 0, rank, at)
-                found.setdefault(_as_sorted_bytes(event), (order, event))
+                found.setdefault(sorted_bytes(event), (order, event))
         elif sent.name in _EVENT_ORDER:
             event = _record_event(sent)
             order = (event.time_ns, _EVENT_ORDER[sent.name], rank, 0)
-            found.setdefault(_as_sorted_bytes(event), (order, event))
+            found.setdefault(sorted_bytes(event), (order, event))
     return [event for _, event in sorted(found.values(), key=itemgetter(0))]

@@ -74,6 +74,13 @@ def test_started_span_shows_fields_known_so_far():
     assert flags(one) == ["start_only"]
 
 
+@pytest.mark.parametrize("digits", ["1.10", "1e2", "1e400"])
+def test_record_may_be_json_whose_numbers_have_other_digits_in_python(digits):
+    body = f'{{"content": "Yo", "temperature": {digits}}}'
+    one = same_in_any_order(sent_span(LLM), sent_record("gen_ai.choice", body=body))
+    assert output_of(one.span)["messages"] == [{"role": "assistant", "content": "Yo"}]
+
+
 def test_identical_fragment_changes_nothing():
     one = sent_span(LLM | {"tags": "a"}, events=[event("e"), event("e")])
     assert mapped_from(one, one, replace(one)) == mapped_from(one)
