@@ -28,7 +28,9 @@ _PENDING_SPAN: Final = "pending_span"
 _PENDING_PARENT_ID: Final = "logfire.pending_parent_id"
 
 _KEPT_OF_RESOURCE: Final = ("service.", "deployment.", "telemetry.sdk.", "k8s.")
-_KEPT_KEYS_OF_RESOURCE: Final = frozenset({"cloud.region"})
+_KEPT_KEYS_OF_RESOURCE: Final = frozenset(
+    {"cloud.region", "langfuse.environment", "langfuse.release"}
+)
 _SERVICE_NAME: Final = "service.name"
 
 # Their values become names, ids and tags, which are columns: text that PostgreSQL can't store must

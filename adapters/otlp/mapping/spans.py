@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from adapters.otlp.mapping.flags import Flag
-from adapters.otlp.mapping.json_values import member_id, plain_text
+from adapters.otlp.mapping.json_values import is_empty, member_id, plain_text
 from adapters.otlp.mapping.kinds import kind_of
 from adapters.otlp.mapping.merging import MergedSpan, merged
 from adapters.otlp.mapping.payloads import Payload, input_of, output_of, payload
@@ -124,14 +124,18 @@ def _payload_text(reading: Reading, target: Target) -> str | None:
 
 
 def _of_resource(reading: Reading, target: Target, keys: Sequence[str]) -> str | None:
-    """A value of the span's attributes, else of its resource."""
-    if target in reading.hits:
-        return reading.text(target)
+    """A value of the span's attributes, else of its resource: the first that is of use."""
+    name_of_target = target.name.lower()
+    found = reading.text(target)
+    if name_of_target in reading.won:  # with None for one that is too long
+        return found
     for key in keys:
-        if value := reading.span.resource.get(key):
-            reading.won[target.name.lower()] = key
-            found = identifier(value, reading)
-            return found if isinstance(found, str) else None
+        if is_empty(value := reading.span.resource.get(key)):
+            continue
+        given = identifier(value, reading)
+        if given is not None:
+            reading.won[name_of_target] = key
+            return given if isinstance(given, str) else None
     return None
 
 

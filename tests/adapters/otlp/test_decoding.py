@@ -183,6 +183,8 @@ def test_resource_attributes_that_tell_of_the_machine_are_dropped(encoding: Enco
         "telemetry.sdk.language": "python",
         "k8s.pod.name": "p",
         "cloud.region": "eu",
+        "langfuse.environment": "staging",
+        "langfuse.release": "r1",
         "cloud.account.id": "secret",
         "process.command_line": "secret",
         "process.owner": "secret",

@@ -659,6 +659,20 @@ def test_environment_and_release():
     assert (two.environment, two.release) == ("staging", "r1")
     assert mapped({}, resource={"deployment.environment": "old"}).facts.environment == "old"
     assert mapped({}).facts.environment is None
+    three = mapped({}, resource=resource | said).facts
+    assert (three.environment, three.release) == ("staging", "r1")
+
+
+@pytest.mark.parametrize("useless", [[1], {"a": 1}, True, ""])
+def test_environment_of_no_use_is_passed_over(useless):
+    resource = {"deployment.environment.name": useless, "deployment.environment": "old"}
+    assert mapped({}, resource=resource).facts.environment == "old"
+    assert mapped({"langfuse.environment": useless}, resource=resource).facts.environment == "old"
+
+
+def test_environment_that_is_too_long_is_null():
+    long = mapped({"langfuse.environment": "x" * 300}, resource={"deployment.environment": "old"})
+    assert (long.facts.environment, flags(long)) == (None, ["oversize_id"])
 
 
 TAG_KEYS = [
