@@ -21,6 +21,7 @@ from genai_prices.types import (
 )
 
 from domain.pricing.model_price import Rate, Tariff
+from domain.tracing.span import SELF_HOSTED_PROVIDERS
 
 # Names of providers in tracing libraries, and in the package.
 PROVIDERS: Final = {
@@ -32,7 +33,6 @@ PROVIDERS: Final = {
 }
 PREFIXES_MAX: Final = 4  # parts of a name, as in `litellm_proxy/openrouter/openai/gpt-4o`
 NO_PROVIDERS: Final = frozenset({"models", "litellm", "litellm_proxy"})  # prefixes to strip
-FREE_PROVIDERS: Final = frozenset({"ollama", "lmstudio", "vllm", "llama.cpp", "huggingface_local"})
 
 _OPENAI_MODELS: Final = ("text-embedding-3-", "text-embedding-ada-002")
 _BEDROCK_MODELS: Final = re.compile(
@@ -48,7 +48,7 @@ def find_tariffs(model: str) -> tuple[Tariff, ...]:
     name = model.strip().lower()
     for _ in range(PREFIXES_MAX):
         prefix, slash, rest = name.partition("/")
-        if prefix in FREE_PROVIDERS:
+        if prefix in SELF_HOSTED_PROVIDERS:
             return ()
         known = PROVIDERS.get(prefix, prefix)
         if slash and (provider := find_provider_by_id(providers, known)) is not None:

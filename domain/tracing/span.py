@@ -209,12 +209,23 @@ _REPLACED: Final = [
 ]
 
 
+SELF_HOSTED_PROVIDERS: Final = frozenset(
+    {
+        *("ollama", "ollama_chat", "lmstudio", "lm_studio", "vllm", "hosted_vllm"),
+        *("llama.cpp", "llamafile", "huggingface_local"),
+    }
+)
+"""Providers, in lower case, whose models run on the sender's own machines: no table lists them."""
+
+
 def priced_models(
     model: str | None, provider: str | None, request_model: str | None
 ) -> Sequence[str]:
     """The names under which the model of a span may have a price, best first.
 
-    The price table may not know the provider, and may know only the model that was asked for.
+    The price table may not know the provider, and may know only the model that was asked for. The
+    model alone would have the price of those who sell it, which one that runs on own machines
+    doesn't cost.
     """
     if not model:
         return ()
@@ -223,6 +234,8 @@ def priced_models(
     models = [one for one in (model, request_model) if one]
     if provider is None:
         return models
+    if provider.lower() in SELF_HOSTED_PROVIDERS:
+        return [f"{provider}/{one}" for one in models]
     return [name for one in models for name in (f"{provider}/{one}", one)]
 
 

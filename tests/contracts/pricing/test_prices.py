@@ -19,7 +19,8 @@ from adapters.pricing.genai_prices import MODELS_MAX, GenaiPriceBook
 from adapters.pricing.price_table import PriceTableError, TablePriceBook
 from application.tracing.ports import PriceBook
 from domain.pricing.model_price import Tariff
-from domain.tracing.usage import TOKENS_MAX, Usage
+from domain.tracing.span import SELF_HOSTED_PROVIDERS, priced_models
+from domain.tracing.usage import TOKENS_MAX, Usage, first_price_of
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON
 
@@ -206,12 +207,13 @@ def test_model_names_of_tracers_are_recognized(genai, sent, canonical):
     assert usd(genai, sent, THOUSAND, NOON) == price
 
 
-@pytest.mark.parametrize(
-    "provider", ["ollama", "lmstudio", "vllm", "llama.cpp", "huggingface_local"]
-)
+@pytest.mark.parametrize("provider", sorted(SELF_HOSTED_PROVIDERS))
 def test_local_models_have_no_price(genai, provider):
     assert usd(genai, f"{provider}/gpt-4o", THOUSAND, NOON) is None
     assert usd(genai, "llama3.1", THOUSAND, NOON) is None
+    names = priced_models("deepseek-r1", provider, None)
+    assert first_price_of(names, THOUSAND, NOON, genai.price) is None
+    assert usd(genai, "deepseek-r1", THOUSAND, NOON) is not None
 
 
 @pytest.mark.parametrize("model", ["groq/whisper-large-v3", "whisper-1", "github-copilot/gpt-4o"])

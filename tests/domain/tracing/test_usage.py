@@ -211,6 +211,7 @@ def test_unknown_cost_is_unpriced(model, usage, pricing):
         ("m", "p", None, ["p/m", "m"]),
         ("m", "p", "r", ["p/m", "m", "p/r", "r"]),
         (None, "p", "r", []),
+        ("m", "Ollama", "r", ["Ollama/m", "Ollama/r"]),
     ],
 )
 def test_names_under_which_a_model_is_priced(model, provider, request_model, names):
