@@ -83,7 +83,7 @@ SELECT started_at, trace_id FROM search_terms WHERE {OF_PROJECT}
 SELECT_PARTIAL: Final = f"""
 SELECT started_at, trace_id FROM search_traces WHERE {OF_PROJECT} AND segment = 0
   AND (started_at, trace_id) < ($2, $3) ORDER BY started_at DESC, trace_id DESC
-LIMIT {TEXTS_MAX}
+LIMIT $4
 """
 SELECT_SEGMENTS: Final = f"""
 SELECT segment, last_started_at FROM search_segments
@@ -121,6 +121,8 @@ class SearchLimits:
     texts: int = TEXTS_MAX
     text_bytes: int = TEXT_BYTES_MAX
     bytes_of_trace: int = WITHIN_BYTES_MAX
+    looked_into: int = LOOKED_INTO_MAX
+    partial_at_once: int = TEXTS_MAX
 
 
 LIMITS: Final = SearchLimits()
@@ -152,6 +154,9 @@ class _Candidates:
     before: Place
     after: datetime | None
     allowed: Mapping[UUID, datetime] | None
+    limits: SearchLimits
+    # The last of the traces with too many terms that was read; None once all were read.
+    last_partial: Place | None = None
     segments: list[tuple[datetime, int]] = field(default_factory=list)
     waiting: list[tuple[int, int, datetime, UUID]] = field(default_factory=list)
     seen: set[Place] = field(default_factory=set)
@@ -159,12 +164,12 @@ class _Candidates:
 
     async def open(self) -> None:
         project, fetch = self.project, self.connection.fetch
-        if self.allowed is not None and len(self.allowed) <= LOOKED_INTO_MAX:
+        if self.allowed is not None and len(self.allowed) <= self.limits.looked_into:
             self.add((started_at, id_) for id_, started_at in self.allowed.items())
             return
         self.add(_from_rows(await fetch(SELECT_UNINDEXED, project)))
         self.add(_from_rows(await fetch_new(self.connection, project, self.terms)))
-        self.add(_from_rows(await fetch(SELECT_PARTIAL, project, *self.before)))
+        await self._read_partial(self.before)
         rows = await fetch(SELECT_SEGMENTS, project, self.before[0], self.after)
         self.segments = [(row["last_started_at"], row["segment"]) for row in reversed(rows)]
 
@@ -186,15 +191,36 @@ class _Candidates:
 
     async def next(self, limit: int) -> list[Place]:
         """At most `limit` candidates, of which none comes before them; none at the end."""
-        while self.segments and (not self.waiting or self.waiting[0][2] <= self.segments[-1][0]):
-            await self._read_segments()
+        while (unread := self._unread_until()) is not None and not self._is_waiting_after(unread):
+            if self.last_partial is not None and self.last_partial[0] == unread:
+                await self._read_partial(self.last_partial)
+            else:
+                await self._read_segments()
         some = list[Place]()
         while self.waiting and len(some) < limit:
-            if self.segments and self.waiting[0][2] <= self.segments[-1][0]:
+            if unread is not None and not self._is_waiting_after(unread):
                 break
             _, _, started_at, id_ = heapq.heappop(self.waiting)
             some.append((started_at, id_))
         return some
+
+    def _unread_until(self) -> datetime | None:
+        """No candidate that isn't read yet started later; None if all are read."""
+        starts = [] if self.last_partial is None else [self.last_partial[0]]
+        if self.segments:
+            starts.append(self.segments[-1][0])
+        return max(starts, default=None)
+
+    def _is_waiting_after(self, start: datetime) -> bool:
+        return bool(self.waiting) and self.waiting[0][2] > start
+
+    async def _read_partial(self, before: Place) -> None:
+        """The next traces with too many terms: all of them are candidates."""
+        most = self.limits.partial_at_once
+        rows = await self.connection.fetch(SELECT_PARTIAL, self.project, *before, most)
+        places = [*_from_rows(rows)]
+        self.add(places)
+        self.last_partial = places[-1] if len(places) == most else None
 
     async def _read_segments(self) -> None:
         some = [self.segments.pop()[1] for _ in range(min(self.at_once, len(self.segments)))]
@@ -281,8 +307,9 @@ class PostgresTraceSearch(PoolReader):
                     many = [one.clause.of_many for one in counted.clauses]
                     allowed = await _fetch_allowed(connection, project, many)
             candidates = _Candidates(
-                connection, project, query_terms(query), before, matching.started_after, allowed
-            )
+                connection, project, query_terms(query), before, matching.started_after, allowed,
+                self.limits,
+            )  # fmt: skip
             await candidates.open()
             room = _Room(self.limits.candidates, self.limits.texts, self.limits.text_bytes)
             rest = [] if allowed is not None else where

@@ -6,11 +6,13 @@ from datetime import UTC, datetime
 import pytest
 
 from adapters.postgres.tracing.search.search_postings import SEGMENT_TRACES
+from adapters.postgres.tracing.search.trace_search import PostgresTraceSearch, SearchLimits
 from domain.ids import ProjectId
 from domain.page import PageRequest
 from domain.tracing.query import TraceFilter
 from domain.tracing.search.search_match import SearchPage
 from domain.tracing.search.search_query import SearchQuery
+from domain.tracing.search.search_terms import TERMS_MAX
 from domain.tracing.search.search_texts import SearchField
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange
@@ -133,6 +135,32 @@ async def test_pages_follow_each_other_newest_first(plane, indexed):
         if (after := page.end) is None:
             break
     assert [hit.trace.id for hit in read] == [hit.trace.id for hit in whole]
+
+
+@INDEXED
+@pytest.mark.parametrize("limits", [SearchLimits(), SearchLimits(looked_into=0, partial_at_once=2)])
+async def test_traces_with_too_many_terms_are_found_among_others(plane, indexed, limits):
+    ours, texts = project(), " ".join(f"{n:x}" for n in range(TERMS_MAX + 1))
+    sent = [
+        said(f"n{n}", f"word {texts if n % 2 else n}", n // 3, user_id="u" if n < 5 else "v")
+        for n in range(11)
+    ]
+    await fill(plane, ours, *sent)
+    await index_as(plane, indexed)
+    if isinstance(plane.tracing.trace_search, PostgresTraceSearch):
+        limited = replace(plane.tracing.trace_search, limits=limits)
+        plane = replace(plane, tracing=replace(plane.tracing, trace_search=limited))
+    newest_first = sorted(sent, key=lambda one: (one.started_at, one.id), reverse=True)
+    for user in ("u", "v", None):
+        expected = [one.name for one in newest_first if user in {None, one.user_id}]
+        assert await found(plane, ours, "word", user_id=user) == expected
+        read, after = [], None
+        for _ in range(len(expected)):
+            page = await search(plane, ours, "word", limit=2, after=after, user_id=user)
+            read += [hit.trace.name for hit in page.hits]
+            if (after := page.end) is None:
+                break
+        assert read == expected
 
 
 @INDEXED
