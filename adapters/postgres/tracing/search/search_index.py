@@ -40,7 +40,7 @@ from adapters.postgres.tracing.search.search_postings import (
 from adapters.postgres.tracing.trace_loader import fetch_whole_traces
 from application.concurrency import compute
 from domain.ids import ErasureId, ProjectId, TraceId
-from domain.tracing.search.search_terms import TraceTerms, trace_terms
+from domain.tracing.search.search_terms import PARTIAL, TraceTerms, trace_terms
 from domain.tracing.trace import Trace
 
 QUEUED_AT_ONCE: Final = 512  # writes that one call looks at
@@ -49,6 +49,8 @@ GARBAGE_SHARE_MIN: Final = SEGMENT_TRACES // 8  # removing less costs as much
 SEGMENTS_AT_ONCE: Final = 100  # that one call cleans: to find them, all garbage is counted
 NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 NO_TERMS: Final = TraceTerms(frozenset())
+READING_MAX_S: Final = 60  # of what one call reads: no client waits for it
+READ_BYTES_MAX: Final = 256 << 20  # of payloads of a trace
 NO_SEGMENT: Final = 0  # in place of that of a trace with too many terms
 
 SELECT_QUEUED: Final = f"""
@@ -61,6 +63,7 @@ FROM (
 ) AS payloads ON true
 ORDER BY id
 """
+SELECT_START: Final = f"SELECT started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
 # Traces that are being written or deleted stay in the queue. A lock of the key lets no trace be
 # deleted before its terms are stored, so that deleting it deletes them too.
 LOCK_EXISTING: Final = """
@@ -217,20 +220,25 @@ DELETE_SEGMENT: Final = f"DELETE FROM search_segments WHERE {OF_PROJECT} AND seg
 
 @dataclass(frozen=True, slots=True)
 class PostgresSearchIndex:
-    """Texts are read and terms computed in threads, outside of the transaction that stores them.
+    """Texts are read, then terms computed in threads, then stored in a transaction of their own.
 
-    `segment_traces` traces of a project become a segment, SEGMENT_TRACES at most.
+    `segment_traces` traces of a project become a segment, SEGMENT_TRACES at most. Reading may take
+    `timeout_s`. A trace with more than `read_bytes_max` of payloads isn't read.
     """
 
     pool: Pool
     segment_traces: int = SEGMENT_TRACES
+    timeout_s: float = READING_MAX_S
+    read_bytes_max: int = READ_BYTES_MAX
 
     async def add_traces(self) -> int:
-        async with read_snapshot(self.pool, RETRY_LATER, ALL_TENANTS) as connection:
+        # Terms are computed after the snapshot: that has a time limit, and a text may take longer.
+        async with read_snapshot(self.pool, RETRY_LATER, ALL_TENANTS, self.timeout_s) as connection:
             queued = _cut(await connection.fetch(SELECT_QUEUED))
-            indexed = await _index(connection, queued)
+            found = await _fetch_queued(connection, queued, self.read_bytes_max)
         if not queued:
             return 0
+        indexed = await _index(found)
         done = await self._store(queued, indexed)
         for project in sorted({one.project for one in indexed}):
             await self._pack(project)
@@ -349,20 +357,45 @@ def _cut_by_terms(rows: Sequence[Record]) -> list[Record]:
     return some
 
 
-async def _index(connection: Connection, queued: Iterable[Record]) -> list[IndexedTrace]:
-    """Every queued trace. One that doesn't exist, or whose payloads are damaged, has no terms."""
-    by_project: dict[ProjectId, dict[TraceId, None]] = {}
+type _Found = Trace | datetime | None
+"""A trace; the start of one that is too large; None if none exists, or payloads are damaged."""
+
+
+async def _fetch_queued(
+    connection: Connection, queued: Iterable[Record], bytes_max: int
+) -> Mapping[tuple[ProjectId, TraceId], _Found]:
+    """Every queued trace. One that would take too long to read has too many terms, as a rule."""
+    found = dict[tuple[ProjectId, TraceId], _Found]()
+    to_read = dict[ProjectId, list[TraceId]]()
     for row in queued:
-        by_project.setdefault(row["project_id"], {})[row["trace_id"]] = None
+        project, trace = row["project_id"], row["trace_id"]
+        if (project, trace) in found:
+            continue
+        found[project, trace] = None
+        if row["size"] > bytes_max:
+            found[project, trace] = await connection.fetchval(SELECT_START, project, trace)
+        else:
+            to_read.setdefault(project, []).append(trace)
+    for project, ids in to_read.items():
+        for one in await fetch_readable_traces(connection, project, ids):
+            found[project, one.id] = one
+    return found
+
+
+async def _index(found: Mapping[tuple[ProjectId, TraceId], _Found]) -> list[IndexedTrace]:
+    """What isn't there has no terms."""
+    traces = [one for one in found.values() if isinstance(one, Trace)]
+    terms = iter(await compute(lambda some: list(map(trace_terms, some)), traces, is_long=True))
     indexed = list[IndexedTrace]()
-    for project, ids in by_project.items():
-        traces = await fetch_readable_traces(connection, project, list(ids))
-        terms = await compute(lambda some: list(map(trace_terms, some)), traces, is_long=True)
-        found = {
-            trace.id: IndexedTrace(project, trace.id, trace.started_at, of_trace)
-            for trace, of_trace in zip(traces, terms, strict=True)
-        }
-        indexed += [found.get(id_) or IndexedTrace(project, id_, NEVER, NO_TERMS) for id_ in ids]
+    for (project, trace), one in found.items():
+        match one:
+            case Trace():
+                start, of_trace = one.started_at, next(terms)
+            case datetime():
+                start, of_trace = one, PARTIAL
+            case None:
+                start, of_trace = NEVER, NO_TERMS
+        indexed.append(IndexedTrace(project, trace, start, of_trace))
     return indexed
 
 

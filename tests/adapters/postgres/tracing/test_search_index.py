@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -29,6 +30,7 @@ from adapters.postgres.tracing.search.search_postings import (
 )
 from adapters.postgres.tracing.search.trace_search import SearchLimits
 from adapters.postgres.tracing.spans.span_search import SpanSearchLimits
+from domain.errors import Unavailable
 from domain.ids import ProjectId
 from domain.page import PageRequest
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
@@ -51,6 +53,7 @@ from tests.support.fixtures.data_plane import (
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.migrated_postgres import new_database
+from tests.support.waiting import until
 
 ROOT: Final = Path(__file__).parents[4]
 
@@ -150,6 +153,34 @@ async def places_with(pool: Pool, of: ProjectId, words: Iterable[str]) -> int:
         for term in wanted
         if row["bucket"] == bucket_of(term)
     )
+
+
+@pytest.mark.service
+class TestLongTexts:
+    async def test_computing_terms_may_take_longer_than_reading(self, plane, serving_pool):
+        """20 MB of text that isn't ASCII take half a minute, and must not stop the index."""
+        ours, words = project(), " ".join(f"é{n % 256:x}" for n in range(400_000))
+        await fill(plane, ours, said("long", words), said("short", "word"))
+        index = replace(plane.tracing.search_index, timeout_s=0.5)
+
+        async def rows_after_a_round() -> dict[str, int]:
+            with suppress(Unavailable):  # reading may take as long on a busy machine
+                await index.add_traces()
+            return await rows_of(serving_pool, ours)
+
+        await until(
+            rows_after_a_round, lambda rows: rows == {"search_traces": 2, "search_terms": 2}
+        )
+        assert await found(plane, ours, "éff") == ["long"]
+
+    async def test_trace_that_is_too_large_to_read_is_looked_into(self, plane, serving_pool):
+        ours = project()
+        await fill(plane, ours, said("one", "word", 1), said("two", "word and more", 2))
+        index = replace(plane.tracing.search_index, read_bytes_max=len('{"text": "word"}'))
+        while await index.add_traces():
+            pass
+        assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
+        assert await found(plane, ours, "word") == ["two", "one"]
 
 
 @pytest.mark.service

@@ -137,12 +137,12 @@ async def test_pages_follow_each_other_newest_first(plane, indexed):
     assert [hit.trace.id for hit in read] == [hit.trace.id for hit in whole]
 
 
-@INDEXED
-@pytest.mark.parametrize("limits", [SearchLimits(), SearchLimits(looked_into=0, partial_at_once=2)])
+@pytest.mark.parametrize("indexed", ["indexed", "packed"])
+@pytest.mark.parametrize("limits", [SearchLimits(), SearchLimits(looked_into=0, partial_at_once=1)])
 async def test_traces_with_too_many_terms_are_found_among_others(plane, indexed, limits):
     ours, texts = project(), " ".join(f"{n:x}" for n in range(TERMS_MAX + 1))
     sent = [
-        said(f"n{n}", f"word {texts if n % 2 else n}", n // 3, user_id="u" if n < 5 else "v")
+        said(f"n{n}", f"word {texts if n % 4 == 1 else n}", n // 3, user_id="u" if n < 6 else "v")
         for n in range(11)
     ]
     await fill(plane, ours, *sent)
