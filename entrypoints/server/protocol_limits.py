@@ -6,6 +6,7 @@ import uuid
 from itertools import chain
 from typing import Any, Final, cast
 
+import httptools
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
@@ -32,6 +33,8 @@ class BoundedConnection(HttpToolsProtocol):
     CONNECTIONS_MAX are closed immediately. entrypoints/http/middleware/load_shedding.py limits the
     rest of a request.
 
+    A request that asks for another protocol is served as any other (RFC 9110, section 7.8).
+
     The parser collects the head of a request without a limit. A head of more than HEAD_MAX_BYTES is
     answered with 431, as is that much after the head without a byte of the body, such as trailers.
     """
@@ -43,6 +46,8 @@ class BoundedConnection(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
+        self.parser = _Parser(self)
+        self._asks_for_upgrade = False
         self._is_in_body = False
         self._head_bytes = 0  # of the head that is being received, or since the last part of a body
         self._is_refused = False
@@ -78,6 +83,11 @@ class BoundedConnection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._asks_for_upgrade = self.parser.should_upgrade() and any(
+            name == b"upgrade" for name, _ in self.headers
+        )
+        if self._asks_for_upgrade:
+            return  # the parser gets the head again, without this header
         self._cancel_headers_timer()
         texts = chain(*self.headers)  # names and values; 4 bytes of a line separate them
         size = len(self.url) + sum(map(len, texts)) + 4 * len(self.headers)
@@ -93,9 +103,18 @@ class BoundedConnection(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        if not self._is_refused:
+        if not (self._is_refused or self._asks_for_upgrade):
             self._is_in_body, self._head_bytes = False, 0
             super().on_message_complete()
+
+    def head_without_upgrade(self) -> bytes | None:
+        """The head that was read, if it asks for another protocol, without asking for it."""
+        if not self._asks_for_upgrade:
+            return None
+        target = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        kept = (header for header in self.headers if header[0] != b"upgrade")
+        lines = b"".join(b"%b: %b\r\n" % header for header in kept)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (*target, lines)
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
@@ -163,6 +182,32 @@ class BoundedConnection(HttpToolsProtocol):
     def _start_headers_timer(self) -> None:
         if not self.transport.is_closing():
             self._headers_timer = self.loop.call_later(self.headers_timeout_s, self.transport.abort)
+
+
+class _Parser(httptools.HttpRequestParser):
+    """Reads the body of a request that asks for another protocol.
+
+    The parser of the library takes no byte after its head for a part of it. A body would be lost,
+    or, if it came later, be read as the next request.
+    """
+
+    def __init__(self, connection: BoundedConnection) -> None:
+        super().__init__(connection)
+        self._connection = connection
+        # As uvicorn's: the first request of several gets its response.
+        self.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def feed_data(self, data: Any) -> None:
+        while True:
+            try:
+                super().feed_data(data)
+            except httptools.HttpParserUpgrade as upgrade:
+                head = self._connection.head_without_upgrade()
+                if head is None:  # CONNECT
+                    raise
+                data = head + data[upgrade.args[0] :]
+            else:
+                return
 
 
 def raise_file_limit(*, has_grpc: bool = False) -> int:

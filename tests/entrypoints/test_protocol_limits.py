@@ -201,6 +201,52 @@ async def test_heads_up_to_64_kb_and_trailers_are_accepted_and_bodies_do_not_cou
         writer.close()
 
 
+async def echo(scope, receive, send):
+    body, has_more = b"", True
+    while has_more:
+        message = await receive()
+        body, has_more = body + message.get("body", b""), message.get("more_body", False)
+    names = b",".join(name for name, _ in scope["headers"])
+    head = [(HEADER, b"1"), (b"x-names", names), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": head})
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+UPGRADES = {
+    "HTTP/2": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n",
+    "WebSocket": b"Connection: keep-alive, upgrade\r\nUPGRADE: websocket\r\n",
+    "several": b"Upgrade: TLS/1.2\r\nUpgrade: h2c\r\nConnection: upgrade\r\n",
+}
+
+
+@pytest.mark.parametrize("is_chunked", [False, True])
+@pytest.mark.parametrize("upgrade", UPGRADES.values(), ids=UPGRADES)
+@pytest.mark.parametrize("pauses", [False, True])
+async def test_requests_that_ask_for_another_protocol_are_served_as_others(
+    upgrade: bytes,
+    is_chunked: bool,
+    pauses: bool,
+) -> None:
+    """What follows the head is its body, which may look like a request, and then other requests."""
+    body = b"GET /within HTTP/1.1\r\nHost: a\r\n\r\n"
+    framing, sent = b"Content-Length: %d\r\n" % len(body), body
+    if is_chunked:
+        framing = b"Transfer-Encoding: chunked\r\n"
+        sent = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    head = b"POST / HTTP/1.1\r\nHost: a\r\n" + upgrade + framing + b"\r\n"
+    async with serving(app=echo) as (server, port), asyncio.timeout(LONG_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        while pauses and not server.server_state.tasks:  # until the head was read
+            await asyncio.sleep(0)
+        writer.write(sent + head + sent + GET)
+        for _ in range(2):
+            assert b"upgrade," not in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(len(body)) == body
+        assert b"content-length: 0\r\n" in await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+
+
 @pytest.mark.parametrize("encoding", Encoding)
 async def test_otlp_requests_are_refused_in_their_type(encoding: Encoding) -> None:
     async with serving() as (_, port):
