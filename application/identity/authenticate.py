@@ -35,7 +35,7 @@ PROJECT_NOT_FOUND: Final = "Project not found or not in your organization"
 NOT_A_MEMBER: Final = "You are not a member of this organization"
 
 
-def _ignore_key(_: ApiKey) -> None:
+def ignore_key(_: ApiKey) -> None:
     """For callers that count no refusals."""
 
 
@@ -58,7 +58,7 @@ class AuthenticateKey:
         secret: str,
         project_name: str | None,
         origin: Origin,
-        on_known: Callable[[ApiKey], object] = _ignore_key,
+        on_known: Callable[[ApiKey], object] = ignore_key,
     ) -> Caller:
         """Raises Unauthenticated, Invalid for a wrong or missing project name, Unavailable.
 

@@ -1,9 +1,10 @@
 """Sign-in of browsers: starting, recognizing, listing and ending their sessions."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from application.identity.authenticate import ignore_key
 from application.identity.ports import (
     ApiKeys,
     BrowserSessions,
@@ -14,7 +15,7 @@ from application.identity.ports import (
 )
 from application.identity.projects import PROJECT_NOT_FOUND
 from application.ports import Clock, NewId, RandomBytes
-from domain.errors import Forbidden, NotFound, Unauthenticated
+from domain.errors import NotFound, Unauthenticated
 from domain.identity.api_key import UNKNOWN_KEY, ApiKey, Scope, key_digest
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.browser_session import (
@@ -79,38 +80,33 @@ class SessionAudit:
 
 @dataclass(frozen=True, slots=True)
 class CheckKey:
-    """Returns the key with this secret, if it may be used from here. Nothing is stored."""
+    """Returns the key with this secret, if it may be used from here. The use is recorded."""
 
     keys: ApiKeys
+    key_usage: KeyUsage
     clock: Clock
 
-    async def __call__(self, secret: str, origin: Origin) -> ApiKey:
-        """Raises Unauthenticated, Forbidden, Unavailable."""
-        return await _usable_key(self.keys, secret, origin, self.clock())
+    async def __call__(
+        self,
+        secret: str,
+        origin: Origin,
+        on_known: Callable[[ApiKey], object] = ignore_key,
+        *,
+        scopes: Sequence[Scope] = (),
+    ) -> ApiKey:
+        """Raises Unauthenticated, Forbidden unless the key has all `scopes`, Unavailable.
 
-
-@dataclass(frozen=True, slots=True)
-class AdmitKeyToBrowser:
-    """Returns the key with which a browser signs in. The key needs the scope `read`."""
-
-    keys: ApiKeys
-    clock: Clock
-
-    async def __call__(self, secret: str, origin: Origin) -> ApiKey:
-        """Raises Unauthenticated, Forbidden for a key that may not read, Unavailable."""
-        key = await _usable_key(self.keys, secret, origin, self.clock())
-        if Scope.READ not in key.scopes:
-            raise Forbidden(f"This API key lacks the scope '{Scope.READ}'")
+        `on_known` is called as by AuthenticateKey.
+        """
+        now, key = self.clock(), await self.keys.by_digest(key_digest(secret))
+        if key is None:
+            raise Unauthenticated(UNKNOWN_KEY)
+        on_known(key)
+        key.check_active(now)
+        key.limits.check_address(origin.address)
+        self.key_usage.record(key.id, now, origin)
+        key.check_scopes(*scopes)
         return key
-
-
-async def _usable_key(keys: ApiKeys, secret: str, origin: Origin, now: datetime) -> ApiKey:
-    key = await keys.by_digest(key_digest(secret))
-    if key is None:
-        raise Unauthenticated(UNKNOWN_KEY)
-    key.check_active(now)
-    key.limits.check_address(origin.address)
-    return key
 
 
 @dataclass(frozen=True, slots=True)

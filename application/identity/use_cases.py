@@ -144,8 +144,7 @@ class IdentityUseCases:
         sessions, lifetime, clock = ports.browser_sessions, ports.session_lifetime, editor.clock
         audit = browser_sessions.SessionAudit(ports.organizations, clock, editor.new_id)
         self.session_lifetime = lifetime
-        self.check_key = browser_sessions.CheckKey(ports.keys, clock)
-        self.admit_key_to_browser = browser_sessions.AdmitKeyToBrowser(ports.keys, clock)
+        self.check_key = browser_sessions.CheckKey(ports.keys, ports.key_usage, clock)
         self.start_browser_session = browser_sessions.StartBrowserSession(
             sessions, audit, lifetime, random
         )

@@ -132,6 +132,12 @@ class ApiKey:
         """Revoked at `now`; unchanged if it was revoked before."""
         return self if self.revoked_at is not None else replace(self, revoked_at=now)
 
+    def check_scopes(self, *scopes: Scope) -> None:
+        """Raises Forbidden unless the key has all `scopes`."""
+        for scope in scopes:
+            if scope not in self.scopes:
+                raise Forbidden(f"This API key lacks the scope '{scope}'")
+
     def check_active(self, now: datetime) -> None:
         """Raises Unauthenticated if the key is revoked or expired at `now`."""
         if self.revoked_at is not None:

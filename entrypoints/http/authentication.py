@@ -304,20 +304,16 @@ class HolderAccess:
     refusals: ClassVar = SignedInAccess.refusals
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person | ApiKey:
-        secret, key = header(request.headers, b"x-api-key"), None
+        secret = header(request.headers, b"x-api-key")
         if secret is not None:
-            key = await use_cases.identity.check_key(secret, request.origin)
-        else:
-            signed_in = await _authenticate_session(request, use_cases)
-            if signed_in is not None and isinstance(signed_in.holder, ApiKey):
-                key = signed_in.holder
-        if key is None:
+            return await use_cases.identity.check_key(
+                secret, request.origin, request.known.append, scopes=self.scopes
+            )
+        signed_in = await _authenticate_session(request, use_cases)
+        if signed_in is None or not isinstance(signed_in.holder, ApiKey):
             return await SIGNED_IN(request, use_cases)
-        request.known.append(key)
-        for scope in self.scopes:
-            if scope not in key.scopes:
-                raise Forbidden(f"This API key lacks the scope '{scope}'")
-        return key
+        signed_in.holder.check_scopes(*self.scopes)
+        return signed_in.holder
 
 
 CAN_FIND: Final = HolderAccess((Scope.READ,))

@@ -16,6 +16,11 @@ AUTH_CONTEXT: Final = "pandaprobe.auth_context"  # in the scope, once authentica
 STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
+def who_was_recognized(request: HttpRequest) -> list[object]:
+    """Of a request whose handler checks a credential in the body, which adds whose it is."""
+    return cast("AuthContext", cast("dict[str, Any]", request.scope)[AUTH_CONTEXT]).known
+
+
 def record_refusal(request: HttpRequest, status: int) -> None:
     """Counts a response that is a refusal. A 404 is one if the caller wasn't admitted."""
     scope = cast("dict[str, Any]", request.scope)
@@ -23,8 +28,8 @@ def record_refusal(request: HttpRequest, status: int) -> None:
     if auth is None:
         return
     if status in STATUSES or (status == HTTPStatus.NOT_FOUND and caller is None):
-        known = caller or (auth.known[-1] if auth.known else None)
-        organization, credential = _sender(known)
+        senders = (_sender(one) for one in (caller, *reversed(auth.known)))
+        organization, credential = next(filter(any, senders), (None, None))
         use_cases = http_context(request).use_cases
         use_cases.identity.refusal_log.record(
             Refusal.at(use_cases.clock(), status, organization, auth.origin.address, credential)

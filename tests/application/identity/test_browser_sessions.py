@@ -129,7 +129,7 @@ async def test_key_signs_in_with_its_scopes_and_projects(world, ours, ada):
     mine = await world.do.identity.create_project(ada, ours, "mine", "")
     other = await world.do.identity.create_project(ada, ours, "other", "")
     _, secret = await key_of(world, ours, ada, [Scope.READ], project_ids=frozenset({mine.id}))
-    key = await world.do.identity.admit_key_to_browser(secret, BROWSER)
+    key = await admitted(world, secret)
     _, cookie = await started(world, key, SignInMethod.KEY)
     found = await opened(world, cookie)
     reach = await world.do.identity.read_session_reach(found.holder, 100)
@@ -152,7 +152,7 @@ async def test_session_of_a_key_ends_with_the_key(world, ours, ada):
 
 
 async def admitted(world, secret, origin=BROWSER):
-    return await world.do.identity.admit_key_to_browser(secret, origin)
+    return await world.do.identity.check_key(secret, origin, scopes=(Scope.READ,))
 
 
 async def test_key_opens_a_session_from_its_networks_only(world, ours, ada):

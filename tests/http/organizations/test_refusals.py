@@ -1,13 +1,16 @@
 """Refused requests, as OWNER and ADMIN read them."""
 
 import uuid
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
+import httpx
 import pytest
 
 from adapters.memory.identity.identity import MemoryRefusals
 from domain.identity.api_key import KeyLimits, Scope
+from domain.identity.browser_session import CHALLENGE_LENGTH
 from domain.identity.organization import Role
 from domain.ids import OrganizationId
 from tests.http.conftest import Site
@@ -83,6 +86,58 @@ async def test_refused_key_is_counted_for_its_organization(
     assert (await site.http.get("/traces", headers=head)).status_code == status
     [one] = await read(ada, site.organization)
     assert (one["status"], one["credential"], one["count"]) == (status, str(key.id), 1)
+
+
+async def ask_for_an_id(site: Site, key: str) -> httpx.Response:
+    return await site.http.get("/me/find?id=a", headers={"x-api-key": key})
+
+
+async def sign_a_browser_in(site: Site, key: str) -> httpx.Response:
+    body = {"method": "key", "bind": "a" * CHALLENGE_LENGTH, "key": key}
+    return await site.http.post("/session", json=body)
+
+
+async def check_it(site: Site, key: str) -> httpx.Response:
+    return await site.http.post("/session/check", json={"key": key})
+
+
+TAKE_A_KEY_ALONE = (ask_for_an_id, sign_a_browser_in, check_it)
+
+
+@pytest.mark.parametrize("send", TAKE_A_KEY_ALONE)
+async def test_refused_key_is_counted_wherever_it_is_sent(
+    site: Site, ada: PersonClient, send: Callable[[Site, str], Awaitable[httpx.Response]]
+) -> None:
+    secret = site.key(revoked_at=NOON - timedelta(days=1))
+    [key] = [one for one in site.store.keys.values() if one.prefix == secret[:10]]
+    assert (await send(site, secret)).status_code == 401
+    [one] = await read(ada, site.organization)
+    assert (one["status"], one["credential"], one["count"]) == (401, str(key.id), 1)
+
+
+@pytest.mark.parametrize("send", [sign_a_browser_in, ask_for_an_id])
+async def test_key_without_the_scope_is_counted(
+    site: Site, ada: PersonClient, send: Callable[[Site, str], Awaitable[httpx.Response]]
+) -> None:
+    secret = site.key(Scope.INGEST)
+    [key] = [one for one in site.store.keys.values() if one.prefix == secret[:10]]
+    assert (await send(site, secret)).status_code == 403
+    [one] = await read(ada, site.organization)
+    assert (one["status"], one["credential"], one["count"]) == (403, str(key.id), 1)
+
+
+@pytest.mark.parametrize("send", TAKE_A_KEY_ALONE)
+async def test_first_use_from_a_network_is_in_the_audit_log_wherever_a_key_is_sent(
+    site: Site, ada: PersonClient, send: Callable[[Site, str], Awaitable[httpx.Response]]
+) -> None:
+    secret = site.key(Scope.READ)
+    assert (await send(site, secret)).is_success
+    [key] = [one for one in site.store.keys.values() if one.prefix == secret[:10]]
+    assert (key.last_used_at, key.newest_network) == (NOON, "127.0.0.0/24")
+    path = f"/organizations/{site.organization}/audit-log?action=api_key.used"
+    assert [one["resource"]["id"] for one in (await ada("GET", path)).json()["items"]] == [
+        str(key.id)
+    ]
 
 
 async def test_unknown_credential_belongs_to_no_organization(site: Site, ada: PersonClient) -> None:

@@ -42,6 +42,7 @@ from entrypoints.http.controllers.organizations import examples
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.refusals import who_was_recognized
 from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.response_structs import GIVEN, ResponseStruct
 from entrypoints.http.responses import JsonResponse
@@ -279,7 +280,7 @@ class SignInController(Controller):
         session, cookie = await use_cases.identity.start_browser_session(
             holder, origin, SignInMethod(content.method), challenge_hash(content.bind)
         )
-        if caller.signed_in is not None:  # its cookie is replaced: nobody could end it any more
+        if caller.signed_in is not None:  # no browser has its cookie any more
             with suppress(NotFound):
                 await use_cases.identity.end_browser_session(caller.signed_in)
         described = await _describe(SignedIn(session, holder, origin), _ways_in(request), use_cases)
@@ -296,7 +297,11 @@ class SignInController(Controller):
         route_class=RouteClass.SIGN_IN,
     )
     async def check_credential(
-        self, caller: Origin, content: CheckCredentialRequest, use_cases: UseCases
+        self,
+        caller: Origin,
+        content: CheckCredentialRequest,
+        request: HttpRequest,
+        use_cases: UseCases,
     ) -> CredentialResponse:
         """Check an API key or a token.
 
@@ -305,7 +310,9 @@ class SignInController(Controller):
         if (content.key is None) == (content.token is None):
             raise Invalid.field("key", "send a key or a token")
         if content.key is not None:
-            key = await use_cases.identity.check_key(content.key.strip(), caller)
+            key = await use_cases.identity.check_key(
+                content.key.strip(), caller, who_was_recognized(request).append
+            )
             return await _describe_holder(key, use_cases)
         person = await _admit_token((content.token or "").strip(), caller, use_cases)
         return await _describe_holder(person, use_cases)
@@ -374,7 +381,10 @@ async def _admit(
     if content.method == "key":
         if content.key is None:
             raise Invalid.field("key", "is required")
-        return await use_cases.identity.admit_key_to_browser(content.key.strip(), origin)
+        on_known = who_was_recognized(request).append
+        return await use_cases.identity.check_key(
+            content.key.strip(), origin, on_known, scopes=(Scope.READ,)
+        )
     token = content.token
     if content.method == "development":
         if config.development_token is None or not is_from_our_page(request.scope):
