@@ -126,7 +126,7 @@ class AuditLogController(Controller):
 
         For OWNER and ADMIN. A page of the actions in the organization, the newest first: all of
         them, or those of an actor, of a kind, or of a period. Entries are never changed or deleted.
-        The use of an API key is recorded when it is used from a new address or by a new client.
+        The first use of an API key from each network has an entry.
         """
         membership = caller.membership
         organization = membership.organization_id
