@@ -47,6 +47,7 @@ from entrypoints.http.error_responses import exception_handlers
 from entrypoints.http.middleware.access_log import AccessLog
 from entrypoints.http.middleware.cors import Cors
 from entrypoints.http.middleware.load_shedding import LoadShedding
+from entrypoints.http.middleware.options import Options
 from entrypoints.http.middleware.otlp_errors import PREFIXES, OtlpErrors
 from entrypoints.http.middleware.path_segments import PathSegments
 from entrypoints.http.middleware.rate_limits import RateLimits
@@ -153,7 +154,7 @@ def create_routes(config: HttpConfig) -> Litestar:
 
 def add_layers(routes: ASGIApp, context: HttpContext) -> ASGIApp:
     config = context.config
-    layers: ASGIApp = PathSegments(RequestContext(routes, context))
+    layers: ASGIApp = Options(PathSegments(RequestContext(routes, context)))
     layers = LoadShedding(layers, refusal_delay_s=config.refusal_delay_s)
     layers = OtlpErrors(layers, context.use_cases.tracing.otlp_codec.encode_error)
     layers = AccessLog(Cors(layers, config.allowed_origins), config.observer)

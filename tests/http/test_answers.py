@@ -127,6 +127,18 @@ class TestErrors:
         assert set(headers[b"allow"].decode().split(", ")) == {"GET", "POST", "OPTIONS"}
         assert list(json.loads(sent[1]["body"])) == ["detail"]
 
+    async def test_options_name_the_methods_of_each_path(self, site: Site) -> None:
+        document = (await site.http.get("/openapi.json")).json()
+        for template, operations in document["paths"].items():
+            path = re.sub("{.*?}", "x", template)
+            answer = await site.http.request("OPTIONS", path)
+            assert (answer.status_code, answer.content) == (204, b"")
+            methods = {name.upper() for name in operations} - {"PARAMETERS"}
+            assert {*answer.headers["allow"].split(", ")} >= {*methods, "OPTIONS"}, template
+            refused = await site.http.request("TRACE", path)
+            assert refused.headers["allow"] == answer.headers["allow"]
+        assert (await site.http.request("OPTIONS", "/nowhere")).status_code == 404
+
     @pytest.mark.parametrize(
         "path", ["/nowhere", "/traces/a/b/c", "/traces/x/spans/y/z", "/schema"]
     )
