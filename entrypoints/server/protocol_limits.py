@@ -16,6 +16,7 @@ from entrypoints.http.middleware.otlp_errors import encoding_of
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.http.middleware.response_headers import DEFAULT_HEADERS
 from entrypoints.http.requests.body_io import JSON
+from entrypoints.server.joined_writes import JoinedWrites
 
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_TIMEOUT_S: Final = 10.0  # from the connection, or from a request's first byte
@@ -50,12 +51,13 @@ class BoundedConnection(HttpToolsProtocol):
         self._asks_for_upgrade = False
         self._is_in_body = False
         self._head_bytes = 0  # of the head that is being received, or since the last part of a body
+        self._head_bytes_most = 0  # those, with all that was received at once
         self._is_refused = False
         self._headers_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(cast("asyncio.Transport", transport))
+        super().connection_made(JoinedWrites(cast("asyncio.Transport", transport), self.loop))
         if len(self.connections) > self.connections_max:
             self.transport.abort()
         else:
@@ -70,6 +72,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self._is_refused:
             return
         self._head_bytes += len(data)
+        self._head_bytes_most = self._head_bytes
         super().data_received(data)
         if self._head_bytes > self.head_max_bytes:
             self._refuse_head()
@@ -89,10 +92,11 @@ class BoundedConnection(HttpToolsProtocol):
         if self._asks_for_upgrade:
             return  # the parser gets the head again, without this header
         self._cancel_headers_timer()
-        texts = chain(*self.headers)  # names and values; 4 bytes of a line separate them
-        size = len(self.url) + sum(map(len, texts)) + 4 * len(self.headers)
-        if size > self.head_max_bytes:  # it arrived whole, in one large read
-            self._refuse_head()
+        if self._head_bytes_most > self.head_max_bytes:
+            texts = chain(*self.headers)  # names and values; 4 bytes of a line separate them
+            size = len(self.url) + sum(map(len, texts)) + 4 * len(self.headers)
+            if size > self.head_max_bytes:  # it arrived whole, in one large read
+                self._refuse_head()
         if not self._is_refused:
             self._is_in_body, self._head_bytes = True, 0
             super().on_headers_complete()
