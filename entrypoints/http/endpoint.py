@@ -40,15 +40,17 @@ from typing import (
     get_args,
     get_origin,
     get_type_hints,
+    override,
 )
 from urllib.parse import quote
 from uuid import UUID
 
 import msgspec
-from litestar import Response
+from litestar import Litestar, Request, Response
 from litestar.connection import ASGIConnection
 from litestar.enums import HttpMethod
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import ASGIApp
 
 from application.concurrency import compute
 from application.use_cases import UseCases
@@ -100,7 +102,7 @@ from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idem
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
 from entrypoints.http.requests.raw_body import RawBody
-from entrypoints.http.responses import HAS_ETAG, respond_idempotently
+from entrypoints.http.responses import HAS_ETAG, as_json, respond_idempotently
 
 UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
 SAFE_METHODS: Final = ("GET", "HEAD")
@@ -206,10 +208,19 @@ class Endpoint:
 
 
 class EndpointHandler(HTTPRouteHandler):
-    """A handler whose guards get the handler itself.
+    """A handler with short ways to what Litestar does for every request.
 
-    Litestar gives them a copy, which costs every request 20 us.
+    Its guards get the handler itself: a copy, as Litestar gives them, costs 20 us. A value that it
+    returns is sent as JSON without further objects.
     """
+
+    @override
+    async def to_response(
+        self, app: Litestar, data: Any, request: Request[Any, Any, Any]
+    ) -> ASGIApp:
+        if isinstance(data, Response):
+            return await super().to_response(app, data, request)
+        return as_json(data, self.status_code)
 
     async def authorize_connection(self, connection: ASGIConnection[Any, Any, Any, Any]) -> None:
         for guard in self.resolve_guards():

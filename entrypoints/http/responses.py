@@ -8,19 +8,20 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response
-from litestar.response.base import ASGIResponse
-from litestar.types import Receive, Scope, Send
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from application.concurrency import compute
 from application.ports import StoredResponse
 from domain.identity.caller import Caller
 from entrypoints.http.config import http_context
+from entrypoints.http.middleware.asgi_messages import send_response
 from entrypoints.http.middleware.load_shedding import admission_ticket
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.body_io import JSON, THREAD_MIN_BYTES, compress_off_loop
 from entrypoints.http.requests.etags import is_known, weak_etag
 from entrypoints.http.requests.idempotency_key import IdempotencyKey
 
+NO_HEADERS: Final[Mapping[str, str]] = {}
 HAS_ETAG: Final = "has_etag"
 """The option of a handler whose responses have an ETag."""
 
@@ -28,10 +29,9 @@ HAS_ETAG: Final = "has_etag"
 class JsonResponse[T](Response[T]):
     """A value as JSON, or bytes that are JSON already, compressed if the request accepts it.
 
-    Litestar makes one of whatever a handler returns. A handler returns one itself to set the
-    status or headers. Large bodies are compressed in a thread, so that they delay no other
-    request. If the handler `HAS_ETAG`, the response has a weak ETag, and is 304 without a body if
-    the request knows it.
+    A handler returns one to set the status or headers; a value alone is sent in the same way. Large
+    bodies are compressed in a thread, so that they delay no other request. If the handler
+    `HAS_ETAG`, the response has a weak ETag, and is 304 without a body if the request knows it.
     """
 
     def __init__(
@@ -45,33 +45,41 @@ class JsonResponse[T](Response[T]):
         super().__init__(cast("T", content), status_code=status_code, headers=dict(headers or {}))
 
     def to_asgi_response(self, *_: Any, status_code: int | None = None, **__: Any) -> Any:
-        status, headers, content = self.status_code or status_code, self.headers, self.content
-        body = b"" if content is None else content
-        if not isinstance(body, bytes):
-            body = msgspec.json.encode(body)
+        status = self.status_code or status_code
+        assert status is not None
+        return as_json(self.content, status, self.headers)
 
-        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
-            sent_headers, code = dict(headers), status
-            if status == HTTPStatus.OK and cast("Any", scope)["route_handler"].opt.get(HAS_ETAG):
-                is_long = len(body) >= THREAD_MIN_BYTES
-                etag = (
-                    headers["etag"]
-                    if "etag" in headers
-                    else await compute(weak_etag, body, is_long=is_long)
-                )
-                sent_headers["etag"] = etag
-                if is_known(etag, scope["headers"]):
-                    code, sent_headers["vary"] = HTTPStatus.NOT_MODIFIED, "Accept-Encoding"
-            sent = b""
-            if code != HTTPStatus.NOT_MODIFIED:
-                sent, coding = await compress_off_loop(body, scope["headers"])
-                sent_headers.update(coding)
-            response = ASGIResponse(
-                body=sent, status_code=code, media_type=JSON, headers=sent_headers
+
+def as_json(content: object, status: int, headers: Mapping[str, str] = NO_HEADERS) -> ASGIApp:
+    """What JsonResponse sends. Litestar's own objects would take 20 us of each response."""
+    body = b"" if content is None else content
+    if not isinstance(body, bytes):
+        body = msgspec.json.encode(body)
+
+    async def respond(scope: Scope, _receive: Receive, send: Send) -> None:
+        sent_headers, code = headers, status
+        if status == HTTPStatus.OK and cast("Any", scope)["route_handler"].opt.get(HAS_ETAG):
+            is_long = len(body) >= THREAD_MIN_BYTES
+            etag = (
+                headers["etag"]
+                if "etag" in headers
+                else await compute(weak_etag, body, is_long=is_long)
             )
-            await response(scope, receive, send)
+            sent_headers = {**headers, "etag": etag}
+            if is_known(etag, scope["headers"]):
+                code, sent_headers["vary"] = HTTPStatus.NOT_MODIFIED, "Accept-Encoding"
+        if code in {HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED}:
+            await send_response(send, code, _raw(sent_headers))
+            return
+        sent, coding = await compress_off_loop(body, scope["headers"])
+        described = (b"content-type", JSON.encode()), (b"content-length", b"%d" % len(sent))
+        await send_response(send, code, [*_raw({**sent_headers, **coding}), *described], sent)
 
-        return respond
+    return respond
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.lower().encode(), value.encode("latin-1")) for name, value in headers.items()]
 
 
 async def respond_with[T](
