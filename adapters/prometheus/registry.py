@@ -32,6 +32,7 @@ class MetricsRegistry:
         self._slot = None if folder is None else _use_folder(folder)
         self._registry = prometheus.CollectorRegistry()
         self._metrics = {one: _create_metric(one, self._registry) for one in PROCESS_METRICS}
+        self._known: dict[tuple[str, ...], Any] = {}  # those that `_series` has returned
         self.set(BUILD_INFO, 1, version)
 
     def count(self, definition: MetricDefinition, *labels: str, by: float = 1) -> None:
@@ -65,8 +66,13 @@ class MetricsRegistry:
         return metrics
 
     def _series(self, definition: MetricDefinition, labels: tuple[str, ...]) -> Any:
-        metric = self._metrics[definition]
-        return metric.labels(*labels) if labels else metric
+        # Each request counts in four series: looking for one takes the library 3 us.
+        key = (definition.name, *labels)
+        series = self._known.get(key)
+        if series is None:
+            metric = self._metrics[definition]
+            series = self._known[key] = metric.labels(*labels) if labels else metric
+        return series
 
 
 def _create_metric(definition: MetricDefinition, registry: prometheus.CollectorRegistry) -> Any:
