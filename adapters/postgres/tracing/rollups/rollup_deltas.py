@@ -7,7 +7,7 @@ user that only grew is merged into its row; any other is recounted from its trac
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, Self
 
@@ -20,6 +20,7 @@ from domain.tracing.trace import Trace
 from domain.tracing.usage import EXACT
 
 _REST_OF_HOUR: Final = BUCKET_WIDTHS[Granularity.HOUR] - timedelta(microseconds=1)
+_NO_HOUR: Final = (datetime.max.replace(tzinfo=UTC), datetime.min.replace(tzinfo=UTC))
 
 type UsageKey = tuple[datetime, bool, str]
 type UsageSums = tuple[int, int, int, Decimal, int, int, int, int]
@@ -213,13 +214,16 @@ class Deltas:
         self._count_spans(spans, -1, None)
 
     def _count_spans(self, spans: Iterable[Span], sign: int, of_hour: datetime | None) -> None:
+        hour, last = _NO_HOUR
         for span in spans:
             kind, model, usage, charge = span.kind, span.model, span.usage, span.charge
             assert kind is not None
             assert usage is not None
             assert charge is not None
             started_at = span.started_at
-            hour = Granularity.HOUR.bucket(started_at)
+            if not hour <= started_at <= last:  # most are in the hour of the span before
+                hour = Granularity.HOUR.bucket(started_at)
+                last = hour + _REST_OF_HOUR
             if of_hour is not None and hour != of_hour:
                 self._extend(of_hour, started_at)
             sums = self.sums((hour, kind, name_group(span.name), model is not None, model or ""))
@@ -229,8 +233,9 @@ class Deltas:
             latency = elapsed_us(started_at, span.ended_at)
             if latency is not None:
                 sums.add_latency(latency, sign)
+            is_known = charge.is_known
             tokens = usage.prompt_tokens + usage.completion_tokens
-            cost = charge.amount if charge.is_known else None
+            cost = charge.amount if is_known else None
             (sums.added if sign > 0 else sums.removed).extend(latency, tokens, cost)
             if span.usage_role is None:
                 sums.calls += sign
@@ -238,7 +243,7 @@ class Deltas:
                 sums.completion_tokens += sign * usage.completion_tokens
                 sums.cached_tokens += sign * usage.cache_read_tokens
                 sums.reasoning_tokens += sign * usage.reasoning_tokens
-                if charge.is_known:
+                if is_known:
                     sums.priced += sign
                 if amount := charge.amount:
                     sums.cost = (EXACT.add if sign > 0 else EXACT.subtract)(sums.cost, amount)
