@@ -17,7 +17,7 @@ from application.evaluation.runs.requests import find_targets
 from application.evaluation.runs.run_rules import RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock, NewId
-from domain.errors import Conflict, Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import resolve_model
 from domain.evaluation.metrics.metric import Definition
 from domain.evaluation.monitors.monitor import TARGETS_MIN, Monitor, Watermark
@@ -174,6 +174,7 @@ class RunDueMonitors:
     run_factory: MonitorRunFactory
     leader_election: LeaderElection
     on_fault: OnMonitorFault
+    timeout_s: float = MONITOR_TIMEOUT_S
     _failed: dict[tuple[ProjectId, MonitorId], None] = field(default_factory=dict, init=False)
 
     async def __call__(self) -> int:
@@ -218,12 +219,19 @@ class RunDueMonitors:
     async def _run_safely(self, monitor: Monitor, edge: Watermark) -> bool:
         self._failed.pop(_key(monitor), None)
         try:
-            async with asyncio.timeout(MONITOR_TIMEOUT_S):
-                return await self._run_slot(monitor, edge)
+            return await self._run_in_time(monitor, edge)
         except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other monitor
             self._failed[_key(monitor)] = None
             self.on_fault(monitor, fault)
             return False
+
+    async def _run_in_time(self, monitor: Monitor, edge: Watermark) -> bool:
+        try:
+            async with asyncio.timeout(self.timeout_s):
+                return await self._run_slot(monitor, edge)
+        except TimeoutError as late:
+            message = f"its run took more than {self.timeout_s:g} s to create: narrow its filters"
+            raise Unavailable(message) from late
 
     async def _run_slot(self, monitor: Monitor, edge: Watermark) -> bool:
         """Uses the slot of a due monitor; False if another process has used it before.

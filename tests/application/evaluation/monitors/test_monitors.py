@@ -447,6 +447,20 @@ async def test_failing_monitor_delays_no_other(world, ours, error):
     assert (await Shop(world, broken).read(bad[0])).next_run_at == at(12 * 3600)
 
 
+async def test_slow_monitor_is_postponed_with_advice(world, ours):
+    faults = []
+    endless = Faulty(world.ports.evaluation.targets, ours, None)
+    shop = Shop(world, ours, targets=endless, on_monitor_fault=lambda *said: faults.append(said))
+    made = await shop.monitors(only_if_changed=False)
+    world.forward(hours=6)
+    run_due_monitors = replace(shop.do.run_due_monitors, timeout_s=0)
+    assert await run_due_monitors() == 0
+    [(monitor, fault)] = faults
+    assert monitor.id == made.id
+    assert isinstance(fault, Unavailable)
+    assert "narrow its filters" in fault.message
+
+
 async def test_monitors_that_failed_are_tried_after_the_others(world, ours):
     """Else many slow ones, which are due the longest, would come first at each check."""
     broken, asked = ProjectId(uuid.uuid4()), []
