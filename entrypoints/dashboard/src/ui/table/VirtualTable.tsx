@@ -2,6 +2,7 @@
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { density } from "../../lib/preferences.ts";
+import { viewOf } from "../../lib/stored-views.ts";
 import { ColumnMenu } from "./ColumnMenu.tsx";
 import { SLACK, useMargin } from "./useRowWindow.ts";
 
@@ -40,6 +41,30 @@ const ABOVE = 190; // px above a table: about, for its first rows
 const POINT_MS = 100;
 const NEAR_END = 12; // rows
 
+/** The row that was marked or pressed last, and its list: it is marked again when the list comes back. */
+let lastRow = { list: "", row: "" };
+
+function listHere(): string {
+  return location.pathname + viewOf(location.search);
+}
+
+export interface Mark {
+  at: number; // the row that the keys act on, -1 if none
+  go: (to: number) => string | undefined; // the id of the row that is marked now
+}
+
+/** The mark of a list, by the ids of its rows: others may come before it. */
+export function useMark(ids: readonly string[], first: string | null = null): Mark {
+  const [mark, set] = useState(() => ({ id: first ?? (lastRow.list === listHere() ? lastRow.row : ""), index: -1 }));
+  const found = ids.indexOf(mark.id);
+  const go = (to: number): string | undefined => {
+    const index = Math.max(0, Math.min(ids.length - 1, to));
+    set({ id: ids[index] ?? "", index });
+    return ids[index];
+  };
+  return { at: found < 0 ? mark.index : found, go };
+}
+
 export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const { rows, columns, at } = props;
   const ROW = ROWS[density.value];
@@ -73,6 +98,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const marked = rows[at] === undefined ? null : props.rowKey(rows[at]); // it stays where others come before it
   useLayoutEffect(() => {
     const element = box.current;
+    if (marked !== null) lastRow = { list: listHere(), row: marked };
     if (element === null || at < 0) return;
     const top = at * ROW;
     const head = element.querySelector("thead")?.clientHeight ?? ROW;
@@ -81,7 +107,8 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
       element.scrollTop = top + ROW - element.clientHeight + head;
     }
   }, [marked]);
-  useEffect(() => {
+  // Before the next key: Enter opens what has the focus.
+  useLayoutEffect(() => {
     if (at < 0) return;
     const link = box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`);
     link?.focus({ preventScroll: true });
@@ -132,6 +159,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                 data-index={index}
                 aria-rowindex={index + 2}
                 class={`${index === at ? "at " : ""}${props.rowClass?.(row, index) ?? ""}`}
+                onClickCapture={() => (lastRow = { list: listHere(), row: props.rowKey(row) })}
                 onMouseEnter={() => point(row)}
                 onMouseLeave={() => clearTimeout(pointing.current)}
               >

@@ -1,7 +1,6 @@
 /** The list of runs over traces, or over sessions. */
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
@@ -12,7 +11,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
+import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { ofParam, RUNS, type Of } from "../../lib/run-form.ts";
 import { isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
@@ -30,7 +29,6 @@ const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"] as c
 export function Runs(): JSX.Element {
   const { params, update } = useUrlState();
   const [, navigate] = useLocation();
-  const [at, setAt] = useState(-1);
   const of = ofParam(params.get("of"));
   useTitle(`Runs over ${of}`, project.value?.name);
   const query = { status: params.get("status") ?? undefined };
@@ -47,7 +45,7 @@ export function Runs(): JSX.Element {
   const monitors = useRead<{ items: MonitorResponse[] }>("evaluations/monitors", { limit: MONITORS_MAX }, { enabled: monitored });
   const nameOf = (id: string): string => monitors.data?.items.find((one) => one.id === id)?.name ?? "monitor";
   const pathOf = (run: ListedRunResponse): string => `${projectPath("runs")}/${of}/${run.id}`;
-  const go = (to: number): void => setAt(Math.max(0, Math.min(rows.length - 1, to)));
+  const { at, go } = useMark(rows.map((row) => row.id));
   const group = "Runs";
   useCommands([
     { keys: "j", label: "Next run", group, hidden: true, run: () => go(at + 1) },

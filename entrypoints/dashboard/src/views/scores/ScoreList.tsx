@@ -13,7 +13,7 @@ import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
+import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
 
@@ -56,6 +56,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
   const [editing, edit] = useState<Score | null>(null);
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
   const first = pages.data?.pages[0];
+  const { at } = useMark(rows.map((row) => row.id));
   const columns: Column<Score>[] = [
     { id: "value", label: "Value", cell: (row) => <span class={`o-${row.outcome}`}>{row.value ?? `${NONE} ${row.outcome}`}{originalOf(row.metadata) !== null && <small> was {originalOf(row.metadata)}</small>}</span> },
     { id: "of", label: of === "session" ? "Session" : of === "span" ? "Span" : "Trace", className: "c-name", cell: (row) => <Of score={row} /> },
@@ -90,7 +91,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
           total={first?.total ?? rows.length}
           columns={columns}
           rowKey={(row) => row.id}
-          at={-1}
+          at={at}
           onNearEnd={() => {
             if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
           }}

@@ -1,7 +1,6 @@
 /** The list of sessions. */
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { project, projectId } from "../../api/session.ts";
@@ -15,7 +14,7 @@ import { Chips } from "../../ui/table/Filters.tsx";
 import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
-import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
+import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { changed, useUrlState } from "../../url/state.ts";
 
 interface Page {
@@ -32,7 +31,6 @@ const FILTERS = ["user_id", "not_user_id", "tags", "not_tags"]; // of those of t
 export function Sessions(): JSX.Element {
   const url = useUrlState();
   const { params, update } = url;
-  const [at, setAt] = useState(-1);
   const [, navigate] = useLocation();
   useTitle("Sessions", project.value?.name);
   const own = new URLSearchParams([...params].filter(([name]) => FILTERS.includes(name)));
@@ -57,7 +55,7 @@ export function Sessions(): JSX.Element {
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
   const { total = 0, total_is_at_least: isAtLeast } = pages.data?.pages[0] ?? {};
   const open = (id: string): void => navigate(`${projectPath("sessions")}/${encodeURIComponent(id)}`);
-  const go = (to: number): void => setAt(Math.max(0, Math.min(rows.length - 1, to)));
+  const { at, go } = useMark(rows.map((row) => row.session_id));
   const group = "Sessions";
   useCommands([
     { keys: "j", label: "Next session", group, hidden: true, run: () => go(at + 1) },
@@ -86,7 +84,7 @@ export function Sessions(): JSX.Element {
       className: "c-preview",
       cell: (row) => (row.input_preview ? <span title={row.input_preview}>{row.input_preview}</span> : <span class="none">{NONE}</span>),
     },
-    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : <span class="none">{NONE}</span>) },
+    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : "no") },
     { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
     { id: "user", label: "User", className: "c-value", cell: (row) => (row.user_id === null ? <span class="none">{NONE}</span> : <Value class="value" text={row.user_id} choose={(isExcluded) => choose("user_id", row.user_id!, isExcluded)} />) },
     { id: "latency", label: "Time in traces", sort: "latency", className: "c-number", cell: (row) => duration(row.total_latency_ms) },

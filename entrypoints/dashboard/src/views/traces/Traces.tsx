@@ -23,7 +23,7 @@ import { Histogram } from "../../ui/chart/Histogram.tsx";
 import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
 import { SavedViews } from "../../ui/table/SavedViews.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
+import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { usePainted } from "../../ui/usePainted.ts";
 import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { FirstTrace } from "./FirstTrace.tsx";
@@ -237,31 +237,30 @@ function List(props: ListProps): JSX.Element {
   const { url, rows, selected, select } = props;
   const { params, update } = url;
   const [, navigate] = useLocation();
-  const [place, setPlace] = useState({ id: params.get("peek"), index: -1 });
-  const indexOf = (id: string | null): number => rows.findIndex((row) => row.trace_id === id);
-  const at = indexOf(place.id) >= 0 ? indexOf(place.id) : place.index; // others may have come before it
-  const anchor = useRef<string | null>(null);
+  const ids = rows.map((one) => one.trace_id);
+  const mark = useMark(ids, params.get("peek"));
+  const { at } = mark;
+  const anchor = useRef("");
   useEffect(() => {
-    shownList.value = { project: projectId.peek() ?? "", search: location.search, ids: rows.map((one) => one.trace_id) };
+    shownList.value = { project: projectId.peek() ?? "", search: location.search, ids };
   }, [rows, params]);
   const row = rows[at];
   const isSelected = (one: TraceListItem): boolean => selected === ALL || selected.has(one.trace_id);
   const go = (to: number): void => {
-    const next = Math.max(0, Math.min(rows.length - 1, to));
-    setPlace({ id: rows[next]?.trace_id ?? null, index: next });
-    if (params.get("peek") && rows[next]) update({ peek: rows[next].trace_id });
+    const next = mark.go(to);
+    if (params.get("peek") && next) update({ peek: next });
   };
   const toggle = (index: number, extend: boolean): void => {
-    const next = new Set(selected === ALL ? rows.map((one) => one.trace_id) : selected);
-    const anchored = extend ? indexOf(anchor.current) : -1;
+    const next = new Set(selected === ALL ? ids : selected);
+    const anchored = extend ? ids.indexOf(anchor.current) : -1;
     const from = anchored >= 0 ? anchored : index;
-    const adds = !next.has(rows[index]!.trace_id);
+    const adds = !next.has(ids[index]!);
     for (let i = Math.min(from, index); i <= Math.max(from, index); i++) {
-      const id = rows[i]!.trace_id;
+      const id = ids[i]!;
       if (adds) next.add(id);
       else next.delete(id);
     }
-    anchor.current = rows[index]!.trace_id;
+    anchor.current = ids[index]!;
     select(next);
   };
   const choose = (parameter: string, value: string, isExcluded: boolean): void =>

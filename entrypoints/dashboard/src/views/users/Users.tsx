@@ -10,7 +10,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
+import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Erase, erasureProblem, Receipts } from "./Erase.tsx";
 
@@ -33,6 +33,7 @@ export function Users(): JSX.Element {
   const problem = erasureProblem();
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
   const total = pages.data?.pages[0]?.total ?? 0;
+  const { at } = useMark(rows.map((row) => row.user_id));
   useCommands([
     { keys: "Shift+c", label: "Copy the list as curl", group: "Users", run: () => void copy(curl("traces/users", {}, project.value?.name ?? ""), "Copied as curl") },
   ]);
@@ -77,7 +78,7 @@ export function Users(): JSX.Element {
             total={total}
             columns={columns}
             rowKey={(row) => row.user_id}
-            at={-1}
+            at={at}
             onNearEnd={() => {
               if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
             }}
