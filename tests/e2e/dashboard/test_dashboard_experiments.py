@@ -100,6 +100,16 @@ def test_new_failures_of_an_experiment_and_the_verdict(
     page.goto(project.path("datasets"))
     page.get_by_role("link", name=DATASET).press("Enter")
     expect(page.get_by_role("status").first).to_have_text("12 items")
+    # Each digit is shown as it was sent.
+    exact = '{"id": 9007199254740993, "share": 1.10}'
+    batch = (
+        f'{{"items": [{{"id": "{ids[11]}", "input": {exact}, "expected": 12345678901234567890}}]}}'
+    )
+    project.send(f"/datasets/{DATASET}/items/batch", batch)
+    page.reload()
+    exactly = page.get_by_role("row", name=ids[11])
+    expect(exactly).to_contain_text(exact)
+    expect(exactly).to_contain_text("12345678901234567890")
     page.get_by_role("button", name=f"Delete {ids[11]}").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete", exact=True).press("Enter")
     expect(page.get_by_role("status").first).to_have_text("11 items")
@@ -121,6 +131,10 @@ def test_new_failures_of_an_experiment_and_the_verdict(
     expect(page.get_by_role("row", name=re.compile(rf"^{ids[3]} as_expected"))).to_be_visible()
     expect(page.get_by_text("Would decide it")).to_be_visible()
     expect(page.get_by_text("2 of 12 changed")).to_be_visible()
+    expect(page.get_by_role("row", name="Latency")).to_contain_text("1 s of 12 items")
+    # No step has a cost: it is unknown, and not $0.00.
+    unknown = page.get_by_role("row", name="Cost of all traces")
+    expect(unknown.get_by_role("cell")).to_have_text(["— of 0 items"] * 2)
     take_screenshot("verdict")
     value = page.get_by_label("Value of rule 1")
     value.fill("0.9")

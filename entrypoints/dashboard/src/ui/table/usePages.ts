@@ -5,7 +5,7 @@ import { projectId } from "../../api/session.ts";
 
 const PAGE = 50;
 
-interface Page<T> {
+export interface Page<T> {
   items: T[];
   total: number;
   next_cursor: string | null;
@@ -20,11 +20,13 @@ export interface Pages<T> {
   more: () => void;
 }
 
-export function usePages<T>(path: string, query: Query = {}, limit = PAGE): Pages<T> {
+type Reading<T> = (path: string, query: Query, signal: AbortSignal) => Promise<Page<T>>;
+
+export function usePages<T>(path: string, query: Query = {}, read: Reading<T> = (path, query, signal) => request("GET", path, { query, signal })): Pages<T> {
   const pages = useInfiniteQuery<Page<T>>({
     queryKey: [projectId.value, path, "pages", query],
     initialPageParam: null,
-    queryFn: ({ pageParam, signal }) => request<Page<T>>("GET", path, { query: { ...query, limit, cursor: pageParam }, signal }),
+    queryFn: ({ pageParam, signal }) => read(path, { limit: PAGE, ...query, cursor: pageParam }, signal),
     getNextPageParam: (last) => last.next_cursor,
   });
   const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];

@@ -2,9 +2,10 @@
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { readBlob, request } from "../../api/client.ts";
+import { readBlob, request, type Query } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
+import { readVerbatim } from "../../api/verbatim.ts";
 import type { DatasetItemResponse, DatasetResponse, DatasetVersionResponse } from "../../api/types.d.ts";
 import { NONE, ago, count, instant, plural } from "../../lib/format.ts";
 import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
@@ -12,7 +13,7 @@ import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { projectPath } from "../../ui/Shell.tsx";
-import { usePages } from "../../ui/table/usePages.ts";
+import { usePages, type Page } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
 
@@ -27,7 +28,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
   const found = useRead<DatasetResponse>(path);
   const versions = useRead<DatasetVersionResponse[]>(`${path}/versions`);
   const [version, split] = [params.get("version"), params.get("split")];
-  const items = usePages<DatasetItemResponse>(`${path}/items`, { version, split });
+  const items = usePages(`${path}/items`, { version, split }, readItems<DatasetItemResponse>);
   const [leaving, leave] = useState<string | null>(null); // an item, or "" for the dataset
   const sending = useSending();
   const file = useRef<HTMLInputElement>(null);
@@ -134,10 +135,16 @@ export function Dataset({ name }: { name: string }): JSX.Element {
   );
 }
 
+/** A page of items. Their values are JSON texts, as they were sent. */
+export function readItems<T>(path: string, query: Query, signal: AbortSignal): Promise<Page<T>> {
+  return readVerbatim(path, query, ["input", "expected"], signal);
+}
+
 /** A value as JSON; a long one is cut, and can be shown whole. */
 export function Brief({ value }: { value: unknown }): JSX.Element {
   const [isWhole, show] = useState(false);
-  const text = typeof value === "string" ? value : JSON.stringify(value);
+  const json = String(value);
+  const text = json.startsWith('"') ? (JSON.parse(json) as string) : json;
   if (isWhole || text.length <= SHOWN_CHARS) return <code class="plain">{text}</code>;
   return (
     <>

@@ -15,7 +15,7 @@ import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { datasetPath } from "../datasets/Datasets.tsx";
-import { Brief } from "../datasets/Dataset.tsx";
+import { Brief, readItems } from "../datasets/Dataset.tsx";
 import { experimentPath, nameOf } from "./Experiments.tsx";
 
 const POLL_MS = 3000;
@@ -29,7 +29,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
   const runs = one?.status === "PENDING" || one?.status === "RUNNING";
   if (one !== undefined && isMoving !== runs) setMoving(runs);
   const others = useRead<PaginatedResponse_ExperimentResponse_>("experiments", { dataset: one?.dataset, limit: 50 }, { enabled: one !== undefined });
-  const items = usePages<ExperimentItemResponse>(`${path}/items`);
+  const items = usePages(`${path}/items`, {}, readItems<ExperimentItemResponse>);
   const before = useRef(one);
   useEffect(() => {
     if (before.current) void invalidate(`${path}/items`); // results and scores came, which the items have too

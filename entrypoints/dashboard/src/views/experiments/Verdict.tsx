@@ -213,27 +213,27 @@ function RuleRow(props: { at: number; rule: RuleFields; result: RuleResultRespon
 }
 
 function Sides({ of }: { of: ComparisonResponse }): JSX.Element {
-  const rows: [string, (one: ComparedSideResponse) => string][] = [
+  const rows: [string, (one: ComparedSideResponse) => string, ((one: ComparedSideResponse) => number)?][] = [
     ["Results", (one) => `${count(one.results)} of ${plural(one.cases, "case")}`],
-    ["Latency", (one) => duration(one.latency_ms)],
-    ["Tokens", (one) => count(one.tokens === null ? null : Math.round(one.tokens))],
-    ["Cost of a case", (one) => cost(one.cost_usd)],
-    ["Cost of all traces", (one) => cost(one.total_cost_usd)],
+    ["Latency", (one) => duration(one.latency_ms), (one) => one.latency_items],
+    ["Tokens", (one) => count(one.tokens === null ? null : Math.round(one.tokens)), (one) => one.tokens_items],
+    ["Cost of a case", (one) => cost(one.cost_usd), (one) => one.cost_items],
+    ["Cost of all traces", (one) => (one.cost_items === 0 ? NONE : cost(one.total_cost_usd)), (one) => one.cost_items],
     ["Cost of the judge", (one) => cost(one.judge_cost_usd, one.unpriced_calls)],
   ];
   return (
     <div class="scroll-x">
       <table class="plain-table numbers">
         <thead><tr><th scope="col">Mean over items</th>{[of.base, of.candidate].map((one, at) => <th key={at} scope="col">{at === 0 ? "Baseline" : "Candidate"}: <Link href={experimentPath(one.id)}>{nameOf(one)}</Link></th>)}</tr></thead>
-        <tbody>{rows.map(([name, cell]) => <tr key={name}><th scope="row">{name}</th><td>{cell(of.base)}</td><td>{cell(of.candidate)}</td></tr>)}</tbody>
+        <tbody>{rows.map(([name, cell, itemsOf]) => <tr key={name}><th scope="row">{name}</th>{[of.base, of.candidate].map((one, at) => <td key={at}>{cell(one)}{itemsOf && <small> of {plural(itemsOf(one), "item")}</small>}</td>)}</tr>)}</tbody>
       </table>
     </div>
   );
 }
 
 function ByItem({ base, candidate, metrics }: { base: string; candidate: string; metrics: readonly string[] }): JSX.Element {
-  const before = usePages<ExperimentItemResponse>(`experiments/${base}/items`, {}, 200);
-  const now = usePages<ExperimentItemResponse>(`experiments/${candidate}/items`, {}, 200);
+  const before = usePages<ExperimentItemResponse>(`experiments/${base}/items`, { limit: 200 });
+  const now = usePages<ExperimentItemResponse>(`experiments/${candidate}/items`, { limit: 200 });
   const [isAll, showAll] = useState(false);
   const known = new Map(before.rows.map((one) => [one.item, one]));
   const rows = now.rows.map((one) => ({ one, old: known.get(one.item) }));
