@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, searchFor, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreBelow, searchFor, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -62,7 +62,7 @@ test("every filter is a chip that drops it alone", () => {
   const search =
     "?status=ERROR&tags=a&tags=b&not_tags=c&min_latency_ms=2000&metadata.k=v&not_metadata.k=w&not_metadata.k=x&has_error=true&peek=1";
   const found = chips(new URLSearchParams(search), (ms) => `${ms} ms`);
-  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency > 2000 ms", "meta.k: v", "not meta.k: w", "not meta.k: x", "not tag: c", "status: ERROR", "tag: a", "tag: b"]);
+  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency ≥ 2000 ms", "meta.k: v", "not meta.k: w", "not meta.k: x", "not tag: c", "status: ERROR", "tag: a", "tag: b"]);
   for (const chip of found) {
     const left = chips(new URLSearchParams(changed(search, chip.drop)), (ms) => `${ms} ms`);
     assert.deepEqual(left.map((one) => one.label), found.filter((one) => one !== chip).map((one) => one.label));
@@ -100,6 +100,11 @@ test("scores and spans are filters with one value", () => {
   const shown = chips(new URLSearchParams("?score=m&score_max=0.5&span_kind=TOOL&span_name=f"), String);
   assert.deepEqual(shown.map((one) => one.label), ["span: f", "kind: TOOL", "score: m", "score ≤ 0.5"]);
   assert.deepEqual(shown[2]?.opposite?.change, { ...score, not_score: ["m"], score: null });
+  for (const bound of [0.05, 0.15, 0.5, 0.95, 1]) {
+    const most = Number(scoreBelow(bound));
+    assert.ok(most < bound && [most, bound].includes((most + bound) / 2)); // there is no number between them
+    assert.deepEqual(chips(new URLSearchParams({ score_max: scoreBelow(bound) }), String).map((one) => one.label), [`score < ${bound}`]);
+  }
   const without = chips(new URLSearchParams("?not_score=m&not_span_name=f"), String);
   assert.deepEqual(without.map((one) => one.label), ["not span: f", "not score: m"]);
   assert.deepEqual(without[1]?.opposite?.change, { ...score, score: "m", not_score: null });

@@ -133,11 +133,14 @@ def test_traces_are_found_by_their_scores_and_spans(
     page = signed_in
     send_a_week(project)
     span = {"name": "find", "kind": "TOOL", "started_at": datetime.now(UTC).isoformat()}
-    project.send("/traces", {"name": "x", "started_at": span["started_at"], "spans": [span]})
+    sent = {"name": "x", "started_at": span["started_at"], "spans": [span]}
+    at_threshold = {"trace_id": project.send("/traces", sent)["trace_id"], "name": "helpful"}
+    project.send("/evaluations/trace-scores", at_threshold | {"value": "0.5"})
     page.goto(project.path("scores/helpful"))
-    page.get_by_role("link", name="Traces with a newest score up to 0.5").click()
+    page.get_by_role("link", name="Traces with a newest score below 0.5").click()
     found = page.get_by_role("status").first
     expect(found).to_have_text("11 traces")  # ten of the release, and what a person says
+    expect(page.get_by_role("button", name="Drop the filter score < 0.5")).to_be_visible()
     take_screenshot("traces-by-score")
     options = page.get_by_role("listbox", name="Filters").get_by_role("option")
     page.keyboard.press("/")

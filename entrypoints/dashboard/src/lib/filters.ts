@@ -179,13 +179,20 @@ function unquote(text: string): string {
   return /^".*"$/s.test(text) && text.length > 1 ? text.slice(1, -1) : text;
 }
 
+const SHORT = 12; // digits: a bound of more is the number below a short one
+
+/** The greatest bound of scores below a number: the service's bounds are inclusive. */
+export function scoreBelow(value: number): string {
+  return String(value * (1 - 2 ** -53));
+}
+
 /** Parameters with a bound, and what stands before it. */
 const BOUNDS: Record<string, string> = {
   score_min: "score ≥ ",
   score_max: "score ≤ ",
   score_outcome: "score ",
-  min_latency_ms: "latency > ",
-  max_latency_ms: "latency < ",
+  min_latency_ms: "latency ≥ ",
+  max_latency_ms: "latency ≤ ",
   min_cost: "cost ≥ $",
   min_tokens: "tokens ≥ ",
   min_span_count: "spans ≥ ",
@@ -218,7 +225,10 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
   if (failed !== null) found.push({ label: failed === "true" ? "failed" : "ok", drop: { has_error: null } });
   for (const [name, shown] of Object.entries(BOUNDS)) {
     const value = params.get(name);
-    if (value !== null) found.push({ label: shown + (name.endsWith("_ms") ? duration(Number(value)) : value), drop: { [name]: null } });
+    if (value === null) continue;
+    const isBelow = name === "score_max" && value.length > SHORT;
+    const label = isBelow ? `score < ${Number(Number(value).toPrecision(SHORT))}` : shown + (name.endsWith("_ms") ? duration(Number(value)) : value);
+    found.push({ label, drop: { [name]: null } });
   }
   const members = [...params.keys()].filter((name) => MEMBER.test(name)).map((name) => name.replace(MEMBER, ""));
   for (const key of new Set(members)) add(`meta.${key}`, `metadata.${key}`);

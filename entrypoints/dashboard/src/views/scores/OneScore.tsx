@@ -5,7 +5,8 @@ import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { AgreementItem, ConfusionCell, PairedTracesResponse, ScoreDistributionItem, ScoreSummaryItem, ScoreTrendItem, TraceScoreResponse } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
-import { count, NONE, percent, plural } from "../../lib/format.ts";
+import { scoreBelow } from "../../lib/filters.ts";
+import { count, instant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, codesOf, coveredBy, fingerprintChanges, TARGETS, type Target } from "../../lib/score-figures.ts";
 import { copy, Empty, isolated, useTitle, Failed } from "../../ui/basics.tsx";
@@ -108,7 +109,7 @@ export function OneScore({ name }: { name: string }): JSX.Element {
                     limits={one.max_threshold === null ? [] : [{ value: one.max_threshold, label: "threshold" }]}
                     onRange={(from, to) => url.update(ownPeriod(from, to), { push: true })}
                   />
-                  {changes.length > 0 && <ul class="changes">{changes.map((change) => <li key={change.at}><small>◆ {new Date(change.at).toISOString().slice(0, 16).replace("T", " ")} UTC: {change.label}</small></li>)}</ul>}
+                  {changes.length > 0 && <ul class="changes">{changes.map((change) => <li key={change.at}><small>◆ {instant(change.at)}: {change.label}</small></li>)}</ul>}
                 </>
               )}
             </Panel>
@@ -147,15 +148,15 @@ function Bins({ bins, threshold, url, traces }: { bins: readonly ScoreDistributi
       </div>
       <figcaption><small>0</small><small>{threshold === null ? "no threshold" : `threshold ${threshold}`}</small><small>1</small></figcaption>
       {bins[0] && <Coverage of={coveredBy(bins[0])} />}
-      {traces !== null && <TracesWith name={traces} least={url.params.get("min_value")} most={url.params.get("min_value") ? url.params.get("below_value") : threshold} />}
+      {traces !== null && <TracesWith name={traces} least={url.params.get("min_value")} below={url.params.get("min_value") ? url.params.get("below_value") : threshold} />}
     </figure>
   );
 }
 
-/** The traces whose newest score is in the chosen bin, else at most the threshold. Of any time. */
-function TracesWith({ name, least, most }: { name: string; least: string | null; most: string | number | null }): JSX.Element {
-  const bounds = { score: name, ...(least && { score_min: least }), ...(most !== null && { score_max: String(most) }) };
-  return <p><Link href={`${projectPath("traces")}?${new URLSearchParams(bounds)}`}>{`Traces with a newest score ${least ? `from ${least} ` : ""}${most === null ? "" : `up to ${most}`}`}</Link></p>;
+/** The traces whose newest score is in the chosen bin, else below the threshold. Of any time. */
+function TracesWith({ name, least, below }: { name: string; least: string | null; below: string | number | null }): JSX.Element {
+  const bounds = { score: name, ...(least && { score_min: least }), ...(below !== null && { score_max: scoreBelow(Number(below)) }) };
+  return <p><Link href={`${projectPath("traces")}?${new URLSearchParams(bounds)}`}>{`Traces with a newest score ${least ? `from ${least} ` : ""}${below === null ? "" : `below ${below}`}`}</Link></p>;
 }
 
 /** Why there is no number: by code, among the newest scores without one. */
