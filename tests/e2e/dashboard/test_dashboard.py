@@ -185,9 +185,13 @@ def test_project_of_another_organization_is_shown(signed_in: Page, project: Proj
     page = signed_in
     page.goto(project.path("traces"))
     page.get_by_role("checkbox", name="Select near").check()
-    page.get_by_label("Project", exact=True).select_option("elsewhere")
+    projects = page.get_by_label("Project", exact=True)
+    projects.select_option("elsewhere")
     expect(page.get_by_role("link", name="far away")).to_be_visible()
     expect(page.get_by_role("region", name="Selected traces")).to_have_count(0)
+    page.get_by_role("link", name="Sessions").click()
+    projects.select_option(project.name)
+    expect(page).to_have_url(project.path("sessions"))
 
 
 def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Project) -> None:

@@ -124,6 +124,10 @@ def test_overview_leads_to_what_its_figures_count(
     page = signed_in
     page.goto(project.path(""))
     expect(page.get_by_text("No trace started in this period")).to_be_visible()
+    # Usage and scores usually show other periods.
+    for region, name in (("Cost", "Usage"), ("Scores", "Scores")):
+        link = page.get_by_role("region", name=region, exact=True).get_by_role("link", name=name)
+        expect(link).to_have_attribute("href", re.compile(r"\?period=24h$"))
     send_a_week(project)
     tool = span(99, name="search", status="ERROR", error="timeout after 30 s")
     tool["started_at"] = tool["ended_at"] = (datetime.now(UTC) - timedelta(hours=2)).isoformat()
@@ -142,6 +146,8 @@ def test_overview_leads_to_what_its_figures_count(
     scores = page.get_by_role("region", name="Scores")
     expect(scores).to_contain_text("0.25")
     expect(scores.get_by_text("1 scored")).to_have_count(2)
+    helpful = scores.get_by_role("link", name="helpful")
+    expect(helpful).to_have_attribute("href", re.compile(r"\?period=7d$"))
     # One request has both trends; a single number is a dot.
     for name in ("helpful", "grounded"):
         dots = scores.get_by_role("img", name=name).locator("path.dots")

@@ -24,7 +24,8 @@ addEventListener("offline", () => (offline.value = true));
 const HOME = "/?all=1"; // also with one project
 
 type Entry = Page & { nav: NonNullable<Page["nav"]> };
-const ENTRIES = PAGES.filter((one): one is Entry => one.nav !== undefined);
+/** Not a constant: the pages and this file import each other. */
+const entries = (): Entry[] => PAGES.filter((one): one is Entry => one.nav !== undefined);
 const GROUPS = ["Observe", "Evaluate", "Manage"] as const;
 
 export function projectPath(page: string): string {
@@ -48,7 +49,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
     ...(organization === null ? [] : [{ keys: "g Shift+o", label: "Go to the organization", run: () => navigate(organization.path) }]),
     ...(here === null
       ? []
-      : ENTRIES.map(({ path: page, nav }) => ({
+      : entries().map(({ path: page, nav }) => ({
           keys: nav.key,
           label: `Go to ${nav.label.toLowerCase()}`,
           run: () => navigate(projectPath(page)),
@@ -113,27 +114,31 @@ function organizationHere(): { name: string; path: string } | null {
   return own === undefined ? null : { name: own.name, path: `/o/${encodeURIComponent(own.id)}/members` };
 }
 
+/** Whether an address is that of an entry of the navigation, or of a page that belongs to it. */
+function isAt(path: string): (entry: Entry) => boolean {
+  const here = path.replace(/\/$/, "");
+  return ({ path: page, nav }) => [page, ...(nav.also ?? [])].map(projectPath).some((one) => here === one || (page !== "" && path.startsWith(`${one}/`)));
+}
+
 /** The pages of the project. On a narrow screen they are behind a button. */
 function Menu({ path }: { path: string }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   useEffect(() => setOpen(false), [path]);
-  const here = path.replace(/\/$/, "");
-  const isWithin = ({ path: page, nav }: Entry): boolean =>
-    [page, ...(nav.also ?? [])].map(projectPath).some((one) => here === one || (page !== "" && path.startsWith(`${one}/`)));
+  const isWithin = isAt(path);
   return (
     <>
       <Button class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>
-        <Icon name="columns" /> {ENTRIES.find(isWithin)?.nav.label ?? "Pages"}
+        <Icon name="columns" /> {entries().find(isWithin)?.nav.label ?? "Pages"}
       </Button>
       <div id="pages" class={isOpen ? "pages on" : "pages"}>
         {GROUPS.map((group) => {
-          const entries = ENTRIES.filter(({ nav }) => nav.group === group);
-          if (entries.length === 0) return null;
+          const own = entries().filter(({ nav }) => nav.group === group);
+          if (own.length === 0) return null;
           return (
             <section key={group}>
               <h2 id={`pages-${group}`}>{group}</h2>
               <ul aria-labelledby={`pages-${group}`}>
-                {entries.map((entry) => (
+                {own.map((entry) => (
                   <li key={entry.path}>
                     <Link href={projectPath(entry.path)} aria-current={isWithin(entry) ? "page" : undefined}>
                       <Icon name={entry.path.split("/")[0] || "overview"} />
@@ -207,16 +212,17 @@ function changeZone(): void {
 }
 
 function ProjectSwitch(): JSX.Element {
-  const [, navigate] = useLocation();
+  const [path, navigate] = useLocation();
   const now = session.value;
   const projects = now.state === "in" ? now.projects : [];
+  const page = entries().find(isAt(path))?.path ?? "traces";
   if (projects.length < 2) return <p class="project" title={project.value?.name}>{project.value?.name}</p>;
   return (
     <select
       class="project"
       aria-label="Project"
       value={projectId.value ?? ""}
-      onChange={(event) => navigate(`/p/${encodeURIComponent(event.currentTarget.value)}/traces`)}
+      onChange={(event) => navigate(`/p/${encodeURIComponent(event.currentTarget.value)}/${page}`)}
     >
       {projects.map((one) => (
         <option key={one.id} value={one.id}>

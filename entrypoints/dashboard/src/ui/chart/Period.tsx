@@ -18,6 +18,7 @@ export interface Period {
   granularity: "hour" | "day" | "week"; // of its buckets
   text: string;
   isOwn: boolean;
+  query: string; // of an address of a page that usually shows another period
   renew: () => void; // ends now again
 }
 
@@ -32,7 +33,8 @@ export function usePeriod({ params }: UrlState, fallback: (typeof PERIODS)[numbe
     const isOwn = after !== null || before !== null;
     const granularity = to - from <= HOURS_SHOWN_MAX ? "hour" : to - from <= DAYS_SHOWN_MAX ? "day" : "week";
     const text = isOwn ? `${instant(from)} to ${instant(to)}` : `last ${known.label}`;
-    return { from, to, granularity, text, isOwn, renew: () => setNow(Date.now()) };
+    const query = isOwn ? `started_after=${new Date(from).toISOString()}&started_before=${new Date(to).toISOString()}` : `period=${known.id}`;
+    return { from, to, granularity, text, isOwn, query, renew: () => setNow(Date.now()) };
   }, [id, after, before, now, fallback]);
 }
 

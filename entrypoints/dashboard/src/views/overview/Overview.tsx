@@ -14,7 +14,7 @@ import { Chart } from "../../ui/chart/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/chart/Period.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
-import { Money, pageLink, Panel, Tile, TracesLink } from "./parts.tsx";
+import { Money, Panel, Tile, TracesLink } from "./parts.tsx";
 import { ScoreTrends, useScoreTrends } from "./ScoreTrends.tsx";
 import { Head } from "../../ui/Head.tsx";
 
@@ -46,6 +46,7 @@ export function Overview(): JSX.Element {
   useCommands([
     { keys: "Shift+c", label: "Copy the figures as curl", group: "Overview", run: () => void copy(curl("traces/analytics", { metric: "latency", ...buckets }, project.value?.name ?? ""), "Copied as curl") },
   ]);
+  const usagePage = `${projectPath("usage")}?${period.query}`;
   const choose = (from: number, to: number): void => url.update(ownPeriod(from, to), { push: true });
   const rows = volume.data ?? [];
   const groups = usage.data ?? [];
@@ -114,7 +115,7 @@ export function Overview(): JSX.Element {
             </>
           )}
         </Panel>
-        <Panel title="Tokens" reads={[usage]} link={<Link href={usagePath(url.params, "tokens")}>Usage</Link>}>
+        <Panel title="Tokens" reads={[usage]} link={<Link href={`${usagePage}&metric=tokens`}>Usage</Link>}>
           {() => (
             <Chart
               {...axis}
@@ -129,7 +130,7 @@ export function Overview(): JSX.Element {
             />
           )}
         </Panel>
-        <Panel title="Cost" reads={[usage]} link={<Link href={usagePath(url.params, "cost")}>Usage</Link>}>
+        <Panel title="Cost" reads={[usage]} link={<Link href={usagePage}>Usage</Link>}>
           {() => (
             <>
               <Chart
@@ -144,7 +145,7 @@ export function Overview(): JSX.Element {
             </>
           )}
         </Panel>
-        <Panel title="Models" reads={[usage]} link={<Link href={usagePath(url.params, "cost")}>By day, user, release</Link>}>
+        <Panel title="Models" reads={[usage]} link={<Link href={usagePage}>By day, user, release</Link>}>
           {() => <Models groups={groups} period={period} />}
         </Panel>
         <Panel title="Errors" reads={[errors]}>
@@ -153,8 +154,8 @@ export function Overview(): JSX.Element {
         <Panel title="Tools that fail most" reads={[tools]} link={<TracesLink period={period} where={{ has_failed_span: "true" }}>Traces with a failed span</TracesLink>}>
           {() => <Tools answer={tools.data!} />}
         </Panel>
-        <Panel title="Scores" reads={trends.reads} link={pageLink("scores", "Scores")}>
-          {() => <ScoreTrends trends={trends.items} />}
+        <Panel title="Scores" reads={trends.reads} link={<Link href={`${projectPath("scores")}?${period.query}`}>Scores</Link>}>
+          {() => <ScoreTrends trends={trends.items} query={period.query} />}
         </Panel>
         <Panel title="Runs under way" reads={[traceRuns, sessionRuns]} link={<Link href={projectPath("runs")}>Runs</Link>}>
           {() => <Runs runs={runs} total={(traceRuns.data?.total ?? 0) + (sessionRuns.data?.total ?? 0)} />}
@@ -176,12 +177,6 @@ function bucketText(period: Period): string {
 function beforePath({ from, to }: Period): string {
   const side = (after: number, before: number): string => `started_after=${new Date(after).toISOString()}&started_before=${new Date(before).toISOString()}`;
   return projectPath(`compare-groups?${new URLSearchParams({ a: side(2 * from - to, from), b: side(from, to) })}`);
-}
-
-function usagePath(params: URLSearchParams, metric: string): string {
-  const query = new URLSearchParams(params);
-  query.set("metric", metric);
-  return `${projectPath("usage")}?${query}`;
 }
 
 export function totalOf(groups: readonly TokenCostGroup[]) {

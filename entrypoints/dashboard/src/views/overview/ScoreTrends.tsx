@@ -40,14 +40,14 @@ export function useScoreTrends(period: Period): { reads: UseQueryResult<unknown>
   return { reads: names.length > 0 ? [summary, trend] : [summary], items };
 }
 
-export function ScoreTrends({ trends }: { trends: readonly Trend[] }): JSX.Element {
+export function ScoreTrends({ trends, query }: { trends: readonly Trend[]; query: string }): JSX.Element {
   if (trends.length === 0) return <p class="none">No trace was scored in this period.</p>;
   return (
     <ul class="trends">
       {trends.map(({ summary: one, values }) => (
         <li key={one.metric_name} class="trend">
           <div>
-            <Link href={projectPath(`scores/${encodeURIComponent(one.metric_name)}`)}>{one.metric_name}</Link>
+            <Link href={`${projectPath(`scores/${encodeURIComponent(one.metric_name)}`)}?${query}`}>{one.metric_name}</Link>
             <span title={one.count === 0 ? "No number" : `The mean of ${plural(one.count, "number")}`}>
               {one.avg_score === null ? NONE : one.avg_score.toFixed(2)} {one.judge_kind === "heuristic" && <span class="tag">heuristic</span>}
             </span>

@@ -4,7 +4,6 @@ import { cost, costHint, NONE, pricedText, type Priced } from "../../lib/format.
 import { FailureBox, Loading } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
-import { PAGES } from "../../pages.tsx";
 import type { Period } from "../../ui/chart/Period.tsx";
 
 interface Reading {
@@ -35,11 +34,6 @@ export function Panel(props: { title: string; reads: readonly Reading[]; wide?: 
       )}
     </section>
   );
-}
-
-/** Leads to a page of the project, if there is one. */
-export function pageLink(path: string, label: string): JSX.Element | null {
-  return PAGES.some((one) => one.path === path) ? <Link href={projectPath(path)}>{label}</Link> : null;
 }
 
 /** Leads to the traces that a figure is of. */
