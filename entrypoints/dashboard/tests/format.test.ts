@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { ago, count, duration, fullInstant, instant, percent, score } = await import("../src/lib/format.ts");
+const { ago, cost, count, duration, fullInstant, instant, percent, score, speedText } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -21,6 +21,12 @@ test("numbers are grouped as Intl groups them", () => {
     const value = Math.floor((random.next() - 0.5) * 10 ** random.below(15));
     assert.equal(count(value), own.format(value).replace("-0", "0"));
   }
+});
+
+test("money and speeds have grouped digits, and no exponent", () => {
+  assert.deepEqual([0, 0.0125, 9.5, 1234.5, 1e6].map((usd) => cost(usd)), ["$0.00", "$0.0125", "$9.5000", "$1,234.50", "$1,000,000.00"]);
+  assert.equal(cost(5000, 2), "≥ $5,000.00");
+  assert.deepEqual([0.0075, 1.7, 20.4].map(speedText), ["0.45 a minute", "100 a minute", "1,200 a minute"]);
 });
 
 test("instants are those of Intl, in both zones, also where clocks change", () => {

@@ -8,9 +8,12 @@ export const NONE = "—";
 
 export function count(value: number | null | undefined): string {
   if (value == null) return NONE;
-  const [whole, rest] = String(Math.round(value * 1000) / 1000).split(".");
-  const grouped = whole!.replace(/\B(?=(\d{3})+$)/g, ",");
-  return rest === undefined ? grouped : `${grouped}.${rest}`;
+  return grouped(String(Math.round(value * 1000) / 1000));
+}
+
+/** With commas between the thousands of the whole part. */
+function grouped(number: string): string {
+  return number.replace(/\d+/, (whole) => whole.replace(/\B(?=(\d{3})+$)/g, ","));
 }
 
 export function plural(value: number, word: string, words = `${word}s`): string {
@@ -66,12 +69,17 @@ export function bytes(value: number | null | undefined): string {
   return `${trim(size.toPrecision(3))} ${units[at]}`;
 }
 
+/** A speed by two digits: `0.45 a minute`, `1,200 a minute`. */
+export function speedText(perSecond: number): string {
+  return `${count(Number((perSecond * 60).toPrecision(2)))} a minute`;
+}
+
 /** US dollars. With unpriced spans the sum is a lower bound; if all are unpriced, it is unknown. */
 export function cost(usd: number | null | undefined, unpriced = 0): string {
   if (usd == null || (usd === 0 && unpriced > 0)) return NONE;
   if (usd > 0 && usd < 0.000001) return "< $0.000001";
   const digits = usd === 0 || usd >= 100 ? 2 : usd >= 0.01 ? 4 : 6;
-  return `${unpriced > 0 ? "≥ " : ""}$${usd.toFixed(digits)}`;
+  return `${unpriced > 0 ? "≥ " : ""}$${grouped(usd.toFixed(digits))}`;
 }
 
 export function costHint(usd: number | null | undefined, unpriced = 0): string {

@@ -7,7 +7,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
-import { ago, cost, count, duration, fullInstant, inPercent, NONE, percent, plural } from "../../lib/format.ts";
+import { ago, cost, count, duration, fullInstant, inPercent, NONE, percent, plural, speedText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
@@ -141,7 +141,7 @@ function Facts({ run, metrics }: { run: EvalRunResponse; metrics: readonly Metri
         <div><dt>{what} done</dt><dd>{count(run.evaluated_count)} of {count(run.total_targets)}</dd></div>
         {took === null ? (
           <>
-            <div><dt>Speed</dt><dd>{speed === null ? <span title="No target is done yet">{NONE}</span> : `${(speed * 60).toPrecision(2)} a minute`}</dd></div>
+            <div><dt>Speed</dt><dd>{speed === null ? <span title="No target is done yet">{NONE}</span> : speedText(speed)}</dd></div>
             <div><dt>Time left</dt><dd>{speed === null ? <span title="No target is done yet">{NONE}</span> : `about ${duration((left / speed) * 1000)}`}</dd></div>
           </>
         ) : (

@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 import { requestText, type Query } from "../../api/client.ts";
 import { projectId } from "../../api/session.ts";
 import type { SpanDetailResponse } from "../../api/types.d.ts";
-import { cost, count, duration, fullInstant, NONE } from "../../lib/format.ts";
+import { cost, count, duration, fullInstant, NONE, plural } from "../../lib/format.ts";
 import { childOf, childrenOf, rootOf, type JsonNode } from "../../lib/payload/json-index.ts";
 import { Button, Copy, Kind, Loading, Status, Failed } from "../../ui/basics.tsx";
 import { JsonView } from "../../ui/payload/JsonView.tsx";
@@ -91,10 +91,11 @@ export interface SpanDetailProps {
   span: string;
   before: string | null; // the model call that began before this one
   same: SameName; // spans of this name
+  tokens: number; // of prompt and completion; 0 if it reported none
   url: UrlState;
 }
 
-export function SpanDetail({ trace, span, before, same, url }: SpanDetailProps): JSX.Element {
+export function SpanDetail({ trace, span, before, same, tokens, url }: SpanDetailProps): JSX.Element {
   const path = `traces/${trace}/spans/${span}`;
   const { answer, read } = useSpanText(path);
   if (answer.isError) return <Failed of={answer} />;
@@ -120,7 +121,7 @@ export function SpanDetail({ trace, span, before, same, url }: SpanDetailProps):
           <Status value={value.status} />
           <span>{duration(value.latency_ms)}</span>
           {value.model && <span>{value.model}</span>}
-          {totalTokens(value) !== null && <span>{count(totalTokens(value))} tokens</span>}
+          {tokens > 0 && <span>{plural(tokens, "token")}</span>}
           <span title={`Cost: ${value.cost_source}`}>{value.cost_source === "unpriced" ? "" : cost(totalCost(value))}</span>
         </p>
       </header>
@@ -152,12 +153,6 @@ export function SpanDetail({ trace, span, before, same, url }: SpanDetailProps):
       </div>
     </div>
   );
-}
-
-function totalTokens(value: SpanDetailResponse): number | null {
-  const usage = value.token_usage as Record<string, unknown> | null;
-  const total = usage?.total_tokens ?? usage?.total;
-  return typeof total === "number" ? total : null;
 }
 
 function totalCost(value: SpanDetailResponse): number | null {

@@ -62,7 +62,7 @@ export function SpanList(props: {
     { id: "start", label: "Starts after", sort: "start", className: "c-number", cell: (row) => duration(tree.start[row]! / 1000) },
     { id: "duration", label: "Duration", sort: "duration", className: "c-number", cell: (row) => time(values.duration!(row)) },
     { id: "self", label: "Self", sort: "self", className: "c-number", cell: (row) => time(values.self!(row)) },
-    { id: "tokens", label: "Tokens", sort: "tokens", className: "c-number", cell: (row) => count(outline.tokens[tree.span[row]!]) },
+    { id: "tokens", label: "Tokens", sort: "tokens", className: "c-number", cell: (row) => count(outline.tokens[tree.span[row]!] || null) },
     { id: "cost", label: "Cost", sort: "cost", className: "c-number", cell: (row) => cost(outline.cost[tree.span[row]!]) },
   ];
   return (

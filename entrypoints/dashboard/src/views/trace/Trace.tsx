@@ -7,7 +7,7 @@ import { invalidate } from "../../api/queries.ts";
 import type { FoundWithinResponse } from "../../api/types.d.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
-import { ago, cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
+import { ago, cost, costHint, count, duration, fullInstant, instant, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import { parseFind } from "../../lib/filters.ts";
@@ -83,7 +83,7 @@ function Loaded(props: LoadedProps): JSX.Element {
         <section class="side" aria-label="Detail of the selection">
           <Guarded name={`detail ${span}`}>
             {span !== null && outline.span_id.includes(span) ? (
-              <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} same={sameName(outline, span)} url={url} />
+              <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} same={sameName(outline, span)} tokens={outline.tokens[outline.span_id.indexOf(span)] ?? 0} url={url} />
             ) : (
               <TraceDetail id={id} name={outline.trace.name} version={outline.revision} url={url} />
             )}
@@ -496,7 +496,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
             </Button>
             {shown === "both" && gaps.length > 0 && (
               <Button aria-pressed={isFolded} title="Folds time in which no span without children ran (w)" onClick={() => update({ fold: isFolded ? null : "1" })}>
-                Fold idle time, {Math.round(idle * 100)} %
+                Fold idle time, {percent(idle, 1)}
               </Button>
             )}
             <span class="modes" role="group" aria-label="View">
