@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import DevServer, FastForward, Poll, all_completed
+from tests.e2e.dashboard.browser import VIEWPORT
 from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project, span
 
 pytestmark = pytest.mark.e2e
@@ -140,6 +141,75 @@ def test_session_of_200_turns_is_read_and_searched(
     page.keyboard.press("j")
     page.keyboard.press("o")
     expect(page.get_by_role("complementary")).to_contain_text("question 78")
+
+
+def test_list_comes_back_at_the_row_that_was_opened(signed_in: Page, project: Project) -> None:
+    page, opened = signed_in, 24
+    for number in range(opened + 9):
+        at = (START + timedelta(seconds=number)).isoformat()
+        project.send(
+            "/traces", {"name": f"trace {number:02}", "started_at": at, "session_id": str(number)}
+        )
+    for view, name in (("traces", "trace {:02}"), ("sessions", "{}")):
+        page.goto(project.path(f"{view}?sort_order=asc"))
+        link = page.get_by_role("link", name=name.format(opened), exact=True)
+        expect(page.get_by_role("link", name=name.format(0), exact=True)).to_be_visible()
+        for _ in range(opened + 1):
+            page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        expect(link).to_have_count(0)
+        page.go_back()
+        expect(link).to_be_focused()
+        expect(link).to_be_in_viewport()
+        page.keyboard.press("j")
+        other = page.get_by_role("link", name=name.format(opened + 1), exact=True)
+        expect(other).to_be_focused()
+        other.click()
+        expect(other).to_have_count(0)
+        page.locator("a.back").click()
+        expect(page.get_by_role("link", name=name.format(opened + 1), exact=True)).to_be_visible()
+
+
+LONG = "S" * 200
+
+
+def test_long_values_leave_room_and_addresses_of_nothing_say_so(
+    signed_in: Page, project: Project
+) -> None:
+    page, hour = signed_in, timedelta(hours=1)
+    last = span(2, started_at=(START + hour).isoformat(), ended_at=(START + hour).isoformat())
+    usage = {"token_usage": {"prompt_tokens": 10, "completion_tokens": 2}}
+    sent = {"name": "x", "started_at": START.isoformat(), "session_id": LONG, "user_id": LONG}
+    spans = [span(1, kind="LLM", **usage), last]
+    trace = project.send("/traces", sent | {"spans": spans})["trace_id"]
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(project.path(f"traces?session_id={LONG}"))
+    expect(page.get_by_role("link", name="x", exact=True)).to_be_visible()
+    drop = page.get_by_role("button", name="Drop the filter session")
+    expect(drop).to_be_in_viewport()
+    drop.click()
+    expect(page).to_have_url(project.path("traces"))
+    page.set_viewport_size(VIEWPORT)
+    page.goto(project.path(f"traces/{trace}?span={spans[0]['span_id']}"))
+    detail = page.get_by_role("region", name="Detail of the selection")
+    expect(detail).to_contain_text("step 1")
+    # The name of a fact stays in one line, and a bar at the end of the time within its grid.
+    heights = "all => all.map((one) => one.getBoundingClientRect().height)"
+    lines = page.locator(".trace-head dt").evaluate_all(heights)
+    assert max(lines) < 2 * min(lines)
+    grid = page.get_by_role("treegrid").bounding_box()
+    bar = page.locator(".tg-bar").last.bounding_box()
+    assert grid is not None
+    assert bar is not None
+    assert bar["x"] + bar["width"] < grid["x"] + grid["width"] - 1  # its border
+    expect(detail).to_contain_text("12 tokens")
+    for path in ("datasets/nothing", "monitors/nothing", f"runs/traces/{trace}"):
+        page.goto(project.path(path))
+        expect(page.get_by_role("alert")).to_contain_text("Not here, or not yours")
+        expect(page.get_by_role("button", name="Try again")).to_have_count(0)
+    for view in ("traces", ""):
+        page.goto(project.path(f"{view}?started_after=soon"))
+        expect(page.get_by_role("main")).to_contain_text("1 trace" if view else "Failed traces")
 
 
 def test_two_tabs_show_two_organizations(

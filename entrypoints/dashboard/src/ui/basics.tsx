@@ -98,13 +98,14 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
   const { error, again } = props;
   const failure = error instanceof Failure ? error : null;
   const detail = error instanceof Error ? error.message : String(error);
+  const isMissing = failure?.status === 404 || failure?.fields.some((one) => one.field.startsWith("path."));
   const left = useCountdown(again && failure?.isTemporary ? failure.retryAfterS : null, again);
   const report = `${detail}\n${location.href}\n${failure?.requestId ?? ""}`;
   return (
     <div class="failure" role="alert">
       <Icon name="warn" />
       <div>
-        <strong>{failure?.status === 403 ? "Not allowed" : "This didn’t work"}</strong>
+        <strong>{failure?.status === 403 ? "Not allowed" : isMissing ? "Not here, or not yours" : "This didn’t work"}</strong>
         <p>{detail.length > DETAIL_LENGTH ? `${detail.slice(0, DETAIL_LENGTH)} … (the report has all of it)` : detail}</p>
         {failure && failure.fields.length > 0 && (
           <ul>
@@ -116,7 +117,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
           </ul>
         )}
         <p class="actions">
-          {again && <Button onClick={again}>{left === null ? "Try again" : `Try again now, or in ${left} s`}</Button>}
+          {again && !isMissing && <Button onClick={again}>{left === null ? "Try again" : `Try again now, or in ${left} s`}</Button>}
           <Button class="quiet" onClick={() => void copy(report, "Copied the report")}>
             Copy report
           </Button>

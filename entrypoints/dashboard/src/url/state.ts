@@ -24,7 +24,11 @@ export interface UrlState {
 export function useUrlState(): UrlState {
   const search = useSearch();
   const [path, navigate] = useLocation();
-  const params = useMemo(() => new URLSearchParams(search), [search]);
+  const params = useMemo(() => {
+    const found = new URLSearchParams(search);
+    for (const name of ["started_after", "started_before"]) if (Number.isNaN(Date.parse(found.get(name) ?? "0"))) found.delete(name);
+    return found;
+  }, [search]);
   const update = useCallback(
     (change: Change, options: { push?: boolean } = {}) => {
       // Two changes in one task: the second one sees the first.

@@ -125,7 +125,7 @@ export function Chips({ chips, url }: { chips: readonly Chip[]; url: UrlState })
     <>
       {chips.map(({ label, drop, opposite }) => (
         <span class="chip" key={label}>
-          {label}
+          <span title={label}>{label}</span>
           {opposite && (
             <Button
               class="quiet"

@@ -128,8 +128,8 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
         <div role="columnheader" class="tg-number tg-wide">Cost</div>
         {props.showBars && (
           <div role="columnheader" class="tg-time" aria-label="Time" ref={axis}>
-            {marks.map((us) => (
-              <span key={us} class="tick" style={{ left: `${place(us)}%` }}>
+            {tree.size > 0 && marks.map((us) => (
+              <span key={us} class={`tick${place(us) > 85 ? " end" : ""}`} style={{ left: `${place(us)}%` }}>
                 {duration(us / 1000)}
               </span>
             ))}
@@ -149,7 +149,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
           <Rows key={key} look={look} from={from} to={to} top={from * ROW + shift} selected={at >= from && at < to ? selected : -1} />
         ))}
       </div>
-      {tree.size === 0 && <p class="hint">This trace has no span yet.</p>}
+      {tree.size === 0 && <p class="hint loading">This trace has no span yet.</p>}
     </div>
   );
 }
@@ -292,7 +292,7 @@ function barOf({ outline, tree }: Look, place: (us: number) => number, row: numb
       {right >= 0 && left <= 100 && (
         <span
           class={`tg-bar k-${kind}${failed ? " bad" : ""}${isOpen ? " running" : ""}`}
-          style={{ marginLeft: `${shownLeft}%`, width: `${width}%` }}
+          style={{ marginLeft: `min(${shownLeft}%, 100% - 4px)`, width: `${width}%` }}
           title={`${duration(start / 1000)} → ${isOpen || outline.latency_us[tree.span[row]!] != null ? duration(end / 1000) : "—"}`}
         />
       )}

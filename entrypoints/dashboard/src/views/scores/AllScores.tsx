@@ -67,7 +67,7 @@ function OfTarget({ of, period, wanted, search }: { of: Target; period: Period; 
       {() =>
         rows.length === 0 ? (
           <Empty title={wanted === "" ? `No score of a ${of} in this period: ${period.text}` : `No name contains “${wanted}”`}>
-            <p>Runs, programs and people give scores. Choose a longer period, or score traces from their list.</p>
+            <p>Runs, programs and people give scores. Choose a longer period, or score traces and sessions from their lists.</p>
           </Empty>
         ) : (
           <div class="scroll" tabIndex={0} role="region" aria-label={`Scores of ${of}s: table`}>
