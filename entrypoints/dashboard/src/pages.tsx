@@ -42,7 +42,7 @@ export const PAGES: readonly Page[] = [
   {
     path: "compare/:left/:right",
     view: lazy(async () => {
-      const { Compare } = await import("./views/compare/Compare.tsx");
+      const { Compare } = await later();
       return ({ params }) => <Compare key={`${params.left} ${params.right}`} left={params.left!} right={params.right!} />;
     }, "the comparison"),
   },
