@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_letters
 from typing import Final
 
 from domain.evaluation.metrics.rubrics import LABEL_MAX, AnswerFormat
@@ -11,7 +12,7 @@ from domain.evaluation.scores.outcome import Scored, SkipCode, Skipped
 
 CITED_MAX: Final = 100  # cited steps that a score stores
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
-_FENCED: Final = re.compile(r"```[a-zA-Z]*\s*(.*?)\s*```", re.DOTALL)
+_FENCE: Final = "```"
 
 
 class InvalidVerdict(ValueError):  # noqa: N818 - a mistake of the judge
@@ -88,9 +89,8 @@ def parse_verdict(answer: str, form: AnswerFormat, calls: Sequence[str] = ()) ->
     must have exactly one entry; entries are sorted into this order. Raises InvalidVerdict with a
     fixed message that never quotes the answer.
     """
-    fenced = _FENCED.fullmatch(answer.strip())
     try:
-        value: object = json.loads(fenced[1] if fenced else answer)
+        value: object = json.loads(_without_fence(answer))
     except (ValueError, RecursionError):
         raise InvalidVerdict("The answer is not one JSON object") from None
     if not isinstance(value, Mapping):
@@ -109,6 +109,19 @@ def parse_verdict(answer: str, form: AnswerFormat, calls: Sequence[str] = ()) ->
     if "label" not in value:
         raise InvalidVerdict("label is missing")
     return ScaleVerdict(evidence=evidence, reason=reason, cannot_judge=cannot_judge, label=label)
+
+
+def _without_fence(answer: str) -> str:
+    """What is inside of a code fence, after the name of a language, if there is one.
+
+    Without a regular expression: models that fail may send blanks without end, each of which would
+    be compared with all others.
+    """
+    text = answer.strip()
+    inner = text.removeprefix(_FENCE).removesuffix(_FENCE)
+    if len(text) - len(inner) < 2 * len(_FENCE):
+        return answer
+    return inner.lstrip(ascii_letters).strip()
 
 
 def _checks(

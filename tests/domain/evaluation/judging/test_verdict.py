@@ -107,6 +107,13 @@ def test_code_fence_is_accepted(fence):
     )
 
 
+def test_blanks_in_an_unclosed_code_fence_are_read_once():
+    # Comparing each of these blanks with all pairs of those that follow would take years.
+    for answer in (f"```json{' ' * 1_000_000}{scale()}", f"```{'a' * 1_000_000}!"):
+        with pytest.raises(InvalidVerdict):
+            parse_verdict(answer, AnswerFormat.SCALE)
+
+
 @pytest.mark.parametrize(
     "text",
     ["label 5", "label: 5", json.dumps(GOOD | {"label": 5}), '"label": 5}', '```{"label": 5}```'],
