@@ -7,9 +7,10 @@ no quotes around texts, and an export is imported to equal items.
 import csv
 import io
 import json
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from http import HTTPStatus
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
@@ -41,6 +42,7 @@ from entrypoints.http.requests.raw_body import RawBody
 NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
 SPLIT_IN_THREAD_BYTES: Final = 64 << 10  # of a body; splitting as many takes about 1 ms
+CSV_LINE_CHARS_MAX: Final = 4 * ITEM_BYTES_MAX  # of an item whose signs are all doubled, and more
 COLUMNS: Final = ("id", "input", "expected", "metadata", "split", "from_trace")
 TEXT_COLUMNS: Final = frozenset({"id", "split", "from_trace"})
 REQUIRED_COLUMNS: Final = ("id", "input")
@@ -91,7 +93,8 @@ def _split_json(data: bytes, config: HttpConfig) -> list[bytes | Invalid]:
 
 
 def _split_lines(data: bytes) -> list[bytes | Invalid]:
-    return _check_count([_line_as_json(line) for line in data.split(b"\n") if line.strip()])
+    lines = (line.removesuffix(b"\n") for line in io.BytesIO(data))
+    return _check_count(_line_as_json(line) for line in lines if line.strip())
 
 
 def _line_as_json(line: bytes) -> bytes | Invalid:
@@ -106,14 +109,22 @@ def _split_csv(data: bytes) -> list[bytes | Invalid]:
         text = data.decode("utf-8-sig")  # spreadsheets begin a file with a byte order mark
     except UnicodeDecodeError as error:
         raise HttpProblem(HTTPStatus.BAD_REQUEST, "The body is not UTF-8") from error
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(_csv_lines(text), strict=True)
     try:
         header = next(reader, [])
         _check_header(header)
-        rows = [_row_as_json(header, row) for row in reader if row]
+        return _check_count(_row_as_json(header, row) for row in reader if row)
     except csv.Error as error:
         raise Invalid.field("", f"line {reader.line_num}: {error}") from error
-    return _check_count(rows)
+
+
+def _csv_lines(text: str) -> Iterator[str]:
+    """The lines of CSV, of which each is parsed in one call that nothing interrupts."""
+    for number, line in enumerate(io.StringIO(text, newline=""), 1):
+        if len(line) > CSV_LINE_CHARS_MAX:
+            message = f"line {number}: has more than {CSV_LINE_CHARS_MAX:,} characters"
+            raise Invalid.field("", message)
+        yield line
 
 
 def _check_header(header: Sequence[str]) -> None:
@@ -129,12 +140,14 @@ def _check_header(header: Sequence[str]) -> None:
         raise Invalid.field("", "a column is there twice")
 
 
-def _check_count(items: list[bytes | Invalid]) -> list[bytes | Invalid]:
-    if not items:
+def _check_count(items: Iterable[bytes | Invalid]) -> list[bytes | Invalid]:
+    """The items, which are made one by one: a body may have millions of empty ones."""
+    found = list(islice(items, ITEMS_PER_REQUEST_MAX + 1))
+    if not found:
         raise Invalid.field("", "must hold at least one item")
-    if len(items) > ITEMS_PER_REQUEST_MAX:
+    if len(found) > ITEMS_PER_REQUEST_MAX:
         raise Invalid.field("", TOO_MANY_ITEMS)
-    return items
+    return found
 
 
 def _row_as_json(header: Sequence[str], row: Sequence[str]) -> bytes | Invalid:
