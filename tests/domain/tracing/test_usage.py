@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from domain.tracing.span import priced_models
 from domain.tracing.usage import (
+    MAYBE_HUGE,
     TOKENS_MAX,
     UNPRICED,
     CostSource,
@@ -43,6 +44,16 @@ def test_counter_beyond_any_double_is_found(sent, is_huge):
     blank = " " * (100 << 10)  # more than one window
     text = f'{{"prompt_tokens":1,{blank}"completion_tokens":{blank}{sent}}}'.encode()
     assert huge_counter(text) == found
+
+
+def test_long_numbers_are_each_read_once():
+    """The windows in which a text is searched begin within numbers, too."""
+    number = "9" * 309
+    for shift in range(0, 700, 50):
+        text = f'{{"x":"{"a" * (65_000 + shift)}","prompt_tokens":{number},"y":"{"b" * 70_000}"}}'
+        assert huge_counter(text.encode()) == "prompt_tokens"
+    assert MAYBE_HUGE.search(b"7" * 308 + b"," + b"7" * 308) is None
+    assert MAYBE_HUGE.search(b"7" * 308 + b"e+308") is not None
 
 
 @pytest.mark.parametrize(
