@@ -85,9 +85,9 @@ def _start_in_window(
     for _ in range(_MESSAGES_MAX):
         if (at := payload.rfind(_KEY, first, at)) < 0:
             return -1
-        if (match := is_before_text.match(payload, at)) is not None:
+        if (match := is_before_text.match(payload, at, at + _WINDOW_BYTES)) is not None:
             return match.end()
-        if is_role.match(payload, at) is not None:
+        if is_role.match(payload, at, at + _WINDOW_BYTES) is not None:
             before = payload[max(0, at - _ENDING_BYTES_MAX) : at]
             if (ending := _CONTENT_BEFORE.search(before)) is not None:
                 return _start_of_string(payload, at - len(before) + ending.start())
