@@ -74,7 +74,7 @@ _IDENTIFIER: Final = re.compile(
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _NAME: Final = re.compile(r"(?<=[^\W\d_] )[A-ZÀ-Þ][^\W\d_]{2,}|(?<=, )[A-ZÀ-Þ][^\W\d_]{2,}")
 _KEYS: Final = re.compile(
-    r"(?:keys?|schlüssel|claves?|clés?|chaves?|chiav[ei]|sleutels?|キーは|键为|ключ\w*)\W+"
+    r"(?:keys?|schlüssel|claves?|clés?|chaves?|chiav[ei]|sleutels?|キーは|键为|ключ\w{0,20})\W+"
     r"([^:.)“„「\"«']{1,120})",
     re.IGNORECASE,
 )
@@ -336,21 +336,28 @@ class _Reader:
     def _grounded_values(self) -> float | None:
         if is_blank(self._json):
             return 0.0
-        source = f"{self._request}\n{self._returned}".casefold()
         found = [value for value in _leaves(self._json) if value is not None]
-        return _share([self._is_grounded_value(one, source) for one in found[:VALUES_MAX]])
+        return _share([self._is_grounded_value(one) for one in found[:VALUES_MAX]])
 
-    def _is_grounded_value(self, value: object, source: str) -> bool:
+    def _is_grounded_value(self, value: object) -> bool:
         if isinstance(value, bool):
             return True
         text = to_text(value).casefold()
-        if text in source:
+        if text in self._source:
             return True
         stated = [values for _, values in numbers(text)]
         if not stated:
             return False
-        known = self._known | named_months(source)
-        return all(not values.isdisjoint(known) for values in stated)
+        return all(not values.isdisjoint(self._known_with_months) for values in stated)
+
+    @cached_property
+    def _source(self) -> str:
+        return f"{self._request}\n{self._returned}".casefold()
+
+    @cached_property
+    def _known_with_months(self) -> set[float]:
+        """Found once: the text is searched for the names of twelve months."""
+        return self._known | named_months(self._source)
 
     # --- sources -------------------------------------------------------------------------------
 
@@ -387,7 +394,7 @@ class _Reader:
         ]
         if not stated or not (self._returned or self._is_translation or self._is_summary):
             return None
-        derived = () if self._is_translation or self._is_summary else self._known
+        derived = frozenset() if self._is_translation or self._is_summary else self._known
         return _share(
             [
                 not values.isdisjoint(self._known) or is_derivable(values, derived)

@@ -42,7 +42,7 @@ _REJECTION: Final = re.compile(
     r"|(?:invalid|unknown|unexpected|missing|malformed) (?:\w+ ){0,3}"
     r"(?:argument|param|field|input|value|key|property|type)"
     r"|required (?:\w+ ){0,2}(?:argument|param|field|key|property)"
-    r"|(?:argument|param|field|property|value)\w* (?:is |are )?(?:required|invalid|missing)"
+    r"|(?:argument|param|field|property|value)\w{0,60} (?:is |are )?(?:required|invalid|missing)"
     r"|must be (?:an? )?(?:string|number|integer|boolean|object|array|list|one of)",
     re.IGNORECASE,
 )

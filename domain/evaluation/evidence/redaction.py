@@ -28,8 +28,9 @@ _AT: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 
 # Each pattern with its hints. A text without any of them isn't searched, which skips most patterns.
 _SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
-    # JSON Web Tokens, signed, encrypted, or without their last part.
-    (("eyJ",), _AT + r"eyJ[\w-]{6,4096}+(?:\.[\w-]*){1,4}"),
+    # JSON Web Tokens, signed, encrypted, or without their last part. A run of characters that no
+    # point follows is none, and is passed over as a whole: tokens could begin all over it.
+    (("eyJ",), _AT + r"eyJ[\w-]{6,}+(?:(?:\.[\w-]*){1,4}|(?P<kept>))"),
     # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and others.
     (("sk-", "pk-"), _AT + r"[sp]k-[\w-]{16,}"),
     # API keys of this service.
@@ -122,6 +123,8 @@ class Redactor:
         return text
 
     def _secret(self, found: re.Match[str]) -> str:
+        if found.lastgroup == "kept":
+            return found[0]
         whole, secret = found[0], found.groupdict().get("secret")
         if secret is None:
             return self._name("secret", whole)

@@ -7,7 +7,8 @@ values. Two numbers are equal if they share one.
 import math
 import re
 import unicodedata
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import combinations, islice
 from typing import Final
@@ -42,10 +43,12 @@ _MONTHS: Final = tuple(
 """How the names of months begin, in several languages."""
 _DIGITS: Final = r"\d+(?:[.,]\d+|[ \u00a0\u202f'\u2019]\d{3}(?!\d))*"
 _NUMBER: Final = re.compile(_DIGITS, re.ASCII)
+# Of a sum, which is tried from each group on: with a bound, that takes linear time.
+_TERM: Final = r"\d+(?:[.,]\d+|[ \u00a0\u202f'\u2019]\d{3}(?!\d)){0,20}"
 _TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):[0-5]\d(?!\d)", re.ASCII)
 _UNIT: Final = r"(?: ?[a-z\u20ac$%]{1,4})?"
 _OPERATOR: Final = r"(?: ?[*\u00d7\u00b7+\u00f7] ?| [-\u2212\u2013/:x] |(?<=\d)[-/](?=\d))"
-_SUM: Final = rf"{_DIGITS}{_UNIT}(?:{_OPERATOR}{_DIGITS}{_UNIT}){{1,20}}"
+_SUM: Final = rf"{_TERM}{_UNIT}(?:{_OPERATOR}{_TERM}{_UNIT}){{1,20}}"
 _EQUATION: Final = re.compile(rf"(?<![\d.,/-])({_SUM}) ?= ?({_DIGITS})", re.IGNORECASE)
 _EXPRESSION: Final = re.compile(
     rf"(?<![\d.,/-]){_DIGITS}(?:(?: ?[*\u00d7+\u00f7] ?| [-\u2212/] ){_DIGITS}){{1,20}}(?![\d-])"
@@ -117,11 +120,11 @@ def named_months(text: str) -> set[float]:
     return {float(number) for number, name in months if name.search(text[:TEXT_MAX])}
 
 
-def is_derivable(values: frozenset[float], known: Collection[float]) -> bool:
+def is_derivable(values: frozenset[float], known: AbstractSet[float]) -> bool:
     """Whether a number is the result of one operation on two of the known ones, or on all."""
-    some = sorted(set(known))
-    if not some or len(some) > DERIVED_FROM_MAX:
+    if not known or len(known) > DERIVED_FROM_MAX:
         return False
+    some = sorted(known)
     results = [math.fsum(some), math.prod(some)]
     for one, other in combinations(some, 2):
         results += [one + other, other - one, one * other, one * other / 100]

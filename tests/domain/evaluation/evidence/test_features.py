@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from domain.evaluation.evidence.answer_features import _KEYS
 from domain.evaluation.evidence.builder import build_evidence
-from domain.evaluation.evidence.features import ToolCallFeatures, TraceFeatures, extract_features
+from domain.evaluation.evidence.features import (
+    _REJECTION,
+    ToolCallFeatures,
+    TraceFeatures,
+    extract_features,
+)
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import Span, SpanStatus
 from tests.support.builders.evaluated_traces import model, offering, retrieval, subject, tool
@@ -49,6 +55,14 @@ def test_features_without_declaration_are_none():
     )
     assert [one.is_declared for one in found] == [True, True, True, True, False]
     assert [one.fits_schema for one in found] == [True, False, None, None, None]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "text"), [(_KEYS, "ключ" * 250_000), (_REJECTION, "param" * 200_000)]
+)
+def test_words_that_repeat_themselves_are_read_once(pattern, text):
+    # Following each repetition to the end of the word would take an hour.
+    assert pattern.search(text) is None
 
 
 def test_grounding_counts_only_earlier_values():

@@ -121,6 +121,11 @@ def test_personal_data_is_redacted_in_pii_mode(data, before, after):
     assert data in masked(text, RedactionMode.SECRETS)
 
 
+def test_token_with_a_long_part_is_redacted():
+    token = f"eyJ{'a' * 100_000}.{R}.{R}"
+    assert masked(f"{'-eyJ' * 10} {token} eyJhbGciOi") == f"{'-eyJ' * 10} [secret:1] eyJhbGciOi"
+
+
 @pytest.mark.parametrize("text", HARMLESS)
 def test_ordinary_text_is_unchanged(text):
     assert masked(text, RedactionMode.SECRETS_PII) == text
