@@ -135,8 +135,9 @@ def _evaluation(
 
 
 def _digits(figure: float) -> str:
-    """The shortest decimal of a number, without an exponent."""
-    return f"{Decimal(repr(figure)).normalize():f}"
+    """The shortest decimal of a number, without an exponent unless it were too long for a score."""
+    digits = f"{Decimal(repr(figure + 0.0)).normalize():f}"  # 0 in place of -0
+    return digits if len(digits) <= ID_CHARS_MAX else repr(figure)
 
 
 def _short(value: object, chars_max: int = ID_CHARS_MAX) -> str | None:
