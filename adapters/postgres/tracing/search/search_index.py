@@ -241,7 +241,7 @@ class PostgresSearchIndex:
         indexed = await _index(found)
         done = await self._store(queued, indexed)
         for project in sorted({one.project for one in indexed}):
-            await self._pack(project)
+            await self.pack(project)
         return done
 
     async def _store(self, queued: Sequence[Record], indexed: Sequence["IndexedTrace"]) -> int:
@@ -269,7 +269,7 @@ class PostgresSearchIndex:
             ]  # fmt: skip
             return affected_rows(await connection.execute(DELETE_QUEUED, *arrays(done)))
 
-    async def _pack(self, project: ProjectId) -> None:
+    async def pack(self, project: ProjectId) -> None:
         """Makes segments of the new traces of a project, while there are enough."""
         while True:
             async with transaction(self.pool, project) as connection:
@@ -281,6 +281,8 @@ class PostgresSearchIndex:
                     return  # another worker packs them, or they are being deleted
                 locked = [row["trace_id"] for row in rows]
                 rows = await connection.fetch(SELECT_TERMS, project, locked)
+                if len(rows) < wanted:
+                    continue  # another worker has packed some since this one saw them
                 await _make_segment(connection, project, _cut_by_terms(rows))
 
     async def remove_garbage(self, before: datetime) -> int:

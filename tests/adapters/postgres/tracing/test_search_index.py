@@ -365,3 +365,18 @@ class TestWhatIsLeft:
         assert set(await found(plane, ours, "word")) == left
         new = (await rows_of(serving_pool, ours)).get("search_terms", 0)
         assert await places_with(serving_pool, ours, ["word"]) + new == len(left)
+
+    async def test_traces_that_another_worker_has_packed_are_left_to_it(self, plane, serving_pool):
+        """A worker may see terms that another one packs before their rows can be locked."""
+        ours = project()
+        index = replace(plane.tracing.search_index, segment_traces=1)
+
+        async def pack() -> None:
+            while (await rows_of(serving_pool, ours)).get("search_terms"):
+                await index.pack(ours)
+
+        for number in range(10):
+            await fill(plane, ours, *(said("n", "word", 10 * number + n) for n in range(10)))
+            await index_traces(plane)
+            await asyncio.gather(*(pack() for _ in range(6)))
+        assert (await rows_of(serving_pool, ours))["search_segments"] == 100
