@@ -1,4 +1,4 @@
-"""Public links: a trace that anybody with the link may read.
+"""Public links: a trace that every reader with the link sees.
 
 A **link** shows one trace, and nothing else of its project. Its **token** is the secret part of
 its address, of which only the hash is stored. A **masked** link leaves out what people, models and

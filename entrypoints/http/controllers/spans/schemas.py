@@ -41,7 +41,7 @@ _NOT_OF_TRACE: Final = Meta(description="The trace has none of these")
 _SKEW: Final = Meta(
     description="It ended, or began to answer, before it started: it has no such duration."
 )
-_UNKNOWN_COST: Final = Meta(description="In USD; null if nobody knows it")
+_UNKNOWN_COST: Final = Meta(description="In USD; null if it is unknown")
 
 
 class SpanConditions(msgspec.Struct, frozen=True, kw_only=True):

@@ -286,7 +286,7 @@ class TraceController(Controller):
         """Read a trace.
 
         One trace with all its spans, sorted by start. Payloads that are not asked for whole are
-        left out or cut, and their sizes are told.
+        left out or cut, and the answer has their sizes.
         """
         project, traces = caller.project_id, use_cases.tracing.traces
         etags = TraceEtags.of_request(request)
