@@ -9,6 +9,7 @@ import pytest
 
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.errors import IGNORED_SHOWN_MAX
+from entrypoints.http.requests.unknown_names import SUGGESTIONS_MAX
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.http.otlp.test_rejections import Counts
 from tests.support.clients.two_tenants import TwoTenants
@@ -112,6 +113,19 @@ async def test_nearest_key_is_named(site: Site) -> None:
         "max_cost": "is not a known key; did you mean max_cost_usd?",
         "filters.sesion_id": "is not a known key; did you mean session_id?",
     }
+
+
+async def test_nearest_names_are_searched_for_the_first_ones_only(site: Site) -> None:
+    """Comparing a hundred names would hold up other requests."""
+    names = [f"sesion_id{n:02}" for n in range(SUGGESTIONS_MAX + 5)]
+    query = await site.http.get("/traces", params=dict.fromkeys(names, "x"), headers=site.headers())
+    body = {"metrics": ["coherence"], "filters": dict.fromkeys(names, "x")}
+    refused = await site.http.post("/evaluations/trace-runs", headers=site.headers(), json=body)
+    for answer in (query, refused):
+        messages = list(field_errors(answer).values())
+        assert len(messages) == len(names)
+        has_suggestion = ["did you mean session_id?" in one for one in messages]
+        assert has_suggestion == [n < SUGGESTIONS_MAX for n in range(len(names))]
 
 
 class TestSentTraces:

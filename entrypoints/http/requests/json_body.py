@@ -485,7 +485,7 @@ class _Walk:
             if self._unknown_keys is UnknownKeys.REPORTED:
                 self.errors.ignored.add(at)
             else:
-                message = describe_unknown(UNKNOWN_KEY, shown, known)
+                message = describe_unknown(UNKNOWN_KEY, shown, known, self.errors)
                 self.errors.add(at, message, is_semantic=True)
 
     def _list(

@@ -73,7 +73,7 @@ class Parameters[T: msgspec.Struct]:
         )
         for name in unknown:
             shown = shown_key(name)
-            message = describe_unknown(UNKNOWN_PARAMETER, shown, self._suggested)
+            message = describe_unknown(UNKNOWN_PARAMETER, shown, self._suggested, errors)
             errors.add(f"{self.location}.{shown}", message, is_semantic=True)
         return not unknown
 
