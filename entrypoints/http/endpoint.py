@@ -53,8 +53,17 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import ASGIApp
 
 from application.concurrency import compute
+from application.identity.authenticate import NOT_A_MEMBER, PROJECT_NOT_FOUND
 from application.use_cases import UseCases
-from domain.errors import LimitExceeded, Unauthenticated, Unavailable
+from domain.errors import (
+    Failure,
+    Forbidden,
+    LimitExceeded,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
+from domain.identity.api_key import UNKNOWN_KEY
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import (
     CAN_READ,
@@ -65,6 +74,7 @@ from entrypoints.http.authentication import (
     header,
 )
 from entrypoints.http.browser_requests import Headers
+from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.config import HttpConfig, HttpContext, choose_use_cases, http_context
 from entrypoints.http.middleware.access_log import annotate
 from entrypoints.http.middleware.load_shedding import AdmissionTicket, admission_ticket
@@ -272,13 +282,16 @@ async def _authenticate(
     scope = cast("dict[str, Any]", request.scope)
     try:
         caller = await called.access(auth, context.use_cases)
+        try:
+            await choose_use_cases(request.scope, organization_of(caller))
+        except NotFound as gone:
+            raise _removed_organization(caller) from gone
     except Unauthenticated:
         # Guesses of credentials count in the bucket of the address, for all routes together.
         principal = address_principal(auth.origin)
         await context.rate_limits.admit(scope, RouteClass.DEFAULT, principal)
         raise
     annotate(scope, caller=caller)
-    await choose_use_cases(request.scope, organization_of(caller))
     principal = rate_limit_principal(caller)
     limits = context.rate_limits
     if not called.limited_by_volume:
@@ -292,6 +305,19 @@ async def _authenticate(
         await limits.volumes.admit(scope, principal)
     admission_ticket(scope).identify(shares_of(caller, auth.origin))
     return caller
+
+
+def _removed_organization(caller: object) -> Failure:
+    """What the access policy says once it knows that the caller's organization was removed.
+
+    Keys are cached, so another process may have removed it some seconds ago.
+    """
+    match caller:
+        case OrganizationCaller():
+            return Forbidden(NOT_A_MEMBER)
+        case Caller(key_id=None):
+            return NotFound(PROJECT_NOT_FOUND)
+    return Unauthenticated(UNKNOWN_KEY)
 
 
 def _record_refused_ingest(request: HttpRequest, caller: Caller, refused: LimitExceeded) -> None:

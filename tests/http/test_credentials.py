@@ -9,14 +9,45 @@ from typing import Any
 import pytest
 
 from application.clock import utc_now
-from domain.errors import Unavailable
-from domain.identity.api_key import Scope
+from application.identity.authenticate import NOT_A_MEMBER, PROJECT_NOT_FOUND
+from application.table_groups import OneGroup, Placement
+from domain.errors import NotFound, Unavailable
+from domain.identity.api_key import UNKNOWN_KEY, Scope
+from domain.identity.organization import Role
+from domain.ids import OrganizationId
 from tests.http.conftest import TOKEN, Site, a_span, a_trace, field_errors
+from tests.support.clients.organization_members import new_member
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.registry import DATA_PLANE, operation_of
 from tests.support.endpoints.spec import EndpointSpec, ProjectScopes
 
 SOME_ID = str(uuid.UUID(int=1))
+
+
+class RemovedOrganizations(OneGroup):
+    """The placements of organizations that another process has removed."""
+
+    async def of_organization(self, organization: OrganizationId) -> Placement:
+        raise NotFound("Organization not found")
+
+
+async def test_removed_organization_is_refused_as_one_that_never_was() -> None:
+    """Also where the caller was known from before."""
+    site = Site(swapped={"groups": RemovedOrganizations()})
+    async with site.http:
+        member = new_member(site, site.organization, "m@x.example", Role.OWNER)
+        project = {"x-project-id": site.project("shop", site.organization)}
+        read = await site.http.get("/traces", headers=site.headers(Scope.READ))
+        write = await site.http.post("/traces", headers=site.headers(), json=a_trace())
+        by_person = await site.http.get("/traces", headers=project | member.bearer)
+        managed = await member("GET", f"/organizations/{site.organization}/projects")
+    answers = [read, write, by_person, managed]
+    assert [(one.status_code, one.json()["detail"]) for one in answers] == [
+        (401, UNKNOWN_KEY),
+        (401, UNKNOWN_KEY),
+        (404, PROJECT_NOT_FOUND),
+        (403, NOT_A_MEMBER),
+    ]
 
 
 async def asked(site: Site, **headers: str) -> Any:
