@@ -74,7 +74,7 @@ async def test_valid_request_succeeds_and_is_audited(
         before, known = tenants.site.state(), set(log)
         answer = await tenants.request(spec, head, words)
         assert answer.status_code == spec.status, answer.text
-        # A small erasure also finishes with the request; a key in a body is used for the first time.
+        # A small erasure also finishes with the request; a key in a body is used first there.
         entries = [one for id_, one in log.items() if id_ not in known and one.action not in ALSO]
         assert [one.action for one in entries] == ([spec.audit.action] if spec.audit else [])
         if spec.audit:
