@@ -178,8 +178,8 @@ def _earlier(one: datetime, other: datetime | None) -> datetime:
 class AuthenticateSession:
     """Recognizes a session by its cookie and its verifier.
 
-    Its key, or the address of its user, is checked each time: a key may be revoked, and the rules
-    of this service may change.
+    Its key, or the issuer and the address of its user, is checked each time: a key may be revoked,
+    and the rules of this service may change.
     """
 
     sessions: BrowserSessions
@@ -217,7 +217,10 @@ class AuthenticateSession:
     ) -> Person | ApiKey | None:
         if user is not None:
             is_verified = session.has_verified(user.email)
-            if not self.rules.allows_address(user.email, is_verified=is_verified):
+            if not (
+                self.rules.allows_issuer(user.issuer)
+                and self.rules.allows_address(user.email, is_verified=is_verified)
+            ):
                 return None
             return Person(user, is_verified, origin, session_id=session.id)
         key = None if session.key_digest is None else await self.keys.by_digest(session.key_digest)

@@ -38,12 +38,13 @@ SIGN_UP_IS_CLOSED: Final = "New people need an invitation to their verified addr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignInRules:
-    """Rules that decide which people with a valid token may sign in.
+    """Rules that decide which people with a valid token may sign in, and who stays signed in.
 
     `email_domains` are in lower case; empty: all. Without `allows_sign_up`, people who haven't
-    signed in before need an invitation.
+    signed in before need an invitation. `issuers` are those whose tokens are accepted; None: any.
     """
 
+    issuers: frozenset[str] | None = None
     email_domains: frozenset[str] = frozenset()
     allows_sign_up: bool = True
 
@@ -51,6 +52,9 @@ class SignInRules:
         """Raises Forbidden. An unverified address could be anyone's, so it has no domain."""
         if not self.allows_address(claims.email, is_verified=claims.email_verified):
             raise Forbidden(NOT_AN_ALLOWED_ADDRESS)
+
+    def allows_issuer(self, issuer: str) -> bool:
+        return self.issuers is None or issuer in self.issuers
 
     def allows_address(self, email: str, *, is_verified: bool) -> bool:
         domain = email.rpartition("@")[2].lower()

@@ -115,6 +115,7 @@ def identity_ports(
         projects_max=settings.max_projects_per_organization,
         active_keys_max=settings.max_keys_per_organization,
         sign_in_rules=SignInRules(
+            issuers=sign_in.issuers,
             email_domains=frozenset(
                 domain.lower() for domain in settings.auth_allowed_email_domains
             ),

@@ -49,9 +49,10 @@ def development_token(settings: Settings, *, email: str, name: str, expires_in_s
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What verifies tokens, and the provider with which browsers sign in, if there is one."""
+    """What verifies tokens, of which issuers, and the provider with which browsers sign in."""
 
     tokens: Tokens
+    issuers: frozenset[str]
     provider: SignInProvider | None = None
 
 
@@ -99,7 +100,7 @@ async def open_sign_in(settings: Settings) -> AsyncIterator[SignIn]:
                 issuer=oidc.DevelopmentIssuer.ISSUER,
                 audiences=[oidc.DevelopmentIssuer.AUDIENCE],
             )
-        yield SignIn(oidc.TokensByIssuer(by_issuer), browsers)
+        yield SignIn(oidc.TokensByIssuer(by_issuer), frozenset(by_issuer), browsers)
 
 
 def redirect_uri(settings: Settings) -> str:

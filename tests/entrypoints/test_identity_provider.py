@@ -205,6 +205,18 @@ async def test_without_a_provider_tokens_are_refused():
     async with open_sign_in(Settings()) as sign_in:
         with pytest.raises(Unauthenticated):
             await sign_in.tokens.verify("a.b.c")
+        assert sign_in.issuers == frozenset()
+
+
+async def test_accepted_issuers_are_those_of_the_settings(tmp_path):
+    provider = {"auth_issuer": "https://a.test", "auth_audience": ("a",)}
+    with_development = {"auth_dev_issuer": True, "data_dir": str(tmp_path)}
+    for settings, issuers in (
+        (Settings(**provider, auth_hs256_secret=SECRET), {"https://a.test"}),
+        (Settings(**with_development), {DevelopmentIssuer.ISSUER}),
+    ):
+        async with open_sign_in(settings) as sign_in:
+            assert sign_in.issuers == issuers
 
 
 async def test_provider_must_differ_from_the_development_issuer(tmp_path):

@@ -113,6 +113,18 @@ async def test_changed_rules_close_the_session(world, ours, ada):
     assert (await opened(world, unverified)).holder.email_verified is False
 
 
+async def test_issuer_that_is_accepted_no_more_closes_its_sessions(world, ours, ada):
+    _, cookie = await started(world, ada)
+    _, secret = await key_of(world, ours, ada)
+    _, of_key = await started(world, await admitted(world, secret), SignInMethod.KEY)
+    same, other = (
+        SignInRules(issuers=frozenset({one})) for one in (ada.user.issuer, "https://other.test")
+    )
+    assert await opened(world, cookie, sign_in_rules=same) is not None
+    assert await opened(world, cookie, sign_in_rules=other) is None
+    assert await opened(world, of_key, sign_in_rules=other) is not None
+
+
 async def test_session_vouches_for_no_address_that_came_later(world, ours, ada):
     _, cookie = await started(world, ada)
     user = ada.user
