@@ -357,7 +357,7 @@ async def _authenticate_session(
     and verifier don't open a session: then the request counts as one without the cookie.
     """
     headers = request.headers
-    if b"x-api-key" in headers or b"authorization" in headers:
+    if header(headers, b"x-api-key") is not None or _bearer_token(headers) is not None:
         return None
     cookie, verifier = session_cookie(headers, purpose), header(headers, VERIFIER_HEADER)
     if cookie is None or verifier is None or not is_same_origin(headers, request.method):
@@ -388,13 +388,18 @@ async def _authenticate_person(
 async def _authenticate_token(
     request: AuthContext, use_cases: UseCases, message_without_token: str
 ) -> Person:
-    scheme, _, token = (header(request.headers, b"authorization") or "").partition(" ")
-    token = token.strip()
-    if scheme.lower() != "bearer" or not token:
+    token = _bearer_token(request.headers)
+    if token is None:
         raise Unauthenticated(message_without_token)
     person = await use_cases.identity.authenticate_token(token, request.origin)
     request.known.append(person)
     return person
+
+
+def _bearer_token(headers: Headers) -> str | None:
+    """None also for another scheme: a proxy may have asked the browser for a password."""
+    scheme, _, token = (header(headers, b"authorization") or "").partition(" ")
+    return token.strip() or None if scheme.lower() == "bearer" else None
 
 
 async def _authenticate_in_project(

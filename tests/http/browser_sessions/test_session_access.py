@@ -128,7 +128,7 @@ def _told(answer: Any) -> tuple[int, dict[str, str], bytes]:
 
 @pytest.mark.parametrize(
     "credential",
-    [{"authorization": "Bearer unknown"}, {"x-api-key": "pp_unknown"}, {"authorization": ""}],
+    [{"authorization": "Bearer unknown"}, {"x-api-key": "pp_unknown"}],
 )
 async def test_other_credentials_decide(tenants: TwoTenants, credential: dict[str, str]) -> None:
     world = await begun(tenants)
@@ -136,6 +136,25 @@ async def test_other_credentials_decide(tenants: TwoTenants, credential: dict[st
     for path in ("/traces", "/me"):
         assert (await world.send("GET", path, sent)).status_code == 401
     assert (await world.send("GET", "/session", sent)).json()["signed_in"] is False
+
+
+@pytest.mark.parametrize(
+    "blank", [{"authorization": ""}, {"authorization": "Bearer"}, {"x-api-key": " "}]
+)
+async def test_blank_credential_leaves_the_session(
+    tenants: TwoTenants, blank: dict[str, str]
+) -> None:
+    world = await begun(tenants)
+    assert (await world.send("GET", "/me", OPENING | blank)).status_code == 200
+
+
+async def test_password_for_a_proxy_leaves_the_session(tenants: TwoTenants) -> None:
+    """The browser sends it with each request, and a proxy may pass it on."""
+    world = await begun(tenants)
+    sent = OPENING | {"authorization": "Basic dXNlcjpwYXNzd29yZA=="}
+    project = {"x-project-id": world.ours["project_id"]}
+    assert (await world.send("GET", "/traces", sent | project)).status_code == 200
+    assert (await world.send("GET", "/session", sent)).json()["signed_in"] is True
 
 
 @pytest.mark.parametrize("origin", [{}, {"origin": "http://test"}, {"origin": "http://TEST"}])
