@@ -2,11 +2,11 @@
 
 import hmac
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Final
+from typing import Final, Self
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
@@ -14,6 +14,7 @@ from domain.errors import Invalid
 from domain.ids import ProjectId
 
 URL_MAX: Final = 2_048
+URL_END_SHOWN: Final = 4  # characters, by which webhooks of one host differ
 SECRET_BYTES: Final = 32
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - the prefix of secrets in Standard Webhooks
 DELIVERY_ATTEMPTS_MAX: Final = 10
@@ -159,6 +160,13 @@ class Webhook:
     def host(self) -> str:
         """The host of the URL, which `validate_url` has accepted."""
         return urlsplit(self.url).hostname or ""
+
+    def masked(self) -> Self:
+        """With the origin of the URL and its end alone: what is between may be a credential."""
+        parts = urlsplit(self.url)
+        origin = f"{parts.scheme}://{parts.netloc}/"
+        rest = self.url[len(origin) :]
+        return replace(self, url=f"{origin}…{rest[-URL_END_SHOWN:]}") if rest else self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

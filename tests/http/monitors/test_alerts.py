@@ -8,6 +8,7 @@ import pytest
 
 from application.evaluation.ports.alerts import WEBHOOKS_MAX
 from domain.evaluation.monitors.alert import RULES_MAX
+from domain.identity.api_key import Scope
 from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
 from tests.support.clients.runs import RunningProject
@@ -22,6 +23,7 @@ MONITOR = {
 }
 RULE = {"metric": "trace_success", "figure": "score_mean", "threshold": 0.5, "samples_min": 1}
 URL = "https://hooks.example.com/a?b=c"
+MASKED = "https://hooks.example.com/…?b=c"
 REPEAT = {"idempotency-key": "once"}
 
 
@@ -227,6 +229,15 @@ class TestWebhooks:
         assert len(base64.b64decode(secret.removeprefix("whsec_"))) == 32
         assert list(hook) == ["id", "project_id", "url", "format", "created_at"]
         assert await shop.read(WEBHOOKS) == [hook]
+
+    async def test_url_is_masked_without_the_scope_that_creates_it(
+        self, shop: RunningProject
+    ) -> None:
+        hook = await made(shop, WEBHOOKS, {"url": URL})
+        reader = shop.head | {"x-api-key": shop.site.key(Scope.READ)}
+        answer = await shop.site.http.get(WEBHOOKS, headers=reader)
+        [shown] = answer.json()
+        assert shown == {name: hook[name] for name in shown} | {"url": MASKED}
 
     async def test_format_is_kept_and_standard_by_default(self, shop: RunningProject) -> None:
         sent = ({"url": URL}, *({"url": URL, "format": one} for one in ("slack", "teams")))

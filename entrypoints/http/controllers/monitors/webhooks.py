@@ -16,6 +16,7 @@ from domain.evaluation.monitors.webhook import (
     WebhookFormat,
     format_secret,
 )
+from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
@@ -130,10 +131,14 @@ class WebhookController(Controller):
     async def list_webhooks(self, caller: Caller, use_cases: UseCases) -> list[WebhookResponse]:
         """List webhooks.
 
-        All webhooks of the project, the oldest first.
+        All webhooks of the project, the oldest first. Without the scope `evaluate`, `url` has the
+        host and the last characters alone, because a URL of Slack, Discord or Teams is enough to
+        post messages.
         """
         webhooks = await use_cases.evaluation.alerting.webhooks.all(caller.project_id)
-        return [WebhookResponse.from_domain(webhook) for webhook in webhooks]
+        is_whole = Scope.EVALUATE in caller.scopes
+        shown = webhooks if is_whole else [webhook.masked() for webhook in webhooks]
+        return [WebhookResponse.from_domain(webhook) for webhook in shown]
 
     @delete("/{webhook_id:str}", CAN_EVALUATE)
     async def delete_webhook(self, caller: Caller, path: WebhookPath, use_cases: UseCases) -> None:

@@ -4,10 +4,12 @@ import base64
 import hmac
 import re
 import time
+from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -19,12 +21,15 @@ from domain.evaluation.monitors.webhook import (
     DELIVERY_WAIT_MAX,
     DELIVERY_WAIT_MIN,
     URL_MAX,
+    Webhook,
     format_secret,
     is_public,
     retry_delay,
     signature,
     validate_url,
 )
+from domain.ids import ProjectId
+from tests.support.builders.values import NOON
 
 INSIDE = [
     "127.0.0.1", "127.8.9.1", "0.0.0.0", "10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1",
@@ -102,6 +107,21 @@ def test_private_urls_are_accepted_if_allowed(url):
     assert validate_url(url, allow_private=True) == url
     with pytest.raises(Invalid):
         validate_url(url, allow_private=False)
+
+
+@pytest.mark.parametrize(
+    ("url", "masked"),
+    [
+        ("https://hooks.slack.com/services/T0/B0/secret", "https://hooks.slack.com/…cret"),
+        ("HTTPS://Example.com:8443/a?token=12345", "https://Example.com:8443/…2345"),
+        ("https://example.com?token=12345", "https://example.com/…2345"),
+        ("https://example.com", "https://example.com"),
+        ("https://example.com/", "https://example.com/"),
+    ],
+)
+def test_masked_url_has_its_origin_and_end(url, masked):
+    hook = Webhook(id=UUID(int=1), project_id=ProjectId(UUID(int=2)), url=url, created_at=NOON)
+    assert hook.masked() == replace(hook, url=masked)
 
 
 def test_secret_format_is_that_of_standard_webhooks():
