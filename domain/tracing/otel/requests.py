@@ -103,13 +103,22 @@ def first_rejections(rejections: Sequence[Rejection]) -> Sequence[Rejection]:
 
 
 def describe_rejections(rejections: Sequence[Rejection], rejected: int) -> str:
-    """The first of `rejected` rejections by span id and reason."""
+    """The first of `rejected` rejections by span id, or trace id without one, and reason."""
     first = rejections[:_REJECTIONS_SHOWN_MAX]
-    shown = [f"{one.span_id or 'without id'}: {one.reason} ({one.message})" for one in first]
+    shown = [f"{_subject(one)}: {one.reason} ({one.message})" for one in first]
     rest = rejected - sum(one.count for one in first)
     if rest > 0:
         shown.append(f"{rest:,} more")
     return "; ".join(shown)
+
+
+def _subject(one: Rejection) -> str:
+    if one.span_id is not None:
+        return one.span_id
+    if one.trace_id is None:
+        return "without id"
+    spans = f"{one.count:,} of " if one.count > 1 else ""
+    return f"{spans}trace {one.trace_id}"
 
 
 class UnacceptableRequest(Exception):  # noqa: N818 - an error of the client, not of ours

@@ -173,7 +173,7 @@ class TestRejected:
                 await exporter.export(traces_request(span(), other, span(span_id=b"\3" * 8)))
             )
             assert (count, len(store.puts)) == (2, 1)
-            assert "not_storable (this trace was erased)" in message
+            assert f"2 of trace {TRACE.hex}: not_storable (this trace was erased)" in message
             assert (await exporter.export(traces_request(span()))).status_code == 400
 
     @pytest.mark.parametrize(("wait_s", "sent"), [(1, "2"), (2, "2"), (15, "3")])
