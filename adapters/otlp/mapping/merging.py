@@ -67,7 +67,7 @@ def merged(fragments: Sequence[Sent]) -> MergedSpan:
     resource: dict[str, AttributeValue] = {}
     for sent in ranked:
         if isinstance(sent, SentSpan):
-            attributes |= with_details(sent.attributes, sent.events)
+            attributes |= with_details(sent.attributes, sorted(sent.events, key=_time))
             resource |= sent.resource
         else:
             attributes |= _record_attributes(sent)
@@ -91,7 +91,10 @@ def _alone(span: SentSpan) -> MergedSpan:
 
 
 def with_details(attributes: Attributes, events: Sequence[SentEvent]) -> Attributes:
-    """The attributes, and below them those of events that are fragments of the span."""
+    """The attributes, and below them those of events that are fragments of the span.
+
+    `events` are in order of time: of one attribute, the first value counts.
+    """
     for event in events:
         if event.name == DETAILS:
             attributes = {**event.attributes, **attributes}

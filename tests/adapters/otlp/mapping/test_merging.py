@@ -74,6 +74,13 @@ def test_started_span_shows_fields_known_so_far():
     assert flags(one) == ["start_only"]
 
 
+def test_earlier_details_of_a_span_come_first_whatever_else_is_known_of_it():
+    events = [event(DETAILS, START_NS + n, **{"user.id": f"u{n}"}) for n in (2, 1)]
+    ended = sent_span(events=events)
+    assert mapped_from(ended).facts.user_id == "u1"
+    assert same_in_any_order(ended, sent_span(end_ns=0)).facts.user_id == "u1"
+
+
 @pytest.mark.parametrize("digits", ["1.10", "1e2", "1e400"])
 def test_record_may_be_json_whose_numbers_have_other_digits_in_python(digits):
     body = f'{{"content": "Yo", "temperature": {digits}}}'
