@@ -168,6 +168,14 @@ def test_list_comes_back_at_the_row_that_was_opened(signed_in: Page, project: Pr
         expect(other).to_have_count(0)
         page.locator("a.back").click()
         expect(page.get_by_role("link", name=name.format(opened + 1), exact=True)).to_be_visible()
+    # The one that was read last, also if the keys led to it from another.
+    page.goto(project.path("traces?sort_order=asc"))
+    expect(page.get_by_role("link", name="trace 00")).to_be_visible()
+    for key, name in (("j", "Traces"), ("Enter", "trace 00"), ("]", "trace 01")):
+        page.keyboard.press(key)
+        expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    page.get_by_role("link", name="All traces").click()
+    expect(page.get_by_role("link", name="trace 01")).to_be_focused()
 
 
 LONG = "S" * 200

@@ -85,7 +85,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
           {now.state === "in" && (
             <p class="who wide-only">
               <Link href="/me" title={now.who}><span>{now.who}</span></Link>
-              <Button class="link" onClick={() => void signOut()}>
+              <Button class="link" onClick={() => leave()}>
                 Sign out
               </Button>
             </p>
@@ -197,6 +197,10 @@ function Waiting(): JSX.Element | null {
   );
 }
 
+function leave(): void {
+  signOut().catch((error: Error) => announce(`Not signed out: ${error.message}`));
+}
+
 function zoneName(): string {
   return zone.value === "utc" ? "UTC" : "local time";
 }
@@ -298,7 +302,7 @@ function Palette(): JSX.Element {
         run: () => navigate(`/o/${encodeURIComponent(one.id)}/members`),
       })),
       { keys: "", label: "API reference", run: () => location.assign(new URL("docs", ROOT).href) },
-      { keys: "", label: "Sign out", run: () => void signOut() },
+      { keys: "", label: "Sign out", run: () => leave() },
     ];
     const words = text.toLowerCase().split(/\s+/).filter(Boolean);
     const matching = all.filter((one) => words.every((word) => one.label.toLowerCase().includes(word)));

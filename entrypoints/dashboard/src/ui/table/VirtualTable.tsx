@@ -44,6 +44,11 @@ const NEAR_END = 12; // rows
 /** The row that was marked or pressed last, and its list: it is marked again when the list comes back. */
 let lastRow = { list: "", row: "" };
 
+/** Another row of that list was opened from its page. */
+export function remark(row: string): void {
+  lastRow.row = row;
+}
+
 function listHere(): string {
   return location.pathname + viewOf(location.search);
 }

@@ -9,6 +9,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { remark } from "../../ui/table/VirtualTable.tsx";
 
 interface Page {
   items: TraceListItem[];
@@ -62,7 +63,10 @@ export function Neighbours({ trace }: { trace: Told }): JSX.Element {
     try {
       const found = await neighbour(trace, by);
       if (found === null) announce(by > 0 ? "There is no trace after this one" : "There is no trace before this one");
-      else navigate(`${projectPath("traces")}/${found}`);
+      else {
+        remark(found);
+        navigate(`${projectPath("traces")}/${found}`);
+      }
     } catch {
       announce("The service does not answer");
     }
