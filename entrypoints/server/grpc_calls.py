@@ -32,7 +32,7 @@ PATHS: Final = {
 # The others are of no use here, and some would contradict how the message comes.
 PASSED_METADATA: Final = frozenset(
     {
-        *("authorization", "x-api-key", "x-project-name", "x-project-id"),
+        *("authorization", "x-api-key", "x-project-name", "x-project-id", "x-organization-id"),
         *("user-agent", "x-forwarded-for", "x-request-id", "traceparent"),
     }
 )

@@ -171,6 +171,18 @@ async def test_each_form_of_credentials_is_accepted(site: Site, exporter: GrpcEx
     assert (await exporter.send(MESSAGE)).code is grpc.StatusCode.NOT_FOUND  # not Ada's
 
 
+async def test_person_names_another_organization_of_theirs(
+    site: Site, exporter: GrpcExporter
+) -> None:
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    await site.http.get("/me", headers=bearer)
+    made = await site.http.post("/organizations", headers=bearer, json={"name": "Second"})
+    second = made.json()["id"]
+    [project] = (await site.http.get(f"/organizations/{second}/projects", headers=bearer)).json()
+    exporter.headers = bearer | {"x-project-id": project["id"], "x-organization-id": second}
+    assert (await exporter.send(MESSAGE)).code is OK
+
+
 async def test_wrong_credentials(site: Site, exporter: GrpcExporter) -> None:
     code = grpc.StatusCode
     for headers, expected in (
