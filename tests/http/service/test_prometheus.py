@@ -138,7 +138,8 @@ async def test_configured_token_is_required_from_every_address(with_token, addre
     async with client_at(with_token, address) as http:
         for given in (None, "", TOKEN, f"Bearer {TOKEN}!", f"Bearer {TOKEN[:-1]}", "Bearer \xe9"):
             head = {} if given is None else {"authorization": given.encode("latin-1")}
-            assert (await http.get("/metrics", headers=head)).status_code == 401
+            refused = await http.get("/metrics", headers=head)
+            assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
         head = {"authorization": f"Bearer {TOKEN}"}
         answer = await http.get("/metrics", headers=head | {"x-forwarded-for": "192.0.2.1"})
     assert (answer.status_code, answer.content) == (200, TEXT)

@@ -1,6 +1,7 @@
 """/metrics for Prometheus. It isn't for tenants, so the API reference doesn't have it."""
 
 from collections.abc import Sequence
+from http import HTTPStatus
 from typing import Any
 
 from litestar import Response, get
@@ -24,7 +25,11 @@ def metrics_pages(config: HttpConfig) -> Sequence[Any]:
         refusal = metrics_refusal(client and client[0], dict(request.scope["headers"]), token)
         if refusal is not None:
             await limit_by_address(request)  # guesses of the token count as any other guess
-            raise HttpProblem(*refusal)
+            status, reason = refusal
+            needs_token = status is HTTPStatus.UNAUTHORIZED
+            raise HttpProblem(
+                status, reason, {"www-authenticate": "Bearer"} if needs_token else None
+            )
         text = await metrics_text()
         return Response(text, media_type=CONTENT_TYPE, headers={"cache-control": "no-store"})
 
