@@ -106,8 +106,8 @@ class Caller:
 
     `role` is that of a user in the organization; a key has none. `name` is the email of the user,
     or the prefix of the key, for the audit log. `session_id` is that of the browser that sent the
-    request. `new_project` is set while that project isn't
-    stored: only a call that is allowed creates it.
+    request. `new_project` is set while that project isn't stored: only a call that is allowed
+    creates it.
     """
 
     organization_id: OrganizationId

@@ -1,4 +1,4 @@
-"""Callers of the control plane, as endpoints see them."""
+"""Callers of the management plane, as endpoints see them."""
 
 from dataclasses import dataclass
 
