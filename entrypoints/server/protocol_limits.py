@@ -16,7 +16,6 @@ from entrypoints.http.middleware.otlp_errors import encoding_of
 from entrypoints.http.middleware.request_ids import HEADER
 from entrypoints.http.middleware.response_headers import DEFAULT_HEADERS
 from entrypoints.http.requests.body_io import JSON
-from entrypoints.server.joined_writes import JoinedWrites
 
 CONNECTIONS_MAX: Final = 4_096  # idle ones cost about 20 kB each
 HEADERS_TIMEOUT_S: Final = 10.0  # from the connection, or from a request's first byte
@@ -57,7 +56,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._unread_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(JoinedWrites(cast("asyncio.Transport", transport), self.loop))
+        super().connection_made(cast("asyncio.Transport", transport))
         if len(self.connections) > self.connections_max:
             self.transport.abort()
         else:
