@@ -56,7 +56,6 @@ _TESTS: Final[Mapping[Operator, Callable[[Any, Any], bool]]] = {
     **_COMPARISONS,
     Operator.EQ: json_equal,
     Operator.NE: lambda found, value: not json_equal(found, value),
-    Operator.IN: lambda found, values: any(json_equal(found, one) for one in values),
     Operator.CONTAINS: _contains,
 }
 
@@ -82,7 +81,12 @@ class Condition:
     over: Quantifier = Quantifier.ANY
 
     def holds(self, resolver: PathResolver, regex_search: RegexSearch) -> bool:
-        held = [self._holds_of(one, resolver, regex_search) for one in self.place.resolve(resolver)]
+        found = self.place.resolve(resolver)
+        if self.op is Operator.IN and isinstance(self.value, list):
+            wanted = frozenset(map(_key_of, self.value))  # compared with each of thousands of spans
+            held = [_is_scalar(one) and _key_of(one) in wanted for one in found]
+        else:
+            held = [self._holds_of(one, resolver, regex_search) for one in found]
         return any(held) if self.over is Quantifier.ANY else bool(held) and all(held)
 
     def _holds_of(self, found: object, resolver: PathResolver, regex_search: RegexSearch) -> bool:
@@ -193,7 +197,7 @@ def _unfit(op: Operator, value: object) -> str | None:
             return None if value is None or isinstance(value, bool) else "must be true or false"
         case Operator.IN:
             is_fit = isinstance(value, list) and 1 <= len(value) <= VALUES_MAX
-            if isinstance(value, list) and is_fit and all(map(_is_scalar, value)):
+            if isinstance(value, list) and is_fit and all(map(_is_allowed, value)):
                 return None
             return f"must be an array of 1 to {VALUES_MAX} texts, numbers, true or false"
         case _ if op in _COMPARISONS:
@@ -202,13 +206,20 @@ def _unfit(op: Operator, value: object) -> str | None:
             is_fit = isinstance(value, str) and 1 <= len(value) <= PATTERN_MAX
             return None if is_fit else f"must be a pattern of 1 to {PATTERN_MAX} characters"
         case _:
-            return None if _is_scalar(value) else "must be text, a number, true or false"
+            return None if _is_allowed(value) else "must be text, a number, true or false"
 
 
 def _is_scalar(value: object) -> bool:
-    if isinstance(value, str):
-        return len(value) <= VALUE_MAX
-    return isinstance(value, bool | int | float)
+    return isinstance(value, str | bool | int | float)
+
+
+def _key_of(scalar: object) -> tuple[bool, object]:
+    """Equal for values that are equal in JSON: `1` and `1.0` are, `1` and `true` are not."""
+    return isinstance(scalar, bool), scalar
+
+
+def _is_allowed(value: object) -> bool:
+    return _is_scalar(value) and not (isinstance(value, str) and len(value) > VALUE_MAX)
 
 
 def patterns_in(node: RuleNode, at: str) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from domain.errors import Invalid
 from domain.evaluation.custom_metrics.rules import (
     CONDITIONS_MAX,
     DEPTH_MAX,
+    Condition,
     Operator,
     parse_rule,
     patterns_in,
@@ -15,6 +16,7 @@ from domain.evaluation.custom_metrics.rules import (
 from domain.evaluation.custom_metrics.strict_json import ErrorCollector
 from domain.evaluation.custom_metrics.trace_path import (
     InvalidTracePath,
+    PathResolver,
     TracePath,
     total_cost,
     total_tokens,
@@ -24,7 +26,7 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus
 from tests.support.builders import strategies
-from tests.support.builders.custom_metrics import evaluate_rule, metric
+from tests.support.builders.custom_metrics import evaluate_rule, metric, regex_search
 from tests.support.builders.evaluated_traces import chat, model, subject, tool
 from tests.support.builders.values import at, prices
 
@@ -128,6 +130,29 @@ def test_quantifier_any_and_all_over_spans():
 
 YES = {"path": "trace.name", "op": "exists"}
 NO = {"path": "trace.release", "op": "exists"}
+
+
+def test_values_are_looked_up_and_not_compared_one_by_one():
+    class Compared(float):
+        count = 0
+
+        def __eq__(self, other: object) -> bool:
+            Compared.count += 1
+            return float(self) == other
+
+        __hash__ = float.__hash__
+
+    some = subject(*[model("done", ended_at=at(90)) for _ in range(1_000)])
+
+    def is_one_of(*values: float) -> bool:
+        body = {"path": "spans.duration_ms", "op": "in", "value": [Compared(one) for one in values]}
+        rule = parse_rule(body, "", ErrorCollector())
+        assert isinstance(rule, Condition)
+        return rule.holds(PathResolver(some), regex_search)
+
+    assert not is_one_of(*range(-100, 0))
+    assert is_one_of(some.spans[0].latency_ms or 0)
+    assert Compared.count <= 10_000  # and not a hundred for each span
 
 
 @pytest.mark.parametrize(
