@@ -3,20 +3,33 @@
 from collections.abc import Iterable
 from typing import Final
 
+from domain.tracing.span import Span
+from domain.tracing.spans.error_groups import READ_CHARS_MAX
 from domain.tracing.trace import Trace
 
 SPANS_ON_LOOP_MAX: Final = 1_000  # settling and counting as many takes 10 ms
 METADATA_BYTES_ON_LOOP_MAX: Final = 128 << 10  # parsing as many takes 5 ms
+ERROR_CHARS_ON_LOOP_MAX: Final = 8 << 10  # finding the groups of as many takes 3 ms, at most 30
 
 
-def takes_long(spans: int, metadata_bytes: int) -> bool:
-    """Whether merging, settling and counting as many spans and bytes takes more than 10 ms."""
-    return spans > SPANS_ON_LOOP_MAX or metadata_bytes > METADATA_BYTES_ON_LOOP_MAX
+def takes_long(spans: int, metadata_bytes: int, error_chars: int = 0) -> bool:
+    """Whether merging, settling and counting as much takes more than 10 ms."""
+    return (
+        spans > SPANS_ON_LOOP_MAX
+        or metadata_bytes > METADATA_BYTES_ON_LOOP_MAX
+        or error_chars > ERROR_CHARS_ON_LOOP_MAX
+    )
+
+
+def grouped_chars(spans: Iterable[Span]) -> int:
+    """How many characters of their errors are read to find the groups of spans."""
+    return sum(min(len(span.error), READ_CHARS_MAX) for span in spans if span.error)
 
 
 def traces_take_long(traces: Iterable[Trace]) -> bool:
-    spans = metadata_bytes = 0
+    spans = metadata_bytes = error_chars = 0
     for trace in traces:
         spans += len(trace.spans)
         metadata_bytes += len(trace.metadata)
-    return takes_long(spans, metadata_bytes)
+        error_chars += grouped_chars(trace.spans)
+    return takes_long(spans, metadata_bytes, error_chars)

@@ -56,6 +56,7 @@ from adapters.postgres.tracing.writes.row_updates import (
 )
 from application.concurrency import compute
 from application.tracing.otlp.ports import FragmentRules
+from application.tracing.workload import grouped_chars, takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.privacy.erasure import data_subjects_of
 from domain.tracing.otel.claude_code import assign_claude_records, changed_owners
@@ -465,7 +466,8 @@ class OtlpMerge:
         replaced = [(*merge.key, span_id) for merge in merges for span_id in merge.replaced()]
         for key in {one[:2] for one in replaced}:
             self.traces[key].text.replaces = True
-        is_long = sum(len(merge.pending) for merge in merges) > COMPUTED_ON_LOOP_MAX
+        pending = [span for merge in merges for span, _ in merge.pending.values()]
+        is_long = len(pending) > COMPUTED_ON_LOOP_MAX or takes_long(0, 0, grouped_chars(pending))
         rows = await compute(_rows_of_spans, merges, is_long=is_long)
         await insert_otlp_spans(self.connection, rows, replaced)
         await write_changes(self.connection, [one.text for one in merges])

@@ -40,7 +40,7 @@ from adapters.postgres.tracing.trace_rows import (
 from adapters.postgres.tracing.writes.erasure_guard import ProjectSubject, check_not_erased
 from adapters.postgres.tracing.writes.span_facts import decode_facts, encode_facts
 from application.concurrency import compute
-from application.tracing.workload import takes_long
+from application.tracing.workload import grouped_chars, takes_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.privacy.erasure import DataSubject, data_subjects_of
 from domain.tracing.otel.native_fields import edited_facts
@@ -285,6 +285,7 @@ async def write_back(
     is_long = takes_long(
         sum(len(one.spans) for one in updates),
         sum(len(one.before.trace.metadata) + len(one.merged.metadata) for one in updates),
+        sum(grouped_chars(one.spans.values()) for one in updates),
     )
     changed = await compute(_changed, updates, is_long=is_long)
     lost = [(one.key[0], owner) for one in changed for owner in one.lost]
