@@ -14,7 +14,7 @@ from typing import Final
 
 from domain.evaluation.evidence.answer_features import AnswerFeatures, extract_answer_features
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
+from domain.evaluation.trace_content.json_schema import SchemaMatcher, is_supported_schema
 from domain.evaluation.trace_content.messages import (
     decode_embedded_json,
     decode_json,
@@ -162,6 +162,11 @@ def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:
     tools: dict[str, int] = {}
     asked: Counter[tuple[str, str]] = Counter()
     got: set[tuple[str, str, str]] = set()
+    matchers = {
+        name: SchemaMatcher(tool.schema)
+        for name, tool in subject.declared_tools.items()
+        if tool.schema is not None and is_supported_schema(tool.schema)
+    }
     found: list[ToolCallFeatures] = []
     for call, grounding in in_order:
         found.append(
@@ -172,7 +177,7 @@ def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:
                 asked_before=asked[call.request_key],
                 is_repeat=call.exchange_key in got,
                 is_declared=call.name in subject.declared_tools if subject.declared_tools else None,
-                fits_schema=_fits(call, subject),
+                fits_schema=_fits(call, matchers.get(call.name)),
                 grounding=_rounded(grounding),
                 is_denied=not call.has_failed and _is_denied(call.output),
                 is_reading=_READING.match(call.name) is not None,
@@ -183,11 +188,8 @@ def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:
     return tuple(found)
 
 
-def _fits(call: ToolCall, subject: EvaluatedTrace) -> bool | None:
-    tool = subject.declared_tools.get(call.name)
-    if tool is None or tool.schema is None or call.arguments is None:
-        return None
-    return matches_schema(call.arguments, tool.schema) if is_supported_schema(tool.schema) else None
+def _fits(call: ToolCall, matcher: SchemaMatcher | None) -> bool | None:
+    return None if matcher is None or call.arguments is None else matcher.matches(call.arguments)
 
 
 def _is_rejected(call: ToolCall) -> bool:

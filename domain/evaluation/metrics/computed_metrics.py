@@ -8,7 +8,7 @@ from typing import Final
 from domain.evaluation.metrics.metric import Direction, EvaluationMethod, Metric, MetricFunction
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped, clamped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.evaluation.trace_content.json_schema import is_supported_schema, matches_schema
+from domain.evaluation.trace_content.json_schema import SchemaMatcher, is_supported_schema
 from domain.evaluation.trace_content.messages import decode_embedded_json, decode_json, is_blank
 from domain.evaluation.trace_content.phrases import REFUSALS, AnswerText
 from domain.evaluation.trace_content.text import containment, has_words, ngrams, shingles, words
@@ -87,7 +87,7 @@ def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
     if not subject.tool_calls:
         return Skipped(SkipCode.NO_TOOL_CALLS)
     schemas = {
-        name: tool.schema
+        name: SchemaMatcher(tool.schema)
         for name, tool in subject.declared_tools.items()
         if tool.schema is not None and is_supported_schema(tool.schema)
     }
@@ -97,7 +97,7 @@ def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
     ]
     if not checkable:
         return Skipped(SkipCode.NO_SCHEMAS)
-    valid = sum(matches_schema(call.arguments, schemas[call.name]) for call in checkable)
+    valid = sum(schemas[call.name].matches(call.arguments) for call in checkable)
     return Scored(
         valid / len(checkable),
         f"the arguments of {valid} of {len(checkable)} calls fit the declared schema",

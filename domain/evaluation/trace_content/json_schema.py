@@ -4,7 +4,7 @@ A schema with keywords outside the subset is unsupported, and calls aren't check
 Ignoring a keyword would report arguments as valid that were never checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Final
 
 LEVELS_MAX: Final = 50  # of a schema; deeper ones are unsupported
@@ -50,21 +50,81 @@ def is_supported_schema(schema: object, levels: int = LEVELS_MAX) -> bool:
 
 
 def matches_schema(value: object, schema: object) -> bool:
-    """Whether a value conforms to a supported schema.
+    """Whether a value conforms to a supported schema; `SchemaMatcher` is for several values."""
+    return SchemaMatcher(schema).matches(value)
+
+
+class SchemaMatcher:
+    """Tells whether values conform to a supported schema.
 
     If the schema has `properties`, unlisted fields are invalid unless `additionalProperties` allows
     them explicitly: a model that invents an argument has made an error.
+
+    The lists of a schema are read once, and not for each item of an array: both may have many
+    thousands.
     """
-    if not isinstance(schema, Mapping):
-        return schema is not False
-    types = _types(schema)
-    return (
-        (not types or any(_is_of(value, one) for one in types))
-        and ("enum" not in schema or any(json_equal(value, one) for one in schema["enum"]))
-        and ("const" not in schema or json_equal(value, schema["const"]))
-        and _fits_size(value, schema)
-        and _fits_members(value, schema)
-    )
+
+    def __init__(self, schema: object) -> None:
+        self._schema = schema
+        self._read: dict[int, _Keywords] = {}  # by id: the schema is kept
+
+    def matches(self, value: object) -> bool:
+        return self._fits(value, self._schema)
+
+    def _fits(self, value: object, schema: object) -> bool:
+        if not isinstance(schema, Mapping):
+            return schema is not False
+        known = self._read.get(id(schema))
+        if known is None:
+            known = self._read[id(schema)] = _Keywords(schema)
+        return (
+            (not known.types or any(_is_of(value, one) for one in known.types))
+            and (not known.allowed or all(_key(value) in values for values in known.allowed))
+            and _fits_size(value, schema)
+            and self._fits_members(value, schema, known)
+        )
+
+    def _fits_members(
+        self, value: object, schema: Mapping[str, object], known: "_Keywords"
+    ) -> bool:
+        if isinstance(value, list):
+            items = schema.get("items", True)
+            return all(self._fits(one, items) for one in value)
+        if not isinstance(value, Mapping):
+            return True
+        properties = schema.get("properties", {})
+        others = schema.get("additionalProperties", "properties" not in schema)
+        assert isinstance(properties, Mapping)
+        return value.keys() >= known.required and all(
+            self._fits(one, properties.get(name, others)) for name, one in value.items()
+        )
+
+
+class _Keywords:
+    """The lists of one schema as sets: `allowed` has those of `enum` and of `const`."""
+
+    __slots__ = ("allowed", "required", "types")
+
+    def __init__(self, schema: Mapping[str, object]) -> None:
+        self.types = _types(schema)
+        required, values = schema.get("required", []), schema.get("enum", [])
+        assert isinstance(required, list)
+        assert isinstance(values, list)
+        self.required = frozenset(required)
+        self.allowed: list[frozenset[Hashable]] = []
+        if "enum" in schema:
+            self.allowed.append(frozenset(map(_key, values)))
+        if "const" in schema:
+            self.allowed.append(frozenset([_key(schema["const"])]))
+
+
+def _key(value: object) -> Hashable:
+    """Equal for values that are equal in JSON, as `json_equal` finds."""
+    if isinstance(value, Mapping):
+        return frozenset([(name, _key(one)) for name, one in value.items()])
+    if isinstance(value, list):
+        return tuple([_key(one) for one in value])
+    return isinstance(value, bool), value
 
 
 def _fits_size(value: object, schema: Mapping[str, object]) -> bool:
@@ -73,20 +133,6 @@ def _fits_size(value: object, schema: Mapping[str, object]) -> bool:
     if is_number(value):
         return _is_between(value, schema.get("minimum"), schema.get("maximum"))
     return True
-
-
-def _fits_members(value: object, schema: Mapping[str, object]) -> bool:
-    if isinstance(value, list):
-        return all(matches_schema(one, schema.get("items", True)) for one in value)
-    if not isinstance(value, Mapping):
-        return True
-    properties, required = schema.get("properties", {}), schema.get("required", [])
-    others = schema.get("additionalProperties", "properties" not in schema)
-    assert isinstance(properties, Mapping)
-    assert isinstance(required, list)
-    return all(name in value for name in required) and all(
-        matches_schema(one, properties.get(name, others)) for name, one in value.items()
-    )
 
 
 def _types(schema: Mapping[str, object]) -> set[object]:

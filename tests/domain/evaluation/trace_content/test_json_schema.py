@@ -94,3 +94,19 @@ def test_supported_schemas_can_be_checked(value, schema):
         assert matches_schema(value, schema) in {True, False}
     assert matches_schema(value, {"const": value})
     assert matches_schema(value, {"enum": [value]})
+
+
+@pytest.mark.parametrize(
+    ("keywords", "item"),
+    [
+        ({"enum": [*range(100_000)]}, 99_999),
+        ({"enum": [[one] for one in range(100_000)]}, [99_999]),
+        ({"type": ["object"] * 100_000 + ["integer"]}, 1),
+        ({"type": "object", "required": ["a"] * 100_000}, {"a": 1}),
+    ],
+)
+def test_lists_of_a_schema_are_not_read_for_each_item(keywords, item):
+    # Reading them for each item would take hours.
+    schema = {"items": keywords}
+    assert matches_schema([item] * 100_000, schema)
+    assert not matches_schema([*[item] * 100_000, "x"], schema)
