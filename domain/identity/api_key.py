@@ -18,6 +18,7 @@ PREFIX_LENGTH: Final = 10  # characters that may be shown, enough to distinguish
 KEY_NAME_MAX: Final = 255  # characters
 KEY_PROJECTS_MAX: Final = 100
 KEY_NETWORKS_MAX: Final = 50
+MAPPED_BITS: Final = 96  # before the IPv4 address in a mapped one (RFC 4291, section 2.5.5.2)
 KEY_LIFETIME: Final = timedelta(days=90)  # of an expiring key
 
 KEY_PREFIX: Final = "pp_"
@@ -71,9 +72,16 @@ NO_LIMITS: Final = KeyLimits()
 
 
 def validate_network(text: str) -> str:
-    """An address or a network, as `192.0.2.0/24`. Raises Invalid."""
+    """An address or a network, as `192.0.2.0/24`. Raises Invalid.
+
+    A network of mapped addresses becomes that of IPv4, as which its clients are compared.
+    """
     try:
-        return str(ip_network(text.strip(), strict=False))
+        network = ip_network(text.strip(), strict=False)
+        mapped = getattr(network.network_address, "ipv4_mapped", None)
+        if mapped is not None and network.prefixlen >= MAPPED_BITS:
+            network = ip_network((mapped, network.prefixlen - MAPPED_BITS))
+        return str(network)
     except ValueError as error:
         message = "must be an address or a network, such as 192.0.2.7 or 2001:db8::/48"
         raise Invalid(message) from error

@@ -17,9 +17,11 @@ from domain.identity.api_key import (
     RANDOM_BYTES,
     ApiKey,
     Expiration,
+    KeyLimits,
     Scope,
     format_key,
     key_digest,
+    validate_network,
 )
 from domain.ids import ApiKeyId, OrganizationId
 from tests.support.builders.values import NOON, at, trace_id
@@ -149,3 +151,19 @@ def test_revoked_or_unlimited_key_cannot_be_rotated(said, word):
 def test_expiring_or_expired_key_can_be_rotated():
     assert replace(KEY, expires_at=at(-1)).check_rotatable() is None
     assert replace(KEY, expires_at=at(1)).check_rotatable() is None
+
+
+@pytest.mark.parametrize(
+    ("written", "network", "client"),
+    [
+        ("192.0.2.7/24", "192.0.2.0/24", "192.0.2.9"),
+        ("::ffff:192.0.2.7", "192.0.2.7/32", "192.0.2.7"),
+        ("::ffff:192.0.2.0/120", "192.0.2.0/24", "::ffff:192.0.2.9"),
+        ("2001:db8::7/48", "2001:db8::/48", "2001:db8::9"),
+    ],
+)
+def test_written_networks_admit_their_clients(written: str, network: str, client: str) -> None:
+    assert validate_network(f" {written} ") == network
+    KeyLimits(networks=(network,)).check_address(client)
+    with pytest.raises(Unauthenticated):
+        KeyLimits(networks=(network,)).check_address("198.51.100.1")
