@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -98,24 +99,25 @@ class JsonParts[T]:
 
     Other requests get their turn between two parts, and a part takes the memory of the one before:
     for 11 MB at once, taking new memory would be a third of the work. `hollow` is the response
-    without the items of the list `field`, which `make` makes of `items`.
+    without the items of the list `field`, which `make` makes of `items`. These are let go as they
+    are sent, so the parts are made once.
     """
 
     hollow: msgspec.Struct
     field: str
-    items: Sequence[T]
+    items: deque[T]
     make: Callable[[Sequence[T]], Sequence[msgspec.Struct]]
 
     def __iter__(self) -> Iterator[bytes]:
         whole = msgspec.structs.replace(self.hollow, **{self.field: msgspec.Raw(_HOLE)})
         before, _, after = msgspec.json.encode(whole).rpartition(_HOLE)
-        lead, at, count = before + b"[", 0, _FIRST_ITEMS
-        while at < len(self.items):
-            part = msgspec.json.encode(self.make(self.items[at : at + count]))
+        lead, count = before + b"[", _FIRST_ITEMS
+        while self.items:
+            some = [self.items.popleft() for _ in range(min(count, len(self.items)))]
+            part = msgspec.json.encode(self.make(some))
             yield b"".join((lead, memoryview(part)[1:-1]))
-            lead, at = b",", at + count
-            count = max(1, min(PART_ITEMS_MAX, count * PART_BYTES // len(part)))
-        yield (b"]" if self.items else lead + b"]") + after
+            lead, count = b",", max(1, min(PART_ITEMS_MAX, count * PART_BYTES // len(part)))
+        yield (b"]" if lead == b"," else lead + b"]") + after
 
 
 def stream_json(parts: JsonParts[Any], headers: Mapping[str, str]) -> StreamingResponse:

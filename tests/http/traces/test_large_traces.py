@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import uuid
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -41,7 +42,7 @@ class Shelf(msgspec.Struct):
 def test_parts_are_the_whole(count: int) -> None:
     before = msgspec.Raw(b'{"items":[]}')
     sizes = [10 ** (n % 5) for n in range(count)]
-    parts = [*JsonParts(Shelf(before, []), "items", sizes, items)]
+    parts = [*JsonParts(Shelf(before, []), "items", deque(sizes), items)]
     assert b"".join(parts) == msgspec.json.encode(Shelf(before, items(sizes)))
     assert max(part.count(b'"text"') for part in parts) <= PART_ITEMS_MAX
     assert len(parts) > sum(sizes) // (3 * PART_BYTES)

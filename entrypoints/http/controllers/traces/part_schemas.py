@@ -1,5 +1,6 @@
 """Wire schemas of parts of traces: outlines, spans, and traces without whole payloads."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -200,7 +201,7 @@ def in_parts(project: ProjectId, found: TraceDetail, *, is_full: bool) -> JsonPa
     """As `at_once`, of a large trace."""
     hollow = at_once(project, replace(found, spans=()), is_full=is_full)
     make = schemas.span_responses if is_full else span_details
-    return JsonParts(hollow, "spans", found.spans, partial(make, found.trace.id))
+    return JsonParts(hollow, "spans", deque(found.spans), partial(make, found.trace.id))
 
 
 def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | None:
