@@ -299,7 +299,7 @@ class TraceController(Controller):
         headers = {"etag": etags.etag(found.revision)}
         if schemas.is_sent_in_parts(found):
             parts = part_schemas.in_parts(project, found, is_full=is_full)
-            return stream_json(parts, headers)
+            return stream_json(parts, headers, request)
         return JsonResponse(part_schemas.at_once(project, found, is_full=is_full), headers=headers)
 
     @patch(
