@@ -32,6 +32,10 @@ def test_too_many_items_are_not_all_read(split: Callable[[bytes], object], body:
 
 
 def test_line_that_is_longer_than_any_item_is_not_parsed() -> None:
+    [refused, item] = _split_lines(b"[" + b"1," * (2 * ITEM_BYTES_MAX) + b"1]\n{}\n")
+    assert isinstance(refused, Invalid)
+    assert "must not have more than" in refused.errors[0].message
+    assert item == b"{}"
     with pytest.raises(Invalid) as raised:
         _split_csv(b"id,input\n1,2" + b"," * (4 * ITEM_BYTES_MAX))
     assert raised.value.errors[0].message.startswith("line 2: has more than")

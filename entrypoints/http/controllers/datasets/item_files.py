@@ -42,7 +42,7 @@ from entrypoints.http.requests.raw_body import RawBody
 NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
 SPLIT_IN_THREAD_BYTES: Final = 64 << 10  # of a body; splitting as many takes about 1 ms
-CSV_LINE_CHARS_MAX: Final = 4 * ITEM_BYTES_MAX  # of an item whose signs are all doubled, and more
+LINE_MAX: Final = 4 * ITEM_BYTES_MAX  # of an item whose signs are all doubled, and more
 COLUMNS: Final = ("id", "input", "expected", "metadata", "split", "from_trace")
 TEXT_COLUMNS: Final = frozenset({"id", "split", "from_trace"})
 REQUIRED_COLUMNS: Final = ("id", "input")
@@ -98,6 +98,8 @@ def _split_lines(data: bytes) -> list[bytes | Invalid]:
 
 
 def _line_as_json(line: bytes) -> bytes | Invalid:
+    if len(line) > LINE_MAX:  # decoding a line takes one call that nothing interrupts
+        return Invalid.field("", f"must not have more than {LINE_MAX:,} bytes")
     try:
         return line if _is_json(line.decode()) else Invalid.field("", "is not JSON")
     except UnicodeDecodeError:
@@ -121,9 +123,8 @@ def _split_csv(data: bytes) -> list[bytes | Invalid]:
 def _csv_lines(text: str) -> Iterator[str]:
     """The lines of CSV, of which each is parsed in one call that nothing interrupts."""
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
-        if len(line) > CSV_LINE_CHARS_MAX:
-            message = f"line {number}: has more than {CSV_LINE_CHARS_MAX:,} characters"
-            raise Invalid.field("", message)
+        if len(line) > LINE_MAX:
+            raise Invalid.field("", f"line {number}: has more than {LINE_MAX:,} characters")
         yield line
 
 
