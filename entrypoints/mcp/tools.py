@@ -609,7 +609,9 @@ async def run_evaluation(caller: Caller, of: RunEvaluation) -> View:
             rest=f"POST {path}/estimate",
         )
     made, _, written_cap = of.confirm.partition(":")
-    body = _run_body(of, _number(written_cap))
+    # A limit that is said again is checked: a lower one must not be passed over.
+    cap = _number(written_cap) if of.max_cost_usd is None else of.max_cost_usd
+    body = _run_body(of, cap)
     check_confirmation(made, credential, path, body, now_s)
     key = sha256(of.confirm.encode()).hexdigest()  # confirmed twice, it runs once
     run = await service.post(credential, path, RunRow, body, idempotency_key=key)

@@ -273,6 +273,7 @@ async def test_a_run_starts_only_when_it_is_confirmed(
         {"metrics": ["tool_correctness"]},
         {"model": "openai/gpt-5"},
         {"trace_ids": [], "session_ids": ["talk/1"]},
+        {"max_cost_usd": 0.01},
     ],
 )
 async def test_a_confirmation_is_for_one_run(
