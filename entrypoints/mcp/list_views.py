@@ -24,6 +24,7 @@ from entrypoints.mcp.trace_views import (
     NAME_CHARS,
     dollars,
     instant,
+    is_whole,
     milliseconds,
     total_dollars,
 )
@@ -160,7 +161,8 @@ def session_view(
             f"{page.total - offset - shown} turns; to get them: the same call with "
             f"offset={offset + shown}"
         )
-    if most < TURN_TOKENS[0]:
+    said = [text for turn in texts[:shown] for text in turn]
+    if most < TURN_TOKENS[0] or not all(is_whole(one, most) for one in said):
         left_out.append("parts of texts; to get them: get_trace of a turn")
     return View(facts=facts, data=lines, left_out=left_out, rest=f"GET {rest}")
 

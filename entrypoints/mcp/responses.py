@@ -279,6 +279,8 @@ class ScoreSummaryRow(msgspec.Struct, frozen=True, kw_only=True):
     pending_count: int
     left_out_count: int
     judge_kind: str | None = None
+    from_runs: bool = True
+    fingerprints: list[str] = []
 
 
 class RangeRow(msgspec.Struct, frozen=True):

@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from domain.evaluation.evidence.builder import StepBudget, draft_step
 from domain.evaluation.evidence.redaction import RedactionMode, Redactor
+from domain.evaluation.metrics.metric import is_rule_fingerprint
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace
@@ -48,8 +49,12 @@ def scores_view(
     tokens: int,
     masking: RedactionMode,
     rest: str,
+    has_payloads: bool = True,
 ) -> View:
-    """Scores with their reasons, and the steps that a judge cited for them."""
+    """Scores with their reasons, and the steps that a judge cited for them.
+
+    `has_payloads` is false if the trace was read without them.
+    """
     redactor = Redactor(masking)
     facts = [f"{len(scores)} scores of {about}" if scores else f"{about} has no such score"]
     if not scores:
@@ -66,6 +71,11 @@ def scores_view(
         taken = sum(count_tokens(line) + 1 for line in lines)
         steps, missing = _cited_lines(trace, cited, redactor, room - taken)
         lines += steps
+        if steps and not has_payloads:
+            left_out.append(
+                "inputs and outputs of the cited steps, because the trace is too large to read at "
+                "once; get_step(trace_id, step) shows them"
+            )
         if missing:
             left_out.append(
                 f"{missing} of {len(cited)} cited steps; get_step(trace_id, step) shows one"
@@ -149,12 +159,16 @@ def summary_view(
     before: Figures,
     *,
     period: tuple[datetime, datetime],
+    granularity: Literal["hour", "day"],
     topics: Sequence[Topic],
     tokens: int,
     masking: RedactionMode,
     rest: str,
 ) -> View:
-    """The figures of a period, and what changed against the one of equal length before it."""
+    """The figures of a period, and what changed against the one of equal length before it.
+
+    `granularity` is the length of the buckets in `volume`.
+    """
     redactor = Redactor(masking)
     start, end = period
     length = end - start
@@ -166,7 +180,7 @@ def summary_view(
     ]
     lines: list[str] = []
     if topics != [Topic.SCORES]:
-        facts += _volume_lines(now.volume, before.volume, topics)
+        facts += _volume_lines(now.volume, before.volume, topics, granularity)
     if Topic.COST in topics:
         facts += _cost_lines(now.costs, before.costs)
         lines += _model_lines(now.models, before.models, redactor)
@@ -182,7 +196,8 @@ def summary_view(
         )
     if Topic.ERRORS in topics and _count(now.volume).errors:
         left_out.append(
-            f'the failed traces: search_traces(status="ERROR", started_after="{instant(start)}")'
+            f'the failed traces: search_traces(status="ERROR", started_after="{instant(start)}", '
+            f'started_before="{instant(end)}")'
         )
     return View(facts=facts, data=shown, left_out=left_out, rest=f"GET {rest}")
 
@@ -198,7 +213,10 @@ def _count(rows: Sequence[VolumeRow]) -> _Volume:
 
 
 def _volume_lines(
-    now: Sequence[VolumeRow], before: Sequence[VolumeRow], topics: Sequence[Topic]
+    now: Sequence[VolumeRow],
+    before: Sequence[VolumeRow],
+    topics: Sequence[Topic],
+    granularity: Literal["hour", "day"],
 ) -> Sequence[str]:
     ours, theirs = _count(now), _count(before)
     lines = [
@@ -216,7 +234,8 @@ def _volume_lines(
             one, other = _weighted(now, field), _weighted(before, field)
             change = _relative(one, other)
             lines.append(
-                f"{name}: {_ms(one)}, before {_ms(other)}{change} (mean of the days, by traces)"
+                f"{name}: {_ms(one)}, before {_ms(other)}{change} "
+                f"(mean of the {granularity}s, by traces)"
             )
     return lines
 
@@ -285,22 +304,40 @@ def _model(row: ModelRow | None) -> str:
 def _score_changes(
     now: Sequence[ScoreSummaryRow], before: Sequence[ScoreSummaryRow], redactor: Redactor
 ) -> Sequence[str]:
-    """A line for each metric, those whose mean fell most first."""
-    theirs = {row.metric_name: row for row in before}
+    """A line for each metric of either period, those whose mean fell most first."""
+    ours, theirs = ({row.metric_name: row for row in rows} for rows in (now, before))
 
-    def order(row: ScoreSummaryRow) -> tuple[float, str]:
-        other = theirs.get(row.metric_name)
-        if row.avg_score is None or other is None or other.avg_score is None:
-            return (0, row.metric_name)
-        return (row.avg_score - other.avg_score, row.metric_name)
+    def order(name: str) -> tuple[float, str]:
+        one, other = ours.get(name), theirs.get(name)
+        if one is None or other is None or _are_made_differently(one, other):
+            return (0, name)
+        if one.avg_score is None or other.avg_score is None:
+            return (0, name)
+        return (one.avg_score - other.avg_score, name)
 
-    if not now:
-        return ["no scores in this period"]
-    return [
-        f"score {line_of(row.metric_name, NAME_CHARS, redactor)}: {_mean(row)}; before "
-        f"{_mean(theirs.get(row.metric_name))}"
-        for row in sorted(now, key=order)[:LISTED_MAX]
-    ]
+    def line(name: str) -> str:
+        one, other = ours.get(name), theirs.get(name)
+        is_other = one is not None and other is not None and _are_made_differently(one, other)
+        note = ". Not comparable: by another judge, prompt or version" if is_other else ""
+        shown = line_of(name, NAME_CHARS, redactor)
+        return f"score {shown}: {_mean(one)}; before {_mean(other)}{note}"
+
+    names = sorted(ours.keys() | theirs.keys(), key=order)
+    none = [] if now else ["no scores in this period"]
+    return [*none, *map(line, names[:LISTED_MAX])]
+
+
+def _are_made_differently(one: ScoreSummaryRow, other: ScoreSummaryRow) -> bool:
+    """Whether a difference of their means may be one of how they were made.
+
+    What a metric decides by itself is the same for all judges.
+    """
+    if (one.from_runs, one.judge_kind) != (other.from_runs, other.judge_kind):
+        return True
+    ours, theirs = (
+        {mark for mark in row.fingerprints if not is_rule_fingerprint(mark)} for row in (one, other)
+    )
+    return bool(ours and theirs) and (ours != theirs or len(ours) > 1)
 
 
 def _mean(row: ScoreSummaryRow | None) -> str:
@@ -329,7 +366,12 @@ def estimate_view(
     price = (
         "unknown: the model has no price" if cost is None else _range(cost.low, cost.high, "USD")
     )
-    limit = "none: no model is paid" if cap is None else f"{dollars(cap)}; it stops there"
+    if cap is not None:
+        limit = f"{dollars(cap)}; it stops there"
+    elif cost is None:
+        limit = "none: what has no price can't be limited"
+    else:
+        limit = "none: no model is paid"
     return View(
         facts=[
             "nothing has run yet: this is the estimate",

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from domain.evaluation.evidence.redaction import RedactionMode, Redactor
+from domain.tracing.spans.span_analytics import GROUPS_MAX
 from entrypoints.mcp.answer import View, fitting_blocks, line_of, room_for_data
 from entrypoints.mcp.responses import (
     ErrorGroupRow,
@@ -22,12 +23,16 @@ def figures_view(
     found: SpanAnalyticsRow,
     *,
     group_by: str,
+    limit: int,
     period: tuple[datetime, datetime],
     tokens: int,
     masking: RedactionMode,
     rest: str,
 ) -> View:
-    """Groups of steps, the first by rank, each with its figures in all and by bucket."""
+    """Groups of steps, the first by rank, each with its figures in all and by bucket.
+
+    `limit` is how many groups were asked for.
+    """
     redactor = Redactor(masking)
     total = found.total
     facts = [
@@ -40,10 +45,15 @@ def figures_view(
     facts.append(f"shown: {shown}")
     left_out = []
     if shown < total.group_count:
-        others = "" if found.other is None else f" (of {_figures(found.other.figures)})"
+        # `other` has the figures of the groups beyond the limit, and of no others.
+        is_cut = shown < len(found.groups)
+        others = "" if found.other is None or is_cut else f" (of {_figures(found.other.figures)})"
+        ways = ["a larger max_tokens"] if is_cut else []
+        ways += ["a greater limit"] if not is_cut and limit < GROUPS_MAX else []
+        ways += ["narrower filters", "a longer interval"]
         left_out.append(
-            f"{total.group_count - shown} groups{others}; to get them: the same call with a "
-            "greater limit, narrower filters, or a longer interval"
+            f"{total.group_count - shown} groups{others}; to get them: the same call with "
+            f"{', '.join(ways[:-1])} or {ways[-1]}"
         )
     lines = [line for block in blocks for line in block]
     return View(facts=facts, data=lines, left_out=left_out, rest=f"GET {rest}")

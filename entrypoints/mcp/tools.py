@@ -468,13 +468,15 @@ async def explain_score(caller: Caller, of: ExplainScore) -> View:
         path, about = path_of("evaluations", "session-scores", of.session_id), "the session"
     scores = await caller.get(path, list[ScoreRow])
     chosen = [score for score in scores if of.name in {None, score.name}]
+    has_payloads = True
     if of.trace_id is not None and any(score.metadata.get("evidence") for score in chosen):
-        trace, _ = await _read_trace(caller, of.trace_id)
+        trace, has_payloads = await _read_trace(caller, of.trace_id)
     return await asyncio.to_thread(
         scores_view,
         chosen,
         trace,
         about=about,
+        has_payloads=has_payloads,
         tokens=of.max_tokens,
         masking=caller.box.masking,
         rest=path,
@@ -492,6 +494,7 @@ async def summarize(caller: Caller, of: Summarize) -> View:
         now,
         before,
         period=(start, end),
+        granularity=_granularity((start, end)),
         topics=topics,
         tokens=of.max_tokens,
         masking=caller.box.masking,
@@ -523,6 +526,7 @@ async def analyze_steps(caller: Caller, of: AnalyzeSteps) -> View:
     return figures_view(
         found,
         group_by=of.group_by,
+        limit=of.limit,
         period=period,
         tokens=of.max_tokens,
         masking=caller.box.masking,
@@ -573,11 +577,15 @@ async def _figures(
     return Figures(volume=volume, costs=costs, models=models, scores=summaries)
 
 
+def _granularity(period: tuple[datetime, datetime]) -> Literal["hour", "day"]:
+    return "hour" if period[1] - period[0] <= HOURLY_UP_TO else "day"
+
+
 def _analytics(period: tuple[datetime, datetime], metric: str) -> str:
     return path_of(
         *("traces", "analytics"),
         metric=metric,
-        granularity="hour" if period[1] - period[0] <= HOURLY_UP_TO else "day",
+        granularity=_granularity(period),
         started_after=_iso(period[0]),
         started_before=_iso(period[1]),
     )

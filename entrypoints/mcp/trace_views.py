@@ -472,13 +472,14 @@ def _all_parts(span: Span, redactor: Redactor, room: int) -> tuple[Sequence[str]
     for number, (wanted, text) in enumerate(by_size):
         share = room // (len(texts) - number)
         shown[wanted] = part(wanted.value, text, share)
-        if not _is_whole(text, share):
+        if not is_whole(text, share):
             cut.append(wanted.value)
         room -= sum(count_tokens(line) + 1 for line in shown[wanted])
     return [line for wanted, _ in texts for line in shown[wanted]], cut
 
 
-def _is_whole(text: RedactedText, room: int) -> bool:
+def is_whole(text: RedactedText, room: int) -> bool:
+    """Whether `part` shows all of a text in so much room."""
     return not text.left_out and cut_to(text, room - 6) == text.head
 
 

@@ -33,9 +33,11 @@ from entrypoints.mcp.responses import (
     ComparedRow,
     ComparisonRow,
     CostRow,
+    EstimateRow,
     ModelRow,
     Page,
     PairRow,
+    RangeRow,
     ScoreRow,
     ScoreSummaryRow,
     SpanAnalyticsRow,
@@ -45,7 +47,7 @@ from entrypoints.mcp.responses import (
     TurnRow,
     WholeTrace,
 )
-from entrypoints.mcp.score_views import Figures, Topic, scores_view, summary_view
+from entrypoints.mcp.score_views import Figures, Topic, estimate_view, scores_view, summary_view
 from entrypoints.mcp.service_client import ToolError, decoded
 from entrypoints.mcp.span_views import figures_view
 from entrypoints.mcp.token_count import count_tokens
@@ -226,8 +228,9 @@ def score_of(text: str, **metadata: Any) -> ScoreRow:
 def summary_of(now: Figures, before: Figures) -> str:
     period = (datetime(2026, 3, 1, tzinfo=UTC), datetime(2026, 3, 8, tzinfo=UTC))
     view = summary_view(
-        now, before, period=period, topics=[*Topic], tokens=4_000, masking=MASK, rest="/figures"
-    )
+        now, before, period=period, granularity="day", topics=[*Topic], tokens=4_000, masking=MASK,
+        rest="/figures",
+    )  # fmt: skip
     return text_of(view, 4_000)
 
 
@@ -241,6 +244,79 @@ def test_mean_is_told_with_its_coverage() -> None:
         'score "polite": mean 0.5 of 7 numbers (built-in heuristics), 9 scored, 3 of other judges '
         "or sources left out, 1 failed, 2 skipped; before none"
     ) in answer
+
+
+def score_summary(name: str, mean: float, *fingerprints: str, **changed: Any) -> ScoreSummaryRow:
+    row = ScoreSummaryRow(
+        metric_name=name, avg_score=mean, count=7, success_count=7, failed_count=0,
+        skipped_count=0, pending_count=0, left_out_count=0, fingerprints=list(fingerprints),
+    )  # fmt: skip
+    return msgspec.structs.replace(row, **changed)
+
+
+def test_metric_of_the_period_before_alone_is_told() -> None:
+    polite, brief = score_summary("polite", 0.5), score_summary("brief", 0.25)
+    answer = summary_of(Figures(scores=[polite]), Figures(scores=[polite, brief]))
+    assert 'score "brief": none; before mean 0.25 of 7 numbers' in answer
+    answer = summary_of(Figures(), Figures(scores=[brief]))
+    assert "no scores in this period\n" in answer
+    assert 'score "brief": none; before mean 0.25 of 7 numbers' in answer
+
+
+@pytest.mark.parametrize(
+    ("now", "before", "is_told"),
+    [
+        (score_summary("m", 0.2, "a"), score_summary("m", 0.9, "a"), False),
+        (score_summary("m", 0.2, "a"), score_summary("m", 0.9, "b"), True),
+        (score_summary("m", 0.2, "a", "b"), score_summary("m", 0.9, "a", "b"), True),
+        (score_summary("m", 0.2), score_summary("m", 0.9, "b"), False),
+        (score_summary("m", 0.2, judge_kind="model"), score_summary("m", 0.9), True),
+        (score_summary("m", 0.2, from_runs=False), score_summary("m", 0.9), True),
+    ],
+)
+def test_another_judge_is_told_and_is_no_drop(
+    now: ScoreSummaryRow, before: ScoreSummaryRow, is_told: bool
+) -> None:
+    fell = score_summary("z", 0.4), score_summary("z", 0.5)
+    answer = summary_of(Figures(scores=[now, fell[0]]), Figures(scores=[before, fell[1]]))
+    assert ("Not comparable" in answer) == is_told
+    assert (answer.index('score "z"') < answer.index('score "m"')) == is_told
+
+
+def test_parts_of_turns_that_are_left_out_are_told() -> None:
+    turn = TurnRow(trace=row_of(trace()), input=msgspec.Raw(json_text("word " * 3_000)))
+    for texts, is_told in ((turn, True), (TurnRow(trace=turn.trace), False)):
+        page = Page(items=[texts], total=1)
+        view = session_view(page, [], offset=0, tokens=4_000, masking=MASK, rest="/s")
+        assert any("parts of texts" in one for one in view.left_out) == is_told
+
+
+def test_cited_steps_without_payloads_are_told() -> None:
+    one, score = trace(spans=(span(),)), score_of("because", evidence=["s1"])
+    for has_payloads in (True, False):
+        view = scores_view(
+            [score], one, about="x", tokens=4_000, masking=MASK, rest="/s",
+            has_payloads=has_payloads,
+        )  # fmt: skip
+        assert any("too large to read" in said for said in view.left_out) != has_payloads
+
+
+@pytest.mark.parametrize(
+    ("cost", "cap", "told"),
+    [
+        (None, None, "limit of the run: none: what has no price can't be limited"),
+        (RangeRow(0, 0), None, "limit of the run: none: no model is paid"),
+        (RangeRow(0.1, 0.2), 0.2, "limit of the run: 0.2 USD; it stops there"),
+    ],
+)
+def test_limit_of_a_run_is_told(cost: RangeRow | None, cap: float | None, told: str) -> None:
+    some = RangeRow(1, 2)
+    estimate = EstimateRow(
+        model="m", targets=1, looked_at=1, questions=some, input_tokens=some, output_tokens=some,
+        cost_usd=cost, assumptions="",
+    )  # fmt: skip
+    view = estimate_view(estimate, confirmation="c", cap=cap, minutes=10, rest="POST /x")
+    assert told in text_of(view, 4_000).split("\n")
 
 
 @pytest.mark.parametrize(
@@ -274,9 +350,47 @@ def test_cost_of_steps_without_tokens_is_told() -> None:
     tool = SpanSeriesRow(key="search", label=None, group_count=1, figures=figures, buckets=[])
     view = figures_view(
         SpanAnalyticsRow(groups=[tool], other=None, total=tool),
-        group_by="name", period=(at(), at(60)), tokens=4_000, masking=MASK, rest="/analytics/spans",
+        group_by="name", limit=20, period=(at(), at(60)), tokens=4_000, masking=MASK,
+        rest="/analytics/spans",
     )  # fmt: skip
     assert '"search": 2, 0 failed (0.00%), 0.5 USD' in text_of(view, 4_000)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limit", "others", "way"),
+    [
+        (4_000, 20, " (of 9, 0 failed (0.00%))", "a greater limit, narrower filters or a longer"),
+        (4_000, 50, " (of 9, 0 failed (0.00%))", "narrower filters or a longer"),
+        (TOKENS_MIN, 20, "", "a larger max_tokens, narrower filters or a longer"),
+    ],
+)
+def test_figures_of_other_groups_are_those_of_all_groups_left_out(
+    tokens: int, limit: int, others: str, way: str
+) -> None:
+    few = SpanFiguresRow(
+        span_count=9, error_count=0, error_rate=0, latency_count=0, p50_latency_ms=None,
+        p95_latency_ms=None, p99_latency_ms=None, total_tokens=0, total_cost=0,
+        unpriced_span_count=0,
+    )  # fmt: skip
+    groups = [
+        SpanSeriesRow(
+            key=f"{n} " + "word " * 20, label=None, group_count=1, figures=few, buckets=[]
+        )
+        for n in range(20)
+    ]
+    other = SpanSeriesRow(key=None, label=None, group_count=4, figures=few, buckets=[])
+    total = SpanSeriesRow(key=None, label=None, group_count=24, figures=few, buckets=[])
+    view = figures_view(
+        SpanAnalyticsRow(groups=groups, other=other, total=total),
+        group_by="name", limit=limit, period=(at(), at(60)), tokens=tokens, masking=MASK,
+        rest="/analytics/spans",
+    )  # fmt: skip
+    [shown] = re.findall(r"shown: (\d+)", text_of(view, tokens))
+    assert (int(shown) < 20) == (tokens == TOKENS_MIN)
+    [said] = view.left_out
+    assert said.startswith(
+        f"{24 - int(shown)} groups{others}; to get them: the same call with {way}"
+    )
 
 
 def test_lists_tell_which_costs_lack_unpriced_steps() -> None:
