@@ -233,7 +233,7 @@ def _place(reader: ObjectReader, *, of_one: bool) -> TracePath:
 
 def _texts_at(place: TracePath, subject: EvaluatedTrace) -> list[str]:
     resolver = PathResolver(subject)
-    return [resolver.text(one)[:TEXT_MAX] for one in place.resolve(resolver) if one is not None]
+    return [resolver.text(one) for one in place.resolve(resolver) if one is not None]
 
 
 # --- JSON ------------------------------------------------------------------------------------
@@ -484,7 +484,7 @@ def pii_leak(reader: ObjectReader) -> CheckFunction:
 
 def _leak(place: TracePath, masking: RedactionMode, kinds: tuple[str, ...]) -> CheckFunction:
     def check(subject: EvaluatedTrace, _: RegexSearch) -> Outcome:
-        texts = [text for text in _texts_at(place, subject) if text]
+        texts = [text[:TEXT_MAX] for text in _texts_at(place, subject) if text]
         if not texts:
             return Skipped(SkipCode.EMPTY_OUTPUT)
         found: Counter[str] = Counter()

@@ -15,6 +15,7 @@ from domain.evaluation.custom_metrics.checks import (
     maximum_matching,
     ramp,
 )
+from domain.evaluation.custom_metrics.regex import TEXT_MAX
 from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.scores.outcome import Scored, SkipCode
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
@@ -197,6 +198,19 @@ def test_json_schema(text, value):
 def test_text_match(parameters, value):
     of = answering("Flight booked.", metadata={"tier": "gold"})
     assert taken("text_match", of, **parameters).value == value
+
+
+@pytest.mark.parametrize(
+    ("op", "value", "found"),
+    [
+        ("ends_with", "gold.", 1.0),
+        ("contains", "gold", 1.0),
+        ("ends_with", "word ", 0.0),
+    ],
+)
+def test_long_texts_are_compared_to_their_end(op, value, found):
+    of = answering("word " * (TEXT_MAX // 5) + "gold.")
+    assert taken("text_match", of, op=op, value=value).value == found
 
 
 def test_levenshtein():
