@@ -87,6 +87,9 @@ async def test_wrong_files(offline: Pytest) -> None:
     (offline.folder / f"{DATASET}.ndjson").write_text('{"id": "a"}\n{\n')
     told = await offline("--pandaprobe-items", ".")
     assert (told.status, "ndjson, line 2: " in told.output) == (2, True), told.output
+    (offline.folder / f"{DATASET}.ndjson").write_text('{"id": "a"}\n{"id": "a", "split": "test"}\n')
+    told = await offline("--pandaprobe-items", ".")
+    assert (told.status, "line 2: the id a is there twice" in told.output) == (2, True), told.output
     offline.environ = {"PANDAPROBE_ENDPOINT": "http://127.0.0.1:1", "PANDAPROBE_API_KEY": "x"}
     (offline.folder / "results.json").write_text("[]")
     told = await offline("results.json", **UPLOAD)

@@ -231,9 +231,40 @@ def test_wait():
     Restarting.answers = [None]
     with pytest.raises(ServiceError, match="isn't reached"):
         Service(client, poll_s=0).wait("x", 0)
+
+def test_a_known_server_that_is_away_is_asked_again():
+    client = httpx.Client(transport=Restarting(), base_url="http://service")
+    service = Service(client, pause_s=0)
+    Restarting.answers = [200, None, None, 503, 200]
+    service.close("x")
+    service.close("x")
+    assert Restarting.answers == []
+    Restarting.answers = [None] * 6
+    with pytest.raises(ServiceError, match="isn't reached"):
+        service.close("x")
+    assert Restarting.answers == [None]
 """)
     told = await offline()
-    assert (told.status, "1 passed" in told.output) == (0, True), told.output
+    assert (told.status, "2 passed" in told.output) == (0, True), told.output
+
+
+async def test_rejected_results_fail_the_session(online: Pytest) -> None:
+    await online.project.prepare()
+    online.write(f"""
+SAME = []
+{MARK})
+def test_answer(case):
+    SAME.append(answer(case.expected))
+    case.result(SAME[0] if case.item in ("Italy", "Peru") else SAME[-1])
+""")
+    told = await online()
+    assert (told.status, "4 passed" in told.output) == (1, True), told.output
+    for item in ("Italy", "Peru"):
+        why = f"rejected: {item}, repetition 1: trace_id is the result of another case"
+        assert f"test_agent.py::test_answer: {why}" in told.output
+    [made, _] = await online.experiments()
+    assert await online.outputs(made["id"]) == {"France": 1, "Italy": 0, "Japan": 1, "Peru": 0}
+    assert made["closed_at"] is not None
 
 
 async def test_results_are_kept_if_the_upload_fails(online: Pytest) -> None:

@@ -23,6 +23,7 @@ from pytest_pandaprobe.record import (
     Recorded,
     digest_of,
     git_of,
+    lines_of_rejected,
     read_items,
     write_results,
 )
@@ -163,9 +164,12 @@ class _Run:
         refused = []
         for one in self.recorded.values():
             try:
-                one.upload(service)
+                rejected = one.upload(service)
             except ServiceError as error:
                 refused.append(f"{one.plan.test}: {error}")
+                continue
+            for line in lines_of_rejected(one.plan.test, rejected):
+                self.fail(line)
         for line in refused:
             self.fail(line)
         if refused:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
@@ -12,6 +12,7 @@ from pytest_pandaprobe.service import Service
 NAME_MAX: Final = 200  # of an experiment, the server's maximum
 BRANCH_MAX: Final = 200
 REPETITIONS_MAX: Final = 10
+REJECTED_SHOWN: Final = 20  # of each experiment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,18 +83,30 @@ class Recorded:
     experiment: str | None
     results: dict[tuple[str, int], str] = field(default_factory=dict)
 
-    def upload(self, service: Service) -> None:
-        """Reports the results and closes the experiment, if it is open. Raises ServiceError."""
+    def upload(self, service: Service) -> list[str]:
+        """Reports the results and closes the experiment, if it is open. Raises ServiceError.
+
+        Returns why results were rejected: sent again, they would be again.
+        """
         assert self.experiment is not None
         if service.read(self.experiment)["closed_at"] is not None:
             service.close(self.experiment)  # its run may be missing if the server had failed then
-            return
+            return []
         results = [
             {"item": item, "repetition": repetition, "trace_id": trace}
             for (item, repetition), trace in self.results.items()
         ]
-        service.report(self.experiment, results)
+        rejected = service.report(self.experiment, results)
         service.close(self.experiment)
+        return rejected
+
+
+def lines_of_rejected(test: str, rejected: Sequence[str]) -> list[str]:
+    """A line for each result that was rejected, up to REJECTED_SHOWN, and one for the others."""
+    lines = [f"{test}: rejected: {one}" for one in rejected[:REJECTED_SHOWN]]
+    if len(rejected) > REJECTED_SHOWN:
+        lines.append(f"{test}: {len(rejected):,} results were rejected in all")
+    return lines
 
 
 def digest_of(items: Iterable[Mapping[str, Any]]) -> str:
@@ -107,7 +120,7 @@ def digest_of(items: Iterable[Mapping[str, Any]]) -> str:
 
 def read_items(path: Path, split: str | None) -> list[dict[str, Any]]:
     """The items of an NDJSON file. Raises OSError, or ValueError for another content."""
-    items = []
+    items: dict[str, dict[str, Any]] = {}
     # Not `splitlines`: JSON may contain other separators of lines, such as U+2028.
     for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
         if not line.strip():
@@ -118,9 +131,10 @@ def read_items(path: Path, split: str | None) -> list[dict[str, Any]]:
             raise ValueError(f"{path}, line {number}: {error}") from error
         if not isinstance(item, dict) or not isinstance(item.get("id"), str):
             raise ValueError(f"{path}, line {number}: an object with an `id` is expected")  # noqa: TRY004 - as for other wrong lines
-        if split is None or item.get("split") == split:
-            items.append(item)
-    return items
+        if item["id"] in items:
+            raise ValueError(f"{path}, line {number}: the id {item['id']} is there twice")
+        items[item["id"]] = item
+    return [one for one in items.values() if split is None or one.get("split") == split]
 
 
 def write_results(path: Path, run: str, git: Mapping[str, str], some: Iterable[Recorded]) -> None:
@@ -140,10 +154,11 @@ def write_results(path: Path, run: str, git: Mapping[str, str], some: Iterable[R
     written.replace(path)
 
 
-def upload_file(path: Path, service: Service) -> Iterable[tuple[str, str]]:
-    """Uploads a file of results; yields each test and the id of its experiment, which is closed.
+def upload_file(path: Path, service: Service) -> Iterable[tuple[str, str, list[str]]]:
+    """Uploads a file of results.
 
-    The same file can be uploaded again. Raises OSError, ServiceError, or ValueError if the file has
+    Yields each test, the id of its experiment, which is closed, and why results were rejected. The
+    same file can be uploaded again. Raises OSError, ServiceError, or ValueError if the file has
     another content, or the dataset isn't the one that was tested.
     """
     try:
@@ -169,5 +184,5 @@ def upload_file(path: Path, service: Service) -> Iterable[tuple[str, str]]:
                     "export the dataset again, and repeat the tests"
                 )
             one.experiment = one.plan.create(service, run, version, git)
-        one.upload(service)
-        yield one.plan.test, one.experiment
+        rejected = one.upload(service)
+        yield one.plan.test, one.experiment, rejected

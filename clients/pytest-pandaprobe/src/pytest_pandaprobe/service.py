@@ -13,8 +13,9 @@ import httpx
 PAGE: Final = 200  # items in a response, the server's maximum
 RESULTS_PER_REQUEST: Final = 10_000  # the server's maximum
 TIMEOUT_S: Final = 60.0
-ATTEMPTS_MAX: Final = 5  # of a request that the server refuses for a while
-PAUSE_MAX_S: Final = 30.0  # between them
+ATTEMPTS_MAX: Final = 5  # of a request while the server is away, or refuses it for a while
+PAUSE_S: Final = 1.0  # after the first of them; each further one is twice as long
+PAUSE_MAX_S: Final = 30.0
 POLL_S: Final = 1.0  # between two looks at a run
 TRANSIENT: Final = frozenset({429, 502, 503, 504})
 UNFINISHED: Final = frozenset({"PENDING", "RUNNING"})
@@ -28,12 +29,18 @@ class AwayError(ServiceError):
     """The server isn't reached, or refuses requests for a while."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Service:
-    """A project of a server. Its methods raise ServiceError. `poll_s` is between two looks."""
+    """A project of a server. Its methods raise ServiceError.
+
+    `poll_s` is between two looks, `pause_s` before the second attempt of a request; later pauses
+    are longer.
+    """
 
     client: httpx.Client
     poll_s: float = POLL_S
+    pause_s: float = PAUSE_S
+    has_answered: bool = False
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Self | None:
@@ -82,10 +89,17 @@ class Service:
         created = self._send("POST", "/experiments", json=body, headers={"Idempotency-Key": key})
         return str(created["id"])
 
-    def report(self, experiment: str, results: Sequence[Mapping[str, Any]]) -> None:
+    def report(self, experiment: str, results: Sequence[Mapping[str, Any]]) -> list[str]:
+        """Why some results were rejected, one text for each; the others are stored."""
+        rejected = []
         for some in batched(results, RESULTS_PER_REQUEST):
             path = f"/experiments/{experiment}/results/batch"
-            self._send("POST", path, json={"results": some})
+            found = self._send("POST", path, json={"results": some})
+            for one in found["rejected"]:
+                sent = some[one["index"]]
+                why = "; ".join(f"{it['field']} {it['message']}" for it in one["errors"])
+                rejected.append(f"{sent['item']}, repetition {sent['repetition']}: {why}")
+        return rejected
 
     def close(self, experiment: str) -> None:
         """Starts the run; closing again changes nothing."""
@@ -113,14 +127,24 @@ class Service:
         return self._send("POST", "/experiments/compare", json=body)
 
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """The response. Each request may be repeated: the server knows it again."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
+            pause_s = self.pause_s * 2.0 ** (attempt - 1)
             try:
                 response = self.client.request(method, path, **options)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
-                raise AwayError(f"{self.client.base_url} isn't reached: {error}") from error
-            if response.status_code not in TRANSIENT or attempt == ATTEMPTS_MAX:
-                break
-            time.sleep(_pause(response, attempt))
+                # A server that has never answered may be a wrong address.
+                is_away = self.has_answered and isinstance(error, httpx.TransportError)
+                # One that is slow would be slower yet with the same request twice.
+                is_away &= not isinstance(error, httpx.ReadTimeout)
+                if not is_away or attempt == ATTEMPTS_MAX:
+                    raise AwayError(f"{self.client.base_url} isn't reached: {error}") from error
+            else:
+                self.has_answered = True
+                if response.status_code not in TRANSIENT or attempt == ATTEMPTS_MAX:
+                    break
+                pause_s = _asked_pause(response, pause_s)
+            time.sleep(min(PAUSE_MAX_S, pause_s))
         if not response.is_success:
             kind = AwayError if response.status_code in TRANSIENT else ServiceError
             raise kind(f"{method} {path}: {_reason(response)}")
@@ -149,9 +173,10 @@ def _is_on_loopback(url: str) -> bool:
         return False
 
 
-def _pause(response: httpx.Response, attempt: int) -> float:
+def _asked_pause(response: httpx.Response, default_s: float) -> float:
+    """The seconds that the server asks to wait."""
     wait_s = response.headers.get("Retry-After", "")
-    return min(PAUSE_MAX_S, float(wait_s) if wait_s.isdecimal() else 2.0 ** (attempt - 1))
+    return float(wait_s) if wait_s.isdecimal() else default_s
 
 
 def _reason(response: httpx.Response) -> str:
