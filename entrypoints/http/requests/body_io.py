@@ -3,6 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from typing import Any, Final, cast
 
@@ -31,6 +32,11 @@ INFLATE_INPUT_STEP_BYTES: Final = 64 << 10  # each step copies what is left of i
 ZSTD_INPUT_STEP_BYTES: Final = 1 << 10  # becomes 32 MiB at most
 
 REQUEST_CODINGS: Final = ("gzip", "deflate", "zstd")
+
+# The size of a body, and so the memory to reserve for it, isn't known before it is decompressed. On
+# many cores the usual pool of threads would take 2 GiB for as many bodies of 64 MiB.
+DECOMPRESSED_AT_ONCE_MAX: Final = 4
+_DECOMPRESSION: Final = ThreadPoolExecutor(DECOMPRESSED_AT_ONCE_MAX, "decompression")
 
 
 class BodyTooLarge(Exception):  # noqa: N818 - becomes an HttpProblem
@@ -124,7 +130,8 @@ async def decompress(data: bytes, coding: str, size_max: int) -> bytes:
     decode = _decompress_zstd if coding == "zstd" else _decompress_zlib
     if len(data) < THREAD_MIN_BYTES // 16:  # runs of zero bytes grow a thousandfold
         return decode(data, coding, size_max)
-    return await asyncio.to_thread(decode, data, coding, size_max)
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_DECOMPRESSION, decode, data, coding, size_max)
 
 
 def _decompress_zlib(data: bytes, coding: str, size_max: int) -> bytes:

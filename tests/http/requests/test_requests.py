@@ -1,9 +1,11 @@
 """Codings, media types and sizes of requests, and the order of checks."""
 
+import asyncio
 import gzip
 import json
 import logging
 import random
+import threading
 import tracemalloc
 import zlib
 from typing import Any
@@ -13,6 +15,7 @@ import zstandard
 
 from entrypoints.http.requests.body_io import (
     DECOMPRESS_STEP_BYTES,
+    DECOMPRESSED_AT_ONCE_MAX,
     BodyTooLarge,
     InvalidCoding,
     decompress,
@@ -207,6 +210,16 @@ class TestSize:
                     await decompress(encoded, coding, size - 1)
             with pytest.raises(InvalidCoding):
                 await decompress(encoded[:-1], coding, size)
+
+    async def test_few_bodies_are_decompressed_at_once(self) -> None:
+        """Their memory is reserved afterwards, when their size is known."""
+        body = random.Random(1).randbytes(1 << 20)
+        encoded = zstd(body)
+        many = [decompress(encoded, "zstd", len(body)) for _ in range(64)]
+        assert await asyncio.gather(*many) == [body] * 64
+        names = [one.name for one in threading.enumerate()]
+        threads = sum(name.startswith("decompression") for name in names)
+        assert 1 <= threads <= DECOMPRESSED_AT_ONCE_MAX
 
     async def test_body_in_chunks_is_read(self, site: Site) -> None:
         pieces = [chunk(GOOD[:100]), chunk(b""), chunk(GOOD[100:]), chunk(b"", more=False)]
