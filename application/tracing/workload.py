@@ -23,7 +23,16 @@ def takes_long(spans: int, metadata_bytes: int, error_chars: int = 0) -> bool:
 
 def grouped_chars(spans: Iterable[Span]) -> int:
     """How many characters of their errors are read to find the groups of spans."""
-    return sum(min(len(span.error), READ_CHARS_MAX) for span in spans if span.error)
+    return _read_chars(span.error for span in spans)
+
+
+def errors_take_long(errors: Iterable[str | None]) -> bool:
+    """Whether finding the patterns of error messages takes more than 10 ms."""
+    return takes_long(0, 0, _read_chars(errors))
+
+
+def _read_chars(errors: Iterable[str | None]) -> int:
+    return sum(min(len(error), READ_CHARS_MAX) for error in errors if error)
 
 
 def traces_take_long(traces: Iterable[Trace]) -> bool:

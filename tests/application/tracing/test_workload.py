@@ -6,6 +6,7 @@ from application.tracing.workload import (
     ERROR_CHARS_ON_LOOP_MAX,
     METADATA_BYTES_ON_LOOP_MAX,
     SPANS_ON_LOOP_MAX,
+    errors_take_long,
     traces_take_long,
 )
 from domain.tracing.span import SpanStatus
@@ -30,6 +31,11 @@ def test_errors_count_as_far_as_their_groups_depend_on_them(
     failed = [span(status=SpanStatus.ERROR, error="x" * chars) for _ in range(spans)]
     half = len(failed) // 2
     assert traces_take_long([trace(*failed[:half]), trace(*failed[half:])]) is is_long
+
+
+def test_patterns_of_many_long_errors_take_long() -> None:
+    assert errors_take_long(["x" * READ_CHARS_MAX, None] * 100)
+    assert not errors_take_long([None, "", "x" * 100 * READ_CHARS_MAX])
 
 
 def test_metadata_counts() -> None:

@@ -8,6 +8,8 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.sql_builder import Parameters
+from application.concurrency import compute
+from application.tracing.workload import errors_take_long
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.span import SpanStatus
@@ -109,7 +111,8 @@ class ErrorGroupQuery:
         values = (self.project, [row["id"] for row in shown], period.after, period.before)
         samples = _by_group(await connection.fetch(SELECT_SAMPLES, *values))
         releases = _by_group(await connection.fetch(SELECT_RELEASES, *values))
-        items = [_group_from_row(row, samples, releases) for row in shown]
+        is_long = errors_take_long(some[0]["error"] for some in samples.values())
+        items = await compute(_groups_from_rows, shown, samples, releases, is_long=is_long)
         end = self.sort.position(items[-1]) if len(found) > self.window.limit else None
         return Page(items, rows[0]["total"], end)
 
@@ -143,6 +146,14 @@ def _by_group(rows: Sequence[Record]) -> Mapping[str, Sequence[Record]]:
     for row in rows:
         found.setdefault(row["id"], []).append(row)
     return found
+
+
+def _groups_from_rows(
+    rows: Sequence[Record],
+    samples: Mapping[str, Sequence[Record]],
+    releases: Mapping[str, Sequence[Record]],
+) -> list[ErrorGroup]:
+    return [_group_from_row(row, samples, releases) for row in rows]
 
 
 def _group_from_row(

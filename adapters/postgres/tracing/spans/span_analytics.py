@@ -21,6 +21,7 @@ from adapters.postgres.tracing.span_periods import is_name_rolled_up
 from adapters.postgres.tracing.spans.error_groups import select_messages
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from application.concurrency import compute
+from application.tracing.workload import errors_take_long
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.spans.span_analytics import (
@@ -98,7 +99,8 @@ class SpanFigureReader:
         if self.query.group_by is not SpanGroupKey.ERROR:
             return found
         groups = [one.key for one in found.groups if one.key is not None]
-        return found.labelled(await select_messages(connection, self.project, groups))
+        errors = await select_messages(connection, self.project, groups)
+        return await compute(found.labelled, errors, is_long=errors_take_long(errors.values()))
 
     async def _fetch_cells(self, connection: Connection) -> Sequence[SpanCell]:
         period = self.query.period
