@@ -335,8 +335,8 @@ def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
     summary="fill a project with synthetic traces, for a demo or a benchmark",
     description="Generates runs of several kinds of agents with about ten spans each, and "
     "stores them as fast as they can be written. The same options generate the same traces, "
-    "so that a repetition adds none. Ctrl-C stops it. Without the addresses of servers it "
-    "uses those of a running `dev`.",
+    "so that a repetition with the same --until adds none. Ctrl-C stops it; it prints how to "
+    "continue. Without the addresses of servers it uses those of a running `dev`.",
     example="pandaprobe-server seed --traces 10000 --project demo",
     uses_dev_servers=True,
 )

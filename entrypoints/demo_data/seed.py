@@ -70,6 +70,7 @@ async def _run(settings: Settings, recipe: Recipe, organization: str | None, pro
             use_cases.tracing.ingest_batch,
             stored_project.id,
             batched(synthetic_traces(recipe), BATCH_TRACES),
+            recipe.until,
             Progress(recipe.traces, sys.stderr),
         )
         _stop_on_signals(seeder.stopping)
@@ -84,6 +85,7 @@ class Seeder:
     ingest: IngestBatch
     project: ProjectId
     batches: Iterator[Sequence[Trace]]
+    until: datetime
     progress: Progress
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     spans: int = 0
@@ -100,8 +102,8 @@ class Seeder:
         total = self.progress.total or 0
         if self.failure is not None:
             raise CommandError(
-                f"{self.failure.message} ({done:,} of {total:,} traces are stored; "
-                "run the same command to continue: existing traces are merged)"
+                f"{self.failure.message} ({done:,} of {total:,} traces are stored). "
+                f"{self._how_to_continue()}"
             ) from self.failure
         stopped = done < total
         sys.stdout.write(
@@ -109,7 +111,13 @@ class Seeder:
             f"traces with {self.spans:,} spans stored in project {project} in {seconds:.1f} s: "
             f"{done / seconds:,.0f} traces/s\n"
         )
+        if stopped:
+            sys.stdout.write(f"{self._how_to_continue()}\n")
         return INTERRUPTED_STATUS if stopped else 0
+
+    def _how_to_continue(self) -> str:
+        """With the end of the period: its default changes with the hour, and all ids with it."""
+        return f"To continue, run the same command with --until {self.until.isoformat()}"
 
     async def _store_batches(self) -> None:
         while not self.stopping.is_set() and (batch := next(self.batches, None)):

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -258,8 +259,14 @@ def seeder(store: Store, traces: int) -> seed.Seeder:
         IngestBatch(store),
         OURS,
         itertools.batched(synthetic_traces(recipe(traces)), seed.BATCH_TRACES),
+        UNTIL,
         Progress(traces, io.StringIO()),
     )
+
+
+def given_until(message: str) -> datetime:
+    """The end of the period that a message names: an hour later the default is another one."""
+    return instant(re.search(r"--until (\S+)", message)[1])
 
 
 def unavailable(count: int) -> list[Exception]:
@@ -291,8 +298,11 @@ async def test_seed_waits_for_an_unavailable_store():
 async def test_seed_fails_with_a_count_if_the_store_stays_down():
     run = seeder(Store(unavailable(1_000_000)), 300)
     await run.run()
-    with pytest.raises(CommandError, match=r"cannot be reached \(0 of 300 traces are stored"):
+    with pytest.raises(
+        CommandError, match=r"cannot be reached \(0 of 300 traces are stored"
+    ) as told:
         run.report("demo")
+    assert given_until(str(told.value)) == UNTIL
 
 
 async def test_refused_trace_ends_the_seed():
@@ -313,7 +323,9 @@ async def test_stop_finishes_started_batches_and_prints_count(capsys):
     await task
     assert run.report("demo") == seed.INTERRUPTED_STATUS
     assert 0 < run.progress.done == len(store.put_ids) < 1_000
-    assert f"stopped: {run.progress.done:,} of 1,000 traces" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert f"stopped: {run.progress.done:,} of 1,000 traces" in output
+    assert given_until(output) == UNTIL
 
 
 async def test_stop_does_not_wait_for_an_unavailable_store():
