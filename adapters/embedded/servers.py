@@ -15,6 +15,7 @@ from adapters.embedded.process import Child, StartError, ensure_folder
 from adapters.embedded.valkey import start_valkey
 
 SERVING_ROLE: Final = "pandaprobe"
+ADDRESSES: Final = "servers.env"  # of running servers; written by the process that has the lock
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ def serving_url(owner_url: str) -> str:
 def lock_folder(data: Path) -> Iterator[None]:
     """Locks `data` for this process. The kernel releases the lock however the process ends.
 
+    Deletes the addresses of servers that a killed process left: `is_locked` makes them look valid.
     Raises StartError if another process holds it.
     """
     ensure_folder(data, 0o755)  # postgres, as another user, has to traverse it
@@ -62,6 +64,7 @@ def lock_folder(data: Path) -> Iterator[None]:
             ) from None
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        (data / ADDRESSES).unlink(missing_ok=True)
         yield
     finally:
         os.close(lock)

@@ -40,7 +40,6 @@ DEV_ENV: Final = "dev.env"
 SECRET_KEY: Final = "secret.key"  # noqa: S105 - the name of a file
 # Requests to our own address don't use the environment's proxy.
 DIRECT_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-SERVERS_ENV: Final = "servers.env"
 
 
 def run(settings: Settings) -> int:
@@ -72,7 +71,7 @@ def _exit(*_: object) -> NoReturn:
 def running_servers(data_dir: str) -> Mapping[str, str]:
     """The settings of a `dev` that runs on `data_dir`; empty if none does."""
     folder = Path(data_dir)
-    return read_env(folder / SERVERS_ENV) if servers.is_locked(folder) else {}
+    return read_env(folder / servers.ADDRESSES) if servers.is_locked(folder) else {}
 
 
 def _supervise(settings: Settings, data: Path, stop: child_processes.StopFlag) -> int:
@@ -91,8 +90,8 @@ def _supervise(settings: Settings, data: Path, stop: child_processes.StopFlag) -
         )
         environ = _environ(settings)  # without the owner's URL: nothing that serves needs it
         owner = {variable("migration_database_url"): own.owner_url}
-        write_env(data / SERVERS_ENV, environ | owner)
-        stack.callback((data / SERVERS_ENV).unlink, missing_ok=True)
+        write_env(data / servers.ADDRESSES, environ | owner)
+        stack.callback((data / servers.ADDRESSES).unlink, missing_ok=True)
         key = _prepare(settings, data)
         ours: list[Child] = []
         stack.callback(child_processes.stop_all, ours, STOP_TIMEOUT_S)
@@ -274,11 +273,15 @@ def write_env(file: Path, values: Mapping[str, str]) -> None:
 def _write_private(file: Path, content: str) -> None:
     draft = file.with_name(f".{file.name}.{secrets.token_hex(8)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as out:
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    draft.replace(file)
+    try:
+        with os.fdopen(descriptor, "w") as out:
+            out.write(content)
+            out.flush()
+            os.fsync(out.fileno())
+        draft.replace(file)
+    except BaseException:  # as on a full disk: it has secrets, and each start would leave one
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def read_env(file: Path) -> dict[str, str]:

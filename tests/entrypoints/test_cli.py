@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from adapters.embedded import servers
 from domain.identity.api_key import Scope
 from entrypoints import provisioning
 from entrypoints.cli.__main__ import run
@@ -212,6 +213,24 @@ def test_servers_of_a_killed_dev_are_not_used(tmp_path):
     )
     (tmp_path / "lock").write_text("1\n")
     assert dev_supervisor.running_servers(str(tmp_path)) == {}
+
+
+def test_addresses_that_a_killed_dev_left_are_not_used_while_another_process_has_the_folder(
+    tmp_path,
+):
+    addresses = {"PANDAPROBE_DATABASE_URL": "postgresql://h/d"}
+    dev_supervisor.write_env(tmp_path / "servers.env", addresses)
+    with servers.lock_folder(tmp_path):  # as `backup` and a start that isn't ready do
+        assert dev_supervisor.running_servers(str(tmp_path)) == {}
+        dev_supervisor.write_env(tmp_path / "servers.env", addresses)
+        assert dev_supervisor.running_servers(str(tmp_path)) == addresses
+
+
+def test_draft_of_a_file_that_cannot_be_written_is_removed(tmp_path):
+    (tmp_path / "dev.env").mkdir()
+    with pytest.raises(IsADirectoryError):
+        dev_supervisor.write_env(tmp_path / "dev.env", {"PANDAPROBE_API_KEY": "secret"})
+    assert [file.name for file in tmp_path.iterdir()] == ["dev.env"]
 
 
 async def test_unknown_scope_is_refused_before_connecting():
