@@ -54,7 +54,7 @@ def run(settings: Settings) -> int:
     _on_signals(_exit)  # while the servers start, which may take long after a crash
     try:
         return _supervise(settings, Path(settings.data_dir).absolute(), stop)
-    except StartError as error:
+    except (StartError, OSError) as error:  # such as a full disk, or a file of another user
         raise CommandError(str(error)) from error
 
 

@@ -255,3 +255,13 @@ def test_dev_refuses_external_servers(start):
     assert "PANDAPROBE_DATABASE_URL is set" in dev.output
     assert "secret" not in dev.output
     assert not dev.data.exists()
+
+
+def test_file_that_cannot_be_written_is_named(start, folder):
+    (folder / ".local" / "postgres.log").mkdir(parents=True)
+    dev = start()
+    dev.process.wait(WAIT_MAX_S)
+    status, _ = dev.stop()
+    assert status == 1
+    assert f"Is a directory: '{folder}/.local/postgres.log'" in dev.output
+    assert "Traceback" not in dev.output
