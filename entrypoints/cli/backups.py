@@ -5,7 +5,7 @@ rows of each table and their hash, read in the snapshot that pg_dump reads. A re
 database, compares it with the manifest, and only then moves it to the data folder of `dev`: on its
 own, pg_restore can't detect missing rows in a dump, and a failed one leaves a partial database.
 
-Ctrl-C and SIGTERM stop both, and remove what they have written.
+Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) stop both, and remove what they have written.
 """
 
 import asyncio
@@ -221,12 +221,16 @@ def _command_errors() -> Iterator[None]:
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that it removes what it has written."""
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it removes what it has written."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _progress(label: str) -> Progress:

@@ -194,7 +194,7 @@ def test_backup_of_running_server_is_consistent_and_restorable(
         is_over.set()
         writer.join()
         assert made.returncode == 0, made.stderr
-        for number in sampled((signal.SIGINT, signal.SIGTERM), 1, 0, usually=True):
+        for number in sampled((signal.SIGHUP, signal.SIGINT, signal.SIGTERM), 1, 0, usually=True):
             interrupted = base_folder / "interrupted"
             assert asyncio.run(interrupted_dump(data, interrupted / "tuesday", number)) == 130
             # Nothing looks like a backup; and pg_dump has ended, or its lock would wait.
