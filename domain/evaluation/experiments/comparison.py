@@ -269,12 +269,12 @@ class Gate:
         rule = made.rule
         counted = covered[1:] if rule.min is not None else covered
         if min(counted) < self.coverage:
-            share = f"{min(counted):.1%} of the cases of a side have a number"
-            return Verdict.INCOMPLETE, f"{share}, and {self.coverage:.1%} are required", None
+            share = f"{_floored(100 * min(counted), 1)}% of the cases of a side have a number"
+            return Verdict.INCOMPLETE, f"{share}, and {100 * self.coverage:g}% are required", None
         least = self.min_kappa
         if kappa is not None and least is not None and kappa < least - _TOLERANCE:
-            agrees = f"the judge agrees with people by a kappa of {kappa:.2f}"
-            return Verdict.INCONCLUSIVE, f"{agrees}, and {least:.2f} is required", None
+            agrees = f"the judge agrees with people by a kappa of {_floored(kappa, 2)}"
+            return Verdict.INCONCLUSIVE, f"{agrees}, and {least:g} is required", None
         loss = made.loss
         if loss is None or loss.high is None or loss.n < ITEMS_MIN:
             return Verdict.INCONCLUSIVE, f"fewer than {ITEMS_MIN} items can be compared", None
@@ -405,6 +405,12 @@ class _Checked:
         needed = math.ceil(sum(per_case) / wanted)
         fewest = min(sides[: len(per_case)])
         return needed if fewest < needed <= REPETITIONS_MAX else None
+
+
+def _floored(value: float, places: int) -> str:
+    """Rounded down: a number that is too low must not look like the one that is required."""
+    scale: int = 10**places
+    return f"{math.floor(value * scale + _TOLERANCE) / scale:.{places}f}"
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -99,7 +99,11 @@ def test_missing_never_counts_as_passed():
     whole, half = measured(named([[1.0]] * 100)), measured(named([[1.0]] * 50), items=100)
     found = check(DROP, whole, half)
     assert (found.verdict, found.candidate_coverage) == (Verdict.INCOMPLETE, 0.5)
-    assert "50.0%" in found.why
+    assert found.why == "50.0% of the cases of a side have a number, and 95% are required"
+    nearly = measured(named([[1.0]] * 2_849), items=3_000)
+    assert "29.0%" in check(DROP, whole, measured(named([[1.0]] * 29), items=100)).why
+    why = check(DROP, nearly, nearly).why
+    assert why == "94.9% of the cases of a side have a number, and 95% are required"
     assert check(Rule(metric="m", min=0.1), whole, half).verdict is Verdict.INCOMPLETE
     assert check(Rule(metric="other", min=0.1), whole, whole).verdict is Verdict.INCOMPLETE
     assert check(DROP, whole, half, coverage=0.5).verdict is Verdict.INCONCLUSIVE
