@@ -7,6 +7,7 @@ from uuid import UUID
 
 from application.evaluation.custom_metrics.custom_metrics import MetricRequest, MetricRules
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
+from application.evaluation.judging.judge_client import answer_tokens
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.evaluation import Targets
@@ -14,7 +15,7 @@ from application.evaluation.runs.requests import RunFactory
 from application.evaluation.runs.run_rules import RunRequest
 from application.ports import RandomBytes
 from domain.errors import NotFound
-from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, usage_of
+from domain.evaluation.costs.judge_costs import usage_of
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.evaluation.custom_metrics.parser import build_metric
 from domain.evaluation.evidence.redaction import estimate_tokens
@@ -161,7 +162,7 @@ class DryRuns:
             return DryRun(definition=known.newest, outcome=ruled)
         question = await context.compute(lambda it: it.question(metric))
         text = await context.compute(lambda _: _prompt(question))
-        use = TokenUse(input=estimate_tokens(text), output=ANSWER_TOKENS_MAX)
+        use = TokenUse(input=estimate_tokens(text), output=answer_tokens(question))
         pricing = await self.run_factory.rules.prices.for_project(known.project_id)
         price = pricing(question.model, usage_of(use), self.run_factory.clock())
         return DryRun(

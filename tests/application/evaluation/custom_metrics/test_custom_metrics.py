@@ -15,7 +15,7 @@ from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
-from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX
+from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
 from domain.evaluation.evidence.redaction import estimate_tokens
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.metric import DefinitionKind
@@ -340,13 +340,20 @@ async def test_dry_run_stores_no_score_and_asks_no_judge(shop):
     assert await shop.harness.scores_of(trace) == []
 
 
-async def test_dry_run_returns_the_maximum_cost_of_a_request(shop):
-    await shop.makes("polite", DefinitionKind.JUDGE, JUDGE | {"model": "gpt-4o"})
+@pytest.mark.parametrize(
+    ("of_form", "answer"),
+    [
+        ({}, ANSWER_TOKENS_MAX),
+        ({"form": "checklist", "anchors": ["no", "yes"]}, ANSWER_TOKENS_MAX + CHECK_TOKENS_MAX),
+    ],
+)
+async def test_dry_run_returns_the_maximum_cost_of_a_request(shop, of_form, answer):
+    await shop.makes("polite", DefinitionKind.JUDGE, JUDGE | {"model": "gpt-4o"} | of_form)
     dry_run, trace = shop.use_cases.try_custom_metric, shop.harness.put(tool())
     found = await dry_run(OURS, "polite", trace.id, RunId(uuid.uuid4()))
     tokens = estimate_tokens(found.prompt[0].prompt)
     book = shop.harness.ports.judging.prices.book
-    price = book.price("gpt-4o", Usage(tokens, ANSWER_TOKENS_MAX, is_known=True), shop.harness.now)
+    price = book.price("gpt-4o", Usage(tokens, answer, is_known=True), shop.harness.now)
     assert price is not None
     assert found.usd == price.amount > 0
 
