@@ -297,6 +297,7 @@ async def test_wrong_gate_is_refused_before_any_test(online: Pytest) -> None:
         (("--pandaprobe-gate", "gate.toml"), "needs --pandaprobe-base too"),
         (("--pandaprobe-gate", "gate.toml", *base), "may have only coverage, min_kappa, rules"),
         (("--pandaprobe-gate", "missing.toml", *base), "missing.toml"),
+        (("--pandaprobe-base", ""), "isn't the id of an experiment"),
     ):
         told = await online(*options)
         assert (told.status, message in told.output) == (4, True), told.output

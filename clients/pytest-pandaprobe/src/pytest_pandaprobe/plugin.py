@@ -223,6 +223,14 @@ def _path(config: pytest.Config, name: str) -> Path | None:
     return config.rootpath / str(setting) if setting else None
 
 
+def _experiment_id(text: str) -> str:
+    """Raises ValueError. Without a check, tests would run whose verdict then fails."""
+    try:
+        return str(uuid.UUID(text))
+    except ValueError as error:
+        raise ValueError(f"--pandaprobe-base {text!r} isn't the id of an experiment") from error
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", SIGNATURE)
     given: dict[str, Any] = getattr(config, "workerinput", {})
@@ -233,6 +241,7 @@ def pytest_configure(config: pytest.Config) -> None:
     wait = config.getoption("pandaprobe_wait") or config.getini("pandaprobe_wait")
     try:
         rules = {} if rules_file is None else read_rules(rules_file)
+        bases = [_experiment_id(one) for one in bases]
         wait_s = float(wait)
         service = Service.of(os.environ)
     except (OSError, ValueError, ServiceError) as error:
