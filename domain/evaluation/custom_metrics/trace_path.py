@@ -54,8 +54,8 @@ _OF_SPAN: Final[Mapping[str, Callable[[Span], object]]] = {
     "model": lambda it: it.model,
     "duration_ms": lambda it: it.latency_ms,
     "first_token_ms": lambda it: it.time_to_first_token_ms,
-    "tokens": lambda it: total_tokens([it]),
-    "cost": lambda it: total_cost([it]),
+    "tokens": lambda it: _tokens([it]),
+    "cost": lambda it: _cost([it]),
     "input": lambda it: decode_json(it.input),
     "output": lambda it: decode_json(it.output),
     "metadata": lambda it: decode_json(it.metadata),
@@ -65,13 +65,26 @@ _FILTERED: Final = ("name", "kind", "status", "model")
 
 
 def total_tokens(spans: Sequence[Span]) -> int | None:
-    """The tokens of the spans with known usage; None if no span has it."""
+    """The tokens of the spans with known usage, each call counted once; None if no span has it."""
+    return _tokens(_counted(spans))
+
+
+def total_cost(spans: Sequence[Span]) -> float | None:
+    """The cost in USD of the spans with a price, each call counted once; None if none has one."""
+    return _cost(_counted(spans))
+
+
+def _counted(spans: Sequence[Span]) -> Sequence[Span]:
+    """Without usage that another span reports too, as the totals of a trace are."""
+    return [span for span in spans if span.usage_role is None]
+
+
+def _tokens(spans: Sequence[Span]) -> int | None:
     usages = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
     return sum(one.prompt_tokens + one.completion_tokens for one in usages) if usages else None
 
 
-def total_cost(spans: Sequence[Span]) -> float | None:
-    """The cost in USD of the spans with a price; None if no span has one."""
+def _cost(spans: Sequence[Span]) -> float | None:
     charges = [span.charge for span in spans if span.charge is not None]
     priced = [one.amount for one in charges if one.source is not CostSource.UNPRICED]
     return as_float(exact_sum(priced)) if priced else None

@@ -20,7 +20,9 @@ from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.scores.outcome import Scored, SkipCode
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.text import longest_common_subsequence
+from domain.tracing.span import SpanKind
 from domain.tracing.trace import TraceStatus
+from domain.tracing.usage import UsageRole
 from tests.support.builders import strategies
 from tests.support.builders.custom_metrics import metric, taken
 from tests.support.builders.evaluated_traces import model, subject, tool
@@ -51,6 +53,13 @@ def answering(output, **more):
     return subject(tool(), output=output, **more)
 
 
+SUMMED_UP = subject(
+    tool(kind=SpanKind.AGENT, usage_role=UsageRole.ROLLUP, cost={"total": 0.15}, **USED),
+    model(cost={"total": 0.15}, **USED),
+    model(usage_role=UsageRole.DUPLICATE, cost={"total": 0.15}, **USED),
+)
+
+
 # --- limits ----------------------------------------------------------------------------------
 
 
@@ -74,6 +83,9 @@ def answering(output, **more):
         ),
         ("cost_budget", {"usd": 0.1}, subject(model("a", cost={"total": 0.15})), 0.5),
         ("token_budget", {"tokens": 1_500}, subject(model(**USED), model(**USED)), 0.6667),
+        ("cost_budget", {"usd": 0.1}, SUMMED_UP, 0.5),
+        ("token_budget", {"tokens": 500}, SUMMED_UP, 0.0),
+        ("token_budget", {"tokens": 1_000}, SUMMED_UP, 1.0),
         ("step_budget", {"max_calls": 2}, calls("abc"), 0.5),
         ("step_budget", {"max_calls": 9, "max_llm": 1}, subject(tool(), model(), model()), 0.0),
         ("step_budget", {"max_llm": 1}, calls("abc"), 1.0),

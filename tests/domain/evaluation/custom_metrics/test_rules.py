@@ -23,8 +23,9 @@ from domain.evaluation.custom_metrics.trace_path import (
 )
 from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
-from domain.tracing.span import SpanStatus
+from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import TraceStatus
+from domain.tracing.usage import UsageRole
 from tests.support.builders import strategies
 from tests.support.builders.custom_metrics import evaluate_rule, metric, regex_search
 from tests.support.builders.evaluated_traces import chat, model, subject, tool
@@ -50,6 +51,18 @@ def holds(path, op, value=None, **more):
     outcome = evaluate_rule(body, TRACE)
     assert outcome.value in {0.0, 1.0}
     return outcome.value == 1.0
+
+
+def test_call_that_another_span_sums_up_is_counted_once():
+    call = {"token_usage": {"prompt_tokens": 10, "completion_tokens": 5}, "cost": {"total": 0.5}}
+    agent = tool(kind=SpanKind.AGENT, usage_role=UsageRole.ROLLUP, **call)
+    for spans, cost, tokens in (
+        ((model(**call),), 0.5, 15),
+        ((agent, model(**call)), 0.5, 15),
+    ):
+        paths = (TracePath.parse(f"trace.{name}") for name in ("cost", "tokens"))
+        resolver = PathResolver(subject(*spans))
+        assert [one.resolve(resolver) for one in paths] == [[cost], [tokens]]
 
 
 def mistakes(body):
