@@ -9,7 +9,7 @@ import csv
 import gzip
 import io
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -220,6 +220,17 @@ def _count(name: str, of: str) -> int:
         return sum(1 for _ in items)
 
 
+async def create_dataset(
+    post: Post,
+    name: str,
+    report: Callable[[str], object],
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
+    """Creates it, unless it exists. Raises CommandError if the server refuses or stays down."""
+    body = msgspec.json.encode({"name": name})
+    await post_with_retries(post, body, report, sleep, accepted=(CREATED, CONFLICT))
+
+
 async def _import(
     file: BinaryIO, dataset: str, server: Server, of: str, total: int | None, *, with_links: bool
 ) -> int:
@@ -229,9 +240,7 @@ async def _import(
         header, items = b"", read_lines(file, with_links=with_links)
     async with server.open() as client:
         create = server.poster(client, "/datasets", "application/json")
-        made = await create(msgspec.json.encode({"name": dataset}))
-        if made.status not in {CREATED, CONFLICT}:
-            raise CommandError(problem_detail(made))
+        await create_dataset(create, dataset, lambda line: sys.stderr.write(f"{line}\n"))
         path = f"/datasets/{quote(dataset, safe='')}/items/batch"
         post = server.poster(client, path, CONTENT_TYPES[of])
         with Progress(total, sys.stderr) as progress:

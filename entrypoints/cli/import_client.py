@@ -8,7 +8,7 @@ import asyncio
 import gzip
 import re
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Container, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -207,11 +207,13 @@ async def post_with_retries(
     body: bytes,
     report: Callable[[str], object],
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    *,
+    accepted: Container[int] = (OK, TOO_LARGE),
 ) -> Response:
-    """The response, with the status OK or TOO_LARGE. Raises CommandError for others."""
+    """The response, with one of the accepted statuses. Raises CommandError for others."""
     for attempt in range(RETRIES_MAX + 1):
         response = await post(body)
-        if response.status in {OK, TOO_LARGE}:
+        if response.status in accepted:
             return response
         if response.status not in TRANSIENT_STATUSES and response.status:
             break

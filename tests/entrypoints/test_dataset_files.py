@@ -10,7 +10,7 @@ import pytest
 
 from domain.evaluation.datasets.dataset import ITEMS_PER_REQUEST_MAX
 from entrypoints.cli import dataset_files
-from entrypoints.cli.dataset_files import ItemImporter, read_lines, read_rows
+from entrypoints.cli.dataset_files import ItemImporter, create_dataset, read_lines, read_rows
 from entrypoints.cli.import_client import Response
 from entrypoints.cli.main import main
 from entrypoints.progress import Progress
@@ -60,6 +60,24 @@ async def test_lines_are_sent_in_batches() -> None:
 async def test_refused_items_are_reported_by_line() -> None:
     importer, told = await imported(Server({"b"}), b'{"id":"a"}\n\n{"id":"b"}\n{"id":"c"}')
     assert (importer.created, importer.refused, told) == (2, 1, ["line 3: id is bad"])
+
+
+@pytest.mark.parametrize("last", [201, 409])
+async def test_dataset_is_created_though_the_server_is_away_for_a_while(last: int) -> None:
+    statuses, waits, told = [0, 503, 429, last], list[float](), list[str]()
+
+    async def post(body: bytes) -> Response:
+        assert json.loads(body) == {"name": "d"}
+        return Response(statuses.pop(0), b"away", retry_after="7")
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    await create_dataset(post, "d", told.append, sleep)
+    assert (statuses, waits, told) == ([], [7, 7, 7], ["away: retrying"])
+    statuses.append(422)
+    with pytest.raises(CommandError, match="422"):
+        await create_dataset(post, "d", told.append, sleep)
 
 
 async def test_batch_that_is_too_large_is_halved() -> None:
