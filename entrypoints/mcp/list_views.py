@@ -57,10 +57,13 @@ def traces_view(
     left_out = []
     if is_search and (page.total_is_at_least or shown < page.total):
         left_out.append("older ones; to get them: the same call with an earlier started_before")
-    elif offset + shown < page.total:
+    elif offset + shown < page.total or (page.total_is_at_least and shown):
+        more = str(page.total - offset - shown)
+        if page.total_is_at_least:
+            more = f"at least {more}" if offset + shown < page.total else "perhaps"
         left_out.append(
-            f"{page.total - offset - shown} more; to get them: the same call with "
-            f"offset={offset + shown}, or narrower filters"
+            f"{more} more; to get them: the same call with offset={offset + shown}, or narrower "
+            "filters"
         )
     return View(facts=facts, data=lines, left_out=left_out, rest=f"GET {rest}")
 

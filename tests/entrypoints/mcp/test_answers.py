@@ -246,6 +246,22 @@ def test_mean_is_told_with_its_coverage() -> None:
     ) in answer
 
 
+@pytest.mark.parametrize(
+    ("total", "is_at_least", "told"),
+    [
+        (1, False, []),
+        (9, False, ["8 more"]),
+        (9, True, ["at least 8 more"]),
+        (1, True, ["perhaps more"]),
+    ],
+)
+def test_list_says_how_many_may_be_left(total: int, is_at_least: bool, told: list[str]) -> None:
+    page = Page(items=[row_of(trace())], total=total, total_is_at_least=is_at_least)
+    view = traces_view(page, offset=0, tokens=4_000, masking=MASK, rest="/traces")
+    ways = "; to get them: the same call with offset=1, or narrower filters"
+    assert list(view.left_out) == [f"{one}{ways}" for one in told]
+
+
 def score_summary(name: str, mean: float, *fingerprints: str, **changed: Any) -> ScoreSummaryRow:
     row = ScoreSummaryRow(
         metric_name=name, avg_score=mean, count=7, success_count=7, failed_count=0,
