@@ -22,9 +22,16 @@ class ExpiredTraces(Protocol):
     """Traces older than the retention of their project.
 
     The age counts from when a trace was first stored, not from when it started.
-    Contract of ExpiredTraces: tests/contracts/privacy/test_retention.py. Both raise
+    Contract of ExpiredTraces: tests/contracts/privacy/test_retention.py. All raise
     Unavailable.
     """
+
+    async def current_time(self) -> datetime:
+        """The time by the clock that dates traces when they are stored.
+
+        By the clock of a process that is ahead, traces would be deleted too early.
+        """
+        ...
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
         """The projects with expired traces at `now`; at most PROJECTS_AT_ONCE."""

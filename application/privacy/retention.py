@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-from application.ports import Clock
 from application.privacy.ports import ExpiredTraces
 from domain.errors import Failure
 
@@ -15,14 +14,13 @@ class DeleteExpiredTraces:
     """Deletes expired traces. Projects take turns, one batch each."""
 
     expired: ExpiredTraces
-    clock: Clock
 
     async def __call__(self) -> int:
         """The number of deleted traces. Raises Unavailable; earlier batches stay deleted.
 
         A failing project delays no other: the failure is raised after the others are done.
         """
-        now, deleted, steps = self.clock(), 0, 0
+        now, deleted, steps = await self.expired.current_time(), 0, 0
         failures = list[Failure]()
         waiting = list(await self.expired.projects(now))
         while waiting and steps < STEPS_MAX:

@@ -28,7 +28,7 @@ class PrivacyUseCases:
         random: RandomBytes,
     ) -> None:
         self.erasures = ports.erasures
-        self.delete_expired_traces = retention.DeleteExpiredTraces(ports.expired, clock)
+        self.delete_expired_traces = retention.DeleteExpiredTraces(ports.expired)
         self.erase_data_subject = erasures.EraseDataSubject(
             ports.erasures, directory, clock, new_id, random
         )

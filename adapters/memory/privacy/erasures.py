@@ -232,6 +232,9 @@ def pseudonym(erasure: Erasure) -> str:
 class MemoryExpiredTraces:
     store: MemoryStore
 
+    async def current_time(self) -> datetime:
+        return self.store.traces.clock()
+
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
         found = [project for project in self.store.projects if self._of(project, now)]
         return sorted(found)[:PROJECTS_AT_ONCE]

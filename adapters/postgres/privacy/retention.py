@@ -24,6 +24,7 @@ SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE E
   SELECT 1 FROM traces WHERE project_id = kept.id AND created_at < kept.since OFFSET 0
 ) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
+SELECT_NOW: Final = "SELECT now()"
 # Skips locked rows, so that concurrent workers take different traces.
 LOCK_EXPIRED_TRACES: Final = select_some_traces(
     "traces",
@@ -38,6 +39,11 @@ class PostgresExpiredTraces:
     """Uses the clock of the database, which sets `created_at` of traces."""
 
     edits: TraceEdits
+
+    async def current_time(self) -> datetime:
+        async with translate_errors():
+            now: datetime = await within(self.edits.pool, ALL_TENANTS).fetchval(SELECT_NOW)
+            return now
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
         across = within(self.edits.pool, ALL_TENANTS)

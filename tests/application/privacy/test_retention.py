@@ -22,6 +22,9 @@ class ScriptedTraces:
     left: dict[ProjectId, list[int | Exception]]
     asked: list[ProjectId] = field(default_factory=list)
 
+    async def current_time(self) -> datetime:
+        return NOON
+
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
         assert now == NOON
         return [project for project, steps in self.left.items() if steps]
@@ -36,7 +39,7 @@ class ScriptedTraces:
 
 
 def removing(traces: ScriptedTraces) -> DeleteExpiredTraces:
-    return DeleteExpiredTraces(traces, lambda: NOON)
+    return DeleteExpiredTraces(traces)
 
 
 async def test_projects_take_turns_until_none_is_left():

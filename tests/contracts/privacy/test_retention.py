@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from application.use_cases import UseCases
 from domain.errors import NotFound
 from domain.ids import ProjectId
 from domain.tracing.trace import Trace
@@ -70,6 +71,25 @@ async def test_traces_stored_before_retention_are_deleted(world, plane):
     assert len(await assert_summaries_match(plane, ours)) == 1
     with pytest.raises(NotFound):
         await plane.traces.get(ours, old[0].id)
+
+
+async def test_clock_that_is_ahead_deletes_nothing(world, plane):
+    """Of a process, such as a worker's: traces are dated by the clock of their store."""
+    ours, one = await project_keeping_days(world, DAYS), a_trace()
+    await fill(plane, ours, one)
+    ahead = replace(world.ports, clock=lambda: datetime.now(UTC) + 2 * KEPT)
+    await UseCases(ahead).privacy.delete_expired_traces()
+    assert [one.id for one in await stored_traces(plane, ours)] == [one.id]
+
+
+async def test_current_time_is_by_the_clock_that_dates_traces(world, plane):
+    ours, expired = await project_keeping_days(world, DAYS), plane.privacy.expired
+    before = await expired.current_time()
+    await fill(plane, ours, a_trace())
+    assert await expired.delete(ours, before + KEPT) == 0
+    after = await expired.current_time()
+    assert before < after
+    assert await expired.delete(ours, after + KEPT) == 1
 
 
 async def test_deleted_trace_sent_again_is_new(world, plane):
