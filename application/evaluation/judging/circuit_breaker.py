@@ -54,10 +54,11 @@ class CircuitBreaker:
         """
         of_provider = self._circuit(run, provider)
         of_model = of_provider.models.setdefault(model, _Circuit())
-        await self._wait_for_first(of_provider, of_model)
-        of_provider.is_tried = of_model.is_tried = True
+        if not of_provider.is_open_for(model):
+            await self._wait_for_first(of_provider, of_model)
         if of_provider.is_open_for(model):
             raise JudgeRefused(FailCode.CIRCUIT_OPEN)
+        of_provider.is_tried = of_model.is_tried = True
         try:
             return await question()
         except JudgeRefused as refused:

@@ -142,6 +142,28 @@ async def test_first_question_to_another_model_goes_alone_too():
     assert codes(answers) == [FailCode.UNKNOWN_MODEL, *[FailCode.CIRCUIT_OPEN] * 2]
 
 
+async def test_open_circuit_of_provider_refuses_questions_to_other_models_at_once():
+    breaker, provider = CircuitBreaker(head_start_s=3_600), open_provider()
+    await ask_together(breaker, open_provider(JudgeRefused(FailCode.AUTH)), 1)
+    others = [asyncio.create_task(breaker.call(RUN, "p", "n", provider)) for _ in range(3)]
+    await run_loop()
+    assert all(one.done() for one in others)
+    answers = await asyncio.gather(*others, return_exceptions=True)
+    assert codes(answers) == [FailCode.CIRCUIT_OPEN] * 3
+
+
+async def test_questions_that_wait_are_refused_when_first_opens_circuit_of_provider():
+    breaker, provider = CircuitBreaker(head_start_s=3_600), Provider(JudgeRefused(FailCode.AUTH))
+    models = ["m", "n", "n", "n"]
+    asking = [asyncio.create_task(breaker.call(RUN, "p", model, provider)) for model in models]
+    await run_loop()
+    provider.gate.set()
+    await run_loop()
+    assert all(one.done() for one in asking)
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert codes(answers) == [FailCode.AUTH, *[FailCode.CIRCUIT_OPEN] * 3]
+
+
 async def test_least_recently_used_circuit_is_evicted_beyond_maximum():
     breaker, healthy = CircuitBreaker(), open_provider()
     await ask_together(breaker, open_provider(JudgeRefused(FailCode.QUOTA)), 1)
