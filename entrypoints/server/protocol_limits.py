@@ -1,13 +1,19 @@
 """Limits on connections to the API that uvicorn doesn't enforce."""
 
 import asyncio
+import contextlib
+import os
 import resource
+import socket
+import struct
 import uuid
+from functools import partial
 from itertools import chain
 from typing import Any, Final, cast
 
 import httptools
 import msgspec
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from adapters.otlp.decoding.answers import encode_error
@@ -33,7 +39,8 @@ class BoundedConnection(HttpToolsProtocol):
     CONNECTIONS_MAX are closed immediately. entrypoints/http/middleware/load_shedding.py limits the
     rest of a request.
 
-    A request that asks for another protocol is served as any other (RFC 9110, section 7.8).
+    A request that asks for another protocol is served as any other (RFC 9110, section 7.8). A
+    response of unknown length to HTTP/1.0, which has no chunks, ends with the connection.
 
     The parser collects the head of a request without a limit. A head of more than HEAD_MAX_BYTES is
     answered with 431, as is that much after the head without a byte of the body, such as trailers.
@@ -119,6 +126,10 @@ class BoundedConnection(HttpToolsProtocol):
         lines = b"".join(b"%b: %b\r\n" % header for header in kept)
         return b"%b %b HTTP/%b\r\n%b\r\n" % (*target, lines)
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        is_old = cycle.scope["http_version"] == "1.0"
+        super()._start_asgi_task(cycle, _without_chunks(app, cycle) if is_old else app)
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         self._cancel_headers_timer()  # the keep-alive timeout applies between requests
@@ -185,6 +196,44 @@ class BoundedConnection(HttpToolsProtocol):
     def _start_headers_timer(self) -> None:
         if not self.transport.is_closing():
             self._headers_timer = self.loop.call_later(self.headers_timeout_s, self.transport.abort)
+
+
+def _without_chunks(app: ASGIApp, cycle: RequestResponseCycle) -> Any:
+    """Lets the end of the connection be that of a response without a Content-Length.
+
+    uvicorn sends such a response in chunks, also to HTTP/1.0 (RFC 9112, section 6.1). The
+    connection is reset if the response isn't completed, so that the client doesn't take it for
+    complete.
+    """
+    has_length = True
+
+    async def send_to_end(send: Send, message: Message) -> None:
+        nonlocal has_length
+        if message["type"] == "http.response.start":
+            headers = [*message["headers"]]
+            message["headers"] = headers
+            has_length = any(name.lower() == b"content-length" for name, _ in headers)
+            if not has_length:
+                cycle.chunked_encoding = False
+        elif message["type"] == "http.response.body" and not has_length:
+            cycle.expected_content_length = len(message["body"])
+        await send(message)
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, partial(send_to_end, send))
+        finally:
+            if not (has_length or cycle.response_complete or cycle.transport.is_closing()):
+                _reset(cycle.transport)
+
+    return respond
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    descriptor = os.dup(transport.get_extra_info("socket").fileno())
+    with contextlib.closing(socket.socket(fileno=descriptor)) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 class _Parser(httptools.HttpRequestParser):

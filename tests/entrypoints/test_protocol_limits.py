@@ -212,6 +212,44 @@ async def echo(scope, receive, send):
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
+async def send_two_parts(scope, receive, send):
+    """Without the last message on the path /broken."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(HEADER, b"1")]})
+    for part in (b"one,", b"", b"two"):
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    if scope["path"] != "/broken":
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def test_response_of_unknown_length_to_http_1_0_ends_with_the_connection() -> None:
+    async with serving(app=send_two_parts) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.0\r\n\r\n")
+        head, _, body = (await ended(reader)).partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head
+        assert body == b"one,two"
+        writer.close()
+
+
+async def test_broken_response_to_http_1_0_resets_the_connection() -> None:
+    async with serving(app=send_two_parts) as (_, port), asyncio.timeout(LONG_S):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /broken HTTP/1.0\r\n\r\n")
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+
+async def test_response_of_known_length_to_http_1_0_has_its_length() -> None:
+    async with serving(app=echo) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc")
+        head, _, body = (await ended(reader)).partition(b"\r\n\r\n")
+        assert b"content-length: 3" in head
+        assert body == b"abc"
+        writer.close()
+
+
 UPGRADES = {
     "HTTP/2": b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: A\r\n",
     "WebSocket": b"Connection: keep-alive, upgrade\r\nUPGRADE: websocket\r\n",
