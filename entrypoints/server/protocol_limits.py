@@ -250,14 +250,16 @@ class _Parser(httptools.HttpRequestParser):
         self.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def feed_data(self, data: Any) -> None:
+        rest = memoryview(data)  # a copy for each of many small requests would take too long
         while True:
             try:
-                super().feed_data(data)
+                super().feed_data(rest)
             except httptools.HttpParserUpgrade as upgrade:
                 head = self._connection.head_without_upgrade()
                 if head is None:  # CONNECT
                     raise
-                data = head + data[upgrade.args[0] :]
+                rest = rest[upgrade.args[0] :]
+                super().feed_data(head)
             else:
                 return
 
