@@ -58,7 +58,7 @@ def backup(settings: Settings, folder: Path) -> int:
     _refuse_own_servers(settings)
     if folder.exists():
         raise CommandError(f"{folder} exists already: choose a new folder")
-    with _interruptible(), _command_errors(), _database(settings) as url:
+    with interruptible(), _command_errors(), _database(settings) as url:
         folder.parent.mkdir(parents=True, exist_ok=True)
         # Only its owner can read it. It gets its final name once it is complete.
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -83,7 +83,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
     manifest = _read(folder)
     if only_verify:
         with (
-            _interruptible(),
+            interruptible(),
             tempfile.TemporaryDirectory(prefix="pandaprobe-verify-") as temporary,
             _command_errors(),
         ):
@@ -92,7 +92,7 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
         print_line(f"{folder} is complete: a test restore has the same rows in every table")
         return 0
     data = Path(settings.data_dir).absolute()
-    with _interruptible(), _command_errors(), servers.lock_folder(data):
+    with interruptible(), _command_errors(), servers.lock_folder(data):
         target, draft = data / DATABASE, data / "restoring"
         if target.exists():
             raise CommandError(
@@ -223,17 +223,23 @@ def _command_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block as Ctrl-C does, so that it removes what it has written."""
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     for number, handler in before.items():
         if handler is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, lambda *_: signal.raise_signal(signal.SIGINT))
+            signal.signal(number, _interrupt)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _interrupt(*_: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of a shell's background command
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _progress(label: str) -> Progress:
