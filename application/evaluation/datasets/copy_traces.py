@@ -13,7 +13,7 @@ from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
 from domain.evaluation.agreement.calibration import daily_seed
-from domain.evaluation.datasets.dataset import DatasetItem, WriteResult
+from domain.evaluation.datasets.dataset import DatasetItem, WriteResult, validate_item
 from domain.evaluation.runs.selection import Eligibility, TraceSelection
 from domain.ids import ProjectId, TraceId
 from domain.tracing.payloads.payload_detail import PayloadName
@@ -95,6 +95,11 @@ class CopyTraces:
             return Invalid.field("from_trace", "the trace has no input")
         if with_output and expected is None:
             return Invalid.field("from_trace", "the trace has no output")
-        return DatasetItem(
+        item = DatasetItem(
             id=str(trace), input=asked, expected=expected, split=split, from_trace=trace
         )
+        try:
+            return validate_item(item)
+        except Invalid as invalid:
+            # Its frames would hold the large payloads until all traces are read.
+            return invalid.with_traceback(None)

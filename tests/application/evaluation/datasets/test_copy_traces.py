@@ -1,16 +1,27 @@
 """Copying traces into a dataset."""
 
 import json
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.evaluation.datasets.copy_traces import COPIED_MAX, AnnotationQueueSource
+from adapters.memory.tracing.traces import MemoryTraces
+from application.evaluation.datasets.copy_traces import (
+    COPIED_MAX,
+    READS_AT_ONCE,
+    AnnotationQueueSource,
+)
 from application.use_cases import UseCases
 from domain.errors import Invalid, NotFound
+from domain.evaluation.datasets.dataset import ITEM_BYTES_MAX
 from domain.evaluation.runs.selection import TraceSelection
-from domain.ids import ProjectId
+from domain.ids import ProjectId, SpanId, TraceId
+from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.payload_detail import PayloadName
 from domain.tracing.trace import Trace
 from entrypoints.composition.memory import memory_ports
 from tests.support.builders.datasets import a_dataset, shown
@@ -79,6 +90,40 @@ async def test_filters_must_not_match_too_many(copying: Copying) -> None:
         await copying.copy(TraceSelection())
     traces, _ = await copying.copy(TraceSelection(name="none"))
     assert traces == []
+
+
+class FreshPayloads(MemoryTraces):
+    """Each read takes memory of its own, as from a database."""
+
+    async def payload(
+        self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
+    ) -> JsonText | None:
+        known = await super().payload(project, trace, span, name)
+        return None if known is None else bytes(bytearray(known))
+
+
+@pytest.fixture
+def traced_memory() -> Iterator[None]:
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("traced_memory")
+async def test_payloads_that_are_too_large_are_not_kept_in_memory(copying: Copying) -> None:
+    large = b'"' + b"x" * (4 * ITEM_BYTES_MAX) + b'"'
+    known = [await copying.store(input=large) for _ in range(8 * READS_AT_ONCE)]
+    good = await copying.store(input=b"1")
+    traces = FreshPayloads(copying.ports.tracing.traces.store, prices())
+    copy = replace(copying.use_cases.datasets.copy_traces, traces=traces)
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    ids = [*(one.id for one in known), good.id]
+    _, result = await copy(copying.project, "refunds", ids, with_outputs=False, split=None)
+    _, peak = tracemalloc.get_traced_memory()
+    assert (result.created, [*result.refused]) == (1, [*range(len(known))])
+    assert {one.errors[0].field for one in result.refused.values()} == {"input"}
+    assert peak - before < 3 * READS_AT_ONCE * len(large)
 
 
 async def test_annotation_queue_is_copied_in_its_order(copying: Copying) -> None:
