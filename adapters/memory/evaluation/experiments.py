@@ -184,9 +184,11 @@ class MemoryExperiments:
 
     async def keep_noise_floor(
         self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
-    ) -> None:
+    ) -> Mapping[str, float]:
         known = self.store.experiments.require(project, experiment)
-        self.store.experiments[project, experiment] = replace(known, noise_floor=dict(floor))
+        kept = {**(known.noise_floor or {}), **floor}
+        self.store.experiments[project, experiment] = replace(known, noise_floor=kept)
+        return kept
 
     async def delete(
         self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None

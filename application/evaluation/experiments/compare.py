@@ -158,8 +158,8 @@ class CompareExperiments:
     async def __call__(self, project: ProjectId, request: ComparisonRequest) -> Comparison:
         """The verdict. A comparison of a baseline with itself keeps its noise floor.
 
-        Raises Invalid for experiments, runs or rules that don't exist or fit, and for too many
-        scores.
+        Metrics with too low a coverage get none: later comparisons would be held to it. Raises
+        Invalid for experiments, runs or rules that don't exist or fit, and for too many scores.
         """
         base = await self._find(project, request.base, "base")
         is_with_itself = request.candidate is None
@@ -216,7 +216,14 @@ class CompareExperiments:
             for metric in metrics
             for failure in await asyncio.to_thread(new_failures, first, second, metric)
         ]
-        kept = await self._keep_floor(base, old.measured, metrics) if is_with_itself else None
+        kept = None
+        if is_with_itself:
+            covered = [
+                one
+                for one in metrics
+                if min(first.coverage(one), second.coverage(one)) >= request.rules.coverage
+            ]
+            kept = await self._keep_floor(base, old.measured, covered)
         return Comparison(
             verdict=worst(one.verdict for one in results),
             results=results,
@@ -279,13 +286,14 @@ class CompareExperiments:
     async def _keep_floor(
         self, base: Experiment, measured: Measurements, metrics: Sequence[str]
     ) -> Mapping[str, float]:
-        floors = dict(base.noise_floor or {})
+        floors = dict[str, float]()
         for metric in metrics:
             floor = await asyncio.to_thread(noise_floor, measured, metric)
             if floor is not None:
                 floors[metric] = floor
-        await self.experiments.keep_noise_floor(base.project_id, base.id, floors)
-        return floors
+        if not floors:
+            return base.noise_floor or {}
+        return await self.experiments.keep_noise_floor(base.project_id, base.id, floors)
 
     async def _evidence(
         self, side: _Side, failures: Sequence[NewFailure]

@@ -98,8 +98,8 @@ class Experiments(Protocol):
 
     async def keep_noise_floor(
         self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
-    ) -> None:
-        """Replaces the noise floor. Raises NotFound."""
+    ) -> Mapping[str, float]:
+        """Keeps the noise floors of some metrics; returns those of all. Raises NotFound."""
         ...
 
     async def delete(

@@ -190,6 +190,18 @@ async def test_noise_floor_of_a_baseline_refuses_narrower_rules(project: Experim
     assert (await project.compare(base, candidate, rules=wide))["verdict"] == "pass"
 
 
+async def test_noise_floor_of_too_few_cases_is_not_kept(project: Experimenting) -> None:
+    ids = await project.prepare_questions(20)
+    base = await project.run(
+        {one: [one, one if at % 2 else "?"] for at, one in enumerate(ids[:12])}
+    )
+    with_itself = await project.compare(base, aa=True)
+    assert (with_itself["verdict"], with_itself["noise_floor"]) == ("incomplete", {})
+    assert (await project.read(f"/experiments/{base}"))["noise_floor"] is None
+    enough = await project.compare(base, aa=True, coverage=0.6)
+    assert enough["noise_floor"]["as_expected"] > 0
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

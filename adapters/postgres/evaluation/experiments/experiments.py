@@ -16,7 +16,7 @@ from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.columns import Column, Table, columns, compile_reader
 from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import project_transaction, transaction
@@ -55,6 +55,7 @@ from domain.tracing.query import TraceFilter
 from domain.tracing.span import Totals
 
 NOT_FOUND: Final = "Experiment not found"
+NARROW_LIST: Final = "narrow the list with dataset, or try again later"
 PUT_TRIES_MAX: Final = 5  # while other experiments take the same traces
 NAMED_MAX: Final = 2 * RESULTS_MAX  # traces that are read for the cases that they name
 
@@ -191,7 +192,7 @@ CROSS JOIN LATERAL (
 ORDER BY r.item_id, r.repetition
 """
 KEEP_NOISE_FLOOR: Final = f"""
-UPDATE experiments SET noise_floor = $3 WHERE {OF_PROJECT} AND id = $2 RETURNING id
+UPDATE experiments SET noise_floor = $3 WHERE {OF_PROJECT} AND id = $2
 """
 
 
@@ -227,7 +228,7 @@ class PostgresExperiments(PoolReader):
     ) -> Page[Experiment]:
         query = KeysetQuery.newest_first(project, EXPERIMENTS, window)
         where = [] if dataset is None else [Sql("dataset = {}", (dataset,))]
-        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
+        async with self._snapshot(NARROW_LIST, project) as connection:
             page = await query.fetch_served(connection, where)
             shown = await _with_versions(connection, project, page.rows[: window.limit])
         has_more = len(page.rows) > len(shown)
@@ -349,11 +350,12 @@ class PostgresExperiments(PoolReader):
 
     async def keep_noise_floor(
         self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
-    ) -> None:
+    ) -> Mapping[str, float]:
         async with transaction(self.pool, project) as connection:
-            text = _floor_text(floor)
-            kept = await connection.fetchrow(KEEP_NOISE_FLOOR, project, experiment, text)
-            require_row(kept, NOT_FOUND)
+            known = await _fetch(connection, LOCK_EXPERIMENT, project, experiment)
+            kept = {**(known.noise_floor or {}), **floor}
+            await connection.execute(KEEP_NOISE_FLOOR, project, experiment, _floor_text(kept))
+            return kept
 
     async def delete(
         self, project: ProjectId, experiment: UUID, *, audit: AuditEntry | None = None

@@ -216,6 +216,17 @@ async def test_noise_floor_is_kept(experiments, ours, create):
         await experiments.keep_noise_floor(project(), one.id, {})
 
 
+async def test_noise_floors_of_other_metrics_stay(experiments, ours, create):
+    one = await create()
+    metrics = ["a", "b", "c", "d"]
+    await asyncio.gather(
+        *[experiments.keep_noise_floor(ours, one.id, {name: 0.25}) for name in metrics]
+    )
+    everything = dict.fromkeys(metrics, 0.25) | {"b": 0.5}
+    assert await experiments.keep_noise_floor(ours, one.id, {"b": 0.5}) == everything
+    assert (await experiments.get(ours, one.id)).noise_floor == everything
+
+
 async def test_delete_leaves_nothing_and_frees_the_dataset(plane, experiments, ours, create):
     one = await create()
     result = a_result("a")
