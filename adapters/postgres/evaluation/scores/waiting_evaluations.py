@@ -28,6 +28,11 @@ SELECT count(*) FROM (
   SELECT 1 FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT {WAITING_MAX}
 ) AS counted
 """
+SELECT_WAITING: Final = f"""
+SELECT known.id FROM unnest($2::uuid[]) AS sent (id) CROSS JOIN LATERAL (
+  SELECT id FROM waiting_evaluations WHERE {OF_PROJECT} AND id = sent.id OFFSET 0
+) AS known
+"""
 INSERT_WAITING: Final = """
 INSERT INTO waiting_evaluations (project_id, id, trace_id, response_id, data, stored_at)
 SELECT $1::uuid, sent.id, sent.trace_id, sent.response_id, sent.data, $2::timestamptz
@@ -91,6 +96,9 @@ class PostgresWaitingEvaluations:
         async with transaction(self.pool, project) as connection:
             await check_not_removed(connection, project)
             room = WAITING_MAX - await connection.fetchval(COUNT_WAITING, project)
+            if len(waiting) > room:  # those that wait already take no room
+                for [known] in await connection.fetch(SELECT_WAITING, project, [*waiting]):
+                    del waiting[known]
             added = list(waiting.values())[:room]
             if added:
                 rows = [_row(one) for one in added]
