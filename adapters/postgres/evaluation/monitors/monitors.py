@@ -9,7 +9,7 @@ from uuid import UUID
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, PoolReader
+from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.tenants import ALL_TENANTS
@@ -83,7 +83,7 @@ class PostgresMonitors(PoolReader):
             return await _fetch_monitor(connection, SELECT_MONITOR, monitor.project_id, monitor.id)
 
     async def get(self, project: ProjectId, monitor: MonitorId) -> Monitor:
-        async with self._statement(NARROW_BY_STATUS, project) as connection:
+        async with self._statement(RETRY_LATER, project) as connection:
             return await _fetch_monitor(connection, SELECT_MONITOR, project, monitor)
 
     async def page(

@@ -90,7 +90,7 @@ class PostgresRuns(PoolReader):
             return await _fetch_run(connection, run.project_id, run.id)
 
     async def get(self, project: ProjectId, run: RunId) -> RunProgress:
-        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
+        async with self._snapshot(RETRY_LATER, project) as connection:
             return await _fetch_run(connection, project, run)
 
     async def page(
@@ -102,7 +102,7 @@ class PostgresRuns(PoolReader):
             return await fetch_run_page(connection, project, where, window)
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:
-        async with self._snapshot(NARROW_BY_STATUS, project) as connection:
+        async with self._snapshot(RETRY_LATER, project) as connection:
             row = require_row(await connection.fetchrow(SELECT_RUN, project, run), RUN_NOT_FOUND)
             failed = [
                 Execution(one["target"], one["name"], ScoreOutcome.FAILED, one["code"])

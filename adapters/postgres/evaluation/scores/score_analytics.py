@@ -7,7 +7,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT
-from adapters.postgres.database.read_transactions import NARROW_BY_DATE, PoolReader
+from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_cells import SCORES_OF
 from adapters.postgres.evaluation.scores.score_days import find_score_days
@@ -403,7 +403,7 @@ class PostgresScoreAnalytics(PoolReader):
             limit=p.put(window.limit + 1),
             offset=p.put(window.offset if place is None else 0),
         )
-        rows = await self._fetch_visible(NARROW_BY_DATE, project, sql, *p.values)
+        rows = await self._fetch_visible(RETRY_LATER, project, sql, *p.values)
         items = [
             RankedSession(
                 row["session_id"],

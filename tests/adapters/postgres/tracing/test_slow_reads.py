@@ -1,11 +1,15 @@
 """Reads concurrent with writes, and reads that take too long."""
 
 import re
+import uuid
 
 import asyncpg
 import pytest
 
 from adapters.postgres.database.read_transactions import read_snapshot
+from adapters.postgres.evaluation.experiments.experiments import PostgresExperiments
+from adapters.postgres.evaluation.monitors.monitors import PostgresMonitors
+from adapters.postgres.evaluation.runs.runs import PostgresRuns
 from adapters.postgres.evaluation.scores.score_analytics import PostgresScoreAnalytics
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
@@ -15,6 +19,7 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import CreatedWithin, ScoreFilter, ScoreTarget
+from domain.ids import RunId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter, TraceSort
@@ -89,3 +94,41 @@ async def test_read_timeout_error_says_what_to_narrow(seeded, act):
         await blocker.close()
     async with in_time():
         assert await seeded.pool.fetchval("SELECT 1") == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "advice"),
+    [
+        (
+            lambda pool: PostgresExperiments(pool, timeout_s=0.1).page(OURS, None, PageRequest()),
+            "narrow the list with dataset, or try again later",
+        ),
+        (
+            lambda pool: PostgresScoreAnalytics(pool, timeout_s=0.1).comparison(
+                OURS, "m", SortOrder.ASC, PageRequest()
+            ),
+            "try again later",
+        ),
+        (
+            lambda pool: PostgresRuns(pool, timeout_s=0.1).get(OURS, RunId(uuid.UUID(int=1))),
+            "try again later",
+        ),
+        (
+            lambda pool: PostgresMonitors(pool, timeout_s=0.1).get(OURS, uuid.UUID(int=1)),
+            "try again later",
+        ),
+    ],
+    ids=["experiments", "compared sessions", "a run", "a monitor"],
+)
+async def test_advice_names_only_what_the_request_takes(seeded, act, advice):
+    blocker = await asyncpg.connect(seeded.url)
+    try:
+        async with blocker.transaction():
+            await blocker.execute(
+                "LOCK TABLE experiments, session_scores, eval_runs, monitors"
+                " IN ACCESS EXCLUSIVE MODE"
+            )
+            with pytest.raises(Unavailable, match=rf"0.1 s: {advice}$"):
+                await act(seeded.pool)
+    finally:
+        await blocker.close()
