@@ -37,3 +37,11 @@ def test_modules_that_the_map_names_exist():
         path.relative_to(ROOT).as_posix() for path in modules
     }
     assert mentioned <= names
+
+
+def test_names_in_modules_that_the_map_gives_exist():
+    named = re.findall(r"`([\w/]+\.py)` \(`(\w+)`\)", MAP)
+    assert named
+    for path, name in named:
+        definition = rf"^(?:class|(?:async )?def) {name}\b"
+        assert re.search(definition, (ROOT / path).read_text(), re.MULTILINE), (path, name)
