@@ -49,7 +49,7 @@ def development_token(settings: Settings, *, email: str, name: str, expires_in_s
 
 @dataclass(frozen=True, slots=True)
 class SignIn:
-    """What verifies tokens, of which issuers, and the provider with which browsers sign in."""
+    """Verifies tokens of `issuers`; browsers sign in with `provider`."""
 
     tokens: Tokens
     issuers: frozenset[str]

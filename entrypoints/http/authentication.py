@@ -397,7 +397,7 @@ async def _authenticate_token(
 
 
 def _bearer_token(headers: Headers) -> str | None:
-    """None also for another scheme: a proxy may have asked the browser for a password."""
+    """None also if the scheme isn't Bearer: a proxy may have asked the browser for a password."""
     scheme, _, token = (header(headers, b"authorization") or "").partition(" ")
     return token.strip() or None if scheme.lower() == "bearer" else None
 

@@ -17,7 +17,7 @@ STATUSES: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 def who_was_recognized(request: HttpRequest) -> list[object]:
-    """Of a request whose handler checks a credential in the body, which adds whose it is."""
+    """The callers that were recognized, also by a credential in the body."""
     return cast("AuthContext", cast("dict[str, Any]", request.scope)[AUTH_CONTEXT]).known
 
 

@@ -165,7 +165,7 @@ def summary_view(
     masking: RedactionMode,
     rest: str,
 ) -> View:
-    """The figures of a period, and what changed against the one of equal length before it.
+    """The figures of a period, and the changes since the period of equal length before it.
 
     `granularity` is the length of the buckets in `volume`.
     """

@@ -617,7 +617,7 @@ async def run_evaluation(caller: Caller, of: RunEvaluation) -> View:
             rest=f"POST {path}/estimate",
         )
     made, _, written_cap = of.confirm.partition(":")
-    # A limit that is said again is checked: a lower one must not be passed over.
+    # If the caller repeats the limit, it must match: a lower one must not be ignored.
     cap = _number(written_cap) if of.max_cost_usd is None else of.max_cost_usd
     body = _run_body(of, cap)
     check_confirmation(made, credential, path, body, now_s)

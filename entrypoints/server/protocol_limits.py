@@ -118,7 +118,7 @@ class BoundedConnection(HttpToolsProtocol):
             super().on_message_complete()
 
     def head_without_upgrade(self) -> bytes | None:
-        """The head that was read, if it asks for another protocol, without asking for it."""
+        """The head without its request for another protocol; None if it has no such request."""
         if not self._asks_for_upgrade:
             return None
         target = (self.parser.get_method(), self.url, self.parser.get_http_version().encode())

@@ -36,7 +36,7 @@ def _digits(value: object) -> msgspec.Raw:
 
 
 _encode = msgspec.json.Encoder(enc_hook=_digits).encode
-# Equal bytes for fragments or events with equal content, also for parsed JSON in them.
+# Gives equal bytes for equal fragments or events, also if they contain parsed JSON.
 sorted_bytes: Final = msgspec.json.Encoder(enc_hook=_digits, order="deterministic").encode
 _decode = msgspec.json.Decoder(float_hook=_float).decode
 

@@ -124,7 +124,7 @@ def _payload_text(reading: Reading, target: Target) -> str | None:
 
 
 def _of_resource(reading: Reading, target: Target, keys: Sequence[str]) -> str | None:
-    """A value of the span's attributes, else of its resource: the first that is of use."""
+    """The first usable value: of the span's attributes, else of its resource."""
     name_of_target = target.name.lower()
     found = reading.text(target)
     if name_of_target in reading.won:  # with None for one that is too long

@@ -47,7 +47,7 @@ CHANGE_EVENT: Final = "alert.changed"
 _RUNS_READ: Final = PREVIEW_RUNS + BASELINE_RUNS  # a drop of the earliest needs those before it
 
 type OnAlertFault = Callable[[FinishedRun | MonitorSlot, Exception], None]
-"""Reports to the log a run or slot that couldn't be evaluated, and why; it is retried."""
+"""Logs a run or slot that couldn't be evaluated, and why. It is retried."""
 
 
 @dataclass(frozen=True, slots=True)

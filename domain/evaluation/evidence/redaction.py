@@ -28,8 +28,8 @@ _AT: Final = r"(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 
 # Each pattern with its hints. A text without any of them isn't searched, which skips most patterns.
 _SHAPES: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
-    # JSON Web Tokens, signed, encrypted, or without their last part. A run of characters that no
-    # point follows is none, and is passed over as a whole: tokens could begin all over it.
+    # JSON Web Tokens, signed, encrypted, or without their last part. A run of characters without
+    # a dot after it isn't a token. It is skipped as a whole: a token could begin anywhere in it.
     (("eyJ",), _AT + r"eyJ[\w-]{6,}+(?:(?:\.[\w-]*){1,4}|(?P<kept>))"),
     # OpenAI, Anthropic, OpenRouter, DeepSeek, Langfuse and others.
     (("sk-", "pk-"), _AT + r"[sp]k-[\w-]{16,}"),

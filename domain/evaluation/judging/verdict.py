@@ -112,7 +112,7 @@ def parse_verdict(answer: str, form: AnswerFormat, calls: Sequence[str] = ()) ->
 
 
 def _without_fence(answer: str) -> str:
-    """What is inside of a code fence, after the name of a language, if there is one.
+    """The text inside a code fence, without the name of its language; else the whole answer.
 
     Without a regular expression: models that fail may send blanks without end, each of which would
     be compared with all others.

@@ -162,7 +162,7 @@ class Webhook:
         return urlsplit(self.url).hostname or ""
 
     def masked(self) -> Self:
-        """With the origin of the URL and its end alone: what is between may be a credential."""
+        """Shows only the origin and the end of the URL: the part between may be a credential."""
         parts = urlsplit(self.url)
         origin = f"{parts.scheme}://{parts.netloc}/"
         rest = self.url[len(origin) :]

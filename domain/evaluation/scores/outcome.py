@@ -95,7 +95,7 @@ class FailCode(Code):
 
     @property
     def is_of_model(self) -> bool:
-        """Whether that says nothing of the other models of the provider."""
+        """Whether other models of the provider may still answer."""
         return self in _OF_MODEL
 
 

@@ -43,7 +43,7 @@ _MONTHS: Final = tuple(
 """How the names of months begin, in several languages."""
 _DIGITS: Final = r"\d+(?:[.,]\d+|[ \u00a0\u202f'\u2019]\d{3}(?!\d))*"
 _NUMBER: Final = re.compile(_DIGITS, re.ASCII)
-# Of a sum, which is tried from each group on: with a bound, that takes linear time.
+# A term of a sum. A sum may begin at each group of digits: the bound keeps the time linear.
 _TERM: Final = r"\d+(?:[.,]\d+|[ \u00a0\u202f'\u2019]\d{3}(?!\d)){0,20}"
 _TIME: Final = re.compile(r"(?<!\d)(\d{1,2}):[0-5]\d(?!\d)", re.ASCII)
 _UNIT: Final = r"(?: ?[a-z\u20ac$%]{1,4})?"

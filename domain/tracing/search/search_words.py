@@ -117,7 +117,7 @@ def has_unspaced(text: str) -> bool:
 
 @cache
 def _separators() -> str:
-    """Some characters that belong to no word, all that follow each other.
+    """A run of characters that aren't part of a word.
 
     To be repeated possessively: a repetition that can be taken back takes 100 bytes of memory for
     each character. ASCII characters have a class of their own, which is compared much faster.

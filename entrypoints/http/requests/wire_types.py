@@ -115,8 +115,7 @@ class PaginatedResponse[T](msgspec.Struct, frozen=True, kw_only=True):
     ] = UNSET
 
 
-# Defaults of fields. A span that is sent lacks some of them, and the decoder calls no function of
-# Python for each.
+# Defaults of fields. Most spans lack some fields: these defaults need no call of a Python function.
 null: Final[Callable[[], Raw]] = repeat(Raw(NULL)).__next__
 empty_object: Final[Callable[[], Raw]] = repeat(Raw(b"{}")).__next__
 

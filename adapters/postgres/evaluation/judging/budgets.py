@@ -35,7 +35,7 @@ RESERVE_SPENDING: Final = f"""
 UPDATE judge_spending SET usd = usd + $3 WHERE {OF_PROJECT} AND scope = $2 AND usd + $3 <= $4
 RETURNING created_at
 """
-# A row that was inserted after the reservation has counted nothing for it.
+# If the row was inserted after the reservation, it hasn't counted the reservation.
 _SETTLED: Final = (
     "usd + {spent}::numeric - CASE WHEN created_at = {since} THEN {reserved}::numeric ELSE 0 END"
 )

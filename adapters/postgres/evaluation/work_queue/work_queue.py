@@ -137,7 +137,8 @@ class PostgresWorkQueue(PoolReader):
         try:
             await self._requeue_overdue(jobs, now)
         except Unavailable:
-            # Those that are marked as announced have to be. The next call finds the others.
+            # The jobs above are marked as announced, so they must be returned. The next call
+            # finds the others.
             if not jobs:
                 raise
         return jobs

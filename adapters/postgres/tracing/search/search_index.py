@@ -366,7 +366,7 @@ type _Found = Trace | datetime | None
 async def _fetch_queued(
     connection: Connection, queued: Iterable[Record], bytes_max: int
 ) -> Mapping[tuple[ProjectId, TraceId], _Found]:
-    """Every queued trace. One that would take too long to read has too many terms, as a rule."""
+    """Reads the queued traces. A trace with more than `bytes_max` gives its start only."""
     found = dict[tuple[ProjectId, TraceId], _Found]()
     to_read = dict[ProjectId, list[TraceId]]()
     for row in queued:
@@ -385,7 +385,7 @@ async def _fetch_queued(
 
 
 async def _index(found: Mapping[tuple[ProjectId, TraceId], _Found]) -> list[IndexedTrace]:
-    """What isn't there has no terms."""
+    """Computes the terms of each trace. A trace that is gone or damaged gets none."""
     traces = [one for one in found.values() if isinstance(one, Trace)]
     terms = iter(await compute(lambda some: list(map(trace_terms, some)), traces, is_long=True))
     indexed = list[IndexedTrace]()

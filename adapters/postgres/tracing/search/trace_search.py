@@ -205,7 +205,7 @@ class _Candidates:
         return some
 
     def _unread_until(self) -> datetime | None:
-        """No candidate that isn't read yet started later; None if all are read."""
+        """The latest start that an unread candidate can have; None if all are read."""
         starts = [] if self.last_partial is None else [self.last_partial[0]]
         if self.segments:
             starts.append(self.segments[-1][0])

@@ -224,7 +224,7 @@ def _path(config: pytest.Config, name: str) -> Path | None:
 
 
 def _experiment_id(text: str) -> str:
-    """Raises ValueError. Without a check, tests would run whose verdict then fails."""
+    """Raises ValueError now, and not with the verdict, after all tests have run."""
     try:
         return str(uuid.UUID(text))
     except ValueError as error:

@@ -127,7 +127,7 @@ class Service:
         return self._send("POST", "/experiments/compare", json=body)
 
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
-        """The response. Each request may be repeated: the server knows it again."""
+        """The response. Requests may be repeated: the server recognizes a repeated one."""
         for attempt in range(1, ATTEMPTS_MAX + 1):
             pause_s = self.pause_s * 2.0 ** (attempt - 1)
             try:

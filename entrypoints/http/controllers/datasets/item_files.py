@@ -121,7 +121,7 @@ def _split_csv(data: bytes) -> list[bytes | Invalid]:
 
 
 def _csv_lines(text: str) -> Iterator[str]:
-    """The lines of CSV, of which each is parsed in one call that nothing interrupts."""
+    """The lines of CSV. They are bounded, because one call parses a line without a pause."""
     for number, line in enumerate(io.StringIO(text, newline=""), 1):
         if len(line) > LINE_MAX:
             raise Invalid.field("", f"line {number}: has more than {LINE_MAX:,} characters")
@@ -217,7 +217,7 @@ def _cells(item: DatasetItem) -> Iterator[str]:
 
 
 def _text_cell(text: str) -> str:
-    """A text in quotes, if a spreadsheet would evaluate it without, or it has quotes itself."""
+    """Quotes a text that a spreadsheet would evaluate, or that begins with a quote."""
     is_plain = not text.startswith((*FORMULA_PREFIXES, '"'))
     return text if is_plain else json.dumps(text, ensure_ascii=False)
 

@@ -140,7 +140,7 @@ class ExportFileController(Controller):
         if not byte_range.is_whole:
             headers["content-range"] = byte_range.content_range
             status = HTTPStatus.PARTIAL_CONTENT
-        # Each part: without its first byte, a file says as much.
+        # Each downloaded part is recorded. A part from the first byte on has no `first_byte`.
         part = {"first_byte": byte_range.start} if byte_range.start else {}
         await use_cases.audit.record(caller, AuditAction.EXPORT_DOWNLOADED, export.id, **part)
         return _stream(use_cases, export, byte_range.start, byte_range.end, headers, status)

@@ -198,7 +198,7 @@ def at_once(project: ProjectId, found: TraceDetail, *, is_full: bool) -> schemas
 
 
 def in_parts(project: ProjectId, found: TraceDetail, *, is_full: bool) -> JsonParts[ShownSpan]:
-    """As `at_once`, of a large trace."""
+    """The same response as `at_once`, sent in parts: for a large trace."""
     hollow = at_once(project, replace(found, spans=()), is_full=is_full)
     make = schemas.span_responses if is_full else span_details
     return JsonParts(hollow, "spans", deque(found.spans), partial(make, found.trace.id))
