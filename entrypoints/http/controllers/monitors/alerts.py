@@ -202,8 +202,8 @@ class AlertController(Controller):
         """Change an alert.
 
         Keys that are left out stay as they are. The alert keeps its state until the next run, and
-        counts runs in a row from 0 again. `metric` and `figure` can't change: the history of the
-        alert is theirs. Create another alert for others.
+        counts runs in a row from 0 again. `metric` and `figure` can't change,
+        because the history of the alert is about them: create another alert instead.
         """
         project, monitor, change = caller.project_id, path.monitor_id, content.to_domain()
         audit = use_cases.audit.entry(

@@ -131,8 +131,8 @@ class WebhookController(Controller):
     async def list_webhooks(self, caller: Caller, use_cases: UseCases) -> list[WebhookResponse]:
         """List webhooks.
 
-        All webhooks of the project, the oldest first. Without the scope `evaluate`, `url` has the
-        host and the last characters alone, because a URL of Slack, Discord or Teams is enough to
+        All webhooks of the project, the oldest first. Without the scope `evaluate`, `url` shows
+        only the host and the last characters, because a URL of Slack, Discord or Teams is enough to
         post messages.
         """
         webhooks = await use_cases.evaluation.alerting.webhooks.all(caller.project_id)

@@ -356,10 +356,10 @@ class AgreementController(Controller):
         description=(
             "Reserves items of the annotation queue, so that several people can label it at the "
             f"same time: no other holder gets them for {claims.CLAIM_TIME.seconds // 60} minutes. "
-            "The answer has the items that the holder has already and that have no label, then new "
-            "ones, `count` in all; all of them have the whole time again. The holder is the "
-            "caller, with `holder` if it is given. A claim ends with a label of the trace, with "
-            "its time, or if the trace is in `skip`. At most "
+            "The answer has up to `count` items: first those that the holder has already and that "
+            "have no label, then new ones. Each has its whole time again. The holder is the "
+            "caller, with `holder` if it is given. A claim ends when the trace is labelled, when "
+            "its time is over, or if the trace is in `skip`. At most "
             f"{claims.CLAIMS_MAX:,} items of a project are claimed at a time."
         ),
         example={"items": [_QUEUE_ITEM | {"claimed_until": AT}], **_PROGRESS},
