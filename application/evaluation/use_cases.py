@@ -80,7 +80,7 @@ class AlertPorts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationPorts:
-    """Every port of evaluation, filled; and the models that may judge.
+    """The ports of evaluation, and the models that may judge.
 
     `judge_limiters` are those of the process by provider, which several groups of organizations
     share; None if there is one group.

@@ -13,7 +13,7 @@ ERROR_CHARS_ON_LOOP_MAX: Final = 8 << 10  # finding the groups of as many takes 
 
 
 def takes_long(spans: int, metadata_bytes: int, error_chars: int = 0) -> bool:
-    """Whether merging, settling and counting as much takes more than 10 ms."""
+    """Whether it takes more than 10 ms to merge, settle and count this amount."""
     return (
         spans > SPANS_ON_LOOP_MAX
         or metadata_bytes > METADATA_BYTES_ON_LOOP_MAX
@@ -22,12 +22,12 @@ def takes_long(spans: int, metadata_bytes: int, error_chars: int = 0) -> bool:
 
 
 def grouped_chars(spans: Iterable[Span]) -> int:
-    """How many characters of their errors are read to find the groups of spans."""
+    """The number of characters of errors that are read to group the spans."""
     return _read_chars(span.error for span in spans)
 
 
 def errors_take_long(errors: Iterable[str | None]) -> bool:
-    """Whether finding the patterns of error messages takes more than 10 ms."""
+    """Whether it takes more than 10 ms to find the patterns of the messages."""
     return takes_long(0, 0, _read_chars(errors))
 
 

@@ -89,7 +89,7 @@ class Export:
         return replace(self, status=ExportStatus.PENDING, due_at=until)
 
     def completed(self, sha256: str, now: datetime) -> Self:
-        """With as many traces as were read, which may be others than were counted before."""
+        """The completed export. Its total is what was read, not the count before the reading."""
         return replace(
             self,
             status=ExportStatus.COMPLETED,

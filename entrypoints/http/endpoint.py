@@ -308,7 +308,7 @@ async def _authenticate(
 
 
 def _removed_organization(caller: object) -> Failure:
-    """What the access policy says once it knows that the caller's organization was removed.
+    """The failure for a caller whose organization was removed, as the access policy raises it.
 
     Keys are cached, so another process may have removed it some seconds ago.
     """

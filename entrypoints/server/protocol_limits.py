@@ -239,8 +239,8 @@ def _reset(transport: asyncio.Transport) -> None:
 class _Parser(httptools.HttpRequestParser):
     """Reads the body of a request that asks for another protocol.
 
-    The parser of the library takes no byte after its head for a part of it. A body would be lost,
-    or, if it came later, be read as the next request.
+    The parser of the library ends such a request with its head. Its body would be lost, or, if it
+    came later, be read as the next request.
     """
 
     def __init__(self, connection: BoundedConnection) -> None:

@@ -265,7 +265,7 @@ async def test_requests_that_ask_for_another_protocol_are_served_as_others(
     is_chunked: bool,
     pauses: bool,
 ) -> None:
-    """What follows the head is its body, which may look like a request, and then other requests."""
+    """The body may look like a request. Other requests may follow it."""
     body = b"GET /within HTTP/1.1\r\nHost: a\r\n\r\n"
     framing, sent = b"Content-Length: %d\r\n" % len(body), body
     if is_chunked:

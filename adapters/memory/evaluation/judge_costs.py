@@ -138,7 +138,7 @@ class MemoryBudgets:
             self.store.spending[project, scope] = count
 
     def _count(self, project: ProjectId, scope: str, now: datetime) -> StoredSpending:
-        """What is counted; from the ledger if the budget is new."""
+        """The spending that is counted. A new budget starts with the sum of the ledger."""
         known = self._find(project, scope)
         return known or StoredSpending(self._spent_before(project, scope, now), now)
 

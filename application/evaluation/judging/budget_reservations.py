@@ -15,12 +15,12 @@ from domain.ids import RunId
 
 
 class BudgetTakenError(Exception):
-    """The budget has too little left, and other questions of the run may release some."""
+    """The budget has too little left, but other questions of the run may release a part of it."""
 
 
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class _RunReservations:
-    """How many questions of a run hold a reservation, and those that wait for one to end."""
+    """Counts the questions of a run that hold a reservation, and queues those that wait."""
 
     held: int = 0
     released: int = 0  # reservations, so far
@@ -59,7 +59,7 @@ class BudgetReserver:
         self._runs: WeakValueDictionary[RunId, _RunReservations] = WeakValueDictionary()
 
     async def with_turns[T](self, run: EvalRun, question: Callable[[], Awaitable[T]]) -> T:
-        """What the question returns, which calls `reserve` at most once.
+        """Calls the question until the budget lets it through. A call reserves at most once.
 
         Most questions cost less than is reserved for them. So if `reserve` finds too little left
         while other questions of the run are under way in this process, the question is called

@@ -79,7 +79,7 @@ class CircuitBreaker:
         return len(self._circuits)
 
     async def _wait_for_first(self, *circuits: _Circuit) -> None:
-        """Waits until the first question to each has ended, for the head start in all."""
+        """Waits until the first question to each circuit has ended, at most for the head start."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._head_start_s):
                 for circuit in circuits:

@@ -163,7 +163,7 @@ class WordSequence:
         return None
 
     def _next_start(self, text: str, start: int) -> int:
-        """Where the sequence may begin next: not in the rest of a word of several characters."""
+        """The next place where the sequence may begin: not within a word of several characters."""
         if not self._is_first_spaced:
             return start + 1
         rest = _rest_of_word().match(text, start)

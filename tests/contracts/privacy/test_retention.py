@@ -74,7 +74,7 @@ async def test_traces_stored_before_retention_are_deleted(world, plane):
 
 
 async def test_clock_that_is_ahead_deletes_nothing(world, plane):
-    """Of a process, such as a worker's: traces are dated by the clock of their store."""
+    """The clock of the store dates traces, and that of a worker may be ahead."""
     ours, one = await project_keeping_days(world, DAYS), a_trace()
     await fill(plane, ours, one)
     ahead = replace(world.ports, clock=lambda: datetime.now(UTC) + 2 * KEPT)

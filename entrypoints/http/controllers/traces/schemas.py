@@ -255,7 +255,7 @@ _span_response: Final = by_position(SpanResponse)
 
 
 def span_responses(trace: TraceId, spans: Iterable[ShownSpan]) -> list[SpanResponse]:
-    """As `from_domain` of each span. A payload that isn't shown whole is null."""
+    """The response of each span, as `from_domain` makes it. A payload that isn't whole is null."""
     return list(starmap(_span_response, span_fields(trace, spans)))
 
 
