@@ -40,7 +40,8 @@ FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
   AS sent (id, trace_id, response_id, data)
 ON CONFLICT (project_id, id) DO NOTHING
 """
-# Several spans may have the response: selects the one whose usage counts.
+# Several spans may have the response: selects the one whose usage counts. The index of responses has
+# the collation of the database: without it, each evaluation would read all responses.
 SELECT_DUE: Final = f"""
 SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
@@ -56,7 +57,7 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   FROM waiting_evaluations AS waiting CROSS JOIN LATERAL (
     SELECT spans.trace_id, spans.facts ->> 'hex_id' AS hex_id FROM spans
     WHERE spans.project_id = waiting.project_id
-      AND spans.facts ->> 'response_id' = waiting.response_id
+      AND spans.facts ->> 'response_id' = waiting.response_id COLLATE "default"
     ORDER BY spans.usage_role IS NOT NULL, spans.trace_id, spans.span_id LIMIT 1
   ) AS found
   WHERE waiting.trace_id IS NULL AND {not_removed("waiting")}

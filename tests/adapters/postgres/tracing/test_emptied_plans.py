@@ -64,6 +64,16 @@ WAITING: Final = f"""
 INSERT INTO waiting_evaluations (project_id, id, trace_id, data, stored_at)
 SELECT project_id, trace_id, trace_id, '', now() {_OF_TRACES}
 """
+CALLS: Final = f"""
+INSERT INTO span_rows (project_id, trace_id, span_id, name, kind, status, started_at, prompt_tokens,
+                       completion_tokens, cost_amount, cost_source, facts)
+SELECT project_id, trace_id, trace_id, 'x', 'LLM', 'OK', started_at, 0, 0, 0, 'none',
+       json_build_object('response_id', trace_id) {_OF_TRACES}
+"""
+ANSWERED: Final = f"""
+INSERT INTO waiting_evaluations (project_id, id, response_id, data, stored_at)
+SELECT project_id, trace_id, trace_id, '', now() {_OF_TRACES}
+"""
 INDEXED: Final = f"""
 INSERT INTO search_traces (project_id, trace_id, queue_id, started_at)
 SELECT project_id, trace_id, 1, now() {_OF_TRACES}
@@ -145,6 +155,7 @@ PROJECTS, IDS, TEXTS, SESSION = "projects", "ids", "texts", "session"
 CASES: Final = {
     "done evaluations": Case(DELETE_DONE, (PROJECTS, IDS), [(WAITING, MANY)]),
     "due evaluations": Case(SELECT_DUE, (), [(WAITING, MANY)]),
+    "due evaluations of responses": Case(SELECT_DUE, (), [(CALLS, MANY), (ANSWERED, MANY)]),
     "terms in a segment": Case(DELETE_TERMS, (PROJECTS, IDS), [(TERMS, MANY)]),
     "new terms": Case(LOCK_NEW, (OURS, SOME), [(INDEXED, MANY), (TERMS, MANY)]),
     "terms of deleted traces": Case(
