@@ -452,13 +452,11 @@ class MemoryStore:
     def delete_trace(self, project: ids.ProjectId, trace: ids.TraceId) -> None:
         """Deletes an existing trace with its scores, its verdicts and the responses about it."""
         self.erase_replies(project, {str(trace)})
+        for waiting in self.evaluations_waiting_for(project, {trace}):
+            del self.waiting_evaluations[project, waiting]
         del self.traces[project, trace]
         self.otlp.discard(project, trace)
         delete_rows(self.fragments, lambda key, _: key[:2] == (project, trace))
-        delete_rows(
-            self.waiting_evaluations,
-            lambda key, one: key[0] == project and one.waiting.received.trace == trace,
-        )
         delete_rows(self.annotation_claims, lambda key, _: (key[0], key[2]) == (project, trace))
         delete_rows(
             self.rejections,
@@ -468,6 +466,29 @@ class MemoryStore:
         delete_rows(self.trace_scores, lambda key, one: key[0] == project and one.trace_id == trace)
         place = (project, trace)
         delete_rows(self.trace_links, lambda _, one: (one.project_id, one.trace_id) == place)
+
+    def evaluations_waiting_for(
+        self, project: ids.ProjectId, traces: Collection[ids.TraceId]
+    ) -> list[UUID]:
+        """The ids of those that name one of the traces, or the response of one of their spans."""
+        known = [self.otlp[project, one] for one in traces if (project, one) in self.otlp]
+        responses = {facts.response_id for one in known for facts in one.facts.values()}
+        found = []
+        for (of, id_), one in self.waiting_evaluations.items():
+            received = one.waiting.received
+            response = received.evaluation.response_id
+            is_of_response = received.trace is None and response in responses - {None}
+            if of == project and (received.trace in traces or is_of_response):
+                found.append(id_)
+        return found
+
+    def evaluations_of_session(self, project: ids.ProjectId, session: str) -> list[UUID]:
+        """The ids of the waiting ones that name the session."""
+        return [
+            id_
+            for (of, id_), one in self.waiting_evaluations.items()
+            if of == project and one.waiting.received.evaluation.session_id == session
+        ]
 
     def erase_replies(
         self, project: ids.ProjectId, targets: Container[str | None] | None = None

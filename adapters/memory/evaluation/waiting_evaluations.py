@@ -25,6 +25,8 @@ class MemoryWaitingEvaluations:
         table = self.store.waiting_evaluations
         room = WAITING_MAX - len(table.of(project))
         for one in received:
+            if one.trace is not None and (project, one.trace) in self.store.erased:
+                continue
             waiting = WaitingEvaluation.from_received(project, one)
             key = (project, waiting.id)
             if key in table:

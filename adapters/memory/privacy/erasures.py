@@ -122,6 +122,11 @@ class MemoryErasures:
                 for one in self.store.runs.of(project)
                 if over is not None and one.run.created_at > over
             }
+            waiting = self.store.waiting_evaluations
+            rows["waiting_evaluations"] += sum(
+                over is None or waiting[project, one].stored_at <= over
+                for one in self.store.evaluations_of_session(project, owner.id)
+            )
             rows["eval_jobs"] = sum(
                 (of, target) == (project, owner.id) and run not in later
                 for of, run, target in self.store.work_queue
@@ -160,10 +165,7 @@ class MemoryErasures:
             annotation_claims=sum(
                 key[0] == project and key[2] in traces for key in self.store.annotation_claims
             ),
-            waiting_evaluations=sum(
-                key[0] == project and one.waiting.received.trace in traces
-                for key, one in self.store.waiting_evaluations.items()
-            ),
+            waiting_evaluations=len(self.store.evaluations_waiting_for(project, traces)),
             trace_links=sum(
                 one.project_id == project and one.trace_id in traces
                 for one in self.store.trace_links.values()
@@ -214,6 +216,9 @@ class MemoryErasures:
             if place[0] == project and entry.target == owner.id:
                 self.store.ledger[place] = replace(entry, target=new_name)
                 rows["judge_calls"] += 1
+        for waiting in self.store.evaluations_of_session(project, owner.id):
+            del self.store.waiting_evaluations[project, waiting]
+            rows["waiting_evaluations"] += 1
         rows["session_scores"] = self.store.delete_session_scores(project, {owner.id})
         return rows
 

@@ -24,6 +24,10 @@ from adapters.postgres.evaluation.datasets.erased_items import (
     erase_items_of_owner,
     erase_items_of_traces,
 )
+from adapters.postgres.evaluation.scores.waiting_evaluations import (
+    count_evaluations_of_session,
+    delete_evaluations_of_session,
+)
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
 from adapters.postgres.tracing.payloads.shared_texts import remove_unused_texts_of_project
 from adapters.postgres.tracing.search.search_index import clean_segment, list_erased_segments
@@ -169,7 +173,7 @@ COUNT_REMAINING_TRACE_ROWS: Final = {
     for table in (
         *("spans", "trace_payloads", "span_fragments", "judge_verdicts"),
         *("removed_payload_objects", "long_texts", "dataset_items", "annotation_claims"),
-        *("search_traces", "search_terms", "search_garbage"),
+        *("waiting_evaluations", "search_traces", "search_terms", "search_garbage"),
     )
 } | {
     "trace_scores": _COUNT_TRACE_ROWS.format(
@@ -304,6 +308,9 @@ class PostgresErasures:
             if owner.kind is DataSubjectKind.SESSION:
                 for table, counting in COUNT_REMAINING_SESSION_ROWS.items():
                     rows[table] = await connection.fetchval(counting, project, owner.id, over)
+                rows["waiting_evaluations"] += await count_evaluations_of_session(
+                    connection, project, owner.id, over
+                )
         return RemainingData(
             {table: count for table, count in rows.items() if count}, traces["since"]
         )
@@ -341,5 +348,7 @@ async def _anonymize_session(connection: Connection, known: Erasure, owner: str)
                 rows["eval_runs"] += 1
         for table, sql in ANONYMIZE_SESSION.items():
             rows[table] = affected_rows(await connection.execute(sql, project, owner, pseudonym))
+        waiting = await delete_evaluations_of_session(connection, project, owner)
+        rows["waiting_evaluations"] = waiting
         rows["session_scores"] = await delete_session_scores(connection, project, [owner])
     return rows

@@ -30,8 +30,11 @@ class WaitingEvaluation:
 class WaitingEvaluations(Protocol):
     """Evaluations whose trace, or whose response, isn't stored yet.
 
-    Those of a trace are deleted with it. Contract of WaitingEvaluations:
-    tests/contracts/evaluation/scores/test_waiting_evaluations.py. All raise Unavailable.
+    Those of a trace are deleted with it, and those of the responses of its spans. An erasure of a
+    session deletes those that name it.
+
+    Contract of WaitingEvaluations: tests/contracts/evaluation/scores/test_waiting_evaluations.py.
+    All raise Unavailable.
     """
 
     async def add(
@@ -39,7 +42,7 @@ class WaitingEvaluations(Protocol):
     ) -> int:
         """Stores evaluations, of which one that is stored changes nothing; how many are left out.
 
-        A project has at most WAITING_MAX.
+        A project has at most WAITING_MAX. Those of an erased trace aren't stored.
         """
         ...
 

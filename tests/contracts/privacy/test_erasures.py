@@ -28,6 +28,7 @@ from domain.privacy.erasure import DataSubject, DataSubjectKind, Erasure, Erasur
 from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict
+from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
@@ -186,6 +187,38 @@ async def test_erases_scores_and_names_of_session_without_traces(fixture):
     assert await fixture.found(erasure, TALK) == ({}, 0)
     renamed = batch_as_given(TargetType.SESSION, [f"erased:{erasure.id}", "other"])
     assert (await evaluation.runs.get(ours, run.id)).run.filters == renamed
+
+
+async def test_erases_evaluations_of_session_that_wait_for_their_trace(fixture):
+    ours, theirs, plane = project(), project(), fixture.plane
+    waiting, quoted = plane.evaluation.waiting_evaluations, DataSubject(TALK.kind, 'a "talk" é')
+    late, about = a_trace(session_id="s"), {"value": "no \0 good", "reason": TALK.id}
+    sent = [of_trace(late.id, session_id=one, **about) for one in ("t", TALK.id, quoted.id)]
+    for of in (ours, theirs):
+        await waiting.add(of, sent, NOON)
+    for owner in (TALK, quoted):
+        erasure = await fixture.request(ours, owner)
+        assert await fixture.found(erasure, owner) == ({"waiting_evaluations": 1}, 0)
+        assert (await fixture.step(erasure)).rows == {"waiting_evaluations": 1}
+        assert await fixture.found(erasure, owner) == ({}, 0)
+    for of, left in ((ours, ["t"]), (theirs, ["t", TALK.id, quoted.id])):
+        await plane.traces.put(of, late)
+        due = [one for one in await waiting.list_due() if one.project == of]
+        assert {one.received.evaluation.session_id for one in due} == {*left}
+        await waiting.delete(due)
+
+
+async def test_evaluation_of_erased_trace_does_not_wait(fixture):
+    ours, one, plane = project(), a_trace(), fixture.plane
+    waiting, other = plane.evaluation.waiting_evaluations, a_trace(user_id=None)
+    await fill(plane, ours, one)
+    erasure = await fixture.erase(ours)
+    assert await waiting.add(ours, [of_trace(one.id), of_trace(other.id)], NOON) == 0
+    assert await fixture.found(erasure, GRACE) == ({}, 0)
+    assert await fixture.port.delete_erased_ids(datetime.now(UTC) + timedelta(days=1)) > 0
+    await fill(plane, ours, one, other)
+    due = [found for found in await waiting.list_due() if found.project == ours]
+    assert [found.received.trace for found in due] == [other.id]
 
 
 async def test_erasure_without_data_is_removed_at_once(fixture):

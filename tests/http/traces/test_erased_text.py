@@ -8,7 +8,7 @@ import random
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
@@ -249,14 +249,17 @@ async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> Non
     await judging.verdicts.save(marked.id, b"k", trace, a_verdict(outcome=outcome), NOON)
     await judging.ledger.append([an_entry(project_id=marked.id, target=session)])
     await store_export(ports.exporting, marked.id, str(uuid.uuid4()), text=MARKER)
-    sent = sent_span({"input.value": MARKER, "gen_ai.response.model": MARKER}, name=MARKER)
+    response = f"resp-{uuid.uuid4()}"
+    said = {"gen_ai.response.model": MARKER, "gen_ai.response.id": response}
+    sent = sent_span({"input.value": MARKER} | said, name=MARKER)
     record = sent_record("log", {"text": MARKER})
     await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent, record))
     evaluation = SentEvaluation(name="n", time_ns=1, value=MARKER, reason=MARKER)
     while await ports.tracing.payload_storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
         pass
     waiting = ports.evaluation.waiting_evaluations
-    await waiting.add(marked.id, [ReceivedEvaluation(trace, evaluation)], NOON)
+    of_response = ReceivedEvaluation(None, replace(evaluation, response_id=response))
+    await waiting.add(marked.id, [ReceivedEvaluation(trace, evaluation), of_response], NOON)
 
 
 def key() -> dict[str, str]:

@@ -9,7 +9,13 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.columns import arrays
-from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
+from adapters.postgres.database.pool import (
+    OF_PROJECT,
+    Connection,
+    Pool,
+    affected_rows,
+    translate_errors,
+)
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import transaction
@@ -64,6 +70,17 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
 ) AS one
 ORDER BY one.stored_at, one.project_id, one.id LIMIT {DUE_MAX}
 """
+SELECT_ERASED: Final = f"""
+SELECT trace_id FROM erased_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+"""
+# Looked for in the encoded evaluation: in quotes it can't be part of another text. PostgreSQL
+# reads no member of JSON with NUL.
+_OF_SESSION: Final = f"{OF_PROJECT} AND position($2::bytea IN data) > 0"
+DELETE_OF_SESSION: Final = f"DELETE FROM waiting_evaluations WHERE {_OF_SESSION}"
+COUNT_OF_SESSION: Final = f"""
+SELECT count(*) FROM waiting_evaluations
+WHERE {_OF_SESSION} AND ($3::timestamptz IS NULL OR stored_at <= $3)
+"""
 # By ctid, here and below, so that no statistics can mislead the planner. The order leaves it only
 # the index of the key: to a table of one row, another index of the project would be as good.
 DELETE_DONE: Final = """
@@ -93,9 +110,12 @@ class PostgresWaitingEvaluations:
     async def add(
         self, project: ProjectId, received: Sequence[ReceivedEvaluation], now: datetime
     ) -> int:
-        waiting = {one.id: one for one in (_waiting(project, each) for each in received)}
+        named = [one.trace for one in received if one.trace is not None]
         async with transaction(self.pool, project) as connection:
             await check_not_removed(connection, project)
+            erased = {row[0] for row in await connection.fetch(SELECT_ERASED, project, named)}
+            shown = [_waiting(project, one) for one in received if one.trace not in erased]
+            waiting = {one.id: one for one in shown}
             room = WAITING_MAX - await connection.fetchval(COUNT_WAITING, project)
             if len(waiting) > room:  # those that wait already take no room
                 for [known] in await connection.fetch(SELECT_WAITING, project, [*waiting]):
@@ -120,6 +140,28 @@ class PostgresWaitingEvaluations:
         async with translate_errors():
             rows = await within(self.pool, ALL_TENANTS).fetch(DELETE_EXPIRED_EVALUATIONS, before)
         return [_from_row(row) for row in rows]
+
+
+async def delete_evaluations_of_session(
+    connection: Connection, project: ProjectId, session: str
+) -> int:
+    """Deletes those that name the session, of which the trace may be unknown; how many."""
+    key = (project, _named(session))
+    return affected_rows(await connection.execute(DELETE_OF_SESSION, *key))
+
+
+async def count_evaluations_of_session(
+    connection: Connection, project: ProjectId, session: str, until: datetime | None
+) -> int:
+    """How many name the session, of those that were stored until then."""
+    key = (project, _named(session))
+    count: int = await connection.fetchval(COUNT_OF_SESSION, *key, until)
+    return count
+
+
+def _named(session: str) -> bytes:
+    """The member of an encoded evaluation that names the session."""
+    return b'"session_id":' + msgspec.json.encode(session)
 
 
 def _waiting(project: ProjectId, received: ReceivedEvaluation) -> WaitingEvaluation:

@@ -114,6 +114,18 @@ DELETE FROM span_fragments WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 DELETE_WAITING_EVALUATIONS: Final = f"""
 DELETE FROM waiting_evaluations WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
+# Those that name no trace, but the response of a span, which is there until this is done. Spans are
+# looked up by the response: by the traces, each evaluation would read all their spans.
+DELETE_EVALUATIONS_OF_RESPONSES: Final = f"""
+DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NULL AND EXISTS (
+  SELECT 1 FROM (
+    SELECT spans.trace_id FROM spans
+    WHERE spans.project_id = waiting.project_id
+      AND spans.facts ->> 'response_id' = waiting.response_id COLLATE "default"
+    OFFSET 0
+  ) AS found WHERE found.trace_id = ANY($2::uuid[])
+)
+"""
 DELETE_ANNOTATION_CLAIMS: Final = f"""
 DELETE FROM annotation_claims WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
@@ -174,6 +186,9 @@ async def delete_traces(
     if not ids:
         return gone
     gone.rows["traces"] = len(ids)
+    gone.rows["waiting_evaluations"] = affected_rows(
+        await connection.execute(DELETE_EVALUATIONS_OF_RESPONSES, project, ids)
+    )
     for row in await connection.fetch(DELETE_SPANS, project, ids):
         _subtract_spans(deltas, row)
         gone.rows["spans"] += row["spans"]
@@ -189,7 +204,7 @@ async def delete_traces(
         ("judge_verdicts", DELETE_VERDICTS),
         ("trace_links", DELETE_LINKS),
     ):
-        gone.rows[table] = affected_rows(await connection.execute(sql, project, ids))
+        gone.rows[table] += affected_rows(await connection.execute(sql, project, ids))
     gone.rows["replies"] = await erase_replies(connection, project, [str(id_) for id_ in ids])
     return gone
 

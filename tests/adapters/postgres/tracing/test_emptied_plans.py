@@ -43,6 +43,7 @@ from adapters.postgres.tracing.search.search_index import (
     SELECT_ERASED_SEGMENTS,
 )
 from adapters.postgres.tracing.writes.deletes import (
+    DELETE_EVALUATIONS_OF_RESPONSES,
     DELETE_FROM_SEARCH,
     DELETE_SESSION_SCORES,
     DELETE_TRACE_SCORES,
@@ -156,6 +157,9 @@ CASES: Final = {
     "done evaluations": Case(DELETE_DONE, (PROJECTS, IDS), [(WAITING, MANY)]),
     "due evaluations": Case(SELECT_DUE, (), [(WAITING, MANY)]),
     "due evaluations of responses": Case(SELECT_DUE, (), [(CALLS, MANY), (ANSWERED, MANY)]),
+    "evaluations of responses of deleted traces": Case(
+        DELETE_EVALUATIONS_OF_RESPONSES, (OURS, IDS), [(CALLS, MANY), (ANSWERED, MANY)]
+    ),
     "terms in a segment": Case(DELETE_TERMS, (PROJECTS, IDS), [(TERMS, MANY)]),
     "new terms": Case(LOCK_NEW, (OURS, SOME), [(INDEXED, MANY), (TERMS, MANY)]),
     "terms of deleted traces": Case(

@@ -671,7 +671,7 @@ KEYS: Final = {
     "span_fragment_rows": ("trace_id",),
     "traces": ("trace_id", "session_id", "user_id"),
     "trace_payloads": ("trace_id",),
-    "span_rows": ("trace_id",),
+    "span_rows": ("trace_id", "(facts ->> 'response_id'::text) = "),
     "sessions": ("session_id",),
     "trace_scores": ("id", "trace_id"),
     "session_scores": ("id", "session_id"),

@@ -129,6 +129,24 @@ async def test_those_of_a_deleted_trace_are_deleted(plane, waiting):
     assert [found.trace for found in await due(waiting, ours)] == [other.id]
 
 
+async def test_those_of_a_response_are_deleted_with_the_trace_that_has_it(plane, waiting):
+    ours, theirs, kept = project(), project(), f"resp-{uuid.uuid4()}"
+    gone, response = TraceId(uuid.uuid4()), f"resp-{uuid.uuid4()}"
+    call = {"gen_ai.operation.name": "chat"}
+    of_gone = fragments(gone, sent_span(call | {"gen_ai.response.id": response}))
+    for of in (ours, theirs):
+        await plane.otlp.put(of, gone, of_gone)
+        await waiting.add(of, [of_response(response), of_response(kept)], NOW)
+    await plane.traces.delete(ours, [gone])
+    await plane.otlp.put(ours, gone, of_gone)
+    assert await due(waiting, ours) == []
+    assert [found.trace for found in await due(waiting, theirs)] == [gone]
+    other = TraceId(uuid.uuid4())
+    sent = sent_span(call | {"gen_ai.response.id": kept})
+    await plane.otlp.put(ours, other, fragments(other, sent))
+    assert [found.trace for found in await due(waiting, ours)] == [other]
+
+
 @pytest.mark.slow
 async def test_repetitions_take_no_room_from_others(waiting):
     ours = project()
