@@ -46,8 +46,8 @@ FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
   AS sent (id, trace_id, response_id, data)
 ON CONFLICT (project_id, id) DO NOTHING
 """
-# Several spans may have the response: selects the one whose usage counts. The index of responses has
-# the collation of the database: without it, each evaluation would read all responses.
+# Several spans may have the response: selects the one whose usage counts. The index of responses
+# has the collation of the database: without it, each evaluation would read all responses.
 SELECT_DUE: Final = f"""
 SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
