@@ -64,9 +64,10 @@ class WorkQueue(Protocol):
         """Writes the PENDING scores of the next PLANNED_TARGETS_BATCH targets of a PENDING run.
 
         The last batch makes the run RUNNING. Whether there is more to plan; False if the run
-        doesn't exist or isn't PENDING. Resumes an interrupted cancellation. A run that is stored
-        again after its delete replaces the scores that stayed without it, except for those that a
-        person changed: these are its own again.
+        doesn't exist or isn't PENDING. Resumes an interrupted cancellation; False if others have
+        locked all scores that it has left to skip. A run that is stored again after its delete
+        replaces the scores that stayed without it, except for those that a person changed: these
+        are its own again.
         """
         ...
 

@@ -15,6 +15,7 @@ from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.run_rows import (
     RUN_COLUMNS,
     TALLY_COLUMNS,
+    final_tally,
     run_from_row,
     run_row,
     tally_row,
@@ -91,6 +92,14 @@ async def insert_run(connection: Connection, run: EvalRun, work: Sequence[WorkIt
     return True
 
 
+async def _cancel_more(connection: Connection, row: Record, now: datetime) -> bool:
+    """Whether there is more to skip at once; scores that are locked are skipped once overdue."""
+    if await continue_cancellation(connection, row, now):
+        return False
+    before, after = final_tally(row), await lock_run(connection, row["project_id"], row["id"])
+    return after is not None and final_tally(after) != before
+
+
 def _own_metrics(run: EvalRun, work: WorkItem) -> str | None:
     return None if work.metrics == run.metrics else array_text(work.metrics)
 
@@ -101,7 +110,7 @@ async def plan_run(connection: Connection, project: ProjectId, run: RunId, now: 
     if row is None:
         return False
     if row["cancelled_at"] is not None:
-        return not await continue_cancellation(connection, row, now)
+        return await _cancel_more(connection, row, now)
     if row["status"] != RunStatus.PENDING:
         return False
     known = run_from_row(row)

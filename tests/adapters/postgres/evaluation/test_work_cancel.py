@@ -129,6 +129,10 @@ async def test_score_that_stays_locked_ends_a_cancellation_that_is_resumed_later
                     await ours.runs.cancel(run.project_id, run.id, NOON)
             outcomes = await ours.outcomes(run)
             assert sorted(outcomes.values()) == ["pending", "skipped", "skipped", "skipped"]
+            # It would be planned over and over until the lock is released.
+            assert not await ours.work_queue.plan(run.project_id, run.id, NOON)
+            overdue = await ours.work_queue.requeue_overdue(NOON + ANNOUNCE_TIMEOUT)
+            assert PlanRunJob(run.project_id, run.id) in overdue
         cancelled = await ours.runs.cancel(run.project_id, run.id, NOON)
     assert (cancelled.run.status, cancelled.tally.skipped) == (RunStatus.CANCELLED, 4)
 
