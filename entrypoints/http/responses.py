@@ -94,7 +94,8 @@ async def respond_with[T](
 
 def not_modified(etag: str) -> JsonResponse[Any]:
     """The response to a request that knows what it asks for."""
-    return JsonResponse(b"", status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": etag})
+    headers = {"etag": etag, "vary": "Accept-Encoding"}  # as of the whole response
+    return JsonResponse(b"", status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
 
 
 async def respond_idempotently[T](

@@ -134,6 +134,7 @@ async def test_known_large_trace_is_not_sent_again(
     etag = (await site.http.get(PATH, headers=head)).headers["etag"]
     again = await site.http.get(PATH, headers=head | {"if-none-match": etag})
     assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", etag)
+    assert again.headers["vary"] == "Accept-Encoding"
 
 
 async def test_large_trace_without_payloads_has_their_sizes(
