@@ -167,7 +167,7 @@ def find_mismatches(
             )
             for one in (of_old, of_new)
         ]
-        if all(prints) and (prints[0] != prints[1] or len(prints[0]) > 1):
+        if max(map(len, prints)) > 1 or (all(prints) and prints[0] != prints[1]):
             found.append(
                 Mismatch(what="fingerprint", metric=metric, base=prints[0], candidate=prints[1])
             )

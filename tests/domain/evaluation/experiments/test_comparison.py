@@ -252,6 +252,21 @@ def test_what_a_metric_decides_by_itself_is_no_other_judge():
     assert found.candidate == ["f", "rule/0123456789abcdef"]
 
 
+@pytest.mark.parametrize("is_of_base", [True, False])
+def test_scores_of_several_judges_are_a_mismatch_beside_none(is_of_base):
+    """A rule of a least mean needs no score of the baseline, but one judge of the candidate."""
+    ones, same = named([[1.0]] * 5), an_experiment()
+    judged = measured(ones)
+    [values] = judged.metrics.values()
+    several = replace(judged, metrics={"m": replace(values, fingerprints=frozenset({"f", "g"}))})
+    none = replace(judged, metrics={})
+    assert find_mismatches((same, none), (same, judged), ["m"]) == []
+    sides = (several, none) if is_of_base else (none, several)
+    [found] = find_mismatches((same, sides[0]), (same, sides[1]), ["m"])
+    told = (["f", "g"], []) if is_of_base else ([], ["f", "g"])
+    assert (found.what, (found.base, found.candidate)) == ("fingerprint", told)
+
+
 def test_mismatches_are_named():
     ones = named([[1.0]] * 5)
     base, candidate = measured(ones), measured(ones, fingerprint="g")
