@@ -89,6 +89,8 @@ class Experiment:
 
 def validate_experiment(experiment: Experiment) -> Experiment:
     """Raises Invalid for one without items, or with too many results or metrics."""
+    if not experiment.items and experiment.split is None:
+        raise Invalid.semantic("dataset", "this version has no items: write some first")
     if not experiment.items:
         raise Invalid.semantic("split", "this version of the dataset has no such items")
     if experiment.cases > RESULTS_MAX:

@@ -147,6 +147,17 @@ async def test_wrong_experiments_are_refused(
     assert (answer.status_code, list(field_errors(answer))) == (422, [field]), answer.text
 
 
+async def test_experiment_over_a_dataset_without_items_is_refused(project: Experimenting) -> None:
+    await project.prepare()
+    await project.ok("POST", "/datasets", {"name": "empty"})
+    asked = {"dataset": "empty", "metrics": ["as_expected"]}
+    answer = await project("POST", "/experiments", asked)
+    assert (answer.status_code, list(field_errors(answer))) == (422, ["dataset"]), answer.text
+    asked |= {"split": "test"}
+    answer = await project("POST", "/experiments", asked)
+    assert (answer.status_code, list(field_errors(answer))) == (422, ["split"]), answer.text
+
+
 async def test_old_version_of_a_dataset_can_be_tested(project: Experimenting) -> None:
     await project.prepare()
     version = (await project.read(f"/datasets/{DATASET}"))["version"]
