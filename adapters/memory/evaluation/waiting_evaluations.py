@@ -21,6 +21,7 @@ class MemoryWaitingEvaluations:
     async def add(
         self, project: ProjectId, received: Sequence[ReceivedEvaluation], now: datetime
     ) -> int:
+        self.store.check_exists(project)
         left_out = 0
         table = self.store.waiting_evaluations
         room = WAITING_MAX - len(table.of(project))

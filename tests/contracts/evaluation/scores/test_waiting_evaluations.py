@@ -13,6 +13,7 @@ from application.evaluation.ports.sent_evaluations import (
     WaitingEvaluation,
     WaitingEvaluations,
 )
+from domain.errors import Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.evaluations import ReceivedEvaluation, SentEvaluation
 from domain.tracing.otel.fragments import otel_span_id
@@ -145,6 +146,14 @@ async def test_those_of_a_response_are_deleted_with_the_trace_that_has_it(plane,
     sent = sent_span(call | {"gen_ai.response.id": kept})
     await plane.otlp.put(ours, other, fragments(other, sent))
     assert [found.trace for found in await due(waiting, ours)] == [other]
+
+
+async def test_removed_project_refuses_evaluations(evaluating):
+    ours, waiting = project(), evaluating.plane.evaluation.waiting_evaluations
+    await evaluating.plane.traces.put(ours, trace())
+    await evaluating.remove(ours)
+    with pytest.raises(Unavailable):
+        await waiting.add(ours, [of_trace(uuid.uuid4())], NOW)
 
 
 @pytest.mark.slow
