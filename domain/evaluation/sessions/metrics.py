@@ -29,6 +29,7 @@ from domain.evaluation.sessions.signals import (
     DEFAULT_WEIGHTS,
     RequestFingerprint,
     TraceSignals,
+    consistency_weights,
     default_and_given_weights,
     insufficient_signals,
     reliability_weights,
@@ -158,11 +159,11 @@ def agent_consistency_v2(session: Sequence[TraceSignals], given: Mapping[str, fl
 
     Per trace, 1 - the product of 1 - each weighted risk, at most 1; then the root mean square.
     """
-    weights = default_and_given_weights(given)
+    weights = consistency_weights(given)
     worst = {one.trace: found for one in session if (found := _noisy_or(one, weights)) is not None}
     risks = {trace: one.risk for trace, one in worst.items()}
     known = signal_metadata(session, weights, risks, "step_risk")
-    if (refusal := insufficient_signals(session, len(worst), known)) is not None:
+    if (refusal := insufficient_signals(session, len(worst), known, weights)) is not None:
         return refusal
     more = _further_metadata(session, worst, _rms)
     return _consistency(known, _rms([*risks.values()]), "noisy_or_rms", more)
@@ -411,7 +412,7 @@ class SessionMetric:
 
 SESSION_METRICS: Final[Mapping[str, SessionMetric]] = {
     "agent_consistency": SessionMetric(agent_consistency, default_and_given_weights),
-    "agent_consistency_v2": SessionMetric(agent_consistency_v2, default_and_given_weights),
+    "agent_consistency_v2": SessionMetric(agent_consistency_v2, consistency_weights),
     "agent_reliability": SessionMetric(agent_reliability, default_and_given_weights),
     "agent_reliability_v2": SessionMetric(agent_reliability_v2, reliability_weights),
     "outcome_consistency": SessionMetric(

@@ -144,6 +144,12 @@ def default_and_given_weights(given: Mapping[str, float]) -> dict[str, float]:
     return _weights(DEFAULT_WEIGHTS, given)
 
 
+def consistency_weights(given: Mapping[str, float]) -> dict[str, float]:
+    """The weights above 0 of the signals that count in version 2: the given ones, else defaults."""
+    weights = default_and_given_weights(given)
+    return {signal: weight for signal, weight in weights.items() if weight > 0}
+
+
 def reliability_weights(given: Mapping[str, float]) -> dict[str, float]:
     """The weights above 0 of the signals that count.
 

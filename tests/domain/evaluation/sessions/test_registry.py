@@ -17,6 +17,11 @@ NAMES = (*DEFAULT_WEIGHTS, *COMPUTED_SIGNALS)
         (["agent_reliability_v2"], {"coherence": 1}, ("coherence", *COMPUTED_SIGNALS)),
         (["agent_reliability_v2"], {"trace_success": 0}, COMPUTED_SIGNALS[:2]),
         (["agent_consistency_v2"], {}, tuple(DEFAULT_WEIGHTS)),
+        (
+            ["agent_consistency_v2"],
+            {"confidence": 0, "coherence": 0},
+            ("loop_detection", "tool_correctness"),
+        ),
         (["agent_reliability"], {"coherence": 0}, tuple(DEFAULT_WEIGHTS)),
         (["agent_consistency", "agent_reliability_v2"], {}, NAMES),
         (["user_repetition", "session_error_rate"], {"trace_success": 0}, ("trace_success",)),

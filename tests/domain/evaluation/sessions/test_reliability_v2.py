@@ -21,6 +21,7 @@ from domain.evaluation.sessions.signals import (
     SESSION_TRACES_MAX,
     WEIGHT_COUNTED_MAX,
     TraceSignals,
+    consistency_weights,
     reliability_weights,
 )
 from tests.support.builders.evaluated_traces import assert_no_risk_raises
@@ -108,6 +109,17 @@ def test_tail_counts_its_last_trace_partially():
 )
 def test_noisy_or_combines_risks(rows, score):
     assert value(agent_consistency_v2(judged(*rows), {})) == score
+
+
+def test_signal_without_weight_covers_no_trace():
+    """Otherwise a trace of which nothing that counts was measured would look perfect."""
+    some = session({"coherence": 0.9}, {"coherence": 0.9, "loop_detection": 0.0})
+    found = agent_consistency_v2(some, {"coherence": 0})
+    assert (value(found), found.metadata["traces_evaluated"]) == (0.0, 1)
+    few = session(*[{"coherence": 0.9}] * 2, {"coherence": 0.9, "loop_detection": 0.0})
+    assert value(agent_consistency_v2(few, {"coherence": 0})) == "insufficient_signals"
+    nothing = dict.fromkeys(DEFAULT_WEIGHTS, 0)
+    assert value(agent_consistency_v2(few, nothing)) == "insufficient_signals"
 
 
 def test_consistency_metadata():
@@ -225,11 +237,8 @@ def test_score_is_absent_without_scored_signals(metric, some, given_weights):
 
 @given(metrics, traces(outcomes), weights)
 def test_score_needs_half_of_the_traces(metric, some, given_weights):
-    counted = (
-        set(DEFAULT_WEIGHTS)
-        if metric is agent_consistency_v2
-        else reliability_weights(given_weights)
-    )
+    counts = consistency_weights if metric is agent_consistency_v2 else reliability_weights
+    counted = counts(given_weights)
     evaluated = sum(
         any(isinstance(each.outcomes.get(name), Scored) for name in counted) for each in some
     )
