@@ -11,6 +11,7 @@ from domain.page import PageRequest
 from domain.tracing.session import SessionSummary
 from domain.tracing.span import SpanChange, SpanStatus, Totals
 from domain.tracing.trace import TraceChange, TraceStatus
+from tests.support.builders.scores import session_score
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     assert_summaries_match,
@@ -127,6 +128,17 @@ async def test_session_without_traces_is_not_found(plane):
         assert await plane.sessions.delete(of, key) == 0
     assert await session_counts(plane, ours) == {"s": 1}
     assert await session_counts(plane, theirs) == {}
+
+
+async def test_deletion_of_session_without_traces_deletes_its_scores(plane):
+    ours, one, scores = project(), trace(session_id="s"), plane.evaluation.session_scores
+    await fill(plane, ours, one, trace(session_id="t"))
+    for key in "st":
+        await scores.add(session_score(ours, key))
+    await plane.traces.delete(ours, [one.id])
+    assert [len(await scores.of_session(ours, key)) for key in "st"] == [1, 1]
+    assert await plane.sessions.delete(ours, "s") == 0
+    assert [len(await scores.of_session(ours, key)) for key in "st"] == [0, 1]
 
 
 async def test_same_id_in_two_projects_is_two_sessions(plane):
