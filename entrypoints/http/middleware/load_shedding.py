@@ -36,7 +36,8 @@ class LoadShedding:
     """Refuses requests beyond REQUESTS_MAX with 503, before any work is done for them.
 
     A request whose body is still being received does no work, so it counts among BODIES_MAX
-    instead. Otherwise a few clients that send slowly would hold all places.
+    instead. Otherwise a few clients that send slowly would hold all places. Nor does a request
+    count while it waits for a client that reads its response slowly.
     """
 
     app: ASGIApp
@@ -72,7 +73,11 @@ class LoadShedding:
             nonlocal has_started
             has_started = True
             ticket.release_slot()
-            await send(message)
+            self.requests -= 1
+            try:
+                await send(message)  # as long as the client reads slowly
+            finally:
+                self.requests += 1
 
         try:
             await self.app(scope, receive, send_and_release)

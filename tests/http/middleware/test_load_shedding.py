@@ -70,6 +70,36 @@ async def test_requests_beyond_the_maximum_are_refused_and_accepted_ones_finish(
     assert (shedding.requests, shedding.memory.held) == (0, 0)
 
 
+async def test_clients_that_read_slowly_hold_no_place():
+    may_read, parts = asyncio.Event(), 3
+    reading = 0
+
+    async def stream(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in range(parts):
+            more = part < parts - 1
+            await send({"type": "http.response.body", "body": b"part", "more_body": more})
+
+    async def send_slowly(message):
+        nonlocal reading
+        if message["type"] == "http.response.body":
+            reading += 1
+            await may_read.wait()
+
+    shedding = LoadShedding(stream, requests_max=1, refusal_delay_s=0)
+    scope = {"type": "http", "path": "/traces"}
+    slow = [asyncio.create_task(shedding(dict(scope), None, send_slowly)) for _ in range(2)]
+    async with in_time():
+        while reading < 1:
+            await asyncio.sleep(0)
+        async with client(shedding) as http:
+            assert (await http.get("/traces")).status_code == 200
+        may_read.set()
+        await asyncio.gather(*slow)
+    assert reading == 2 * parts
+    assert shedding.requests == 0
+
+
 async def test_request_cancelled_at_shutdown_gets_503():
     blocked, sent = BlockedApp(), []
 
