@@ -100,8 +100,8 @@ class JsonParts[T]:
 
     Other requests get their turn between two parts, and a part takes the memory of the one before:
     for 11 MB at once, taking new memory would be a third of the work. `hollow` is the response
-    without the items of the list `field`, which `make` makes of `items`. These are let go as they
-    are sent, so the parts are made once.
+    with an empty list `field`, and `make` makes its members of some of the `items`. The parts can
+    be made only once, since each item is removed from `items` when it is sent.
     """
 
     hollow: msgspec.Struct
@@ -134,9 +134,9 @@ def stream_json(
 
 
 async def _in_turns(parts: JsonParts[Any], bytes_min: int) -> AsyncIterator[bytes]:
-    """The parts, joined to at least so many bytes.
+    """The parts, joined until they have `bytes_min` bytes.
 
-    Sending one waits only if the client is slow, so other tasks run here.
+    It yields to other tasks after each part: sending one waits only if the client is slow.
     """
     some: list[bytes] = []
     for part in parts:

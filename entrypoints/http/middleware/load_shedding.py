@@ -75,7 +75,7 @@ class LoadShedding:
             ticket.release_slot()
             self.requests -= 1
             try:
-                await send(message)  # as long as the client reads slowly
+                await send(message)  # waits for a client that reads slowly
             finally:
                 self.requests += 1
 

@@ -93,7 +93,11 @@ async def insert_run(connection: Connection, run: EvalRun, work: Sequence[WorkIt
 
 
 async def _cancel_more(connection: Connection, row: Record, now: datetime) -> bool:
-    """Whether there is more to skip at once; scores that are locked are skipped once overdue."""
+    """Cancels more of the run; returns whether the next call can do more.
+
+    False also if others have locked all scores that are left: the run is then announced when it is
+    overdue.
+    """
     if await continue_cancellation(connection, row, now):
         return False
     before, after = final_tally(row), await lock_run(connection, row["project_id"], row["id"])
