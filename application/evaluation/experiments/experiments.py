@@ -13,7 +13,7 @@ from application.evaluation.ports.judging import Ledger
 from application.evaluation.runs.requests import RunFactory
 from application.evaluation.runs.run_rules import RunRequest
 from application.ports import Clock
-from domain.errors import Invalid, NotFound
+from domain.errors import Conflict, Invalid, NotFound
 from domain.evaluation.costs.judge_costs import Spending
 from domain.evaluation.datasets.dataset import DatasetItem
 from domain.evaluation.experiments.experiment import (
@@ -114,7 +114,7 @@ class CloseExperiment:
         """
         known = await self.experiments.get(project, experiment)
         if known.run_id is None:
-            await self._take_named(known)
+            known = await self._take_named(known)
         results = await self.experiments.results(project, experiment)
         if not results:
             raise Invalid("This experiment has no results: send them to /results/batch first")
@@ -136,17 +136,27 @@ class CloseExperiment:
             results = await self.experiments.results(project, experiment)
         return await self.run_factory.store(run, [str(one.trace) for one in results])
 
-    async def _take_named(self, known: Experiment) -> None:
-        """Stores the results that traces name, for cases without a result."""
+    async def _take_named(self, known: Experiment) -> Experiment:
+        """Stores the results that traces name, for cases without a result.
+
+        Returns the experiment as another call has closed it meanwhile, if one has.
+        """
         project, id_ = known.project_id, known.id
         named = await self.experiments.named_results(project, id_)
         if not named:
-            return
+            return known
         cases = {one.case for one in await self.experiments.results(project, id_)}
         new = [one for one in named if one.case not in cases]
         for at in range(0, len(new), RESULTS_PER_REQUEST_MAX):
             some = new[at : at + RESULTS_PER_REQUEST_MAX]
-            await self.experiments.put_results(project, id_, some)
+            try:
+                await self.experiments.put_results(project, id_, some)
+            except Conflict:
+                now = await self.experiments.get(project, id_)
+                if now.run_id is None:
+                    raise
+                return now
+        return known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
