@@ -106,7 +106,7 @@ class FailureEvidence:
 class Comparison:
     """Without `mismatches`, `results` has one for each rule. `failures` counts all new ones.
 
-    `noise_floor` is set if the baseline was compared with itself.
+    `noise_floor` is that of a baseline that was compared with itself; None if none is known.
     """
 
     verdict: Verdict
@@ -285,14 +285,14 @@ class CompareExperiments:
 
     async def _keep_floor(
         self, base: Experiment, measured: Measurements, metrics: Sequence[str]
-    ) -> Mapping[str, float]:
+    ) -> Mapping[str, float] | None:
         floors = dict[str, float]()
         for metric in metrics:
             floor = await asyncio.to_thread(noise_floor, measured, metric)
             if floor is not None:
                 floors[metric] = floor
         if not floors:
-            return base.noise_floor or {}
+            return base.noise_floor
         return await self.experiments.keep_noise_floor(base.project_id, base.id, floors)
 
     async def _evidence(

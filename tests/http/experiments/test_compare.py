@@ -196,7 +196,7 @@ async def test_noise_floor_of_too_few_cases_is_not_kept(project: Experimenting) 
         {one: [one, one if at % 2 else "?"] for at, one in enumerate(ids[:12])}
     )
     with_itself = await project.compare(base, aa=True)
-    assert (with_itself["verdict"], with_itself["noise_floor"]) == ("incomplete", {})
+    assert (with_itself["verdict"], with_itself["noise_floor"]) == ("incomplete", None)
     assert (await project.read(f"/experiments/{base}"))["noise_floor"] is None
     enough = await project.compare(base, aa=True, coverage=0.6)
     assert enough["noise_floor"]["as_expected"] > 0
