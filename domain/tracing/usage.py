@@ -23,8 +23,8 @@ EXACT: Final = Context(prec=1_400)
 _DOUBLE_MAX: Final = sys.float_info.max
 _decoder: Final = json.JSONDecoder(parse_int=str, parse_float=str)
 # Finds texts that may contain a number beyond a double: cheap, since every span is searched.
-# It begins with the digit for both cases, so that `re` looks for digits only. Only the first digit
-# of a number is compared with all that follow.
+# It begins with the digit for both cases, so that `re` looks for digits only. A long number is
+# counted from its first digit alone, not again from each digit.
 MAYBE_HUGE: Final = re.compile(rb"[0-9](?:[eE]\+?[0-9]{3}|(?<![0-9]{2})[0-9]{308})")
 _HUGE_CHARS: Final = 309
 _WINDOW_BYTES: Final = 64 << 10  # of one search, which nothing interrupts
