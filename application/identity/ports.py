@@ -7,6 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final, Protocol
 
+from domain.errors import Unavailable
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import ALL_ENTRIES, AuditEntry, AuditFilter, ChainHead, Origin
 from domain.identity.browser_session import BrowserSession
@@ -523,6 +524,10 @@ class RefusalLog(Protocol):
         ...
 
 
+class PurgePostponed(Unavailable):
+    """The rows of one removed project can't be deleted at the moment. Others can be."""
+
+
 class RemovedProjects(Protocol):
     """The rows of removed projects, which no read returns. They are deleted in the background.
 
@@ -535,6 +540,8 @@ class RemovedProjects(Protocol):
         Login codes, sign-ins that are under way, sessions of browsers, download tickets and public
         links to traces expire.
 
-        Each call is a few transactions at most; a crash between two loses nothing.
+        Each call is a few transactions at most; a crash between two loses nothing. If a project
+        fails, it is put off, for longer each time, and logged; then PurgePostponed is raised, and
+        the next call goes on with the others.
         """
         ...

@@ -6,7 +6,12 @@ from typing import Final
 
 from application.deletion import delete_in_batches
 from application.identity.organization_edit import OrganizationEditor, require
-from application.identity.ports import Directory, ProjectActivities, RemovedProjects
+from application.identity.ports import (
+    Directory,
+    ProjectActivities,
+    PurgePostponed,
+    RemovedProjects,
+)
 from application.ports import Clock
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Person
@@ -25,6 +30,7 @@ from domain.tracing.project_activity import (
     activity_period,
 )
 
+FAILURES_MAX: Final = 20  # projects of one round that fail: each may wait for a timeout
 PROJECT_NOT_FOUND: Final = "Project not found"
 
 
@@ -164,5 +170,21 @@ class PurgeRemovedProjects:
     clock: Clock
 
     async def __call__(self) -> int:
-        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
-        return await delete_in_batches(lambda: self.removed_projects.purge(self.clock()))
+        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted.
+
+        A failing project delays no other: the failure is raised after the others are done.
+        """
+        failures = list[PurgePostponed]()
+
+        async def purge() -> int:
+            while len(failures) < FAILURES_MAX:
+                try:
+                    return await self.removed_projects.purge(self.clock())
+                except PurgePostponed as failure:
+                    failures.append(failure)
+            return 0
+
+        deleted = await delete_in_batches(purge)
+        if failures:
+            raise failures[0]
+        return deleted

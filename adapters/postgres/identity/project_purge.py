@@ -3,10 +3,13 @@
 And those that an organization left when it moved to another group of tables.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+
+from asyncpg import Record
 
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.payload_objects import (
@@ -14,15 +17,20 @@ from adapters.postgres.database.payload_objects import (
     REMOVED_AT_ONCE,
     remove_objects_of_project,
 )
-from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
+from adapters.postgres.database.pool import Connection, Pool, affected_rows, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from domain.errors import Unavailable
+from application.identity.ports import PurgePostponed
+
+_log: Final = logging.getLogger(__name__)
 
 ROWS_PER_TRANSACTION: Final = 2_000  # rows of one transaction, with their payloads
 # A removal stays for longer than any transaction or cached project: rows written late under its id
 # are never shown, and are deleted at the end of this time.
 REMOVAL_RETENTION: Final = timedelta(hours=1)
-STORE_RETRY: Final = timedelta(minutes=5)
+# The pause of a project whose rows can't be deleted is the time since its removal, within these
+# bounds: so it grows, and the tries cost others little.
+RETRY_MIN: Final = timedelta(minutes=5)
+RETRY_MAX: Final = timedelta(hours=1)
 
 # Every table with rows of projects, except `removals` itself. A test compares the list with the
 # schema.
@@ -110,33 +118,62 @@ class PostgresRemovedProjects:
 
     async def purge(self, now: datetime) -> int:
         async with translate_errors():
-            expired = sum(
-                [
-                    affected_rows(await within(self.pool, ALL_TENANTS).execute(sql, now))
-                    for sql in DELETE_EXPIRED
-                ]
-            )
-            while expired == 0:
-                async with within(self.pool, ALL_TENANTS).transaction() as connection:
-                    removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
-                    if removal is None:
-                        return 0
-                    project, removed_at, is_copy_left = removal
-                    try:
-                        if not is_copy_left and await remove_objects_of_project(
-                            connection, project
-                        ):
-                            return REMOVED_AT_ONCE
-                    except Unavailable:  # the store of payloads is away: other projects go on
-                        await connection.execute(POSTPONE_REMOVAL, project, now + STORE_RETRY)
-                        continue
-                    for sql in DELETE_PROJECT_ROWS:
-                        if gone := affected_rows(await connection.execute(sql, project)):
-                            if is_copy_left:  # before the commit: nothing deletes the objects
-                                await connection.execute(FORGET_REMOVED_OF_PROJECT, project)
-                            return gone
-                    if (end := removed_at + REMOVAL_RETENTION) <= now:
-                        await connection.execute(DELETE_REMOVAL, project)
-                    else:
-                        await connection.execute(POSTPONE_REMOVAL, project, end)
-            return expired
+            try:
+                return await self._purge(now)
+            except _DeletesFailed as failed:
+                await self._postpone(failed.removal, now)
+                project = failed.removal["project_id"]
+                _log.warning(
+                    "rows of a removed project stay",
+                    extra={"project_id": str(project)},
+                    exc_info=failed.__cause__,
+                )
+                raise PurgePostponed("The rows of a removed project stay for now") from failed
+
+    async def _purge(self, now: datetime) -> int:
+        expired = sum(
+            [
+                affected_rows(await within(self.pool, ALL_TENANTS).execute(sql, now))
+                for sql in DELETE_EXPIRED
+            ]
+        )
+        while expired == 0:
+            async with within(self.pool, ALL_TENANTS).transaction() as connection:
+                removal = await connection.fetchrow(LOCK_NEXT_REMOVAL, now)
+                if removal is None:
+                    return 0
+                try:
+                    deleted = await _purge_project(connection, removal, now)
+                except Exception as error:
+                    raise _DeletesFailed(removal) from error
+            if deleted:
+                return deleted
+        return expired
+
+    async def _postpone(self, removal: Record, now: datetime) -> None:
+        """In a transaction of its own: that of the deletes is over. Raises what PostgreSQL does."""
+        pause = min(max(now - removal["removed_at"], RETRY_MIN), RETRY_MAX)
+        project = removal["project_id"]
+        await within(self.pool, ALL_TENANTS).execute(POSTPONE_REMOVAL, project, now + pause)
+
+
+class _DeletesFailed(Exception):  # noqa: N818 - an event of this module
+    def __init__(self, removal: Record) -> None:
+        self.removal = removal
+
+
+async def _purge_project(connection: Connection, removal: Record, now: datetime) -> int:
+    """Deletes some rows of a project; 0 if there was none, and its removal is over or waits."""
+    project, removed_at, is_copy_left = removal
+    if not is_copy_left and await remove_objects_of_project(connection, project):
+        return REMOVED_AT_ONCE
+    for sql in DELETE_PROJECT_ROWS:
+        if gone := affected_rows(await connection.execute(sql, project)):
+            if is_copy_left:  # before the commit: nothing deletes the objects
+                await connection.execute(FORGET_REMOVED_OF_PROJECT, project)
+            return gone
+    if (end := removed_at + REMOVAL_RETENTION) <= now:
+        await connection.execute(DELETE_REMOVAL, project)
+    else:
+        await connection.execute(POSTPONE_REMOVAL, project, end)
+    return 0

@@ -6,7 +6,8 @@ from datetime import datetime
 import pytest
 
 from application.deletion import BATCHES_MAX
-from application.identity.projects import PurgeRemovedProjects
+from application.identity.ports import PurgePostponed
+from application.identity.projects import FAILURES_MAX, PurgeRemovedProjects
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON, trace
 
@@ -51,6 +52,20 @@ async def test_failure_is_raised_and_the_next_round_continues():
     with pytest.raises(Unavailable):
         await sweep()
     assert await sweep() == 2
+
+
+async def test_project_that_fails_delays_no_other():
+    steps = Steps([4, PurgePostponed("one stays"), 2, PurgePostponed("another stays"), 1])
+    with pytest.raises(PurgePostponed, match="one stays"):
+        await PurgeRemovedProjects(steps, lambda: NOON)()
+    assert steps.left == []
+
+
+async def test_round_ends_when_many_projects_fail():
+    steps = Steps([PurgePostponed("stays")] * (FAILURES_MAX + 5))
+    with pytest.raises(PurgePostponed):
+        await PurgeRemovedProjects(steps, lambda: NOON)()
+    assert len(steps.left) == 5
 
 
 async def test_only_removed_projects_are_purged(world):

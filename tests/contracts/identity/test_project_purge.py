@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +11,14 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from adapters.postgres.identity.project_purge import PROJECT_TABLES
+from adapters.postgres.identity.project_purge import (
+    PROJECT_TABLES,
+    PostgresRemovedProjects,
+)
+from application.identity.ports import PurgePostponed
+from application.identity.projects import PurgeRemovedProjects
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.scores.analytics import Histogram
 from domain.evaluation.scores.score import ScoreChange, ScoreFilter, TraceScore
@@ -42,6 +48,7 @@ from tests.support.hypothesis_scale import sampled
 
 STEP_MAX = 10_000  # rows: a bounded number
 LATER = at(0) + timedelta(days=1)  # when no late transaction is left
+SELECT_DUE = "SELECT due_at FROM removals WHERE project_id = $1"
 # Turns of the loop. `make test` takes the even ones, `make test-all` all of them.
 CANCELLED_AFTER = (*range(0, 12, 2), *range(1, 12, 2))
 
@@ -420,6 +427,48 @@ async def test_sweep_skips_project_locked_by_another(pool):
     assert await fixture.rows(made[0].id) > 0
     assert await fixture.rows(made[1].id) == 0
     assert await fixture.sweep() != []
+
+
+@pytest.mark.service
+async def test_project_whose_deletes_fail_is_put_off_for_longer_each_time(
+    pool, postgres_url, caplog
+):
+    async with data_plane.over_postgres(pool) as plane:
+        world = World(postgres_ports(pool, plane))
+        ada = await world.person("ada")
+        ours = (await world.do.identity.create_organization(ada, "Ours")).id
+        stuck, other = [
+            await world.do.identity.create_project(ada, ours, name, "") for name in ("one", "two")
+        ]
+        fixture = PurgeFixture(world, pool, ours, stuck, other, [])
+        await fixture.sweep(LATER)
+        for one in (stuck, other):
+            await fill(plane, one.id, a_trace(0))
+        async with world.ports.identity.administration.lock(ours) as opened:
+            for one in (stuck, other):
+                await opened.remove_project(one.id, NOON)
+    held = "SELECT 1 FROM traces WHERE project_id = $1 FOR UPDATE"
+    hurried = PoolSettings(url=postgres_url, lock_timeout_ms=50)
+    async with (
+        open_pool(Engine(config={}), hurried) as purging,
+        within(pool, stuck.id).transaction() as holding,
+    ):
+        await holding.execute(held, stuck.id)
+        removed, pauses, now = PostgresRemovedProjects(purging), list[timedelta](), NOON
+        for _ in range(4):
+            with pytest.raises(PurgePostponed):
+                await PurgeRemovedProjects(removed, itertools.repeat(now).__next__)()
+            due = await within(pool, ALL_TENANTS).fetchval(SELECT_DUE, stuck.id)
+            pauses.append(due - now)
+            now = due
+        assert await fixture.rows(other.id) == 0
+        assert await fixture.rows(stuck.id) > 0
+    assert pauses == [timedelta(minutes=n) for n in (5, 5, 10, 20)]
+    logged = {record.__dict__.get("project_id") for record in caplog.records}
+    assert logged == {str(stuck.id)}
+    while await fixture.world.ports.identity.removed_projects.purge(now):
+        pass
+    assert await fixture.rows(stuck.id) == 0
 
 
 async def test_late_rows_stay_hidden_and_are_swept(fixture):
