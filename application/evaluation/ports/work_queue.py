@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol, Self
 
 from application.jobs import EvaluateTargetJob, Job
+from domain.errors import Unavailable
 from domain.evaluation.runs.run import EvalRun, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import TraceScore
@@ -47,6 +48,14 @@ class SignalKey:
 
     fingerprint: str
     evidence_hash: str
+
+
+class PartlyRequeued(Unavailable):
+    """A part of the overdue work failed. `jobs` are those that were marked all the same."""
+
+    def __init__(self, message: str, jobs: Sequence[Job]) -> None:
+        super().__init__(message)
+        self.jobs = tuple(jobs)
 
 
 class WorkQueue(Protocol):
@@ -152,8 +161,9 @@ class WorkQueue(Protocol):
 
         At most OVERDUE_JOBS_MAX: runs not planned within ANNOUNCE_TIMEOUT; targets whose lease has
         expired, that weren't claimed within ANNOUNCE_TIMEOUT, or whose postponement has ended.
-        Also dispatches targets of projects with waiting ones and free capacity. If this fails
-        halfway, it returns the jobs that it has marked, and raises Unavailable only without any.
+        Also dispatches targets of projects with waiting ones and free capacity. A project that
+        fails delays no other: each failure is logged, and after the others PartlyRequeued is
+        raised, with the jobs that are marked. They must be announced all the same.
         """
         ...
 

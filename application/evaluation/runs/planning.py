@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from application.evaluation.ports.work_queue import PLANNED_TARGETS_BATCH, WorkQueue
+from application.evaluation.ports.work_queue import PLANNED_TARGETS_BATCH, PartlyRequeued, WorkQueue
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock
 from domain.evaluation.runs.run import TARGETS_MAX
@@ -47,7 +47,11 @@ class RequeueOverdue:
     clock: Clock
 
     async def __call__(self) -> int:
-        """The number of jobs. Raises Unavailable."""
-        jobs = await self.work_queue.requeue_overdue(self.clock())
+        """The number of jobs. Raises Unavailable, after the jobs that are due have been sent."""
+        try:
+            jobs = await self.work_queue.requeue_overdue(self.clock())
+        except PartlyRequeued as failure:
+            await self.jobs.send(*failure.jobs)
+            raise
         await self.jobs.send(*jobs)
         return len(jobs)

@@ -1,5 +1,6 @@
 """The work queue of evaluation runs."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,6 +20,7 @@ from application.evaluation.ports.work_queue import (
     IN_FLIGHT_TARGETS_MAX,
     OVERDUE_JOBS_MAX,
     Claim,
+    PartlyRequeued,
     SignalKey,
 )
 from application.jobs import EvaluateTargetJob, Job
@@ -27,6 +29,9 @@ from domain.evaluation.runs.run import RunStatus, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
 from domain.ids import ProjectId, RunId, TraceId
+
+_log: Final = logging.getLogger(__name__)
+FAILED_PROJECTS_MAX: Final = 20  # of one call: each may wait for a timeout
 
 _LIVE_RUN: Final = f"""
 SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2
@@ -134,17 +139,27 @@ class PostgresWorkQueue(PoolReader):
 
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         jobs: list[Job] = []
+        failed = 0
         try:
-            await self._requeue_overdue(jobs, now)
-        except Unavailable:
-            # The jobs above are marked as announced, so they must be returned. The next call
-            # finds the others.
+            for project in await self._announce_overdue(jobs, now):
+                if (left := OVERDUE_JOBS_MAX - len(jobs)) and failed < FAILED_PROJECTS_MAX:
+                    failed += not await self._dispatch_waiting(jobs, project, now, left)
+        except Unavailable as failure:
             if not jobs:
                 raise
+            # The jobs above are marked as announced, so they must be sent. The next call finds the
+            # others.
+            raise PartlyRequeued(failure.message, jobs) from failure
+        if failed:
+            raise PartlyRequeued(f"{failed} projects could not queue their targets", jobs)
         return jobs
 
-    async def _requeue_overdue(self, jobs: list[Job], now: datetime) -> None:
-        """Adds the jobs of each transaction, once it is committed."""
+    async def _announce_overdue(self, jobs: list[Job], now: datetime) -> Sequence[ProjectId]:
+        """Adds the overdue jobs of each transaction, once it is committed.
+
+        The projects with waiting targets and room for them. Each call begins with another one, so
+        that those which fail hide no other for long.
+        """
         async with transaction(self.pool, ALL_TENANTS) as connection:
             overdue_runs = await overdue.announce_overdue_runs(connection, now)
         jobs += overdue_runs
@@ -154,11 +169,21 @@ class PostgresWorkQueue(PoolReader):
         jobs += overdue_targets
         async with transaction(self.pool, ALL_TENANTS) as connection:
             projects = await overdue.list_projects_with_room(connection, now, self.window)
-        for project in projects:
-            if left := OVERDUE_JOBS_MAX - len(jobs):
-                async with transaction(self.pool, project) as connection:
-                    dispatched = await dispatch(connection, project, now, self.window, left)
-                jobs += dispatched
+        first = int(now.timestamp()) % max(len(projects), 1)
+        return [*projects[first:], *projects[:first]]
+
+    async def _dispatch_waiting(
+        self, jobs: list[Job], project: ProjectId, now: datetime, most: int
+    ) -> bool:
+        """Adds the jobs of a project. Whether it could; otherwise the failure is logged."""
+        try:
+            async with transaction(self.pool, project) as connection:
+                dispatched = await dispatch(connection, project, now, self.window, most)
+        except Exception:  # noqa: BLE001 - not even a bug in one project stops the others
+            _log.exception("targets wait longer", extra={"project_id": str(project)})
+            return False
+        jobs += dispatched
+        return True
 
     async def oldest_wait(self, now: datetime) -> timedelta | None:
         [[since]] = await self._fetch(RETRY_LATER, ALL_TENANTS, overdue.SELECT_OLDEST_WAITING, now)

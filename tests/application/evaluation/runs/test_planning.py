@@ -1,5 +1,6 @@
 """Planning runs, and announcing overdue work again."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -11,9 +12,10 @@ from application.evaluation.ports.work_queue import (
     ANNOUNCE_TIMEOUT,
     IN_FLIGHT_TARGETS_MAX,
     PLANNED_TARGETS_BATCH,
+    PartlyRequeued,
 )
 from application.evaluation.runs.planning import BATCHES_MAX, PLANNING_TURN, PlanRun
-from application.jobs import EvaluateTargetJob, PlanRunJob
+from application.jobs import EvaluateTargetJob, Job, PlanRunJob
 from domain.errors import Unavailable
 from domain.evaluation.runs.run import TARGETS_MAX, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
@@ -159,3 +161,23 @@ async def test_unclaimed_jobs_are_announced_again():
     assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
     harness.now += ANNOUNCE_TIMEOUT
     assert await worker.requeue_overdue() == 0
+
+
+@dataclass(frozen=True, slots=True)
+class PartlyFailing(MemoryWorkQueue):
+    """A project fails after the overdue jobs are marked."""
+
+    async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
+        raise PartlyRequeued(
+            "1 projects could not", await MemoryWorkQueue.requeue_overdue(self, now)
+        )
+
+
+async def test_jobs_are_sent_although_a_project_failed():
+    harness = EvaluationHarness()
+    run = await harness.run("confidence", harness.put(), is_planned=False)
+    harness.now += ANNOUNCE_TIMEOUT
+    failing = replace(harness.ports, work_queue=PartlyFailing(harness.store))
+    with pytest.raises(PartlyRequeued):
+        await harness.use_cases(failing).requeue_overdue()
+    assert harness.jobs.sent == [PlanRunJob(harness.project, run.id)]
