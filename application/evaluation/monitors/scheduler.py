@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import batched
 from operator import itemgetter
@@ -17,7 +18,7 @@ from application.evaluation.runs.requests import find_targets
 from application.evaluation.runs.run_rules import RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock, NewId
-from domain.errors import Conflict, Invalid, NotFound, Unavailable
+from domain.errors import Conflict, Failure, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import resolve_model
 from domain.evaluation.metrics.metric import Definition
 from domain.evaluation.monitors.monitor import TARGETS_MIN, Monitor, Watermark
@@ -41,7 +42,11 @@ CONCURRENT_MONITORS: Final = 4  # a slow one leaves room for three others
 MONITOR_TIMEOUT_S: Final = 20  # to create the run of one monitor
 READS_MAX: Final = 100  # of one round, with DUE_MAX monitors each
 FAILED_AGAIN_MAX: Final = 8  # of one round, of those that failed before: each may take long
+# From the first failure in this process: an outage of the database, or a slow hour, uses no slot.
+GIVE_UP_AFTER: Final = timedelta(minutes=10)
 TRIGGER_TRIES_MAX: Final = 5  # while others change the monitor
+
+SERVER_ERROR: Final = "An error of the server: its log has the reason"
 
 type OnMonitorFault = Callable[[Monitor, Exception], None]
 """Reports to the log a monitor that couldn't run, and why; it is retried."""
@@ -94,11 +99,10 @@ class MonitorRunFactory:
         run = self._run(monitor, new, len(targets), model, selected.definitions)
         return run, [WorkItem(target, run.metrics) for target in targets]
 
-    def failed_run(self, monitor: Monitor, new: RunId, why: Invalid) -> EvalRun:
-        """A FAILED run without targets, with the reason."""
+    def failed_run(self, monitor: Monitor, new: RunId, reason: str) -> EvalRun:
+        """A FAILED run without targets, with the reason, which the members of the project read."""
         default = self.rules.models.default
         model = default if monitor.model is None else resolve_model(monitor.model)
-        reason = "; ".join(error.message for error in why.errors)
         return self._run(monitor, new, 0, model).failed(reason, self.clock())
 
     async def enqueue(self, run: EvalRun) -> None:
@@ -162,20 +166,32 @@ class TriggerMonitor:
 
 
 @dataclass(frozen=True, slots=True)
+class _FailedSlot:
+    """A slot whose tries fail since `since`."""
+
+    slot: datetime | None
+    since: datetime
+
+
+type _FailedSlots = dict[tuple[ProjectId, MonitorId], _FailedSlot]
+
+
+@dataclass(frozen=True, slots=True)
 class RunDueMonitors:
     """Runs the due monitors, if this process is leader. A failing one delays no other.
 
     Monitors that failed are tried again after all others. Otherwise they would be the first of each
     round, since they are due the longest. One of each project comes first, so that many of one
     don't delay those of another. `_failed` has those that are due and whose last try failed, the
-    latest at the end.
+    latest at the end. After GIVE_UP_AFTER of failures the slot is used, with a FAILED run that has
+    the reason: so it is seen by those who read runs and by alerts, and the next slot has its turn.
     """
 
     run_factory: MonitorRunFactory
     leader_election: LeaderElection
     on_fault: OnMonitorFault
     timeout_s: float = MONITOR_TIMEOUT_S
-    _failed: dict[tuple[ProjectId, MonitorId], None] = field(default_factory=dict, init=False)
+    _failed: _FailedSlots = field(default_factory=dict, init=False)
 
     async def __call__(self) -> int:
         """The number of slots used. Raises Unavailable; earlier runs stay."""
@@ -217,13 +233,15 @@ class RunDueMonitors:
         return sum(await gather_limited(CONCURRENT_MONITORS, steps))
 
     async def _run_safely(self, monitor: Monitor, edge: Watermark) -> bool:
-        self._failed.pop(_key(monitor), None)
+        failing, now = self._failed.pop(_key(monitor), None), self.run_factory.clock()
+        if failing is None or failing.slot != monitor.next_run_at:
+            failing = _FailedSlot(monitor.next_run_at, now)
         try:
             return await self._run_in_time(monitor, edge)
         except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other monitor
-            self._failed[_key(monitor)] = None
+            self._failed[_key(monitor)] = failing
             self.on_fault(monitor, fault)
-            return False
+            return now - failing.since >= GIVE_UP_AFTER and await self._give_up(monitor, fault)
 
     async def _run_in_time(self, monitor: Monitor, edge: Watermark) -> bool:
         try:
@@ -232,6 +250,18 @@ class RunDueMonitors:
         except TimeoutError as late:
             message = f"its run took more than {self.timeout_s:g} s to create: narrow its filters"
             raise Unavailable(message) from late
+
+    async def _give_up(self, monitor: Monitor, fault: Exception) -> bool:
+        """Uses the slot with a FAILED run. The watermark stays, so that no change is skipped."""
+        run_factory, new = self.run_factory, RunId(self.run_factory.new_id())
+        reason = fault.message if isinstance(fault, Failure) else SERVER_ERROR
+        try:
+            run = run_factory.failed_run(monitor, new, reason)
+            after = monitor.fired(run.created_at, new, None)
+            return await run_factory.monitors.store_run(monitor, after, run, [])
+        except Exception as again:  # noqa: BLE001 - as above
+            self.on_fault(monitor, again)
+            return False
 
     async def _run_slot(self, monitor: Monitor, edge: Watermark) -> bool:
         """Uses the slot of a due monitor; False if another process has used it before.
@@ -247,7 +277,8 @@ class RunDueMonitors:
         try:
             run, work = await run_factory.build(monitor, new, targets)
         except Invalid as why:
-            run, work = run_factory.failed_run(monitor, new, why), []
+            reason = "; ".join(error.message for error in why.errors)
+            run, work = run_factory.failed_run(monitor, new, reason), []
         reached = edge if run.status is RunStatus.PENDING else None
         after = monitor.fired(run.created_at, new, reached)
         is_stored = await run_factory.monitors.store_run(monitor, after, run, work)

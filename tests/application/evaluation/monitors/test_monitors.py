@@ -3,6 +3,7 @@
 import asyncio
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -461,6 +462,53 @@ async def test_slow_monitor_is_postponed_with_advice(world, ours):
     assert "narrow its filters" in fault.message
 
 
+async def test_monitor_that_keeps_failing_shows_why_and_goes_on_to_its_next_slot(world, ours):
+    faults = []
+    endless = Faulty(world.ports.evaluation.targets, ours, None)
+    shop = Shop(world, ours, targets=endless, on_monitor_fault=lambda *said: faults.append(said))
+    ids = await shop.stores(trace())
+    made = await shop.monitors(only_if_changed=False)
+    run_due_monitors = replace(shop.do.run_due_monitors, timeout_s=0)
+    world.forward(hours=6)
+    due = (await shop.read(made)).next_run_at
+    for _ in range(2):
+        assert await run_due_monitors() == 0
+        assert (await shop.read(made)).next_run_at == due
+        world.forward(seconds=scheduler.GIVE_UP_AFTER.total_seconds() / 2)
+    assert await run_due_monitors() == 1
+    [run] = await shop.runs(made)
+    assert (run.status, run.targets) == (RunStatus.FAILED, 0)
+    assert "narrow its filters" in (run.error_message or "")
+    after = await shop.read(made)
+    assert (after.last_run_id, after.next_run_at) == (run.id, due + timedelta(hours=6))
+    assert after.watermark is None
+    assert len(faults) == 3
+    endless.broken = None
+    assert await shop.slot() == 1
+    assert await shop.targets((await shop.runs(made))[-1]) == ids
+
+
+async def test_slots_that_are_given_up_take_no_longer_than_other_failures(world, ours):
+    broken = Faulty(world.ports.evaluation.targets, ours, Unavailable("too long"))
+    shop = Shop(world, ours, targets=broken, on_monitor_fault=lambda *_: None)
+    for _ in range(3 * scheduler.FAILED_AGAIN_MAX):
+        await shop.monitors(only_if_changed=False)
+    assert await shop.slot() == 0
+    later = scheduler.GIVE_UP_AFTER.total_seconds()
+    assert await shop.slot(seconds=later) == scheduler.FAILED_AGAIN_MAX
+    assert await shop.slot(seconds=30) == scheduler.FAILED_AGAIN_MAX
+
+
+async def test_later_slot_has_its_own_time_to_fail(world, ours):
+    broken = Faulty(world.ports.evaluation.targets, ours, KeyError("?"))
+    shop = Shop(world, ours, targets=broken, on_monitor_fault=lambda *_: None)
+    made = await shop.monitors(only_if_changed=False)
+    assert await shop.slot() == 0
+    assert await shop.slot(seconds=scheduler.GIVE_UP_AFTER.total_seconds()) == 1
+    assert await shop.slot() == 0
+    assert [run.error_message for run in await shop.runs(made)] == [scheduler.SERVER_ERROR]
+
+
 async def test_monitors_that_failed_are_tried_after_the_others(world, ours):
     """Else many slow ones, which are due the longest, would come first at each check."""
     broken, asked = ProjectId(uuid.uuid4()), []
@@ -478,8 +526,8 @@ async def test_monitors_that_failed_are_tried_after_the_others(world, ours):
     assert await shop.slot() == 0
     assert asked == [broken] * 30
     asked.clear()
-    await shop.monitors(only_if_changed=False)
-    assert await shop.slot() == 1
+    await shop.monitors(only_if_changed=False, cadence=f"cron:{world.now:5 %H} * * *")
+    assert await shop.slot(minutes=5) == 1
     assert asked == [ours] + [broken] * scheduler.FAILED_AGAIN_MAX
     targets.broken = None
     assert await shop.slot(seconds=30) == len(bad)
