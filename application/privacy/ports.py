@@ -12,7 +12,8 @@ from domain.privacy.erasure import DataSubject, Erasure, RemainingData
 
 UNFINISHED_MAX: Final = 100  # erasures of one round
 ERASURES_IN_PROGRESS_MAX: Final = 100  # of a project: each of its reads looks them up
-PROJECTS_AT_ONCE: Final = 500  # with expired traces, of one round
+PROJECTS_AT_ONCE: Final = 500  # with something to delete, of one round
+SESSIONS_AT_ONCE: Final = 1_000  # looked at in one transaction
 
 type MakeAuditEntry = Callable[[Erasure], AuditEntry]
 """Makes the audit log entry of a finished erasure."""
@@ -43,6 +44,27 @@ class ExpiredTraces(Protocol):
         0 if none is left for now, or another process deletes the rest. The last trace of a session
         is deleted with the session's scores. A call is one transaction: a crash between two calls
         loses nothing.
+        """
+        ...
+
+    async def projects_with_old_session_scores(
+        self, now: datetime, after: ProjectId | None
+    ) -> Sequence[ProjectId]:
+        """The projects with scores of sessions older than their retention, in the order of ids.
+
+        The first PROJECTS_AT_ONCE after `after`. They may have none to delete, since a session with
+        traces keeps its scores.
+        """
+        ...
+
+    async def delete_session_scores(
+        self, project: ProjectId, now: datetime, after: str
+    ) -> tuple[int, str | None]:
+        """Deletes old scores of sessions without a trace; how many, and where to go on.
+
+        Looks at SESSIONS_AT_ONCE sessions, in the order of their ids, the first one after `after`.
+        None if there are no more. A session loses its last trace without its scores if the trace is
+        deleted on request, or moves to another session.
         """
         ...
 

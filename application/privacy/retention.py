@@ -1,12 +1,13 @@
-"""Retention: deletes traces older than their project keeps them."""
+"""Retention: deletes what is older than its project keeps it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from application.privacy.ports import ExpiredTraces
+from application.privacy.ports import PROJECTS_AT_ONCE, ExpiredTraces
 from domain.errors import Failure
+from domain.ids import ProjectId
 
-STEPS_MAX: Final = 1_000  # of one round, for all projects
+STEPS_MAX: Final = 1_000  # of one round of a task, for all projects
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,56 @@ class DeleteExpiredTraces:
                 deleted += batch
                 if batch:
                     waiting.append(project)
+        if failures:
+            raise failures[0]
+        return deleted
+
+
+@dataclass(slots=True)
+class _Place:
+    """The last project that was walked to its end, and how far the one after it was."""
+
+    finished: ProjectId | None = None
+    project: ProjectId | None = None
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteOrphanedSessionScores:
+    """Deletes old scores of sessions whose last trace was deleted or moved without them.
+
+    Walks all scored sessions of the projects that have old scores. Each round goes on where the
+    last one of this process stopped, and begins again at the end.
+    """
+
+    expired: ExpiredTraces
+    _place: _Place = field(default_factory=_Place, init=False)
+
+    async def __call__(self) -> int:
+        """The number of deleted scores. Raises Unavailable; earlier steps stay deleted.
+
+        A failing project delays no other: the failure is raised after the others are done.
+        """
+        place, failures = self._place, list[Failure]()
+        now, deleted, steps = await self.expired.current_time(), 0, 0
+        projects = await self.expired.projects_with_old_session_scores(now, place.finished)
+        for project in projects:
+            if project != place.project:
+                place.project, place.session = project, ""
+            session: str | None = place.session
+            while session is not None:
+                if steps == STEPS_MAX:
+                    return deleted
+                steps += 1
+                try:
+                    gone, session = await self.expired.delete_session_scores(project, now, session)
+                except Failure as failure:
+                    failures.append(failure)
+                    break
+                deleted, place.session = deleted + gone, session or ""
+            place.finished = project
+        if len(projects) < PROJECTS_AT_ONCE:
+            place.finished = None
         if failures:
             raise failures[0]
         return deleted

@@ -29,6 +29,7 @@ class PrivacyUseCases:
     ) -> None:
         self.erasures = ports.erasures
         self.delete_expired_traces = retention.DeleteExpiredTraces(ports.expired)
+        self.delete_orphaned_scores = retention.DeleteOrphanedSessionScores(ports.expired)
         self.erase_data_subject = erasures.EraseDataSubject(
             ports.erasures, directory, clock, new_id, random
         )

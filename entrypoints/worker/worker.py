@@ -218,6 +218,7 @@ def periodic_tasks(
     tasks: tuple[tuple[str, float, Callable[[], Awaitable[int]], str], ...] = (
         ("sweeping", 10, identity.purge_removed_projects, "purged %d rows of removed projects"),
         ("expiring", 60, privacy.delete_expired_traces, "removed %d expired traces"),
+        ("retiring", 600, privacy.delete_orphaned_scores, "removed %d scores of old sessions"),
         ("erasing", 10, privacy.finish_erasures, "finished %d erasures"),
         ("indexing", 1, tracing.index_traces, ""),  # every second, while traces are written
         ("cleaning", 60, tracing.clean_search_index, "cleaned %d segments of the search index"),

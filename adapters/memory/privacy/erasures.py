@@ -11,13 +11,14 @@ from adapters.memory.store import MemoryStore, StoredItem, delete_rows
 from application.privacy.ports import (
     ERASURES_IN_PROGRESS_MAX,
     PROJECTS_AT_ONCE,
+    SESSIONS_AT_ONCE,
     UNFINISHED_MAX,
     MakeAuditEntry,
     too_many_erasures,
 )
 from domain.evaluation.runs.selection import rename_session
 from domain.evaluation.scores.outcome import FailCode, SkipCode
-from domain.evaluation.scores.score import ScoreOutcome, TraceScore
+from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
 from domain.identity.audit import AuditEntry
 from domain.ids import ErasureId, ProjectId, TraceId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
@@ -252,12 +253,40 @@ class MemoryExpiredTraces:
         self.store.delete_session_scores(project, sessions - self.store.sessions_of(project))
         return len(gone)
 
-    def _of(self, project: ProjectId, now: datetime) -> list[TraceId]:
-        """Expired traces, the oldest first."""
+    async def projects_with_old_session_scores(
+        self, now: datetime, after: ProjectId | None
+    ) -> Sequence[ProjectId]:
+        found = [project for project in self.store.projects if self._old_scores(project, now)]
+        return [one for one in sorted(found) if after is None or one > after][:PROJECTS_AT_ONCE]
+
+    async def delete_session_scores(
+        self, project: ProjectId, now: datetime, after: str
+    ) -> tuple[int, str | None]:
+        scored = sorted({one.session_id for one in self.store.session_scores.of(project)})
+        some = [session for session in scored if session > after][:SESSIONS_AT_ONCE]
+        empty = set(some) - self.store.sessions_of(project)
+        self.store.erase_replies(project, empty)
+        old = [one for one in self._old_scores(project, now) if one.session_id in empty]
+        for one in old:
+            del self.store.session_scores[project, one.id]
+        return len(old), some[-1] if len(some) == SESSIONS_AT_ONCE else None
+
+    def _old_scores(self, project: ProjectId, now: datetime) -> list[SessionScore]:
+        if (until := self._kept_since(project, now)) is None:
+            return []
+        return [one for one in self.store.session_scores.of(project) if one.created_at < until]
+
+    def _kept_since(self, project: ProjectId, now: datetime) -> datetime | None:
         known = self.store.projects.get(project)
         if known is None or known.retention_days is None:
+            return None
+        return now - timedelta(days=known.retention_days)
+
+    def _of(self, project: ProjectId, now: datetime) -> list[TraceId]:
+        """Expired traces, the oldest first."""
+        if (until := self._kept_since(project, now)) is None:
             return []
-        until, made_at = now - timedelta(days=known.retention_days), self.store.traces.made_at
+        made_at = self.store.traces.made_at
         ages = [(made_at[project, one.id], one.id) for one in self.store.traces.of(project)]
         return [trace for made, trace in sorted(ages) if made < until]
 

@@ -1,4 +1,4 @@
-"""Deletes traces after their retention time."""
+"""Deletes traces, and scores of sessions that have none, after their retention time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,13 +9,14 @@ from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_ke
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.tracing.writes.deletes import (
+    delete_old_session_scores,
     delete_session_scores,
     delete_traces,
     list_empty_sessions,
     select_some_traces,
 )
 from adapters.postgres.tracing.writes.edits import TraceEdits
-from application.privacy.ports import PROJECTS_AT_ONCE
+from application.privacy.ports import PROJECTS_AT_ONCE, SESSIONS_AT_ONCE
 from domain.ids import ProjectId, TraceId
 
 # Across projects. OFFSET 0 makes it a look-up for each project.
@@ -23,6 +24,15 @@ SELECT_PROJECTS_WITH_EXPIRED_TRACES: Final = f"""
 SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE EXISTS (
   SELECT 1 FROM traces WHERE project_id = kept.id AND created_at < kept.since OFFSET 0
 ) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
+"""
+SELECT_PROJECTS_WITH_OLD_SESSION_SCORES: Final = f"""
+SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE EXISTS (
+  SELECT 1 FROM session_scores WHERE project_id = kept.id AND created_at < kept.since OFFSET 0
+) AND ($3::uuid IS NULL OR id > $3) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
+"""
+SELECT_SCORED_SESSIONS: Final = f"""
+SELECT DISTINCT session_id FROM session_scores WHERE {OF_PROJECT} AND session_id > $2
+ORDER BY session_id LIMIT {SESSIONS_AT_ONCE}
 """
 SELECT_NOW: Final = "SELECT now()"
 # Skips locked rows, so that concurrent workers take different traces.
@@ -46,10 +56,13 @@ class PostgresExpiredTraces:
             return now
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
+        return await self._projects(SELECT_PROJECTS_WITH_EXPIRED_TRACES, now)
+
+    async def _projects(self, sql: str, now: datetime, *more: object) -> Sequence[ProjectId]:
         across = within(self.edits.pool, ALL_TENANTS)
         async with translate_errors(), across.transaction() as connection:
             kept = await fetch_all_kept_since(connection, now)
-            rows = await connection.fetch(SELECT_PROJECTS_WITH_EXPIRED_TRACES, *kept)
+            rows = await connection.fetch(sql, *kept, *more)
             return [ProjectId(row[0]) for row in rows]
 
     async def delete(self, project: ProjectId, now: datetime) -> int:
@@ -60,6 +73,25 @@ class PostgresExpiredTraces:
             rows = await connection.fetch(LOCK_EXPIRED_TRACES, project, since)
             some = [TraceId(row[0]) for row in rows]
             gone = await delete_traces(connection, deltas[project], project, some)
-            if over := await list_empty_sessions(connection, project, gone):
+            if over := await list_empty_sessions(connection, project, gone.sessions):
                 await delete_session_scores(connection, project, over)
             return gone.traces
+
+    async def projects_with_old_session_scores(
+        self, now: datetime, after: ProjectId | None
+    ) -> Sequence[ProjectId]:
+        return await self._projects(SELECT_PROJECTS_WITH_OLD_SESSION_SCORES, now, after)
+
+    async def delete_session_scores(
+        self, project: ProjectId, now: datetime, after: str
+    ) -> tuple[int, str | None]:
+        async with self.edits.transaction(project) as (connection, _):
+            since = await fetch_kept_since(connection, project, now)
+            if since is None:
+                return 0, None
+            rows = await connection.fetch(SELECT_SCORED_SESSIONS, project, after)
+            some = [row[0] for row in rows]
+            gone = await delete_old_session_scores(
+                connection, project, await list_empty_sessions(connection, project, some), since
+            )
+            return gone, some[-1] if len(some) == SESSIONS_AT_ONCE else None

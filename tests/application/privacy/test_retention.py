@@ -7,7 +7,12 @@ from datetime import datetime
 
 import pytest
 
-from application.privacy.retention import STEPS_MAX, DeleteExpiredTraces
+from application.privacy.ports import PROJECTS_AT_ONCE
+from application.privacy.retention import (
+    STEPS_MAX,
+    DeleteExpiredTraces,
+    DeleteOrphanedSessionScores,
+)
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
@@ -67,3 +72,57 @@ async def test_failure_is_raised_after_the_other_projects():
         await removing(traces)()
     assert traces.left == {FIRST: [2], SECOND: []}
     assert await removing(traces)() == 2
+
+
+@dataclass
+class ScriptedSessions:
+    """Sessions 1 to `sessions` of each project, one of which is looked at in a step."""
+
+    sessions: dict[ProjectId, int]
+    broken: ProjectId | None = None
+    asked: list[tuple[ProjectId, str]] = field(default_factory=list)
+
+    async def current_time(self) -> datetime:
+        return NOON
+
+    async def projects_with_old_session_scores(
+        self, now: datetime, after: ProjectId | None
+    ) -> Sequence[ProjectId]:
+        found = sorted(one for one in self.sessions if after is None or one > after)
+        return found[:PROJECTS_AT_ONCE]
+
+    async def delete_session_scores(
+        self, project: ProjectId, now: datetime, after: str
+    ) -> tuple[int, str | None]:
+        self.asked.append((project, after))
+        if project == self.broken:
+            raise Unavailable("broken")
+        looked_at = int(after or 0) + 1
+        return 1, str(looked_at) if looked_at < self.sessions[project] else None
+
+
+async def test_walk_goes_on_where_the_last_round_stopped_and_begins_again():
+    sessions = ScriptedSessions({FIRST: STEPS_MAX - 1, SECOND: 3, THIRD: 2})
+    delete = DeleteOrphanedSessionScores(sessions)
+    assert await delete() == STEPS_MAX
+    sessions.asked.clear()
+    assert await delete() == 4
+    assert sessions.asked == [(SECOND, "1"), (SECOND, "2"), (THIRD, ""), (THIRD, "1")]
+    sessions.asked.clear()
+    assert await delete() == STEPS_MAX
+    assert sessions.asked[0] == (FIRST, "")
+
+
+async def test_walk_reaches_all_projects():
+    projects = [ProjectId(uuid.UUID(int=n)) for n in range(PROJECTS_AT_ONCE + 1)]
+    sessions = ScriptedSessions(dict.fromkeys(projects, 1))
+    delete = DeleteOrphanedSessionScores(sessions)
+    assert [await delete(), await delete()] == [PROJECTS_AT_ONCE, 1]
+    assert [project for project, _ in sessions.asked] == projects
+
+
+async def test_project_that_fails_stops_no_walk():
+    sessions = ScriptedSessions({FIRST: 1, SECOND: 1, THIRD: 1}, broken=SECOND)
+    with pytest.raises(Unavailable):
+        await DeleteOrphanedSessionScores(sessions)()
+    assert [project for project, _ in sessions.asked] == [FIRST, SECOND, THIRD]

@@ -3,15 +3,17 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 
 import pytest
 
+from application.privacy.ports import SESSIONS_AT_ONCE
 from application.use_cases import UseCases
 from domain.errors import NotFound
 from domain.ids import ProjectId
-from domain.tracing.trace import Trace
+from domain.tracing.trace import Trace, TraceChange
 from tests.support.builders.scores import session_score, trace_score
-from tests.support.builders.values import at, span, trace
+from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import DataPlane, assert_summaries_match, fill, stored_traces
 from tests.support.fixtures.identities import new_project
 from tests.support.fixtures.in_memory_app import World
@@ -162,3 +164,66 @@ async def test_concurrent_removals_share_the_work(world, plane):
     expired = plane.privacy.expired
     assert sum(await asyncio.gather(*(expired.delete(ours, now) for _ in range(4)))) == 40
     assert list(await assert_summaries_match(plane, ours)) == []
+
+
+# --- scores of sessions without traces ------------------------------------------------------------
+
+
+async def delete_orphaned(plane, ours, now) -> int:
+    assert ours in await plane.privacy.expired.projects_with_old_session_scores(now, None)
+    gone, rest = await plane.privacy.expired.delete_session_scores(ours, now, "")
+    assert rest is None
+    return gone
+
+
+async def test_old_scores_of_sessions_that_lost_their_traces_are_deleted(world, plane):
+    ours, now = await project_keeping_days(world, DAYS), NOON + KEPT
+    deleted, moved, kept = (a_trace(session_id=session) for session in ("s", "t", "u"))
+    await fill(plane, ours, deleted, moved, kept)
+    scores = plane.evaluation.session_scores
+    for session in ("s", "t", "u"):
+        for created_at in (NOON - timedelta(seconds=1), NOON):
+            await scores.add(session_score(ours, session, created_at=created_at))
+    assert await delete_orphaned(plane, ours, now) == 0
+    await plane.traces.delete(ours, [deleted.id])
+    await plane.traces.change(ours, moved.id, TraceChange(session_id="elsewhere"))
+    assert await delete_orphaned(plane, ours, now) == 2
+    left = [await scores.of_session(ours, one) for one in "stu"]
+    assert [[one.created_at for one in some] for some in left] == [
+        [NOON],
+        [NOON],
+        [NOON, NOON - timedelta(seconds=1)],
+    ]
+    assert await plane.privacy.expired.projects_with_old_session_scores(now, ours) == [
+        one
+        for one in await plane.privacy.expired.projects_with_old_session_scores(now, None)
+        if one > ours
+    ]
+
+
+@pytest.mark.parametrize("days", [None, DAYS + 1])
+async def test_scores_of_sessions_stay_as_long_as_the_project_keeps_traces(world, plane, days):
+    ours, now = await project_keeping_days(world, days), NOON + KEPT
+    gone = a_trace()
+    await fill(plane, ours, gone)
+    await plane.evaluation.session_scores.add(session_score(ours, "s", created_at=NOON))
+    await plane.traces.delete(ours, [gone.id])
+    assert ours not in await plane.privacy.expired.projects_with_old_session_scores(now, None)
+    assert await plane.privacy.expired.delete_session_scores(ours, now, "") == (0, None)
+    assert len(await plane.evaluation.session_scores.of_session(ours, "s")) == 1
+
+
+async def test_many_sessions_are_looked_at_in_steps(world, plane):
+    ours, now = await project_keeping_days(world, DAYS), NOON + KEPT
+    old = NOON - timedelta(seconds=1)
+    traces = [a_trace(session_id=f"s{n:04}") for n in range(SESSIONS_AT_ONCE + 1)]
+    for some in batched(traces, 250):
+        await fill(plane, ours, *some)
+    for one in traces:
+        score = session_score(ours, one.session_id, created_at=old)
+        await plane.evaluation.session_scores.add(score)
+    for some in batched(traces, 250):
+        await plane.traces.delete(ours, [one.id for one in some])
+    delete = plane.privacy.expired.delete_session_scores
+    assert await delete(ours, now, "") == (SESSIONS_AT_ONCE, traces[-2].session_id)
+    assert await delete(ours, now, traces[-2].session_id) == (1, None)

@@ -1,8 +1,9 @@
 """Deletes traces with all their rows, in the transaction of the caller."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from asyncpg import Record
@@ -141,6 +142,9 @@ DELETE_TRACE_SCORES: Final = _delete_in_order(
 DELETE_SESSION_SCORES: Final = _delete_in_order(
     "session_scores", "project_id, id", "session_id = ANY($2::text[])"
 )
+DELETE_OLD_SESSION_SCORES: Final = _delete_in_order(
+    "session_scores", "project_id, id", "session_id = ANY($2::text[]) AND created_at < $3"
+)
 # A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
@@ -234,9 +238,20 @@ async def delete_session_scores(
     return affected_rows(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
 
 
+async def delete_old_session_scores(
+    connection: Connection, project: ProjectId, sessions: Sequence[str], since: datetime
+) -> int:
+    """As `delete_session_scores`, for the scores from before `since`."""
+    if not sessions:
+        return 0
+    await erase_replies(connection, project, sessions)
+    status = await connection.execute(DELETE_OLD_SESSION_SCORES, project, sessions, since)
+    return affected_rows(status)
+
+
 async def list_empty_sessions(
-    connection: Connection, project: ProjectId, gone: DeletedRows
+    connection: Connection, project: ProjectId, sessions: Collection[str]
 ) -> list[str]:
-    """The sessions that have no trace left."""
-    rows = await connection.fetch(SELECT_EMPTY_SESSIONS, project, sorted(gone.sessions))
+    """Those of the sessions that have no trace left."""
+    rows = await connection.fetch(SELECT_EMPTY_SESSIONS, project, sorted(sessions))
     return [row[0] for row in rows]
