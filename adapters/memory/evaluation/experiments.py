@@ -15,6 +15,7 @@ from domain.evaluation.experiments.experiment import (
     CaseResult,
     CaseScore,
     Experiment,
+    NoiseFloor,
     Result,
     ResultsWritten,
     first_of_cases,
@@ -183,8 +184,8 @@ class MemoryExperiments:
         return measured
 
     async def keep_noise_floor(
-        self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
-    ) -> Mapping[str, float]:
+        self, project: ProjectId, experiment: UUID, floor: Mapping[str, NoiseFloor]
+    ) -> Mapping[str, NoiseFloor]:
         known = self.store.experiments.require(project, experiment)
         kept = {**(known.noise_floor or {}), **floor}
         self.store.experiments[project, experiment] = replace(known, noise_floor=kept)

@@ -24,12 +24,13 @@ from domain.evaluation.experiments.comparison import (
     Rules,
     Verdict,
     find_mismatches,
+    floors_of,
     new_failures,
     noise_floor,
     validate_rules,
     worst,
 )
-from domain.evaluation.experiments.experiment import CaseResult, Experiment
+from domain.evaluation.experiments.experiment import CaseResult, Experiment, NoiseFloor
 from domain.evaluation.experiments.measurements import (
     COMPARED_MAX,
     NO_VALUES,
@@ -106,7 +107,8 @@ class FailureEvidence:
 class Comparison:
     """Without `mismatches`, `results` has one for each rule. `failures` counts all new ones.
 
-    `noise_floor` is that of a baseline that was compared with itself; None if none is known.
+    `noise_floor` is that of a baseline that was compared with itself, by metric; None if none is
+    known of the scores that were compared.
     """
 
     verdict: Verdict
@@ -175,8 +177,7 @@ class CompareExperiments:
         if not is_with_itself:
             new_run = await self._find_run(candidate, request.candidate_run, "candidate_run")
         shared = _shared_metrics((base, old_run), (candidate, new_run))
-        floor = {} if is_with_itself else base.noise_floor or {}
-        validate_rules(request.rules.rules, shared, floor)
+        validate_rules(request.rules.rules, shared, {})
         rules = request.rules.of(shared)
         metrics = list(dict.fromkeys(one.metric for one in rules if not one.is_of_figure))
         if max(base.cases, candidate.cases) * max(1, len(metrics)) > COMPARED_MAX:
@@ -188,6 +189,8 @@ class CompareExperiments:
             old, new = await asyncio.gather(
                 self._measure(base, old_run, metrics), self._measure(candidate, new_run, metrics)
             )
+            floors = floors_of(base.noise_floor or {}, old.measured)
+            validate_rules(request.rules.rules, shared, floors)
         mismatches = find_mismatches((base, old.measured), (candidate, new.measured), metrics)
         if mismatches:
             return Comparison(
@@ -286,14 +289,16 @@ class CompareExperiments:
     async def _keep_floor(
         self, base: Experiment, measured: Measurements, metrics: Sequence[str]
     ) -> Mapping[str, float] | None:
-        floors = dict[str, float]()
+        """The floors by metric that are known of these scores, with the new ones."""
+        floors = dict[str, NoiseFloor]()
         for metric in metrics:
             floor = await asyncio.to_thread(noise_floor, measured, metric)
             if floor is not None:
                 floors[metric] = floor
-        if not floors:
-            return base.noise_floor
-        return await self.experiments.keep_noise_floor(base.project_id, base.id, floors)
+        kept = base.noise_floor or {}
+        if floors:
+            kept = await self.experiments.keep_noise_floor(base.project_id, base.id, floors)
+        return floors_of(kept, measured) or None
 
     async def _evidence(
         self, side: _Side, failures: Sequence[NewFailure]

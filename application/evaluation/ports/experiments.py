@@ -8,6 +8,7 @@ from uuid import UUID
 from domain.evaluation.experiments.experiment import (
     CaseResult,
     Experiment,
+    NoiseFloor,
     Result,
     ResultsWritten,
 )
@@ -97,8 +98,8 @@ class Experiments(Protocol):
         ...
 
     async def keep_noise_floor(
-        self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
-    ) -> Mapping[str, float]:
+        self, project: ProjectId, experiment: UUID, floor: Mapping[str, NoiseFloor]
+    ) -> Mapping[str, NoiseFloor]:
         """Keeps the noise floors of some metrics; returns those of all. Raises NotFound."""
         ...
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from domain.errors import FieldError, Invalid
 from domain.evaluation.datasets.dataset import ITEMS_MAX
-from domain.evaluation.experiments.experiment import REPETITIONS_MAX, Experiment
+from domain.evaluation.experiments.experiment import REPETITIONS_MAX, Experiment, NoiseFloor
 from domain.evaluation.experiments.intervals import MeanEstimate, Range, estimate_mean
 from domain.evaluation.experiments.measurements import (
     NO_VALUES,
@@ -140,6 +140,24 @@ class Mismatch:
     candidate: Sequence[str]
 
 
+def judges_of(measured: Measurements, metric: str) -> Sequence[str]:
+    """The fingerprints of the scores of a metric, sorted, without those of prechecks."""
+    found = measured.metrics.get(metric, NO_VALUES).fingerprints
+    return sorted(one for one in found if not is_rule_fingerprint(one))
+
+
+def floors_of(floors: Mapping[str, NoiseFloor], measured: Measurements) -> dict[str, float]:
+    """The noise floors, by metric, that are of the judges of `measured`.
+
+    A metric that wasn't measured has none.
+    """
+    return {
+        metric: floor.drop
+        for metric, floor in floors.items()
+        if metric in measured.metrics and [*floor.fingerprints] == judges_of(measured, metric)
+    }
+
+
 def find_mismatches(
     base: tuple[Experiment, Measurements],
     candidate: tuple[Experiment, Measurements],
@@ -159,14 +177,7 @@ def find_mismatches(
         splits = [old.split or ""], [new.split or ""]
         found.append(Mismatch(what="split", base=splits[0], candidate=splits[1]))
     for metric in metrics:
-        prints = [
-            sorted(
-                fingerprint
-                for fingerprint in one.metrics.get(metric, NO_VALUES).fingerprints
-                if not is_rule_fingerprint(fingerprint)
-            )
-            for one in (of_old, of_new)
-        ]
+        prints = [judges_of(one, metric) for one in (of_old, of_new)]
         if max(map(len, prints)) > 1 or (all(prints) and prints[0] != prints[1]):
             found.append(
                 Mismatch(what="fingerprint", metric=metric, base=prints[0], candidate=prints[1])
@@ -444,7 +455,9 @@ def new_failures(base: Measurements, candidate: Measurements, metric: str) -> li
     return sorted(found, key=lambda one: (one.candidate - one.base, one.item))
 
 
-def noise_floor(side: Measurements, metric: str, confidence: float = CONFIDENCE) -> float | None:
+def noise_floor(
+    side: Measurements, metric: str, confidence: float = CONFIDENCE
+) -> NoiseFloor | None:
     """The drop that a baseline shows against itself by chance, at its number of repetitions.
 
     From its halves: their mean difference and the half of Student's interval, as far as they shrink
@@ -457,4 +470,5 @@ def noise_floor(side: Measurements, metric: str, confidence: float = CONFIDENCE)
     if found is None or found.n < ITEMS_MIN or found.low is None or found.high is None:
         return None
     here = sum(1 / one.repetitions for one in halves)
-    return max(-found.low, found.high) * math.sqrt(2 / side.repetitions / here)
+    drop = max(-found.low, found.high) * math.sqrt(2 / side.repetitions / here)
+    return NoiseFloor(drop, tuple(judges_of(side, metric)))

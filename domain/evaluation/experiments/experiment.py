@@ -38,6 +38,18 @@ class GitRevision:
     pull_request: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class NoiseFloor:
+    """The drop of a metric that a baseline showed when it was compared with itself.
+
+    `fingerprints` are those of the compared scores, sorted, without those of prechecks. Scores of
+    another judge have another floor.
+    """
+
+    drop: float
+    fingerprints: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
     """A version of a dataset, answered `repetitions` times.
@@ -45,8 +57,8 @@ class Experiment:
         open ──closed──▶ its run, with the metrics and the budget, over all results
 
     `items` is the number of items of `split` in the version when it was created. `run_id` is set
-    once it is closed; from then on its results don't change. `noise_floor` is the drop by metric
-    that it showed when it was compared with itself.
+    once it is closed; from then on its results don't change. `noise_floor` has the latest one of
+    each metric, of this run or of another one whose scores were compared.
     """
 
     id: UUID
@@ -66,7 +78,7 @@ class Experiment:
     run_id: RunId | None = None
     created_at: datetime
     closed_at: datetime | None = None
-    noise_floor: Mapping[str, float] | None = None
+    noise_floor: Mapping[str, NoiseFloor] | None = None
 
     @property
     def cases(self) -> int:

@@ -1,6 +1,7 @@
 """Comparing experiments over HTTP."""
 
 import uuid
+from http import HTTPStatus
 from typing import Any
 
 import pytest
@@ -9,6 +10,25 @@ from tests.http.conftest import a_span, field_errors
 from tests.http.experiments.conftest import DATASET, EXACT, SPLIT, Experimenting
 
 ANY = [{"metric": "as_expected", "max_drop": 0.05}]
+
+
+async def revise_metric(project: Experimenting) -> None:
+    parameters = {"op": "contains", "expected_from": "item"}
+    changed = {
+        "description": EXACT["description"],
+        "definition": {"type": "text_match", "parameters": parameters},
+    }
+    await project.ok("PUT", "/evaluations/custom-metrics/as_expected", changed)
+
+
+async def rescore(project: Experimenting, experiment: str) -> str:
+    project.ids["experiment"] = experiment
+    results = [one["results"] for one in (await project.items()).values()]
+    traces = [result["trace_id"] for some in results for result in some]
+    again = {"metrics": ["as_expected"], "trace_ids": traces}
+    run = await project.ok("POST", "/evaluations/trace-runs/batch", again)
+    await project.run_jobs()
+    return str(run["id"])
 
 
 async def test_broken_items_are_found_by_name(project: Experimenting) -> None:
@@ -138,12 +158,7 @@ async def test_another_version_of_a_metric_is_no_regression(project: Experimenti
     """The baseline can be scored again, and is then compared."""
     ids = await project.prepare_questions(40)
     base = await project.run({one: [one] for one in ids})
-    parameters = {"op": "contains", "expected_from": "item"}
-    changed = {
-        "description": EXACT["description"],
-        "definition": {"type": "text_match", "parameters": parameters},
-    }
-    await project.ok("PUT", "/evaluations/custom-metrics/as_expected", changed)
+    await revise_metric(project)
     candidate = await project.run({one: ["?"] for one in ids})
     found = await project.compare(base, candidate)
     assert (found["verdict"], found["results"]) == ("incomplete", [])
@@ -153,13 +168,9 @@ async def test_another_version_of_a_metric_is_no_regression(project: Experimenti
     assert found["rescoring"] == {
         "metrics": ["as_expected"], "targets": 40, "estimated_cost_usd": 0
     }  # fmt: skip
-    project.ids["experiment"] = base
-    traces = [one["results"][0]["trace_id"] for one in (await project.items()).values()]
-    again = {"metrics": ["as_expected"], "trace_ids": traces}
-    run = await project.ok("POST", "/evaluations/trace-runs/batch", again)
-    await project.run_jobs()
-    found = await project.compare(base, candidate, base_run=run["id"])
-    assert (found["verdict"], found["base"]["run_id"]) == ("regressed", run["id"])
+    run = await rescore(project, base)
+    found = await project.compare(base, candidate, base_run=run)
+    assert (found["verdict"], found["base"]["run_id"]) == ("regressed", run)
 
 
 async def test_other_items_are_another_test(project: Experimenting) -> None:
@@ -188,6 +199,23 @@ async def test_noise_floor_of_a_baseline_refuses_narrower_rules(project: Experim
     assert "noise floor" in field_errors(answer)["rules.0.max_drop"]
     wide = [{"metric": "as_expected", "max_drop": 0.5}]
     assert (await project.compare(base, candidate, rules=wide))["verdict"] == "pass"
+
+
+async def test_noise_floor_of_another_judge_refuses_no_rule(project: Experimenting) -> None:
+    ids = await project.prepare_questions(40)
+    answers = {one: [one, one if at % 4 else "?"] for at, one in enumerate(ids)}
+    base = await project.run(answers)
+    await revise_metric(project)
+    rescored = await rescore(project, base)
+    floors = (await project.compare(base, aa=True, base_run=rescored))["noise_floor"]
+    assert floors["as_expected"] > 0.05
+    assert (await project.read(f"/experiments/{base}"))["noise_floor"] == floors
+    # The scores of its own run have another fingerprint.
+    own = {"base": base, "candidate": base, "rules": ANY}
+    answer = await project("POST", "/experiments/compare", own)
+    assert answer.status_code == HTTPStatus.OK
+    answer = await project("POST", "/experiments/compare", own | {"base_run": rescored})
+    assert "noise floor" in field_errors(answer)["rules.0.max_drop"]
 
 
 async def test_noise_floor_of_too_few_cases_is_not_kept(project: Experimenting) -> None:

@@ -1,6 +1,5 @@
 """Experiments, and their results."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from typing import Final
 from uuid import UUID
 
 import asyncpg
+import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
@@ -34,6 +34,7 @@ from domain.evaluation.experiments.experiment import (
     CaseScore,
     Experiment,
     GitRevision,
+    NoiseFloor,
     Result,
     ResultsWritten,
     first_of_cases,
@@ -60,12 +61,21 @@ PUT_TRIES_MAX: Final = 5  # while other experiments take the same traces
 NAMED_MAX: Final = 2 * RESULTS_MAX  # traces that are read for the cases that they name
 
 
-def _floor_text(floor: Mapping[str, float] | None) -> bytes | None:
-    return None if floor is None else json.dumps(dict(floor)).encode()
+# A number alone was stored before floors had fingerprints.
+_FLOORS: Final = msgspec.json.Decoder(dict[str, NoiseFloor | float])
 
 
-def _floor(text: bytes | None) -> Mapping[str, float] | None:
-    return None if text is None else json.loads(text)
+def _floor_text(floor: Mapping[str, NoiseFloor] | None) -> bytes | None:
+    return None if floor is None else msgspec.json.encode(floor)
+
+
+def _floor(text: bytes | None) -> Mapping[str, NoiseFloor] | None:
+    if text is None:
+        return None
+    return {
+        metric: floor if isinstance(floor, NoiseFloor) else NoiseFloor(floor)
+        for metric, floor in _FLOORS.decode(text).items()
+    }
 
 
 EXPERIMENTS: Final = Table(
@@ -349,8 +359,8 @@ class PostgresExperiments(PoolReader):
         )
 
     async def keep_noise_floor(
-        self, project: ProjectId, experiment: UUID, floor: Mapping[str, float]
-    ) -> Mapping[str, float]:
+        self, project: ProjectId, experiment: UUID, floor: Mapping[str, NoiseFloor]
+    ) -> Mapping[str, NoiseFloor]:
         async with transaction(self.pool, project) as connection:
             known = await _fetch(connection, LOCK_EXPERIMENT, project, experiment)
             kept = {**(known.noise_floor or {}), **floor}

@@ -1187,7 +1187,7 @@ CREATE TABLE IF NOT EXISTS experiments (
     model text COLLATE "C", votes integer NOT NULL, max_cost_usd numeric,
     run_id uuid,
     created_at timestamptz NOT NULL, closed_at timestamptz,
-    noise_floor json, -- by metric: the drop that it showed against itself
+    noise_floor json, -- by metric: the drop that it showed against itself, and fingerprints
     PRIMARY KEY (project_id, id)
 );
 CREATE INDEX IF NOT EXISTS experiments_created ON experiments (project_id, created_at, id);

@@ -1,6 +1,6 @@
 """Wire schemas of experiments."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Self
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from domain.evaluation.experiments.experiment import (
     Experiment,
     ExperimentStatus,
     GitRevision,
+    NoiseFloor,
     Result,
     ResultsWritten,
 )
@@ -110,6 +111,10 @@ def _hex(digest: bytes) -> str:
     return digest.hex()
 
 
+def _drops(floors: Mapping[str, NoiseFloor] | None) -> dict[str, float] | None:
+    return None if floors is None else {metric: floor.drop for metric, floor in floors.items()}
+
+
 class ExperimentResponse(ResponseStruct[Experiment], frozen=True, kw_only=True):
     """An experiment. `items` is the number of items of its split in its version.
 
@@ -134,7 +139,7 @@ class ExperimentResponse(ResponseStruct[Experiment], frozen=True, kw_only=True):
     run_id: UUID | None
     created_at: wire.ResponseInstant
     closed_at: wire.ResponseInstant | None
-    noise_floor: dict[str, float] | None
+    noise_floor: Annotated[dict[str, float] | None, Source("noise_floor", _drops)]
 
 
 class CoverageResponse(ResponseStruct[Coverage], frozen=True, kw_only=True):
@@ -176,7 +181,7 @@ class ExperimentProgressResponse(ResponseStruct[ExperimentProgress], frozen=True
     run_id: Annotated[UUID | None, Source("experiment.run_id")]
     created_at: Annotated[wire.ResponseInstant, Source("experiment.created_at")]
     closed_at: Annotated[wire.ResponseInstant | None, Source("experiment.closed_at")]
-    noise_floor: Annotated[dict[str, float] | None, Source("experiment.noise_floor")]
+    noise_floor: Annotated[dict[str, float] | None, Source("experiment.noise_floor", _drops)]
     status: ExperimentStatus
     results: int
     coverage: CoverageResponse

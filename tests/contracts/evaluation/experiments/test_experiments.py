@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from domain.errors import Conflict, NotFound
-from domain.evaluation.experiments.experiment import CaseResult, GitRevision
+from domain.evaluation.experiments.experiment import CaseResult, GitRevision, NoiseFloor
 from domain.evaluation.experiments.measurements import Figure, MetricValues
 from domain.evaluation.runs.run import WorkItem
 from domain.evaluation.scores.outcome import Scored
@@ -209,7 +209,8 @@ async def test_unknown_cost_and_tokens_are_no_figures(plane, experiments, ours, 
 async def test_noise_floor_is_kept(experiments, ours, create):
     one = await create()
     assert (await experiments.get(ours, one.id)).noise_floor is None
-    for floor in ({"a": 0.25}, {"a": 0.5, "b": 0.0}):
+    some = NoiseFloor(0.25, ("one", "two"))
+    for floor in ({"a": some}, {"a": NoiseFloor(0.5), "b": NoiseFloor(0.0, ("one",))}):
         await experiments.keep_noise_floor(ours, one.id, floor)
         assert await experiments.get(ours, one.id) == replace(one, noise_floor=floor)
     with pytest.raises(NotFound):
@@ -220,10 +221,11 @@ async def test_noise_floors_of_other_metrics_stay(experiments, ours, create):
     one = await create()
     metrics = ["a", "b", "c", "d"]
     await asyncio.gather(
-        *[experiments.keep_noise_floor(ours, one.id, {name: 0.25}) for name in metrics]
+        *[experiments.keep_noise_floor(ours, one.id, {name: NoiseFloor(0.25)}) for name in metrics]
     )
-    everything = dict.fromkeys(metrics, 0.25) | {"b": 0.5}
-    assert await experiments.keep_noise_floor(ours, one.id, {"b": 0.5}) == everything
+    other = {"b": NoiseFloor(0.5, ("other",))}
+    everything = dict.fromkeys(metrics, NoiseFloor(0.25)) | other
+    assert await experiments.keep_noise_floor(ours, one.id, other) == everything
     assert (await experiments.get(ours, one.id)).noise_floor == everything
 
 

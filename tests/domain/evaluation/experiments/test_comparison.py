@@ -19,6 +19,7 @@ from domain.evaluation.experiments.comparison import (
     validate_rules,
     worst,
 )
+from domain.evaluation.experiments.experiment import NoiseFloor
 from domain.evaluation.experiments.measurements import Figure
 from tests.support.builders.experiments import an_experiment
 from tests.support.builders.measurements import measured, named
@@ -208,8 +209,8 @@ def test_noise_floor_and_halves():
     source = random.Random(1)
     noisy = measured(named([[source.choice([0.0, 1.0]) for _ in range(4)] for _ in range(50)]))
     calm = measured(named([[1.0, 1.0]] * 50))
-    assert noise_floor(calm, "m") == 0
-    assert 0.05 < noise_floor(noisy, "m") < 0.3
+    assert noise_floor(calm, "m") == NoiseFloor(0, ("f",))
+    assert 0.05 < noise_floor(noisy, "m").drop < 0.3
     assert noise_floor(measured(named([[1.0, 0.0]] * 4)), "m") is None
     first, second = noisy.halves()
     assert (first.repetitions, second.cases) == (2, 100)
