@@ -654,3 +654,6 @@ COMPUTED_CHECKS: Final[Mapping[str, CheckReader]] = {
     )
 }
 """Every check by its type, which is the name of its function."""
+
+CHECK_VERSIONS: Final[Mapping[str, int]] = {}
+"""The version of the code of a check, 1 if it isn't named. Raise it with what a check computes."""

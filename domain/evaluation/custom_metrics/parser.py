@@ -7,12 +7,18 @@ from hashlib import sha256
 from typing import Final
 
 from domain.evaluation.custom_metrics.checks import (
+    CHECK_VERSIONS,
     COMPUTED_CHECKS,
     CheckFunction,
     MatchOperator,
 )
 from domain.evaluation.custom_metrics.regex import RegexSearch
-from domain.evaluation.custom_metrics.rules import evaluate_rule, parse_rule, patterns_in
+from domain.evaluation.custom_metrics.rules import (
+    RULE_VERSION,
+    evaluate_rule,
+    parse_rule,
+    patterns_in,
+)
 from domain.evaluation.custom_metrics.strict_json import ErrorCollector, ObjectReader
 from domain.evaluation.evidence import template
 from domain.evaluation.judging.models import NAME_MAX as MODEL_MAX
@@ -38,6 +44,7 @@ CRITERION_MAX: Final = 2_000  # characters
 ANCHOR_MAX: Final = 500
 CHECKLIST_ANCHORS: Final = 2  # for false and for true
 
+FIRST_VERSION: Final = 1
 _DIGITS: Final = 16
 
 
@@ -50,7 +57,7 @@ class ParsedDefinition:
     model: str | None = None
     check: CheckFunction | None = None
     judge_kind: JudgeKind = JudgeKind.MEASURED
-    fingerprint_prefix: str = ""  # of computed scores
+    fingerprint_prefix: str = ""  # of computed scores: what computes them, in which version
     patterns: Sequence[tuple[str, str]] = field(default_factory=tuple)
 
 
@@ -125,6 +132,11 @@ def _measure(
     return measure
 
 
+def versioned(what: str, version: int) -> str:
+    """Without the first version, which scores had before there was another one."""
+    return what if version == FIRST_VERSION else f"{what}/{version}"
+
+
 # --- reading ---------------------------------------------------------------------------------
 
 
@@ -162,7 +174,7 @@ def _rule(_: str, body: object, errors: ErrorCollector) -> ParsedDefinition:
     return ParsedDefinition(
         check=partial(evaluate_rule, node),
         judge_kind=JudgeKind.RULE,
-        fingerprint_prefix=JudgeKind.RULE.value,
+        fingerprint_prefix=versioned(JudgeKind.RULE.value, RULE_VERSION),
         patterns=tuple(patterns_in(node, DEFINITION)),
     )
 
@@ -184,6 +196,8 @@ def _measured(_: str, body: object, errors: ErrorCollector) -> ParsedDefinition:
     pattern = (parameters.at("value"), str(parameters.value("value")))
     return ParsedDefinition(
         check=taken,
-        fingerprint_prefix=f"{JudgeKind.MEASURED}/{kind}",
+        fingerprint_prefix=versioned(
+            f"{JudgeKind.MEASURED}/{kind}", CHECK_VERSIONS.get(kind, FIRST_VERSION)
+        ),
         patterns=(pattern,) if is_pattern else (),
     )

@@ -18,6 +18,7 @@ from domain.evaluation.scores.outcome import Outcome, Scored
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import is_number, json_equal
 
+RULE_VERSION: Final = 1  # raised when a rule comes to another result on the same trace
 DEPTH_MAX: Final = 4  # nesting of `all`, `any`, `none` and `not`
 CONDITIONS_MAX: Final = 50
 VALUES_MAX: Final = 100  # of the operator `in`
