@@ -20,6 +20,7 @@ import asyncpg
 from adapters.embedded.servers import run_servers
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open_pool
+from adapters.postgres.database.tenants import within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.tracing.payloads.payload_text import PAYLOADS
@@ -77,7 +78,7 @@ def direct(pool: Pool, writer: TraceWriter) -> Write:
     async def write(items: Sequence[Item]) -> None:
         made = rows(items)
         try:
-            async with pool.acquire() as c, c.transaction():
+            async with within(pool, PROJECT).transaction() as c:
                 await copy(c, made)
         except asyncpg.UniqueViolationError:
             await writer.write(items)
@@ -100,7 +101,7 @@ def unnest(pool: Pool) -> Write:
         settled = [(project, trace.settled(prices().price)) for project, trace in items]
         traces = [trace_row(counted(project, t)) for project, t in settled]
         _, payloads, spans = rows(items)
-        async with pool.acquire() as c, c.transaction():
+        async with within(pool, PROJECT).transaction() as c:
             await c.execute(
                 UPSERT_AND_QUEUE_TRACES, *arrays(sorted(traces, key=lambda row: row[1]))
             )
