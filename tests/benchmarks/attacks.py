@@ -20,10 +20,10 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -184,8 +184,8 @@ async def invalid_bodies(target: Target) -> None:
 async def large_traces(target: Target) -> None:
     """Traces of 5,000 spans, 5 MB each."""
     span = {"name": "call", "started_at": "2026-11-01T00:00:00Z", "kind": "LLM", "model": "gpt-4o"}
-    span |= {"input": "y" * 700, "token_usage": {"prompt_tokens": 5, "completion_tokens": 6}}
-    body = trace(spans=[span] * 5_000)
+    usage = {"prompt_tokens": 5, "completion_tokens": 6}
+    body = trace(spans=[{**span, "input": "y" * 700, "token_usage": usage}] * 5_000)
     parts = body.split(b'"trace_id": ')
     await repeat(
         target,
@@ -213,7 +213,7 @@ async def new_projects(target: Target) -> None:
     )
 
 
-ATTACKS: Final[dict[str, Callable[[Target], Awaitable[None]]]] = {
+ATTACKS: Final[dict[str, Callable[[Target], Coroutine[Any, Any, None]]]] = {
     "4 endless heads of 5 MB/s, without credentials": endless_heads,
     "4 endless trailers of 5 MB/s": endless_trailers,
     "1,110 bodies of which one byte arrives": slow_bodies,
@@ -233,7 +233,7 @@ async def attack(name: str, port: int, keys: Sequence[str]) -> None:
     ended = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
     print("started", flush=True)
-    task = asyncio.create_task(ATTACKS[name](target))  # type: ignore[arg-type]  # a coroutine
+    task = asyncio.create_task(ATTACKS[name](target))
     await ended.wait()
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

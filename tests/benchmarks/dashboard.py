@@ -391,7 +391,7 @@ async def _fill(
         await recount(connection)
     finally:
         await connection.close()
-    await vacuum(servers)
+    await vacuum(servers.owner_url)
 
 
 _SPAN: Final = "00000000-0000-4000-8000-000000000001"

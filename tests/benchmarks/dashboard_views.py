@@ -115,7 +115,7 @@ async def _fill(servers: Servers, project: str) -> None:
         await dashboard.recount(connection)
     finally:
         await connection.close()
-    await vacuum(servers)
+    await vacuum(servers.owner_url)
 
 
 def _seed(project: Project) -> Mapping[str, str]:

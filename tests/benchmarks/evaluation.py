@@ -231,7 +231,7 @@ async def large(bench: EvaluationBenchmark, pid: int, redis: Redis) -> None:
     while not watching.done():
         await asyncio.sleep(0.1)
         most = max(most, memory_mb(pid, "VmRSS"))
-        messages = await redis.hvals(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs")  # type: ignore[misc]  # asynchronous here
+        messages = await redis.hvals(f"{NAMESPACE}:{JobQueue.MEASURE}.msgs")
         lengths += [len(one) for one in messages]
     took_s = time.perf_counter() - begin
     statements = await database.fetchval(COUNT_STATEMENTS)

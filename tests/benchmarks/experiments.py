@@ -35,7 +35,8 @@ from domain.evaluation.experiments.comparison import Rules
 from domain.evaluation.experiments.experiment import Case, Experiment, Result
 from domain.ids import ProjectId
 from entrypoints import provisioning
-from entrypoints.composition import database, root
+from entrypoints.composition import database
+from entrypoints.composition.evaluation import evaluation_ports
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import cpu_s
 from tests.benchmarks.ingest import machine
@@ -147,7 +148,7 @@ async def measure_comparison(
 ) -> Sequence[Experiment]:
     owner = await asyncpg.connect(settings.migration_database_url)
     async with database.open_database(settings) as pool:
-        ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
+        ports = evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         await ports.datasets.create(a_dataset(project))
         await put(ports.datasets, project, *(an_item(f"item {n:05}") for n in range(items)))
         base = await fill(pool, owner, ports, project, items, 100)
@@ -216,7 +217,7 @@ def main(items: int = ITEMS) -> None:
         base, _ = asyncio.run(measure_comparison(settings, server, project, items))
         headers = {"X-API-Key": key, "X-Project-Name": PROJECT_NAME}
         with serving(environ) as (port, api), Connection(port, headers) as http:
-            measure_lists(Measured(http, api, server), lists(base, items))
+            measure_lists(Measured(http, api, (server,)), lists(base, items))
 
 
 if __name__ == "__main__":

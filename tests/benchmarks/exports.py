@@ -183,7 +183,7 @@ def measure_narrow(traces: int) -> None:
                 if count > 1:
                     trace = uuid.UUID(made["trace_id"])
                     asyncio.run(copy_trace(service.servers.owner_url, trace, count - 1))
-                    asyncio.run(vacuum(service.servers))
+                    asyncio.run(vacuum(service.servers.owner_url))
                 seconds = stream(service.url, head, into)
                 with into.open("rb") as file:
                     assert sum(1 for _ in file) == count
@@ -202,7 +202,7 @@ def main(traces: int = TRACES) -> None:
         folder, servers, environ = service.folder, service.servers, service.environ
         url, key = service.url, service.key
         seed(environ, traces)
-        asyncio.run(vacuum(servers))
+        asyncio.run(vacuum(servers.owner_url))
         head = service.head(project(traces))
         print(machine(), f"{traces:,} traces", "\n")
         print(HEAD)

@@ -22,6 +22,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
@@ -39,7 +40,9 @@ READY_MAX_S = 120  # the bare handler prepares its rows before it listens
 SERVE = [sys.executable, "-m", "entrypoints.cli", "serve"]
 
 
-def load(url: str, headers: dict[str, str], spans: int, rate: float | None = None) -> dict:
+def load(
+    url: str, headers: dict[str, str], spans: int, rate: float | None = None
+) -> dict[str, Any]:
     """Runs the load generator as a separate process, and returns its report."""
     count = COUNTS[spans] if rate is None else int(rate * 8)
     command = [sys.executable, "-m", "tests.benchmarks.support.load", url]
@@ -47,7 +50,7 @@ def load(url: str, headers: dict[str, str], spans: int, rate: float | None = Non
     done = subprocess.run(
         command, input=json.dumps(headers), capture_output=True, text=True, check=True
     )
-    report = json.loads(done.stdout)
+    report: dict[str, Any] = json.loads(done.stdout)
     assert set(report["statuses"]) == {"202"}, report
     return report
 

@@ -29,7 +29,7 @@ from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing.rollups import rollups
-from adapters.postgres.tracing.writes import batch_writer
+from adapters.postgres.tracing.writes import batch_writer, row_updates
 from domain.ids import ProjectId
 from entrypoints.composition import database
 from entrypoints.settings import Settings
@@ -77,7 +77,7 @@ async def write(pool: Pool, steps: Steps, bodies: Sequence[bytes]) -> None:
         with steps.step("rows of spans, and what roll-ups count"):
             rows, deltas = batch_writer._count_new(ready.traces)
         with steps.step("COPY of spans"):
-            await batch_writer.insert_spans(connection, rows)
+            await row_updates.insert_spans(connection, rows)
         with steps.step("roll-ups"):
             await rollups.write(connection, deltas)
         with steps.step("COMMIT, BEGIN"):

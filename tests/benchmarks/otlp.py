@@ -78,7 +78,8 @@ def body(random_: random.Random, kilobytes: float) -> bytes:
             }
             for at in range(0, len(text), MESSAGE_CHARS_MAX)
         ]
-        kind, attributes = "invoke_agent", {"gen_ai.agent.name": "bench"}
+        kind = "invoke_agent"
+        attributes: dict[str, str | int] = {"gen_ai.agent.name": "bench"}
         if place % 2:
             kind, attributes = "chat", {
                 "gen_ai.provider.name": "openai",
@@ -117,11 +118,16 @@ def decoding_per_s(bodies: Sequence[bytes]) -> float:
     return len(bodies) * SPANS / (time.perf_counter() - begin)
 
 
-def copied_rows(bodies: Sequence[bytes]) -> list[tuple[list[tuple[object, ...]], ...]]:
+type Rows = tuple[list[tuple[object, ...]], ...]
+
+
+def copied_rows(bodies: Sequence[bytes]) -> list[Rows]:
     """The rows of spans, of their payloads and of fragments of each request."""
-    codec, made = Codec(), []
+    codec = Codec()
+    made: list[Rows] = []
     for one in bodies:
-        spans, fragments = [], []
+        spans: list[tuple[object, ...]] = []
+        fragments: list[tuple[object, ...]] = []
         texts: dict[TraceId, NewText] = {}
         for fragment in codec.decode(Signal.TRACES, Encoding.PROTOBUF, one, ITEMS_MAX).fragments:
             sent, trace = fragment.decode(), fragment.trace_id

@@ -74,7 +74,7 @@ def sent_trace(random_: random.Random, spans: int = SPANS) -> OtlpItem:
         message = [{"role": "user", "parts": [{"type": "text", "content": text(random_, 700)}]}]
         answer = [{"role": "assistant", "parts": [{"type": "text", "content": text(random_, 700)}],
                    "finish_reason": "stop"}]  # fmt: skip
-        chat = {
+        chat: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
             "gen_ai.request.model": "gpt-4o",
@@ -86,7 +86,7 @@ def sent_trace(random_: random.Random, spans: int = SPANS) -> OtlpItem:
             "gen_ai.output.messages": json.dumps(answer),
             "gen_ai.response.finish_reasons": ["stop"],
         }
-        tool = {
+        tool: dict[str, Any] = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": "find_order",
             "gen_ai.tool.call.arguments": json.dumps({"q": text(random_, 700)}),

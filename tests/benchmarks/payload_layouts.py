@@ -18,10 +18,11 @@ import os
 import random
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 from pathlib import Path
+from typing import Final
 
 import zstandard
 
@@ -52,7 +53,9 @@ LIGHT = (
 TRACES_PER_COMMIT = 16
 BLOCK_BYTES_MAX = 2 << 20
 ROUNDS = 3  # of which the least CPU time counts
-SIZES = {  # traces of each kind of body
+SIZES: Final[
+    Mapping[str, tuple[int, Callable[[random.Random], bytes]]]
+] = {  # traces of each kind of body
     "3 spans": (4_000, lambda r: body(r, 3)),
     "12 spans": (1_000, lambda r: body(r, 12)),
     "100 spans": (150, lambda r: body(r, 100)),
@@ -162,7 +165,7 @@ def block_write(
         rows.append((*light_row(trace, span), start + len(text), *sizes_of(values)))
         text += b"".join(one for one in values if one is not None)
     shown = previews(trace) if is_first else (None, None)
-    payloads = [
+    payloads: list[Row] = [
         (PROJECT, trace.id, *(shown if not at else (None, None)), start + at, len(part),
          _compressor.compress(part), *(refs if not at else (None,) * 4))
         for at in range(0, len(text), BLOCK_BYTES_MAX)

@@ -158,7 +158,8 @@ def targets_around(http: Connection, read: Read, values: dict[str, str], offset:
         query = (*read.query, ("limit", str(limit)), *([("cursor", cursor)] if cursor else []))
         return Read("", read.path, query).target(values)
 
-    cursor, at, targets = None, 0, []
+    cursor, at = None, 0
+    targets: list[str] = []
     while len(targets) < WALK_PAGES:
         target = page(PAGE if at >= offset else min(200, offset - at), cursor)
         answer, _ = get(http, target)
@@ -237,7 +238,7 @@ def large_trace(port: int, headers: dict[str, str], traces: int) -> str:
     with Connection(port, headers) as http:  # the service closes connections without a request
         answer = http.post("/traces", content)
     assert answer.status == 202, answer
-    return answer.json()["trace_id"]
+    return str(answer.json()["trace_id"])
 
 
 def project(traces: int) -> str:

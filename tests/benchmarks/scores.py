@@ -15,13 +15,13 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -45,7 +45,8 @@ from domain.evaluation.scores.score import (
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
-from entrypoints.composition import database, root
+from entrypoints.composition import database
+from entrypoints.composition.evaluation import evaluation_ports
 from entrypoints.settings import Settings
 from tests.benchmarks.ingest import machine
 from tests.benchmarks.support.folder import bench_folder
@@ -73,11 +74,11 @@ class KnownIds:
     session: str
 
 
-def list_scores(window: PageRequest | None = None, **conditions: object) -> Read:
+def list_scores(window: PageRequest | None = None, **conditions: Any) -> Read:
     """Returns a read of a list."""
 
     def read(ports: EvaluationPorts, of: ProjectId, known: KnownIds) -> Awaitable[object]:
-        values = {"trace_id": known.trace, "run_id": known.run}
+        values: dict[str, Any] = {"trace_id": known.trace, "run_id": known.run}
         filters = {
             key: values[key] if value is PLACEHOLDER else value for key, value in conditions.items()
         }
@@ -116,7 +117,7 @@ def labels(method: str, *arguments: object) -> Read:
 
 ALL_TIME: Final = CreatedWithin()
 WEEK: Final = CreatedWithin(UNTIL - timedelta(days=14), UNTIL - timedelta(days=7))
-IN_A_WEEK: Final = {"created_after": WEEK.after, "created_before": WEEK.before}
+IN_A_WEEK: Final[Mapping[str, Any]] = {"created_after": WEEK.after, "created_before": WEEK.before}
 MONTH: Final = CreatedWithin(UNTIL - PERIOD, UNTIL)
 NAME, RELIABILITY = NAMES[3], SESSION_NAMES[0]
 OF_TRACE, OF_SESSION = ScoreTarget.TRACE, ScoreTarget.SESSION
@@ -232,7 +233,7 @@ async def measured(settings: Settings, server: int, sizes: Sequence[int]) -> Non
     found: dict[tuple[str, str, int], ReadCost] = {}
     await database.migrate(settings)
     async with database.open_database(settings) as pool:
-        ports = root.evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
+        ports = evaluation_ports(settings, pool, RecordedJobs(), prices(), HeuristicJudge())
         for scores in sizes:
             of = await fill(settings.migration_database_url or "", scores)
             newest = (await ports.trace_scores.page(of, ScoreFilter(), PageRequest(limit=1))).items[

@@ -16,7 +16,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from importlib import import_module
@@ -98,7 +98,7 @@ def body(random_: random.Random, spans: int, size: int, at_s: float = 0) -> byte
     ).encode()  # fmt: skip
 
 
-SHAPES: Final = {
+SHAPES: Final[Mapping[str, Callable[[random.Random], bytes]]] = {
     "3 spans": lambda random_: body(random_, 3, 250),
     "12 spans": lambda random_: body(random_, 12, 800),
     "loop of 15 steps": lambda random_: loop_body(random_, 15),
@@ -243,9 +243,9 @@ async def measure_queries(pool: Pool, count: int) -> None:
     )
     print("| of | query | filter | hits | p50 ms | p95 ms | CPU ms of this process |")
     print("|---|---|---|---|---|---|---|")
-    for name, texts in queries.items():
+    for kind, texts in queries.items():
         for user in (None, "u-7"):
-            if user and name not in {"a word of 1 of 100 traces", "a word of most traces"}:
+            if user and kind not in {"a word of 1 of 100 traces", "a word of most traces"}:
                 continue
 
             async def find_traces(query: SearchQuery, user: str | None = user) -> SearchPage[Any]:
@@ -256,7 +256,7 @@ async def measure_queries(pool: Pool, count: int) -> None:
 
             for of, find in (("traces", find_traces), ("spans", find_spans)):
                 figures = await measure_query(texts, find)
-                print(f"| {of} | {name} | {'a user' if user else ''} | {figures} |", flush=True)
+                print(f"| {of} | {kind} | {'a user' if user else ''} | {figures} |", flush=True)
 
 
 async def measure_query(

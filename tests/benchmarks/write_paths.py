@@ -99,12 +99,11 @@ def unnest(pool: Pool) -> Write:
 
     async def write(items: Sequence[Item]) -> None:
         settled = [(project, trace.settled(prices().price)) for project, trace in items]
-        traces = [trace_row(counted(project, t)) for project, t in settled]
+        by_id = sorted(settled, key=lambda one: one[1].id)
+        traces = [trace_row(counted(project, t)) for project, t in by_id]
         _, payloads, spans = rows(items)
         async with within(pool, PROJECT).transaction() as c:
-            await c.execute(
-                UPSERT_AND_QUEUE_TRACES, *arrays(sorted(traces, key=lambda row: row[1]))
-            )
+            await c.execute(UPSERT_AND_QUEUE_TRACES, *arrays(traces))
             await c.execute(upsert_payloads, *arrays(payloads))
             await c.execute(upsert, *arrays(spans))
 

@@ -61,7 +61,9 @@ class Load:
     @property
     def unexpected(self) -> set[object]:
         """Returns answers that no fault excuses: all requests are valid and within the limits."""
-        statuses = {one for one in self.outcomes if isinstance(one, int) or one == NO_RETRY_AFTER}
+        statuses: set[object] = {
+            one for one in self.outcomes if isinstance(one, int) or one == NO_RETRY_AFTER
+        }
         return statuses - {201, 202, 503}
 
     async def run(self) -> None:

@@ -51,11 +51,11 @@ class Flood:
         parts = urlsplit(self.url)
         lines = {"Host": parts.netloc, **self.headers, "Content-Type": "application/json"}
         head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        span = {"name": "step", "started_at": STARTED_AT, "input": "x" * self.payload}
-        span["token_usage"] = {"prompt_tokens": 1}
+        usage = {"prompt_tokens": 1}
+        step = {"name": "step", "started_at": STARTED_AT, "input": "x" * self.payload}
         body = json.dumps(
             {"trace_id": "%s", "name": "t", "started_at": STARTED_AT,
-             "spans": [{"span_id": "%s", **span}]}
+             "spans": [{"span_id": "%s", **step, "token_usage": usage}]}
         )  # fmt: skip
         length = len(body % (uuid.uuid4(), uuid.uuid4()))
         self._request = f"POST /traces HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}"
@@ -65,7 +65,7 @@ class Flood:
         parts = urlsplit(self.url)
         for _ in range(self.connections):
             _, client = await loop.create_connection(
-                lambda: Client(self), parts.hostname, parts.port
+                lambda: Client(self), str(parts.hostname), parts.port or 80
             )
             self._free.append(client)
         begin = time.monotonic()

@@ -51,7 +51,7 @@ class Pair:
             until(lambda: self.count("sync_state = 'sync'") == 1, STARTED_MAX_S, "synchronous")
 
     def count(self, condition: str) -> int:
-        return self.stack.fetch_value(f"{IN_SYNC} AND {condition}")
+        return int(self.stack.fetch_value(f"{IN_SYNC} AND {condition}"))
 
     def wait_received(self) -> None:
         """Waits until the standby has on disk what the primary has now."""

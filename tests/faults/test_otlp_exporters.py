@@ -6,7 +6,7 @@ that, and at once after any other error.
 
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -32,10 +32,11 @@ START_S: Final = 1.5  # what starting PostgreSQL takes, about
 LIMIT: Final = 200  # spans per second: what EXPORTERS send at once, and can send many times
 OVERLOADED_LIMIT: Final = 100  # less than a third of what OVERLOADING exporters send at once
 OVERLOADING: Final = 24
-FLOODING: Final = {python_load: 256, javascript_load: 1_100}  # the service takes 512 requests
 OVERLOAD_S: Final = 15.0
 
 type StartLoad = Callable[..., AbstractContextManager[Load]]
+# The service takes 512 requests at once.
+FLOODING: Final[Mapping[StartLoad, int]] = {python_load: 256, javascript_load: 1_100}
 type Outage = Callable[[Stack], None]
 
 # test_kills.py kills each part under load, and the exporters' requests take the same way.

@@ -39,7 +39,8 @@ class RestartableDev:
     @property
     def settings(self) -> Settings:
         """The settings of its servers, whose addresses change with each start."""
-        return read_settings(own_environ(self.folder, self.port) | running_servers(self.folder))
+        of_servers = running_servers(str(self.folder))
+        return read_settings({**own_environ(self.folder, self.port), **of_servers})
 
     def headers(self, project: str) -> dict[str, str]:
         return self.dev.headers | {"X-Project-Name": project}

@@ -60,11 +60,11 @@ class Connection:
         self._line()
 
     def _line(self) -> bytes:
-        line = self._received.readline()
+        line: bytes = self._received.readline()
         assert line.endswith(b"\r\n"), "the server hung up"
         return line[:-2]
 
     def _read(self, size: int) -> bytes:
-        some = self._received.read(size)
+        some: bytes = self._received.read(size)
         assert len(some) == size, "the server hung up"
         return some

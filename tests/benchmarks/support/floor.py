@@ -12,6 +12,7 @@ import gc
 import sys
 from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -70,7 +71,7 @@ class BareHandler:
         self.rows = rows
         self.group_commit: GroupCommit[write_paths.Rows] | None = None
 
-    async def __call__(self, scope, receive, send):
+    async def __call__(self, _: Any, receive: Any, send: Any) -> None:
         parts = []
         more = True
         while more:

@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from tests.benchmarks.support.bodies import body
@@ -43,7 +44,10 @@ async def answer(reader: asyncio.StreamReader) -> int:
     return int(head[9:12])
 
 
-async def run(url: str, waiting: deque[bytes], connections: int, rate: float | None):
+async def run(
+    url: str, waiting: deque[bytes], connections: int, rate: float | None
+) -> tuple[list[float], Counter[int], float]:
+    """Returns the latencies in seconds, the number of answers by status, and the time of all."""
     parts = urlsplit(url)
     latencies: list[float] = []
     statuses: Counter[int] = Counter()
@@ -68,7 +72,7 @@ async def run(url: str, waiting: deque[bytes], connections: int, rate: float | N
     return latencies, statuses, time.perf_counter() - begin
 
 
-def quantile(values: list[float], q: float) -> float:
+def quantile(values: Sequence[float], q: float) -> float:
     return sorted(values)[min(len(values) - 1, int(q * len(values)))]
 
 

@@ -347,6 +347,7 @@ class Copier:
             "SELECT min(segment) AS first, max(segment) AS last FROM search_segments"
             " WHERE project_id = $1", self.project,
         )  # fmt: skip
+        assert row["last"] is not None, "too few traces for a segment: 10,000 are enough"
         step = row["last"] - row["first"] + 1
         by = [copy * step for copy in range(self.plan.copies)]
         await connection.execute(
