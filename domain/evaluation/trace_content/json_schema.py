@@ -4,7 +4,8 @@ A schema with keywords outside the subset is unsupported, and calls aren't check
 Ignoring a keyword would report arguments as valid that were never checked.
 """
 
-from collections.abc import Hashable, Mapping
+import json
+from collections.abc import Mapping
 from typing import Final
 
 LEVELS_MAX: Final = 50  # of a schema; deeper ones are unsupported
@@ -111,20 +112,28 @@ class _Keywords:
         assert isinstance(required, list)
         assert isinstance(values, list)
         self.required = frozenset(required)
-        self.allowed: list[frozenset[Hashable]] = []
+        self.allowed: list[frozenset[str]] = []
         if "enum" in schema:
             self.allowed.append(frozenset(map(_key, values)))
         if "const" in schema:
             self.allowed.append(frozenset([_key(schema["const"])]))
 
 
-def _key(value: object) -> Hashable:
-    """Equal for values that are equal in JSON, as `json_equal` finds."""
+def _key(value: object) -> str:
+    """A text that is equal for values that are equal in JSON, as `json_equal` finds.
+
+    Senders can choose numbers with equal hashes, but not texts. A set of thousands of values with
+    one hash would compare each with all others.
+    """
     if isinstance(value, Mapping):
-        return frozenset([(name, _key(one)) for name, one in value.items()])
+        members = [f"{json.dumps(name)}:{_key(one)}" for name, one in value.items()]
+        return f"{{{','.join(sorted(members))}}}"
     if isinstance(value, list):
-        return tuple([_key(one) for one in value])
-    return isinstance(value, bool), value
+        return f"[{','.join([_key(one) for one in value])}]"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return json.dumps(value)
+    is_whole = isinstance(value, int) or value.is_integer()
+    return f"{int(value):x}" if is_whole else repr(value)
 
 
 def _fits_size(value: object, schema: Mapping[str, object]) -> bool:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from domain.evaluation.trace_content.json_schema import (
     LEVELS_MAX,
     is_supported_schema,
+    json_equal,
     matches_schema,
 )
 
@@ -96,11 +97,15 @@ def test_supported_schemas_can_be_checked(value, schema):
     assert matches_schema(value, {"enum": [value]})
 
 
+SAME_HASH = [n * (2**61 - 1) for n in range(100_000)]
+
+
 @pytest.mark.parametrize(
     ("keywords", "item"),
     [
         ({"enum": [*range(100_000)]}, 99_999),
         ({"enum": [[one] for one in range(100_000)]}, [99_999]),
+        ({"enum": SAME_HASH}, SAME_HASH[-1]),
         ({"type": ["object"] * 100_000 + ["integer"]}, 1),
         ({"type": "object", "required": ["a"] * 100_000}, {"a": 1}),
     ],
@@ -110,3 +115,23 @@ def test_lists_of_a_schema_are_not_read_for_each_item(keywords, item):
     schema = {"items": keywords}
     assert matches_schema([item] * 100_000, schema)
     assert not matches_schema([*[item] * 100_000, "x"], schema)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.sampled_from([2.0**53, 2**53, 1e300, 10**300, int(1e300), "1", "null", '"'])
+    | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner),
+    max_leaves=5,
+)
+
+
+@given(json_values, json_values)
+def test_const_and_enum_accept_the_values_that_are_equal_in_json(one, other):
+    assert matches_schema(one, {"const": one})
+    assert matches_schema(one, {"const": other}) is json_equal(one, other)
+    assert matches_schema(one, {"enum": [None, other]}) is (one is None or json_equal(one, other))
