@@ -82,8 +82,8 @@ SELECT started_at, trace_id FROM search_terms WHERE {OF_PROJECT}
 """
 SELECT_PARTIAL: Final = f"""
 SELECT started_at, trace_id FROM search_traces WHERE {OF_PROJECT} AND segment = 0
-  AND (started_at, trace_id) < ($2, $3) ORDER BY started_at DESC, trace_id DESC
-LIMIT $4
+  AND (started_at, trace_id) < ($2, $3) AND started_at >= $4
+ORDER BY started_at DESC, trace_id DESC LIMIT $5
 """
 SELECT_SEGMENTS: Final = f"""
 SELECT segment, last_started_at FROM search_segments
@@ -106,6 +106,7 @@ _SIZE: Final = f"""
 (SELECT coalesce(sum(raw_bytes), 0) FROM trace_payloads AS p
  WHERE p.{OF_PROJECT} AND p.trace_id = traces.trace_id) AS text_bytes
 """
+_FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 _LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)
 _LAST_ID: Final = UUID(int=2**128 - 1)
 
@@ -167,6 +168,8 @@ class _Candidates:
         if self.allowed is not None and len(self.allowed) <= self.limits.looked_into:
             self.add((started_at, id_) for id_, started_at in self.allowed.items())
             return
+        if self.allowed is not None:
+            self.after = min(self.allowed.values())
         self.add(_from_rows(await fetch(SELECT_UNINDEXED, project)))
         self.add(_from_rows(await fetch_new(self.connection, project, self.terms)))
         await self._read_partial(self.before)
@@ -217,7 +220,8 @@ class _Candidates:
     async def _read_partial(self, before: Place) -> None:
         """The next traces with too many terms: all of them are candidates."""
         most = self.limits.partial_at_once
-        rows = await self.connection.fetch(SELECT_PARTIAL, self.project, *before, most)
+        period = (*before, self.after or _FIRST_INSTANT)
+        rows = await self.connection.fetch(SELECT_PARTIAL, self.project, *period, most)
         places = [*_from_rows(rows)]
         self.add(places)
         self.last_partial = places[-1] if len(places) == most else None

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
+from adapters.postgres.tracing.search import trace_search
 from adapters.postgres.tracing.search.search_postings import (
     SEGMENT_TRACES,
     bucket_of,
@@ -181,6 +183,29 @@ class TestLongTexts:
             pass
         assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
         assert await found(plane, ours, "word") == ["two", "one"]
+
+    async def test_traces_before_the_period_are_not_read(self, plane, serving_pool):
+        """A project may have many with too many terms. Reading all of them takes long."""
+        ours, terms = project(), query_terms(SearchQuery.parse("word"))
+        sent = [said(f"n{n}", "word", n) for n in range(4)]
+        await fill(plane, ours, *sent)
+        index = replace(plane.tracing.search_index, read_bytes_max=0)
+        while await index.add_traces():
+            pass
+        limits, before = SearchLimits(looked_into=0, partial_at_once=2), (at(10), UUID(int=0))
+        first, last = ({one.id: one.started_at} for one in (sent[0], sent[3]))
+        for after, allowed, is_all_read in (
+            (None, None, False),
+            (at(0), None, False),
+            (at(3), None, True),
+            (None, first, False),
+            (None, last, True),
+        ):
+            candidates = trace_search._Candidates(
+                within(serving_pool, ours), ours, terms, before, after, allowed, limits
+            )
+            await candidates.open()
+            assert (candidates.last_partial is None) == is_all_read, (after, allowed)
 
 
 @pytest.mark.service
