@@ -235,8 +235,12 @@ def priced_models(
     if provider is None:
         return models
     if provider.lower() in SELF_HOSTED_PROVIDERS:
-        return [f"{provider}/{one}" for one in models]
+        return [one if _is_self_hosted(one) else f"{provider}/{one}" for one in models]
     return [name for one in models for name in (f"{provider}/{one}", one)]
+
+
+def _is_self_hosted(model: str) -> bool:
+    return model.partition("/")[0].lower() in SELF_HOSTED_PROVIDERS
 
 
 def _priced_by(span: Span) -> tuple[object, ...]:

@@ -94,6 +94,23 @@ async def test_project_price_precedes_price_book(pricing, project):
     assert other_spans[1].charge.price.version == prices().version
 
 
+@pytest.mark.parametrize(
+    ("model", "provider"),
+    [
+        ("llama3", "ollama"),
+        ("ollama/llama3", None),
+        ("ollama/llama3", "ollama"),
+        ("ollama_chat/llama3", "ollama"),
+    ],
+)
+async def test_project_may_price_a_self_hosted_model(pricing, project, model, provider):
+    await pricing.prices.create(a_price(project, match="llama3", input=Decimal(3)))
+    sent = trace(span(model=model, provider=provider, token_usage=USED))
+    await pricing.traces.put(project, sent)
+    [stored] = (await pricing.traces.get(project, sent.id)).spans
+    assert stored.charge.amount == Decimal("3.000004")
+
+
 async def test_added_spans_use_project_prices(pricing, project):
     sent = trace()
     await pricing.traces.put(project, sent)

@@ -223,6 +223,8 @@ def test_unknown_cost_is_unpriced(model, usage, pricing):
         ("m", "p", "r", ["p/m", "m", "p/r", "r"]),
         (None, "p", "r", []),
         ("m", "Ollama", "r", ["Ollama/m", "Ollama/r"]),
+        ("a/m", "vllm", None, ["vllm/a/m"]),
+        ("ollama/m", "ollama", "Ollama_chat/r", ["ollama/m", "Ollama_chat/r"]),
     ],
 )
 def test_names_under_which_a_model_is_priced(model, provider, request_model, names):
