@@ -104,9 +104,8 @@ def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
         try:
             key_ids = _fill(draft, folder, manifest)
             (draft / DATABASE).rename(target)
-            _sync(
-                data
-            )  # if the name were lost with the power, `dev` would create an empty database
+            # If the name were lost with the power, `dev` would create an empty database.
+            _sync(data)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
     print_line(
