@@ -70,6 +70,12 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
 ) AS one
 ORDER BY one.stored_at, one.project_id, one.id LIMIT {DUE_MAX}
 """
+# Before it is asked which are erased: a trace that is being deleted is waited for, and deleting
+# those that are locked waits, and deletes their evaluations.
+LOCK_TRACES: Final = f"""
+SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+ORDER BY project_id, trace_id FOR KEY SHARE
+"""
 SELECT_ERASED: Final = f"""
 SELECT trace_id FROM erased_traces WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
@@ -113,6 +119,8 @@ class PostgresWaitingEvaluations:
         named = [one.trace for one in received if one.trace is not None]
         async with transaction(self.pool, project) as connection:
             await check_not_removed(connection, project)
+            if named:
+                await connection.execute(LOCK_TRACES, project, named)
             erased = {row[0] for row in await connection.fetch(SELECT_ERASED, project, named)}
             shown = [_waiting(project, one) for one in received if one.trace not in erased]
             waiting = {one.id: one for one in shown}
@@ -122,7 +130,8 @@ class PostgresWaitingEvaluations:
                     del waiting[known]
             added = list(waiting.values())[:room]
             if added:
-                rows = [_row(one) for one in added]
+                # By id: requests with the same ones wait for each other in the same order.
+                rows = sorted(_row(one) for one in added)
                 await connection.execute(INSERT_WAITING, project, now, *arrays(rows))
         return len(waiting) - len(added)
 

@@ -326,8 +326,21 @@ async def insert_new_traces(
     """Inserts those of the traces that are new, with their payloads; returns their keys.
 
     Both are arrays of columns: of TRACES and of PAYLOADS. `waiting` are those with long
-    texts that aren't shared.
+    texts that aren't shared. Raises Invalid if one of them was erased meanwhile.
     """
+    new = await _insert_new_traces(connection, rows, payloads, waiting)
+    # An erasure that was deleting one of them may have ended while the statement waited for it.
+    if new and await connection.fetchval(HAS_ERASED_TRACE, *arrays(sorted(new))):
+        raise trace_was_erased()
+    return new
+
+
+async def _insert_new_traces(
+    connection: Connection,
+    rows: Sequence[Sequence[object]],
+    payloads: Sequence[Sequence[object]],
+    waiting: Collection[TraceId],
+) -> set[TraceKey]:
     if not is_distributed(connection):
         made = await connection.fetch(INSERT_NEW_TRACES, *rows, *payloads, waiting)
         return {(row[0], row[1]) for row in made}

@@ -1,0 +1,83 @@
+"""Late writes about a trace that an erasure deletes at that moment."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import within
+from domain.errors import Invalid
+from domain.ids import ProjectId
+from domain.privacy.erasure import DataSubject, DataSubjectKind
+from domain.tracing.trace import Trace
+from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
+from tests.support.builders.otel import fragments, sent_span
+from tests.support.builders.scores import trace_score
+from tests.support.builders.values import span, trace
+from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures.data_plane import DataPlane, project, stored_traces
+from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.service
+
+GRACE = DataSubject(DataSubjectKind.USER, "grace")
+LOCK_SCORES = "SELECT 1 FROM trace_scores WHERE project_id = $1 FOR UPDATE"
+WAITING = f"""
+SELECT count(*) FROM {citus.ACTIVITY}
+WHERE datname = current_database() AND wait_event_type = 'Lock'
+  AND query ~ '(trace_scores|traces|allowed)'
+"""
+COUNT_WAITING_EVALUATIONS = "SELECT count(*) FROM waiting_evaluations WHERE project_id = $1"
+
+
+@pytest.fixture
+async def plane(patient_pool: Pool) -> AsyncIterator[DataPlane]:
+    async with data_plane.over_postgres(patient_pool) as plane:
+        yield plane
+
+
+@asynccontextmanager
+async def erasing(plane: DataPlane, pool: Pool, of: ProjectId) -> AsyncIterator[Trace]:
+    """A trace whose rows an erasure has deleted. It commits after the block."""
+    one, erasures = trace(span(), user_id=GRACE.id, input=b'"hers"'), plane.privacy.erasures
+    await plane.traces.put(of, one)
+    await plane.evaluation.trace_scores.add(trace_score(of, one.id))
+    erasure = an_erasure(of, GRACE)
+    await erasures.begin(erasure, GRACE, audit_entry(erasure))
+    async with within(pool, of).transaction() as locking:
+        await locking.execute(LOCK_SCORES, of)
+        now = datetime.now(UTC)
+        deleting = asyncio.create_task(erasures.advance(of, erasure.id, now, audit_entry))
+        await until(lambda: pool.fetchval(WAITING))
+        yield one
+        await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+    assert (await deleting).rows["traces"] == 1
+
+
+@pytest.mark.parametrize("is_otlp", [False, True])
+async def test_trace_that_is_being_erased_is_not_stored_again(plane, pool, is_otlp):
+    ours = project()
+    async with erasing(plane, pool, ours) as one:
+        late = asyncio.create_task(
+            plane.otlp.put(ours, one.id, fragments(one.id, sent_span({"gen_ai.prompt": "hers"})))
+            if is_otlp
+            else plane.traces.put(ours, trace(span(), id=one.id, input=b'"hers"'))
+        )
+    with pytest.raises(Invalid) as refused:
+        await late
+    assert [error.field for error in refused.value.errors] == ["trace_id"]
+    assert await stored_traces(plane, ours) == []
+
+
+async def test_evaluation_of_trace_that_is_being_erased_does_not_wait(plane, pool):
+    ours, now = project(), datetime.now(UTC)
+    async with erasing(plane, pool, ours) as one:
+        late = asyncio.create_task(
+            plane.evaluation.waiting_evaluations.add(ours, [of_trace(one.id)], now)
+        )
+    assert await late == 0
+    assert await pool.fetchval(COUNT_WAITING_EVALUATIONS, ours) == 0
