@@ -22,6 +22,7 @@ from domain.tracing.otel.requests import (
     RejectionReason,
     Signal,
     combined_rejections,
+    rejection_key,
 )
 
 DELETED_REJECTIONS_MAX: Final = 1_000  # rows of one statement
@@ -85,7 +86,9 @@ DELETE FROM otlp_rejections WHERE ctid = ANY(ARRAY(
 
 class PostgresRejections(PoolReader):
     async def add(self, rejections: Sequence[RecordedRejection]) -> None:
-        rows = [_row(_with_storable_texts(one)) for one in combined_rejections(rejections)]
+        # By their keys: processes that report the same ones wait in the same order.
+        combined = sorted(combined_rejections(rejections), key=rejection_key)
+        rows = [_row(_with_storable_texts(one)) for one in combined]
         projects = sorted({one.project_id for one in rejections})
         async with transaction(self.pool, ALL_TENANTS) as connection:
             await connection.execute(INSERT_REJECTIONS, *arrays(rows))
