@@ -25,6 +25,9 @@ from domain.identity.sign_in_attempt import SignInAttempt
 from domain.ids import BrowserSessionId, UserId
 
 INSERT_SESSION: Final = rows.BROWSER_SESSIONS.insert()
+# Concurrent sign-ins of a holder wait for each other, and count each other's sessions.
+LOCK_USER: Final = "SELECT 1 FROM users WHERE id = $1 FOR NO KEY UPDATE"
+LOCK_KEY: Final = "SELECT 1 FROM api_keys WHERE id = $1 FOR NO KEY UPDATE"
 DELETE_LEAST_USED_SESSIONS: Final = """
 DELETE FROM browser_sessions WHERE id IN (
   SELECT id FROM browser_sessions WHERE user_id = $1 OR key_id = $2
@@ -64,6 +67,9 @@ class PostgresBrowserSessions:
                 translate_errors(),
                 within(self.pool, ALL_TENANTS).transaction() as connection,
             ):
+                for sql, one in zip((LOCK_USER, LOCK_KEY), holder, strict=True):
+                    if one is not None:
+                        await connection.execute(sql, one)
                 await connection.execute(
                     DELETE_LEAST_USED_SESSIONS, *holder, SESSIONS_PER_HOLDER_MAX - 1
                 )

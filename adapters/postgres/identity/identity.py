@@ -82,11 +82,12 @@ COUNT_OWNED_ORGANIZATIONS: Final = (
 )
 INSERT_ORGANIZATION: Final = rows.ORGANIZATIONS.insert()
 SET_GROUP: Final = "UPDATE organizations SET table_group = $2 WHERE id = $1"
-# Adds a new network of a key and its audit entry, while fewer than $8 networks are known. The key
-# is locked, so that concurrent calls count each other's networks.
+# A statement of its own, so that the next one counts the networks of calls that it waited for.
+LOCK_KEY: Final = "SELECT 1 FROM api_keys WHERE id = $1 FOR NO KEY UPDATE"
+# Adds a new network of a locked key and its audit entry, while fewer than $8 networks are known.
 INSERT_KEY_NETWORK: Final = """
 WITH key AS (
-  SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1 FOR NO KEY UPDATE
+  SELECT id, organization_id, prefix, name FROM api_keys WHERE id = $1
 ), new AS (
   INSERT INTO api_key_networks (organization_id, key_id, network)
   SELECT organization_id, id, $2 FROM key
@@ -127,7 +128,9 @@ class PostgresApiKeys:
                 origin = (one.origin.network, one.origin.address, one.origin.agent)
                 what = (one.entry, one.at, AuditAction.API_KEY_USED)
                 values = (one.key, *origin, *what, USED_NETWORKS_MAX)
-                await within(self.pool, ALL_TENANTS).execute(INSERT_KEY_NETWORK, *values)
+                async with within(self.pool, ALL_TENANTS).transaction() as connection:
+                    await connection.execute(LOCK_KEY, one.key)
+                    await connection.execute(INSERT_KEY_NETWORK, *values)
 
 
 @dataclass(frozen=True, slots=True)

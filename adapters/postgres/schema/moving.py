@@ -238,8 +238,9 @@ async def _transaction(pool: Pool) -> AsyncIterator[Connection]:
 
 async def _lock(connection: Connection, organization: OrganizationId) -> asyncpg.Record:
     """Until the end of the transaction the organization gets no project, and loses none."""
-    await lock_organization(connection, AdvisoryLock.PROJECTS, organization)
+    # In this order, as edits of the organization that create projects.
     row = await connection.fetchrow(LOCK_ORGANIZATION, organization)
+    await lock_organization(connection, AdvisoryLock.PROJECTS, organization)
     return require_row(row, "Organization not found")
 
 
