@@ -84,10 +84,13 @@ class PostgresWorkQueue(PoolReader):
         self, project: ProjectId, run: RunId, target: Target, now: datetime
     ) -> Claim | None:
         async with transaction(self.pool, project) as connection:
-            if claim := await claims.claim(connection, project, run, target, now):
-                return claim
-            await claims.dead_letter_exhausted(connection, project, run, target, now)
-            return None
+            claim = await claims.claim(connection, project, run, target, now)
+        if claim is None:
+            # In a transaction of its own: two workers that share the lock of the run can't both
+            # have it alone.
+            async with transaction(self.pool, project) as connection:
+                await claims.dead_letter_exhausted(connection, project, run, target, now)
+        return claim
 
     async def record(self, claim: Claim, metric: str, outcome: Outcome, now: datetime) -> bool:
         return await self.record_all(claim, {metric: outcome}, now) > 0
