@@ -279,10 +279,12 @@ class PostgresExperiments(PoolReader):
                 await _taken(connection, project, sent),
             )
             if plan.stored:
+                # By trace: other experiments that take the same ones wait in the same order.
+                stored = sorted(plan.stored, key=lambda one: one.trace)
                 values = (
-                    [one.case.item for one in plan.stored],
-                    [one.case.repetition for one in plan.stored],
-                    [one.trace for one in plan.stored],
+                    [one.case.item for one in stored],
+                    [one.case.repetition for one in stored],
+                    [one.trace for one in stored],
                 )
                 await connection.execute(PUT_RESULTS, project, experiment, *values)
             return ResultsWritten(

@@ -1,6 +1,7 @@
-"""Two experiments that take the same trace as a result."""
+"""Experiments that take the same traces as results."""
 
 import asyncio
+import uuid
 
 import pytest
 
@@ -17,6 +18,7 @@ TAKE_TRACE = """
 INSERT INTO experiment_results (project_id, experiment_id, item_id, repetition, trace_id)
 VALUES ($1, $2, 'a', 1, $3)
 """
+LEAVE_TRACE = "DELETE FROM experiment_results WHERE project_id = $1 AND experiment_id = $2"
 WAITING = f"""
 SELECT count(*) FROM {citus.ACTIVITY}
 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'experiment_results'
@@ -44,3 +46,36 @@ async def test_trace_that_another_experiment_takes_at_once_is_refused_by_itself(
             0: "trace_id"
         }
         assert await experiments.results(ours, second.id) == [other]
+
+
+async def test_experiments_that_take_the_same_traces_in_other_orders_wait_for_each_other(
+    patient_pool, pool
+):
+    async with data_plane.over_postgres(patient_pool) as plane:
+        ours, datasets, cases = project(), plane.evaluation.datasets, "abc"
+        experiments = plane.evaluation.experiments
+        await datasets.create(a_dataset(ours))
+        await put(datasets, ours, *map(an_item, cases))
+        version = await datasets.find_version(ours, "refunds")
+        first, second, third = [
+            await experiments.create(an_experiment(project_id=ours, version=version, items=3))
+            for _ in range(3)
+        ]
+        traces = sorted(uuid.uuid4() for _ in cases)
+        orders = [(first.id, traces), (second.id, traces[::-1])]
+        async with within(pool, ours).transaction() as earlier:
+            await earlier.execute(TAKE_TRACE, ours, third.id, traces[1])
+            puts = [
+                asyncio.create_task(
+                    experiments.put_results(
+                        ours,
+                        id_,
+                        [a_result(case, trace=one) for case, one in zip(cases, some, strict=True)],
+                    )
+                )
+                for id_, some in orders
+            ]
+            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+            await earlier.execute(LEAVE_TRACE, ours, third.id)
+        written = await asyncio.gather(*puts)
+        assert sorted((one.stored, len(one.refused)) for one in written) == [(0, 3), (3, 0)]
