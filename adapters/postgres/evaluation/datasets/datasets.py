@@ -328,8 +328,11 @@ async def _fetch_dataset(connection: Connection, project: ProjectId, name: str) 
 
 
 async def _lock_dataset(connection: Connection, project: ProjectId, name: str) -> Dataset:
-    """The next statements see what the transaction before has committed."""
-    await connection.execute(LOCK_DATASET, project, name)
+    """The next statements see what the transaction before has committed.
+
+    Raises NotFound, also if that has deleted the dataset: another one of the name isn't locked.
+    """
+    require_row(await connection.fetchrow(LOCK_DATASET, project, name), NOT_FOUND)
     return await _fetch_dataset(connection, project, name)
 
 
