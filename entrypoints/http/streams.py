@@ -100,7 +100,8 @@ class JsonParts[T]:
 
     Other requests get their turn between two parts, and a part takes the memory of the one before:
     for 11 MB at once, taking new memory would be a third of the work. `hollow` is the response
-    with an empty list `field`, and `make` makes its members of some of the `items`. The parts can
+    with an empty list `field`, and `make` makes its members of some of the `items`, whose long
+    texts have `size` bytes. A part that has PART_BYTES of them gets no further item. The parts can
     be made only once, since each item is removed from `items` when it is sent.
     """
 
@@ -108,17 +109,24 @@ class JsonParts[T]:
     field: str
     items: deque[T]
     make: Callable[[Sequence[T]], Sequence[msgspec.Struct]]
+    size: Callable[[T], int]
 
     def __iter__(self) -> Iterator[bytes]:
         whole = msgspec.structs.replace(self.hollow, **{self.field: msgspec.Raw(_HOLE)})
         before, _, after = msgspec.json.encode(whole).rpartition(_HOLE)
         lead, count = before + b"[", _FIRST_ITEMS
         while self.items:
-            some = [self.items.popleft() for _ in range(min(count, len(self.items)))]
-            part = msgspec.json.encode(self.make(some))
+            part = msgspec.json.encode(self.make(self._take(count)))
             yield b"".join((lead, memoryview(part)[1:-1]))
             lead, count = b",", max(1, min(PART_ITEMS_MAX, count * PART_BYTES // len(part)))
         yield (b"]" if lead == b"," else lead + b"]") + after
+
+    def _take(self, count: int) -> list[T]:
+        some, size = list[T](), 0
+        while self.items and len(some) < count and size < PART_BYTES:
+            some.append(one := self.items.popleft())
+            size += self.size(one)
+        return some
 
 
 def stream_json(

@@ -21,7 +21,7 @@ from entrypoints.http.controllers.traces.schemas import SENT_AT_ONCE_SPANS_MAX, 
 from entrypoints.http.streams import PART_BYTES, PART_ITEMS_MAX, JsonParts
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.builders import strategies
-from tests.support.builders.values import prices
+from tests.support.builders.values import at, prices, span, trace
 from tests.support.clients.asgi_client import exchange
 
 PROJECT = ProjectId(uuid.UUID(int=1))
@@ -42,10 +42,18 @@ class Shelf(msgspec.Struct):
 def test_parts_are_the_whole(count: int) -> None:
     before = msgspec.Raw(b'{"items":[]}')
     sizes = [10 ** (n % 5) for n in range(count)]
-    parts = [*JsonParts(Shelf(before, []), "items", deque(sizes), items)]
+    parts = [*JsonParts(Shelf(before, []), "items", deque(sizes), items, int)]
     assert b"".join(parts) == msgspec.json.encode(Shelf(before, items(sizes)))
     assert max(part.count(b'"text"') for part in parts) <= PART_ITEMS_MAX
     assert len(parts) > sum(sizes) // (3 * PART_BYTES)
+
+
+@pytest.mark.parametrize("small", [0, 16, 100])
+def test_parts_are_bounded_whatever_the_sizes_of_their_items(small: int) -> None:
+    """Making a large part would hold up all other requests."""
+    sizes = [1] * small + [PART_BYTES // 2] * 64
+    parts = JsonParts(Shelf(msgspec.Raw(b"1"), []), "items", deque(sizes), items, int)
+    assert max(map(len, parts)) < 2 * PART_BYTES
 
 
 def items(sizes: list[int]) -> list[Item]:
@@ -64,6 +72,18 @@ def test_large_and_small_traces_have_the_same_text(sent: Trace, extent: PayloadE
     assert b"".join(part_schemas.in_parts(PROJECT, found, is_full=is_full)) == text
     if is_full:
         assert text == msgspec.json.encode(TraceResponse.from_trace(PROJECT, trace))
+
+
+@pytest.mark.parametrize("detail", PayloadDetail)
+def test_parts_of_a_trace_are_bounded(detail: PayloadDetail) -> None:
+    long = b'"' + b"x" * (PART_BYTES // 3) + b'"'
+    steps = [span(started_at=at(n)) for n in range(100)]
+    steps += [span(started_at=at(200 + n), input=long, output=long) for n in range(64)]
+    found = TraceDetail.from_trace(
+        trace(*steps).settled(prices().price), "revision", PayloadExtent(detail)
+    )
+    parts = part_schemas.in_parts(PROJECT, found, is_full=detail is PayloadDetail.FULL)
+    assert max(map(len, parts)) < 2 * PART_BYTES
 
 
 @pytest.fixture

@@ -201,7 +201,26 @@ def in_parts(project: ProjectId, found: TraceDetail, *, is_full: bool) -> JsonPa
     """The same response as `at_once`, sent in parts: for a large trace."""
     hollow = at_once(project, replace(found, spans=()), is_full=is_full)
     make = schemas.span_responses if is_full else span_details
-    return JsonParts(hollow, "spans", deque(found.spans), partial(make, found.trace.id))
+    make_some = partial(make, found.trace.id)
+    size = _long_bytes if is_full else _long_bytes_with_previews
+    return JsonParts(hollow, "spans", deque(found.spans), make_some, size)
+
+
+def _long_bytes(span: ShownSpan) -> int:
+    """The bytes of what may be long. By attributes, for speed: it is called for each span."""
+    return (
+        len(span.input or b"")
+        + len(span.output or b"")
+        + len(span.metadata or b"")
+        + len(span.token_usage or b"")
+        + len(span.model_parameters or b"")
+        + len(span.error or "")
+    )
+
+
+def _long_bytes_with_previews(span: ShownSpan) -> int:
+    previews = (span.input_preview, span.output_preview, span.metadata_preview)
+    return _long_bytes(span) + sum(len(one.text) for one in previews if one is not None)
 
 
 def _preview(found: payload_detail.PayloadPreview | None) -> PayloadPreview | None:
