@@ -223,9 +223,9 @@ def priced_models(
 ) -> Sequence[str]:
     """The names under which the model of a span may have a price, best first.
 
-    The price table may not know the provider, and may know only the model that was asked for. The
-    model alone would have the price of those who sell it, which one that runs on own machines
-    doesn't cost.
+    The price table may not know the provider, and may know only the model that was asked for. A
+    model on the sender's own machines is never looked up without a provider: that would find the
+    price of those who sell it.
     """
     if not model:
         return ()

@@ -314,15 +314,6 @@ class AccessRow(msgspec.Struct, frozen=True):
     scopes: list[str]
 
 
-class SessionSummaryRow(msgspec.Struct, frozen=True, kw_only=True):
-    session_id: str
-    trace_count: int
-    has_error: bool
-    total_latency_ms: float | None = None
-    total_tokens: int = 0
-    total_cost: float = 0
-
-
 class FieldProblemRow(msgspec.Struct, frozen=True):
     field: str = ""
     message: str = ""

@@ -18,7 +18,6 @@ from domain.tracing.otel.requests import RejectionReason
 
 TRACE_ID_BYTES: Final = 16
 SPAN_ID_BYTES: Final = 8
-NANOSECONDS_MAX: Final = (1 << 64) - 1
 
 _HAS_REMOTE_FLAG: Final = 0x100  # whether the next bit says anything
 _PARENT_IS_REMOTE: Final = 0x200
