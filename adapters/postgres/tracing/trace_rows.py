@@ -194,6 +194,19 @@ IS_UNPRICED: Final = (
 )
 """A condition on rows of spans, as `Span.is_unpriced`."""
 
+
+def has_response(response: str) -> str:
+    """A condition on rows of `spans`, which an index serves, with the id of a response as SQL.
+
+    The hash finds them, and the id tells apart responses that share one. The hash is a sub-select:
+    under a policy an index isn't searched for the result of this function.
+    """
+    return (
+        f"spans.response_hash = (SELECT hashtextextended({response}, 0))"
+        f" AND spans.facts ->> 'response_id' = {response}"
+    )
+
+
 OTLP_SPANS: Final = Table(
     "span_rows", key=SPANS.key, given=SPANS.given, columns=(*SPANS.columns, Column("facts", "json"))
 )

@@ -19,6 +19,7 @@ from adapters.postgres.database.pool import (
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import transaction
+from adapters.postgres.tracing.trace_rows import has_response
 from application.evaluation.ports.sent_evaluations import (
     DUE_MAX,
     WAITING_MAX,
@@ -46,8 +47,7 @@ FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
   AS sent (id, trace_id, response_id, data)
 ON CONFLICT (project_id, id) DO NOTHING
 """
-# Several spans may have the response: selects the one whose usage counts. The index of responses
-# has the collation of the database: without it, each evaluation would read all responses.
+# Several spans may have the response: selects the one whose usage counts.
 SELECT_DUE: Final = f"""
 SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
@@ -62,8 +62,7 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
          waiting.stored_at
   FROM waiting_evaluations AS waiting CROSS JOIN LATERAL (
     SELECT spans.trace_id, spans.facts ->> 'hex_id' AS hex_id FROM spans
-    WHERE spans.project_id = waiting.project_id
-      AND spans.facts ->> 'response_id' = waiting.response_id COLLATE "default"
+    WHERE spans.project_id = waiting.project_id AND {has_response("waiting.response_id")}
     ORDER BY spans.usage_role IS NOT NULL, spans.trace_id, spans.span_id LIMIT 1
   ) AS found
   WHERE waiting.trace_id IS NULL AND {not_removed("waiting")}

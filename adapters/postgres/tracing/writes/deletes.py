@@ -13,7 +13,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_row
 from adapters.postgres.tracing.payloads.shared_texts import release_texts_of_traces
 from adapters.postgres.tracing.rollups.rollup_deltas import Deltas
 from adapters.postgres.tracing.span_filters import LATENCY_US
-from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES
+from adapters.postgres.tracing.trace_rows import IS_UNPRICED, TRACES, has_response
 from adapters.postgres.tracing.writes.row_updates import counted_from_row
 from domain.ids import ProjectId, TraceId
 from domain.tracing.span import SpanStatus
@@ -121,8 +121,7 @@ DELETE_EVALUATIONS_OF_RESPONSES: Final = f"""
 DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NULL AND EXISTS (
   SELECT 1 FROM (
     SELECT spans.trace_id FROM spans
-    WHERE spans.project_id = waiting.project_id
-      AND spans.facts ->> 'response_id' = waiting.response_id COLLATE "default"
+    WHERE spans.project_id = waiting.project_id AND {has_response("waiting.response_id")}
     OFFSET 0
   ) AS found WHERE found.trace_id = ANY($2::uuid[])
 )

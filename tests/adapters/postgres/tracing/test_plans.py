@@ -19,7 +19,10 @@ from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_ke
 from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
-from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_EXPIRED_EVALUATIONS
+from adapters.postgres.evaluation.scores.waiting_evaluations import (
+    DELETE_EXPIRED_EVALUATIONS,
+    SELECT_DUE,
+)
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
 from adapters.postgres.privacy.erasures import (
     ANONYMIZE_SESSION,
@@ -56,6 +59,7 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload
 from adapters.postgres.tracing.writes.batch_writer import HAS_ERASED_TRACE, TraceWriter
+from adapters.postgres.tracing.writes.deletes import DELETE_EVALUATIONS_OF_RESPONSES
 from adapters.postgres.tracing.writes.row_updates import DELETE_SPANS_BY_KEY
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from application.tracing.otlp.ports import BATCH_BYTES
@@ -671,7 +675,7 @@ KEYS: Final = {
     "span_fragment_rows": ("trace_id",),
     "traces": ("trace_id", "session_id", "user_id"),
     "trace_payloads": ("trace_id",),
-    "span_rows": ("trace_id", "(facts ->> 'response_id'::text) = "),
+    "span_rows": ("trace_id", "response_hash = "),
     "sessions": ("session_id",),
     "trace_scores": ("id", "trace_id"),
     "session_scores": ("id", "session_id"),
@@ -1053,6 +1057,45 @@ async def test_open_traces_and_waiting_records_are_found_by_age(seeded, of):
     rows = read_rows(found)
     assert 12 <= rows["traces"] <= 3 * 12
     assert 12 <= rows["span_fragment_rows"] <= 3 * 15
+
+
+# The three spans of a trace have the same response.
+RESPONSES: Final = """
+UPDATE spans SET facts = ('{"response_id": "' || trace_id::text || '"}')::json
+WHERE project_id = $1 AND started_at < '2026-01-02Z'
+"""
+# Citus can't insert what a policy chooses, unless it is read first.
+AWAITED: Final = """
+WITH called AS MATERIALIZED (
+  SELECT project_id, trace_id, started_at FROM traces
+  WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T12:30Z'
+)
+INSERT INTO waiting_evaluations (project_id, id, response_id, data, stored_at)
+SELECT project_id, trace_id, trace_id, '', started_at FROM called
+ON CONFLICT DO NOTHING RETURNING id
+"""
+
+
+@OF_BOTH
+async def test_spans_are_found_by_their_responses(seeded, of):
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(RESPONSES, of)
+        awaited = [row[0] for row in await connection.fetch(AWAITED, of)]
+        rows = []
+        for sql, arguments in (
+            (SELECT_DUE, ()),
+            (DELETE_EVALUATIONS_OF_RESPONSES, (of, awaited)),
+        ):
+            text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+            rows.append(read_rows([*nodes(json.loads(text)[0]["Plan"])])["span_rows"])
+        left = await connection.fetchval("SELECT count(*) FROM waiting_evaluations")
+        await transaction.rollback()
+    assert (len(awaited), left) == (12, 0)
+    due, deleted = rows
+    assert due == 3 * 12
+    assert 12 <= deleted <= 3 * 12
 
 
 OF_AGE: Final = (
