@@ -149,7 +149,9 @@ def _read(folder: Path) -> Manifest:
         manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
         is_same = _sha256(folder / DUMP) == manifest.dump_sha256
     except (OSError, msgspec.MsgspecError) as error:
-        raise CommandError(f"{folder} is not a backup: {error}") from error
+        is_missing = isinstance(error, FileNotFoundError)
+        reason = f"it has no {MANIFEST} or no {DUMP}" if is_missing else error
+        raise CommandError(f"{folder} is not a backup: {reason}") from error
     if manifest.format != FORMAT or not set(manifest.migrations) <= set(known_migrations()):
         raise CommandError(f"{folder} is a backup of a newer version: install {manifest.version}")
     if not is_same:

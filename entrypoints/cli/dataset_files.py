@@ -10,6 +10,7 @@ import gzip
 import io
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, cast
@@ -25,6 +26,7 @@ from entrypoints.cli.import_client import (
     Post,
     Response,
     Server,
+    file_problem,
     is_read_twice,
     open_export,
     post_with_retries,
@@ -211,7 +213,7 @@ def import_file(
         with open_export(name) as file:
             return asyncio.run(_import(file, dataset, server, of, total, with_links=with_links))
     except (OSError, EOFError) as error:
-        raise CommandError(f"{name}: {error}") from error
+        raise CommandError(file_problem(name, error)) from error
 
 
 def _count(name: str, of: str) -> int:
@@ -273,14 +275,24 @@ def export_file(
             count = asyncio.run(_export(dataset, server, of, query, sys.stdout.buffer))
         else:
             part = Path(f"{name}.part")
-            with gzip.open(part, "wb") if name.endswith(".gz") else part.open("wb") as file:
-                out = cast("BinaryIO", file)
-                count = asyncio.run(_export(dataset, server, of, query, out))
-            part.replace(name)
+            with _removed_if_failed(part):
+                with gzip.open(part, "wb") if name.endswith(".gz") else part.open("wb") as file:
+                    out = cast("BinaryIO", file)
+                    count = asyncio.run(_export(dataset, server, of, query, out))
+                part.replace(name)
     except OSError as error:
-        raise CommandError(f"{name}: {error}") from error
+        raise CommandError(file_problem(name, error)) from error
     sys.stderr.write(f"{count:,} items written\n")
     return 0
+
+
+@contextmanager
+def _removed_if_failed(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 async def _export(
@@ -307,8 +319,7 @@ async def _export(
                         out.write(chunk)
                         progress.advance(counter.add(chunk))
         except httpx2.HTTPError as error:
-            reason = str(error) or type(error).__name__
-            raise CommandError(f"{server.url}: {reason}") from error
+            raise CommandError(server.away(error)) from error
     return total
 
 

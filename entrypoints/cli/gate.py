@@ -21,6 +21,7 @@ from entrypoints.cli.import_client import (
     Post,
     Response,
     Server,
+    file_problem,
     post_with_retries,
     problem_detail,
     wait_s,
@@ -192,7 +193,7 @@ def read_rules(path: Path) -> dict[str, Any]:
         text = path.read_text()
         found = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (OSError, ValueError) as error:
-        raise CommandError(f"{path}: {error}") from error
+        raise CommandError(file_problem(path, error)) from error
     if not isinstance(found, dict) or (unknown := found.keys() - RULE_KEYS):
         names = f" has {', '.join(sorted(unknown))}, but" if isinstance(found, dict) else ""
         raise CommandError(f"{path}{names} may have only {', '.join(sorted(RULE_KEYS))}")
@@ -359,7 +360,7 @@ def report(response: bytes, reports: Reports) -> int:
             try:
                 path.write_bytes(content)
             except OSError as error:
-                raise CommandError(f"{path}: {error}") from error
+                raise CommandError(file_problem(path, error)) from error
     return status
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from application.tracing.ingest import BATCH_MAX
 from entrypoints.progress import Progress
+from entrypoints.settings import PREFIX
 from entrypoints.startup import CommandError, is_on_loopback
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ PRINTED_REFUSALS_MAX: Final = 100  # further refused lines are only counted
 TRANSIENT_STATUSES: Final = frozenset({429, 502, 503, 504})
 TOO_LARGE: Final = 413
 OK: Final = 200
+UNAUTHORIZED: Final = 401
+CREDENTIAL_HINT: Final = f". {PREFIX}API_KEY or --key sets the key"
+ADDRESS_HINT: Final = f"Is it running? {PREFIX}ENDPOINT or --url sets its address"
 JWT_DOTS: Final = 2  # between its three parts; a key has none
 STANDARD_INPUT: Final = "-"
 
@@ -64,6 +68,7 @@ class _ImportResult(msgspec.Struct):
 
 class _Problem(msgspec.Struct):
     detail: str = "not JSON"
+    errors: list[_FieldError] = msgspec.field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +242,17 @@ def problem_detail(response: Response) -> str:
         problem = msgspec.json.decode(response.body, type=_Problem)
     except ValueError:
         problem = _Problem()
-    return f"{response.status}: {problem.detail}"
+    # Some details only count the errors, or say that there are any.
+    errors = [f"{one.field}: {one.message}" for one in problem.errors]
+    told = [one for one in errors if one not in problem.detail]
+    hint = CREDENTIAL_HINT if response.status == UNAUTHORIZED else ""
+    return f"{response.status}: {'; '.join([problem.detail, *told])}{hint}"
+
+
+def file_problem(name: str | Path, error: Exception) -> str:
+    """Why a file can't be used. Its name is told once, as it was given."""
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return f"{name}: {reason}"
 
 
 def run(name: str, *, url: str | None, key: str | None, project: str | None) -> int:
@@ -250,7 +265,7 @@ def run(name: str, *, url: str | None, key: str | None, project: str | None) -> 
         with open_export(name) as file:
             return asyncio.run(_run(file, read_total(name), server))
     except (OSError, EOFError) as error:
-        raise CommandError(f"{name}: {error}") from error
+        raise CommandError(file_problem(name, error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +315,11 @@ class Server:
         except (httpx2.InvalidURL, UnicodeError) as error:
             raise CommandError(f"--url, --key or --project is invalid: {error}") from error
 
+    def away(self, error: Exception) -> str:
+        """That the server doesn't answer, and what to check."""
+        reason = str(error) or type(error).__name__
+        return f"{self.url} doesn't answer: {reason}. {ADDRESS_HINT}"
+
     def poster(self, client: "httpx2.AsyncClient", path: str, content_type: str) -> Post:
         """Sends bodies of a type to a path of the server."""
         import httpx2  # noqa: PLC0415 - as above
@@ -312,8 +332,7 @@ class Server:
             except httpx2.UnsupportedProtocol as error:
                 raise CommandError(f"--url {self.url}: {error}") from error
             except httpx2.HTTPError as error:
-                reason = str(error) or type(error).__name__
-                return Response(0, f"{self.url}: {reason}".encode())
+                return Response(0, self.away(error).encode())
             return Response(
                 response.status_code, response.content, response.headers.get("retry-after")
             )

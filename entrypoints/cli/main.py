@@ -484,6 +484,8 @@ def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
 def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.cli import gate, import_client  # noqa: PLC0415
 
+    if (arguments.candidate is None) != arguments.aa:
+        raise CommandError("give CANDIDATE, or --aa to compare BASE with itself")
     body = {} if arguments.rules is None else gate.read_rules(arguments.rules)
     sent = {
         "base": arguments.base,

@@ -152,6 +152,12 @@ def test_token_needs_a_usable_data_folder(tmp_path, capsys):
     assert not output.out
 
 
+def test_folder_without_a_backup_is_refused(tmp_path, capsys):
+    assert main(["restore", "--verify", str(tmp_path)], {}) == 1
+    told = f"pandaprobe-server: {tmp_path} is not a backup: it has no manifest.json or no "
+    assert capsys.readouterr().err.startswith(told)
+
+
 def test_packages_from_different_folders_are_refused():
     assert check_layout() is None
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -148,3 +149,16 @@ def test_missing_options_and_files_are_named(
     known = ["--url", "http://127.0.0.1:9", "--key", "k", "--project", "p"]
     assert main([*command, *known], environ) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+def test_export_that_fails_leaves_no_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "items.csv"
+    environ = {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}
+    options = ["--url", "http://127.0.0.1:1", "--key", "k", "--project", "p"]
+    assert main(["export-dataset", "d", str(file), *options], environ) == 1
+    error = capsys.readouterr().err
+    assert "http://127.0.0.1:1 doesn't answer: " in error
+    assert "PANDAPROBE_ENDPOINT or --url" in error
+    assert list(tmp_path.glob("items*")) == []

@@ -214,5 +214,13 @@ def test_error_is_no_verdict(arguments: Sequence[str], tmp_path: Path) -> None:
     assert status == gate.ERROR_STATUS
 
 
+@pytest.mark.parametrize("arguments", [[BASE], [BASE, CANDIDATE, "--aa"]])
+def test_candidate_or_aa_is_asked_for(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gate", *arguments], {}) == gate.ERROR_STATUS
+    assert "give CANDIDATE, or --aa" in capsys.readouterr().err
+
+
 def test_setting_error_is_no_verdict() -> None:
     assert main(["gate", BASE, CANDIDATE], {"PANDAPROBE_PORT": "x"}) == gate.ERROR_STATUS

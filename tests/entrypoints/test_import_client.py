@@ -22,6 +22,7 @@ from entrypoints.cli.import_client import (
     RETRIES_MAX,
     Importer,
     Response,
+    problem_detail,
 )
 from entrypoints.cli.main import main
 from entrypoints.mcp.service_client import Credential, service_client
@@ -301,7 +302,8 @@ def test_invalid_options_end_the_import(tmp_path, capsys, url, project):
 
 
 @pytest.mark.parametrize(
-    ("key", "told"), [("pp_se\ncret", "--key is invalid"), ("pp_secret\n", "127.0.0.1:1: ")]
+    ("key", "told"),
+    [("pp_se\ncret", "--key is invalid"), ("pp_secret\n", "127.0.0.1:1 doesn't answer")],
 )
 def test_key_is_sent_without_blanks_and_never_shown(tmp_path, capsys, key, told):
     environ = {"PANDAPROBE_API_KEY": key, "PANDAPROBE_DATA_DIR": str(tmp_path)}
@@ -317,9 +319,24 @@ def test_missing_file_is_an_error(tmp_path, capsys):
     gone = str(tmp_path / "gone")
     environ = known | {"PANDAPROBE_DATA_DIR": str(tmp_path)}
     assert main(["import", gone, "--project", "p"], environ) == 1
-    assert "No such file" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"pandaprobe-server: {gone}: No such file or directory\n"
     assert main(["import", gone], environ) == 1
     assert "--project must be given" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "told"),
+    [
+        (401, {"detail": "Invalid API key"}, "401: Invalid API key. PANDAPROBE_API_KEY or --key"),
+        (422, {"detail": "Validation error", "errors": [{"field": "query.version", "message":
+            "must be a hash"}]}, "422: Validation error; query.version: must be a hash"),
+        (422, {"detail": "cadence: is required", "errors": [{"field": "cadence", "message":
+            "is required"}]}, "422: cadence: is required"),
+        (502, "Bad gateway", "502: not JSON"),
+    ],
+)  # fmt: skip
+def test_refusal_says_what_to_change(status, body, told):
+    assert problem_detail(Response(status, json.dumps(body).encode())).startswith(told)
 
 
 async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
