@@ -36,7 +36,8 @@ const lexerOfMarked = {
 // Modules of packages of which the pages need less. The query client has a cache of mutations: the pages
 // send by `request()`. Its timers can be replaced, its providers use a JSX runtime of their own, and its
 // hooks can suspend and throw: the pages show each state. The router decodes addresses, which the pages
-// do themselves: what is decoded twice is another name.
+// do themselves: what is decoded twice is another name. Its patterns have optional segments, and theirs
+// only named ones.
 const LESS = [
   [/query-core.build.modern.mutationCache\.js$/, "export class MutationCache { clear() {} findAll() { return []; } async resumePausedMutations() {} }"],
   [
@@ -56,6 +57,13 @@ const LESS = [
     `export const absolutePath = (to, base) => (to[0] === "~" ? to.slice(1) : base + to);
     export const relativePath = (base, path) => ((path + "/").startsWith(base + "/") ? path.slice(base.length) || "/" : "~" + path);
     export const sanitizeSearch = (search) => search.replace(/^[?]/, "");`,
+  ],
+  [
+    /regexparam.dist.index\.mjs$/,
+    `export const parse = (path) => ({
+      keys: Array.from(path.matchAll(/:(\\w+)/g), ([, name]) => name),
+      pattern: new RegExp("^" + path.replace(/\\/$/, "").replace(/:\\w+/g, "([^/]+)").replace("*", ".*") + "/?$", "i"),
+    });`,
   ],
   [/preact.jsx-runtime.dist.jsxRuntime\.module\.js$/, 'export { createElement as jsx } from "preact";'],
 ];

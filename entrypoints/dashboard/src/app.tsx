@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
 import { queries, useReturn } from "./api/queries.ts";
 import { destination, projectId, resume, session } from "./api/session.ts";
-import { handleKey } from "./lib/keys.ts";
+import { closeMenus, handleKey } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
 import { BASE } from "./url/base.ts";
@@ -18,8 +18,8 @@ import { SignIn } from "./views/sign-in/SignIn.tsx";
 function App(): JSX.Element {
   useEffect(() => {
     addEventListener("keydown", handleKey);
+    for (const type of ["click", "focusin"]) addEventListener(type, closeMenus, true); // before a press changes the page
     if (!isShared(location.pathname.slice(BASE.length))) void resume();
-    return () => removeEventListener("keydown", handleKey);
   }, []);
   return (
     <QueryClientProvider client={queries}>

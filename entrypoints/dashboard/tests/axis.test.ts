@@ -8,6 +8,7 @@ test("an axis has round values within its ends", () => {
   assert.deepEqual(valueTicks(0, 1), [0, 0.5, 1]);
   assert.deepEqual(valueTicks(0, 37), [0, 20]);
   assert.deepEqual(valueTicks(0, 0), [0]);
+  assert.deepEqual(valueTicks(0, 110_000, 1000), [0, 60_000]);
 });
 
 test("days begin at midnight of the shown zone", () => {

@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { ago, cost, count, duration, fullInstant, instant, percent, score, speedText } = await import("../src/lib/format.ts");
+const { ago, cost, count, duration, fullInstant, instant, latencyHint, percent, score, speedText } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -72,4 +72,10 @@ test("only all of it is 100 %", () => {
 
 test("a time before the start is as long as one after it", () => {
   assert.deepEqual([-5000, -90_000].map(duration), ["-5 s", "-1 min 30 s"]);
+});
+
+test("a latency that isn't there has a reason", () => {
+  assert.match(latencyHint({ clock_skew: true, latency_ms: null }), /a clock is wrong/);
+  assert.equal(latencyHint({ clock_skew: false, latency_ms: null }), "No end was sent");
+  assert.equal(latencyHint({ clock_skew: false, latency_ms: 0 }), "");
 });

@@ -131,6 +131,22 @@ test("ticks are round and within the range", () => {
   }
 });
 
+test("ticks of durations are round times", () => {
+  const [MINUTE, HOUR, DAY] = [60, 3600, 86_400];
+  assert.deepEqual(ticks(0, 10 * MINUTE, 4, 1), [0, 300, 600]);
+  assert.deepEqual(ticks(0, 100, 3, 1), [0, MINUTE]);
+  assert.deepEqual(ticks(0, 3 * DAY, 3, 1), [0, DAY, 2 * DAY, 3 * DAY]);
+  assert.deepEqual(ticks(0, 20 * HOUR, 4, 1), [0, 6 * HOUR, 12 * HOUR, 18 * HOUR]);
+  assert.deepEqual(ticks(0, 40 * DAY, 4, 1), [0, 10 * DAY, 20 * DAY, 30 * DAY, 40 * DAY]);
+  assert.deepEqual(ticks(0, 2.4, 3, 1), [0, 1, 2]);
+  for (let most = 1; most < 8; most++) {
+    for (let to = 0.001; to < 1e7; to *= 1.7) {
+      const found = ticks(0, to, most, 1);
+      assert.ok(found.length >= 1 && found.length <= most + 1, `${to} by ${most}: ${found.length}`);
+    }
+  }
+});
+
 test("parts of an outline are joined, with the words of each", () => {
   const part = (first: number, names: string[], parent: number[]) => ({
     trace: {} as never,

@@ -100,3 +100,10 @@ test("a span without an end goes on as long as its trace does", () => {
   assert.deepEqual([...buildTree({ ...spans, trace: { status: "RUNNING" } }).isOpen], [0, 1]);
   assert.deepEqual([...buildTree({ ...spans, trace: { status: "COMPLETED" } }).isOpen], [0, 0]);
 });
+
+test("what runs begins before the end of the time", () => {
+  const last = outline([-1, 0], [[0, 10], [10, null]]);
+  assert.equal(buildTree({ ...last, trace: { status: "RUNNING" } }).to, 11);
+  assert.equal(buildTree({ ...last, trace: { status: "COMPLETED" } }).to, 10);
+  assert.equal(buildTree({ ...outline([-1], [[5, null]]), trace: { status: "RUNNING" } }).to, 1_000_005);
+});

@@ -171,6 +171,10 @@ def test_keys_that_follow_each_other_at_once_choose_a_filter(
         }"""
     )
     expect(signed_in).to_have_url(re.compile("has_error=true"))
+    # What matches is not behind the list of filters, until that is asked for again.
+    expect(signed_in.get_by_role("listbox")).to_have_count(0)
+    signed_in.keyboard.press("ArrowDown")
+    expect(signed_in.get_by_role("listbox")).to_be_visible()
 
 
 def test_project_of_another_organization_is_shown(signed_in: Page, project: Project) -> None:
@@ -361,7 +365,12 @@ def test_key_signs_in_and_out_without_the_page_keeping_it(
     project.send("/traces", {"name": "seen", "started_at": START.isoformat()})
     key = dev_server.environ["PANDAPROBE_API_KEY"]
     page.goto(project.path("traces"))
+    page.get_by_label("Token of your identity provider").fill("no token")
+    page.get_by_role("button", name="Sign in with the token").click()
+    expect(page.get_by_role("alert")).to_contain_text("Invalid token")
     page.get_by_role("radio", name="API key").check()
+    expect(page.get_by_role("alert")).to_have_count(0)
+    expect(page.get_by_label("API key", exact=True).last).to_have_value("")
     page.get_by_label("API key", exact=True).last.fill(key)
     page.get_by_role("button", name="Sign in with the key").click()
     expect(page.get_by_role("link", name="seen")).to_be_visible()

@@ -188,6 +188,7 @@ def test_long_values_leave_room_and_addresses_of_nothing_say_so(
     last = span(2, started_at=(START + hour).isoformat(), ended_at=(START + hour).isoformat())
     usage = {"token_usage": {"prompt_tokens": 10, "completion_tokens": 2}}
     sent = {"name": "x", "started_at": START.isoformat(), "session_id": LONG, "user_id": LONG}
+    sent["tags"] = ["t" * 90]
     spans = [span(1, kind="LLM", **usage), last]
     trace = project.send("/traces", sent | {"spans": spans})["trace_id"]
     page.set_viewport_size({"width": 390, "height": 844})
@@ -195,6 +196,9 @@ def test_long_values_leave_room_and_addresses_of_nothing_say_so(
     expect(page.get_by_role("link", name="x", exact=True)).to_be_visible()
     drop = page.get_by_role("button", name="Drop the filter session")
     expect(drop).to_be_in_viewport()
+    page.goto(project.path(f"traces/{trace}"))
+    expect(page.get_by_text("More", exact=True)).to_be_in_viewport(ratio=1)
+    page.goto(project.path(f"traces?session_id={LONG}"))
     drop.click()
     expect(page).to_have_url(project.path("traces"))
     page.set_viewport_size(VIEWPORT)
@@ -542,7 +546,7 @@ def test_projects_are_found_and_made(
         project.send("/traces", {"name": "one", "status": status, "started_at": now.isoformat()})
     page.goto(f"{project.server.url}/app/?all=1")
     card = page.get_by_role("link", name=project.name)
-    expect(card).to_contain_text("4 in 24 h, 25 % failed")
+    expect(card).to_contain_text("4 traces in 24 h, 25 % failed")
     expect(card).to_contain_text("last trace")
     expect(card).to_contain_text("$0.00 in 7 days")
     expect(card.get_by_role("img", name="4 traces in 7 days")).to_be_visible()
@@ -601,6 +605,34 @@ def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) ->
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Column Name")).to_be_focused()
     expect(page.get_by_role("menu")).to_have_count(0)
+
+
+def test_menus_close_by_escape_and_by_what_is_chosen(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "one", "started_at": START.isoformat()})
+    page.goto(project.path("traces"))
+    columns, views = page.get_by_text("Columns", exact=True), page.get_by_text("Views", exact=True)
+    name = page.get_by_label("Name of this view")
+    columns.click()
+    expect(page.get_by_role("checkbox", name="Errors")).to_be_checked()
+    views.click()
+    expect(page.get_by_role("checkbox", name="Errors")).to_have_count(0)
+    name.fill("all")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("link", name="all", exact=True)).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(name).to_be_hidden()
+    expect(views).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(name).to_be_visible()
+    page.get_by_role("heading", name="Traces").click()
+    expect(name).to_be_hidden()
+    page.get_by_role("link", name="one", exact=True).click()
+    more = page.get_by_text("More", exact=True)
+    more.click()
+    page.get_by_role("button", name="Copy id").click()
+    expect(page.get_by_role("button", name="Copy id")).to_be_hidden()
+    expect(more).to_be_focused()
 
 
 def test_trace_is_downloaded_with_its_scores(signed_in: Page, project: Project) -> None:

@@ -65,7 +65,7 @@ def test_twenty_labels_by_keyboard(
         if number == 1:
             take_screenshot("label-answered")
         page.keyboard.press("Enter")
-        expect(page.get_by_text(f"{number + 1} by you now")).to_be_visible()
+        expect(page.get_by_text(f"{number + 1} labelled by you")).to_be_visible()
     assert len(seen) == LABELS
     assert [n for n, why in enumerate(whys, 1) if why == "random"] == [5, 10, 15, 20]
     agreement = page.get_by_role("region", name="Agreement so far")
@@ -78,18 +78,18 @@ def test_twenty_labels_by_keyboard(
     assert [one["reason"] for one in labels["items"] if one["reason"]] == ["It does not answer"]
     # Taken back: the item is shown again, and its label is gone.
     page.keyboard.press("z")
-    expect(page.get_by_text("19 by you now")).to_be_visible()
+    expect(page.get_by_text("19 labelled by you")).to_be_visible()
     expect(page.get_by_text("The judge gave")).to_have_count(0)
     assert shown_trace(page) in seen
     expect(agreement).to_contain_text("n = 19")
     # Over the judge's score, and back: it is the judge's again.
     page.keyboard.press("o")
-    expect(page.get_by_role("checkbox", name="Over the judge’s score")).to_be_checked()
+    expect(page.get_by_role("checkbox", name="Replace the judge’s score")).to_be_checked()
     page.keyboard.press("0")
     expect(page.get_by_text("Your value stands in place of the judge’s")).to_be_visible()
     assert queue(project)["queue_length"] == TRACES - LABELS
     page.keyboard.press("z")
-    expect(page.get_by_text("19 by you now")).to_be_visible()
+    expect(page.get_by_text("19 labelled by you")).to_be_visible()
     assert queue(project)["queue_length"] == TRACES - LABELS + 1
     page.keyboard.press("s")
     expect(page.get_by_text("Skipped", exact=True)).to_be_visible()

@@ -109,7 +109,9 @@ def test_model_without_a_price_gets_one_and_is_repriced(
     dialog.get_by_role("button", name="Close", exact=True).last.press("Enter")
     expect(page.get_by_role("definition").first).to_contain_text("$4.5001")
     expect(page.get_by_role("definition").first).to_contain_text("all of 2 spans priced")
-    expect(page.get_by_role("region", name="Models without a price")).to_contain_text("has a price")
+    expect(page.get_by_role("region", name="Models without a price")).to_contain_text(
+        "No model without a price"
+    )
     expect(page.get_by_role("region", name="What judges cost")).to_contain_text("no budget")
     page.get_by_role("button", name="Delete the price of our-own-model").press("Enter")
     expect(page.get_by_role("region", name="Prices of this project")).to_contain_text("None")

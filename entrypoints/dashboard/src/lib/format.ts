@@ -51,6 +51,12 @@ export function duration(ms: number | null | undefined): string {
   return join(Math.floor(hours / 24), "d", hours % 24, "h");
 }
 
+/** Why there is no latency. */
+export function latencyHint(of: { clock_skew: boolean; latency_ms: number | null }): string {
+  if (of.clock_skew) return "It ended before it started: a clock is wrong";
+  return of.latency_ms === null ? "No end was sent" : "";
+}
+
 function join(big: number, bigUnit: string, small: number, smallUnit: string): string {
   return small === 0 ? `${big} ${bigUnit}` : `${big} ${bigUnit} ${small} ${smallUnit}`;
 }

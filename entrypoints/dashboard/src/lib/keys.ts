@@ -63,12 +63,34 @@ const ON_CONTROLS: Record<string, string> = {
   Space: "button, summary, input",
 };
 
+/** After a press, or as the focus moves: closes open menus, but one that goes on. */
+export function closeMenus(event: Event): void {
+  const target = event.target as Element;
+  for (const menu of document.querySelectorAll<HTMLDetailsElement>(MENU)) {
+    const isWithin = menu.contains(target);
+    if (!isWithin) menu.open = false;
+    else if (event.type === "click" && target.closest(".link, a")) leaveMenu(menu);
+  }
+}
+
+const MENU = ".menu[open]";
+
+function leaveMenu(menu: HTMLDetailsElement): void {
+  menu.open = false;
+  menu.querySelector("summary")!.focus(); // what has the focus is hidden now
+}
+
 export function handleKey(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.isComposing || event.key === "Shift") return;
   const name = nameOf(event);
   const isSingle = !name.startsWith("Ctrl+") && name !== "Escape";
   if (isSingle && (isTyping(event.target) || singleKeys.value === "off")) return;
   if (document.querySelector("dialog[open]") !== null && name !== "Ctrl+k") return;
+  const menu = name === "Escape" && document.querySelector<HTMLDetailsElement>(MENU);
+  if (menu) {
+    event.preventDefault();
+    return leaveMenu(menu);
+  }
   const own = ON_CONTROLS[name];
   if (own !== undefined && event.target instanceof Element && event.target.closest(own)) return;
   const now = Date.now();

@@ -17,6 +17,8 @@ export interface Outline {
 
 export const NO_PARENT = -1;
 export const LOST_PARENT = -2;
+const RUNNING_SHARE = 0.1; // of the known time, for what runs on
+const SECOND = 1e6; // µs
 
 export interface Tree {
   size: number;
@@ -29,10 +31,10 @@ export interface Tree {
   siblings: Int32Array; // of a row: how many siblings there are, itself included
   isOrphan: Uint8Array; // the parent was never received, or is the span's own descendant
   start: Float64Array; // of a row, µs from the start of the trace
-  end: Float64Array; // of a row; that of the trace while it runs
+  end: Float64Array; // of a row; its start while it runs
   isOpen: Uint8Array; // it has not ended, and nor has the trace
   from: number; // the earliest start
-  to: number; // the latest end
+  to: number; // the latest end; later where a span runs, so that its bar is in sight
 }
 
 export function buildTree(outline: Outline): Tree {
@@ -162,6 +164,7 @@ function time(tree: Tree, outline: Outline): void {
     tree.to = Math.max(tree.to, tree.end[row]!);
   }
   if (tree.size === 0) [tree.from, tree.to] = [0, 0];
+  if (tree.isOpen.includes(1)) tree.to += (tree.to - tree.from) * RUNNING_SHARE || SECOND;
 }
 
 /** The rows that are shown: those below a collapsed one are skipped. */

@@ -6,10 +6,12 @@ const HOUR = 60 * MINUTE;
 const DAY = 24 * HOUR;
 const STEPS = [MINUTE, 5 * MINUTE, 15 * MINUTE, 30 * MINUTE, HOUR, 3 * HOUR, 6 * HOUR, 12 * HOUR, DAY, 2 * DAY, 7 * DAY, 14 * DAY, 30 * DAY, 90 * DAY, 365 * DAY];
 
-/** Round values from 0 or below to at least `most`, about `wanted` of them. */
-export function valueTicks(least: number, most: number, wanted = 3): number[] {
+const VALUES = 3; // about
+
+/** Round values from 0 or below to at least `most`; of durations, if the length of a second is given. */
+export function valueTicks(least: number, most: number, second?: number): number[] {
   if (!(most > least)) return [least];
-  const found = ticks(least, most, wanted);
+  const found = ticks(least, most, VALUES, second);
   return found.length > 1 ? found : [least, most];
 }
 

@@ -1,25 +1,30 @@
 /** The time axis of a waterfall: round ticks, and long stretches without activity that are folded. */
 import type { Tree } from "../tree.ts";
 
-const STEPS = [1, 2, 5];
+const STEPS = [1, 2, 5, 10];
+const ROUND_S = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10_800, 21_600, 43_200, 86_400];
+const DAY_S = 86_400;
 const GAP_SHARE = 1 / 20; // of the whole time: shorter gaps are not folded
 const FOLDED_SHARE = 1 / 40; // of the time that is left: how wide each folded gap is
+
+const SECOND = 1e6; // µs
 
 export interface Gap {
   from: number; // µs
   to: number;
 }
 
-export function ticks(from: number, to: number, most: number): number[] {
+/** Round values, at most about `most`. With the length of a second, those above it are round times. */
+export function ticks(from: number, to: number, most: number, second = Infinity): number[] {
   const span = to - from;
   if (!(span > 0)) return [from];
-  let step = 10 ** Math.floor(Math.log10(span / most));
-  for (const factor of [...STEPS, 10, 20, 50, 100]) {
-    if (span / (step * factor) <= most) {
-      step *= factor;
-      break;
-    }
-  }
+  const least = span / most;
+  const unit = least > second * DAY_S ? second * DAY_S : 1;
+  const power = unit * 10 ** Math.floor(Math.log10(least / unit));
+  const step =
+    unit === 1 && least > second
+      ? ROUND_S.find((one) => one * second >= least)! * second
+      : STEPS.find((factor) => power * factor >= least * (1 - 1e-9))! * power;
   const found: number[] = [];
   for (let at = Math.ceil(from / step) * step; at <= to; at += step) found.push(at);
   return found;
@@ -78,7 +83,7 @@ export class TimeScale {
 
   /** Round instants outside of gaps, at most about `most`. */
   ticks(from: number, to: number, most: number): number[] {
-    if (this.gaps.length === 0) return ticks(from, to, most);
+    if (this.gaps.length === 0) return ticks(from, to, most, SECOND);
     const [low, high] = [this.place(from), this.place(to)];
     const step = (high - low) / most;
     const edges = [from, ...this.gaps.flatMap((gap) => [gap.from, gap.to]), to];
@@ -87,7 +92,7 @@ export class TimeScale {
       const [start, end] = [Math.max(from, edges[at]!), Math.min(to, edges[at + 1]!)];
       if (end <= start) continue;
       const share = Math.max(1, Math.round((this.place(end) - this.place(start)) / step));
-      for (const one of ticks(start, end, share)) {
+      for (const one of ticks(start, end, share, SECOND)) {
         const last = found.at(-1);
         if (last === undefined || this.place(one) - this.place(last) >= step * 0.8) found.push(one);
       }

@@ -27,6 +27,7 @@ export interface ChartProps {
   step: number; // ms of a bucket
   series: readonly Series[];
   text?: (value: number) => string;
+  second?: number; // how long it is in the values, if they are durations
   most?: number; // top of the axis; 1 for scores
   least?: number; // bottom of the axis, else 0
   coverage?: readonly Covered[];
@@ -60,7 +61,7 @@ export function Chart(props: ChartProps): JSX.Element {
   const heights = times.map((_, index) => bars.reduce((sum, one) => sum + (one.values[index] ?? 0), 0));
   const known = [...heights, ...lines.flatMap((one) => [...one.values, ...(one.band?.high ?? [])]), ...limits.map((one) => one.value)];
   const least = props.least ?? 0;
-  const rows = valueTicks(least, props.most ?? Math.max(least, ...known.map((one) => one ?? least)));
+  const rows = valueTicks(least, props.most ?? Math.max(least, ...known.map((one) => one ?? least)), props.second);
   const most = Math.max(props.most ?? least, rows.at(-1) ?? least, ...known.map((one) => one ?? least));
   const x = (at: number): number => ((at - from) / (to - from)) * WIDTH;
   const y = (value: number): number => HEIGHT - ((value - least) / (most - least || 1)) * HEIGHT;
@@ -78,7 +79,7 @@ export function Chart(props: ChartProps): JSX.Element {
   };
   const valuesAt = (index: number): string =>
     [...series.map((one) => `${one.label} ${shown(one.values[index], text)}`), ...(coverage?.[index] ? [coverageText(coverage[index])] : [])].join(", ");
-  if (times.length === 0) return <figure class="chart"><figcaption>{title}</figcaption><p class="none">{NONE} nothing in this period</p></figure>;
+  if (times.length === 0) return <p class="none">{NONE} nothing in this period</p>;
   return (
     <figure class="chart" aria-labelledby={id}>
       <figcaption>

@@ -35,6 +35,7 @@ export function Filters({ url, label = "Filter traces" }: { url: UrlState; label
     if ("problem" in parsed) return setProblem(parsed.problem);
     setProblem("");
     setText("");
+    setOpen(false); // the results are below it
     url.update({ ...parsed.change, peek: null }, { push: true });
   };
   const choose = (option: Option, isExcluded: boolean): void => {
@@ -44,8 +45,10 @@ export function Filters({ url, label = "Filter traces" }: { url: UrlState; label
   };
   const onKeyDown = (event: KeyboardEvent): void => {
     const chosen = options[at];
-    if (event.key === "ArrowDown") setAt(Math.min(at + 1, options.length - 1));
-    else if (event.key === "ArrowUp") setAt(Math.max(at - 1, -1));
+    if (event.key === "ArrowDown") {
+      setOpen(true);
+      setAt(Math.min(at + 1, options.length - 1));
+    } else if (event.key === "ArrowUp") setAt(Math.max(at - 1, -1));
     else if (event.key === "Tab" && chosen && isOpen) choose(chosen, false);
     else if (event.key === "Enter") chosen ? choose(chosen, event.shiftKey) : set(text);
     else if (event.key === "Escape" && text !== "") setText("");
@@ -72,6 +75,7 @@ export function Filters({ url, label = "Filter traces" }: { url: UrlState; label
           placeholder={shown.length > 0 ? "and …" : "Filter: failed, env:prod, latency>2s, a name …"}
           value={text}
           onFocus={() => setOpen(true)}
+          onClick={() => setOpen(true)}
           onBlur={() => setTimeout(() => setOpen(false), 150)}
           onInput={(event) => {
             setText(event.currentTarget.value);

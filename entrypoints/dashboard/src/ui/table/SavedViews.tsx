@@ -1,6 +1,6 @@
 /** The views that a person named in this browser. Each is a link, so it can be sent to others. */
 import type { JSX } from "preact";
-import { useRef, useState } from "preact/hooks";
+import { useState } from "preact/hooks";
 import { projectId } from "../../api/session.ts";
 import { dropView, savedViews, saveView } from "../../lib/saved-views.ts";
 import { viewOf } from "../../lib/stored-views.ts";
@@ -10,22 +10,18 @@ import { projectPath } from "../Shell.tsx";
 
 export function SavedViews(): JSX.Element {
   const [name, setName] = useState("");
-  const menu = useRef<HTMLDetailsElement>(null);
   const project = projectId.value ?? "";
   const views = savedViews(project);
   const here = viewOf(location.search);
-  const close = (): void => {
-    if (menu.current) menu.current.open = false;
-  };
   return (
-    <details class="menu" ref={menu}>
+    <details class="menu">
       <summary>Views</summary>
       <div class="pop">
         {views.length === 0 && <p class="hint">No saved view yet.</p>}
         <ul>
           {views.map((view) => (
             <li key={view.name} class="saved">
-              <Link href={`${projectPath("traces")}${view.search}`} aria-current={view.search === here ? "page" : undefined} onClick={close}>
+              <Link href={`${projectPath("traces")}${view.search}`} aria-current={view.search === here ? "page" : undefined}>
                 {view.name}
               </Link>
               <Button class="quiet" icon="close" label={`Forget the view ${view.name}`} onClick={() => dropView(project, view.name)} />
@@ -36,7 +32,6 @@ export function SavedViews(): JSX.Element {
             saveView(project, name, location.search);
             announce(`Saved the view ${name.trim()} in this browser`);
             setName("");
-            close();
           }}>
           <input required pattern=".*\S.*" maxLength={80} aria-label="Name of this view" placeholder="Name of this view" value={name} onInput={valueTo(setName)} />
           <Button type="submit">Save</Button>

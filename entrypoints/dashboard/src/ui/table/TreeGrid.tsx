@@ -149,7 +149,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
           <Rows key={key} look={look} from={from} to={to} top={from * ROW + shift} selected={at >= from && at < to ? selected : -1} />
         ))}
       </div>
-      {tree.size === 0 && <p class="hint loading">This trace has no span yet.</p>}
+      {tree.size === 0 && <p class="hint loading">This trace has no spans.</p>}
     </div>
   );
 }

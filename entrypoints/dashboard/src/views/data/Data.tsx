@@ -72,7 +72,7 @@ function RetentionForm({ path, days, canChange }: { path: string; days: number |
         if (isShorter) ask(true);
         else void sending.send(() => put().then(() => announce(kept)));
       }}>
-      <Field label="Delete traces after" hint="Days since they were first stored; empty: never" problem={sending.problemOf("days")}>
+      <Field label="Delete traces after days" hint="Since they were first stored; empty: never" problem={sending.problemOf("days")}>
         {(own) => <input {...own} type="number" min="1" max="3650" step="1" disabled={!canChange} value={text} onInput={valueTo(setText)} />}
       </Field>
       <p role="status">

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { request } from "../../api/client.ts";
 import { session, type Project } from "../../api/session.ts";
 import type { ProjectActivityResponse, ProjectListItem, TraceListItem } from "../../api/types.d.ts";
-import { ago, cost, costHint, count, fullInstant, NONE, percent, plural } from "../../lib/format.ts";
+import { ago, cost, costHint, count, fullInstant, percent, plural } from "../../lib/format.ts";
 
 const HEIGHT = 24;
 const POLL_MS = 60_000;
@@ -58,10 +58,10 @@ function Week({ activity }: { activity: ProjectActivityResponse }): JSX.Element 
         <path class="bad" d={path("error_count")} />
       </svg>
       <span>
-        {count(recent)} in 24 h, {recent === 0 ? `${NONE} failed` : <span class={failed > 0 ? "bad-text" : ""}>{percent(failed, recent)} failed</span>}
+        {plural(recent, "trace")} in 24 h{recent > 0 && <span class={failed > 0 ? "bad-text" : ""}>, {percent(failed, recent)} failed</span>}
       </span>
       <span title={costHint(activity.total_cost, unpriced)}>
-        {cost(activity.total_cost, unpriced)} in 7 days{unpriced > 0 && ` · ${count(unpriced)} unpriced`}
+        {cost(activity.total_cost, unpriced)} in 7 days{unpriced > 0 && ` · ${plural(unpriced, "span")} unpriced`}
       </span>
       {activity.alerting_count > 0 && <span class="bad-text">{plural(activity.alerting_count, "alert fires", "alerts fire")}</span>}
     </>

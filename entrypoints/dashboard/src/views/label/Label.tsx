@@ -194,19 +194,19 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
         </h1>
         <Link href={projectPath("label")}>All queues</Link>
         <p class="label-progress" aria-live="polite">
-          <strong>{count(now.answers.length)}</strong> by you now
+          <strong>{count(now.answers.length)}</strong> labelled by you
           {progress && (
             <>
               {" · "}
-              <strong>{count(progress.labelled_today)}</strong> today by all · <strong>{count(progress.queue_length)}</strong> waiting
+              <strong>{count(progress.labelled_today)}</strong> by everyone today · <strong>{count(progress.queue_length)}</strong> waiting
             </>
           )}
         </p>
       </header>
       <div class="label-options" role="group" aria-label="How to label">
         <Switch label="Hide the judge’s score until I answer" on={isBlind} flip={() => flip("blind", isBlind ? "off" : null)} />
-        <Switch label="Shades 2 to 9" on={hasShades} flip={() => flip("shades", hasShades ? null : "on")} />
-        <Switch label="Over the judge’s score (o)" on={isOver} flip={() => flip("over", isOver ? null : "on")} />
+        <Switch label="Also 0.2 to 0.9 (keys 2 to 9)" on={hasShades} flip={() => flip("shades", hasShades ? null : "on")} />
+        <Switch label="Replace the judge’s score (o)" on={isOver} flip={() => flip("over", isOver ? null : "on")} />
         <label>
           Passes from{" "}
           <input
@@ -286,7 +286,7 @@ function Nothing({ progress, done, again }: { progress: AnnotationQueueResponse 
   if (progress.queue_length > 0) {
     return (
       <Empty title="Others have the rest">
-        <p>{plural(progress.queue_length, "item waits", "items wait")} with somebody else, or you skipped them. Items that nobody answers come back after ten minutes.</p>
+        <p>{plural(progress.queue_length, "item waits", "items wait")} with other people, or you skipped them. What isn’t labelled comes back after ten minutes.</p>
         <Button onClick={again}>Look again</Button>
       </Empty>
     );

@@ -138,10 +138,10 @@ function Facts({ of }: { of: MonitorResponse }): JSX.Element {
         {of.target_type === "TRACE" ? "traces" : "sessions"}
         {filters.length === 0 ? " of all kinds" : filters.map(([name, value]) => <span key={name} class="tag">{name}: {filterText(value)}</span>)}
       </Fact>
-      <Fact name="Which">{of.only_if_changed ? "new or changed since the last run" : "all that match"}{of.settled_only && ", settled only"}</Fact>
+      <Fact name="Targets">{of.only_if_changed ? "new or changed since the last run" : "all that match"}{of.settled_only && ", settled only"}</Fact>
       {of.sampling_rate < 1 && <Fact name="Sample">{`${inPercent(of.sampling_rate)} %`}</Fact>}
       <Fact name="Judge">{of.model ?? "the default model"}{of.votes > 1 && `, ${of.votes} votes`}</Fact>
-      <Fact name="Ceiling">{of.max_cost_usd === null ? <span class="none">{NONE} none</span> : `${cost(of.max_cost_usd)} a run`}</Fact>
+      <Fact name="Cost limit">{of.max_cost_usd === null ? <span class="none">{NONE} none</span> : `${cost(of.max_cost_usd)} a run`}</Fact>
     </dl>
   );
 }
@@ -212,7 +212,7 @@ function Alerts({ of, alerts, failed }: { of: MonitorResponse; alerts: readonly 
         <Button disabled={!allowed} title={scopeHint("evaluate")} onClick={() => open("new")}>New alert …</Button>
       </header>
       {failed}
-      {alerts?.length === 0 && <p class="none">No alert: nobody is told when a run gets worse.</p>}
+      {alerts?.length === 0 && <p class="none">No alert yet: one tells you when the scores of a run get worse.</p>}
       {alerts && alerts.length > 0 && (
         <ul class="alert-list">
           {alerts.map((one) => (

@@ -139,7 +139,7 @@ function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; know
         <fieldset>
           <legend>Judge and cost</legend>
           <div class="fields">
-            <Field label="Share in percent" problem={sending.problemOf("sampling_rate")}>
+            <Field label="Sampled share in percent" problem={sending.problemOf("sampling_rate")}>
               {(own) => <input {...own} type="number" min="0" max="100" step="any" required value={share} onInput={(event) => put({ share: event.currentTarget.value })} />}
             </Field>
             <Field label="Model" problem={sending.problemOf("model")}>
@@ -152,7 +152,7 @@ function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; know
                 </select>
               )}
             </Field>
-            <Field label="Most cost of a run in USD" problem={sending.problemOf("max_cost_usd")}>
+            <Field label="Cost limit of a run in USD" problem={sending.problemOf("max_cost_usd")}>
               {(own) => <input {...own} type="number" min="0" step="any" placeholder="no limit" value={most} onInput={(event) => put({ most: event.currentTarget.value })} />}
             </Field>
           </div>

@@ -41,7 +41,7 @@ export function ruleWords(of: Pick<AlertResponse, "figure" | "threshold" | "clea
   const clear = of.clear_at === of.threshold ? "" : `, ok again at ${of.clear_at}`;
   const times = of.breaches > 1 ? `, ${of.breaches} runs in a row` : "";
   const back = of.recoveries > 1 ? `, ok after ${of.recoveries} runs` : "";
-  return `${label} ${bad} ${of.threshold}${times}${clear}${back}, from ${plural(of.samples_min, "score")} on`;
+  return `${label} ${bad} ${of.threshold}${times}${clear}${back}, with at least ${plural(of.samples_min, "score")}`;
 }
 
 /** When a monitor runs next, three times, in UTC and in local time. */

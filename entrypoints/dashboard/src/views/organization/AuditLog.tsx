@@ -55,7 +55,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
         <Field label="Actor">
           {(own) => (
             <select {...own} value={query.actor_id ?? ""} onChange={pick("actor_id")}>
-              <option value="">anybody</option>
+              <option value="">any</option>
               {people.data?.map((one) => <option key={one.user_id} value={one.user_id}>{one.email}</option>)}
               {keys.data?.map((one) => <option key={one.id} value={one.id}>key {one.name} {one.key_prefix}…</option>)}
             </select>
@@ -79,7 +79,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
           ["When", (one) => <time dateTime={one.occurred_at} title={fullInstant(one.occurred_at)}>{instant(one.occurred_at)}</time>],
           ["Who", (one) => one.actor.name],
           ["Action", (one) => one.action.replace(/[._]/g, " ")],
-          ["Of", (one) => <code>{one.resource.id}</code>],
+          ["Target", (one) => <code>{one.resource.id}</code>],
           ["Details", (one) => Object.entries(one.detail).map(([name, value]) => <span key={name} class="tag">{name}: {value}</span>)],
           ["From", (one) => <span title={one.user_agent ?? ""}>{one.address ?? NONE}</span>],
         ]}

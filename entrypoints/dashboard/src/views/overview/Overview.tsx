@@ -62,12 +62,13 @@ export function Overview(): JSX.Element {
       <header class="title">
         <h1>Overview</h1>
         <PeriodPicker url={url} period={period} fallback="24h" />
-        <Link href={beforePath(period)}>Compare with the time before</Link>
+        <Link href={beforePath(period)}>Compare with the period before</Link>
       </header>
       {volume.isSuccess && traces === 0 && !volume.isPlaceholderData && (
         <Empty title={`No trace started in this period: ${period.text}`}>
-          <p>Choose a longer period. A project without any trace shows in its list how to send the first one.</p>
-          <Link href={projectPath("traces")}>All traces</Link>
+          <p>
+            Choose a longer period, or <Link href={projectPath("traces")}>see all traces</Link>. If the project has none, that page shows how to send the first one.
+          </p>
         </Empty>
       )}
       <dl class="tiles" aria-label="Totals">
@@ -105,6 +106,7 @@ export function Overview(): JSX.Element {
                 summary={`percentiles of traces that ended, ${bucketText(period)}`}
                 times={times}
                 text={duration}
+                second={1000}
                 series={[
                   { label: "p50", tone: 1, values: rows.map((one) => one.p50_latency_ms) },
                   { label: "p90", tone: 4, values: rows.map((one) => one.p90_latency_ms) },

@@ -118,11 +118,11 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
             </select>
           )}
         </Field>
-        <Field label="Most cost in USD" problem={sending.problemOf("max_cost_usd")}>
+        <Field label="Cost limit in USD" problem={sending.problemOf("max_cost_usd")}>
           {(own) => <input {...own} type="number" min="0" step="0.000001" placeholder="no limit" value={most} onInput={put(FORM.most)} />}
         </Field>
         {ids === null && (
-          <Field label="Share in percent" problem={sending.problemOf("sampling_rate")}>
+          <Field label="Sampled share in percent" problem={sending.problemOf("sampling_rate")}>
             {(own) => <input {...own} type="number" min="0.0001" max="100" step="any" required value={share} onInput={put(FORM.share)} />}
           </Field>
         )}
@@ -212,7 +212,7 @@ function Targets({ counted, what }: { counted: TargetCountResponse; what: string
 function MetricChoice({ metrics, chosen, toggle }: { metrics: readonly MetricSummary[]; chosen: readonly string[]; toggle: (name: string) => void }): JSX.Element {
   const methods = Object.keys(METHODS) as MetricSummary["method"][];
   return (
-    <div class="metric-choice" tabIndex={0} role="group" aria-label="Metrics by how they are measured">
+    <div class="metric-choice" role="group" aria-label="Metrics by how they are measured">
       {methods.map((method) => {
         const some = metrics.filter((one) => one.method === method);
         if (some.length === 0) return null;

@@ -52,7 +52,11 @@ export function SignIn(): JSX.Element {
           <div class="tabs" role="radiogroup" aria-label="Way to sign in">
             {pasted.map((one) => (
               <label key={one}>
-                <input type="radio" name="way" checked={chosen === one} onChange={() => choose(one)} />
+                <input type="radio" name="way" checked={chosen === one} onChange={() => {
+                    choose(one);
+                    setSecret("");
+                    setError(null);
+                  }} />
                 {one === "token" ? "Token" : "API key"}
               </label>
             ))}

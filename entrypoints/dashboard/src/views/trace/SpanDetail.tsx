@@ -5,7 +5,7 @@ import { useMemo } from "preact/hooks";
 import { requestText, type Query } from "../../api/client.ts";
 import { projectId } from "../../api/session.ts";
 import type { SpanDetailResponse } from "../../api/types.d.ts";
-import { cost, count, duration, fullInstant, NONE, plural } from "../../lib/format.ts";
+import { cost, count, duration, fullInstant, latencyHint, NONE, plural } from "../../lib/format.ts";
 import { childOf, childrenOf, rootOf, type JsonNode } from "../../lib/payload/json-index.ts";
 import { Button, Copy, Kind, Loading, Status, Failed } from "../../ui/basics.tsx";
 import { JsonView } from "../../ui/payload/JsonView.tsx";
@@ -204,9 +204,9 @@ function Details({ value, text, root }: { value: SpanDetailResponse; text: strin
         <Fact name="Kind">{value.kind.toLowerCase()}</Fact>
         <Fact name="Model">{value.model ?? NONE}</Fact>
         <Fact name="Started">{fullInstant(value.started_at)}</Fact>
-        <Fact name="Ended">{value.ended_at ? fullInstant(value.ended_at) : "not yet"}</Fact>
+        <Fact name="Ended">{fullInstant(value.ended_at)}</Fact>
         <Fact name="Duration">
-          {value.clock_skew ? `${NONE} It ended before it started: a clock is wrong` : duration(value.latency_ms)}
+          {duration(value.latency_ms)} {latencyHint(value)}
         </Fact>
         <Fact name="First token after">{duration(value.time_to_first_token_ms)}</Fact>
       </dl>

@@ -7,7 +7,7 @@ import { invalidate } from "../../api/queries.ts";
 import type { FoundWithinResponse } from "../../api/types.d.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
-import { ago, cost, costHint, count, duration, fullInstant, instant, percent, plural } from "../../lib/format.ts";
+import { ago, cost, costHint, count, duration, fullInstant, instant, latencyHint, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import { parseFind } from "../../lib/filters.ts";
@@ -185,10 +185,10 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
       </div>
       <dl class="facts">
         <Item name="Started"><time dateTime={trace.started_at} title={fullInstant(trace.started_at)}>{instant(trace.started_at)} · {ago(trace.started_at)}</time></Item>
-        <Item name="Latency">{trace.clock_skew ? <span title="It ended before it started: a clock is wrong">—</span> : duration(trace.latency_ms)}</Item>
+        <Item name="Latency"><span title={latencyHint(trace)}>{duration(trace.latency_ms)}</span></Item>
         <Item name="Spans">{tree.size < outline.total ? `${count(tree.size)} of ${count(outline.total)}` : count(outline.total)}</Item>
         <Item name="Tokens">{count(trace.total_tokens)}</Item>
-        <Item name="Cost"><span title={costHint(trace.total_cost, unpriced)}>{cost(trace.total_cost, unpriced)}{unpriced ? ` · ${count(unpriced)} unpriced` : ""}</span></Item>
+        <Item name="Cost"><span title={costHint(trace.total_cost, unpriced)}>{cost(trace.total_cost, unpriced)}{unpriced ? ` · ${plural(unpriced, "span")} unpriced` : ""}</span></Item>
         {trace.session_id && <Item name="Session"><Link href={`${projectPath("sessions")}/${encodeURIComponent(trace.session_id)}`}>{trace.session_id}</Link></Item>}
         {trace.user_id && <Item name="User"><Link href={`${projectPath("traces")}?user_id=${encodeURIComponent(trace.user_id)}`}>{trace.user_id}</Link></Item>}
         {trace.environment && <Item name="Environment">{trace.environment}</Item>}

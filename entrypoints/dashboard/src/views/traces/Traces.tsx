@@ -8,7 +8,7 @@ import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, PERIODS, periodStart, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
-import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, plural, tracesText } from "../../lib/format.ts";
+import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, latencyHint, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { lazy } from "../../lazy.tsx";
 import { inOrder } from "../../lib/columns.ts";
@@ -396,7 +396,7 @@ function useColumns(
       sort: "latency",
       className: "c-number c-latency",
       cell: (row) => (
-        <span class="latency" title={row.clock_skew ? "It ended before it started: a clock is wrong" : ""}>
+        <span class="latency" title={latencyHint(row)}>
           <span class="latency-bar" style={{ width: `${((row.latency_ms ?? 0) / slowest) * 100}%` }} />
           {duration(row.latency_ms)}
         </span>
@@ -405,7 +405,7 @@ function useColumns(
     { id: "spans", label: "Spans", sort: "span_count", className: "c-number", cell: (row) => count(row.span_count) },
     {
       id: "errors",
-      label: "Failures",
+      label: "Errors",
       className: "c-number",
       cell: (row) => (row.error_count ? <span class="bad-text">{count(row.error_count)}</span> : count(row.error_count)),
     },

@@ -50,7 +50,7 @@ export function Prices({ period }: { period: Period }): JSX.Element {
       >
         {() =>
           models.length === 0 ? (
-            <p class="none">{`Each model that spans of the last ${plural(days, "day")} name has a price.`}</p>
+            <p class="none">{`No model without a price in the last ${plural(days, "day")}.`}</p>
           ) : (
             <table class="plain-table">
               <Head of={["Model", "Spans", "Tokens", "Last", "!Set a price"]} />
