@@ -20,7 +20,7 @@ PINNED = {
     checks: "291566757414",
     rules: "1e6f5b96045b",
     trace_path: "aa219a2267b4",
-    json_schema: "e3130a6f867a",
+    json_schema: "a7f4e0404658",
     language: "75499bc949d5",
 }
 LAYOUT = {
