@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
+from uuid import UUID
 
 import msgspec
 
@@ -183,6 +184,16 @@ COUNT_REMAINING_TRACE_ROWS: Final = {
         table="otlp_rejections", trace_id="translate(e.trace_id::text, '-', '')", more=""
     ),
 }
+# In two statements: the links are stored with the organizations, and with Citus no statement joins
+# those with rows of projects.
+SELECT_LINKED_TRACES: Final = f"""
+SELECT DISTINCT trace_id FROM trace_links WHERE project = $1 AND trace_id > $2
+ORDER BY trace_id LIMIT {REMAINING_ROWS_MAX}
+"""
+COUNT_ERASED_AMONG: Final = f"""
+SELECT count(*) FROM erased_traces
+WHERE {OF_PROJECT} AND erasure_id = $2 AND trace_id = ANY($3::uuid[])
+"""
 COUNT_ITEMS_OF_OWNER: Final = f"""
 SELECT count(*) FROM dataset_items
 WHERE {OF_PROJECT} AND {{owner}} = $2 AND ($3::timestamptz IS NULL OR created_at <= $3)
@@ -303,6 +314,7 @@ class PostgresErasures:
             rows["replies"] = await connection.fetchval(COUNT_REPLIES, project, over)
             for table, counting in COUNT_REMAINING_TRACE_ROWS.items():
                 rows[table] = await connection.fetchval(counting, project, erasure.id)
+            rows["trace_links"] = await _count_linked_traces(connection, project, erasure.id)
             sql = COUNT_ITEMS_OF_OWNER.format(owner=SUBJECT_COLUMNS[owner.kind])
             rows["dataset_items"] += await connection.fetchval(sql, project, owner.id, over)
             if owner.kind is DataSubjectKind.SESSION:
@@ -323,6 +335,18 @@ class PostgresErasures:
 async def _fetch_erasure(connection: Connection, project: ProjectId, erasure: ErasureId) -> Erasure:
     row = await connection.fetchrow(SELECT_ERASURE, project, erasure)
     return _erasure_from_row(require_row(row, "Erasure not found"))
+
+
+async def _count_linked_traces(
+    connection: Connection, project: ProjectId, erasure: ErasureId
+) -> int:
+    """The number of erased traces that still have a public link."""
+    found, linked = 0, [UUID(int=0)]
+    while linked:
+        rows = await connection.fetch(SELECT_LINKED_TRACES, project, linked[-1])
+        linked = [row[0] for row in rows]
+        found += await connection.fetchval(COUNT_ERASED_AMONG, project, erasure, linked)
+    return found
 
 
 async def _delete_copies(connection: Connection, project: ProjectId) -> tuple[Counter[str], bool]:

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.database.tenants import within
+from adapters.postgres.sharing.trace_links import INSERT_LINK, link_row
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,
     IdempotencyLock,
@@ -30,6 +32,7 @@ from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict
 from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
 from tests.contracts.exporting.test_exports import an_export
+from tests.contracts.sharing.test_trace_links import a_link, found_organization
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import (
@@ -367,6 +370,23 @@ async def test_later_traces_of_subject_are_stored_and_counted(fixture):
     await fill(fixture.plane, ours, a_trace(session_id=TALK.id), a_trace())
     assert await fixture.found(by_user, GRACE) == ({}, 2)
     assert await fixture.found(by_session, TALK) == ({}, 1)
+
+
+async def test_links_to_what_was_erased_are_found(fixture, adapter):
+    """No code leaves one, so the test stores it behind the ports."""
+    ours = await found_organization(fixture.world)
+    erased, other = a_trace(), a_trace(user_id=ADA.id)
+    await fill(fixture.plane, ours.project.id, erased, other)
+    erasure = await fixture.erase(ours.project.id)
+    for of in (erased, erased, other):
+        link = a_link(ours, of.id)
+        if adapter is None:
+            fixture.plane.traces.store.trace_links[link.id] = link
+        else:
+            scope = (ours.project.id, ours.organization.id)
+            await within(adapter, scope).execute(INSERT_LINK, *link_row(link))
+    found, _ = await fixture.found(erasure, GRACE)
+    assert found.keys() == {"trace_links"}
 
 
 async def test_later_runs_that_name_what_was_erased_are_no_remains(fixture):
