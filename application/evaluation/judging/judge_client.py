@@ -11,7 +11,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -156,6 +156,16 @@ class JudgeCost:
     saved_usd: Decimal | None = None
 
     @classmethod
+    def of(cls, entries: Sequence[LedgerEntry]) -> Self:
+        """What the requests of one question cost."""
+        amounts = [one.usd for one in entries]
+        return cls(
+            use=sum((one.call.use for one in entries), TokenUse()),
+            usd=None if None in amounts else exact_sum(filter(None, amounts)),
+            is_estimated=any(one.call.is_estimated for one in entries),
+        )
+
+    @classmethod
     def sum(cls, costs: Sequence["JudgeCost"]) -> Self:
         """The costs of several answers; cached if all of them are."""
         spent = [one.usd for one in costs]
@@ -189,10 +199,15 @@ def _number(usd: Decimal | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """One question about one trace."""
+    """One question about one trace.
+
+    `failed` gets the costs of requests whose question failed, as far as it is asked again: with
+    less evidence, or as a further vote. All requests of a grade share it.
+    """
 
     question: Question
     trace: TraceContext
+    failed: list["JudgeCost"] = field(default_factory=list)
 
     @property
     def run(self) -> EvalRun:
@@ -260,14 +275,14 @@ class EvidenceRetry(Policy):
                 raise
         metric = request.question.metric
         question = await shorter.compute(lambda it: it.question(metric))
-        return await ask(JudgeRequest(question, shorter))
+        return await ask(replace(request, question=question, trace=shorter))
 
 
 class Voting(Policy):
     """Asks a question several times, as `votes_needed` says. Marks the outcome with their costs.
 
-    A further vote that fails is left out, and so is its cost, which is in the ledger. An answer
-    without a score needs no further votes.
+    A further vote that fails is left out, but not its cost. An answer without a score needs no
+    further votes.
     """
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
@@ -286,7 +301,7 @@ class Voting(Policy):
             responses += further
         scored = [one.outcome for one in responses if isinstance(one.outcome, Scored)]
         outcome = combine_votes(scored, metric.threshold) if scored else first.outcome
-        cost = JudgeCost.sum([one.cost for one in responses])
+        cost = JudgeCost.sum([*(one.cost for one in responses), *request.failed])
         marks = {"model": first.model, **cost.marks()}
         if missed:
             marks["votes_missed"] = missed
@@ -408,17 +423,13 @@ class CostAccounting(Policy):
             try:
                 response = await ask(request)
             except (JudgeRefused, JudgeUnavailable) as failure:
-                await self._record(request, failure.calls, reservation, pricing)
+                entries = await self._record(request, failure.calls, reservation, pricing)
+                if entries:
+                    request.failed.append(JudgeCost.of(entries))
                 raise
             entries = await self._record(request, response.calls, reservation, pricing)
-        amounts = [one.usd for one in entries]
-        cost = JudgeCost(
-            use=sum((one.call.use for one in entries), TokenUse()),
-            usd=None if None in amounts else exact_sum(filter(None, amounts)),
-            is_estimated=any(one.call.is_estimated for one in entries),
-        )
         calls = tuple(one.call for one in entries)
-        return replace(response, calls=calls, cost=cost)
+        return replace(response, calls=calls, cost=JudgeCost.of(entries))
 
     def _list_price(self, model: str, usage: Usage, at: datetime) -> Price | None:
         return self.ports.prices.book.price(model, usage, at)

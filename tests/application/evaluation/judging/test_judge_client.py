@@ -575,6 +575,35 @@ async def test_failed_vote_is_left_out(later: ScriptedAnswer):
     assert len(harness.judge.asked) == 3
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        JudgeUnavailable(FailCode.JUDGE_TIMEOUT, calls=(make_judge_call(GPT),)),
+        JudgeRefused(FailCode.BAD_VERDICT, calls=(make_judge_call(GPT),) * 2),
+    ],
+    ids=["unavailable", "refused"],
+)
+async def test_usage_of_a_score_has_failed_votes(failure: JudgeUnavailable | JudgeRefused):
+    harness = scripted_harness(Scored(0.6, "fair"), failure)
+    _, [score] = await judge_traces(harness, harness.put(), votes=3)
+    usage = json.loads(str(metadata_value(score, "usage")))
+    entries = harness.store.ledger.values()
+    assert len(entries) == 1 + 2 * len(failure.calls)
+    assert usage["calls"] == len(entries)
+    assert usage["input_tokens"] == sum(one.call.use.input for one in entries)
+    assert usage["output_tokens"] == sum(one.call.use.output for one in entries)
+    assert usage["usd"] == pytest.approx(float(sum(one.usd for one in entries)))
+    assert metadata_value(score, "cache") == '"miss"'
+
+
+async def test_usage_of_a_score_has_the_attempt_with_all_evidence():
+    too_long = JudgeRefused(FailCode.TOO_LONG, calls=(make_judge_call(GPT),))
+    harness = scripted_harness(too_long, Scored(1.0, ""))
+    _, [score] = await judge_traces(harness, harness.put(*LONG))
+    assert len(harness.store.ledger) == 2
+    assert json.loads(str(metadata_value(score, "usage")))["calls"] == 2
+
+
 async def test_skipped_first_vote_is_final():
     harness = scripted_harness(Skipped(SkipCode.CANNOT_JUDGE))
     _, [score] = await judge_traces(harness, harness.put(), votes=5)
