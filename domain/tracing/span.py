@@ -217,15 +217,18 @@ SELF_HOSTED_PROVIDERS: Final = frozenset(
 )
 """Providers, in lower case, whose models run on the sender's own machines: no table lists them."""
 
+FRAMEWORKS: Final = frozenset({"strands-agents", "langchain", "langgraph", "microsoft"})
+"""What frameworks send as the provider, in lower case: their own name."""
+
 
 def priced_models(
     model: str | None, provider: str | None, request_model: str | None
 ) -> Sequence[str]:
     """The names under which the model of a span may have a price, best first.
 
-    The price table may not know the provider, and may know only the model that was asked for. A
-    model on the sender's own machines is never looked up without a provider: that would find the
-    price of those who sell it.
+    The price table may know only the model that was asked for. The model alone would have the price
+    of another seller, which its provider need not ask: so only a framework that stands in for the
+    provider, and says nothing of who was paid, has names without it.
     """
     if not model:
         return ()
@@ -236,7 +239,9 @@ def priced_models(
         return models
     if provider.lower() in SELF_HOSTED_PROVIDERS:
         return [one if _is_self_hosted(one) else f"{provider}/{one}" for one in models]
-    return [name for one in models for name in (f"{provider}/{one}", one)]
+    if provider.lower() in FRAMEWORKS:
+        return [name for one in models for name in (f"{provider}/{one}", one)]
+    return [f"{provider}/{one}" for one in models]
 
 
 def _is_self_hosted(model: str) -> bool:

@@ -216,6 +216,22 @@ def test_local_models_have_no_price(genai, provider):
     assert usd(genai, "deepseek-r1", THOUSAND, NOON) is not None
 
 
+def test_model_of_a_known_provider_has_no_price_of_another(genai):
+    """Groq sells Whisper and Llama, not gpt-4o: what was sent isn't the model of that price."""
+    assert usd(genai, "gpt-4o", THOUSAND, NOON) is not None
+    names = priced_models("gpt-4o", "groq", "gpt-4o")
+    assert first_price_of(names, THOUSAND, NOON, genai.price) is None
+
+
+def test_table_prices_models_that_a_framework_reports(tmp_path):
+    """Whom the framework asked isn't known, so a row of any provider fits."""
+    book = table(tmp_path, GPT_4O)
+    for provider, has_price in (("langchain", True), ("groq", False)):
+        names = priced_models("gpt-4o", provider, None)
+        price = first_price_of(names, MILLION, NOON, book.price)
+        assert (price is not None) is has_price
+
+
 @pytest.mark.parametrize("model", ["groq/whisper-large-v3", "whisper-1", "github-copilot/gpt-4o"])
 def test_model_not_sold_by_token_has_no_price(genai, model):
     assert usd(genai, model, THOUSAND, NOON) is None

@@ -219,8 +219,9 @@ def test_unknown_cost_is_unpriced(model, usage, pricing):
     [
         ("m", None, None, ["m"]),
         ("m", None, "r", ["m", "r"]),
-        ("m", "p", None, ["p/m", "m"]),
-        ("m", "p", "r", ["p/m", "m", "p/r", "r"]),
+        ("m", "p", None, ["p/m"]),
+        ("m", "p", "r", ["p/m", "p/r"]),
+        ("m", "LangChain", "r", ["LangChain/m", "m", "LangChain/r", "r"]),
         (None, "p", "r", []),
         ("m", "Ollama", "r", ["Ollama/m", "Ollama/r"]),
         ("a/m", "vllm", None, ["vllm/a/m"]),
