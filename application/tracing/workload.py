@@ -9,7 +9,7 @@ from domain.tracing.trace import Trace
 
 SPANS_ON_LOOP_MAX: Final = 1_000  # settling and counting as many takes 10 ms
 METADATA_BYTES_ON_LOOP_MAX: Final = 128 << 10  # parsing as many takes 5 ms
-ERROR_CHARS_ON_LOOP_MAX: Final = 8 << 10  # finding the groups of as many takes 3 ms, at most 30
+ERROR_CHARS_ON_LOOP_MAX: Final = 8 << 10  # finding the groups of as many takes 3 ms, at most 6
 
 
 def takes_long(spans: int, metadata_bytes: int, error_chars: int = 0) -> bool:

@@ -22,6 +22,7 @@ from domain.tracing.trace import Trace
 
 READ_CHARS_MAX: Final = 2_000  # of a message, at its start or at its end
 PATTERN_CHARS_MAX: Final = 300
+VARIABLE_CHARS_MAX: Final = 250  # beyond what is shown: of texts in quotes, and of addresses
 NO_MESSAGE: Final = "(no message)"
 FINGERPRINT_BYTES: Final = 8  # enough that no two patterns of a project collide by chance
 FINGERPRINT_CHARS: Final = 2 * FINGERPRINT_BYTES
@@ -48,6 +49,7 @@ _CUT: Final = re.compile(
     r"|(?P<number>\d+(?:[.,:]\d+)*)",
     re.IGNORECASE,
 )
+_SPACES: Final = re.compile(r"\s+")
 _PLACEHOLDERS: Final = {
     "address": "<address>",
     "text": "<text>",
@@ -62,8 +64,20 @@ def error_pattern(message: str | None) -> str:
 
     Takes the first line, or the last one of a Python traceback, which has the exception.
     """
-    line = _significant_line(message or "")
-    pattern = " ".join(_CUT.sub(_placeholder, line).split())
+    line = _significant_line(message or "").strip()
+    pattern, at = "", 0
+    while at < len(line) and len(pattern) <= PATTERN_CHARS_MAX:
+        # No more than may be shown: a search through all that is read takes milliseconds.
+        shown = at + PATTERN_CHARS_MAX + 1
+        end = shown + VARIABLE_CHARS_MAX
+        found = _CUT.search(line, at, end)
+        if found is not None and found.end() == end:  # it may go on
+            found = _CUT.match(line, found.start())
+        if found is None or found.start() >= shown:
+            text, at = line[at:shown], shown
+        else:
+            text, at = line[at : found.start()] + _placeholder(found), found.end()
+        pattern = _SPACES.sub(" ", pattern + text)
     return pattern[:PATTERN_CHARS_MAX] or NO_MESSAGE
 
 

@@ -11,6 +11,7 @@ from domain.tracing.spans.error_groups import (
     FINGERPRINT_CHARS,
     NO_MESSAGE,
     PATTERN_CHARS_MAX,
+    READ_CHARS_MAX,
     error_fingerprint,
     error_group_of,
     error_pattern,
@@ -108,6 +109,29 @@ def test_hostile_messages_take_no_time(message):
 )
 def test_patterns(message, pattern):
     assert error_pattern(message) == pattern
+
+
+parts = st.one_of(
+    texts.map(lambda text: (text, text)),
+    quoted.map(lambda text: (text, "<text>")),
+    addresses.map(lambda text: (text, "<address>")),
+)
+
+
+@given(st.lists(parts, min_size=1, max_size=60))
+def test_long_message_is_cut_part_by_part(said):
+    """It is searched in steps, and no further than it is shown."""
+    message, pattern = (" ".join(some) for some in zip(*said, strict=True))
+    whole = len(message) <= READ_CHARS_MAX
+    assert error_pattern(message) == pattern[:PATTERN_CHARS_MAX] or not whole
+
+
+@pytest.mark.parametrize("before", [0, 40, 290, 295, 300])
+def test_address_that_ends_far_behind_what_is_shown_is_cut(before):
+    words = ("word " * 60)[:before]
+    address = "https://example.com/?q=" + "a1" * 800
+    shown = f"{' '.join(words.split())} <address>".strip()
+    assert error_pattern(f"{words}{address} failed") == f"{shown} failed"[:PATTERN_CHARS_MAX]
 
 
 def test_fingerprint_never_changes():
