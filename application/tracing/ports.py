@@ -263,7 +263,8 @@ class TraceSearch(Protocol):
         """The traces that match both, newest first, as `find_matches` of their present texts.
 
         `window` has no offset. Every stored trace is found, whether it is indexed or not. If a
-        limit ends the page before it is full, the page says so. Raises Unavailable.
+        limit ends the page before it is full, or leaves out a trace that is too large, the page
+        says so. Raises Unavailable.
         """
         ...
 

@@ -77,7 +77,8 @@ class SearchPage[H: (SearchHit, SpanHit)]:
     """Some of the traces or spans that match, newest first.
 
     `end` is where the next page follows, None after the last one. `is_complete` unless a limit
-    ended the page before it was full; then `end` is the last one that was looked into.
+    ended the page before it was full, when `end` is the last one that was looked into; or traces
+    were left out because they are too large to be looked into.
     `unindexed_since` is the oldest write that isn't in the index yet, None if all are; traces that
     aren't are looked into one by one.
     """

@@ -18,7 +18,7 @@ from asyncpg import Record
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
 from adapters.postgres.database.sql_builder import Parameters, Sql, like
-from adapters.postgres.tracing.search.search_index import fetch_readable_traces
+from adapters.postgres.tracing.search.search_index import READ_BYTES_MAX, fetch_readable_traces
 from adapters.postgres.tracing.search.search_postings import (
     SEGMENT_TRACES,
     TRACE_BYTES,
@@ -116,11 +116,12 @@ type Place = tuple[datetime, UUID]
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """What a request may read."""
+    """What a request may read. A trace with more than `bytes_of_candidate` is left out."""
 
     candidates: int = CANDIDATES_MAX
     texts: int = TEXTS_MAX
     text_bytes: int = TEXT_BYTES_MAX
+    bytes_of_candidate: int = READ_BYTES_MAX
     bytes_of_trace: int = WITHIN_BYTES_MAX
     looked_into: int = LOOKED_INTO_MAX
     partial_at_once: int = TEXTS_MAX
@@ -350,16 +351,19 @@ async def _find(
     window: PageRequest,
     room: _Room,
 ) -> SearchPage[SearchHit]:
-    hits, last, at_once = list[SearchHit](), None, 1
+    hits, last, at_once, is_whole = list[SearchHit](), None, 1, True
     while len(hits) <= window.limit:
         if not room.is_left:
             # Where the next page goes on: after the last trace that this one has looked into.
             return SearchPage(hits, last and Position(*last), is_complete=False)
         some = await candidates.next(min(CANDIDATES_AT_ONCE, room.candidates))
         if not some:
-            return SearchPage(hits)
+            return SearchPage(hits, is_complete=is_whole)
         room.candidates -= len(some)
-        rows = await _fetch_summaries(candidates, where, some)
+        matching = await _fetch_summaries(candidates, where, some)
+        most = candidates.limits.bytes_of_candidate
+        rows = [row for row in matching if row["text_bytes"] <= most]
+        is_whole = is_whole and len(rows) == len(matching)
         while rows and len(hits) <= window.limit and room.is_left:
             batch = _batch(rows, max(window.limit + 1 - len(hits), at_once), room)
             found = await _verify(candidates, query, batch)
@@ -371,7 +375,7 @@ async def _find(
             return SearchPage(hits, last and Position(*last), is_complete=False)
         last = some[-1]
     shown = hits[: window.limit]
-    return SearchPage(shown, shown[-1].position)
+    return SearchPage(shown, shown[-1].position, is_complete=is_whole)
 
 
 async def _fetch_summaries(

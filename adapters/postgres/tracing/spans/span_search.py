@@ -14,7 +14,7 @@ from uuid import UUID
 
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import PoolReader
-from adapters.postgres.tracing.search.search_index import fetch_readable_traces
+from adapters.postgres.tracing.search.search_index import READ_BYTES_MAX, fetch_readable_traces
 from adapters.postgres.tracing.search.trace_search import (
     LOOKED_INTO_MAX,
     NARROW_SEARCH,
@@ -55,11 +55,15 @@ type _Found = tuple[SpanPlace, tuple[SearchMatch, ...]]
 
 @dataclass(frozen=True, slots=True)
 class SpanSearchLimits:
-    """What a request may read. `few_traces` is of how many traces it reads spans out of order."""
+    """What a request may read. `few_traces` is of how many traces it reads spans out of order.
+
+    Spans of a trace with more than `bytes_of_candidate` are left out.
+    """
 
     spans: int = WALKED_SPANS_MAX
     texts: int = TEXTS_MAX
     text_bytes: int = TEXT_BYTES_MAX
+    bytes_of_candidate: int = READ_BYTES_MAX
     few_traces: int = SEARCHED_TRACES_MAX
     spans_at_once: int = SPANS_AT_ONCE_MAX
     walk: WalkLimits = WALK_LIMITS
@@ -127,6 +131,7 @@ class _PageSearch:
     # The traces of the spans that were read last, once their texts have been looked into; and what
     # the query finds in their spans.
     _looked_into: set[UUID] = field(default_factory=set)
+    _is_whole: bool = True  # whether no trace was left out
     _matches: dict[_Key, tuple[SearchMatch, ...] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -135,7 +140,7 @@ class _PageSearch:
     async def find(
         self, after: SpanPlace | None
     ) -> tuple[Sequence[_Found], SpanPlace | None, bool]:
-        """The hits, where the next page follows, and whether no limit ended the page early."""
+        """The hits, where the next page follows, and whether no limit left out any."""
         walk = await self._open(after)
         found, compared, last, at_once = list[_Found](), 0, after, self.limit + 1
         while self.room.is_left:
@@ -156,7 +161,10 @@ class _PageSearch:
             sizes = await self._fetch_sizes(keys)
             self._looked_into.clear()
             self._matches.clear()
-            keys.reverse()  # the next one is the last
+            most = self.limits.bytes_of_candidate
+            readable = [key for key in keys if sizes.get(key.trace_id, 0) <= most]
+            self._is_whole = self._is_whole and len(readable) == len(keys)
+            keys = readable[::-1]  # the next one is the last
             while keys and len(found) <= self.limit and self.room.has_texts:
                 batch = self._take(keys, sizes, at_once)
                 found += await self._verify(batch, keys)
@@ -164,12 +172,12 @@ class _PageSearch:
                 at_once = self._next_step(at_once, compared, len(found))
             if len(found) > self.limit:
                 shown = found[: self.limit]
-                return shown, shown[-1][0], True
+                return shown, shown[-1][0], self._is_whole
             if keys:
                 break
             last = walk.last
             if walk.is_over:
-                return found, None, True
+                return found, None, self._is_whole
             if not (walk.may_go_on or (isinstance(walk, CandidateWalk) and walk.is_frequent)):
                 break
         return found, last, False

@@ -581,7 +581,8 @@ class SearchState(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description=(
                 "False if a limit ended the page before it was full: follow `next_cursor`, or "
-                "search for rarer words"
+                "search for rarer words. Also if traces with more than 256 MiB of payloads were "
+                "left out: search within them"
             )
         ),
     ]

@@ -164,6 +164,36 @@ async def test_traces_with_too_many_terms_are_found_among_others(plane, indexed,
 
 
 @INDEXED
+@pytest.mark.parametrize("filtered", [False, True])
+async def test_trace_that_is_too_large_hides_no_other_and_is_no_secret(plane, indexed, filtered):
+    """Reading it would take longer than the request may: then all others weren't found either."""
+    ours, long = project(), "word " * 1_000
+    sent = [said(f"n{n}", long if n == 2 else f"word {n}", n, user_id="u") for n in range(5)]
+    await fill(plane, ours, *sent)
+    await index_as(plane, indexed)
+    names = ["n4", "n3", "n2", "n1", "n0"]
+    is_limited = isinstance(plane.tracing.trace_search, PostgresTraceSearch)
+    if is_limited:
+        limits = SearchLimits(bytes_of_candidate=2_000)
+        limited = replace(plane.tracing.trace_search, limits=limits)
+        plane = replace(plane, tracing=replace(plane.tracing, trace_search=limited))
+        names.remove("n2")
+    given = {"user_id": "u"} if filtered else {}
+    whole = await search(plane, ours, "word", **given)
+    assert [hit.trace.name for hit in whole.hits] == names
+    assert (whole.end, whole.is_complete) == (None, not is_limited)
+    read, complete, after = [], [], None
+    for _ in names:
+        page = await search(plane, ours, "word", limit=1, after=after, **given)
+        read += [hit.trace.name for hit in page.hits]
+        complete.append(page.is_complete)
+        if (after := page.end) is None:
+            break
+    assert read == names
+    assert all(complete) is not is_limited
+
+
+@INDEXED
 async def test_other_filters_narrow_what_is_found(plane, indexed):
     ours = project()
     one = said("one", "word", 1, user_id="u", tags=("a",))

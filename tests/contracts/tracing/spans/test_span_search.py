@@ -207,3 +207,23 @@ async def test_other_project_finds_nothing(searching, indexed):
     assert await found(plane, theirs, "word") == []
     assert await found(plane, ours, "word") == ["word"]
     assert (await search(plane, theirs, "word")).unindexed_since is None
+
+
+@INDEXED
+@pytest.mark.parametrize("few_traces", [0, SpanSearchLimits().few_traces])
+async def test_spans_of_a_trace_that_is_too_large_are_left_out(plane, indexed, few_traces):
+    limits = SpanSearchLimits(few_traces=few_traces, bytes_of_candidate=2_000)
+    ours, names = project(), ["s3", "s2", "s1", "s0"]
+    sent = [
+        trace(span(name=f"s{n}", started_at=at(n), input=b'"word%s"' % (b" word" * 999 * (n == 2))))
+        for n in range(4)
+    ]
+    await fill(plane, ours, *sent)
+    await index_as(plane, indexed)
+    plane = limited(plane, limits)
+    is_limited = isinstance(plane.tracing.span_search, PostgresSpanSearch)
+    if is_limited:
+        names.remove("s2")
+    page = await search(plane, ours, "word")
+    assert [hit.span.name for hit in page.hits] == names
+    assert (page.end, page.is_complete) == (None, not is_limited)
