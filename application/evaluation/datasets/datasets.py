@@ -1,7 +1,7 @@
 """Datasets: creating and describing them, and writing their items."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from domain.evaluation.datasets.dataset import (
 )
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
+from domain.page import Page, PageRequest, Position
 
 HASHED_ON_LOOP_BYTES_MAX: Final = 64 << 10  # of items; hashing as many takes about 2 ms
 
@@ -43,6 +44,35 @@ class CreateDataset:
         """
         dataset = new_dataset(new, project, name, description, self.clock())
         return await self.datasets.create(dataset, audit=audit)
+
+
+@dataclass(frozen=True, slots=True)
+class ListItems:
+    """Pages of the items of a version. The version may be replaced between two pages."""
+
+    datasets: Datasets
+
+    async def __call__(
+        self,
+        project: ProjectId,
+        name: str,
+        digest: bytes | None,
+        split: str | None,
+        window: PageRequest,
+    ) -> Page[DatasetItem]:
+        """A page by id, of the version with this hash, by default of the newest one.
+
+        A page after another one is of the same version. Positions: the hash of the version as
+        hexadecimal text, and the id. Raises NotFound.
+        """
+        if (after := window.after) is not None:
+            digest = bytes.fromhex(str(after.value))
+            window = replace(window, after=Position(str(after.id), after.id))
+        version = await self.datasets.find_version(project, name, digest)
+        page = await self.datasets.items(project, version, split, window)
+        if page.end is None:
+            return page
+        return replace(page, end=Position(version.digest.hex(), page.end.id))
 
 
 @dataclass(frozen=True, slots=True)

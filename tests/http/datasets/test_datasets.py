@@ -166,6 +166,20 @@ async def test_cursor_belongs_to_one_version_and_split(datasets: Datasets) -> No
     assert other.status_code == 422
 
 
+async def test_pages_by_cursor_are_of_one_version(datasets: Datasets) -> None:
+    await datasets.write(*({"id": str(n), "input": n} for n in range(4)))
+    page = (await datasets.send("GET", f"/{NAME}/items?limit=2")).json()
+    await datasets.write(
+        {"id": "1x", "input": 0}, {"id": "2x", "input": 0}, {"id": "3", "input": 0}
+    )
+    assert (await datasets.send("DELETE", f"/{NAME}/items/2")).status_code == 204
+    rest = await datasets.send("GET", f"/{NAME}/items?limit=2&cursor={page['next_cursor']}")
+    assert [(one["id"], one["input"]) for one in rest.json()["items"]] == [("2", 2), ("3", 3)]
+    assert rest.json()["total"] == 4
+    newest = [one["id"] for one in await datasets.items()]
+    assert newest == ["0", "1", "1x", "2x", "3"]
+
+
 # --- files -------------------------------------------------------------------------------------
 
 

@@ -37,18 +37,20 @@ from entrypoints.http.controllers.datasets.schemas import (
     ExpectedSource,
     ItemsWritten,
     TracesCopied,
+    VersionId,
     VersionQuery,
 )
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.cursors import TEXT, PagedList
+from entrypoints.http.requests.cursors import TEXT, PagedList, PositionType
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import PaginatedResponse
 from entrypoints.http.streams import StreamingResponse
 
-ITEMS: Final = PagedList("items of a dataset", {None: TEXT}, TEXT)
+VERSION_ID: Final = PositionType(VersionId, str, str)  # so a cursor stays in one version
+ITEMS: Final = PagedList("items of a dataset", {None: VERSION_ID}, TEXT)
 ITEM_BODY: Final = Body(DatasetItemCreate, lambda item, _: item.to_domain())
 
 NewItems = Annotated[list[bytes | Invalid], item_files.ITEMS_BODY]
@@ -217,13 +219,15 @@ class DatasetController(Controller):
     ) -> PaginatedResponse[DatasetItemResponse]:
         """List the items of a dataset.
 
-        A page of the items of a version, sorted by id.
+        A page of the items of a version, sorted by id. Pages that follow by `cursor` are of the
+        same version.
         """
-        project, name, datasets = caller.project_id, path.dataset_name, use_cases.datasets.datasets
-        matching = (name, params.version, params.split)
+        project, name, split = caller.project_id, path.dataset_name, params.split
+        matching = (name, params.version, split)
         requested = ITEMS.parse_page(params, project, matching, None, SortOrder.ASC)
-        version = await datasets.find_version(project, name, params.digest)
-        page = await datasets.items(project, version, params.split, requested.page)
+        page = await use_cases.datasets.list_items(
+            project, name, params.digest, split, requested.page
+        )
         return requested.respond(page, DatasetItemResponse.from_domain)
 
     @delete(
