@@ -159,9 +159,7 @@ class PostgresPayloadStorage:
         if store is not None:
             for key in joined:
                 await move_blocks(self.pool, store, key, self.object_bytes_min)
-                async with transaction(self.pool, ALL_TENANTS) as connection:
-                    await connection.execute(LOCK_TRACE, *key)
-                    await connection.execute(END_WAITING, *key, before)
+                await end_waiting(self.pool, key, before)
         return count
 
     async def remove_objects(self, before: datetime) -> int:
@@ -173,6 +171,13 @@ class PostgresPayloadStorage:
 
     async def remove_unused_texts(self, before: datetime) -> int:
         return await remove_unused_texts(self.pool, before)
+
+
+async def end_waiting(pool: Pool, key: TraceKey, before: datetime) -> None:
+    """Notes that blocks of a trace, written before an instant, are joined and moved."""
+    async with transaction(pool, ALL_TENANTS) as connection:
+        await connection.execute(LOCK_TRACE, *key)
+        await connection.execute(END_WAITING, *key, before)
 
 
 @dataclass(slots=True)

@@ -1,16 +1,17 @@
 """Blocks of PostgreSQL in a bucket: what reads, removes, loses and finds them again."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
-from adapters.postgres.tracing.payloads.block_compaction import PostgresPayloadStorage
+from adapters.postgres.tracing.payloads.block_compaction import PostgresPayloadStorage, end_waiting
 from adapters.postgres.tracing.payloads.frames import decompressor
 from adapters.postgres.tracing.payloads.payload_objects import LOCK_TRACE, move_blocks
 from adapters.s3.payload_store import S3PayloadStore
@@ -47,6 +48,9 @@ WHERE project_id = $1 ORDER BY trace_id, start
 """
 CHANGE_BLOCKS = (
     "UPDATE trace_payloads SET written_at = now() WHERE project_id = $1 AND trace_id = $2"
+)
+COUNT_WAITING_BLOCKS = (
+    "SELECT count(*) FROM trace_payloads WHERE project_id = $1 AND written_at IS NOT NULL"
 )
 IS_WAITED_FOR = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE $1::int = ANY(pg_blocking_pids(pid)))"
 REMOVE = "INSERT INTO removals (project_id, removed_at, due_at) VALUES ($1, $2, $2)"
@@ -225,24 +229,47 @@ async def test_orphans_are_removed_after_their_grace(stored: Stored):
     assert await stored.bucket.get(["backups/monday"]) != {}
 
 
-@citus.not_on_cluster("the table is on a worker")
-async def test_moving_and_a_writer_of_the_same_blocks_do_not_wait_for_each_other(stored: Stored):
-    ours, sent = project(), a_trace()
-    await stored.plane.traces.put(ours, sent)
-    await stored.plane.traces.add_spans(ours, sent.id, [span(input=b'"late"')])
+async def while_blocks_are_written(
+    stored: Stored, of: ProjectId, sent: Trace, upkeep: Coroutine[Any, Any, None]
+) -> None:
+    """Begins `upkeep` while a writer has changed the later block; that changes the first next."""
     async with stored.owner.acquire() as writer:
         pid = await writer.fetchval("SELECT pg_backend_pid()")
         async with writer.transaction():
-            await writer.execute(LOCK_TRACE, ours, sent.id)
-            await writer.execute(f"{CHANGE_BLOCKS} AND start > 0", ours, sent.id)
-            moving = asyncio.create_task(
-                move_blocks(stored.pool, stored.bucket, (ours, sent.id), 1)
-            )
+            await writer.execute(LOCK_TRACE, of, sent.id)
+            await writer.execute(f"{CHANGE_BLOCKS} AND start > 0", of, sent.id)
+            waiting = asyncio.create_task(upkeep)
             await until(lambda: stored.owner.fetchval(IS_WAITED_FOR, pid))
-            await writer.execute(f"{CHANGE_BLOCKS} AND start = 0", ours, sent.id)
-    await moving
+            await writer.execute(f"{CHANGE_BLOCKS} AND start = 0", of, sent.id)
+    await waiting
+
+
+async def put_in_two_blocks(stored: Stored, of: ProjectId) -> Trace:
+    await stored.plane.traces.put(of, sent := a_trace())
+    await stored.plane.traces.add_spans(of, sent.id, [span(input=b'"late"')])
+    return sent
+
+
+@citus.not_on_cluster("the table is on a worker")
+async def test_moving_and_a_writer_of_the_same_blocks_do_not_wait_for_each_other(stored: Stored):
+    ours = project()
+    sent = await put_in_two_blocks(stored, ours)
+    moving = move_blocks(stored.pool, stored.bucket, (ours, sent.id), 1)
+    await while_blocks_are_written(stored, ours, sent, moving)
     assert len(await stored.keys(ours)) == 2
     assert await stored.named(ours) == await stored.keys(ours)
+
+
+@citus.not_on_cluster("the table is on a worker")
+async def test_end_of_waiting_and_a_writer_of_the_same_blocks_do_not_wait_for_each_other(
+    stored: Stored,
+):
+    ours = project()
+    sent = await put_in_two_blocks(stored, ours)
+    await while_blocks_are_written(
+        stored, ours, sent, end_waiting(stored.pool, (ours, sent.id), LATER)
+    )
+    assert await stored.owner.fetchval(COUNT_WAITING_BLOCKS, ours) == 0
 
 
 def away(s3_url: str) -> S3PayloadStore:
