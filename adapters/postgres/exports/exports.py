@@ -20,7 +20,7 @@ from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import project_transaction, transaction
-from adapters.postgres.identity.audit_log import store_audit_entry
+from adapters.postgres.identity.audit_log import store_audit_entry, store_audit_entry_once
 from application.exporting.ports import EXPORTS_MAX
 from domain.errors import Conflict
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
@@ -114,9 +114,11 @@ class PostgresExports(PoolReader):
         is_there = False
         while True:
             async with transaction(self.pool, project) as connection:
-                if await connection.fetchrow(LOCK_EXPORT, project, export) is None:
+                row = await connection.fetchrow(LOCK_EXPORT, project, export)
+                if row is None:
                     return is_there
-                await store_audit_entry(connection, None if is_there else audit)
+                if not is_there:
+                    await store_audit_entry_once(connection, audit, row["created_at"])
                 is_there = True
                 if await connection.execute(DELETE_PIECES, project, export) == DELETED_NONE:
                     await connection.execute(DELETE_EXPORT, project, export)

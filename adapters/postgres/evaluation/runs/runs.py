@@ -20,7 +20,7 @@ from adapters.postgres.evaluation.work_queue.plan import insert_run
 from adapters.postgres.evaluation.work_queue.run_rows import run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import RUN_SELECT_LIST, lock_run
 from adapters.postgres.evaluation.work_queue.tally import fetch_progress, fetch_run_page
-from adapters.postgres.identity.audit_log import store_audit_entry
+from adapters.postgres.identity.audit_log import store_audit_entry_once
 from domain.errors import Conflict
 from domain.evaluation.costs.judge_costs import run_scope
 from domain.evaluation.runs.run import (
@@ -152,8 +152,10 @@ class PostgresRuns(PoolReader):
         pieces = DELETE_SCORES if with_scores else DETACH_SCORES
         while True:
             async with transaction(self.pool, project) as connection:
-                await store_audit_entry(connection, audit)  # with the first rows that are deleted
-                audit = None
+                if audit is not None:  # its entry comes with the first rows that are deleted
+                    row = require_row(await lock_run(connection, project, run), RUN_NOT_FOUND)
+                    await store_audit_entry_once(connection, audit, row["created_at"])
+                    audit = None
                 if not await _delete_some_rows(connection, project, run, pieces):
                     break
         async with transaction(self.pool, project) as connection:

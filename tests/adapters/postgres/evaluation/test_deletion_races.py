@@ -1,0 +1,73 @@
+"""Two requests that delete the same at the same time: one entry is in the audit log."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from adapters.postgres.database.tenants import within
+from domain.errors import NotFound
+from tests.contracts.exporting.test_exports import MINUTE, an_export
+from tests.contracts.test_audited_changes import an_entry
+from tests.support.builders.values import NOON
+from tests.support.fixtures import citus, evaluation
+from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.service
+
+COUNT_ENTRIES = "SELECT count(*) FROM audit_log WHERE organization_id = $1"
+WAITING = f"""
+SELECT count(*) FROM {citus.ACTIVITY}
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ '(eval_runs|exports)'
+"""
+
+
+def same_log(one, as_of, at):
+    return replace(one, organization_id=as_of.organization_id, at=at)
+
+
+async def at_once(pool, table, ours, *deletions):
+    async with within(pool, ours).transaction() as earlier:
+        await earlier.execute(f"SELECT 1 FROM {table} WHERE project_id = $1 FOR UPDATE", ours)
+        tasks = [asyncio.create_task(one) for one in deletions]
+        await until(lambda: pool.fetchval(WAITING), lambda count: count == len(deletions))
+    return await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_run_is_deleted_with_one_entry_and_again_once_it_is_stored_again(patient_pool, pool):
+    async with evaluation.over_postgres(patient_pool) as evaluating:
+        run, entry, runs = a_run(project(), 2), an_entry(), evaluating.runs
+        for count in (1, 2):
+            await evaluating.start_run(run, work_of(run))
+            await runs.cancel(run.project_id, run.id, NOON)
+            entries = [an_entry() for _ in range(2)]
+            deletions = [
+                runs.delete(
+                    run.project_id,
+                    run.id,
+                    NOON,
+                    with_scores=True,
+                    audit=same_log(one, entry, run.created_at),
+                )
+                for one in entries
+            ]
+            gone = await at_once(pool, "eval_runs", run.project_id, *deletions)
+            assert all(one is None or isinstance(one, NotFound) for one in gone)
+            assert await pool.fetchval(COUNT_ENTRIES, entry.organization_id) == count
+            run = a_run(run.project_id, 2, id=run.id, created_at=run.created_at + MINUTE)
+
+
+async def test_export_is_deleted_with_one_entry(patient_pool, pool):
+    async with evaluation.over_postgres(patient_pool) as evaluating:
+        ours, entry, exports = project(), an_entry(), evaluating.plane.exporting.exports
+        export = await exports.create(an_export(ours))
+        claimed = await exports.claim(NOON, NOON + MINUTE)
+        assert await exports.save(claimed, b"a piece")
+        deletions = [
+            exports.delete(ours, export.id, audit=same_log(an_entry(), entry, export.created_at))
+            for _ in range(2)
+        ]
+        assert await at_once(pool, "exports", ours, *deletions) == [True, True]
+        assert await pool.fetchval(COUNT_ENTRIES, entry.organization_id) == 1
