@@ -17,7 +17,8 @@ from domain.errors import Failure
 from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
 from entrypoints.http.requests.body_io import JSON, StreamCompressor, negotiate_coding
 
-PART_BYTES: Final = 96 << 10  # of JSON
+PART_BYTES: Final = 96 << 10  # of JSON, if its items are as large as those of the part before
+LONG_BYTES_MAX: Final = 2 * PART_BYTES
 COMPRESSED_BYTES_MIN: Final = 512 << 10  # by a thread at once: gzip takes 10 ms for as many
 PART_ITEMS_MAX: Final = 64  # making as many spans takes 0.3 ms
 _FIRST_ITEMS: Final = 16
@@ -101,15 +102,15 @@ class JsonParts[T]:
     Other requests get their turn between two parts, and a part takes the memory of the one before:
     for 11 MB at once, taking new memory would be a third of the work. `hollow` is the response
     with an empty list `field`, and `make` makes its members of some of the `items`, whose long
-    texts have `size` bytes. A part that has PART_BYTES of them gets no further item. The parts can
-    be made only once, since each item is removed from `items` when it is sent.
+    texts have `size` bytes: a part of several items has at most LONG_BYTES_MAX of them. The parts
+    can be made only once, since each item is removed from `items` when it is sent.
     """
 
     hollow: msgspec.Struct
     field: str
     items: deque[T]
     make: Callable[[Sequence[T]], Sequence[msgspec.Struct]]
-    size: Callable[[T], int]
+    size: Callable[[Sequence[T]], int]
 
     def __iter__(self) -> Iterator[bytes]:
         whole = msgspec.structs.replace(self.hollow, **{self.field: msgspec.Raw(_HOLE)})
@@ -122,10 +123,11 @@ class JsonParts[T]:
         yield (b"]" if lead == b"," else lead + b"]") + after
 
     def _take(self, count: int) -> list[T]:
-        some, size = list[T](), 0
-        while self.items and len(some) < count and size < PART_BYTES:
-            some.append(one := self.items.popleft())
-            size += self.size(one)
+        some = [self.items.popleft() for _ in range(min(count, len(self.items)))]
+        while len(some) > 1 and self.size(some) > LONG_BYTES_MAX:
+            rest = some[len(some) // 2 :]
+            self.items.extendleft(reversed(rest))
+            del some[len(some) // 2 :]
         return some
 
 

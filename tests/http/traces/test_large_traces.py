@@ -18,7 +18,7 @@ from domain.tracing.trace import Trace
 from domain.tracing.trace_detail import TraceDetail
 from entrypoints.http.controllers.traces import part_schemas
 from entrypoints.http.controllers.traces.schemas import SENT_AT_ONCE_SPANS_MAX, TraceResponse
-from entrypoints.http.streams import PART_BYTES, PART_ITEMS_MAX, JsonParts
+from entrypoints.http.streams import LONG_BYTES_MAX, PART_BYTES, PART_ITEMS_MAX, JsonParts
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.builders import strategies
 from tests.support.builders.values import at, prices, span, trace
@@ -42,7 +42,7 @@ class Shelf(msgspec.Struct):
 def test_parts_are_the_whole(count: int) -> None:
     before = msgspec.Raw(b'{"items":[]}')
     sizes = [10 ** (n % 5) for n in range(count)]
-    parts = [*JsonParts(Shelf(before, []), "items", deque(sizes), items, int)]
+    parts = [*JsonParts(Shelf(before, []), "items", deque(sizes), items, sum)]
     assert b"".join(parts) == msgspec.json.encode(Shelf(before, items(sizes)))
     assert max(part.count(b'"text"') for part in parts) <= PART_ITEMS_MAX
     assert len(parts) > sum(sizes) // (3 * PART_BYTES)
@@ -52,8 +52,8 @@ def test_parts_are_the_whole(count: int) -> None:
 def test_parts_are_bounded_whatever_the_sizes_of_their_items(small: int) -> None:
     """Making a large part would hold up all other requests."""
     sizes = [1] * small + [PART_BYTES // 2] * 64
-    parts = JsonParts(Shelf(msgspec.Raw(b"1"), []), "items", deque(sizes), items, int)
-    assert max(map(len, parts)) < 2 * PART_BYTES
+    parts = JsonParts(Shelf(msgspec.Raw(b"1"), []), "items", deque(sizes), items, sum)
+    assert max(map(len, parts)) < LONG_BYTES_MAX + PART_BYTES
 
 
 def items(sizes: list[int]) -> list[Item]:
@@ -83,7 +83,7 @@ def test_parts_of_a_trace_are_bounded(detail: PayloadDetail) -> None:
         trace(*steps).settled(prices().price), "revision", PayloadExtent(detail)
     )
     parts = part_schemas.in_parts(PROJECT, found, is_full=detail is PayloadDetail.FULL)
-    assert max(map(len, parts)) < 2 * PART_BYTES
+    assert max(map(len, parts)) < LONG_BYTES_MAX + PART_BYTES
 
 
 @pytest.fixture
