@@ -37,6 +37,7 @@ class TestPage:
         assert sorted(loaded) == sorted([*PATHS, "data:,"])
         assert {*page.targets} - {*loaded} == {"#reference", "/openapi.json"}
         assert not {"img", "iframe", "object", "base"} & set(page.opened)
+        assert "named in the header <code>X-Ignored-Fields</code>." in text
         assert set(re.findall(r"https?://[^\s`\"'<]*", text)) == set()
 
     async def test_assets_have_their_integrity_hashes(self, site: Site) -> None:

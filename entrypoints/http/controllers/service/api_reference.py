@@ -7,6 +7,7 @@ repository (`make vendor`). Their paths contain its version, so that browsers ca
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Sequence
 from html import escape
 from typing import Any, Final
@@ -34,7 +35,9 @@ def reference_pages(version: str, document: Callable[[], dict[str, Any]]) -> Seq
     openapi: bytes | None = None
     vendored = json.loads((_FOLDER / "vendored.json").read_text())
     release = f"/docs/swagger-ui-{vendored['version']}"
-    info = {"version": escape(version), "description": escape(DESCRIPTION)}
+    # The document has Markdown, of which the description uses code alone.
+    description = re.sub("`(.+?)`", r"<code>\1</code>", escape(DESCRIPTION))
+    info = {"version": escape(version), "description": description}
     integrity = {name: vendored["files"][name] for name in ASSETS}
     page, inline = render_page("reference", release=release, **info, **integrity)
     sources = {
