@@ -215,6 +215,8 @@ def test_long_values_leave_room_and_addresses_of_nothing_say_so(
     assert bar is not None
     assert bar["x"] + bar["width"] < grid["x"] + grid["width"] - 1  # its border
     expect(detail).to_contain_text("12 tokens")
+    page.goto(project.path(f"traces/{trace}?span=gone"))
+    expect(detail).to_contain_text("This trace has no span gone.")
     for path in ("datasets/nothing", "monitors/nothing", f"runs/traces/{trace}"):
         page.goto(project.path(path))
         expect(page.get_by_role("alert")).to_contain_text("Not here, or not yours")
@@ -633,6 +635,29 @@ def test_menus_close_by_escape_and_by_what_is_chosen(signed_in: Page, project: P
     page.get_by_role("button", name="Copy id").click()
     expect(page.get_by_role("button", name="Copy id")).to_be_hidden()
     expect(more).to_be_focused()
+
+
+def test_menus_and_peeks_fit_into_what_is_narrow(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    sent = {"name": "one", "started_at": START.isoformat()}
+    spans = [span(1, name="fails " * 20, status="ERROR"), span(2)]
+    trace = project.send("/traces", sent | {"spans": spans})["trace_id"]
+    page.set_viewport_size({"width": 1024, "height": 768})
+    page.goto(project.path(f"traces?peek={trace}"))
+    columns = page.get_by_text("Columns", exact=True)
+    columns.click()
+    expect(page.get_by_role("checkbox", name="Status")).to_be_in_viewport(ratio=1)
+    numbers = page.get_by_role("row", name="step 2").get_by_role("gridcell").nth(1)
+    others = page.get_by_role("row", name="fails").get_by_role("gridcell").nth(1)
+    left = "one => one.getBoundingClientRect().left"
+    assert others.evaluate(left) == numbers.evaluate(left)
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(project.path("traces"))
+    columns.click()
+    expect(page.get_by_role("checkbox", name="Status")).to_be_in_viewport(ratio=1)
+    page.goto(project.path(f"traces/{trace}"))
+    page.get_by_text("More", exact=True).click()
+    expect(page.get_by_role("button", name="Copy id")).to_be_in_viewport(ratio=1)
 
 
 def test_trace_is_downloaded_with_its_scores(signed_in: Page, project: Project) -> None:

@@ -132,6 +132,8 @@ def test_monitor_alerts_and_tells_its_webhook(
     page.get_by_role("link", name="Edit …").click()
     expect(page.get_by_text("every Tuesday at 07:30 UTC")).to_be_visible()
     page.get_by_label("Name", exact=True).fill("weekly")
+    page.get_by_label("Share in percent").fill("150")
+    expect(page.get_by_role("alert")).to_contain_text("sampling_rate must be")
     page.get_by_label("Share in percent").fill("28.9")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("weekly")

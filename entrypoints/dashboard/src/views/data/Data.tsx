@@ -129,7 +129,7 @@ function Erasures(): JSX.Element {
       <p class="hint">
         A user is erased in the list of <Link href={projectPath("users")}>users</Link>. A receipt has a salted hash in the place of the id.
       </p>
-      {items.length === 0 && <Empty title="Nobody was erased yet" />}
+      {items.length === 0 && <Empty title="No erasure yet" />}
       {items.map((one) => (
         <details key={one.id}>
           <summary>{one.kind}, {ago(one.requested_at)}, {one.state.toLowerCase()}</summary>

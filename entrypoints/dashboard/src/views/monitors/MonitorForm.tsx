@@ -214,9 +214,9 @@ function Matches({ of, filters, rate, settledOnly }: { of: TargetType; filters: 
     placeholderData: (before) => before,
   });
   return (
-    <p class="hint" role="status">
+    <div class="hint" role="status">
       {found.isError ? (
-        <span class="problem">{found.error instanceof Error ? found.error.message : String(found.error)}</span>
+        <Failed of={{ error: found.error }} />
       ) : found.data === undefined ? (
         "Counting …"
       ) : (
@@ -226,6 +226,6 @@ function Matches({ of, filters, rate, settledOnly }: { of: TargetType; filters: 
           {rate < 1 && `, of which a run takes ${plural(found.data.targets, word)}`}
         </>
       )}
-    </p>
+    </div>
   );
 }

@@ -72,7 +72,7 @@ function OfTarget({ of, period, wanted, search }: { of: Target; period: Period; 
         ) : (
           <div class="scroll" tabIndex={0} role="region" aria-label={`Scores of ${of}s: table`}>
             <table class="plain-table scores">
-              <Head of={["Name", "Mean", "Coverage", "Trend", "Passed", "Threshold", "Made", "Last"]} />
+              <Head of={["Name", "Mean", "Coverage", "Trend", "Passed", "Threshold", "Judge", "Last"]} />
               <tbody>
                 {rows.map((one) => (
                   <tr key={one.metric_name}>

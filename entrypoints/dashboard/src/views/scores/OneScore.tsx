@@ -60,7 +60,7 @@ export function OneScore({ name }: { name: string }): JSX.Element {
           {TARGETS.map((target) => <option key={target} value={target}>{`of ${target}s`}</option>)}
         </select>
         <select aria-label="Kind of judge" value={kind ?? ""} onChange={(event) => url.update({ judge_kind: event.currentTarget.value || null }, { push: true })}>
-          <option value="">judge of the newest number</option>
+          <option value="">kind of the newest score</option>
           <option value="model">models</option>
           <option value="heuristic">heuristics</option>
         </select>

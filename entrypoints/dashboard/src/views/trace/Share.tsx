@@ -21,7 +21,7 @@ export function Share({ id, close }: { id: string; close: () => void }): JSX.Ele
         <Button onClick={() => void copy(here(), "Copied the link")}>Copy the link to what you see</Button>
         <Button class="link" onClick={() => void copy(address(`app/go/trace/${id}`), "Copied the link")}>Copy a link by the id alone</Button>
       </p>
-      <h3>With anybody who has the link</h3>
+      <h3>With a public link</h3>
       {isPerson ? <PublicLinks id={id} /> : <p class="hint">You are signed in with an API key: only people make public links.</p>}
     </Dialog>
   );

@@ -85,7 +85,10 @@ function Loaded(props: LoadedProps): JSX.Element {
             {span !== null && outline.span_id.includes(span) ? (
               <SpanDetail key={span} trace={id} span={span} before={callBefore(outline, span)} same={sameName(outline, span)} tokens={outline.tokens[outline.span_id.indexOf(span)] ?? 0} url={url} />
             ) : (
-              <TraceDetail id={id} name={outline.trace.name} version={outline.revision} url={url} />
+              <>
+                {span !== null && <p class="problem">This trace has no span {span}.</p>}
+                <TraceDetail id={id} name={outline.trace.name} version={outline.revision} url={url} />
+              </>
             )}
           </Guarded>
         </section>

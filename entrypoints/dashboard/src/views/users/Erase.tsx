@@ -155,7 +155,7 @@ export function Receipts({ close }: { close: () => void }): JSX.Element {
     <Dialog title="Receipts of erasures" close={close} wide>
       <Failed of={list} />
       {list.isPending && <Loading what="receipts" />}
-      {list.data?.items.length === 0 && <Empty title="Nobody was erased yet" />}
+      {list.data?.items.length === 0 && <Empty title="No erasure yet" />}
       {list.data?.items.map((one) => (
         <details key={one.id}>
           <summary>
