@@ -82,8 +82,8 @@ class AlertPorts:
 class EvaluationPorts:
     """The ports of evaluation, and the models that may judge.
 
-    `judge_limiters` are those of the process by provider, which several groups of organizations
-    share; None if there is one group.
+    `judge_limiters` are those of the process by provider, for calls, and `target_limiters` for
+    targets. Several groups of organizations share them; None if there is one group.
     """
 
     trace_scores: TraceScores
@@ -113,6 +113,7 @@ class EvaluationPorts:
     on_monitor_fault: scheduler.OnMonitorFault
     policy: EvaluationPolicy = DEFAULT_POLICY
     judge_limiters: Mapping[str, AdaptiveLimiter] | None = None
+    target_limiters: Mapping[str, AdaptiveLimiter] | None = None
     retry_timing: RetryTiming = field(default_factory=RetryTiming)
     models: JudgeModels = field(default_factory=JudgeModels)
     providers: Sequence[ProviderState] = ()
@@ -292,4 +293,14 @@ def evaluate_target(
         targets, metrics, policy, random, ports.regex.search, ports.on_fault
     )
     signals = SignalEvaluator(queue, targets, evaluator, policy, clock)
-    return EvaluateTarget(queue, ports.jobs, evaluator, signals, policy, ports.on_fault, clock)
+    places = ports.target_limiters
+    return EvaluateTarget(
+        work_queue=queue,
+        jobs=ports.jobs,
+        evaluator=evaluator,
+        signals=signals,
+        places=provider_limiters(policy.concurrent_targets) if places is None else places,
+        policy=policy,
+        on_fault=ports.on_fault,
+        clock=clock,
+    )

@@ -165,6 +165,7 @@ def evaluation_policy(settings: Settings) -> EvaluationPolicy:
         masking=RedactionMode(settings.eval_mask),
         deadline_s=settings.eval_judge_timeout_seconds,
         judge_concurrency=concurrency,
+        concurrent_targets=settings.eval_worker_concurrency,
         # More metrics than that would only wait for each other.
         concurrent_metrics=min(DEFAULT_POLICY.concurrent_metrics, concurrency),
     )

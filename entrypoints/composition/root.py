@@ -120,6 +120,7 @@ class _Shared:
     jobs: Jobs
     judge: Judge
     judge_limiters: Mapping[str, AdaptiveLimiter]
+    target_limiters: Mapping[str, AdaptiveLimiter]
     leader_election: PostgresLeaderElection
     limiter: RedisRateLimiter
     token_buckets: RedisTokenBuckets
@@ -167,6 +168,7 @@ async def ports(
             jobs=DramatiqJobs(redis, monotonic_us, fallback_jobs, on_job),
             judge=await stack.enter_async_context(open_judge(settings)),
             judge_limiters=provider_limiters(settings.eval_judge_concurrency),
+            target_limiters=provider_limiters(settings.eval_worker_concurrency),
             leader_election=leader_election,
             limiter=limiter,
             token_buckets=token_buckets,
@@ -225,6 +227,7 @@ async def _ports_over(pool: Pool, shared: _Shared, path: str | None = None) -> A
         evaluation = replace(
             evaluation_ports(settings, pool, shared.jobs, book, shared.judge),
             judge_limiters=shared.judge_limiters,
+            target_limiters=shared.target_limiters,
             leader_election=shared.leader_election,
         )
         if observer is not None:

@@ -10,7 +10,7 @@ import gc
 import logging
 import signal
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -35,6 +35,12 @@ LOG: Final = logging.getLogger("pandaprobe.worker")
 REQUIRED_CHECKS: Final = ("postgres", "migrations")  # Redis may become available later
 REQUEUE_EVERY_S: Final = 15.0
 GROUPS_EVERY_S: Final = 15.0  # for which a new group of organizations may wait
+# After it a job of a judge gives up its slot: longer than most targets take, and short for one that
+# waits behind those of a provider that doesn't answer.
+PATIENCE_S: Final = 10.0
+# Without a slot, of a process: those of eight projects. Most wait for a place of their provider and
+# hold little; each renews its lease twice a minute.
+SLOW_JOBS_MAX: Final = 256
 LEAVE_TIMEOUT_S: Final = 1.0  # to report that this worker stops
 
 
@@ -117,7 +123,10 @@ async def _work(
         for task in tasks:
             task.cancel()  # uncommitted work is repeated later
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(pool.stop(DRAIN_TIMEOUT_S), own_jobs.stop(DRAIN_TIMEOUT_S))
+        await asyncio.gather(
+            *(one.stop(DRAIN_TIMEOUT_S) for one in (pool, own_jobs, runner)),
+        )
+        await runner.stop(0)  # those that gave up their slot meanwhile
         await own_work
         await heartbeat.leave()
     LOG.info("stopped")
@@ -163,6 +172,10 @@ class JobRunner:
     """Runs one job: waits for a slot of its lane, calls its use case, and logs a failure.
 
     Never raises. Unfinished jobs are found in the database again.
+
+    A judge may be slow, or not answer at all. A job of the lane `judge` that takes longer than
+    `patience_s` gives its slot to the next one and goes on, so that it delays none that asks
+    another provider (docs/adr/0071). At most `slow_max` jobs do so at a time.
     """
 
     run: Callable[[Job], Awaitable[None]]
@@ -170,22 +183,54 @@ class JobRunner:
     observe: Callable[[Job], contextlib.AbstractContextManager[observing.JobOutcome]] = lambda _: (
         contextlib.nullcontext(observing.JobOutcome())
     )
+    patience_s: float = PATIENCE_S
+    slow_max: int = SLOW_JOBS_MAX
+    _slow: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     async def __call__(self, job: Job) -> None:
-        async with self.slots[queue_of(job)]:
-            began = time.perf_counter()
-            with self.observe(job) as outcome:
-                try:
-                    await self.run(job)
-                except Failure as failure:
-                    LOG.warning("postponed: %s", failure.message, extra=_log_fields(job))
-                except Exception:  # a bug in one job must not stop the others
-                    outcome.value = observing.BROKEN
-                    LOG.exception("postponed", extra=_log_fields(job))
-                else:
-                    outcome.value = observing.DONE
-                    took_s = round(time.perf_counter() - began, 3)
-                    LOG.debug("done", extra={**_log_fields(job), "seconds": took_s})
+        """Returns when the job has ended, or has given up its slot."""
+        lane = queue_of(job)
+        async with self.slots[lane]:
+            if lane is not JobQueue.JUDGE:
+                await self._run(job)
+                return
+            task = asyncio.create_task(self._run(job))
+            try:
+                while not task.done() and task not in self._slow:
+                    await asyncio.wait({task}, timeout=self.patience_s)
+                    if not task.done() and len(self._slow) < self.slow_max:
+                        self._slow.add(task)
+                        task.add_done_callback(self._slow.discard)
+            except asyncio.CancelledError:
+                await _cancel({task})
+                raise
+
+    async def stop(self, within_s: float) -> None:
+        """Cancels the jobs without a slot that aren't done `within_s`."""
+        if self._slow:
+            _, running = await asyncio.wait(set(self._slow), timeout=within_s)
+            await _cancel(running)
+
+    async def _run(self, job: Job) -> None:
+        began = time.perf_counter()
+        with self.observe(job) as outcome:
+            try:
+                await self.run(job)
+            except Failure as failure:
+                LOG.warning("postponed: %s", failure.message, extra=_log_fields(job))
+            except Exception:  # a bug in one job must not stop the others
+                outcome.value = observing.BROKEN
+                LOG.exception("postponed", extra=_log_fields(job))
+            else:
+                outcome.value = observing.DONE
+                took_s = round(time.perf_counter() - began, 3)
+                LOG.debug("done", extra={**_log_fields(job), "seconds": took_s})
+
+
+async def _cancel(tasks: Collection[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _log_fields(job: Job) -> dict[str, str]:

@@ -7,7 +7,8 @@ import sys
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, JobOutcome
 from entrypoints.settings import Settings
 from entrypoints.worker.supervisor import with_options
 from entrypoints.worker.worker import JobRunner, PeriodicTask, run_periodically
-from tests.support.waiting import in_time
+from tests.support.waiting import in_time, until
 
 # Prints how many bytes the event loop of a worker takes to receive a hundred.
 RECEIVE = """
@@ -145,6 +146,73 @@ async def test_concurrency_of_each_lane_is_limited():
         assert len(begun) == 4
         gate.set()
     assert len(begun) == 10
+
+
+def a_judge_job(target: str) -> EvaluateTargetJob:
+    return EvaluateTargetJob(PROJECT, RUN, target, asks_judge=True)
+
+
+@dataclass
+class Gate:
+    """Jobs that go on when it is opened, but for those named `free`."""
+
+    begun: list[str] = field(default_factory=list)
+    ended: list[str] = field(default_factory=list)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def call(self, job: Job) -> None:
+        assert isinstance(job, EvaluateTargetJob)
+        self.begun.append(job.target)
+        try:
+            if job.target != "free":
+                await self.opened.wait()
+        finally:
+            self.ended.append(job.target)
+
+    def runner(self, slots: int, **limits: Any) -> JobRunner:
+        return JobRunner(self.call, {lane: asyncio.Semaphore(slots) for lane in JobQueue}, **limits)
+
+
+async def test_judge_that_does_not_answer_keeps_no_other_job_waiting():
+    gate = Gate()
+    runner = gate.runner(2, patience_s=0)
+    async with in_time():
+        await asyncio.gather(*(runner(a_judge_job(f"stuck {n}")) for n in range(5)))
+        await runner(a_judge_job("free"))
+        assert gate.ended == ["free"]
+        gate.opened.set()
+        await until(lambda: len(gate.ended) == 6)
+
+
+@pytest.mark.parametrize("asks_judge", [False, True])
+async def test_jobs_without_a_slot_are_bounded(asks_judge):
+    """And only those of a judge give theirs up: others take as long as the processor needs."""
+    gate, most = Gate(), 2 if asks_judge else 0
+    runner = gate.runner(1, patience_s=0.001, slow_max=2)
+    jobs = [replace(a_judge_job(f"{n}"), asks_judge=asks_judge) for n in range(5)]
+    running = [asyncio.create_task(runner(job)) for job in jobs]
+    await until(lambda: sum(one.done() for one in running) == most)
+    await until(lambda: len(gate.begun) == most + 1)
+    assert gate.ended == []
+    gate.opened.set()
+    async with in_time():
+        await asyncio.gather(*running)
+    await until(lambda: len(gate.ended) == 5)
+    assert sorted(gate.begun) == sorted(gate.ended) == [f"{n}" for n in range(5)]
+
+
+async def test_stop_ends_jobs_with_and_without_a_slot():
+    gate = Gate()
+    runner = gate.runner(1, patience_s=0, slow_max=1)
+    await runner(a_judge_job("slow"))
+    waiting = asyncio.create_task(runner(a_judge_job("in its slot")))
+    await until(lambda: len(gate.begun) == 2)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert gate.ended == ["in its slot"]
+    await runner.stop(0)
+    assert gate.ended == ["in its slot", "slow"]
 
 
 def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Event]:

@@ -2,8 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -14,6 +14,7 @@ from application.concurrency import gather_limited
 from application.evaluation.execution.outcome_writer import OutcomeWriter
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SessionSignals, SignalEvaluator
+from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.evaluation import OnFault
@@ -21,7 +22,7 @@ from application.evaluation.ports.work_queue import Claim, WorkQueue
 from application.jobs import Jobs
 from application.ports import Clock
 from domain.errors import Unavailable
-from domain.evaluation.custom_metrics.custom_metric import evaluation_method
+from domain.evaluation.custom_metrics.custom_metric import evaluation_method, needs_model
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.judging.prompt import session_fingerprint
@@ -43,13 +44,16 @@ LARGE_SESSION_TRACES: Final = 100  # from here on aggregating them takes millise
 class EvaluateTarget:
     """Evaluates every open metric of a target, each on its own, and stores each result at once.
 
-    If a judge gives no answer, the other metrics go on, and the target is put back for later.
+    If a judge gives no answer, the other metrics go on, and the target is put back for later. A
+    target that asks a judge first waits for a place among those of its provider, so that one which
+    doesn't answer takes none from others. What waits has read nothing yet.
     """
 
     work_queue: WorkQueue
     jobs: Jobs
     evaluator: FaultTolerantEvaluator
     signals: SignalEvaluator
+    places: Mapping[str, AdaptiveLimiter]  # by provider
     policy: EvaluationPolicy
     on_fault: OnFault
     clock: Clock
@@ -63,7 +67,8 @@ class EvaluateTarget:
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
-        async with renewing_lease(self.work_queue, claim, self.clock, self.policy.renew_every):
+        renewing = renewing_lease(self.work_queue, claim, self.clock, self.policy.renew_every)
+        async with renewing, self._place(claim):
             failure = await (self._trace(claim) if is_trace else self._session(claim))
         now = self.clock()
         if failure is None:
@@ -73,6 +78,11 @@ class EvaluateTarget:
         await self.work_queue.postpone(claim, until, failure.code, now)
         # Which leaves room for another target: of any run if it was buried, else of another run.
         await self.jobs.send(*await self.work_queue.dispatch(project, now))
+
+    def _place(self, claim: Claim) -> AbstractAsyncContextManager[None]:
+        run = claim.run
+        asks = needs_model(claim.metrics, run.model, run.definitions, run.signal_weights)
+        return self.places[provider_of(run.model)] if asks else contextlib.nullcontext()
 
     def _writer(self, claim: Claim) -> OutcomeWriter:
         return OutcomeWriter(self.work_queue, claim, self.clock, self.on_fault)

@@ -27,6 +27,7 @@ class EvaluationPolicy:
     head_start_s: float = HEAD_START_S
     judge_attempts: int = 3  # of one question; after that its target is put back
     judge_concurrency: int = 8  # questions to one provider
+    concurrent_targets: int = 12  # that ask one provider: so many are in memory
     concurrent_metrics: int = 8  # of one target
     concurrent_traces: int = 4  # of one session: so many are in memory
     renew_every: timedelta = RENEW_EVERY

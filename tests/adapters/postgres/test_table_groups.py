@@ -527,3 +527,6 @@ async def test_group_is_added_while_the_service_runs(postgres_url: str, tmp_path
         opened = await site.ports.groups.open(2)
         assert opened is not None
         assert opened.evaluation.judge_limiters is site.ports.evaluation.judge_limiters is not None
+        assert (
+            opened.evaluation.target_limiters is site.ports.evaluation.target_limiters is not None
+        )

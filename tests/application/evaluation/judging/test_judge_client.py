@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from adapters.memory.evaluation.judge_costs import MemoryLedger, MemoryVerdicts, store_budget
+from adapters.memory.evaluation.runs import MemoryTargets
 from adapters.memory.evaluation.scripted_judge import (
     DEFAULT_TOKEN_USE,
     ScriptedAnswer,
@@ -39,7 +41,7 @@ from domain.evaluation.judging.judge import (
 from domain.evaluation.runs.run import EvalRun, RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
 from domain.evaluation.scores.score import ScoreOutcome, TraceScore
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from domain.tracing.payloads.payload import object_members
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import tool
@@ -652,6 +654,45 @@ async def test_questions_waiting_for_first_of_run_hold_no_slot():
     )
     await open_gate(harness, tasks)
     assert len(harness.judge.asked) == 6
+
+
+@dataclass(slots=True)
+class StuckProvider(ScriptedJudge):
+    """No question to `openai` gets an answer before the gate is opened."""
+
+    async def _wait(self, seconds: float) -> None:
+        if self.asked[-1].model == GPT:
+            await super(StuckProvider, self)._wait(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class NotedTargets(MemoryTargets):
+    """Notes the traces that are read."""
+
+    read: list[TraceId] = field(default_factory=list)
+
+    async def load_trace(self, project: ProjectId, trace: TraceId) -> Any:
+        self.read.append(trace)
+        return await super(NotedTargets, self).load_trace(project, trace)
+
+
+async def test_targets_of_a_provider_that_does_not_answer_take_no_place_of_others():
+    policy = replace(ONE_ATTEMPT, concurrent_targets=2)
+    harness = EvaluationHarness(judge=StuckProvider(gate=asyncio.Event()), policy=policy)
+    asked = [harness.put(output=f"{n}") for n in range(5)]
+    stuck = await harness.run(NAME, *asked, model=GPT)
+    other = harness.put(output="another")
+    free = await harness.run(NAME, other, model="anthropic/claude")
+    targets = NotedTargets(harness.store)
+    worker = harness.use_cases(replace(harness.ports, targets=targets))
+    tasks = [asyncio.create_task(worker.run_job(job)) for job in harness.jobs.sent]
+    await until(lambda: sum(task.done() for task in tasks) == 1)
+    assert (await harness.progress(free)).run.status is RunStatus.COMPLETED
+    # What waits for a place holds no trace.
+    await until(lambda: len(harness.judge.asked) == 2)
+    assert sorted(targets.read) == sorted([asked[0].id, asked[1].id, other.id])
+    await open_gate(harness, tasks)
+    assert (await harness.progress(stuck)).run.status is RunStatus.COMPLETED
 
 
 async def test_circuit_is_checked_before_budget_is_reserved():
