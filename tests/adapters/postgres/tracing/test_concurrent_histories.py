@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import pytest
@@ -13,27 +13,30 @@ import pytest
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from domain.errors import Conflict, Invalid, NotFound
 from domain.ids import ErasureId, ProjectId
+from domain.pricing.repricing import Repricing
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.adapters.postgres.tracing.test_rollups import (
     Chance,
     act,
     assert_in_bounds,
     counted,
+    doubled,
     recounted,
 )
 from tests.adapters.postgres.tracing.test_shared_texts import prose
 from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.scores import session_score, trace_score
-from tests.support.builders.values import trace_id
+from tests.support.builders.values import NOON, prices, trace_id
+from tests.support.fixtures import identities
 from tests.support.fixtures.data_plane import (
     DataPlane,
     join_payloads,
     over_postgres,
-    project,
     remove_unused_texts,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.fixtures.pricing import a_repricing
 
 pytestmark = pytest.mark.service
 
@@ -70,6 +73,9 @@ SELECT count(*) FROM erased_traces AS e JOIN (
 ) AS stored USING (project_id, trace_id) WHERE e.project_id = $1
 """
 SELECT_TRACES: Final = "SELECT trace_id FROM traces WHERE project_id = $1"
+KEEP_ONE_DAY: Final = "UPDATE projects SET retention_days = 1 WHERE id = ANY($1::uuid[])"
+RETENTION: Final = timedelta(days=1)
+LAST_MOMENT: Final = timedelta(milliseconds=300)
 ROUNDS: Final = 20
 AT_ONCE: Final = 12
 
@@ -101,6 +107,8 @@ class Processes:
             plane.tracing.search_index.add_traces,
             lambda: plane.tracing.search_index.remove_garbage(FAR),
             lambda: plane.otlp.settle_open_traces(FAR),
+            lambda: self._reprice(plane, of),
+            lambda: self._expire(plane, of),
         ]
         with suppress(NotFound, Conflict):
             try:
@@ -155,6 +163,17 @@ class Processes:
             self.erasures.remove(known)
         return False
 
+    async def _reprice(self, plane: DataPlane, of: ProjectId) -> None:
+        repricings, pricing = plane.pricing.repricings, self.chance.one(doubled, prices().price)
+        going: Repricing | None = await repricings.create(a_repricing(of, is_dry=False))
+        while going is not None and going.completed_at is None:
+            going = await repricings.step(going, pricing, NOON, NOON)
+
+    async def _expire(self, plane: DataPlane, of: ProjectId) -> None:
+        """Deletes all but what was stored in the last moment."""
+        expired = plane.privacy.expired
+        await expired.delete(of, await expired.current_time() + RETENTION - LAST_MOMENT)
+
     def renew(self) -> None:
         """Replaces some ids, since those of erased traces are refused."""
         for _ in range(2):
@@ -182,7 +201,9 @@ async def test_everything_agrees_after_two_processes_did_all_at_once(pool, servi
             for _ in range(2)
         ]
         planes = [await stack.enter_async_context(over_postgres(one)) for one in pools]
-        projects = [project() for _ in range(2)]
+        identity = identities.over_postgres(pools[0])
+        projects = [(await identity.found_organization()).project.id for _ in range(2)]
+        await pool.execute(KEEP_ONE_DAY, projects)
         both = Processes(planes, projects, seed)
         for _ in range(ROUNDS):
             await asyncio.gather(*(both.act() for _ in range(AT_ONCE)))
