@@ -1,4 +1,4 @@
-"""Bounded deletes: each statement deletes some of the rows that match."""
+"""Deletes of some of the rows that match, and of all of them in the order of a key."""
 
 from datetime import datetime
 
@@ -18,6 +18,21 @@ def delete_some(table: str, where: str, limit: int | str, *, skip_locked: bool =
     DELETE FROM {table} WHERE ctid = ANY(ARRAY(
       SELECT ctid FROM {table} WHERE {where} LIMIT {limit} {lock}
     ))
+    """
+
+
+def delete_in_order(table: str, key: str, where: str) -> str:
+    """Locks the rows in the order of `key`, then deletes them; a RETURNING may follow.
+
+    Both find the rows by the condition: a join of the locked rows with the table would compare each
+    with each, if the table was empty when its statistics were made. Not by ctid, which leaves rows
+    that another transaction changed while this one waited.
+    """
+    return f"""
+    WITH locked AS MATERIALIZED (
+      SELECT 1 FROM {table} WHERE {where} ORDER BY {key} FOR UPDATE
+    )
+    DELETE FROM {table} WHERE {where} AND (SELECT count(*) FROM locked) >= 0
     """
 
 

@@ -13,6 +13,7 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
+from adapters.postgres.database.bounded_delete import delete_in_order
 from adapters.postgres.database.pool import (
     Connection,
     Pool,
@@ -79,7 +80,7 @@ WHERE known.organization_id = excluded.organization_id
 """
 RENAME_ORGANIZATION: Final = "UPDATE organizations SET name = $2 WHERE id = $1"
 ALLOW_PUBLIC_LINKS: Final = "UPDATE organizations SET public_links = $2 WHERE id = $1"
-DELETE_PUBLIC_LINKS: Final = "DELETE FROM trace_links WHERE organization_id = $1"
+DELETE_PUBLIC_LINKS: Final = delete_in_order("trace_links", "id", "organization_id = $1")
 # Blocks further inserts: an earlier insert is waited for, and then visible.
 LOCK_ORGANIZATION_EXCLUSIVELY: Final = "SELECT 1 FROM organizations WHERE id = $1 FOR UPDATE"
 LOCK_ORGANIZATION_KEYS: Final = (

@@ -8,6 +8,7 @@ from typing import Final
 
 from asyncpg import Record
 
+from adapters.postgres.database.bounded_delete import delete_in_order
 from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.tracing.payloads.shared_texts import release_texts_of_traces
@@ -40,29 +41,14 @@ def select_some_traces(table: str, where: str, order: str = "started_at", *, loc
     """
 
 
-def _delete_in_order(table: str, key: str, where: str) -> str:
-    """Locks the rows in the order of `key`, then deletes them; a RETURNING may follow.
-
-    Both find the rows by the condition: a join of the locked rows with the table would compare each
-    with each, if the table was empty when its statistics were made. Not by ctid, which leaves rows
-    that another transaction changed while this one waited.
-    """
-    return f"""
-    WITH locked AS MATERIALIZED (
-      SELECT 1 FROM {table} WHERE {OF_PROJECT} AND {where} ORDER BY {key} FOR UPDATE
-    )
-    DELETE FROM {table} WHERE {OF_PROJECT} AND {where} AND (SELECT count(*) FROM locked) >= 0
-    """
-
-
 # Deletes the trace first: concurrent writers of the trace wait and then find it gone. The next
 # statements see what was committed while this one waited.
 DELETE_TRACES: Final = f"""
 {
-    _delete_in_order(
+    delete_in_order(
         "traces",
         "project_id, trace_id",
-        "trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)",
+        f"{OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND ($3::text IS NULL OR session_id = $3)",
     )
 }
 RETURNING {TRACES.select("traces")}
@@ -135,21 +121,26 @@ DELETE FROM otlp_rejections WHERE {OF_PROJECT}
   AND trace_id IN (SELECT translate(id::text, '-', '') FROM unnest($2::uuid[]) AS id)
 """
 # Every writer locks several scores in the order of the key.
-DELETE_TRACE_SCORES: Final = _delete_in_order(
-    "trace_scores", "project_id, id", "trace_id = ANY($2::uuid[])"
+DELETE_TRACE_SCORES: Final = delete_in_order(
+    "trace_scores", "project_id, id", f"{OF_PROJECT} AND trace_id = ANY($2::uuid[])"
 )
-DELETE_SESSION_SCORES: Final = _delete_in_order(
-    "session_scores", "project_id, id", "session_id = ANY($2::text[])"
+DELETE_SESSION_SCORES: Final = delete_in_order(
+    "session_scores", "project_id, id", f"{OF_PROJECT} AND session_id = ANY($2::text[])"
 )
-DELETE_OLD_SESSION_SCORES: Final = _delete_in_order(
-    "session_scores", "project_id, id", "session_id = ANY($2::text[]) AND created_at < $3"
+DELETE_OLD_SESSION_SCORES: Final = delete_in_order(
+    "session_scores",
+    "project_id, id",
+    f"{OF_PROJECT} AND session_id = ANY($2::text[]) AND created_at < $3",
 )
 # A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
-# A public link is added under a lock of the trace.
-DELETE_LINKS: Final = "DELETE FROM trace_links WHERE project = $1 AND trace_id = ANY($2::uuid[])"
+# A public link is added under a lock of the trace. An organization that forbids links deletes them
+# in the same order.
+DELETE_LINKS: Final = delete_in_order(
+    "trace_links", "id", "project = $1 AND trace_id = ANY($2::uuid[])"
+)
 SELECT_EMPTY_SESSIONS: Final = f"""
 SELECT session FROM unnest($2::text[]) AS session
 WHERE NOT EXISTS (SELECT 1 FROM traces WHERE {OF_PROJECT} AND session_id = session)

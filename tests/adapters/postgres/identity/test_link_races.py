@@ -1,0 +1,47 @@
+"""Public links of traces that are deleted while their organization forbids links."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+
+from adapters.postgres.database.tenants import within
+from domain.ids import TraceId
+from tests.contracts.sharing.test_trace_links import a_link, allow, found_organization
+from tests.support.builders.values import trace
+from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures.identities import postgres_ports
+from tests.support.fixtures.in_memory_app import World
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.service
+
+LOCK_LINK = "SELECT 1 FROM trace_links WHERE id = $1 FOR UPDATE"
+COUNT_LINKS = "SELECT count(*) FROM trace_links WHERE organization_id = $1"
+WAITING = f"""
+SELECT count(*) FROM {citus.ACTIVITY}
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'trace_links'
+"""
+
+
+async def test_traces_are_deleted_while_their_organization_forbids_links(patient_pool, pool):
+    async with data_plane.over_postgres(patient_pool) as plane:
+        world = World(postgres_ports(patient_pool, plane))
+        ours = await found_organization(world)
+        of, organization = ours.project.id, ours.organization.id
+        # The later in the order of their traces are stored first: one deletion would find them by
+        # the organization, and the other one by trace.
+        traces = [TraceId(UUID(int=world.new_id().int)) for _ in range(3)]
+        links = [a_link(ours, one) for one in reversed(traces)]
+        for link in links:
+            await plane.traces.put(of, trace(id=link.trace_id))
+            await world.ports.sharing.trace_links.add(link)
+        async with within(pool, organization).transaction() as earlier:
+            await earlier.execute(LOCK_LINK, links[1].id)
+            forbidding = asyncio.create_task(allow(world, ours, allowed=False))
+            deleting = asyncio.create_task(plane.traces.delete(of, traces))
+            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+        gone, deleted = await asyncio.gather(forbidding, deleting)
+        assert deleted == len(traces)
+        assert gone <= len(links)
+        assert await pool.fetchval(COUNT_LINKS, organization) == 0
