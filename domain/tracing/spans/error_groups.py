@@ -57,12 +57,15 @@ _PLACEHOLDERS: Final = {
     "number": "<number>",
 }
 _TRACEBACK: Final = "Traceback (most recent call last)"
+_FRAME: Final = '\n  File "'
+_NOT_INDENTED: Final = re.compile(r"\n(?=\S)")
 
 
 def error_pattern(message: str | None) -> str:
     """The message with placeholders for what differs between its occurrences; never empty.
 
-    Takes the first line, or the last one of a Python traceback, which has the exception.
+    Takes the first line, or that of a Python traceback which has the exception: further lines, such
+    as a link to an explanation, are the same for many exceptions.
     """
     line = _significant_line(message or "").strip()
     pattern, at = "", 0
@@ -93,11 +96,17 @@ def error_group_of(span: Span) -> str | None:
 
 
 def _significant_line(message: str) -> str:
-    start = message[:READ_CHARS_MAX].lstrip()
-    if start.startswith(_TRACEBACK):
-        lines = message[-READ_CHARS_MAX:].rstrip().splitlines()
-        return lines[-1] if lines else ""
-    return start.splitlines()[0] if start else ""
+    """Depends on READ_CHARS_MAX characters at either end alone: adapters read no more."""
+    start, end = message[:READ_CHARS_MAX], message[-READ_CHARS_MAX:]
+    if not start.lstrip().startswith(_TRACEBACK):
+        return next(iter(start.lstrip().splitlines()), "")
+    for part in (end, start):
+        # The exception is below the last frame, whose lines are indented.
+        frame = part.rfind(_FRAME)
+        below = _NOT_INDENTED.search(part, frame) if frame >= 0 else None
+        if below is not None:
+            return part[below.end() :].splitlines()[0]
+    return next(reversed(end.rstrip().splitlines()), "")
 
 
 def _placeholder(found: re.Match[str]) -> str:

@@ -50,6 +50,23 @@ addresses = st.one_of(
 )
 
 
+CHAINED = """Traceback (most recent call last):
+  File "a.py", line 3
+    check(x)
+KeyError: 1
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "b.py", line 7, in f
+    g()
+    ~^^
+ValidationError: 2 errors for Order
+id
+  Field required
+    See https://errors.example/missing"""
+
+
 @pytest.mark.parametrize("kind", [numbers, ids, quoted, addresses], ids=["n", "id", "text", "at"])
 def test_what_differs_between_occurrences_is_cut(kind):
     @given(texts, kind, kind, texts)
@@ -74,6 +91,17 @@ def test_every_message_has_a_pattern(message):
     fingerprint = error_fingerprint(message)
     assert len(fingerprint) == FINGERPRINT_CHARS
     assert int(fingerprint, 16) >= 0
+
+
+@given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+def test_only_the_ends_of_a_traceback_are_read(frames, lines, more):
+    """Of a message of any length, so that nothing has to read all of it."""
+    long = "    step()\n" * 60
+    message = 'Traceback (most recent call last):\n  File "a.py", line 3\n' + long * frames
+    message += f"Broken: {'word ' * 30 * lines}\n" + "  detail\n" * 90 * more
+    ends = message[:READ_CHARS_MAX] + message[-READ_CHARS_MAX:]
+    whole = len(message) <= 2 * READ_CHARS_MAX
+    assert error_pattern(message if whole else ends) == error_pattern(message)
 
 
 @given(texts, st.sampled_from([" ", "\n", "\t", "\r\n  "]), st.text(max_size=50))
@@ -104,6 +132,20 @@ def test_hostile_messages_take_no_time(message):
         (
             "Traceback (most recent call last):\n  File \"a.py\", line 3\nValueError: bad 'x'\n",
             "ValueError: bad <text>",
+        ),
+        (
+            CHAINED,
+            "ValidationError: <number> errors for Order",
+        ),
+        ("Traceback (most recent call last):\nKeyError: 'x'", "KeyError: <text>"),
+        (f"Traceback (most recent call last):{' ' * READ_CHARS_MAX}", NO_MESSAGE),
+        (
+            f'Traceback (most recent call last):\n  File "a.py"\nE: {"too long " * 400}',
+            f"E: {'too long ' * 400}"[:PATTERN_CHARS_MAX],
+        ),
+        (
+            'Traceback (most recent call last):\n  File "a.py", cut',
+            "File <text>, cut",
         ),
     ],
 )
