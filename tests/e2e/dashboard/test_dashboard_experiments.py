@@ -52,6 +52,7 @@ def test_worse_scores_of_a_release_lead_to_their_traces(
     failed = page.get_by_role("row", name=re.compile("^Failed"))
     expect(failed).to_contain_text("12 · 40 %")
     expect(failed).to_contain_text("▼ worse +40.0 points")
+    expect(failed).to_contain_text(re.compile(r"\+\d+\.\d points to \+\d+\.\d points"))
     helpful = page.get_by_role("row", name=re.compile("helpful"))
     expect(helpful).to_contain_text("▼ worse −0.300")
     expect(helpful).to_contain_text("30 scored")

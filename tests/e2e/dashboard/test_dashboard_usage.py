@@ -161,6 +161,11 @@ def test_overview_leads_to_what_its_figures_count(
     figures = {url for url in page_log.requested if "/app/" not in url and url[-8:] != "/session"}
     assert len(figures) <= REQUESTS_MAX, sorted(figures)
     take_screenshot("overview")
+    page.get_by_role("link", name="Compare with the period before").click()
+    for group in ("A", "B"):
+        shown = page.get_by_role("combobox", name=f"Period of group {group}")
+        expect(shown.get_by_role("option", selected=True)).to_contain_text(" to ")
+    page.go_back()
     models = page.get_by_role("region", name="Models")
     expect(models.get_by_role("row", name="unknown")).to_contain_text("—")
     # Dragging over two bars sets the period of all charts.

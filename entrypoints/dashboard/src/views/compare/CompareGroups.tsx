@@ -14,6 +14,7 @@ import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { changed, type UrlState, useUrlState } from "../../url/state.ts";
+import { Periods } from "../traces/Traces.tsx";
 import { Interval, number } from "./Interval.tsx";
 import { Head } from "../../ui/Head.tsx";
 
@@ -60,6 +61,7 @@ export function CompareGroups(): JSX.Element {
       {(["a", "b"] as const).map((side) => (
         <div key={side} class="side-filter">
           <b>{side.toUpperCase()}</b>
+          <Periods url={sides[side]} label={`Period of group ${side.toUpperCase()}`} />
           <Filters url={sides[side]} label={`Filter group ${side.toUpperCase()}`} />
         </div>
       ))}
@@ -172,12 +174,13 @@ function Lowest({ of }: { of: MeanComparisonResponse | null }): JSX.Element {
 }
 
 function Change({ of, isWorse, isShare }: { of: Difference; isWorse: (value: number) => boolean; isShare?: boolean }): JSX.Element {
-  const text = isShare ? `${of.value >= 0 ? "+" : "−"}${Math.abs(of.value * 100).toFixed(1)} points` : number(of.value, true);
+  const textOf = (value: number): string => (isShare ? `${value >= 0 ? "+" : "−"}${Math.abs(value * 100).toFixed(1)} points` : number(value, true));
+  const text = textOf(of.value);
   const tone = !of.is_beyond_chance ? "" : isWorse(of.value) ? "worse" : "better";
   return (
     <>
       <b class={tone}>{tone === "worse" ? "▼ worse " : tone === "better" ? "▲ better " : ""}{text}</b>
-      {of.low !== null && of.high !== null ? <Interval low={of.low} high={of.high} value={of.value} /> : <small> {REASONS[of.no_interval ?? ""]}</small>}
+      {of.low !== null && of.high !== null ? <Interval low={of.low} high={of.high} value={of.value} text={textOf} /> : <small> {REASONS[of.no_interval ?? ""]}</small>}
     </>
   );
 }

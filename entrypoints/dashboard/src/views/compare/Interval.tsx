@@ -9,8 +9,16 @@ export function number(value: number | null | undefined, isSigned = false): stri
   return isSigned && value > 0 ? `+${text}` : text;
 }
 
+interface IntervalProps {
+  low: number;
+  high: number;
+  value: number;
+  limit?: number | undefined;
+  text?: (value: number) => string;
+}
+
 /** `limit` is where a rule is broken. The bar is as wide as the interval needs. */
-export function Interval({ low, high, value, limit }: { low: number; high: number; value: number; limit?: number | undefined }): JSX.Element {
+export function Interval({ low, high, value, limit, text = (one) => number(one, true) }: IntervalProps): JSX.Element {
   const reach = Math.max(0.05, ...[low, high, limit ?? 0].map(Math.abs)) * 1.1;
   const x = (at: number): number => 50 + (at / reach) * 50;
   return (
@@ -21,7 +29,7 @@ export function Interval({ low, high, value, limit }: { low: number; high: numbe
         {limit !== undefined && <rect class="limit" x={x(limit) - 0.4} width={0.8} height={10} />}
         <rect class="point" x={x(value) - 0.8} width={1.6} y={1} height={8} />
       </svg>
-      <small>{number(low, true)} to {number(high, true)}</small>
+      <small>{text(low)} to {text(high)}</small>
     </span>
   );
 }

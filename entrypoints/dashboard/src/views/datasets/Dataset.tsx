@@ -91,7 +91,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
       </header>
       {found.data.description && <p class="hint">{found.data.description}</p>}
       <p class="hint">
-        Version {count(found.data.version_number)}, <code>{found.data.version.slice(0, 12)}</code> <Copy text={found.data.version} label="Copy the hash of the version" />, changed {ago(found.data.updated_at)}. Equal hashes are the same test.
+        Version {count(found.data.version_number)}, <code>{found.data.version.slice(0, 12)}</code> <Copy text={found.data.version} label="Copy the hash of the version" /> changed {ago(found.data.updated_at)}. Equal hashes are the same test.
       </p>
       {sending.error != null && leaving === null && <FailureBox error={sending.error} />}
       {items.state === "failed" && <FailureBox error={items.error} again={items.again} />}

@@ -479,14 +479,14 @@ function Preview({ text }: { text: string | null | undefined }): JSX.Element {
   return text ? <span title={text}>{text}</span> : <span class="none">{NONE}</span>;
 }
 
-function Periods({ url, onChange }: { url: UrlState; onChange: () => void }): JSX.Element {
+export function Periods({ url, label = "Period", onChange }: { url: UrlState; label?: string; onChange?: () => void }): JSX.Element {
   const own = url.params.has("started_after") || url.params.has("started_before");
   return (
     <select
-      aria-label="Period"
+      aria-label={label}
       value={own ? "own" : (url.params.get("period") ?? "")}
       onChange={(event) => {
-        onChange();
+        onChange?.();
         url.update(
           { period: event.currentTarget.value || null, started_after: null, started_before: null },
           { push: true },
