@@ -90,6 +90,10 @@ def test_live_list_is_that_of_the_service(signed_in: Page, project: Project, pol
     expect(link(f"many {LIVE_PAGE}")).to_be_visible()
     page.locator(".table").evaluate("(table) => table.scrollTo(0, table.scrollHeight)")
     expect(link("many 0")).to_be_visible()  # none is missing in between
+    page.goto(project.path("traces?live=1&sort_by=latency"))
+    live = page.get_by_role("button", name="Live")
+    expect(live).to_be_disabled()
+    expect(live).to_have_attribute("title", "Newest traces first only")
 
 
 def test_from_failure_to_failing_span_by_keyboard(

@@ -83,12 +83,12 @@ export function Traces(): JSX.Element {
     getNextPageParam: (last) => last.next_cursor,
     refetchOnMount: true,
   });
-  const isLive = params.get("live") === "1";
+  const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
+  const isLive = canShowNew && params.get("live") === "1";
   const [isAtTop, setAtTop] = useState(true);
   const [selected, select] = useState<Selection>(NOTHING);
   const asked = viewOf(params.toString());
   useEffect(() => select((before) => (before === ALL ? NOTHING : before)), [asked]); // it was about other filters
-  const canShowNew = (params.get("sort_by") ?? "started_at") === "started_at" && params.get("sort_order") !== "asc";
   const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
     enabled: pages.isSuccess && canShowNew,
     initial: pages.data?.pages[0],
@@ -141,7 +141,7 @@ export function Traces(): JSX.Element {
             {pages.isSuccess ? tracesText(total, isAtLeast) : ""}
           </span>
           <Periods url={url} onChange={() => setNow(Date.now())} />
-          <Button class={isLive ? "on" : ""} icon="play" aria-pressed={isLive} onClick={() => update({ live: isLive ? null : "1" })}>
+          <Button icon="play" aria-pressed={isLive} disabled={!canShowNew} title={canShowNew ? "" : "Newest traces first only"} onClick={() => update({ live: isLive ? null : "1" })}>
             Live
           </Button>
           <Columns />
