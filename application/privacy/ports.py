@@ -62,9 +62,10 @@ class ExpiredTraces(Protocol):
     ) -> tuple[int, str | None]:
         """Deletes old scores of sessions without a trace; how many, and where to go on.
 
-        Looks at SESSIONS_AT_ONCE sessions, in the order of their ids, the first one after `after`.
-        None if there are no more. A session loses its last trace without its scores if the trace is
-        deleted on request, or moves to another session.
+        Erases the responses about a session that loses a score. Looks at SESSIONS_AT_ONCE sessions,
+        in the order of their ids, the first one after `after`. None if there are no more. A session
+        loses its last trace without its scores if the trace is deleted on request, or moves to
+        another session.
         """
         ...
 

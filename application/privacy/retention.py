@@ -1,6 +1,7 @@
 """Retention: deletes what is older than its project keeps it."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from application.privacy.ports import PROJECTS_AT_ONCE, ExpiredTraces
@@ -66,8 +67,14 @@ class DeleteOrphanedSessionScores:
 
         A failing project delays no other: the failure is raised after the others are done.
         """
-        place, failures = self._place, list[Failure]()
-        now, deleted, steps = await self.expired.current_time(), 0, 0
+        failures = list[Failure]()
+        deleted = await self._walk(await self.expired.current_time(), failures)
+        if failures:
+            raise failures[0]
+        return deleted
+
+    async def _walk(self, now: datetime, failures: list[Failure]) -> int:
+        place, deleted, steps = self._place, 0, 0
         projects = await self.expired.projects_with_old_session_scores(now, place.finished)
         for project in projects:
             if project != place.project:
@@ -86,6 +93,4 @@ class DeleteOrphanedSessionScores:
             place.finished = project
         if len(projects) < PROJECTS_AT_ONCE:
             place.finished = None
-        if failures:
-            raise failures[0]
         return deleted

@@ -265,8 +265,8 @@ class MemoryExpiredTraces:
         scored = sorted({one.session_id for one in self.store.session_scores.of(project)})
         some = [session for session in scored if session > after][:SESSIONS_AT_ONCE]
         empty = set(some) - self.store.sessions_of(project)
-        self.store.erase_replies(project, empty)
         old = [one for one in self._old_scores(project, now) if one.session_id in empty]
+        self.store.erase_replies(project, {one.session_id for one in old})
         for one in old:
             del self.store.session_scores[project, one.id]
         return len(old), some[-1] if len(some) == SESSIONS_AT_ONCE else None

@@ -31,8 +31,9 @@ SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE E
 ) AND ($3::uuid IS NULL OR id > $3) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
 SELECT_SCORED_SESSIONS: Final = f"""
-SELECT DISTINCT session_id FROM session_scores WHERE {OF_PROJECT} AND session_id > $2
-ORDER BY session_id LIMIT {SESSIONS_AT_ONCE}
+SELECT session_id, bool_or(created_at < $3) AS has_old_scores
+FROM session_scores WHERE {OF_PROJECT} AND session_id > $2
+GROUP BY session_id ORDER BY session_id LIMIT {SESSIONS_AT_ONCE}
 """
 SELECT_NOW: Final = "SELECT now()"
 # Skips locked rows, so that concurrent workers take different traces.
@@ -89,9 +90,9 @@ class PostgresExpiredTraces:
             since = await fetch_kept_since(connection, project, now)
             if since is None:
                 return 0, None
-            rows = await connection.fetch(SELECT_SCORED_SESSIONS, project, after)
-            some = [row[0] for row in rows]
-            gone = await delete_old_session_scores(
-                connection, project, await list_empty_sessions(connection, project, some), since
-            )
-            return gone, some[-1] if len(some) == SESSIONS_AT_ONCE else None
+            rows = await connection.fetch(SELECT_SCORED_SESSIONS, project, after, since)
+            some = [row["session_id"] for row in rows if row["has_old_scores"]]
+            gone = 0
+            if some and (over := await list_empty_sessions(connection, project, some)):
+                gone = await delete_old_session_scores(connection, project, over, since)
+            return gone, rows[-1]["session_id"] if len(rows) == SESSIONS_AT_ONCE else None

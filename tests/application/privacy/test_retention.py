@@ -121,6 +121,15 @@ async def test_walk_reaches_all_projects():
     assert [project for project, _ in sessions.asked] == projects
 
 
+async def test_failure_of_a_walk_that_stops_halfway_is_raised():
+    sessions = ScriptedSessions({FIRST: 1, SECOND: STEPS_MAX}, broken=FIRST)
+    delete = DeleteOrphanedSessionScores(sessions)
+    with pytest.raises(Unavailable):
+        await delete()
+    assert len(sessions.asked) == STEPS_MAX
+    assert await delete() == 1
+
+
 async def test_project_that_fails_stops_no_walk():
     sessions = ScriptedSessions({FIRST: 1, SECOND: 1, THIRD: 1}, broken=SECOND)
     with pytest.raises(Unavailable):

@@ -1,12 +1,19 @@
 """Contract of ExpiredTraces, run against every adapter."""
 
 import asyncio
+import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import batched
 
 import pytest
 
+from application.ports import (
+    IDEMPOTENCY_LOCK_TTL,
+    IdempotencyLock,
+    IdempotentRequest,
+    StoredResponse,
+)
 from application.privacy.ports import SESSIONS_AT_ONCE
 from application.use_cases import UseCases
 from domain.errors import NotFound
@@ -199,6 +206,31 @@ async def test_old_scores_of_sessions_that_lost_their_traces_are_deleted(world, 
         for one in await plane.privacy.expired.projects_with_old_session_scores(now, None)
         if one > ours
     ]
+
+
+async def test_responses_about_sessions_that_lose_no_score_stay(world, plane):
+    ours, now = await project_keeping_days(world, DAYS), NOON + KEPT
+    replies, done = world.ports.idempotency, StoredResponse(201, b"{}")
+    traces, about = [a_trace(session_id=session) for session in ("old", "new")], {}
+    await fill(plane, ours, *traces)
+    for session, created_at in (("old", NOON - timedelta(seconds=1)), ("new", NOON)):
+        score = session_score(ours, session, created_at=created_at)
+        await plane.evaluation.session_scores.add(score)
+        about[session] = IdempotentRequest(
+            project=ours, operation="POST /x", key=session, request_hash=b"h", target=session
+        )
+        lock = await replies.begin(about[session], score.id, now, now + KEPT)
+        assert isinstance(lock, IdempotencyLock)
+        await replies.complete(about[session], lock, done)
+    await plane.traces.delete(ours, [one.id for one in traces])
+    assert await delete_orphaned(plane, ours, now) == 1
+    later = now + IDEMPOTENCY_LOCK_TTL
+    begun = {
+        session: await replies.begin(one, uuid.uuid4(), later, later + KEPT)
+        for session, one in about.items()
+    }
+    assert begun["new"] == done
+    assert isinstance(begun["old"], IdempotencyLock)
 
 
 @pytest.mark.parametrize("days", [None, DAYS + 1])

@@ -231,9 +231,7 @@ async def delete_session_scores(
 async def delete_old_session_scores(
     connection: Connection, project: ProjectId, sessions: Sequence[str], since: datetime
 ) -> int:
-    """As `delete_session_scores`, for the scores from before `since`."""
-    if not sessions:
-        return 0
+    """As `delete_session_scores`, for the scores from before `since`. Each session has some."""
     await erase_replies(connection, project, sessions)
     status = await connection.execute(DELETE_OLD_SESSION_SCORES, project, sessions, since)
     return affected_rows(status)
