@@ -33,7 +33,7 @@ _SELECT_METRICS: Final = f"""
 SELECT m.*, r.kind, r.description, r.threshold, r.body, r.created_at AS revised_at
 FROM (SELECT {METRICS.select()} {_FROM_METRICS} {{which}}) AS m CROSS JOIN LATERAL (
   SELECT * FROM custom_metric_revisions
-  WHERE project_id = m.project_id AND name = m.name AND revision = m.revision
+  WHERE project_id = m.project_id AND name = m.name AND revision = m.revision OFFSET 0
 ) AS r
 """
 SELECT_METRIC: Final = _SELECT_METRICS.format(which="AND name = $2")
