@@ -172,7 +172,9 @@ class Processes:
     async def _expire(self, plane: DataPlane, of: ProjectId) -> None:
         """Deletes all but what was stored in the last moment."""
         expired = plane.privacy.expired
-        await expired.delete(of, await expired.current_time() + RETENTION - LAST_MOMENT)
+        now = await expired.current_time() + RETENTION - LAST_MOMENT
+        await expired.delete(of, now)
+        await expired.delete_session_scores(of, now, "")
 
     def renew(self) -> None:
         """Replaces some ids, since those of erased traces are refused."""
