@@ -250,7 +250,7 @@ def problem_detail(response: Response) -> str:
 
 
 def file_problem(name: str | Path, error: Exception) -> str:
-    """Why a file can't be used. Its name is told once, as it was given."""
+    """Why a file can't be used, with its name once, as it was given."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
     return f"{name}: {reason}"
 

@@ -95,7 +95,7 @@ def test_every_message_has_a_pattern(message):
 
 @given(st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 def test_only_the_ends_of_a_traceback_are_read(frames, lines, more):
-    """Of a message of any length, so that nothing has to read all of it."""
+    """However long a message is, nothing has to read all of it."""
     long = "    step()\n" * 60
     message = 'Traceback (most recent call last):\n  File "a.py", line 3\n' + long * frames
     message += f"Broken: {'word ' * 30 * lines}\n" + "  detail\n" * 90 * more
