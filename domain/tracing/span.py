@@ -1,6 +1,6 @@
 """A span: one step of a trace."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -237,15 +237,17 @@ def priced_models(
     models = [one for one in (model, request_model) if one]
     if provider is None:
         return models
-    if provider.lower() in SELF_HOSTED_PROVIDERS:
-        return [one if _is_self_hosted(one) else f"{provider}/{one}" for one in models]
-    if provider.lower() in FRAMEWORKS:
+    own = provider.lower()
+    if own in FRAMEWORKS:
         return [name for one in models for name in (f"{provider}/{one}", one)]
-    return [f"{provider}/{one}" for one in models]
+    # A model may name the provider itself: prices are found below one prefix.
+    prefixes = SELF_HOSTED_PROVIDERS if own in SELF_HOSTED_PROVIDERS else {own}
+    return [one if _has_prefix(one, prefixes) else f"{provider}/{one}" for one in models]
 
 
-def _is_self_hosted(model: str) -> bool:
-    return model.partition("/")[0].lower() in SELF_HOSTED_PROVIDERS
+def _has_prefix(model: str, prefixes: Collection[str]) -> bool:
+    prefix, slash, _ = model.partition("/")
+    return bool(slash) and prefix.lower() in prefixes
 
 
 def _priced_by(span: Span) -> tuple[object, ...]:

@@ -101,9 +101,12 @@ async def test_project_price_precedes_price_book(pricing, project):
         ("ollama/llama3", None),
         ("ollama/llama3", "ollama"),
         ("ollama_chat/llama3", "ollama"),
+        ("llama3", "groq"),
+        ("groq/llama3", "groq"),
+        ("Groq/llama3", "groq"),
     ],
 )
-async def test_project_may_price_a_self_hosted_model(pricing, project, model, provider):
+async def test_price_of_a_project_is_found_below_one_prefix(pricing, project, model, provider):
     await pricing.prices.create(a_price(project, match="llama3", input=Decimal(3)))
     sent = trace(span(model=model, provider=provider, token_usage=USED))
     await pricing.traces.put(project, sent)

@@ -221,6 +221,8 @@ def test_unknown_cost_is_unpriced(model, usage, pricing):
         ("m", None, "r", ["m", "r"]),
         ("m", "p", None, ["p/m"]),
         ("m", "p", "r", ["p/m", "p/r"]),
+        ("p/m", "P", "q/r", ["p/m", "P/q/r"]),
+        ("p", "p", None, ["p/p"]),
         ("m", "LangChain", "r", ["LangChain/m", "m", "LangChain/r", "r"]),
         (None, "p", "r", []),
         ("m", "Ollama", "r", ["Ollama/m", "Ollama/r"]),
