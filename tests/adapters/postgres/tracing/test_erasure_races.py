@@ -60,17 +60,26 @@ async def erasing(plane: DataPlane, pool: Pool, of: ProjectId) -> AsyncIterator[
 
 @pytest.mark.parametrize("is_otlp", [False, True])
 async def test_trace_that_is_being_erased_is_not_stored_again(plane, pool, is_otlp):
-    ours = project()
-    async with erasing(plane, pool, ours) as one:
-        late = asyncio.create_task(
-            plane.otlp.put(ours, one.id, fragments(one.id, sent_span({"gen_ai.prompt": "hers"})))
+    """Other traces of its batch are."""
+    ours, others = project(), [trace(span(), input=b'"theirs"') for _ in range(2)]
+
+    def put(id_, said):
+        sent = sent_span({"gen_ai.prompt": said})
+        return (
+            plane.otlp.put(ours, id_, fragments(id_, sent))
             if is_otlp
-            else plane.traces.put(ours, trace(span(), id=one.id, input=b'"hers"'))
+            else plane.traces.put(ours, trace(span(), id=id_, input=f'"{said}"'.encode()))
         )
-    with pytest.raises(Invalid) as refused:
-        await late
-    assert [error.field for error in refused.value.errors] == ["trace_id"]
-    assert await stored_traces(plane, ours) == []
+
+    async with erasing(plane, pool, ours) as one:
+        sent = [(others[0].id, "theirs"), (one.id, "hers"), (others[1].id, "theirs")]
+        late = [asyncio.create_task(put(*each)) for each in sent]
+    first, refused, last = await asyncio.gather(*late, return_exceptions=True)
+    assert (first, last) == (None, None)
+    assert isinstance(refused, Invalid)
+    assert [error.field for error in refused.errors] == ["trace_id"]
+    stored = {each.id for each in await stored_traces(plane, ours)}
+    assert stored == {each.id for each in others}
 
 
 async def test_evaluation_of_trace_that_is_being_erased_does_not_wait(plane, pool):
