@@ -87,13 +87,13 @@ class FinishErasures:
 
         A failing erasure delays no other.
         """
-        finished, failures = 0, list[Unavailable]()
+        finished, failures = 0, list[Exception]()
         for project, id_ in await self.erasures.list_unfinished():
             try:
                 finished += await self._finish(project, id_)
             except NotFound:  # the project was removed meanwhile
                 continue
-            except Unavailable as failure:
+            except Exception as failure:  # noqa: BLE001 - not even a bug stops the others
                 failures.append(failure)
         before = self.clock() - ERASED_IDS_RETENTION
         await delete_in_batches(lambda: self.erasures.delete_erased_ids(before))

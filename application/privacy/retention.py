@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Final
 
 from application.privacy.ports import PROJECTS_AT_ONCE, ExpiredTraces
-from domain.errors import Failure
 from domain.ids import ProjectId
 
 STEPS_MAX: Final = 1_000  # of one round of a task, for all projects
@@ -23,7 +22,7 @@ class DeleteExpiredTraces:
         A failing project delays no other: the failure is raised after the others are done.
         """
         now, deleted, steps = await self.expired.current_time(), 0, 0
-        failures = list[Failure]()
+        failures = list[Exception]()
         waiting = list(await self.expired.projects(now))
         while waiting and steps < STEPS_MAX:
             turn, waiting = waiting, []
@@ -31,7 +30,7 @@ class DeleteExpiredTraces:
                 steps += 1
                 try:
                     batch = await self.expired.delete(project, now)
-                except Failure as failure:
+                except Exception as failure:  # noqa: BLE001 - not even a bug stops the others
                     failures.append(failure)
                     continue
                 deleted += batch
@@ -67,13 +66,13 @@ class DeleteOrphanedSessionScores:
 
         A failing project delays no other: the failure is raised after the others are done.
         """
-        failures = list[Failure]()
+        failures = list[Exception]()
         deleted = await self._walk(await self.expired.current_time(), failures)
         if failures:
             raise failures[0]
         return deleted
 
-    async def _walk(self, now: datetime, failures: list[Failure]) -> int:
+    async def _walk(self, now: datetime, failures: list[Exception]) -> int:
         place, deleted, steps = self._place, 0, 0
         projects = await self.expired.projects_with_old_session_scores(now, place.finished)
         for project in projects:
@@ -86,7 +85,7 @@ class DeleteOrphanedSessionScores:
                 steps += 1
                 try:
                     gone, session = await self.expired.delete_session_scores(project, now, session)
-                except Failure as failure:
+                except Exception as failure:  # noqa: BLE001 - not even a bug stops the others
                     failures.append(failure)
                     break
                 deleted, place.session = deleted + gone, session or ""

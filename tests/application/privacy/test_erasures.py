@@ -152,13 +152,14 @@ async def test_check_needs_the_data_subject_of_the_erasure(world, caller):
         await check(caller.project_id, ErasureId(world.new_id()), GRACE)
 
 
-async def test_failing_erasure_delays_no_other(world, caller):
-    down = [Unavailable("down")]
+@pytest.mark.parametrize("failure", [Unavailable("down"), KeyError("a bug")])
+async def test_failing_erasure_delays_no_other(world, caller, failure):
+    down = Unavailable("down")
     first, second = [
-        await slowly(world, failures=[*down]).erase_data_subject(caller, GRACE) for _ in range(2)
+        await slowly(world, failures=[down]).erase_data_subject(caller, GRACE) for _ in range(2)
     ]
-    with pytest.raises(Unavailable):
-        await slowly(world, failures=[*down]).finish_erasures()
+    with pytest.raises(type(failure)):
+        await slowly(world, failures=[failure]).finish_erasures()
     states = {(await world.do.privacy.erasures.get(caller.project_id, one.id)).state
               for one in (first, second)}  # fmt: skip
     assert states == {ErasureState.REMOVED, ErasureState.REMOVING}

@@ -66,9 +66,10 @@ async def test_round_is_bounded_over_all_projects_and_the_next_continues():
     assert await removing(traces)() == STEPS_MAX
 
 
-async def test_failure_is_raised_after_the_other_projects():
-    traces = ScriptedTraces({FIRST: [4, Unavailable("down"), 2], SECOND: [1, 1, 1]})
-    with pytest.raises(Unavailable):
+@pytest.mark.parametrize("failure", [Unavailable("down"), KeyError("a bug")])
+async def test_failure_is_raised_after_the_other_projects(failure):
+    traces = ScriptedTraces({FIRST: [4, failure, 2], SECOND: [1, 1, 1]})
+    with pytest.raises(type(failure)):
         await removing(traces)()
     assert traces.left == {FIRST: [2], SECOND: []}
     assert await removing(traces)() == 2
@@ -80,6 +81,7 @@ class ScriptedSessions:
 
     sessions: dict[ProjectId, int]
     broken: ProjectId | None = None
+    failure: Exception = field(default_factory=lambda: Unavailable("broken"))
     asked: list[tuple[ProjectId, str]] = field(default_factory=list)
 
     async def current_time(self) -> datetime:
@@ -96,7 +98,7 @@ class ScriptedSessions:
     ) -> tuple[int, str | None]:
         self.asked.append((project, after))
         if project == self.broken:
-            raise Unavailable("broken")
+            raise self.failure
         looked_at = int(after or 0) + 1
         return 1, str(looked_at) if looked_at < self.sessions[project] else None
 
@@ -130,8 +132,9 @@ async def test_failure_of_a_walk_that_stops_halfway_is_raised():
     assert await delete() == 1
 
 
-async def test_project_that_fails_stops_no_walk():
-    sessions = ScriptedSessions({FIRST: 1, SECOND: 1, THIRD: 1}, broken=SECOND)
-    with pytest.raises(Unavailable):
+@pytest.mark.parametrize("failure", [Unavailable("down"), KeyError("a bug")])
+async def test_project_that_fails_stops_no_walk(failure):
+    sessions = ScriptedSessions({FIRST: 1, SECOND: 1, THIRD: 1}, SECOND, failure)
+    with pytest.raises(type(failure)):
         await DeleteOrphanedSessionScores(sessions)()
     assert [project for project, _ in sessions.asked] == [FIRST, SECOND, THIRD]
