@@ -88,9 +88,9 @@ def wait_more_accepted(load: Load, count: int = 30) -> None:
     until(lambda: load.accepted >= goal, MORE_MAX_S, f"{count} more accepted; {load.outcomes}")
 
 
-def until_refused(load: Load, count: int = 8) -> float:
+def until_refused(load: Load, count: int = 8, within_s: float = REFUSED_MAX_S) -> float:
     goal = load.outcomes[503] + count
-    return until(lambda: load.outcomes[503] >= goal, REFUSED_MAX_S, f"503; {load.outcomes}")
+    return until(lambda: load.outcomes[503] >= goal, within_s, f"503; {load.outcomes}")
 
 
 def until_accepted(load: Load) -> float:

@@ -16,6 +16,7 @@ from typing import Final
 import pytest
 
 from adapters.embedded.process import free_port
+from adapters.postgres.database.pool import WRITE_TIMEOUT_S
 from tests.faults.accounts import assert_kept, lost_traces
 from tests.faults.background import Background
 from tests.faults.clients import Load
@@ -169,7 +170,7 @@ def test_unavailable_synchronous_standby_blocks_acknowledgement_and_loses_nothin
     with sending(stack, background_loop, clients=8) as load:
         wait_more_accepted(load, 100)
         pair.standby.signal(signal.SIGSTOP)
-        until_refused(load)
+        until_refused(load, within_s=2 * WRITE_TIMEOUT_S)  # each write waits for so long
         accepted = load.accepted
         pause_s(3)
         assert load.accepted == accepted
