@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -12,7 +12,7 @@ from adapters.memory.evaluation.runs import MemoryWorkers
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
-from application.workers import Worker
+from application.workers import Worker, WorkerStatus
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
@@ -127,6 +127,31 @@ async def test_timeout_is_reported_in_time():
     async with in_time():
         state = await QueueHealthCheck(Broken(None), MemoryWorkers(), lambda: NOON, AGE_MAX).check()
     assert state == HealthStatus(ok=False, detail="no answer within 2 s")
+
+
+@dataclass(slots=True)
+class AskedAtOnce(MemoryWorkers):
+    """Answers once all three questions are asked."""
+
+    asked: asyncio.Barrier = field(default_factory=lambda: asyncio.Barrier(3))
+
+    async def oldest_wait(self, _now: datetime) -> timedelta | None:
+        await self.asked.wait()
+        return None
+
+    async def count_dead(self) -> int:
+        await self.asked.wait()
+        return 0
+
+    async def status(self, now: datetime) -> WorkerStatus:
+        await self.asked.wait()
+        return WorkerStatus(1, now)
+
+
+async def test_questions_are_asked_at_once():
+    asked = AskedAtOnce()
+    work = cast("WorkQueue", asked)
+    assert await QueueHealthCheck(work, asked, lambda: NOON, AGE_MAX).check() == FINE
 
 
 def work_of_groups(*queues: object) -> WorkOfGroups:
