@@ -226,9 +226,9 @@ def priced_models(
 ) -> Sequence[str]:
     """The names under which the model of a span may have a price, best first.
 
-    The price table may know only the model that was asked for. The model alone would have the price
-    of another seller, which its provider need not ask: so only a framework that stands in for the
-    provider, and says nothing of who was paid, has names without it.
+    The price table may know only the model that was asked for. The model alone may find the price
+    of another seller. So it is a name only if there is no provider, or a framework reports itself
+    as the provider, which doesn't say who was paid.
     """
     if not model:
         return ()

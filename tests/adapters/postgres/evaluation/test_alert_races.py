@@ -8,20 +8,17 @@ from adapters.postgres.database.tenants import within
 from domain.evaluation.monitors.alert import AlertFigure
 from domain.page import PageRequest
 from tests.support.builders.values import NOON
-from tests.support.fixtures import citus, monitors
+from tests.support.fixtures import monitors
 from tests.support.fixtures.alerts import a_rule, a_webhook, an_alert, ended_run_of, raised_alert
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.fixtures.monitors import run_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 LOCK_WEBHOOKS = "SELECT 1 FROM webhooks WHERE project_id = $1 FOR UPDATE"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-  AND query ~ '(webhooks|monitors|alerts)'
-"""
+WAITING = "(webhooks|monitors|alerts)"
 
 
 async def test_slot_that_is_evaluated_during_the_delete_of_its_monitor_leaves_no_change(
@@ -44,8 +41,8 @@ async def test_slot_that_is_evaluated_during_the_delete_of_its_monitor_leaves_no
         async with within(pool, ours).transaction() as locking:
             await locking.execute(LOCK_WEBHOOKS, ours)
             evaluating = asyncio.create_task(alerts.apply_slot(slot, lambda _: [raised], NOON))
-            await until(lambda: pool.fetchval(WAITING))
+            await until(lambda: count_lock_waits(pool, WAITING))
             deleting = asyncio.create_task(monitoring.monitors.delete(ours, monitor.id))
-            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+            await until(lambda: count_lock_waits(pool, WAITING), lambda count: count > 1)
         assert await asyncio.gather(evaluating, deleting) == [True, True]
         assert (await alerts.changes_of_project(ours, None, PageRequest())).total == 0

@@ -8,18 +8,16 @@ from adapters.postgres.database.tenants import within
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LEASE
 from domain.evaluation.runs.run import RunStatus
 from tests.support.builders.values import NOON
-from tests.support.fixtures import citus, evaluation
+from tests.support.fixtures import evaluation
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 LOCK_RUN_SHARED = "SELECT 1 FROM eval_runs WHERE project_id = $1 FOR SHARE"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'eval_runs'
-"""
+WAITING = "eval_runs"
 
 
 async def test_workers_dead_letter_targets_of_one_run_at_once(patient_pool, pool):
@@ -37,6 +35,6 @@ async def test_workers_dead_letter_targets_of_one_run_at_once(patient_pool, pool
             claims = [
                 asyncio.create_task(queue.claim(ours, run.id, one.target, now)) for one in due
             ]
-            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+            await until(lambda: count_lock_waits(pool, WAITING), lambda count: count > 1)
         assert await asyncio.gather(*claims) == [None, None]
         assert (await evaluating.run(run)).status is RunStatus.FAILED

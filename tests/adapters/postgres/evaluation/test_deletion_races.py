@@ -10,18 +10,16 @@ from domain.errors import NotFound
 from tests.contracts.exporting.test_exports import MINUTE, an_export
 from tests.contracts.test_audited_changes import an_entry
 from tests.support.builders.values import NOON
-from tests.support.fixtures import citus, evaluation
+from tests.support.fixtures import evaluation
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 COUNT_ENTRIES = "SELECT count(*) FROM audit_log WHERE organization_id = $1"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ '(eval_runs|exports)'
-"""
+WAITING = "(eval_runs|exports)"
 
 
 def same_log(one, as_of, at):
@@ -32,7 +30,7 @@ async def at_once(pool, table, ours, *deletions):
     async with within(pool, ours).transaction() as earlier:
         await earlier.execute(f"SELECT 1 FROM {table} WHERE project_id = $1 FOR UPDATE", ours)
         tasks = [asyncio.create_task(one) for one in deletions]
-        await until(lambda: pool.fetchval(WAITING), lambda count: count == len(deletions))
+        await until(lambda: count_lock_waits(pool, WAITING), lambda count: count == len(deletions))
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 

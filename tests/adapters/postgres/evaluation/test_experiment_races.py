@@ -8,8 +8,9 @@ import pytest
 from adapters.postgres.database.tenants import within
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import a_result, an_experiment
-from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
@@ -19,10 +20,7 @@ INSERT INTO experiment_results (project_id, experiment_id, item_id, repetition, 
 VALUES ($1, $2, 'a', 1, $3)
 """
 LEAVE_TRACE = "DELETE FROM experiment_results WHERE project_id = $1 AND experiment_id = $2"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'experiment_results'
-"""
+WAITING = "experiment_results"
 
 
 async def test_trace_that_another_experiment_takes_at_once_is_refused_by_itself(patient_pool, pool):
@@ -40,7 +38,7 @@ async def test_trace_that_another_experiment_takes_at_once_is_refused_by_itself(
         async with within(pool, ours).transaction() as earlier:
             await earlier.execute(TAKE_TRACE, ours, first.id, wanted.trace)
             putting = asyncio.create_task(experiments.put_results(ours, second.id, [wanted, other]))
-            await until(lambda: pool.fetchval(WAITING))
+            await until(lambda: count_lock_waits(pool, WAITING))
         written = await putting
         assert {index: one.errors[0].field for index, one in written.refused.items()} == {
             0: "trace_id"
@@ -75,7 +73,7 @@ async def test_experiments_that_take_the_same_traces_in_other_orders_wait_for_ea
                 )
                 for id_, some in orders
             ]
-            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+            await until(lambda: count_lock_waits(pool, WAITING), lambda count: count > 1)
             await earlier.execute(LEAVE_TRACE, ours, third.id)
         written = await asyncio.gather(*puts)
         assert sorted((one.stored, len(one.refused)) for one in written) == [(0, 3), (3, 0)]

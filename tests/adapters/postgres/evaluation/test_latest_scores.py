@@ -8,19 +8,17 @@ from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from domain.evaluation.runs.run import RunStatus
 from tests.support.builders.values import NOON
-from tests.support.fixtures import citus, latest_scores
+from tests.support.fixtures import latest_scores
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import METRICS, a_run, over_postgres, work_of
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 TARGETS = 300  # both writers are amid them when the other one is
 LOCK_LATEST = "SELECT 1 FROM latest_trace_scores WHERE project_id = $1 FOR UPDATE"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'trace_scores'
-"""
+WAITING = "trace_scores"
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ async def test_runs_in_opposite_orders_end_at_once(pool, postgres_url, evaluatin
         async with within(aside, ALL_TENANTS).transaction() as locking:
             await locking.execute(LOCK_LATEST, ours)
             both = [asyncio.create_task(end(run)) for run in runs]
-            await until(lambda: aside.fetchval(WAITING), lambda count: count >= len(runs))
+            await until(lambda: count_lock_waits(aside, WAITING), lambda count: count >= len(runs))
         statuses = await asyncio.gather(*both)
     assert statuses == [RunStatus.CANCELLED if ending == "cancelled" else None] * 2
     assert await within(pool, ours).fetch(latest_scores.DIFFERING, ours) == []

@@ -13,8 +13,9 @@ from domain.identity.browser_session import SESSIONS_PER_HOLDER_MAX
 from domain.ids import AuditEntryId
 from tests.support.builders.sessions import a_session
 from tests.support.builders.values import at
-from tests.support.fixtures import citus, identities
+from tests.support.fixtures import identities
 from tests.support.fixtures.identities import new_key
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
@@ -23,11 +24,7 @@ LOCK_KEY = "SELECT 1 FROM api_keys WHERE id = $1 FOR UPDATE"
 LOCK_SESSIONS = "SELECT 1 FROM browser_sessions WHERE user_id = $1 OR key_id = $1 FOR UPDATE"
 COUNT_NETWORKS = "SELECT count(*) FROM api_key_networks WHERE key_id = $1"
 COUNT_SESSIONS = "SELECT count(*) FROM browser_sessions WHERE user_id = $1 OR key_id = $1"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-  AND query ~ '(api_keys|browser_sessions|users|organizations)'
-"""
+WAITING = "(api_keys|browser_sessions|users|organizations)"
 
 
 @pytest.fixture
@@ -40,7 +37,7 @@ async def at_once(pool, lock, id_, *calls):
     async with within(pool, ALL_TENANTS).transaction() as earlier:
         await earlier.execute(lock, id_)
         tasks = [asyncio.create_task(one) for one in calls]
-        await until(lambda: pool.fetchval(WAITING), lambda count: count >= len(calls))
+        await until(lambda: count_lock_waits(pool, WAITING), lambda count: count >= len(calls))
     return await asyncio.gather(*tasks)
 
 
@@ -82,6 +79,6 @@ async def test_move_waits_for_edit_that_goes_on_to_create_a_project(identity, po
     organization = await identity.organization()
     async with identity.administration.lock(organization) as opened:
         cancelling = asyncio.create_task(moving.cancel(patient_pool, organization))
-        await until(lambda: pool.fetchval(WAITING))
+        await until(lambda: count_lock_waits(pool, WAITING))
         assert await opened.count_projects() == 1
     assert not await cancelling

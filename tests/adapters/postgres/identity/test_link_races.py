@@ -9,19 +9,17 @@ from adapters.postgres.database.tenants import within
 from domain.ids import TraceId
 from tests.contracts.sharing.test_trace_links import a_link, allow, found_organization
 from tests.support.builders.values import trace
-from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.identities import postgres_ports
 from tests.support.fixtures.in_memory_app import World
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 LOCK_LINK = "SELECT 1 FROM trace_links WHERE id = $1 FOR UPDATE"
 COUNT_LINKS = "SELECT count(*) FROM trace_links WHERE organization_id = $1"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock' AND query ~ 'trace_links'
-"""
+WAITING = "trace_links"
 
 
 async def test_traces_are_deleted_while_their_organization_forbids_links(patient_pool, pool):
@@ -40,7 +38,7 @@ async def test_traces_are_deleted_while_their_organization_forbids_links(patient
             await earlier.execute(LOCK_LINK, links[1].id)
             forbidding = asyncio.create_task(allow(world, ours, allowed=False))
             deleting = asyncio.create_task(plane.traces.delete(of, traces))
-            await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+            await until(lambda: count_lock_waits(pool, WAITING), lambda count: count > 1)
         gone, deleted = await asyncio.gather(forbidding, deleting)
         assert deleted == len(traces)
         assert gone <= len(links)

@@ -17,20 +17,17 @@ from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
-from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane, project, stored_traces
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 GRACE = DataSubject(DataSubjectKind.USER, "grace")
 LOCK_SCORES = "SELECT 1 FROM trace_scores WHERE project_id = $1 FOR UPDATE"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-  AND query ~ '(trace_scores|traces|allowed)'
-"""
+WAITING = "(trace_scores|traces|allowed)"
 COUNT_WAITING_EVALUATIONS = "SELECT count(*) FROM waiting_evaluations WHERE project_id = $1"
 
 
@@ -52,9 +49,9 @@ async def erasing(plane: DataPlane, pool: Pool, of: ProjectId) -> AsyncIterator[
         await locking.execute(LOCK_SCORES, of)
         now = datetime.now(UTC)
         deleting = asyncio.create_task(erasures.advance(of, erasure.id, now, audit_entry))
-        await until(lambda: pool.fetchval(WAITING))
+        await until(lambda: count_lock_waits(pool, WAITING))
         yield one
-        await until(lambda: pool.fetchval(WAITING), lambda count: count > 1)
+        await until(lambda: count_lock_waits(pool, WAITING), lambda count: count > 1)
     assert (await deleting).rows["traces"] == 1
 
 

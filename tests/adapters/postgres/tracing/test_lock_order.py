@@ -12,19 +12,16 @@ from adapters.postgres.evaluation.scores.waiting_evaluations import INSERT_WAITI
 from application.evaluation.ports.sent_evaluations import WaitingEvaluation
 from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
 from tests.contracts.tracing.otlp.test_rejections import page, rejected
-from tests.support.fixtures import citus, data_plane
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 LOCK_REJECTION = "SELECT 1 FROM otlp_rejections WHERE project_id = $1 AND id = $2 FOR UPDATE"
 COUNT_WAITING_EVALUATIONS = "SELECT count(*) FROM waiting_evaluations WHERE project_id = $1"
-WAITING = f"""
-SELECT count(*) FROM {citus.ACTIVITY}
-WHERE datname = current_database() AND wait_event_type = 'Lock'
-  AND query ~ '(otlp_rejections|waiting_evaluations)'
-"""
+WAITING = "(otlp_rejections|waiting_evaluations)"
 
 
 async def while_locked(pool, ours, lock, *calls):
@@ -32,7 +29,7 @@ async def while_locked(pool, ours, lock, *calls):
     async with within(pool, ours).transaction() as earlier:
         await earlier.execute(*lock)
         tasks = [asyncio.create_task(one) for one in calls]
-        await until(lambda: pool.fetchval(WAITING), lambda count: count >= len(calls))
+        await until(lambda: count_lock_waits(pool, WAITING), lambda count: count >= len(calls))
     return await asyncio.gather(*tasks)
 
 
