@@ -67,5 +67,7 @@ async def test_export_is_deleted_with_one_entry(patient_pool, pool):
             exports.delete(ours, export.id, audit=same_log(an_entry(), entry, export.created_at))
             for _ in range(2)
         ]
-        assert await at_once(pool, "exports", ours, *deletions) == [True, True]
+        gone = await at_once(pool, "exports", ours, *deletions)
+        # One may have deleted all before the other has its turn, which then finds nothing.
+        assert sorted(gone) in ([False, True], [True, True])
         assert await pool.fetchval(COUNT_ENTRIES, entry.organization_id) == 1
