@@ -1,61 +1,50 @@
 """Scores that other code computed have another fingerprint."""
 
-import ast
-import io
-import tokenize
-from hashlib import sha256
-from pathlib import Path
-
 import pytest
 
-from domain.evaluation.custom_metrics import checks, rules, trace_path
 from domain.evaluation.custom_metrics.checks import CHECK_VERSIONS, COMPUTED_CHECKS
 from domain.evaluation.custom_metrics.parser import FIRST_VERSION, versioned
 from domain.evaluation.metrics.metric import is_rule_fingerprint
-from domain.evaluation.trace_content import json_schema, language
+from tests.support.builders.pinned_inputs import PARAMETERS
+from tests.support.clients.pinned_metrics import PINNED, changes, compute, encode, pinned
 
-# A change of this code changes its hash. If it computes another result for some trace, raise
-# CHECK_VERSIONS of the checks that do, or RULE_VERSION; then pin the new hash in either case.
-PINNED = {
-    checks: "291566757414",
-    rules: "1e6f5b96045b",
-    trace_path: "aa219a2267b4",
-    json_schema: "a7f4e0404658",
-    language: "75499bc949d5",
-}
-LAYOUT = {
-    tokenize.COMMENT,
-    tokenize.NL,
-    tokenize.NEWLINE,
-    tokenize.INDENT,
-    tokenize.DEDENT,
-}
+STORED = pinned(PINNED.read_text())
 
 
-def code_hash(source: str) -> str:
-    """The hash of the tokens, without comments, layout and docstrings."""
-    prose = {
-        (node.lineno, node.col_offset)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    }
-    tokens = [
-        one.string
-        for one in tokenize.generate_tokens(io.StringIO(source).readline)
-        if one.type not in LAYOUT and one.start not in prose
+@pytest.fixture(scope="module")
+def computed():
+    return compute()
+
+
+def test_changed_result_has_a_new_version(computed):
+    told = "raise CHECK_VERSIONS of the checks, or RULE_VERSION"
+    assert changes(STORED, computed) == [], told
+
+
+def test_every_result_is_pinned(computed):
+    missing = [
+        (version, case)
+        for version, cases in computed.items()
+        for case, found in cases.items()
+        if STORED.get(version, {}).get(case, {}).keys() != found.keys()
     ]
-    return sha256("\n".join(tokens).encode()).hexdigest()[:12]
+    assert missing == [], "run python -m tests.support.clients.pinned_metrics"
+    assert encode(STORED) == PINNED.read_text()
 
 
-@pytest.mark.parametrize("module", PINNED, ids=lambda one: one.__name__.rpartition(".")[2])
-def test_code_of_custom_metrics_is_pinned(module):
-    assert code_hash(Path(module.__file__).read_text()) == PINNED[module]
+def test_inputs_tell_results_apart(computed):
+    """A definition with the same result for every input would notice no change."""
+    assert set(PARAMETERS) == set(COMPUTED_CHECKS)
+    for version, cases in computed.items():
+        for case, found in cases.items():
+            assert len(set(found.values())) > 1, (version, case)
 
 
-def test_hash_is_of_code_alone():
-    one = code_hash('def f(x):\n    """It adds."""\n    return x + 1\n')
-    assert one == code_hash('def f(x):  # more\n\n    """Adds."""\n    return x + 1\n')
-    assert one != code_hash("def f(x):\n    return x + 2\n")
+def test_changes_name_what_changed():
+    before = {"rule": {"r": {"one": "1.0", "two": "0.0"}}}
+    now = {"rule": {"r": {"one": "1.0", "two": "1.0"}, "s": {"one": "0.0"}}}
+    assert changes(before, now) == ["rule r of two: 0.0, now 1.0"]
+    assert changes(before, {"rule/2": now["rule"]}) == []
 
 
 def test_another_version_has_another_fingerprint():
