@@ -1,7 +1,7 @@
 """Runs, the targets that they evaluate, their work queue, and workers, in memory."""
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -67,7 +67,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
     final_output_text,
 )
 from domain.identity.audit import AuditEntry
-from domain.ids import ProjectId, RunId, TraceId
+from domain.ids import ProjectId, RunId, TraceId, UserId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, scalar_members
@@ -136,13 +136,14 @@ class MemoryRuns:
         now: datetime,
         *,
         with_scores: bool,
+        authors: Collection[UserId] | None = None,
         audit: AuditEntry | None = None,
     ) -> None:
         stored = self.store.runs.require(project, run)
         if not stored.run.status.is_final:
             await self.cancel(project, run, now)
         for score in self.store.scores_of_run(project, run):
-            if with_scores:
+            if with_scores and (authors is None or score.author_id in {None, *authors}):
                 self.store.delete_score(project, score.id)
             else:
                 self.store.put_score(replace(score, run_id=None))

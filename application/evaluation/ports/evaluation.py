@@ -1,6 +1,6 @@
 """The ports of scores, their agreement with people, targets, runs, judges and embedders."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -426,11 +426,14 @@ class Runs(Protocol):
         now: datetime,
         *,
         with_scores: bool,
+        authors: Collection[UserId] | None = None,
         audit: AuditEntry | None = None,
     ) -> None:
         """Cancels it if it is live, then deletes it and its work.
 
-        Its scores are deleted, or stay without a run. A large run is deleted in batches, the run
+        Its scores are deleted, or stay without a run. With `authors`, those that another person
+        wrote by the time of their deletion stay too: a correction made meanwhile isn't lost. A
+        large run is deleted in batches, the run
         itself last; after an interruption the next call deletes the rest. What its judges have
         spent stays in the ledger, and no longer counts towards a budget of a run. Raises NotFound.
         """

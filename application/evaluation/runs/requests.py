@@ -220,11 +220,15 @@ class DeleteRun:
         """Deletes it, in any state.
 
         Raises NotFound, and Forbidden if it would delete what another person wrote over a score.
+        What others write after that check stays, without the run.
         """
-        project = caller.project_id
+        project, authors = caller.project_id, None
         if with_scores and caller.role not in {Role.OWNER, Role.ADMIN}:
+            authors = () if caller.user_id is None else (caller.user_id,)
             for scores in (self.trace_scores, self.session_scores):
                 if await scores.run_has_scores_of_others(project, run, caller.user_id):
                     raise Forbidden(ONLY_THEIR_AUTHORS)
         now = self.clock()
-        await self.runs.delete(project, run, now, with_scores=with_scores, audit=audit)
+        await self.runs.delete(
+            project, run, now, with_scores=with_scores, authors=authors, audit=audit
+        )

@@ -1,13 +1,13 @@
 """Runs of evaluations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.bounded_delete import delete_some
-from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
+from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
 from adapters.postgres.database.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
@@ -34,7 +34,7 @@ from domain.evaluation.runs.run import (
 from domain.evaluation.runs.summary import ScoreGroup
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
 from domain.identity.audit import AuditEntry
-from domain.ids import ProjectId, RunId
+from domain.ids import ProjectId, RunId, UserId
 from domain.page import Page, PageRequest
 
 ROWS_PER_TRANSACTION: Final = 5_000  # rows that one transaction deletes
@@ -49,16 +49,31 @@ DELETE_TARGETS: Final = delete_some(TARGETS_TABLE, f"{OF_PROJECT} AND run_id = $
 IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
 # Blocks new signals of the run: their inserts lock its row.
 LOCK_RUN_EXCLUSIVELY: Final = f"SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2 FOR UPDATE"
-# By ctid, so that no statistics can mislead the planner.
-_LOCK_SOME_SCORES: Final = f"""
-SELECT ctid FROM {{table}} WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 LIMIT $3
-)) ORDER BY project_id, id FOR UPDATE
-"""
-DETACH_SCORES: Final = f"""
-UPDATE {{table}} SET run_id = NULL WHERE ctid = ANY(ARRAY({_LOCK_SOME_SCORES}))
-"""
-DELETE_SCORES: Final = f"DELETE FROM {{table}} WHERE ctid = ANY(ARRAY({_LOCK_SOME_SCORES}))"
+
+
+def _some_scores(change: str, which: str = "true") -> str:
+    """A statement that changes some scores of a run of which `which` is true.
+
+    By ctid, so that no statistics can mislead the planner. `which` is of the locked row: if another
+    transaction has changed it meanwhile, it is left to the next piece.
+    """
+    return f"""
+    {change} WHERE {which} AND ctid = ANY(ARRAY(
+      SELECT ctid FROM {{table}} WHERE {which} AND ctid = ANY(ARRAY(
+        SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND {which} LIMIT $3
+      )) ORDER BY project_id, id FOR UPDATE
+    ))
+    """
+
+
+DETACH_SCORES: Final = _some_scores("UPDATE {table} SET run_id = NULL")
+DELETE_SCORES: Final = _some_scores("DELETE FROM {table}")
+DELETE_SCORES_OF_AUTHORS: Final = _some_scores(
+    "DELETE FROM {table}", "(author_id IS NULL OR author_id = ANY($4::uuid[]))"
+)
+DETACH_SCORES_OF_OTHERS: Final = _some_scores(
+    "UPDATE {table} SET run_id = NULL", "author_id <> ALL($4::uuid[])"
+)
 HAS_ROWS_OF_RUN: Final = (
     f"SELECT EXISTS (SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2)"
 )
@@ -78,6 +93,8 @@ SELECT name AS metric, outcome, code, judge_kind,
        count(*) FILTER (WHERE {IS_AUTOMATED} AND number >= threshold) AS passed
 FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 GROUP BY 1, 2, 3, 4, 5, 6, 7
 """
+
+type _Pieces = Mapping[str, tuple[object, ...]]  # what is done with scores → further parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,12 +161,13 @@ class PostgresRuns(PoolReader):
         now: datetime,
         *,
         with_scores: bool,
+        authors: Collection[UserId] | None = None,
         audit: AuditEntry | None = None,
     ) -> None:
         if not (await self.get(project, run)).run.status.is_final:
             with suppress(Conflict):  # it has ended meanwhile
                 await self.cancel(project, run, now)
-        pieces = DELETE_SCORES if with_scores else DETACH_SCORES
+        pieces = _pieces(authors, with_scores=with_scores)
         while True:
             async with transaction(self.pool, project) as connection:
                 if audit is not None:  # its entry comes with the first rows that are deleted
@@ -175,13 +193,24 @@ async def _fetch_run(connection: Connection, project: ProjectId, run: RunId) -> 
     return progress
 
 
+def _pieces(authors: Collection[UserId] | None, *, with_scores: bool) -> _Pieces:
+    if not with_scores:
+        return {DETACH_SCORES: ()}
+    if authors is None:
+        return {DELETE_SCORES: ()}
+    return {DELETE_SCORES_OF_AUTHORS: ([*authors],), DETACH_SCORES_OF_OTHERS: ([*authors],)}
+
+
 async def _delete_some_rows(
-    connection: Connection, project: ProjectId, run: RunId, pieces: str
+    connection: Connection, project: ProjectId, run: RunId, pieces: _Pieces
 ) -> bool:
     """Deletes some rows of a run that is over; returns whether there were any."""
     for table in (TRACE_SCORES.name, SESSION_SCORES.name, TARGETS_TABLE):
         if await connection.fetchval(HAS_ROWS_OF_RUN.format(table=table), project, run):
-            sql = DELETE_TARGETS if table == TARGETS_TABLE else pieces.format(table=table)
-            await connection.execute(sql, project, run, ROWS_PER_TRANSACTION)
+            due: _Pieces = {DELETE_TARGETS: ()} if table == TARGETS_TABLE else pieces
+            for sql, more in due.items():
+                key = (project, run, ROWS_PER_TRANSACTION, *more)
+                if affected_rows(await connection.execute(sql.format(table=table), *key)):
+                    break
             return True
     return False

@@ -1,24 +1,36 @@
-"""Two requests that delete the same at the same time: one entry is in the audit log."""
+"""Deletions at the same time as others.
+
+Two that delete the same leave one entry in the audit log. A correction isn't lost with its run.
+"""
 
 import asyncio
+import uuid
 from dataclasses import replace
 
 import pytest
 
 from adapters.postgres.database.tenants import within
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
+from application.evaluation.runs.requests import DeleteRun
 from domain.errors import NotFound
+from domain.evaluation.runs.run import TargetType
+from domain.identity.api_key import ALL_SCOPES
+from domain.identity.caller import Caller
+from domain.identity.organization import Role
+from domain.ids import OrganizationId, UserId
 from tests.contracts.exporting.test_exports import MINUTE, an_export
 from tests.contracts.test_audited_changes import an_entry
 from tests.support.builders.values import NOON
 from tests.support.fixtures import evaluation
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation import a_run, all_scores, work_of
 from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
 COUNT_ENTRIES = "SELECT count(*) FROM audit_log WHERE organization_id = $1"
+KEY = "project_id = $1 AND id = $2"
 WAITING = "(eval_runs|exports)"
 
 
@@ -55,6 +67,39 @@ async def test_run_is_deleted_with_one_entry_and_again_once_it_is_stored_again(p
             assert all(one is None or isinstance(one, NotFound) for one in gone)
             assert await pool.fetchval(COUNT_ENTRIES, entry.organization_id) == count
             run = a_run(run.project_id, 2, id=run.id, created_at=run.created_at + MINUTE)
+
+
+@pytest.mark.parametrize("of", TargetType)
+@pytest.mark.parametrize("role", [Role.MEMBER, Role.ADMIN])
+async def test_correction_during_deletion_of_its_run_stays(patient_pool, pool, of, role):
+    """Only an OWNER or ADMIN deletes what another person wrote."""
+    async with evaluation.over_postgres(patient_pool) as evaluating:
+        run = a_run(project(), 2, target_type=of)
+        await evaluating.start_run(run, work_of(run))
+        await evaluating.runs.cancel(run.project_id, run.id, NOON)
+        ours, (score, *_) = run.project_id, await evaluating.scores(run)
+        ada, eve = (UserId(uuid.uuid4()) for _ in "ab")
+        caller = Caller(
+            organization_id=OrganizationId(uuid.uuid4()),
+            project_id=ours,
+            scopes=ALL_SCOPES,
+            user_id=eve,
+            role=role,
+        )
+        delete = DeleteRun(
+            evaluating.runs, evaluating.trace_scores, evaluating.session_scores, lambda: NOON
+        )
+        change = f"UPDATE {SCORE_TABLES[of].name} SET author_id = $3, reason = 'no' WHERE {KEY}"
+        async with within(pool, ours).transaction() as correcting:
+            await correcting.execute(change, ours, score.id, ada)
+            deletion = asyncio.create_task(delete(caller, run.id, with_scores=True))
+            await until(lambda: count_lock_waits(pool, "_scores"))
+        await deletion
+        left = await all_scores(evaluating, ours)
+        kept = [] if role is Role.ADMIN else [(score.id, ada, "no", None)]
+        assert [(one.id, one.author_id, one.reason, one.run_id) for one in left] == kept
+        with pytest.raises(NotFound):
+            await evaluating.runs.get(ours, run.id)
 
 
 async def test_export_is_deleted_with_one_entry(patient_pool, pool):

@@ -12,7 +12,7 @@ from domain.evaluation.runs.run import Execution, RunStatus, Tally, TargetType, 
 from domain.evaluation.runs.summary import summarize_run
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
-from domain.ids import RunId, TraceId
+from domain.ids import RunId, TraceId, UserId
 from domain.page import PageRequest, Position
 from tests.support.builders.custom_metric_definitions import a_definition
 from tests.support.builders.values import NOON, trace
@@ -274,6 +274,23 @@ async def test_run_is_deleted_in_any_state(evaluating, state, with_scores):
     assert (await evaluating.run(other)).status is RUNNING
     with pytest.raises(NotFound):
         await evaluating.runs.delete(ours, run.id, NOON, with_scores=with_scores)
+
+
+@pytest.mark.parametrize("of", TargetType)
+async def test_scores_of_other_authors_stay_if_authors_are_named(evaluating, of):
+    run = a_run(project(), 3, target_type=of, metrics=METRICS[:1])
+    await evaluating.start_run(run, work_of(run))
+    await evaluating.runs.cancel(run.project_id, run.id, NOON)
+    of_sessions = of is TargetType.SESSION
+    scores = evaluating.session_scores if of_sessions else evaluating.trace_scores
+    ada, eve = (UserId(uuid.uuid4()) for _ in "ab")
+    given = dict(zip((ada, eve, None), await evaluating.scores(run), strict=True))
+    for author in (ada, eve):
+        change = ScoreChange(reason="wrong")
+        await scores.change(run.project_id, given[author].id, change, NOON, author)
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True, authors=[ada])
+    [left] = await all_scores(evaluating, run.project_id)
+    assert (left.id, left.author_id, left.run_id) == (given[eve].id, eve, None)
 
 
 async def test_run_with_the_id_of_a_deleted_one_starts_with_a_new_budget(evaluating):
