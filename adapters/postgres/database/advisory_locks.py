@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from enum import IntEnum, unique
 from typing import Final
+from uuid import UUID
 
 from adapters.postgres.database.pool import Connection, is_distributed
 from domain.ids import OrganizationId, ProjectId
@@ -30,9 +31,11 @@ class AdvisoryLock(IntEnum):
     ANNOTATION_CLAIMS = 80  # claiming items to label: each request sees the claims before it
     SEARCH_INDEX = 81  # storing what workers have indexed: each finds the rows of those before it
     DATASETS = 79  # creating datasets: each request counts those made before it
+    WAITING_EVALUATIONS = 82  # storing those that wait: each request counts those before it
 
     # Held for one organization until the transaction ends.
     PROJECTS = 78  # creating projects: each request counts those made before it
+    REFUSALS = 83  # adding the refusals that a process counted: each sees those of the others
 
     # Held for the whole installation.
     MIGRATIONS = 5_071_840_223  # running migrations; a session lock
@@ -76,6 +79,13 @@ async def lock_organization(
     For statements through the coordinator, which has the tables of organizations.
     """
     await connection.execute(LOCK_TENANT, lock, organization)
+
+
+async def lock_organizations(
+    connection: Connection, lock: AdvisoryLock, organizations: Sequence[UUID]
+) -> None:
+    """As `lock_organization` for several ones."""
+    await connection.execute(LOCK_PROJECTS, lock, organizations)
 
 
 async def lock_projects(

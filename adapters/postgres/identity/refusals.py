@@ -8,6 +8,7 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organizations
 from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
@@ -53,7 +54,10 @@ class PostgresRefusals:
 
     async def add(self, counts: Mapping[Refusal, int]) -> None:
         others = Counter[Refusal]()
+        organizations = list({one.organization_id or UNKNOWN_ORGANIZATION for one in counts})
         async with transaction(self.pool, ALL_TENANTS) as connection:
+            # Each process writes every few seconds, outside of requests: none of them waits.
+            await lock_organizations(connection, AdvisoryLock.REFUSALS, organizations)
             for refusal, count in sorted(counts.items(), key=lambda one: _key(one[0])):
                 if not await _add(connection, refusal, count):
                     others[refusal.with_others] += count

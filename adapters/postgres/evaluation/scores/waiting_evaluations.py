@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
+from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import (
     OF_PROJECT,
@@ -32,7 +33,7 @@ _decoder: Final = msgspec.json.Decoder(SentEvaluation)
 
 COUNT_WAITING: Final = f"""
 SELECT count(*) FROM (
-  SELECT 1 FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT {WAITING_MAX}
+  SELECT 1 FROM waiting_evaluations WHERE {OF_PROJECT} LIMIT $2
 ) AS counted
 """
 SELECT_WAITING: Final = f"""
@@ -111,6 +112,7 @@ RETURNING waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id
 @dataclass(frozen=True, slots=True)
 class PostgresWaitingEvaluations:
     pool: Pool
+    waiting_max: int = WAITING_MAX
 
     async def add(
         self, project: ProjectId, received: Sequence[ReceivedEvaluation], now: datetime
@@ -123,15 +125,19 @@ class PostgresWaitingEvaluations:
             erased = {row[0] for row in await connection.fetch(SELECT_ERASED, project, named)}
             shown = [_waiting(project, one) for one in received if one.trace not in erased]
             waiting = {one.id: one for one in shown}
-            room = WAITING_MAX - await connection.fetchval(COUNT_WAITING, project)
+            if not waiting:
+                return 0
+            # After the locks of the traces: the holder waits for no other request of the project.
+            await lock_project(connection, AdvisoryLock.WAITING_EVALUATIONS, project)
+            counted = await connection.fetchval(COUNT_WAITING, project, self.waiting_max)
+            room = self.waiting_max - counted
             if len(waiting) > room:  # those that wait already take no room
                 for [known] in await connection.fetch(SELECT_WAITING, project, [*waiting]):
                     del waiting[known]
             added = list(waiting.values())[:room]
             if added:
-                # By id: requests with the same ones wait for each other in the same order.
-                rows = sorted(_row(one) for one in added)
-                await connection.execute(INSERT_WAITING, project, now, *arrays(rows))
+                rows = arrays(map(_row, added))
+                await connection.execute(INSERT_WAITING, project, now, *rows)
         return len(waiting) - len(added)
 
     async def list_due(self) -> Sequence[WaitingEvaluation]:
