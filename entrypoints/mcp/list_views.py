@@ -49,7 +49,7 @@ def traces_view(
     """A page of traces: as many as fit, each with its beginning and end."""
     redactor = Redactor(masking)
     count = f"at least {page.total}" if page.total_is_at_least else str(page.total)
-    facts = [f"{count} traces match"]
+    facts = [f"{count} traces match", *_search_facts(page)]
     room = room_for_data(tokens, [*facts, "shown: 000000 from offset 000000000"], f"GET {rest}")
     blocks = fitting_blocks((_trace_lines(row, redactor) for row in page.items), room)
     lines, shown = [line for block in blocks for line in block], len(blocks)
@@ -66,6 +66,24 @@ def traces_view(
             "filters"
         )
     return View(facts=facts, data=lines, left_out=left_out, rest=f"GET {rest}")
+
+
+def _search_facts(page: Page[TraceRow]) -> Sequence[str]:
+    """Why a search isn't complete; nothing for other lists."""
+    search = page.search
+    if search is None or search.is_complete:
+        return []
+    if page.next_cursor is not None:
+        why = (
+            "it stopped at a limit, and older traces may match; use rarer words, or search shorter "
+            "periods with started_after and started_before"
+        )
+    else:
+        why = (
+            "it left out traces with more than 256 MiB of payloads, or some written after "
+            f"{instant(search.indexed_until)}, since the index is far behind"
+        )
+    return [f"the search is incomplete: {why}"]
 
 
 def _trace_lines(row: TraceRow, redactor: Redactor) -> Sequence[str]:

@@ -105,10 +105,19 @@ class ScoreRow(msgspec.Struct, frozen=True, kw_only=True):
     span_id: UUID | None = None
 
 
+class SearchRow(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the project a search has looked into."""
+
+    indexed_until: datetime
+    is_complete: bool
+
+
 class Page[T](msgspec.Struct, frozen=True, kw_only=True):
     items: list[T]
     total: int
     total_is_at_least: bool = False
+    next_cursor: str | None = None
+    search: SearchRow | None = None
 
 
 class WholeTrace(msgspec.Struct, frozen=True, kw_only=True):

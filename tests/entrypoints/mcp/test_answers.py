@@ -40,6 +40,7 @@ from entrypoints.mcp.responses import (
     RangeRow,
     ScoreRow,
     ScoreSummaryRow,
+    SearchRow,
     SpanAnalyticsRow,
     SpanFiguresRow,
     SpanSeriesRow,
@@ -260,6 +261,27 @@ def test_list_says_how_many_may_be_left(total: int, is_at_least: bool, told: lis
     view = traces_view(page, offset=0, tokens=4_000, masking=MASK, rest="/traces")
     ways = "; to get them: the same call with offset=1, or narrower filters"
     assert list(view.left_out) == [f"{one}{ways}" for one in told]
+
+
+@pytest.mark.parametrize(
+    ("is_complete", "next_cursor", "told"),
+    [
+        (True, None, ""),
+        (True, "later", ""),
+        (False, "later", "it stopped at a limit, and older traces may match"),
+        (False, None, "more than 256 MiB of payloads, or some written after 2026-03-01T09:00:00Z"),
+    ],
+)
+def test_incomplete_search_is_told(is_complete: bool, next_cursor: str | None, told: str) -> None:
+    search = SearchRow(indexed_until=datetime(2026, 3, 1, 9, tzinfo=UTC), is_complete=is_complete)
+    # A page may be empty, which says nothing of older traces.
+    page = Page[TraceRow](items=[], total=1, next_cursor=next_cursor, search=search)
+    view = traces_view(
+        page, offset=0, tokens=TOKENS_MIN, masking=MASK, rest="/traces", is_search=True
+    )
+    answer = text_of(view, TOKENS_MIN)
+    assert ("the search is incomplete" in answer) == bool(told)
+    assert told in answer
 
 
 def score_summary(name: str, mean: float, *fingerprints: str, **changed: Any) -> ScoreSummaryRow:
