@@ -8,6 +8,10 @@ import { fileURLToPath } from "node:url";
 const here = dirname(fileURLToPath(import.meta.url));
 const out = resolve(process.argv[2] ?? join(here, "built"));
 const assets = join(out, "assets");
+const files = (folder) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((one) => one.isFile())
+    .map((one) => join(one.parentPath ?? one.path, one.name));
 rmSync(out, { recursive: true, force: true });
 mkdirSync(assets, { recursive: true });
 
@@ -15,10 +19,10 @@ mkdirSync(assets, { recursive: true });
 // the lexer is built from them, with the options that `Markdown.tsx` sets, and so without the grammars
 // of others.
 const namespace = "node_modules/marked/src";
-const optionsOfMarked = { gfm: true, breaks: true, pedantic: false };
+const optionsOfMarked = { gfm: true, breaks: true, pedantic: false, extensions: null, hooks: null, silent: false };
 const withOptions = (text) =>
   text
-    .replace(/this\.options\.(gfm|breaks|pedantic)\b/g, (_, name) => optionsOfMarked[name])
+    .replace(/this\.options\.(gfm|breaks|pedantic|extensions|hooks|silent)\b/g, (_, name) => optionsOfMarked[name])
     .replace(/^const \w*Pedantic\w*\b[^]*?;\n(?! )/gm, "")
     .replace(/^ +(\w+Pedantic\b|pedantic: ).*\n/gm, "");
 const lexerOfMarked = {
@@ -52,6 +56,8 @@ const LESS = [
   [/preact-query.build.modern.errorBoundaryUtils\.js$/, "const none = () => {}; export { none as ensurePreventErrorBoundaryRetry, none as getHasError, none as useClearResetErrorBoundary };"],
   [/preact-query.build.modern.QueryErrorResetBoundary\.js$/, "const none = () => {}; export { none as QueryErrorResetBoundary, none as useQueryErrorResetBoundary };"],
   [/preact-query.build.modern.suspense\.js$/, "const none = () => {}; export { none as defaultThrowOnError, none as ensureSuspenseTimers, none as fetchOptimistic, none as shouldSuspend };"],
+  // The pages ask whatever the browser says of the network: `networkMode` is "always".
+  [/query-core.build.modern.onlineManager\.js$/, "export const onlineManager = { isOnline: () => true, subscribe() {} };"],
   [
     /wouter-preact.src.paths\.js$/,
     `export const absolutePath = (to, base) => (to[0] === "~" ? to.slice(1) : base + to);
@@ -67,6 +73,60 @@ const LESS = [
   ],
   [/preact.jsx-runtime.dist.jsxRuntime\.module\.js$/, 'export { createElement as jsx } from "preact";'],
 ];
+// What no bundler leaves out of packages: methods that nothing calls, options that nothing sets, events that
+// nothing listens to, mutations. The build fails if a method is called after all, a source sets such an option,
+// or a package hasn't a text any more.
+const UNUSED_METHODS = [
+  "isFetching", "isMutating", "getQueryData", "ensureQueryData", "getQueriesData", "setQueriesData", "getQueryState", "removeQueries",
+  "resetQueries", "cancelQueries", "infiniteQuery", "ensureInfiniteQueryData", "resumePausedMutations", "getMutationCache", "getDefaultOptions",
+  "setDefaultOptions", "setQueryDefaults", "getQueryDefaults", "setMutationDefaults", "getMutationDefaults", "defaultMutationOptions",
+  "fetchOptimistic", "getCurrentQuery", "shouldFetchOnReconnect", "onOnline", "fetchPreviousPage",
+];
+const UNSET_OPTIONS = [
+  "persister", "suspense", "getPreviousPageParam", "queryKeyHashFn", "notifyOnChangeProps", "throwOnError", "initialDataUpdatedAt",
+  "refetchIntervalInBackground", "retryOnMount", "initialPromise", // of queries
+  "oneChangePerToken", "comparator", "ignoreCase", "ignoreWhitespace", "ignoreNewlineAtEof", "newlineIsToken", "stripTrailingCr", // of differences
+];
+const optionOf = (names) => `(?<![\\w.#])(?:\\w+\\.)?(?:\\w*[oO]ptions|config)\\??\\.(?:${names})\\b(?! = )`;
+const UNUSED = [
+  ...UNUSED_METHODS.map((name) => [new RegExp(`^\\t(async )?${name}\\(.*\\) \\{\\n[^]*?^\\t\\}\\n`, "gm"), ""]),
+  ...UNSET_OPTIONS.map((name) => [new RegExp(optionOf(name), "g"), "undefined"]),
+  [new RegExp(optionOf("networkMode"), "g"), '"always"'],
+  [/\bconst \{ (maxPages|notifyOnChangeProps) \} = [\w.]+;/g, "const $1 = undefined;"],
+  [/(?:this\.#cache|this\.#client\.getQueryCache\(\)|\bthis)\.notify\(\{[^}]*\}\);/g, ";"],
+  [/^\s*(?:await this\.resumePausedMutations\(\)|this\.#mutation\w+.*);$/gm, ""],
+  [/^\t*this\.#unsubscribeOnline = online[^]*?\n\t\t\}\);$/gm, ""],
+  [/\b(?:this|client)\.getQueryDefaults\([\w.]*\)/g, "undefined"],
+  [/^.*this\.fetchPreviousPage.*$/gm, ""],
+  [/'callback' in options/g, "false"],
+  [/= new WordDiff\(\)/g, "= /* @__PURE__ */ new WordDiff()"], // of words with what is between them: the pages compare without
+];
+const withoutUnused = {
+  name: "without-unused",
+  setup({ onLoad, onEnd }) {
+    const found = new Set();
+    onLoad({ filter: /(query-core|preact-query).build.modern.\w+\.js$|diff.libesm.diff.\w+\.js$/ }, ({ path }) => {
+      const contents = UNUSED.reduce((text, [pattern, rest]) => {
+        if (text.search(pattern) >= 0) found.add(pattern);
+        return text.replace(pattern, rest);
+      }, readFileSync(path, "utf8"));
+      return { contents, loader: "js", resolveDir: dirname(path) };
+    });
+    onEnd(() => {
+      for (const [pattern] of UNUSED) if (!found.has(pattern)) throw new Error(`no package has ${pattern}: see UNUSED`);
+      const called = new RegExp(`\\.(${UNUSED_METHODS.join("|")})(\\(|\\.bind).{30}`);
+      for (const name of readdirSync(assets).filter((one) => one.endsWith(".js"))) {
+        const [found] = called.exec(readFileSync(join(assets, name), "utf8")) ?? [];
+        if (found) throw new Error(`${name} calls ${found}: see UNUSED_METHODS`);
+      }
+      const set = new RegExp(`\\b(${UNSET_OPTIONS.join("|")}):`);
+      for (const path of files(join(here, "src"))) {
+        const [found] = set.exec(readFileSync(path, "utf8")) ?? [];
+        if (found) throw new Error(`${path} sets ${found} see UNSET_OPTIONS`);
+      }
+    });
+  },
+};
 const lessOfPackages = {
   name: "less-of-packages",
   setup({ onLoad }) {
@@ -95,7 +155,7 @@ const pages = await build({
   entryPoints: ["src/main.tsx", "src/app.css"],
   format: "esm",
   splitting: true,
-  plugins: [lexerOfMarked, lessOfPackages],
+  plugins: [lexerOfMarked, lessOfPackages, withoutUnused],
   // Calls of createElement() are shorter than those of the runtime that the types are checked with.
   inject: ["src/jsx.ts"],
   tsconfigRaw: { compilerOptions: { jsx: "react", jsxFactory: "createElement", jsxFragmentFactory: "Fragment", verbatimModuleSyntax: true } },
@@ -142,10 +202,6 @@ const licences = [...packages].sort().map((name) => {
 });
 writeFileSync(join(out, "LICENSES.txt"), licences.join(`\n${"-".repeat(72)}\n\n`));
 
-const files = (folder) =>
-  readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((one) => one.isFile())
-    .map((one) => join(one.parentPath ?? one.path, one.name));
 const path = (base, file) => relative(base, file).split(sep).join("/");
 const digest = (algorithm, content, coding) => createHash(algorithm).update(content).digest(coding);
 

@@ -15,7 +15,9 @@ import "../ui/Splitter.tsx";
 import "../ui/table/grid-keys.ts";
 import "../ui/table/usePages.ts";
 import "../ui/useDraft.ts";
-import "./home/Invitations.tsx";
-import "./home/NewProject.tsx";
 import "../api/whole-trace.ts";
 import "./trace/useOutline.ts";
+// What the list of projects shows beyond their names, loaded after them.
+export { Activity } from "./home/Activity.tsx";
+export { Invitations } from "./home/Invitations.tsx";
+export { NewProject } from "./home/NewProject.tsx";

@@ -7,7 +7,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { Empty, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 
-type Parts = typeof import("./home-parts.ts");
+type Parts = typeof import("../parts.ts");
 
 export function Home(): JSX.Element {
   const [text, setText] = useState("");
@@ -25,7 +25,7 @@ export function Home(): JSX.Element {
   const [only] = projects;
   const goesOn = projects.length === 1 && only !== undefined && !new URLSearchParams(search).has("all");
   useEffect(() => {
-    if (!goesOn) import("./home-parts.ts").then(setParts, setError);
+    if (!goesOn) import("../parts.ts").then(setParts, setError);
   }, [goesOn]);
   const shown = projects.filter((one) => one.name.toLowerCase().includes(text.trim().toLowerCase()));
   const groups = new Map<string, Project[]>();

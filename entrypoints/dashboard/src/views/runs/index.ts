@@ -1,5 +1,6 @@
 /** Runs and their metrics, in one file. */
 import "../parts.ts";
+import "../payload-parts.ts";
 import "./ScoreRun.tsx"; // shared with the list of traces: one file with the form of runs
 export { Metric } from "../metrics/Metric.tsx";
 export { Metrics } from "../metrics/Metrics.tsx";
