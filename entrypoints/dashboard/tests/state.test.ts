@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreBelow, searchFor, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreBelow, searchFor, searchNote, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -25,6 +25,21 @@ test("typed filters are completed by what the service counts", () => {
     after: "",
   });
   for (const typed of ["", "env", "latency>", "other:x"]) assert.equal(completionOf(typed), null);
+});
+
+test("a search says what it may have left out", () => {
+  const page = (isComplete: boolean, next: string | null) => ({ next_cursor: next, search: { indexed_until: "2026-03-01T09:00:00Z", is_complete: isComplete } });
+  assert.equal(searchNote([]), null);
+  assert.equal(searchNote([{ next_cursor: "a" }]), null); // a list is no search
+  assert.equal(searchNote([page(true, "a"), page(true, null)]), null);
+  const stopped = searchNote([page(true, "a"), page(false, "b")]);
+  assert.match(stopped!.text, /isn’t complete: it stopped at a limit/);
+  assert.equal(stopped!.goesOn, true);
+  for (const pages of [[page(false, null)], [page(false, "a"), page(true, null)]]) {
+    const missed = searchNote(pages);
+    assert.match(missed!.text, /may have missed traces.* written after 2026-03-01 /);
+    assert.equal(missed!.goesOn, false);
+  }
 });
 
 test("failed traces have the status ERROR, whatever their spans have", () => {

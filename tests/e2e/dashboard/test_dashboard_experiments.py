@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Poll
 from tests.e2e.dashboard.dashboard_project import Project, span
@@ -29,6 +29,14 @@ def answer(number: int, release: str, **fields: Any) -> dict[str, Any]:
     }
     step = span(number, **times, token_usage={"prompt_tokens": 10}, cost={"total": 0.01})
     return {"name": "answers", "release": release, "spans": [step], **times, **fields}
+
+
+def answer_in_part(route: Route) -> None:
+    """As the service answers a search that ends at a limit, which takes thousands of traces."""
+    got = route.fetch()
+    page = got.json()
+    page["search"]["is_complete"] = False
+    route.fulfill(response=got, json=page)
 
 
 def test_worse_scores_of_a_release_lead_to_their_traces(
@@ -74,10 +82,14 @@ def test_worse_scores_of_a_release_lead_to_their_traces(
     expect(page.get_by_text("No trace matches")).to_be_visible()
     page.get_by_role("button", name="Drop the filter cost ≥ $0.5").click()
     page.keyboard.press("/")
+    page.route("**/traces?*query=answers*", answer_in_part)
     page.keyboard.type("text:answers")
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Export …")).to_be_disabled()
     expect(page.get_by_role("link", name="answers").first).to_be_visible()
+    expect(page.get_by_text("This search isn’t complete: it stopped at a limit")).to_be_visible()
+    page.get_by_role("button", name="Search on in older traces").click()
+    expect(page.get_by_text("This search may have missed traces")).to_be_visible()
 
 
 def test_new_failures_of_an_experiment_and_the_verdict(

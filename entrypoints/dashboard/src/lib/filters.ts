@@ -1,6 +1,7 @@
 /** Filters of the list of traces: words that a person types, and parameters of the API. */
-import type { SpanKind, TraceStatus } from "../api/types.d.ts";
+import type { SearchState, SpanKind, TraceStatus } from "../api/types.d.ts";
 import type { Change } from "../url/state.ts";
+import { instant } from "./format.ts";
 
 export interface Field {
   word: string; // before the colon
@@ -123,6 +124,22 @@ export function searchFor(words: string): string {
   const isPhrase = (words.split('"').length - 1) % 2 === 1;
   if (isPhrase) return `${words}"`;
   return /[\p{L}\p{N}]{3}$/u.test(words) ? `${words}*` : words;
+}
+
+interface FoundPage {
+  next_cursor: string | null;
+  search?: SearchState;
+}
+
+/** What the pages of a search leave out, and whether the next page goes on; null if they are complete. */
+export function searchNote(pages: readonly FoundPage[]): { text: string; goesOn: boolean } | null {
+  const partial = pages.filter(({ search }) => search?.is_complete === false).at(-1);
+  if (!partial) return null;
+  if (partial === pages.at(-1) && partial.next_cursor !== null) {
+    return { text: "This search isn’t complete: it stopped at a limit. Older traces may match too; rarer words find them sooner.", goesOn: true };
+  }
+  const known = instant(partial.search!.indexed_until);
+  return { text: `This search may have missed traces: those with more than 256 MiB of payloads, and some written after ${known} if the index is far behind.`, goesOn: false };
 }
 
 export type Parsed = { change: Change } | { problem: string };

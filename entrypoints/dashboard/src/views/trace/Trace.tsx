@@ -476,7 +476,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
           <span role="status" title={texts.problem ? `Payloads weren’t searched: ${texts.problem}` : ""}>
             {texts.isAtLeast && "at least "}
             {plural(found.length, "match", "matches")}
-            {texts.isLoading ? " …" : texts.problem && " by name"}
+            {texts.isLoading ? " …" : texts.problem ? " by name" : !texts.isComplete && ", not all texts searched"}
           </span>
         )}
         <select aria-label="Kind" value={onlyKind ?? ""} onChange={(event) => update({ kind: event.currentTarget.value || null })}>

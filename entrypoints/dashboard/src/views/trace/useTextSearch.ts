@@ -11,6 +11,7 @@ export interface TextSearch {
   /** By the id of the span; that of the trace itself is "". */
   found: ReadonlyMap<string, FoundWithinResponse>;
   isAtLeast: boolean; // there may be more
+  isComplete: boolean; // unless it ended at a limit of what one answer looks into
   isLoading: boolean;
   problem: string | null;
 }
@@ -29,6 +30,7 @@ export function useTextSearch(trace: string, words: string, enabled: boolean): T
   return {
     found,
     isAtLeast: (page?.next_cursor ?? null) !== null,
+    isComplete: page?.is_complete !== false,
     isLoading: wanted !== "" && (!isAsked || answer.isPending),
     problem: isAsked && answer.isError ? answer.error.message : null,
   };

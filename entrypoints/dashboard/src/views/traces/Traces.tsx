@@ -6,8 +6,8 @@ import { useLocation } from "wouter-preact";
 import { curl, request } from "../../api/client.ts";
 import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
-import type { TraceListItem } from "../../api/types.d.ts";
-import { chips, filterBy, filterQuery, PERIODS, periodStart, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
+import type { TraceListItem, TracePage } from "../../api/types.d.ts";
+import { chips, filterBy, filterQuery, PERIODS, periodStart, searchNote, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, latencyHint, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { lazy } from "../../lazy.tsx";
@@ -29,12 +29,7 @@ import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { FirstTrace } from "./FirstTrace.tsx";
 import { Peek } from "../trace/Peek.tsx";
 
-interface Page {
-  items: TraceListItem[];
-  total: number;
-  total_is_at_least?: boolean;
-  next_cursor: string | null;
-}
+type Page = Pick<TracePage, "items" | "total" | "total_is_at_least" | "next_cursor" | "search">;
 
 const PAGE = 50;
 const KEPT_ROWS = 2000;
@@ -125,7 +120,7 @@ export function Traces(): JSX.Element {
     if (isPainted) whenIdle(() => void import("../trace/index.ts").catch(() => {})); // the next view opens at once
   }, [isPainted]);
   const textHint = isSearch ? TEXT_HINT : "";
-  const searchesOn = isSearch && pages.hasNextPage && rows.length < PAGE; // a page may end before it is full
+  const note = searchNote(pages.data?.pages ?? []);
   const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
   // It stays until it has opened the trace that it waits for: the poll of this list may see it first.
   const emptyProject = useRef<string | null>(null);
@@ -160,7 +155,13 @@ export function Traces(): JSX.Element {
         )}
         <Failed of={pages} />
         {pages.isPending && <Loading what="traces" />}
-        {pages.isSuccess && rows.length === 0 && !searchesOn && <NoMatch url={url} now={now} />}
+        {note && (
+          <p class="partial" role="status">
+            {note.text}{" "}
+            {note.goesOn && <Button disabled={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>Search on in older traces</Button>}
+          </p>
+        )}
+        {pages.isSuccess && rows.length === 0 && !note?.goesOn && <NoMatch url={url} now={now} />}
         {rows.length > 0 && (
           <List
             url={url}
@@ -176,12 +177,6 @@ export function Traces(): JSX.Element {
               if (pages.hasNextPage && !pages.isFetchingNextPage && rows.length < KEPT_ROWS) void pages.fetchNextPage();
             }}
           />
-        )}
-        {searchesOn && (
-          <p>
-            {rows.length === 0 ? "Nothing found so far. " : ""}
-            <Button disabled={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>Search on in older traces</Button>
-          </p>
         )}
         {rows.length >= KEPT_ROWS && rows.length < total && (
           <p class="hint">The first {count(rows.length)} of {tracesText(total, isAtLeast)}: filter to see others.</p>
