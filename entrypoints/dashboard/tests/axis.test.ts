@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { runsOf, tickText, timeTicks, valueTicks } from "../src/lib/chart/axis.ts";
+import { evenDecimals, runsOf, tickText, timeTicks, valueTicks } from "../src/lib/chart/axis.ts";
 import { paramsOf } from "../src/url/params.ts";
 import { Random } from "./random.ts";
 
@@ -9,6 +9,19 @@ test("an axis has round values within its ends", () => {
   assert.deepEqual(valueTicks(0, 37), [0, 20]);
   assert.deepEqual(valueTicks(0, 0), [0]);
   assert.deepEqual(valueTicks(0, 110_000, 1000), [0, 60_000]);
+});
+
+test("the values of an axis have one number of decimals", () => {
+  const even = (...texts: string[]): string => evenDecimals(texts).join(" ");
+  assert.equal(even("$0.00", "$0.5000", "$1.0000"), "$0.00 $0.50 $1.00");
+  assert.equal(even("$0.00", "$0.002000", "$0.004000", "$0.0100"), "$0.000 $0.002 $0.004 $0.010");
+  assert.equal(even("$0.00", "$0.000050", "$0.000100"), "$0.00000 $0.00005 $0.00010");
+  assert.equal(even("$0.00", "$50.0000", "$1,000.00"), "$0.00 $50.00 $1,000.00");
+  assert.equal(even("0 ms", "500 ms", "1 s", "1.5 s"), "0 ms 500 ms 1.0 s 1.5 s");
+  assert.equal(even("0 ms", "1 min", "2 min 5 s"), "0 ms 1 min 2 min 5 s");
+  assert.equal(even("0", "500", "1K", "1.5K"), "0 500 1.0K 1.5K");
+  assert.equal(even("0", "0.5", "1"), "0.0 0.5 1.0");
+  assert.equal(even("none"), "none");
 });
 
 test("days begin at midnight of the shown zone", () => {

@@ -15,6 +15,18 @@ export function valueTicks(least: number, most: number, second?: number): number
   return found.length > 1 ? found : [least, most];
 }
 
+/** The texts of an axis with as many decimals as its values need, the same of each unit: `$0.00`, `$0.50`. */
+export function evenDecimals(texts: readonly string[]): string[] {
+  const parts = texts.map((text) => /^(.*?\d)(?:\.(\d+))?(\D*)$/.exec(text) ?? [text, text]);
+  return parts.map(([, whole, digits = "", unit = ""]) => {
+    const others = parts.filter((one) => (one[3] ?? "") === unit).map((one) => one[2] ?? "");
+    const least = Math.min(...others.map((one) => one.length)); // money has cents
+    const needed = Math.max(least, ...others.map((one) => one.replace(/0+$/, "").length));
+    const decimals = digits.padEnd(needed, "0").slice(0, needed);
+    return `${whole}${decimals && "."}${decimals}${unit}`;
+  });
+}
+
 /** Instants in ms, at most about `wanted`. Days begin at midnight of the shown zone. */
 export function timeTicks(from: number, to: number, wanted: number, isUtc: boolean): number[] {
   const step = STEPS.find((one) => (to - from) / one <= wanted) ?? STEPS.at(-1)!;

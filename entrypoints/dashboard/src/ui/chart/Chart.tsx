@@ -6,7 +6,7 @@
 import { signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useId, useRef, useState } from "preact/hooks";
-import { runsOf, tickText, timeTicks, valueTicks } from "../../lib/chart/axis.ts";
+import { evenDecimals, runsOf, tickText, timeTicks, valueTicks } from "../../lib/chart/axis.ts";
 import { NONE, count, instant } from "../../lib/format.ts";
 import { zone } from "../../lib/preferences.ts";
 import { Button } from "../basics.tsx";
@@ -62,6 +62,7 @@ export function Chart(props: ChartProps): JSX.Element {
   const known = [...heights, ...lines.flatMap((one) => [...one.values, ...(one.band?.high ?? [])]), ...limits.map((one) => one.value)];
   const least = props.least ?? 0;
   const rows = valueTicks(least, props.most ?? Math.max(least, ...known.map((one) => one ?? least)), props.second);
+  const labels = evenDecimals(rows.map((one) => text(one)));
   const most = Math.max(props.most ?? least, rows.at(-1) ?? least, ...known.map((one) => one ?? least));
   const x = (at: number): number => ((at - from) / (to - from)) * WIDTH;
   const y = (value: number): number => HEIGHT - ((value - least) / (most - least || 1)) * HEIGHT;
@@ -101,8 +102,8 @@ export function Chart(props: ChartProps): JSX.Element {
       ) : (
         <div class="plot">
           <div class="y-axis" aria-hidden="true">
-            {rows.map((one) => (
-              <span key={one} style={{ top: `${(y(one) / HEIGHT) * 100}%` }}>{text(one)}</span>
+            {rows.map((one, index) => (
+              <span key={one} style={{ top: `${(y(one) / HEIGHT) * 100}%` }}>{labels[index]}</span>
             ))}
           </div>
           <div class="canvas">
