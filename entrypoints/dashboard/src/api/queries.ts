@@ -52,14 +52,15 @@ export interface Asking {
   pollMs?: number | false;
   keepPrevious?: boolean;
   initial?: unknown; // an answer that is here already, so that the first request is a poll
+  body?: unknown; // of a POST that changes nothing
 }
 
-/** A GET of the current project. A hidden page does not poll. */
+/** A GET of the current project, or a POST that only asks. A hidden page does not poll. */
 export function useRead<T>(path: string, query: Query = {}, asking: Asking = {}): UseQueryResult<T> {
   const pollMs = asking.pollMs ?? false;
   const result: UseQueryResult<unknown> = useQuery<unknown>({
-    queryKey: [projectId.value, path, query],
-    queryFn: ({ signal }) => request<T>("GET", path, { query, signal }),
+    queryKey: [projectId.value, path, query, asking.body],
+    queryFn: ({ signal }) => (asking.body === undefined ? request<T>("GET", path, { query, signal }) : request<T>("POST", path, { body: asking.body, signal })),
     enabled: asking.enabled ?? true,
     // What is refused for good is not asked for again: the view would blink.
     refetchInterval: ({ state }) =>

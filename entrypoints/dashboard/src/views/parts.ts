@@ -15,6 +15,7 @@ import "../ui/Splitter.tsx";
 import "../ui/table/grid-keys.ts";
 import "../ui/table/usePages.ts";
 import "../ui/useDraft.ts";
+import "../ui/useSettled.ts";
 import "../api/whole-trace.ts";
 import "./trace/useOutline.ts";
 // What the list of projects shows beyond their names, loaded after them.

@@ -1,9 +1,8 @@
 /** Two groups of traces side by side, such as those of two releases. Both filters are in the address. */
-import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
-import { request } from "../../api/client.ts";
-import { project, projectId } from "../../api/session.ts";
+import { useRead } from "../../api/queries.ts";
+import { project } from "../../api/session.ts";
 import type { GroupComparisonResponse, GroupResponse, MeanComparisonResponse, MetricComparisonResponse } from "../../api/types.d.ts";
 import { failedOf, filterBody } from "../../lib/filters.ts";
 import { NONE, cost, costHint, count, duration, percent, plural, tracesText } from "../../lib/format.ts";
@@ -45,11 +44,7 @@ export function CompareGroups(): JSX.Element {
   const body = useMemo(() => ({ a: filterBody(sides.a.params, minute), b: filterBody(sides.b.params, minute) }), [ofA, ofB]);
   const hasText = sides.a.params.has("query") || sides.b.params.has("query");
   const isAsked = ofA !== ofB && !hasText;
-  const found = useQuery<GroupComparisonResponse>({
-    queryKey: [projectId.value, "analytics/compare", body],
-    queryFn: ({ signal }) => request("POST", "analytics/compare", { body, signal }),
-    enabled: isAsked,
-  });
+  const found = useRead<GroupComparisonResponse>("analytics/compare", {}, { body, enabled: isAsked });
   const swap = (): void => url.update({ a: ofB || null, b: ofA || null }, { push: true });
   useCommands([{ keys: "w", label: "Swap the groups", group: "Comparison", run: swap }]);
   return (

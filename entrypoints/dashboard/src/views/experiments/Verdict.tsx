@@ -1,9 +1,8 @@
 /** Two experiments: the verdict of the gate with its reasons, new failures, and what changed by item. */
-import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { request } from "../../api/client.ts";
-import { may, project, projectId, scopeHint } from "../../api/session.ts";
+import { useRead } from "../../api/queries.ts";
+import { may, project, scopeHint } from "../../api/session.ts";
 import type { ComparedSideResponse, ComparisonResponse, ExperimentItemResponse, NeededResponse, RuleFields, RuleResultResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, duration, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
@@ -47,12 +46,7 @@ export function Verdict({ base, candidate }: { base: string; candidate: string }
     return { ...sides, ...(rules.length > 0 ? { rules } : {}), ...(coverage ? { coverage: Number(coverage) } : {}), ...(kappa ? { min_kappa: Number(kappa) } : {}) };
   }, [asked, base, candidate]);
   const isAllowed = may("evaluate") && may("read");
-  const found = useQuery<ComparisonResponse>({
-    queryKey: [projectId.value, "experiments/compare", body],
-    queryFn: ({ signal }) => request("POST", "experiments/compare", { body, signal }),
-    enabled: isAllowed,
-    placeholderData: (before) => before,
-  });
+  const found = useRead<ComparisonResponse>("experiments/compare", {}, { body, enabled: isAllowed, keepPrevious: true });
   useTitle("Comparison", "Experiments", project.value?.name);
   const of = found.data;
   return (

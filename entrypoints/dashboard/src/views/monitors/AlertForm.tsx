@@ -1,15 +1,14 @@
 /** An alert, and while it is typed, what it would have said over the last runs. */
-import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { request } from "../../api/client.ts";
-import { invalidate } from "../../api/queries.ts";
-import { projectId } from "../../api/session.ts";
+import { invalidate, useRead } from "../../api/queries.ts";
 import type { AlertResponse, MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { plural } from "../../lib/format.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { announce, Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
-import { FIGURES, State, useSettled, type AlertFigure } from "./parts.tsx";
+import { useSettled } from "../../ui/useSettled.ts";
+import { FIGURES, State, type AlertFigure } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
 
 const NUMBERS = ["threshold", "clear_at", "samples_min", "breaches", "recoveries"] as const;
@@ -102,12 +101,7 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
 /** What an alert with these settings would have said, by the rules that evaluate alerts. */
 function Preview({ path, sent, limits, target }: { target: MonitorResponse["target_type"]; path: string; sent: string; limits: { threshold?: number | null; clear_at?: number | null } }): JSX.Element {
   const settled = useSettled(sent);
-  const seen = useQuery<PreviewedRunItem[]>({
-    queryKey: [projectId.value, path, settled],
-    queryFn: ({ signal }) => request("POST", path, { body: JSON.parse(settled), signal }),
-    retry: false,
-    placeholderData: (before) => before,
-  });
+  const seen = useRead<PreviewedRunItem[]>(path, {}, { body: JSON.parse(settled), keepPrevious: true });
   const lines = [
     ...(limits.threshold != null ? [{ value: limits.threshold, label: "alerts at" }] : []),
     ...(limits.clear_at != null ? [{ value: limits.clear_at, label: "ok at" }] : []),

@@ -5,7 +5,8 @@ import { useRead } from "../../api/queries.ts";
 import type { CadenceResponse } from "../../api/types.d.ts";
 import { EVERY_HOURS, WEEKDAYS, cadenceWords, readCadence, writeCadence, type Cadence } from "../../lib/chart/cadence.ts";
 import { Field } from "../../ui/Field.tsx";
-import { Times, useSettled } from "./parts.tsx";
+import { useSettled } from "../../ui/useSettled.ts";
+import { Times } from "./parts.tsx";
 
 const KINDS: Record<Cadence["kind"], string> = {
   every_6h: "6 hours after the last slot",

@@ -1,20 +1,11 @@
 /** One monitor: its runs, the means of its metrics, its alerts and their history. */
-import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, projectId, scopeHint } from "../../api/session.ts";
-import type {
-  AlertChangeResponse,
-  AlertResponse,
-  EvalRunResponse,
-  MonitorResponse,
-  PaginatedResponse_AlertChangeResponse_,
-  PaginatedResponse_EvalRunResponse_,
-  PreviewedRunItem,
-} from "../../api/types.d.ts";
+import { may, scopeHint } from "../../api/session.ts";
+import type { AlertChangeResponse, AlertResponse, EvalRunResponse, MonitorResponse, PaginatedResponse_AlertChangeResponse_, PaginatedResponse_EvalRunResponse_, PreviewedRunItem } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { ago, cost, fullInstant, inPercent, instant, NONE, plural, score } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
@@ -189,11 +180,8 @@ function RunStrip({ of }: { of: MonitorResponse }): JSX.Element {
 /** The means of a metric: what an alert on them would see. */
 function MetricChart({ of, metric, alerts }: { of: MonitorResponse; metric: string; alerts: readonly AlertResponse[] }): JSX.Element {
   const path = `evaluations/monitors/${of.id}/alerts/preview`;
-  const seen = useQuery<PreviewedRunItem[]>({
-    queryKey: [projectId.value, path, metric, of.last_run_id],
-    queryFn: ({ signal }) => request("POST", path, { body: { metric, figure: "score_mean", threshold: 0, samples_min: 1 }, signal }),
-    refetchInterval: POLL_MS,
-  });
+  const body = { metric, figure: "score_mean", threshold: 0, samples_min: 1 };
+  const seen = useRead<PreviewedRunItem[]>(path, {}, { body, pollMs: POLL_MS });
   if (seen.isError) return <Failed of={seen} />;
   if (!seen.data) return <Loading what={metric} />;
   const limits = alerts.filter((one) => one.metric === metric && one.figure === "score_mean").map((one) => ({ value: one.threshold, label: "alerts below" }));

@@ -1,5 +1,4 @@
 /** A new monitor, or a changed one. What it runs over is in the address, as in the list of traces. */
-import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useMemo } from "preact/hooks";
 import { useLocation } from "wouter-preact";
@@ -18,7 +17,7 @@ import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { CadencePicker } from "./CadencePicker.tsx";
-import { useSettled } from "./parts.tsx";
+import { useSettled } from "../../ui/useSettled.ts";
 
 const FIELDS = ["name", "metrics", "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "filters"];
 
@@ -207,12 +206,7 @@ function Matches({ of, filters, rate, settledOnly }: { of: TargetType; filters: 
   const path = `evaluations/${of === "TRACE" ? "trace" : "session"}-runs/count`;
   const settled = useSettled(JSON.stringify({ filters, sampling_rate: rate, settled_only: settledOnly }));
   const word = of === "TRACE" ? "trace" : "session";
-  const found = useQuery<TargetCountResponse>({
-    queryKey: [projectId.value, path, settled],
-    queryFn: ({ signal }) => request("POST", path, { body: JSON.parse(settled), signal }),
-    retry: false,
-    placeholderData: (before) => before,
-  });
+  const found = useRead<TargetCountResponse>(path, {}, { body: JSON.parse(settled), keepPrevious: true });
   return (
     <div class="hint" role="status">
       {found.isError ? (

@@ -98,15 +98,3 @@ export function runWords(run: EvalRunResponse): string {
   if (run.skipped_count > 0) parts.push(`${plural(run.skipped_count, "score")} skipped`);
   return `${run.status.toLowerCase()}: ${parts.join(", ")}`;
 }
-
-const SETTLE_MS = 350;
-
-/** The value once it has not changed for a moment. */
-export function useSettled(value: string): string {
-  const [settled, settle] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => settle(value), SETTLE_MS);
-    return () => clearTimeout(timer);
-  }, [value]);
-  return settled;
-}

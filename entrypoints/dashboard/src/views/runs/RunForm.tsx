@@ -1,22 +1,21 @@
 /** What a run evaluates, by whom and for how much: metrics, judge, count of targets, estimate, start. */
-import { useQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
-import { useEffect, useMemo, useState } from "preact/hooks";
+import { useMemo } from "preact/hooks";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, projectId, scopeHint } from "../../api/session.ts";
+import { may, scopeHint } from "../../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo, TargetCountResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, plural } from "../../lib/format.ts";
 import { Button, Loading, Failed, Form } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { useSettled } from "../../ui/useSettled.ts";
 import type { UrlState } from "../../url/state.ts";
 import { FORM, METRICS, RUNS, SIGNALS, weightsOf, type Of } from "../../lib/run-form.ts";
 
 export const IDS_MAX = 10_000; // targets that one request may name
 const VOTES = [1, 3, 5] as const;
-const SETTLE_MS = 400; // after the last change, before the service is asked
 const FIELDS = ["model", "votes", "max_cost_usd", "sampling_rate", "name", ...SIGNALS.map((name) => `signal_weights.${name}`)];
 
 /** How a metric gets its number, and what it needs for that. */
@@ -186,16 +185,8 @@ function optional(name: string, value: string | undefined): Record<string, strin
 /** The answer to a POST that changes nothing, once its body has not changed for a moment. */
 function useAnswer<T>(path: string, body: unknown, isEnabled: boolean) {
   const sent = JSON.stringify(body);
-  const [settled, settle] = useState(sent);
-  useEffect(() => {
-    const timer = setTimeout(() => settle(sent), SETTLE_MS);
-    return () => clearTimeout(timer);
-  }, [sent]);
-  return useQuery<T>({
-    queryKey: [projectId.value, path, settled],
-    queryFn: ({ signal }) => request("POST", path, { body: JSON.parse(settled), signal }),
-    enabled: isEnabled && body !== null && settled === sent,
-  });
+  const settled = useSettled(sent);
+  return useRead<T>(path, {}, { body: JSON.parse(settled), enabled: isEnabled && body !== null && settled === sent });
 }
 
 function Targets({ counted, what }: { counted: TargetCountResponse; what: string }): JSX.Element {
