@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { ago, cost, count, duration, fullInstant, instant, latencyHint, percent, score, speedText } = await import("../src/lib/format.ts");
+const { NONE, ago, briefInstant, cost, count, duration, fullInstant, instant, latencyHint, percent, score, speedText } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -43,6 +43,15 @@ test("instants are those of Intl, in both zones, also where clocks change", () =
       assert.ok(fullInstant(at).startsWith(`${full.format(at)} ${shown === "utc" ? "UTC" : "local"}`));
     }
   }
+});
+
+test("an instant in a narrow column has what tells it from others", () => {
+  zone.value = "utc";
+  const now = Date.parse("2026-03-02T12:00:00Z");
+  assert.equal(briefInstant("2026-03-02T09:00:01Z", now), "09:00:01");
+  assert.equal(briefInstant("2025-12-31T23:59:59Z", now), "12-31 23:59");
+  assert.equal(briefInstant("2025-03-02T12:00:00Z", now), "2025-03-02");
+  assert.equal(briefInstant(null), NONE);
 });
 
 test("how long ago is said as Intl says it", () => {

@@ -29,15 +29,16 @@ test("typed filters are completed by what the service counts", () => {
 
 test("a search says what it may have left out", () => {
   const page = (isComplete: boolean, next: string | null) => ({ next_cursor: next, search: { indexed_until: "2026-03-01T09:00:00Z", is_complete: isComplete } });
-  assert.equal(searchNote([]), null);
-  assert.equal(searchNote([{ next_cursor: "a" }]), null); // a list is no search
-  assert.equal(searchNote([page(true, "a"), page(true, null)]), null);
-  const stopped = searchNote([page(true, "a"), page(false, "b")]);
+  const noteOf = (...pages: Parameters<typeof searchNote>[0]) => searchNote(pages, String);
+  assert.equal(noteOf(), null);
+  assert.equal(noteOf({ next_cursor: "a" }), null); // a list is no search
+  assert.equal(noteOf(page(true, "a"), page(true, null)), null);
+  const stopped = noteOf(page(true, "a"), page(false, "b"));
   assert.match(stopped!.text, /isn’t complete: it stopped at a limit/);
   assert.equal(stopped!.goesOn, true);
   for (const pages of [[page(false, null)], [page(false, "a"), page(true, null)]]) {
-    const missed = searchNote(pages);
-    assert.match(missed!.text, /may have missed traces.* written after 2026-03-01 /);
+    const missed = noteOf(...pages);
+    assert.match(missed!.text, /may have missed traces.* written after 2026-03-01T09:00:00Z /);
     assert.equal(missed!.goesOn, false);
   }
 });

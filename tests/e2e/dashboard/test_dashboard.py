@@ -202,12 +202,20 @@ def test_project_of_another_organization_is_shown(signed_in: Page, project: Proj
     expect(page).to_have_url(project.path("sessions"))
 
 
+def show_tags(page: Page) -> None:
+    """Chooses the column, which is hidden by default."""
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_role("checkbox", name="Tags").check()
+    page.keyboard.press("Escape")
+
+
 def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Project) -> None:
     page = signed_in
     for name in ("one", "two", "three"):
         project.send("/traces", {"name": name, "started_at": START.isoformat()})
     page.goto(project.path("traces?sort_by=name&sort_order=asc"))
     expect(page.get_by_role("status").first).to_have_text("3 traces")
+    show_tags(page)
     for key in ("j", "x", "j", "Shift+X"):
         page.keyboard.press(key)
     acts = page.get_by_role("region", name="Selected traces")
@@ -240,6 +248,7 @@ def test_values_are_excluded_in_lists(signed_in: Page, project: Project) -> None
         project.send("/traces", sent | {"user_id": user, "session_id": name})
     status = page.get_by_role("status").first
     page.goto(project.path("traces"))
+    show_tags(page)
     page.get_by_role("button", name="vip", exact=True).click(modifiers=["Shift"])
     expect(status).to_have_text("2 traces")
     expect(page).to_have_url(re.compile("not_tags=vip"))

@@ -577,10 +577,20 @@ def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) ->
     for number in (1, 2):
         ended = (START + timedelta(seconds=number)).isoformat()
         sent = {"name": f"takes {number}", "started_at": START.isoformat(), "ended_at": ended}
-        project.send("/traces", sent)
+        text = {"input": "asked at length " * 9, "output": "answered at length " * 9}
+        trace = project.send("/traces", sent | text)["trace_id"]
+        for name in ("faithful to its sources", "helpful"):
+            score = {"trace_id": trace, "name": name, "value": "0.25"}
+            project.send("/evaluations/trace-scores", score)
     page.goto(project.path("traces"))
     heads = page.get_by_role("columnheader")
     expect(page.get_by_role("link", name="takes 1")).to_be_visible()
+    expect(page.get_by_text("of 2", exact=True).first).to_be_visible()  # one score fits
+    for width in (1440, 1280):
+        page.set_viewport_size({"width": width, "height": 720})
+        sizes = "one => [one.scrollWidth, one.clientWidth]"
+        inner, outer = page.locator(".table").evaluate(sizes)
+        assert inner == outer, f"the usual columns don't fit {width} px"
 
     def act(column: str, label: str) -> None:
         page.get_by_role("button", name=f"Column {column}").click()
@@ -592,12 +602,12 @@ def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) ->
     names = [one.split("\n")[0].split("⋮")[0].strip(" ↑↓") for one in heads.all_inner_texts()]
     at = names.index("Latency")
     act("Latency", "Move to the left")
-    act("Spans", "Hide")
+    act("Errors", "Hide")
     page.reload()
     expect(heads.nth(at - 1)).to_contain_text("Latency")
-    expect(page.get_by_role("button", name="Column Spans")).to_have_count(0)
+    expect(page.get_by_role("button", name="Column Errors")).to_have_count(0)
     page.get_by_text("Columns", exact=True).click()
-    page.get_by_role("checkbox", name="Spans").check()
+    page.get_by_role("checkbox", name="Errors").check()
     page.get_by_role("button", name="Usual order").click()
     expect(heads.nth(at)).to_contain_text("Latency")
     page.get_by_role("button", name="Column Name").focus()

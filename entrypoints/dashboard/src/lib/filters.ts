@@ -1,7 +1,6 @@
 /** Filters of the list of traces: words that a person types, and parameters of the API. */
 import type { SearchState, SpanKind, TraceStatus } from "../api/types.d.ts";
 import type { Change } from "../url/state.ts";
-import { instant } from "./format.ts";
 
 export interface Field {
   word: string; // before the colon
@@ -132,7 +131,7 @@ interface FoundPage {
 }
 
 /** What the pages of a search leave out, and whether the next page goes on; null if they are complete. */
-export function searchNote(pages: readonly FoundPage[]): { text: string; goesOn: boolean } | null {
+export function searchNote(pages: readonly FoundPage[], instant: (at: string) => string): { text: string; goesOn: boolean } | null {
   const partial = pages.filter(({ search }) => search?.is_complete === false).at(-1);
   if (!partial) return null;
   if (partial === pages.at(-1) && partial.next_cursor !== null) {

@@ -5,6 +5,7 @@
 import { zone } from "./preferences.ts";
 
 export const NONE = "—";
+const HALF_YEAR_MS = 182 * 86_400_000;
 
 export function count(value: number | null | undefined): string {
   if (value == null) return NONE;
@@ -133,6 +134,13 @@ export function instant(value: string | number | null | undefined, now = Date.no
   if (Number.isNaN(at.getTime())) return String(value);
   const { day, clock } = parts(at);
   return day === parts(new Date(now)).day ? clock : `${day} ${clock}`;
+}
+
+/** For a narrow column: `09:00:00` today, `03-01 09:00` in the last half year, else `2026-03-01`. */
+export function briefInstant(value: string | null, now = Date.now()): string {
+  const text = instant(value, now);
+  if (value === null || text.length < 19) return text;
+  return Math.abs(now - Date.parse(value)) < HALF_YEAR_MS ? text.slice(5, 16) : text.slice(0, 10);
 }
 
 export function fullInstant(value: string | number | null | undefined): string {

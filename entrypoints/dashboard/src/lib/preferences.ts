@@ -36,9 +36,9 @@ export const theme = preference("theme", "system", THEMES);
 export const zone = preference("zone", "local", ["local", "utc"]);
 export const density = preference("density", "comfortable", ["comfortable", "compact"]);
 export const singleKeys = preference("keys", "on", ["on", "off"]);
-export const hiddenColumns = signal<ReadonlySet<string>>(
-  new Set((read("hidden") ?? "environment,release,ended_at").split(",").filter(Boolean)),
-);
+/** With these hidden, a list of traces fits 1280 px. */
+const HIDDEN = "spans,models,session_id,user_id,environment,release,tags,ended_at";
+export const hiddenColumns = signal<ReadonlySet<string>>(new Set((read("hidden") ?? HIDDEN).split(",").filter(Boolean)));
 
 /** The columns that a person moved, in their order; the others keep their places behind them. */
 export const columnOrder = signal<readonly string[]>((read("columns") ?? "").split(",").filter(Boolean));

@@ -16,3 +16,13 @@ export function ScoreBadge({ score }: { score: ListedScore }): JSX.Element {
     </span>
   );
 }
+
+/** The scores of a row: those that fit its line, and how many there are. */
+export function ScoreLine({ scores = [] }: { scores: readonly ListedScore[] | undefined }): JSX.Element {
+  return (
+    <span class="score-line" title={scores.map((one) => `${one.name} ${one.value ?? one.outcome}`).join("\n")}>
+      <span>{scores.map((one) => <ScoreBadge key={one.name} score={one} />)}</span>
+      {scores.length > 1 && <small>of {scores.length}</small>}
+    </span>
+  );
+}

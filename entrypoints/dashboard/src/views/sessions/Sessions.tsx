@@ -11,7 +11,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chips } from "../../ui/table/Filters.tsx";
-import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
+import { ScoreLine } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
@@ -105,7 +105,7 @@ export function Sessions(): JSX.Element {
       cell: (row) => <time title={fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
     },
     { id: "tags", label: "Tags", className: "c-tags", cell: (row) => row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />) },
-    { id: "scores", label: "Scores", className: "c-scores", cell: (row) => (row.scores ?? []).map((score) => <ScoreBadge key={score.name} score={score} />) },
+    { id: "scores", label: "Scores", className: "c-scores", cell: (row) => <ScoreLine scores={row.scores} /> },
   ];
   const isFiltered = query.query || shown.length > 0 || query.has_error;
   return (

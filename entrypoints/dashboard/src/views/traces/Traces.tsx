@@ -8,7 +8,7 @@ import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem, TracePage } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, PERIODS, periodStart, searchNote, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
-import { NONE, ago, cost, costHint, count, duration, fullInstant, instant, latencyHint, plural, tracesText } from "../../lib/format.ts";
+import { NONE, ago, briefInstant, cost, costHint, count, duration, fullInstant, instant, latencyHint, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { lazy } from "../../lazy.tsx";
 import { inOrder } from "../../lib/columns.ts";
@@ -20,7 +20,7 @@ import { Link } from "../../ui/Link.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
 import { Histogram } from "../../ui/chart/Histogram.tsx";
-import { ScoreBadge } from "../../ui/ScoreBadge.tsx";
+import { ScoreLine } from "../../ui/ScoreBadge.tsx";
 import { SavedViews } from "../../ui/table/SavedViews.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
@@ -120,7 +120,7 @@ export function Traces(): JSX.Element {
     if (isPainted) whenIdle(() => void import("../trace/index.ts").catch(() => {})); // the next view opens at once
   }, [isPainted]);
   const textHint = isSearch ? TEXT_HINT : "";
-  const note = searchNote(pages.data?.pages ?? []);
+  const note = searchNote(pages.data?.pages ?? [], instant);
   const isUnfiltered = Object.keys(filterQuery(params)).length === 0 && !params.get("period");
   // It stays until it has opened the trace that it waits for: the poll of this list may see it first.
   const emptyProject = useRef<string | null>(null);
@@ -383,7 +383,7 @@ function useColumns(
       label: "Started",
       sort: "started_at",
       className: "c-time",
-      cell: (row) => <time title={`${ago(row.started_at)} · ${fullInstant(row.started_at)}`} dateTime={row.started_at}>{instant(row.started_at)}</time>,
+      cell: (row) => <time title={`${ago(row.started_at)} · ${fullInstant(row.started_at)}`} dateTime={row.started_at}>{briefInstant(row.started_at)}</time>,
     },
     {
       id: "latency",
@@ -436,12 +436,9 @@ function useColumns(
       id: "scores",
       label: "Scores",
       className: "c-scores",
-      cell: (row) =>
-        (row.scores ?? []).map((score) => (
-          <ScoreBadge key={score.name} score={score} />
-        )),
+      cell: (row) => <ScoreLine scores={row.scores} />,
     },
-    { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => instant(row.ended_at) },
+    { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => briefInstant(row.ended_at) },
   ];
   return inOrder(all, columnOrder.value).filter((one) => !hiddenColumns.value.has(one.id));
 }
