@@ -8,6 +8,7 @@ finds them while the process lives. An unreadable message would trigger that at 
 import logging
 import time
 from collections.abc import Callable, Iterable
+from threading import Lock
 from typing import Any, Final, cast
 
 from dramatiq import Consumer, MessageProxy
@@ -23,7 +24,8 @@ from redis.retry import Retry
 from adapters.dramatiq.messages import ACTORS, NAMESPACE
 
 TIMEOUT_S: Final = 2  # to connect, and to get an answer
-POLL_INTERVAL_MAX_MS: Final = 100  # of an empty queue
+EMPTY_WAIT_S: Final = 1  # for a message, in one request; less than TIMEOUT_S
+BUSY_POLL_MAX_MS: Final = 100  # while all threads have work
 RECONNECT_INTERVAL_S: Final = 1  # while Redis doesn't answer
 HEARTBEAT_TIMEOUT_MS: Final = 30_000  # after it, the messages of a silent worker are requeued
 # In a million: every poll also requeues the messages that dead workers had fetched.
@@ -62,10 +64,19 @@ class QueueBroker(RedisBroker):
             self.emit_after("declare_queue", queue_name)
 
     def consume(
-        self, queue_name: str, prefetch: int = 1, timeout: int = POLL_INTERVAL_MAX_MS
+        self, queue_name: str, prefetch: int = 1, timeout: int = BUSY_POLL_MAX_MS
     ) -> Consumer:
-        inner = super().consume(queue_name, prefetch, min(timeout, POLL_INTERVAL_MAX_MS))
+        inner = super().consume(queue_name, prefetch, min(timeout, BUSY_POLL_MAX_MS))
         return ResilientConsumer(self, inner, queue_name)
+
+    def wait_for_message(self, queue: str) -> None:
+        """Returns once the queue has a message, after EMPTY_WAIT_S at the latest.
+
+        Moves the first message to where it is, since Redis has no way to wait without taking one.
+        Raises RedisError.
+        """
+        name = f"{NAMESPACE}:{queue}"
+        self.client.blmove(name, name, EMPTY_WAIT_S, "LEFT", "LEFT")
 
     def close(self) -> None:
         self.client.connection_pool.disconnect()
@@ -97,10 +108,13 @@ class ResilientConsumer(Consumer):
         self._queue = queue
         self._is_disconnected = False
         self._may_have_lost = False  # messages of which only Redis knows that we fetched them
+        self._is_empty = False
+        self._lock = Lock()  # held to fetch, and to close
+        self._is_closed = False
 
     def __next__(self) -> MessageProxy | None:
         try:
-            message = next(self._inner)
+            message = self._fetch()
         except (DecodeError, TypeError):  # no JSON, no message, or an id that isn't text
             self._drop_unreadable()
             return None
@@ -119,6 +133,20 @@ class ResilientConsumer(Consumer):
             return None
         return message
 
+    def _fetch(self) -> MessageProxy | None:
+        """Waits in Redis for an empty queue: polling takes more, and finds a message later."""
+        inner = cast("Any", self._inner)
+        if self._is_empty:
+            self._broker.wait_for_message(self._queue)
+        with self._lock:
+            if self._is_closed:
+                return None
+            may_fetch = inner.outstanding_message_count < inner.prefetch
+            inner.timeout = 0 if may_fetch else BUSY_POLL_MAX_MS
+            message = next(self._inner)
+        self._is_empty = may_fetch and message is None
+        return message
+
     def ack(self, message: MessageProxy) -> None:
         self._try(self._inner.ack, message)
 
@@ -129,7 +157,13 @@ class ResilientConsumer(Consumer):
         self._try(self._inner.requeue, messages)
 
     def close(self) -> None:
-        """Requeues every message that isn't acknowledged, whether its job has begun or not."""
+        """Requeues every message that isn't acknowledged, whether its job has begun or not.
+
+        Dramatiq may close a consumer that still waits for a message. It fetches none afterwards:
+        other workers would get that only when they take this one for dead.
+        """
+        with self._lock:
+            self._is_closed = True
         self._try(self._requeue_unacknowledged)
         self._inner.close()
 

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from adapters.dramatiq.broker import QueueBroker
 from adapters.dramatiq.jobs import DramatiqJobs
 from adapters.dramatiq.messages import NAMESPACE, build_message
-from adapters.dramatiq.worker_pool import WorkerPool
+from adapters.dramatiq.worker_pool import RunJob, WorkerPool
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
@@ -60,7 +60,7 @@ class Doing:
 
 @contextlib.asynccontextmanager
 async def at_work(
-    url: str, doing: Doing, hands: Mapping[JobQueue, int] = HANDS
+    url: str, doing: RunJob, hands: Mapping[JobQueue, int] = HANDS
 ) -> AsyncIterator[WorkerPool]:
     crew = WorkerPool(url, hands, doing)
     crew.start()
@@ -279,6 +279,60 @@ async def test_unreadable_messages_are_dropped_and_logged(other_redis, working, 
     assert len(dropped) == len(POISON)
     assert {record.levelname for record in dropped} == {"WARNING"}
     assert "Traceback" not in caplog.text
+
+
+# --- waiting -------------------------------------------------------------------------------------
+
+
+async def waits_in_redis(client: Redis) -> int:
+    """How often a consumer has asked Redis to wait for a message."""
+    calls: dict[str, dict[str, int]] = await client.info("commandstats")
+    return calls.get("cmdstat_blmove", {"calls": 0})["calls"]
+
+
+async def waiting(client: Redis) -> int:
+    """How many clients wait in Redis."""
+    found: dict[str, int] = await client.info("clients")
+    return found["blocked_clients"]
+
+
+async def test_idle_pool_waits_in_redis(valkey):
+    doing = Doing()
+    async with at_work(valkey.url, doing), opened(valkey.url) as client:
+        await until(lambda: waiting(client), lambda found: found == len(HANDS))
+        await DramatiqJobs(client, monotonic_us).send(*some_targets(3))
+        await until(lambda: len(doing.done) == 3)
+        again = await until(lambda: waiting(client), lambda found: found == len(HANDS))
+    assert again == len(HANDS)
+
+
+async def test_pool_with_a_backlog_does_not_wait_in_redis(valkey):
+    async with opened(valkey.url) as client:
+        waits = list[int]()
+
+        async def count(job: Job) -> None:
+            waits.append(await waits_in_redis(client))
+
+        due = some_targets(30)
+        await DramatiqJobs(client, monotonic_us).send(*due)
+        async with at_work(valkey.url, count, {JobQueue.MEASURE: 1}):
+            await until(lambda: len(waits) == len(due))
+    assert set(waits) == {0}
+
+
+async def test_closed_consumer_that_still_waits_fetches_nothing(valkey):
+    broker = QueueBroker(valkey.url, JobQueue.MEASURE)
+    broker.declare_queue(JobQueue.MEASURE)
+    consumer = broker.consume(JobQueue.MEASURE)
+    assert next(consumer) is None
+    async with opened(valkey.url) as client:
+        fetching = asyncio.create_task(asyncio.to_thread(next, consumer))
+        await until(lambda: waiting(client))
+        consumer.close()
+        await DramatiqJobs(client, monotonic_us).send(*some_targets(1))
+        assert await fetching is None
+        assert await client.llen(f"{NAMESPACE}:{JobQueue.MEASURE}") == 1
+    broker.close()
 
 
 # --- outages -------------------------------------------------------------------------------------
