@@ -85,10 +85,10 @@ class ScoreCondition:
 
 
 def score_errors(given: Mapping[str, object]) -> Iterator[FieldError]:
-    """What is wrong with the conditions on scores among the fields of a filter."""
+    """What is wrong with the conditions on scores among the valid fields of a filter."""
     least, most = given.get("score_min"), given.get("score_max")
     outcome = given.get("score_outcome")
-    if given.get("score") is None:
+    if given.get("score", "") is None:
         for name in ("score_min", "score_max", "score_outcome"):
             if given.get(name) is not None:
                 yield FieldError(name, "needs score: the name of the score that it is about")

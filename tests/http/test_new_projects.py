@@ -8,10 +8,11 @@ import pytest
 
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
-from tests.http.conftest import ORIGIN, TOKEN, Site, a_trace
+from tests.http.conftest import ORIGIN, TOKEN, Site, a_trace, field_errors
 from tests.support.clients.rate_limited_app import LimitedSite
 
 CREATED = "x-project-created"
+WELL_FORMED = "WyIiLDEsMV0"  # a cursor that belongs to no query
 
 
 def project_names(site: Site) -> list[str]:
@@ -24,6 +25,12 @@ def project_names(site: Site) -> list[str]:
         ("POST", "/traces", {"json": a_trace()}, 403),  # the key has no scope `ingest`
         ("GET", "/traces?limit=no", {}, 422),
         ("GET", "/traces/no-uuid", {}, 422),
+        ("GET", "/traces?query=*", {}, 422),
+        ("GET", "/traces?score_min=0.5", {}, 422),
+        ("GET", "/spans?query=word&sort_by=cost", {}, 422),
+        ("GET", f"/traces/{uuid.UUID(int=1)}/search?query=*", {}, 422),
+        ("GET", "/traces/facets?field=metadata_value", {}, 422),
+        ("GET", f"/sessions?offset=1&cursor={WELL_FORMED}", {}, 422),
         ("GET", "/nowhere", {}, 404),
         ("PUT", "/traces", {}, 405),
         ("POST", "/evaluations/trace-runs", {"content": b"{"}, 400),
@@ -44,6 +51,15 @@ async def test_refused_calls_make_no_project(
     answer = await site.http.request(method, path, headers=head, **options)
     assert answer.status_code == status, answer.text
     assert CREATED not in answer.headers
+    assert project_names(site) == []
+
+
+async def test_batch_without_a_valid_trace_makes_no_project(site: Site) -> None:
+    head = site.headers(project="mistyped")
+    batch = {"traces": [a_trace(name=""), {}]}
+    answer = await site.http.post("/traces/batch?limit=1", headers=head, json=batch)
+    fields = {"traces.0.name", "traces.1.name", "traces.1.started_at", "query.limit"}
+    assert set(field_errors(answer)) == fields
     assert project_names(site) == []
 
 

@@ -175,6 +175,15 @@ class TestSentTraces:
         assert len(answer.json()["accepted"]) == 2
         assert answer.headers["x-ignored-fields"] == "traces.2.own"
 
+    async def test_keys_of_a_batch_are_named_with_those_of_its_items(
+        self, counting: Site, counts: Counts
+    ) -> None:
+        batch = {"traces": [a_trace(own=1), a_trace(spans=[a_span(own=1)])], "sent_by": "x"}
+        answer = await counting.http.post("/traces/batch", headers=counting.headers(), json=batch)
+        named = answer.headers["x-ignored-fields"].split(", ")
+        assert named == ["sent_by", "traces.0.own", "traces.1.spans.0.own"]
+        assert counts.ignored == [3]
+
     async def test_large_bodies_ignore_them_too(self, site: Site) -> None:
         spans = [a_span(input="x" * 1_000, own=n) for n in range(500)]
         trace = a_trace(spans=spans, own=1)

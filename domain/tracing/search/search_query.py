@@ -35,12 +35,12 @@ class SearchQuery:
     terms: tuple[SearchTerm, ...]
 
     @classmethod
-    def parse(cls, text: str, name: str = "query") -> Self:
-        """Raises Invalid that says what to change, of the field `name`."""
+    def parse(cls, text: str) -> Self:
+        """Raises Invalid that says what to change, of the field `query`."""
         try:
             return cls(tuple(dict.fromkeys(_terms(text))))
         except ValueError as error:
-            raise Invalid.field(name, str(error)) from error
+            raise Invalid.field("query", str(error)) from error
 
     @property
     def canonical(self) -> Sequence[tuple[Sequence[str], bool]]:

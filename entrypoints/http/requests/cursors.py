@@ -5,7 +5,7 @@ to. It is not secret and grants nothing: positions are looked up in the caller's
 """
 
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,7 +17,7 @@ from uuid import UUID
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from domain.errors import Invalid
+from domain.errors import FieldError, Invalid
 from domain.page import LIMIT_DEFAULT, LIMIT_MAX, OFFSET_MAX, Page, PageRequest, Position, SortOrder
 from domain.tracing.spans.span_query import KEY_SEPARATOR
 from entrypoints.http.requests.scalar_types import NUL_MESSAGE, InvalidValue
@@ -56,6 +56,12 @@ type PageLimit = Annotated[int, Meta(ge=1, le=LIMIT_MAX, description="How many i
 type PageOffset = Annotated[int, Meta(ge=0, le=OFFSET_MAX, description="How many items to skip")]
 
 
+def page_errors(fields: Mapping[str, Any]) -> Iterator[FieldError]:
+    """What is wrong with the page among the valid fields of a query."""
+    if fields.get("cursor") is not None and fields.get("offset"):
+        yield FieldError("cursor", OFFSET_WITH_CURSOR)
+
+
 class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
     """Query parameters of a paginated list."""
 
@@ -63,9 +69,14 @@ class PageQuery(msgspec.Struct, frozen=True, kw_only=True):
     offset: PageOffset = 0
     cursor: Cursor | None = None
 
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        """A subclass with rules of its own yields these too."""
+        return page_errors(fields)
+
 
 class PageParameters(Protocol):
-    """A query that has the fields of `PageQuery`."""
+    """A query that has the fields of `PageQuery`, and was checked by `page_errors`."""
 
     @property
     def limit(self) -> int: ...
@@ -215,8 +226,6 @@ class PagedList[S]:
         query_hash = base64.b85encode(digest).decode()
         after = None
         if query.cursor is not None:
-            if query.offset:
-                raise Invalid.field("query.cursor", OFFSET_WITH_CURSOR)
             try:
                 after = self._position(query.cursor, query_hash, position_type, decoder)
             except InvalidValue as error:

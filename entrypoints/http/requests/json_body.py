@@ -183,21 +183,11 @@ class Body[B]:
             ignored.extend(errors.ignored, f"{path}.")
         return item
 
-    async def parse_items(
-        self,
-        items: Sequence[bytes],
-        config: HttpConfig,
-        ignored: IgnoredFields | None = None,
-        path: str = "",
-    ) -> list[B | Invalid]:
+    async def parse_items(self, items: Sequence[bytes], config: HttpConfig) -> list[B | Invalid]:
         """As `parse_item`, for all items; in a thread if they are large together."""
         is_long = sum(map(len, items)) > STEPWISE_BYTES
         return await compute(
-            lambda: [
-                self.parse_item(item, config, ignored, f"{path}.{index}")
-                for index, item in enumerate(items)
-            ],
-            is_long=is_long,
+            lambda: [self.parse_item(item, config) for item in items], is_long=is_long
         )
 
     def parse_fast(self, data: bytes, config: HttpConfig) -> B:

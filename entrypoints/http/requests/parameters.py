@@ -1,12 +1,13 @@
 """Parses the strings of a path or a query into a Struct."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 from urllib.parse import parse_qsl
 
 import msgspec
 import msgspec.inspect as mi
 
+from domain.errors import FieldError
 from entrypoints.http.requests.errors import KEY_SHOWN_CHARS, FieldErrors
 from entrypoints.http.requests.scalar_types import InvalidValue, check_count, convert_scalar
 from entrypoints.http.requests.unknown_names import (
@@ -24,6 +25,8 @@ class Parameters[T: msgspec.Struct]:
     A field that is a dict takes every parameter whose name begins with its own name and a dot.
     Parameters that no field takes are errors.
     `check` in the `extra` of a type is called with a value, and raises InvalidValue.
+    `field_errors`, a class method, is called with the fields that have no error, and yields the
+    errors that depend on several fields.
     """
 
     def __init__(self, wire: type[T], location: str) -> None:
@@ -35,6 +38,10 @@ class Parameters[T: msgspec.Struct]:
         self._prefixes = tuple(f"{name}." for name in keyed)
         self._names = {field.encode_name for field in fields} - set(keyed)
         self._suggested = sorted(self._names | {f"{name}.<key>" for name in keyed})
+        self._defaults = {field.name: field.default for field in fields if not field.required}
+        self._field_errors: Callable[[Mapping[str, Any]], Iterable[FieldError]] | None = getattr(
+            wire, "field_errors", None
+        )
 
     def parse(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> T | None:
         """None after `errors` were added.
@@ -42,32 +49,40 @@ class Parameters[T: msgspec.Struct]:
         If a parameter is given more than once, the last value counts, except for lists.
         """
         values: dict[str, Any] = {}
-        is_valid = True
+        wrong: set[str] = set()
+        errors_before = len(errors.found)
         for field, wire_type, extra in self._fields:
             if isinstance(wire_type, mi.DictType):
                 keyed = self._parse_dict(given, f"{field.encode_name}.", wire_type, errors)
-                is_valid = is_valid and keyed is not None
-                values[field.name] = keyed
+                if keyed is None:
+                    wrong.add(field.name)
+                else:
+                    values[field.name] = keyed
                 continue
             texts = given.get(field.encode_name)
             path = f"{self.location}.{field.encode_name}"
             if not texts:
                 if field.required:
                     errors.add(path, "is required")
-                    is_valid = False
                 continue
             try:
                 values[field.name] = _parse_texts(wire_type, extra, texts)
             except InvalidValue as error:
                 errors.add(path, str(error), is_semantic=error.is_semantic)
-                is_valid = False
-        is_valid = self._refuse_unknown(given, errors) and is_valid
-        return self.wire(**values) if is_valid else None
+                wrong.add(field.name)
+        self._refuse_unknown(given, errors)
+        if self._field_errors is not None:
+            valid = self._defaults | values
+            for name in wrong:
+                valid.pop(name, None)
+            for one in self._field_errors(valid):
+                errors.add(f"{self.location}.{one.field}", one.message, is_semantic=one.is_semantic)
+        return self.wire(**values) if len(errors.found) == errors_before else None
 
-    def _refuse_unknown(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> bool:
-        """Whether each parameter is known; else `errors` were added. Routes know theirs."""
+    def _refuse_unknown(self, given: Mapping[str, Sequence[str]], errors: FieldErrors) -> None:
+        """Adds an error for each unknown parameter. Routes know those of paths."""
         if self.location != "query":
-            return True
+            return
         unknown = sorted(
             name for name in given.keys() - self._names if not name.startswith(self._prefixes)
         )
@@ -75,7 +90,6 @@ class Parameters[T: msgspec.Struct]:
             shown = shown_key(name)
             message = describe_unknown(UNKNOWN_PARAMETER, shown, self._suggested, errors)
             errors.add(f"{self.location}.{shown}", message, is_semantic=True)
-        return not unknown
 
     def _parse_dict(
         self,

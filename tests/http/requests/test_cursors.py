@@ -315,7 +315,7 @@ async def test_cursor_excludes_an_offset(site: Site, filled: dict[str, str]) -> 
 REJECTED = {"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "0", "spanId": "1"}]}]}]}
 
 
-async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
+async def test_cursor_of_another_project_or_with_an_offset_is_refused_in_every_list() -> None:
     site = Site()
     async with site.http:
         ours, theirs = await RunningProject.over(site), await RunningProject.over(site)
@@ -367,3 +367,6 @@ async def test_cursor_of_another_project_is_refused_in_every_list() -> None:
             await ours.read(f"{place}&cursor={cursor}")
             refused = await theirs(method.upper(), f"{place}&cursor={cursor}")
             assert set(field_errors(refused)) == {"query.cursor"}, path
+            if "offset" in names:
+                both = await ours("GET", f"{place}&cursor={cursor}&offset=1&limit=0")
+                assert set(field_errors(both)) == {"query.cursor", "query.limit"}, path

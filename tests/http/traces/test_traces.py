@@ -304,6 +304,24 @@ class TestList:
         refused = await site.http.get("/traces?limit=0&sort_by=x&status=y", headers=head)
         assert set(field_errors(refused)) == {"query.limit", "query.sort_by", "query.status"}
 
+    @pytest.mark.parametrize(
+        ("query", "fields"),
+        [
+            ("limit=0&query=*", {"limit", "query"}),
+            ("query=*&sort_by=name&offset=1", {"query", "sort_by", "offset"}),
+            ("query=word&sort_order=asc&limit=0&zzz=1", {"sort_order", "limit", "zzz"}),
+            ("score_min=1&score_max=x&query=*", {"score_min", "score_max", "query"}),
+            ("score=x&score_min=1&score_max=0&limit=0", {"score_min", "limit"}),
+            ("score=%00&score_min=1", {"score"}),
+            ("min_cost=x&min_cost=0&status=x", {"status"}),  # the last value counts
+        ],
+    )
+    async def test_rules_between_parameters_are_reported_with_the_others(
+        self, site: Site, head: dict[str, str], query: str, fields: set[str]
+    ) -> None:
+        refused = await site.http.get(f"/traces?{query}", headers=head)
+        assert set(field_errors(refused)) == {f"query.{name}" for name in fields}
+
     async def test_too_many_query_parameters_are_refused(
         self, site: Site, head: dict[str, str]
     ) -> None:

@@ -32,10 +32,10 @@ from domain.page import LIMIT_DEFAULT
 from entrypoints.http.controllers.datasets.examples import ITEM_ID, NAME, VERSION
 from entrypoints.http.controllers.runs.schemas import EvalRunFilters
 from entrypoints.http.controllers.scores.schemas import ScoreName
+from entrypoints.http.controllers.traces.batches import BatchRejected
 from entrypoints.http.controllers.traces.examples import TRACE_ID
-from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
 from entrypoints.http.requests import wire_types as wire
-from entrypoints.http.requests.cursors import Cursor, PageLimit, PageOffset
+from entrypoints.http.requests.cursors import Cursor, PageLimit, PageOffset, page_errors
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
@@ -78,6 +78,10 @@ class DatasetItemQuery(VersionQuery, frozen=True, kw_only=True):
     limit: PageLimit = LIMIT_DEFAULT
     offset: PageOffset = 0
     cursor: Cursor | None = None
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        return page_errors(fields)
 
 
 class CreateDatasetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -197,7 +201,7 @@ class DatasetItemBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def _rejected_items(result: WriteResult) -> list[BatchRejected]:
-    return [rejected(index, invalid) for index, invalid in result.refused.items()]
+    return [BatchRejected.from_failure(index, invalid) for index, invalid in result.refused.items()]
 
 
 class ItemsWritten(ResponseStruct[WriteResult], frozen=True, kw_only=True):

@@ -32,8 +32,8 @@ from domain.ids import TraceId
 from entrypoints.http.controllers.datasets.examples import ITEM_ID, NAME, VERSION
 from entrypoints.http.controllers.experiments.examples import EXPERIMENT_ID
 from entrypoints.http.controllers.runs.schemas import RunCreate, TraceMetrics
+from entrypoints.http.controllers.traces.batches import BatchRejected
 from entrypoints.http.controllers.traces.examples import TRACE_ID
-from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.cursors import PageQuery
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT
@@ -220,7 +220,9 @@ class ExperimentResultBatch(msgspec.Struct, frozen=True, forbid_unknown_fields=T
 
 
 def _rejected_results(written: ResultsWritten) -> list[BatchRejected]:
-    return [rejected(index, invalid) for index, invalid in written.refused.items()]
+    return [
+        BatchRejected.from_failure(index, invalid) for index, invalid in written.refused.items()
+    ]
 
 
 class ResultsWrittenResponse(ResponseStruct[ResultsWritten], frozen=True, kw_only=True):

@@ -21,8 +21,8 @@ from entrypoints.http.config import http_context
 from entrypoints.http.controllers.exports import examples
 from entrypoints.http.controllers.exports.ndjson import encode_batches
 from entrypoints.http.controllers.exports.schemas import ExportedTrace, ImportedTrace
+from entrypoints.http.controllers.traces.batches import BatchRejected
 from entrypoints.http.controllers.traces.schemas import TraceConditions
-from entrypoints.http.controllers.traces.traces import BatchRejected, rejected
 from entrypoints.http.endpoint import get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
@@ -125,7 +125,7 @@ class TraceExportController(Controller):
             outcomes.count(ImportOutcome.STORED),
             outcomes.count(ImportOutcome.UNCHANGED),
             [
-                rejected(index, outcome)
+                BatchRejected.from_failure(index, outcome)
                 for index, outcome in enumerate(outcomes)
                 if isinstance(outcome, Invalid)
             ],

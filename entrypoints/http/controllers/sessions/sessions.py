@@ -1,6 +1,6 @@
 """Sessions: listing, reading and deleting them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -9,6 +9,7 @@ from litestar import Controller
 from msgspec import UNSET, Meta, UnsetType
 
 from application.use_cases import UseCases
+from domain.errors import FieldError
 from domain.evaluation.scores.score import BRIEF_SCORES_MAX, ScoreBrief
 from domain.identity.caller import Caller
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX, PageRequest, SortOrder
@@ -177,6 +178,10 @@ class SessionTurnsQuery(msgspec.Struct, frozen=True, kw_only=True):
     sort_order: Annotated[SortOrder, Meta(description=cursors.SORT_ORDER_DESCRIPTION)] = (
         SortOrder.ASC
     )
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        return cursors.page_errors(fields)
 
 
 class SessionTurnResponse(ResponseStruct[session_turn.SessionTurn], frozen=True, kw_only=True):

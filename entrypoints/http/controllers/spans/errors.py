@@ -1,6 +1,7 @@
 """Errors of spans, by groups."""
 
-from typing import Annotated, Final
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -8,6 +9,7 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
+from domain.errors import FieldError
 from domain.identity.caller import Caller
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing.analytics import Period
@@ -52,6 +54,10 @@ class ErrorQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: cursors.PageLimit = LIMIT_DEFAULT
     offset: cursors.PageOffset = 0
     cursor: cursors.Cursor | None = None
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        return cursors.page_errors(fields)
 
     def to_domain(self) -> ErrorFilter:
         return ErrorFilter(

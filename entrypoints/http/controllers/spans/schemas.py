@@ -1,11 +1,13 @@
 """Wire schemas of spans across traces."""
 
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from domain.errors import FieldError
 from domain.page import LIMIT_DEFAULT, SortOrder
 from domain.tracing.search.search_query import QUERY_CHARS_MAX
 from domain.tracing.span import SpanKind, SpanStatus
@@ -27,6 +29,10 @@ from entrypoints.http.controllers.traces.schemas import (
     example,
     none_of,
     sorted_unique,
+)
+from entrypoints.http.controllers.traces.search_parameters import (
+    check_search_text,
+    search_errors,
 )
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
@@ -119,6 +125,7 @@ class SpanListQuery(SpanConditions, frozen=True, kw_only=True):
             str,
             Meta(
                 max_length=QUERY_CHARS_MAX,
+                extra={"check": check_search_text},
                 description=(
                     "All of these words occur in the span's own name, input, output or error. "
                     '`"several words"` follow each other, `begin*` is the beginning of a word. '
@@ -138,6 +145,11 @@ class SpanListQuery(SpanConditions, frozen=True, kw_only=True):
     limit: cursors.PageLimit = LIMIT_DEFAULT
     offset: cursors.PageOffset = 0
     cursor: cursors.Cursor | None = None
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        yield from search_errors(fields)
+        yield from cursors.page_errors(fields)
 
 
 class SpanListItem(ResponseStruct[SpanSummary], frozen=True, kw_only=True):

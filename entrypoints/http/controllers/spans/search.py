@@ -8,16 +8,15 @@ from domain.tracing.search.search_match import SpanHit
 from domain.tracing.search.search_query import SearchQuery
 from entrypoints.http.controllers.spans.schemas import SPANS, SpanListItem, SpanListQuery, SpanPage
 from entrypoints.http.controllers.traces.schemas import SearchMatchResponse
-from entrypoints.http.controllers.traces.search import check_order, counted_page, search_state
+from entrypoints.http.controllers.traces.search import counted_page, search_state
 from entrypoints.http.requests import wire_types as wire
 
 
 async def search_spans(
     use_cases: UseCases, project: ProjectId, params: SpanListQuery, text: str
 ) -> SpanPage:
-    """The page of `params`, whose `query` is `text`. Raises Invalid."""
-    check_order(params.sort_by, params.sort_order, params.offset)
-    query, matching = SearchQuery.parse(text, "query.query"), params.to_domain()
+    """The page of `params`, whose `query` is `text`. Raises Invalid for a foreign cursor."""
+    query, matching = SearchQuery.parse(text), params.to_domain()
     requested = SPANS.parse_page(
         params, project, (matching, query.canonical), params.sort_by, params.sort_order
     )

@@ -1,17 +1,18 @@
 """Wire schemas of parts of traces: outlines, spans, and traces without whole payloads."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from operator import itemgetter
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import msgspec
 from msgspec import Meta
 
+from domain.errors import FieldError
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import LIMIT_DEFAULT, OFFSET_MAX
 from domain.tracing.outline import OUTLINE_SPANS_MAX, OutlineColumns, TraceOutline
@@ -30,6 +31,7 @@ from domain.tracing.search.search_within import WITHIN_BYTES_MAX
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from entrypoints.http.controllers.traces import schemas
+from entrypoints.http.controllers.traces.search_parameters import check_search_text
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source, by_position
@@ -276,6 +278,10 @@ class TraceSpansQuery(TraceDetailQuery, frozen=True, kw_only=True):
     offset: cursors.PageOffset = 0
     cursor: cursors.Cursor | None = None
 
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        return cursors.page_errors(fields)
+
 
 class SpansRead(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The spans to read, and how much of their payloads."""
@@ -315,6 +321,7 @@ class TraceSearchQuery(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             max_length=QUERY_CHARS_MAX,
+            extra={"check": check_search_text},
             description=(
                 "All of these words occur in the texts of one span, or of the trace itself. "
                 '`"several words"` follow each other, `begin*` is the beginning of a word'

@@ -77,7 +77,7 @@ class TracePartController(Controller):
     ) -> part_schemas.FoundWithinPage:
         """Search a trace."""
         project, trace = caller.project_id, path.trace_id
-        query = SearchQuery.parse(params.query, "query.query")
+        query = SearchQuery.parse(params.query)
         requested = part_schemas.TRACE_SEARCH.parse_page(
             params, project, (trace, query.canonical), None, SortOrder.ASC
         )

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from application.tracing.edit import EDITED_TRACES_MAX
-from domain.errors import FieldError, Invalid
+from domain.errors import FieldError
 from domain.evaluation.scores.score import (
     BRIEF_SCORES_MAX,
     DataType,
@@ -46,6 +46,10 @@ from domain.tracing.trace_detail import ShownSpan, TraceDetail, shown_cost
 from domain.tracing.usage import COST_MAX_USD, CostSource, as_float
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.traces import examples
+from entrypoints.http.controllers.traces.search_parameters import (
+    check_search_text,
+    search_errors,
+)
 from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.scalar_types import (
@@ -623,6 +627,12 @@ class FacetQuery(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=FACET_LIMIT_MAX, description="How many values to return")
     ] = FACET_LIMIT_DEFAULT
 
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        needs_key = fields.get("field") is FacetField.METADATA_VALUE
+        if {"field", "key"} <= fields.keys() and (fields["key"] is None) is needs_key:
+            yield FieldError("key", "is required for metadata_value, and for it only")
+
 
 class FacetValueResponse(ResponseStruct[facet_values.FacetValue], frozen=True, kw_only=True):
     """A value of a field, and how many traces of the project have it."""
@@ -954,14 +964,12 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
     not_metadata: MetadataExclusions = msgspec.field(default_factory=dict)
 
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        """Conditions on scores need its name, and have to go together."""
+        return score_errors(fields)
+
     def to_domain(self) -> TraceFilter:
-        """Raises Invalid for conditions that don't go together."""
-        wrong = [
-            replace(one, field=f"query.{one.field}")
-            for one in score_errors(msgspec.structs.asdict(self))
-        ]
-        if wrong:
-            raise Invalid.fields(wrong)
         return trace_filter(self)
 
 
@@ -1024,6 +1032,7 @@ class TraceQuery(TraceConditions, frozen=True, kw_only=True):
             str,
             Meta(
                 max_length=QUERY_CHARS_MAX,
+                extra={"check": check_search_text},
                 description=(
                     "All of these words occur in the names, inputs, outputs or errors of the trace "
                     'or its spans. `"several words"` follow each other, `begin*` is the beginning '
@@ -1038,6 +1047,12 @@ class TraceQuery(TraceConditions, frozen=True, kw_only=True):
     limit: cursors.PageLimit = LIMIT_DEFAULT
     offset: cursors.PageOffset = 0
     cursor: cursors.Cursor | None = None
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        yield from super().field_errors(fields)
+        yield from search_errors(fields)
+        yield from cursors.page_errors(fields)
 
     @property
     def included(self) -> frozenset[str]:

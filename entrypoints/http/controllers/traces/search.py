@@ -5,13 +5,10 @@ from typing import Any
 import msgspec
 
 from application.use_cases import UseCases
-from domain.errors import FieldError, Invalid
 from domain.ids import ProjectId
-from domain.page import Page, PageRequest, SortOrder
-from domain.tracing.query import TraceSort
+from domain.page import Page, PageRequest
 from domain.tracing.search.search_match import SearchHit, SearchPage, SpanHit
 from domain.tracing.search.search_query import SearchQuery
-from domain.tracing.spans.span_query import SpanSort
 from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import (
     TRACES,
@@ -27,9 +24,8 @@ from entrypoints.http.requests import wire_types as wire
 async def search_traces(
     use_cases: UseCases, project: ProjectId, params: TraceQuery, text: str
 ) -> TracePage:
-    """The page of `params`, whose `query` is `text`. Raises Invalid."""
-    check_order(params.sort_by, params.sort_order, params.offset)
-    query, matching = SearchQuery.parse(text, "query.query"), params.to_domain()
+    """The page of `params`, whose `query` is `text`. Raises Invalid for a foreign cursor."""
+    query, matching = SearchQuery.parse(text), params.to_domain()
     requested = TRACES.parse_page(
         params, project, (matching, query.canonical), params.sort_by, params.sort_order
     )
@@ -63,18 +59,3 @@ def search_state(page: SearchPage[Any], now: wire.ResponseInstant) -> SearchStat
         indexed_until=now if since is None else wire.format_instant(since),
         is_complete=page.is_complete,
     )
-
-
-def check_order(sort: TraceSort | SpanSort, order: SortOrder, offset: int) -> None:
-    """Raises Invalid for what can't be combined with a query."""
-    errors = []
-    is_by_start = sort in {TraceSort.STARTED_AT, SpanSort.STARTED_AT}
-    if not is_by_start or order is not SortOrder.DESC:
-        message = "can't be combined with query, which shows the newest first: leave it out"
-        name = "sort_order" if is_by_start else "sort_by"
-        errors.append(FieldError(f"query.{name}", message))
-    if offset:
-        message = "can't be combined with query: follow next_cursor"
-        errors.append(FieldError("query.offset", message))
-    if errors:
-        raise Invalid.fields(errors)

@@ -1,6 +1,6 @@
 """Traces and spans: storing, listing, reading, changing and deleting them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Annotated, Final
 from uuid import uuid4
 
@@ -11,7 +11,7 @@ from msgspec import Meta
 from application.tracing.edit import EDITED_TRACES_MAX
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
-from domain.errors import FieldError, Invalid
+from domain.errors import Invalid
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.ids import ProjectId, TraceId
@@ -22,7 +22,6 @@ from domain.tracing.facet_values import (
     FACET_VALUES_MAX,
     MEMBER_KEY_CHARS_MAX,
     MEMBER_TEXT_CHARS_MAX,
-    FacetField,
 )
 from domain.tracing.payloads.payload_detail import READ_SPANS_MAX, PayloadDetail
 from domain.tracing.query import COUNTED_TRACES_MAX
@@ -34,21 +33,25 @@ from entrypoints.http.authentication import (
     CAN_INGEST_AND_READ,
     CAN_READ,
 )
-from entrypoints.http.config import http_context
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
+from entrypoints.http.controllers.traces.batches import (
+    BatchAccepted,
+    BatchRejected,
+    TraceBatch,
+    TraceBatchBody,
+    errors_of_all,
+)
 from entrypoints.http.controllers.traces.list_details import ListDetails
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS, TraceQuery
 from entrypoints.http.controllers.traces.search import search_traces
 from entrypoints.http.controllers.traces.trace_etags import TraceEtags
-from entrypoints.http.endpoint import delete, get, patch, post, report_ignored_fields
-from entrypoints.http.error_responses import FieldProblem
+from entrypoints.http.endpoint import delete, get, patch, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.errors import IgnoredFields
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.unknown_names import UnknownKeys
-from entrypoints.http.requests.wire_types import Deferred, PaginatedResponse, max_items_from
+from entrypoints.http.requests.wire_types import PaginatedResponse, max_items_from
 from entrypoints.http.responses import JsonResponse, not_modified, respond_with
 from entrypoints.http.streams import StreamingResponse, stream_json
 
@@ -62,47 +65,8 @@ SPANS_BODY: Final = Body(
 )
 
 
-type DeferredTrace = Annotated[
-    Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/TraceCreate"})
-]
-
-
-class BatchCreate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Traces, each of which is accepted or rejected by itself."""
-
-    traces: Annotated[
-        list[
-            Annotated[
-                Deferred, Meta(extra_json_schema={"$ref": "#/components/schemas/TraceCreate"})
-            ]
-        ],
-        Meta(min_length=1, max_length=BATCH_MAX),
-    ]
-
-
-class BatchRejected(msgspec.Struct, frozen=True):
-    """`index` is the position in the request; each `field` is relative to the item there."""
-
-    index: int
-    errors: list[FieldProblem]
-
-
-class BatchAccepted(msgspec.Struct, frozen=True):
-    """The stored traces, in the order of the request, and the rejected ones."""
-
-    accepted: list[schemas.TraceAccepted]
-    rejected: list[BatchRejected]
-
-
 NewTrace = Annotated[Trace, TRACE_BODY]
-NewTraces = Annotated[
-    list[bytes],
-    Body(
-        BatchCreate,
-        lambda batch, _: [bytes(trace) for trace in batch.traces],
-        unknown_keys=UnknownKeys.REPORTED,
-    ),
-]
+NewTraces = Annotated[TraceBatch, TraceBatchBody(TRACE_BODY)]
 NewSpans = Annotated[list[Span], SPANS_BODY]
 ChangedTrace = Annotated[
     TraceChange,
@@ -151,30 +115,25 @@ class TraceController(Controller):
         route_class=RouteClass.INGEST,
     )
     async def ingest_batch(
-        self, request: HttpRequest, caller: Caller, content: NewTraces, use_cases: UseCases
+        self, caller: Caller, content: NewTraces, use_cases: UseCases
     ) -> BatchAccepted:
         """Store many traces."""
-        config = http_context(request).config
-        ignored = IgnoredFields()
-        items = await TRACE_BODY.parse_items(content, config, ignored, "traces")
-        report_ignored_fields(request, ignored)
-        valid = [item for item in items if isinstance(item, Trace)]
-        stored = iter(
-            await use_cases.tracing.ingest_batch(caller.project_id, valid) if valid else ()
-        )
-        outcomes = [item if isinstance(item, Invalid) else next(stored) for item in items]
-        if all(outcomes):
-            raise Invalid.fields(_errors_of_all(outcomes))
+        valid = [item for item in content.items if isinstance(item, Trace)]
+        stored = iter(await use_cases.tracing.ingest_batch(caller.project_id, valid))
+        outcomes = [item if isinstance(item, Invalid) else next(stored) for item in content.items]
+        failures = [outcome for outcome in outcomes if outcome is not None]
+        if len(failures) == len(outcomes):
+            raise Invalid.fields(errors_of_all(failures))
         return BatchAccepted(
             [
                 _accepted(item.id)
-                for item, outcome in zip(items, outcomes, strict=True)
+                for item, outcome in zip(content.items, outcomes, strict=True)
                 if isinstance(item, Trace) and outcome is None
             ],
             [
-                rejected(index, invalid)
-                for index, invalid in enumerate(outcomes)
-                if invalid is not None
+                BatchRejected.from_failure(index, failure)
+                for index, failure in enumerate(outcomes)
+                if failure is not None
             ],
         )
 
@@ -262,8 +221,6 @@ class TraceController(Controller):
         self, caller: Caller, params: schemas.FacetQuery, use_cases: UseCases
     ) -> list[schemas.FacetValueResponse]:
         """List the values of a field."""
-        if (params.key is None) is (params.field is FacetField.METADATA_VALUE):
-            raise Invalid.field("query.key", "is required for metadata_value, and for it only")
         found = await use_cases.tracing.analytics.facets(
             caller.project_id, params.field, params.prefix, params.limit, params.key or ""
         )
@@ -484,20 +441,5 @@ async def _respond_trace(
     )
 
 
-def rejected(index: int, invalid: Invalid) -> BatchRejected:
-    errors = [FieldProblem(error.field, error.message) for error in invalid.errors]
-    return BatchRejected(index, errors)
-
-
 def _accepted(trace: TraceId) -> schemas.TraceAccepted:
     return schemas.TraceAccepted(trace, uuid4())
-
-
-def _errors_of_all(outcomes: Sequence[Invalid | None]) -> list[FieldError]:
-    """The errors of all items, with the path of each in the whole body."""
-    return [
-        FieldError(f"traces.{index}.{error.field}".rstrip("."), error.message)
-        for index, invalid in enumerate(outcomes)
-        if invalid is not None
-        for error in invalid.errors
-    ]
