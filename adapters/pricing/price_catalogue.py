@@ -20,18 +20,10 @@ from genai_prices.types import (
     TieredPrices,
 )
 
+from adapters.pricing.model_names import PREFIXES_MAX, PROVIDERS
 from domain.pricing.model_price import Rate, Tariff
 from domain.tracing.span import SELF_HOSTED_PROVIDERS
 
-# Names of providers in tracing libraries, and in the package.
-PROVIDERS: Final = {
-    "x_ai": "x-ai",
-    "azure.ai.openai": "azure",
-    "az.ai.openai": "azure",
-    "azure_ai": "azure",
-    "fireworks_ai": "fireworks",
-}
-PREFIXES_MAX: Final = 4  # parts of a name, as in `litellm_proxy/openrouter/openai/gpt-4o`
 NO_PROVIDERS: Final = frozenset({"models", "litellm", "litellm_proxy"})  # prefixes to strip
 
 _OPENAI_MODELS: Final = ("text-embedding-3-", "text-embedding-ada-002")

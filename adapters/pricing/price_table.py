@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from adapters.pricing.genai_prices import MODELS_MAX
+from adapters.pricing.model_names import PREFIXES_MAX, PROVIDERS
 from domain.pricing.model_price import RATE_MAX, Rate, Tariff, first_price, matches_model
+from domain.tracing.span import SELF_HOSTED_PROVIDERS
 from domain.tracing.usage import Price, Usage
 
 TABLE_BYTES_MAX: Final = 1 << 20
@@ -28,10 +30,13 @@ class _Row:
     provider: str | None
     tariff: Tariff
 
-    def matches(self, model: str) -> bool:
-        prefix, slash, _ = model.partition("/")
-        has_other_provider = self.provider is not None and slash and prefix != self.provider
-        return not has_other_provider and matches_model(self.match, model)
+    def matches(self, names: Sequence[str], provider: str | None) -> bool:
+        """`names` are as of `_left_out`. A provider of None is one that the table doesn't know."""
+        if self.provider is None:
+            return matches_model(self.match, names[0])
+        return provider in {None, self.provider} and any(
+            matches_model(self.match, name) for name in names
+        )
 
 
 class TablePriceBook:
@@ -41,12 +46,15 @@ class TablePriceBook:
     "cache_write"?, "from"?, "to"?}`. `match` is a case-insensitive pattern with `*` and `?`.
     Prices are decimal strings in USD per million tokens. Cache tokens without their own price
     cost `input`. `from` is inclusive, `to` is exclusive. The first matching row wins. A row with a
-    provider matches models with that prefix, and models without any prefix.
+    provider matches models with that prefix, and models without any prefix. A prefix that no row
+    has as its provider is left out, unless the models of that provider are self-hosted.
     """
 
     def __init__(self, rows: Sequence[_Row], version: str) -> None:
         self._rows = tuple(rows)
         self.version = version
+        own = {row.provider for row in rows if row.provider is not None}
+        self._providers = own | SELF_HOSTED_PROVIDERS
         self._tariffs = lru_cache(maxsize=MODELS_MAX)(self._look_up)
 
     async def load(self) -> bool:
@@ -76,8 +84,21 @@ class TablePriceBook:
         return first_price(self._tariffs(model), usage, at, self.version)
 
     def _look_up(self, model: str) -> tuple[Tariff, ...]:
-        name = model.strip().lower()
-        return tuple(row.tariff for row in self._rows if row.matches(name))
+        names, provider = self._left_out(model.strip().lower())
+        return tuple(row.tariff for row in self._rows if row.matches(names, provider))
+
+    def _left_out(self, name: str) -> tuple[Sequence[str], str | None]:
+        """The name with all its prefixes, and without the first ones up to one that is known."""
+        names = [name]
+        for _ in range(PREFIXES_MAX):
+            prefix, slash, rest = names[-1].partition("/")
+            for known in (prefix, PROVIDERS.get(prefix)):
+                if slash and known in self._providers:
+                    return names, known
+            if not slash:
+                break
+            names.append(rest)
+        return names, None
 
 
 _RATES: Final = (("input", True), ("output", True), ("cache_read", False), ("cache_write", False))

@@ -223,10 +223,11 @@ def test_model_of_a_known_provider_has_no_price_of_another(genai):
     assert first_price_of(names, THOUSAND, NOON, genai.price) is None
 
 
-def test_table_prices_models_that_a_framework_reports(tmp_path):
-    """Whom the framework asked isn't known, so a row of any provider fits."""
-    book = table(tmp_path, GPT_4O)
-    for provider, has_price in (("langchain", True), ("groq", False)):
+def test_table_prices_models_of_providers_that_it_does_not_know(tmp_path):
+    """Who was paid isn't known, so a row of any provider fits."""
+    book = table(tmp_path, GPT_4O, GPT_4O | {"match": "llama*", "provider": "groq"})
+    known = {"langchain": True, "our-proxy": True, "openai": True, "groq": False, "ollama": False}
+    for provider, has_price in known.items():
         names = priced_models("gpt-4o", provider, None)
         price = first_price_of(names, MILLION, NOON, book.price)
         assert (price is not None) is has_price
@@ -386,8 +387,19 @@ def test_first_matching_row_wins(tmp_path):
 def test_row_with_provider_matches_only_that_provider(tmp_path):
     book = table(tmp_path, GPT_4O)
     assert usd(book, "gpt-4o", MILLION, NOON) is not None
-    assert usd(book, "azure/gpt-4o", MILLION, NOON) is None
-    assert usd(table(tmp_path, {**GPT_4O, "provider": None}), "azure/gpt-4o", MILLION, NOON)
+    assert usd(book, "ollama/gpt-4o", MILLION, NOON) is None
+    assert usd(table(tmp_path, {**GPT_4O, "provider": None}), "ollama/gpt-4o", MILLION, NOON)
+    book = table(tmp_path, GPT_4O, {**GPT_4O, "provider": "azure", "input": "7"})
+    for prefix in ("azure", "Azure", "azure.ai.openai", "our-proxy/azure"):
+        assert usd(book, f"{prefix}/gpt-4o", MILLION, NOON) == 7
+    for prefix in ("openai", "our-proxy", "litellm/our-proxy/openai"):
+        assert usd(book, f"{prefix}/gpt-4o", MILLION, NOON) == Decimal("2.5")
+    named = table(tmp_path, GPT_4O | {"provider": "azure.ai.openai"})
+    assert usd(named, "azure.ai.openai/gpt-4o", MILLION, NOON) == Decimal("2.5")
+    nested = table(tmp_path, GPT_4O | {"match": "meta/llama-3", "provider": "groq"})
+    for prefix in ("", "groq/", "our-proxy/", "our-proxy/groq/"):
+        assert usd(nested, f"{prefix}meta/llama-3", MILLION, NOON) == Decimal("2.5")
+    assert usd(book, "a/b/c/d/e/openai/gpt-4o", MILLION, NOON) is None
 
 
 def test_from_is_inclusive_and_to_exclusive(tmp_path):
