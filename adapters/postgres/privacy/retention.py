@@ -30,10 +30,27 @@ SELECT id FROM unnest($1::uuid[], $2::timestamptz[]) AS kept (id, since) WHERE E
   SELECT 1 FROM session_scores WHERE project_id = kept.id AND created_at < kept.since OFFSET 0
 ) AND ($3::uuid IS NULL OR id > $3) ORDER BY id LIMIT {PROJECTS_AT_ONCE}
 """
+_NEXT_SESSION: Final = f"""
+SELECT session_id FROM session_scores WHERE {OF_PROJECT} AND session_id > {{after}}
+ORDER BY session_id LIMIT 1
+"""
+# One look-up for each session. Without statistics the planner expects so few scores that it would
+# read and sort those of all sessions, for each page of them.
 SELECT_SCORED_SESSIONS: Final = f"""
-SELECT session_id, bool_or(created_at < $3) AS has_old_scores
-FROM session_scores WHERE {OF_PROJECT} AND session_id > $2
-GROUP BY session_id ORDER BY session_id LIMIT {SESSIONS_AT_ONCE}
+WITH RECURSIVE scored AS (
+  ({_NEXT_SESSION.format(after="$2")})
+  UNION ALL
+  SELECT following.session_id FROM scored CROSS JOIN LATERAL (
+    {_NEXT_SESSION.format(after="scored.session_id")}
+  ) AS following
+), page AS MATERIALIZED (SELECT session_id FROM scored LIMIT {SESSIONS_AT_ONCE})
+SELECT session_id, EXISTS (
+  SELECT 1 FROM session_scores
+  WHERE {OF_PROJECT} AND session_id BETWEEN page.session_id AND page.session_id
+    AND created_at < $3
+  ORDER BY session_id OFFSET 0
+) AS has_old_scores
+FROM page ORDER BY session_id
 """
 SELECT_NOW: Final = "SELECT now()"
 # Skips locked rows, so that concurrent workers take different traces.

@@ -54,14 +54,15 @@ LOCK_RUN_EXCLUSIVELY: Final = f"SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND i
 def _some_scores(change: str, which: str = "true") -> str:
     """A statement that changes some scores of a run of which `which` is true.
 
-    By ctid, so that no statistics can mislead the planner. `which` is of the locked row: if another
-    transaction has changed it meanwhile, it is left to the next piece.
+    By ctid, and in the order of a row, which no index has: no statistics can make the planner
+    compare rows with each other. `which` is of the locked row: what another transaction has
+    changed meanwhile is left to the next piece.
     """
     return f"""
     {change} WHERE {which} AND ctid = ANY(ARRAY(
       SELECT ctid FROM {{table}} WHERE {which} AND ctid = ANY(ARRAY(
         SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND run_id = $2 AND {which} LIMIT $3
-      )) ORDER BY project_id, id FOR UPDATE
+      )) ORDER BY (project_id, id) FOR UPDATE
     ))
     """
 

@@ -55,16 +55,17 @@ IS_PENDING_SCORE: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 HAS_REMARK: Final = "(reason IS NOT NULL OR length(metadata::text) > 2)"
 IS_PENDING_WITH_REMARK: Final = f"{IS_PENDING_SCORE} AND {HAS_REMARK}"
 IS_PENDING_WITHOUT_REMARK: Final = f"{IS_PENDING_SCORE} AND NOT {HAS_REMARK}"
-# By ctid, so that no statistics can mislead the planner. Skips rows that another transaction has
-# locked, which the next call updates: this transaction holds other locks by now, and the other one
-# may wait for them. Or it writes a remark, which is looked for once the row is locked.
+# By ctid, and in the order of a row, which no index has: no statistics can mislead the planner.
+# Skips rows that another transaction has locked, which the next call updates: this transaction
+# holds other locks by now, and the other one may wait for them. Or it writes a remark, which is
+# looked for once the row is locked.
 SKIP_SCORES: Final = f"""
 UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
 WHERE ctid = ANY(ARRAY(
   SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND NOT {HAS_REMARK} AND ctid = ANY(ARRAY(
     SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITHOUT_REMARK} LIMIT $9
-  )) ORDER BY project_id, id FOR UPDATE SKIP LOCKED
+  )) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 ))
 """
 WAIT_FOR_SCORE: Final = f"""

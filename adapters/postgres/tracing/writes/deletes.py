@@ -124,14 +124,36 @@ DELETE FROM otlp_rejections WHERE {OF_PROJECT}
 DELETE_TRACE_SCORES: Final = delete_in_order(
     "trace_scores", "project_id, id", f"{OF_PROJECT} AND trace_id = ANY($2::uuid[])"
 )
-DELETE_SESSION_SCORES: Final = delete_in_order(
-    "session_scores", "project_id, id", f"{OF_PROJECT} AND session_id = ANY($2::text[])"
-)
-DELETE_OLD_SESSION_SCORES: Final = delete_in_order(
-    "session_scores",
-    "project_id, id",
-    f"{OF_PROJECT} AND session_id = ANY($2::text[]) AND created_at < $3",
-)
+
+
+def _scores_of_sessions(condition: str = "true") -> tuple[str, str]:
+    """Two statements: one locks the scores of sessions in the order of their key, one deletes them.
+
+    Each session is looked up, as a range: of equal ones the planner knows the order, and may choose
+    an index without the session. Then the rows are found by ctid. The second statement sees a row
+    as it is after the first one has waited for it.
+    """
+    places = f"""
+    SELECT place FROM unnest($2::text[]) AS over (session) CROSS JOIN LATERAL (
+      SELECT ctid AS place FROM session_scores
+      WHERE {OF_PROJECT} AND session_id BETWEEN over.session AND over.session AND {condition}
+      ORDER BY session_id OFFSET 0
+    ) AS of_session
+    """
+    return (
+        f"""
+    WITH locked AS MATERIALIZED (
+      SELECT 1 FROM session_scores WHERE ctid = ANY(ARRAY({places}))
+      ORDER BY (project_id, id) FOR UPDATE -- as a row, so that no index has the order
+    )
+    SELECT count(*) FROM locked
+    """,
+        f"DELETE FROM session_scores WHERE ctid = ANY(ARRAY({places}))",
+    )
+
+
+LOCK_SESSION_SCORES, DELETE_SESSION_SCORES = _scores_of_sessions()
+LOCK_OLD_SESSION_SCORES, DELETE_OLD_SESSION_SCORES = _scores_of_sessions("created_at < $3")
 # A writer of a verdict locks the trace first, so no other transaction holds these rows.
 DELETE_VERDICTS: Final = f"""
 DELETE FROM judge_verdicts WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
@@ -225,6 +247,7 @@ async def delete_session_scores(
 ) -> int:
     """Deletes all scores of the sessions, and the responses about them; returns how many scores."""
     await erase_replies(connection, project, sessions)
+    await connection.execute(LOCK_SESSION_SCORES, project, sessions)
     return affected_rows(await connection.execute(DELETE_SESSION_SCORES, project, sessions))
 
 
@@ -233,6 +256,7 @@ async def delete_old_session_scores(
 ) -> int:
     """As `delete_session_scores`, for the scores from before `since`. Each session has some."""
     await erase_replies(connection, project, sessions)
+    await connection.execute(LOCK_OLD_SESSION_SCORES, project, sessions, since)
     status = await connection.execute(DELETE_OLD_SESSION_SCORES, project, sessions, since)
     return affected_rows(status)
 

@@ -18,9 +18,15 @@ from adapters.postgres.database.payload_objects import FORGET_REMOVED
 from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from adapters.postgres.evaluation.monitors.monitors import DETACH_RUNS
+from adapters.postgres.evaluation.runs.runs import DELETE_SCORES
 from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_DONE, SELECT_DUE
+from adapters.postgres.evaluation.work_queue.cancel import SKIP_SCORES
 from adapters.postgres.evaluation.work_queue.overdue import REQUEUE_OVERDUE_TARGETS
 from adapters.postgres.privacy.erasures import SELECT_RUNS_OF_SESSION
+from adapters.postgres.privacy.retention import (
+    SELECT_PROJECTS_WITH_OLD_SESSION_SCORES,
+    SELECT_SCORED_SESSIONS,
+)
 from adapters.postgres.tracing.otlp.fragments import SELECT_WITH_FRAGMENTS
 from adapters.postgres.tracing.otlp.rejections import (
     DELETE_EXPIRED_REJECTIONS,
@@ -45,10 +51,14 @@ from adapters.postgres.tracing.search.search_index import (
 from adapters.postgres.tracing.writes.deletes import (
     DELETE_EVALUATIONS_OF_RESPONSES,
     DELETE_FROM_SEARCH,
+    DELETE_OLD_SESSION_SCORES,
     DELETE_SESSION_SCORES,
     DELETE_TRACE_SCORES,
     DELETE_TRACES,
+    LOCK_OLD_SESSION_SCORES,
+    LOCK_SESSION_SCORES,
 )
+from application.privacy.ports import SESSIONS_AT_ONCE
 from application.tracing.otlp.rejections import REJECTIONS_KEPT_MAX
 from tests.adapters.postgres.tracing.test_plans import nodes
 from tests.support.fixtures import citus
@@ -139,6 +149,14 @@ INSERT INTO eval_jobs (project_id, run_id, target, place, state, attempts, run_a
 SELECT project_id, trace_id, trace_id, 1, 'running', 1, started_at, started_at, started_at
 {_OF_TRACES}
 """
+SCORED: Final = f"""
+INSERT INTO session_scores (project_id, id, session_id, name, outcome, value, number, data_type,
+                            source, metadata, run_id, created_at, updated_at)
+SELECT project_id, trace_id, 'x', 'y', 'scored', '1', 1, 'NUMERIC', 'AUTOMATED', '{{}}', project_id,
+       started_at, started_at
+{_OF_TRACES}
+"""
+PENDING: Final = SCORED.replace("'scored', '1', 1", "'pending', NULL, NULL")
 OF_SESSION: Final = OVERDUE.replace("trace_id, trace_id", "trace_id, 'session'")
 
 
@@ -152,6 +170,7 @@ class Case:
     rows: int = MANY
 
 
+OVER: Final = [f"conv-{n}" for n in range(40)]
 PROJECTS, IDS, TEXTS, SESSION = "projects", "ids", "texts", "session"
 CASES: Final = {
     "done evaluations": Case(DELETE_DONE, (PROJECTS, IDS), [(WAITING, MANY)]),
@@ -185,7 +204,10 @@ CASES: Final = {
     "replies about traces": Case(ERASE_REPLIES_OF_TARGETS, (OURS, TEXTS), [(REPLIED, MANY)]),
     "some replies": Case(ERASE_SOME_REPLIES, (OURS,), [(REPLIED, MANY)]),
     "due deliveries": Case(
-        CLAIM_DUE_DELIVERIES, (END, END + timedelta(minutes=1), SOME), [(MESSAGES, MANY)]
+        CLAIM_DUE_DELIVERIES,
+        (END, END + timedelta(minutes=1), SOME),
+        [(MESSAGES, MANY)],
+        rows=2 * MANY,  # from both ends
     ),
     "runs of a monitor": Case(DETACH_RUNS, (OURS, OURS, SOME), [(OF_MONITOR, MANY)]),
     "overdue targets": Case(
@@ -197,15 +219,38 @@ CASES: Final = {
     "traces with fragments": Case(SELECT_WITH_FRAGMENTS, (PROJECTS, IDS), rows=SOME),
     "deleted traces": Case(DELETE_TRACES, (OURS, IDS, None), rows=TRACES),
     "scores of deleted traces": Case(DELETE_TRACE_SCORES, (OURS, IDS), rows=2 * SCORES),
-    "scores of empty sessions": Case(DELETE_SESSION_SCORES, (OURS, ["x", "y"]), rows=SCORES),
+    "locked scores of empty sessions": Case(LOCK_SESSION_SCORES, (OURS, OVER), rows=160),
+    "scores of empty sessions": Case(DELETE_SESSION_SCORES, (OURS, OVER), rows=160),
+    "old locked scores": Case(LOCK_OLD_SESSION_SCORES, (OURS, OVER, END), rows=160),
+    "old scores of empty sessions": Case(DELETE_OLD_SESSION_SCORES, (OURS, OVER, END), rows=160),
+    "scores of a deleted run": Case(
+        DELETE_SCORES.format(table="session_scores"),
+        (OURS, OURS, SOME),
+        [(SCORED, MANY)],
+        rows=2 * SOME,  # and once those of the project, if another index looks as good
+    ),
+    "pending scores": Case(
+        SKIP_SCORES.format(table="session_scores"),
+        (OURS, OURS, "skipped", "AUTOMATED", None, "{}", None, END, SOME),
+        [(PENDING, MANY)],
+        SOME,
+    ),
+    "sessions with scores": Case(SELECT_SCORED_SESSIONS, (OURS, "", END), rows=SESSIONS_AT_ONCE),
+    "projects with old scores": Case(
+        SELECT_PROJECTS_WITH_OLD_SESSION_SCORES, ([OURS], [END], None), rows=1
+    ),
 }
-EMPTIED: Final = """
-UPDATE pg_class SET reltuples = 0, relpages = 1
-WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace;
+_IN_PUBLIC: Final = "relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace"
+_FORGET: Final = """
 DELETE FROM pg_statistic WHERE starelid IN (
   SELECT oid FROM pg_class WHERE relnamespace = 'public'::regnamespace
 )
 """
+EMPTIED: Final = f"UPDATE pg_class SET reltuples = 0, relpages = 1 WHERE {_IN_PUBLIC}; {_FORGET}"
+# As in a new database. The planner reads the size of a table, and guesses how values spread.
+NEVER_ANALYZED: Final = (
+    f"UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE {_IN_PUBLIC}; {_FORGET}"
+)
 # As many as make the key look cheap, in which the trace comes before the text.
 MANY_LONG_TEXTS: Final = """
 INSERT INTO long_texts (project_id, trace_id, text_id)
@@ -250,7 +295,8 @@ async def filled_tables_are_small_afterwards(seeded: Seeded) -> AsyncIterator[No
 @citus.not_on_cluster("the statistics are those of a worker")
 @pytest.mark.parametrize("planned", PLANNED)
 @pytest.mark.parametrize("name", CASES)
-async def test_rows_are_not_compared_with_each_other(seeded, name, planned):
+@pytest.mark.parametrize("state", [EMPTIED, NEVER_ANALYZED], ids=["emptied", "never analyzed"])
+async def test_rows_are_not_compared_with_each_other(seeded, name, planned, state):
     case = CASES[name]
     async with seeded.owner.acquire() as connection:
         ids = [
@@ -259,7 +305,7 @@ async def test_rows_are_not_compared_with_each_other(seeded, name, planned):
         given: dict[object, Any] = {
             PROJECTS: [OURS] * SOME, IDS: ids, TEXTS: list(map(str, ids)), SESSION: SESSION
         }  # fmt: skip
-        arguments = [given[one] if isinstance(one, str) else one for one in case.arguments]
+        arguments = [given.get(one, one) if isinstance(one, str) else one for one in case.arguments]
         arguments = ", ".join(map(literal, arguments))
         execute = f"EXECUTE asked ({arguments})" if arguments else "EXECUTE asked"
         await connection.execute(f"PREPARE asked AS {case.sql}")
@@ -270,7 +316,7 @@ async def test_rows_are_not_compared_with_each_other(seeded, name, planned):
                 await connection.execute("SELECT set_config($1, $2, true)", setting, value)
             for sql, count in case.filled:
                 await connection.execute(sql, OURS, count)
-            await connection.execute(EMPTIED)
+            await connection.execute(state)
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {execute}")
         finally:
             await transaction.rollback()
