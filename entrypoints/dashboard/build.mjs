@@ -23,8 +23,11 @@ const optionsOfMarked = { gfm: true, breaks: true, pedantic: false, extensions: 
 const withOptions = (text) =>
   text
     .replace(/this\.options\.(gfm|breaks|pedantic|extensions|hooks|silent)\b/g, (_, name) => optionsOfMarked[name])
-    .replace(/^const \w*Pedantic\w*\b[^]*?;\n(?! )/gm, "")
-    .replace(/^ +(\w+Pedantic\b|pedantic: ).*\n/gm, "");
+    // What the grammars with these options replace of the one that they begin with.
+    .replace(/^const (\w*Pedantic\w*|lheading|paragraph|emStrongLDelim|emStrongRDelimAst|inlineText|noopTest)\b[^]*?;\n(?! )/gm, "")
+    .replace(/^ +(\w+Pedantic\b|pedantic: |normal: |\w+: noopTest,|text: inlineText,|(lheading|paragraph|emStrongLDelim|emStrongRDelimAst),).*\n/gm, "")
+    .replace(/block\.normal/g, "block.gfm").replace(/inline\.normal/g, "inline.breaks")
+    .replace(/^const supportsLookbehind = [^]*?\}\)\(\);$/m, "const supportsLookbehind = true;");
 const lexerOfMarked = {
   name: "lexer-of-marked",
   setup({ onResolve, onLoad }) {
@@ -37,13 +40,10 @@ const lexerOfMarked = {
     onLoad({ filter: /./, namespace }, ({ path }) => ({ contents: withOptions(texts.get(path)), loader: "ts" }));
   },
 };
-// Modules of packages of which the pages need less. The query client has a cache of mutations: the pages
-// send by `request()`. Its timers can be replaced, its providers use a JSX runtime of their own, and its
-// hooks can suspend and throw: the pages show each state. The router decodes addresses, which the pages
-// do themselves: what is decoded twice is another name. Its patterns have optional segments, and theirs
-// only named ones.
+// Modules of packages of which the pages need less. The timers of the query client, and what it takes for the
+// focus, can be replaced, and its providers use a JSX runtime of their own. The router decodes addresses, which the pages do themselves: what
+// is decoded twice is another name. Its patterns have optional segments, and theirs only named ones.
 const LESS = [
-  [/query-core.build.modern.mutationCache\.js$/, "export class MutationCache { clear() {} findAll() { return []; } async resumePausedMutations() {} }"],
   [
     /query-core.build.modern.timeoutManager\.js$/,
     `export const timeoutManager = {
@@ -53,9 +53,13 @@ const LESS = [
     export const systemSetTimeoutZero = (call) => setTimeout(call, 0);
     export const defaultTimeoutProvider = timeoutManager;`,
   ],
-  [/preact-query.build.modern.errorBoundaryUtils\.js$/, "const none = () => {}; export { none as ensurePreventErrorBoundaryRetry, none as getHasError, none as useClearResetErrorBoundary };"],
-  [/preact-query.build.modern.QueryErrorResetBoundary\.js$/, "const none = () => {}; export { none as QueryErrorResetBoundary, none as useQueryErrorResetBoundary };"],
-  [/preact-query.build.modern.suspense\.js$/, "const none = () => {}; export { none as defaultThrowOnError, none as ensureSuspenseTimers, none as fetchOptimistic, none as shouldSuspend };"],
+  [
+    /query-core.build.modern.focusManager\.js$/,
+    `export const focusManager = {
+      isFocused: () => document.visibilityState !== "hidden",
+      subscribe(listener) { addEventListener("visibilitychange", () => listener(focusManager.isFocused())); },
+    };`,
+  ],
   // The pages ask whatever the browser says of the network: `networkMode` is "always".
   [/query-core.build.modern.onlineManager\.js$/, "export const onlineManager = { isOnline: () => true, subscribe() {} };"],
   [
@@ -73,24 +77,29 @@ const LESS = [
   ],
   [/preact.jsx-runtime.dist.jsxRuntime\.module\.js$/, 'export { createElement as jsx } from "preact";'],
 ];
-// What no bundler leaves out of packages: methods that nothing calls, options that nothing sets, events that
-// nothing listens to, mutations. The build fails if a method is called after all, a source sets such an option,
-// or a package hasn't a text any more.
+// What no bundler leaves out of packages: methods that nothing calls, options that nothing sets, results that
+// nothing reads, events that nothing listens to, mutations. The build fails if a method is called after all, a
+// source names such an option or result, or a package hasn't a text any more.
 const UNUSED_METHODS = [
   "isFetching", "isMutating", "getQueryData", "ensureQueryData", "getQueriesData", "setQueriesData", "getQueryState", "removeQueries",
   "resetQueries", "cancelQueries", "infiniteQuery", "ensureInfiniteQueryData", "resumePausedMutations", "getMutationCache", "getDefaultOptions",
   "setDefaultOptions", "setQueryDefaults", "getQueryDefaults", "setMutationDefaults", "getMutationDefaults", "defaultMutationOptions",
-  "fetchOptimistic", "getCurrentQuery", "shouldFetchOnReconnect", "onOnline", "fetchPreviousPage",
+  "query", "fetchOptimistic", "getCurrentQuery", "shouldFetchOnReconnect", "onOnline", "fetchPreviousPage",
 ];
 const UNSET_OPTIONS = [
   "persister", "suspense", "getPreviousPageParam", "queryKeyHashFn", "notifyOnChangeProps", "throwOnError", "initialDataUpdatedAt",
   "refetchIntervalInBackground", "retryOnMount", "initialPromise", // of queries
   "oneChangePerToken", "comparator", "ignoreCase", "ignoreWhitespace", "ignoreNewlineAtEof", "newlineIsToken", "stripTrailingCr", // of differences
 ];
+const UNREAD_RESULTS = [
+  "isInitialLoading", "failureCount", "failureReason", "errorUpdateCount", "isFetchedAfterMount", "isLoadingError", "isPaused", "isEnabled",
+  "hasPreviousPage", "isFetchNextPageError", "isFetchPreviousPageError", "isFetchingPreviousPage", "isRefetchError", "isRefetching",
+];
 const optionOf = (names) => `(?<![\\w.#])(?:\\w+\\.)?(?:\\w*[oO]ptions|config)\\??\\.(?:${names})\\b(?! = )`;
 const UNUSED = [
   ...UNUSED_METHODS.map((name) => [new RegExp(`^\\t(async )?${name}\\(.*\\) \\{\\n[^]*?^\\t\\}\\n`, "gm"), ""]),
   ...UNSET_OPTIONS.map((name) => [new RegExp(optionOf(name), "g"), "undefined"]),
+  ...UNREAD_RESULTS.map((name) => [new RegExp(`^\\t{3}${name}(?:: .*|,)$`, "gm"), ""]),
   [new RegExp(optionOf("networkMode"), "g"), '"always"'],
   [/\bconst \{ (maxPages|notifyOnChangeProps) \} = [\w.]+;/g, "const $1 = undefined;"],
   [/(?:this\.#cache|this\.#client\.getQueryCache\(\)|\bthis)\.notify\(\{[^}]*\}\);/g, ";"],
@@ -98,14 +107,27 @@ const UNUSED = [
   [/^\t*this\.#unsubscribeOnline = online[^]*?\n\t\t\}\);$/gm, ""],
   [/\b(?:this|client)\.getQueryDefaults\([\w.]*\)/g, "undefined"],
   [/^.*this\.fetchPreviousPage.*$/gm, ""],
-  [/'callback' in options/g, "false"],
-  [/= new WordDiff\(\)/g, "= /* @__PURE__ */ new WordDiff()"], // of words with what is between them: the pages compare without
+  [/^\t(find|clear)\((filters)?\) \{\n[^]*?^\t\}\n/gm, ""], // of caches
+  [/^\t\tconst is(?:FetchPreviousPageError|FetchingPreviousPage|FetchNextPageError) = .*$/gm, ""],
+  [/^\tif \(queryKey\) \{[^]*?^\t\}\n|^\tif \((typeof stale|fetchStatus) .*\n/gm, ""], // filters that nothing uses
+  [/^\t*if \(this\.options\.enabled !== void 0 &&.*\n/gm, ""], // the types say it
+  [/(?:this\.)?\w*ptions\.queryFn( === skipToken)/g, "false"],
+  [/\buseIsRestoring\(\)/g, "false"],
+  [/^\t(?:ensureSuspenseTimers|ensurePreventErrorBoundaryRetry|useClearResetErrorBoundary|if \(shouldSuspend|const errorResetBoundary)\b.*\n/gm, ""],
+  [/^\tif \(getHasError\(\{[^]*?^\t\}\)\) throw .*\n/gm, ""], // hooks neither suspend nor throw: the pages show each state
+  [/\bisServer\(\)/g, "false"],
+  [/^\t\tset(?:Notify|BatchNotify|Scheduler)\w*: \(fn\) => \{\n.*\n\t\t\},?\n/gm, ""],
+  [/'callback' in options|typeof options === 'function'/g, "false"],
+  [/if \(callback\)/g, "if (false)"],
+  [/this\.useLongestToken/g, "false"],
+  [/^const tokenizeIncludingWhitespace = .*$/gm, ""],
+  [/= (?=new WordDiff\(\)|forwardRef\()/g, "= /* @__PURE__ */ "], // differences of words alone, and a link
 ];
 const withoutUnused = {
   name: "without-unused",
   setup({ onLoad, onEnd }) {
     const found = new Set();
-    onLoad({ filter: /(query-core|preact-query).build.modern.\w+\.js$|diff.libesm.diff.\w+\.js$/ }, ({ path }) => {
+    onLoad({ filter: /(query-core|preact-query).build.modern.\w+\.js$|diff.libesm.diff.\w+\.js$|wouter-preact.src.index\.js$/ }, ({ path }) => {
       const contents = UNUSED.reduce((text, [pattern, rest]) => {
         if (text.search(pattern) >= 0) found.add(pattern);
         return text.replace(pattern, rest);
@@ -119,10 +141,10 @@ const withoutUnused = {
         const [found] = called.exec(readFileSync(join(assets, name), "utf8")) ?? [];
         if (found) throw new Error(`${name} calls ${found}: see UNUSED_METHODS`);
       }
-      const set = new RegExp(`\\b(${UNSET_OPTIONS.join("|")}):`);
+      const named = new RegExp(`\\b(${UNSET_OPTIONS.join("|")}):|\\.(${UNREAD_RESULTS.join("|")})\\b`);
       for (const path of files(join(here, "src"))) {
-        const [found] = set.exec(readFileSync(path, "utf8")) ?? [];
-        if (found) throw new Error(`${path} sets ${found} see UNSET_OPTIONS`);
+        const [found] = named.exec(readFileSync(path, "utf8")) ?? [];
+        if (found) throw new Error(`${path} has ${found}: see UNSET_OPTIONS and UNREAD_RESULTS`);
       }
     });
   },

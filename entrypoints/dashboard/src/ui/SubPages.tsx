@@ -1,6 +1,5 @@
 /** A page of several parts, each with an address; and a table of few rows. */
 import type { ComponentChildren, JSX } from "preact";
-import type { UseQueryResult } from "@tanstack/preact-query";
 import { Empty, Loading, Failed } from "./basics.tsx";
 import { Head } from "./Head.tsx";
 import { Link } from "./Link.tsx";
@@ -22,14 +21,14 @@ export type Cells<T> = readonly (readonly [head: string, cell: (row: T) => Compo
 /** The states of a list, and its rows. */
 export function Rows<T>(props: {
   label: string;
-  answer: UseQueryResult<unknown>;
+  answer: { error: unknown; refetch: () => unknown };
   rows: readonly T[] | undefined;
   keyOf: (row: T) => string;
   cells: Cells<T>;
   empty: string;
 }): JSX.Element {
   const { label, answer, rows, cells } = props;
-  if (answer.isError) return <Failed of={answer} />;
+  if (answer.error != null) return <Failed of={answer} />;
   if (rows === undefined) return <Loading what={label.toLowerCase()} />;
   if (rows.length === 0) return <Empty title={props.empty} />;
   return (

@@ -24,8 +24,6 @@ const PATHS: Record<string, string> = {
   search: "M7 12A5 5 0 1 0 7 2a5 5 0 0 0 0 10zm3.7-1.3L14 14",
   close: "m4 4 8 8m0-8-8 8",
   copy: "M5 5h8.5v8.5H5zM3 11H2.5V2.5H11V3",
-  check: "m3 8.5 3.5 3.5L13 4.5",
-  open: "M6 3l5 5-5 5",
   columns: "M2 3h12v10H2zM6.5 3v10M10.5 3v10",
   help: "M5.5 6a2.5 2.5 0 1 1 3.5 2.3c-.7.4-1 .8-1 1.7M8 13h.01",
   theme: "M8 2v12M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2z",

@@ -184,7 +184,7 @@ function shown(value: number | null | undefined, text: (value: number) => string
 }
 
 /** One stretch for each run of numbers; a single number is a dot, so that it can be seen. */
-function Line({ tone, values, x, y }: { tone: Series["tone"]; values: readonly (number | null)[]; x: (index: number) => number; y: (value: number) => number }): JSX.Element {
+export function Line({ tone, values, x, y }: { tone: Series["tone"]; values: readonly (number | null)[]; x: (index: number) => number; y: (value: number) => number }): JSX.Element {
   let [lines, dots] = ["", ""];
   for (const run of runsOf(values)) {
     const points = run.map((index) => `${x(index).toFixed(1)} ${y(values[index]!).toFixed(1)}`);
@@ -212,7 +212,7 @@ function Band({ series, x, y }: { series: Series; x: (index: number) => number; 
 }
 
 /** Stacked counts of each bucket: what its figure is of. */
-function Strip({ coverage }: { coverage: readonly Covered[] }): JSX.Element {
+export function Strip({ coverage }: { coverage: readonly Covered[] }): JSX.Element {
   const whole = coverage.map((one) => COVERAGE_PARTS.reduce((sum, part) => sum + (one[part] ?? 0), 0));
   const most = Math.max(1, ...whole);
   const width = WIDTH / coverage.length;

@@ -1,5 +1,5 @@
 /** A list by its cursor, a page after the other. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
+import { useInfiniteQuery, type InfiniteData } from "@tanstack/preact-query";
 import { request, type Query } from "../../api/client.ts";
 import { projectId } from "../../api/session.ts";
 
@@ -8,34 +8,54 @@ const PAGE = 50;
 export interface Page<T> {
   items: T[];
   total: number;
+  total_is_at_least?: boolean;
   next_cursor: string | null;
 }
 
 export interface Pages<T> {
   rows: readonly T[];
   total: number;
-  state: "loading" | "failed" | "empty" | "shown";
+  isAtLeast: boolean; // there may be more than the total
+  isRead: boolean; // its first page
+  isEmpty: boolean; // though it was read
+  hasMore: boolean;
+  isReading: boolean; // a further page
   error: unknown;
-  again: () => void;
+  refetch: () => unknown;
   more: () => void;
 }
 
-type Reading<T> = (path: string, query: Query, signal: AbortSignal) => Promise<Page<T>>;
+interface Paging<T> {
+  read?: (path: string, query: Query, signal: AbortSignal) => Promise<Page<T>>;
+  enabled?: boolean;
+  keepPrevious?: boolean; // while another list is read
+  pollMs?: (rows: readonly T[]) => number | false;
+}
 
-export function usePages<T>(path: string, query: Query = {}, read: Reading<T> = (path, query, signal) => request("GET", path, { query, signal })): Pages<T> {
+export function usePages<T>(path: string, query: Query = {}, paging: Paging<T> = {}): Pages<T> {
+  const read = paging.read ?? ((path, query, signal) => request("GET", path, { query, signal }));
+  const rowsOf = (data: InfiniteData<Page<T>> | undefined): T[] => data?.pages.flatMap((page) => page.items) ?? [];
   const pages = useInfiniteQuery<Page<T>>({
     queryKey: [projectId.value, path, "pages", query],
     initialPageParam: null,
     queryFn: ({ pageParam, signal }) => read(path, { limit: PAGE, ...query, cursor: pageParam }, signal),
     getNextPageParam: (last) => last.next_cursor,
+    enabled: paging.enabled ?? true,
+    refetchInterval: ({ state }) => paging.pollMs?.(rowsOf(state.data)) ?? false,
+    ...(paging.keepPrevious ? { placeholderData: (before) => before } : {}),
   });
-  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
+  const rows = rowsOf(pages.data);
+  const first = pages.data?.pages[0];
   return {
     rows,
-    total: pages.data?.pages[0]?.total ?? 0,
-    state: pages.isError ? "failed" : pages.isPending ? "loading" : rows.length === 0 ? "empty" : "shown",
+    total: first?.total ?? 0,
+    isAtLeast: first?.total_is_at_least ?? false,
+    isRead: first !== undefined,
+    isEmpty: first !== undefined && rows.length === 0,
+    hasMore: pages.hasNextPage,
+    isReading: pages.isFetchingNextPage,
     error: pages.error,
-    again: () => void pages.refetch(),
+    refetch: pages.refetch,
     more: () => {
       if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
     },

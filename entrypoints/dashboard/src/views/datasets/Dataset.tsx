@@ -13,6 +13,7 @@ import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { projectPath } from "../../ui/Shell.tsx";
+import { More, Paged, Total } from "../../ui/table/Paged.tsx";
 import { usePages, type Page } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
@@ -28,7 +29,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
   const found = useRead<DatasetResponse>(path);
   const versions = useRead<DatasetVersionResponse[]>(`${path}/versions`);
   const [version, split] = [params.get("version"), params.get("split")];
-  const items = usePages(`${path}/items`, { version, split }, readItems<DatasetItemResponse>);
+  const items = usePages(`${path}/items`, { version, split }, { read: readItems<DatasetItemResponse> });
   const [leaving, leave] = useState<string | null>(null); // an item, or "" for the dataset
   const sending = useSending();
   const file = useRef<HTMLInputElement>(null);
@@ -63,7 +64,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
     <div class="list-main scrolled">
       <header class="title">
         <h1>{name}</h1>
-        <span class="total" role="status">{items.state === "loading" ? "" : plural(items.total, "item")}</span>
+        <Total of={items} what="item" />
         <select aria-label="Version" value={version ?? ""} onChange={(event) => update({ version: event.currentTarget.value || null }, { push: true })}>
           <option value="">newest version</option>
           {versions.data?.map((one) => <option key={one.version} value={one.version}>{`version ${one.version_number}, ${plural(one.items, "item")}, ${instant(one.created_at)}`}</option>)}
@@ -94,14 +95,10 @@ export function Dataset({ name }: { name: string }): JSX.Element {
         Version {count(found.data.version_number)}, <code>{found.data.version.slice(0, 12)}</code> <Copy text={found.data.version} label="Copy the hash of the version" /> changed {ago(found.data.updated_at)}. Equal hashes are the same test.
       </p>
       {sending.error != null && leaving === null && <FailureBox error={sending.error} />}
-      {items.state === "failed" && <FailureBox error={items.error} again={items.again} />}
-      {items.state === "loading" && <Loading what="items" />}
-      {items.state === "empty" && (
-        <Empty title={split || version ? "This version has no such item" : "No item yet"}>
+      <Paged of={items} what="items" empty={<Empty title={split || version ? "This version has no such item" : "No item yet"}>
           <p>Select traces in the list of traces and add them, or import a file with an item on each line.</p>
-        </Empty>
-      )}
-      {items.state === "shown" && (
+        </Empty>}>
+        {() => (
         <div class="scroll-x">
           <table class="plain-table items">
             <Head of={["Item", "Input", "Expected", "Split", "Trace", "!Delete"]} />
@@ -118,9 +115,10 @@ export function Dataset({ name }: { name: string }): JSX.Element {
               ))}
             </tbody>
           </table>
-          {items.rows.length < items.total && <p><Button onClick={items.more}>Show more: {count(items.rows.length)} of {count(items.total)}</Button></p>}
+          <More of={items} />
         </div>
-      )}
+        )}
+      </Paged>
       {leaving !== null && (
         <Dialog title={leaving === "" ? `Delete the dataset ${name}?` : `Delete the item ${leaving}?`} close={() => leave(null)}>
           <p>{leaving === "" ? `${plural(found.data.items, "item")} and all versions are deleted. This can’t be undone. A dataset with experiments can’t be deleted.` : "The next version is without it. Earlier versions keep it."}</p>

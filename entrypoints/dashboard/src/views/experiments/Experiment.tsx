@@ -7,12 +7,13 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint } from "../../api/session.ts";
 import type { CaseResultResponse, ExperimentItemResponse, ExperimentProgressResponse, PaginatedResponse_ExperimentResponse_ } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
-import { Button, Dialog, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { More, Paged } from "../../ui/table/Paged.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { datasetPath } from "../datasets/Datasets.tsx";
 import { Brief, readItems } from "../datasets/Dataset.tsx";
@@ -29,7 +30,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
   const runs = one?.status === "PENDING" || one?.status === "RUNNING";
   if (one !== undefined && isMoving !== runs) setMoving(runs);
   const others = useRead<PaginatedResponse_ExperimentResponse_>("experiments", { dataset: one?.dataset, limit: 50 }, { enabled: one !== undefined });
-  const items = usePages(`${path}/items`, {}, readItems<ExperimentItemResponse>);
+  const items = usePages(`${path}/items`, {}, { read: readItems<ExperimentItemResponse> });
   const before = useRef(one);
   useEffect(() => {
     if (before.current) void invalidate(`${path}/items`); // results and scores came, which the items have too
@@ -88,10 +89,8 @@ export function Experiment({ id }: { id: string }): JSX.Element {
         {count(one.items)} items × {plural(one.repetitions, "repetition")} × {plural(one.metrics.length, "metric")} = {plural(one.coverage.total, "score")}
         <Coverage of={one.coverage} />
       </p>
-      {items.state === "failed" && <FailureBox error={items.error} again={items.again} />}
-      {items.state === "loading" && <Loading what="items" />}
-      {items.state === "empty" && <Empty title="This version has no items any more" />}
-      {items.state === "shown" && (
+      <Paged of={items} what="items" empty={<Empty title="This version has no items any more" />}>
+        {() => (
         <div class="scroll-x">
           <table class="plain-table items">
             <thead><tr><th scope="col">Item</th><th scope="col">Input</th><th scope="col">Expected</th>{one.metrics.map((metric) => <th key={metric} scope="col">{metric}</th>)}<th scope="col">Latency</th><th scope="col">Cost</th><th scope="col">Traces</th></tr></thead>
@@ -109,9 +108,10 @@ export function Experiment({ id }: { id: string }): JSX.Element {
               ))}
             </tbody>
           </table>
-          {items.rows.length < items.total && <p><Button onClick={items.more}>Show more: {count(items.rows.length)} of {count(items.total)}</Button></p>}
+          <More of={items} />
         </div>
-      )}
+        )}
+      </Paged>
       {asking && (
         <Dialog title={asking === "close" ? "Close the experiment?" : "Delete the experiment?"} close={() => ask(null)}>
           <p>{asking === "close" ? `It takes no more results then, and a run scores ${plural(one.results, "result")}. ${plural(cases - one.results, "case is", "cases are")} missing.` : "The binding of traces to items is deleted. Traces, run and scores stay."}</p>

@@ -4,10 +4,11 @@ import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { project } from "../../api/session.ts";
 import type { ExperimentResponse } from "../../api/types.d.ts";
-import { NONE, ago, count, fullInstant, plural } from "../../lib/format.ts";
-import { Button, Empty, FailureBox, Loading, useTitle } from "../../ui/basics.tsx";
+import { NONE, ago, count, fullInstant } from "../../lib/format.ts";
+import { Button, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { More, Paged, Total } from "../../ui/table/Paged.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
@@ -33,7 +34,7 @@ export function Experiments(): JSX.Element {
     <div class="list-main scrolled">
       <header class="title">
         <h1>Experiments</h1>
-        <span class="total" role="status">{found.state === "loading" ? "" : plural(found.total, "experiment")}</span>
+        <Total of={found} what="experiment" />
         {dataset && (
           <span class="chip">
             dataset: {dataset}
@@ -42,14 +43,12 @@ export function Experiments(): JSX.Element {
         )}
         <Button disabled={pair.length !== 2} title={pair.length === 2 ? "" : "Select two experiments"} onClick={() => navigate(experimentPath(pair[1]!, pair[0]))}>Compare the selected two</Button>
       </header>
-      {found.state === "failed" && <FailureBox error={found.error} again={found.again} />}
-      {found.state === "loading" && <Loading what="experiments" />}
-      {found.state === "empty" && (
+      <Paged of={found} what="experiments" empty={
         <Empty title="No experiment yet">
           <p>Programs make experiments: run your agent over the items of a <Link href={projectPath("datasets")}>dataset</Link>, with POST /experiments or pytest-pandaprobe.</p>
         </Empty>
-      )}
-      {found.state === "shown" && (
+      }>
+        {() => (
         <div class="scroll-x">
           <table class="plain-table">
             <Head of={["!Selected", "Experiment", "Dataset", "Items", "Metrics", "Release", "Started", "State"]} />
@@ -68,9 +67,10 @@ export function Experiments(): JSX.Element {
               ))}
             </tbody>
           </table>
-          {found.rows.length < found.total && <p><Button onClick={found.more}>Show more: {count(found.rows.length)} of {count(found.total)}</Button></p>}
+          <More of={found} />
         </div>
-      )}
+        )}
+      </Paged>
     </div>
   );
 }

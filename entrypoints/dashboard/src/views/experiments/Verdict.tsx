@@ -6,7 +6,7 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import type { ComparedSideResponse, ComparisonResponse, ExperimentItemResponse, NeededResponse, RuleFields, RuleResultResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, duration, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
@@ -240,10 +240,10 @@ function ByItem({ base, candidate, metrics }: { base: string; candidate: string;
       <header class="title">
         <h2>By item</h2>
         <label class="check"><input type="checkbox" checked={isAll} onChange={() => showAll(!isAll)} /> also items without a change</label>
-        <small>{now.state === "shown" ? `${count(rows.filter(differs).length)} of ${count(rows.length)} changed${rows.length < now.total ? `, of ${count(now.total)} in all` : ""}` : ""}</small>
+        <small>{now.rows.length > 0 ? `${count(rows.filter(differs).length)} of ${count(rows.length)} changed${rows.length < now.total ? `, of ${count(now.total)} in all` : ""}` : ""}</small>
       </header>
-      {now.state === "loading" && <Loading what="items" />}
-      {now.state === "failed" && <FailureBox error={now.error} again={now.again} />}
+      <Failed of={now} />
+      {!now.isRead && now.error == null && <Loading what="items" />}
       {shown.length > 0 && (
         <div class="scroll-x">
           <table class="plain-table">

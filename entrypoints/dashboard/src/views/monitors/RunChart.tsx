@@ -2,11 +2,11 @@
 import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
-import { runsOf } from "../../lib/chart/axis.ts";
 import { fullInstant, instant, score } from "../../lib/format.ts";
 import { Button } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { COVERAGE_PARTS, Coverage } from "../../ui/chart/Coverage.tsx";
+import { Line, Strip } from "../../ui/chart/Chart.tsx";
+import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { State, runPath } from "./parts.tsx";
 
 const HEIGHT = 100;
@@ -24,12 +24,8 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
   const x = (index: number): number => ((index + 0.5) / runs.length) * 100;
   const y = (value: number): number => HEIGHT - value * HEIGHT;
   const last = values.at(-1);
-  const line = runsOf(values)
-    .map((run) => `M${run.map((index) => `${x(index).toFixed(2)} ${y(values[index]!).toFixed(1)}`).join("L")}`)
-    .join("");
   // A run without a number is a dashed rule from top to bottom, and no point.
   const dot = (index: number): string => `M${x(index).toFixed(2)} ${values[index] === null ? `0V${HEIGHT}` : `${y(values[index]!).toFixed(1)}h.001`}`;
-  const most = Math.max(1, ...runs.map((one) => one.scored + one.skipped + one.failed));
   const summary = `${runs.length} runs, the last one ${last == null ? "without a number" : score(last)}`;
   if (runs.length === 0) return <p class="none">{title}: no finished run yet</p>;
   return (
@@ -68,29 +64,20 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
       ) : (
         <div class="plot">
           <div class="y-axis" aria-hidden="true">
-            {[1, 0.5, 0].map((one) => <span key={one} style={{ top: `${y(one)}%` }}>{one}</span>)}
+            {[1, 0.5, 0].map((one) => <span key={one} style={{ top: `${y(one)}%` }}>{one.toFixed(1)}</span>)}
           </div>
           <div class="canvas">
             <svg role="img" aria-label={`${title}: ${summary}`} viewBox={`0 0 100 ${HEIGHT}`} preserveAspectRatio="none">
               {[0, 0.5, 1].map((one) => <path key={one} class="rule" d={`M0 ${y(one)}H100`} />)}
               {limits.map((one) => <path key={one.label} class="limit" d={`M0 ${y(one.value)}H100`} />)}
-              <path class="line tone-1" d={line} />
+              <Line tone={1} values={values} x={x} y={y} />
               {runs.map((one, index) => (
                 <path key={one.run_id} class={values[index] === null ? "gap" : `dot ${hasStates ? `st-${one.state}` : ""}`} d={dot(index)}>
                   <title>{`${instant(one.completed_at)}: ${score(values[index])}${hasStates ? `, ${one.state.toLowerCase().replace("_", " ")}` : ""}`}</title>
                 </path>
               ))}
             </svg>
-            <svg class="strip" viewBox="0 0 100 14" preserveAspectRatio="none" aria-hidden="true">
-              {runs.map((one, index) => {
-                let below = 0;
-                return COVERAGE_PARTS.filter((part) => part !== "pending").map((part) => {
-                  const size = (one[part] / most) * 14;
-                  below += size;
-                  return size > 0 && <rect key={`${one.run_id} ${part}`} class={`part-${part}`} x={((index + 0.1) / runs.length) * 100} width={80 / runs.length} y={14 - below} height={size} />;
-                });
-              })}
-            </svg>
+            <Strip coverage={runs} />
             <div class="x-axis run-axis" aria-hidden="true">
               <span>{instant(runs[0]!.completed_at)}</span>
               <span>{instant(runs.at(-1)!.completed_at)}</span>

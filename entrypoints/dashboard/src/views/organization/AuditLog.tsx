@@ -1,24 +1,19 @@
 /** The audit log, filtered by actor, action and time; the newest entry first. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { readBlob, request } from "../../api/client.ts";
+import { readBlob } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import type { APIKeyResponse, AuditEntryResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
-import { fullInstant, instant, NONE, plural } from "../../lib/format.ts";
+import { fullInstant, instant, NONE } from "../../lib/format.ts";
 import { Button, Failed, valueTo } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { Rows } from "../../ui/SubPages.tsx";
+import { More, Total } from "../../ui/table/Paged.tsx";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { ACTIONS } from "./audit-actions.ts";
 import { lacking, type Place } from "./Organization.tsx";
-
-interface Page {
-  items: AuditEntryResponse[];
-  total: number;
-  next_cursor: string | null;
-}
 
 const NAMES = ["action", "actor_id", "occurred_after", "occurred_before"] as const;
 
@@ -30,16 +25,8 @@ export function AuditLog({ path, role }: Place): JSX.Element {
   const [action, setAction] = useState(query.action ?? ""); // while it is typed
   const people = useRead<OrganizationMembershipResponse[]>(`${path}/members`);
   const keys = useRead<APIKeyResponse[]>(`${path}/api-keys`);
-  const answer = useInfiniteQuery<Page>({
-    queryKey: [null, `${path}/audit-log`, query],
-    enabled: why === undefined,
-    initialPageParam: null as unknown,
-    queryFn: ({ pageParam, signal }) => request("GET", `${path}/audit-log`, { query: { ...query, limit: 50, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor,
-  });
+  const pages = usePages<AuditEntryResponse>(`${path}/audit-log`, query, { enabled: why === undefined });
   if (why !== undefined) return <p class="hint">{why}: the audit log.</p>;
-  const rows = answer.data?.pages.flatMap((page) => page.items);
-  const total = answer.data?.pages[0]?.total;
   const pick = (name: string) => (event: { currentTarget: { value: string } }) => url.update({ [name]: event.currentTarget.value || null }, { push: true });
   return (
     <>
@@ -68,11 +55,11 @@ export function AuditLog({ path, role }: Place): JSX.Element {
         </Button>
       </div>
       <Failed of={sending} />
-      <p role="status" class="hint">{total === undefined ? "" : plural(total, "entry", "entries")}</p>
+      <p><Total of={pages} what="entry" words="entries" class="hint" /></p>
       <Rows
         label="Audit log"
-        answer={answer}
-        rows={rows}
+        answer={pages}
+        rows={pages.isRead ? pages.rows : undefined}
         keyOf={(one) => one.id}
         empty="No entry matches"
         cells={[
@@ -84,7 +71,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
           ["From", (one) => <span title={one.user_agent ?? ""}>{one.address ?? NONE}</span>],
         ]}
       />
-      {answer.hasNextPage && <p><Button disabled={answer.isFetchingNextPage} onClick={() => void answer.fetchNextPage()}>More</Button></p>}
+      <More of={pages} />
     </>
   );
 }

@@ -1,11 +1,10 @@
 /** A run: its progress by metric, what it costs, why scores failed, and the scores. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, project, projectId, scopeHint } from "../../api/session.ts";
+import { may, project, scopeHint } from "../../api/session.ts";
 import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, cost, count, duration, fullInstant, inPercent, NONE, percent, plural, speedText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
@@ -18,9 +17,10 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { againQuery, RUNS, SCORES, type Of } from "../../lib/run-form.ts";
 import { CancelRun, isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
+import { More, Paged, Total } from "../../ui/table/Paged.tsx";
+import { usePages } from "../../ui/table/usePages.ts";
 import { Head } from "../../ui/Head.tsx";
 
-const SCORES_PAGE = 50;
 const LARGE = 5_000; // scores: the summary of a run with more is read less often
 const SLOWER = 5; // times
 const EXAMPLES = 6; // codes of which an example is shown
@@ -268,20 +268,17 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
   const { params, update } = url;
   const query = { eval_run_id: id, name: params.get("name") ?? undefined, outcome: params.get("outcome") ?? undefined, code: params.get("code") ?? undefined };
   const isFiltered = Boolean(query.name ?? query.outcome ?? query.code);
-  const pages = useInfiniteQuery<{ items: Score[]; total: number; total_is_at_least?: boolean; next_cursor: string | null }>({
-    queryKey: [projectId.value, SCORES[of], "pages", query, isDone],
-    initialPageParam: null,
-    queryFn: ({ pageParam, signal }) => request("GET", SCORES[of], { query: { ...query, limit: SCORES_PAGE, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor,
-    placeholderData: (before) => before,
-  });
-  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const newest = pages.data?.pages[0];
+  const pages = usePages<Score>(SCORES[of], query, { keepPrevious: true });
+  const before = useRef(isDone);
+  useEffect(() => {
+    if (before.current !== isDone) void pages.refetch(); // the last scores came
+    before.current = isDone;
+  }, [isDone]);
   return (
     <section aria-labelledby="scores">
       <div class="title">
         <h2 id="scores">Scores</h2>
-        <span role="status" class="hint">{newest && `${newest.total_is_at_least ? "at least " : ""}${plural(newest.total, "score")}`}</span>
+        <Total of={pages} what="score" class="hint" />
         <select aria-label="Metric" value={query.name ?? ""} onChange={(event) => update({ name: event.currentTarget.value || null })}>
           <option value="">All metrics</option>
           {[...new Set([...run.metric_names, ...(query.name ? [query.name] : [])])].map((one) => <option key={one} value={one}>{one}</option>)}
@@ -293,37 +290,36 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
         {query.code && <span class="chip">{query.code}<Button class="quiet" icon="close" label={`Drop ${query.code}`} onClick={() => update({ code: null })} /></span>}
         {!isDone && <Button class="link" onClick={() => void pages.refetch()}>Read again</Button>}
       </div>
-      <Failed of={pages} />
-      {pages.isPending && <Loading what="scores" />}
-      {pages.isSuccess && rows.length === 0 && (
-        <Empty title={isFiltered ? "No score matches" : run.status === "PENDING" ? "Its scores appear when a worker begins" : "It has no scores"}>
-          {isFiltered && <Button onClick={() => update({ name: null, outcome: null, code: null })}>Show all</Button>}
-        </Empty>
-      )}
-      {rows.length > 0 && (
-        <div class="scrolled" tabIndex={0} role="region" aria-label="Scores of the run">
-          <table class="plain-table">
-            <Head of={[of === "traces" ? "Trace" : "Session", "Metric", "#Value", "Reason", "Judge", "#Cost"]} />
-            <tbody>
-              {rows.map((score) => (
-                <tr key={score.id}>
-                  <th scope="row"><TargetLink score={score} /></th>
-                  <td>{score.name}</td>
-                  <td class={`c-number o-${score.outcome}`}>{score.value ?? `${NONE} ${score.outcome}`}</td>
-                  <td><Reason text={score.reason} /></td>
-                  <td>{textOf(score.metadata.judge_kind) ?? <span class="none">{NONE}</span>}</td>
-                  <td class="c-number"><ScoreCost metadata={score.metadata} /></td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-      {pages.hasNextPage && (
-        <Button disabled={pages.isFetchingNextPage} onClick={() => void pages.fetchNextPage()}>
-          Show more of {newest && count(newest.total)}
-        </Button>
-      )}
+      <Paged
+        of={pages}
+        what="scores"
+        empty={
+          <Empty title={isFiltered ? "No score matches" : run.status === "PENDING" ? "Its scores appear when a worker begins" : "It has no scores"}>
+            {isFiltered && <Button onClick={() => update({ name: null, outcome: null, code: null })}>Show all</Button>}
+          </Empty>
+        }
+      >
+        {() => (
+          <div class="scrolled" tabIndex={0} role="region" aria-label="Scores of the run">
+            <table class="plain-table">
+              <Head of={[of === "traces" ? "Trace" : "Session", "Metric", "#Value", "Reason", "Judge", "#Cost"]} />
+              <tbody>
+                {pages.rows.map((score) => (
+                  <tr key={score.id}>
+                    <th scope="row"><TargetLink score={score} /></th>
+                    <td>{score.name}</td>
+                    <td class={`c-number o-${score.outcome}`}>{score.value ?? `${NONE} ${score.outcome}`}</td>
+                    <td><Reason text={score.reason} /></td>
+                    <td>{textOf(score.metadata.judge_kind) ?? <span class="none">{NONE}</span>}</td>
+                    <td class="c-number"><ScoreCost metadata={score.metadata} /></td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </Paged>
+      <More of={pages} />
     </section>
   );
 }

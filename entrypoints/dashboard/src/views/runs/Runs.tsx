@@ -1,28 +1,22 @@
 /** The list of runs over traces, or over sessions. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useLocation } from "wouter-preact";
-import { curl, request } from "../../api/client.ts";
+import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
-import { project, projectId } from "../../api/session.ts";
+import { project } from "../../api/session.ts";
 import type { JudgeUsage, ListedRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { copy, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { Paged, Total } from "../../ui/table/Paged.tsx";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { ofParam, RUNS, type Of } from "../../lib/run-form.ts";
 import { isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
 
-interface Page {
-  items: ListedRunResponse[];
-  total: number;
-  next_cursor: string | null;
-}
-
-const PAGE = 50;
 const MONITORS_MAX = 200; // whose names are known
 const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"] as const;
 
@@ -32,15 +26,8 @@ export function Runs(): JSX.Element {
   const of = ofParam(params.get("of"));
   useTitle(`Runs over ${of}`, project.value?.name);
   const query = { status: params.get("status") ?? undefined };
-  const pages = useInfiniteQuery<Page>({
-    queryKey: [projectId.value, RUNS[of], "pages", query],
-    initialPageParam: null,
-    queryFn: ({ pageParam, signal }) => request<Page>("GET", RUNS[of], { query: { ...query, include: "usage", limit: PAGE, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor,
-    refetchInterval: ({ state }) => (state.data?.pages.some((page) => page.items.some((one) => !isOver(one.status))) ? POLL_MS : false),
-  });
-  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const total = pages.data?.pages[0]?.total ?? 0;
+  const pages = usePages<ListedRunResponse>(RUNS[of], { ...query, include: "usage" }, { pollMs: (some) => (some.some((one) => !isOver(one.status)) ? POLL_MS : false) });
+  const { rows } = pages;
   const monitored = rows.some((one) => one.monitor_id !== null);
   const monitors = useRead<{ items: MonitorResponse[] }>("evaluations/monitors", { limit: MONITORS_MAX }, { enabled: monitored });
   const nameOf = (id: string): string => monitors.data?.items.find((one) => one.id === id)?.name ?? "monitor";
@@ -84,7 +71,7 @@ export function Runs(): JSX.Element {
       <div class="list-main">
         <header class="title">
           <h1>Runs</h1>
-          <span class="total" role="status">{pages.isSuccess ? plural(total, "run") : ""}</span>
+          <Total of={pages} what="run" />
           <span class="modes" role="group" aria-label="Runs over">
             {(["traces", "sessions"] as const).map((one) => (
               <button key={one} type="button" aria-pressed={one === of} onClick={() => update({ of: one === "traces" ? null : one }, { push: true })}>
@@ -98,28 +85,29 @@ export function Runs(): JSX.Element {
           </select>
           <Link class="button main" href={newPath(of)}>New run</Link>
         </header>
-        <Failed of={pages} />
-        {pages.isPending && <Loading what="runs" />}
-        {pages.isSuccess && rows.length === 0 && (
-          <Empty title={query.status ? `No run over ${of} is ${query.status.toLowerCase()}` : `No run over ${of} yet`}>
-            <p>A run scores many {of} with metrics, after an estimate of what it costs.</p>
-            <Link href={newPath(of)}>Start a run</Link>
-          </Empty>
-        )}
-        {rows.length > 0 && (
-          <VirtualTable<ListedRunResponse>
-            label="Runs"
-            rows={rows}
-            total={total}
-            columns={columns}
-            rowKey={(row) => row.id}
-            at={at}
-            rowClass={(row) => (row.status === "FAILED" ? "failed" : "")}
-            onNearEnd={() => {
-              if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
-            }}
-          />
-        )}
+        <Paged
+          of={pages}
+          what="runs"
+          empty={
+            <Empty title={query.status ? `No run over ${of} is ${query.status.toLowerCase()}` : `No run over ${of} yet`}>
+              <p>A run scores many {of} with metrics, after an estimate of what it costs.</p>
+              <Link href={newPath(of)}>Start a run</Link>
+            </Empty>
+          }
+        >
+          {() => (
+            <VirtualTable<ListedRunResponse>
+              label="Runs"
+              rows={rows}
+              total={pages.total}
+              columns={columns}
+              rowKey={(row) => row.id}
+              at={at}
+              rowClass={(row) => (row.status === "FAILED" ? "failed" : "")}
+              onNearEnd={pages.more}
+            />
+          )}
+        </Paged>
       </div>
     </div>
   );

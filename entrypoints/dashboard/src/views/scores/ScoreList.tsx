@@ -1,30 +1,24 @@
 /** The scores themselves, newest first, each with what it is of; they can be changed and deleted. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, projectId, scopeHint } from "../../api/session.ts";
+import { may, scopeHint } from "../../api/session.ts";
 import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
-import { ago, cost, fullInstant, NONE, plural } from "../../lib/format.ts";
+import { ago, cost, fullInstant, NONE } from "../../lib/format.ts";
 import { originalOf, type Target } from "../../lib/score-figures.ts";
-import { announce, Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
 import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { Paged, Total } from "../../ui/table/Paged.tsx";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
 
 type Score = TraceScoreResponse | SessionScoreResponse;
-
-interface Page {
-  items: Score[];
-  total: number;
-  total_is_at_least?: boolean;
-  next_cursor: string | null;
-}
 
 const OUTCOMES = ["scored", "skipped", "failed", "pending"];
 
@@ -46,16 +40,10 @@ function Of({ score }: { score: Score }): JSX.Element {
 export function ScoreList({ of, name, dates, url }: { of: Target; name: string; dates: Record<string, string>; url: UrlState }): JSX.Element {
   const path = of === "session" ? "evaluations/session-scores" : "evaluations/trace-scores";
   const outcome = url.params.get("outcome");
-  const query = { name, limit: 50, ...dates, ...(of === "span" ? { of_spans: true } : {}), ...(outcome === null ? {} : { outcome }), min_value: url.params.get("min_value"), below_value: url.params.get("below_value") };
-  const pages = useInfiniteQuery<Page>({
-    queryKey: [projectId.value, path, "pages", query],
-    initialPageParam: null,
-    queryFn: ({ pageParam, signal }) => request<Page>("GET", path, { query: { ...query, cursor: pageParam as string | null }, signal }),
-    getNextPageParam: (last) => last.next_cursor,
-  });
+  const query = { name, ...dates, ...(of === "span" ? { of_spans: true } : {}), ...(outcome === null ? {} : { outcome }), min_value: url.params.get("min_value"), below_value: url.params.get("below_value") };
+  const pages = usePages<Score>(path, query);
   const [editing, edit] = useState<Score | null>(null);
-  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const first = pages.data?.pages[0];
+  const { rows } = pages;
   const { at } = useMark(rows.map((row) => row.id));
   const columns: Column<Score>[] = [
     { id: "value", label: "Value", cell: (row) => <span class={`o-${row.outcome}`}>{row.value ?? `${NONE} ${row.outcome}`}{originalOf(row.metadata) !== null && <small> was {originalOf(row.metadata)}</small>}</span> },
@@ -70,7 +58,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
     <section class="panel wide score-list" aria-label="The scores">
       <header>
         <h2>Scores</h2>
-        <small role="status">{first ? `${first.total_is_at_least ? "at least " : ""}${plural(first.total, "score")}` : ""}</small>
+        <Total of={pages} what="score" class="hint" />
         <select aria-label="Outcome" value={outcome ?? ""} onChange={(event) => url.update({ outcome: event.currentTarget.value || null }, { push: true })}>
           <option value="">every outcome</option>
           {OUTCOMES.map((one) => <option key={one} value={one}>{one}</option>)}
@@ -81,22 +69,9 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
           </Button>
         )}
       </header>
-      <Failed of={pages} />
-      {pages.isPending && <Loading what="scores" />}
-      {pages.isSuccess && rows.length === 0 && <p class="none">No such score in this period.</p>}
-      {rows.length > 0 && (
-        <VirtualTable<Score>
-          label="Scores"
-          rows={rows}
-          total={first?.total ?? rows.length}
-          columns={columns}
-          rowKey={(row) => row.id}
-          at={at}
-          onNearEnd={() => {
-            if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
-          }}
-        />
-      )}
+      <Paged of={pages} what="scores" empty={<p class="none">No such score in this period.</p>}>
+        {() => <VirtualTable<Score> label="Scores" rows={rows} total={pages.total} columns={columns} rowKey={(row) => row.id} at={at} onNearEnd={pages.more} />}
+      </Paged>
       {editing && <Edit score={editing} path={`${path}/${editing.id}`} close={() => edit(null)} />}
     </section>
   );

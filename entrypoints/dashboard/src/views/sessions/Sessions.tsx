@@ -1,30 +1,23 @@
 /** The list of sessions. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useLocation } from "wouter-preact";
-import { curl, request } from "../../api/client.ts";
-import { project, projectId } from "../../api/session.ts";
+import { curl } from "../../api/client.ts";
+import { project } from "../../api/session.ts";
 import type { SessionListItem } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, withoutFilters } from "../../lib/filters.ts";
-import { ago, cost, costHint, count, duration, fullInstant, NONE, plural } from "../../lib/format.ts";
+import { ago, cost, costHint, count, duration, fullInstant, NONE } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chips } from "../../ui/table/Filters.tsx";
 import { ScoreLine } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
+import { Paged, Total } from "../../ui/table/Paged.tsx";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { changed, useUrlState } from "../../url/state.ts";
 
-interface Page {
-  items: SessionListItem[];
-  total: number;
-  total_is_at_least?: boolean;
-  next_cursor: string | null;
-}
-
-const PAGE = 50;
 const INCLUDE = "preview,scores";
 const FILTERS = ["user_id", "not_user_id", "tags", "not_tags"]; // of those of traces
 
@@ -44,16 +37,8 @@ export function Sessions(): JSX.Element {
     sort_by: params.get("sort_by") ?? undefined,
     sort_order: params.get("sort_order") ?? undefined,
   };
-  const pages = useInfiniteQuery<Page>({
-    queryKey: [projectId.value, "sessions", "pages", query],
-    initialPageParam: null,
-    queryFn: ({ pageParam, signal }) =>
-      request<Page>("GET", "sessions", { query: { ...query, include: INCLUDE, limit: PAGE, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor,
-    placeholderData: (before) => before,
-  });
-  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const { total = 0, total_is_at_least: isAtLeast } = pages.data?.pages[0] ?? {};
+  const pages = usePages<SessionListItem>("sessions", { ...query, include: INCLUDE }, { keepPrevious: true });
+  const { rows } = pages;
   const open = (id: string): void => navigate(`${projectPath("sessions")}/${encodeURIComponent(id)}`);
   const { at, go } = useMark(rows.map((row) => row.session_id));
   const group = "Sessions";
@@ -113,7 +98,7 @@ export function Sessions(): JSX.Element {
       <div class="list-main">
         <header class="title">
           <h1>Sessions</h1>
-          <span class="total" role="status">{pages.isSuccess ? `${isAtLeast ? "at least " : ""}${plural(total, "session")}` : ""}</span>
+          <Total of={pages} what="session" />
           <input
             id="find-session"
             type="search"
@@ -128,39 +113,41 @@ export function Sessions(): JSX.Element {
           <Chips chips={shown} url={url} />
           <Link class="button" href={`${projectPath("runs")}/new${changed(location.search, { of: "sessions", sort_by: null, sort_order: null })}`}>Score …</Link>
         </header>
-        <Failed of={pages} />
-        {pages.isPending && <Loading what="sessions" />}
-        {pages.isSuccess && rows.length === 0 && pages.hasNextPage && (
-          <Empty title="No session among the newest traces matches">
-            <Button disabled={pages.isFetching} onClick={() => void pages.fetchNextPage()}>Look among older ones</Button>
-          </Empty>
-        )}
-        {pages.isSuccess && rows.length === 0 && !pages.hasNextPage && (
-          <Empty title={isFiltered ? "No session matches" : "No session yet"}>
-            {isFiltered ? (
-              <Button onClick={() => update({ ...withoutFilters(params), query: null }, { push: true })}>Drop all filters</Button>
+        <Paged
+          of={pages}
+          what="sessions"
+          empty={
+            pages.hasMore ? (
+              <Empty title="No session among the newest traces matches">
+                <Button disabled={pages.isReading} onClick={pages.more}>Look among older ones</Button>
+              </Empty>
             ) : (
-              <p>Traces with the same session_id are a session.</p>
-            )}
-          </Empty>
-        )}
-        {rows.length > 0 && (
-          <VirtualTable<SessionListItem>
-            label="Sessions"
-            rows={rows}
-            total={Math.max(total, rows.length)}
-            columns={columns}
-            rowKey={(row) => row.session_id}
-            at={at}
-            rowClass={(row) => (row.has_error ? "failed" : "")}
-            sortedBy={by}
-            descending={descending}
-            onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
-            onNearEnd={() => {
-              if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
-            }}
-          />
-        )}
+              <Empty title={isFiltered ? "No session matches" : "No session yet"}>
+                {isFiltered ? (
+                  <Button onClick={() => update({ ...withoutFilters(params), query: null }, { push: true })}>Drop all filters</Button>
+                ) : (
+                  <p>Traces with the same session_id are a session.</p>
+                )}
+              </Empty>
+            )
+          }
+        >
+          {() => (
+            <VirtualTable<SessionListItem>
+              label="Sessions"
+              rows={rows}
+              total={Math.max(pages.total, rows.length)}
+              columns={columns}
+              rowKey={(row) => row.session_id}
+              at={at}
+              rowClass={(row) => (row.has_error ? "failed" : "")}
+              sortedBy={by}
+              descending={descending}
+              onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
+              onNearEnd={pages.more}
+            />
+          )}
+        </Paged>
       </div>
     </div>
   );

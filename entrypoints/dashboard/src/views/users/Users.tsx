@@ -1,38 +1,27 @@
 /** The users of a project, as traces name them. */
-import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { curl, request } from "../../api/client.ts";
-import { project, projectId } from "../../api/session.ts";
+import { curl } from "../../api/client.ts";
+import { project } from "../../api/session.ts";
 import type { UserSummary } from "../../api/types.d.ts";
-import { ago, count, fullInstant, plural } from "../../lib/format.ts";
+import { ago, count, fullInstant } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, copy, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { Paged, Total } from "../../ui/table/Paged.tsx";
+import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Erase, erasureProblem, Receipts } from "./Erase.tsx";
 
-interface Page {
-  items: UserSummary[];
-  total: number;
-  next_cursor: string | null;
-}
-
 export function Users(): JSX.Element {
   useTitle("Users", project.value?.name);
-  const pages = useInfiniteQuery<Page>({
-    queryKey: [projectId.value, "traces/users", "pages"],
-    initialPageParam: null,
-    queryFn: ({ pageParam, signal }) => request<Page>("GET", "traces/users", { query: { limit: 50, cursor: pageParam }, signal }),
-    getNextPageParam: (last) => last.next_cursor,
-  });
+  const pages = usePages<UserSummary>("traces/users");
   const { params, update } = useUrlState();
   const [erasing, erase] = useState<UserSummary | null>(null);
   const problem = erasureProblem();
-  const rows = pages.data?.pages.flatMap((page) => page.items) ?? [];
-  const total = pages.data?.pages[0]?.total ?? 0;
+  const { rows } = pages;
   const { at } = useMark(rows.map((row) => row.user_id));
   useCommands([
     { keys: "Shift+c", label: "Copy the list as curl", group: "Users", run: () => void copy(curl("traces/users", {}, project.value?.name ?? ""), "Copied as curl") },
@@ -61,29 +50,12 @@ export function Users(): JSX.Element {
       <div class="list-main">
         <header class="title">
           <h1>Users</h1>
-          <span class="total" role="status">{pages.isSuccess ? plural(total, "user") : ""}</span>
+          <Total of={pages} what="user" />
           <Button onClick={() => update({ dialog: "receipts" })}>Receipts</Button>
         </header>
-        <Failed of={pages} />
-        {pages.isPending && <Loading what="users" />}
-        {pages.isSuccess && rows.length === 0 && (
-          <Empty title="No trace names a user yet">
-            <p>Send user_id with a trace.</p>
-          </Empty>
-        )}
-        {rows.length > 0 && (
-          <VirtualTable<UserSummary>
-            label="Users"
-            rows={rows}
-            total={total}
-            columns={columns}
-            rowKey={(row) => row.user_id}
-            at={at}
-            onNearEnd={() => {
-              if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
-            }}
-          />
-        )}
+        <Paged of={pages} what="users" empty={<Empty title="No trace names a user yet"><p>Send user_id with a trace.</p></Empty>}>
+          {() => <VirtualTable<UserSummary> label="Users" rows={rows} total={pages.total} columns={columns} rowKey={(row) => row.user_id} at={at} onNearEnd={pages.more} />}
+        </Paged>
       </div>
       {erasing && <Erase user={erasing} close={() => erase(null)} />}
       {params.get("dialog") === "receipts" && <Receipts close={() => update({ dialog: null })} />}
