@@ -11,7 +11,7 @@ import { ago, instant } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
-import { Button, Dialog, Icon, announce, copy, notice } from "./basics.tsx";
+import { Button, Dialog, Icon, announce, copy, notice, Select } from "./basics.tsx";
 import { Link } from "./Link.tsx";
 
 const AGAIN_MS = 2000; // until the service is asked again whether it is back
@@ -222,18 +222,7 @@ function ProjectSwitch(): JSX.Element {
   const page = entries().find(isAt(path))?.path ?? "traces";
   if (projects.length < 2) return <p class="project" title={project.value?.name}>{project.value?.name}</p>;
   return (
-    <select
-      class="project"
-      aria-label="Project"
-      value={projectId.value ?? ""}
-      onChange={(event) => navigate(`/p/${encodeURIComponent(event.currentTarget.value)}/${page}`)}
-    >
-      {projects.map((one) => (
-        <option key={one.id} value={one.id}>
-          {one.name}
-        </option>
-      ))}
-    </select>
+    <Select class="project" aria-label="Project" value={projectId.value} choose={(value) => navigate(`/p/${encodeURIComponent(value)}/${page}`)} options={projects.map((one) => [one.id, one.name])} />
   );
 }
 

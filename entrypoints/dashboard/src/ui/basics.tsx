@@ -146,6 +146,20 @@ export function valueTo(set: (value: string) => void): (event: { currentTarget: 
   return (event) => set(event.currentTarget.value);
 }
 
+type Option = string | number | readonly (string | number)[]; // a value that is its text, or both
+
+/** A choice of texts. Without a value, the option "" is chosen. */
+export function Select({ value, choose, options, ...rest }: Omit<JSX.SelectHTMLAttributes<HTMLSelectElement>, "value"> & { value: string | number | null | undefined; choose: (value: string) => void; options: readonly Option[] }): JSX.Element {
+  return (
+    <select {...rest} value={value ?? ""} onChange={valueTo(choose)}>
+      {options.map((one) => {
+        const [id, text = id] = typeof one === "object" ? one : [one];
+        return <option key={id} value={id}>{text}</option>;
+      })}
+    </select>
+  );
+}
+
 /** Seconds until `then` is called; null without a wait. */
 function useCountdown(seconds: number | null, then: (() => void) | undefined): number | null {
   const [left, setLeft] = useState(seconds);

@@ -29,13 +29,11 @@ export interface ChartProps {
   text?: (value: number) => string;
   second?: number; // how long it is in the values, if they are durations
   most?: number; // top of the axis; 1 for scores
-  least?: number; // bottom of the axis, else 0
   coverage?: readonly Covered[];
   marks?: readonly { at: number; label: string }[]; // instants in ms
   limits?: readonly { value: number; label: string }[]; // for example a threshold
   /** A press on a bucket, or dragging over several: from the first start to the last end, in ms. */
   onRange?: (from: number, to: number) => void;
-  height?: number;
 }
 
 /** The instant under the cursor, in all charts of the page. */
@@ -60,12 +58,11 @@ export function Chart(props: ChartProps): JSX.Element {
   const lines = series.filter((one) => one.as !== "bar");
   const heights = times.map((_, index) => bars.reduce((sum, one) => sum + (one.values[index] ?? 0), 0));
   const known = [...heights, ...lines.flatMap((one) => [...one.values, ...(one.band?.high ?? [])]), ...limits.map((one) => one.value)];
-  const least = props.least ?? 0;
-  const rows = valueTicks(least, props.most ?? Math.max(least, ...known.map((one) => one ?? least)), props.second);
+  const rows = valueTicks(0, props.most ?? Math.max(0, ...known.map((one) => one ?? 0)), props.second);
   const labels = evenDecimals(rows.map((one) => text(one)));
-  const most = Math.max(props.most ?? least, rows.at(-1) ?? least, ...known.map((one) => one ?? least));
+  const most = Math.max(props.most ?? 0, rows.at(-1) ?? 0, ...known.map((one) => one ?? 0));
   const x = (at: number): number => ((at - from) / (to - from)) * WIDTH;
-  const y = (value: number): number => HEIGHT - ((value - least) / (most - least || 1)) * HEIGHT;
+  const y = (value: number): number => HEIGHT - (value / (most || 1)) * HEIGHT;
   const middle = (index: number): number => x(times[index]! + step / 2);
   const here = cursor.value === null ? -1 : times.findIndex((start) => start <= cursor.value! && cursor.value! < start + step);
   const indexAt = (event: MouseEvent): number => {
@@ -113,7 +110,6 @@ export function Chart(props: ChartProps): JSX.Element {
               aria-label={`${title}: ${summary}`}
               viewBox={`0 0 ${WIDTH} ${HEIGHT}`}
               preserveAspectRatio="none"
-              style={props.height ? { height: `${props.height}px` } : undefined}
               class={onRange ? "can-choose" : ""}
               onPointerDown={(event) => onRange && setDrag([indexAt(event), indexAt(event)])}
               onPointerMove={(event) => {
@@ -263,10 +259,9 @@ function Numbers(props: ChartProps & { text: (value: number) => string }): JSX.E
   );
 }
 
-/** A line of a few pixels' height without axes; the sentence says what it shows. */
-export function Sparkline({ values, summary, most, least = 0 }: { values: readonly (number | null)[]; summary: string; most?: number; least?: number }): JSX.Element {
-  const top = most ?? Math.max(...values.map((one) => one ?? least), least);
-  const y = (value: number): number => 22 - ((value - least) / (top - least || 1)) * 20;
+/** Values from 0 to 1 as a line of a few pixels' height without axes; the sentence says what it shows. */
+export function Sparkline({ values, summary }: { values: readonly (number | null)[]; summary: string }): JSX.Element {
+  const y = (value: number): number => 22 - value * 20;
   const x = (index: number): number => ((index + 0.5) / Math.max(1, values.length)) * 100;
   return (
     <svg class="sparkline" viewBox="0 0 100 24" preserveAspectRatio="none" role="img" aria-label={summary}>

@@ -6,6 +6,7 @@ import { bytes, plural } from "../../lib/format.ts";
 import { indented, jsonChanges, type JsonChange } from "../../lib/payload/json-diff.ts";
 import { textBlocks, type Block, type Piece } from "../../lib/payload/text-diff.ts";
 import { Button } from "../basics.tsx";
+import { Modes } from "../Modes.tsx";
 import { LongText } from "../LongText.tsx";
 
 const SHOWN_LENGTH = 20_000; // of each side, where no comparison is possible
@@ -35,13 +36,7 @@ export function Diff({ label, left, right, as, choose }: DiffProps): JSX.Element
           <span class="none">the same, {bytes(left?.length)}</span>
         ) : (
           canBePaths && (
-            <span class="modes" role="group" aria-label={`Compare ${label.toLowerCase()} by`}>
-              {(["paths", "lines"] as const).map((one) => (
-                <button key={one} type="button" aria-pressed={one === shown} onClick={() => choose(one)}>
-                  {one === "paths" ? "Paths" : "Lines"}
-                </button>
-              ))}
-            </span>
+            <Modes label={`Compare ${label.toLowerCase()} by`} of={["paths", "lines"]} at={shown} text={(one) => (one === "paths" ? "Paths" : "Lines")} choose={choose} />
           )
         )}
       </header>

@@ -13,6 +13,7 @@ import type { UrlState } from "../../url/state.ts";
 import { Button, Copy, FailureBox, Loading } from "../basics.tsx";
 import { Chat } from "./Chat.tsx";
 import { JsonView } from "./JsonView.tsx";
+import { Modes } from "../Modes.tsx";
 import { LongText } from "../LongText.tsx";
 import { useScanned } from "./useScanned.ts";
 
@@ -133,21 +134,16 @@ function Drawn({ label, text, name, url, total, isWhole, before, all }: DrawnPro
       <header>
         <h3>{label}</h3>
         <small>{bytes(total)}</small>
-        <span class="modes" role="group" aria-label={`Show ${label.toLowerCase()} as`}>
-          {possible.map((one) => (
-            <button
-              key={one}
-              type="button"
-              aria-pressed={one === shown}
-              onClick={() => {
-                chooseRendering(name, one);
-                url.update({ as: one });
-              }}
-            >
-              {LABELS[one]}
-            </button>
-          ))}
-        </span>
+        <Modes
+          label={`Show ${label.toLowerCase()} as`}
+          of={possible}
+          at={shown}
+          text={(one) => LABELS[one]}
+          choose={(one) => {
+            chooseRendering(name, one);
+            url.update({ as: one });
+          }}
+        />
         <Copy text={text} label={`Copy ${label.toLowerCase()}`} />
       </header>
       {!isWhole && (

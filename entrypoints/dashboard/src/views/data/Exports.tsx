@@ -8,7 +8,7 @@ import { may, project } from "../../api/session.ts";
 import type { DownloadTicketResponse, ExportResponse } from "../../api/types.d.ts";
 import { chips, filterBody } from "../../lib/filters.ts";
 import { ago, bytes, count, duration, fullInstant, plural, tracesText } from "../../lib/format.ts";
-import { announce, Button, copy, Copy, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, copy, Copy, Dialog, Loading, Failed, Form, Select } from "../../ui/basics.tsx";
 import { useSending, type Sending } from "../../ui/Field.tsx";
 import { follow, save } from "../../ui/save.ts";
 import type { UrlState } from "../../url/state.ts";
@@ -80,18 +80,11 @@ export function ExportForm({ url, total, isAtLeast }: { url: UrlState; total: nu
       <div class="fields">
         <label>
           Format
-          <select value={format} onChange={valueTo(setFormat)}>
-            <option value="ndjson">NDJSON, with spans and scores</option>
-            <option value="csv">CSV</option>
-            <option value="parquet">Parquet</option>
-          </select>
+          <Select value={format} choose={setFormat} options={[["ndjson", "NDJSON, with spans and scores"], ["csv", "CSV"], ["parquet", "Parquet"]]} />
         </label>
         <label>
           Rows
-          <select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} onChange={valueTo(setRows)}>
-            <option value="traces">Traces</option>
-            <option value="spans">Spans</option>
-          </select>
+          <Select disabled={format === "ndjson"} value={format === "ndjson" ? "traces" : rows} choose={setRows} options={[["traces", "Traces"], ["spans", "Spans"]]} />
         </label>
       </div>
       <p class="actions">

@@ -7,7 +7,7 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { DatasetResponse, TracesCopied } from "../../api/types.d.ts";
 import { TEXT_HINT, filterBody } from "../../lib/filters.ts";
 import { count, plural, tracesText } from "../../lib/format.ts";
-import { Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { Button, Dialog, Loading, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -51,10 +51,10 @@ export function AddToDataset({ url, total, isAtLeast, selected, close }: Props):
       {known.data && known.data.length > 0 && copied === null && (
         <Form send={add}>
           <Field label="Dataset">
-            {(own) => <select {...own} value={chosen} onChange={valueTo(setName)}>{known.data.map((one) => <option key={one.id}>{one.name}</option>)}</select>}
+            {(own) => <Select {...own} value={chosen} choose={setName} options={known.data.map((one) => one.name)} />}
           </Field>
           <Field label="What is expected" problem={sending.problemOf("expected")}>
-            {(own) => <select {...own} value={expected} onChange={valueTo(setExpected)}><option value="none">nothing</option><option value="output">the output of the trace</option></select>}
+            {(own) => <Select {...own} value={expected} choose={setExpected} options={[["none", "nothing"], ["output", "the output of the trace"]]} />}
           </Field>
           <Field label="Split" hint="Such as test; empty for none" problem={sending.problemOf("split")}>
             {(own) => <input {...own} maxLength={63} value={split} onInput={valueTo(setSplit)} />}

@@ -8,7 +8,7 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import { readVerbatim } from "../../api/verbatim.ts";
 import type { DatasetItemResponse, DatasetResponse, DatasetVersionResponse } from "../../api/types.d.ts";
 import { NONE, ago, count, instant, plural } from "../../lib/format.ts";
-import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { announce, Button, Copy, Dialog, Empty, FailureBox, Loading, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
@@ -65,10 +65,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
       <header class="title">
         <h1>{name}</h1>
         <Total of={items} what="item" />
-        <select aria-label="Version" value={version ?? ""} onChange={(event) => update({ version: event.currentTarget.value || null }, { push: true })}>
-          <option value="">newest version</option>
-          {versions.data?.map((one) => <option key={one.version} value={one.version}>{`version ${one.version_number}, ${plural(one.items, "item")}, ${instant(one.created_at)}`}</option>)}
-        </select>
+        <Select aria-label="Version" value={version} choose={(value) => update({ version: value || null }, { push: true })} options={[["", "newest version"], ...(versions.data?.map((one) => [one.version, `version ${one.version_number}, ${plural(one.items, "item")}, ${instant(one.created_at)}`]) ?? [])]} />
         <input aria-label="Split" placeholder="every split" value={split ?? ""} onChange={(event) => update({ split: event.currentTarget.value || null }, { push: true })} />
         <Link href={`${projectPath("experiments")}?dataset=${encodeURIComponent(name)}`}>Experiments</Link>
         <span class="actions">

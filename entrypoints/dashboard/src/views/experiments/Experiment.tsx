@@ -9,6 +9,7 @@ import type { CaseResultResponse, ExperimentItemResponse, ExperimentProgressResp
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
 import { TITLE_LENGTH } from "../../ui/LongText.tsx";
+import { Head } from "../../ui/Head.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
 import { useSending } from "../../ui/Field.tsx";
@@ -93,7 +94,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
         {() => (
         <div class="scroll-x">
           <table class="plain-table items">
-            <thead><tr><th scope="col">Item</th><th scope="col">Input</th><th scope="col">Expected</th>{one.metrics.map((metric) => <th key={metric} scope="col">{metric}</th>)}<th scope="col">Latency</th><th scope="col">Cost</th><th scope="col">Traces</th></tr></thead>
+            <Head of={["Item", "Input", "Expected", ...one.metrics, "Latency", "Cost", "Traces"]} />
             <tbody>
               {items.rows.map((row) => (
                 <tr key={row.item}>

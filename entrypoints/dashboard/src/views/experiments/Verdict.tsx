@@ -6,7 +6,7 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import type { ComparedSideResponse, ComparisonResponse, ExperimentItemResponse, NeededResponse, RuleFields, RuleResultResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, duration, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, Empty, Loading, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
@@ -177,12 +177,8 @@ function RuleRow(props: { at: number; rule: RuleFields; result: RuleResultRespon
     <tr>
       <th scope="row">
         <span class="actions">
-          <select aria-label={`Metric of ${label}`} value={rule.metric} onChange={(event) => { const metric = event.currentTarget.value; FIGURES.includes(metric) ? set(metric, "max_ratio", 1.2) : set(metric, isFigure ? "max_drop" : limit, isFigure ? 0.05 : value); }}>
-            {props.metrics.map((one) => <option key={one}>{one}</option>)}
-          </select>
-          <select aria-label={`Limit of ${label}`} value={limit} onChange={(event) => set(rule.metric, event.currentTarget.value, value)}>
-            {LIMITS.filter((one) => (one === "max_ratio") === isFigure).map((one) => <option key={one} value={one}>{one.replace("_", " ")}</option>)}
-          </select>
+          <Select aria-label={`Metric of ${label}`} value={rule.metric} choose={(metric) => (FIGURES.includes(metric) ? set(metric, "max_ratio", 1.2) : set(metric, isFigure ? "max_drop" : limit, isFigure ? 0.05 : value))} options={props.metrics} />
+          <Select aria-label={`Limit of ${label}`} value={limit} choose={(chosen) => set(rule.metric, chosen, value)} options={LIMITS.filter((one) => (one === "max_ratio") === isFigure).map((one) => [one, one.replace("_", " ")])} />
           <input aria-label={`Value of ${label}`} type="number" step="0.01" min={0} max={isFigure ? 1000 : 1} value={value} onChange={(event) => { const next = event.currentTarget.valueAsNumber; if (!Number.isNaN(next)) set(rule.metric, limit, next); }} />
           {props.canDrop && <Button class="quiet" icon="close" label={`Drop ${label}`} onClick={props.drop} />}
         </span>
@@ -247,7 +243,7 @@ function ByItem({ base, candidate, metrics }: { base: string; candidate: string;
       {shown.length > 0 && (
         <div class="scroll-x">
           <table class="plain-table">
-            <thead><tr><th scope="col">Item</th>{metrics.map((metric) => <th key={metric} scope="col">{metric}</th>)}<th scope="col">Before</th><th scope="col">Now</th></tr></thead>
+            <Head of={["Item", ...metrics, "Before", "Now"]} />
             <tbody>
               {shown.map(({ one, old }) => (
                 <tr key={one.item}>

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { resume, type Organization } from "../../api/session.ts";
-import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 
 export function NewProject({ organizations }: { organizations: readonly Organization[] }): JSX.Element {
   const [isOpen, open] = useState(false);
@@ -41,13 +41,7 @@ export function NewProject({ organizations }: { organizations: readonly Organiza
             {organizations.length > 1 && (
               <label>
                 Organization
-                <select value={of} onChange={valueTo(setOf)}>
-                  {organizations.map((one) => (
-                    <option key={one.id} value={one.id}>
-                      {one.name}
-                    </option>
-                  ))}
-                </select>
+                <Select value={of} choose={setOf} options={organizations.map((one) => [one.id, one.name])} />
               </label>
             )}
             <p class="actions">

@@ -10,6 +10,7 @@ import { ago, count, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { START, answered, next, received, skip, undone, valueOf, type Answer, type Labelling } from "../../lib/labelling.ts";
 import { announce, Button, Empty, FailureBox, Loading, useTitle, Failed, valueTo } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Payload } from "../../ui/payload/Payload.tsx";
@@ -318,10 +319,7 @@ function Item(props: { item: AnnotationQueueItem; url: UrlState; isShown: boolea
     <article class="label-item" aria-label="Item">
       <h2 class="sr">Item</h2>
       <header>
-        <span class="modes" role="group" aria-label="Show">
-          <button type="button" aria-pressed={view === "io"} onClick={() => url.update({ view: null })}>Input and output</button>
-          <button type="button" aria-pressed={view === "calls"} onClick={() => url.update({ view: "calls" })}>Model calls</button>
-        </span>
+        <Modes label="Show" of={["io", "calls"]} at={view} text={(one) => (one === "io" ? "Input and output" : "Model calls")} choose={(one) => url.update({ view: one === "io" ? null : one })} />
         <span class="tag" title={WHY[item.why] ?? ""}>{item.why}</span>
         <small>{WHY[item.why]} · scored {ago(item.created_at)}</small>
         <Link href={projectPath(`traces/${item.trace_id}`)}>Open the trace</Link>

@@ -7,7 +7,7 @@ import { session, signOut } from "../../api/session.ts";
 import type { MySessionResponse, UserProfileResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
 import { density, singleKeys, theme, zone } from "../../lib/preferences.ts";
-import { announce, Button, Empty, useTitle, Failed } from "../../ui/basics.tsx";
+import { announce, Button, Empty, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
 import { Invitations } from "../home/Invitations.tsx";
@@ -37,9 +37,7 @@ function Choice({ label, of, values }: { label: string; of: Signal<string>; valu
   return (
     <Field label={label}>
       {(own) => (
-        <select {...own} value={of.value} onChange={(event) => (of.value = event.currentTarget.value)}>
-          {values.map(([value, text]) => <option key={value} value={value}>{text}</option>)}
-        </select>
+        <Select {...own} value={of.value} choose={(chosen) => (of.value = chosen)} options={values} />
       )}
     </Field>
   );

@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import { may, projectId, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse } from "../../api/types.d.ts";
-import { announce, Button, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { useDraft } from "../../ui/useDraft.ts";
 import { ANCHORS, definitionText, EMPTY, flatRule, KINDS, MEASURES, OPERATORS, PARTS, typedValue, valueText, withParameter, type Condition, type Definition, type Kind, type Parameter } from "../../lib/metric-definition.ts";
@@ -228,9 +228,7 @@ function RuleFields({ definition, put }: OfKind): JSX.Element {
     <>
       <Field label="The score is 1 if">
         {(own) => (
-          <select {...own} value={join} onChange={(event) => set(conditions, event.currentTarget.value as typeof join)}>
-            {Object.entries(JOIN_WORDS).map(([value, words]) => <option key={value} value={value}>{words}</option>)}
-          </select>
+          <Select {...own} value={join} choose={(value) => set(conditions, value as typeof join)} options={Object.entries(JOIN_WORDS)} />
         )}
       </Field>
       {conditions.map((one, at) => (
@@ -242,9 +240,7 @@ function RuleFields({ definition, put }: OfKind): JSX.Element {
             </Field>
             <Field label="Operator">
               {(own) => (
-                <select {...own} value={one.op} onChange={(event) => edit(at, { op: event.currentTarget.value })}>
-                  {OPERATORS.map((op) => <option key={op} value={op}>{op}</option>)}
-                </select>
+                <Select {...own} value={one.op} choose={(value) => edit(at, { op: value })} options={OPERATORS} />
               )}
             </Field>
             <Field label="Value" hint="JSON, or a text">
@@ -265,10 +261,7 @@ function RuleFields({ definition, put }: OfKind): JSX.Element {
             {one.path.startsWith("spans") && (
               <Field label="Holds for">
                 {(own) => (
-                  <select {...own} value={one.over ?? "any"} onChange={(event) => edit(at, { over: event.currentTarget.value })}>
-                    <option value="any">any span</option>
-                    <option value="all">all spans</option>
-                  </select>
+                  <Select {...own} value={one.over ?? "any"} choose={(value) => edit(at, { over: value })} options={[["any", "any span"], ["all", "all spans"]]} />
                 )}
               </Field>
             )}
@@ -292,10 +285,7 @@ function MeasureFields({ definition, put }: OfKind): JSX.Element {
     <>
       <Field label="Measure">
         {(own) => (
-          <select {...own} value={type} onChange={(event) => put({ type: event.currentTarget.value, ...(MEASURES[event.currentTarget.value]!.length > 0 ? { parameters: {} } : {}) })}>
-            {!known && <option value={type}>{type}</option>}
-            {Object.keys(MEASURES).map((one) => <option key={one} value={one}>{one}</option>)}
-          </select>
+          <Select {...own} value={type} choose={(value) => put({ type: value, ...(MEASURES[value]!.length > 0 ? { parameters: {} } : {}) })} options={[...(!known ? [type] : []), ...Object.keys(MEASURES)]} />
         )}
       </Field>
       <div class="fields">
@@ -314,10 +304,7 @@ function ParameterInput({ own, parameter, value, change }: { own: JSX.HTMLAttrib
   const { as, isOptional } = parameter;
   if (typeof as !== "string") {
     return (
-      <select {...(own as object)} required={!isOptional} value={String(value ?? "")} onChange={valueTo(change)}>
-        <option value="">{isOptional ? "not given" : "choose"}</option>
-        {as.map((one) => <option key={one} value={one}>{one}</option>)}
-      </select>
+      <Select {...(own as object)} required={!isOptional} value={String(value ?? "")} choose={change} options={[["", isOptional ? "not given" : "choose"], ...as]} />
     );
   }
   const text = as === "number" ? String(value ?? "") : as === "json" ? valueText(value) : String(value ?? "");

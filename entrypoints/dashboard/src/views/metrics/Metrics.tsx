@@ -6,7 +6,8 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import type { CustomMetricResponse, MetricSummary } from "../../api/types.d.ts";
 import { NONE, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { announce, Button, Empty, Loading, useTitle, Failed, Select } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
@@ -42,23 +43,10 @@ export function Metrics(): JSX.Element {
       <header class="title">
         <h1>Metrics</h1>
         <span role="status" class="hint">{rows && plural(rows.length, "metric")}</span>
-        <span class="modes" role="group" aria-label="Metrics of">
-          {(["traces", "sessions"] as const).map((one) => (
-            <button key={one} type="button" aria-pressed={one === of && !isArchive} onClick={() => update({ of: one === "traces" ? null : one, archived: null, method: null }, { push: true })}>
-              {one}
-            </button>
-          ))}
-          <button type="button" aria-pressed={isArchive} onClick={() => update({ archived: "1", of: null, method: null }, { push: true })}>archived</button>
-        </span>
+        <Modes label="Metrics of" of={["traces", "sessions", "archived"]} at={isArchive ? "archived" : of} choose={(one) => update({ of: one === "sessions" ? one : null, archived: one === "archived" ? "1" : null, method: null }, { push: true })} />
         <input id="find-metric" type="search" aria-label="Find a metric" placeholder="Find a metric" value={query} onInput={(event) => update({ query: event.currentTarget.value || null })} />
         {of === "traces" && !isArchive && (
-          <select aria-label="How it is measured" value={method} onChange={(event) => update({ method: event.currentTarget.value || null })}>
-            <option value="">All</option>
-            <option value="judged">Judged</option>
-            <option value="embedded">Compared</option>
-            <option value="measured">Computed</option>
-            <option value="own">Own</option>
-          </select>
+          <Select aria-label="How it is measured" value={method} choose={(value) => update({ method: value || null })} options={[["", "All"], ["judged", "Judged"], ["embedded", "Compared"], ["measured", "Computed"], ["own", "Own"]]} />
         )}
         <Button class="main" disabled={!may("evaluate")} title={scopeHint("evaluate")} onClick={make}>New metric …</Button>
       </header>

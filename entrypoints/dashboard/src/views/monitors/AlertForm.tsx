@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import type { AlertResponse, MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { plural } from "../../lib/format.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
-import { announce, Button, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Loading, Failed, Form, Select } from "../../ui/basics.tsx";
 import { useSettled } from "../../ui/useSettled.ts";
 import { FIGURES, State, type AlertFigure } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
@@ -69,16 +69,12 @@ export function AlertForm({ monitor, alert, close }: { monitor: MonitorResponse;
         <div class="fields">
           <Field label="Metric" problem={sending.problemOf("metric")}>
             {(own) => (
-              <select {...own} value={metric} disabled={alert !== null} onChange={valueTo(setMetric)}>
-                {monitor.metric_names.map((one) => <option key={one}>{one}</option>)}
-              </select>
+              <Select {...own} value={metric} disabled={alert !== null} choose={setMetric} options={monitor.metric_names} />
             )}
           </Field>
           <Field label="Figure" hint={hint} problem={sending.problemOf("figure")}>
             {(own) => (
-              <select {...own} value={figure} disabled={alert !== null} onChange={(event) => setFigure(event.currentTarget.value as AlertFigure)}>
-                {Object.entries(FIGURES).map(([value, one]) => <option key={value} value={value}>{one.label}</option>)}
-              </select>
+              <Select {...own} value={figure} disabled={alert !== null} choose={(value) => setFigure(value as AlertFigure)} options={Object.entries(FIGURES).map(([value, one]) => [value, one.label])} />
             )}
           </Field>
           {hasLimit && number("threshold", `Alerts ${bad}`, { min: 0, max: 1, step: "any" })}

@@ -4,6 +4,7 @@ import { useRead } from "../../api/queries.ts";
 import type { AlertResponse, AlertState, PaginatedResponse_AlertChangeResponse_, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { ago, fullInstant, plural, score } from "../../lib/format.ts";
 import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
@@ -32,13 +33,7 @@ export function Alerts(): JSX.Element {
       <header class="title">
         <h1>Alerts</h1>
         {page && <span class="hint">{plural(page.total, "alert")}</span>}
-        <span class="modes" role="group" aria-label="State">
-          {[null, ...STATES].map((one) => (
-            <button key={one} type="button" aria-pressed={one === state} onClick={() => url.update({ state: one, cursor: null }, { push: true })}>
-              {one === null ? "all" : one.toLowerCase().replace("_", " ")}
-            </button>
-          ))}
-        </span>
+        <Modes label="State" of={[null, ...STATES]} at={state} text={(one) => one?.toLowerCase().replace("_", " ") ?? "all"} choose={(one) => url.update({ state: one, cursor: null }, { push: true })} />
       </header>
       <Failed of={alerts} />
       {alerts.isPending && <Loading what="alerts" />}

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { CadenceResponse } from "../../api/types.d.ts";
 import { EVERY_HOURS, WEEKDAYS, cadenceWords, readCadence, writeCadence, type Cadence } from "../../lib/chart/cadence.ts";
+import { Select } from "../../ui/basics.tsx";
 import { Field } from "../../ui/Field.tsx";
 import { useSettled } from "../../ui/useSettled.ts";
 import { Times } from "./parts.tsx";
@@ -47,22 +48,16 @@ export function CadencePicker({ value, set, problem }: { value: string; set: (te
       <legend>When</legend>
       <div class="fields">
         <Field label="Runs">{(own) => (
-          <select {...own} value={of.kind} onChange={(event) => choose(event.currentTarget.value as Cadence["kind"])}>
-            {Object.entries(KINDS).map(([kind, label]) => <option key={kind} value={kind}>{label}</option>)}
-          </select>
+          <Select {...own} value={of.kind} choose={(value) => choose(value as Cadence["kind"])} options={Object.entries(KINDS)} />
         )}</Field>
         {of.kind === "hours" && (
           <Field label="Hours">{(own) => (
-            <select {...own} value={String(of.every)} onChange={(event) => change({ ...of, every: Number(event.currentTarget.value) })}>
-              {EVERY_HOURS.map((one) => <option key={one} value={one}>{one}</option>)}
-            </select>
+            <Select {...own} value={String(of.every)} choose={(value) => change({ ...of, every: Number(value) })} options={EVERY_HOURS} />
           )}</Field>
         )}
         {of.kind === "week" && (
           <Field label="Day">{(own) => (
-            <select {...own} value={String(of.weekday)} onChange={(event) => change({ ...of, weekday: Number(event.currentTarget.value) })}>
-              {WEEKDAYS.map((one, day) => <option key={one} value={day}>{one}</option>)}
-            </select>
+            <Select {...own} value={String(of.weekday)} choose={(value) => change({ ...of, weekday: Number(value) })} options={WEEKDAYS.map((one, day) => [day, one])} />
           )}</Field>
         )}
         {of.kind === "month" && (

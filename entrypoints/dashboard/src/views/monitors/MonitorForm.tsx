@@ -11,7 +11,7 @@ import { count, inPercent, plural } from "../../lib/format.ts";
 import { monitorFilters, paramsOfFilters } from "../../lib/monitor-filters.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
-import { announce, Button, Loading, useTitle, Failed, Form } from "../../ui/basics.tsx";
+import { announce, Button, Loading, useTitle, Failed, Form, Select } from "../../ui/basics.tsx";
 import { useDraft } from "../../ui/useDraft.ts";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -146,9 +146,7 @@ function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; know
             </Field>
             <Field label="Votes" problem={sending.problemOf("votes")}>
               {(own) => (
-                <select {...own} value={votes} onChange={(event) => put({ votes: event.currentTarget.value })}>
-                  {["1", "3", "5"].map((one) => <option key={one}>{one}</option>)}
-                </select>
+                <Select {...own} value={votes} choose={(value) => put({ votes: value })} options={["1", "3", "5"]} />
               )}
             </Field>
             <Field label="Cost limit of a run in USD" problem={sending.problemOf("max_cost_usd")}>
@@ -190,11 +188,7 @@ function SessionFilters({ url }: { url: UrlState }): JSX.Element {
       {text("min_trace_count", "Traces at least", "1", "number")}
       <Field label="Failures">
         {(own) => (
-          <select {...own} value={url.params.get("has_error") ?? ""} onChange={(event) => url.update({ has_error: event.currentTarget.value || null })}>
-            <option value="">any</option>
-            <option value="true">a trace failed</option>
-            <option value="false">none failed</option>
-          </select>
+          <Select {...own} value={url.params.get("has_error")} choose={(value) => url.update({ has_error: value || null })} options={[["", "any"], ["true", "a trace failed"], ["false", "none failed"]]} />
         )}
       </Field>
     </div>

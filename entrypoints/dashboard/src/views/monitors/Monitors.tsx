@@ -5,7 +5,7 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { MonitorResponse, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { NONE, plural } from "../../lib/format.ts";
-import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, Empty, Loading, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
@@ -28,11 +28,7 @@ export function Monitors(): JSX.Element {
       <header class="title">
         <h1>Monitors</h1>
         {page && <span class="hint">{plural(page.total, "monitor")}</span>}
-        <select aria-label="Status" value={status ?? ""} onChange={(event) => url.update({ status: event.currentTarget.value || null, cursor: null }, { push: true })}>
-          <option value="">All</option>
-          <option value="ACTIVE">Active</option>
-          <option value="PAUSED">Paused</option>
-        </select>
+        <Select aria-label="Status" value={status} choose={(value) => url.update({ status: value || null, cursor: null }, { push: true })} options={[["", "All"], ["ACTIVE", "Active"], ["PAUSED", "Paused"]]} />
         <NewLink />
       </header>
       <Failed of={monitors} />

@@ -4,6 +4,7 @@ import { useId, useState } from "preact/hooks";
 import type { MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
 import { fullInstant, instant, score } from "../../lib/format.ts";
 import { Button } from "../../ui/basics.tsx";
+import { Head } from "../../ui/Head.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Line, Strip } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -41,14 +42,7 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
       {isTable ? (
         <div class="numbers" tabIndex={0} role="region" aria-label={`${title}: table`}>
           <table class="plain-table">
-            <thead>
-              <tr>
-                <th scope="col">Run</th>
-                <th scope="col">Value</th>
-                {hasStates && <th scope="col">State</th>}
-                <th scope="col">Coverage</th>
-              </tr>
-            </thead>
+            <Head of={["Run", "Value", ...(hasStates ? ["State"] : []), "Coverage"]} />
             <tbody>
               {runs.map((one) => (
                 <tr key={one.run_id}>

@@ -7,7 +7,7 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { DeliveryResponse, PaginatedResponse_DeliveryResponse_, WebhookCreatedResponse, WebhookResponse } from "../../api/types.d.ts";
 import { ago, fullInstant, instant, plural } from "../../lib/format.ts";
 import { Field, useSending } from "../../ui/Field.tsx";
-import { announce, Button, Copy, Dialog, Loading, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Copy, Dialog, Loading, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import type { UrlState } from "../../url/state.ts";
 import { Confirm } from "./Monitor.tsx";
@@ -110,9 +110,7 @@ function Make({ close }: { close: () => void }): JSX.Element {
         </Field>
         <Field label="Format" problem={sending.problemOf("format")}>
           {(own) => (
-            <select {...own} value={format} onChange={(event) => setFormat(event.currentTarget.value as keyof typeof FORMATS)}>
-              {Object.entries(FORMATS).map(([value, label]) => <option key={value} value={value}>{label}</option>)}
-            </select>
+            <Select {...own} value={format} choose={(value) => setFormat(value as keyof typeof FORMATS)} options={Object.entries(FORMATS)} />
           )}
         </Field>
         <Failed of={sending} />

@@ -5,7 +5,7 @@ import { readBlob } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import type { APIKeyResponse, AuditEntryResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
 import { fullInstant, instant, NONE } from "../../lib/format.ts";
-import { Button, Failed, valueTo } from "../../ui/basics.tsx";
+import { Button, Failed, valueTo, Select } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -41,11 +41,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
         </Field>
         <Field label="Actor">
           {(own) => (
-            <select {...own} value={query.actor_id ?? ""} onChange={pick("actor_id")}>
-              <option value="">any</option>
-              {people.data?.map((one) => <option key={one.user_id} value={one.user_id}>{one.email}</option>)}
-              {keys.data?.map((one) => <option key={one.id} value={one.id}>key {one.name} {one.key_prefix}…</option>)}
-            </select>
+            <Select {...own} value={query.actor_id} choose={(actor) => url.update({ actor_id: actor || null }, { push: true })} options={[["", "any"], ...(people.data ?? []).map((one) => [one.user_id, one.email]), ...(keys.data ?? []).map((one) => [one.id, `key ${one.name} ${one.key_prefix}…`])]} />
           )}
         </Field>
         <Field label="From">{(own) => <input {...own} type="date" value={query.occurred_after ?? ""} onChange={pick("occurred_after")} />}</Field>

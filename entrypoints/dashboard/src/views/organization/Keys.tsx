@@ -7,7 +7,7 @@ import { session } from "../../api/session.ts";
 import type { APIKeyResponse, KeyScope } from "../../api/types.d.ts";
 import { ago, fullInstant, NONE } from "../../lib/format.ts";
 import { snippets } from "../../lib/snippets.ts";
-import { Button, Copy, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { Button, Copy, Dialog, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -142,19 +142,12 @@ function NewKey({ id, path, close, made }: Place & { close: () => void; made: (o
         </fieldset>
         <Field label="Expires" problem={sending.problemOf("expiration")}>
           {(own) => (
-            <select {...own} value={expiration} onChange={valueTo(setExpiration)}>
-              <option value="">as the organization says</option>
-              <option value="90d">in 90 days</option>
-              <option value="never">never</option>
-            </select>
+            <Select {...own} value={expiration} choose={setExpiration} options={[["", "as the organization says"], ["90d", "in 90 days"], "never"]} />
           )}
         </Field>
         <Field label="Project">
           {(own) => (
-            <select {...own} value={project} onChange={valueTo(setProject)}>
-              <option value="">all, and new ones</option>
-              {projects.map((one) => <option key={one.id} value={one.id}>{one.name}</option>)}
-            </select>
+            <Select {...own} value={project} choose={setProject} options={[["", "all, and new ones"], ...projects.map((one) => [one.id, one.name])]} />
           )}
         </Field>
         <Field label="Networks" hint="Such as 192.0.2.0/24; empty: from everywhere" problem={sending.problemOf("networks")}>

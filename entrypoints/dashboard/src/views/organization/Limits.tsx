@@ -7,6 +7,7 @@ import { session } from "../../api/session.ts";
 import type { LimitsResponse, OrganizationUsageResponse, SharingResponse } from "../../api/types.d.ts";
 import { cost, count, NONE, plural } from "../../lib/format.ts";
 import { announce, Button, Loading, Failed, Form } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -69,9 +70,7 @@ export function Costs({ path }: Place): JSX.Element {
   const total = answer.data?.total;
   return (
     <>
-      <span class="modes" role="group" aria-label="By">
-        {BY.map((one) => <button key={one} type="button" aria-pressed={one === by} onClick={() => url.update({ by: one }, { push: true })}>{one}</button>)}
-      </span>
+      <Modes label="By" of={BY} at={by} choose={(one) => url.update({ by: one }, { push: true })} />
       {total && (
         <p>
           {cost(total.cost_usd, total.unpriced_calls)} for {plural(total.calls, "call")} of judges this month

@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { resume, session } from "../../api/session.ts";
 import type { OrganizationInvitationResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
-import { announce, Button, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
@@ -67,15 +67,7 @@ export function Members({ path, role }: Place): JSX.Element {
           [
             "Role",
             (one) => (
-              <select
-                aria-label={`Role of ${one.email}`}
-                value={one.role}
-                disabled={isMe(one) || role !== "OWNER" || sending.isBusy}
-                title={isMe(one) ? "You can’t change your own role" : lacking(role, "OWNER")}
-                onChange={(event) => change(one, event.currentTarget.value)}
-              >
-                {ROLES.map((each) => <option key={each} value={each}>{each.toLowerCase()}</option>)}
-              </select>
+              <Select aria-label={`Role of ${one.email}`} value={one.role} disabled={isMe(one) || role !== "OWNER" || sending.isBusy} title={isMe(one) ? "You can’t change your own role" : lacking(role, "OWNER")} choose={(value) => change(one, value)} options={ROLES.map((each) => [each, each.toLowerCase()])} />
             ),
           ],
           ["Since", (one) => <span title={fullInstant(one.created_at)}>{ago(one.created_at)}</span>],
@@ -119,10 +111,7 @@ export function Invitations({ path, role }: Place): JSX.Element {
         </Field>
         <Field label="Role" problem={sending.problemOf("role")}>
           {(own) => (
-            <select {...own} value={as} disabled={why !== undefined} onChange={valueTo(setAs)}>
-              <option value="MEMBER">member</option>
-              {role === "OWNER" && <option value="ADMIN">administrator</option>}
-            </select>
+            <Select {...own} value={as} disabled={why !== undefined} choose={setAs} options={[["MEMBER", "member"], ...(role === "OWNER" ? [["ADMIN", "administrator"]] : [])]} />
           )}
         </Field>
         <Button type="submit" class="main" disabled={sending.isBusy || why !== undefined} title={why}>Invite</Button>

@@ -52,7 +52,7 @@ export function ScoreTrends({ trends, query }: { trends: readonly Trend[]; query
               {one.avg_score === null ? NONE : one.avg_score.toFixed(2)} {one.judge_kind === "heuristic" && <span class="tag">heuristic</span>}
             </span>
           </div>
-          <Sparkline values={values} most={1} summary={`${one.metric_name}: mean of ${count(one.count)} numbers over time`} />
+          <Sparkline values={values} summary={`${one.metric_name}: mean of ${count(one.count)} numbers over time`} />
           <Coverage of={{ scored: one.success_count, skipped: one.skipped_count, failed: one.failed_count, pending: one.pending_count }} />
         </li>
       ))}

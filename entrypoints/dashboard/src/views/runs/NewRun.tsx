@@ -5,7 +5,8 @@ import { useLocation } from "wouter-preact";
 import { project } from "../../api/session.ts";
 import { chips, filterBody, periodStart, PERIODS } from "../../lib/filters.ts";
 import { duration } from "../../lib/format.ts";
-import { useTitle } from "../../ui/basics.tsx";
+import { useTitle, Select } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field } from "../../ui/Field.tsx";
 import { Chips, Filters } from "../../ui/table/Filters.tsx";
@@ -29,17 +30,8 @@ export function NewRun(): JSX.Element {
     <div class="page new-run">
       <header class="title">
         <h1>New run</h1>
-        <span class="modes" role="group" aria-label="Score">
-          {(["traces", "sessions"] as const).map((one) => (
-            <button key={one} type="button" aria-pressed={one === of} onClick={() => update({ of: one === "traces" ? null : one, metric: null, ids: null })}>
-              {one}
-            </button>
-          ))}
-        </span>
-        <span class="modes" role="group" aria-label="Chosen by">
-          <button type="button" aria-pressed={ids === null} onClick={() => update({ ids: null })}>by filters</button>
-          <button type="button" aria-pressed={ids !== null} onClick={() => update({ ids: given ?? "" })}>by ids</button>
-        </span>
+        <Modes label="Score" of={["traces", "sessions"]} at={of} choose={(one) => update({ of: one === "traces" ? null : one, metric: null, ids: null })} />
+        <Modes label="Chosen by" of={["by filters", "by ids"]} at={ids === null ? "by filters" : "by ids"} choose={(one) => update({ ids: one === "by filters" ? null : (given ?? "") })} />
         {of === "traces" && ids === null && <Link href={`${projectPath("traces")}${location.search}`}>Show these traces</Link>}
       </header>
       {ids !== null ? (
@@ -50,10 +42,7 @@ export function NewRun(): JSX.Element {
         <div class="fields">
           <Field label="Started in">
             {(own) => (
-              <select {...own} value={params.get("period") ?? ""} onChange={(event) => update({ period: event.currentTarget.value || null, started_after: null, started_before: null })}>
-                <option value="">{params.get("started_after") || params.get("started_before") ? `${params.get("started_after") ?? "the first"} to ${params.get("started_before") ?? "now"}` : "any time"}</option>
-                {PERIODS.map((one) => <option key={one.id} value={one.id}>the last {one.label}</option>)}
-              </select>
+              <Select {...own} value={params.get("period")} choose={(value) => update({ period: value || null, started_after: null, started_before: null })} options={[["", params.get("started_after") || params.get("started_before") ? `${params.get("started_after") ?? "the first"} to ${params.get("started_before") ?? "now"}` : "any time"], ...PERIODS.map((one) => [one.id, `the last ${one.label}`])]} />
             )}
           </Field>
           {of === "traces" ? <Filters url={url} /> : <SessionFields url={url} />}
@@ -91,11 +80,7 @@ function SessionFields({ url }: { url: UrlState }): JSX.Element {
       </Field>
       <Field label="A trace failed">
         {(own) => (
-          <select {...own} value={params.get("has_error") ?? ""} onChange={put("has_error")}>
-            <option value="">either</option>
-            <option value="true">yes</option>
-            <option value="false">no</option>
-          </select>
+          <Select {...own} value={params.get("has_error")} choose={(value) => update({ has_error: value || null })} options={[["", "either"], ["true", "yes"], ["false", "no"]]} />
         )}
       </Field>
       <Chips chips={chips(excluded, duration)} url={url} />

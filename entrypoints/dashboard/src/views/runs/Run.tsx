@@ -8,7 +8,7 @@ import { may, project, scopeHint } from "../../api/session.ts";
 import type { EvalRunResponse, MetricSummaryResponse, RunSummaryResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, cost, count, duration, fullInstant, inPercent, NONE, percent, plural, speedText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, Dialog, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Empty, Loading, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Reason } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -279,14 +279,8 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
       <div class="title">
         <h2 id="scores">Scores</h2>
         <Total of={pages} what="score" class="hint" />
-        <select aria-label="Metric" value={query.name ?? ""} onChange={(event) => update({ name: event.currentTarget.value || null })}>
-          <option value="">All metrics</option>
-          {[...new Set([...run.metric_names, ...(query.name ? [query.name] : [])])].map((one) => <option key={one} value={one}>{one}</option>)}
-        </select>
-        <select aria-label="Outcome" value={query.outcome ?? ""} onChange={(event) => update({ outcome: event.currentTarget.value || null, code: null })}>
-          <option value="">Any outcome</option>
-          {OUTCOMES.map((one) => <option key={one} value={one}>{one}</option>)}
-        </select>
+        <Select aria-label="Metric" value={query.name} choose={(value) => update({ name: value || null })} options={[["", "All metrics"], ...[...new Set([...run.metric_names, ...(query.name ? [query.name] : [])])]]} />
+        <Select aria-label="Outcome" value={query.outcome} choose={(value) => update({ outcome: value || null, code: null })} options={[["", "Any outcome"], ...OUTCOMES]} />
         {query.code && <span class="chip">{query.code}<Button class="quiet" icon="close" label={`Drop ${query.code}`} onClick={() => update({ code: null })} /></span>}
         {!isDone && <Button class="link" onClick={() => void pages.refetch()}>Read again</Button>}
       </div>

@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo, TargetCountResponse } from "../../api/types.d.ts";
 import { NONE, cost, count, plural } from "../../lib/format.ts";
-import { Button, Loading, Failed, Form } from "../../ui/basics.tsx";
+import { Button, Loading, Failed, Form, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -112,9 +112,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
         </Field>
         <Field label="Votes" problem={sending.problemOf("votes")}>
           {(own) => (
-            <select {...own} value={String(votes)} onChange={(event) => update({ [FORM.votes]: event.currentTarget.value === "1" ? null : event.currentTarget.value })}>
-              {VOTES.map((one) => <option key={one} value={one}>{one}</option>)}
-            </select>
+            <Select {...own} value={String(votes)} choose={(value) => update({ [FORM.votes]: value === "1" ? null : value })} options={VOTES} />
           )}
         </Field>
         <Field label="Cost limit in USD" problem={sending.problemOf("max_cost_usd")}>

@@ -7,7 +7,8 @@ import { project } from "../../api/session.ts";
 import type { JudgeUsage, ListedRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { copy, Empty, useTitle, Select } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Paged, Total } from "../../ui/table/Paged.tsx";
@@ -72,17 +73,8 @@ export function Runs(): JSX.Element {
         <header class="title">
           <h1>Runs</h1>
           <Total of={pages} what="run" />
-          <span class="modes" role="group" aria-label="Runs over">
-            {(["traces", "sessions"] as const).map((one) => (
-              <button key={one} type="button" aria-pressed={one === of} onClick={() => update({ of: one === "traces" ? null : one }, { push: true })}>
-                {one}
-              </button>
-            ))}
-          </span>
-          <select aria-label="Status" value={query.status ?? ""} onChange={(event) => update({ status: event.currentTarget.value || null }, { push: true })}>
-            <option value="">Any status</option>
-            {STATUSES.map((one) => <option key={one} value={one}>{one.toLowerCase()}</option>)}
-          </select>
+          <Modes label="Runs over" of={["traces", "sessions"]} at={of} choose={(one) => update({ of: one === "traces" ? null : one }, { push: true })} />
+          <Select aria-label="Status" value={query.status} choose={(value) => update({ status: value || null }, { push: true })} options={[["", "Any status"], ...STATUSES.map((one) => [one, one.toLowerCase()])]} />
           <Link class="button main" href={newPath(of)}>New run</Link>
         </header>
         <Paged

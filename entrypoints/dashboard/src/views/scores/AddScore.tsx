@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 
 const TYPES = [
   { type: "NUMERIC", label: "A number from 0 to 1" },
@@ -55,23 +55,19 @@ function Asked({ trace, span, close }: { trace: string; span: string | null; clo
         <div class="fields">
           <label>
             Kind
-            <select
+            <Select
               value={type}
-              onChange={(event) => {
-                setType(event.currentTarget.value as DataType);
-                setValue(event.currentTarget.value === "BOOLEAN" ? "true" : "");
+              choose={(chosen) => {
+                setType(chosen as DataType);
+                setValue(chosen === "BOOLEAN" ? "true" : "");
               }}
-            >
-              {TYPES.map((one) => <option key={one.type} value={one.type}>{one.label}</option>)}
-            </select>
+              options={TYPES.map((one) => [one.type, one.label])}
+            />
           </label>
           <label>
             Value
             {type === "BOOLEAN" ? (
-              <select value={value} onChange={valueTo(setValue)}>
-                <option value="true">yes</option>
-                <option value="false">no</option>
-              </select>
+              <Select value={value} choose={setValue} options={[["true", "yes"], ["false", "no"]]} />
             ) : (
               <input
                 required

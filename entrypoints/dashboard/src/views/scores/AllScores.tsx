@@ -84,7 +84,7 @@ function OfTarget({ of, period, wanted, search }: { of: Target; period: Period; 
                     <td><Coverage of={coveredBy(one)} /></td>
                     <td>
                       {names.includes(one.metric_name) ? (
-                        <Sparkline most={1} values={atStarts((trend.data ?? []).filter((point) => point.metric_name === one.metric_name), starts, (point) => point.avg_score)} summary={`${one.metric_name}: its mean by ${period.granularity}`} />
+                        <Sparkline values={atStarts((trend.data ?? []).filter((point) => point.metric_name === one.metric_name), starts, (point) => point.avg_score)} summary={`${one.metric_name}: its mean by ${period.granularity}`} />
                       ) : (
                         <small>open it to see</small>
                       )}

@@ -9,7 +9,7 @@ import { scoreBelow } from "../../lib/filters.ts";
 import { count, instant, NONE, percent, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, codesOf, coveredBy, fingerprintChanges, TARGETS, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, isolated, useTitle, Failed } from "../../ui/basics.tsx";
+import { copy, Empty, isolated, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chart } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -56,14 +56,8 @@ export function OneScore({ name }: { name: string }): JSX.Element {
     <div class="page">
       <header class="title">
         <h1>{name}</h1>
-        <select aria-label="Scores of" value={of} onChange={(event) => url.update({ of: `${event.currentTarget.value}s`, outcome: null, cell: null }, { push: true })}>
-          {TARGETS.map((target) => <option key={target} value={target}>{`of ${target}s`}</option>)}
-        </select>
-        <select aria-label="Kind of judge" value={kind ?? ""} onChange={(event) => url.update({ judge_kind: event.currentTarget.value || null }, { push: true })}>
-          <option value="">kind of the newest score</option>
-          <option value="model">models</option>
-          <option value="heuristic">heuristics</option>
-        </select>
+        <Select aria-label="Scores of" value={of} choose={(value) => url.update({ of: `${value}s`, outcome: null, cell: null }, { push: true })} options={TARGETS.map((target) => [target, `of ${target}s`])} />
+        <Select aria-label="Kind of judge" value={kind} choose={(value) => url.update({ judge_kind: value || null }, { push: true })} options={[["", "kind of the newest score"], ["model", "models"], ["heuristic", "heuristics"]]} />
         <PeriodPicker url={url} period={period} fallback={FALLBACK} />
       </header>
       {summary.isSuccess && one === undefined && (

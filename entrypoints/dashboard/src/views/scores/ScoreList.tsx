@@ -7,7 +7,7 @@ import { may, scopeHint } from "../../api/session.ts";
 import type { ScoreRevisionResponse, SessionScoreResponse, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, cost, fullInstant, NONE } from "../../lib/format.ts";
 import { originalOf, type Target } from "../../lib/score-figures.ts";
-import { announce, Button, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Dialog, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Reason, TITLE_LENGTH } from "../../ui/LongText.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
@@ -59,10 +59,7 @@ export function ScoreList({ of, name, dates, url }: { of: Target; name: string; 
       <header>
         <h2>Scores</h2>
         <Total of={pages} what="score" class="hint" />
-        <select aria-label="Outcome" value={outcome ?? ""} onChange={(event) => url.update({ outcome: event.currentTarget.value || null }, { push: true })}>
-          <option value="">every outcome</option>
-          {OUTCOMES.map((one) => <option key={one} value={one}>{one}</option>)}
-        </select>
+        <Select aria-label="Outcome" value={outcome} choose={(value) => url.update({ outcome: value || null }, { push: true })} options={[["", "every outcome"], ...OUTCOMES]} />
         {query.min_value !== null && (
           <Button icon="close" onClick={() => url.update({ min_value: null, below_value: null }, { push: true })}>
             {`from ${query.min_value}${query.below_value === null ? "" : `, below ${query.below_value}`}`}

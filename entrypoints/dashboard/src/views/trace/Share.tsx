@@ -6,7 +6,7 @@ import { invalidate, useRead } from "../../api/queries.ts";
 import { project, session } from "../../api/session.ts";
 import type { CreatedLinkResponse, LinkResponse, SharingResponse } from "../../api/types.d.ts";
 import { ago, fullInstant } from "../../lib/format.ts";
-import { announce, Button, Copy, copy, Dialog, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { announce, Button, Copy, copy, Dialog, Failed, Form, Select } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 
 const DAYS = [1, 7, 30, 90, 365];
@@ -72,9 +72,7 @@ function PublicLinks({ id }: { id: string }): JSX.Element {
         </label>
         <Field label="Ends" problem={sending.problemOf("expires_days")}>
           {(own) => (
-            <select {...own} value={days} disabled={isOff} onChange={valueTo(setDays)}>
-              {DAYS.map((one) => <option key={one} value={one}>{one === 1 ? "tomorrow" : `in ${one} days`}</option>)}
-            </select>
+            <Select {...own} value={days} disabled={isOff} choose={setDays} options={DAYS.map((one) => [one, one === 1 ? "tomorrow" : `in ${one} days`])} />
           )}
         </Field>
         <p class="actions"><Button type="submit" class="main" disabled={isOff || sending.isBusy}>Make a public link</Button></p>

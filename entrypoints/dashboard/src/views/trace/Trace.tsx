@@ -14,7 +14,7 @@ import { parseFind } from "../../lib/filters.ts";
 import { gapsOf, TimeScale } from "../../lib/chart/scale.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { criticalPath, keepMatches, visibleRows, type Tree } from "../../lib/tree.ts";
-import { Button, Dialog, Empty, Guarded, Loading, Status, announce, copy, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, Guarded, Loading, Status, announce, copy, useTitle, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { handleGridKey } from "../../ui/table/grid-keys.ts";
 import { Minimap } from "../../ui/chart/Minimap.tsx";
@@ -22,6 +22,7 @@ import { Payload } from "../../ui/payload/Payload.tsx";
 import { save } from "../../ui/save.ts";
 import { Scores } from "../../ui/Scores.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Splitter } from "../../ui/Splitter.tsx";
 import { TreeGrid, type Zoom } from "../../ui/table/TreeGrid.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
@@ -322,12 +323,7 @@ function TraceDetail({ id, name, version, url }: { id: string; name: string; ver
   );
 }
 
-const VIEWS = [
-  { id: "both", label: "Tree + time" },
-  { id: "tree", label: "Tree" },
-  { id: "list", label: "List" },
-  { id: "chat", label: "Model calls" },
-] as const;
+const VIEWS: Record<string, string> = { both: "Tree + time", tree: "Tree", list: "List", chat: "Model calls" };
 
 export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }: LoadedProps & { url: UrlState; hasChat?: boolean }): JSX.Element {
   const { params, update } = url;
@@ -479,14 +475,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
             {texts.isLoading ? " …" : texts.problem ? " by name" : !texts.isComplete && ", not all texts searched"}
           </span>
         )}
-        <select aria-label="Kind" value={onlyKind ?? ""} onChange={(event) => update({ kind: event.currentTarget.value || null })}>
-          <option value="">All kinds</option>
-          {outline.kinds.map((kind) => (
-            <option key={kind} value={kind}>
-              {kind.toLowerCase()}
-            </option>
-          ))}
-        </select>
+        <Select aria-label="Kind" value={onlyKind} choose={(value) => update({ kind: value || null })} options={[["", "All kinds"], ...outline.kinds.map((kind) => [kind, kind.toLowerCase()])]} />
         {errors.length > 0 && (
           <Button class="bad-text" aria-pressed={onlyFailed} onClick={() => update({ failed: onlyFailed ? null : "1" })}>
             {count(errors.length)} failed
@@ -502,13 +491,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
                 Fold idle time, {percent(idle, 1)}
               </Button>
             )}
-            <span class="modes" role="group" aria-label="View">
-              {VIEWS.filter((one) => hasChat || one.id !== "chat").map((one) => (
-                <button key={one.id} type="button" aria-pressed={shown === one.id} onClick={() => update({ view: one.id === "both" ? null : one.id })}>
-                  {one.label}
-                </button>
-              ))}
-            </span>
+            <Modes label="View" of={Object.keys(VIEWS).filter((one) => hasChat || one !== "chat")} at={shown} text={(one) => VIEWS[one]!} choose={(one) => update({ view: one === "both" ? null : one })} />
             {shown === "both" && (
               <label class="name-width" title="Width of the names">
                 <span class="sr">Width of the names</span>

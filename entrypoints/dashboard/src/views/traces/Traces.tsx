@@ -15,7 +15,7 @@ import { inOrder } from "../../lib/columns.ts";
 import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../../lib/preferences.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { viewOf } from "../../lib/stored-views.ts";
-import { Button, Dialog, Empty, Loading, Status, announce, copy, useTitle, Failed, Form, valueTo } from "../../ui/basics.tsx";
+import { Button, Dialog, Empty, Loading, Status, announce, copy, useTitle, Failed, Form, Select, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
@@ -474,29 +474,19 @@ function Preview({ text }: { text: string | null | undefined }): JSX.Element {
 export function Periods({ url, label = "Period", onChange }: { url: UrlState; label?: string; onChange?: () => void }): JSX.Element {
   const own = url.params.has("started_after") || url.params.has("started_before");
   return (
-    <select
+    <Select
       aria-label={label}
-      value={own ? "own" : (url.params.get("period") ?? "")}
-      onChange={(event) => {
+      value={own ? "own" : url.params.get("period")}
+      choose={(period) => {
         onChange?.();
-        url.update(
-          { period: event.currentTarget.value || null, started_after: null, started_before: null },
-          { push: true },
-        );
+        url.update({ period: period || null, started_after: null, started_before: null }, { push: true });
       }}
-    >
-      <option value="">Any time</option>
-      {PERIODS.map((one) => (
-        <option key={one.id} value={one.id}>
-          Last {one.label}
-        </option>
-      ))}
-      {own && (
-        <option value="own">
-          {instant(url.params.get("started_after"))} to {instant(url.params.get("started_before"))}
-        </option>
-      )}
-    </select>
+      options={[
+        ["", "Any time"],
+        ...PERIODS.map((one) => [one.id, `Last ${one.label}`]),
+        ...(own ? [["own", `${instant(url.params.get("started_after"))} to ${instant(url.params.get("started_before"))}`]] : []),
+      ]}
+    />
   );
 }
 

@@ -7,7 +7,8 @@ import { cost, count, percent, plural } from "../../lib/format.ts";
 import type { Period } from "../../ui/chart/Period.tsx";
 import { Head } from "../../ui/Head.tsx";
 import type { UrlState } from "../../url/state.ts";
-import { Panel } from "../overview/parts.tsx";
+import { Panel } from "../overview/parts.tsx";import { Select } from "../../ui/basics.tsx";
+
 
 const BY: readonly SpendingBy[] = ["project", "model", "metric", "day"];
 
@@ -41,9 +42,7 @@ function OfOrganization({ url, period }: { url: UrlState; period: Period }): JSX
       wide
       reads={[usage, limits, budget]}
       link={
-        <select aria-label="Judges by" value={by} onChange={(event) => url.update({ judges_by: event.currentTarget.value }, { push: true })}>
-          {BY.map((one) => <option key={one} value={one}>by {one}</option>)}
-        </select>
+        <Select aria-label="Judges by" value={by} choose={(value) => url.update({ judges_by: value }, { push: true })} options={BY.map((one) => [one, `by ${one}`])} />
       }
     >
       {() => (

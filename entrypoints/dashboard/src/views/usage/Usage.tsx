@@ -9,7 +9,8 @@ import { bucketsOf, bucketZone, STEP_MS, summed } from "../../lib/chart/buckets.
 import { cost, count, NONE, percent, pricedText, short } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { zone } from "../../lib/preferences.ts";
-import { Button, copy, useTitle } from "../../ui/basics.tsx";
+import { Button, copy, useTitle, Select } from "../../ui/basics.tsx";
+import { Modes } from "../../ui/Modes.tsx";
 import { Chart, type Series } from "../../ui/chart/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/chart/Period.tsx";
 import { useUrlState } from "../../url/state.ts";
@@ -72,14 +73,8 @@ export function Usage(): JSX.Element {
           reads={[parts]}
           link={
             <span class="actions">
-              <span class="modes" role="group" aria-label="Figure">
-                {(["cost", "tokens"] as const).map((one) => (
-                  <Button key={one} aria-pressed={metric === one} onClick={() => update({ metric: one }, { push: true })}>{one}</Button>
-                ))}
-              </span>
-              <select aria-label="Group by" value={by} onChange={(event) => update({ by: event.currentTarget.value }, { push: true })}>
-                {Object.values(BY).map((one) => <option key={one} value={one}>by {one}</option>)}
-              </select>
+              <Modes label="Figure" of={["cost", "tokens"]} at={metric} choose={(one) => update({ metric: one }, { push: true })} />
+              <Select aria-label="Group by" value={by} choose={(value) => update({ by: value }, { push: true })} options={Object.values(BY).map((one) => [one, `by ${one}`])} />
             </span>
           }
         >
