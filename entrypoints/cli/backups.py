@@ -28,6 +28,7 @@ from adapters.embedded.postgres import MAJOR, dump, load, start_postgres
 from adapters.embedded.process import StartError
 from adapters.postgres.database.backup_manifest import TableState, open_snapshot
 from adapters.postgres.schema.pending import known_migrations
+from domain.errors import Conflict
 from entrypoints.composition import database
 from entrypoints.processes import dev_supervisor
 from entrypoints.progress import Progress
@@ -172,7 +173,10 @@ def _fill(data: Path, folder: Path, manifest: Manifest) -> set[str]:
             )
         if differing := asyncio.run(_differing_tables(url, manifest)):
             raise CommandError(f"{folder} is incomplete: different rows in {', '.join(differing)}")
-        migrated = asyncio.run(database.migrate(Settings(database_url=url)))
+        try:
+            migrated = asyncio.run(database.migrate(Settings(database_url=url)))
+        except Conflict as other:
+            raise CommandError(f"{folder} can't be restored: {other.message}") from other
         key_ids = set(asyncio.run(database.count_secrets_by_key(Settings(database_url=url))))
     finally:
         postgres.stop()

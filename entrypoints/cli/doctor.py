@@ -28,13 +28,14 @@ from adapters.postgres.database.table_groups import PostgresTableGroups
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
+from adapters.postgres.schema.fitness import check_schema
 from adapters.redis.client import opened, read_server_info
 from application.clock import utc_now
 from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
 from application.workers import WORKER_TIMEOUT
-from domain.errors import Failure, Unavailable
+from domain.errors import Conflict, Failure, Unavailable
 from entrypoints.composition.database import open_database, open_group, route_problem
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
@@ -310,6 +311,17 @@ async def check_bucket(settings: Settings) -> list[Finding]:
     return [ok("payload bucket", f"{settings.payload_bucket} can be listed")]
 
 
+async def _migrations_state(pool: Pool) -> HealthStatus:
+    state = await MigrationsHealthCheck(pool).check()
+    if not state.ok:
+        return state
+    try:
+        await check_schema(pool)
+    except Conflict as other:
+        return HealthStatus(ok=False, detail=other.message)
+    return HealthStatus(ok=True)
+
+
 async def check_database(settings: Settings) -> AsyncIterator[Finding]:
     """Checks PostgreSQL, the schema, the queue and the workers."""
     addresses = list(map(urlsplit, single_host_urls(settings.database_url or "")))
@@ -322,7 +334,7 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
             state = await PostgresHealthCheck(pool).check()
             if not state.ok:
                 yield _from_state("postgres writes", state, "use its primary, or see its log")
-            state = await MigrationsHealthCheck(pool).check()
+            state = await _migrations_state(pool)
             yield _from_state("migrations", state, None)
             if state.ok:  # otherwise the tables of these checks may be missing
                 async with AsyncExitStack() as stack:

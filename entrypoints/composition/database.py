@@ -18,6 +18,7 @@ from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_poo
 from adapters.postgres.database.table_groups import PostgresTableGroups, TableGroup
 from adapters.postgres.database.worker_route import WorkerRoute
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema.fitness import check_schema
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from application.table_groups import FIRST_GROUP
 from domain.ids import OrganizationId
@@ -114,7 +115,8 @@ async def migrate(
 
     With `contract` it also removes what only earlier versions use. Connects as the owner of the
     tables, and lets the role of `database_url` use them. `on_migration` is called before each
-    migration with its id, its place, from 1, and the number of all.
+    migration with its id, its place, from 1, and the number of all. Raises Unavailable, and
+    Conflict for a database of an earlier version that was never released.
     """
     from adapters.postgres.schema import migrating  # noqa: PLC0415 - loads modules that serving never needs
 
@@ -200,9 +202,15 @@ async def cancel_move(settings: Settings, organization: OrganizationId) -> bool:
 
 
 async def pending(settings: Settings, *, contract: bool = False) -> list[str]:
-    """The migrations that have not run on the database, in order."""
+    """The migrations that have not run on the database, in order.
+
+    Raises Conflict if none is pending and the database is of an earlier version that was never
+    released.
+    """
     async with open_database(settings) as pool:
-        return await schema_pending(pool, contract=contract)
+        due = await schema_pending(pool, contract=contract)
+        await check_schema(pool)
+        return due
 
 
 async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:

@@ -26,6 +26,7 @@ import msgspec
 from adapters.aes_gcm import generate_key
 from adapters.embedded import servers
 from adapters.embedded.process import Child, StartError
+from domain.errors import Conflict
 from domain.identity.organization import FIRST_PROJECT
 from entrypoints.processes import child_processes
 from entrypoints.settings import PREFIX, SERVER_URLS, Settings, file_variable, variable
@@ -123,7 +124,12 @@ def _prepare(settings: Settings, data: Path) -> str:
     from entrypoints import provisioning  # noqa: PLC0415
     from entrypoints.composition import database, sign_in  # noqa: PLC0415
 
-    done = asyncio.run(database.migrate(settings))
+    try:
+        done = asyncio.run(database.migrate(settings))
+    except Conflict as other:
+        raise CommandError(
+            f"{data}: {other.message}. To begin again, move this folder away or delete it"
+        ) from other
     print_line(f"Migrated: {', '.join(done)}" if done else "The schema is up to date")
     file = data / DEV_ENV
     known = read_env(file).get(f"{PREFIX}API_KEY")

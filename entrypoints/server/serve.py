@@ -124,7 +124,7 @@ def with_options(settings: Settings, processes: int | None) -> Settings:
 
 
 def _check_migrations(settings: Settings) -> None:
-    """Raises CommandError if the database lacks one, and Unavailable."""
+    """Raises CommandError if the database lacks one, Conflict if it has another schema."""
     from entrypoints.composition import database  # noqa: PLC0415 - slow to import
 
     pending = asyncio.run(database.pending(settings))

@@ -247,6 +247,20 @@ def test_busy_port_is_reported_by_name(start, folder, migrated_data):
     assert "Traceback" not in dev.output
 
 
+def test_data_of_unreleased_version_is_named(start, folder, migrated_data):
+    (folder / ".local").mkdir(mode=0o755)
+    migrated_postgres.copy(migrated_data, folder / ".local")
+    migrated_postgres.execute(folder / ".local", "ALTER TABLE traces DROP COLUMN release CASCADE")
+    dev = start()
+    dev.process.wait(WAIT_MAX_S)
+    status, _ = dev.stop()
+    assert status == 1
+    assert f"{folder}/.local: The database was made by an earlier version" in dev.output
+    assert "it lacks column traces.release text" in dev.output
+    assert "move this folder away or delete it" in dev.output
+    assert "Traceback" not in dev.output
+
+
 def test_dev_refuses_external_servers(start):
     dev = start(DATABASE_URL="postgresql://u:secret@localhost/d")
     dev.process.wait(WAIT_MAX_S)

@@ -16,6 +16,7 @@ from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from adapters.postgres.database.table_groups import TableGroup
+from adapters.postgres.schema.fitness import check_schema
 from adapters.postgres.schema.pending import (
     MIGRATIONS_APP,
     SELECT_APPLIED_MIGRATIONS,
@@ -44,7 +45,8 @@ async def migrate(
     With `contract` it also removes what only earlier versions use.
 
     The role of `pool` owns what is created; that of `serving_url`, by default
-    the same, may use it. Raises Unavailable.
+    the same, may use it. Raises Unavailable, and Conflict for a database of an earlier version that
+    was never released.
 
     Concurrent processes wait for the one that migrates, and then find nothing to do.
     """
@@ -60,6 +62,7 @@ async def migrate(
                 await _run(
                     ForwardsMigrationManager(app_name=MIGRATIONS_APP, migration_id=migration_id)
                 )
+            await check_schema(pool)
             await prepare_serving_role(connection, serving_url)
             return due
         finally:

@@ -14,6 +14,7 @@ from adapters.postgres.database.pool import OF_PROJECT, Pool, PoolSettings, open
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
+from adapters.postgres.schema.fitness import OBJECTS, UnreleasedSchema, check_schema
 from adapters.postgres.schema.pending import (
     CONTRACTION,
     MIGRATIONS_APP,
@@ -26,6 +27,7 @@ from domain.errors import Unavailable
 from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import nodes
 from tests.support.builders.values import span, trace
+from tests.support.clients.schema_objects import read_objects
 from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres, project
 from tests.support.fixtures.migrated_postgres import new_database
@@ -163,6 +165,55 @@ async def test_migrations_revert_and_run_again(database):
     assert await pending_migrations(database) == due
     assert await migrating.migrate(database) == due
     assert await schema(database) == up
+
+
+async def test_objects_of_the_schema_are_listed(database):
+    await migrating.migrate(database, contract=True)
+    async with database.acquire() as connection:
+        objects = await read_objects(connection)
+    assert objects == OBJECTS.read_text(), "run python -m tests.support.clients.schema_objects"
+
+
+@pytest.mark.parametrize(
+    ("change", "lacks"),
+    [
+        ("ALTER TABLE traces DROP COLUMN release CASCADE", "column traces.release text, and no"),
+        ("ALTER TABLE eval_jobs ALTER attempts TYPE bigint", "column eval_jobs.attempts integer"),
+        ("ALTER TABLE workers DROP CONSTRAINT workers_pkey", "key workers (id)"),
+        ("DROP FUNCTION veil(uuid) CASCADE", "function veil"),
+        ("DROP TABLE long_texts CASCADE", "column long_texts.project_id uuid and 3 more"),
+    ],
+)
+async def test_database_of_unreleased_version_is_refused(database, change, lacks):
+    """The first migration was another one when it ran."""
+    await migrating.migrate(database)
+    await database.execute(change)
+    for check in (migrating.migrate, check_schema):
+        with pytest.raises(UnreleasedSchema, match=re.escape(f"lacks {lacks}")):
+            await check(database)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE later (id uuid PRIMARY KEY)",
+        "ALTER TABLE traces ADD COLUMN later text DEFAULT ''",
+        "CREATE UNIQUE INDEX later ON workers (id, version)",
+        "DROP INDEX workers_seen",
+        "CREATE SCHEMA later; CREATE FUNCTION later.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    ],
+)
+async def test_database_with_more_is_accepted(database, change):
+    await migrating.migrate(database)
+    await database.execute(change)
+    assert await migrating.migrate(database) == []
+
+
+async def test_database_of_later_version_is_accepted_whatever_it_has_changed(database):
+    await migrating.migrate(database)
+    await record(database, NEWER)
+    await database.execute("ALTER TABLE eval_jobs ALTER attempts TYPE bigint")
+    assert await migrating.migrate(database) == []
 
 
 async def test_views_have_all_columns_of_their_tables(database):
