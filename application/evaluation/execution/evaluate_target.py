@@ -82,7 +82,9 @@ class EvaluateTarget:
     def _place(self, claim: Claim) -> AbstractAsyncContextManager[None]:
         run = claim.run
         asks = needs_model(claim.metrics, run.model, run.definitions, run.signal_weights)
-        return self.places[provider_of(run.model)] if asks else contextlib.nullcontext()
+        if not asks:
+            return contextlib.nullcontext()
+        return self.places[provider_of(run.model)].slot(run.project_id)
 
     def _writer(self, claim: Claim) -> OutcomeWriter:
         return OutcomeWriter(self.work_queue, claim, self.clock, self.on_fault)

@@ -1,21 +1,29 @@
 """Limits concurrent requests to a provider: halves the limit on a 429, then raises it slowly."""
 
 import asyncio
-from collections import defaultdict, deque
-from collections.abc import Mapping
-from types import TracebackType
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
+
+from domain.ids import ProjectId
 
 SUCCESSES_PER_SLOT: Final = 20  # after so many successes the limit rises by one
 
 
 class AdaptiveLimiter:
-    """A semaphore, first come first served, whose `limit` adapts between 1 and `limit_max`."""
+    """A semaphore whose `limit` adapts between 1 and `limit_max`.
+
+    A slot that gets free goes to the project that waits and holds the fewest. Of equals it goes to
+    the one that waits the longest, since it came or got its last slot from the queue; within a
+    project, first come first served.
+    """
 
     def __init__(self, limit_max: int) -> None:
         self._limit_max = limit_max
-        self._held = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._held = Counter[ProjectId]()  # of those that hold any
+        # Of those that wait, in the order of their turns.
+        self._waiting: dict[ProjectId, deque[asyncio.Future[None]]] = {}
         self._successes = 0
         self.limit = limit_max
         self.epoch = 0  # how often the limit was halved
@@ -37,37 +45,53 @@ class AdaptiveLimiter:
             self._successes = 0
             self.limit = max(self.limit // 2, 1)
 
-    async def __aenter__(self) -> None:
-        if self._held < self.limit and not self._waiting:
-            self._held += 1
-            return
-        slot = asyncio.get_running_loop().create_future()
-        self._waiting.append(slot)
+    @asynccontextmanager
+    async def slot(self, project: ProjectId) -> AsyncIterator[None]:
+        """Waits for a slot, and holds it during the block."""
+        await self._acquire(project)
         try:
-            await slot
+            yield
+        finally:
+            self._release(project)
+
+    async def _acquire(self, project: ProjectId) -> None:
+        if self._held.total() < self.limit and not self._waiting:
+            self._held[project] += 1
+            return
+        granted = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(project, deque()).append(granted)
+        try:
+            await granted
         except asyncio.CancelledError:
-            if not slot.cancelled():  # the slot was granted in the same moment
-                self._release()
+            if granted.cancelled():
+                self._forget(project, granted)
+            else:  # the slot was granted in the same moment
+                self._release(project)
             raise
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._release()
-
-    def _release(self) -> None:
-        self._held -= 1
+    def _release(self, project: ProjectId) -> None:
+        self._held[project] -= 1
+        if not self._held[project]:
+            del self._held[project]
         self._wake()
 
     def _wake(self) -> None:
-        while self._waiting and self._held < self.limit:
-            slot = self._waiting.popleft()
-            if not slot.done():
-                self._held += 1
-                slot.set_result(None)
+        while self._waiting and self._held.total() < self.limit:
+            project = min(self._waiting, key=self._held.__getitem__)
+            waiting = self._waiting.pop(project)
+            granted = waiting.popleft()
+            if waiting:
+                self._waiting[project] = waiting  # behind the others
+            if not granted.done():
+                self._held[project] += 1
+                granted.set_result(None)
+
+    def _forget(self, project: ProjectId, granted: asyncio.Future[None]) -> None:
+        waiting = self._waiting.get(project, deque())
+        if granted in waiting:  # else a slot was offered after the cancellation
+            waiting.remove(granted)
+            if not waiting:
+                del self._waiting[project]
 
 
 def provider_limiters(limit_max: int) -> Mapping[str, AdaptiveLimiter]:

@@ -376,7 +376,7 @@ class ConcurrencyLimit(Policy):
     limiters: Mapping[str, AdaptiveLimiter]  # by provider
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
-        async with self.limiters[request.provider]:
+        async with self.limiters[request.provider].slot(request.run.project_id):
             return await ask(request)
 
 

@@ -1,6 +1,8 @@
 """Adaptive concurrency: the limit halves on a 429, rises with successes, and is never exceeded."""
 
 import asyncio
+import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -21,11 +23,14 @@ from application.evaluation.judging.judge_client import ConcurrencyLimit, RateLi
 from domain.evaluation.judging.judge import JudgeUnavailable
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.scores.outcome import FailCode
+from domain.ids import ProjectId
 from tests.contracts.evaluation.judging.test_judge import scripted
+from tests.support.builders.values import OURS, THEIRS
 from tests.support.fixtures.judge_policies import Ask, ask_through, run_loop
 from tests.support.waiting import in_time
 
 QUESTION = scripted().question()
+PROJECTS = [ProjectId(uuid.UUID(int=n)) for n in range(3)]
 
 
 def failure(code: FailCode) -> JudgeUnavailable:
@@ -103,9 +108,9 @@ async def test_failed_question_releases_its_slot():
     limiter = AdaptiveLimiter(1)
     for _ in range(10):
         with pytest.raises(KeyError):
-            async with limiter:
+            async with limiter.slot(OURS):
                 raise KeyError
-    async with in_time(), limiter:
+    async with in_time(), limiter.slot(OURS):
         assert limiter.limit == 1
 
 
@@ -144,7 +149,7 @@ async def _check_slots(limit_max: int, steps: Sequence[Step]) -> None:
     done: list[int] = []
 
     async def one(number: int) -> None:
-        async with limiter:
+        async with limiter.slot(PROJECTS[number % len(PROJECTS)]):
             leave = asyncio.Event()
             inside.append(leave)
             try:
@@ -171,3 +176,67 @@ async def _check_slots(limit_max: int, steps: Sequence[Step]) -> None:
         inside[0].set()
         await run_loop(3)
     assert sorted(done) == [n for n, task in enumerate(tasks) if not task.cancelled()]
+    assert (limiter._held, limiter._waiting) == ({}, {})
+
+
+class Line:
+    """Questions of projects that wait for slots, and which of them have one, in order."""
+
+    def __init__(self, limit_max: int) -> None:
+        self.limiter = AdaptiveLimiter(limit_max)
+        self.held: list[tuple[ProjectId, asyncio.Event]] = []
+        self.granted: list[ProjectId] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    async def ask(self, project: ProjectId, questions: int) -> None:
+        self.tasks += [asyncio.create_task(self._hold(project)) for _ in range(questions)]
+        await run_loop(3)
+
+    async def answer(self, project: ProjectId) -> None:
+        """Answers the question of the project that has a slot the longest."""
+        next(leave for one, leave in self.held if one == project).set()
+        await run_loop(3)
+
+    async def end(self) -> None:
+        while self.held:
+            await self.answer(self.held[0][0])
+        await asyncio.gather(*self.tasks)
+
+    async def _hold(self, project: ProjectId) -> None:
+        async with self.limiter.slot(project):
+            held = (project, asyncio.Event())
+            self.held.append(held)
+            self.granted.append(project)
+            await held[1].wait()
+            self.held.remove(held)
+
+
+async def test_project_does_not_wait_for_all_questions_of_another():
+    line = Line(4)
+    await line.ask(OURS, 100)
+    await line.ask(THEIRS, 100)
+    for _ in range(2):
+        await line.answer(OURS)
+    assert Counter(one for one, _ in line.held) == {OURS: 2, THEIRS: 2}
+    for _ in range(3):
+        await line.answer(THEIRS)
+    assert Counter(one for one, _ in line.held) == {OURS: 2, THEIRS: 2}
+    await line.end()
+    assert Counter(line.granted) == {OURS: 100, THEIRS: 100}
+
+
+async def test_projects_take_turns_at_a_single_slot():
+    line = Line(1)
+    for project in PROJECTS:
+        await line.ask(project, 3)
+    await line.end()
+    first = PROJECTS[0]  # it had the free slot, and was the first to wait for it again
+    assert line.granted == [first, *PROJECTS, *PROJECTS, *PROJECTS[1:]]
+
+
+async def test_project_alone_has_all_slots():
+    line = Line(4)
+    await line.ask(OURS, 9)
+    assert len(line.held) == 4
+    await line.end()
+    assert line.granted == [OURS] * 9
