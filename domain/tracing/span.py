@@ -129,6 +129,18 @@ class Span:
             )
         )
 
+    @property
+    def counted_usage(self) -> Usage | None:
+        """The tokens that were counted; None if none were.
+
+        The stored row of a span has 0 for tokens that weren't counted. Tokens that are there were.
+        """
+        usage = self.usage
+        if usage is not None and (usage.is_known or usage.prompt_tokens or usage.completion_tokens):
+            return usage
+        counted = Usage.from_token_usage(self.token_usage)
+        return counted if counted.is_known else None
+
     def merged(self, later: "Span") -> "Span":
         """This span with what `later` says of it: null and omitted fields keep what is known.
 

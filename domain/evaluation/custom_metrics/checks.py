@@ -138,7 +138,7 @@ def token_budget(reader: ObjectReader) -> CheckFunction:
     """Skipped if a model call has no token usage."""
 
     def used(subject: EvaluatedTrace) -> float | SkipCode:
-        if any(span.usage is None or not span.usage.is_known for span in subject.model_calls):
+        if any(span.counted_usage is None for span in subject.model_calls):
             return SkipCode.NO_USAGE
         found = total_tokens(subject.spans)
         return SkipCode.NO_USAGE if found is None else found

@@ -80,7 +80,7 @@ def _counted(spans: Sequence[Span]) -> Sequence[Span]:
 
 
 def _tokens(spans: Sequence[Span]) -> int | None:
-    usages = [span.usage for span in spans if span.usage is not None and span.usage.is_known]
+    usages = [usage for span in spans if (usage := span.counted_usage) is not None]
     return sum(one.prompt_tokens + one.completion_tokens for one in usages) if usages else None
 
 

@@ -8,9 +8,13 @@ import pytest
 
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.evaluation.custom_metrics.custom_metric import METRICS_MAX, REVISIONS_MAX, Revision
+from domain.evaluation.scores.outcome import SkipCode
+from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.tracing.span import SpanKind
 from tests.support.builders import custom_metric_definitions
 from tests.support.builders.custom_metric_definitions import a_definition, a_metric, shown
-from tests.support.builders.values import NOON, at
+from tests.support.builders.custom_metrics import evaluate_rule, taken
+from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures.data_plane import project
 
 
@@ -186,3 +190,34 @@ async def test_metrics_of_removed_project_are_not_found_or_created(fixture):
         await fixture.metrics.get(ours, "finished")
     with pytest.raises(Unavailable):
         await fixture.metrics.create(replace(a_metric(ours, name="late"), id=uuid.uuid4()))
+
+
+# --- what they read of stored traces ----------------------------------------------------------
+
+
+def llm(usage):
+    return span(kind=SpanKind.LLM, model="gpt-4o", token_usage=usage)
+
+
+async def stored(plane, *spans):
+    ours, sent = project(), trace(*spans)
+    await plane.traces.put(ours, sent)
+    return EvaluatedTrace(await plane.traces.get(ours, sent.id), ())
+
+
+async def test_stored_tokens_are_known(plane):
+    found = await stored(plane, llm(b'{"prompt_tokens":10,"completion_tokens":5}'), span())
+    assert taken("token_budget", found, tokens=10).value == 0.5
+    for path in ("trace.tokens", "spans.tokens"):
+        assert evaluate_rule({"path": path, "op": "eq", "value": 15}, found).value == 1.0
+
+
+async def test_stored_call_of_zero_tokens_is_known(plane):
+    found = await stored(plane, llm(b'{"prompt_tokens":0,"completion_tokens":0}'))
+    assert taken("token_budget", found, tokens=10).value == 1.0
+
+
+@pytest.mark.parametrize("usage", [None, b"{}", b'{"total_tokens":9}'])
+async def test_stored_call_without_counted_tokens_is_skipped(plane, usage):
+    found = await stored(plane, llm(b'{"prompt_tokens":10}'), llm(usage))
+    assert taken("token_budget", found, tokens=10).code is SkipCode.NO_USAGE
