@@ -68,6 +68,8 @@ class MetricEvaluator:
         if (ruled := await trace.compute(lambda it: _rule_outcome(metric, it))) is not None:
             return ruled
         outcome = await self.judge.grade(metric, trace)
+        if isinstance(outcome, Failed):
+            return outcome
         return await trace.compute(lambda it: _with_evidence_marks(metric, it, outcome))
 
     # --- by an embedder ---

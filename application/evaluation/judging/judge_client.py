@@ -48,7 +48,7 @@ from domain.evaluation.metrics.metric import JudgeKind, Metric
 from domain.evaluation.metrics.rubrics import PROTOCOL, AnswerFormat
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.runs.voting import combine_votes, votes_needed
-from domain.evaluation.scores.outcome import FailCode, Scored, SkipCode, Skipped
+from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.tracing.usage import Price, Pricing, Usage, exact_sum
 
 JITTER_S: Final = (
@@ -116,17 +116,23 @@ class JudgeClient:
         # The heuristic judge is local: no requests, no costs, nothing to wait for or to cache.
         self._ask_heuristic = chain([Voting(), CircuitBreaking(breaker)], self._ask_judge)
 
-    async def grade(self, metric: Metric, trace: TraceContext) -> Scored | Skipped:
+    async def grade(self, metric: Metric, trace: TraceContext) -> Outcome:
         """The verdict, marked with the model that gave it and what it cost.
 
         SKIPPED `budget` if the budget has too little left, SKIPPED `cancelled` if the run was over
-        or the trace gone before the question was sent. Raises JudgeRefused, JudgeUnavailable,
-        Unavailable.
+        or the trace gone before the question was sent. FAILED if requests were made in vain, with
+        what they cost. Raises JudgeRefused if none was made, JudgeUnavailable, Unavailable.
         """
         request = JudgeRequest(await trace.compute(lambda it: it.question(metric)), trace)
         is_heuristic = request.provider == JudgeKind.HEURISTIC
         ask = self._ask_heuristic if is_heuristic else self._ask_model
-        return (await ask(request)).outcome
+        try:
+            return (await ask(request)).outcome
+        except JudgeRefused as refused:
+            if not request.failed:
+                raise
+            marks = {"model": request.question.model, **JudgeCost.sum(request.failed).marks()}
+            return Failed(refused.code, metadata=marks)
 
     def fingerprint(self, metric: Metric, model: str) -> str:
         """As `Judge.fingerprint`. Raises JudgeRefused."""
@@ -201,8 +207,7 @@ def _number(usd: Decimal | None) -> float | None:
 class JudgeRequest:
     """One question about one trace.
 
-    `failed` gets the costs of requests whose question failed, as far as it is asked again: with
-    less evidence, or as a further vote. All requests of a grade share it.
+    `failed` gets the costs of requests whose question failed. All requests of a grade share it.
     """
 
     question: Question

@@ -598,6 +598,29 @@ async def test_usage_of_a_score_has_failed_votes(failure: JudgeUnavailable | Jud
     assert metadata_value(score, "cache") == '"miss"'
 
 
+@pytest.mark.parametrize("code", [FailCode.BAD_VERDICT, FailCode.TOO_LONG])
+async def test_failed_score_says_what_its_requests_cost(code: FailCode):
+    harness = scripted_harness(JudgeRefused(code, calls=(make_judge_call(GPT),) * 2))
+    _, [score] = await judge_traces(harness, harness.put())
+    assert (score.outcome, score.code) == (ScoreOutcome.FAILED, code)
+    entries = harness.store.ledger.values()
+    assert len(entries) == 2
+    assert json.loads(str(metadata_value(score, "usage"))) == {
+        "calls": 2,
+        "input_tokens": sum(one.call.use.input for one in entries),
+        "output_tokens": sum(one.call.use.output for one in entries),
+        "usd": float(2 * COST),
+    }
+    assert json.loads(str(metadata_value(score, "model"))) == GPT
+
+
+async def test_failed_score_without_a_request_has_no_usage():
+    harness = scripted_harness(JudgeRefused(FailCode.UNKNOWN_MODEL))
+    _, [score] = await judge_traces(harness, harness.put())
+    assert score.outcome is ScoreOutcome.FAILED
+    assert metadata_value(score, "usage") is None
+
+
 async def test_usage_of_a_score_has_the_attempt_with_all_evidence():
     too_long = JudgeRefused(FailCode.TOO_LONG, calls=(make_judge_call(GPT),))
     harness = scripted_harness(too_long, Scored(1.0, ""))
