@@ -45,16 +45,24 @@ class IgnoredFields:
         self.paths.extend(f"{prefix}{path}" for path in others.paths[:room])
 
 
+@dataclass(frozen=True, slots=True)
+class PostponedError(FieldError):
+    """One for `FieldErrors.postponed`, of the hook `field_errors` of a wire type."""
+
+
 class FieldErrors:
     """Collects the field errors of one request, so that one response reports all of them.
 
-    `ignored` collects the keys that are ignored without an error.
+    `postponed` are errors that the rules of the operation find too, together with others that need
+    the database: they are reported here only beside `found`. `ignored` collects the keys that are
+    ignored without an error.
     """
 
-    __slots__ = ("found", "ignored")
+    __slots__ = ("found", "ignored", "postponed")
 
     def __init__(self) -> None:
         self.found: list[FieldError] = []
+        self.postponed: list[FieldError] = []
         self.ignored = IgnoredFields()
 
     def add(self, field: str, message: str, *, is_semantic: bool = False) -> None:
@@ -63,7 +71,12 @@ class FieldErrors:
         if len(self.found) >= FIELD_ERRORS_MAX:
             self.check()
 
+    def postpone(self, field: str, message: str, *, is_semantic: bool) -> None:
+        """Keeps at most FIELD_ERRORS_MAX of them."""
+        if len(self.postponed) < FIELD_ERRORS_MAX:
+            self.postponed.append(FieldError(field, message, is_semantic))
+
     def check(self) -> None:
-        """Raises Invalid if there are any."""
+        """Raises Invalid if there are any, apart from those that are postponed."""
         if self.found:
-            raise Invalid.fields(self.found)
+            raise Invalid.fields([*self.found, *self.postponed][:FIELD_ERRORS_MAX])

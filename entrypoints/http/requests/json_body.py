@@ -31,6 +31,7 @@ from entrypoints.http.requests.errors import (
     FieldErrors,
     HttpProblem,
     IgnoredFields,
+    PostponedError,
 )
 from entrypoints.http.requests.json_depth import path_deeper_than
 from entrypoints.http.requests.json_members import members_one_by_one
@@ -96,7 +97,8 @@ class Body[B]:
     Two hooks of wire types are called by both passes. `check` in the `extra` of a type is called
     with a value of that type and raises InvalidValue. `field_errors`, a class method of a struct,
     is called with the fields that have no error (NODEFAULT for a missing one) and yields the
-    errors that depend on several fields. `check_payload` in the `extra` of a
+    errors that depend on several fields. Both may postpone an error, see `FieldErrors`; the fast
+    pass leaves such a body to the walk. `check_payload` in the `extra` of a
     payload is called by the walk alone: `convert` checks the payload in the fast pass.
 
     Keys that no struct has are refused, or ignored as `unknown_keys` says. The structs forbid them
@@ -220,6 +222,7 @@ class Body[B]:
                 message = str(error)
             else:
                 errors.ignored.extend(found.ignored)
+                errors.postponed.extend(found.postponed)
                 return parsed
         # The fast pass over a part doesn't name all errors, but the walk does.
         walk = _Walk(config, errors, self._stepwise_bytes, self.unknown_keys, decodes_parts=False)
@@ -434,8 +437,16 @@ class _Walk:
             case _:
                 value = convert_scalar(wire_type, extra, _scalar(text), from_text=False)
                 if (check := extra.get("check")) is not None:
-                    check(value)
+                    self._check(check, value, path)
                 return value
+
+    def _check(self, check: Callable[[Any], object], value: object, path: str) -> None:
+        try:
+            check(value)
+        except InvalidValue as error:
+            if not error.is_postponed:
+                raise
+            self.errors.postpone(path, str(error), is_semantic=error.is_semantic)
 
     def _struct(self, text: memoryview, wire_type: mi.StructType, path: str) -> Any:
         errors_before = len(self.errors.found)
@@ -453,7 +464,9 @@ class _Walk:
             valid = {name: value for name, value in all_values.items() if value is not _INVALID}
             for error in field_errors(valid):
                 at = f"{path}.{error.field}" if path else error.field
-                self.errors.add(at, error.message, is_semantic=error.is_semantic)
+                is_postponed = isinstance(error, PostponedError)
+                add = self.errors.postpone if is_postponed else self.errors.add
+                add(at, error.message, is_semantic=error.is_semantic)
         if len(self.errors.found) > errors_before:
             return _INVALID
         return wire_type.cls(**values)

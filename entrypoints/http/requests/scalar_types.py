@@ -48,15 +48,21 @@ _EXACT: Final = Context(prec=3 * DIGITS_MAX)
 class InvalidValue(ValueError):  # noqa: N818 - an error of the client, not of ours
     """A value in none of the accepted spellings; the message says what is expected.
 
-    `is_semantic` is that of FieldError.
+    `is_semantic` is that of FieldError. If it `is_postponed`, the value is used nevertheless, and
+    the error is one of `FieldErrors.postponed`.
     """
 
-    def __init__(self, message: str, *, is_semantic: bool = False) -> None:
+    def __init__(
+        self, message: str, *, is_semantic: bool = False, is_postponed: bool = False
+    ) -> None:
         super().__init__(message)
         self.is_semantic = is_semantic
+        self.is_postponed = is_postponed
 
 
-def domain_check(rule: Callable[[Any], object]) -> Callable[[Any], None]:
+def domain_check(
+    rule: Callable[[Any], object], *, is_postponed: bool = False
+) -> Callable[[Any], None]:
     """A rule of the domain as a `check` of a wire type: InvalidValue takes the place of Invalid."""
 
     def check(value: Any) -> None:
@@ -64,7 +70,9 @@ def domain_check(rule: Callable[[Any], object]) -> Callable[[Any], None]:
             rule(value)
         except Invalid as invalid:
             first = invalid.errors[0]
-            raise InvalidValue(first.message, is_semantic=first.is_semantic) from invalid
+            raise InvalidValue(
+                first.message, is_semantic=first.is_semantic, is_postponed=is_postponed
+            ) from invalid
 
     return check
 

@@ -184,6 +184,7 @@ class TestMaking:
             ({"name": None, "metrics": [], "cadence": None}, {"name", "metrics", "cadence"}),
             ({"target_type": "trace"}, {"target_type"}),
             ({"metrics": ["agent_reliability", "coherence", "x"]}, {"metrics.0", "metrics.2"}),
+            ({"metrics": ["nothing", "coherence", "x"]}, {"metrics.0", "metrics.2"}),
             (
                 {"metrics": ["x"], "filters": {"date_from": "soon", "status": "DONE"}},
                 {"metrics.0", "filters.date_from", "filters.status"},
@@ -349,6 +350,7 @@ class TestChanging:
                 {"name", "sampling_rate", "cadence", "only_if_changed", "settled_only"},
             ),
             ({"metrics": []}, {"metrics"}),
+            ({"metrics": ["nothing", "loop_detection"]}, {"metrics.0", "metrics.1"}),
             ({"name": "", "model": ""}, {"name", "model"}),
             ({"cadence": "hourly", "sampling_rate": -1}, {"cadence", "sampling_rate"}),
             (

@@ -179,6 +179,10 @@ class TestStarting:
                 {"metrics.1", "metrics.2", "metrics.3"},
             ),
             ({"metrics": ["agent_reliability"], "name": "x" * 256}, {"metrics.0", "name"}),
+            (
+                {"metrics": ["nothing", "coherence", "x", "loop_detection", "agent_reliability"]},
+                {"metrics.0", "metrics.2", "metrics.3", "metrics.4"},
+            ),
             ({"sampling_rate": 1.5, "model": ""}, {"sampling_rate", "model"}),
             ({"sampling_rate": -1, "model": "x" * 256}, {"sampling_rate", "model"}),
             ({"filters": None}, {"filters"}),

@@ -22,7 +22,7 @@ from domain.evaluation.metrics.skips import skip_codes
 from domain.evaluation.scores.outcome import SkipCode
 from domain.identity.caller import Caller
 from entrypoints.http.authentication import CAN_READ
-from entrypoints.http.controllers.runs.schemas import EvalRunFilters, check_trace_metric
+from entrypoints.http.controllers.runs.schemas import EvalRunFilters
 from entrypoints.http.endpoint import get
 from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Source
 
@@ -33,7 +33,6 @@ class TemplateQuery(msgspec.Struct, frozen=True, kw_only=True):
         Meta(
             description="The name of a metric of traces",
             examples=["task_completion"],
-            extra={"check": check_trace_metric},
         ),
     ]
 

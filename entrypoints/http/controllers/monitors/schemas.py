@@ -42,7 +42,7 @@ from entrypoints.http.controllers.runs.schemas import (
     Weights,
 )
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.errors import FieldErrors
+from entrypoints.http.requests.errors import FieldErrors, PostponedError
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.scalar_types import PLAIN_TEXT, domain_check
 from entrypoints.http.requests.wire_types import (
@@ -168,7 +168,8 @@ class UpdateMonitorRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     def to_domain(self, target_type: TargetType) -> MonitorChange:
         """The change of a monitor of `target_type`. Raises Invalid, with all errors."""
         dependent = {name: getattr(self, name) for name in _DEPENDENT_FIELDS}
-        if errors := list(target_errors(target_type, **dependent)):
+        errors = list(target_errors(target_type, **dependent))
+        if not all(isinstance(error, PostponedError) for error in errors):
             raise Invalid.fields(errors)
         filters, weights, budget = self.filters, self.signal_weights, self.max_cost_usd
         return MonitorChange(
@@ -199,7 +200,10 @@ def target_errors(
         try:
             check_metric_name(name, _CATEGORIES[target_type])
         except Invalid as invalid:
-            yield replace(invalid.errors[0], field=f"metrics.{index}")
+            # A metric of traces may be one of the project, which is looked up.
+            kind = PostponedError if target_type is TargetType.TRACE else FieldError
+            message = invalid.errors[0].message
+            yield kind(f"metrics.{index}", message, is_semantic=True)
     if isinstance(filters, Raw):
         errors = FieldErrors()
         with suppress(Invalid):  # as many errors as one response contains

@@ -58,7 +58,11 @@ from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 WEIGHTS_MAX: Final = 100  # there are seven signals; unknown ones have no effect
 
 
-check_trace_metric: Final = domain_check(lambda name: check_metric_name(name, Category.TRACE))
+# A metric that isn't built in may be one of the project, which the run looks up: it names all
+# unknown ones together.
+check_trace_metric: Final = domain_check(
+    lambda name: check_metric_name(name, Category.TRACE), is_postponed=True
+)
 check_session_metric: Final = domain_check(lambda name: check_metric_name(name, Category.SESSION))
 
 
