@@ -97,6 +97,12 @@ class AnalyzeTraces:
         ]
 
     async def models(self, project: ProjectId, query: TraceAnalyticsQuery) -> Sequence[ModelUsage]:
+        if query.by is not None:
+            raise Invalid.semantic(
+                "query.by",
+                "the metric models is not grouped: leave it out, or ask for the metric cost or "
+                "tokens with by=model",
+            )
         _check_unfiltered(query)
         return await self.analytics.models(project, query.period)
 

@@ -256,6 +256,8 @@ async def test_empty_buckets_are_filled(site: Site, varied: dict[str, str], metr
         ("by=model", "query.by"),
         ("by=model&metric=cost&environment=prod", "query.by"),
         ("metric=models&release=1", "query.metric"),
+        ("metric=models&by=release", "query.by"),
+        ("metric=models&by=model", "query.by"),
         ("by=tag", "query.by"),
         ("by=name&limit=51", "query.limit"),
     ],

@@ -97,7 +97,7 @@ class AnalyticsQuery(schemas.TraceMatching, frozen=True, kw_only=True):
                 description=(
                     "What figures are grouped by. The answer is a list of groups, the greatest "
                     "first by the metric. `model`: of spans, so for `cost` and `tokens` only, and "
-                    "without conditions"
+                    "without conditions. Not with the metric `models`"
                 )
             ),
         ]
