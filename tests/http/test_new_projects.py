@@ -120,6 +120,17 @@ async def test_projects_per_organization_are_limited() -> None:
         assert project_names(site) == ["a", "b"]
 
 
+async def test_exporters_are_told_the_maximum() -> None:
+    site = Site(swapped={"projects_max": 1})
+    async with site.http:
+        head = site.headers(project="a") | {"content-type": "application/json"}
+        for name, status in (("a", 200), ("b", 422)):
+            named = head | {"x-project-name": name}
+            answer = await site.http.post("/v1/traces", headers=named, content=b"{}")
+            assert answer.status_code == status, answer.text
+        assert answer.json()["message"].startswith("The organization has 1 projects")
+
+
 async def test_people_keep_to_the_same_maximum() -> None:
     site = Site(swapped={"projects_max": 2})
     async with site.http:

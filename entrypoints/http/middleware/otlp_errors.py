@@ -40,7 +40,8 @@ class _Error(msgspec.Struct):
 
     @property
     def message(self) -> str:
-        return "; ".join(f"{one.field}: {one.message}" for one in self.errors) or self.detail
+        said = (f"{one.field}: {one.message}" if one.field else one.message for one in self.errors)
+        return "; ".join(said) or self.detail
 
 
 def encoding_of(headers: Iterable[tuple[bytes, bytes]]) -> Encoding:
