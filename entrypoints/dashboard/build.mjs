@@ -100,6 +100,7 @@ const UNUSED = [
   ...UNUSED_METHODS.map((name) => [new RegExp(`^\\t(async )?${name}\\(.*\\) \\{\\n[^]*?^\\t\\}\\n`, "gm"), ""]),
   ...UNSET_OPTIONS.map((name) => [new RegExp(optionOf(name), "g"), "undefined"]),
   ...UNREAD_RESULTS.map((name) => [new RegExp(`^\\t{3}${name}(?:: .*|,)$`, "gm"), ""]),
+  [new RegExp(optionOf("select"), "g"), "undefined"],
   [new RegExp(optionOf("networkMode"), "g"), '"always"'],
   [/\bconst \{ (maxPages|notifyOnChangeProps) \} = [\w.]+;/g, "const $1 = undefined;"],
   [/(?:this\.#cache|this\.#client\.getQueryCache\(\)|\bthis)\.notify\(\{[^}]*\}\);/g, ";"],
@@ -117,6 +118,9 @@ const UNUSED = [
   [/^\tif \(getHasError\(\{[^]*?^\t\}\)\) throw .*\n/gm, ""], // hooks neither suspend nor throw: the pages show each state
   [/\bisServer\(\)/g, "false"],
   [/^\t\tset(?:Notify|BatchNotify|Scheduler)\w*: \(fn\) => \{\n.*\n\t\t\},?\n/gm, ""],
+  [/^  if \((?:props\.ssrPath|ssrContext)\) \{[^]*?^  \}\n/gm, ""], // there is no page of a server that comes first
+  [/^  ssr\w+: undefined,\n|^  const \{ ssrContext \} = router;\n/gm, ""],
+  [/ssr(?:Path|Search) != null \? \(\) => \w+ : /g, ""],
   [/'callback' in options|typeof options === 'function'/g, "false"],
   [/if \(callback\)/g, "if (false)"],
   [/this\.useLongestToken/g, "false"],
@@ -127,7 +131,7 @@ const withoutUnused = {
   name: "without-unused",
   setup({ onLoad, onEnd }) {
     const found = new Set();
-    onLoad({ filter: /(query-core|preact-query).build.modern.\w+\.js$|diff.libesm.diff.\w+\.js$|wouter-preact.src.index\.js$/ }, ({ path }) => {
+    onLoad({ filter: /(query-core|preact-query).build.modern.\w+\.js$|diff.libesm.diff.\w+\.js$|wouter-preact.src.(index|use-browser-location)\.js$/ }, ({ path }) => {
       const contents = UNUSED.reduce((text, [pattern, rest]) => {
         if (text.search(pattern) >= 0) found.add(pattern);
         return text.replace(pattern, rest);
@@ -141,7 +145,7 @@ const withoutUnused = {
         const [found] = called.exec(readFileSync(join(assets, name), "utf8")) ?? [];
         if (found) throw new Error(`${name} calls ${found}: see UNUSED_METHODS`);
       }
-      const named = new RegExp(`\\b(${UNSET_OPTIONS.join("|")}):|\\.(${UNREAD_RESULTS.join("|")})\\b`);
+      const named = new RegExp(`\\b(${UNSET_OPTIONS.join("|")}):|\\bselect: \\(?\\w+\\)? =>|\\.(${UNREAD_RESULTS.join("|")})\\b`);
       for (const path of files(join(here, "src"))) {
         const [found] = named.exec(readFileSync(path, "utf8")) ?? [];
         if (found) throw new Error(`${path} has ${found}: see UNSET_OPTIONS and UNREAD_RESULTS`);
