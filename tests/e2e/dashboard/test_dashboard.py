@@ -145,6 +145,12 @@ def test_from_failure_to_failing_span_by_keyboard(
     expect(page.get_by_role("group", name="Error")).to_contain_text("the shelf is empty")
     expect(page.get_by_label("Input").first).to_contain_text("<img src=x")
     take_screenshot("failing-span")
+    page.get_by_role("button", name="Tree", exact=True).click()
+    expect(page.get_by_role("columnheader", name="Self")).to_be_visible()
+    root = page.get_by_role("row", name="root").get_by_role("gridcell")
+    expect(root.nth(1)).to_have_text("5 ms")
+    expect(root.nth(2)).to_have_text("1 ms")  # until the first step begins
+    page.get_by_role("button", name="Tree + time").click()
     page.keyboard.press("/")
     page.keyboard.type("img onerr")  # in the input alone
     expect(page.get_by_text("1 match", exact=True)).to_be_visible()

@@ -17,12 +17,16 @@ export function ScoreBadge({ score }: { score: ListedScore }): JSX.Element {
   );
 }
 
-/** The scores of a row: those that fit its line, and how many there are. */
-export function ScoreLine({ scores = [] }: { scores: readonly ListedScore[] | undefined }): JSX.Element {
+/** Those that fit a line, and how many there are. `title` names all. */
+export function Fitting({ title, children }: { title: readonly string[]; children: JSX.Element[] }): JSX.Element {
   return (
-    <span class="score-line" title={scores.map((one) => `${one.name} ${one.value ?? one.outcome}`).join("\n")}>
-      <span>{scores.map((one) => <ScoreBadge key={one.name} score={one} />)}</span>
-      {scores.length > 1 && <small>of {scores.length}</small>}
+    <span class="fitting" title={title.join("\n")}>
+      <span>{children}</span>
+      {title.length > 1 && <small>of {title.length}</small>}
     </span>
   );
+}
+
+export function ScoreLine({ scores = [] }: { scores: readonly ListedScore[] | undefined }): JSX.Element {
+  return <Fitting title={scores.map((one) => `${one.name} ${one.value ?? one.outcome}`)}>{scores.map((one) => <ScoreBadge key={one.name} score={one} />)}</Fitting>;
 }

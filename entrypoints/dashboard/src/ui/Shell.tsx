@@ -352,7 +352,8 @@ function Palette(): JSX.Element {
 
 function Help(): JSX.Element {
   const groups = new Map<string, Command[]>();
-  for (const one of commands()) {
+  const inOrder = commands().toSorted((a, b) => Number(a.group === undefined) - Number(b.group === undefined)); // those of the page first
+  for (const one of inOrder) {
     const name = one.group ?? "Everywhere";
     groups.set(name, [...(groups.get(name) ?? []), one]);
   }

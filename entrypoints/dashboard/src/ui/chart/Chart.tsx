@@ -138,7 +138,7 @@ export function Chart(props: ChartProps): JSX.Element {
                       if (value === 0) return "";
                       const below = bars.slice(0, level).reduce((sum, other) => sum + (other.values[index] ?? 0), 0);
                       const width = Math.max(x(from + step) * 0.86, 0.5);
-                      return `M${x(start).toFixed(1)} ${y(below).toFixed(1)}V${y(below + value).toFixed(1)}h${width.toFixed(1)}V${y(below).toFixed(1)}z`;
+                      return `M${(x(start) + x(from + step) * 0.07).toFixed(1)} ${y(below).toFixed(1)}V${y(below + value).toFixed(1)}h${width.toFixed(1)}V${y(below).toFixed(1)}z`;
                     })
                     .join("")}
                 />
@@ -224,7 +224,7 @@ export function Strip({ coverage }: { coverage: readonly Covered[] }): JSX.Eleme
               if (size === 0) return "";
               const below = COVERAGE_PARTS.slice(0, level).reduce((sum, other) => sum + (one[other] ?? 0), 0);
               const foot = STRIP - (below / most) * STRIP;
-              return `M${(index * width).toFixed(1)} ${foot.toFixed(2)}v-${Math.max(1, size).toFixed(2)}h${(width * 0.86).toFixed(1)}V${foot.toFixed(2)}z`;
+              return `M${((index + 0.07) * width).toFixed(1)} ${foot.toFixed(2)}v-${Math.max(1, size).toFixed(2)}h${(width * 0.86).toFixed(1)}V${foot.toFixed(2)}z`;
             })
             .join("")}
         />

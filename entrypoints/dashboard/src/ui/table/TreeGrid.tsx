@@ -4,7 +4,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { cost, count, duration } from "../../lib/format.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import type { TimeScale } from "../../lib/chart/scale.ts";
-import type { Tree } from "../../lib/tree.ts";
+import { selfTimes, type Tree } from "../../lib/tree.ts";
 import { Kind } from "../basics.tsx";
 import { kept } from "../kept.ts";
 import { BLOCK, indexOf, ROW, SETTLED_MS, useRowWindow } from "./useRowWindow.ts";
@@ -105,6 +105,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
       isOpen: (row) => isFiltered || !collapsed.has(row),
       isOffPath: (row) => critical !== null && !critical.has(row),
       isAncestor: (row) => matches?.[row] === 1,
+      own: showBars ? null : selfTimes(tree),
       place: showBars ? (us) => ((scale.place(us) - low) / (high - low)) * 100 : null,
     }),
     [outline, tree, rows, base, step, room, isFiltered, collapsed, critical, matches, showBars, scale, low, high],
@@ -124,6 +125,7 @@ export function TreeGrid(props: TreeGridProps): JSX.Element {
       <div class="tg-head" role="row" aria-rowindex={1}>
         <div role="columnheader" class="tg-name">Span</div>
         <div role="columnheader" class="tg-number">Duration</div>
+        {!props.showBars && <div role="columnheader" class="tg-number tg-self" title="Its duration without the time of its children">Self</div>}
         <div role="columnheader" class="tg-number tg-wide">Tokens</div>
         <div role="columnheader" class="tg-number tg-wide">Cost</div>
         {props.showBars && (
@@ -195,6 +197,7 @@ interface Look {
   isOpen: (row: number) => boolean;
   isOffPath: (row: number) => boolean;
   isAncestor: (row: number) => boolean; // it doesn't match, but a span below it does
+  own: Float64Array | null; // µs of a row without its children; null if it isn't shown
   place: ((us: number) => number) | null; // on the axis, in percent; null if no bars are shown
 }
 
@@ -267,6 +270,11 @@ function rowOf(look: Look, index: number, selected: number): JSX.Element {
       <div class="tg-number" role="gridcell">
         {latency === null ? (tree.isOpen[row] === 1 ? "…" : "—") : duration(latency / 1000)}
       </div>
+      {look.own && (
+        <div class="tg-number tg-self" role="gridcell">
+          {latency === null ? "—" : duration(look.own[row]! / 1000)}
+        </div>
+      )}
       <div class="tg-number tg-wide" role="gridcell">
         {outline.tokens[span] ? count(outline.tokens[span]) : ""}
       </div>

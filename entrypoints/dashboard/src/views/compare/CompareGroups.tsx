@@ -23,7 +23,7 @@ type Side = "a" | "b";
 const REASONS: Record<string, string> = {
   too_few: "fewer than 30 numbers in a group: no interval",
   shared_traces: "some traces are in both groups: no interval",
-  one_group: "made in another way in the other group: not compared",
+  one_group: "the other group has none that was made in this way: not compared",
 };
 
 /** A side is a query of the list of traces, in one parameter of this address. */

@@ -77,7 +77,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
         </span>
       </header>
       <dl class="facts">
-        <div><dt>Dataset</dt><dd><Link href={`${datasetPath(one.dataset)}?version=${one.version}`}>{one.dataset}, version {count(one.version_number)}</Link>{one.split && `, split ${one.split}`}</dd></div>
+        <div><dt>Dataset</dt><dd><Link href={`${datasetPath(one.dataset)}?version=${one.version}`}>{one.dataset}, version {count(one.version_number)}</Link>{one.split && <span>· split {one.split}</span>}</dd></div>
         <div><dt>Started</dt><dd><time title={fullInstant(one.created_at)}>{ago(one.created_at)}</time></dd></div>
         {one.release && <div><dt>Release</dt><dd>{one.release}</dd></div>}
         {one.git.branch && <div><dt>Branch</dt><dd>{one.git.branch}</dd></div>}

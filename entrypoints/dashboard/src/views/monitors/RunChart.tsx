@@ -74,7 +74,7 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
             <Strip coverage={runs} />
             <div class="x-axis run-axis" aria-hidden="true">
               <span>{instant(runs[0]!.completed_at)}</span>
-              <span>{instant(runs.at(-1)!.completed_at)}</span>
+              {runs.length > 1 && <span>{instant(runs.at(-1)!.completed_at)}</span>}
             </div>
           </div>
         </div>

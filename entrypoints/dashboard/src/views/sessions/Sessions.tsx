@@ -10,7 +10,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chips } from "../../ui/table/Filters.tsx";
-import { ScoreLine } from "../../ui/ScoreBadge.tsx";
+import { Fitting, ScoreLine } from "../../ui/ScoreBadge.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
 import { Paged, Total } from "../../ui/table/Paged.tsx";
@@ -18,6 +18,7 @@ import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { changed, useUrlState } from "../../url/state.ts";
 
+const NOT_ENDED = "No trace of it has ended";
 const INCLUDE = "preview,scores";
 const FILTERS = ["user_id", "not_user_id", "tags", "not_tags"]; // of those of traces
 
@@ -72,7 +73,7 @@ export function Sessions(): JSX.Element {
     { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : "no") },
     { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
     { id: "user", label: "User", className: "c-value", cell: (row) => (row.user_id === null ? <span class="none">{NONE}</span> : <Value class="value" text={row.user_id} choose={(isExcluded) => choose("user_id", row.user_id!, isExcluded)} />) },
-    { id: "latency", label: "Time in traces", sort: "latency", className: "c-number", cell: (row) => duration(row.total_latency_ms) },
+    { id: "latency", label: "Time in traces", sort: "latency", className: "c-number", cell: (row) => <span title={row.total_latency_ms === null ? NOT_ENDED : ""}>{duration(row.total_latency_ms)}</span> },
     { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.total_span_count) },
     { id: "tokens", label: "Tokens", className: "c-number", cell: (row) => count(row.total_tokens) },
     {
@@ -87,9 +88,9 @@ export function Sessions(): JSX.Element {
       label: "Last trace",
       sort: "recent",
       className: "c-time",
-      cell: (row) => <time title={fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
+      cell: (row) => <time title={row.last_trace_at === null ? NOT_ENDED : fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
     },
-    { id: "tags", label: "Tags", className: "c-tags", cell: (row) => row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />) },
+    { id: "tags", label: "Tags", className: "c-tags", cell: (row) => <Fitting title={row.tags}>{row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />)}</Fitting> },
     { id: "scores", label: "Scores", className: "c-scores", cell: (row) => <ScoreLine scores={row.scores} /> },
   ];
   const isFiltered = query.query || shown.length > 0 || query.has_error;

@@ -170,7 +170,12 @@ function Metadata(props: { text: string; root: JsonNode; path: string; isCut: bo
   return <JsonView text={props.text.slice(node.start, node.end)} label="Metadata" findable />;
 }
 
-export function Fact({ name, children }: { name: string; children: ComponentChildren }): JSX.Element {
+export /** An instant in the shown zone, and in UTC: each in one line. */
+function Instants({ at }: { at: string | null }): JSX.Element {
+  return <>{fullInstant(at).split(" · ").map((one) => <div key={one} class="one-line">{one}</div>)}</>;
+}
+
+function Fact({ name, children }: { name: string; children: ComponentChildren }): JSX.Element {
   return (
     <div>
       <dt>{name}</dt>
@@ -203,8 +208,8 @@ function Details({ value, text, root }: { value: SpanDetailResponse; text: strin
         <Fact name="Parent">{value.parent_span_id ? <code>{value.parent_span_id}</code> : NONE}</Fact>
         <Fact name="Kind">{value.kind.toLowerCase()}</Fact>
         <Fact name="Model">{value.model ?? NONE}</Fact>
-        <Fact name="Started">{fullInstant(value.started_at)}</Fact>
-        <Fact name="Ended">{fullInstant(value.ended_at)}</Fact>
+        <Fact name="Started"><Instants at={value.started_at} /></Fact>
+        <Fact name="Ended"><Instants at={value.ended_at} /></Fact>
         <Fact name="Duration">
           {duration(value.latency_ms)} {latencyHint(value)}
         </Fact>

@@ -460,7 +460,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
           ref={find}
           type="search"
           aria-label={`Find spans by name${hasChat ? ", model or words in their texts" : " or model"}, or >500ms`}
-          placeholder={hasChat ? "Find names, texts, or >500ms" : "Find spans, or >500ms"}
+          placeholder={hasChat ? "Find names, texts, >500ms" : "Find spans, or >500ms"}
           value={params.get("q") ?? ""}
           onInput={(event) => update({ q: event.currentTarget.value || null })}
           onKeyDown={(event) => {

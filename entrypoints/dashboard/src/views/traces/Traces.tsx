@@ -20,7 +20,7 @@ import { Link } from "../../ui/Link.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
 import { Value } from "../../ui/payload/Value.tsx";
 import { Histogram } from "../../ui/chart/Histogram.tsx";
-import { ScoreLine } from "../../ui/ScoreBadge.tsx";
+import { Fitting, ScoreLine } from "../../ui/ScoreBadge.tsx";
 import { SavedViews } from "../../ui/table/SavedViews.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
@@ -427,10 +427,11 @@ function useColumns(
       id: "tags",
       label: "Tags",
       className: "c-tags",
-      cell: (row) =>
-        row.tags.map((tag) => (
-          <Value key={tag} class="tag" text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />
-        )),
+      cell: (row) => (
+        <Fitting title={row.tags}>
+          {row.tags.map((tag) => <Value key={tag} class="tag" text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />)}
+        </Fitting>
+      ),
     },
     {
       id: "scores",
