@@ -195,7 +195,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     eval_mask: RedactionMode = "secrets"
     eval_judge_timeout_seconds: Annotated[float, _range(1, 90, "seconds")] = 60
     eval_judge_concurrency: Annotated[int, _range(1, 1_000)] = 8
-    eval_cache_ttl_days: Days = 30
+    eval_cache_ttl_days: Annotated[int, _range(0, 3_650, "whole days")] = 30
     eval_server_monthly_usd: Annotated[float, _range(0, 1_000_000, "USD")] | None = None
     eval_ledger_days: Annotated[int, _range(62, 3_650, "whole days")] = 400
     monitor_tick_seconds: Annotated[int, _range(1, 30, "whole seconds")] = 30

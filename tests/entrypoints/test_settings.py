@@ -61,6 +61,7 @@ def test_empty_or_blank_variable_counts_as_absent():
         ("EVAL_EVIDENCE_TOKENS", "1000", "eval_evidence_tokens", 1000),
         ("EVAL_JUDGE_TIMEOUT_SECONDS", "2.5", "eval_judge_timeout_seconds", 2.5),
         ("EVAL_WORKER_CONCURRENCY", "256", "eval_worker_concurrency", 256),
+        ("EVAL_CACHE_TTL_DAYS", "0", "eval_cache_ttl_days", 0),
     ],
 )
 def test_value_is_parsed(name, text, field, value):
@@ -111,6 +112,7 @@ def test_switch_off(text):
         ("EVAL_EVIDENCE_TOKENS", "999", "a whole number from 1000 to 1000000"),
         ("EVAL_JUDGE_TIMEOUT_SECONDS", "0", "seconds from 1 to 90"),
         ("EVAL_JUDGE_CONCURRENCY", "-1", "a whole number from 1 to 1000"),
+        ("EVAL_CACHE_TTL_DAYS", "-1", "whole days from 0 to 3650"),
         ("READY_MAX_QUEUE_AGE_SECONDS", "5m", "whole seconds from 1 to 86400"),
     ],
 )

@@ -173,6 +173,8 @@ class EstimateRun:
     ) -> Sequence[float | None]:
         """The value of each vote in the verdict cache; empty if this process lacks the judge."""
         most = context.run.votes
+        if not self.ports.caches_verdicts:
+            return [None] * most
         evidence_hash = await context.compute(lambda it: it.evidence_hash)
         since = self.run_factory.clock() - self.ports.verdict_retention
         found: list[float | None] = []

@@ -331,6 +331,8 @@ class VerdictCaching(Policy):
     clock: Clock
 
     async def apply(self, request: JudgeRequest, ask: AskNext) -> JudgeResponse:
+        if not self.ports.caches_verdicts:
+            return await ask(request)
         project, cache = request.run.project_id, self.ports.verdicts
         key = verdict_cache_key(request.question, self.judge, request.trace.evidence_hash)
         cached = await cache.find(project, key, self.clock() - self.ports.verdict_retention)

@@ -153,8 +153,9 @@ class Pricings:
 class JudgingPorts:
     """Everything that is stored about judging, and the prices.
 
-    Verdicts are kept for `verdict_retention`, ledger entries for `ledger_retention`. `on_entry`
-    gets each ledger entry before it is stored, also if storing fails.
+    Verdicts are kept for `verdict_retention`, and not at all if that is zero; ledger entries for
+    `ledger_retention`. `on_entry` gets each ledger entry before it is stored, also if storing
+    fails.
     """
 
     verdicts: VerdictCache
@@ -164,3 +165,7 @@ class JudgingPorts:
     verdict_retention: timedelta = VERDICT_RETENTION
     ledger_retention: timedelta = LEDGER_RETENTION
     on_entry: Callable[[LedgerEntry], None] = lambda _: None
+
+    @property
+    def caches_verdicts(self) -> bool:
+        return bool(self.verdict_retention)

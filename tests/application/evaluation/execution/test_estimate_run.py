@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -158,6 +159,14 @@ async def test_cached_verdicts_need_no_question():
     assert bounds((await estimate(other)).questions) == (1, 1)
     harness.forward(days=31)
     assert bounds((await estimate(harness)).questions) == (2, 2)
+
+
+async def test_verdicts_from_before_the_cache_was_turned_off_are_asked_again():
+    harness = EvaluationHarness()
+    await count_questions(harness, harness.put())
+    assert bounds((await estimate(harness)).questions) == (0, 0)
+    harness.verdict_retention = timedelta()
+    assert bounds((await estimate(harness)).questions) == (1, 1)
 
 
 async def test_new_judge_revision_or_unknown_model_has_no_cached_verdicts():

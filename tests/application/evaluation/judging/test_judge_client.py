@@ -138,6 +138,16 @@ async def test_cached_verdict_expires():
     assert len(harness.judge.asked) == 2
 
 
+async def test_no_verdict_is_cached_without_retention():
+    harness = scripted_harness()
+    harness.verdict_retention = timedelta()
+    trace = harness.put()
+    scores = [(await judge_traces(harness, trace))[1][0] for _ in range(2)]
+    assert len(harness.judge.asked) == 2
+    assert [metadata_value(one, "cache") for one in scores] == ['"miss"'] * 2
+    assert harness.store.verdicts == {}
+
+
 @pytest.mark.parametrize(
     "first",
     [Skipped(SkipCode.CANNOT_JUDGE), JudgeRefused(FailCode.BAD_VERDICT)],
