@@ -187,8 +187,45 @@ SUBJECTS: Final[Mapping[str, EvaluatedTrace]] = {
 }
 """Subjects of every check but `language_match`, and of rules."""
 
+_PROSE: Final = "the of and was with this that had not are".split()  # of English alone
+_OTHERS: Final = "der und nicht auf sie nach wird auch werden sich".split()  # of German alone
+
+
+def _mixed(*parts: tuple[Sequence[str], int]) -> str:
+    """As many words of each part, from its beginning again once all were taken."""
+    return " ".join(words[n % len(words)] for words, count in parts for n in range(count))
+
+
+# Around each threshold of the detection: shares of function words, of another language, of letters
+# that no known language has, of a script, and of kana.
+_AT_THRESHOLDS: Final[Mapping[str, str]] = {
+    **{
+        f"prose_{known}_of_{known + unknown}": _mixed((_PROSE, known), (["zzq"], unknown))
+        for known, unknown in (
+            *((1, 3), (2, 2), (2, 8), (2, 10), (2, 11), (2, 12), (3, 15), (3, 17), (3, 18)),
+            *((1, 4), (3, 3), (3, 16), (4, 22), (4, 23)),
+        )
+    },
+    **{
+        f"prose_{own}_and_{other}": _mixed((_PROSE, own), (_OTHERS, other))
+        for own, other in ((4, 2), (4, 3), (5, 3), (5, 4), (7, 5), (8, 5), (14, 10), (15, 11))
+    },
+    **{
+        f"prose_{own}_foreign_{foreign}": _mixed((_PROSE, own), (["ėė"], foreign))
+        for own, foreign in ((8, 1), (8, 2), (19, 2), (20, 2), (27, 3), (28, 3), (30, 3))
+    },
+    **{
+        f"latin_{latin}_greek_{greek}": _mixed((_PROSE, latin), (["καλα"], greek))
+        for latin, greek in ((4, 2), (5, 3), (5, 4), (6, 4), (7, 4), (3, 5), (4, 6), (4, 7))
+    },
+    **{
+        f"kana_{kana}_of_{kana + han}": "の" * kana + "航" * han
+        for kana, han in ((1, 8), (1, 9), (1, 10), (2, 17), (2, 18), (2, 19), (0, 4), (0, 3))
+    },
+}
 _TEXTS: Final[Mapping[str, str]] = {
     **TEXTS,
+    **_AT_THRESHOLDS,
     **SCRIPTS,
     **{f"neighbour_{name}": text for name, text in NEIGHBOURS.items()},
     "two_words": "Oslo, Bergen",
