@@ -1,5 +1,6 @@
-"""Making a public link, and opening it."""
+"""Making, listing, deleting and opening public links."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
@@ -10,10 +11,10 @@ from application.ports import Clock, RandomBytes
 from application.sharing.ports import TraceLinks
 from application.tracing.ports import Traces
 from domain.errors import NotFound
-from domain.identity.audit import AuditAction
+from domain.identity.audit import AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.identity.login_code import code_digest, format_code
-from domain.ids import TraceId
+from domain.ids import ProjectId, TraceId
 from domain.sharing.trace_link import TOKEN_BYTES, TraceLink
 
 NO_SUCH_LINK: Final = "This link is unknown, expired or revoked"
@@ -62,6 +63,39 @@ class CreateTraceLink:
         entry = self.audit.entry(caller, AuditAction.TRACE_LINK_CREATED, link.id, **facts)
         await self.links.add(link, audit=entry)
         return link, token
+
+
+@dataclass(frozen=True, slots=True)
+class ListTraceLinks:
+    """Lists the links of a trace, which are hidden with it while it is being erased."""
+
+    links: TraceLinks
+    traces: Traces
+
+    async def __call__(self, project: ProjectId, trace: TraceId) -> Sequence[TraceLink]:
+        """The newest first, with expired ones; none without the trace. Raises Unavailable."""
+        try:
+            await self.traces.revision(project, trace)
+        except NotFound:
+            return []
+        return await self.links.of_trace(project, trace)
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteTraceLink:
+    links: TraceLinks
+    traces: Traces
+
+    async def __call__(
+        self, project: ProjectId, trace: TraceId, link: UUID, *, audit: AuditEntry
+    ) -> None:
+        """Raises NotFound without the trace, also while it is being erased, or the link.
+
+        Raises Unavailable.
+        """
+        await self.traces.revision(project, trace)
+        if not await self.links.delete(project, trace, link, audit=audit):
+            raise NotFound("Link not found")
 
 
 @dataclass(frozen=True, slots=True)

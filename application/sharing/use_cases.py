@@ -3,10 +3,14 @@
 from dataclasses import dataclass
 
 from application.audit import AuditTrail
-from application.deletion import DeleteOne
 from application.ports import Clock, RandomBytes
 from application.sharing.ports import TraceLinks
-from application.sharing.trace_links import CreateTraceLink, OpenTraceLink
+from application.sharing.trace_links import (
+    CreateTraceLink,
+    DeleteTraceLink,
+    ListTraceLinks,
+    OpenTraceLink,
+)
 from application.tracing.ports import Traces
 
 
@@ -27,7 +31,7 @@ class SharingUseCases:
         random: RandomBytes,
     ) -> None:
         links = ports.trace_links
-        self.trace_links = links
         self.create_link = CreateTraceLink(links, traces, audit, clock, random)
-        self.delete_link = DeleteOne(links.delete, "Link not found")
+        self.list_links = ListTraceLinks(links, traces)
+        self.delete_link = DeleteTraceLink(links, traces)
         self.open_link = OpenTraceLink(links, clock)

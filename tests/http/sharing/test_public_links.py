@@ -13,10 +13,11 @@ import pytest
 from application.clock import utc_now
 from domain.identity.api_key import Scope
 from domain.identity.organization import Role
-from domain.ids import OrganizationId
+from domain.ids import OrganizationId, ProjectId
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import a_span, a_trace
 from tests.support.clients.rate_limited_app import LimitedSite
+from tests.support.clients.scored_project import store_erasure
 from tests.support.clients.two_tenants import TwoTenants
 
 SECRETS = (
@@ -259,6 +260,25 @@ async def test_a_link_ends_with_what_it_shows(world: TwoTenants) -> None:
     place = f"/organizations/{world.ours['org_id']}/projects/{world.ours['project_id']}"
     assert (await world.send("DELETE", place, world.bearer)).status_code == 204
     assert (await opened(world, token)).status_code == 404
+
+
+async def test_links_are_hidden_with_their_trace(world: TwoTenants) -> None:
+    trace, _ = await stored(world)
+    made = await share(world, trace)
+    links = f"/traces/{trace}/links"
+    listed = await world.send("GET", links, member(world))
+    assert [one["id"] for one in listed.json()] == [made["id"]]
+    await store_erasure(
+        world.site.ports.privacy,
+        ProjectId(uuid.UUID(world.ours["project_id"])),
+        str(uuid.uuid4()),
+        organization=world.ours["org_id"],
+        user="sek-user",
+    )
+    assert (await world.send("GET", links, member(world))).json() == []
+    revoked = await world.send("DELETE", f"{links}/{made['id']}", member(world))
+    assert revoked.status_code == 404
+    assert (await opened(world, made["token"])).status_code == 404
 
 
 async def test_who_may_share(world: TwoTenants) -> None:

@@ -107,7 +107,7 @@ class TraceLinkController(Controller):
 
         The newest first, without their secret part. Empty for an unknown trace.
         """
-        links = await use_cases.sharing.trace_links.of_trace(caller.project_id, path.trace_id)
+        links = await use_cases.sharing.list_links(caller.project_id, path.trace_id)
         return [schemas.LinkResponse.from_domain(one) for one in links]
 
     @delete("/{link_id:str}", CAN_SHARE)
