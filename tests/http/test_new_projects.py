@@ -31,6 +31,7 @@ def project_names(site: Site) -> list[str]:
         ("GET", f"/traces/{uuid.UUID(int=1)}/search?query=*", {}, 422),
         ("GET", "/traces/facets?field=metadata_value", {}, 422),
         ("GET", f"/sessions?offset=1&cursor={WELL_FORMED}", {}, 422),
+        ("POST", "/traces/exports", {"json": {"format": "ndjson", "rows": "spans"}}, 422),
         ("GET", "/nowhere", {}, 404),
         ("PUT", "/traces", {}, 405),
         ("POST", "/evaluations/trace-runs", {"content": b"{"}, 400),

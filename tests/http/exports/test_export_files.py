@@ -97,8 +97,9 @@ async def test_every_format_supports_its_rows(files):
     streamed = await files("GET", "/traces/export?sort_order=asc")
     assert text == streamed.content
     assert given in [score for line in text.splitlines() for score in json.loads(line)["scores"]]
-    refused = await files("POST", EXPORTS, {"format": "ndjson", "rows": "spans"})
-    assert set(field_errors(refused)) == {"rows"}
+    asked = {"format": "ndjson", "rows": "spans", "filters": {"name": 1}}
+    refused = await files("POST", EXPORTS, asked)
+    assert set(field_errors(refused)) == {"rows", "filters.name"}
 
 
 async def test_parquet_without_pyarrow_is_refused_with_extra_to_install():

@@ -218,6 +218,11 @@ class CreateExportRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     rows: RowKind = RowKind.TRACES
     filters: ExportFilters = msgspec.field(default_factory=ExportFilters)
 
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        if (fields.get("format"), fields.get("rows")) == (FileFormat.NDJSON, RowKind.SPANS):
+            yield FieldError("rows", "must be traces for ndjson: their spans are in them")
+
     def with_filter(self, _: HttpConfig) -> "tuple[CreateExportRequest, TraceFilter]":
         """Itself and its filter. Raises ValueError."""
         return self, self.filters.to_domain()
