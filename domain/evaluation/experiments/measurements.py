@@ -93,13 +93,13 @@ class Measurements:
 def measured_usage(totals: Totals) -> tuple[int | None, Decimal | None]:
     """The tokens and the cost of a trace; None for what its spans don't say.
 
-    A cost that is unknown counts as 0 in sums. Here it would look like the best cost there is.
+    What is unknown counts as 0 in sums. Here it would look like the best figure there is.
     """
     if not totals.spans:
         return None, None
-    if not totals.unpriced:
-        return totals.tokens, totals.cost
-    return totals.tokens or None, None  # a model was called: it has used some
+    # What costs something, or can't be priced, has used tokens.
+    tokens = totals.tokens or None if totals.unpriced or totals.cost else totals.tokens
+    return tokens, None if totals.unpriced else totals.cost
 
 
 def _picked(values: Repeated, repetitions: range) -> Repeated:

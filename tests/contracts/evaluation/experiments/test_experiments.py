@@ -193,17 +193,18 @@ async def test_unknown_cost_and_tokens_are_no_figures(plane, experiments, ours, 
         (("a", 2), [span(kind=SpanKind.LLM)], (None, None)),
         (("b", 1), [], (None, None)),
         (("b", 2), [free], (0, 0)),
+        (("c", 1), [span(kind=SpanKind.LLM, cost={"total": 0.25})], (None, Decimal("0.25"))),
     ]
     for case, spans, _ in sent:
         stored = trace(*spans)
         await plane.traces.put(ours, stored)
         await experiments.put_results(ours, one.id, [a_result(*case, stored.id)])
-    found = await experiments.case_results(ours, one.id, ["a", "b"], None)
+    found = await experiments.case_results(ours, one.id, ["a", "b", "c"], None)
     assert [(result.tokens, result.cost_usd) for result in found] == [told for *_, told in sent]
     measured = await experiments.measurements(one, None, [])
     assert dict(measured.figures[Figure.TOKENS]) == {"a": [(1, 5)], "b": [(2, 0)]}
-    assert dict(measured.figures[Figure.COST]) == {"b": [(2, 0)]}
-    assert (measured.cost_usd, measured.results, measured.is_priced) == (0, 4, False)
+    assert dict(measured.figures[Figure.COST]) == {"b": [(2, 0)], "c": [(1, 0.25)]}
+    assert (measured.cost_usd, measured.results, measured.is_priced) == (Decimal("0.25"), 5, False)
 
 
 async def test_noise_floor_is_kept(experiments, ours, create):
