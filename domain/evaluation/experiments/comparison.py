@@ -368,7 +368,7 @@ class _Checked:
         if self.loss is None:
             return None
         if self.rule.max_ratio is None:
-            return -self.loss.mean
+            return 0.0 - self.loss.mean  # without a change 0.0 and not -0.0
         return self._ratio
 
     @property
@@ -382,7 +382,7 @@ class _Checked:
         if self.loss is None or self.loss.low is None or self.loss.high is None:
             return None, None
         if self.rule.max_ratio is None:
-            return -self.loss.high, -self.loss.low
+            return 0.0 - self.loss.high, 0.0 - self.loss.low
         ratio = self._ratio
         if ratio is None:
             return None, None

@@ -49,6 +49,7 @@ def test_few_equal_items_decide_nothing_and_many_pass():
     few, many = measured(named([[1.0]] * 20)), measured(named([[1.0]] * 200))
     found = check(DROP, few, few, case_cost_usd=Decimal("0.01"))
     assert found.verdict is Verdict.INCONCLUSIVE
+    assert str(found.change) == "0.0"  # not -0.0
     assert 40 < found.needed.items < 300
     assert found.needed.items_cost_usd == found.needed.items * 2 * Decimal("0.01")
     assert found.needed.repetitions is None  # they showed no variance
