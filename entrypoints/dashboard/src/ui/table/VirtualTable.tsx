@@ -122,64 +122,70 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     clearTimeout(pointing.current);
     pointing.current = window.setTimeout(() => props.onPoint?.(row), POINT_MS);
   };
+  const after = useRef<HTMLSpanElement>(null);
   return (
-    <div class="table" ref={box} tabIndex={-1}>
-      <table aria-label={props.label} aria-rowcount={props.total + 1}>
-        <thead>
-          <tr aria-rowindex={1}>
-            {columns.map((column) => {
-              const sorted = column.sort !== undefined && column.sort === props.sortedBy;
+    <>
+      <div class="table" ref={box} tabIndex={-1}>
+        {/* More rows come while one goes through them by Tab. */}
+        <button type="button" class="skip" onClick={() => after.current?.focus({ preventScroll: true })}>Skip the rows</button>
+        <table aria-label={props.label} aria-rowcount={props.total + 1}>
+          <thead>
+            <tr aria-rowindex={1}>
+              {columns.map((column) => {
+                const sorted = column.sort !== undefined && column.sort === props.sortedBy;
+                return (
+                  <th
+                    key={column.id}
+                    scope="col"
+                    class={column.className ?? ""}
+                    aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
+                  >
+                    <span class="head">
+                      {column.sort === undefined ? (
+                        column.isHiddenLabel ? <span class="sr">{column.label}</span> : column.label
+                      ) : (
+                        <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
+                          {column.label}
+                          <span aria-hidden="true">{sorted ? (props.descending ? " ↓" : " ↑") : ""}</span>
+                        </button>
+                      )}
+                      {props.onColumn && !column.isFixed && (
+                        <ColumnMenu label={column.label} canSort={column.sort !== undefined} canHide={!column.isKept} act={(act) => props.onColumn?.(column.id, act)} />
+                      )}
+                    </span>
+                  </th>
+                );
+              })}
+            </tr>
+          </thead>
+          <tbody>
+            {first > 0 && <Space rows={first} columns={columns.length} />}
+            {rows.slice(first, last).map((row, offset) => {
+              const index = first + offset;
               return (
-                <th
-                  key={column.id}
-                  scope="col"
-                  class={column.className ?? ""}
-                  aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
+                <tr
+                  key={props.rowKey(row)}
+                  data-index={index}
+                  aria-rowindex={index + 2}
+                  class={`${index === at ? "at " : ""}${props.rowClass?.(row, index) ?? ""}`}
+                  onClickCapture={() => (lastRow = { list: listHere(), row: props.rowKey(row) })}
+                  onMouseEnter={() => point(row)}
+                  onMouseLeave={() => clearTimeout(pointing.current)}
                 >
-                  <span class="head">
-                    {column.sort === undefined ? (
-                      column.isHiddenLabel ? <span class="sr">{column.label}</span> : column.label
-                    ) : (
-                      <button type="button" class="link" onClick={() => props.onSort?.(column.sort!)}>
-                        {column.label}
-                        <span aria-hidden="true">{sorted ? (props.descending ? " ↓" : " ↑") : ""}</span>
-                      </button>
-                    )}
-                    {props.onColumn && !column.isFixed && (
-                      <ColumnMenu label={column.label} canSort={column.sort !== undefined} canHide={!column.isKept} act={(act) => props.onColumn?.(column.id, act)} />
-                    )}
-                  </span>
-                </th>
+                  {columns.map((column) => (
+                    <td key={column.id} class={column.className ?? ""}>
+                      {column.cell(row, index)}
+                    </td>
+                  ))}
+                </tr>
               );
             })}
-          </tr>
-        </thead>
-        <tbody>
-          {first > 0 && <Space rows={first} columns={columns.length} />}
-          {rows.slice(first, last).map((row, offset) => {
-            const index = first + offset;
-            return (
-              <tr
-                key={props.rowKey(row)}
-                data-index={index}
-                aria-rowindex={index + 2}
-                class={`${index === at ? "at " : ""}${props.rowClass?.(row, index) ?? ""}`}
-                onClickCapture={() => (lastRow = { list: listHere(), row: props.rowKey(row) })}
-                onMouseEnter={() => point(row)}
-                onMouseLeave={() => clearTimeout(pointing.current)}
-              >
-                {columns.map((column) => (
-                  <td key={column.id} class={column.className ?? ""}>
-                    {column.cell(row, index)}
-                  </td>
-                ))}
-              </tr>
-            );
-          })}
-          {last < rows.length && <Space rows={rows.length - last} columns={columns.length} />}
-        </tbody>
-      </table>
-    </div>
+            {last < rows.length && <Space rows={rows.length - last} columns={columns.length} />}
+          </tbody>
+        </table>
+      </div>
+      <span class="sr" tabIndex={-1} ref={after} />
+    </>
   );
 }
 
