@@ -84,7 +84,7 @@ const UNUSED_METHODS = [
   "isFetching", "isMutating", "getQueryData", "ensureQueryData", "getQueriesData", "setQueriesData", "getQueryState", "removeQueries",
   "resetQueries", "cancelQueries", "infiniteQuery", "ensureInfiniteQueryData", "resumePausedMutations", "getMutationCache", "getDefaultOptions",
   "setDefaultOptions", "setQueryDefaults", "getQueryDefaults", "setMutationDefaults", "getMutationDefaults", "defaultMutationOptions",
-  "query", "fetchOptimistic", "getCurrentQuery", "shouldFetchOnReconnect", "onOnline", "fetchPreviousPage",
+  "query", "fetchOptimistic", "getCurrentQuery", "shouldFetchOnReconnect", "shouldFetchOnWindowFocus", "onOnline", "fetchPreviousPage",
 ];
 const UNSET_OPTIONS = [
   "persister", "suspense", "getPreviousPageParam", "queryKeyHashFn", "notifyOnChangeProps", "throwOnError", "initialDataUpdatedAt",
@@ -113,6 +113,7 @@ const UNUSED = [
   [/^\tif \(queryKey\) \{[^]*?^\t\}\n|^\tif \((typeof stale|fetchStatus) .*\n/gm, ""], // filters that nothing uses
   [/^\t*if \(this\.options\.enabled !== void 0 &&.*\n/gm, ""], // the types say it
   [/(?:this\.)?\w*ptions\.queryFn( === skipToken)/g, "false"],
+  [/^\t\tthis\.observers\.find\(\(x\) => x\.shouldFetchOn.*\n/gm, ""], // `refetchOnWindowFocus` is off
   [/\buseIsRestoring\(\)/g, "false"],
   [/^\t(?:ensureSuspenseTimers|ensurePreventErrorBoundaryRetry|useClearResetErrorBoundary|if \(shouldSuspend|const errorResetBoundary)\b.*\n/gm, ""],
   [/^\tif \(getHasError\(\{[^]*?^\t\}\)\) throw .*\n/gm, ""], // hooks neither suspend nor throw: the pages show each state

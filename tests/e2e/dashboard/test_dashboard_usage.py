@@ -13,6 +13,16 @@ from tests.e2e.dashboard.dashboard_project import Project, span
 
 pytestmark = pytest.mark.e2e
 REQUESTS_MAX = 10  # of the overview, for its figures
+SHIFT_MAX = 0.1  # what pages may shift by while they are read: above it people notice
+SHIFT = """async () => {
+  let sum = 0;
+  const add = (entries) => entries.forEach((one) => (sum += one.hadRecentInput ? 0 : one.value));
+  const observer = new PerformanceObserver((list) => add(list.getEntries()));
+  observer.observe({ type: "layout-shift", buffered: true });
+  for (let n = 0; n < 2; n++) await new Promise(requestAnimationFrame);
+  add(observer.takeRecords());
+  return sum;
+}"""
 COSTLY_DAYS_AGO = 3
 
 
@@ -160,6 +170,7 @@ def test_overview_leads_to_what_its_figures_count(
     # Once each: on a busy machine some are polled meanwhile.
     figures = {url for url in page_log.requested if "/app/" not in url and url[-8:] != "/session"}
     assert len(figures) <= REQUESTS_MAX, sorted(figures)
+    assert page.evaluate(SHIFT) <= SHIFT_MAX
     take_screenshot("overview")
     page.get_by_role("link", name="Compare with the period before").click()
     for group in ("A", "B"):

@@ -19,7 +19,6 @@ export function Me(): JSX.Element {
   return (
     <div class="page admin">
       <h1>{now.state === "in" ? now.who : "Me"}</h1>
-      {isPerson ? <Person /> : <Empty title="You are signed in with an API key: there is no profile" />}
       <section aria-labelledby="preferences">
         <h2 id="preferences">In this browser</h2>
         <div class="fields">
@@ -29,6 +28,7 @@ export function Me(): JSX.Element {
           <Choice label="Single-key shortcuts" of={singleKeys as Signal<string>} values={[["on", "on"], ["off", "off"]]} />
         </div>
       </section>
+      {isPerson ? <Person /> : <Empty title="You are signed in with an API key: there is no profile" />}
     </div>
   );
 }

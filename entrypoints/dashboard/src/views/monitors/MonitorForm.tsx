@@ -114,7 +114,7 @@ function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; know
             <input type="checkbox" checked={settledOnly} onChange={() => put({ settledOnly: !settledOnly })} /> Only what has settled: no run over half a trace
           </label>
         </fieldset>
-        <fieldset>
+        <fieldset class="metrics-field">
           <legend>Metrics</legend>
           <Failed of={metrics} />
           {metrics.isPending && <Loading what="metrics" />}

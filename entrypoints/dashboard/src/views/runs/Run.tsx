@@ -71,7 +71,9 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
       {summary.isPending && <Loading what="the metrics" />}
       {summary.data && <ByMetric of={of} metrics={summary.data.metrics} url={url} />}
       {summary.data && <Codes of={of} id={id} metrics={summary.data.metrics} url={url} />}
-      <ScoreList of={of} id={id} run={run} url={url} isDone={isDone} />
+      <div hidden={summary.isPending}>
+        <ScoreList of={of} id={id} run={run} url={url} isDone={isDone} />
+      </div>
       {url.params.get("dialog") === "delete" && <DeleteRun run={run} path={path} of={of} close={() => url.update({ dialog: null })} />}
     </div>
   );

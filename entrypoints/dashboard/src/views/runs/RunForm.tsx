@@ -92,7 +92,7 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
           <Targets counted={counted.data} what={what} />
         )}
       </p>
-      <fieldset>
+      <fieldset class="metrics-field">
         <legend>Metrics</legend>
         <Failed of={metrics} />
         {metrics.isPending && <Loading what="metrics" />}

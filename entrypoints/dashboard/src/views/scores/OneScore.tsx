@@ -115,7 +115,9 @@ export function OneScore({ name }: { name: string }): JSX.Element {
           </div>
         </>
       )}
-      <ScoreList of={of} name={name} dates={dates} url={url} />
+      <div hidden={summary.isPending}>
+        <ScoreList of={of} name={name} dates={dates} url={url} />
+      </div>
     </div>
   );
 }
