@@ -470,5 +470,5 @@ def noise_floor(
     if found is None or found.n < ITEMS_MIN or found.low is None or found.high is None:
         return None
     here = sum(1 / one.repetitions for one in halves)
-    drop = max(-found.low, found.high) * math.sqrt(2 / side.repetitions / here)
+    drop = max(0.0 - found.low, found.high) * math.sqrt(2 / side.repetitions / here)
     return NoiseFloor(drop, tuple(judges_of(side, metric)))

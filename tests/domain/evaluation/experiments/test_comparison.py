@@ -211,6 +211,7 @@ def test_noise_floor_and_halves():
     noisy = measured(named([[source.choice([0.0, 1.0]) for _ in range(4)] for _ in range(50)]))
     calm = measured(named([[1.0, 1.0]] * 50))
     assert noise_floor(calm, "m") == NoiseFloor(0, ("f",))
+    assert str(noise_floor(calm, "m").drop) == "0.0"  # not -0.0
     assert 0.05 < noise_floor(noisy, "m").drop < 0.3
     assert noise_floor(measured(named([[1.0, 0.0]] * 4)), "m") is None
     first, second = noisy.halves()
