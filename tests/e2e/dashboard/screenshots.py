@@ -50,6 +50,7 @@ def score(server: DevServer) -> str:
 
 
 def traces(page: Page, base: str) -> None:
+    page.set_viewport_size({"width": 1280, "height": 580})  # more rows would be too many bytes
     page.goto(f"{base}/traces")
     expect(page.get_by_role("link").nth(20)).to_be_visible()
 
