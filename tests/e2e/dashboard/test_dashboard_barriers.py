@@ -36,6 +36,7 @@ ALL_LOOKS: Final = tuple(
     for width, height in ((1280, 800), (390, 844))
     for scheme in ("light", "dark")
 )
+PHONE: Final = ALL_LOOKS[-1]
 # Views with colours of their own, which both themes have to show with enough contrast.
 COLOURED: Final = {
     "overview", "usage", "a score", "traces", "io", "scores", "conversation", "comparison",
@@ -398,7 +399,10 @@ def found_in(
 
 
 def test_no_view_has_a_barrier(signed_in: Page, project: Project, sent: Any) -> None:
-    """Each view in one look, by turns. The navigation, which all of them have, is below."""
+    """Each view in one look, by turns. The navigation, which all of them have, is below.
+
+    Whether it fits a phone is cheap to know, so that is tried with each.
+    """
     found: dict[str, list[str]] = {}
     tried = {view: step for view, step in VIEWS.items() if view not in REPEATED}
     for number, (view, step) in enumerate(tried.items()):
@@ -409,6 +413,9 @@ def test_no_view_has_a_barrier(signed_in: Page, project: Project, sent: Any) -> 
         if view in COLOURED:  # also in the other theme
             other = replace(look, scheme="dark" if look.scheme == "light" else "light")
             found |= found_in(signed_in, view, [other], [NAVIGATION], CONTRAST)
+        have_look(signed_in, PHONE)
+        if some := signed_in.evaluate(WIDER):
+            found[f"{view}, on a phone"] = some
     assert found == {}
 
 
