@@ -239,8 +239,8 @@ def priced_models(
     """The names under which the model of a span may have a price, best first.
 
     The price table may know only the model that was asked for. The model alone may find the price
-    of another seller. So it is a name only if there is no provider, or a framework reports itself
-    as the provider, which doesn't say who was paid.
+    of another seller. It is a name only if the span has no provider, or the provider is a
+    framework, which doesn't say who was paid.
     """
     if not model:
         return ()

@@ -22,7 +22,7 @@ class AdaptiveLimiter:
     def __init__(self, limit_max: int) -> None:
         self._limit_max = limit_max
         self._held = Counter[ProjectId]()  # of those that hold any
-        # Of those that wait, in the order of their turns.
+        # The waiting ones of each project; the project that is next comes first.
         self._waiting: dict[ProjectId, deque[asyncio.Future[None]]] = {}
         self._successes = 0
         self.limit = limit_max

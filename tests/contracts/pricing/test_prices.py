@@ -224,7 +224,7 @@ def test_model_of_a_known_provider_has_no_price_of_another(genai):
 
 
 def test_table_prices_models_of_providers_that_it_does_not_know(tmp_path):
-    """Who was paid isn't known, so a row of any provider fits."""
+    """The table doesn't know the provider, so a row of any provider fits."""
     book = table(tmp_path, GPT_4O, GPT_4O | {"match": "llama*", "provider": "groq"})
     known = {"langchain": True, "our-proxy": True, "openai": True, "groq": False, "ollama": False}
     for provider, has_price in known.items():
