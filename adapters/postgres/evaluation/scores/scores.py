@@ -4,8 +4,10 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import batched
 from typing import Any, Final
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.keyset_pages import (
     NEAR_OFFSET_MAX,
     KeysetPage,
@@ -55,6 +57,7 @@ TEXT_FIELDS: Final = ("name", "value", "reason", "environment", "session_id")
 UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
 UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
+UPDATED_AT_A_TIME: Final = 64  # scores of one statement: a metadata has many kilobytes at most
 NARROW_LIST: Final = "narrow the list with date_from and date_to, or with another filter"
 IS_OF_SPAN: Final = "is_of_span"
 SAMPLED_SCORES_MAX: Final = 10_000  # scores that show which share of them match
@@ -154,10 +157,24 @@ def _insert_statement(table: ScoreTable[Any]) -> str:
 
 # Any trace of the session will do: if one is being deleted, the next one is locked.
 INSERT_SCORE: Final = {one.name: _insert_statement(one) for one in SCORE_TABLES.values()}
-UPDATE_SCORE: Final = {
-    one.name: f"UPDATE {one.name} SET {one.assignments()} WHERE {OF_PROJECT} AND id = $2"
-    for one in SCORE_TABLES.values()
-}
+
+
+def _update_statement(table: ScoreTable[Any]) -> str:
+    """Overwrites locked scores of a project; each other parameter is an array of a column.
+
+    Looks up each score by its key: for a list of ids the planner may choose another index.
+    """
+    sent = table.names[1:]
+    return f"""
+    UPDATE {table.name} SET {", ".join(f"{name} = sent.{name}" for name in sent if name != "id")}
+    FROM {table.unnest("sent", *sent, first=2)} CROSS JOIN LATERAL (
+      SELECT ctid AS place FROM {table.name} WHERE {OF_PROJECT} AND id = sent.id LIMIT 1
+    ) AS found
+    WHERE {table.name}.ctid = found.place
+    """
+
+
+UPDATE_SCORES: Final = {one.name: _update_statement(one) for one in SCORE_TABLES.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,15 +442,16 @@ async def _insert_score[S: Score](connection: Connection, table: ScoreTable[S], 
 async def update_scores[S: Score](
     connection: Connection, table: ScoreTable[S], scores: Sequence[S]
 ) -> None:
-    """Updates scores, which must be locked. Raises Invalid if a value cannot be stored."""
+    """Updates locked scores of a project. Raises Invalid if a value cannot be stored."""
     # The newest score of a target and name has one row (`latest_trace_scores`), which others may
     # write too: all lock these rows in the same order, as the triggers do for each statement.
     scores = sorted(scores, key=lambda one: (getattr(one, table.target), one.name, one.id))
     for score in scores:
         check_storable(score)
     try:
-        for score in scores:  # `executemany` hangs when it is cancelled
-            await connection.execute(UPDATE_SCORE[table.name], *table.row(score))
+        for some in batched(scores, UPDATED_AT_A_TIME):
+            _, *columns = arrays(map(table.row, some))
+            await connection.execute(UPDATE_SCORES[table.name], some[0].project_id, *columns)
     except UNSTORABLE_ERRORS as error:
         raise Invalid.field("metadata", UNSTORABLE_JSON) from error
 
