@@ -29,6 +29,7 @@ class OutcomeWriter:
         Raises Unavailable to the call that was writing.
         """
         self._waiting[name] = outcome
+        await asyncio.sleep(0)  # metrics that are computed at once are written together
         async with self._lock:
             if self._waiting:  # else the call that had the lock before has written it
                 outcomes, self._waiting = self._waiting, {}

@@ -24,8 +24,10 @@ class GatedWorkQueue(MemoryWorkQueue):
     broken: tuple[str, ...] = ()
     failure: Exception = field(default_factory=lambda: ValueError("not JSON"))
     written: list[dict[str, Outcome]] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)  # metrics of writes that have begun
 
     async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
+        self.waiting.extend(outcomes)
         await self.gate.wait()
         if set(outcomes) & set(self.broken):
             raise self.failure
@@ -61,12 +63,26 @@ async def test_outcomes_arriving_during_write_are_batched():
     harness = EvaluationHarness()
     store = GatedWorkQueue(harness.store)
     writer, _, _ = await writer_over(store, harness)
-    puts = [asyncio.create_task(writer.put(name, scored(n / 10))) for n, name in enumerate("abc")]
+    puts = [asyncio.create_task(writer.put("a", scored(0)))]
+    while not store.waiting:
+        await asyncio.sleep(0)
+    puts += [
+        asyncio.create_task(writer.put(*one)) for one in (("b", scored(0.1)), ("c", scored(0.2)))
+    ]
     await asyncio.sleep(0)
     assert not any(put.done() for put in puts)
     store.gate.set()
     await asyncio.gather(*puts)
     assert store.written == [{"a": scored(0)}, {"b": scored(0.1), "c": scored(0.2)}]
+
+
+async def test_outcomes_of_one_turn_are_batched():
+    harness = EvaluationHarness()
+    store = GatedWorkQueue(harness.store)
+    store.gate.set()
+    writer, _, _ = await writer_over(store, harness)
+    await asyncio.gather(*(writer.put(name, scored(1)) for name in "abc"))
+    assert store.written == [dict.fromkeys("abc", scored(1))]
 
 
 async def test_sequential_outcomes_are_written_separately():
