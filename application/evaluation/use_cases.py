@@ -14,6 +14,7 @@ from application.evaluation.execution.evaluate_target import EvaluateTarget
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SignalEvaluator
+from application.evaluation.execution.target_closer import TargetCloser
 from application.evaluation.judging.adaptive_concurrency import (
     AdaptiveLimiter,
     provider_limiters,
@@ -303,4 +304,5 @@ def evaluate_target(
         policy=policy,
         on_fault=ports.on_fault,
         clock=clock,
+        closer=TargetCloser(queue, ports.jobs, clock),
     )

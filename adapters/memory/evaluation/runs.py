@@ -403,11 +403,12 @@ class MemoryWorkQueue:
         stored = self.store.runs.find(project, claim.run.id)
         return stored is not None and stored.run.status is RunStatus.RUNNING
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
-        if (held := self._held(claim)) is None:
-            return NO_JOBS
-        self._finish(*held, WorkState.DONE, FailCode.INTERNAL, now)
-        return self._dispatch(claim.run.project_id, now, self.window)
+    async def close(self, claims: Sequence[Claim], now: datetime) -> Sequence[EvaluateTargetJob]:
+        held = [found for claim in claims if (found := self._held(claim)) is not None]
+        for one in held:
+            self._finish(*one, WorkState.DONE, FailCode.INTERNAL, now)
+        project = claims[0].run.project_id
+        return self._dispatch(project, now, self.window) if held else NO_JOBS
 
     async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
         if (held := self._held(claim)) is None:

@@ -14,6 +14,7 @@ from application.concurrency import gather_limited
 from application.evaluation.execution.outcome_writer import OutcomeWriter
 from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SessionSignals, SignalEvaluator
+from application.evaluation.execution.target_closer import TargetCloser
 from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
@@ -57,6 +58,7 @@ class EvaluateTarget:
     policy: EvaluationPolicy
     on_fault: OnFault
     clock: Clock
+    closer: TargetCloser
 
     async def __call__(self, project: ProjectId, run: RunId, target: Target) -> None:
         """Does nothing if another worker has the target, or it is done. Raises Unavailable.
@@ -70,10 +72,10 @@ class EvaluateTarget:
         renewing = renewing_lease(self.work_queue, claim, self.clock, self.policy.renew_every)
         async with renewing, self._place(claim):
             failure = await (self._trace(claim) if is_trace else self._session(claim))
-        now = self.clock()
         if failure is None:
-            await self.jobs.send(*await self.work_queue.close(claim, now))
+            await self.closer.close(claim)
             return
+        now = self.clock()
         until = now + retry_delay(claim.attempt, failure)
         await self.work_queue.postpone(claim, until, failure.code, now)
         # Which leaves room for another target: of any run if it was buried, else of another run.

@@ -141,10 +141,10 @@ class WorkQueue(Protocol):
         """
         ...
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
-        """Marks the target done. The jobs to be announced in its place, as `dispatch`.
+    async def close(self, claims: Sequence[Claim], now: datetime) -> Sequence[EvaluateTargetJob]:
+        """Marks targets of a project done. The jobs to be announced in their place, as `dispatch`.
 
-        A score of it that is still PENDING becomes FAILED `internal`.
+        A score of theirs that is still PENDING becomes FAILED `internal`.
         """
         ...
 

@@ -1,23 +1,26 @@
 """Claims of targets: claim, renew, finish, requeue, dead-letter."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
+from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row
 from adapters.postgres.evaluation.work_queue.settlement import (
     RESULT_COLUMNS,
+    RunWork,
     close_scores,
     lock_pending_by_id,
     lock_run,
+    lock_runs,
     settle,
 )
-from adapters.postgres.evaluation.work_queue.tally import fetch_outcomes, work_from_row
+from adapters.postgres.evaluation.work_queue.tally import fetch_executions, work_from_row
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LEASE, RENEW_DEBOUNCE, Claim
-from domain.evaluation.runs.run import EvalRun, RunStatus, Target, WorkItem
+from domain.evaluation.runs.run import RunStatus, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
@@ -61,11 +64,27 @@ WHERE {OF_PROJECT} AND run_id = $2 AND target = $3 AND {_STATE} = 'running' AND 
 RENEW_LEASE: Final = (
     f"UPDATE eval_jobs SET due_at = $5, updated_at = $6 {_WHERE_CLAIMED} AND due_at <= $7"
 )
-LOCK_CLAIMED_TARGET: Final = f"SELECT target, metrics FROM eval_jobs {_WHERE_CLAIMED} FOR UPDATE"
-FINISH_TARGET: Final = f"""
-UPDATE eval_jobs SET state = $4, due_at = NULL, updated_at = $5,
-  {", ".join(f"{column} = ${n}" for n, column in enumerate(RESULT_COLUMNS, start=6))}
-WHERE {OF_PROJECT} AND run_id = $2 AND target = $3
+LOCK_CLAIMED_TARGETS: Final = f"""
+SELECT found.* FROM unnest($2::uuid[], $3::text[], $4::int[]) AS held (run_id, target, attempt)
+CROSS JOIN LATERAL (
+  SELECT run_id, target, metrics FROM eval_jobs
+  WHERE {OF_PROJECT} AND run_id = held.run_id AND target = held.target
+    AND {_STATE} = 'running' AND attempts = held.attempt
+  LIMIT 1 FOR UPDATE
+) AS found
+"""
+# Looks up each target by its key: for a join the planner may read all targets.
+FINISH_TARGETS: Final = f"""
+UPDATE eval_jobs SET state = $2, due_at = NULL, updated_at = $3,
+  {", ".join(f"{column} = over.{column}" for column in RESULT_COLUMNS[:-1])},
+  codes = over.codes::text[]
+FROM unnest($4::uuid[], $5::text[], $6::int[], $7::int[], $8::int[], $9::text[])
+  AS over (run_id, target, {", ".join(RESULT_COLUMNS)})
+CROSS JOIN LATERAL (
+  SELECT ctid AS place FROM eval_jobs
+  WHERE {OF_PROJECT} AND run_id = over.run_id AND target = over.target LIMIT 1
+) AS found
+WHERE eval_jobs.ctid = found.place
 """
 REQUEUE_TARGET: Final = f"""
 UPDATE eval_jobs SET state = 'queued', run_after = $5, due_at = $5, last_code = $6, updated_at = $7
@@ -86,8 +105,9 @@ async def claim(
     known = run_from_row(running)
     metrics = tuple(row["metrics"] or known.metrics)
     ids = {known.score_id(target, metric): metric for metric in metrics}
-    outcomes = await fetch_outcomes(connection, known, list(ids))
-    still_open = {ids[one["id"]] for one in outcomes if one["outcome"] == ScoreOutcome.PENDING}
+    table = SCORE_TABLES[known.target_type]
+    found = await fetch_executions(connection, table, project, list(ids))
+    still_open = {ids[id_] for id_, one in found.items() if one.outcome is ScoreOutcome.PENDING}
     left = tuple(metric for metric in metrics if metric in still_open)
     return Claim(known, target, left, row["attempts"])
 
@@ -102,7 +122,7 @@ async def dead_letter_exhausted(
     row = await connection.fetchrow(LOCK_EXHAUSTED_TARGET, project, run, target, now)
     if stored is not None and row is not None:
         known, code = run_from_row(stored), FailCode(row["last_code"] or FailCode.INTERNAL)
-        await _close(connection, known, work_from_row(known, row), ("dead", code), now)
+        await _close(connection, [(known, work_from_row(known, row))], ("dead", code), now)
 
 
 async def renew(connection: Connection, claim: Claim, now: datetime) -> None:
@@ -123,29 +143,41 @@ async def record(
 
 
 async def finish(
-    connection: Connection, claim: Claim, state: str, code: FailCode, now: datetime
+    connection: Connection, claims: Sequence[Claim], state: str, code: FailCode, now: datetime
 ) -> bool:
-    """Finishes the target of a claim and settles its run; False if the claim is outdated."""
-    stored = await lock_run(connection, claim.run.project_id, claim.run.id)
-    row = await connection.fetchrow(LOCK_CLAIMED_TARGET, *_claim_key(claim))
-    if stored is None or row is None:
-        return False
-    run = run_from_row(stored)
-    await _close(connection, run, work_from_row(run, row), (state, code), now)
-    return True
+    """Finishes the targets of claims of a project, and settles their runs.
+
+    Outdated claims are left out; False if all are.
+    """
+    project = claims[0].run.project_id
+    rows = await lock_runs(connection, project, {one.run.id for one in claims})
+    runs = {run.id: run for run in map(run_from_row, rows)}
+    keys = sorted((one.run.id, one.target, one.attempt) for one in claims)
+    held = await connection.fetch(LOCK_CLAIMED_TARGETS, project, *arrays(keys))
+    work = [
+        (run, work_from_row(run, row))
+        for row in held
+        if (run := runs.get(row["run_id"])) is not None
+    ]
+    if work:
+        await _close(connection, work, (state, code), now)
+    return bool(work)
 
 
 async def _close(
-    connection: Connection, run: EvalRun, work: WorkItem, how: tuple[str, FailCode], now: datetime
+    connection: Connection, work: Sequence[RunWork], how: tuple[str, FailCode], now: datetime
 ) -> None:
-    """Finishes a locked target.
+    """Finishes locked targets of a project.
 
-    `how` is its new state, and the code with which its open scores fail.
+    `how` is their new state, and the code with which their open scores fail.
     """
-    came_to = await close_scores(connection, run, work, how[1], now)
-    key = (run.project_id, run.id, work.target)
-    await connection.execute(FINISH_TARGET, *key, how[0], now, *came_to)
-    await settle(connection, run, now)
+    came_to = await close_scores(connection, work, how[1], now)
+    rows = [
+        (run.id, item.target, *result) for (run, item), result in zip(work, came_to, strict=True)
+    ]
+    project = work[0][0].project_id
+    await connection.execute(FINISH_TARGETS, project, how[0], now, *arrays(rows))
+    await settle(connection, {run.id: run for run, _ in work}, now)
 
 
 async def postpone(

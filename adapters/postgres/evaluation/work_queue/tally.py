@@ -2,14 +2,14 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from asyncpg import Record
 
 from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.sql_builder import Sql
-from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
+from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.work_queue.run_rows import (
     RUNS_WITH_TALLIES,
     final_tally,
@@ -80,12 +80,6 @@ async def count_run(connection: Connection, run: EvalRun) -> Tally:
     return tallies[run.id]
 
 
-async def count_target(connection: Connection, run: EvalRun, work: WorkItem) -> Tally:
-    """The current tally of the scores of a target."""
-    executions = await _fetch_executions(connection, run, score_ids(run, work))
-    return Tally.from_executions(run.metrics, 1, executions)
-
-
 async def _count_runs(
     connection: Connection, project: ProjectId, runs: Sequence[EvalRun]
 ) -> tuple[Mapping[RunId, Tally], Mapping[RunId, RunWait | None]]:
@@ -123,27 +117,25 @@ def _tally_from_row(run: EvalRun, row: Record) -> Tally:
 
 async def _count_in_flight(connection: Connection, run: EvalRun, rows: Sequence[Record]) -> Tally:
     ids = [score for row in rows for score in score_ids(run, work_from_row(run, row))]
-    return Tally.from_executions(
-        run.metrics, 0, await _fetch_executions(connection, run, ids) if ids else ()
-    )
+    if not ids:
+        return Tally()
+    table = SCORE_TABLES[run.target_type]
+    found = await fetch_executions(connection, table, run.project_id, ids)
+    return Tally.from_executions(run.metrics, 0, found.values())
 
 
-async def _fetch_executions(
-    connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
-) -> list[Execution]:
-    rows = await fetch_outcomes(connection, run, ids)
-    return [Execution("", row["name"], ScoreOutcome(row["outcome"]), row["code"]) for row in rows]
-
-
-async def fetch_outcomes(
-    connection: Connection, run: EvalRun, ids: Sequence[ScoreId]
-) -> Sequence[Record]:
-    """Id, name, outcome and code of the scores that exist."""
+async def fetch_executions(
+    connection: Connection, table: ScoreTable[Any], project: ProjectId, ids: Sequence[ScoreId]
+) -> dict[ScoreId, Execution]:
+    """The outcomes of those of the scores that exist. Their targets are left empty."""
     # Looks up each id by itself: for a list of ids the planner may choose another index.
     sql = f"""
     SELECT found.* FROM unnest($2::uuid[]) AS wanted (id) CROSS JOIN LATERAL (
-      SELECT id, name, outcome, code FROM {SCORE_TABLES[run.target_type].name}
+      SELECT id, name, outcome, code FROM {table.name}
       WHERE {OF_PROJECT} AND id = wanted.id LIMIT 1
     ) AS found
     """
-    return await connection.fetch(sql, run.project_id, ids)
+    return {
+        ScoreId(row["id"]): Execution("", row["name"], ScoreOutcome(row["outcome"]), row["code"])
+        for row in await connection.fetch(sql, project, ids)
+    }

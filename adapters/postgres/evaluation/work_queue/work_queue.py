@@ -13,6 +13,7 @@ from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
 from adapters.postgres.evaluation.work_queue import claims, overdue
+from adapters.postgres.evaluation.work_queue.claims import finish
 from adapters.postgres.evaluation.work_queue.dispatch import dispatch
 from adapters.postgres.evaluation.work_queue.plan import plan_run
 from application.evaluation.ports.work_queue import (
@@ -126,11 +127,11 @@ class PostgresWorkQueue(PoolReader):
         run = (claim.run.project_id, claim.run.id)
         return await self._fetch_row(RETRY_LATER, run[0], SELECT_LIVE_RUN, *run, trace) is not None
 
-    async def close(self, claim: Claim, now: datetime) -> Sequence[EvaluateTargetJob]:
-        async with transaction(self.pool, claim.run.project_id) as connection:
-            if not await claims.finish(connection, claim, "done", FailCode.INTERNAL, now):
+    async def close(self, claims: Sequence[Claim], now: datetime) -> Sequence[EvaluateTargetJob]:
+        project = claims[0].run.project_id
+        async with transaction(self.pool, project) as connection:
+            if not await finish(connection, claims, "done", FailCode.INTERNAL, now):
                 return ()
-            project = claim.run.project_id
             return await dispatch(connection, project, now, self.window, self.window)
 
     async def postpone(self, claim: Claim, until: datetime, code: FailCode, now: datetime) -> None:
@@ -138,7 +139,7 @@ class PostgresWorkQueue(PoolReader):
             if claim.attempt < ATTEMPTS_MAX:
                 await claims.postpone(connection, claim, until, code, now)
             else:
-                await claims.finish(connection, claim, "dead", code, now)
+                await finish(connection, [claim], "dead", code, now)
 
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         jobs: list[Job] = []

@@ -87,7 +87,7 @@ async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluat
     for claim in claims:
         assert not await evaluating.work_queue.is_live(claim)
         assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
-        assert await evaluating.work_queue.close(claim, NOON) == ()
+        assert await evaluating.work_queue.close([claim], NOON) == ()
     while not await cancel_batch(pool, run, NOON):
         pass
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)

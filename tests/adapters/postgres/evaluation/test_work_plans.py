@@ -213,7 +213,7 @@ async def work(seeded: Seeded, of: ProjectId) -> None:
 
 async def finish(work_queue: PostgresWorkQueue, claim: Claim) -> None:
     assert await work_queue.record(claim, METRICS[0], GOOD, NOON)
-    await work_queue.close(claim, NOON)
+    await work_queue.close([claim], NOON)
 
 
 def first_of(asked: Any) -> Sequence[object]:

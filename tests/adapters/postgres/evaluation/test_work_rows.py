@@ -7,7 +7,7 @@ from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.work_queue.claims import LOCK_RUNNING_RUN
 from adapters.postgres.evaluation.work_queue.dispatch import SELECT_RUNNING_RUNS
 from adapters.postgres.evaluation.work_queue.overdue import REQUEUE_OVERDUE_TARGETS
-from adapters.postgres.evaluation.work_queue.settlement import LOCK_RUN
+from adapters.postgres.evaluation.work_queue.settlement import LOCK_RUNS
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import a_run, later, over_postgres, work_of
@@ -20,7 +20,7 @@ async def test_work_reads_no_filters(pool):
     key, late = (run.project_id, run.id), later(hours=1)
     reads = {
         LOCK_RUNNING_RUN: key,
-        LOCK_RUN: key,
+        LOCK_RUNS: (run.project_id, [run.id]),
         SELECT_RUNNING_RUNS: (run.project_id, 10, NOON),
         REQUEUE_OVERDUE_TARGETS: (late, late, 1_000),
     }

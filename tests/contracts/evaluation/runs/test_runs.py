@@ -191,7 +191,7 @@ async def test_cancelling_skips_remaining_work_and_blocks_claims(evaluating):
     ours = project()
     run = await evaluating.start_run(first := a_run(ours, 4), work_of(first))
     due = await evaluating.work_queue.dispatch(ours, NOON)
-    await evaluating.work_queue.close(done := await evaluating.claim(due[0]), NOON)
+    await evaluating.work_queue.close([done := await evaluating.claim(due[0])], NOON)
     held = await evaluating.claim(due[1])
     assert await evaluating.work_queue.record(held, METRICS[0], BAD, NOON)
     over = await evaluating.runs.cancel(ours, run.id, later(seconds=5))
@@ -204,7 +204,7 @@ async def test_cancelling_skips_remaining_work_and_blocks_claims(evaluating):
         name = one if isinstance(one, str) else one.target
         assert await evaluating.work_queue.claim(ours, run.id, name, later(days=1)) is None
     assert not await evaluating.work_queue.record(held, METRICS[1], BAD, NOON)
-    assert await evaluating.work_queue.close(held, NOON) == ()
+    assert await evaluating.work_queue.close([held], NOON) == ()
     assert await evaluating.work_queue.dispatch(ours, NOON) == []
     assert await evaluating.progress(run) == over
     skipped = [one for one in await evaluating.scores(run) if one.code == "cancelled"]

@@ -251,7 +251,7 @@ async def test_second_claim_contains_open_metrics_only(evaluating):
     assert await evaluating.work_queue.record(again, METRICS[1], GOOD, later(minutes=2))
     last = await evaluating.claim(due, later(minutes=4))
     assert last.metrics == ()
-    await evaluating.work_queue.close(last, later(minutes=4))
+    await evaluating.work_queue.close([last], later(minutes=4))
     assert (await evaluating.run(run)).status is COMPLETED
 
 
@@ -407,7 +407,7 @@ async def test_closing_fails_open_metrics(evaluating):
     await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
     assert await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
-    await evaluating.work_queue.close(claim, later(seconds=1))
+    await evaluating.work_queue.close([claim], later(seconds=1))
     scores = await evaluating.scores(run)
     assert [(one.outcome.value, one.code) for one in scores] == [
         ("scored", None),
@@ -422,12 +422,39 @@ async def test_lost_claim_cannot_close_or_postpone(evaluating):
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
     lost = await evaluating.claim(due)
     claim = await evaluating.claim(due, NOON + LEASE)
-    assert await evaluating.work_queue.close(lost, NOON + LEASE) == ()
+    assert await evaluating.work_queue.close([lost], NOON + LEASE) == ()
     await evaluating.work_queue.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
     assert (await evaluating.progress(run)).tally == Tally(pending=2)
     await evaluating.finish(claim)
     assert (await evaluating.run(run)).status is COMPLETED
-    assert await evaluating.work_queue.close(claim, NOON) == ()
+    assert await evaluating.work_queue.close([claim], NOON) == ()
+
+
+async def test_targets_of_several_runs_are_closed_together(evaluating):
+    ours = project()
+    first, second = a_run(ours), a_run(ours, 1, **SESSIONS)
+    await evaluating.start_run(first, work_of(first))
+    done, lost = [
+        await evaluating.claim(one) for one in await evaluating.work_queue.dispatch(ours, NOON)
+    ]
+    await evaluating.start_run(second, work_of(second))
+    open_, again = [
+        await evaluating.claim_next(ours),
+        await evaluating.work_queue.claim(ours, first.id, lost.target, NOON + LEASE),
+    ]
+    for metric in METRICS:
+        assert await evaluating.work_queue.record(done, metric, GOOD, NOON)
+    await evaluating.work_queue.close([open_, lost, done], NOON)
+    assert await evaluating.outcomes(first) == {
+        **{(done.target, metric): "scored" for metric in METRICS},
+        **{(lost.target, metric): "pending" for metric in METRICS},
+    }
+    assert (await evaluating.run(first)).status is RUNNING
+    assert set((await evaluating.outcomes(second)).values()) == {"failed"}
+    assert (await evaluating.run(second)).status is FAILED
+    assert again is not None
+    await evaluating.work_queue.close([again], NOON + LEASE)
+    assert (await evaluating.run(first)).status is COMPLETED
 
 
 async def test_target_with_deleted_trace_ends_without_scores(evaluating):
@@ -438,7 +465,7 @@ async def test_target_with_deleted_trace_ends_without_scores(evaluating):
     claim = await evaluating.claim_next(ours)
     await evaluating.plane.traces.delete(ours, [known.id])
     assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
-    await evaluating.work_queue.close(claim, NOON)
+    await evaluating.work_queue.close([claim], NOON)
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=1))
 
@@ -572,7 +599,7 @@ async def test_target_of_dead_worker_is_announced_again(evaluating):
     lost = await evaluating.claim(due)
     assert await overdue(evaluating, run.project_id, NOON + LEASE / 2) == []
     assert await overdue(evaluating, run.project_id, NOON + LEASE) == [due]
-    assert await evaluating.work_queue.close(lost, NOON + LEASE) == ()
+    assert await evaluating.work_queue.close([lost], NOON + LEASE) == ()
     assert (await evaluating.claim(due, NOON + LEASE)).attempt == 2
 
 
@@ -654,7 +681,7 @@ async def test_removed_project_gets_no_work(evaluating):
     await work_queue.record_signal(claim, signal_of(run, known, "confidence"), NOON)
     await work_queue.renew(claim, NOON)
     await work_queue.postpone(claim, NOON, FailCode.QUOTA, NOON)
-    assert await work_queue.close(claim, NOON) == ()
+    assert await work_queue.close([claim], NOON) == ()
     assert await work_queue.claim(ours, run.id, due.target, again) is None
     assert await work_queue.dispatch(ours, again) == []
     assert not await work_queue.plan(ours, pending.id, again)

@@ -216,7 +216,7 @@ class Histories(RuleBasedStateMachine):
     @rule(which=indexes)
     def close(self, which: int) -> None:
         if claim := self._pick(self.claims, which):
-            self.jobs_sent += self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
+            self.jobs_sent += self.run_on_both(lambda to: to.work_queue.close([claim], self.now))
 
     @rule(which=indexes, seconds=waits, code=codes)
     def postpone(self, which: int, seconds: int, code: FailCode) -> None:
@@ -311,7 +311,7 @@ class Histories(RuleBasedStateMachine):
             return
         for metric in claim.metrics:
             self._record(claim, metric, Failed(FailCode.INTERNAL))
-        self.run_on_both(lambda to: to.work_queue.close(claim, self.now))
+        self.run_on_both(lambda to: to.work_queue.close([claim], self.now))
 
 
 async def open_postgres(url: str, stack: AsyncExitStack) -> tuple[Pool, Evaluating]:

@@ -73,7 +73,7 @@ async def test_pair_is_written_once_by_workers_with_one_target(evaluating):
     )
     assert sum(written) == len(METRICS)
     assert len(await evaluating.scores(run)) == len(METRICS)
-    await asyncio.gather(*(evaluating.work_queue.close(one, NOON) for one in claims * 2))
+    await asyncio.gather(*(evaluating.work_queue.close([one], NOON) for one in claims * 2))
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally.scored) == (RunStatus.COMPLETED, len(METRICS))
 
@@ -143,7 +143,7 @@ async def test_cancelling_and_closing_concurrently(evaluating):
     for metric in METRICS:
         await evaluating.work_queue.record(claim, metric, GOOD, NOON)
     outcomes = await asyncio.gather(
-        evaluating.work_queue.close(claim, NOON),
+        evaluating.work_queue.close([claim], NOON),
         evaluating.runs.cancel(run.project_id, run.id, NOON),
         return_exceptions=True,
     )
@@ -228,7 +228,7 @@ class ConcurrentClients:
         if self.random.random() < 0.2:
             await self.to.work_queue.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
         else:
-            self.messages += await self.to.work_queue.close(claim, NOON)
+            self.messages += await self.to.work_queue.close([claim], NOON)
 
     async def edit(self):
         for _ in range(6):
@@ -298,7 +298,7 @@ async def test_ended_run_never_has_pending_scores(pool, postgres_url):
                     if claim is None:  # its run was cancelled
                         continue
                     await work_queue.record(claim, METRICS[0], GOOD, NOON)
-                    await work_queue.close(claim, NOON)
+                    await work_queue.close([claim], NOON)
 
         async def cancel():
             for run in made[::3]:
@@ -315,7 +315,7 @@ async def test_ended_run_never_has_pending_scores(pool, postgres_url):
             for one in mine:
                 claim = await work_queue.claim(one.project, one.run, one.target, now)
                 if claim is not None:
-                    await work_queue.close(claim, now)
+                    await work_queue.close([claim], now)
             if not mine:
                 break
         done.set()
