@@ -82,11 +82,9 @@ class EvaluateTarget:
         await self.jobs.send(*await self.work_queue.dispatch(project, now))
 
     def _place(self, claim: Claim) -> AbstractAsyncContextManager[None]:
-        run = claim.run
-        asks = needs_model(claim.metrics, run.model, run.definitions, run.signal_weights)
-        if not asks:
+        if not _asks_judge(claim):
             return contextlib.nullcontext()
-        return self.places[provider_of(run.model)].slot(run.project_id)
+        return self.places[provider_of(claim.run.model)].slot(claim.run.project_id)
 
     def _writer(self, claim: Claim) -> OutcomeWriter:
         return OutcomeWriter(self.work_queue, claim, self.clock, self.on_fault)
@@ -94,7 +92,10 @@ class EvaluateTarget:
     # --- traces ---
 
     async def _trace(self, claim: Claim) -> JudgeUnavailable | None:
-        if not claim.metrics or not await self.work_queue.is_live(claim):
+        if not claim.metrics:
+            return None
+        # It may have waited for its place. Others go on with what the claim has just found.
+        if _asks_judge(claim) and not await self.work_queue.is_live(claim):
             return None
         trace_id = TraceId(UUID(claim.target))
         writer = self._writer(claim)
@@ -164,6 +165,11 @@ class EvaluateTarget:
             "fingerprint": session_fingerprint(metric, weights, prints),
         }
         return replace(outcome, metadata={**outcome.metadata, **marks})
+
+
+def _asks_judge(claim: Claim) -> bool:
+    run = claim.run
+    return needs_model(claim.metrics, run.model, run.definitions, run.signal_weights)
 
 
 def _is_computed(run: EvalRun, name: str) -> bool:
