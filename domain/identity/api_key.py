@@ -34,6 +34,7 @@ class Scope(StrEnum):
 
 
 ALL_SCOPES: Final = frozenset(Scope)
+LISTED_SCOPES_MAX: Final = 100  # in one request, repeated ones included
 
 
 class Expiration(StrEnum):

@@ -30,6 +30,7 @@ from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters
 METRICS_MAX: Final = 100  # of one project, including archived ones
+LISTED_METRICS_MAX: Final = 1_000  # names in one request, repeated ones included: each is checked
 REVISIONS_MAX: Final = 100  # of one metric
 DESCRIPTION_MAX: Final = 500  # characters
 CUSTOM_METRICS_PER_RUN_MAX: Final = 20  # a run stores their definitions

@@ -98,6 +98,14 @@ TIGHTER = {
         for batch in ("", "/batch")
         for rule in ("name: maxLength", "model: minLength", "model: maxLength")
     ),
+    # A list of names has a bound: each name is checked.
+    *(
+        f"POST /evaluations/{kind}-runs{batch} body.metrics: maxItems"
+        for kind in ("trace", "session")
+        for batch in ("", "/batch")
+    ),
+    "POST /evaluations/monitors body.metrics: maxItems",
+    "PATCH /evaluations/monitors/{monitor_id} body.metrics: maxItems",
     "POST /evaluations/trace-runs/batch body.trace_ids: maxItems",
     "POST /evaluations/session-runs/batch body.session_ids: maxItems",
     "POST /evaluations/session-runs/batch body.session_ids.[]: maxLength",
@@ -228,6 +236,38 @@ async def test_every_reference_resolves(document: Any) -> None:
     assert {"TraceCreate", "SpanCreate", "TraceResponse", "SpanStatusCode"} <= found
     assert {"TracePage", "PaginatedResponse_UserSummary_"} <= found
     assert not {"TraceQuery", "TracePath"} & set(schemas)
+
+
+# The bytes of a body are the bound of an exported trace, to which parts may be added without limit,
+# and of OpenTelemetry's lists, whose items are counted together.
+UNBOUNDED_LISTS = {
+    *(f"POST /traces/import traces.[].{name}" for name in ("spans", "scores", "session_scores")),
+}
+
+
+async def test_lists_of_requests_have_a_bound(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+
+    def unbounded(schema: Any, place: str, seen: tuple[str, ...] = ()) -> Iterator[str]:
+        if (name := schema.get("$ref", "").rpartition("/")[2]) and name not in seen:
+            yield from unbounded(schemas[name], place, (*seen, name))
+        for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ())):
+            yield from unbounded(option, place, seen)
+        for field, inner in schema.get("properties", {}).items():
+            yield from unbounded(inner, f"{place}.{field}".lstrip("."), seen)
+        if schema.get("type") == "array":
+            if "maxItems" not in schema:
+                yield place
+            yield from unbounded(schema["items"], f"{place}.[]", seen)
+
+    found = {
+        f"{method.upper()} {path} {place}"
+        for (method, path), told in operations(document).items()
+        if "requestBody" in told and path not in PATHS
+        for content in told["requestBody"]["content"].values()
+        for place in unbounded(content["schema"], "")
+    }
+    assert found == UNBOUNDED_LISTS
 
 
 async def test_types_match_accepted_values(document: Any) -> None:

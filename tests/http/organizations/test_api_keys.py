@@ -109,6 +109,7 @@ async def test_granted_scopes_are_enforced(
         ({"name": "a\u2028b"}, {"name"}),
         ({"name": "\ud800"}, {"name"}),
         ({"name": "k", "scopes": []}, {"scopes"}),
+        ({"name": "k", "scopes": ["read"] * 101}, {"scopes"}),
         ({"name": "k", "project_ids": [], "networks": []}, {"project_ids", "networks"}),
         ({"name": "k", "project_ids": ["x"]}, {"project_ids.0"}),
         ({"name": "k", "project_ids": [str(uuid.UUID(int=1))]}, {"project_ids"}),

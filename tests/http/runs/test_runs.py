@@ -174,6 +174,7 @@ class TestStarting:
         [
             ({"metrics": []}, {"metrics"}),
             ({"metrics": None}, {"metrics"}),
+            ({"metrics": ["coherence"] * 1_001}, {"metrics"}),
             (
                 {"metrics": ["coherence", "x", "loop_detection", 5]},
                 {"metrics.1", "metrics.2", "metrics.3"},

@@ -31,7 +31,7 @@ from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import TraceId
 from entrypoints.http.controllers.datasets.examples import ITEM_ID, NAME, VERSION
 from entrypoints.http.controllers.experiments.examples import EXPERIMENT_ID
-from entrypoints.http.controllers.runs.schemas import RunCreate, TraceMetrics
+from entrypoints.http.controllers.runs.schemas import RunCreate, TraceMetric
 from entrypoints.http.controllers.traces.batches import BatchRejected
 from entrypoints.http.controllers.traces.examples import TRACE_ID
 from entrypoints.http.requests import wire_types as wire
@@ -92,7 +92,7 @@ class CreateExperimentRequest(RunCreate, frozen=True, kw_only=True):
     repetitions: Annotated[int, Meta(ge=1, le=REPETITIONS_MAX)] = 1
     release: Label | None = None
     git: GitFields = GitFields()
-    metrics: Annotated[TraceMetrics, Meta(max_length=METRICS_MAX)]
+    metrics: Annotated[list[TraceMetric], Meta(min_length=1, max_length=METRICS_MAX)]
 
     def to_domain(self) -> ExperimentRequest:
         return ExperimentRequest(

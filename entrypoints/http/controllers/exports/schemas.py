@@ -40,6 +40,7 @@ from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Sour
 
 LINK_SECRET: Final = r"^[A-Za-z0-9_-]{43}$"  # noqa: S105 - a pattern of 256 bits in base64url
 TICKET_EXAMPLE: Final = "6Zf0pB3mX1bq0Q2n9cVJt8yLw4RkUe7aHs5dGi2oTzM"
+TAGS_IMPORTED_MAX: Final = 10_000  # of one trace; each is a row of its own in the roll-ups
 AMOUNT_CHARS_MAX: Final = 401  # of an exact amount: tokens times a price have fewer
 
 type ExactAmount = Annotated[
@@ -277,6 +278,10 @@ type ListedCost = Annotated[
 ]
 
 
+# Merges may have made a list longer than that of one request.
+type ListedTags = Annotated[list[traces.Label], Meta(max_length=TAGS_IMPORTED_MAX)]
+
+
 class ImportedSpan(traces.SpanCreate, frozen=True, kw_only=True, forbid_unknown_fields=False):
     """A span of an export. Without `cost_source` its cost is computed again."""
 
@@ -404,7 +409,7 @@ class ImportedTrace(traces.TraceCreate, frozen=True, kw_only=True, forbid_unknow
     """A trace of an export. Keys of an export that aren't listed here are computed again."""
 
     trace_id: TraceId
-    tags: list[traces.Label] = msgspec.field(default_factory=list)
+    tags: ListedTags = msgspec.field(default_factory=list)
     spans: list[ImportedSpan] = msgspec.field(default_factory=list)  # type: ignore[assignment]  # instances are never assigned to
     scores: list[ImportedScore] = msgspec.field(default_factory=list)
     session_scores: list[ImportedScore] = msgspec.field(default_factory=list)

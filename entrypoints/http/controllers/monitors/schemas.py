@@ -16,7 +16,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.run_rules import RunRequest
 from domain.errors import FieldError, Invalid
-from domain.evaluation.custom_metrics.custom_metric import check_metric_name
+from domain.evaluation.custom_metrics.custom_metric import LISTED_METRICS_MAX, check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.monitors.monitor import (
     NAME_MAX,
@@ -70,7 +70,12 @@ _SESSIONS_ONLY: Final = "are supported by monitors over sessions only"
 
 type MonitorName = Annotated[str, Meta(min_length=1, max_length=NAME_MAX, extra=PLAIN_TEXT)]
 type Metrics = Annotated[
-    list[str], Meta(min_length=1, description="Metrics of traces or of sessions, by `target_type`")
+    list[str],
+    Meta(
+        min_length=1,
+        max_length=LISTED_METRICS_MAX,
+        description="Metrics of traces or of sessions, by `target_type`",
+    ),
 ]
 type Schedule = Annotated[
     str,

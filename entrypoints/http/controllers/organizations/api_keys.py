@@ -15,6 +15,7 @@ from domain.identity.api_key import (
     KEY_NAME_MAX,
     KEY_NETWORKS_MAX,
     KEY_PROJECTS_MAX,
+    LISTED_SCOPES_MAX,
     ApiKey,
     Expiration,
     KeyLimits,
@@ -51,7 +52,11 @@ class CreateAPIKeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
     scopes: (
         Annotated[
             list[Scope],
-            Meta(min_length=1, description="What the key may do; all scopes if null or left out"),
+            Meta(
+                min_length=1,
+                max_length=LISTED_SCOPES_MAX,
+                description="What the key may do; all scopes if null or left out",
+            ),
         ]
         | None
     ) = None

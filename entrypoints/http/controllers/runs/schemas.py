@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from application.evaluation.runs.run_rules import MetricResults, RunRequest, RunSummary
-from domain.evaluation.custom_metrics.custom_metric import check_metric_name
+from domain.evaluation.custom_metrics.custom_metric import LISTED_METRICS_MAX, check_metric_name
 from domain.evaluation.metrics.metric import Category
 from domain.evaluation.runs.run import (
     MODEL_MAX,
@@ -66,11 +66,11 @@ check_trace_metric: Final = domain_check(
 check_session_metric: Final = domain_check(lambda name: check_metric_name(name, Category.SESSION))
 
 
-type TraceMetrics = Annotated[
-    list[Annotated[str, Meta(extra={"check": check_trace_metric})]], Meta(min_length=1)
-]
+type TraceMetric = Annotated[str, Meta(extra={"check": check_trace_metric})]
+type TraceMetrics = Annotated[list[TraceMetric], Meta(min_length=1, max_length=LISTED_METRICS_MAX)]
 type SessionMetrics = Annotated[
-    list[Annotated[str, Meta(extra={"check": check_session_metric})]], Meta(min_length=1)
+    list[Annotated[str, Meta(extra={"check": check_session_metric})]],
+    Meta(min_length=1, max_length=LISTED_METRICS_MAX),
 ]
 type RunName = Annotated[str, Meta(max_length=NAME_MAX, extra=PLAIN_TEXT)]
 type Model = Annotated[
