@@ -33,6 +33,7 @@ from adapters.otlp.decoding.limits import (
     LEVELS_MAX,
     LINKS_MAX,
     MEASURED_BYTES,
+    NODES_MAX,
     TooDeep,
 )
 from adapters.otlp.decoding.outline import Encoded, Group
@@ -53,6 +54,7 @@ from domain.tracing.otel.requests import Signal
 
 _ID_FIELDS: Final = {Signal.TRACES: (1, 2), Signal.LOGS: (9, 10)}  # trace_id, span_id
 _ID_BYTES_SHOWN: Final = 16
+ID_FIELDS_MAX: Final = NODES_MAX  # of a rejected span, which may have millions; walked in 0.1 s
 
 
 class ProtobufDecoder:
@@ -127,7 +129,7 @@ class ProtobufDecoder:
         found: dict[int, str] = {}
         data = bytes(item)
         try:
-            for number, wire_type, start, end in fields(data, 0, len(data)):
+            for number, wire_type, start, end in islice(fields(data, 0, len(data)), ID_FIELDS_MAX):
                 if wire_type == LENGTH_DELIMITED and number in _ID_FIELDS[signal]:
                     found[number] = data[start : min(end, start + _ID_BYTES_SHOWN)].hex()
         except Malformed:

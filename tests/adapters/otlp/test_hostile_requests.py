@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.otlp.decoding.protobuf_values import ID_FIELDS_MAX
 from adapters.otlp.decoding.requests import Codec
 from adapters.otlp.decoding.stored import decode_sent, encode_sent
 from domain.tracing.otel.requests import (
@@ -115,6 +116,19 @@ def test_mutated_spans_cost_no_other():
         assert request.accepted >= 2
         outcomes |= {rejection.reason for rejection in request.rejections}
     assert len(outcomes) > 1
+
+
+@pytest.mark.parametrize(("unknown", "is_named"), [(1, True), (ID_FIELDS_MAX, False)])
+def test_ids_of_a_refused_span_are_looked_for_in_few_fields(unknown: int, is_named: bool):
+    """A refused span may have tens of millions of fields, and looking at each takes a minute."""
+    name = length_delimited(5, b"\xff")
+    sent = span().SerializeToString()
+    request = decode(
+        Signal.TRACES, Encoding.PROTOBUF, traces_of_encoded(b"\x78\x00" * unknown + sent + name)
+    )
+    assert request is not None
+    [refused] = request.rejections
+    assert (refused.trace_id is not None, refused.span_id is not None) == (is_named, is_named)
 
 
 @given(st.sampled_from(Signal), st.sampled_from(Encoding), st.binary(max_size=100))
