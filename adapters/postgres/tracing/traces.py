@@ -44,6 +44,7 @@ from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 
 ROW_BYTES: Final = 600  # approximate size of a row without payloads, for the limits of the queue
+TAG_BYTES: Final = 600  # of a tag besides its text: it is a row of its own in the roll-ups
 COST_ENTRY_BYTES: Final = 100  # approximate size of an entry of the cost of a span
 
 
@@ -164,7 +165,7 @@ class PostgresTraces(TraceLists):
 
 def _trace_bytes(trace: Trace) -> int:
     size = ROW_BYTES + len(trace.input or b"") + len(trace.output or b"") + len(trace.metadata)
-    size += sum(map(len, trace.tags))
+    size += sum(TAG_BYTES + len(tag) for tag in trace.tags)
     for span in trace.spans:
         size += ROW_BYTES + len(span.input or b"") + len(span.output or b"") + len(span.metadata)
         size += len(span.token_usage or b"") + len(span.model_parameters or b"")
