@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from adapters.postgres.schema.pending import (
     HAS_MIGRATION_TABLE,
     MIGRATIONS_APP,
@@ -74,9 +75,20 @@ async def _missing(connection: Connection) -> list[str]:
     done, known = {row["name"] for row in rows}, known_migrations()
     if not done.issuperset(expanding(known)) or not done.issubset(known):
         return []
-    found = {row[0] for row in await connection.fetch(SELECT_OBJECTS)}
+    found = {with_own_table(row[0]) for row in await connection.fetch(SELECT_OBJECTS)}
     missing = sorted({*OBJECTS.read_text().splitlines()} - found)
     # Citus decides which keys a distributed table has on the coordinator.
     if any(one.startswith(KEY) for one in missing) and await connection.fetchval(HAS_CITUS):
         missing = [one for one in missing if not one.startswith(KEY)]
     return missing
+
+
+def with_own_table(line: str) -> str:
+    """The line with the name that a table has in the schema.
+
+    `distribute` gives a table the name of the view above it.
+    """
+    for table, view in VIEWS_OF_SCOPE.items():
+        line = line.replace(f"column {view}.", f"column {table}.")
+        line = line.replace(f"{KEY}{view} ", f"{KEY}{table} ")
+    return line

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from adapters.postgres.database.pool import OF_PROJECT, Pool, PoolSettings, open_pool
+from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
@@ -207,6 +208,17 @@ async def test_database_with_more_is_accepted(database, change):
     await migrating.migrate(database)
     await database.execute(change)
     assert await migrating.migrate(database) == []
+
+
+async def test_database_whose_tables_have_names_of_views_is_accepted(database):
+    """As `distribute` names them."""
+    await migrating.migrate(database)
+    for table, view in VIEWS_OF_SCOPE.items():
+        await database.execute(f"DROP VIEW {view}; ALTER TABLE {table} RENAME TO {view}")
+    assert await migrating.migrate(database) == []
+    await database.execute("ALTER TABLE spans DROP COLUMN kind CASCADE")
+    with pytest.raises(UnreleasedSchema, match=r"lacks column span_rows\.kind"):
+        await check_schema(database)
 
 
 async def test_database_of_later_version_is_accepted_whatever_it_has_changed(database):
