@@ -177,6 +177,21 @@ WHERE NOT t.tgisinternal AND p.groupid <> 0 AND strpos(f.prosrc, 'INSERT INTO') 
   AND 'plan_cache_mode=force_custom_plan' <> ALL (coalesce(f.proconfig, '{}'))
 ORDER BY name
 """
+# Citus hides shards by a condition with this function in each query of pg_class. A subquery with a
+# volatile function is computed whole: to look up a type, asyncpg then reads pg_class once for each
+# table of the database. The function changes nothing.
+_IS_SHARD: Final = "pg_catalog.relation_is_a_known_shard(regclass)"
+_ON_NODES: Final = """
+SELECT coalesce(nodename || ':' || nodeport, 'coordinator') AS worker, success, result
+FROM run_command_on_all_nodes($node${command}$node$) LEFT JOIN pg_dist_node USING (nodeid)
+"""
+SELECT_HIDING_STABLE: Final = _ON_NODES.format(
+    command=f"SELECT provolatile <> 'v' FROM pg_proc WHERE oid = '{_IS_SHARD}'::regprocedure"
+)
+HIDE_STABLE: Final = f"""
+SELECT worker || ': ' || result
+FROM ({_ON_NODES.format(command=f"ALTER FUNCTION {_IS_SHARD} STABLE")}) AS nodes WHERE NOT success
+"""
 SELECT_WORKERS_WITHOUT_ROLE: Final = """
 SELECT nodename || ':' || nodeport FROM run_command_on_workers(
   format('SELECT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = %L)', $1::text)
@@ -525,7 +540,7 @@ async def _missing_assumptions(connection: Connection) -> list[Assumption]:
 
 
 async def _ask_workers(connection: Connection, sql: str, *values: object) -> list[str]:
-    """What each worker answers. Raises Unavailable if one doesn't."""
+    """What each worker, or node, answers. Raises Unavailable if one doesn't."""
     answers = await connection.fetch(sql, *values)
     if away := [f"{row['worker']}: {row['result']}" for row in answers if not row["success"]]:
         raise Unavailable(f"A worker doesn't answer: {'; '.join(away)}")
@@ -576,6 +591,18 @@ async def _plan_trust(connection: Connection) -> list[Step]:
     return [Step(label=label, statements=(TRUST.strip(),))]
 
 
+async def _plan_hiding(connection: Connection) -> list[Step]:
+    """Lets each node look up types without reading its catalogue again and again.
+
+    Only a superuser may. Raises Unavailable.
+    """
+    stable = {*await _ask_workers(connection, SELECT_HIDING_STABLE)}
+    if stable == {"t"} or not await connection.fetchval(SELECT_MAY_TRUST):
+        return []
+    label = "let new sessions look up types at once"
+    return [Step(label=label, statements=(HIDE_STABLE.strip(),))]
+
+
 async def _plan_triggers(connection: Connection) -> list[Step]:
     """Lets no function of a trigger keep its plans. Citus passes it on to the workers."""
     names = [row["name"] for row in await connection.fetch(SELECT_KEEPING_PLANS)]
@@ -607,7 +634,7 @@ async def plan(
         if to_workers:
             steps += await _plan_direct(connection, role)
         steps += [*await _plan_role(connection, role), *await _plan_trust(connection)]
-        steps += await _plan_triggers(connection)
+        steps += [*await _plan_hiding(connection), *await _plan_triggers(connection)]
         missing = await _missing_assumptions(connection)
         return [*steps, *plan_cleaning(catalogue), *plan_assumptions(missing)]
 
@@ -722,6 +749,7 @@ async def distribute(
                 await _set_for_role(connection, step)
             after = [
                 *await _plan_trust(connection),
+                *await _plan_hiding(connection),
                 *await _plan_triggers(connection),
                 *plan_cleaning(await read_catalogue(connection)),
                 *plan_assumptions(await _missing_assumptions(connection)),
@@ -764,7 +792,7 @@ async def _run(connection: Connection, step: Step) -> None:
             # Nothing is written until the commit, so that the numbers are of the same rows.
             await connection.execute(f"LOCK TABLE {step.moved} IN ACCESS EXCLUSIVE MODE")
             before = await _count(connection, step.moved)
-        if "run_command_on_workers" not in statement:
+        if "run_command_on_" not in statement:
             await connection.execute(statement)
         elif refused := await connection.fetchval(statement):
             raise Unavailable(f"A worker refused a statement: {refused}")

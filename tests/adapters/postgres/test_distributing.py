@@ -8,11 +8,13 @@ import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 import pytest
+from asyncpg.introspection import INTRO_LOOKUP_TYPES
 
 from adapters.postgres.database.pool import (
     SESSION_SETTINGS,
@@ -288,6 +290,21 @@ WHERE name = 'CachedPlan'
 """
 
 
+TABLES_LEAST: Final = 50
+EXPLAIN_LOOK_UP: Final = f"EXPLAIN (ANALYZE, FORMAT JSON) {INTRO_LOOKUP_TYPES}"
+
+
+async def reads_of_classes(pool: Pool) -> int:
+    """How often pg_class is read to look up the type of an array."""
+
+    def count(plan: dict[str, Any]) -> int:
+        here = plan["Actual Loops"] if plan.get("Relation Name") == "pg_class" else 0
+        return sum(map(count, plan.get("Plans", ()))) + here
+
+    array = await pool.fetchval("SELECT 'uuid[]'::regtype::oid")
+    return count(msgspec.json.decode(await pool.fetchval(EXPLAIN_LOOK_UP, [array]))[0]["Plan"])
+
+
 def of_serving_role(url: str) -> str:
     parts = urlsplit(url)
     return parts._replace(netloc=f"{SERVING_ROLE}:serving@{parts.hostname}:{parts.port}").geturl()
@@ -410,6 +427,18 @@ class TestCluster:
         assert await serving_pool.fetchval(distributing.SELECT_MAY_TRUST) is False
         assert await distributing.distribute(pool, serving_url) == [step]
         assert await distributing.plan(pool, serving_url) == []
+
+    async def test_type_of_an_array_is_looked_up_without_reading_all_tables(
+        self, pool: Pool, serving_url: str
+    ):
+        """As asyncpg does in a session, once for each type of arrays."""
+        volatile = "ALTER FUNCTION pg_catalog.relation_is_a_known_shard(regclass) VOLATILE"
+        await pool.fetch("SELECT run_command_on_all_nodes($1)", volatile)
+        assert await reads_of_classes(pool) > TABLES_LEAST
+        [step] = await distributing.plan(pool, serving_url)
+        assert await distributing.distribute(pool, serving_url) == [step]
+        assert await distributing.plan(pool, serving_url) == []
+        assert await reads_of_classes(pool) == 0
 
     async def test_triggers_fill_no_memory_of_sessions_on_workers(
         self, pool: Pool, serving_url: str
