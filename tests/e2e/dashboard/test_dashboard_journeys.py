@@ -462,6 +462,40 @@ def test_first_rows_need_six_requests(
     assert 1 + len(started) <= FIRST_REQUESTS_MAX, started
 
 
+def test_rows_that_come_take_the_focus_from_no_control(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    page = signed_in
+    for name in ("one", "two"):
+        sent = project.send("/traces", {"name": name, "started_at": datetime.now(UTC).isoformat()})
+    held = list[Route]()
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(f"{dev_server.url}/traces?**", hold)
+    with page.expect_request(f"{dev_server.url}/traces?**"):
+        page.goto(project.path(f"traces?peek={sent['trace_id']}"))
+    page.get_by_text("Columns", exact=True).click()
+    for route in held:
+        route.continue_()
+    page.unroute(f"{dev_server.url}/traces?**")
+    rows = {name: page.get_by_role("link", name=name, exact=True) for name in ("one", "two")}
+    expect(rows["two"]).to_be_visible()
+    page.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
+    expect(page.get_by_role("checkbox", name="Status")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(rows["one"]).to_be_focused()
+    page.keyboard.press("/")
+    page.keyboard.type("name:two")
+    page.keyboard.press("Enter")
+    expect(rows["one"]).to_have_count(0)
+    expect(rows["two"]).to_be_visible()
+    page.evaluate("() => new Promise((go) => requestAnimationFrame(() => setTimeout(go)))")
+    expect(page.get_by_role("combobox", name="Filter traces")).to_be_focused()
+
+
 def test_model_calls_are_read_in_order_and_scored(
     signed_in: Page, project: Project, poll: Poll
 ) -> None:

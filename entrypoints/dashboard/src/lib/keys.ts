@@ -63,6 +63,15 @@ const ON_CONTROLS: Record<string, string> = {
   Space: "button, summary, input",
 };
 
+const MENU = ".menu[open]";
+
+/** Focuses what has just come, unless one types or chooses meanwhile. */
+export function offerFocus(element: HTMLElement | null | undefined): void {
+  const held = document.activeElement;
+  if (isTyping(held) || held?.closest(`${MENU}, dialog`)) return;
+  element?.focus({ preventScroll: true });
+}
+
 /** After a press, or as the focus moves: closes open menus, but one that goes on. */
 export function closeMenus(event: Event): void {
   const target = event.target as Element;
@@ -72,8 +81,6 @@ export function closeMenus(event: Event): void {
     else if (event.type === "click" && target.closest(".link, a")) leaveMenu(menu);
   }
 }
-
-const MENU = ".menu[open]";
 
 function leaveMenu(menu: HTMLDetailsElement): void {
   menu.open = false;

@@ -1,6 +1,7 @@
 /** A table of any length: rows of one height, of which only those in sight are in the page. */
 import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { offerFocus } from "../../lib/keys.ts";
 import { density } from "../../lib/preferences.ts";
 import { viewOf } from "../../lib/stored-views.ts";
 import { ColumnMenu } from "./ColumnMenu.tsx";
@@ -115,8 +116,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   // Before the next key: Enter opens what has the focus.
   useLayoutEffect(() => {
     if (at < 0) return;
-    const link = box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`);
-    link?.focus({ preventScroll: true });
+    offerFocus(box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`));
   }, [marked, first]);
   const point = (row: T): void => {
     clearTimeout(pointing.current);

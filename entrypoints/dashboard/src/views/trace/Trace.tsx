@@ -8,7 +8,7 @@ import type { FoundWithinResponse } from "../../api/types.d.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import { ago, cost, costHint, count, duration, fullInstant, instant, latencyHint, percent, plural } from "../../lib/format.ts";
-import { useCommands } from "../../lib/keys.ts";
+import { offerFocus, useCommands } from "../../lib/keys.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import { parseFind } from "../../lib/filters.ts";
 import { gapsOf, TimeScale } from "../../lib/chart/scale.ts";
@@ -451,7 +451,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
         ],
   );
   useEffect(() => {
-    if (!isPeek) box.current?.querySelector<HTMLElement>(".treegrid")?.focus({ preventScroll: true });
+    if (!isPeek) offerFocus(box.current?.querySelector<HTMLElement>(".treegrid"));
   }, []);
   return (
     <section class="spans" ref={box} aria-label="Spans of the trace">
