@@ -92,6 +92,7 @@ ECHOES: Final = {
     *("SELECT_TRACE_SIZES", "SELECT_EMPTY_SESSIONS", "SELECT_RELEASES"),
     "COMPUTE_BUCKETS",  # each bucket that is asked for, with a count of 0
     "SELECT_SMALLEST_GROUP",  # a number of a group: of no tenant
+    "SELECT_RUNS_TO_SETTLE",  # those of the runs that it is given
     "SELECT_CLOSED",  # a day and an id of a transaction
 }
 
