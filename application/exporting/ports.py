@@ -31,8 +31,8 @@ class TraceArchive(Protocol):
         """All traces that match, in the order of the list, from one snapshot.
 
         A batch has 1 to BATCH_TRACES_MAX traces. The first trace of each session has the scores of
-        the session. Raises Unavailable, on entering or later, if it takes too long or the store
-        can't be reached.
+        the session. Raises TooLargeToRead at such a trace, and Unavailable, on entering or later,
+        if it takes too long or the store can't be reached.
         """
         ...
 
@@ -41,7 +41,7 @@ class TraceArchive(Protocol):
     ) -> Sequence[TraceWithScores]:
         """Those of at most BATCH_TRACES_MAX traces that exist, in any order.
 
-        Without the scores of their sessions. Raises Unavailable.
+        Without the scores of their sessions. Raises TooLargeToRead, Unavailable.
         """
         ...
 

@@ -17,7 +17,7 @@ from application.exporting.ports import (
 )
 from application.ports import Clock
 from application.tracing.ports import Traces
-from domain.errors import Unavailable
+from domain.errors import Invalid, Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export
 from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort
@@ -64,6 +64,8 @@ class WriteExport:
         except asyncio.CancelledError:  # this worker stops; another may start immediately
             await self.exports.save(export.put_off(self.clock()))
             raise
+        except Invalid as refused:  # a trace is too large, and stays so
+            await self.exports.save(export.failed(refused.message, self.clock()))
         except Exception:
             await self.exports.save(export.failed(UNEXPECTED_ERROR, self.clock()))
             raise

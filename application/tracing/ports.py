@@ -92,7 +92,7 @@ class Traces(Protocol):
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
         """The whole trace after `change.applied`. Concurrent calls for one trace lose nothing.
 
-        Raises NotFound; Invalid and Unavailable as `put`.
+        Raises NotFound; TooLargeToRead, without a change; Invalid and Unavailable as `put`.
         """
         ...
 
@@ -116,7 +116,10 @@ class Traces(Protocol):
         ...
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        """The whole trace, settled, spans in order. Raises NotFound, Unavailable."""
+        """The whole trace, settled, spans in order.
+
+        Raises NotFound, TooLargeToRead, Unavailable.
+        """
         ...
 
     async def revision(self, project: ProjectId, trace: TraceId) -> str:
@@ -146,7 +149,8 @@ class Traces(Protocol):
     ) -> Sequence[ShownSpan]:
         """Those of `spans` that the trace has, by (started_at, id), each as in `span`.
 
-        Raises NotFound if the project has no such trace, and Unavailable.
+        Raises NotFound if the project has no such trace, TooLargeToRead if these are several spans,
+        and Unavailable.
         """
         ...
 
@@ -156,14 +160,17 @@ class Traces(Protocol):
         """The spans of a trace by (started_at, id), as `paginate` does it, each as in `span`.
 
         Reads no payload of other spans, except those stored in the same block. Raises NotFound,
-        Unavailable.
+        TooLargeToRead if the page has several spans, Unavailable.
         """
         ...
 
     async def detail(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent
     ) -> TraceDetail:
-        """The whole trace as it is shown, as `from_trace` does it. Raises NotFound, Unavailable."""
+        """The whole trace as it is shown, as `from_trace` does it.
+
+        Raises NotFound, TooLargeToRead, Unavailable.
+        """
         ...
 
     async def payload(

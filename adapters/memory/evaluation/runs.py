@@ -11,6 +11,7 @@ from uuid import UUID
 from adapters.memory.evaluation.datasets import visible_items
 from adapters.memory.evaluation.eligible_traces import traces_with_content, unsettled_traces
 from adapters.memory.store import MemoryStore, StoredRun, StoredTarget, WorkState, delete_rows
+from adapters.memory.tracing.traces import whole_bytes
 from application.evaluation.ports.work_queue import (
     AGE_BANDS,
     ANNOUNCE_TIMEOUT,
@@ -71,6 +72,7 @@ from domain.ids import ProjectId, RunId, TraceId, UserId
 from domain.page import Page, PageRequest, Position, SortOrder, paginate
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText, scalar_members
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX
 from domain.tracing.trace import Trace
 
 NO_JOBS: Final[Sequence[EvaluateTargetJob]] = ()
@@ -225,6 +227,7 @@ def list_position(one: RunProgress) -> Position:
 class MemoryTargets:
     store: MemoryStore
     spans_max: int = SPANS_MAX
+    bytes_max: int = READ_BYTES_MAX
     quiet: timedelta = QUIET_DEFAULT
 
     async def traces(
@@ -277,7 +280,7 @@ class MemoryTargets:
         found = self.store.visible_trace(project, trace)
         if found is None:
             return Failed(FailCode.TARGET_GONE)
-        if len(found.spans) > self.spans_max:
+        if len(found.spans) > self.spans_max or whole_bytes(found) > self.bytes_max:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
         expected = self._expected(project, trace)
         if found.session_id is None:
@@ -310,7 +313,8 @@ class MemoryTargets:
         return [one.id for one in in_order[: SESSION_TRACES_MAX + 1]]
 
     def _bounded(self, trace: Trace) -> Trace:
-        return trace if len(trace.spans) <= self.spans_max else replace(trace, spans=())
+        is_large = len(trace.spans) > self.spans_max or whole_bytes(trace) > self.bytes_max
+        return replace(trace, spans=()) if is_large else trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from itertools import batched
 from uuid import UUID
 
 from adapters.memory.store import MemoryStore, by_creation
+from adapters.memory.tracing.traces import whole_bytes
 from application.exporting.ports import BATCH_TRACES_MAX, EXPORTS_MAX, Batches
 from domain.errors import Conflict, NotFound
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
@@ -16,6 +17,7 @@ from domain.exporting.export import Export, ExportStatus, TraceWithScores, in_or
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, Position, SortOrder, paginate
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, TooLargeToRead
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import Trace, TraceSummary
 
@@ -94,6 +96,7 @@ class MemoryExports:
 @dataclass(frozen=True, slots=True)
 class MemoryTraceArchive:
     store: MemoryStore
+    bytes_max: int = READ_BYTES_MAX
 
     @asynccontextmanager
     async def read(
@@ -106,14 +109,23 @@ class MemoryTraceArchive:
 
         page = paginate(found, place, order, PageRequest(limit=len(found)))
         whole = [self._archived(project, one) for one in page.items]
-        yield _batches([*self._led(project, whole)])
+        yield self._batches([*self._led(project, whole)])
 
     async def load(
         self, project: ProjectId, traces: Sequence[TraceId]
     ) -> Sequence[TraceWithScores]:
         wanted = set(traces)
-        ours = self.store.visible_traces(project)
-        return [self._archived(project, one) for one in ours if one.id in wanted]
+        found = [one for one in self.store.visible_traces(project) if one.id in wanted]
+        if sum(map(whole_bytes, found)) > self.bytes_max:
+            raise TooLargeToRead("stored traces of these hold", "import fewer", "traces")
+        return [self._archived(project, one) for one in found]
+
+    async def _batches(self, whole: Sequence[TraceWithScores]) -> Batches:
+        for some in batched(whole, BATCH_TRACES_MAX):
+            for one in some:
+                if whole_bytes(one.trace) > self.bytes_max:
+                    raise TooLargeToRead(f"trace {one.trace.id} holds", "leave it out")
+            yield some
 
     def _archived(self, project: ProjectId, trace: Trace) -> TraceWithScores:
         scores = [
@@ -134,8 +146,3 @@ class MemoryTraceArchive:
         for one in whole:
             scores = left.pop(one.trace.session_id, [])
             yield replace(one, session_scores=in_order_of_time(scores))
-
-
-async def _batches(whole: Sequence[TraceWithScores]) -> Batches:
-    for some in batched(whole, BATCH_TRACES_MAX):
-        yield some

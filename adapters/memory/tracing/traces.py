@@ -20,7 +20,13 @@ from domain.tracing.facet_values import FacetField, FacetValue, count_values, mo
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payloads.payload import JsonText
-from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
+from domain.tracing.payloads.payload_detail import PayloadDetail, PayloadExtent, PayloadName
+from domain.tracing.payloads.read_limit import (
+    READ_BYTES_MAX,
+    ROW_BYTES,
+    spans_too_large,
+    trace_too_large,
+)
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.session_turn import SessionTurn
@@ -35,6 +41,7 @@ from domain.tracing.usage import Price, Pricing, Usage
 class MemoryTraces:
     store: MemoryStore
     prices: PriceBook
+    read_bytes_max: int = READ_BYTES_MAX
 
     def _pricing(self, project: ProjectId) -> Pricing:
         return pricing_of(self.store.model_prices.of(project), self.prices.price)
@@ -51,23 +58,29 @@ class MemoryTraces:
         self.store.write_natively(project, merged.settled(self._pricing(project)), payloads)
 
     async def add_spans(self, project: ProjectId, trace: TraceId, spans: Sequence[Span]) -> None:
-        known = await self.get(project, trace)
+        known = self._find(project, trace)
         more = replace(known, spans=(*known.spans, *spans))
         self.store.write_natively(project, more.settled(self._pricing(project)))
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
+        found = self._find(project, trace)
+        if whole_bytes(found) > self.read_bytes_max:
+            raise trace_too_large()
+        return found
+
+    def _find(self, project: ProjectId, trace: TraceId) -> Trace:
         found = self.store.visible_trace(project, trace)
         if found is None:
             raise NotFound("Trace not found")
         return found
 
     async def revision(self, project: ProjectId, trace: TraceId) -> str:
-        return _revision(await self.get(project, trace))
+        return _revision(self._find(project, trace))
 
     async def outline(
         self, project: ProjectId, trace: TraceId, first: int, limit: int
     ) -> TraceOutline:
-        whole = await self.get(project, trace)
+        whole = self._find(project, trace)
         return TraceOutline.from_trace(whole, _revision(whole), first, limit)
 
     async def span(
@@ -78,26 +91,39 @@ class MemoryTraces:
     async def spans_by_id(
         self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
     ) -> Sequence[ShownSpan]:
-        wanted, whole = set(spans), await self.get(project, trace)
-        return [ShownSpan.from_span(one, extent) for one in whole.spans if one.id in wanted]
+        wanted, whole = set(spans), self._find(project, trace)
+        shown = [ShownSpan.from_span(one, extent) for one in whole.spans if one.id in wanted]
+        self._check(shown, "span_ids")
+        return shown
 
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
     ) -> Page[ShownSpan]:
-        whole = await self.get(project, trace)
+        whole = self._find(project, trace)
         shown = [ShownSpan.from_span(one, extent) for one in whole.spans]
-        return paginate(shown, lambda one: one.position, SortOrder.ASC, window)
+        page = paginate(shown, lambda one: one.position, SortOrder.ASC, window)
+        self._check(page.items, "query.limit")
+        return page
+
+    def _check(self, shown: Sequence[ShownSpan], field: str) -> None:
+        if len(shown) > 1 and _shown_bytes(shown) > self.read_bytes_max:
+            raise spans_too_large(field)
 
     async def detail(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent
     ) -> TraceDetail:
-        whole = await self.get(project, trace)
-        return TraceDetail.from_trace(whole, _revision(whole), extent)
+        whole = self._find(project, trace)
+        detail = TraceDetail.from_trace(whole, _revision(whole), extent)
+        is_full = extent.detail is PayloadDetail.FULL
+        size = whole_bytes(whole) if is_full else _shown_bytes(detail.spans)
+        if size > self.read_bytes_max:
+            raise trace_too_large("query.payloads")
+        return detail
 
     async def payload(
         self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
     ) -> JsonText | None:
-        owner = await self.get(project, trace) if span is None else self._span(project, trace, span)
+        owner = self._find(project, trace) if span is None else self._span(project, trace, span)
         payload: JsonText | None = getattr(owner, name)
         return payload
 
@@ -110,7 +136,9 @@ class MemoryTraces:
         return one
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        changed = change.applied(await self.get(project, trace))
+        changed = change.applied(self._find(project, trace))
+        if whole_bytes(changed) > self.read_bytes_max:
+            raise trace_too_large()
         payloads = said(change).keys() & {"input", "output"}
         self.store.write_natively(project, changed, payloads)
         return changed
@@ -119,7 +147,7 @@ class MemoryTraces:
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
     ) -> Span:
         changed = change.applied(self._span(project, trace, span), self._pricing(project))
-        known = await self.get(project, trace)
+        known = self._find(project, trace)
         spans = tuple(changed if one.id == span else one for one in known.spans)
         self.store.write_natively(project, replace(known, spans=spans))
         return changed
@@ -164,6 +192,26 @@ class MemoryTraces:
         if audit is not None and known:
             self.store.record(audit.with_detail(traces=len(known)))
         return len(known)
+
+
+def whole_bytes(trace: Trace) -> int:
+    """The approximate size of a trace with its payloads and spans."""
+    size = ROW_BYTES + sum(len(one or b"") for one in (trace.input, trace.output, trace.metadata))
+    for span in trace.spans:
+        values = (span.input, span.output, span.metadata, span.token_usage, span.model_parameters)
+        size += ROW_BYTES + len(span.error or "") + sum(len(one or b"") for one in values)
+    return size
+
+
+def _shown_bytes(spans: Sequence[ShownSpan]) -> int:
+    """The size of the values of spans as far as they are shown."""
+    size = 0
+    for span in spans:
+        values = (span.input, span.output, span.metadata, span.token_usage, span.model_parameters)
+        size += sum(len(one or b"") for one in values)
+        previews = (span.input_preview, span.output_preview, span.metadata_preview)
+        size += sum(len(one.text) for one in previews if one is not None)
+    return size
 
 
 def _revision(trace: Trace) -> str:

@@ -13,27 +13,25 @@ from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.runs.target_selection import trace_conditions
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.tracing.trace_lists import SORT_COLUMNS
-from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
+from adapters.postgres.tracing.trace_loader import SELECT_TRACE_SIZES, fetch_whole_traces
 from application.exporting.ports import BATCH_TRACES_MAX, Batches
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
 from domain.exporting.export import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, TooLargeToRead
 from domain.tracing.query import TraceFilter, TraceSort
 
 # The size of one batch once read: it is in memory as rows, as values and as output.
 BATCH_BYTES_MAX: Final = 1 << 20
 NARROW_EXPORT: Final = "narrow the export with started_after and started_before"
+LEAVE_IT_OUT: Final = "leave it out of the export with a filter, or delete it"
 IMPORT_FEWER_TRACES: Final = "import fewer traces at once"
 
 # Set on the transaction, because a pooler may not pass on session settings, and an operator may set
 # others.
 SET_STREAM_TIMEOUTS: Final = """
 SET LOCAL statement_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 0
-"""
-SELECT_TRACE_SIZES: Final = f"""
-SELECT t.trace_id, {whole_trace_bytes("t.trace_id")} AS bytes
-FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
 """
 SELECT_TRACE_SCORES: Final = f"""
 SELECT {TRACE_SCORES.select()} FROM trace_scores
@@ -55,6 +53,7 @@ class PostgresTraceArchive:
     pool: Pool
     streams: Pool
     timeout_s: float
+    bytes_max: int = READ_BYTES_MAX
 
     @asynccontextmanager
     async def read(
@@ -64,7 +63,9 @@ class PostgresTraceArchive:
             self.streams, NARROW_EXPORT, project, self.timeout_s, hide_erased_in=project
         ) as connection:
             await connection.execute(SET_STREAM_TIMEOUTS.format(round(self.timeout_s * 1_000)))
-            yield self._batches(connection, project, matching, sort, order)
+            yield self._batches(
+                connection, project, matching, sort, order, bytes_max=self.bytes_max
+            )
 
     async def load(
         self, project: ProjectId, traces: Sequence[TraceId]
@@ -72,6 +73,9 @@ class PostgresTraceArchive:
         async with read_snapshot(
             self.pool, IMPORT_FEWER_TRACES, project, hide_erased_in=project
         ) as connection:
+            sizes = await connection.fetch(SELECT_TRACE_SIZES, project, traces)
+            if sum(row["bytes"] for row in sizes) > self.bytes_max:
+                raise TooLargeToRead("stored traces of these hold", IMPORT_FEWER_TRACES, "traces")
             return await _fetch_with_scores(connection, project, traces, {})
 
     @staticmethod
@@ -81,6 +85,8 @@ class PostgresTraceArchive:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
+        *,
+        bytes_max: int,
     ) -> Batches:
         p, where = await trace_conditions(connection, project, matching)
         value, way = SORT_COLUMNS[sort], order.value
@@ -98,6 +104,9 @@ class PostgresTraceArchive:
         while rows := await cursor.fetch(BATCH_TRACES_MAX):
             led = {trace: session for trace, session in rows if session is not None}
             weights = await connection.fetch(SELECT_TRACE_SIZES, project, [row[0] for row in rows])
+            for trace, bytes_ in weights:
+                if bytes_ > bytes_max:
+                    raise TooLargeToRead(f"trace {trace} holds", LEAVE_IT_OUT)
             for group in _split_by_size(weights):
                 traces = await _fetch_with_scores(connection, project, group, led)
                 by_id = {one.trace.id: one for one in traces}

@@ -43,10 +43,10 @@ from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
 from adapters.postgres.tracing.writes.edits import TraceEdits
-from domain.errors import Invalid
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position, SortOrder
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, TooLargeToRead, trace_too_large
 from domain.tracing.query import fold_case
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary
 from domain.tracing.session_turn import SessionTurn
@@ -77,9 +77,6 @@ WHERE {OF_PROJECT} AND kind = '{Facet.TAG}' AND value = ANY($2::text[])
 RARE_TAG_TRACES_MAX: Final = 50_000  # traces
 LOOKED_UP_IDS_MAX: Final = 5_000  # ids that are looked up one by one
 
-PAGE_BYTES_MAX: Final = 128 << 20  # of one response, which is in memory several times
-
-TOO_LARGE: Final = f"these traces hold more than {PAGE_BYTES_MAX >> 20} MiB"
 REDUCE_LIMIT: Final = "ask for fewer traces with limit"
 
 SELECT_SESSION: Final = f"""
@@ -183,8 +180,12 @@ class PostgresSessions(PoolReader):
         async with self._visible_snapshot(REDUCE_LIMIT, project) as connection:
             row = await connection.fetchrow(SELECT_SESSION, *values)
             row = require_row(row, "Session not found")
-            if row["bytes"] > PAGE_BYTES_MAX and window.limit > 1:
-                raise Invalid.field("query.limit", f"{TOO_LARGE}: ask for fewer traces")
+            if row["bytes"] > READ_BYTES_MAX:
+                raise (
+                    TooLargeToRead("these traces hold", "ask for fewer traces", "query.limit")
+                    if len(row["shown"]) > 1
+                    else trace_too_large("query.limit")
+                )
             traces = await fetch_whole_traces(connection, project, row["shown"])
         return Session(summary_from_row(row), traces)
 

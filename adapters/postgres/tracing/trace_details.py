@@ -25,6 +25,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
     payload_range,
     texts_from_rows,
 )
+from adapters.postgres.tracing.trace_loader import span_rows_bytes, whole_trace_bytes
 from adapters.postgres.tracing.trace_parts import (
     REVISION_COLUMNS,
     SPAN_NOT_FOUND,
@@ -49,6 +50,11 @@ from domain.tracing.payloads.payload_detail import (
     PayloadPreview,
     ShownPayloads,
 )
+from domain.tracing.payloads.read_limit import (
+    READ_BYTES_MAX,
+    spans_too_large,
+    trace_too_large,
+)
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 from domain.tracing.usage import CostSource, UsageRole
 
@@ -60,17 +66,17 @@ _USAGE: Final = SPAN_SIZES.index("token_usage_bytes")
 
 _COLUMNS: Final = dict.fromkeys((*TRACES.names, *REVISION_COLUMNS))
 _TRACE: Final = ", ".join(f"traces.{name}" for name in _COLUMNS)
-# One row for each block of the text, or one without a block.
+# One row for each block of the text, or one without a block. None if there are more than $3 bytes.
 SELECT_WHOLE: Final = f"""
 SELECT {_TRACE}, {", ".join(TEXT_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
+WHERE traces.{OF_PROJECT} AND traces.trace_id = $2 AND {whole_trace_bytes("$2")} <= $3
 """
 SELECT_HEAD: Final = f"""
 SELECT {_TRACE}, {", ".join(HEAD_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads AS head ON head.project_id = traces.project_id
   AND head.trace_id = traces.trace_id AND head.start = {FIRST}
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
+WHERE traces.{OF_PROJECT} AND traces.trace_id = $2 AND {span_rows_bytes("$2")} <= $3
 """
 SELECT_SPAN_COUNT: Final = f"SELECT span_count FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
 # In the order in which `_shown_spans` reads them. An instant comes as its 8 bytes, microseconds
@@ -93,12 +99,20 @@ SELECT_NEXT_SPANS: Final = f"""
 
 
 async def fetch_detail(
-    connection: Connection, project: ProjectId, trace: TraceId, extent: PayloadExtent
+    connection: Connection,
+    project: ProjectId,
+    trace: TraceId,
+    extent: PayloadExtent,
+    bytes_max: int = READ_BYTES_MAX,
 ) -> TraceDetail:
-    """A trace with its spans; in a snapshot. Raises NotFound, DamagedText."""
+    """A trace with its spans; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText."""
     is_full = extent.detail is PayloadDetail.FULL
-    rows = await connection.fetch(SELECT_WHOLE if is_full else SELECT_HEAD, project, trace)
-    require_row(next(iter(rows), None), TRACE_NOT_FOUND)
+    sql = SELECT_WHOLE if is_full else SELECT_HEAD
+    rows = await connection.fetch(sql, project, trace, bytes_max)
+    if not rows:
+        found = await connection.fetchrow(SELECT_SPAN_COUNT, project, trace)
+        require_row(found, TRACE_NOT_FOUND)
+        raise trace_too_large("query.payloads")
     if is_full:
         head = head_of(rows)
         text = (await texts_from_rows(connection, project, rows))[project, trace]
@@ -111,6 +125,8 @@ async def fetch_detail(
         head = rows[0]
         spans = await connection.fetch(SELECT_SHOWN_SPANS, project, trace)
         ranges = [*_trace_ranges(head, extent), *_span_ranges(spans, extent)]
+        if _bytes_of(ranges) > bytes_max:
+            raise trace_too_large("query.payloads")
         text = await fetch_text_near(connection, project, trace, ranges)
     is_long = takes_long(len(spans), 0) or text.size > DECOMPRESSED_ON_LOOP_MAX
     return await compute(_detail, head, spans, text, extent, is_long=is_long)
@@ -132,10 +148,14 @@ async def fetch_spans_by_id(
     trace: TraceId,
     spans: Sequence[SpanId],
     extent: PayloadExtent,
+    *,
+    bytes_max: int = READ_BYTES_MAX,
 ) -> Sequence[ShownSpan]:
-    """The spans that exist; in a snapshot. Raises NotFound, DamagedText."""
+    """The spans that exist; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText."""
     require_row(await connection.fetchrow(SELECT_SPAN_COUNT, project, trace), TRACE_NOT_FOUND)
     rows = await connection.fetch(SELECT_SPANS_BY_ID, project, trace, spans)
+    if _is_too_much(rows, extent, bytes_max):
+        raise spans_too_large("span_ids")
     return await _fetch_shown(connection, project, trace, rows, extent)
 
 
@@ -145,8 +165,13 @@ async def fetch_shown_spans(
     trace: TraceId,
     extent: PayloadExtent,
     window: PageRequest,
+    *,
+    bytes_max: int = READ_BYTES_MAX,
 ) -> Page[ShownSpan]:
-    """A page of the spans of a trace; in a snapshot. Raises NotFound, DamagedText."""
+    """A page of the spans of a trace; in a snapshot.
+
+    Raises NotFound, TooLargeToRead, DamagedText.
+    """
     found = await connection.fetchrow(SELECT_SPAN_COUNT, project, trace)
     total = require_row(found, TRACE_NOT_FOUND)["span_count"]
     one_more, after = window.limit + 1, window.after
@@ -156,8 +181,19 @@ async def fetch_shown_spans(
     else:
         values = (after.value, after.id, one_more)
         rows = await connection.fetch(SELECT_NEXT_SPANS, project, trace, *values)
+    if _is_too_much(rows[: window.limit], extent, bytes_max):
+        raise spans_too_large("query.limit")
     shown = await _fetch_shown(connection, project, trace, rows[: window.limit], extent)
     return Page(shown, total, shown[-1].position if len(rows) > window.limit else None)
+
+
+def _is_too_much(rows: Sequence[Record], extent: PayloadExtent, bytes_max: int) -> bool:
+    """Whether several spans hold more than `bytes_max`. One span can't be read in part."""
+    return len(rows) > 1 and _bytes_of(_span_ranges(rows, extent)) > bytes_max
+
+
+def _bytes_of(ranges: Iterable[Range]) -> int:
+    return sum(past - first for first, past in ranges)
 
 
 async def _fetch_shown(

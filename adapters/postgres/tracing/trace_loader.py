@@ -25,10 +25,9 @@ from adapters.postgres.tracing.trace_rows import (
 from application.concurrency import compute
 from application.tracing.workload import takes_long
 from domain.ids import ProjectId, TraceId
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, ROW_BYTES, trace_too_large
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace, in_order
-
-ROW_BYTES: Final = 600  # approximate size of a row without payloads
 
 
 def whole_trace_bytes(trace: str) -> str:
@@ -40,19 +39,33 @@ def whole_trace_bytes(trace: str) -> str:
     return f"""(
       coalesce((SELECT {ROW_BYTES} + octet_length(metadata::text) FROM traces WHERE {of_trace}), 0)
       + coalesce((SELECT sum(raw_bytes) FROM trace_payloads WHERE {of_trace}), 0)
-      + coalesce((
-          SELECT sum({ROW_BYTES} + coalesce(octet_length(error), 0)) FROM spans WHERE {of_trace}
-        ), 0)
+      + {span_rows_bytes(trace)}
     )::bigint"""
 
 
+def span_rows_bytes(trace: str) -> str:
+    """The size of the spans of a trace of the project $1, without their payloads."""
+    return f"""coalesce((
+      SELECT sum({ROW_BYTES} + coalesce(octet_length(error), 0))
+      FROM spans WHERE {OF_PROJECT} AND trace_id = {trace}
+    ), 0)::bigint"""
+
+
+SELECT_TRACE_SIZES: Final = f"""
+SELECT t.trace_id, {whole_trace_bytes("t.trace_id")} AS bytes
+FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
+"""
 _SELECT_TRACES: Final = f"""
 SELECT {TRACES.select("traces")}, {", ".join(TEXT_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id) WHERE traces.{OF_PROJECT}
 """
 _SELECT_SPANS: Final = f"SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT}"
 # One row for each block of the text, or one without a block.
-SELECT_TRACE: Final = f"{_SELECT_TRACES} AND traces.trace_id = $2"
+# None if the trace is larger than $3, so that its size takes no statement of its own.
+SELECT_TRACE: Final = f"""
+{_SELECT_TRACES} AND traces.trace_id = $2 AND {whole_trace_bytes("$2")} <= $3
+"""
+SELECT_EXISTS: Final = f"SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
 SELECT_SPANS_OF_TRACE: Final = f"{_SELECT_SPANS} AND trace_id = $2"
 SELECT_TRACES: Final = f"""
 {_SELECT_TRACES} AND traces.trace_id = ANY($2::uuid[])
@@ -61,10 +74,17 @@ ORDER BY traces.started_at, traces.trace_id
 SELECT_SPANS: Final = f"{_SELECT_SPANS} AND trace_id = ANY($2::uuid[])"
 
 
-async def fetch_trace(connection: Connection, project: ProjectId, trace: TraceId) -> Trace:
-    """Fetches a trace with its payloads and spans. Raises NotFound, DamagedText."""
-    rows = await connection.fetch(SELECT_TRACE, project, trace)
-    require_row(next(iter(rows), None), "Trace not found")
+async def fetch_trace(
+    connection: Connection, project: ProjectId, trace: TraceId, bytes_max: int = READ_BYTES_MAX
+) -> Trace:
+    """Fetches a trace with its payloads and spans.
+
+    Raises NotFound, TooLargeToRead, DamagedText.
+    """
+    rows = await connection.fetch(SELECT_TRACE, project, trace, bytes_max)
+    if not rows:
+        require_row(await connection.fetchrow(SELECT_EXISTS, project, trace), "Trace not found")
+        raise trace_too_large()
     spans = await connection.fetch(SELECT_SPANS_OF_TRACE, project, trace)
     texts = await texts_from_rows(connection, project, rows)
     is_long = _takes_long(rows, spans)

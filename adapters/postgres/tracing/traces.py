@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from adapters.postgres.database.pool import UNSTORABLE_ERRORS, Pool, translate_errors
@@ -39,6 +39,7 @@ from domain.page import Page, PageRequest
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
@@ -55,6 +56,7 @@ class PostgresTraces(TraceLists):
     line: GroupCommit[Item]
     edits: TraceEdits
     on_removed: Callable[[ProjectId], None] = lambda _: None
+    read_bytes_max: int = field(default=READ_BYTES_MAX, kw_only=True)
 
     @classmethod
     @asynccontextmanager
@@ -120,7 +122,7 @@ class PostgresTraces(TraceLists):
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
         async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_trace(connection, project, trace)
+            return await fetch_trace(connection, project, trace, self.read_bytes_max)
 
     async def revision(self, project: ProjectId, trace: TraceId) -> str:
         async with self._visible_by_key(RETRY_LATER, project) as connection:
@@ -142,19 +144,23 @@ class PostgresTraces(TraceLists):
         self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
     ) -> Sequence[ShownSpan]:
         async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
-            return await fetch_spans_by_id(connection, project, trace, spans, extent)
+            return await fetch_spans_by_id(
+                connection, project, trace, spans, extent, bytes_max=self.read_bytes_max
+            )
 
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
     ) -> Page[ShownSpan]:
         async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
-            return await fetch_shown_spans(connection, project, trace, extent, window)
+            return await fetch_shown_spans(
+                connection, project, trace, extent, window, bytes_max=self.read_bytes_max
+            )
 
     async def detail(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent
     ) -> TraceDetail:
         async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_detail(connection, project, trace, extent)
+            return await fetch_detail(connection, project, trace, extent, self.read_bytes_max)
 
     async def payload(
         self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName

@@ -1,6 +1,7 @@
 """Files of exports: interrupted workers, and the validation of imports."""
 
 import asyncio
+import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -164,6 +165,16 @@ async def test_unexpected_error_fails_the_export_and_is_raised(here):
     failed = await found(here, export)
     assert failed.status is ExportStatus.FAILED
     assert "ZeroDivision" not in str(failed.error)
+
+
+async def test_trace_that_is_too_large_fails_the_export_and_is_named(here):
+    export = await ordered(here)
+    archive = replace(here.ports.exporting.archive, bytes_max=1)
+    exporting = replace(here.ports.exporting, archive=archive)
+    assert await here.with_ports(exporting=exporting).exporting.write_export() == 1
+    failed = await found(here, export)
+    assert failed.status is ExportStatus.FAILED
+    assert re.match(r"trace [0-9a-f-]{36} holds more than 128 MiB", str(failed.error))
 
 
 async def test_worker_without_the_library_fails_the_export_with_advice(here):

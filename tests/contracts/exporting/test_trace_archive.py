@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.exports.replica_archive import ReplicaTraceArchive
 from adapters.postgres.read_replica import ReadOutcome
 from application.exporting.ports import BATCH_TRACES_MAX
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from domain.page import SortOrder
+from domain.tracing.payloads.read_limit import TooLargeToRead
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import TraceStatus
 from tests.contracts.tracing.test_trace_lists import varied
@@ -258,3 +260,29 @@ async def test_abandoned_reading_leaves_no_connection(plane):
             assert await anext(batches)
     found: Sequence[TraceWithScores] = await read(plane, ours)
     assert len(found) == BATCH_TRACES_MAX + 1
+
+
+def reading_at_most(archive: Any, most: int) -> Any:
+    """The archive, which reads only so many bytes at once; over a replica too."""
+    if isinstance(archive, ReplicaTraceArchive):
+        pair = {name: reading_at_most(getattr(archive, name), most) for name in ("main", "copy")}
+        return replace(archive, **pair)
+    return replace(archive, bytes_max=most)
+
+
+async def test_trace_that_is_too_large_is_named(plane):
+    ours, small = project(), trace(started_at=at(0))
+    large = trace(span(input=b'"' + b"x" * 10_000 + b'"'), started_at=at(1))
+    await fill(plane, ours, small, large)
+    bounded = replace(
+        plane, exporting=replace(plane.exporting, archive=reading_at_most(
+            plane.exporting.archive, 9_000
+        ))
+    )  # fmt: skip
+    with pytest.raises(TooLargeToRead, match=str(large.id)):
+        await read(bounded, ours)
+    assert [one.trace.id for one in await read(bounded, ours, started_before=at(1))] == [small.id]
+    with pytest.raises(TooLargeToRead):
+        await bounded.exporting.archive.load(ours, [small.id, large.id])
+    [loaded] = await bounded.exporting.archive.load(ours, [small.id])
+    assert loaded.trace.id == small.id

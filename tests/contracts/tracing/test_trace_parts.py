@@ -19,6 +19,7 @@ from domain.tracing.payloads.payload_detail import (
     PayloadName,
     PayloadPreview,
 )
+from domain.tracing.payloads.read_limit import TooLargeToRead
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus
 from domain.tracing.text_preview import TracePreview
 from domain.tracing.trace import TraceChange
@@ -280,3 +281,56 @@ async def test_cost_is_the_nearest_float_to_the_exact_sum(traces):
     await traces.put(ours, sent)
     outline = await traces.outline(ours, sent.id, 0, 1)
     assert list(outline.columns.cost) == [float(Decimal("0.3"))]
+
+
+def reading_at_most(traces: Any, most: int) -> Any:
+    """The traces, of which only so many bytes are read at once."""
+    said = {"read_bytes_max": most}
+    edits = getattr(traces, "edits", None)
+    return replace(traces, **said, **({} if edits is None else {"edits": replace(edits, **said)}))
+
+
+async def test_trace_that_is_too_large_is_read_in_parts_only(traces):
+    """A trace has no maximum: whole, a few requests could make it larger than the memory."""
+    spans = [span(name=f"s{n}", started_at=at(n), input=LARGE) for n in range(3)]
+    ours, sent = project(), trace(*spans, started_at=at(0))
+    await traces.put(ours, sent)
+    most = 2 * len(LARGE) + 3_000
+    bounded = reading_at_most(traces, most)
+    for refused in (
+        bounded.get(ours, sent.id),
+        bounded.detail(ours, sent.id, WHOLE_PAYLOADS),
+        bounded.detail(ours, sent.id, PayloadExtent(PayloadDetail.PREVIEW, len(LARGE))),
+        bounded.spans(ours, sent.id, WHOLE_PAYLOADS, PageRequest(limit=3)),
+        bounded.spans_by_id(ours, sent.id, [one.id for one in spans], WHOLE_PAYLOADS),
+        bounded.change(ours, sent.id, TraceChange(name="another")),
+    ):
+        with pytest.raises(TooLargeToRead):
+            await refused
+    assert (await traces.get(ours, sent.id)).name == sent.name
+    extent = PayloadExtent(PayloadDetail.PREVIEW, 100)
+    assert len((await bounded.detail(ours, sent.id, extent)).spans) == 3
+    page = await bounded.spans(ours, sent.id, WHOLE_PAYLOADS, PageRequest(limit=2))
+    assert [bytes(one.input or b"") for one in page.items] == [LARGE] * 2
+    [first, *_] = spans
+    [one] = await bounded.spans_by_id(ours, sent.id, [first.id], WHOLE_PAYLOADS)
+    assert one.input_bytes == len(LARGE)
+    assert await bounded.payload(ours, sent.id, first.id, PayloadName.INPUT) == LARGE
+    assert (await bounded.outline(ours, sent.id, 0, 3)).summary.name == sent.name
+    with pytest.raises(NotFound):
+        await bounded.detail(ours, trace_id(), WHOLE_PAYLOADS)
+    with pytest.raises(NotFound):
+        await bounded.get(ours, trace_id())
+    enough = reading_at_most(traces, 4 * len(LARGE))
+    assert len((await enough.detail(ours, sent.id, WHOLE_PAYLOADS)).spans) == 3
+    assert (await enough.change(ours, sent.id, TraceChange(name="another"))).name == "another"
+
+
+async def test_one_span_is_read_whatever_its_size(traces):
+    ours, one = project(), span(input=LARGE, started_at=at(0))
+    sent = trace(one, started_at=at(0))
+    await traces.put(ours, sent)
+    bounded = reading_at_most(traces, 1_000)
+    [shown] = await bounded.spans_by_id(ours, sent.id, [one.id], WHOLE_PAYLOADS)
+    assert shown.input == LARGE
+    assert (await bounded.span(ours, sent.id, one.id, WHOLE_PAYLOADS)).input == LARGE

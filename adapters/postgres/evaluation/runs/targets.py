@@ -27,7 +27,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
     fetch_texts,
     payload_range,
 )
-from adapters.postgres.tracing.trace_loader import fetch_trace
+from adapters.postgres.tracing.trace_loader import SELECT_TRACE_SIZES, fetch_trace
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, span_with_values, trace_from_row
 from application.concurrency import compute
 from domain.evaluation.metrics.registry import SPANS_MAX
@@ -48,6 +48,7 @@ from domain.evaluation.trace_content.evaluated_trace import (
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, TooLargeToRead
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 
@@ -95,6 +96,7 @@ class PostgresTargets(PoolReader):
     """Each read is from one snapshot."""
 
     spans_max: int = SPANS_MAX
+    bytes_max: int = READ_BYTES_MAX
     quiet: timedelta = QUIET_DEFAULT
 
     async def traces(
@@ -143,10 +145,12 @@ class PostgresTargets(PoolReader):
             if header["span_count"] > self.spans_max:
                 return Skipped(SkipCode.TRACE_TOO_LARGE)
             try:
-                read = await fetch_trace(connection, project, trace)
+                read = await fetch_trace(connection, project, trace, self.bytes_max)
                 if header["session_id"] is None:
                     return EvaluatedTrace(read, expected=header["expected"])
                 earlier = await self._earlier_traces(connection, project, trace, header)
+            except TooLargeToRead:
+                return Skipped(SkipCode.TRACE_TOO_LARGE)
             except DamagedText:  # a retry would fail too
                 _log.exception("trace %s is not evaluated", trace)
                 return Failed(FailCode.INTERNAL)
@@ -173,7 +177,9 @@ class PostgresTargets(PoolReader):
         ]
         spans: list[Record] = []
         if without_output:
-            spans = await connection.fetch(SELECT_SPANS_OF_TRACES, project, without_output)
+            sizes = await connection.fetch(SELECT_TRACE_SIZES, project, without_output)
+            read = [row["trace_id"] for row in sizes if row["bytes"] <= self.bytes_max]
+            spans = await connection.fetch(SELECT_SPANS_OF_TRACES, project, read)
         texts = await fetch_texts(
             connection,
             [

@@ -288,7 +288,10 @@ class TraceController(Controller):
         path: schemas.TracePath,
         params: part_schemas.TraceSpansQuery,
         use_cases: UseCases,
-    ) -> PaginatedResponse[part_schemas.SpanDetailResponse]:
+    ) -> (
+        PaginatedResponse[part_schemas.SpanDetailResponse]
+        | JsonResponse[PaginatedResponse[part_schemas.SpanDetailResponse]]
+    ):
         """List the spans of a trace.
 
         A page of the spans, sorted by start and id, with their payloads whole, in part, or without
@@ -297,8 +300,12 @@ class TraceController(Controller):
         project, trace = caller.project_id, path.trace_id
         requested = part_schemas.TRACE_SPANS.parse_page(params, project, trace, None, SortOrder.ASC)
         found = await use_cases.tracing.traces.spans(project, trace, params.extent, requested.page)
-        shown = part_schemas.span_details(trace, found.items)
-        return requested.respond(Page(shown, found.total, found.end), lambda one: one)
+
+        def respond() -> PaginatedResponse[part_schemas.SpanDetailResponse]:
+            shown = part_schemas.span_details(trace, found.items)
+            return requested.respond(Page(shown, found.total, found.end), lambda one: one)
+
+        return await respond_with(respond, is_long=schemas.spans_show_much(found.items))
 
     @post(
         "/{trace_id:str}/spans/read",

@@ -1,6 +1,7 @@
 """Contract of Targets, run against every adapter."""
 
 import uuid
+from dataclasses import replace
 
 import pytest
 
@@ -164,6 +165,14 @@ async def test_trace_with_too_many_spans_is_skipped(evaluating):
     assert found == Skipped(SkipCode.TRACE_TOO_LARGE)
 
 
+async def test_trace_with_too_many_bytes_is_skipped(evaluating):
+    ours, large = project(), trace(span(input=b'"' + b"x" * 10_000 + b'"'))
+    await fill(evaluating.plane, ours, large)
+    enough, fewer = (replace(evaluating.targets, bytes_max=most) for most in (12_000, 9_000))
+    assert isinstance(await enough.load_trace(ours, large.id), EvaluatedTrace)
+    assert await fewer.load_trace(ours, large.id) == Skipped(SkipCode.TRACE_TOO_LARGE)
+
+
 async def test_trace_comes_with_earlier_outputs_of_its_session(evaluating):
     ours = project()
     ids = sorted(trace_id() for _ in range(RECENT_OUTPUTS_MAX + 3))
@@ -214,6 +223,17 @@ async def test_earlier_trace_with_too_many_spans_is_read_without_spans(evaluatin
     await fill(evaluating.plane, ours, large, with_output, after)
     found = await evaluating.targets.load_trace(ours, after.id)
     assert found.earlier_outputs == ["", "of its own"]
+
+
+async def test_earlier_trace_with_too_many_bytes_is_read_without_spans(evaluating):
+    ours, root = project(), span(kind="AGENT", output=b'"from a span"')
+    large = trace(root, span(parent_id=root.id, error="x" * 10_000), session_id="s")
+    after = trace(session_id="s", started_at=at(1))
+    await fill(evaluating.plane, ours, large, after)
+    for most, outputs in ((20_000, ["from a span"]), (9_000, [""])):
+        targets = replace(evaluating.targets, bytes_max=most)
+        found = await targets.load_trace(ours, after.id)
+        assert found.earlier_outputs == outputs
 
 
 async def test_session_traces_come_in_order(evaluating):
