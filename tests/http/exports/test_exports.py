@@ -3,8 +3,9 @@
 import asyncio
 import gzip
 import json
+import threading
 import uuid
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -25,9 +26,12 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import Trace
 from domain.tracing.usage import huge_counter
 from entrypoints.composition.memory import replace_ports
+from entrypoints.http.controllers.exports.ndjson import encode_batches
+from entrypoints.http.controllers.traces.schemas import RESPONSE_BYTES_ON_LOOP_MAX
 from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, app_on_shared_routes, field_errors
 from tests.support.builders import strategies
+from tests.support.builders.values import OURS, prices, span, trace
 from tests.support.clients.scored_project import ScoredProject
 from tests.support.hypothesis_scale import scaled
 from tests.support.waiting import WAIT_MAX_S
@@ -322,12 +326,12 @@ async def test_import_accepts_more_tags_and_spans_than_ingest(site, head):
         assert await export(site, head) == text
 
 
-def _is_acceptable(trace: Trace) -> bool:
+def _is_acceptable(sent: Trace) -> bool:
     """Whether the API accepts a trace: it refuses lone surrogates and counts beyond any double."""
-    payloads = [trace.input, trace.output]
-    for span in trace.spans:
-        payloads += [span.input, span.output]
-        if span.token_usage is not None and huge_counter(span.token_usage) is not None:
+    payloads = [sent.input, sent.output]
+    for one in sent.spans:
+        payloads += [one.input, one.output]
+        if one.token_usage is not None and huge_counter(one.token_usage) is not None:
             return False
     return not any(b"\\ud8" in one or b"\\udc" in one for one in payloads if one is not None)
 
@@ -345,8 +349,8 @@ async def test_export_import_export_is_byte_identical(either, sent):
         one.id for one in either.store.projects.values() if one.name == head["x-project-name"]
     )
     ports = replace_ports(either.ports, **either.swapped)
-    for trace in sent:
-        await ports.tracing.traces.put(project, trace)
+    for one in sent:
+        await ports.tracing.traces.put(project, one)
     text = await export(either, head)
     assert (await put_back(either, head, text))["stored"] == 0
     assert await export(either, head) == text
@@ -509,3 +513,30 @@ async def test_export_and_import_need_their_scopes(site):
     for scopes in ((Scope.INGEST,), (Scope.EVALUATE, Scope.READ)):
         refused = await site.http.post("/traces/import", headers=site.headers(*scopes), json=body)
         assert refused.status_code == 403
+
+
+class WatchedBatch(list[TraceWithScores]):
+    """Knows the threads in which it was iterated over."""
+
+    def __init__(self, *traces: TraceWithScores) -> None:
+        super().__init__(traces)
+        self.threads: list[int] = []
+
+    def __iter__(self) -> Iterator[TraceWithScores]:
+        self.threads.append(threading.get_ident())
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("size", [100, RESPONSE_BYTES_ON_LOOP_MAX])
+async def test_large_trace_is_encoded_off_the_event_loop(size: int) -> None:
+    """One trace may have as many bytes as memory allows to read."""
+    large = trace(span(input=b'"' + b"x" * size + b'"')).settled(prices().price)
+    batch = WatchedBatch(TraceWithScores(large, ()))
+
+    async def batches() -> AsyncIterator[WatchedBatch]:
+        yield batch
+
+    text = b"".join([part async for part in encode_batches(OURS, batches())])
+    assert len(text) > size
+    is_off_loop = threading.get_ident() not in batch.threads[1:]
+    assert is_off_loop is (size == RESPONSE_BYTES_ON_LOOP_MAX)

@@ -5,10 +5,12 @@ from hashlib import sha256
 
 import msgspec
 
+from application.concurrency import compute
 from application.exporting.ports import Batches
 from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
+from entrypoints.http.controllers.traces.schemas import shows_much
 
 
 class NdjsonEncoder:
@@ -51,5 +53,6 @@ async def encode_batches(project: ProjectId, batches: Batches) -> AsyncIterator[
     """The text of an export, in chunks."""
     encoder = NdjsonEncoder(project)
     async for batch in batches:
-        yield encoder.add(batch)
+        # A batch of one trace may be much larger than others.
+        yield await compute(encoder.add, batch, is_long=shows_much(one.trace for one in batch))
     yield encoder.end()
