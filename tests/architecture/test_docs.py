@@ -33,6 +33,7 @@ from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.evaluation.trace_content.language import Language
 from domain.tracing.otel.requests import RejectionReason
 from domain.tracing.otel.trace_state import TraceFlag
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX
 from domain.tracing.usage import UsageRole
 from entrypoints.settings import Settings, read_settings
 from tests.support.problems import for_each
@@ -182,7 +183,7 @@ def test_every_provider_and_judge_failure_is_documented():
 
 def test_documented_bounds_of_evaluation_match_code():
     page = section((ROOT / "docs/evaluation/metrics.md").read_text(), "Bounds")
-    bounds = (SPANS_MAX, SESSION_TRACES_MAX, TARGETS_MAX, BATCH_MAX)
+    bounds = (SPANS_MAX, READ_BYTES_MAX >> 20, SESSION_TRACES_MAX, TARGETS_MAX, BATCH_MAX)
     assert [int(one.replace(",", "")) for one in re.findall(r"[\d,]*\d{3}\b", page)] == [*bounds]
 
 
