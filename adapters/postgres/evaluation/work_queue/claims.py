@@ -73,11 +73,12 @@ CROSS JOIN LATERAL (
   LIMIT 1 FOR UPDATE
 ) AS found
 """
-# Looks up each target by its key: for a join the planner may read all targets.
+# Looks up each target by its key: for a join the planner may read all targets. Citus takes no cast
+# of a text to an array here, since it isn't immutable.
 FINISH_TARGETS: Final = f"""
 UPDATE eval_jobs SET state = $2, due_at = NULL, updated_at = $3,
   {", ".join(f"{column} = over.{column}" for column in RESULT_COLUMNS[:-1])},
-  codes = over.codes::text[]
+  codes = string_to_array(over.codes, ',')
 FROM unnest($4::uuid[], $5::text[], $6::int[], $7::int[], $8::int[], $9::text[])
   AS over (run_id, target, {", ".join(RESULT_COLUMNS)})
 CROSS JOIN LATERAL (

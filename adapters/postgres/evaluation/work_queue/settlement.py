@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import array_text
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.scores.scores import update_scores
@@ -74,7 +73,7 @@ async def close_scores(
 ) -> list[tuple[object, ...]]:
     """Fails the PENDING scores of targets of a project with `code`.
 
-    Returns the values of RESULT_COLUMNS of each target.
+    Returns the values of RESULT_COLUMNS of each target, the codes in one text.
     """
 
     def close(score: Score) -> Score:
@@ -91,8 +90,7 @@ async def close_scores(
         executions = [found[score] for score in score_ids(run, item) if score in found]
         tally = Tally.from_executions(run.metrics, 1, executions)
         codes = [*Counter(tally.codes).elements()]
-        text = array_text(codes) if codes else None
-        results.append((tally.scored, tally.failed, tally.skipped, text))
+        results.append((tally.scored, tally.failed, tally.skipped, ",".join(codes) or None))
     return results
 
 
