@@ -5,7 +5,7 @@ import gzip
 import json
 import threading
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from hashlib import sha256
@@ -20,17 +20,20 @@ from hypothesis import strategies as st
 from application.exporting.streams import STREAMS_PER_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
+from domain.evaluation.scores.score import SENT_REASON_MAX
 from domain.exporting.export import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
+from domain.tracing.span import Span
 from domain.tracing.trace import Trace
 from domain.tracing.usage import huge_counter
 from entrypoints.composition.memory import replace_ports
-from entrypoints.http.controllers.exports.ndjson import encode_batches
+from entrypoints.http.controllers.exports.ndjson import SCORES_ON_LOOP_MAX, encode_batches
 from entrypoints.http.controllers.traces.schemas import RESPONSE_BYTES_ON_LOOP_MAX
 from entrypoints.http.middleware.rate_limits import RateLimits
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, app_on_shared_routes, field_errors
 from tests.support.builders import strategies
+from tests.support.builders.scores import trace_score
 from tests.support.builders.values import OURS, prices, span, trace
 from tests.support.clients.scored_project import ScoredProject
 from tests.support.hypothesis_scale import scaled
@@ -283,11 +286,12 @@ async def test_invalid_lines_are_rejected_and_others_imported(scored):
         "created_at": "2026-03-01",
         "updated_at": "2026-03-01",
     }
+    long = score | {"value": "1", "reason": "r" * (SENT_REASON_MAX + 1)}
     bad = [
         valid | {"name": ""},
         {"name": "no id", "started_at": "2026-03-01"},
         valid | {"spans": [a_span(span_id=str(uuid.uuid4()), price={"amount": "a lot"})]},
-        valid | {"scores": [score | {"outcome": "pending"}, score, score | {"value": "2"}]},
+        valid | {"scores": [score | {"outcome": "pending"}, score, score | {"value": "2"}, long]},
         7,
     ]
     text = b"\n".join(json.dumps(one).encode() for one in [*bad, valid])
@@ -297,7 +301,7 @@ async def test_invalid_lines_are_rejected_and_others_imported(scored):
         [0, {"name"}],
         [1, {"trace_id"}],
         [2, {"spans.0.price.amount"}],
-        [3, {"scores.0.outcome", "scores.1.value", "scores.2.value"}],
+        [3, {"scores.0.outcome", "scores.1.value", "scores.2.value", "scores.3.reason"}],
         [4, {""}],
     ]
 
@@ -515,28 +519,40 @@ async def test_export_and_import_need_their_scopes(site):
         assert refused.status_code == 403
 
 
-class WatchedBatch(list[TraceWithScores]):
-    """Knows the threads in which it was iterated over."""
+class WatchedTraces(list[TraceWithScores]):
+    """Knows the thread in which they were encoded: the encoder counts them last."""
 
     def __init__(self, *traces: TraceWithScores) -> None:
         super().__init__(traces)
-        self.threads: list[int] = []
+        self.counted_in = 0
 
-    def __iter__(self) -> Iterator[TraceWithScores]:
-        self.threads.append(threading.get_ident())
-        return super().__iter__()
+    def __len__(self) -> int:
+        self.counted_in = threading.get_ident()
+        return super().__len__()
 
 
-@pytest.mark.parametrize("size", [100, RESPONSE_BYTES_ON_LOOP_MAX])
-async def test_large_trace_is_encoded_off_the_event_loop(size: int) -> None:
-    """One trace may have as many bytes as memory allows to read."""
-    large = trace(span(input=b'"' + b"x" * size + b'"')).settled(prices().price)
-    batch = WatchedBatch(TraceWithScores(large, ()))
+LARGE = span(input=b'"' + b"x" * RESPONSE_BYTES_ON_LOOP_MAX + b'"')
 
-    async def batches() -> AsyncIterator[WatchedBatch]:
+
+@pytest.mark.parametrize(
+    ("exported", "scores", "is_off_loop"),
+    [
+        (span(input=b"1"), 1, False),
+        (LARGE, 0, True),
+        (span(input=b"1"), SCORES_ON_LOOP_MAX + 1, True),
+    ],
+)
+async def test_large_trace_is_encoded_off_the_event_loop(
+    exported: Span, scores: int, is_off_loop: bool
+) -> None:
+    """One trace may have as many bytes as are read at once, and any number of scores."""
+    whole = trace(exported).settled(prices().price)
+    given = [trace_score(OURS, whole.id) for _ in range(scores)]
+    batch = WatchedTraces(TraceWithScores(whole, tuple(given)))
+
+    async def batches() -> AsyncIterator[WatchedTraces]:
         yield batch
 
     text = b"".join([part async for part in encode_batches(OURS, batches())])
-    assert len(text) > size
-    is_off_loop = threading.get_ident() not in batch.threads[1:]
-    assert is_off_loop is (size == RESPONSE_BYTES_ON_LOOP_MAX)
+    assert json.loads(text)["export"]["scores"] == scores
+    assert (batch.counted_in != threading.get_ident()) is is_off_loop

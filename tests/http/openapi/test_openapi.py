@@ -91,6 +91,8 @@ TIGHTER = {
     "POST /evaluations/trace-scores body.name: maxLength",
     "POST /evaluations/trace-scores body.value: maxLength",
     "PATCH /evaluations/trace-scores/{score_id} body.value: maxLength",
+    "POST /evaluations/trace-scores body.reason: maxLength",
+    "PATCH /evaluations/trace-scores/{score_id} body.reason: maxLength",
     # Bounds of names, models and ids of runs.
     *(
         f"POST /evaluations/{kind}-runs{batch} body.{rule}"

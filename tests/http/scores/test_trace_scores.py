@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from domain.evaluation.scores.score import REVISION_METADATA_MAX, REVISIONS_MAX
+from domain.evaluation.scores.score import (
+    METADATA_BYTES_MAX,
+    REVISION_METADATA_MAX,
+    REVISIONS_MAX,
+    SENT_REASON_MAX,
+)
 from domain.identity.api_key import Scope
 from domain.identity.organization import Role
 from tests.http.conftest import Site, a_span, a_trace, field_errors
@@ -14,6 +19,7 @@ from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import TRACES, ScoredProject
 
 NOBODY = str(uuid.UUID(int=1))
+TOO_LONG = {"k": "x" * METADATA_BYTES_MAX}
 FIELDS = [
     *("id", "project_id", "name", "value", "data_type", "source", "status", "outcome"),
     *("eval_run_id", "author_user_id", "reason", "metadata", "created_at", "updated_at"),
@@ -114,6 +120,10 @@ class TestGiving:
                 {"name": "a\0", "reason": "a\0", "environment": "\0"},
                 {"name", "reason", "environment"},
             ),
+            (
+                {"reason": "r" * (SENT_REASON_MAX + 1), "metadata": TOO_LONG},
+                {"reason", "metadata"},
+            ),
             ({"trace_id": "x", "source": "HUMAN"}, {"trace_id", "source"}),
             ({"trace_id": None}, {"trace_id"}),
             ({"data_type": "TEXT", "value": "2"}, {"data_type"}),
@@ -127,6 +137,12 @@ class TestGiving:
         self, shop: ScoredProject, said: dict[str, Any], fields: set[str]
     ) -> None:
         assert set(field_errors(await shop("POST", TRACES, shop.score(**said)))) == fields
+
+    async def test_longest_reason_and_metadata_are_kept(self, shop: ScoredProject) -> None:
+        frame = len('{"k":""}')
+        metadata = {"k": "x" * (METADATA_BYTES_MAX - frame)}
+        given = await shop.add_score(reason="é" * SENT_REASON_MAX, metadata=metadata)
+        assert (given["reason"], given["metadata"]) == ("é" * SENT_REASON_MAX, metadata)
 
     async def test_empty_body_names_all_required_fields(self, shop: ScoredProject) -> None:
         assert set(field_errors(await shop("POST", TRACES, {}))) == {"name", "value", "trace_id"}
@@ -462,6 +478,10 @@ class TestChanging:
         [
             ({"value": "2"}, {"value"}),
             ({"value": 0.5, "reason": "\0"}, {"value", "reason"}),
+            (
+                {"reason": "r" * (SENT_REASON_MAX + 1), "metadata": TOO_LONG},
+                {"reason", "metadata"},
+            ),
             ({"value": "x" * 256, "metadata": {"a": "\0"}}, {"value", "metadata"}),
         ],
     )

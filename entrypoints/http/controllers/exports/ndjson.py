@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
+from typing import Final
 
 import msgspec
 
@@ -11,6 +12,8 @@ from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
 from entrypoints.http.controllers.traces.schemas import shows_much
+
+SCORES_ON_LOOP_MAX: Final = 50  # with reasons and metadata as long as they may be
 
 
 class NdjsonEncoder:
@@ -53,6 +56,11 @@ async def encode_batches(project: ProjectId, batches: Batches) -> AsyncIterator[
     """The text of an export, in chunks."""
     encoder = NdjsonEncoder(project)
     async for batch in batches:
-        # A batch of one trace may be much larger than others.
-        yield await compute(encoder.add, batch, is_long=shows_much(one.trace for one in batch))
+        yield await compute(encoder.add, batch, is_long=_takes_long(batch))
     yield encoder.end()
+
+
+def _takes_long(batch: Sequence[TraceWithScores]) -> bool:
+    """A batch of one trace may be much larger than others."""
+    scores = sum(len(one.scores) + len(one.session_scores) for one in batch)
+    return scores > SCORES_ON_LOOP_MAX or shows_much(one.trace for one in batch)

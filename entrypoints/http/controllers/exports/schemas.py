@@ -28,6 +28,8 @@ from domain.tracing.trace import Trace
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.exports.examples import EXPORT_ID
 from entrypoints.http.controllers.scores.schemas import (
+    Metadata,
+    Reason,
     ScoreName,
     SessionScoreResponse,
     TraceScoreResponse,
@@ -359,8 +361,8 @@ class ImportedScore(msgspec.Struct, frozen=True, kw_only=True):
     source: scores.ScoreSource
     outcome: scores.ScoreOutcome
     author_user_id: UserId | None = None
-    reason: str | None = None
-    metadata: wire.PlainObject = msgspec.field(default_factory=wire.empty_object)
+    reason: Reason | None = None
+    metadata: Metadata = msgspec.field(default_factory=wire.empty_object)
     environment: traces.Label | None = None
     span_id: SpanId | None = None
     created_at: wire.Instant

@@ -3,8 +3,8 @@
 A value is text in requests and responses; its data type says whether it is a number.
 """
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Final, Self
 from uuid import UUID
 
 import msgspec
@@ -14,13 +14,13 @@ from application.evaluation.scores.scores import GivenScore
 from domain.errors import FieldError, Invalid
 from domain.evaluation.scores import score as scores
 from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
-from domain.tracing.payloads.payload import EMPTY_OBJECT
+from domain.tracing.payloads.payload import EMPTY_OBJECT, OBJECT_VALUES_MAX, JsonText
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.scores.examples import SCORE_ID
 from entrypoints.http.controllers.traces.schemas import Label
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.requests.cursors import PageQuery
-from entrypoints.http.requests.scalar_types import PLAIN_TEXT
+from entrypoints.http.requests.scalar_types import PLAIN_TEXT, InvalidValue
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
 type ScoreName = Annotated[str, Meta(min_length=1, max_length=scores.NAME_MAX, extra=PLAIN_TEXT)]
@@ -36,7 +36,32 @@ type Value = Annotated[
 ]
 
 
-type Metadata = Annotated[wire.PlainObject, Meta(extra={"check": wire.require_object})]
+TOO_LONG: Final = f"must have at most {scores.METADATA_BYTES_MAX:,} bytes"
+
+
+def check_metadata(text: JsonText) -> None:
+    """Raises InvalidValue for more than METADATA_BYTES_MAX."""
+    if len(text) > scores.METADATA_BYTES_MAX:
+        raise InvalidValue(TOO_LONG)
+
+
+def _metadata(find_object: Callable[[msgspec.Raw], JsonText | None]) -> Meta:
+    """`find_object` raises ValueError for what isn't an object that can be parsed later."""
+    return Meta(
+        extra={
+            "check": lambda raw: check_metadata(find_object(raw) or EMPTY_OBJECT),
+            "check_payload": check_metadata,
+        },
+        description=(
+            f"At most {scores.METADATA_BYTES_MAX:,} bytes, and {OBJECT_VALUES_MAX:,} members and "
+            "items, those of inner objects and arrays included"
+        ),
+    )
+
+
+type Reason = Annotated[str, Meta(max_length=scores.SENT_REASON_MAX)]
+type Metadata = Annotated[wire.PlainObject, _metadata(wire.require_object)]
+type OptionalMetadata = Annotated[wire.OptionalPlainObject, _metadata(wire.optional_object)]
 
 
 class ScorePath(msgspec.Struct, frozen=True):
@@ -53,7 +78,7 @@ class ScoreCreate(msgspec.Struct, frozen=True, kw_only=True):
         scores.ScoreSource,
         Meta(description="AUTOMATED is stored as PROGRAMMATIC: only runs give automated scores"),
     ] = scores.ScoreSource.ANNOTATION
-    reason: str | None = None
+    reason: Reason | None = None
     metadata: Metadata = msgspec.field(default_factory=wire.empty_object)
 
     @classmethod
@@ -97,8 +122,8 @@ class ScoreUpdate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Fields that are null or left out stay as they are. `metadata` replaces the old one."""
 
     value: Value | None = None
-    reason: str | None = None
-    metadata: wire.OptionalPlainObject = msgspec.field(default_factory=wire.null)
+    reason: Reason | None = None
+    metadata: OptionalMetadata = msgspec.field(default_factory=wire.null)
 
     def to_domain(self, _: HttpConfig) -> scores.ScoreChange:
         """Raises ValueError for metadata that can't be parsed later."""
