@@ -126,8 +126,8 @@ def _missing(field: str, extra: str) -> str:
 
 def _needs_extra(extra: str) -> str:
     return (
-        f"needs the extra `{extra}`, which isn't installed: install pandaprobe-server[{extra}], or "
-        "the packages of requirements-extras.lock"
+        f"needs the extra `{extra}`, which isn't installed: in the folder of this server, "
+        f"`pip install '.[{extra}]'` or `pip install -r requirements-extras.lock`"
     )
 
 

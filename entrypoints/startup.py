@@ -28,7 +28,7 @@ def check_layout() -> None:
     if len(locations) > 1:
         raise CommandError(
             "the packages `domain`, `application` and `entrypoints` come from different folders ("
-            f"{', '.join(sorted(map(str, locations)))}): install pandaprobe-server into a "
+            f"{', '.join(sorted(map(str, locations)))}): install the server into a "
             "separate environment"
         )
 

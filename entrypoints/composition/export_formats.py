@@ -29,8 +29,8 @@ ENCODERS: Final[Encoders] = {
     FileFormat.NDJSON: _ndjson,
 }
 INSTALL_PARQUET: Final = (
-    "Parquet needs an optional library that is not installed on this server: "
-    "pip install 'pandaprobe-server[parquet]'"
+    "Parquet needs an optional library that is not installed on this server: in its folder, "
+    "pip install '.[parquet]'"
 )
 
 

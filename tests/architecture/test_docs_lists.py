@@ -22,7 +22,7 @@ from entrypoints.cli import backups
 from entrypoints.cli.main import main
 from entrypoints.settings import SECRET, Settings, variable
 from tests.architecture.test_code_rules import ports
-from tests.architecture.test_docs import PAGES, ROOT, relative, section
+from tests.architecture.test_docs import PACKAGES, PAGES, ROOT, relative, section
 from tests.architecture.test_settings import SDK_VARIABLES
 from tests.support.fixtures import citus
 from tests.support.problems import for_each
@@ -116,6 +116,14 @@ def test_pages_install_the_typescript_sdk_that_is_tested():
     text = page("quickstart.md") + (ROOT / "README.md").read_text()
     assert set(re.findall(r"npm install pandaprobe@([\d.]+)", text)) == {version}
     assert f"Version {version} sends" in page("quickstart.md")
+
+
+def test_the_server_is_installed_from_no_index():
+    """Its name is free on PyPI, so a stranger may put another program there."""
+    sources = [path for folder in PACKAGES for path in (ROOT / folder).rglob("*.py")]
+    install = re.compile(r"install [-\w.= ]*['\"]?pandaprobe-server\b")
+    texts = {path: re.sub(r"\s+", " ", path.read_text()) for path in [*PAGES, *sources]}
+    assert [relative(path) for path, text in texts.items() if install.search(text)] == []
 
 
 # --- tables --------------------------------------------------------------------------------

@@ -56,4 +56,4 @@ def test_setting_without_the_packages_of_its_extra_is_refused_at_start(command, 
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert name in line
-    assert f"install pandaprobe-server[{extra}]" in line
+    assert f"pip install '.[{extra}]'" in line

@@ -113,7 +113,7 @@ def test_a_missing_key_or_extra_is_told(tmp_path: Path) -> None:
         "sys.exit(main(['mcp']))"
     )
     code, error = said("-c", without)
-    assert (code, "install pandaprobe-server[mcp]" in error) == (1, True)
+    assert (code, "pip install '.[mcp]'" in error) == (1, True)
 
 
 def test_dev_prints_a_line_that_a_shell_can_run(tmp_path: Path) -> None:

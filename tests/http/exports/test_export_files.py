@@ -110,7 +110,7 @@ async def test_parquet_without_pyarrow_is_refused_with_extra_to_install():
     refused = await here("POST", EXPORTS, {"format": "parquet"})
     assert refused.status_code == 422
     assert field_errors(refused) == {"format": INSTALL_PARQUET}
-    assert "pip install 'pandaprobe-server[parquet]'" in INSTALL_PARQUET
+    assert "pip install '.[parquet]'" in INSTALL_PARQUET
     assert await here.read(EXPORTS) == []
     for format_ in ("csv", "ndjson"):
         assert (await here.written(format=format_))["status"] == "COMPLETED"
