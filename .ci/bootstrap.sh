@@ -54,7 +54,7 @@ fi
 
 # The size is that of the packages for Linux on x86-64, without those that uv has in its cache.
 packages=$(grep -c '^[a-z].*==' requirements-dev.lock)
-say "installing $packages packages into .venv: up to 215 MB to download, 870 MB on disk"
+say "installing $packages packages into .venv: up to 290 MB to download, 1.2 GB on disk"
 began=$(date +%s)
 rm -f "$stamp"
 # Compile bytecode now, because the service has to start within a second, and its folder may be
