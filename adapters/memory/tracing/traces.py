@@ -93,7 +93,8 @@ class MemoryTraces:
     ) -> Sequence[ShownSpan]:
         wanted, whole = set(spans), self._find(project, trace)
         shown = [ShownSpan.from_span(one, extent) for one in whole.spans if one.id in wanted]
-        self._check(shown, "span_ids")
+        if len(wanted) > 1:
+            self._check(shown, "span_ids")
         return shown
 
     async def spans(
@@ -102,11 +103,12 @@ class MemoryTraces:
         whole = self._find(project, trace)
         shown = [ShownSpan.from_span(one, extent) for one in whole.spans]
         page = paginate(shown, lambda one: one.position, SortOrder.ASC, window)
-        self._check(page.items, "query.limit")
+        if window.limit > 1:
+            self._check(page.items, "query.limit")
         return page
 
     def _check(self, shown: Sequence[ShownSpan], field: str) -> None:
-        if len(shown) > 1 and _shown_bytes(shown) > self.read_bytes_max:
+        if _shown_bytes(shown) > self.read_bytes_max:
             raise spans_too_large(field)
 
     async def detail(
@@ -208,7 +210,7 @@ def _shown_bytes(spans: Sequence[ShownSpan]) -> int:
     size = 0
     for span in spans:
         values = (span.input, span.output, span.metadata, span.token_usage, span.model_parameters)
-        size += sum(len(one or b"") for one in values)
+        size += len(span.error or "") + sum(len(one or b"") for one in values)
         previews = (span.input_preview, span.output_preview, span.metadata_preview)
         size += sum(len(one.text) for one in previews if one is not None)
     return size

@@ -98,6 +98,27 @@ SELECT_NEXT_SPANS: Final = f"""
 """
 
 
+def _span_count_with_errors(of_spans: str) -> str:
+    """The number of spans of a trace, and the size of the errors of some, which isn't in the rows.
+
+    Errors may have any length, and none is read for their size.
+    """
+    return f"""
+    SELECT span_count, coalesce((
+      SELECT sum(octet_length(error))
+      FROM (SELECT error FROM spans WHERE {OF_PROJECT} AND trace_id = $2 {of_spans}) AS page
+    ), 0)::bigint AS error_bytes
+    FROM traces WHERE {OF_PROJECT} AND trace_id = $2
+    """
+
+
+COUNT_BY_ID: Final = _span_count_with_errors("AND span_id = ANY($3::uuid[])")
+COUNT_FIRST: Final = _span_count_with_errors(f"{_IN_ORDER} LIMIT $3 OFFSET $4")
+COUNT_NEXT: Final = _span_count_with_errors(
+    f"AND (started_at, span_id) > ($3, $4) {_IN_ORDER} LIMIT $5"
+)
+
+
 async def fetch_detail(
     connection: Connection,
     project: ProjectId,
@@ -152,9 +173,13 @@ async def fetch_spans_by_id(
     bytes_max: int = READ_BYTES_MAX,
 ) -> Sequence[ShownSpan]:
     """The spans that exist; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText."""
-    require_row(await connection.fetchrow(SELECT_SPAN_COUNT, project, trace), TRACE_NOT_FOUND)
+    counted = await connection.fetchrow(COUNT_BY_ID, project, trace, spans)
+    left = bytes_max - require_row(counted, TRACE_NOT_FOUND)["error_bytes"]
+    is_one = len(set(spans)) == 1
+    if left < 0 and not is_one:
+        raise spans_too_large("span_ids")
     rows = await connection.fetch(SELECT_SPANS_BY_ID, project, trace, spans)
-    if _is_too_much(rows, extent, bytes_max):
+    if not is_one and _bytes_of(_span_ranges(rows, extent)) > left:
         raise spans_too_large("span_ids")
     return await _fetch_shown(connection, project, trace, rows, extent)
 
@@ -172,24 +197,24 @@ async def fetch_shown_spans(
 
     Raises NotFound, TooLargeToRead, DamagedText.
     """
-    found = await connection.fetchrow(SELECT_SPAN_COUNT, project, trace)
-    total = require_row(found, TRACE_NOT_FOUND)["span_count"]
     one_more, after = window.limit + 1, window.after
+    values: tuple[object, ...]
     if after is None:
-        window_values = (one_more, window.offset)
-        rows = await connection.fetch(SELECT_FIRST_SPANS, project, trace, *window_values)
+        count, select, values = COUNT_FIRST, SELECT_FIRST_SPANS, (one_more, window.offset)
     else:
-        values = (after.value, after.id, one_more)
-        rows = await connection.fetch(SELECT_NEXT_SPANS, project, trace, *values)
-    if _is_too_much(rows[: window.limit], extent, bytes_max):
+        count, select, values = COUNT_NEXT, SELECT_NEXT_SPANS, (after.value, after.id, one_more)
+    counted = require_row(
+        await connection.fetchrow(count, project, trace, *values), TRACE_NOT_FOUND
+    )
+    total, left = counted["span_count"], bytes_max - counted["error_bytes"]
+    is_one = window.limit == 1
+    if left < 0 and not is_one:
+        raise spans_too_large("query.limit")
+    rows = await connection.fetch(select, project, trace, *values)
+    if not is_one and _bytes_of(_span_ranges(rows[: window.limit], extent)) > left:
         raise spans_too_large("query.limit")
     shown = await _fetch_shown(connection, project, trace, rows[: window.limit], extent)
     return Page(shown, total, shown[-1].position if len(rows) > window.limit else None)
-
-
-def _is_too_much(rows: Sequence[Record], extent: PayloadExtent, bytes_max: int) -> bool:
-    """Whether several spans hold more than `bytes_max`. One span can't be read in part."""
-    return len(rows) > 1 and _bytes_of(_span_ranges(rows, extent)) > bytes_max
 
 
 def _bytes_of(ranges: Iterable[Range]) -> int:

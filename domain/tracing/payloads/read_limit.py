@@ -23,4 +23,4 @@ def trace_too_large(field: str = "") -> Failure:
 
 
 def spans_too_large(field: str) -> Failure:
-    return TooLargeToRead("these spans hold", "ask for fewer, or for payloads=preview", field)
+    return TooLargeToRead("these spans hold", "ask for fewer, one at a time if need be", field)

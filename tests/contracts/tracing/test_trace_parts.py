@@ -326,6 +326,28 @@ async def test_trace_that_is_too_large_is_read_in_parts_only(traces):
     assert (await enough.change(ours, sent.id, TraceChange(name="another"))).name == "another"
 
 
+async def test_errors_count_as_what_is_read(traces):
+    ours, error = project(), "x" * 10_000
+    spans = [span(started_at=at(n), error=error) for n in range(3)]
+    sent = trace(*spans, started_at=at(0))
+    await traces.put(ours, sent)
+    bounded, nothing = reading_at_most(traces, 15_000), PayloadExtent(PayloadDetail.NONE)
+    ids = [one.id for one in spans]
+    first = await traces.spans(ours, sent.id, nothing, PageRequest(limit=1))
+    for refused in (
+        bounded.get(ours, sent.id),
+        bounded.detail(ours, sent.id, nothing),
+        bounded.spans(ours, sent.id, nothing, PageRequest(limit=2)),
+        bounded.spans(ours, sent.id, nothing, PageRequest(limit=2, after=first.end)),
+        bounded.spans_by_id(ours, sent.id, ids, nothing),
+    ):
+        with pytest.raises(TooLargeToRead):
+            await refused
+    page = await bounded.spans(ours, sent.id, nothing, PageRequest(limit=1, after=first.end))
+    assert [one.error for one in page.items] == [error]
+    assert len(await bounded.spans_by_id(ours, sent.id, ids[:1], nothing)) == 1
+
+
 async def test_one_span_is_read_whatever_its_size(traces):
     ours, one = project(), span(input=LARGE, started_at=at(0))
     sent = trace(one, started_at=at(0))
@@ -334,3 +356,5 @@ async def test_one_span_is_read_whatever_its_size(traces):
     [shown] = await bounded.spans_by_id(ours, sent.id, [one.id], WHOLE_PAYLOADS)
     assert shown.input == LARGE
     assert (await bounded.span(ours, sent.id, one.id, WHOLE_PAYLOADS)).input == LARGE
+    page = await bounded.spans(ours, sent.id, WHOLE_PAYLOADS, PageRequest(limit=1))
+    assert page.items[0].input == LARGE
