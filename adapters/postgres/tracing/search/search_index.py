@@ -50,17 +50,21 @@ SEGMENTS_AT_ONCE: Final = 100  # that one call cleans: to find them, all garbage
 NEVER: Final = datetime(1, 1, 1, tzinfo=UTC)
 NO_TERMS: Final = TraceTerms(frozenset())
 READING_MAX_S: Final = 60  # of what one call reads: no client waits for it
-READ_BYTES_MAX: Final = 256 << 20  # of payloads of a trace
+READ_BYTES_MAX: Final = 256 << 20  # of payloads and errors of a trace
 NO_SEGMENT: Final = 0  # in place of that of a trace with too many terms
 
 SELECT_QUEUED: Final = f"""
-SELECT id, queued.project_id, queued.trace_id, coalesce(size, 0) AS size
+SELECT id, queued.project_id, queued.trace_id,
+  (coalesce(payload_bytes, 0) + coalesce(error_bytes, 0))::bigint AS size
 FROM (
   SELECT * FROM search_queue WHERE {not_removed("search_queue")} ORDER BY id LIMIT {QUEUED_AT_ONCE}
 ) AS queued LEFT JOIN LATERAL (
-  SELECT sum(raw_bytes) AS size FROM trace_payloads AS p
+  SELECT sum(raw_bytes) AS payload_bytes FROM trace_payloads AS p
   WHERE p.project_id = queued.project_id AND p.trace_id = queued.trace_id
-) AS payloads ON true
+) AS payloads ON true LEFT JOIN LATERAL (
+  SELECT sum(octet_length(error)) AS error_bytes FROM spans AS s
+  WHERE s.project_id = queued.project_id AND s.trace_id = queued.trace_id
+) AS errors ON true
 ORDER BY id
 """
 SELECT_START: Final = f"SELECT started_at FROM traces WHERE {OF_PROJECT} AND trace_id = $2"

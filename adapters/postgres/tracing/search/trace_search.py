@@ -103,8 +103,10 @@ CROSS JOIN LATERAL (
 ) AS found
 """
 _SIZE: Final = f"""
-(SELECT coalesce(sum(raw_bytes), 0) FROM trace_payloads AS p
- WHERE p.{OF_PROJECT} AND p.trace_id = traces.trace_id) AS text_bytes
+((SELECT coalesce(sum(raw_bytes), 0) FROM trace_payloads AS p
+  WHERE p.{OF_PROJECT} AND p.trace_id = traces.trace_id)
+ + (SELECT coalesce(sum(octet_length(error)), 0) FROM spans AS s
+  WHERE s.{OF_PROJECT} AND s.trace_id = traces.trace_id)) AS text_bytes
 """
 _FIRST_INSTANT: Final = datetime.min.replace(tzinfo=UTC)
 _LAST_INSTANT: Final = datetime.max.replace(tzinfo=UTC)

@@ -184,6 +184,20 @@ class TestLongTexts:
         assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
         assert await found(plane, ours, "word") == ["two", "one"]
 
+    async def test_errors_count_as_what_is_read(self, plane, serving_pool):
+        ours, long = project(), span(error="word " * 1_000)
+        await fill(plane, ours, said("one", "word", 1), trace(long, name="two", started_at=at(2)))
+        index = replace(plane.tracing.search_index, read_bytes_max=1_000)
+        while await index.add_traces():
+            pass
+        assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
+        assert await found(plane, ours, "word") == ["two", "one"]
+        finder = plane.tracing.trace_search
+        bounded = replace(finder, limits=replace(finder.limits, bytes_of_candidate=1_000))
+        page = await bounded.find(ours, SearchQuery.parse("word"), TraceFilter(), PageRequest())
+        assert [hit.trace.name for hit in page.hits] == ["one"]
+        assert not page.is_complete
+
     async def test_traces_before_the_period_are_not_read(self, plane, serving_pool):
         """A project may have many with too many terms. Reading all of them takes long."""
         ours, terms = project(), query_terms(SearchQuery.parse("word"))
