@@ -184,7 +184,7 @@ async def check_sign_in(settings: Settings) -> list[Finding]:
 
 def _missing_server(name: str, field: str, folder: Path) -> Finding:
     detail = f"{variable(field)} isn't set, and no `pandaprobe-server dev` runs on {folder}"
-    return fail(name, detail, "set it")
+    return fail(name, detail, "set it, or PANDAPROBE_DATA_DIR to the data folder of `dev`")
 
 
 def _check_folder(name: str, folder: Path) -> Finding:
