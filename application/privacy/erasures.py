@@ -124,7 +124,7 @@ class CheckErasure:
         known = await self.erasures.get(project, erasure)
         digest = await asyncio.to_thread(owner.digest, known.salt)
         if not known.is_of(owner.kind, digest):
-            raise Invalid.field(f"{owner.kind}_id", "isn't whose data this receipt is about")
+            raise Invalid.field(f"{owner.kind}_id", "isn't the one that this receipt is about")
         return known, await self.erasures.count_remaining(known, owner)
 
 
