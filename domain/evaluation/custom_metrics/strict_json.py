@@ -7,7 +7,7 @@ from typing import Final
 
 from domain.errors import FieldError, Invalid
 
-ERRORS_MAX: Final = 100  # of one response; api.md §1.6
+ERRORS_MAX: Final = 100  # of one response
 UNKNOWN_NAME_MAX: Final = 100  # characters of an unknown name that are shown
 
 

@@ -11,7 +11,7 @@ from domain.evaluation.metrics.similarity import COHERENCE, LOOP_DETECTION
 from domain.evaluation.scores.outcome import Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 
-ERRORS_MAX: Final = 100  # of one response; api.md §1.6
+ERRORS_MAX: Final = 100  # of one response
 SPANS_MAX: Final = 20_000  # of a trace: larger ones are stored, but not evaluated
 
 # Name and description of each metric that aggregates the signals of a session's traces.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
 
-REASON_MAX: Final = 500  # characters; api.md §6.2
+REASON_MAX: Final = 500  # characters
 SKIPPED_PREFIX: Final = "Skipped: "  # for published clients, which don't know skipped scores
 
 
