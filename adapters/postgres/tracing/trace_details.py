@@ -17,7 +17,6 @@ from adapters.postgres.tracing.payloads.payload_text import (
     FIRST,
     HEAD_COLUMNS,
     SPAN_SIZES,
-    TEXT_COLUMNS,
     Range,
     StoredText,
     fetch_texts,
@@ -25,7 +24,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
     payload_range,
     texts_from_rows,
 )
-from adapters.postgres.tracing.trace_loader import span_rows_bytes, whole_trace_bytes
+from adapters.postgres.tracing.trace_loader import select_whole, span_rows_bytes
 from adapters.postgres.tracing.trace_parts import (
     REVISION_COLUMNS,
     SPAN_NOT_FOUND,
@@ -66,12 +65,7 @@ _USAGE: Final = SPAN_SIZES.index("token_usage_bytes")
 
 _COLUMNS: Final = dict.fromkeys((*TRACES.names, *REVISION_COLUMNS))
 _TRACE: Final = ", ".join(f"traces.{name}" for name in _COLUMNS)
-# One row for each block of the text, or one without a block. None if there are more than $3 bytes.
-SELECT_WHOLE: Final = f"""
-SELECT {_TRACE}, {", ".join(TEXT_COLUMNS)}
-FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
-WHERE traces.{OF_PROJECT} AND traces.trace_id = $2 AND {whole_trace_bytes("$2")} <= $3
-"""
+SELECT_WHOLE: Final = select_whole(_TRACE)
 SELECT_HEAD: Final = f"""
 SELECT {_TRACE}, {", ".join(HEAD_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads AS head ON head.project_id = traces.project_id

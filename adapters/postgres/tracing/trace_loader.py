@@ -51,6 +51,23 @@ def span_rows_bytes(trace: str) -> str:
     ), 0)::bigint"""
 
 
+def select_whole(columns: str) -> str:
+    """Selects the trace $2 of the project $1, one row for each block of its text, or one without.
+
+    None if the trace is larger than $3, so that its size takes no statement of its own. Its blocks
+    are summed up as they are found: each further look at a table has a policy to meet.
+    """
+    return f"""
+    SELECT * FROM (
+      SELECT {columns}, {", ".join(TEXT_COLUMNS)}, sum(raw_bytes) OVER () AS text_bytes
+      FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
+      WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
+    ) AS whole
+    WHERE {ROW_BYTES} + octet_length(metadata::text) + coalesce(text_bytes, 0)
+      + {span_rows_bytes("$2")} <= $3
+    """
+
+
 SELECT_TRACE_SIZES: Final = f"""
 SELECT t.trace_id, {whole_trace_bytes("t.trace_id")} AS bytes
 FROM unnest($2::uuid[]) WITH ORDINALITY AS t(trace_id, place) ORDER BY place
@@ -60,11 +77,7 @@ SELECT {TRACES.select("traces")}, {", ".join(TEXT_COLUMNS)}
 FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id) WHERE traces.{OF_PROJECT}
 """
 _SELECT_SPANS: Final = f"SELECT {SPANS.select()} FROM spans WHERE {OF_PROJECT}"
-# One row for each block of the text, or one without a block.
-# None if the trace is larger than $3, so that its size takes no statement of its own.
-SELECT_TRACE: Final = f"""
-{_SELECT_TRACES} AND traces.trace_id = $2 AND {whole_trace_bytes("$2")} <= $3
-"""
+SELECT_TRACE: Final = select_whole(TRACES.select("traces"))
 SELECT_EXISTS: Final = f"SELECT 1 FROM traces WHERE {OF_PROJECT} AND trace_id = $2"
 SELECT_SPANS_OF_TRACE: Final = f"{_SELECT_SPANS} AND trace_id = $2"
 SELECT_TRACES: Final = f"""

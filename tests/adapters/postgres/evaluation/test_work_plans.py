@@ -146,7 +146,8 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         lambda _: lambda at, of: at.evaluation.targets.session_traces(of, "conv-7"),
         {"traces": 4},
     ),
-    "a trace": (lambda _: read_subject, {"traces": 30, "span_rows": 3 * 4}),
+    # Spans are read for their size as well: errors may have any length.
+    "a trace": (lambda _: read_subject, {"traces": 30, "span_rows": 2 * 3 * 4}),
     "signals": (lambda _: read_signals, {"trace_scores": 20}),
 }
 
