@@ -254,6 +254,15 @@ class BoundedConnection(asyncpg.Connection):
         await asyncio.sleep(0)
         self._check_open()  # type: ignore[attr-defined]  # it may be lost meanwhile
 
+    async def _do_execute(self, *values: Any, **options: Any) -> Any:
+        try:
+            return await super()._do_execute(*values, **options)  # type: ignore[misc]  # not in its stubs
+        except AttributeError as error:
+            if self._protocol is not None:
+                raise
+            # Terminated while the statement was prepared, which asyncpg doesn't expect.
+            raise asyncpg.ConnectionDoesNotExistError("the connection was terminated") from error
+
     async def _cancel(self, *waiters: Any) -> None:
         # asyncpg treats a cancellation by this timeout as the end of the process and notifies the
         # waiters. None of them runs before the next line.
