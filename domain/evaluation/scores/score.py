@@ -32,7 +32,7 @@ from domain.tracing.payloads.payload import (
 
 NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
-SENT_REASON_MAX: Final = 20_000  # characters; a page may have 200 scores
+SENT_REASON_MAX: Final = 100_000  # characters; a page may have 200 scores
 METADATA_BYTES_MAX: Final = 512 << 10  # a run names up to 1,000 traces of a session
 REVISIONS_MAX: Final = 20  # of one score
 REVISION_METADATA_MAX: Final = 2_000  # bytes
