@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool, translate_errors
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.database.tenants import Scope, within
+from adapters.postgres.database.tenants import BEGIN, Begin, Scope, within
 from domain.ids import ProjectId
 
 
 @asynccontextmanager
-async def transaction(pool: Pool, scope: Scope) -> AsyncIterator[Connection]:
+async def transaction(pool: Pool, scope: Scope, begin: Begin = BEGIN) -> AsyncIterator[Connection]:
     """Opens a transaction, and rolls it back after WRITE_TIMEOUT_S.
 
     The timeout includes the wait for a connection. Raises Unavailable.
@@ -20,7 +20,7 @@ async def transaction(pool: Pool, scope: Scope) -> AsyncIterator[Connection]:
     async with (
         translate_errors(),
         asyncio.timeout(WRITE_TIMEOUT_S),
-        within(pool, scope).transaction() as connection,
+        within(pool, scope).transaction(begin) as connection,
     ):
         yield connection
 

@@ -138,7 +138,7 @@ class PostgresTargets(PoolReader):
     async def load_trace(
         self, project: ProjectId, trace: TraceId
     ) -> EvaluatedTrace | Skipped | Failed:
-        async with self._visible_snapshot(RETRY_LATER, project) as connection:
+        async with self._visible_by_key(RETRY_LATER, project) as connection:
             header = await connection.fetchrow(SELECT_TRACE_HEADER, project, trace)
             if header is None:
                 return Failed(FailCode.TARGET_GONE)

@@ -8,7 +8,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.tenants import ALL_TENANTS
+from adapters.postgres.database.tenants import ALL_TENANTS, BEGIN_PLANNED
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
 from adapters.postgres.evaluation.scores.scores import check_storable
@@ -97,7 +97,7 @@ class PostgresWorkQueue(PoolReader):
         return await self.record_all(claim, {metric: outcome}, now) > 0
 
     async def record_all(self, claim: Claim, outcomes: Mapping[str, Outcome], now: datetime) -> int:
-        async with transaction(self.pool, claim.run.project_id) as connection:
+        async with transaction(self.pool, claim.run.project_id, BEGIN_PLANNED) as connection:
             return await claims.record(connection, claim, outcomes, now)
 
     async def record_signal(self, claim: Claim, score: TraceScore, now: datetime) -> None:
