@@ -129,7 +129,7 @@ class PostgresWorkQueue(PoolReader):
 
     async def close(self, claims: Sequence[Claim], now: datetime) -> Sequence[EvaluateTargetJob]:
         project = claims[0].run.project_id
-        async with transaction(self.pool, project) as connection:
+        async with transaction(self.pool, project, BEGIN_PLANNED) as connection:
             if not await finish(connection, claims, "done", FailCode.INTERNAL, now):
                 return ()
             return await dispatch(connection, project, now, self.window, self.window)
