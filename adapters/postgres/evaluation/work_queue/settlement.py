@@ -44,8 +44,8 @@ UPDATE eval_runs SET status = $3, error_message = $4, completed_at = $5, announc
 WHERE {OF_PROJECT} AND id = $2
 """
 IS_OPEN_TARGET: Final = "state IN ('unplanned', 'waiting', 'queued', 'running')"
-# A subquery for each run, instead of a join, for which the planner may read all targets. In the order
-# of an index, or it may look for one of many open targets in the whole table.
+# A subquery for each run, instead of a join, for which the planner may read all targets. It has the
+# order of an index, since the planner may look for one of many open targets in the whole table.
 SELECT_RUNS_TO_SETTLE: Final = f"""
 SELECT run.id FROM unnest($2::uuid[]) AS run (id) WHERE (
   SELECT 1 FROM eval_jobs WHERE {OF_PROJECT} AND run_id = run.id AND {IS_OPEN_TARGET}
