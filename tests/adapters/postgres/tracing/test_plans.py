@@ -818,18 +818,22 @@ async def test_percentiles_are_computed_of_each_trace_once(seeded, of, by):
     assert 0 < looked_at <= TRACES
 
 
+class CutOffConnection(asyncpg.Connection):
+    """Ends after the first statement that computes percentiles."""
+
+    async def fetch(self, query: str, *values: Any, **options: Any) -> Any:
+        rows = await super().fetch(query, *values, **options)
+        if query == COMPUTE_BUCKETS:
+            self.terminate()
+        return rows
+
+
 async def test_percentiles_of_a_read_that_was_cut_off_are_kept(seeded):
     """The connection ends after the first of two statements."""
     count = "SELECT count(*) FROM trace_percentiles WHERE project_id = $1"
     await seeded.owner.execute("DELETE FROM trace_percentiles WHERE project_id = $1", OURS)
     reader = VolumeReader(OURS, Granularity.HOUR, latencies_at_once=6_000)
-    connection = await asyncpg.connect(seeded.url)
-
-    def end(one: Any) -> None:
-        if one.query == COMPUTE_BUCKETS:
-            connection.terminate()
-
-    connection.add_query_logger(end)
+    connection = await asyncpg.connect(seeded.url, connection_class=CutOffConnection)
     with pytest.raises((asyncpg.InterfaceError, asyncpg.PostgresError, ConnectionError)):
         await reader.read(connection, Period(START, END))
     assert await seeded.owner.fetchval(count, OURS) == 0
