@@ -6,14 +6,13 @@ import re
 import shutil
 import signal
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-import uvloop
 from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
@@ -98,16 +97,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     from tests.support.distribution import make_scheduler
 
     return make_scheduler(config, log)
-
-
-@pytest.fixture(scope="session")
-def _asyncio_loop_factory() -> Callable[[], uvloop.Loop]:
-    """The event loop of `serve` and `worker`, for all asynchronous tests and fixtures.
-
-    It replaces the fixture of pytest-asyncio. The hook for this makes a parameter of each
-    asynchronous test, and fixtures of the session end before a test that has none.
-    """
-    return uvloop.new_event_loop
 
 
 @pytest.fixture(scope="session", autouse=True)
