@@ -52,7 +52,7 @@ class TargetCloser:
                 if not ours.is_over:
                     await self._close_waiting(queue)
         finally:
-            # Of those left to others, if this call was cancelled.
+            # A cancelled call takes its target back, and the lease of it expires.
             queue.waiting = [one for one in queue.waiting if one is not ours]
             queue.calls -= 1
             if not queue.calls:

@@ -73,8 +73,8 @@ CROSS JOIN LATERAL (
   LIMIT 1 FOR UPDATE
 ) AS found
 """
-# Looks up each target by its key: for a join the planner may read all targets. Citus takes no cast
-# of a text to an array here, since it isn't immutable.
+# Looks up each target by its key: for a join the planner may read all targets. Codes come as one
+# text: Citus refuses to cast a text to an array here.
 FINISH_TARGETS: Final = f"""
 UPDATE eval_jobs SET state = $2, due_at = NULL, updated_at = $3,
   {", ".join(f"{column} = over.{column}" for column in RESULT_COLUMNS[:-1])},
