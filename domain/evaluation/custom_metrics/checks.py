@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -24,6 +25,7 @@ from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from domain.evaluation.trace_content.json_schema import (
     is_supported_schema,
     json_equal,
+    json_key,
     matches_schema,
 )
 from domain.evaluation.trace_content.language import (
@@ -545,15 +547,40 @@ class ExpectedCall:
     name: str
     arguments: object = None
 
-    def is_made_by(self, call: ToolCall, mode: ArgumentMode) -> bool:
-        if call.name != self.name:
-            return False
-        if mode is ArgumentMode.IGNORE:
-            return True
-        due, given = self.arguments, call.arguments
-        if mode is ArgumentMode.SUBSET and isinstance(due, Mapping) and isinstance(given, Mapping):
-            return all(name in given and json_equal(given[name], due[name]) for name in due)
-        return json_equal(given, due)
+
+class _ComparableArguments:
+    """Arguments as small sets: expected ones match if theirs is a subset of that of the given ones.
+
+    Each value is read once, since a trace may have thousands of calls with large arguments.
+    """
+
+    def __init__(self, mode: ArgumentMode) -> None:
+        self._mode = mode
+        self._numbers: dict[str, int] = {}  # equal values have the same
+
+    def of(self, arguments: object) -> AbstractSet[object]:
+        if self._mode is ArgumentMode.IGNORE:
+            return frozenset()
+        if self._mode is ArgumentMode.SUBSET and isinstance(arguments, Mapping):
+            members = [(name, self._number(value)) for name, value in arguments.items()]
+            return frozenset(["object", *members])
+        return frozenset([self._number(arguments)])
+
+    def _number(self, value: object) -> int:
+        return self._numbers.setdefault(json_key(value), len(self._numbers))
+
+
+def _matches(
+    expected: Sequence[ExpectedCall], calls: Sequence[ToolCall], mode: ArgumentMode
+) -> list[list[bool]]:
+    """For each expected call, whether each call matches it."""
+    comparable, names = _ComparableArguments(mode), {due.name for due in expected}
+    wanted = [(due.name, comparable.of(due.arguments)) for due in expected]
+    made = [
+        (call.name, comparable.of(call.arguments) if call.name in names else frozenset())
+        for call in calls
+    ]
+    return [[due == name and one <= other for name, other in made] for due, one in wanted]
 
 
 def trajectory_match(reader: ObjectReader) -> CheckFunction:
@@ -575,7 +602,7 @@ def trajectory_match(reader: ObjectReader) -> CheckFunction:
             return Skipped(SkipCode.TRACE_TOO_LARGE)
         if mode is TrajectoryMode.SUBSET and not calls:
             return Skipped(SkipCode.NO_TOOL_CALLS)
-        made = [[due.is_made_by(call, arg_mode) for call in calls] for due in expected]
+        made = _matches(expected, calls, arg_mode)
         common = (
             longest_common_subsequence(made)
             if mode is TrajectoryMode.STRICT

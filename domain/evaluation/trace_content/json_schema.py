@@ -80,7 +80,7 @@ class SchemaMatcher:
             known = self._read[id(schema)] = _Keywords(schema)
         return (
             (not known.types or any(_is_of(value, one) for one in known.types))
-            and (not known.allowed or all(_key(value) in values for values in known.allowed))
+            and (not known.allowed or all(json_key(value) in values for values in known.allowed))
             and _fits_size(value, schema)
             and self._fits_members(value, schema, known)
         )
@@ -114,22 +114,22 @@ class _Keywords:
         self.required = frozenset(required)
         self.allowed: list[frozenset[str]] = []
         if "enum" in schema:
-            self.allowed.append(frozenset(map(_key, values)))
+            self.allowed.append(frozenset(map(json_key, values)))
         if "const" in schema:
-            self.allowed.append(frozenset([_key(schema["const"])]))
+            self.allowed.append(frozenset([json_key(schema["const"])]))
 
 
-def _key(value: object) -> str:
+def json_key(value: object) -> str:
     """A text that is equal for values that are equal in JSON, as `json_equal` finds.
 
     Senders can choose numbers with equal hashes, but not texts. A set of thousands of values with
     one hash would compare each with all others.
     """
     if isinstance(value, Mapping):
-        members = [f"{json.dumps(name)}:{_key(one)}" for name, one in value.items()]
+        members = [f"{json.dumps(name)}:{json_key(one)}" for name, one in value.items()]
         return f"{{{','.join(sorted(members))}}}"
     if isinstance(value, list):
-        return f"[{','.join([_key(one) for one in value])}]"
+        return f"[{','.join([json_key(one) for one in value])}]"
     if isinstance(value, bool) or not isinstance(value, int | float):
         return json.dumps(value)
     is_whole = isinstance(value, int) or value.is_integer()

@@ -19,6 +19,7 @@ from domain.evaluation.custom_metrics.regex import TEXT_MAX
 from domain.evaluation.metrics.metric import DefinitionKind
 from domain.evaluation.scores.outcome import Scored, SkipCode
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
+from domain.evaluation.trace_content.json_schema import json_equal
 from domain.evaluation.trace_content.text import longest_common_subsequence
 from domain.tracing.span import SpanKind
 from domain.tracing.trace import TraceStatus
@@ -357,6 +358,52 @@ def test_trajectory_match_can_compare_arguments(arg_mode, arguments, value):
     of = subject(tool("fly", {"to": "Oslo", "n": 1.0}))
     due = {"name": "fly", "arguments": arguments}
     assert taken("trajectory_match", of, expected=[due], arg_mode=arg_mode).value == value
+
+
+@pytest.mark.parametrize("arg_mode", ["exact", "subset"])
+def test_trajectory_match_reads_arguments_once(arg_mode):
+    """Otherwise large arguments of many calls would keep a worker busy for minutes."""
+
+    class Counted(dict):
+        reads = 0
+
+        def __getitem__(self, key):
+            self.reads += 1
+            return super().__getitem__(key)
+
+        def items(self):
+            self.reads += 1
+            return super().items()
+
+    due = Counted(to="Oslo")
+    made = subject(*(tool("fly", {"to": "Oslo"}) for _ in range(100)))
+    expected = [{"name": "fly", "arguments": due}]
+    found = taken("trajectory_match", made, expected=expected, arg_mode=arg_mode)
+    assert found.value == 1 / 100
+    assert due.reads == 1
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 2) | st.sampled_from([0.0, 0.5, 1.0, "x", "object"]),
+    lambda inner: (
+        st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("ab"), inner, max_size=2)
+    ),
+    max_leaves=4,
+)
+
+
+@given(due=values, made=values)
+def test_trajectory_match_compares_arguments_as_json(due, made):
+    def match(arg_mode):
+        expected = [{"name": "fly", "arguments": due}]
+        of = subject(tool("fly", {"arguments": made}))
+        return taken("trajectory_match", of, expected=expected, arg_mode=arg_mode).value
+
+    assert match("exact") == float(json_equal(made, due))
+    is_within = json_equal(made, due)
+    if isinstance(due, dict) and isinstance(made, dict):
+        is_within = all(name in made and json_equal(made[name], due[name]) for name in due)
+    assert match("subset") == float(is_within)
 
 
 tables = st.integers(0, 4).flatmap(
