@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Final
@@ -210,6 +210,8 @@ UPDATE experiments SET noise_floor = $3 WHERE {OF_PROJECT} AND id = $2
 class PostgresExperiments(PoolReader):
     """Each list is read from one snapshot."""
 
+    named_max: int = field(default=NAMED_MAX, kw_only=True)
+
     async def create(
         self, experiment: Experiment, *, audit: AuditEntry | None = None
     ) -> Experiment:
@@ -298,7 +300,12 @@ class PostgresExperiments(PoolReader):
         matching = TraceFilter(metadata=((EXPERIMENT_KEY, (str(experiment),)),))
         async with self._visible_snapshot(RETRY_LATER, project) as connection:
             p, where = await trace_conditions(connection, project, matching)
-            sql = f"SELECT trace_id, metadata FROM traces WHERE {where} LIMIT {NAMED_MAX}"
+            # Sorted apart: the planner would walk along the key to save the sort.
+            sql = f"""
+            SELECT trace_id, metadata FROM (
+              SELECT trace_id, metadata FROM traces WHERE {where} OFFSET 0
+            ) AS named ORDER BY trace_id LIMIT {self.named_max}
+            """
             rows = await connection.fetch(sql, *p.values)
         return first_of_cases(
             Result(case, TraceId(row["trace_id"]))

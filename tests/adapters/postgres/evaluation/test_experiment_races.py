@@ -1,13 +1,16 @@
-"""Experiments that take the same traces as results."""
+"""Experiments that take the same traces as results, or more traces than they read."""
 
 import asyncio
+import json
 import uuid
+from dataclasses import replace
 
 import pytest
 
 from adapters.postgres.database.tenants import within
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import a_result, an_experiment
+from tests.support.builders.values import trace, trace_id
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.lock_waits import count_lock_waits
@@ -77,3 +80,24 @@ async def test_experiments_that_take_the_same_traces_in_other_orders_wait_for_ea
             await earlier.execute(LEAVE_TRACE, ours, third.id)
         written = await asyncio.gather(*puts)
         assert sorted((one.stored, len(one.refused)) for one in written) == [(0, 3), (3, 0)]
+
+
+async def test_traces_that_are_left_out_are_the_same_each_time(pool):
+    """More traces may name cases than are read."""
+    async with data_plane.over_postgres(pool) as plane:
+        ours, datasets = project(), plane.evaluation.datasets
+        await datasets.create(a_dataset(ours))
+        await put(datasets, ours, an_item("a"), an_item("b"))
+        version = await datasets.find_version(ours, "refunds")
+        one = await plane.evaluation.experiments.create(
+            an_experiment(project_id=ours, version=version, items=2)
+        )
+        ids = sorted((trace_id() for _ in range(4)), reverse=True)
+        for place, id_ in enumerate(ids):
+            named = {"experiment.id": str(one.id), "experiment.item": "ab"[place % 2]}
+            await plane.traces.put(ours, trace(id=id_, metadata=json.dumps(named).encode()))
+        bounded = replace(plane.evaluation.experiments, named_max=2)
+        assert await bounded.named_results(ours, one.id) == [
+            a_result("a", 1, ids[2]),
+            a_result("b", 1, ids[3]),
+        ]
