@@ -47,18 +47,30 @@ def print_line(line: str) -> None:
     sys.stdout.flush()
 
 
-def check_servers(settings: Settings, *needed: str) -> None:
-    """Raises CommandError if one of the settings `needed` is missing; by default both servers."""
+def check_servers(settings: Settings, *needed: str, uses_dev: bool = False) -> None:
+    """Raises CommandError if one of the settings `needed` is missing; by default both servers.
+
+    With `uses_dev` the command would have taken those of a running `dev`.
+    """
     missing = [
         variable(field)
         for field in needed or ("database_url", "redis_url")
         if not getattr(settings, field)
     ]
-    if missing:
+    if not missing:
+        return
+    names = " and ".join(missing)
+    if uses_dev:
         raise CommandError(
-            f"{' and '.join(missing)} must be set. To try PandaProbe without servers of your own, "
-            "run `pandaprobe-server dev` (or `make dev`): it starts a PostgreSQL and a Valkey"
+            f"{names} must be set, or a `dev` must run on {Path(settings.data_dir).absolute()}: "
+            "run this command in the folder in which `make dev` or `pandaprobe-server dev` was "
+            f"started, set {variable('data_dir')} to its data folder, or set {names} to your own "
+            "server"
         )
+    raise CommandError(
+        f"{names} must be set to your own server. To try PandaProbe without one, run `make dev` "
+        "or `pandaprobe-server dev`: it starts a PostgreSQL and a Valkey, and migrates"
+    )
 
 
 def listen(settings: Settings, field: str = "port", *, is_shared: bool = False) -> socket.socket:

@@ -341,7 +341,7 @@ def _doctor(arguments: argparse.Namespace, settings: Settings) -> int:
     uses_dev_servers=True,
 )
 def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
-    check_servers(settings)
+    check_servers(settings, uses_dev=True)
     from entrypoints.demo_data import generator, seed  # noqa: PLC0415
 
     recipe = generator.Recipe(
@@ -583,7 +583,7 @@ _organization_commands: Final = _commands.add_parser(
     uses_dev_servers=True,
 )
 def _create_organization(arguments: argparse.Namespace, settings: Settings) -> int:
-    check_servers(settings)
+    check_servers(settings, uses_dev=True)
     from entrypoints import provisioning  # noqa: PLC0415
 
     created = provisioning.create_organization(
@@ -665,7 +665,7 @@ _key_commands: Final = _commands.add_parser(
     uses_dev_servers=True,
 )
 def _create_key(arguments: argparse.Namespace, settings: Settings) -> int:
-    check_servers(settings)
+    check_servers(settings, uses_dev=True)
     from entrypoints import provisioning  # noqa: PLC0415
 
     created = provisioning.create_key(
@@ -706,7 +706,7 @@ _audit_commands: Final = _commands.add_parser(
     uses_dev_servers=True,
 )
 def _verify_audit_log(arguments: argparse.Namespace, settings: Settings) -> int:
-    check_servers(settings)
+    check_servers(settings, uses_dev=True)
     from entrypoints.cli import audit_logs  # noqa: PLC0415
 
     return audit_logs.verify(settings, arguments.organization, arguments.known)
@@ -730,7 +730,7 @@ def _verify_audit_log(arguments: argparse.Namespace, settings: Settings) -> int:
     uses_dev_servers=True,
 )
 def _remap(arguments: argparse.Namespace, settings: Settings) -> int:
-    check_servers(settings, "database_url")
+    check_servers(settings, "database_url", uses_dev=True)
     from entrypoints.cli import remapping  # noqa: PLC0415
 
     return remapping.remap(settings, arguments.project, is_dry_run=arguments.dry_run)
@@ -775,7 +775,7 @@ def _generate_secret_key(arguments: argparse.Namespace, _settings: Settings) -> 
     uses_dev_servers=True,
 )
 def _rotate_secrets(_arguments: argparse.Namespace, settings: Settings) -> int:
-    check_servers(settings, "database_url")
+    check_servers(settings, "database_url", uses_dev=True)
     from entrypoints.cli import secret_keys  # noqa: PLC0415
 
     return secret_keys.rotate(settings)

@@ -168,6 +168,19 @@ def test_configured_servers_pass_the_check():
         check_servers(Settings(database_url="postgresql://h/d"))
 
 
+def test_missing_servers_are_explained_by_what_to_do(tmp_path, capsys):
+    environ = {"PANDAPROBE_DATA_DIR": str(tmp_path)}
+    assert main(["seed", "--traces", "1"], environ) == 1
+    told = capsys.readouterr().err
+    for part in ("PANDAPROBE_DATABASE_URL", str(tmp_path), "make dev", "PANDAPROBE_DATA_DIR"):
+        assert part in told
+    assert main(["migrate"], environ) == 1  # it doesn't use those of `dev`
+    told = capsys.readouterr().err
+    assert "PANDAPROBE_DATABASE_URL must be set to your own server" in told
+    assert "make dev" in told
+    assert str(tmp_path) not in told
+
+
 def test_busy_port_error_names_the_setting():
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
