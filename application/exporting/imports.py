@@ -18,7 +18,8 @@ from domain.exporting.export import TraceWithScores, has_nothing_new
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
-from domain.ids import ProjectId, TraceId
+from domain.ids import ProjectId
+from domain.tracing.trace import Trace
 
 CHUNK_TRACES: Final = 50  # loaded together, then written concurrently
 assert CHUNK_TRACES <= BATCH_TRACES_MAX
@@ -65,27 +66,20 @@ class ImportTraces:
         sent = [_as_stated_by(caller, one) for one in sent]
         for chunk in batched(sent, CHUNK_TRACES):
             ids = [one.trace.id for one in chunk]
-            known = {one.trace.id: one for one in await self.archive.load(project, ids)}
-            outcomes += await asyncio.gather(*(self._put(project, one, known) for one in chunk))
+            known = {one.id: one for one in await self.archive.load(project, ids)}
+            outcomes += await asyncio.gather(
+                *(self._put(project, one, known.get(one.trace.id)) for one in chunk)
+            )
         return outcomes
 
     async def _put(
-        self, project: ProjectId, sent: TraceWithScores, all_known: dict[TraceId, TraceWithScores]
+        self, project: ProjectId, sent: TraceWithScores, known: Trace | None
     ) -> ImportOutcome | Invalid:
-        known = all_known.get(sent.trace.id)
-        stored = set() if known is None else {score.id for score in known.scores}
-        missing = [score for score in sent.scores if score.id not in stored]
-        is_new = known is None or not has_nothing_new(sent.trace, known.trace)
+        is_new = known is None or not has_nothing_new(sent.trace, known)
         try:
             if is_new:
                 await self.traces.put(project, sent.trace)
-            for score in missing:
-                # A score may have been exported without its span, which was never sent.
-                stored_score = await self.scores.add(
-                    replace(score, project_id=project), checks_span=False
-                )
-                if stored_score.trace_id != sent.trace.id:
-                    return Invalid.field("scores", f"{score.id} is a score of another trace")
+            has_new_scores = await self._put_scores(project, sent)
             has_new_session_scores = await self._put_session_scores(project, sent)
         except Invalid as problem:
             return problem
@@ -93,23 +87,28 @@ class ImportTraces:
             return Invalid("was deleted during the import")
         return (
             ImportOutcome.STORED
-            if is_new or missing or has_new_session_scores
+            if is_new or has_new_scores or has_new_session_scores
             else ImportOutcome.UNCHANGED
         )
 
-    async def _put_session_scores(self, project: ProjectId, sent: TraceWithScores) -> bool:
+    async def _put_scores(self, project: ProjectId, sent: TraceWithScores) -> bool:
         """Whether any score was new. Raises Invalid, NotFound."""
+        trace, scores = sent.trace.id, [replace(one, project_id=project) for one in sent.scores]
+        known = await self.scores.add_new(project, trace, scores)
+        if others := [score for score, of in known.items() if of != trace]:
+            raise Invalid.field("scores", f"{min(others)} is a score of another trace")
+        return not known.keys() >= {one.id for one in scores}
+
+    async def _put_session_scores(self, project: ProjectId, sent: TraceWithScores) -> bool:
+        """As `_put_scores`."""
         session = sent.trace.session_id
-        if not sent.session_scores or session is None:
+        if session is None:
             return False
-        stored = {one.id for one in await self.session_scores.of_session(project, session)}
-        missing = [score for score in sent.session_scores if score.id not in stored]
-        for score in missing:
-            stored_score = await self.session_scores.add(replace(score, project_id=project))
-            if stored_score.session_id != session:
-                why = f"{score.id} is a score of another session"
-                raise Invalid.field("session_scores", why)
-        return bool(missing)
+        scores = [replace(one, project_id=project) for one in sent.session_scores]
+        known = await self.session_scores.add_new(project, session, scores)
+        if others := [score for score, of in known.items() if of != session]:
+            raise Invalid.field("session_scores", f"{min(others)} is a score of another session")
+        return not known.keys() >= {one.id for one in scores}
 
 
 def _as_stated_by(caller: Caller, one: TraceWithScores) -> TraceWithScores:

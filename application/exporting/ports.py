@@ -12,6 +12,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.trace import Trace
 
 type Batches = AsyncIterator[Sequence[TraceWithScores]]
 """Traces in order, in batches of which a process can hold several in memory."""
@@ -36,12 +37,10 @@ class TraceArchive(Protocol):
         """
         ...
 
-    async def load(
-        self, project: ProjectId, traces: Sequence[TraceId]
-    ) -> Sequence[TraceWithScores]:
+    async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         """Those of at most BATCH_TRACES_MAX traces that exist, in any order.
 
-        Without the scores of their sessions. Raises TooLargeToRead, Unavailable.
+        Raises TooLargeToRead, Unavailable.
         """
         ...
 

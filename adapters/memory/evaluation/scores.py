@@ -134,6 +134,16 @@ class MemoryTraceScores(_Scores[TraceScore]):
             self.store.add_score(score)
         return known or score
 
+    async def add_new(
+        self, project: ProjectId, trace: TraceId, scores: Sequence[TraceScore]
+    ) -> Mapping[ScoreId, TraceId]:
+        stored = {one.id: self.store.trace_scores.get((project, one.id)) for one in scores}
+        for score in scores:
+            if stored[score.id] is None:
+                assert score.trace_id == trace
+                await self.add(score, checks_span=False)
+        return {id_: known.trace_id for id_, known in stored.items() if known is not None}
+
     async def latest(
         self, project: ProjectId, trace: TraceId, span: SpanId | None = None
     ) -> Sequence[TraceScore]:
@@ -166,6 +176,16 @@ class MemorySessionScores(_Scores[SessionScore]):
         if known is None:
             self.store.add_score(score)
         return known or score
+
+    async def add_new(
+        self, project: ProjectId, session: str, scores: Sequence[SessionScore]
+    ) -> Mapping[ScoreId, str]:
+        stored = {one.id: self.store.session_scores.get((project, one.id)) for one in scores}
+        for score in scores:
+            if stored[score.id] is None:
+                assert score.session_id == session
+                await self.add(score)
+        return {id_: known.session_id for id_, known in stored.items() if known is not None}
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         known = self.store.visible_session_scores(project)

@@ -111,14 +111,12 @@ class MemoryTraceArchive:
         whole = [self._archived(project, one) for one in page.items]
         yield self._batches([*self._led(project, whole)])
 
-    async def load(
-        self, project: ProjectId, traces: Sequence[TraceId]
-    ) -> Sequence[TraceWithScores]:
+    async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         wanted = set(traces)
         found = [one for one in self.store.visible_traces(project) if one.id in wanted]
         if sum(map(whole_bytes, found)) > self.bytes_max:
             raise TooLargeToRead("stored traces of these hold", "import fewer", "traces")
-        return [self._archived(project, one) for one in found]
+        return found
 
     async def _batches(self, whole: Sequence[TraceWithScores]) -> Batches:
         for some in batched(whole, BATCH_TRACES_MAX):

@@ -12,6 +12,7 @@ from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.trace import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +38,7 @@ class ReplicaTraceArchive:
                 batches = await stack.enter_async_context(self.main.read(*wanted))
             yield batches
 
-    async def load(
-        self, project: ProjectId, traces: Sequence[TraceId]
-    ) -> Sequence[TraceWithScores]:
+    async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         return await self.main.load(project, traces)
 
     async def _open_copy(

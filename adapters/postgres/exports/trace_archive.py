@@ -21,6 +21,7 @@ from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.payloads.read_limit import READ_BYTES_MAX, TooLargeToRead
 from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.trace import Trace
 
 # The size of one batch once read: it is in memory as rows, as values and as output.
 BATCH_BYTES_MAX: Final = 1 << 20
@@ -67,16 +68,14 @@ class PostgresTraceArchive:
                 connection, project, matching, sort, order, bytes_max=self.bytes_max
             )
 
-    async def load(
-        self, project: ProjectId, traces: Sequence[TraceId]
-    ) -> Sequence[TraceWithScores]:
+    async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         async with read_snapshot(
             self.pool, IMPORT_FEWER_TRACES, project, hide_erased_in=project
         ) as connection:
             sizes = await connection.fetch(SELECT_TRACE_SIZES, project, traces)
             if sum(row["bytes"] for row in sizes) > self.bytes_max:
                 raise TooLargeToRead("stored traces of these hold", IMPORT_FEWER_TRACES, "traces")
-            return await _fetch_with_scores(connection, project, traces, {})
+            return await fetch_whole_traces(connection, project, traces)
 
     @staticmethod
     async def _batches(

@@ -67,6 +67,17 @@ class TraceScores(Protocol):
         """
         ...
 
+    async def add_new(
+        self, project: ProjectId, trace: TraceId, scores: Sequence[TraceScore]
+    ) -> Mapping[ScoreId, TraceId]:
+        """Stores the scores of one trace whose ids are new, as `add` without `checks_span`.
+
+        Returns the trace that each of the other ids belongs to. The first of several scores with
+        one id is stored. Many scores take many transactions, so that some may be stored if it
+        raises.
+        """
+        ...
+
     async def change(
         self,
         project: ProjectId,
@@ -137,6 +148,12 @@ class SessionScores(Protocol):
 
     async def add(self, score: SessionScore) -> SessionScore:
         """As `TraceScores.add`. A session exists while a trace has its id."""
+        ...
+
+    async def add_new(
+        self, project: ProjectId, session: str, scores: Sequence[SessionScore]
+    ) -> Mapping[ScoreId, str]:
+        """As `TraceScores.add_new`."""
         ...
 
     async def change(

@@ -57,6 +57,7 @@ TEXT_FIELDS: Final = ("name", "value", "reason", "environment", "session_id")
 UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
 UNSTORABLE_JSON: Final = "can't be stored: nested too deep"
 
+ADDED_AT_A_TIME: Final = 500  # scores of one transaction; a request bounds their bytes
 UPDATED_AT_A_TIME: Final = 64  # scores of one statement: a metadata has many kilobytes at most
 NARROW_LIST: Final = "narrow the list with date_from and date_to, or with another filter"
 IS_OF_SPAN: Final = "is_of_span"
@@ -135,20 +136,26 @@ SELECT EXISTS (SELECT 1 FROM spans WHERE {OF_PROJECT} AND trace_id = $2 AND span
 SCORE_NOT_FOUND: Final = "Score not found"
 
 
+def _lock_target_statement(table: ScoreTable[Any], target: int) -> str:
+    """Locks a trace with the target, by the parameters 1 and `target`, so that it isn't deleted."""
+    where = f"{OF_PROJECT} AND {table.target} = ${target}"
+    # A session that loses a trace to an erasure is hidden, and its scores are deleted.
+    is_shown = f"AND EXISTS (SELECT 1 FROM veiled_sessions WHERE {where})"
+    return f"""
+    SELECT 1 FROM veiled_traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
+    LIMIT 1 FOR KEY SHARE
+    """
+
+
 def _insert_statement(table: ScoreTable[Any]) -> str:
     """Inserts a score if a trace with its target exists; returns the row with that id, if any.
 
     A concurrent delete of the trace waits, and then deletes the score too. If the id exists, the
     stored row is updated to itself, so that it is returned whichever transaction wrote it.
     """
-    where = f"{OF_PROJECT} AND {table.target} = ${table.names.index(table.target) + 1}"
-    # A session that loses a trace to an erasure is hidden, and its scores are deleted.
-    is_shown = f"AND EXISTS (SELECT 1 FROM veiled_sessions WHERE {where})"
+    lock_target = _lock_target_statement(table, table.names.index(table.target) + 1)
     return f"""
-    WITH target AS MATERIALIZED (
-      SELECT 1 FROM veiled_traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
-      LIMIT 1 FOR KEY SHARE
-    )
+    WITH target AS MATERIALIZED ({lock_target})
     INSERT INTO {table.name} ({table.select()}) SELECT {table.typed_parameters()} FROM target
     ON CONFLICT (project_id, id) DO UPDATE SET id = excluded.id
     RETURNING {table.select(table.name)}
@@ -157,6 +164,17 @@ def _insert_statement(table: ScoreTable[Any]) -> str:
 
 # Any trace of the session will do: if one is being deleted, the next one is locked.
 INSERT_SCORE: Final = {one.name: _insert_statement(one) for one in SCORE_TABLES.values()}
+LOCK_TARGET: Final = {one.name: _lock_target_statement(one, 2) for one in SCORE_TABLES.values()}
+SELECT_TARGETS: Final = {
+    one.name: f"""
+    SELECT id, {one.target} AS target FROM {one.name} WHERE {OF_PROJECT} AND id = ANY($2::uuid[])
+    """
+    for one in SCORE_TABLES.values()
+}
+INSERT_NEW_SCORES: Final = {
+    one.name: f"{one.insert_from('sent')} ON CONFLICT (project_id, id) DO NOTHING RETURNING id"
+    for one in SCORE_TABLES.values()
+}
 
 
 def _update_statement(table: ScoreTable[Any]) -> str:
@@ -254,6 +272,40 @@ class _Scores[S: Score](PoolReader):
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
         return await self._all(project, "run_id", run)
 
+    async def _add_new(
+        self, project: ProjectId, target: object, scores: Sequence[S]
+    ) -> dict[ScoreId, Any]:
+        """The targets of those that exist. Locks in the order of ids, as every such call does."""
+        by_id = {one.id: one for one in reversed(scores)}
+        known: dict[ScoreId, Any] = {}
+        for some in batched(sorted(by_id), ADDED_AT_A_TIME):
+            async with _write_connection(self.pool, project) as connection:
+                known |= await self._targets(connection, project, some)
+                sent = [by_id[one] for one in some if one not in known]
+                if sent:
+                    known |= await self._insert_new(connection, project, target, sent)
+        return known
+
+    async def _insert_new(
+        self, connection: Connection, project: ProjectId, target: object, sent: Sequence[S]
+    ) -> dict[ScoreId, Any]:
+        """The targets of those that another transaction has stored meanwhile."""
+        for score in sent:
+            check_storable(score)
+        shown = await connection.fetchrow(LOCK_TARGET[self.table.name], project, target)
+        require_row(shown, self.table.target_missing)
+        rows = await connection.fetch(
+            INSERT_NEW_SCORES[self.table.name], *arrays(map(self.table.row, sent))
+        )
+        lost = {one.id for one in sent} - {row["id"] for row in rows}
+        return await self._targets(connection, project, [*lost]) if lost else {}
+
+    async def _targets(
+        self, connection: Connection, project: ProjectId, scores: Sequence[ScoreId]
+    ) -> dict[ScoreId, Any]:
+        rows = await connection.fetch(SELECT_TARGETS[self.table.name], project, scores)
+        return {ScoreId(row["id"]): row["target"] for row in rows}
+
     async def _latest_of[T](
         self, project: ProjectId, sql: str, targets: Sequence[T]
     ) -> dict[T, list[ScoreBrief]]:
@@ -337,6 +389,11 @@ class PostgresTraceScores(_Scores[TraceScore]):
                 raise NotFound("Span not found")
         return stored
 
+    async def add_new(
+        self, project: ProjectId, trace: TraceId, scores: Sequence[TraceScore]
+    ) -> Mapping[ScoreId, TraceId]:
+        return await self._add_new(project, trace, scores)
+
     async def latest(
         self, project: ProjectId, trace: TraceId, span: SpanId | None = None
     ) -> Sequence[TraceScore]:
@@ -361,6 +418,11 @@ class PostgresSessionScores(_Scores[SessionScore]):
     async def add(self, score: SessionScore) -> SessionScore:
         async with _write_connection(self.pool, score.project_id) as connection:
             return await _insert_score(connection, self.table, score)
+
+    async def add_new(
+        self, project: ProjectId, session: str, scores: Sequence[SessionScore]
+    ) -> Mapping[ScoreId, str]:
+        return await self._add_new(project, session, scores)
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         return await self._all(project, "session_id", session)

@@ -115,6 +115,28 @@ class Histories(ErasingHistories):
         else:
             self.run_on_both(lambda plane: plane.evaluation.session_scores.add(sent))
 
+    @rule(
+        of=which,
+        sent=st.lists(scores.trace_scores(), min_size=1, max_size=3)
+        | st.lists(scores.session_scores(), min_size=1, max_size=3),
+        data=st.data(),
+    )
+    def add_new(
+        self, of: int, sent: list[TraceScore] | list[SessionScore], data: st.DataObject
+    ) -> None:
+        """Scores of one target, some with ids that are known."""
+        self.ids += [one.id for one in sent]
+        first, target = sent[0], "trace_id" if isinstance(sent[0], TraceScore) else "session_id"
+        fixed = {"project_id": self.projects[of], target: getattr(first, target)}
+        known = [replace(first, id=data.draw(st.sampled_from(self.ids)))]
+        some: list[Any] = [replace(one, **fixed) for one in (*sent, *known)]
+        kind = "trace_scores" if isinstance(first, TraceScore) else "session_scores"
+        self.run_on_both(
+            lambda plane: getattr(plane.evaluation, kind).add_new(
+                self.projects[of], getattr(first, target), some
+            )
+        )
+
     @rule(of=which, change=scores.changes, data=st.data())
     def change(self, of: int, change: ScoreChange, data: st.DataObject) -> None:
         self.now += 1

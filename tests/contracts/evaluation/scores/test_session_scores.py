@@ -98,6 +98,26 @@ async def test_add_with_existing_id_returns_stored_score(scores, ours):
     assert await all_of(scores, ours) == [answered[0]]
 
 
+async def test_new_scores_are_added_and_known_ones_named(scores, ours):
+    known, elsewhere = session_score(ours, value="1"), session_score(ours, "S")
+    await asyncio.gather(scores.add(known), scores.add(elsewhere))
+    new = [session_score(ours, name=f"n{n}") for n in range(5)]
+    sent = [*new, replace(known, value="0"), replace(elsewhere, session_id="s")]
+    assert await scores.add_new(ours, "s", sent) == {known.id: "s", elsewhere.id: "S"}
+    assert await all_of(scores, ours) == newest_first([*new, known, elsewhere])
+    assert await scores.add_new(ours, "s", new) == {one.id: "s" for one in new}
+
+
+async def test_new_scores_require_session_of_their_project(scores, ours):
+    theirs = project()
+    for of, session in ((ours, "none"), (theirs, "s")):
+        with pytest.raises(NotFound):
+            await scores.add_new(of, session, [session_score(of, session)])
+        assert await scores.add_new(of, session, []) == {}
+    assert await all_of(scores, ours) == []
+    assert await all_of(scores, theirs) == []
+
+
 async def test_score_requires_session_of_its_own_project(plane, scores, ours):
     theirs, last = project(), trace_id()
     await fill(plane, ours, trace(id=last, session_id="brief"))

@@ -9,7 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
+from adapters.postgres.evaluation.scores.scores import ADDED_AT_A_TIME, PostgresTraceScores
 from domain.errors import Failure, Invalid, NotFound
 from domain.evaluation.scores.score import (
     BRIEF_SCORES_MAX,
@@ -128,6 +128,47 @@ async def test_concurrent_adds_with_one_id_store_one(scores, ours):
     answered = await asyncio.gather(*map(scores.add, sent))
     assert len(set(answered)) == 1
     assert await all_of(scores, ours) == [answered[0]]
+
+
+async def test_new_scores_are_added_and_known_ones_named(scores, ours):
+    first, second, _ = trace_ids_of(ours)
+    known, elsewhere = trace_score(ours, first, value="1"), trace_score(ours, second)
+    await asyncio.gather(scores.add(known), scores.add(elsewhere))
+    of_missing_span = trace_score(ours, first, span_id=span_id())
+    new = [trace_score(ours, first, name=f"n{n}") for n in range(5)]
+    sent = [
+        *new,
+        of_missing_span,
+        replace(known, value="0"),
+        replace(elsewhere, trace_id=first),
+        replace(new[0], name="later"),  # with an id that came before
+    ]
+    assert await scores.add_new(ours, first, sent) == {known.id: first, elsewhere.id: second}
+    assert await all_of(scores, ours) == newest_first([*new, known, elsewhere])
+    assert await all_of(scores, ours, of_spans=True) == [of_missing_span]
+    assert await scores.add_new(ours, first, new) == {one.id: first for one in new}
+    assert await scores.add_new(ours, first, []) == {}
+
+
+async def test_new_scores_require_trace_of_their_project(plane, scores, ours):
+    theirs, (one, gone, _) = project(), trace_ids_of(ours)
+    await plane.traces.delete(ours, [gone])
+    for of, target in ((ours, gone), (ours, trace_id()), (theirs, one)):
+        with pytest.raises(NotFound):
+            await scores.add_new(of, target, [trace_score(of, target)])
+        assert await scores.add_new(of, target, []) == {}
+    mine = await scores.add(trace_score(ours, one))
+    await fill(plane, theirs, trace(id=one))
+    assert await scores.add_new(theirs, one, [replace(mine, project_id=theirs)]) == {}
+    assert await all_of(scores, ours) == [mine]
+    assert await all_of(scores, theirs) == [replace(mine, project_id=theirs)]
+
+
+async def test_concurrent_additions_of_the_same_scores_store_each_once(scores, ours):
+    one = trace_ids_of(ours)[0]
+    sent = [trace_score(ours, one, name=f"n{n % 3}") for n in range(2 * ADDED_AT_A_TIME // 5)]
+    await asyncio.gather(*(scores.add_new(ours, one, sent[:: 1 - 2 * (n % 2)]) for n in range(8)))
+    assert await all_of(scores, ours) == newest_first(sent)
 
 
 async def test_score_requires_trace_of_its_own_project(plane, scores, ours):
