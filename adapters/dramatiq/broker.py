@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from adapters.dramatiq.messages import ACTORS, NAMESPACE
+from adapters.redis_failures import redis_failure
 
 TIMEOUT_S: Final = 2  # to connect, and to get an answer
 EMPTY_WAIT_S: Final = 1  # for a message, in one request; less than TIMEOUT_S
@@ -192,8 +193,8 @@ class ResilientConsumer(Consumer):
         self._may_have_lost = True
         if not self._is_disconnected:
             self._is_disconnected = True
-            name = type(error.__cause__ or error).__name__
-            _log.warning("%s: Redis doesn't answer (%s); reconnecting", self._queue, name)
+            cause = redis_failure(error)
+            _log.warning("%s: Redis can't be used (%s); reconnecting", self._queue, cause)
         time.sleep(RECONNECT_INTERVAL_S)
 
     def _drop_unreadable(self) -> None:
@@ -213,7 +214,7 @@ class ResilientConsumer(Consumer):
             call(*arguments)
         except CONNECTION_ERRORS as error:
             self._may_have_lost = True
-            _log.debug("%s: Redis doesn't answer: %s", self._queue, type(error).__name__)
+            _log.debug("%s: Redis can't be used: %s", self._queue, redis_failure(error))
 
 
 def _message_id(data: bytes | None) -> str | None:

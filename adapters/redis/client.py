@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
 
+from adapters.redis_failures import redis_failure
 from application.ports import HealthStatus
 
 CONNECTIONS_MAX: Final = 20
@@ -59,7 +60,7 @@ class RedisHealthCheck:
         try:
             await self.client.ping()
         except Exception as error:  # noqa: BLE001 - whatever the cause, it is reported
-            return HealthStatus(ok=False, detail=f"no answer: {type(error).__name__}")
+            return HealthStatus(ok=False, detail=redis_failure(error))
         return HealthStatus(ok=True)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
 
+from adapters.redis_failures import redis_failure
 from application.ports import ADMIT_MAX_S, MonotonicClock
 from domain.limits import SECOND_US
 
@@ -50,7 +51,7 @@ class RedisFallback:
     def _note_failure(self, error: Exception) -> None:
         if self._retry_at_us is None:
             _log.warning(
-                "Redis doesn't answer (%s): each process limits on its own", type(error).__name__
+                "Redis can't be used (%s): each process limits on its own", redis_failure(error)
             )
         self._retry_at_us = self.ticks() + RETRY_AFTER_S * SECOND_US
 

@@ -30,6 +30,7 @@ from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.schema.fitness import check_schema
 from adapters.redis.client import opened, read_server_info
+from adapters.redis_failures import redis_failure
 from application.clock import utc_now
 from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
@@ -528,8 +529,8 @@ async def check_redis(settings: Settings) -> list[Finding]:
     except (RedisError, OSError, TimeoutError) as error:
         address = urlsplit(settings.redis_url or "")
         where = f"{address.hostname}:{address.port or 6379}"
-        detail = f"no answer from {where} ({type(error).__name__})"
-        return [fail("redis", detail, f"is it running, and is {variable('redis_url')} correct?")]
+        detail = f"Redis at {where}: {redis_failure(error)}"
+        return [fail("redis", detail, f"see {variable('redis_url')}")]
     findings = [fail("redis", *problem) for problem in server.failures]
     findings += [warn("redis", *problem) for problem in server.warnings]
     return findings or [ok("redis", f"version {server.version}")]

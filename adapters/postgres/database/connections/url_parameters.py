@@ -42,6 +42,7 @@ UNSUPPORTED_PARAMETERS: Final = {
     "scram_client_key": "use the password",
     "scram_server_key": "use the password",
 }
+FILE_PARAMETERS: Final = frozenset({"sslrootcert", "sslcert", "sslkey", "sslcrl"})
 _SYSTEM: Final = "system"  # libpq's word for the certificate authorities of the machine
 
 
@@ -56,6 +57,17 @@ def parameter_problems(url: str) -> Iterator[str]:
             yield "its parameter connect_timeout must be a whole number of seconds"
         elif (name, value) == ("sslrootcert", _SYSTEM) and system_root_file() is None:
             yield "sslrootcert=system: this machine has no file of certificate authorities"
+        elif name in FILE_PARAMETERS and value not in {"", _SYSTEM}:
+            yield from _file_problem(name, value)
+
+
+def _file_problem(name: str, path: str) -> Iterator[str]:
+    """The driver's error names neither the parameter nor the file."""
+    try:
+        Path(path).open("rb").close()
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no path"
+        yield f"the file of its parameter {name} can't be read: {reason}"
 
 
 def driver_url(url: str) -> str:

@@ -40,6 +40,9 @@ def test_parameters_of_other_clients_are_left_out(given, kept):
         ("require_auth=scram-sha-256", "remove it"),
         ("replication=database", "remove it"),
         ("connect_timeout=soon", "whole number"),
+        ("sslrootcert=/missing/root.pem", "can't be read: No such file"),
+        ("sslcert=/", "can't be read: Is a directory"),
+        ("sslkey=%00", "can't be read"),
     ],
 )
 def test_unsupported_parameters_are_refused_by_name(parameter, advice):
@@ -59,6 +62,11 @@ def test_unsupported_parameters_are_refused_by_name(parameter, advice):
 )
 def test_connect_timeout_is_kept_to_within_its_maximum(query, seconds):
     assert connect_timeout(URL + query, 5) == seconds <= CONNECT_TIMEOUT_MAX_S
+
+
+def test_readable_file_is_no_problem(tmp_path):
+    (tmp_path / "root.pem").touch()
+    assert list(parameter_problems(f"{URL}?sslrootcert={tmp_path / 'root.pem'}")) == []
 
 
 def test_authorities_of_the_machine_are_named_by_file():
