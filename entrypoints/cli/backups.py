@@ -9,6 +9,7 @@ Ctrl-C, SIGTERM and the end of the terminal (SIGHUP) stop both, and remove what 
 """
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import shutil
@@ -39,6 +40,7 @@ FORMAT: Final = 1
 DUMP: Final = "database.dump"
 MANIFEST: Final = "manifest.json"
 DATABASE: Final = f"pg{MAJOR}"
+DRAFT_SUFFIX: Final = ".pandaprobe-draft"  # of the folder of a backup that isn't complete
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +63,15 @@ def backup(settings: Settings, folder: Path) -> int:
         raise CommandError(f"{folder} exists already: choose a new folder")
     with interruptible(), _command_errors(), _database(settings) as url:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned_drafts(folder.parent)
         # Only its owner can read it. It gets its final name once it is complete.
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        draft = Path(
+            tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=DRAFT_SUFFIX, dir=folder.parent)
+        )
         try:
-            manifest = asyncio.run(_write(url, draft))
-            draft.rename(folder)
+            with lock_draft(draft):
+                manifest = asyncio.run(_write(url, draft))
+                draft.rename(folder)
             _sync(folder.parent)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -73,6 +79,26 @@ def backup(settings: Settings, folder: Path) -> int:
     size = manifest.dump_bytes / (1 << 20)
     print_line(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
     return 0
+
+
+def remove_abandoned_drafts(parent: Path) -> None:
+    """Deletes and names what backups that were killed have left in a folder."""
+    for draft in parent.glob(f".*{DRAFT_SUFFIX}"):
+        with suppress(OSError):  # another backup writes it, or it is of another user
+            with lock_draft(draft):
+                shutil.rmtree(draft)
+            print_line(f"Removed {draft}, which a backup that was killed had left")
+
+
+@contextmanager
+def lock_draft(draft: Path) -> Iterator[None]:
+    """Locks a folder. The kernel releases the lock however the process ends. Raises OSError."""
+    descriptor = os.open(draft, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def restore(settings: Settings, folder: Path, *, only_verify: bool) -> int:
