@@ -27,8 +27,9 @@ class HttpConfig:
     `development_token` makes a token for the developer. It is set with the development issuer
     only, and served only to browsers on this machine. `metrics_text` gives the text of /metrics
     to clients with `metrics_token`, or, without a token, to clients on this machine. If it is
-    None, there is no /metrics. `public_url` is the address of this service as browsers see it, and
-    `sign_in_methods` are the ways to sign in one.
+    None, there is no /metrics. `private_webhooks`: whether webhooks may lead into private networks,
+    as the use case that stores them is told too. `public_url` is the address of this service as
+    browsers see it, and `sign_in_methods` are the ways to sign in one.
     """
 
     version: str
@@ -48,6 +49,7 @@ class HttpConfig:
     public_url: str | None = None
     sign_in_methods: frozenset[SignInMethod] = frozenset({SignInMethod.KEY, SignInMethod.TOKEN})
     dashboard: bool = True  # whether /app is served
+    private_webhooks: bool = False
     observer: RequestObserver | None = None
     tracer: Tracer | None = None
 

@@ -87,6 +87,7 @@ class App:
             public_url=settings.public_url,
             sign_in_methods=sign_in.sign_in_methods(settings),
             dashboard=settings.dashboard,
+            private_webhooks=settings.alert_allow_private_targets,
         )
         self._http: Any = None
         self._grpc: GrpcServer | None = None

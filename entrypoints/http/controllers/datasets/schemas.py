@@ -13,7 +13,7 @@ from application.evaluation.datasets.copy_traces import (
     AnnotationQueueSource,
     TraceSource,
 )
-from domain.errors import FieldError
+from domain.errors import FieldError, Invalid
 from domain.evaluation.agreement.calibration import QUEUE_LENGTH_DEFAULT, QUEUE_LENGTH_MAX
 from domain.evaluation.datasets.dataset import (
     DESCRIPTION_MAX,
@@ -25,6 +25,7 @@ from domain.evaluation.datasets.dataset import (
     DatasetItem,
     Version,
     WriteResult,
+    validate_name,
 )
 from domain.evaluation.metrics.metric import THRESHOLD
 from domain.ids import TraceId
@@ -98,6 +99,14 @@ class CreateDatasetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
         ),
     ]
     description: Description = ""
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        if isinstance(name := fields.get("name"), str):
+            try:
+                validate_name(name)
+            except Invalid as invalid:
+                yield from invalid.errors
 
 
 class ChangeDatasetRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

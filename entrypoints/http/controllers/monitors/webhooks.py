@@ -15,16 +15,19 @@ from domain.evaluation.monitors.webhook import (
     Webhook,
     WebhookFormat,
     format_secret,
+    validate_url,
 )
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
+from entrypoints.http.config import HttpConfig
 from entrypoints.http.controllers.monitors import examples
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
+from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.wire_types import JsonObject, PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 
@@ -48,6 +51,16 @@ class CreateWebhookRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
             "Slack, Discord or Teams show it"
         ),
     ] = WebhookFormat.STANDARD
+
+    def checked(self, config: HttpConfig) -> Self:
+        """Itself. Raises Invalid for a URL that isn't allowed, before a project is created."""
+        validate_url(self.url, allow_private=config.private_webhooks)
+        return self
+
+
+NewWebhook = Annotated[
+    CreateWebhookRequest, Body(CreateWebhookRequest, CreateWebhookRequest.checked)
+]
 
 
 class WebhookResponse(ResponseStruct[Webhook], frozen=True, kw_only=True):
@@ -111,7 +124,7 @@ class WebhookController(Controller):
         has_secret=True,
     )
     async def create_webhook(
-        self, caller: Caller, content: CreateWebhookRequest, new_id: UUID, use_cases: UseCases
+        self, caller: Caller, content: NewWebhook, new_id: UUID, use_cases: UseCases
     ) -> WebhookCreatedResponse:
         """Create a webhook.
 
