@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from adapters.postgres.database.connections.host_urls import single_host_urls
 from adapters.postgres.database.connections.url_parameters import parameter_problems
+from domain.errors import Invalid
 from entrypoints.settings import DEPLOYED, Settings, variable
 from entrypoints.startup import CommandError
 
@@ -112,6 +113,33 @@ def storage_problems(settings: Settings, wrong: frozenset[str]) -> Iterator[str]
     names = ("s3_access_key_id", "s3_secret_access_key")
     if len({name in wrong or getattr(settings, name) is not None for name in names}) > 1:
         yield f"{' and '.join(map(variable, names))} must be set together"
+
+
+def port_problems(settings: Settings, _wrong: frozenset[str]) -> Iterator[str]:
+    """Ports of one process that are the same: both could be bound, and only gRPC would answer."""
+    if settings.otlp_grpc_port == settings.port:
+        yield f"{variable('otlp_grpc_port')} must differ from {variable('port')}"
+
+
+def model_problems(settings: Settings, _wrong: frozenset[str]) -> Iterator[str]:
+    """Models of judges whose provider doesn't exist: every run with them would be refused."""
+    names = {
+        "eval_llm_model": [settings.eval_llm_model] if settings.eval_llm_model else [],
+        "eval_allowed_models": settings.eval_allowed_models,
+    }
+    if not any(names.values()):
+        return
+    from domain.evaluation.judging.models import (  # noqa: PLC0415 - most commands need none
+        resolve_model,
+        validate_model,
+    )
+
+    for field, models in names.items():
+        for model in models:
+            try:
+                validate_model(resolve_model(model))
+            except Invalid as error:
+                yield f"{variable(field)}: {model!r} {error.errors[0].message}"
 
 
 def check_mcp_is_installed() -> None:

@@ -36,8 +36,9 @@ from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
 from application.workers import WORKER_TIMEOUT
-from domain.errors import Conflict, Failure, Unavailable
+from domain.errors import Conflict, Failure, Invalid, Unavailable
 from entrypoints.composition.database import open_database, open_group, route_problem
+from entrypoints.composition.evaluation import judge_models
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.composition.read_replica import open_replica
@@ -143,6 +144,7 @@ async def _run_checks(settings: Settings, environ: Mapping[str, str]) -> AsyncIt
         yield _check_folder("metrics folder", Path(settings.metrics_dir))
     for finding in await check_sign_in(settings):
         yield finding
+    yield check_judge(settings)
     for finding in await check_bucket(settings):
         yield finding
     if settings.database_url:
@@ -181,6 +183,17 @@ async def check_sign_in(settings: Settings) -> list[Finding]:
             )
         )
     return found
+
+
+def check_judge(settings: Settings) -> Finding:
+    """Whether the model that judges by default has a provider; it isn't asked."""
+    models = judge_models(settings)
+    try:
+        models.check_available(models.default)
+    except Invalid as error:
+        reason = f"runs that name no model are refused: {error.errors[0].message}"
+        return fail("judge", reason, f"or set {variable('eval_llm_model')} to another model")
+    return ok("judge", models.default)
 
 
 def _missing_server(name: str, field: str, folder: Path) -> Finding:

@@ -35,6 +35,8 @@ from entrypoints.setting_checks import (
     database_url_problems,
     default_password_problems,
     missing_extras,
+    model_problems,
+    port_problems,
     redis_url_problems,
     storage_problems,
 )
@@ -86,6 +88,7 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] = os.envi
         checks = (
             *(provider_problems, default_password_problems),
             *(database_url_problems, redis_url_problems, missing_extras, storage_problems),
+            *(port_problems, model_problems),
         )
         return run(arguments, read_settings(environ, *checks))
     except SettingsError as error:

@@ -8,7 +8,9 @@ import pytest
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import FailCode
+from entrypoints.cli.doctor import Level, check_judge
 from entrypoints.composition.evaluation import judge_models, judge_providers, open_judge
+from entrypoints.setting_checks import model_problems
 from entrypoints.settings import Settings, SettingsError, read_settings
 from tests.contracts.evaluation.judging.test_judge import scripted
 from tests.support.fakes.model_provider import COMPATIBLE, provider
@@ -95,6 +97,35 @@ def test_default_model_is_the_small_one_of_the_first_available_provider(
     environ: dict[str, str], default: str
 ) -> None:
     assert judge_models(read_settings(environ)).default == default
+
+
+@pytest.mark.parametrize(
+    ("name", "models"),
+    [("EVAL_LLM_MODEL", "opnai/gpt-5"), ("EVAL_ALLOWED_MODELS", "gpt-5, opnai/gpt-5")],
+)
+def test_model_of_an_unknown_provider_stops_the_start(name: str, models: str) -> None:
+    said = rf"PANDAPROBE_{name}: 'opnai/gpt-5' must be <provider>/<model>, beginning with one of:"
+    with pytest.raises(SettingsError, match=said):
+        read_settings({f"PANDAPROBE_{name}": models}, model_problems)
+
+
+@pytest.mark.parametrize(
+    ("environ", "level", "said"),
+    [
+        ({}, Level.OK, "heuristic/1"),
+        ({"OPENAI_API_KEY": "k", "PANDAPROBE_EVAL_LLM_MODEL": "gpt-5"}, Level.OK, "openai/gpt-5"),
+        (
+            {"PANDAPROBE_EVAL_LLM_MODEL": "gpt-5"},
+            Level.FAIL,
+            "openai/gpt-5 can't be asked: PANDAPROBE_OPENAI_API_KEY or OPENAI_API_KEY must be set",
+        ),
+    ],
+)
+def test_doctor_says_whether_the_default_model_can_be_asked(
+    environ: dict[str, str], level: Level, said: str
+) -> None:
+    found = check_judge(read_settings(environ, model_problems))
+    assert (found.level, said in str(found)) == (level, True)
 
 
 EVERY = {

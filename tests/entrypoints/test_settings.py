@@ -8,6 +8,7 @@ from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from domain.evaluation.evidence.builder import EVIDENCE_TOKENS, EVIDENCE_TOKENS_MIN
 from domain.evaluation.evidence.redaction import RedactionMode
 from entrypoints import settings
+from entrypoints.setting_checks import port_problems
 from entrypoints.settings import SECRET, Settings, SettingsError, read_settings, with_defaults
 
 
@@ -251,3 +252,10 @@ def test_unusable_keys_are_a_problem_and_not_shown(text):
 @pytest.mark.parametrize("name", ["API_KEY", "PROJECT_NAME", "ENVIRONMENT", "TIMEOUT"])
 def test_variables_of_the_sdk_are_ignored(name):
     assert read_settings({f"PANDAPROBE_{name}": "\0 anything"}) == Settings()
+
+
+@pytest.mark.parametrize("environ", [{}, {"PANDAPROBE_PORT": "4317"}])
+def test_grpc_needs_a_port_of_its_own(environ):
+    same = {"PANDAPROBE_OTLP_GRPC_PORT": environ.get("PANDAPROBE_PORT", "8000"), **environ}
+    with pytest.raises(SettingsError, match="OTLP_GRPC_PORT must differ from PANDAPROBE_PORT"):
+        read_settings(same, port_problems)
