@@ -7,15 +7,12 @@ import sys
 from typing import Final
 
 FIRST_PROCESS: Final = 1  # of a container
+STANDARD_ERROR: Final = 2  # the last of the files that every process has
 
 
 def run() -> int:
     """Runs the command of this process's arguments. Returns its exit status."""
-    if os.getpid() == FIRST_PROCESS:
-        # The first process of a container gets no SIGTERM without a handler: a container that
-        # starts, or migrates, would end only when it is killed. Commands that stop in order set
-        # handlers of their own later.
-        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+    prepare_process()
     from entrypoints.cli.main import main  # noqa: PLC0415 - takes a while
 
     try:
@@ -24,6 +21,28 @@ def run() -> int:
         # At its end Python would look for garbage several times, in all that was imported: a
         # quarter of a second of a processor, after which the process ends anyway.
         gc.freeze()
+
+
+def prepare_process() -> None:
+    """Sets up what every command expects of its process. Call it before anything opens a file."""
+    _open_standard_files()
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        # The end of a terminal stops in order, too.
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
+    if os.getpid() == FIRST_PROCESS:
+        # The first process of a container gets no SIGTERM without a handler: a container that
+        # starts, or migrates, would end only when it is killed. Commands that stop in order set
+        # handlers of their own later.
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+
+
+def _open_standard_files() -> None:
+    """Opens those that the caller has closed. A socket in their place would be written to."""
+    while (file := os.open(os.devnull, os.O_RDWR)) <= STANDARD_ERROR:
+        os.set_inheritable(file, True)
+    os.close(file)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(STANDARD_ERROR, "w")
 
 
 if __name__ == "__main__":

@@ -174,7 +174,14 @@ async def exchange(port: str, sent: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.exhaustive)]
+    "number",
+    [
+        signal.SIGTERM,
+        *(
+            pytest.param(one, marks=pytest.mark.exhaustive)
+            for one in (signal.SIGINT, signal.SIGHUP)
+        ),
+    ],
 )
 async def test_serve_answers_invalid_http_and_stops_on_signal(migrated, number):
     server = await start_process({**migrated, "PANDAPROBE_LOG_LEVEL": "DEBUG"}, "serve")
