@@ -372,6 +372,9 @@ def _has_parts(value: object) -> bool:
 
 
 def _block_text(block: Mapping[str, object]) -> str | None:
+    """The text of a block. Empty if it has only a type: OpenInference leaves out empty text."""
+    if all(value is None for key, value in block.items() if key != "type"):
+        return ""
     value = _first(block, _TEXT_KEYS)
     if isinstance(value, dict):  # OpenAI's Assistants
         value = value.get("value")
@@ -454,7 +457,7 @@ def _result_text(value: object, levels: int) -> str | None:
     if isinstance(value, list) and any(map(_is_result_block, value)):
         return "\n".join(filter(None, (_item_text(one, levels) for one in value))) or None
     if isinstance(value, dict) and "type" in value:
-        return _item_text(value, levels)
+        return _item_text(value, levels) or None
     return encoded(value)
 
 

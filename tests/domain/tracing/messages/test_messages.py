@@ -129,6 +129,9 @@ def test_containers_and_messages(sent, messages, read):
             )
         ),
         ({"type": "redacted_thinking", "data": "x"}, None),
+        ({"message_content": {"type": "text"}}, None),
+        ({"type": "text", "text": None}, None),
+        ({"type": "text", "index": 0}, [{"type": "other", "value": {"type": "text", "index": 0}}]),
         *(
             (block, [{"type": "media", "mime_type": "image/png", "size": 3}])
             for block in (
@@ -188,6 +191,8 @@ def test_tool_calls_next_to_content(call):
         ([], "[]"),
         (["a", "b"], '["a","b"]'),
         ([{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "a\nb"),
+        ([{"message_content": {"type": "text"}}], None),
+        ({"type": "text", "text": ""}, None),
         ([{"text": "a"}, {"json": {"t": 1}}], 'a\n{"t":1}'),
         ([{"text": "a", "score": 1}], '[{"text":"a","score":1}]'),
         ([{"type": "file", "name": "a.txt", "content": "x"}],
