@@ -190,6 +190,20 @@ def indexed(family: str) -> Transform:
     return found
 
 
+def answer_with_calls(value: object, reading: Reading) -> object:
+    """The answer of LiteLLM: messages without their tool calls, each of which is a completion."""
+    family = "gen_ai.completion"
+    items = indexed_items(value if isinstance(value, Mapping) else {}, [family]).get(family, [])
+    calls = [
+        one["function_call"] for one in items if isinstance(one, Mapping) and "function_call" in one
+    ]
+    found = canonical_messages(parsed(reading.attribute("gen_ai.output.messages")))
+    if not calls or not found or any("tool_calls" in one for one in found):
+        return None
+    known = canonical_messages([found[0] | {"tool_calls": calls}, *found[1:]])
+    return None if known is None else of_messages(known)
+
+
 def messages_in(value: object, reading: Reading) -> object:
     """The messages to the model in events."""
     return _of_events(value, reading, 0)

@@ -9,6 +9,7 @@ from typing import Final
 from adapters.otlp.mapping import payloads
 from adapters.otlp.mapping.kinds import claude_code_kind, kind
 from adapters.otlp.mapping.payloads import (
+    answer_with_calls,
     assistant_message,
     conversation_before_answer,
     event_member,
@@ -62,13 +63,14 @@ from adapters.otlp.mapping.transforms import (
 )
 from domain.tracing.span import SpanKind, SpanStatus
 
-MAPPING_VERSION: Final = 1
+MAPPING_VERSION: Final = 2
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _MILLISECOND: Final = 1_000_000
 
 _CLAUDE_CODE: Final = "com.anthropic.claude_code.tracing"
 _LANGSMITH: Final = "langsmith"
+_LITELLM: Final = "litellm"
 _PYDANTIC_AI: Final = "pydantic-ai"
 
 _KINDS: Final = (
@@ -148,6 +150,12 @@ _INPUTS: Final = (
 
 _OUTPUTS: Final = (
     Rule(Target.OBSERVATION_OUTPUT, ("langfuse.observation.output",), generic),
+    Rule(
+        Target.MESSAGES_OUT,
+        ("gen_ai.completion.*",),
+        answer_with_calls,
+        when_scope=_LITELLM,
+    ),
     Rule(Target.MESSAGES_OUT, ("gen_ai.output.messages",), messages),
     Rule(Target.MESSAGES_OUT, ("event:gen_ai.choice",), messages_out),
     Rule(Target.MESSAGES_OUT, ("llm.output_messages.*",), indexed("llm.output_messages")),
@@ -365,6 +373,7 @@ _METADATA: Final = (
     Rule(Target.TOOL_SCHEMA, ("gen_ai.tool.json_schema", "tool.parameters"), json_text_of),
     Rule(Target.TOOLS, ("gen_ai.tool.definitions",), json_texts_of),
     Rule(Target.TOOLS, ("llm.tools.*",), item_texts("llm.tools", "tool", "json_schema")),
+    Rule(Target.TOOLS, ("llm.request.functions.*",), item_texts("llm.request.functions")),
     Rule(Target.TOOLS, ("ai.prompt.tools",), json_texts_of),
     Rule(
         Target.FINISH_REASONS,
@@ -502,7 +511,11 @@ _TOKENS: Final = (
 )
 
 _COSTS: Final = (
-    Rule(Target.COST, ("gen_ai.usage.cost", "operation.cost", "llm.cost.total"), amount),
+    Rule(
+        Target.COST,
+        ("gen_ai.usage.cost", "gen_ai.cost.total_cost", "operation.cost", "llm.cost.total"),
+        amount,
+    ),
     Rule(Target.COST, ("llm.cost.{prompt,completion}",), prompt_and_completion),
     Rule(Target.COST, ("langfuse.observation.cost_details",), cost_parts),
     Rule(Target.COST, ("claude_code.api_request.cost_usd",), amount),

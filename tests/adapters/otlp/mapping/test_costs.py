@@ -71,6 +71,7 @@ def test_request_model_is_priced_if_response_model_has_no_price(price):
     [
         ({"gen_ai.usage.cost": 0.00295}, "0.00295"),
         ({"gen_ai.usage.cost": "0.00295"}, "0.00295"),
+        ({"gen_ai.cost.total_cost": 0.00295, "gen_ai.cost.input_cost": 0.00175}, "0.00295"),
         ({"operation.cost": 0.1234567890123}, "0.1234567890123"),
         ({"llm.cost.total": 3e-07}, "0.0000003"),
         ({"llm.cost.prompt": 0.1, "llm.cost.completion": 0.2}, "0.3"),

@@ -309,6 +309,37 @@ def test_vercel_answer_is_one_message():
     assert message["tool_calls"] == [{"id": "1", "name": "f", "arguments": {"a": 1}}]
 
 
+@pytest.mark.parametrize(
+    ("parts", "content"),
+    [("", None), ('{"type":"text","content":"Look"}', "Look")],
+)
+def test_calls_of_litellm_are_those_of_its_message(parts, content):
+    sent = {
+        "gen_ai.output.messages": f'[{{"role":"assistant","parts":[{parts}]}}]',
+        "gen_ai.completion.0.function_call.name": "f",
+        "gen_ai.completion.0.function_call.arguments": '{"a":1}',
+        "gen_ai.completion.1.function_call.name": "g",
+        "gen_ai.completion.1.function_call.arguments": "{}",
+    }
+    [message] = output_of(mapped(LLM | sent, scope="litellm").span)["messages"]
+    assert message["content"] == content
+    assert message["tool_calls"] == [
+        {"name": "f", "arguments": {"a": 1}},
+        {"name": "g", "arguments": {}},
+    ]
+
+
+def test_calls_in_messages_of_litellm_are_not_repeated():
+    called = '{"type":"tool_call","id":"1","name":"f","arguments":{"a":1}}'
+    sent = {
+        "gen_ai.output.messages": f'[{{"role":"assistant","parts":[{called}]}}]',
+        "gen_ai.completion.0.function_call.name": "f",
+        "gen_ai.completion.0.function_call.arguments": '{"a":1}',
+    }
+    [message] = output_of(mapped(LLM | sent, scope="litellm").span)["messages"]
+    assert message["tool_calls"] == [{"id": "1", "name": "f", "arguments": {"a": 1}}]
+
+
 def test_messages_that_are_not_recognised_are_stored_parsed():
     one = mapped(LLM | {"gen_ai.input.messages": '{"strange": 1.10}', "gen_ai.completion.0": "Yo"})
     assert one.span.input == b'{"strange": 1.10}'
