@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 from typing import Final
 
-from domain.errors import Unavailable
+from domain.errors import Failure, Unavailable
 
 EXCEPTIONS_MAX: Final = 20  # per traceback: causes and members of groups
 CAUSED: Final = "which caused:"
@@ -27,6 +27,12 @@ def name_of(error: BaseException) -> str:
             return f"{name}: errno {error.errno}"
     code = getattr(error, "sqlstate", None)
     return f"{name}: SQLSTATE {code}" if isinstance(code, str) and code.isalnum() else name
+
+
+def with_cause(failure: Failure) -> str:
+    """The message of a failure and the name of its cause, in a line for an operator."""
+    cause = failure.__cause__
+    return failure.message if cause is None else f"{failure.message} ({name_of(cause)})"
 
 
 def traceback_of(error: BaseException) -> str:

@@ -45,6 +45,7 @@ from domain.evaluation.judging.models import PROVIDERS, JudgeModels, ProviderSta
 from domain.evaluation.monitors.monitor import Monitor
 from domain.ids import ScoreId
 from entrypoints.settings import UNPREFIXED, Settings, variable
+from entrypoints.tracebacks import with_cause
 
 READY: Final = "Ready"
 # The settings of each provider's Endpoint, by the prefix of its models. A provider needs the first
@@ -206,7 +207,7 @@ def _log_score_error(score: ScoreId, error: Exception) -> None:
 def _log_monitor_error(monitor: Monitor, error: Exception) -> None:
     fields = {"project_id": str(monitor.project_id), "monitor_id": str(monitor.id)}
     if isinstance(error, Failure):
-        _log.warning("firing a monitor is postponed: %s", error.message, extra=fields)
+        _log.warning("firing a monitor is postponed: %s", with_cause(error), extra=fields)
     else:
         _log.error("firing a monitor failed with an internal error", exc_info=error, extra=fields)
 

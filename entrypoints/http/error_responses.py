@@ -17,7 +17,7 @@ from entrypoints.http.middleware.request_ids import HttpRequest, request_id_of
 from entrypoints.http.refusals import record_refusal
 from entrypoints.http.requests.body_io import JSON, compress
 from entrypoints.http.requests.errors import FIELD_ERRORS_MAX, ClientDisconnected, HttpProblem
-from entrypoints.tracebacks import name_of
+from entrypoints.tracebacks import with_cause
 
 STATUS_OF_FAILURE: Final[dict[type[errors.Failure], int]] = {
     errors.Invalid: 422,
@@ -75,9 +75,7 @@ def _respond_to_failure(request: HttpRequest, failure: errors.Failure) -> Respon
         case errors.Unavailable():
             headers["retry-after"] = str(failure.retry_after_s)
             # The cause is for operators: it is logged, and not part of the response.
-            cause = failure.__cause__
-            suffix = "" if cause is None else f" ({name_of(cause)})"
-            _log.warning("%s: %s%s", request_id_of(request.scope), failure, suffix)
+            _log.warning("%s: %s", request_id_of(request.scope), with_cause(failure))
         case errors.Unauthenticated():
             headers["www-authenticate"] = "Bearer"
     record_refusal(request, status)

@@ -28,6 +28,7 @@ from entrypoints.observability import logs
 from entrypoints.observability import observer as observing
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, product_version
+from entrypoints.tracebacks import with_cause
 from entrypoints.worker.status_port import serve_status
 from entrypoints.worker.supervisor import DRAIN_TIMEOUT_S
 
@@ -217,7 +218,7 @@ class JobRunner:
             try:
                 await self.run(job)
             except Failure as failure:
-                LOG.warning("postponed: %s", failure.message, extra=_log_fields(job))
+                LOG.warning("postponed: %s", with_cause(failure), extra=_log_fields(job))
             except Exception:  # a bug in one job must not stop the others
                 outcome.value = observing.BROKEN
                 LOG.exception("postponed", extra=_log_fields(job))
@@ -300,7 +301,7 @@ async def run_periodically(
                 LOG.info(task.message, count)
         except Failure as failure:
             outcome = observing.PUT_OFF
-            LOG.warning("%s is postponed: %s", task.name, failure.message)
+            LOG.warning("%s is postponed: %s", task.name, with_cause(failure))
         except Exception:  # a bug in one run must not end all later ones
             outcome = observing.BROKEN
             LOG.exception("%s failed; it runs again later", task.name)

@@ -222,7 +222,7 @@ def failing_twice() -> tuple[Callable[[], Awaitable[int]], list[int], asyncio.Ev
     async def call() -> int:
         calls.append(len(calls))
         if len(calls) == 1:
-            raise Unavailable("The database is away")
+            raise Unavailable("The database is away") from TimeoutError("secret")
         if len(calls) == 2:
             raise KeyError("?")
         done.set()
@@ -246,7 +246,7 @@ async def test_failed_periodic_task_runs_again(caplog):
     assert told_of[:3] == [("sweeping", outcome) for outcome in (PUT_OFF, BROKEN, DONE)]
     told = [(one.levelname, one.message) for one in caplog.records[:3]]
     assert told == [
-        ("WARNING", "sweeping is postponed: The database is away"),
+        ("WARNING", "sweeping is postponed: The database is away (TimeoutError)"),
         ("ERROR", "sweeping failed; it runs again later"),
         ("INFO", "took away 7 rows"),
     ]
