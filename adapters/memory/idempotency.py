@@ -37,7 +37,7 @@ class MemoryIdempotencyStore:
             known.response is not None or known.lock.locked_until > now or known.is_erased
         ):
             if not is_same:
-                raise Conflict("This key was sent with another request")
+                raise Conflict("This idempotency key was sent with another request: use a new one")
             if known.lock.locked_until > now:
                 return known.response
         object_id = known.lock.object_id if known is not None and is_same else new

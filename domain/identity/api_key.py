@@ -3,6 +3,7 @@
 import hashlib
 import re
 import zlib
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,6 +36,14 @@ class Scope(StrEnum):
 
 ALL_SCOPES: Final = frozenset(Scope)
 LISTED_SCOPES_MAX: Final = 100  # in one request, repeated ones included
+
+
+def check_scopes(of_key: Collection[Scope], needed: Iterable[Scope]) -> None:
+    """Raises Forbidden, naming every missing one, unless the key has all that are needed."""
+    missing = [f"'{scope}'" for scope in needed if scope not in of_key]
+    if missing:
+        noun = "scope" if len(missing) == 1 else "scopes"
+        raise Forbidden(f"This API key lacks the {noun} {' and '.join(missing)}")
 
 
 class Expiration(StrEnum):
@@ -143,9 +152,7 @@ class ApiKey:
 
     def check_scopes(self, *scopes: Scope) -> None:
         """Raises Forbidden unless the key has all `scopes`."""
-        for scope in scopes:
-            if scope not in self.scopes:
-                raise Forbidden(f"This API key lacks the scope '{scope}'")
+        check_scopes(self.scopes, scopes)
 
     def check_active(self, now: datetime) -> None:
         """Raises Unauthenticated if the key is revoked or expired at `now`."""

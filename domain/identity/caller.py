@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from domain.errors import Forbidden
-from domain.identity.api_key import Scope
+from domain.identity.api_key import Scope, check_scopes
 from domain.identity.audit import UNKNOWN_ORIGIN, Actor, Origin
 from domain.identity.organization import Action, NewProject, Role, check_right
 from domain.ids import ApiKeyId, BrowserSessionId, OrganizationId, ProjectId, UserId
@@ -138,9 +138,7 @@ class Caller:
 
     def require(self, *scopes: Scope) -> None:
         """Raises Forbidden unless the caller has all `scopes`."""
-        for scope in scopes:
-            if scope not in self.scopes:
-                raise Forbidden(f"This API key lacks the scope '{scope}'")
+        check_scopes(self.scopes, scopes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,8 @@ PROJECT_FIELD: Final = "header.X-Project-ID"
 CREDENTIALS_REQUIRED: Final = (
     "Send an X-API-Key with an X-Project-Name, or a Bearer token with an X-Project-ID"
 )
-BEARER_REQUIRED: Final = "Send a Bearer token"
+BEARER_REQUIRED: Final = "Send a Bearer token: no API key is accepted here"
+KEY_AS_BEARER: Final = "This is an API key and no token: send it as X-API-Key"
 PERSON_REQUIRED: Final = "You are signed in with an API key: this needs a person"
 _SCHEMES: Final = (b"basic", b"bearer")
 
@@ -391,6 +392,8 @@ async def _authenticate_token(
     token = _bearer_token(request.headers)
     if token is None:
         raise Unauthenticated(message_without_token)
+    if token.startswith(KEY_PREFIX):
+        raise Unauthenticated(KEY_AS_BEARER)
     person = await use_cases.identity.authenticate_token(token, request.origin)
     request.known.append(person)
     return person

@@ -102,7 +102,7 @@ class JsonWalk:
         """Raises MalformedJson if something follows."""
         self._skip_blanks()
         if self.at < len(self._text):
-            raise MalformedJson("something follows the value")
+            raise self._malformed("something follows the value")
 
     def _elements(self, opening: bytes, closing: bytes) -> Iterator[None]:
         if self._takes(_NULL):
@@ -121,7 +121,7 @@ class JsonWalk:
         self._skip_blanks()
         start = self.at
         if self._text[start : start + 1] != b'"':
-            raise MalformedJson("a key is missing")
+            raise self._malformed("a key is missing")
         self._skip_string()
         try:
             key = msgspec.json.decode(memoryview(self._text)[start : self.at], type=str)
@@ -138,7 +138,10 @@ class JsonWalk:
 
     def _expect(self, token: bytes) -> None:
         if not self._takes(token):
-            raise MalformedJson(f"{token.decode()} is missing")
+            raise self._malformed(f"{token.decode()} is missing")
+
+    def _malformed(self, what: str) -> MalformedJson:
+        return MalformedJson(f"{what} at byte {self.at}")
 
     def _skip_blanks(self) -> None:
         self._skip_all(_BLANKS)
@@ -147,7 +150,7 @@ class JsonWalk:
         start = self.at
         self._skip_all(_SCALAR)
         if self.at == start:
-            raise MalformedJson("a value is missing")
+            raise self._malformed("a value is missing")
 
     def _skip_all(self, pattern: re.Pattern[bytes]) -> None:
         """Goes on to where the pattern ends, in steps that don't hold the interpreter for long."""

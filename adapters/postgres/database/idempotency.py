@@ -134,7 +134,7 @@ class PostgresIdempotencyStore:
         if known is None:
             return None  # deleted just now: the next attempt claims it
         if known["request_hash"] != request.request_hash:
-            raise Conflict("This key was sent with another request")
+            raise Conflict("This idempotency key was sent with another request: use a new one")
         if known["is_erasing"]:
             again = (*place, request.request_hash, *times, request.has_text)
             async with translate_errors():

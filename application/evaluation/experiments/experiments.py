@@ -72,7 +72,7 @@ class CreateExperiment:
             version = await self.datasets.find_version(project, request.dataset, request.version)
         except NotFound as missing:
             field = "dataset" if missing.message.startswith("Dataset") else "version"
-            raise Invalid.semantic(field, "there is none") from missing
+            raise Invalid.semantic(field, f"this project has no such {field}") from missing
         counted = PageRequest(limit=1)
         items = await self.datasets.items(project, version, request.split, counted)
         run = await self.run_factory.build(project, RunId(new), TargetType.TRACE, request.run)

@@ -135,7 +135,8 @@ class ObjectReader:
         """Rejects unread names: a misspelt name would otherwise be ignored silently."""
         for name in self._members:
             if name not in self._asked:
-                self.refuse(name[:UNKNOWN_NAME_MAX], "is not known here")
+                known = ", ".join(sorted(self._asked))
+                self.refuse(name[:UNKNOWN_NAME_MAX], f"is not a known key; there are: {known}")
 
     def _absent(self, name: str) -> str:
         self.refuse(name, "is required")

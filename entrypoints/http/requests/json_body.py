@@ -12,6 +12,7 @@ decoded up to its limit, an object member by member, and the fast pass runs over
 
 import re
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from http import HTTPStatus
@@ -280,7 +281,8 @@ def _parse_value(data: bytes) -> Raw:
         try:
             return _ANY.decode(marked)
         except msgspec.DecodeError:
-            raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {error}") from error
+            reason = "it begins with a byte order mark" if data.startswith(BOM_UTF8) else error
+            raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {reason}") from error
 
 
 def _path_to_deep_value(wire_type: mi.Type, data: bytes) -> str:

@@ -25,6 +25,8 @@ MILLISECONDS_FROM: Final = 20_000_000_000  # an epoch beyond it (the year 2603) 
 EPOCH_END: Final = 10**18  # beyond every year, in either unit; spares the arithmetic
 INSTANT_EXPECTED: Final = "must be a date and time, e.g. 2026-03-01T09:00:00Z"
 OUT_OF_RANGE: Final = "is out of range"
+INSTANT_OUT_OF_RANGE: Final = "must be within the years 1 to 9999, in UTC"
+NOT_BLANK: Final = r"\S"
 NUL_MESSAGE: Final = "must not contain the character U+0000"
 
 _RFC3339: Final = re.compile(
@@ -106,7 +108,7 @@ def parse_any_instant(value: str) -> datetime:
     except ValueError as error:
         raise InvalidValue(INSTANT_EXPECTED) from error
     except OverflowError as error:
-        raise InvalidValue(OUT_OF_RANGE) from error
+        raise InvalidValue(INSTANT_OUT_OF_RANGE) from error
 
 
 def parse_optional_instant(value: str | float | None) -> datetime | None:
@@ -116,13 +118,13 @@ def parse_optional_instant(value: str | float | None) -> datetime | None:
 
 def _from_epoch(number: float | Decimal) -> datetime:
     if not -EPOCH_END < number < EPOCH_END:
-        raise InvalidValue(OUT_OF_RANGE)
+        raise InvalidValue(INSTANT_OUT_OF_RANGE)
     exact = number if isinstance(number, Decimal) else Decimal(repr(number))
     try:
         digits = 3 if abs(exact) > MILLISECONDS_FROM else 6
         return _EPOCH + timedelta(microseconds=int(exact.scaleb(digits, _EXACT)))
     except (ArithmeticError, ValueError) as error:
-        raise InvalidValue(OUT_OF_RANGE) from error
+        raise InvalidValue(INSTANT_OUT_OF_RANGE) from error
 
 
 def parse_uuid(text: str) -> UUID:
@@ -189,13 +191,16 @@ def _text(wire_type: mi.StrType, value: Scalar) -> str:
     if len(text) < length_min or (length_max is not None and len(text) > length_max):
         raise InvalidValue(_length_message(length_min, length_max, "characters"))
     if wire_type.pattern is not None and re.search(wire_type.pattern, text) is None:
-        raise InvalidValue(f"must match {wire_type.pattern}")
+        is_blank = wire_type.pattern == NOT_BLANK
+        raise InvalidValue("must not be blank" if is_blank else f"must match {wire_type.pattern}")
     return text
 
 
 def _length_message(length_min: int, length_max: int | None, unit: str) -> str:
     if length_max is None:
-        return f"must contain at least {length_min} {unit}"
+        return (
+            "must not be empty" if length_min == 1 else f"must contain at least {length_min} {unit}"
+        )
     if length_min:
         return f"must contain {length_min} to {length_max} {unit}"
     return f"must contain at most {length_max} {unit}"
@@ -230,7 +235,7 @@ def _integer(wire_type: mi.IntType, value: Scalar) -> int:
     else:
         number = _number(value, expected)
         if number.adjusted() > DIGITS_MAX:
-            raise InvalidValue(OUT_OF_RANGE)
+            raise InvalidValue(_bounds_message(wire_type))
         integer = int(number)
         if integer != number:
             raise InvalidValue(expected)
@@ -241,7 +246,7 @@ def _integer(wire_type: mi.IntType, value: Scalar) -> int:
 def _float(wire_type: mi.FloatType, value: Scalar) -> float:
     number = float(_number(value, "must be a number"))
     if not math.isfinite(number):
-        raise InvalidValue(OUT_OF_RANGE)
+        raise InvalidValue(_bounds_message(wire_type))
     _check_bounds(wire_type, number)
     return number
 
@@ -257,6 +262,8 @@ def _check_bounds(wire_type: mi.IntType | mi.FloatType, number: float) -> None:
 
 
 def _bounds_message(wire_type: mi.IntType | mi.FloatType) -> str:
+    if wire_type.ge is not None and wire_type.ge == wire_type.le:
+        return f"must be {wire_type.ge}"
     if wire_type.ge is not None and wire_type.le is not None:
         return f"must be between {wire_type.ge} and {wire_type.le}"
     bounds = {
@@ -266,7 +273,7 @@ def _bounds_message(wire_type: mi.IntType | mi.FloatType) -> str:
         "below": wire_type.lt,
     }
     texts = [f"{name} {bound}" for name, bound in bounds.items() if bound is not None]
-    return f"must be {' and '.join(texts)}"
+    return f"must be {' and '.join(texts)}" if texts else OUT_OF_RANGE
 
 
 def _boolean(value: Scalar, *, from_text: bool) -> bool:

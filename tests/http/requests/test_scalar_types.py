@@ -75,6 +75,21 @@ def test_numbers_beyond_any_double_are_refused(value: str | float) -> None:
         convert_scalar(mi.FloatType(), {}, value, from_text=isinstance(value, str))
 
 
+@pytest.mark.parametrize(
+    ("wire_type", "value", "said"),
+    [
+        (mi.IntType(ge=90, le=90), 30, "must be 90"),
+        (mi.IntType(ge=1, le=200), 10**500, "must be between 1 and 200"),
+        (mi.StrType(min_length=1), "", "must not be empty"),
+        (mi.StrType(min_length=2), "", "must contain at least 2 characters"),
+        (mi.StrType(pattern=r"\S"), " ", "must not be blank"),
+    ],
+)
+def test_bound_is_said_in_words(wire_type: mi.Type, value: str | int, said: str) -> None:
+    with pytest.raises(InvalidValue, match=f"^{said}$"):
+        convert_scalar(wire_type, {}, value, from_text=False)
+
+
 def outcome(parse: Callable[[str], datetime], text: str) -> object:
     try:
         return parse(text)
