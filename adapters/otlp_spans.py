@@ -103,7 +103,7 @@ class OtlpSpans:
             thread.start()
             await asyncio.to_thread(thread.join, SHUTDOWN_TIMEOUT_S)
             if thread.is_alive():
-                _log.warning("%d spans of this server were not exported", processor.queued)
+                _log.warning("spans of this server that were not exported: %d", processor.queued)
                 # Ends the wait for another try.
                 exporter.shutdown()  # type: ignore[no-untyped-call]  # its own
 

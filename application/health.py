@@ -10,6 +10,7 @@ from application.evaluation.ports.work_queue import WorkQueue
 from application.ports import Clock, HealthCheck, HealthStatus
 from application.workers import Workers
 from domain.errors import Failure, Unavailable
+from domain.wording import counted, noun_of
 
 CHECK_MAX_S: Final = 2
 GROUP_MAX_S: Final = 0.8  # of several groups, each of two questions
@@ -105,5 +106,8 @@ class QueueHealthCheck:
             elif is_late:
                 words.append(f"workers don't get to it: {status.alive}")
         if dead:
-            words.append(f"{dead} targets were given up: see the log, then retry their runs")
+            words.append(
+                f"{counted(dead, 'target was', 'targets were')} given up: see the log, then "
+                f"retry {noun_of(dead, 'its run', 'their runs')}"
+            )
         return HealthStatus(ok=not is_late, detail="; ".join(words) or None)

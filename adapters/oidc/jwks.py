@@ -116,7 +116,7 @@ def parse_keys(document: Mapping[str, Any]) -> KeySet:
         raise JwksError(f"the document has more than {KEYS_MAX} keys")
     usable = list(_usable_keys(listed))
     if not usable:
-        _log.warning("none of the %d keys of a key set is usable", len(listed))
+        _log.warning("a key set has no usable key: %d were read", len(listed))
     return KeySet(usable)
 
 

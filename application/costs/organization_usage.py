@@ -30,6 +30,7 @@ from domain.identity.organization import (
     validate_retention,
 )
 from domain.ids import OrganizationId, ProjectId
+from domain.wording import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +191,8 @@ def _limits_text(limits: OrganizationLimits) -> str:
     return (
         f"in all: {_budget_text(limits.monthly_usd)}; new projects: "
         f"{_budget_text(limits.project_monthly_usd)}, kept "
-        f"{'for ever' if days is None else f'{days} days'}; new keys expire "
-        f"{'never' if limits.key_days is None else f'after {limits.key_days} days'}"
+        f"{'for ever' if days is None else counted(days, 'day')}; new keys expire "
+        f"{'never' if limits.key_days is None else 'after ' + counted(limits.key_days, 'day')}"
     )
 
 

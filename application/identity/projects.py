@@ -29,6 +29,7 @@ from domain.tracing.project_activity import (
     ProjectActivity,
     activity_period,
 )
+from domain.wording import counted
 
 FAILURES_MAX: Final = 20  # projects of one round that fail: each may wait for a timeout
 PROJECT_NOT_FOUND: Final = "Project not found"
@@ -142,7 +143,7 @@ class ChangeRetention:
 
 
 def _retention_text(days: int | None) -> str:
-    return "for ever" if days is None else f"{days} days"
+    return "for ever" if days is None else counted(days, "day")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from uuid import UUID
 from domain.errors import Conflict, Forbidden, Invalid
 from domain.identity.audit import Actor, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, MembershipId, OrganizationId, ProjectId, UserId
+from domain.wording import counted
 
 NAME_MAX: Final = 255
 DESCRIPTION_MAX: Final = 2_000  # characters
@@ -86,8 +87,8 @@ def check_project_count(count: int, most: int) -> None:
     """Raises Invalid if an organization with `count` projects may have no further one."""
     if count >= most:
         raise Invalid(
-            f"The organization has {count} projects, and the most is {most}: send the name of one "
-            "of them, or delete those that you don't need"
+            f"The organization has {counted(count, 'project')}, and the most is {most}: "
+            "send the name of one of them, or delete those that you don't need"
         )
 
 

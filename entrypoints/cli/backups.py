@@ -30,6 +30,7 @@ from adapters.embedded.process import StartError
 from adapters.postgres.database.backup_manifest import TableState, open_snapshot
 from adapters.postgres.schema.pending import known_migrations
 from domain.errors import Conflict
+from domain.wording import counted
 from entrypoints.composition import database
 from entrypoints.processes import dev_supervisor
 from entrypoints.progress import Progress
@@ -77,7 +78,9 @@ def backup(settings: Settings, folder: Path) -> int:
             shutil.rmtree(draft, ignore_errors=True)
     rows = sum(table.rows for table in manifest.tables.values())
     size = manifest.dump_bytes / (1 << 20)
-    print_line(f"{folder}: {rows:,} rows of {len(manifest.tables)} tables, {size:,.1f} MiB")
+    print_line(
+        f"{folder}: {counted(rows, 'row')} of {len(manifest.tables)} tables, {size:,.1f} MiB"
+    )
     return 0
 
 

@@ -19,6 +19,7 @@ from urllib.parse import quote
 import msgspec
 
 from domain.evaluation.datasets.dataset import ITEM_BYTES_MAX, ITEMS_PER_REQUEST_MAX
+from domain.wording import counted
 from entrypoints.cli.import_client import (
     OK,
     STANDARD_INPUT,
@@ -136,7 +137,8 @@ class ItemImporter:
         """The counts of items, and the version, in a line."""
         refused = f", {self.refused:,} refused" if self.refused else ""
         return (
-            f"{self.created:,} items created, {self.changed:,} changed, {self.unchanged:,} "
+            f"{counted(self.created, 'item')} created, {self.changed:,} changed, "
+            f"{self.unchanged:,} "
             f"unchanged{refused}; version {self.version or 'unchanged'}"
         )
 
@@ -282,7 +284,7 @@ def export_file(
                 part.replace(name)
     except OSError as error:
         raise CommandError(file_problem(name, error)) from error
-    sys.stderr.write(f"{count:,} items written\n")
+    sys.stderr.write(f"{counted(count, 'item')} written\n")
     return 0
 
 

@@ -37,6 +37,7 @@ from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus
 from application.workers import WORKER_TIMEOUT
 from domain.errors import Conflict, Failure, Invalid, Unavailable
+from domain.wording import counted
 from entrypoints.composition.database import open_database, open_group, route_problem
 from entrypoints.composition.evaluation import judge_models
 from entrypoints.composition.identity_provider import identity_provider
@@ -129,7 +130,8 @@ async def _report(checks: AsyncIterator[Finding], *, as_json: bool) -> int:
         report = {"ok": not count[Level.FAIL], "findings": [asdict(one) for one in findings]}
         print_line(json.dumps(report, indent=2))
     elif count[Level.FAIL] or count[Level.WARN]:
-        print_line(f"{count[Level.FAIL]} failed, {count[Level.WARN]} warnings.")
+        warnings = count[Level.WARN]
+        print_line(f"{count[Level.FAIL]} failed, {counted(warnings, 'warning')}.")
     return 1 if count[Level.FAIL] else 0
 
 

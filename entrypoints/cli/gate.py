@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from domain.wording import counted
 from entrypoints.cli.import_client import (
     OK,
     TRANSIENT_STATUSES,
@@ -62,9 +63,9 @@ class _Needed(msgspec.Struct):
     def text(self) -> str:
         ways = []
         if self.items is not None:
-            ways.append(f"{self.items:,} more items{_cost(self.items_cost_usd)}")
+            ways.append(f"{counted(self.items, 'more item')}{_cost(self.items_cost_usd)}")
         if self.repetitions is not None:
-            times = f"{self.repetitions} repetitions of each item"
+            times = f"{counted(self.repetitions, 'repetition')} of each item"
             ways.append(times + _cost(self.repetitions_cost_usd))
         return (
             f"about {', or '.join(ways)} would decide it" if ways else "no number would decide it"
@@ -143,8 +144,8 @@ class _Rescoring(msgspec.Struct):
         cost = _cost(self.estimated_cost_usd)
         names = ", ".join(self.metrics)
         return (
-            f"score the baseline again: a run of {names} over its {self.targets:,} traces{cost}, "
-            "whose id is --base-run then"
+            f"score the baseline again: a run of {names} over its "
+            f"{counted(self.targets, 'trace')}{cost}, whose id is --base-run then"
         )
 
 
@@ -158,7 +159,7 @@ class _Side(msgspec.Struct):
     cost_items: int
 
     def mean_text(self, value: float | None, items: int) -> str:
-        return "" if value is None else f"{value:.6g} ({items:,} of {self.cases:,} items)"
+        return "" if value is None else f"{value:.6g} ({items:,} of {counted(self.cases, 'item')})"
 
     @property
     def means(self) -> dict[str, str]:
@@ -298,7 +299,7 @@ def as_markdown(of: Comparison) -> str:
     lines += [f"- {cell(one.text)}" for one in of.mismatches]
     lines += [f"- {cell(of.rescoring.text)}"] if of.rescoring else []
     if of.new_failures:
-        lines += [f"### {of.failures:,} new failures", ""]
+        lines += [f"### {counted(of.failures, 'new failure')}", ""]
         lines += ["| Item | Metric | Before | Now | Evidence |", "|---|---|---|---|---|"]
         lines += [
             f"| {cell(one.item)} | {cell(one.metric)} | {one.base:.4g} | {one.candidate:.4g} | "

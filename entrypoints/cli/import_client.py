@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 import msgspec
 
 from application.tracing.ingest import BATCH_MAX
+from domain.wording import counted
 from entrypoints.progress import Progress
 from entrypoints.settings import PREFIX
 from entrypoints.startup import CommandError, is_on_loopback
@@ -184,7 +185,8 @@ class Importer:
             return await post_with_retries(self.post, body, self.report, self.sleep)
         except CommandError as error:
             raise CommandError(
-                f"{error} ({self.stored:,} traces are stored; repeat it to continue)"
+                f"{error} ({counted(self.stored, 'trace is', 'traces are')} stored; repeat it to "
+                "continue)"
             ) from error
 
     def _refuse(self, number: int, reason: str) -> None:
@@ -195,7 +197,9 @@ class Importer:
     def summary(self) -> str:
         """The counts of traces, in a line."""
         refused = f", {self.refused:,} refused" if self.refused else ""
-        return f"{self.stored:,} traces stored, {self.unchanged:,} existed already{refused}"
+        return (
+            f"{counted(self.stored, 'trace')} stored, {self.unchanged:,} existed already{refused}"
+        )
 
 
 def _find_end_mark(text: bytes) -> tuple[int, _EndMark] | None:

@@ -9,6 +9,7 @@ from application.tracing.otlp.remap import RemapReport
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from domain.tracing.otel.remapping import FieldChange
+from domain.wording import counted
 from entrypoints.composition import root
 from entrypoints.progress import Progress
 from entrypoints.settings import Settings
@@ -20,8 +21,9 @@ def remap(settings: Settings, project: str | None, *, is_dry_run: bool) -> int:
     report = asyncio.run(_remap(settings, _parse_project(project), is_dry_run=is_dry_run))
     verb = "would change" if is_dry_run else "changed"
     print_line(
-        f"{report.traces:,} OpenTelemetry traces read: "
-        f"{report.changed_spans:,} spans of {report.changed_traces:,} traces {verb}"
+        f"{counted(report.traces, 'OpenTelemetry trace')} read: "
+        f"{counted(report.changed_spans, 'span')} of "
+        f"{counted(report.changed_traces, 'trace')} {verb}"
     )
     if is_dry_run:
         for change in report.changes:
@@ -53,7 +55,8 @@ async def _remap(settings: Settings, project: ProjectId | None, *, is_dry_run: b
                     before = last = before.plus(report)
             except Unavailable as failure:
                 raise CommandError(
-                    f"{failure.message} ({last.traces:,} traces are done; run the same command to "
+                    f"{failure.message} ({counted(last.traces, 'trace is', 'traces are')} done; "
+                    "run the same command to "
                     "continue: it passes over them)"
                 ) from failure
     return before

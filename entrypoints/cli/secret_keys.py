@@ -5,6 +5,7 @@ import secrets
 from typing import Final
 
 from adapters.aes_gcm import generate_key
+from domain.wording import counted
 from entrypoints.composition import database
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, print_line
@@ -35,7 +36,8 @@ def rotate(settings: Settings) -> int:
     remaining = asyncio.run(database.rotate_secrets(settings, count))
     first, *others = (key.partition(":")[0] for key in settings.secret_keys)
     print_line(
-        f"{rotated} secrets encrypted again; the key {first} encrypts {remaining.pop(first, 0)}"
+        f"{counted(rotated, 'secret')} encrypted again; the key {first} encrypts "
+        f"{remaining.pop(first, 0)}"
     )
     for key_id, number in sorted(remaining.items()):
         why = STILL_USED if key_id in others else f"{variable('secret_keys')} lacks this key"

@@ -20,6 +20,7 @@ from domain.errors import Failure, Invalid, Unavailable
 from domain.identity.organization import Project, validate_name
 from domain.ids import ProjectId
 from domain.tracing.trace import Trace
+from domain.wording import noun_of
 from entrypoints import provisioning
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
@@ -108,7 +109,8 @@ class Seeder:
         stopped = done < total
         sys.stdout.write(
             f"{f'stopped: {done:,} of {total:,}' if stopped else f'{done:,}'} "
-            f"traces with {self.spans:,} spans stored in project {project} in {seconds:.1f} s: "
+            f"{noun_of(total if stopped else done, 'trace')} with {self.spans:,} "
+            f"{noun_of(self.spans, 'span')} stored in project {project} in {seconds:.1f} s: "
             f"{done / seconds:,.0f} traces/s\n"
         )
         if stopped:

@@ -8,6 +8,7 @@ import msgspec
 from domain.evaluation.evidence.redaction import RedactedText, RedactionMode, Redactor
 from domain.evaluation.trace_content.messages import decode_json, last_message_text
 from domain.tracing.messages.message_blocks import ASSISTANT, USER
+from domain.wording import counted, noun_of
 from entrypoints.mcp.answer import View, fitting_blocks, line_of, masked, part, room_for_data
 from entrypoints.mcp.responses import (
     ComparedRow,
@@ -49,7 +50,10 @@ def traces_view(
     """A page of traces: as many as fit, each with its beginning and end."""
     redactor = Redactor(masking)
     count = f"at least {page.total}" if page.total_is_at_least else str(page.total)
-    facts = [f"{count} traces match", *_search_facts(page)]
+    facts = [
+        f"{count} {noun_of(page.total, 'trace matches', 'traces match')}",
+        *_search_facts(page),
+    ]
     room = room_for_data(tokens, [*facts, "shown: 000000 from offset 000000000"], f"GET {rest}")
     blocks = fitting_blocks((_trace_lines(row, redactor) for row in page.items), room)
     lines, shown = [line for block in blocks for line in block], len(blocks)
@@ -91,8 +95,9 @@ def _trace_lines(row: TraceRow, redactor: Redactor) -> Sequence[str]:
     lines = [
         (
             f"{row.trace_id} {row.status} {instant(row.started_at)} "
-            f"{milliseconds(row.latency_ms)}, {row.span_count} steps{failed}, "
-            f"{row.total_tokens} tokens, {total_dollars(row.total_cost, row.unpriced_span_count)}"
+            f"{milliseconds(row.latency_ms)}, {counted(row.span_count, 'step')}{failed}, "
+            f"{counted(row.total_tokens, 'token')}, "
+            f"{total_dollars(row.total_cost, row.unpriced_span_count)}"
         )
     ]
     named = [
@@ -145,10 +150,11 @@ def session_view(
     cost = total_dollars(
         sum(one.total_cost for one in traces), sum(one.unpriced_span_count for one in traces)
     )
+    used = sum(one.total_tokens for one in traces)
     facts = [
         (
-            f"session of {page.total} turns; of the {len(page.items)} read from offset {offset}, "
-            f"{failed} failed, {sum(one.total_tokens for one in traces)} tokens, {cost}"
+            f"session of {counted(page.total, 'turn')}; of the {len(page.items)} read from offset "
+            f"{offset}, {failed} failed, {counted(used, 'token')}, {cost}"
         )
     ]
     room = room_for_data(tokens, facts, f"GET {rest}")
@@ -177,10 +183,9 @@ def session_view(
         lines += block
         shown += 1
     left_out = []
-    if offset + shown < page.total:
+    if (missing := page.total - offset - shown) > 0:
         left_out.append(
-            f"{page.total - offset - shown} turns; to get them: the same call with "
-            f"offset={offset + shown}"
+            f"{counted(missing, 'turn')}; to get them: the same call with offset={offset + shown}"
         )
     said = [text for turn in texts[:shown] for text in turn]
     if most < TURN_TOKENS[0] or not all(is_whole(one, most) for one in said):
@@ -201,7 +206,8 @@ def _turn_lines(
     failed = f", {row.error_count} failed" if row.error_count else ""
     head = (
         f"turn {number + 1}: {row.trace_id} {row.status} {milliseconds(row.latency_ms)}, "
-        f"{turn.llm_calls} model calls, {turn.tool_calls} tool calls{failed}"
+        f"{counted(turn.llm_calls, 'model call')}, "
+        f"{counted(turn.tool_calls, 'tool call')}{failed}"
     )
     asked, answered = texts
     return [head, *part("user", asked, most), *part("agent", answered, most)]
@@ -251,8 +257,8 @@ def comparison_view(
 
 def _numbers(row: TraceRow) -> str:
     return (
-        f"{row.status}, {milliseconds(row.latency_ms)}, {row.span_count} steps, "
-        f"{row.error_count} failed, {row.total_tokens} tokens, "
+        f"{row.status}, {milliseconds(row.latency_ms)}, {counted(row.span_count, 'step')}, "
+        f"{row.error_count} failed, {counted(row.total_tokens, 'token')}, "
         f"{total_dollars(row.total_cost, row.unpriced_span_count)}"
     )
 
@@ -282,7 +288,7 @@ def _pair_lines(pair: PairRow, redactor: Redactor) -> Sequence[str]:
 def _side(step: ComparedRow, redactor: Redactor) -> str:
     model = f", model {line_of(step.model, NAME_CHARS // 2, redactor)}" if step.model else ""
     cost = "unpriced" if step.cost is None else dollars(step.cost)
-    tokens = f", {step.tokens} tokens, {cost}" if step.tokens or step.cost else ""
+    tokens = f", {counted(step.tokens, 'token')}, {cost}" if step.tokens or step.cost else ""
     return (
         f"{step.label} {step.status} {milliseconds(step.latency_ms)}{model}{tokens}, "
         f"{_bytes(step.input_bytes)} in, {_bytes(step.output_bytes)} out"

@@ -12,6 +12,7 @@ from domain.evaluation.metrics.metric import is_rule_fingerprint
 from domain.evaluation.trace_content.text import to_text
 from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace
+from domain.wording import counted
 from entrypoints.mcp.answer import (
     View,
     fitting,
@@ -56,7 +57,9 @@ def scores_view(
     `has_payloads` is false if the trace was read without them.
     """
     redactor = Redactor(masking)
-    facts = [f"{len(scores)} scores of {about}" if scores else f"{about} has no such score"]
+    facts = [
+        f"{counted(len(scores), 'score')} of {about}" if scores else f"{about} has no such score"
+    ]
     if not scores:
         facts.append("run_evaluation gives one; without a name explain_score lists all")
     room = room_for_data(tokens, facts, f"GET {rest}")
@@ -66,7 +69,8 @@ def scores_view(
     cited = _cited(scores[:shown])
     left_out = []
     if shown < len(scores):
-        left_out.append(f"{len(scores) - shown} scores; to get one: its name as `name`")
+        others = len(scores) - shown
+        left_out.append(f"{counted(others, 'score')}; to get one: its name as `name`")
     if trace is not None and cited:
         taken = sum(count_tokens(line) + 1 for line in lines)
         steps, missing = _cited_lines(trace, cited, redactor, room - taken)
@@ -298,7 +302,7 @@ def _model(row: ModelRow | None) -> str:
     if row is None:
         return "not among the most called"
     cost = total_dollars(row.total_cost, row.unpriced_span_count)
-    return f"{row.call_count} calls, {row.total_tokens} tokens, {cost}"
+    return f"{counted(row.call_count, 'call')}, {counted(row.total_tokens, 'token')}, {cost}"
 
 
 def _score_changes(
@@ -352,7 +356,7 @@ def _mean(row: ScoreSummaryRow | None) -> str:
         ("pending", row.pending_count),
     )
     coverage = "".join(f", {count} {what}" for what, count in others if count)
-    return f"{mean} of {row.count} numbers{judge}, {row.success_count} scored{coverage}"
+    return f"{mean} of {counted(row.count, 'number')}{judge}, {row.success_count} scored{coverage}"
 
 
 # --- runs ------------------------------------------------------------------------------------
@@ -401,8 +405,9 @@ def run_view(run: RunRow, *, path: str, rest: str) -> View:
     return View(
         facts=[
             (
-                f"run {run.id}: {run.status}, {run.total_targets} targets, {run.evaluated_count} "
-                f"evaluated, {run.skipped_count} skipped, {run.failed_count} failed"
+                f"run {run.id}: {run.status}, {counted(run.total_targets, 'target')}, "
+                f"{run.evaluated_count} evaluated, {run.skipped_count} skipped, "
+                f"{run.failed_count} failed"
             ),
             f"progress: GET {path}/{run.id}; explain_score shows the scores once they are there",
         ],

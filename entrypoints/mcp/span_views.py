@@ -6,6 +6,7 @@ from typing import Final
 
 from domain.evaluation.evidence.redaction import RedactionMode, Redactor
 from domain.tracing.spans.span_analytics import GROUPS_MAX
+from domain.wording import counted
 from entrypoints.mcp.answer import View, fitting_blocks, line_of, room_for_data
 from entrypoints.mcp.responses import (
     ErrorGroupRow,
@@ -51,8 +52,9 @@ def figures_view(
         ways = ["a larger max_tokens"] if is_cut else []
         ways += ["a greater limit"] if not is_cut and limit < GROUPS_MAX else []
         ways += ["narrower filters", "a longer interval"]
+        missing = total.group_count - shown
         left_out.append(
-            f"{total.group_count - shown} groups{others}; to get them: the same call with "
+            f"{counted(missing, 'group')}{others}; to get them: the same call with "
             f"{', '.join(ways[:-1])} or {ways[-1]}"
         )
     lines = [line for block in blocks for line in block]
@@ -79,7 +81,7 @@ def _figures(of: SpanFiguresRow) -> str:
             f"{milliseconds(of.p99_latency_ms)} of {of.latency_count} with a latency"
         )
     if of.total_tokens:
-        parts.append(f"{of.total_tokens} tokens")
+        parts.append(f"{counted(of.total_tokens, 'token')}")
     if of.total_tokens or of.total_cost or of.unpriced_span_count:
         parts.append(total_dollars(of.total_cost, of.unpriced_span_count))
     return ", ".join(parts)
@@ -120,8 +122,8 @@ def _error_lines(group: ErrorGroupRow, redactor: Redactor) -> Sequence[str]:
     releases = ", ".join(line_of(one, NAME_CHARS // 2, redactor) for one in group.releases)
     lines = [
         (
-            f"{group.error_group}: {group.count} failed steps, first {instant(group.first_seen)}, "
-            f"last {instant(group.last_seen)}{is_new}"
+            f"{group.error_group}: {counted(group.count, 'failed step')}, "
+            f"first {instant(group.first_seen)}, last {instant(group.last_seen)}{is_new}"
         ),
         f"  pattern {line_of(group.pattern, ERROR_CHARS, redactor)}",
     ]

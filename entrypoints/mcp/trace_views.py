@@ -26,6 +26,7 @@ from domain.tracing.span import Span, SpanKind, SpanStatus, Totals
 from domain.tracing.spans.span_tree import labelled_spans
 from domain.tracing.trace import Trace
 from domain.tracing.usage import as_float
+from domain.wording import counted
 from entrypoints.mcp.answer import (
     View,
     cut_to,
@@ -110,8 +111,8 @@ def trace_facts(trace: Trace) -> list[str]:
     facts = [
         (
             f"trace {trace.id}: {status}, started {instant(trace.started_at)}, "
-            f"{milliseconds(trace.latency_ms)}, {totals.tokens} tokens, "
-            f"{cost}, {len(trace.spans)} steps, {totals.errors} failed"
+            f"{milliseconds(trace.latency_ms)}, {counted(totals.tokens, 'token')}, "
+            f"{cost}, {counted(len(trace.spans), 'step')}, {totals.errors} failed"
         )
     ]
     failed = [label for label, span in labelled_spans(trace.spans) if has_failed(span)]
@@ -343,14 +344,14 @@ def _gap(labelled: Sequence[tuple[str, Span]], first: int, end: int) -> Sequence
 
 
 def _gap_line(count: int, label: str) -> str:
-    return f"… {count} {'step' if count == 1 else 'steps'} from {label} on"
+    return f"… {counted(count, 'step')} from {label} on"
 
 
 def _cost_line(span: Span, redactor: Redactor) -> str:
     row = OutlineRow.from_span(span, span.started_at)
     price = "unpriced" if row.cost is None else dollars(row.cost)
     model = line_of(span.model, NAME_CHARS, redactor) if span.model else "no model"
-    return f"\n  {row.tokens} tokens, {price}, {model}"
+    return f"\n  {counted(row.tokens, 'token')}, {price}, {model}"
 
 
 def _left_out(steps: int, shown: int, *, is_cut: bool, focus: str | None) -> Sequence[str]:
@@ -399,7 +400,7 @@ def step_view(
     facts = [
         (
             f"step {label or span.id} of trace {trace_id}: {row.kind}, {row.status}, "
-            f"{milliseconds(span.latency_ms)}, {row.tokens} tokens, {price}"
+            f"{milliseconds(span.latency_ms)}, {counted(row.tokens, 'token')}, {price}"
         ),
         f"id {span.id}, parent {span.parent_id or 'none'}, started {instant(span.started_at)}",
     ]
@@ -502,6 +503,5 @@ def total_dollars(value: float, unpriced: int) -> str:
     """A sum of the service, which leaves out what unpriced steps cost."""
     if not unpriced:
         return dollars(value) if value else "no cost"
-    return (
-        f"{f'at least {dollars(value)}' if value else 'unknown cost'} ({unpriced} steps unpriced)"
-    )
+    known = f"at least {dollars(value)}" if value else "unknown cost"
+    return f"{known} ({counted(unpriced, 'step')} unpriced)"

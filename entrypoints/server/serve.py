@@ -13,6 +13,7 @@ from typing import Final, NoReturn
 from msgspec import structs
 
 from adapters.embedded.process import Child
+from domain.wording import counted
 from entrypoints.observability import logs
 from entrypoints.processes import child_processes
 from entrypoints.server.heap import limit_heap
@@ -130,7 +131,7 @@ def _check_migrations(settings: Settings) -> None:
     pending = asyncio.run(database.pending(settings))
     if pending:
         raise CommandError(
-            f"the database lacks {len(pending)} migrations ({', '.join(pending)}): "
+            f"the database lacks {counted(len(pending), 'migration')} ({', '.join(pending)}): "
             "run `pandaprobe-server migrate` first"
         )
 

@@ -253,7 +253,7 @@ async def test_silent_collector_delays_shutdown_only_briefly(collector, caplog):
     async with in_time(), OtlpSpans.exporting(collector.url, {}, {}, every_s=0.01) as spans:
         spans.record("x", "internal", 0.0, {})
         await collector.is_asked.wait()
-    assert "1 spans of this server were not exported" in caplog.messages
+    assert "spans of this server that were not exported: 1" in caplog.messages
 
 
 async def test_spans_queued_behind_batch_are_exported_at_shutdown(collector):

@@ -94,7 +94,7 @@ async def test_dead_targets_are_counted_and_stay_ok(evaluating, project):
     assert await evaluating.work_queue.claim(due.project, due.run, due.target, now) is None
     state = await told(evaluating, NOON)
     assert state.ok
-    assert "1 targets were given up" in (state.detail or "")
+    assert "1 target was given up" in (state.detail or "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,14 +273,14 @@ async def test_spans_that_an_earlier_mapping_stored_are_mapped_again(migrated):
         await otlp.put(ours, id_, fragments(id_, sent))
         status, out, err = await command(migrated, "remap", "--project", f"{ours}", "--dry-run")
         assert (status, out.splitlines()) == (0, [
-            "1 OpenTelemetry traces read: 1 spans of 1 traces would change",
+            "1 OpenTelemetry trace read: 1 span of 1 trace would change",
             f"trace {id_} span {sent.span_id} model: null -> gpt-4o",
             f"trace {id_} span {sent.span_id} name: \\x1b[2Jold -> step",
         ]), err  # fmt: skip
         assert (await traces.get(ours, id_)).spans[0].model is None
-        for changed in ("1 spans of 1", "0 spans of 0"):
+        for changed in ("1 span of 1 trace", "0 spans of 0 traces"):
             status, out, err = await command(migrated, "remap")
-            expected = f"1 OpenTelemetry traces read: {changed} traces changed\n"
+            expected = f"1 OpenTelemetry trace read: {changed} changed\n"
             assert (status, out) == (0, expected), err
         assert (await traces.get(ours, id_)).spans[0].model == "gpt-4o"
     status, _, err = await command(migrated, "remap", "--project", "checkout-bot")

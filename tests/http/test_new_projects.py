@@ -133,7 +133,7 @@ async def test_exporters_are_told_the_maximum() -> None:
             named = head | {"x-project-name": name}
             answer = await site.http.post("/v1/traces", headers=named, content=b"{}")
             assert answer.status_code == status, answer.text
-        assert answer.json()["message"].startswith("The organization has 1 projects")
+        assert answer.json()["message"].startswith("The organization has 1 project,")
 
 
 async def test_people_keep_to_the_same_maximum() -> None:

@@ -38,6 +38,7 @@ from domain.evaluation.trace_content.messages import decode_embedded_json, decod
 from domain.evaluation.trace_content.text import longest_common_subsequence, to_text
 from domain.evaluation.trace_content.tool_calls import ToolCall
 from domain.tracing.usage import EXACT, CostSource
+from domain.wording import counted
 
 MS_MAX: Final = 30 * 86_400_000.0  # of a time limit: 30 days
 USD_MAX: Final = 1_000_000.0
@@ -395,7 +396,11 @@ def levenshtein(reader: ObjectReader) -> CheckFunction:
         longer = max(len(expected), len(found))
         edits = _edits(expected, found)
         details = {"edits": edits, "characters": longer}
-        return Scored(1 - edits / longer, f"{edits} edits in {longer} characters", details)
+        return Scored(
+            1 - edits / longer,
+            f"{counted(edits, 'edit')} in {counted(longer, 'character')}",
+            details,
+        )
 
     return check
 

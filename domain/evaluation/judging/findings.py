@@ -12,6 +12,7 @@ from typing import Final
 from domain.evaluation.evidence.answer_features import AnswerFeatures
 from domain.evaluation.evidence.evidence import Evidence
 from domain.evaluation.evidence.features import ToolCallFeatures
+from domain.wording import counted, noun_of
 
 REPEATS_FLAGGED_FROM: Final = 2  # calls with the request and output of an earlier call
 FAILURES_FLAGGED_FROM: Final = 3
@@ -44,7 +45,12 @@ def _of_run(evidence: Evidence) -> Iterable[Finding]:
     if evidence.status == "ERROR":
         yield Finding("run_failed", -3.0, "The run ended with an error")
     if signs.open_todos:
-        yield Finding("open_todos", -2.5, f"{signs.open_todos} items of the task list are open")
+        yield Finding(
+            "open_todos",
+            -2.5,
+            f"{counted(signs.open_todos, 'item')} of the task list "
+            f"{noun_of(signs.open_todos, 'is', 'are')} open",
+        )
     if signs.last_check_passed is False:
         yield Finding("check_failed", -2.5, "The last test, build or program that ran has failed")
     if signs.last_check_passed is True:

@@ -22,6 +22,7 @@ from domain.evaluation.trace_content.text import (
     longest_common_subsequence,
     words,
 )
+from domain.wording import counted
 
 MODEL: Final = HEURISTIC_MODEL
 SCORE_MIN: Final = 0.1
@@ -90,7 +91,7 @@ def tool_correctness(evidence: Evidence) -> Outcome:
         parts["tool_name_validity"] = _share(bool(one.is_declared) for one in known)
     return Scored(
         sum(parts.values()) / len(parts),
-        f"By {len(calls)} tool calls: declared, successful, not repeated",
+        f"By {counted(len(calls), 'tool call')}: declared, successful, not repeated",
         {name: round(part, 4) for name, part in parts.items()},
     )
 
@@ -161,7 +162,8 @@ def confidence(evidence: Evidence) -> Outcome:
     loose = min(retries + abandoned + contradicting, steps)
     return Scored(
         1 - loose / steps,
-        f"{retries} retries and {abandoned} abandoned tools in {steps} steps",
+        f"{counted(retries, 'retry', 'retries')} and "
+        f"{counted(abandoned, 'abandoned tool')} in {counted(steps, 'step')}",
         {"retries": retries, "abandoned_tools": abandoned, "contradicting_end": contradicting},
     )
 

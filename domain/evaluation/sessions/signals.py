@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from domain.errors import FieldError, Invalid
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.evaluation.trace_content.text import jaccard, ngrams, normalize_text, words
+from domain.wording import counted, noun_of
 
 READ_MAX: Final = 100_000  # characters that are normalized; the rest is compared as it is
 WORDS_CHARS_MAX: Final = 500  # longer texts may begin alike and ask something else
@@ -220,7 +221,10 @@ def insufficient_signals(
         for signal, outcome in one.outcomes.items()
         if signal in signals
     )
-    why += f"; {ended[Failed]} signals failed and {ended[Skipped]} were skipped"
+    why += (
+        f"; {counted(ended[Failed], 'signal')} failed and {ended[Skipped]} "
+        f"{noun_of(ended[Skipped], 'was', 'were')} skipped"
+    )
     return Skipped(SkipCode.INSUFFICIENT_SIGNALS, why, known)
 
 

@@ -7,6 +7,7 @@ from typing import Final, Self
 
 from domain.errors import Invalid
 from domain.tracing.search.search_words import WordSequence, folded, is_unspaced, words_of
+from domain.wording import counted
 
 QUERY_CHARS_MAX: Final = 500
 QUERY_WORDS_MAX: Final = 32  # each is looked up, and looked for in the texts
@@ -86,7 +87,7 @@ def _term(text: str) -> SearchTerm | None:
     last = words[-1]
     if len(last) < PREFIX_CHARS_MIN and not is_unspaced(last):
         raise ValueError(
-            f"has only {len(last)} characters before the * in {text}: use at least "
+            f"has only {counted(len(last), 'character')} before the * in {text}: use at least "
             f"{PREFIX_CHARS_MIN}"
         )
     return SearchTerm(tuple(words), is_prefix=True)

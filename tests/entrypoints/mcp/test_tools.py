@@ -87,7 +87,7 @@ async def test_readers_see_nine_tools_and_evaluators_eleven(connect: Connect) ->
 async def test_a_failing_step_is_found_in_two_calls(connect: Connect, stored: str) -> None:
     async with connect(secret=stored) as client:
         listed = text_of(await client.call_tool("search_traces", {"has_error": True}))
-        assert "1 traces match" in listed
+        assert "1 trace matches" in listed
         assert BAD in listed
         assert GOOD not in listed
         shown = text_of(await client.call_tool("get_trace", {"trace_id": BAD, "focus": "errors"}))
@@ -101,7 +101,7 @@ async def test_words_are_found_in_texts(connect: Connect, stored: str) -> None:
     async with connect(secret=stored) as client:
         asked = {"query": '"HTTP 503" weath*'}
         found = text_of(await client.call_tool("search_traces", asked))
-        assert "1 traces match" in found
+        assert "1 trace matches" in found
         assert BAD in found
         assert f"error of {SPAN}" in found
         newest = text_of(await client.call_tool("search_traces", {"query": "weather", "limit": 1}))
@@ -158,7 +158,7 @@ async def test_scores_are_stored_once_and_explained(connect: Connect, stored: st
         assert "PROGRAMMATIC" in first
         text_of(await client.call_tool("label", said))
         told = text_of(await client.call_tool("explain_score", {"trace_id": BAD}))
-        assert told.startswith(f"1 scores of trace {BAD}")
+        assert told.startswith(f"1 score of trace {BAD}")
         assert '"polite": "0.25", scored, PROGRAMMATIC' in told
         assert "reason:\n| curt" in told
         none = text_of(await client.call_tool("explain_score", {"trace_id": BAD, "name": "other"}))
@@ -230,10 +230,10 @@ async def test_steps_and_their_errors(box: Toolbox, stored: str) -> None:
     )
     assert 'from weather.test": 1, 1 failed' in by_error, by_error
     first = await call(BY_NAME["analyze_steps"], {"limit": 1, "sort_by": "error_rate"}, caller)
-    assert "left out: 1 groups (of 2, 0 failed" in first
+    assert "left out: 1 group (of 2, 0 failed" in first
     errors = await call(BY_NAME["list_errors"], {"is_new": True}, caller)
     assert "2026-03-08T00:00:00Z: 1\nshown: 1 from offset 0" in errors
-    assert "1 failed steps, first 2026-03-01T09:00:01Z" in errors
+    assert "1 failed step, first 2026-03-01T09:00:01Z" in errors
     assert ", new in this period" in errors
     assert f'newest {SPAN} "weather" of trace {BAD}' in errors
     none = await call(BY_NAME["list_errors"], {"is_new": False}, caller)

@@ -30,6 +30,7 @@ from domain.evaluation.runs.run import RunStatus, Target
 from domain.evaluation.scores.outcome import FailCode, Outcome
 from domain.evaluation.scores.score import DataType, ScoreOutcome, ScoreSource, TraceScore
 from domain.ids import ProjectId, RunId, TraceId
+from domain.wording import counted
 
 _log: Final = logging.getLogger(__name__)
 FAILED_PROJECTS_MAX: Final = 20  # of one call: each may wait for a timeout
@@ -155,7 +156,7 @@ class PostgresWorkQueue(PoolReader):
             # others.
             raise PartlyRequeued(failure.message, jobs) from failure
         if failed:
-            raise PartlyRequeued(f"{failed} projects could not queue their targets", jobs)
+            raise PartlyRequeued(f"{counted(failed, 'project')} could not queue targets", jobs)
         return jobs
 
     async def _announce_overdue(self, jobs: list[Job], now: datetime) -> Sequence[ProjectId]:

@@ -27,6 +27,7 @@ from domain.evaluation.datasets.dataset import (
 from domain.exporting.formulas import FORMULA_PREFIXES
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, PageRequest
+from domain.wording import counted
 from entrypoints.http.config import HttpConfig, http_context
 from entrypoints.http.controllers.datasets.schemas import (
     DatasetItemBatch,
@@ -153,7 +154,9 @@ def _check_count(items: Iterable[bytes | Invalid]) -> list[bytes | Invalid]:
 
 def _row_as_json(header: Sequence[str], row: Sequence[str]) -> bytes | Invalid:
     if len(row) != len(header):
-        return Invalid.field("", f"has {len(row)} cells, and the header has {len(header)}")
+        return Invalid.field(
+            "", f"has {counted(len(row), 'cell')}, and the header has {len(header)}"
+        )
     members = (
         f"{json.dumps(name)}:{_cell_as_json(name, cell)}"
         for name, cell in zip(header, row, strict=True)

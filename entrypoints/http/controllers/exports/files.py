@@ -17,6 +17,7 @@ from domain.identity.audit import AuditAction, Origin
 from domain.identity.browser_session import SessionPurpose
 from domain.identity.caller import Caller
 from domain.tracing.query import TraceFilter
+from domain.wording import counted
 from entrypoints.http.authentication import CAN_READ, PublicAccess
 from entrypoints.http.browser_requests import session_cookie
 from entrypoints.http.controllers.exports import examples, schemas
@@ -129,7 +130,7 @@ class ExportFileController(Controller):
         if not byte_range.is_satisfiable:
             raise HttpProblem(
                 HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
-                f"The file has {byte_range.size} bytes",
+                f"The file has {counted(byte_range.size, 'byte')}",
                 headers | {"content-range": byte_range.content_range},
             )
         headers |= {

@@ -14,6 +14,7 @@ from application.use_cases import UseCases
 from domain.identity.caller import Caller
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.payloads.payload_detail import PayloadName
+from domain.wording import counted
 from entrypoints.http.authentication import CAN_READ
 from entrypoints.http.controllers.traces import examples, part_schemas, schemas
 from entrypoints.http.endpoint import get
@@ -127,7 +128,7 @@ async def respond_with_payload(
     shown |= {"etag": etag, "content-range": byte_range.content_range}
     if not byte_range.is_satisfiable:
         status = HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE
-        raise HttpProblem(status, f"The payload has {byte_range.size} bytes", shown)
+        raise HttpProblem(status, f"The payload has {counted(byte_range.size, 'byte')}", shown)
     part = body[byte_range.start : byte_range.end]
     status = HTTPStatus.PARTIAL_CONTENT
     return Response(part, status_code=status, media_type=JSON, headers=shown)

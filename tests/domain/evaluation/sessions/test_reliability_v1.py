@@ -240,7 +240,7 @@ def test_reason_counts_failed_and_skipped_signals():
     ]
     found = agent_reliability(some, {})
     assert found.reason == (
-        "Skipped: 1 of 3 traces have the signals it takes; 1 signals failed and 1 were skipped"
+        "Skipped: 1 of 3 traces have the signals it takes; 1 signal failed and 1 was skipped"
     )
 
 
@@ -268,7 +268,7 @@ def test_unreachable_judge_is_reported():
     some = [TraceSignals("a", {"coherence": ALIKE, "confidence": DOWN})]
     found = agent_reliability(some, {})
     assert found.reason == (
-        "Skipped: the judge failed wherever it was asked; 1 signals failed and 0 were skipped"
+        "Skipped: the judge failed wherever it was asked; 1 signal failed and 0 were skipped"
     )
     assert found.metadata["coverage"] == 1.0
 

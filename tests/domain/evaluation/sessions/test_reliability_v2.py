@@ -163,7 +163,7 @@ def test_failure_of_an_unweighted_judge_is_ignored():
     assert value(agent_reliability_v2(some, {})) == 1.0
     failed = agent_reliability_v2(some, {"confidence": 1})
     assert value(failed) == "insufficient_signals"
-    assert failed.reason.endswith("1 signals failed and 0 were skipped")
+    assert failed.reason.endswith("1 signal failed and 0 were skipped")
 
 
 def test_weights_are_clamped_and_may_all_be_0():
