@@ -47,6 +47,7 @@ from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity
 from domain.tracing.payloads.payload import scalar_members
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, scores_too_large
 
 CLAIMS_PER_DELETE: Final = 2_000  # claims that one call deletes
 
@@ -56,6 +57,13 @@ class _Scores[S: Score]:
     """What scores of traces and of sessions have in common."""
 
     store: MemoryStore
+    bytes_max: int = READ_BYTES_MAX
+
+    def _readable(self, scores: Sequence[S]) -> Sequence[S]:
+        """The scores. Raises TooLargeToRead."""
+        if sum(one.size for one in scores) > self.bytes_max:
+            raise scores_too_large()
+        return scores
 
     def _visible(self, project: ProjectId) -> list[S]:
         raise NotImplementedError
@@ -111,7 +119,8 @@ class _Scores[S: Score]:
         return newest_page([one for one in self._visible(project) if matching.matches(one)], window)
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[S]:
-        return newest_first(one for one in self._visible(project) if one.run_id == run)
+        found = newest_first(one for one in self._visible(project) if one.run_id == run)
+        return self._readable(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +158,8 @@ class MemoryTraceScores(_Scores[TraceScore]):
     ) -> Sequence[TraceScore]:
         wanted = (trace, span)
         known = self._visible(project)
-        return latest_by_name(one for one in known if (one.trace_id, one.span_id) == wanted)
+        found = latest_by_name(one for one in known if (one.trace_id, one.span_id) == wanted)
+        return self._readable(found)
 
     async def latest_of_traces(
         self, project: ProjectId, traces: Sequence[TraceId]
@@ -189,7 +199,7 @@ class MemorySessionScores(_Scores[SessionScore]):
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
         known = self.store.visible_session_scores(project)
-        return newest_first(one for one in known if one.session_id == session)
+        return self._readable(newest_first(one for one in known if one.session_id == session))
 
     async def latest_of_sessions(
         self, project: ProjectId, sessions: Sequence[str]

@@ -125,7 +125,7 @@ class TraceScores(Protocol):
     ) -> Sequence[TraceScore]:
         """As `latest_by_name`: of the trace without its spans, or of one span of it.
 
-        Empty for an unknown trace or span.
+        Empty for an unknown trace or span. Raises TooLargeToRead.
         """
         ...
 
@@ -136,7 +136,7 @@ class TraceScores(Protocol):
         ...
 
     async def of_run(self, project: ProjectId, run: RunId) -> Sequence[TraceScore]:
-        """All scores that a run has written, newest first."""
+        """All scores that a run has written, newest first. Raises TooLargeToRead."""
         ...
 
 
@@ -182,7 +182,7 @@ class SessionScores(Protocol):
     ) -> Page[SessionScore]: ...
 
     async def of_session(self, project: ProjectId, session: str) -> Sequence[SessionScore]:
-        """All scores of the session, newest first."""
+        """All scores of the session, newest first. Raises TooLargeToRead."""
         ...
 
     async def latest_of_sessions(

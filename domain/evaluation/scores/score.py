@@ -29,6 +29,7 @@ from domain.tracing.payloads.payload import (
     scalar_members,
     without_key,
 )
+from domain.tracing.payloads.read_limit import ROW_BYTES
 
 NAME_MAX: Final = 255
 VALUE_MAX: Final = 255
@@ -44,7 +45,6 @@ ORIGINAL_VALUE: Final = "original_value"
 # writes them there; in other scores they are keys like any others.
 PROVENANCE_KEYS: Final = ("judge_kind", "fingerprint", "evidence_hash", "model", "code")
 _DECIMAL: Final = re.compile(r"([+-]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -171,6 +171,12 @@ class Score:
     @property
     def target(self) -> ScoreTarget:
         raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """The approximate size in bytes, once read."""
+        revisions = sum(len(one.reason or "") + len(one.metadata or b"") for one in self.history)
+        return ROW_BYTES + len(self.reason or "") + len(self.metadata) + revisions
 
     @property
     def number(self) -> float | None:

@@ -30,7 +30,13 @@ from domain.evaluation.scores.score import (
     storable_text,
 )
 from domain.tracing.payloads.payload import scalar_members
+from domain.tracing.payloads.read_limit import ROW_BYTES
 
+# Of a row, once read.
+SCORE_BYTES: Final = f"""(
+  {ROW_BYTES} + coalesce(octet_length(reason), 0) + octet_length(metadata::text)
+  + octet_length(history::text)
+)"""
 OF_TRACES: Final = f"{OF_PROJECT} AND NOT is_of_span"  # in `trace_scores`
 
 

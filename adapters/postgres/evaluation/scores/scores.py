@@ -7,6 +7,8 @@ from datetime import datetime
 from itertools import batched
 from typing import Any, Final
 
+from asyncpg import Record
+
 from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.keyset_pages import (
     NEAR_OFFSET_MAX,
@@ -27,6 +29,7 @@ from adapters.postgres.database.tenants import Scope
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import (
     BRIEF_COLUMNS,
+    SCORE_BYTES,
     SCORE_TABLES,
     SESSION_SCORES,
     TRACE_SCORES,
@@ -52,6 +55,7 @@ from domain.evaluation.scores.score import (
 )
 from domain.ids import ProjectId, RunId, ScoreId, SpanId, TraceId, UserId
 from domain.page import Page, PageRequest
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, scores_too_large
 
 TEXT_FIELDS: Final = ("name", "value", "reason", "environment", "session_id")
 UNSTORABLE_TEXT: Final = "can't be stored: holds NUL or a lone surrogate"
@@ -72,19 +76,35 @@ ASK_FOR_A_PAGE: Final = "ask for a page of the list instead"
 INDEX_PREFIX_COLUMNS: Final = ("run_id", "name")
 # Few rows match: they are sorted.
 SELECTIVE_COLUMNS: Final = ("trace_id", "span_id", "session_id")
-# An index keeps the scores of a trace together, ordered by name. In reverse order of the result.
-_SELECT_LATEST_SCORES: Final = f"""
-SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
-FROM veiled_trace_scores
-WHERE {OF_PROJECT} AND {{target}} AND outcome <> '{ScoreOutcome.PENDING}'
-ORDER BY name DESC, source = '{ScoreSource.AUTOMATED}', created_at DESC, id DESC
-"""
-SELECT_LATEST_SCORES: Final = _SELECT_LATEST_SCORES.format(
-    target="trace_id = $2 AND NOT is_of_span"
-)
-SELECT_LATEST_SPAN_SCORES: Final = _SELECT_LATEST_SCORES.format(
-    target="trace_id = $2 AND span_id = $3"
-)
+
+
+def _within_size(select: str, order: str, bytes_max: str) -> str:
+    """One row without a score if those selected have more than `bytes_max`, or if there are none.
+
+    Each row has their size, so that it takes no statement of its own.
+    """
+    return f"""
+    WITH found AS MATERIALIZED ({select}),
+    whole AS (SELECT coalesce(sum({SCORE_BYTES}), 0)::bigint AS bytes FROM found)
+    SELECT whole.bytes, found.* FROM whole LEFT JOIN found ON whole.bytes <= {bytes_max}
+    ORDER BY {order}
+    """
+
+
+def _select_latest(target: str, bytes_max: str) -> str:
+    # An index keeps the scores of a trace together, ordered by name. The reverse of the result.
+    by = f"name DESC, source = '{ScoreSource.AUTOMATED}'"
+    select = f"""
+    SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
+    FROM veiled_trace_scores
+    WHERE {OF_PROJECT} AND {target} AND outcome <> '{ScoreOutcome.PENDING}'
+    ORDER BY {by}, created_at DESC, id DESC
+    """
+    return _within_size(select, by, bytes_max)
+
+
+SELECT_LATEST_SCORES: Final = _select_latest("trace_id = $2 AND NOT is_of_span", "$3")
+SELECT_LATEST_SPAN_SCORES: Final = _select_latest("trace_id = $2 AND span_id = $3", "$4")
 
 
 def _select_latest_of(table: ScoreTable[Any], of_type: str, of_target: str) -> str:
@@ -202,6 +222,7 @@ class _Scores[S: Score](PoolReader):
     table: ScoreTable[S] = field(kw_only=True)
     counted_max: int = field(default=COUNTED_SCORES_MAX, kw_only=True)
     sampled_max: int = field(default=SAMPLED_SCORES_MAX, kw_only=True)
+    bytes_max: int = field(default=READ_BYTES_MAX, kw_only=True)
 
     async def change(
         self,
@@ -316,12 +337,18 @@ class _Scores[S: Score](PoolReader):
 
     async def _all(self, project: ProjectId, column: str, value: object) -> Sequence[S]:
         """All scores with a value in a column, newest first."""
-        sql = f"""
-        SELECT {self.table.select()} FROM {self.table.name}
-        WHERE {OF_PROJECT} AND {column} = $2 ORDER BY created_at DESC, id DESC
+        select = f"""
+        SELECT {self.table.select()} FROM {self.table.name} WHERE {OF_PROJECT} AND {column} = $2
         """
-        rows = await self._fetch_visible(ASK_FOR_A_PAGE, project, sql, project, value)
-        return [self.table.score(row) for row in rows]
+        sql = _within_size(select, "created_at DESC, id DESC", "$3")
+        values = (project, value, self.bytes_max)
+        return self._scores(await self._fetch_visible(ASK_FOR_A_PAGE, project, sql, *values))
+
+    def _scores(self, rows: Sequence[Record]) -> list[S]:
+        """Of the rows of `_within_size`. Raises TooLargeToRead."""
+        if rows[0]["bytes"] > self.bytes_max:
+            raise scores_too_large()
+        return [self.table.score(row) for row in rows if row["id"] is not None]
 
     async def _fetch_narrowed(
         self, connection: Connection, query: KeysetQuery, where: dict[str, Sql]
@@ -398,12 +425,12 @@ class PostgresTraceScores(_Scores[TraceScore]):
         self, project: ProjectId, trace: TraceId, span: SpanId | None = None
     ) -> Sequence[TraceScore]:
         if span is None:
-            rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_SCORES, project, trace)
+            values: tuple[object, ...] = (project, trace, self.bytes_max)
+            rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_SCORES, *values)
         else:
-            rows = await self._fetch(
-                RETRY_LATER, project, SELECT_LATEST_SPAN_SCORES, project, trace, span
-            )
-        return [TRACE_SCORES.score(row) for row in reversed(rows)]
+            values = (project, trace, span, self.bytes_max)
+            rows = await self._fetch(RETRY_LATER, project, SELECT_LATEST_SPAN_SCORES, *values)
+        return self._scores(rows)[::-1]
 
     async def latest_of_traces(
         self, project: ProjectId, traces: Sequence[TraceId]

@@ -39,7 +39,7 @@ from entrypoints.http.requests.wire_types import PaginatedResponse
 
 _PAGED: Final = (
     "With a `limit` it is a page; the header `X-Next-Cursor` has the `cursor` of the next one, and "
-    "is absent on the last."
+    "is absent on the last. Without it, 422 for scores of more than 128 MiB in all."
 )
 
 

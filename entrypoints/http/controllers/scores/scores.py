@@ -110,7 +110,7 @@ class TraceScoreController(Controller):
         The newest score of each name, sorted by name, without pending scores. A name that runs and
         others have scored has two: the newest score of a run, then the newest other one. Scores of
         spans aren't among those of the trace: `span_id` selects those of one span. Empty for an
-        unknown trace or span.
+        unknown trace or span. 422 for scores of more than 128 MiB in all: the list has pages.
         """
         scores = await use_cases.evaluation.trace_scores.latest(
             caller.project_id, path.trace_id, params.span_id
@@ -240,7 +240,8 @@ class SessionScoreController(Controller):
     ) -> list[schemas.SessionScoreResponse]:
         """Read the scores of a session.
 
-        Every score of the session, the newest first. Empty for an unknown session.
+        Every score of the session, the newest first. Empty for an unknown session. 422 for scores
+        of more than 128 MiB in all: the list has pages.
         """
         scores = await use_cases.evaluation.session_scores.of_session(
             caller.project_id, path.session_id

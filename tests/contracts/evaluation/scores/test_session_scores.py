@@ -21,6 +21,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.page import OFFSET_MAX, PageRequest
+from domain.tracing.payloads.read_limit import TooLargeToRead
 from domain.tracing.trace import TraceChange
 from tests.support.builders.scores import (
     ADA,
@@ -116,6 +117,16 @@ async def test_new_scores_require_session_of_their_project(scores, ours):
         assert await scores.add_new(of, session, []) == {}
     assert await all_of(scores, ours) == []
     assert await all_of(scores, theirs) == []
+
+
+async def test_scores_that_are_too_large_together_are_refused(scores, ours):
+    sent = [session_score(ours, name=f"n{n}", reason="r" * 5_000) for n in range(4)]
+    await asyncio.gather(*map(scores.add, sent))
+    bounded = replace(scores, bytes_max=15_000)
+    with pytest.raises(TooLargeToRead, match="ask for pages"):
+        await bounded.of_session(ours, "s")
+    assert list(await bounded.of_session(ours, "S")) == []
+    assert list(await replace(scores, bytes_max=30_000).of_session(ours, "s")) == newest_first(sent)
 
 
 async def test_score_requires_session_of_its_own_project(plane, scores, ours):

@@ -24,6 +24,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.page import OFFSET_MAX, PageRequest
+from domain.tracing.payloads.read_limit import TooLargeToRead
 from tests.support.builders.scores import (
     ADA,
     AUTOMATED,
@@ -457,6 +458,30 @@ async def test_span_has_to_be_of_the_trace_and_the_project(plane, scores, ours, 
                 await scores.add(wrong, checks_span=checks_span)
     assert await all_of(scores, ours, of_spans=True) == [known]
     assert await all_of(scores, theirs, of_spans=True) == []
+
+
+async def test_scores_that_are_too_large_together_are_refused(scores, ours, spans):
+    one, run = trace_ids_of(ours)[0], RUNS[0]
+    reason = "r" * 5_000
+    for n in range(4):
+        await scores.add(trace_score(ours, one, name=f"n{n}", reason=reason, run_id=run))
+        await scores.add(
+            of_span(ours, spans[0], name=f"n{n}", metadata=b'{"a":"%b"}' % (b"x" * 5_000))
+        )
+    for most, is_refused in ((15_000, True), (60_000, False)):
+        bounded = replace(scores, bytes_max=most)
+        for read in (
+            lambda of=bounded: of.latest(ours, one),
+            lambda of=bounded: of.latest(ours, one, spans[0]),
+            lambda of=bounded: of.of_run(ours, run),
+        ):
+            if is_refused:
+                with pytest.raises(TooLargeToRead, match="ask for pages"):
+                    await read()
+            else:
+                assert len(await read()) == 4
+        assert list(await bounded.latest(ours, trace_ids_of(ours)[1])) == []
+        assert list(await bounded.of_run(ours, RUNS[1])) == []
 
 
 async def test_score_may_come_before_its_span(plane, scores, ours):
