@@ -63,7 +63,15 @@ EVERYTHING: dict[str, Any] = {
     "image": IMAGE | {"digest": f"sha256:{'a' * 64}"},
     "imagePullSecrets": [{"name": "pull"}],
     "secrets": {"existingSecret": "mine", "keys": KEYS},
-    "migration": {"existingSecret": "owner", "contract": True},
+    "migration": {
+        "existingSecret": "owner",
+        "contract": True,
+        "podAnnotations": {"sidecar.istio.io/inject": "false"},
+        "podLabels": {"g": "h"},
+        "nodeSelector": {"i": "j"},
+        "tolerations": [{"operator": "Exists"}],
+        "affinity": {"nodeAffinity": {}},
+    },
     "settings": {
         "PANDAPROBE_APP_ENV": "staging",
         "PANDAPROBE_AUTH_ISSUER": "https://id.example.com",
@@ -478,6 +486,30 @@ class TestOptions:
         images = {name: pod["containers"][0]["image"] for name, pod in pods("everything").items()}
         assert images["api"] == f"{IMAGE['repository']}:0.0.9"
         assert images["worker"] == images["migrate"] == f"{IMAGE['repository']}@sha256:{'a' * 64}"
+
+    def test_pods_of_hooks_run_where_their_values_say(self):
+        [job] = named("everything", "Job").values()
+        [doctor] = named("everything", "Pod").values()
+        values = EVERYTHING["migration"]
+        for pod in (job["spec"]["template"], doctor):
+            assert pod["metadata"]["annotations"].items() >= values["podAnnotations"].items()
+            assert pod["metadata"]["labels"].items() >= values["podLabels"].items()
+            placed = {one: pod["spec"][one] for one in ("nodeSelector", "tolerations", "affinity")}
+            assert placed == {one: values[one] for one in placed}
+
+    def test_every_container_has_a_bound_of_memory(self):
+        for pod in pods("smallest").values():
+            [container] = pod["containers"]
+            assert "memory" in container["resources"]["limits"]
+
+    def test_https_is_open_to_public_addresses_of_both_versions(self):
+        for name, policy in named("other", "NetworkPolicy").items():
+            if name.endswith("-migrate"):
+                continue
+            [https] = [rule for rule in policy["spec"]["egress"] if rule["ports"][0]["port"] == 443]
+            blocks = {one["ipBlock"]["cidr"]: one["ipBlock"]["except"] for one in https["to"]}
+            assert "10.0.0.0/8" in blocks["0.0.0.0/0"]
+            assert blocks["::/0"] == ["fc00::/7", "fe80::/10"]
 
     def test_what_is_off_by_default_is_absent(self):
         kinds = {one["kind"] for one in rendered("smallest")}

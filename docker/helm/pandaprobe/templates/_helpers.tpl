@@ -149,7 +149,6 @@ checksum/secrets: {{ toJson .Values.secrets.create | sha256sum }}
 
 {{/* Where pods of a component run: (dict "root" $ "component" "api"). */}}
 {{- define "pandaprobe.placement" -}}
-{{- $values := index .root.Values .component -}}
 topologySpreadConstraints:
   {{- if .root.Values.topologySpreadConstraints }}
   {{- toYaml .root.Values.topologySpreadConstraints | nindent 2 }}
@@ -164,15 +163,20 @@ topologySpreadConstraints:
     matchLabelKeys: [pod-template-hash]
   {{- end }}
   {{- end }}
-{{- with $values.nodeSelector }}
+{{ include "pandaprobe.nodes" (index .root.Values .component) }}
+{{- end }}
+
+{{/* On which nodes pods run, by the values of their component. */}}
+{{- define "pandaprobe.nodes" -}}
+{{- with .nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $values.tolerations }}
+{{- with .tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $values.affinity }}
+{{- with .affinity }}
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
