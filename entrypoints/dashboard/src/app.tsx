@@ -10,7 +10,7 @@ import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
 import { BASE } from "./url/base.ts";
 import { paramsOf } from "./url/params.ts";
-import { Empty, FailureBox, Guarded, Loading } from "./ui/basics.tsx";
+import { Empty, FailureBox, Guarded, focusMain, Loading, useWindowTitle } from "./ui/basics.tsx";
 import { Away, Shell } from "./ui/Shell.tsx";
 import { Home } from "./views/home/Home.tsx";
 import { SignIn } from "./views/sign-in/SignIn.tsx";
@@ -43,6 +43,7 @@ function isShared(path: string): boolean {
 function Gate(): JSX.Element {
   const [path] = useLocation();
   const now = session.value;
+  useWindowTitle(path, focusMain); // links of the dashboard load no page, after which a browser would tell it
   useReturn(() => session.peek().state === "failed" && resume());
   const inProject = /^\/p\/([^/]+)/.exec(path)?.[1];
   projectId.value = inProject === undefined ? null : decodeURIComponent(inProject);

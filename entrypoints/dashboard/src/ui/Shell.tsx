@@ -11,7 +11,7 @@ import { ago, instant } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
-import { Button, Dialog, Icon, announce, copy, notice, Select } from "./basics.tsx";
+import { Button, Dialog, Icon, announce, copy, focusMain, Select, Toast } from "./basics.tsx";
 import { Link } from "./Link.tsx";
 
 const AGAIN_MS = 2000; // until the service is asked again whether it is back
@@ -36,7 +36,6 @@ export function projectPath(page: string): string {
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
   const [path, navigate] = useLocation();
   const here = project.value; // null also if the address names none of the person
-  const main = useRef<HTMLElement>(null);
   const organization = organizationHere();
   useCommands([
     { keys: "Ctrl+k", label: "Command palette", run: () => (open.value = "palette") },
@@ -58,7 +57,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
   const now = session.value;
   return (
     <div class="shell">
-      <a class="skip" href="#main" onClick={() => main.current?.focus()}>
+      <a class="skip" href="#main" onClick={focusMain}>
         Skip to the content
       </a>
       <nav aria-label="Main">
@@ -82,24 +81,22 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
           <Button class="quiet zone" label={`Times are in ${zoneName()}`} onClick={changeZone}>
             {zone.value === "utc" ? "UTC" : "local"}
           </Button>
-          {now.state === "in" && (
-            <p class="who wide-only">
-              <Link href="/me" title={now.who}><span>{now.who}</span></Link>
-              <Button class="link" onClick={() => leave()}>
-                Sign out
-              </Button>
-            </p>
-          )}
         </div>
+        {now.state === "in" && (
+          <p class="who">
+            <Link href="/me" title={now.who}><span>{now.who}</span></Link>
+            <Button class="link" onClick={() => leave()}>
+              Sign out
+            </Button>
+          </p>
+        )}
       </nav>
-      <main id="main" ref={main} tabIndex={-1}>
+      <main id="main" tabIndex={-1} aria-labelledby="title">
         <Away />
         <Waiting />
         {children}
       </main>
-      <div class={`toast ${notice.value ? "on" : ""}`} role="status" aria-live="polite">
-        {notice.value}
-      </div>
+      <Toast />
       {open.value === "palette" && <Palette />}
       {open.value === "help" && <Help />}
     </div>
@@ -123,13 +120,19 @@ function isAt(path: string): (entry: Entry) => boolean {
 /** The pages of the project. On a narrow screen they are behind a button. */
 function Menu({ path }: { path: string }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
+  const button = useRef<HTMLButtonElement>(null);
   useEffect(() => setOpen(false), [path]);
+  const close = (): void => {
+    setOpen(false);
+    button.current?.focus();
+  };
+  useCommands(isOpen ? [{ keys: "Escape", label: "Close the list of pages", hidden: true, run: close }] : []);
   const isWithin = isAt(path);
   return (
     <>
-      <Button class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>
+      <button type="button" ref={button} class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>
         <Icon name="columns" /> {entries().find(isWithin)?.nav.label ?? "Pages"}
-      </Button>
+      </button>
       <div id="pages" class={isOpen ? "pages on" : "pages"}>
         {GROUPS.map((group) => {
           const own = entries().filter(({ nav }) => nav.group === group);

@@ -4,6 +4,7 @@ import { Component } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Failure } from "../api/client.ts";
 import { signal } from "@preact/signals";
+import { offerFocus } from "../lib/keys.ts";
 
 const PATHS: Record<string, string> = {
   traces: "M2 3h9M4 6.5h10M4 10h6M6 13.5h7",
@@ -64,6 +65,14 @@ export function announce(text: string): void {
   notice.value = text;
   clearTimeout(noticeTimer);
   noticeTimer = window.setTimeout(() => (notice.value = ""), 5000);
+}
+
+const dialogs = signal(0); // that are open
+
+/** Shows and tells the notice. A dialog has one of its own: nothing outside of it is told. */
+export function Toast({ level = 0 }: { level?: number }): JSX.Element {
+  const text = level === dialogs.value ? notice.value : "";
+  return <div class={`toast ${text ? "on" : ""}`} aria-live="polite">{text}</div>;
 }
 
 export async function copy(text: string, what = "Copied"): Promise<void> {
@@ -238,6 +247,12 @@ export function Kind({ value }: { value: string }): JSX.Element {
   );
 }
 
+/** So that keys scroll the page, and a screen reader tells its title and goes on in it. */
+export function focusMain(): void {
+  const main = document.getElementById("main");
+  if (!main?.contains(document.activeElement)) offerFocus(main);
+}
+
 /** A native dialog: the browser keeps the focus in it and gives it back. */
 export function Dialog(props: {
   title: string;
@@ -247,10 +262,16 @@ export function Dialog(props: {
 }): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
   const isPressed = useRef(false); // beside it: not where a selection of text ends
+  const [level, setLevel] = useState(-1);
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
-    return () => dialog?.close();
+    setLevel(++dialogs.value);
+    return () => {
+      dialog?.close();
+      dialogs.value--;
+      setTimeout(() => document.activeElement === document.body && focusMain()); // what opened it is gone
+    };
   }, []);
   return (
     <dialog
@@ -272,6 +293,7 @@ export function Dialog(props: {
           <Button class="quiet" icon="close" label="Close" onClick={props.close} />
         </header>
         {props.children}
+        <Toast level={level} />
       </div>
     </dialog>
   );
@@ -282,19 +304,42 @@ export function isolated(name: string): string {
   return /[\u202a-\u202e\u2066-\u2069]/.test(name) ? `\u2068${name}\u2069` : name;
 }
 
+const titles = signal<readonly { text: string }[]>([]); // of what is shown; the last one counts
+
 export function useTitle(...parts: (string | null | undefined)[]): void {
   const named = parts.filter((one) => typeof one === "string" && one !== "") as string[];
-  const title = [...named.map(isolated), "PandaProbe"].join(" · ");
+  const text = [...named.map(isolated), "PandaProbe"].join(" · ");
   useEffect(() => {
-    document.title = title;
-  }, [title]);
+    const own = { text };
+    titles.value = [...titles.peek(), own];
+    return () => {
+      titles.value = titles.peek().filter((one) => one !== own);
+    };
+  }, [text]);
+}
+
+/** Calls `arrived` once the window has the title of another page than before. */
+export function useWindowTitle(path: string, arrived: () => void): void {
+  const text = titles.value.at(-1)?.text;
+  const last = useRef("");
+  useEffect(() => {
+    if (text === undefined) return; // it is loaded
+    document.title = text;
+    if (last.current !== "" && last.current !== path) arrived();
+    last.current = path;
+  }, [text, path]);
+}
+
+function PageTitle({ text }: { text: string }): JSX.Element {
+  useTitle(text);
+  return <h1>{text}</h1>;
 }
 
 export function Empty(props: { title: string; children?: ComponentChildren; isPage?: boolean }): JSX.Element {
   const { title, children, isPage } = props;
   return (
     <div class="empty">
-      {isPage ? <h1>{title}</h1> : <p class="empty-title">{title}</p>}
+      {isPage ? <PageTitle text={title} /> : <p class="empty-title">{title}</p>}
       {children}
     </div>
   );

@@ -100,7 +100,7 @@ function Lines({ left, right }: { left: string; right: string }): JSX.Element {
         <p class="hint">They differ too much to be compared line by line.</p>
         <div class="both">
           {[left, right].map((text, index) => (
-            <pre key={index} class="raw" tabIndex={0} aria-label={index === 0 ? "Left" : "Right"}>
+            <pre key={index} class="raw" role="group" tabIndex={0} aria-label={index === 0 ? "Left" : "Right"}>
               <LongText text={text.slice(0, SHOWN_LENGTH)} />
               {text.length > SHOWN_LENGTH && ` … the first ${bytes(SHOWN_LENGTH)} of ${bytes(text.length)}`}
             </pre>

@@ -156,7 +156,7 @@ function Drawn({ label, text, name, url, total, isWhole, before, all }: DrawnPro
       {shown === "markdown" && plain !== null && <LazyMarkdown text={plain} />}
       {shown === "json" && <JsonView text={text} label={label} findable />}
       {shown === "raw" && (
-        <pre class="raw" tabIndex={0} aria-label={`${label}, as stored`}>
+        <pre class="raw" role="group" tabIndex={0} aria-label={`${label}, as stored`}>
           <LongText text={text} />
         </pre>
       )}

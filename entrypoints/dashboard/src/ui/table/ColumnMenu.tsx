@@ -20,6 +20,12 @@ export function ColumnMenu(props: { label: string; canSort: boolean; canHide: bo
     open(null);
     button.current?.focus();
   };
+  /** The column that is hidden takes its button along. */
+  const focusNext = (): void => {
+    const all = [...(button.current?.closest("tr")?.querySelectorAll<HTMLElement>(".column-menu") ?? [])];
+    const at = all.findIndex((one) => one === button.current);
+    (all[at + 1] ?? all[at - 1])?.focus();
+  };
   useLayoutEffect(() => {
     if (place !== null) menu.current?.querySelector("button")?.focus(); // before the next key
   }, [place]);
@@ -72,6 +78,7 @@ export function ColumnMenu(props: { label: string; canSort: boolean; canHide: bo
               role="menuitem"
               onClick={() => {
                 close();
+                if (act === "hide") focusNext();
                 props.act(act);
               }}
             >

@@ -76,7 +76,7 @@ export function Filters({ url, label = "Filter traces" }: { url: UrlState; label
           value={text}
           onFocus={() => setOpen(true)}
           onClick={() => setOpen(true)}
-          onBlur={() => setTimeout(() => setOpen(false), 150)}
+          onBlur={() => setOpen(false)}
           onInput={(event) => {
             setText(event.currentTarget.value);
             setProblem("");

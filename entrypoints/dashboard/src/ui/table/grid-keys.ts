@@ -1,5 +1,17 @@
 /** Keys of a grid whose rows are a tree: of a trace, and of two traces side by side. */
+import type { Command } from "../../lib/keys.ts";
 import { ROW } from "./useRowWindow.ts";
+
+/** For the help: the grid itself acts on these. */
+export function gridHelp(group: string, hasSubtrees = false): Command[] {
+  const lines = [
+    ["↑, ↓", "Previous, next row"],
+    ["←, →", "Fold and unfold, else to the parent or the first child"],
+    ...(hasSubtrees ? [["Shift+←, →", "Fold and unfold all below"]] : []),
+    ["Home, End", "First, last row"],
+  ];
+  return lines.map(([keys = "", label = ""]) => ({ keys, label, group, hidden: true, run: () => {} }));
+}
 
 export interface TreeRows {
   parent: ArrayLike<number>;

@@ -17,7 +17,7 @@ import { keepMatches, visibleRows, type Tree } from "../../lib/tree.ts";
 import { announce, Button, Empty, FailureBox, Guarded, Kind, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Diff } from "../../ui/payload/Diff.tsx";
-import { handleGridKey } from "../../ui/table/grid-keys.ts";
+import { gridHelp, handleGridKey } from "../../ui/table/grid-keys.ts";
 import { LongText } from "../../ui/LongText.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Splitter } from "../../ui/Splitter.tsx";
@@ -140,6 +140,7 @@ function Sides({ left, right, ids }: SidesProps): JSX.Element {
     });
   const group = "Comparison";
   useCommands([
+    ...gridHelp(group),
     { keys: "]", label: "Next difference", group, run: () => step(1) },
     { keys: "[", label: "Previous difference", group, run: () => step(-1) },
     { keys: "d", label: "Only differences, or all spans", group, run: () => update({ only: onlyChanged ? null : "changed" }) },

@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { readText, request, type PayloadPart } from "../../api/client.ts";
 import { invalidate, queries, useRead, useReturn } from "../../api/queries.ts";
-import { may, projectId, scopeHint } from "../../api/session.ts";
+import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { AnnotationQueueItem, AnnotationQueueResponse, ScoreSummaryItem, TraceScoreResponse } from "../../api/types.d.ts";
 import { ago, count, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
@@ -29,7 +29,7 @@ const SCORES = "evaluations/trace-scores";
 export function Label(): JSX.Element {
   const url = useUrlState();
   const name = url.params.get("name");
-  useTitle("label", name);
+  useTitle(name, "Label", project.value?.name);
   return name === null ? <Queues /> : <Queue key={name} name={name} url={url} />;
 }
 

@@ -77,7 +77,7 @@ function Result({ answer }: { answer: DryRunResponse }): JSX.Element {
           </p>
           <details>
             <summary>Details</summary>
-            <pre class="raw" tabIndex={0} aria-label="Details">{JSON.stringify(outcome.metadata, null, 2)}</pre>
+            <pre class="raw" role="group" tabIndex={0} aria-label="Details">{JSON.stringify(outcome.metadata, null, 2)}</pre>
           </details>
         </>
       ) : (
@@ -97,7 +97,7 @@ export function Prompts({ stages }: { stages: readonly { stage: string; prompt: 
       {stages.map((one) => (
         <section key={one.stage}>
           <h3>Prompt: {one.stage}</h3>
-          <pre class="raw prompt" tabIndex={0} aria-label={`Prompt: ${one.stage}`}>{one.prompt}</pre>
+          <pre class="raw prompt" role="group" tabIndex={0} aria-label={`Prompt: ${one.stage}`}>{one.prompt}</pre>
         </section>
       ))}
     </>

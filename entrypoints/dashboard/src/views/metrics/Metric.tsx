@@ -20,7 +20,7 @@ import { ReviseMetric } from "./MetricForm.tsx";
 export function Metric({ name }: { name: string }): JSX.Element {
   const url = useUrlState();
   const of = ofParam(url.params.get("of"));
-  useTitle(name, "metrics", project.value?.name);
+  useTitle(name, "Metrics", project.value?.name);
   const listed = useRead<MetricSummary[]>(METRICS[of]);
   const found = listed.data?.find((one) => one.name === name);
   const isCustom = listed.data !== undefined && of === "traces" && (found === undefined || found.revision !== null);
@@ -68,7 +68,7 @@ export function Metric({ name }: { name: string }): JSX.Element {
         </section>
       )}
       {custom.data && archivedAt === null && <ReviseMetric key={custom.data.revision} metric={custom.data} />}
-      {custom.data && archivedAt !== null && <pre class="raw" tabIndex={0} aria-label="Definition">{definitionText(custom.data.definition)}</pre>}
+      {custom.data && archivedAt !== null && <pre class="raw" role="group" tabIndex={0} aria-label="Definition">{definitionText(custom.data.definition)}</pre>}
       {method === "judged" && archivedAt === null && <Template name={name} />}
       {custom.data && <Revisions name={name} url={url} />}
     </div>
@@ -131,7 +131,7 @@ function Revisions({ name, url }: { name: string; url: UrlState }): JSX.Element 
         ))}
       </ul>
       {shown && before && <Diff label={`What revision ${shown.revision} changed`} left={text(before)} right={text(shown)} as={params.get("as") ?? "lines"} choose={(as) => update({ as })} />}
-      {shown && !before && <pre class="raw" tabIndex={0} aria-label="The first revision">{text(shown)}</pre>}
+      {shown && !before && <pre class="raw" role="group" tabIndex={0} aria-label="The first revision">{text(shown)}</pre>}
     </section>
   );
 }

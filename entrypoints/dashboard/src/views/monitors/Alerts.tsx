@@ -1,6 +1,7 @@
 /** All alerts of a project by state, their changes, and the webhooks that get them. */
 import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
+import { project } from "../../api/session.ts";
 import type { AlertResponse, AlertState, PaginatedResponse_AlertChangeResponse_, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { ago, fullInstant, plural, score } from "../../lib/format.ts";
 import { Button, Empty, Loading, useTitle, Failed } from "../../ui/basics.tsx";
@@ -19,7 +20,7 @@ const NAMES_MAX = 200; // monitors of one page of the API
 const STATES: readonly AlertState[] = ["ALERTING", "NO_DATA", "OK"];
 
 export function Alerts(): JSX.Element {
-  useTitle("alerts");
+  useTitle("Alerts", project.value?.name);
   const url = useUrlState();
   const state = STATES.find((one) => one === url.params.get("state")) ?? null;
   const query = { limit: PAGE, cursor: url.params.get("cursor") };

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, scopeHint } from "../../api/session.ts";
+import { may, project, scopeHint } from "../../api/session.ts";
 import type { AlertChangeResponse, AlertResponse, EvalRunResponse, MonitorResponse, PaginatedResponse_AlertChangeResponse_, PaginatedResponse_EvalRunResponse_, PreviewedRunItem } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { ago, cost, fullInstant, inPercent, instant, NONE, plural, score } from "../../lib/format.ts";
@@ -28,7 +28,7 @@ export function Monitor({ id }: { id: string }): JSX.Element {
   const url = useUrlState();
   const monitor = useRead<MonitorResponse>(path, {}, { pollMs: POLL_MS });
   const alerts = useRead<AlertResponse[]>(`${path}/alerts`, {}, { pollMs: POLL_MS });
-  useTitle(monitor.data?.name, "monitors");
+  useTitle(monitor.data?.name, "Monitors", project.value?.name);
   if (monitor.isError) {
     return (
       <div class="page">

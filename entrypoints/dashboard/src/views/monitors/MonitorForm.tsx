@@ -4,7 +4,7 @@ import { useMemo } from "preact/hooks";
 import { useLocation } from "wouter-preact";
 import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, projectId, scopeHint } from "../../api/session.ts";
+import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { MetricSummary, MonitorResponse, TargetCountResponse, TargetType } from "../../api/types.d.ts";
 import { filterBody } from "../../lib/filters.ts";
 import { count, inPercent, plural } from "../../lib/format.ts";
@@ -29,7 +29,7 @@ export function editAddress(of: MonitorResponse): string {
 }
 
 export function NewMonitor(): JSX.Element {
-  useTitle("new monitor");
+  useTitle("New monitor", project.value?.name);
   const url = useUrlState();
   const of: TargetType = url.params.get("of") === "sessions" ? "SESSION" : "TRACE";
   return <MonitorFields key={of} url={url} of={of} known={null} />;

@@ -1,7 +1,7 @@
 /** The monitors of a project: when they run, how their last run went, and whether they alert. */
 import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
-import { may, scopeHint } from "../../api/session.ts";
+import { may, project, scopeHint } from "../../api/session.ts";
 import type { MonitorResponse, PaginatedResponse_AlertResponse_, PaginatedResponse_MonitorResponse_ } from "../../api/types.d.ts";
 import { cadenceWords } from "../../lib/chart/cadence.ts";
 import { NONE, plural } from "../../lib/format.ts";
@@ -16,7 +16,7 @@ const ALERTS_MAX = 200; // of one page of the API
 const POLL_MS = 15_000;
 
 export function Monitors(): JSX.Element {
-  useTitle("monitors");
+  useTitle("Monitors", project.value?.name);
   const url = useUrlState();
   const status = url.params.get("status");
   const query = { limit: PAGE, status, cursor: url.params.get("cursor") };

@@ -172,7 +172,7 @@ function Secret({ one, close }: { one: APIKeyResponse; close: () => void }): JSX
       <p>Copy it now: it is shown this once, and only its hash is stored.</p>
       <p class="actions"><code>{secret}</code> <Copy text={secret} label="Copy the key" /></p>
       <div class="snippet">
-        <pre tabIndex={0} aria-label="Environment">{text}</pre>
+        <pre role="group" tabIndex={0} aria-label="Environment">{text}</pre>
         <Copy text={text} label="Copy the variables" />
       </div>
       <p class="actions"><Button class="main" onClick={close}>I have copied it</Button></p>

@@ -46,7 +46,7 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
     if (before.current && status && before.current !== status) announce(`The run is ${status.toLowerCase()}`);
     before.current = status;
   }, [status]);
-  useTitle(run ? (run.name ?? "Run") : null, "runs", project.value?.name);
+  useTitle(run ? (run.name ?? "Run") : null, "Runs", project.value?.name);
   if (answer.isError) {
     return (
       <div class="page">

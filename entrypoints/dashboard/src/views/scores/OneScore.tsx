@@ -32,7 +32,7 @@ interface Page {
 }
 
 export function OneScore({ name }: { name: string }): JSX.Element {
-  useTitle(name, "scores", project.value?.name);
+  useTitle(name, "Scores", project.value?.name);
   const url = useUrlState();
   const period = usePeriod(url, FALLBACK);
   const of: Target = TARGETS.find((one) => `${one}s` === url.params.get("of")) ?? "trace";

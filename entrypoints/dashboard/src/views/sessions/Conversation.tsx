@@ -9,7 +9,7 @@ import { project, projectId } from "../../api/session.ts";
 import type { SessionDetail } from "../../api/types.d.ts";
 import { chatOf, textOf, type Part, type Turn } from "../../lib/payload/chat.ts";
 import { cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
-import { useCommands } from "../../lib/keys.ts";
+import { offerFocus, useCommands } from "../../lib/keys.ts";
 import { announce, Button, copy, Empty, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { TurnView } from "../../ui/payload/Chat.tsx";
@@ -138,11 +138,19 @@ function Turns(props: TurnsProps): JSX.Element {
     shownAt.current = here;
     virtual.show(at);
   }, [at, here]);
+  const isGoing = useRef(true); // to another turn, which takes the focus: a screen reader goes on in it
+  const isDrawn = items.some((item) => item.index === at);
+  useEffect(() => {
+    if (!isGoing.current || !isDrawn) return;
+    isGoing.current = false;
+    offerFocus(box.current?.querySelector<HTMLElement>("[aria-current]"));
+  }, [at, isDrawn]);
   const go = (to: number): void => {
     const index = Math.max(0, Math.min(total - 1, to));
     const turn = turns[index];
     if (turn === undefined) return props.want(index);
     const id = turn.trace.trace_id;
+    isGoing.current = true;
     update(peek === null ? { at: id } : { at: id, turn: id, span: null });
   };
   const hasAll = !props.hasMore;
@@ -212,6 +220,8 @@ function Turns(props: TurnsProps): JSX.Element {
                   data-key={item.key}
                   ref={virtual.measure}
                   class={`session-turn ${turn.trace.trace_id === here ? "at" : ""}`}
+                  tabIndex={-1}
+                  aria-label={`Turn ${item.index + 1}, ${turn.trace.name}`}
                   aria-posinset={item.index + 1}
                   aria-setsize={total}
                   aria-current={turn.trace.trace_id === here ? "true" : undefined}

@@ -8,7 +8,7 @@ import { cost, costHint, count, duration, fullInstant, instant } from "../../lib
 import { joinOutline } from "../../lib/outline.ts";
 import { nextTheme, theme } from "../../lib/preferences.ts";
 import { buildTree } from "../../lib/tree.ts";
-import { Button, Empty, Guarded, Kind, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
+import { Button, Empty, Guarded, Kind, Loading, Status, Toast, useTitle, Failed } from "../../ui/basics.tsx";
 import { LongText, Reason } from "../../ui/LongText.tsx";
 import { Payload } from "../../ui/payload/Payload.tsx";
 import { Away } from "../../ui/Shell.tsx";
@@ -84,7 +84,7 @@ export function Shared({ token }: { token: string }): JSX.Element {
           </div>
         )}
       </main>
-      <p class="sr" role="status" />
+      <Toast />
     </div>
   );
 }

@@ -7,7 +7,7 @@ import { projectId } from "../../api/session.ts";
 import type { SpanDetailResponse } from "../../api/types.d.ts";
 import { cost, count, duration, fullInstant, latencyHint, NONE, plural } from "../../lib/format.ts";
 import { childOf, childrenOf, rootOf, type JsonNode } from "../../lib/payload/json-index.ts";
-import { Button, Copy, Kind, Loading, Status, Failed } from "../../ui/basics.tsx";
+import { Button, Copy, copy, Kind, Loading, Status, Failed } from "../../ui/basics.tsx";
 import { JsonView } from "../../ui/payload/JsonView.tsx";
 import { LongText } from "../../ui/LongText.tsx";
 import { Payload, type PayloadSource } from "../../ui/payload/Payload.tsx";
@@ -225,7 +225,7 @@ function Details({ value, text, root }: { value: SpanDetailResponse; text: strin
           ),
       )}
       <p>
-        <Button class="link" onClick={() => void navigator.clipboard?.writeText(text)}>
+        <Button class="link" onClick={() => void copy(text)}>
           Copy the span as JSON
         </Button>
       </p>

@@ -16,7 +16,7 @@ import { shownList } from "../../lib/shown-list.ts";
 import { criticalPath, keepMatches, visibleRows, type Tree } from "../../lib/tree.ts";
 import { Button, Dialog, Empty, Guarded, Loading, Status, announce, copy, useTitle, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
-import { handleGridKey } from "../../ui/table/grid-keys.ts";
+import { gridHelp, handleGridKey } from "../../ui/table/grid-keys.ts";
 import { Minimap } from "../../ui/chart/Minimap.tsx";
 import { Payload } from "../../ui/payload/Payload.tsx";
 import { save } from "../../ui/save.ts";
@@ -426,6 +426,7 @@ export function Spans({ id: trace, outline, tree, url, isPeek, hasChat = true }:
       ? []
       : [
           { keys: "/", label: "Find spans by name, model or words in their texts", group, run: () => find.current?.focus() },
+          ...gridHelp(group, true),
           { keys: "e", label: "Next failed span", group, run: () => step(errors, 1, "failed span") },
           { keys: "Shift+e", label: "Previous failed span", group, run: () => step(errors, -1, "failed span") },
           { keys: "n", label: "Next match", group, run: () => step(found, 1, "match") },
