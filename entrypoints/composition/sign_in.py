@@ -32,17 +32,20 @@ PAGE_TOKEN_LIFETIME_S: Final = 600  # of the CLI login page: enough to choose a 
 
 
 def development_issuer(settings: Settings) -> oidc.DevelopmentIssuer:
-    """The issuer of development tokens, with its key in the data folder."""
-    return oidc.DevelopmentIssuer.load_or_create(Path(settings.data_dir) / ISSUER_FOLDER)
+    """The issuer of development tokens, with its key in the data folder. Raises CommandError."""
+    folder = Path(settings.data_dir) / ISSUER_FOLDER
+    try:
+        return oidc.DevelopmentIssuer.load_or_create(folder)
+    except (OSError, ValueError) as error:
+        raise CommandError(
+            f"{variable('auth_dev_issuer')} is on, and {variable('data_dir')} has no usable key: "
+            f"{error}"
+        ) from error
 
 
 def development_token(settings: Settings, *, email: str, name: str, expires_in_s: int) -> str:
     """A token of the development issuer. Its subject is the email. Raises CommandError."""
-    try:
-        issuer = development_issuer(settings)
-    except (OSError, ValueError) as error:
-        raise CommandError(f"no usable development key in {settings.data_dir}: {error}") from error
-    return issuer.token(
+    return development_issuer(settings).token(
         subject=email, email=email, name=name, expires_in_s=expires_in_s, now=utc_now()
     )
 

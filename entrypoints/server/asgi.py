@@ -14,6 +14,7 @@ import uvicorn
 
 from application.ports import TokenBuckets
 from application.use_cases import UseCases
+from domain.errors import Failure
 from domain.limits import Limit
 from entrypoints.composition import pricing, root, sign_in
 from entrypoints.composition.identity_provider import identity_provider
@@ -26,8 +27,8 @@ from entrypoints.http.middleware.volume_limits import VolumeLimits
 from entrypoints.observability.metrics_text import MetricsText
 from entrypoints.observability.observer import create_registry, observe_process
 from entrypoints.server.protocol_limits import BoundedConnection, grpc_connections
-from entrypoints.settings import Settings
-from entrypoints.startup import host_and_port, product_version
+from entrypoints.settings import Settings, SettingsError
+from entrypoints.startup import CommandError, host_and_port, product_version
 
 if TYPE_CHECKING:
     from entrypoints.server.grpc_server import GrpcServer
@@ -90,6 +91,9 @@ class App:
             private_webhooks=settings.alert_allow_private_targets,
         )
         self._http: Any = None
+        self._is_started = False
+        # Why it doesn't start. A log of the server would show only where it was raised.
+        self.refusal: CommandError | SettingsError | Failure | None = None
         self._grpc: GrpcServer | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -105,6 +109,15 @@ class App:
 
     async def _run_lifespan(self, receive: Receive, send: Send) -> None:
         await receive()  # lifespan.startup
+        try:
+            await self._run_with_ports(receive, send)
+        except (CommandError, SettingsError, Failure) as error:
+            if self._is_started:
+                raise
+            self.refusal = error
+            await send({"type": "lifespan.startup.failed", "message": ""})
+
+    async def _run_with_ports(self, receive: Receive, send: Send) -> None:
         async with (
             observe_process(self._settings, self._metrics, "serve") as observer,
             root.ports(self._settings, observer=observer, prices=self._prices) as open_ports,
@@ -125,6 +138,7 @@ class App:
             self._http = create_app(UseCases(open_ports), config, limits)
             async with self._running_grpc():
                 gc.freeze()  # what exists now lives as long as the process
+                self._is_started = True
                 await send({"type": "lifespan.startup.complete"})
                 loading = asyncio.create_task(asyncio.to_thread(open_ports.tracing.otlp_codec.load))
                 await receive()  # lifespan.shutdown

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import resource
 import socket
@@ -29,6 +30,8 @@ UNREAD_TIMEOUT_S: Final = 30.0  # for which a client may read nothing of a pendi
 HEAD_MAX_BYTES: Final = 64 << 10  # request line and headers; likewise trailers and chunk framing
 GRPC_CONNECTIONS_PART: Final = 4  # so many connections of HTTP are allowed for one of gRPC
 OTHER_FILES_MAX: Final = 128  # open files other than connections of clients
+
+_log: Final = logging.getLogger(__name__)
 
 
 class BoundedConnection(HttpToolsProtocol):
@@ -280,7 +283,16 @@ def raise_file_limit(*, has_grpc: bool = False) -> int:
     left = soft - OTHER_FILES_MAX
     if has_grpc:
         left = left * GRPC_CONNECTIONS_PART // (GRPC_CONNECTIONS_PART + 1)
-    return max(1, min(CONNECTIONS_MAX, left))
+    most = max(1, min(CONNECTIONS_MAX, left))
+    if most < CONNECTIONS_MAX:
+        _log.warning(
+            "the limit of open files, %d, leaves room for %d of %d connections; others are closed "
+            "at once: raise the hard limit",
+            soft,
+            most,
+            CONNECTIONS_MAX,
+        )
+    return most
 
 
 def grpc_connections(http_connections: int) -> int:

@@ -34,7 +34,7 @@ THREAD_SWITCH_S: Final = 0.001
 
 
 def serve(settings: Settings, inherited: int | None = None) -> int:
-    """Serves until SIGTERM or SIGINT. Raises CommandError, Unavailable.
+    """Serves until SIGTERM or SIGINT. Raises CommandError, SettingsError, Failure.
 
     `inherited` is the open file of a socket whose port the processes of one command share.
     """
@@ -84,7 +84,12 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
         server = asgi.Server(config, app)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _exit)
-        server.run(sockets=[bound])
+        try:
+            server.run(sockets=[bound])
+        except SystemExit:
+            if app.refusal is not None:
+                raise app.refusal from None
+            raise
         return 0 if server.started else 1
 
 

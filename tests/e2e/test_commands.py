@@ -303,6 +303,20 @@ async def test_unreachable_database_is_reported_in_one_line(environ, name):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize("name", ["serve", "worker"])
+async def test_unusable_data_folder_is_reported_in_one_line(migrated, tmp_path, name):
+    (tmp_path / "file").touch()
+    unusable = {
+        "PANDAPROBE_DATA_DIR": str(tmp_path / "file"),
+        "PANDAPROBE_APP_ENV": "test",
+        "PANDAPROBE_AUTH_DEV_ISSUER": "on",
+    }
+    status, _, err = await process_of({**migrated, **unusable}, name)
+    assert status == 1
+    assert "PANDAPROBE_DATA_DIR has no usable key: " in err
+    assert "Traceback" not in err
+
+
 async def test_doctor_names_unreachable_server(migrated):
     status, out, _ = await command(migrated, "doctor")
     assert (status, "\nfail" in out) == (0, False), out

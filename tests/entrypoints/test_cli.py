@@ -148,7 +148,7 @@ def test_token_needs_a_usable_data_folder(tmp_path, capsys):
     (tmp_path / "data").write_text("")
     assert main(["token"], {"PANDAPROBE_DATA_DIR": str(tmp_path / "data")}) == 1
     output = capsys.readouterr()
-    assert "no usable development key" in output.err
+    assert "PANDAPROBE_DATA_DIR has no usable key" in output.err
     assert not output.out
 
 

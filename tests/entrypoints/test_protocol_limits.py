@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import resource
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -306,3 +308,22 @@ def test_file_limit_covers_the_connections(has_grpc):
     assert 1 <= most <= CONNECTIONS_MAX
     in_all = most + grpc_connections(most) if has_grpc else most
     assert soft == resource.RLIM_INFINITY or in_all < soft
+
+
+FEW_FILES = """
+import logging, resource
+from entrypoints.server.protocol_limits import raise_file_limit
+
+logging.basicConfig(format="%(message)s")
+resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
+print(raise_file_limit())
+"""
+
+
+def test_limit_of_files_that_leaves_few_connections_is_logged():
+    command = [sys.executable, "-c", FEW_FILES]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_MAX_S, check=True)
+    most = ended.stdout.strip()
+    assert (
+        f"open files, 300, leaves room for {most} of {CONNECTIONS_MAX} connections" in ended.stderr
+    )
