@@ -9,6 +9,7 @@ from typing import Final
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
 from domain.exporting.export import RowKind, TraceWithScores
 from domain.exporting.formulas import FORMULA_PREFIXES
+from domain.ids import TraceId
 
 FORMULA_ESCAPE: Final = "'"  # JSON needs none: only a negative number begins like a formula
 
@@ -30,7 +31,7 @@ class CsvEncoder:
             self.rows += 1
         return self._take_output()
 
-    def end(self) -> bytes:
+    def end(self, left_out: Sequence[TraceId] = ()) -> bytes:  # noqa: ARG002 - no row for them
         return self._take_output()
 
     def _take_output(self) -> bytes:

@@ -12,6 +12,7 @@ from pyarrow.parquet import ParquetWriter  # type: ignore[import-untyped]  # no 
 
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
 from domain.exporting.export import RowKind, TraceWithScores
+from domain.ids import TraceId
 
 # A row group is written at the first of these limits: they bound the rows that are held in memory.
 GROUP_BYTES: Final = 8 << 20  # approximate size of the values
@@ -50,7 +51,7 @@ class ParquetEncoder:
                 self._write_group()
         return self._take_output()
 
-    def end(self) -> bytes:
+    def end(self, left_out: Sequence[TraceId] = ()) -> bytes:  # noqa: ARG002 - no row for them
         if self._group[0]:
             self._write_group()
         self._writer.close()

@@ -11,6 +11,7 @@ from domain.exporting.ticket import DownloadTicket
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
+from domain.tracing.payloads.read_limit import TooLargeToRead
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.trace import Trace
 
@@ -18,6 +19,25 @@ type Batches = AsyncIterator[Sequence[TraceWithScores]]
 """Traces in order, in batches of which a process can hold several in memory."""
 
 BATCH_TRACES_MAX: Final = 100
+LEFT_OUT_MAX: Final = 100  # traces that are too large for an export, which names them at its end
+LEAVE_IT_OUT: Final = "leave it out of the export with a filter, or delete it"
+
+
+def leave_out(trace: TraceId, left_out: list[TraceId] | None) -> None:
+    """Appends the trace. Raises TooLargeToRead without a list, and beyond LEFT_OUT_MAX."""
+    if left_out is None or len(left_out) >= LEFT_OUT_MAX:
+        raise TooLargeToRead(f"trace {trace} holds", LEAVE_IT_OUT)
+    left_out.append(trace)
+
+
+def session_too_large(session: str | None) -> TooLargeToRead:
+    return TooLargeToRead(f"the scores of session {session!r} hold", "delete those that you can")
+
+
+def check_not_all(left_out: Sequence[TraceId] | None, traces: int) -> None:
+    """Raises TooLargeToRead if nothing but what was left out matches: an empty export misleads."""
+    if left_out and not traces:
+        raise TooLargeToRead(f"trace {left_out[0]} holds", LEAVE_IT_OUT)
 
 
 class TraceArchive(Protocol):
@@ -27,13 +47,20 @@ class TraceArchive(Protocol):
     """
 
     def read(
-        self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        left_out: list[TraceId] | None = None,
     ) -> AbstractAsyncContextManager[Batches]:
         """All traces that match, in the order of the list, from one snapshot.
 
         A batch has 1 to BATCH_TRACES_MAX traces. The first trace of each session has the scores of
-        the session. Raises TooLargeToRead at such a trace, and Unavailable, on entering or later,
-        if it takes too long or the store can't be reached.
+        the session. Traces that are too large, with their scores, are left out, and their ids are
+        appended to `left_out`. Raises TooLargeToRead at such a trace without `left_out`, if more
+        than LEFT_OUT_MAX or all traces are too large, or the scores of a session; and Unavailable,
+        on entering or later, if it takes too long or the store can't be reached.
         """
         ...
 
@@ -134,8 +161,8 @@ class Encoder(Protocol):
         """The next bytes of the file, possibly none; what is buffered is bounded."""
         ...
 
-    def end(self) -> bytes:
-        """The last bytes."""
+    def end(self, left_out: Sequence[TraceId] = ()) -> bytes:
+        """The last bytes. NDJSON names the traces that are `left_out`."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from application.exporting.ports import Batches, TraceArchive
 from domain.errors import LimitExceeded, Unavailable
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 
@@ -55,9 +55,17 @@ class StreamTraces:
 
     @asynccontextmanager
     async def __call__(
-        self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        left_out: list[TraceId],
     ) -> AsyncIterator[Batches]:
-        """Raises LimitExceeded beyond STREAMS_PER_PROJECT_MAX, Unavailable; also later."""
+        """`left_out` and what is raised are as of TraceArchive.
+
+        Raises LimitExceeded beyond STREAMS_PER_PROJECT_MAX too.
+        """
         with self.limiter.slot(project):
-            async with self.archive.read(project, matching, sort, order) as batches:
+            async with self.archive.read(project, matching, sort, order, left_out) as batches:
                 yield batches

@@ -19,6 +19,7 @@ from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Invalid, Unavailable
 from domain.exporting.export import ATTEMPTS_MAX, Export
+from domain.ids import TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort
 
@@ -79,7 +80,8 @@ class WriteExport:
         export = replace(export, traces_total=page.total)
         encoder = self.encoders[export.format](project, export.row_kind)
         file = _PieceBuffer()
-        async with self.archive.read(project, matching, sort, order) as batches:
+        left_out: list[TraceId] = []
+        async with self.archive.read(project, matching, sort, order, left_out) as batches:
             async for batch in batches:
                 file.add(encoder.add(batch))
                 export = self._progress(export, encoder, file, len(batch))
@@ -89,9 +91,9 @@ class WriteExport:
                 pieces = [*file.whole_pieces()]
                 if pieces and not await self.exports.save(export, *pieces):
                     return  # it was deleted, or another attempt has begun
-        file.add(encoder.end())
+        file.add(encoder.end(left_out))
         export = self._progress(export, encoder, file, 0)
-        done = export.completed(file.digest.hexdigest(), self.clock())
+        done = export.completed(file.digest.hexdigest(), self.clock(), left_out)
         await self.exports.save(done, *file.whole_pieces(), *file.rest())
 
     def _progress(

@@ -1,6 +1,6 @@
 """Exports: files that workers write in the background, and the traces in them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from enum import StrEnum
@@ -8,11 +8,13 @@ from typing import Any, Final, Self
 from uuid import UUID
 
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from domain.tracing.payloads.payload import JsonText
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX
 from domain.tracing.query import TraceFilter
 from domain.tracing.span import Span
 from domain.tracing.trace import Trace
+from domain.wording import counted
 
 _BLANKED: Final = bytes.maketrans(b"\n\r", b"  ")
 ATTEMPTS_MAX: Final = 3  # attempts that workers began without finishing
@@ -45,7 +47,8 @@ class Export:
         PENDING ──a worker claims it──▶ RUNNING ──▶ COMPLETED, or FAILED, which `error` explains
            ▲────────it is put off──────────┘
 
-    While it isn't final, `rows`, `size` in bytes and `traces_done` belong to the current attempt.
+    A COMPLETED one with an `error` lacks the traces that it names. While it isn't final, `rows`,
+    `size` in bytes and `traces_done` belong to the current attempt.
     `sha256` is the hash of the finished file. `traces_total` is counted when an attempt begins. No
     worker claims it before `due_at`, which is None once it is final. It is deleted at `expires_at`.
     """
@@ -88,10 +91,14 @@ class Export:
     def put_off(self, until: datetime) -> Self:
         return replace(self, status=ExportStatus.PENDING, due_at=until)
 
-    def completed(self, sha256: str, now: datetime) -> Self:
-        """The completed export. Its total is what was read, not the count before the reading."""
+    def completed(self, sha256: str, now: datetime, left_out: Sequence[TraceId] = ()) -> Self:
+        """The completed export. Its total is what was read, not the count before the reading.
+
+        Its error names the traces that are too large and `left_out`.
+        """
         return replace(
             self,
+            error=_incomplete(left_out) if left_out else None,
             status=ExportStatus.COMPLETED,
             traces_total=self.traces_done,
             sha256=sha256,
@@ -99,8 +106,19 @@ class Export:
             due_at=None,
         )
 
+    @property
+    def is_incomplete(self) -> bool:
+        """Whether traces that match are not in its file."""
+        return self.status is ExportStatus.COMPLETED and self.error is not None
+
     def failed(self, error: str, now: datetime) -> Self:
         return replace(self, status=ExportStatus.FAILED, error=error, completed_at=now, due_at=None)
+
+
+def _incomplete(left_out: Sequence[TraceId]) -> str:
+    what = counted(len(left_out), "trace holds", "traces hold")
+    ids = ", ".join(map(str, left_out))
+    return f"The file is incomplete: {what} more than {READ_BYTES_MAX >> 20} MiB: {ids}"
 
 
 @dataclass(frozen=True, slots=True)

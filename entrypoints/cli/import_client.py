@@ -49,6 +49,7 @@ _LINE: Final = msgspec.json.Decoder(msgspec.defstruct("Line", [("trace_id", str)
 class _EndMark(msgspec.Struct):
     traces: int
     sha256: str
+    left_out: list[str] = msgspec.field(default_factory=list)
 
 
 class _FieldError(msgspec.Struct):
@@ -133,6 +134,11 @@ class Importer:
                 if (end.traces, end.sha256) != (traces, digest.hexdigest()):
                     self.is_complete = False
                     self.report(f"line {number}: the export that ends here was altered")
+                if end.left_out:
+                    self.is_complete = False
+                    missing = counted(len(end.left_out), "trace that was", "traces that were")
+                    ids = ", ".join(end.left_out)
+                    self.report(f"line {number}: the export lacks {missing} too large: {ids}")
                 digest, traces, has_end_mark = sha256(), 0, True
             else:
                 digest.update(text)

@@ -169,6 +169,18 @@ async def test_similar_text_is_not_an_end_mark(tmp_path, end):
     assert not run.importer.is_complete
 
 
+async def test_export_without_traces_that_were_too_large_is_reported():
+    [text] = lines(1)
+    end = {"complete": False, "traces": 1, "sha256": sha256(text).hexdigest()}
+    mark = json.dumps(end | {"left_out": ["id-1", "id-2"]}, separators=(",", ":"))
+    run = await imported(Server(), text[:-2] + b',"export":%b}\n' % mark.encode())
+    assert run.importer.stored == 1
+    assert not run.importer.is_complete
+    assert [one for one in run.told if "id-2" in one] == [
+        "line 1: the export lacks 2 traces that were too large: id-1, id-2"
+    ]
+
+
 async def test_reports_of_refused_lines_are_limited():
     run = await imported(Server(), b"x\n" * (PRINTED_REFUSALS_MAX + 50))
     assert run.importer.refused == PRINTED_REFUSALS_MAX + 50

@@ -10,7 +10,14 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore, by_creation
 from adapters.memory.tracing.traces import whole_bytes
-from application.exporting.ports import BATCH_TRACES_MAX, EXPORTS_MAX, Batches
+from application.exporting.ports import (
+    BATCH_TRACES_MAX,
+    EXPORTS_MAX,
+    Batches,
+    check_not_all,
+    leave_out,
+    session_too_large,
+)
 from domain.errors import Conflict, NotFound
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
 from domain.exporting.export import Export, ExportStatus, TraceWithScores, in_order_of_time
@@ -100,7 +107,12 @@ class MemoryTraceArchive:
 
     @asynccontextmanager
     async def read(
-        self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        left_out: list[TraceId] | None = None,
     ) -> AsyncIterator[Batches]:
         found = self.store.matching_traces(project, matching)
 
@@ -109,7 +121,7 @@ class MemoryTraceArchive:
 
         page = paginate(found, place, order, PageRequest(limit=len(found)))
         whole = [self._archived(project, one) for one in page.items]
-        yield self._batches([*self._led(project, whole)])
+        yield self._batches(project, whole, left_out)
 
     async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         wanted = set(traces)
@@ -118,12 +130,21 @@ class MemoryTraceArchive:
             raise TooLargeToRead("stored traces of these hold", "import fewer", "traces")
         return found
 
-    async def _batches(self, whole: Sequence[TraceWithScores]) -> Batches:
-        for some in batched(whole, BATCH_TRACES_MAX):
-            for one in some:
-                if whole_bytes(one.trace) > self.bytes_max:
-                    raise TooLargeToRead(f"trace {one.trace.id} holds", "leave it out")
+    async def _batches(
+        self,
+        project: ProjectId,
+        whole: Sequence[TraceWithScores],
+        left_out: list[TraceId] | None,
+    ) -> Batches:
+        readable = list[TraceWithScores]()
+        for one in whole:
+            if _size(one) > self.bytes_max:
+                leave_out(one.trace.id, left_out)
+            else:
+                readable.append(one)
+        for some in batched(self._led(project, readable), BATCH_TRACES_MAX):
             yield some
+        check_not_all(left_out, len(readable))
 
     def _archived(self, project: ProjectId, trace: Trace) -> TraceWithScores:
         scores = [
@@ -143,4 +164,10 @@ class MemoryTraceArchive:
                 left[score.session_id].append(score)
         for one in whole:
             scores = left.pop(one.trace.session_id, [])
+            if sum(score.size for score in scores) > self.bytes_max:
+                raise session_too_large(one.trace.session_id)
             yield replace(one, session_scores=in_order_of_time(scores))
+
+
+def _size(one: TraceWithScores) -> int:
+    return whole_bytes(one.trace) + sum(score.size for score in one.scores)

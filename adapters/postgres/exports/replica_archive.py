@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from adapters.postgres.database.pool import translate_errors
 from adapters.postgres.read_replica import ReadOutcome, Replica
@@ -29,35 +30,33 @@ class ReplicaTraceArchive:
 
     @asynccontextmanager
     async def read(
-        self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        left_out: list[TraceId] | None = None,
     ) -> AsyncIterator[Batches]:
-        wanted = (project, matching, sort, order)
+        wanted = (project, matching, sort, order, left_out)
         async with AsyncExitStack() as stack:
             batches = await self._open_copy(stack, *wanted)
             if batches is None:
+                if left_out is not None:
+                    left_out.clear()
                 batches = await stack.enter_async_context(self.main.read(*wanted))
             yield batches
 
     async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         return await self.main.load(project, traces)
 
-    async def _open_copy(
-        self,
-        stack: AsyncExitStack,
-        project: ProjectId,
-        matching: TraceFilter,
-        sort: TraceSort,
-        order: SortOrder,
-    ) -> Batches | None:
+    async def _open_copy(self, stack: AsyncExitStack, *wanted: Any) -> Batches | None:
         """The batches of the replica, once the first is there; None if it can't be used."""
         replica = self.replica
         if not replica.takes_streams:
             return None
         try:
             async with AsyncExitStack() as attempt:
-                batches = await attempt.enter_async_context(
-                    self.copy.read(project, matching, sort, order)
-                )
+                batches = await attempt.enter_async_context(self.copy.read(*wanted))
                 first = await anext(batches, None)
                 await stack.enter_async_context(attempt.pop_all())
         except Unavailable as error:

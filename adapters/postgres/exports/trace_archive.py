@@ -11,10 +11,16 @@ from asyncpg import Record
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.evaluation.runs.target_selection import trace_conditions
-from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
+from adapters.postgres.evaluation.scores.score_rows import SCORE_BYTES, SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.tracing.trace_lists import SORT_COLUMNS
 from adapters.postgres.tracing.trace_loader import SELECT_TRACE_SIZES, fetch_whole_traces
-from application.exporting.ports import BATCH_TRACES_MAX, Batches
+from application.exporting.ports import (
+    BATCH_TRACES_MAX,
+    Batches,
+    check_not_all,
+    leave_out,
+    session_too_large,
+)
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
 from domain.exporting.export import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
@@ -26,7 +32,6 @@ from domain.tracing.trace import Trace
 # The size of one batch once read: it is in memory as rows, as values and as output.
 BATCH_BYTES_MAX: Final = 1 << 20
 NARROW_EXPORT: Final = "narrow the export with started_after and started_before"
-LEAVE_IT_OUT: Final = "leave it out of the export with a filter, or delete it"
 IMPORT_FEWER_TRACES: Final = "import fewer traces at once"
 
 # Set on the transaction, because a pooler may not pass on session settings, and an operator may set
@@ -41,6 +46,16 @@ WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.
 SELECT_SESSION_SCORES: Final = f"""
 SELECT {SESSION_SCORES.select()} FROM session_scores
 WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
+"""
+SELECT_SCORE_SIZES: Final = f"""
+SELECT trace_id, sum({SCORE_BYTES})::bigint FROM trace_scores
+WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND outcome <> '{ScoreOutcome.PENDING}'
+GROUP BY trace_id
+"""
+SELECT_SESSION_SIZES: Final = f"""
+SELECT session_id, sum({SCORE_BYTES})::bigint FROM session_scores
+WHERE {OF_PROJECT} AND session_id = ANY($2::text[]) AND outcome <> '{ScoreOutcome.PENDING}'
+GROUP BY session_id
 """
 
 
@@ -58,15 +73,19 @@ class PostgresTraceArchive:
 
     @asynccontextmanager
     async def read(
-        self, project: ProjectId, matching: TraceFilter, sort: TraceSort, order: SortOrder
+        self,
+        project: ProjectId,
+        matching: TraceFilter,
+        sort: TraceSort,
+        order: SortOrder,
+        left_out: list[TraceId] | None = None,
     ) -> AsyncIterator[Batches]:
         async with read_snapshot(
             self.streams, NARROW_EXPORT, project, self.timeout_s, hide_erased_in=project
         ) as connection:
             await connection.execute(SET_STREAM_TIMEOUTS.format(round(self.timeout_s * 1_000)))
-            yield self._batches(
-                connection, project, matching, sort, order, bytes_max=self.bytes_max
-            )
+            ids = self._ids(connection, project, matching, sort, order)
+            yield self._batches(connection, project, ids, left_out)
 
     async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
         async with read_snapshot(
@@ -78,41 +97,80 @@ class PostgresTraceArchive:
             return await fetch_whole_traces(connection, project, traces)
 
     @staticmethod
-    async def _batches(
+    async def _ids(
         connection: Connection,
         project: ProjectId,
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        *,
-        bytes_max: int,
-    ) -> Batches:
+    ) -> AsyncIterator[list[Record]]:
+        """Of each trace its id, its session, and whether it is the first one of its session."""
         p, where = await trace_conditions(connection, project, matching)
         value, way = SORT_COLUMNS[sort], order.value
         # Materializes and sorts all ids (on disk if they are many) before the first is read: a walk
-        # along the index of the order would read all rows that do not match. The first trace of
-        # each session comes with its session id.
+        # along the index of the order would read all rows that do not match.
         by = f"{value} {way} NULLS LAST, trace_id {way}"
         sql = f"""
         WITH found AS MATERIALIZED (SELECT trace_id, session_id, {value} FROM traces WHERE {where})
-        SELECT trace_id, CASE row_number() OVER (PARTITION BY session_id ORDER BY {by})
-          WHEN 1 THEN session_id END
+        SELECT trace_id, session_id, row_number() OVER (PARTITION BY session_id ORDER BY {by}) = 1
         FROM found ORDER BY {by}
         """
         cursor = await connection.cursor(sql, *p.values)
         while rows := await cursor.fetch(BATCH_TRACES_MAX):
-            led = {trace: session for trace, session in rows if session is not None}
-            weights = await connection.fetch(SELECT_TRACE_SIZES, project, [row[0] for row in rows])
-            for trace, bytes_ in weights:
-                if bytes_ > bytes_max:
-                    raise TooLargeToRead(f"trace {trace} holds", LEAVE_IT_OUT)
+            yield rows
+
+    async def _batches(
+        self,
+        connection: Connection,
+        project: ProjectId,
+        ids: AsyncIterator[list[Record]],
+        left_out: list[TraceId] | None,
+    ) -> Batches:
+        unled = set[str]()  # sessions whose first traces were left out
+        traces = 0
+        async for rows in ids:
+            sizes = await _sizes(connection, project, [row[0] for row in rows])
+            led: dict[TraceId, str] = {}
+            weights: list[tuple[TraceId, int]] = []
+            for trace, session, is_first in rows:
+                is_led = session is not None and (is_first or session in unled)
+                if sizes[trace] > self.bytes_max:
+                    leave_out(trace, left_out)
+                    unled |= {session} if is_led else set()
+                    continue
+                if is_led:
+                    led[trace] = session
+                    unled.discard(session)
+                weights.append((trace, sizes[trace]))
+            await self._check_session_scores(connection, project, led)
             for group in _split_by_size(weights):
-                traces = await _fetch_with_scores(connection, project, group, led)
-                by_id = {one.trace.id: one for one in traces}
+                found = await _fetch_with_scores(connection, project, group, led)
+                by_id = {one.trace.id: one for one in found}
                 yield [by_id[one] for one in group]
+            traces += len(weights)
+        check_not_all(left_out, traces)
+
+    async def _check_session_scores(
+        self, connection: Connection, project: ProjectId, led: Mapping[TraceId, str]
+    ) -> None:
+        sessions = [*led.values()]
+        rows = await connection.fetch(SELECT_SESSION_SIZES, project, sessions) if sessions else ()
+        for session, size in rows:
+            if size > self.bytes_max:
+                raise session_too_large(session)
 
 
-def _split_by_size(weights: Sequence[Record]) -> Iterator[list[TraceId]]:
+async def _sizes(
+    connection: Connection, project: ProjectId, traces: Sequence[TraceId]
+) -> Mapping[TraceId, int]:
+    """The size of each trace with its scores, once read."""
+    scored = await connection.fetch(SELECT_SCORE_SIZES, project, traces)
+    scores = {row[0]: row[1] for row in scored}
+    rows = await connection.fetch(SELECT_TRACE_SIZES, project, traces)
+    return {trace: size + scores.get(trace, 0) for trace, size in rows}
+
+
+def _split_by_size(weights: Sequence[tuple[TraceId, int]]) -> Iterator[list[TraceId]]:
     """Groups the traces, in order: each group fits into BATCH_BYTES_MAX or has one trace."""
     group: list[TraceId] = []
     weight = 0

@@ -1,6 +1,7 @@
 """Files of exports: interrupted workers, and the validation of imports."""
 
 import asyncio
+import json
 import re
 import uuid
 from collections.abc import AsyncIterator
@@ -175,6 +176,22 @@ async def test_trace_that_is_too_large_fails_the_export_and_is_named(here):
     failed = await found(here, export)
     assert failed.status is ExportStatus.FAILED
     assert re.match(r"trace [0-9a-f-]{36} holds more than 128 MiB", str(failed.error))
+
+
+async def test_file_without_a_trace_that_is_too_large_says_so(here):
+    large = trace(input=b'"%b"' % (b"x" * 700_000), name="large", started_at=at(1))
+    await here.ports.tracing.traces.put(OURS, large)
+    export = await ordered(here, FileFormat.NDJSON)
+    archive = replace(here.ports.exporting.archive, bytes_max=600_000)
+    exporting = replace(here.ports.exporting, archive=archive)
+    assert await here.with_ports(exporting=exporting).exporting.write_export() == 1
+    done = await found(here, export)
+    assert (done.status, done.is_incomplete) == (ExportStatus.COMPLETED, True)
+    assert str(done.error).startswith("The file is incomplete: 1 trace holds more than 128 MiB")
+    assert str(large.id) in str(done.error)
+    last = (await read(here, export, 0, done.size)).splitlines()[-1]
+    end = json.loads(last)["export"]
+    assert (end["complete"], end["left_out"]) == (False, [str(large.id)])
 
 
 async def test_worker_without_the_library_fails_the_export_with_advice(here):

@@ -11,7 +11,7 @@ import pytest
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.exports.replica_archive import ReplicaTraceArchive
 from adapters.postgres.read_replica import ReadOutcome
-from application.exporting.ports import BATCH_TRACES_MAX
+from application.exporting.ports import BATCH_TRACES_MAX, LEFT_OUT_MAX
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import TraceWithScores
 from domain.ids import ProjectId, RunId, ScoreId, TraceId
@@ -263,19 +263,76 @@ def reading_at_most(archive: Any, most: int) -> Any:
     return replace(archive, bytes_max=most)
 
 
+def bounded(plane: DataPlane, most: int) -> DataPlane:
+    archive = reading_at_most(plane.exporting.archive, most)
+    return replace(plane, exporting=replace(plane.exporting, archive=archive))
+
+
+LONG = "x" * 10_000
+
+
 async def test_trace_that_is_too_large_is_named(plane):
     ours, small = project(), trace(started_at=at(0))
-    large = trace(span(input=b'"' + b"x" * 10_000 + b'"'), started_at=at(1))
+    large = trace(span(input=b'"%b"' % LONG.encode()), started_at=at(1))
     await fill(plane, ours, small, large)
-    bounded = replace(
-        plane, exporting=replace(plane.exporting, archive=reading_at_most(
-            plane.exporting.archive, 9_000
-        ))
-    )  # fmt: skip
+    reading = bounded(plane, 9_000)
     with pytest.raises(TooLargeToRead, match=str(large.id)):
-        await read(bounded, ours)
-    assert [one.trace.id for one in await read(bounded, ours, started_before=at(1))] == [small.id]
+        await read(reading, ours)
+    assert [one.trace.id for one in await read(reading, ours, started_before=at(1))] == [small.id]
     with pytest.raises(TooLargeToRead):
-        await bounded.exporting.archive.load(ours, [small.id, large.id])
-    [loaded] = await bounded.exporting.archive.load(ours, [small.id])
+        await reading.exporting.archive.load(ours, [small.id, large.id])
+    [loaded] = await reading.exporting.archive.load(ours, [small.id])
     assert loaded.id == small.id
+
+
+async def read_without_large(
+    plane: DataPlane, of: ProjectId, **conditions: Any
+) -> tuple[list[TraceWithScores], list[TraceId]]:
+    """The traces that are read, and the ids of those that are left out."""
+    left_out: list[TraceId] = []
+    wanted = (of, TraceFilter(**conditions), TraceSort.STARTED_AT, ASC, left_out)
+    async with plane.exporting.archive.read(*wanted) as batches:
+        return [one async for batch in batches for one in batch], left_out
+
+
+async def test_traces_that_are_too_large_are_left_out_and_named(plane):
+    ours = project()
+    text = b'"%b"' % LONG.encode()
+    first, then, scored = (trace(started_at=at(n), session_id="s") for n in range(3))
+    first = replace(first, spans=(span(input=text),))
+    last = trace(started_at=at(3))
+    await fill(plane, ours, first, then, scored, last)
+    await plane.evaluation.trace_scores.add(a_score(ours, scored.id, reason=LONG))
+    of_session = session_score(ours, "s", run_id=None)
+    await plane.evaluation.session_scores.add(of_session)
+    reading = bounded(plane, 9_000)
+    found, left_out = await read_without_large(reading, ours)
+    assert left_out == [first.id, scored.id]
+    # The scores of the session come with its first trace that is read.
+    assert [(one.trace.id, one.session_scores) for one in found] == [
+        (then.id, (of_session,)),
+        (last.id, ()),
+    ]
+    assert (await read_without_large(plane, ours))[1] == []
+
+
+async def test_export_of_nothing_but_large_traces_fails(plane):
+    ours, large = project(), trace(input=b'"%b"' % LONG.encode())
+    await fill(plane, ours, large)
+    with pytest.raises(TooLargeToRead, match=str(large.id)):
+        await read_without_large(bounded(plane, 9_000), ours)
+
+
+async def test_traces_that_are_left_out_are_limited(plane):
+    ours = project()
+    await fill(plane, ours, *(trace(started_at=at(n)) for n in range(LEFT_OUT_MAX + 1)))
+    with pytest.raises(TooLargeToRead):
+        await read_without_large(bounded(plane, 1), ours)
+
+
+async def test_session_with_scores_that_are_too_large_fails_the_export(plane):
+    ours = project()
+    await fill(plane, ours, trace(session_id="s"))
+    await plane.evaluation.session_scores.add(session_score(ours, "s", run_id=None, reason=LONG))
+    with pytest.raises(TooLargeToRead, match="the scores of session 's'"):
+        await read_without_large(bounded(plane, 9_000), ours)

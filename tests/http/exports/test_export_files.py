@@ -17,11 +17,13 @@ from adapters.memory.store import MemoryStore
 from application.clock import utc_now
 from application.exporting.ports import EXPORTS_MAX, PIECE_BYTES
 from application.use_cases import UseCases
-from domain.exporting.export import FileFormat
+from domain.exporting.export import Export, ExportStatus, FileFormat
+from domain.ids import TraceId
 from entrypoints.composition.export_formats import INSTALL_PARQUET
 from entrypoints.composition.memory import memory_exporting, replace_ports
-from entrypoints.http.controllers.exports.files import MEDIA_TYPES
+from entrypoints.http.controllers.exports.files import MEDIA_TYPES, disposition
 from tests.http.conftest import Site, a_span, field_errors
+from tests.support.builders.values import NOON, OURS
 from tests.support.clients.scored_project import ScoredProject
 
 EXPORTS = "/traces/exports"
@@ -83,6 +85,24 @@ async def test_export_is_written_and_downloaded(files):
     assert f"{done['id']}.csv" in file.headers["content-disposition"]
     [row] = csv.DictReader(io.StringIO(file.text))
     assert (row["name"], row["span_count"]) == ("second", "2")
+
+
+def test_name_of_a_file_says_that_it_is_incomplete():
+    export = Export(
+        id=uuid.UUID(int=1),
+        project_id=OURS,
+        format=FileFormat.CSV,
+        status=ExportStatus.RUNNING,
+        created_at=NOON,
+        due_at=NOON,
+        expires_at=NOON,
+    )
+    for left_out, name in (
+        ([], f"{export.id}.csv"),
+        ([TraceId(uuid.UUID(int=2))], f"{export.id}-incomplete.csv"),
+    ):
+        done = export.completed("f" * 64, NOON, left_out)
+        assert f'"{name}"' in disposition(done)
 
 
 async def test_every_format_supports_its_rows(files):

@@ -483,6 +483,28 @@ async def test_failure_before_the_first_line_is_an_error_response(site, head):
     assert int(answer.headers["retry-after"]) > 0
 
 
+async def test_stream_without_a_trace_that_is_too_large_is_marked_incomplete(site, head):
+    large, small = (a_trace(trace_id=str(uuid.uuid4()), input="x" * n) for n in (9_000, 1))
+    for sent in (large, small):
+        await site.http.post("/traces", headers=head, json=sent)
+    archive = replace(site.ports.exporting.archive, bytes_max=8_000)
+    exporting = replace(site.ports.exporting, archive=archive)
+    use_cases = UseCases(replace(site.ports, exporting=exporting))
+    app = app_on_shared_routes(use_cases, CONFIG, RateLimits(site.limiter, {}))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        answer = await http.get("/traces/export", headers=head)
+        await site.http.delete(f"/traces/{small['trace_id']}", headers=head)
+        without = await http.get("/traces/export", headers=head)
+    [line] = lines_of(answer.content)
+    assert line["trace_id"] == small["trace_id"]
+    end = line["export"]
+    assert (end["complete"], end["traces"]) == (False, 1)
+    assert end["left_out"] == [large["trace_id"]]
+    assert without.status_code == 422  # an empty response would say that no trace matches
+    assert large["trace_id"] in without.json()["detail"]
+
+
 async def test_disconnect_releases_the_stream(paused, head):
     app, archive = paused
     client = Client(app, head)
@@ -553,6 +575,6 @@ async def test_large_trace_is_encoded_off_the_event_loop(
     async def batches() -> AsyncIterator[WatchedTraces]:
         yield batch
 
-    text = b"".join([part async for part in encode_batches(OURS, batches())])
+    text = b"".join([part async for part in encode_batches(OURS, batches(), ())])
     assert json.loads(text)["export"]["scores"] == scores
     assert (batch.counted_in != threading.get_ident()) is is_off_loop

@@ -135,7 +135,7 @@ class ExportFileController(Controller):
             )
         headers |= {
             "content-length": str(byte_range.end - byte_range.start),
-            "content-disposition": _disposition(export),
+            "content-disposition": disposition(export),
         }
         status = HTTPStatus.OK
         if not byte_range.is_whole:
@@ -204,13 +204,14 @@ class DownloadController(Controller):
         await use_cases.audit.record(holder, AuditAction.EXPORT_DOWNLOADED, export.id)
         headers = {
             "content-length": str(export.size),
-            "content-disposition": _disposition(export),
+            "content-disposition": disposition(export),
         }
         return _stream(use_cases, export, 0, export.size, headers, HTTPStatus.OK)
 
 
-def _disposition(export: Export) -> str:
-    return f'attachment; filename="{export.id}.{export.format}"'
+def disposition(export: Export) -> str:
+    mark = "-incomplete" if export.is_incomplete else ""
+    return f'attachment; filename="{export.id}{mark}.{export.format}"'
 
 
 def _stream(

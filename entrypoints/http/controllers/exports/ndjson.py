@@ -5,11 +5,12 @@ from hashlib import sha256
 from typing import Final
 
 import msgspec
+from msgspec import UNSET
 
 from application.concurrency import compute
 from application.exporting.ports import Batches
 from domain.exporting.export import TraceWithScores
-from domain.ids import ProjectId
+from domain.ids import ProjectId, TraceId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
 from entrypoints.http.controllers.traces.schemas import shows_much
 
@@ -42,22 +43,24 @@ class NdjsonEncoder:
         self._session_scores += sum(len(archived.session_scores) for archived in batch)
         return text
 
-    def end(self) -> bytes:
+    def end(self, left_out: Sequence[TraceId] = ()) -> bytes:
         if not self.rows:
             return b""
         self._digest.update(b"}\n")
         digest = self._digest.hexdigest()
         counts = (self.rows, self._spans, self._scores, self._session_scores)
-        end = ExportEnd(True, *counts, digest)
+        end = ExportEnd(not left_out, *counts, digest, [*left_out] or UNSET)
         return b',"export":%b}\n' % msgspec.json.encode(end)
 
 
-async def encode_batches(project: ProjectId, batches: Batches) -> AsyncIterator[bytes]:
-    """The text of an export, in chunks."""
+async def encode_batches(
+    project: ProjectId, batches: Batches, left_out: Sequence[TraceId]
+) -> AsyncIterator[bytes]:
+    """The text of an export, in chunks. `left_out` is complete once all batches are read."""
     encoder = NdjsonEncoder(project)
     async for batch in batches:
         yield await compute(encoder.add, batch, is_long=_takes_long(batch))
-    yield encoder.end()
+    yield encoder.end(left_out)
 
 
 def _takes_long(batch: Sequence[TraceWithScores]) -> bool:

@@ -133,9 +133,10 @@ class ExportedSpan(traces.SpanResponse, frozen=True, kw_only=True):
 
 
 class ExportEnd(msgspec.Struct, frozen=True):
-    """The totals of a whole export, on its last line.
+    """The totals of an export, on its last line.
 
-    `sha256` is the hash of the whole text without this member.
+    `sha256` is the hash of the whole text without this member. `complete` is false if traces are
+    missing because they are too large: `left_out` has their ids.
     """
 
     complete: bool
@@ -144,6 +145,7 @@ class ExportEnd(msgspec.Struct, frozen=True):
     scores: int
     session_scores: int
     sha256: str
+    left_out: list[TraceId] | UnsetType = UNSET
 
 
 def _exported_spans(trace: Trace) -> list[ExportedSpan]:
@@ -252,7 +254,8 @@ class ExportResponse(ResponseStruct[Export], frozen=True, kw_only=True):
 
     `traces_done` of `traces_total` traces are written; `row_count` and `size` in bytes are those
     of the file so far. A COMPLETED export has the `sha256` of the file; a FAILED one has an
-    `error_message`.
+    `error_message`, and so has a COMPLETED one whose file lacks traces, which it names: they are
+    too large.
     """
 
     id: UUID

@@ -16,6 +16,7 @@ from domain.exporting.export import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
+from domain.ids import TraceId
 from entrypoints.http.authentication import CAN_READ, DataPlane
 from entrypoints.http.config import http_context
 from entrypoints.http.controllers.exports import examples
@@ -79,7 +80,8 @@ class TraceExportController(Controller):
         of each session also has the scores of the session, in `session_scores`. The export is
         streamed, and may have any length. The last line has an additional member `export` with the
         numbers of traces, spans and scores, and the SHA-256 of the text without that member: a file
-        without it is incomplete. If no trace matches, the response is empty. See
+        without it is incomplete. A trace of more than 128 MiB is left out: `complete` is false
+        then, and `left_out` names it. If no trace matches, the response is empty. See
         docs/tracing/exports.md.
         """
         project = caller.project_id
@@ -87,10 +89,12 @@ class TraceExportController(Controller):
 
         @asynccontextmanager
         async def open_chunks() -> AsyncIterator[AsyncIterator[bytes]]:
-            matching = params.to_domain()
-            async with stream(project, matching, params.sort_by, params.sort_order) as batches:
+            matching, left_out = params.to_domain(), list[TraceId]()
+            async with stream(
+                project, matching, params.sort_by, params.sort_order, left_out
+            ) as batches:
                 await use_cases.audit.record(caller, AuditAction.EXPORT_STREAMED, project)
-                yield encode_batches(project, batches)
+                yield encode_batches(project, batches, left_out)
 
         return StreamingResponse(open_chunks, NDJSON)
 

@@ -143,7 +143,8 @@ function ExportItem({ one, attempt }: { one: ExportResponse; attempt: Sending["s
           </span>
         </>
       )}
-      {one.status === "FAILED" && <span class="bad-text">{one.error_message ?? "failed"}</span>}
+      {/* A completed export has a message if its file is incomplete. */}
+      {(one.status === "FAILED" || one.error_message !== null) && <span class="bad-text">{one.error_message ?? "failed"}</span>}
       {one.status === "COMPLETED" && (
         <>
           <span>
