@@ -135,7 +135,8 @@ STORED_PYTHON: Final = Stored(
     question=QUESTION,
     answer="On its way.",
 )
-# Their packages exclude those of LIVE; tests/adapters/otlp maps what they have sent.
+# Their packages exclude those of LIVE; tests/adapters/otlp maps what the first two have sent, and
+# single attributes of MLflow.
 NOT_RUN: Final = {Program("Google ADK"), Program("CrewAI"), Program("MLflow")}
 
 

@@ -371,7 +371,7 @@ _METADATA: Final = (
     Rule(Target.TOOL_DESCRIPTION, ("gen_ai.tool.description", "tool.description"), text),
     # The schema of a tool is never its input.
     Rule(Target.TOOL_SCHEMA, ("gen_ai.tool.json_schema", "tool.parameters"), json_text_of),
-    Rule(Target.TOOLS, ("gen_ai.tool.definitions",), json_texts_of),
+    Rule(Target.TOOLS, ("gen_ai.tool.definitions", "mlflow.chat.tools"), json_texts_of),
     Rule(Target.TOOLS, ("llm.tools.*",), item_texts("llm.tools", "tool", "json_schema")),
     Rule(Target.TOOLS, ("llm.request.functions.*",), item_texts("llm.request.functions")),
     Rule(Target.TOOLS, ("ai.prompt.tools",), json_texts_of),

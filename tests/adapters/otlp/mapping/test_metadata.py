@@ -133,6 +133,7 @@ def test_other_names_of_what_is_known_of_a_tool(key, member):
         {"gen_ai.tool.definitions": ['{"name": "f"}']},
         {"llm.tools.0.tool.json_schema": '{"name": "f"}'},
         {"llm.request.functions.0.name": "f"},
+        {"mlflow.chat.tools": '[{"name": "f"}]'},
         {"ai.prompt.tools": ['{"name": "f"}']},
     ],
 )
