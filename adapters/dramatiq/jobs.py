@@ -11,6 +11,7 @@ from typing import Final
 from redis.asyncio import Redis
 
 from adapters.dramatiq.messages import NAMESPACE, build_message
+from adapters.redis_failures import redis_failure
 from application.jobs import Job, Jobs
 from application.ports import MonotonicClock
 
@@ -86,7 +87,7 @@ class DramatiqJobs:
         if self._retry_at_us is None:
             _log.warning(
                 "jobs can't be sent to Redis (%s): workers find them in the database later",
-                type(error).__name__,
+                redis_failure(error),
             )
         self._retry_at_us = self.ticks() + RETRY_AFTER_US
 

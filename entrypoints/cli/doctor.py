@@ -60,6 +60,7 @@ CLOCK_FAIL: Final = timedelta(seconds=30)  # beyond it, leases and tokens don't 
 REDIS_TIMEOUT_S: Final = 5.0
 GROUP_TIMEOUT_S: Final = 5.0
 GIB: Final = 1 << 30
+STORAGE_ERROR_MAX: Final = 300  # characters of what a storage says
 FREE_MIN_BYTES: Final = GIB  # an afternoon of tracing fills less than that
 LOCAL_HOSTS: Final = ("127.0.0.1", "localhost", "::1")
 ENCRYPTED_SSL_MODES: Final = frozenset({"require", "verify-ca", "verify-full"})
@@ -321,9 +322,11 @@ async def check_bucket(settings: Settings) -> list[Finding]:
     try:
         await store.list_keys("", utc_now())
     except Unavailable as error:
-        name = f"no answer from {settings.payload_bucket} ({type(error.__cause__).__name__})"
+        cause = error.__cause__
+        said = str(cause).partition("\n")[0][:STORAGE_ERROR_MAX] or type(cause).__name__
+        detail = f"{settings.payload_bucket} can't be listed: {said}"
         names = [variable(one) for one in ("payload_bucket", "s3_endpoint", "s3_access_key_id")]
-        return [fail("payload bucket", name, f"are {', '.join(names)} correct?")]
+        return [fail("payload bucket", detail, f"are {', '.join(names)} correct?")]
     return [ok("payload bucket", f"{settings.payload_bucket} can be listed")]
 
 
@@ -345,8 +348,10 @@ async def check_database(settings: Settings) -> AsyncIterator[Finding]:
     host = addresses[0].hostname if len(addresses) == 1 else None
     try:
         async with open_database(settings) as pool:
-            for finding in check_postgres_server(await fetch_server_info(pool), host):
+            server = await fetch_server_info(pool)
+            for finding in check_postgres_server(server, host):
                 yield finding
+            yield check_connections(settings, server.connections)
             state = await PostgresHealthCheck(pool).check()
             if not state.ok:
                 yield _from_state("postgres writes", state, "use its primary, or see its log")
@@ -493,6 +498,17 @@ def check_postgres_server(server: ServerInfo, host: str | None) -> Iterator[Find
     yield check_clock(server.ahead, server.ahead_within)
     if server.folder is not None and host in LOCAL_HOSTS and server.folder.exists():
         yield check_disk("disk of postgres", server.folder)
+
+
+def check_connections(settings: Settings, admitted: int) -> Finding:
+    """Compares what one `serve` and one `worker` of these settings open with what is admitted."""
+    processes = settings.api_processes + settings.eval_worker_processes
+    needed = settings.database_pool_size * processes
+    detail = f"one serve and one worker open up to {needed}, and PostgreSQL admits {admitted}"
+    if needed <= admitted:
+        return ok("connections", detail)
+    advice = f"raise max_connections, lower {variable('database_pool_size')}, or use PgBouncer"
+    return warn("connections", detail, advice)
 
 
 def check_clock(ahead: timedelta, within: timedelta) -> Finding:

@@ -28,6 +28,7 @@ from entrypoints.cli.doctor import (
     Finding,
     Level,
     check_clock,
+    check_connections,
     check_database,
     check_disk,
     check_postgres_server,
@@ -256,6 +257,7 @@ SERVER = ServerInfo(
     is_new_enough=False,
     bytes=1 << 30,
     bypasses_policies=False,
+    connections=97,
     ahead=timedelta(),
     ahead_within=timedelta(),
     folder=None,
@@ -267,6 +269,14 @@ def test_role_that_passes_every_policy_is_a_warning():
     [warning] = [one for one in findings if one.level is Level.WARN]
     assert "row-level security" in str(warning)
     assert "docs/operation/operations.md" in str(warning)
+
+
+@pytest.mark.parametrize(("admitted", "level"), [(39, Level.WARN), (40, Level.OK)])
+def test_more_connections_than_are_admitted_is_a_warning(admitted, level):
+    settings = Settings(api_processes=3, database_pool_size=10)
+    finding = check_connections(settings, admitted)
+    assert (finding.level, "up to 40" in str(finding)) == (level, True)
+    assert ("PANDAPROBE_DATABASE_POOL_SIZE" in str(finding)) == (level is Level.WARN)
 
 
 def test_unsupported_postgres_version_fails():
@@ -370,6 +380,19 @@ async def test_postgres_server_info_is_read(pool: Pool):
     assert abs(server.ahead) < CLOCK_WARN  # the clock of this machine
     assert server.folder is not None
     assert server.bytes > 0
+    assert server.connections > 0
+
+
+@pytest.mark.service
+async def test_limits_of_role_and_database_are_read(pool: Pool, postgres_url: str):
+    name = await pool.fetchval("SELECT current_database()")
+    owner = await asyncpg.connect(postgres_url)
+    try:
+        await owner.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT 41')
+        assert (await postgres_server(pool)).connections == 41
+    finally:
+        await owner.execute(f'ALTER DATABASE "{name}" CONNECTION LIMIT -1')
+        await owner.close()
 
 
 @pytest.fixture

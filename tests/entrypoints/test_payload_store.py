@@ -42,3 +42,4 @@ async def test_doctor_tries_the_bucket():
     settings = Settings(payload_bucket=name, s3_endpoint=away, **KEYS)
     [finding] = await check_bucket(settings)
     assert finding.level is Level.FAIL
+    assert "error sending request" in finding.detail

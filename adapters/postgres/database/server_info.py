@@ -14,7 +14,13 @@ SELECT_SERVER_INFO: Final = """
 SELECT current_setting('server_version_num')::int AS number,
   split_part(current_setting('server_version'), ' ', 1) AS version,
   pg_database_size(current_database()) AS bytes,
-  (SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user) AS bypasses
+  rolsuper OR rolbypassrls AS bypasses,
+  least(
+    current_setting('max_connections')::int
+      - current_setting('superuser_reserved_connections')::int,
+    nullif(rolconnlimit, -1), nullif(datconnlimit, -1)
+  ) AS connections
+FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()
 """
 SELECT_SERVER_CLOCK: Final = "SELECT clock_timestamp()"
 SELECT_DATA_DIRECTORY: Final = "SELECT current_setting('data_directory')"
@@ -25,13 +31,15 @@ class ServerInfo:
     """`ahead` is how far its clock is ahead of ours, with an error of at most `ahead_within`.
 
     `folder` is its data directory on its machine, or None if the role may not read that setting.
-    `bypasses_policies` if row-level security doesn't bind the role.
+    `bypasses_policies` if row-level security doesn't bind the role. `connections` is how many it
+    admits to the role in this database.
     """
 
     version: str
     is_new_enough: bool
     bytes: int
     bypasses_policies: bool
+    connections: int
     ahead: timedelta
     ahead_within: timedelta
     folder: Path | None
@@ -53,6 +61,7 @@ async def fetch_server_info(pool: Pool) -> ServerInfo:
         is_new_enough=about["number"] >= SERVER_VERSION_MIN,
         bytes=about["bytes"],
         bypasses_policies=about["bypasses"],
+        connections=about["connections"],
         ahead=theirs - began - took / 2,
         ahead_within=took / 2,
         folder=folder,
