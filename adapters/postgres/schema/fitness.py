@@ -23,8 +23,13 @@ OBJECTS: Final = Path(__file__).parent / "objects.txt"
 """What the migrations of this version create, a line each. A test compares it with a database."""
 KEY: Final = "key "
 
-# In the schema of the first group, which the others are made like. Views, indexes and the texts of
-# functions are left out: PostgreSQL may print them in other words in its next version.
+# The text of a function as it was sent, but for comments and spaces, which no caller notices.
+_FUNCTION_TEXT: Final = r"""
+regexp_replace(regexp_replace(prosrc, '--[^\n]*', '', 'g'), '\s+', ' ', 'g')
+"""
+# In the schema of the first group, which the others are made like. Views, indexes and constraints
+# are left out: PostgreSQL stores no text of them, and may print them in other words in its next
+# version.
 SELECT_OBJECTS: Final = f"""
 WITH ours AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname = ANY(current_schemas(false))
@@ -42,7 +47,8 @@ JOIN pg_attribute ON attrelid = tables.oid AND attnum = number
 WHERE indisunique AND indpred IS NULL AND indexprs IS NULL AND place <= indnkeyatts
 GROUP BY relname, indexrelid
 UNION ALL
-SELECT format('function %s', proname) FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
+SELECT format('function %s %s', proname, md5({_FUNCTION_TEXT}))
+FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
 """
 HAS_CITUS: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
 

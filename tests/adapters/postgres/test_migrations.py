@@ -35,6 +35,10 @@ from tests.support.fixtures.migrated_postgres import new_database
 
 pytestmark = pytest.mark.service
 
+REFUSING = """
+CREATE OR REPLACE FUNCTION refuse_while_moving() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN {} END $$
+"""
 NEWER = "9999_newer"  # a migration that this version does not have
 OF_PICCOLO = "migration"
 
@@ -182,6 +186,7 @@ async def test_objects_of_the_schema_are_listed(database):
         ("ALTER TABLE eval_jobs ALTER attempts TYPE bigint", "column eval_jobs.attempts integer"),
         ("ALTER TABLE workers DROP CONSTRAINT workers_pkey", "key workers (id)"),
         ("DROP FUNCTION veil(uuid) CASCADE", "function veil"),
+        (REFUSING.format("RETURN NULL;"), "function refuse_while_moving"),
         ("DROP TABLE long_texts CASCADE", "column long_texts.project_id uuid and 3 more"),
     ],
 )
@@ -192,6 +197,16 @@ async def test_database_of_unreleased_version_is_refused(database, change, lacks
     for check in (migrating.migrate, check_schema):
         with pytest.raises(UnreleasedSchema, match=re.escape(f"lacks {lacks}")):
             await check(database)
+
+
+async def test_comments_and_spaces_of_functions_make_no_difference(database):
+    await migrating.migrate(database)
+    [[text]] = await database.fetch(
+        "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'refuse_while_moving'"
+    )
+    assert "BEGIN" in text
+    await database.execute(text.replace("BEGIN", "-- another comment\n\n  BEGIN", 1))
+    assert await migrating.migrate(database) == []
 
 
 @pytest.mark.parametrize(
