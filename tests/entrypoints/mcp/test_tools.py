@@ -132,6 +132,19 @@ async def test_other_views(connect: Connect, stored: str) -> None:
         assert "b s1.1 ERROR 1000 ms" in compared
 
 
+@pytest.mark.parametrize("session", [".", ".."])
+async def test_session_whose_id_looks_like_a_step_in_a_path_is_read(
+    connect: Connect, site: Site, session: str
+) -> None:
+    key = site.key(Scope.INGEST, Scope.READ)
+    head = {"x-api-key": key, "x-project-name": "shop"}
+    sent = a_trace(session_id=session)
+    assert (await site.http.post("/traces", headers=head, json=sent)).status_code == 202
+    async with connect(secret=key) as client:
+        found = text_of(await client.call_tool("get_session", {"session_id": session}))
+    assert "session of 1 turn;" in found
+
+
 @pytest.mark.parametrize("scope", Scope)
 async def test_key_with_the_scopes_of_a_tool_may_use_it(
     connect: Connect, site: Site, stored: str, scope: Scope

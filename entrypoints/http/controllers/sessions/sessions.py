@@ -119,7 +119,8 @@ class SessionPath(msgspec.Struct, frozen=True):
     session_id: Annotated[
         str,
         Meta(
-            description="The session's id as one path segment: a slash in it is sent as `%2F`",
+            description="The session's id as one path segment: a slash in it is sent as `%2F`, the "
+            "id `..` as `%2E%2E`, by clients that send it as it is; browsers don't",
             examples=["conv-42"],
         ),
     ]
