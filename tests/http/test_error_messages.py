@@ -53,6 +53,26 @@ async def test_field_says_what_is_allowed(
     assert said == errors, found
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "said"),
+    [
+        (
+            "/spans?error_group=x",
+            "query.error_group",
+            "must be an id of GET /errors: 16 digits in hex",
+        ),
+        (
+            "/datasets/d/items?version=2",
+            "query.version",
+            "must be the hash of a version: 64 digits in hex",
+        ),
+    ],
+)
+async def test_text_of_a_form_is_described(site: Site, path: str, name: str, said: str) -> None:
+    answer = await site.http.get(path, headers=site.headers())
+    assert field_errors(answer) == {name: said}
+
+
 async def test_byte_order_mark_is_named(site: Site) -> None:
     content = b"\xef\xbb\xbf{}"
     answer = await site.http.post("/traces", headers=site.headers(), content=content)

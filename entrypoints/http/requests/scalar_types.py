@@ -26,7 +26,6 @@ EPOCH_END: Final = 10**18  # beyond every year, in either unit; spares the arith
 INSTANT_EXPECTED: Final = "must be a date and time, e.g. 2026-03-01T09:00:00Z"
 OUT_OF_RANGE: Final = "is out of range"
 INSTANT_OUT_OF_RANGE: Final = "must be within the years 1 to 9999, in UTC"
-NOT_BLANK: Final = r"\S"
 NUL_MESSAGE: Final = "must not contain the character U+0000"
 
 _RFC3339: Final = re.compile(
@@ -147,7 +146,7 @@ def convert_scalar(  # noqa: C901, PLR0911 - one return per type
     """`value` as the wire type requires it. Raises InvalidValue.
 
     `value` is a JSON scalar, or the text of a path or query parameter (`from_text`), which may
-    spell a boolean.
+    spell a boolean. `extra` may say what a text with a pattern is `expected` to be.
     """
     if extra.get("scalar") == "instant":
         if value is None or isinstance(value, bool):
@@ -156,7 +155,7 @@ def convert_scalar(  # noqa: C901, PLR0911 - one return per type
         return value  # the wire type keeps the spelling; `to_domain` parses it
     match wire_type:
         case mi.StrType():
-            return _text(wire_type, value)
+            return _text(wire_type, value, extra.get("expected"))
         case mi.IntType():
             return _integer(wire_type, value)
         case mi.FloatType():
@@ -183,7 +182,7 @@ def _string(value: Scalar) -> str:
     return value
 
 
-def _text(wire_type: mi.StrType, value: Scalar) -> str:
+def _text(wire_type: mi.StrType, value: Scalar, expected: str | None) -> str:
     text = _string(value)
     if "\0" in text:
         raise InvalidValue(NUL_MESSAGE)
@@ -191,8 +190,7 @@ def _text(wire_type: mi.StrType, value: Scalar) -> str:
     if len(text) < length_min or (length_max is not None and len(text) > length_max):
         raise InvalidValue(_length_message(length_min, length_max, "characters"))
     if wire_type.pattern is not None and re.search(wire_type.pattern, text) is None:
-        is_blank = wire_type.pattern == NOT_BLANK
-        raise InvalidValue("must not be blank" if is_blank else f"must match {wire_type.pattern}")
+        raise InvalidValue(expected or f"must match {wire_type.pattern}")
     return text
 
 

@@ -44,6 +44,7 @@ class IssueCodeRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
         Meta(
             min_length=1,
             pattern=r"\S",
+            extra={"expected": "must not be blank"},
             description="base64url(SHA-256(code_verifier)), without padding",
         ),
     ]

@@ -42,10 +42,13 @@ from entrypoints.http.response_structs import GIVEN, WHOLE, ResponseStruct, Sour
 
 type Split = Annotated[str, Meta(min_length=1, max_length=SPLIT_MAX, extra=PLAIN_TEXT)]
 type Description = Annotated[str, Meta(max_length=DESCRIPTION_MAX, extra=PLAIN_TEXT)]
+VERSION_EXPECTED: Final = "must be the hash of a version: 64 digits in hex"
+
 type VersionId = Annotated[
     str,
     Meta(
         pattern="^[0-9a-f]{64}$",
+        extra={"expected": VERSION_EXPECTED},
         description="The hash of a version; the newest version if it is left out",
         examples=[VERSION],
     ),

@@ -30,6 +30,7 @@ from domain.evaluation.experiments.experiment import (
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import TraceId
 from entrypoints.http.controllers.datasets.examples import ITEM_ID, NAME, VERSION
+from entrypoints.http.controllers.datasets.schemas import VERSION_EXPECTED
 from entrypoints.http.controllers.experiments.examples import EXPERIMENT_ID
 from entrypoints.http.controllers.runs.schemas import RunCreate, TraceMetric
 from entrypoints.http.controllers.traces.batches import BatchRejected
@@ -82,6 +83,7 @@ class CreateExperimentRequest(RunCreate, frozen=True, kw_only=True):
             str,
             Meta(
                 pattern="^[0-9a-f]{64}$",
+                extra={"expected": VERSION_EXPECTED},
                 description="The hash of a version; the newest version if it is left out",
                 examples=[VERSION],
             ),

@@ -27,7 +27,12 @@ RATE_PATTERN: Final = r"^(0|[1-9][0-9]{0,5})(\.[0-9]{1,12})?$"
 
 type Rate = Annotated[
     str,
-    Meta(max_length=19, pattern=RATE_PATTERN, description='USD per million tokens, e.g. "2.50"'),
+    Meta(
+        max_length=19,
+        pattern=RATE_PATTERN,
+        extra={"expected": 'must be USD per million tokens as a decimal number, such as "2.50"'},
+        description='USD per million tokens, e.g. "2.50"',
+    ),
 ]
 
 

@@ -38,7 +38,13 @@ from entrypoints.http.requests import cursors
 from entrypoints.http.requests import wire_types as wire
 from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
-type ErrorGroupId = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{FINGERPRINT_CHARS}}}$")]
+type ErrorGroupId = Annotated[
+    str,
+    Meta(
+        pattern=rf"^[0-9a-f]{{{FINGERPRINT_CHARS}}}$",
+        extra={"expected": f"must be an id of GET /errors: {FINGERPRINT_CHARS} digits in hex"},
+    ),
+]
 
 type SeveralKinds = Annotated[list[SpanKind], Meta(max_length=FILTER_VALUES_MAX)]
 type SeveralSpanStatuses = Annotated[list[SpanStatus], Meta(max_length=FILTER_VALUES_MAX)]

@@ -36,12 +36,15 @@ GRANULARITY_DESCRIPTION: Final = (
 )
 
 
+UNKNOWN_TIME_ZONE: Final = "no time zone has this name: take one of the IANA database"
+
+
 def _time_zone(name: str) -> ZoneInfo:
     """Raises InvalidValue for what isn't the name of a time zone."""
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise InvalidValue("no time zone has this name: take one of the IANA database") from error
+        raise InvalidValue(UNKNOWN_TIME_ZONE) from error
 
 
 type TimeZoneName = Annotated[
@@ -49,7 +52,7 @@ type TimeZoneName = Annotated[
     Meta(
         max_length=64,
         pattern=r"^[A-Za-z0-9_+/-]+$",
-        extra={"check": _time_zone},
+        extra={"check": _time_zone, "expected": UNKNOWN_TIME_ZONE},
         examples=["Europe/Berlin"],
         description=(
             "The IANA name of the time zone whose days and weeks are the buckets; UTC without it. "
