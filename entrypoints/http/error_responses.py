@@ -29,6 +29,8 @@ STATUS_OF_FAILURE: Final[dict[type[errors.Failure], int]] = {
     errors.Unavailable: 503,
 }
 
+NO_SUCH_PATH: Final = "There is no such path: GET /openapi.json lists all"
+
 _log: Final = logging.getLogger(__name__)
 
 
@@ -109,6 +111,9 @@ def _respond_to_litestar(request: HttpRequest, error: HTTPException) -> Response
     headers = {name.lower(): value for name, value in (error.headers or {}).items()}
     if "allow" in headers:
         headers["allow"] = ", ".join(sorted(headers["allow"].split(", ")))
+        detail = f"{request.method} isn't served here, only {headers['allow']}"
+    elif status == HTTPStatus.NOT_FOUND:
+        detail = NO_SUCH_PATH
     return _respond(request, status, detail, headers)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from domain.identity.api_key import Scope
+from entrypoints.http.error_responses import NO_SUCH_PATH
 from tests.http.conftest import Site, a_trace, field_errors
 
 UNKNOWN_ID = "3f0c2b7e-0a7d-4d4e-9c7a-5a2e1f6b8c90"
@@ -71,6 +72,14 @@ async def test_field_says_what_is_allowed(
 async def test_text_of_a_form_is_described(site: Site, path: str, name: str, said: str) -> None:
     answer = await site.http.get(path, headers=site.headers())
     assert field_errors(answer) == {name: said}
+
+
+async def test_unknown_path_and_method_say_what_there_is(site: Site) -> None:
+    path = await site.http.get("/v2/traces", headers=site.headers())
+    assert (path.status_code, path.json()["detail"]) == (404, NO_SUCH_PATH)
+    method = await site.http.put("/traces", headers=site.headers(), json={})
+    said = "PUT isn't served here, only GET, OPTIONS, POST"
+    assert (method.status_code, method.json()["detail"]) == (405, said)
 
 
 async def test_byte_order_mark_is_named(site: Site) -> None:

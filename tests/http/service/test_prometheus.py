@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from domain.limits import Limit
+from entrypoints.http.error_responses import NO_SUCH_PATH
 from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.metrics_access import CONTENT_TYPE
 from entrypoints.http.middleware.observer_ports import RequestKind
@@ -148,7 +149,7 @@ async def test_configured_token_is_required_from_every_address(with_token, addre
 async def test_metrics_route_is_404_without_metrics(site):
     async with client_at(site) as http:
         answer = await http.get("/metrics")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"})
+    assert (answer.status_code, answer.json()) == (404, {"detail": NO_SUCH_PATH})
 
 
 async def test_only_get_is_allowed(observed):
