@@ -15,12 +15,12 @@ TEST_PROCESSES ?= 3
 PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
-.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick compiled lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup
+.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick compiled lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup setup-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-dev: setup ## run everything on this machine: a private PostgreSQL and Valkey, the API, a worker
+dev: setup-local ## run everything on this machine: a private PostgreSQL and Valkey, the API, a worker
 	@exec $(BIN)/pandaprobe-server dev
 
 test: setup ## lint, types, import rules, and all tests, on embedded servers
@@ -73,16 +73,16 @@ imports: setup ## check the import rules
 format: setup ## format the code, and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-serve: setup ## run the API on PANDAPROBE_DATABASE_URL and PANDAPROBE_REDIS_URL
+serve: setup-local ## run the API on PANDAPROBE_DATABASE_URL and PANDAPROBE_REDIS_URL
 	@exec $(BIN)/pandaprobe-server serve
 
-worker: setup ## run a worker on the same servers
+worker: setup-local ## run a worker on the same servers
 	@exec $(BIN)/pandaprobe-server worker
 
-migrate: setup ## migrate that database to the newest schema
+migrate: setup-local ## migrate that database to the newest schema
 	@exec $(BIN)/pandaprobe-server migrate
 
-seed: setup ## fill the project demo of a running dev with generated traces; TRACES=100000 for more
+seed: setup-local ## fill the project demo of a running dev with generated traces; TRACES=100000 for more
 	@exec $(BIN)/pandaprobe-server seed --traces $(TRACES)
 
 bench: setup ## run the benchmarks; OTHER=/a/tree compares with that tree; see docs/development/benchmarks.md
@@ -92,6 +92,7 @@ lock: setup ## resolve the dependencies again; UPGRADE=--upgrade for the newest 
 	@$(LOCK) $(UPGRADE) -o requirements.lock
 	@$(LOCK) $(UPGRADE) --all-extras -c requirements.lock -o requirements-extras.lock
 	@$(LOCK) $(UPGRADE) --group dev -o requirements-dev.lock
+	@$(COMPILE) $(UPGRADE) --group local -c requirements-dev.lock -o .ci/local.lock
 	@$(COMPILE) $(UPGRADE) --group audit -o .ci/audit.lock
 	@$(COMPILE) $(UPGRADE) --group otel-tests -o requirements-otel-tests.lock
 	@$(COMPILE) $(UPGRADE) --group helm --no-deps -o .ci/helm.lock
@@ -135,3 +136,6 @@ clean: ## delete caches and environment; the data in .local stays
 
 setup: # create or update the environment
 	@.ci/bootstrap.sh
+
+setup-local: # the same with what the server needs, and nothing for tests
+	@.ci/bootstrap.sh local

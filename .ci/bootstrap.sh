@@ -3,13 +3,26 @@
 # with the locked dependencies, each checked against its hash; the command `pandaprobe-server`.
 # Everything stays in this folder. A second run does nothing until a lock file has changed.
 #
+# bootstrap.sh local: only what runs the server, until the environment has everything.
+#
 # It is next to `run` because a new machine starts with these two scripts.
 set -eu
 cd "$(dirname "$0")/.."
 
 stamp=.venv/.installed
-wanted=$(cat requirements-dev.lock pyproject.toml .ci/bootstrap.sh | cksum)
-if [ -x .venv/bin/pandaprobe-server ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+installed=$(cat "$stamp" 2>/dev/null || true)
+# The sizes are those of the packages for Linux on x86-64.
+if [ "${1:-}" = local ] && [ "${installed%% *}" != all ]; then
+    what=local
+    locks="requirements-extras.lock .ci/local.lock"
+    size="up to 130 MB to download, 580 MB on disk"
+else
+    what=all
+    locks=requirements-dev.lock
+    size="up to 290 MB to download, 1.2 GB on disk"
+fi
+wanted="$what $(cat $locks pyproject.toml .ci/bootstrap.sh | cksum)"
+if [ -x .venv/bin/pandaprobe-server ] && [ "$installed" = "$wanted" ]; then
     exit 0
 fi
 
@@ -52,16 +65,15 @@ if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/d
         "$uv" venv --quiet --clear --python 3.13 .venv
 fi
 
-# The size is that of the packages for Linux on x86-64, without those that uv has in its cache.
-packages=$(grep -c '^[a-z].*==' requirements-dev.lock)
-say "installing $packages packages into .venv: up to 290 MB to download, 1.2 GB on disk"
+packages=$(cat $locks | grep -c '^[a-z].*==')
+say "installing $packages packages into .venv: $size"
 began=$(date +%s)
 rm -f "$stamp"
 # Compile bytecode now, because the service has to start within a second, and its folder may be
 # read-only then.
 install() {
     "$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
-        requirements-dev.lock >"$log" 2>&1
+        $locks >"$log" 2>&1
 }
 # Runs `install` and counts the seconds on a terminal. It runs in the background, where a shell makes
 # it ignore Ctrl-C, so we end it.

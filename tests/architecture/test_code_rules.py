@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Final
 
@@ -110,6 +111,26 @@ def test_clients_import_no_server_code():
     """A client is installed without the server."""
     known = sys.stdlib_module_names | {"pytest", "httpx", "pytest_pandaprobe"}
     assert imported("clients") <= known
+
+
+def test_server_imports_only_packages_that_make_dev_installs():
+    """`make dev` installs these two lock files, and nothing for tests."""
+    locks = ("requirements-extras.lock", ".ci/local.lock")
+    installed = {
+        name
+        for lock in locks
+        for name in re.findall(r"^([\w.-]+)==", text(ROOT / lock), re.MULTILINE)
+    }
+    distributions = packages_distributions()
+    known = sys.stdlib_module_names | {*PACKAGES}
+    assert {"asyncpg", "grpc"} <= imported("adapters") | imported("entrypoints")
+    missing = {
+        package
+        for folder in PACKAGES
+        for package in imported(folder) - known
+        if not installed & {one.lower().replace("_", "-") for one in distributions[package]}
+    }
+    assert missing == set()
 
 
 def test_domain_is_synchronous():

