@@ -267,7 +267,7 @@ def export_file(
 ) -> int:
     """Writes a version of a dataset to the file `name`; `-` is the standard output.
 
-    The file appears once it is complete. Raises CommandError.
+    Raises CommandError.
     """
     of = file_format(name, format_)
     given = {"version": version, "split": split}
@@ -276,12 +276,8 @@ def export_file(
         if name == STANDARD_INPUT:
             count = asyncio.run(_export(dataset, server, of, query, sys.stdout.buffer))
         else:
-            part = Path(f"{name}.part")
-            with _removed_if_failed(part):
-                with gzip.open(part, "wb") if name.endswith(".gz") else part.open("wb") as file:
-                    out = cast("BinaryIO", file)
-                    count = asyncio.run(_export(dataset, server, of, query, out))
-                part.replace(name)
+            with complete_file(name) as file:
+                count = asyncio.run(_export(dataset, server, of, query, file))
     except OSError as error:
         raise CommandError(file_problem(name, error)) from error
     sys.stderr.write(f"{counted(count, 'item')} written\n")
@@ -289,11 +285,22 @@ def export_file(
 
 
 @contextmanager
-def _removed_if_failed(part: Path) -> Iterator[None]:
+def complete_file(name: str) -> Iterator[BinaryIO]:
+    """The file `name`, compressed for `.gz`. It appears once the block has ended without an error.
+
+    What isn't a file, such as a pipe or a device, can't be replaced: the block writes to it.
+    """
+    path = Path(name)
+    is_replaced = path.is_file() or not path.exists()
+    part = Path(f"{name}.part") if is_replaced else path
     try:
-        yield
+        with gzip.open(part, "wb") if name.endswith(".gz") else part.open("wb") as file:
+            yield cast("BinaryIO", file)
+        if is_replaced:
+            part.replace(path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        if is_replaced:
+            part.unlink(missing_ok=True)
         raise
 
 

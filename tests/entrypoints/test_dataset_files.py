@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -162,3 +163,32 @@ def test_export_that_fails_leaves_no_file(
     assert "http://127.0.0.1:1 doesn't answer: " in error
     assert "PANDAPROBE_ENDPOINT or --url" in error
     assert list(tmp_path.glob("items*")) == []
+
+
+def test_file_appears_once_it_is_complete(tmp_path: Path) -> None:
+    name = str(tmp_path / "items.csv")
+    for text in (b"first", b"second"):
+        with dataset_files.complete_file(name) as file:
+            file.write(text)
+            assert [one.read_bytes() for one in tmp_path.glob("*.csv")] != [text]
+        assert [one.read_bytes() for one in tmp_path.iterdir()] == [text]
+
+    def fail() -> None:
+        with dataset_files.complete_file(name) as file:
+            file.write(b"third")
+            raise OSError
+
+    with pytest.raises(OSError, match=r"^$"):
+        fail()
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"second"]
+
+
+def test_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    name = tmp_path / "items.csv"
+    os.mkfifo(name)
+    reading = os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    with dataset_files.complete_file(str(name)) as file:
+        file.write(b"all")
+    assert os.read(reading, 9) == b"all"
+    os.close(reading)
+    assert [one.is_fifo() for one in tmp_path.iterdir()] == [True]
