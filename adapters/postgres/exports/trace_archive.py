@@ -131,7 +131,7 @@ class PostgresTraceArchive:
         async for rows in ids:
             sizes = await _sizes(connection, project, [row[0] for row in rows])
             led: dict[TraceId, str] = {}
-            weights: list[tuple[TraceId, int]] = []
+            readable: list[TraceId] = []
             for trace, session, is_first in rows:
                 is_led = session is not None and (is_first or session in unled)
                 if sizes[trace] > self.bytes_max:
@@ -141,23 +141,26 @@ class PostgresTraceArchive:
                 if is_led:
                     led[trace] = session
                     unled.discard(session)
-                weights.append((trace, sizes[trace]))
-            await self._check_session_scores(connection, project, led)
+                readable.append(trace)
+            scores = await self._session_sizes(connection, project, led)
+            weights = [(one, sizes[one] + scores.get(led.get(one), 0)) for one in readable]
             for group in _split_by_size(weights):
                 found = await _fetch_with_scores(connection, project, group, led)
                 by_id = {one.trace.id: one for one in found}
                 yield [by_id[one] for one in group]
-            traces += len(weights)
+            traces += len(readable)
         check_not_all(left_out, traces)
 
-    async def _check_session_scores(
+    async def _session_sizes(
         self, connection: Connection, project: ProjectId, led: Mapping[TraceId, str]
-    ) -> None:
+    ) -> Mapping[str | None, int]:
+        """The size of the scores of each session that has any. Raises TooLargeToRead."""
         sessions = [*led.values()]
         rows = await connection.fetch(SELECT_SESSION_SIZES, project, sessions) if sessions else ()
         for session, size in rows:
             if size > self.bytes_max:
                 raise session_too_large(session)
+        return {row[0]: row[1] for row in rows}
 
 
 async def _sizes(

@@ -635,7 +635,8 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     ),
     "an export of a session": (
         exported("conv-7"),
-        {"traces": 2 * LONG, "span_rows": 2 * 3 * LONG, "session_scores": 4},  # weighed, and read
+        # Weighed, and read.
+        {"traces": 2 * LONG, "span_rows": 2 * 3 * LONG, "session_scores": 2 * 4},
     ),
     "a session's history": (
         score_figures("history", "conv-7", None, 50),
