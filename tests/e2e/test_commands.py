@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import asyncpg
@@ -314,6 +315,23 @@ async def test_unusable_data_folder_is_reported_in_one_line(migrated, tmp_path, 
     status, _, err = await process_of({**migrated, **unusable}, name)
     assert status == 1
     assert "PANDAPROBE_DATA_DIR has no usable key: " in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["serve", "worker", "migrate", "doctor"])
+async def test_role_without_rights_is_told_who_grants_them(migrated, name):
+    owner = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
+    role = f"stranger_{uuid4().hex}"
+    await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
+    given = urlsplit(migrated["PANDAPROBE_DATABASE_URL"])
+    url = given._replace(netloc=f"{role}:secret@{given.hostname}:{given.port}").geturl()
+    try:
+        status, out, err = await process_of({**migrated, "PANDAPROBE_DATABASE_URL": url}, name)
+    finally:
+        await owner.execute(f"DROP ROLE {role}")
+        await owner.close()
+    assert status == 1
+    assert "has no rights on the tables: their owner grants them with" in out + err
     assert "Traceback" not in err
 
 

@@ -427,6 +427,10 @@ async def translate_errors() -> AsyncIterator[None]:
         raise Conflict("already exists") from error
     except UNSTORABLE_ERRORS as error:
         raise Invalid("the database cannot hold this value") from error
+    except asyncpg.LockNotAvailableError as error:
+        raise Unavailable("The database is busy; try again") from error
+    except (asyncpg.ReadOnlySQLTransactionError, asyncpg.DiskFullError) as error:
+        raise Unavailable("The database refuses writes; try again") from error
     except TRANSIENT_ERRORS as error:
         raise Unavailable("The database cannot be reached; try again") from error
     except asyncpg.InternalServerError as error:

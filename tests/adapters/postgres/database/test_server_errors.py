@@ -32,6 +32,21 @@ async def test_server_errors_raise_unavailable(pool, code):
 
 
 @pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("55P03", "The database is busy"),
+        ("53100", "The database refuses writes"),
+        ("25006", "The database refuses writes"),
+        ("53300", "The database cannot be reached"),
+    ],
+)
+async def test_busy_and_read_only_database_are_not_called_unreachable(pool, code, said):
+    with pytest.raises(Unavailable, match=said):
+        async with translate_errors():
+            await pool.execute(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$")
+
+
+@pytest.mark.parametrize(
     "said",
     [
         "SSL SYSCALL error: EOF detected",
