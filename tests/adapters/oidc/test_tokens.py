@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import logging
 import multiprocessing
 import stat
 import warnings
@@ -23,6 +24,7 @@ from adapters.oidc.tokens import (
     TOKEN_MAX,
     DevelopmentIssuer,
     JwtTokens,
+    TokensByIssuer,
     _publish,
     static_keys,
 )
@@ -93,6 +95,33 @@ def signed_with_hmac(head: object, payload: object, secret: bytes) -> str:
 async def assert_refused(token: str, tokens: JwtTokens | None = None, match: str = INVALID) -> None:
     with pytest.raises(Unauthenticated, match=match):
         await (tokens or verifier()).verify(token)
+
+
+@pytest.mark.parametrize(
+    ("token", "said"),
+    [
+        (lambda: signed(claims(aud="other")), "its claim `aud` is missing or not as configured"),
+        (lambda: signed(claims(iss="https://other")), "its claim `iss`"),
+        (lambda: signed(claims(nbf=NOW + 3600)), "its claim `nbf`"),
+        (lambda: signed(claims(email=None)), "no `email` that can be stored"),
+        (lambda: signed(kid="unknown"), "its signature isn't by a key of its issuer"),
+        (lambda: "garbage", "it can't be read (DecodeError)"),
+    ],
+    ids=["audience", "issuer", "not yet", "email", "key", "garbage"],
+)
+async def test_reason_of_a_refusal_is_logged_and_not_told(token, said, caplog):
+    with caplog.at_level(logging.INFO, "adapters.oidc"):
+        await assert_refused(token(), match=f"^{INVALID}$")
+    [record] = caplog.records
+    assert record.getMessage().startswith("a token was refused: ")
+    assert said in record.getMessage()
+
+
+async def test_issuer_that_is_not_configured_is_logged(caplog):
+    with caplog.at_level(logging.INFO, "adapters.oidc"), pytest.raises(Unauthenticated):
+        await TokensByIssuer({"https://other": verifier()}).verify(signed())
+    assert "no configured issuer is its `iss`" in caplog.text
+    assert ISSUER not in caplog.text
 
 
 # --- accepted tokens -----------------------------------------------------------------------------
