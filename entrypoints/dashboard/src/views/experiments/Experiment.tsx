@@ -87,7 +87,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
         <div><dt>Results</dt><dd>{count(one.results)} of {plural(cases, "case")}</dd></div>
       </dl>
       <p>
-        {count(one.items)} items × {plural(one.repetitions, "repetition")} × {plural(one.metrics.length, "metric")} = {plural(one.coverage.total, "score")}
+        {plural(one.items, "item")} × {plural(one.repetitions, "repetition")} × {plural(one.metrics.length, "metric")} = {plural(one.coverage.total, "score")}
         <Coverage of={one.coverage} />
       </p>
       <Paged of={items} what="items" empty={<Empty title="This version has no items any more" />}>

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useId, useState } from "preact/hooks";
 import type { MonitorResponse, PreviewedRunItem } from "../../api/types.d.ts";
-import { fullInstant, instant, score } from "../../lib/format.ts";
+import { fullInstant, instant, plural, score } from "../../lib/format.ts";
 import { Button } from "../../ui/basics.tsx";
 import { Head } from "../../ui/Head.tsx";
 import { Link } from "../../ui/Link.tsx";
@@ -27,7 +27,7 @@ export function RunChart(props: { title: string; runs: readonly PreviewedRunItem
   const last = values.at(-1);
   // A run without a number is a dashed rule from top to bottom, and no point.
   const dot = (index: number): string => `M${x(index).toFixed(2)} ${values[index] === null ? `0V${HEIGHT}` : `${y(values[index]!).toFixed(1)}h.001`}`;
-  const summary = `${runs.length} runs, the last one ${last == null ? "without a number" : score(last)}`;
+  const summary = `${plural(runs.length, "run")}, the last one ${last == null ? "without a number" : score(last)}`;
   if (runs.length === 0) return <p class="none">{title}: no finished run yet</p>;
   return (
     <figure class="chart run-chart" aria-labelledby={id}>

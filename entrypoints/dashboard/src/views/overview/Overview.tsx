@@ -122,7 +122,7 @@ export function Overview(): JSX.Element {
             <Chart
               {...axis}
               title="Tokens"
-              summary={`${count(whole.tokens)} tokens, ${bucketText(period)}`}
+              summary={`${plural(whole.tokens, "token")}, ${bucketText(period)}`}
               times={usageTimes}
               text={short}
               series={[
@@ -310,7 +310,7 @@ function Alerts({ alerts, total }: { alerts: readonly AlertResponse[]; total: nu
           ))}
         </tbody>
       </table>
-      {total > alerts.length && <p class="hint">{`${count(total)} alerts are on.`}</p>}
+      {total > alerts.length && <p class="hint">{`${plural(total, "alert is", "alerts are")} on.`}</p>}
     </>
   );
 }

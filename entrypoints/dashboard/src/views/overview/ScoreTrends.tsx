@@ -4,7 +4,7 @@ import type { JSX } from "preact";
 import { useRead } from "../../api/queries.ts";
 import type { ScoreSummaryItem, ScoreTrendItem } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
-import { count, NONE, plural } from "../../lib/format.ts";
+import { NONE, plural } from "../../lib/format.ts";
 import { Sparkline } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
 import type { Period } from "../../ui/chart/Period.tsx";
@@ -52,7 +52,7 @@ export function ScoreTrends({ trends, query }: { trends: readonly Trend[]; query
               {one.avg_score === null ? NONE : one.avg_score.toFixed(2)} {one.judge_kind === "heuristic" && <span class="tag">heuristic</span>}
             </span>
           </div>
-          <Sparkline values={values} summary={`${one.metric_name}: mean of ${count(one.count)} numbers over time`} />
+          <Sparkline values={values} summary={`${one.metric_name}: mean of ${plural(one.count, "number")} over time`} />
           <Coverage of={{ scored: one.success_count, skipped: one.skipped_count, failed: one.failed_count, pending: one.pending_count }} />
         </li>
       ))}

@@ -1,7 +1,7 @@
 /** The model calls of a trace, in their order, as a conversation. */
 import type { JSX } from "preact";
 import { useMemo, useRef } from "preact/hooks";
-import { count, duration } from "../../lib/format.ts";
+import { duration, plural } from "../../lib/format.ts";
 import type { TraceOutline } from "../../lib/outline.ts";
 import type { Tree } from "../../lib/tree.ts";
 import { Empty, Loading, Failed } from "../../ui/basics.tsx";
@@ -61,7 +61,7 @@ function Calls({ id, outline, tree, selected, select, url, calls }: TraceChatPro
                 </h2>
                 {model != null && <span>{outline.models[model]}</span>}
                 <span>{duration(latency == null ? null : latency / 1000)}</span>
-                {outline.tokens[span]! > 0 && <span>{count(outline.tokens[span])} tokens</span>}
+                {outline.tokens[span]! > 0 && <span>{plural(outline.tokens[span]!, "token")}</span>}
                 {outline.has_error[span] && <span class="bad-text">✕ failed</span>}
               </header>
               <Call place={`call ${item.index + 1}`} trace={id} span={outline.span_id[span]!} name={outline.names[outline.name[span]!] ?? ""} before={item.index > 0 ? outline.span_id[calls[item.index - 1]!]! : null} url={url} />

@@ -6,7 +6,7 @@ import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { TokenCostBucket, TokenCostGroup } from "../../api/types.d.ts";
 import { bucketsOf, bucketZone, STEP_MS, summed } from "../../lib/chart/buckets.ts";
-import { cost, count, NONE, percent, pricedText, short } from "../../lib/format.ts";
+import { cost, count, NONE, percent, plural, pricedText, short } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { zone } from "../../lib/preferences.ts";
 import { Button, copy, useTitle, Select } from "../../ui/basics.tsx";
@@ -94,7 +94,7 @@ export function Usage(): JSX.Element {
             <Chart
               {...axis}
               title="Tokens"
-              summary={`${count(prompt + completion)} tokens by ${period.granularity}`}
+              summary={`${plural(prompt + completion, "token")} by ${period.granularity}`}
               times={rows.map((one) => Date.parse(one.bucket))}
               text={short}
               series={[
