@@ -1,10 +1,11 @@
 """Where the focus is, and what is told, as pages, dialogs and menus come and go."""
 
+import re
 from datetime import timedelta
 from typing import Final
 
 import pytest
-from playwright.sync_api import Locator, Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
 
 from tests.e2e.dashboard.dashboard_project import START, Project, span
 
@@ -114,6 +115,12 @@ def test_pages_on_a_phone_open_and_close_by_keyboard(signed_in: Page, project: P
     page = signed_in
     conversation(project)
     page.set_viewport_size(PHONE)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile(r"/traces\?"), hold)
     page.goto(project.path("traces"))
     button = page.get_by_role("button", name="Traces", exact=True)
     sign_out = page.get_by_role("button", name="Sign out")
@@ -121,6 +128,10 @@ def test_pages_on_a_phone_open_and_close_by_keyboard(signed_in: Page, project: P
     button.press("Enter")
     expect(users).to_be_visible()
     expect(sign_out).to_be_visible()
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    expect(page.get_by_role("link", name="turn 0")).to_be_visible()  # with its keys
     page.keyboard.press("Escape")
     expect(users).to_be_hidden()
     expect(button).to_be_focused()

@@ -122,18 +122,19 @@ function Menu({ path }: { path: string }): JSX.Element {
   const [isOpen, setOpen] = useState(false);
   const button = useRef<HTMLButtonElement>(null);
   useEffect(() => setOpen(false), [path]);
-  const close = (): void => {
+  const onKeyDown = (event: KeyboardEvent): void => {
+    if (event.key !== "Escape" || !isOpen) return;
+    event.preventDefault(); // it is none of the page's
     setOpen(false);
     button.current?.focus();
   };
-  useCommands(isOpen ? [{ keys: "Escape", label: "Close the list of pages", hidden: true, run: close }] : []);
   const isWithin = isAt(path);
   return (
     <>
-      <button type="button" ref={button} class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onClick={() => setOpen(!isOpen)}>
+      <button type="button" ref={button} class="narrow-only" aria-expanded={isOpen} aria-controls="pages" onKeyDown={onKeyDown} onClick={() => setOpen(!isOpen)}>
         <Icon name="columns" /> {entries().find(isWithin)?.nav.label ?? "Pages"}
       </button>
-      <div id="pages" class={isOpen ? "pages on" : "pages"}>
+      <div id="pages" class={isOpen ? "pages on" : "pages"} onKeyDown={onKeyDown}>
         {GROUPS.map((group) => {
           const own = entries().filter(({ nav }) => nav.group === group);
           if (own.length === 0) return null;
