@@ -162,7 +162,9 @@ class SignedInPage:
         page.goto("about:blank")
         page.mouse.move(0, 0)
         page.set_viewport_size(VIEWPORT)
-        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+        page.emulate_media(
+            color_scheme="light", reduced_motion="no-preference", forced_colors="none"
+        )
         for one in context.pages:
             if one is not page:
                 one.close()

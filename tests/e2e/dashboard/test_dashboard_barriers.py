@@ -436,6 +436,27 @@ def test_no_view_has_a_barrier_in_any_look(signed_in: Page, project: Project, se
     assert found == {}
 
 
+def test_what_is_chosen_is_seen_in_forced_colors(
+    signed_in: Page, project: Project, sent: Any
+) -> None:
+    """A browser may replace all colours by a few, and backgrounds with them."""
+    page = signed_in
+    page.emulate_media(forced_colors="active")
+    TRACE(page, project, sent)
+    groups = [
+        (page.get_by_role("group", name="View").get_by_role("button"), "Tree + time"),
+        (page.get_by_role("tab"), "Input / Output"),
+        (page.get_by_role("navigation", name="Main").get_by_role("listitem"), "Traces"),
+    ]
+    background = """all => all.map((one) => [one.textContent,
+      getComputedStyle(one.querySelector("a") ?? one).backgroundColor])"""
+    for group, chosen in groups:
+        colors = dict(group.evaluate_all(background))
+        own = colors.pop(chosen)
+        assert own not in colors.values()
+        assert len({*colors.values()}) == 1
+
+
 def test_first_pages_have_no_barrier(page: Page, dev_server: DevServer, project: Project) -> None:
     have_look(page, ALL_LOOKS[0])
     page.goto(dev_server.url)
