@@ -206,3 +206,15 @@ def test_palette_finds_what_is_elsewhere(
     expect(page.get_by_role("feed")).to_contain_text("answers")
     page.goto(f"{url}/app/go/trace/{uuid.uuid4()}")
     expect(page.get_by_role("heading", level=1)).to_contain_text("None of your projects")
+
+
+def test_audit_log_shows_details_whole(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    page = signed_in
+    erasure = f"/erasures/{project.send('/erasures', {'user_id': 'nobody'})['id']}"
+    until_while(dev_server.process, lambda: project.read(erasure)["state"] == "REMOVED")
+    page.goto(f"{dev_server.url}/app/o/{project.organization}/audit?action=erasure.finished")
+    detail = page.get_by_text("receipt_sha256: ").first
+    expect(detail).to_be_visible()
+    assert detail.evaluate("one => one.scrollWidth <= one.clientWidth")

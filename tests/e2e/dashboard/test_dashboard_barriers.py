@@ -358,11 +358,15 @@ RUN_AXE: Final = """async ([options, excluded]) => {
   return (await axe.run(dialog ?? { exclude: excluded }, options)).violations;
 }"""
 
-# What has to be scrolled sideways to be read. Tables and texts scroll in regions of their own.
+# What has to be scrolled sideways to be read, or covers the next cell. Tables and texts scroll in
+# regions of their own.
 WIDER: Final = """() => {
   const all = [document.documentElement, ...document.querySelectorAll("dialog[open], main")];
-  return all.filter((one) => one.scrollWidth > one.clientWidth)
-    .map((one) => `${one.localName} is ${one.scrollWidth} px wide, not ${one.clientWidth}`);
+  const cells = [...document.querySelectorAll("td, th")];
+  const spilling = cells.filter((one) => getComputedStyle(one).overflowX === "visible");
+  return [...all, ...spilling].filter((one) => one.scrollWidth > one.clientWidth)
+    .map((one) => `${one.localName} is ${one.scrollWidth} px wide, not ${one.clientWidth}`
+      + `: ${one.innerText.slice(0, 80)}`);
 }"""
 
 

@@ -780,3 +780,22 @@ def test_reads_wait_as_long_as_the_service_asks(
     expect(page.get_by_role("link", name="patience")).to_be_visible()
     assert left == []
     expect(page.get_by_text("The service asks to wait")).to_have_count(0)
+
+
+def test_lists_fit_and_cut_no_value_of_a_score(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    sent = {"session_id": "conv-b5b9ad082762", "user_id": "user-000077", "tags": ["extraction"]}
+    sent |= {"name": "answer-question", "started_at": START.isoformat()}
+    spans = [span(1, model="gpt-4o", token_usage={"prompt_tokens": 14_568})]
+    ended = (START + timedelta(seconds=90)).isoformat()
+    trace = project.send("/traces", sent | {"ended_at": ended, "spans": spans})["trace_id"]
+    score = {"name": "a_name_of_a_metric_that_is_long", "value": "0.025"}
+    project.send("/evaluations/trace-scores", score | {"trace_id": trace})
+    project.send("/evaluations/session-scores", score | {"session_id": "conv-b5b9ad082762"})
+    for listed in ("traces", "sessions"):
+        page.goto(project.path(listed))
+        badge = page.get_by_role("row").get_by_title("0.025").locator(".score")
+        expect(badge).to_be_visible()
+        fits = "one => one.scrollWidth <= one.clientWidth"
+        assert badge.evaluate(fits)
+        assert page.locator(".table").evaluate(fits)

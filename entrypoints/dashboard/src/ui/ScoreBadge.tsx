@@ -11,7 +11,7 @@ export function ScoreBadge({ score }: { score: ListedScore }): JSX.Element {
   const hint = score.passed === null ? "" : `, ${verdict}: the threshold is ${score.threshold}`;
   return (
     <span class={`score o-${score.outcome} ${score.passed === false ? "not-passed" : ""}`} title={`${score.name}: ${value}${hint}${score.judge_kind === null ? "" : `, ${score.judge_kind}`}`}>
-      {score.name} {score.value === null ? NONE : score.value.slice(0, SHOWN)}
+      <span>{score.name}</span> {score.value === null ? NONE : score.value.slice(0, SHOWN)}
       {score.passed !== null && <span role="img" aria-label={verdict}>{score.passed ? " ✓" : " ✗"}</span>}
     </span>
   );

@@ -249,7 +249,7 @@ function Figures({ left, right, ids }: SidesProps): JSX.Element {
         <thead>
           <tr>
             <th scope="col"><span class="sr">Trace</span></th>
-            {rows.map(([name]) => <th scope="col" key={name}>{name}</th>)}
+            {rows.map(([name]) => <th scope="col" key={name} class={columnOf(name)}>{name}</th>)}
           </tr>
         </thead>
         <tbody>
@@ -258,19 +258,23 @@ function Figures({ left, right, ids }: SidesProps): JSX.Element {
               <th scope="row">
                 <Link href={`${projectPath("traces")}/${ids[index]}`}>{side.outline.trace.name}</Link> <small>{index === 0 ? "left" : "right"}</small>
               </th>
-              {rows.map((row) => <td key={row[0]}>{row[index + 1]}</td>)}
+              {rows.map((row) => <td key={row[0]} class={columnOf(row[0])}>{row[index + 1]}</td>)}
             </tr>
           ))}
           <tr>
             <th scope="row">Difference</th>
             {rows.map(([name, , , difference]) => (
-              <td key={name}>{difference ?? <span class="none" title="Only known figures are compared">{NONE}</span>}</td>
+              <td key={name} class={columnOf(name)}>{difference ?? <span class="none" title="Only known figures are compared">{NONE}</span>}</td>
             ))}
           </tr>
         </tbody>
       </table>
     </div>
   );
+}
+
+function columnOf(name: string): string {
+  return ["Latency", "Spans", "Failed spans", "Tokens", "Cost"].includes(name) ? "c-number" : "";
 }
 
 function Started({ at }: { at: string }): JSX.Element {

@@ -94,16 +94,16 @@ export function Experiment({ id }: { id: string }): JSX.Element {
         {() => (
         <div class="scroll-x">
           <table class="plain-table items">
-            <Head of={["Item", "Input", "Expected", ...one.metrics, "Latency", "Cost", "Traces"]} />
+            <Head of={["Item", "Input", "Expected", ...one.metrics.map((metric) => `#${metric}`), "#Latency", "#Cost", "Traces"]} />
             <tbody>
               {items.rows.map((row) => (
                 <tr key={row.item}>
                   <th scope="row">{row.item}</th>
                   <td><Brief value={row.input} /></td>
                   <td>{row.expected === null ? NONE : <Brief value={row.expected} />}</td>
-                  {one.metrics.map((metric) => <td key={metric}><CaseScores results={row.results} metric={metric} missing={row.missing} /></td>)}
-                  <td>{duration(meanOf(row.results.map((result) => result.latency_ms)))}</td>
-                  <td>{cost(meanOf(row.results.map((result) => result.cost_usd)))}</td>
+                  {one.metrics.map((metric) => <td key={metric} class="c-number"><CaseScores results={row.results} metric={metric} missing={row.missing} /></td>)}
+                  <td class="c-number">{duration(meanOf(row.results.map((result) => result.latency_ms)))}</td>
+                  <td class="c-number">{cost(meanOf(row.results.map((result) => result.cost_usd)))}</td>
                   <td><CaseLinks results={row.results} missing={row.missing} /></td>
                 </tr>
               ))}

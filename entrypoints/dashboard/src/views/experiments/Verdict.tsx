@@ -103,15 +103,15 @@ function NewFailures({ of }: { of: ComparisonResponse }): JSX.Element {
       {of.failures > of.new_failures.length && <p class="hint">The first {count(of.new_failures.length)} are shown.</p>}
       <div class="scroll-x">
         <table class="plain-table">
-          <Head of={["Item", "Metric", "Before", "Now", "Threshold", "Why", "Traces"]} />
+          <Head of={["Item", "Metric", "#Before", "#Now", "#Threshold", "Why", "Traces"]} />
           <tbody>
             {of.new_failures.map((one) => (
               <tr key={`${one.item} ${one.metric}`}>
                 <th scope="row">{one.item}</th>
                 <td>{one.metric}</td>
-                <td>{number(one.base)}</td>
-                <td class="bad-text">{number(one.candidate)}</td>
-                <td>{number(one.threshold)}</td>
+                <td class="c-number">{number(one.base)}</td>
+                <td class="c-number bad-text">{number(one.candidate)}</td>
+                <td class="c-number">{number(one.threshold)}</td>
                 <td><Reason text={[...new Set(one.results.flatMap((result) => result.scores.filter((score) => score.metric === one.metric).map((score) => score.reason ?? score.code ?? "")))].filter(Boolean).join(" · ")} /></td>
                 <td><CaseLinks results={one.results} missing={0} /></td>
               </tr>

@@ -68,6 +68,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
             <dl class="facts">
               <div><dt>Traces</dt><dd>{count(totals.trace_count)}</dd></div>
               <div><dt>Time in traces</dt><dd>{duration(totals.total_latency_ms)}</dd></div>
+              <div><dt>Spans</dt><dd>{count(totals.total_span_count)}</dd></div>
               <div><dt>Tokens</dt><dd>{count(totals.total_tokens)}</dd></div>
               <div><dt>Cost</dt><dd><span title={costHint(totals.total_cost, totals.unpriced_span_count)}>{cost(totals.total_cost, totals.unpriced_span_count)}</span></dd></div>
               {totals.user_id && <div><dt>User</dt><dd><Link href={`${projectPath("sessions")}?user_id=${encodeURIComponent(totals.user_id)}`}>{totals.user_id}</Link></dd></div>}

@@ -67,14 +67,13 @@ export function Sessions(): JSX.Element {
     {
       id: "input",
       label: "First input",
-      className: "c-preview",
+      className: "c-preview c-tight",
       cell: (row) => (row.input_preview ? <span title={row.input_preview}>{row.input_preview}</span> : <span class="none">{NONE}</span>),
     },
-    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text">✕ failed</span> : "no") },
+    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text" title="failed">✕<span class="sr"> failed</span></span> : "no") },
     { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
     { id: "user", label: "User", className: "c-value", cell: (row) => (row.user_id === null ? <span class="none">{NONE}</span> : <Value class="value" text={row.user_id} choose={(isExcluded) => choose("user_id", row.user_id!, isExcluded)} />) },
-    { id: "latency", label: "Time in traces", sort: "latency", className: "c-number", cell: (row) => <span title={row.total_latency_ms === null ? NOT_ENDED : ""}>{duration(row.total_latency_ms)}</span> },
-    { id: "spans", label: "Spans", className: "c-number", cell: (row) => count(row.total_span_count) },
+    { id: "latency", label: "Latency", sort: "latency", className: "c-number", cell: (row) => <span title={row.total_latency_ms === null ? NOT_ENDED : "in all of its traces"}>{duration(row.total_latency_ms)}</span> },
     { id: "tokens", label: "Tokens", className: "c-number", cell: (row) => count(row.total_tokens) },
     {
       id: "cost",
@@ -91,7 +90,7 @@ export function Sessions(): JSX.Element {
       cell: (row) => <time title={row.last_trace_at === null ? NOT_ENDED : fullInstant(row.last_trace_at)}>{ago(row.last_trace_at)}</time>,
     },
     { id: "tags", label: "Tags", className: "c-tags", cell: (row) => <Fitting title={row.tags}>{row.tags.map((tag) => <Value class="tag" key={tag} text={tag} choose={(isExcluded) => choose("tags", tag, isExcluded)} />)}</Fitting> },
-    { id: "scores", label: "Scores", className: "c-scores", cell: (row) => <ScoreLine scores={row.scores} /> },
+    { id: "scores", label: "Scores", className: "c-scores c-tight", cell: (row) => <ScoreLine scores={row.scores} /> },
   ];
   const isFiltered = query.query || shown.length > 0 || query.has_error;
   return (
