@@ -2,15 +2,23 @@
 
 import gzip
 import uuid
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from adapters.postgres.tracing.otlp.otlp_traces import PostgresOtlpTraces
+from adapters.postgres.tracing.otlp.otlp_writer import OtlpItem, OtlpWriter
+from adapters.postgres.tracing.writes.batch_writer import is_transient
+from adapters.postgres.tracing.writes.group_commit import GroupCommit
+from application.tracing.otlp.ports import CHUNK_BYTES
 from domain.tracing.otel.requests import Encoding
 from tests.http.conftest import Site
 from tests.support.builders.otlp_requests import encoded, logs_request, record, span, traces_request
 from tests.support.clients.otlp_exporter import OtlpExporter
 from tests.support.loop_blocks import watched_loop
+from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = [pytest.mark.service, pytest.mark.exhaustive]
 
@@ -45,19 +53,37 @@ REQUESTS: dict[str, Any] = {
 }
 
 
+@pytest.fixture
+async def patient_site(postgres_site: Site) -> AsyncIterator[Site]:
+    """A site whose writes may take as long as they need on a busy machine."""
+    tracing = postgres_site.swapped["tracing"]
+    own = tracing.otlp
+    assert isinstance(own, PostgresOtlpTraces)
+    line: GroupCommit[OtlpItem] = GroupCommit(
+        OtlpWriter(own.edits.pool, own.edits.prices, own.rules).write,
+        is_transient,
+        within_s=WAIT_MAX_S,
+        batch_bytes=CHUNK_BYTES,
+    )
+    line.start()
+    patient = replace(tracing, otlp=replace(own, line=line))
+    site = Site(swapped={**postgres_site.swapped, "tracing": patient})
+    async with site.http:
+        yield site
+    await line.close()
+
+
 @pytest.mark.parametrize("encoding", Encoding)
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_large_request_leaves_others_their_turn(
-    postgres_site: Site, name: str, encoding: Encoding
+    patient_site: Site, name: str, encoding: Encoding
 ) -> None:
-    postgres_site.begin()
-    async with postgres_site.http:
-        exporter = OtlpExporter(postgres_site.http, postgres_site.headers(), encoding)
-        request = REQUESTS[name]()
-        signal = "logs" if "records" in name else "traces"
-        body = gzip.compress(encoded(request, encoding), 1)
-        assert (await exporter.post(b"", headers={"content-type": Encoding.PROTOBUF})).is_success
-        async with watched_loop() as blocks:
-            answer = await exporter.post(body, signal, {"content-encoding": "gzip"})
-        assert answer.status_code == 200
+    exporter = OtlpExporter(patient_site.http, patient_site.headers(), encoding)
+    request = REQUESTS[name]()
+    signal = "logs" if "records" in name else "traces"
+    body = gzip.compress(encoded(request, encoding), 1)
+    assert (await exporter.post(b"", headers={"content-type": Encoding.PROTOBUF})).is_success
+    async with watched_loop() as blocks:
+        answer = await exporter.post(body, signal, {"content-encoding": "gzip"})
+    assert answer.status_code == 200
     assert blocks.longest_ms < BLOCK_MAX_MS
