@@ -1,5 +1,6 @@
 """The registry that collects the metrics of a process and renders them as text."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,9 +11,12 @@ import prometheus_client as prometheus
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from adapters.prometheus.definitions import BUILD_INFO, PROCESS_METRICS, MetricDefinition
-from adapters.prometheus.process_slots import ProcessSlot, acquire_slot
+from adapters.prometheus.process_slots import ProcessSlot, ProcessSlotError, acquire_slot
+from adapters.prometheus.reserved_files import ReservedDict
 
 FOLDER_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"  # where the library reads the folder
+
+_log: Final = logging.getLogger(__name__)
 
 type Samples = Mapping[tuple[str, ...], float]
 """Values by the values of their labels, in the order of the labels."""
@@ -29,20 +33,27 @@ class MetricsRegistry:
     """
 
     def __init__(self, version: str, folder: Path | None = None) -> None:
+        self._has_warned = False
         self._slot = None if folder is None else _use_folder(folder)
         self._registry = prometheus.CollectorRegistry()
-        self._metrics = {one: _create_metric(one, self._registry) for one in PROCESS_METRICS}
+        try:
+            self._metrics = {one: _create_metric(one, self._registry) for one in PROCESS_METRICS}
+        except OSError as error:
+            raise ProcessSlotError(f"{folder}: {error.strerror}") from error
         self._known: dict[tuple[str, ...], Any] = {}  # those that `_series` has returned
         self.set(BUILD_INFO, 1, version)
 
     def count(self, definition: MetricDefinition, *labels: str, by: float = 1) -> None:
-        self._series(definition, labels).inc(by)
+        if (series := self._series(definition, labels)) is not None:
+            series.inc(by)
 
     def set(self, definition: MetricDefinition, value: float, *labels: str) -> None:
-        self._series(definition, labels).set(value)
+        if (series := self._series(definition, labels)) is not None:
+            series.set(value)
 
     def observe(self, definition: MetricDefinition, value: float, *labels: str) -> None:
-        self._series(definition, labels).observe(value)
+        if (series := self._series(definition, labels)) is not None:
+            series.observe(value)
 
     def gauge(self, definition: MetricDefinition, *labels: str) -> float | None:
         """The combined value of a gauge in all processes; None if none has set it."""
@@ -66,13 +77,22 @@ class MetricsRegistry:
         return metrics
 
     def _series(self, definition: MetricDefinition, labels: tuple[str, ...]) -> Any:
+        """None if the disk of the folder has no space for another series: it isn't counted."""
         # Each request counts in four series: looking for one takes the library 3 us.
         key = (definition.name, *labels)
         series = self._known.get(key)
         if series is None:
             metric = self._metrics[definition]
-            series = self._known[key] = metric.labels(*labels) if labels else metric
+            try:
+                series = self._known[key] = metric.labels(*labels) if labels else metric
+            except OSError as error:
+                self._warn_once(error)
         return series
+
+    def _warn_once(self, error: OSError) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _log.warning("some metrics aren't counted: their folder: %s", error.strerror)
 
 
 def _create_metric(definition: MetricDefinition, registry: prometheus.CollectorRegistry) -> Any:
@@ -91,6 +111,7 @@ def _use_folder(folder: Path) -> ProcessSlot:
     """Acquires a slot of `folder`, and makes the library write to the slot's files."""
     slot = acquire_slot(folder)
     os.environ[FOLDER_VARIABLE] = str(folder)
+    vars(prometheus.values)["MmapedDict"] = ReservedDict  # the library has no setting for it
     prometheus.values.ValueClass = prometheus.values.MultiProcessValue(lambda: slot.number)  # type: ignore[no-untyped-call]  # its own
     return slot
 

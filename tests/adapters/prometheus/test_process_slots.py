@@ -119,3 +119,44 @@ def test_slot_is_locked_for_one_process(tmp_path):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
     slot.release()
+
+
+# Counts more series than fit into 64 KiB, where no file may become larger than that.
+FILL = """
+import logging, resource, sys
+from pathlib import Path
+from adapters.prometheus.definitions import HTTP_REQUESTS, RATE_LIMIT_FALLBACKS
+from adapters.prometheus.registry import MetricsRegistry
+
+logging.basicConfig(format="%(message)s")
+metrics = MetricsRegistry("1", Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+for number in range(1_000):
+    metrics.count(HTTP_REQUESTS, "GET", f"/{number}", "200")
+metrics.count(RATE_LIMIT_FALLBACKS)
+print(metrics.text().decode())
+"""
+
+
+def test_space_of_files_is_reserved(tmp_path):
+    """A write into a hole of a full disk would end the process."""
+    CountingProcess(tmp_path, 1).kill()
+    files = list(tmp_path.glob("*.db"))
+    assert files
+    assert [one.name for one in files if 512 * one.stat().st_blocks < one.stat().st_size] == []
+
+
+def test_series_without_space_are_left_out(tmp_path):
+    command = [sys.executable, "-c", FILL, str(tmp_path)]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    counted = ended.stdout.count("pandaprobe_http_requests_total{")
+    assert 100 < counted < 1_000
+    assert "pandaprobe_rate_limit_fallbacks_total 1.0" in ended.stdout
+    assert ended.stderr.count("some metrics aren't counted: their folder: File too large") == 1
+
+
+def test_folder_without_space_is_refused(tmp_path):
+    script = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1)){SCRIPT}"
+    command = [sys.executable, "-c", script, str(tmp_path), "1"]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert f"ProcessSlotError: {tmp_path}: File too large" in ended.stderr
