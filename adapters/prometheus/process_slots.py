@@ -63,6 +63,8 @@ def acquire_slot(folder: Path, slots_max: int = SLOTS_MAX) -> ProcessSlot:
                     file.unlink()
             lock = _open_lock(_lock_path(folder, number))
             fcntl.flock(lock, fcntl.LOCK_EX)  # free, except while another process tests it
+    except FileExistsError as error:
+        raise ProcessSlotError(f"{folder} isn't a folder") from error
     except OSError as error:
         raise ProcessSlotError(f"{folder}: {error.strerror}") from error
     return ProcessSlot(folder, number, lock)

@@ -110,6 +110,8 @@ def test_folder_that_cannot_be_created_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ProcessSlotError, match="file"):
         acquire_slot(tmp_path / "file" / "metrics")
+    with pytest.raises(ProcessSlotError, match="file isn't a folder"):
+        acquire_slot(tmp_path / "file")
 
 
 def test_slot_is_locked_for_one_process(tmp_path):
