@@ -4,14 +4,14 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import DevServer, FastForward, Poll, all_completed
 from tests.e2e.dashboard.browser import VIEWPORT
-from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project, span
+from tests.e2e.dashboard.dashboard_project import FOLLOW, NOTHING, START, Project, span
 
 pytestmark = pytest.mark.e2e
 TURNS = 200
@@ -799,3 +799,49 @@ def test_lists_fit_and_cut_no_value_of_a_score(signed_in: Page, project: Project
         fits = "one => one.scrollWidth <= one.clientWidth"
         assert badge.evaluate(fits)
         assert page.locator(".table").evaluate(fits)
+
+
+# How many rows the first drawing of a list has.
+FIRST_ROWS: Final = """() => new MutationObserver((_, self) => {
+  window.firstRows = document.querySelectorAll("tr[data-index]").length;
+  if (window.firstRows > 0) self.disconnect();
+}).observe(document, { childList: true, subtree: true })"""
+IN_SIGHT: Final = """(table) => Math.floor((table.clientHeight
+  - table.querySelector("thead").clientHeight) / table.querySelector("tbody tr").clientHeight)"""
+
+
+def test_list_draws_at_once_what_is_in_sight(signed_in: Page, project: Project) -> None:
+    """Rows that come later move what is below them."""
+    page = signed_in
+    sent = {"name": "one", "started_at": START.isoformat()}
+    traces = [sent | {"session_id": f"session {number}"} for number in range(40)]
+    project.send("/traces/batch", {"traces": traces})
+    page.goto(project.path(NOTHING))
+    expect(page.get_by_text("No page has this address")).to_be_visible()
+    page.evaluate(FIRST_ROWS)
+    page.evaluate(FOLLOW, project.path("sessions"))
+    expect(page.get_by_role("link", name="session 2").first).to_be_visible()
+    assert page.evaluate("window.firstRows") >= page.locator(".table").evaluate(IN_SIGHT)
+
+
+def test_scores_of_all_targets_come_together(signed_in: Page, project: Project) -> None:
+    """Each would move those below it."""
+    page = signed_in
+    trace = project.send("/traces", {"name": "one", "started_at": START.isoformat()})["trace_id"]
+    score = {"trace_id": trace, "name": "helpful", "value": "0.5"}
+    project.send("/evaluations/trace-scores", score)
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        held.append(route)
+
+    page.route(re.compile("session-scores/summary"), hold)
+    with page.expect_response(re.compile("trace-scores/summary")):
+        page.goto(project.path("scores"))
+    expect(page.get_by_text("Loading scores")).to_be_visible()
+    expect(page.get_by_role("region", name="Scores of traces")).to_have_count(0)
+    for route in held:
+        route.continue_()
+    page.unroute_all()
+    expect(page.get_by_role("link", name="helpful")).to_be_visible()
+    expect(page.get_by_role("region", name="Scores of sessions")).to_be_visible()

@@ -32,7 +32,7 @@ class Page(HTMLParser):
         self.attributes |= found.keys()
         self._is_in_script = tag in {"script", "style"}
         target = found.get("src") or (found.get("href") if tag == "link" else None)
-        if target and target != "data:,":
+        if target and not target.startswith("data:"):
             self.loaded.append(target)
 
     def handle_data(self, data: str) -> None:

@@ -38,7 +38,7 @@ export interface TableProps<T> {
 }
 
 const ROWS = { comfortable: 36, compact: 28 }; // as --row of the style
-const ABOVE = 190; // px above a table: about, for its first rows
+const ABOVE = 80; // px above the rows of most lists: what is in sight is drawn at once
 const POINT_MS = 100;
 const NEAR_END = 12; // rows
 

@@ -37,7 +37,7 @@ export function Monitor({ id }: { id: string }): JSX.Element {
       </div>
     );
   }
-  if (!monitor.data) return <Loading what="the monitor" />;
+  if (!monitor.data || alerts.isPending) return <Loading what="the monitor" />;
   const of = monitor.data;
   if (url.params.has("edit")) return <EditMonitor of={of} />;
   return (

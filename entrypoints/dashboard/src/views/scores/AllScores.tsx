@@ -8,7 +8,7 @@ import { utcStarts } from "../../lib/chart/buckets.ts";
 import { ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, coveredBy, TARGETS, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { copy, Empty, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Sparkline } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -30,6 +30,8 @@ export function AllScores(): JSX.Element {
   useTitle("Scores", project.value?.name);
   const url = useUrlState();
   const period = usePeriod(url, FALLBACK);
+  // Together, or each would move what is below it.
+  const isPending = TARGETS.map((of) => useSummary(of, period)).some((one) => one.isPending);
   const wanted = (url.params.get("q") ?? "").toLowerCase();
   useCommands([
     { keys: "/", label: "Find a score by its name", group: "Scores", run: () => document.getElementById("score-name")?.focus() },
@@ -42,15 +44,19 @@ export function AllScores(): JSX.Element {
         <input id="score-name" type="search" aria-label="Name contains" placeholder="Name" value={wanted} onInput={(event) => url.update({ q: event.currentTarget.value || null })} />
         <PeriodPicker url={url} period={period} fallback={FALLBACK} />
       </header>
-      {TARGETS.map((of) => <OfTarget key={of} of={of} period={period} wanted={wanted} search={url.params} />)}
+      {isPending ? <Loading what="scores" /> : TARGETS.map((of) => <OfTarget key={of} of={of} period={period} wanted={wanted} search={url.params} />)}
     </div>
   );
+}
+
+function useSummary(of: Target, period: Period) {
+  return useRead<ScoreSummaryItem[]>(`evaluations/analytics/${of}-scores/summary`, datesOf(period), { keepPrevious: true });
 }
 
 function OfTarget({ of, period, wanted, search }: { of: Target; period: Period; wanted: string; search: URLSearchParams }): JSX.Element | null {
   const path = `evaluations/analytics/${of}-scores`;
   const dates = datesOf(period);
-  const summary = useRead<ScoreSummaryItem[]>(`${path}/summary`, dates, { keepPrevious: true });
+  const summary = useSummary(of, period);
   const rows = (summary.data ?? []).filter((one) => one.metric_name.toLowerCase().includes(wanted));
   const names = rows.slice(0, TRENDS).map((one) => one.metric_name);
   const trend = useRead<ScoreTrendItem[]>(`${path}/trend`, { metric_name: names, granularity: period.granularity, ...dates }, { enabled: names.length > 0, keepPrevious: true });
