@@ -104,7 +104,7 @@ class PostgresTraceArchive:
         sort: TraceSort,
         order: SortOrder,
     ) -> AsyncIterator[list[Record]]:
-        """Of each trace its id, its session, and whether it is the first one of its session."""
+        """The id of each trace, its session, and whether it is the first one of its session."""
         p, where = await trace_conditions(connection, project, matching)
         value, way = SORT_COLUMNS[sort], order.value
         # Materializes and sorts all ids (on disk if they are many) before the first is read: a walk

@@ -32,7 +32,7 @@ from domain.evaluation.scores.score import (
 from domain.tracing.payloads.payload import scalar_members
 from domain.tracing.payloads.read_limit import ROW_BYTES
 
-# Of a row, once read.
+# The size of a row, once read.
 SCORE_BYTES: Final = f"""(
   {ROW_BYTES} + coalesce(octet_length(reason), 0) + octet_length(metadata::text)
   + octet_length(history::text)

@@ -345,7 +345,7 @@ class _Scores[S: Score](PoolReader):
         return self._scores(await self._fetch_visible(ASK_FOR_A_PAGE, project, sql, *values))
 
     def _scores(self, rows: Sequence[Record]) -> list[S]:
-        """Of the rows of `_within_size`. Raises TooLargeToRead."""
+        """The scores in the rows of `_within_size`. Raises TooLargeToRead."""
         if rows[0]["bytes"] > self.bytes_max:
             raise scores_too_large()
         return [self.table.score(row) for row in rows if row["id"] is not None]
