@@ -1,4 +1,4 @@
-"""Where the focus is, and what is told, as pages, dialogs and menus come and go."""
+"""Where the focus is, and what is announced, as pages, dialogs and menus come and go."""
 
 import re
 from datetime import timedelta
@@ -81,13 +81,13 @@ def test_dialog_shows_and_tells_what_was_done(signed_in: Page, project: Project)
     page.keyboard.press("Shift+Y")
     dialog = page.get_by_role("dialog")
     dialog.get_by_role("button", name="Copy the link to what you see").press("Enter")
-    told = page.get_by_text("Copied the link")
-    expect(dialog.locator("[aria-live]", has=told)).to_be_in_viewport(ratio=1)
-    expect(told).to_have_count(1)
+    notice = page.get_by_text("Copied the link")
+    expect(dialog.locator("[aria-live]", has=notice)).to_be_in_viewport(ratio=1)
+    expect(notice).to_have_count(1)
     page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(page.get_by_role("treegrid")).to_be_focused()
-    expect(told).to_be_visible()
+    expect(notice).to_be_visible()
 
 
 def test_focus_goes_on_in_the_page_if_nothing_opened_a_dialog(

@@ -69,7 +69,7 @@ export function announce(text: string): void {
 
 const dialogs = signal(0); // that are open
 
-/** Shows and tells the notice. A dialog has one of its own: nothing outside of it is told. */
+/** Shows the notice and announces it. A dialog has its own: screen readers skip what is outside. */
 export function Toast({ level = 0 }: { level?: number }): JSX.Element {
   const text = level === dialogs.value ? notice.value : "";
   return <div class={`toast ${text ? "on" : ""}`} aria-live="polite">{text}</div>;

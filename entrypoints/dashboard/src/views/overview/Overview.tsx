@@ -113,7 +113,7 @@ export function Overview(): JSX.Element {
                   { label: "p99", tone: "bad", values: rows.map((one) => one.p99_latency_ms) },
               ]}
               />
-              <p class="hint">Of traces that have ended.</p>
+              <p class="hint">Only traces that have ended count.</p>
             </>
           )}
         </Panel>
