@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from typing import Final
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, Route, ViewportSize, expect
@@ -55,6 +56,26 @@ def test_page_that_a_link_opens_has_the_focus_and_its_title(
     expect(page.get_by_role("treegrid")).to_be_focused()
     page.goto(project.path("nothing"))
     expect(page).to_have_title("No page has this address · PandaProbe")
+
+
+@pytest.mark.parametrize(
+    ("list_", "address", "title"),
+    [
+        ("/traces", "traces?peek={}", "Traces"),
+        ("/sessions/talk/turns", "sessions/talk?turn={}", "talk · Session"),
+    ],
+)
+def test_trace_closes_by_escape_while_the_list_loads(
+    signed_in: Page, project: Project, list_: str, address: str, title: str
+) -> None:
+    page = signed_in
+    page.route(lambda url: urlsplit(url).path == list_, lambda _: None)  # no answer
+    page.goto(project.path(address.format(conversation(project))))
+    trace = page.get_by_role("complementary", name="Selected trace")
+    expect(trace.get_by_role("treegrid")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(trace).to_have_count(0)
+    expect(page).to_have_title(f"{title} · {project.name} · PandaProbe")
 
 
 def test_turns_of_a_conversation_take_the_focus(signed_in: Page, project: Project) -> None:

@@ -38,6 +38,15 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   const [wantedIndex, want] = useState(-1); // a turn to jump to, which may not be read yet; Infinity: the last
   const turns = useMemo(() => pages.data?.pages.flatMap((page) => page.turns) ?? [], [pages.data]);
   const peek = params.get("turn");
+  useCommands([
+    {
+      keys: "Escape", // also while the turns aren't read yet
+      label: "Close the trace, then clear the search",
+      group: "Session",
+      hidden: true,
+      run: () => update(peek === null ? { q: null } : { turn: null, span: null }),
+    },
+  ]);
   const wanted = (params.get("q") ?? "").trim();
   const here = params.get("at") ?? peek;
   const isHereUnread = here !== null && pages.isSuccess && !turns.some((turn) => turn.trace.trace_id === here);
@@ -181,7 +190,6 @@ function Turns(props: TurnsProps): JSX.Element {
     { keys: "e", label: "Next failed turn", group, run: () => step(failed, 1, "failed turn") },
     { keys: "Shift+e", label: "Previous failed turn", group, run: () => step(failed, -1, "failed turn") },
     { keys: "Shift+c", label: "Copy the turns as curl", group, run: () => void copy(curl(`${props.path}/turns`, {}, project.value?.name ?? ""), "Copied as curl") },
-    { keys: "Escape", label: "Close the trace, then clear the search", group, hidden: true, run: () => update(peek === null ? { q: null } : { turn: null, span: null }) },
   ]);
   const position = found.indexOf(at);
   return (

@@ -82,6 +82,15 @@ export function Traces(): JSX.Element {
   const isLive = canShowNew && params.get("live") === "1";
   const [isAtTop, setAtTop] = useState(true);
   const [selected, select] = useState<Selection>(NOTHING);
+  useCommands([
+    {
+      keys: "Escape", // also while the list isn't read yet
+      label: "Close the peek, then clear the selection",
+      group: "Traces",
+      hidden: true,
+      run: () => (params.get("peek") ? update({ peek: null }) : select(NOTHING)),
+    },
+  ]);
   const asked = viewOf(params.toString());
   useEffect(() => select((before) => (before === ALL ? NOTHING : before)), [asked]); // it was about other filters
   const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
@@ -285,13 +294,6 @@ function List(props: ListProps): JSX.Element {
     { keys: "c", label: "Compare two selected traces", group, run: compare },
     { keys: ".", label: "Show new traces", group, run: props.showNew },
     { keys: "l", label: "Live on or off", group, run: () => update({ live: params.get("live") ? null : "1" }) },
-    {
-      keys: "Escape",
-      label: "Close the peek, then clear the selection",
-      group,
-      hidden: true,
-      run: () => (params.get("peek") ? update({ peek: null }) : select(NOTHING)),
-    },
     {
       keys: "Shift+c",
       label: "Copy the list as curl",
