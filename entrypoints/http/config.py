@@ -28,7 +28,7 @@ class HttpConfig:
     only, and served only to browsers on this machine. `metrics_text` gives the text of /metrics
     to clients with `metrics_token`, or, without a token, to clients on this machine. If it is
     None, there is no /metrics. `private_webhooks`: whether webhooks may lead into private networks,
-    as the use case that stores them is told too. `public_url` is the address of this service as
+    as in the use case that stores them. `public_url` is the address of this service as
     browsers see it, and `sign_in_methods` are the ways to sign in one.
     """
 

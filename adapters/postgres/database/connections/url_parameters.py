@@ -66,7 +66,7 @@ def _file_problem(name: str, path: str) -> Iterator[str]:
     try:
         Path(path).open("rb").close()
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no path"
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
         yield f"the file of its parameter {name} can't be read: {reason}"
 
 
