@@ -108,6 +108,7 @@ from entrypoints.http.requests.errors import (
     HttpProblem,
     IgnoredFields,
 )
+from entrypoints.http.requests.etags import IF_MATCH_UNSUPPORTED, fails_if_match
 from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idempotency_key
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.parameters import Parameters, parse_query
@@ -116,6 +117,7 @@ from entrypoints.http.responses import HAS_ETAG, as_json, respond_idempotently
 
 UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
 SAFE_METHODS: Final = ("GET", "HEAD")
+CHANGING_METHODS: Final = ("PATCH", "PUT", "DELETE")  # of an object that the path names
 NO_PARAMETERS: Final = Parameters(msgspec.defstruct("NoParameters", []), "query")
 PARSE_IN_THREAD_BYTES: Final = 64 << 10  # checking an object of as many bytes takes 10 ms
 _ENDPOINT: Final = "endpoint"
@@ -385,11 +387,14 @@ def _with_request(
     Litestar's own dependencies would cost a request 4 us each.
     """
     names = [name for name in HANDLER_PARTS if name in fn.__annotations__]
+    changes_object = not route.http_methods.isdisjoint(CHANGING_METHODS)
     takes_new_id = "new_id" in fn.__annotations__
 
     @wraps(fn)
     async def handle(*owner: Any, request: HttpRequest) -> Any:
         parts = await _read_parts(request, endpoint, endpoint.signature(route))
+        if changes_object and fails_if_match(request.scope["headers"]):
+            raise HttpProblem(HTTPStatus.PRECONDITION_FAILED, IF_MATCH_UNSUPPORTED)
         values = {name: getattr(parts, name) for name in names}
         if not takes_new_id:
             return await fn(*owner, **values)

@@ -116,6 +116,21 @@ async def test_changed_response_has_another_etag(tenants: TwoTenants) -> None:
         assert (answer.status_code, answer.headers["etag"] == etag) == (200, False)
 
 
+@pytest.mark.parametrize(
+    "spec", [one for one in SUCCEEDING if one.changes_object], ids=operation_of
+)
+async def test_write_under_an_etag_is_refused(tenants: TwoTenants, spec: EndpointSpec) -> None:
+    """ETags of objects are weak, and If-Match takes only a strong one (RFC 9110, 13.1.1)."""
+    words, head = tenants.own_words(spec), tenants.credentials(spec)[0]
+    await tenants.begin()
+    before = tenants.site.state()
+    refused = await tenants.request(spec, head | {"if-match": 'W/"stale"'}, words)
+    assert (refused.status_code, "If-Match" in refused.json()["detail"]) == (412, True)
+    assert tenants.site.state() == before
+    allowed = await tenants.request(spec, head | {"if-match": "*"}, words)
+    assert allowed.status_code == spec.status
+
+
 # Writes of the data plane without an entry: what programs send all the time, and what each object
 # shows by itself, such as its author, its revisions or its status.
 UNAUDITED = {

@@ -11,7 +11,12 @@ from litestar.handlers import HTTPRouteHandler
 
 from entrypoints.http.browser_requests import HOST_PREFIX, SESSION_COOKIES
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.endpoint import Endpoint, HandlerSignature, endpoint_of
+from entrypoints.http.endpoint import (
+    CHANGING_METHODS,
+    Endpoint,
+    HandlerSignature,
+    endpoint_of,
+)
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.otlp_errors import PATHS, RETRY_AFTER_MAX_S
 from entrypoints.http.requests import etags
@@ -107,6 +112,7 @@ _ERROR_DESCRIPTIONS: Final = {
     403: "The caller lacks a role, scope or membership",
     404: "The object does not exist, or the caller has no access to it",
     409: "The state of the object does not allow the request",
+    412: "If-Match isn't supported: ETags of objects are weak",
     413: "The body is too large",
     416: "The range is beyond the end of the file",
     415: "The media type or coding of the body is not supported",
@@ -406,7 +412,7 @@ def _responses(operation: _Operation, schemas: _Schemas) -> dict[str, dict[str, 
     headers = _ERROR_HEADERS
     if endpoint.limited_by_volume:
         headers = dict.fromkeys(_ERROR_HEADERS, _SHORT_RETRY_AFTER)
-    for code in sorted(_error_statuses(endpoint, signature)):
+    for code in sorted(_error_statuses(operation)):
         wire = endpoint.error_types.get(code, endpoint.error_type or ErrorResponse)
         shown: dict[str, Any] = {"schema": schemas.schema_of(wire)}
         if wire is ErrorResponse:
@@ -423,7 +429,8 @@ def _has_etag(operation: _Operation) -> bool:
     return bool(operation.handler.opt.get(HAS_ETAG))
 
 
-def _error_statuses(endpoint: Endpoint, signature: HandlerSignature) -> set[int]:
+def _error_statuses(operation: _Operation) -> set[int]:
+    endpoint, signature = operation.endpoint, operation.signature
     errors = {*endpoint.access.refusals, *endpoint.error_types, 500}
     if endpoint.route_class is not None:
         errors.update((429, 503))  # rate limits, and load shedding
@@ -435,6 +442,8 @@ def _error_statuses(endpoint: Endpoint, signature: HandlerSignature) -> set[int]
         errors.add(422)
     if signature.takes_key:
         errors.add(409)
+    if operation.method.upper() in CHANGING_METHODS:
+        errors.add(412)
     return errors
 
 

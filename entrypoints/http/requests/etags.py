@@ -1,4 +1,8 @@
-"""ETags of responses, and requests that ask only for what has changed (RFC 9110, section 13)."""
+"""ETags of responses, and requests under a condition (RFC 9110, section 13).
+
+Reads may ask only for what has changed. Writes can't ask for an unchanged object: that needs a
+strong ETag, and those of objects are weak.
+"""
 
 import hashlib
 from collections.abc import Iterable
@@ -16,6 +20,10 @@ PARAMETER: Final = {
     ),
     "schema": {"type": "string"},
 }
+IF_MATCH_UNSUPPORTED: Final = (
+    "If-Match isn't supported, because ETags of objects are weak: leave it out, and the last write "
+    "wins"
+)
 
 
 def weak_etag(body: bytes) -> str:
@@ -37,3 +45,8 @@ def requested_etags(headers: Iterable[tuple[bytes, bytes]]) -> set[str]:
     """The ETags of `If-None-Match`, without the prefix of weak ones."""
     values = [value.decode("latin-1") for name, value in headers if name == b"if-none-match"]
     return {one.strip().removeprefix("W/") for one in ",".join(values).split(",")} - {""}
+
+
+def fails_if_match(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether `If-Match` has anything but `*`: it compares strongly, and no weak ETag is equal."""
+    return any(name == b"if-match" and value.strip() != b"*" for name, value in headers)

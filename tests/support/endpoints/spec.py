@@ -157,6 +157,11 @@ class EndpointSpec:
         return self.method == "GET" and self.access == READ and not self.is_file
 
     @property
+    def changes_object(self) -> bool:
+        """Whether it changes or deletes the object that its path names."""
+        return self.method in {"PATCH", "PUT", "DELETE"}
+
+    @property
     def placeholders(self) -> set[str]:
         return named(self.operation, self.query, self.body)
 
@@ -171,6 +176,8 @@ class EndpointSpec:
             found |= {409}
         if self.has_etag:
             found |= {304}
+        if self.changes_object:
+            found |= {412}
         if self.route_class is not None:
             found |= {429, 503}  # a 503 also means that too many requests wait
         return found
