@@ -1,34 +1,49 @@
 """Health checks: the database accepts writes, and its schema fits this version."""
 
 import asyncio
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.postgres.database.pool import Pool, translate_errors
+from adapters.postgres.database.connections.connection_failures import (
+    CONNECTION_ERRORS,
+    logged_cause,
+    public_cause,
+)
+from adapters.postgres.database.pool import Pool
 from adapters.postgres.schema.pending import pending_migrations
 from application.ports import HealthStatus
-from domain.errors import Failure
+from domain.errors import Failure, Unavailable
 
 TIMEOUT_S: Final = 2
 IS_READ_ONLY: Final = "SELECT current_setting('transaction_read_only')::bool"
 
+_log: Final = logging.getLogger(__name__)
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class PostgresHealthCheck:
     """Ready while the database answers and reports that it accepts writes.
 
     A standby and a server set to read-only report that they refuse writes. A full disk shows only
-    when a write fails.
+    when a write fails. Anyone may read the detail of a check, so the words of the server are in the
+    log alone: once until the cause changes.
     """
 
     pool: Pool
+    _logged: str = field(default="", init=False)
 
     async def check(self) -> HealthStatus:
         try:
-            async with asyncio.timeout(TIMEOUT_S), translate_errors():
+            async with asyncio.timeout(TIMEOUT_S):
                 is_read_only = await self.pool.fetchval(IS_READ_ONLY)
         except Exception as error:  # noqa: BLE001 - the health check reports every error
-            return HealthStatus(ok=False, detail=_error_detail(error))
+            detail = _error_detail(error)
+            if detail != self._logged:
+                _log.warning("PostgreSQL isn't ready: %s", _log_detail(error))
+            self._logged = detail
+            return HealthStatus(ok=False, detail=detail)
+        self._logged = ""
         if is_read_only:
             return HealthStatus(ok=False, detail="it is read-only: writes are refused")
         return HealthStatus(ok=True)
@@ -53,7 +68,16 @@ class MigrationsHealthCheck:
         return HealthStatus(ok=True)
 
 
-def _error_detail(error: Exception) -> str:
+def _error_detail(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {TIMEOUT_S} s"
-    return error.message if isinstance(error, Failure) else type(error).__name__
+    if isinstance(error, Unavailable) and error.__cause__ is not None:
+        return _error_detail(error.__cause__)
+    if isinstance(error, Failure):
+        return error.message
+    return public_cause(error) if isinstance(error, CONNECTION_ERRORS) else type(error).__name__
+
+
+def _log_detail(error: Exception) -> str:
+    is_of_connection = isinstance(error, CONNECTION_ERRORS) and not isinstance(error, TimeoutError)
+    return logged_cause(error) if is_of_connection else _error_detail(error)

@@ -15,12 +15,13 @@ CONNECTION_ERRORS: Final = (
     *(asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(OSError, TimeoutError),
 )
-# The first that fits: special errors before the general ones that include them.
+# The first that fits: special errors before the general ones that include them. What the server
+# said comes after ": ", and is for operators.
 CAUSES: Final[Mapping[type[BaseException], str]] = {
     asyncpg.InvalidPasswordError: "it refuses {user} or the password",
     asyncpg.InvalidAuthorizationSpecificationError: "it doesn't admit {user}: {said}",
     asyncpg.InvalidCatalogNameError: "it has no database {database}: create it, or name another",
-    asyncpg.InsufficientPrivilegeError: "{user} may not connect to {database}: {said}",
+    asyncpg.InsufficientPrivilegeError: "{user} may not connect: {said}",
     asyncpg.TooManyConnectionsError: (
         "it has too many connections: raise max_connections, or lower the pool size"
     ),
@@ -30,7 +31,7 @@ CAUSES: Final[Mapping[type[BaseException], str]] = {
     asyncpg.ClientConfigurationError: (
         "a parameter of the URL is invalid: {said} (see docs/operation/tls.md)"
     ),
-    asyncpg.PostgresError: "{said}",
+    asyncpg.PostgresError: "it answers with an error: {said}",
     ssl.SSLCertVerificationError: (
         "its TLS certificate isn't trusted: {said}. See docs/operation/tls.md"
     ),
@@ -54,6 +55,18 @@ def connection_failed(url: str, error: BaseException) -> ConnectionFailed:
     return ConnectionFailed(f"PostgreSQL at {_hosts(url)}: {_describe(url, error)}")
 
 
+def public_cause(error: BaseException) -> str:
+    """The cause for any reader: it names no host, user or database, and quotes nothing."""
+    text, _ = _cause(error)
+    return text.partition(": {said}")[0].format(user="the user", database="of this name")
+
+
+def logged_cause(error: BaseException) -> str:
+    """The cause with the words of the server, for the log."""
+    text, cause = _cause(error)
+    return text.format(user="the user", database="of this name", said=_said(cause))
+
+
 def _hosts(url: str) -> str:
     parts = [urlsplit(one) for one in single_host_urls(url)]
     in_query = parse_qs(parts[0].query).get("host", [""])[-1]
@@ -65,11 +78,17 @@ def _hosts(url: str) -> str:
 def _describe(url: str, error: BaseException) -> str:
     parts = urlsplit(url)
     user, database = unquote(parts.username or "") or "the user", unquote(parts.path.strip("/"))
+    text, cause = _cause(error)
+    return text.format(user=user, database=database, said=_said(cause))
+
+
+def _cause(error: BaseException) -> tuple[str, BaseException]:
+    """The text of CAUSES for an error, and the error that it is about."""
     for cause in _causes(error):
         for kind, text in CAUSES.items():
             if isinstance(cause, kind):
-                return text.format(user=user, database=database, said=_said(cause))
-    return "it can't be reached"
+                return text, cause
+    return "it can't be reached", error
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

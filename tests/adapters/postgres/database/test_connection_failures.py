@@ -1,14 +1,17 @@
 """A failed connection says which of its parts is wrong, and no secret."""
 
 import asyncio
+import logging
 import socket
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
 from adapters.postgres.database.connections.connection_failures import ConnectionFailed
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
+from adapters.postgres.health import PostgresHealthCheck
 from tests.support.fixtures import citus
 
 pytestmark = pytest.mark.service
@@ -52,6 +55,49 @@ async def test_server_refuses(postgres_url, parts, words):
     said = await failure_of(changed(postgres_url, **parts))
     assert str(urlsplit(postgres_url).port) in said
     assert [word for word in words if word not in said] == [], said
+
+
+WITH_PASSWORD = citus.not_on_cluster("a cluster may let its superuser in without a password")
+
+
+@pytest.mark.parametrize(
+    ("parts", "detail", "logged"),
+    [
+        pytest.param(
+            {"password": PASSWORD},
+            "it refuses the user or the password",
+            "refuses",
+            marks=WITH_PASSWORD,
+        ),
+        (
+            {"database": "/missing"},
+            "it has no database of this name: create it, or name another",
+            "no database",
+        ),
+        ({"query": "pool_timeout=9"}, "it refuses a parameter of the URL", "pool_timeout"),
+        ({"query": "sslmode=require"}, "it closed the connection", "SSL"),
+    ],
+)
+async def test_health_check_says_the_cause_without_details(
+    postgres_url, parts, detail, logged, caplog
+):
+    url = changed(postgres_url, **parts)
+    async with asyncpg.create_pool(url, min_size=0) as pool:
+        check = PostgresHealthCheck(pool)
+        with caplog.at_level(logging.WARNING):
+            details = [(await check.check()).detail for _ in range(2)]
+    assert details == [detail, detail]
+    [line] = [one.getMessage() for one in caplog.records]
+    assert line.startswith("PostgreSQL isn't ready: it ")
+    assert logged in line
+    assert PASSWORD not in line
+
+
+async def test_health_check_says_that_nothing_listens(postgres_url):
+    url = changed(postgres_url, port=str(free_port()))
+    async with asyncpg.create_pool(url, min_size=0) as pool:
+        detail = (await PostgresHealthCheck(pool).check()).detail
+    assert detail == "nothing accepts connections there: is it running, and is the port correct?"
 
 
 async def test_nothing_listens(postgres_url):
