@@ -19,7 +19,8 @@ STANDARD_ATTRIBUTES: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
     *("message", "asctime", "taskName"),
     "color_message",  # uvicorn's, for terminals
 }
-QUIET_LOGGERS: Final = ("httpx", "httpcore", "asyncio", "dramatiq")  # too much at INFO
+# Libraries that log too much at INFO. HTTP clients log whole URLs: that of a webhook is a secret.
+QUIET_LOGGERS: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "asyncio", "dramatiq")
 
 
 # Names of rich's styles for levels and, by their first digit, for statuses of responses.
