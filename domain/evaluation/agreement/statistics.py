@@ -9,8 +9,10 @@ from 2k² pairs on for k labels (Cicchetti 1981, Applied Psychological Measureme
 of first order, so it is 0 if both agree in all pairs or one of them is constant, however few pairs
 there are. There is no interval then. Proportions use Wilson's interval (1927). The corrected pass
 rate is the estimator of Rogan and Gladen (1978), which arXiv 2511.21140 applies to judges, with the
-variance of both samples by the delta method. Spearman's rank correlation uses Fisher's z with the
-standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
+interval of Lang and Reiczigel (2014, Preventive Veterinary Medicine 113, 13-22): imaginary pairs
+keep a judge that made no mistake in a few pairs from counting as one that never makes any. The mean
+absolute error has the interval of `estimate_mean`. Spearman's rank correlation uses Fisher's z with
+the standard error of Bonett and Wright (2000, Psychometrika 65, 23-28).
 """
 
 import math
@@ -19,6 +21,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+from domain.evaluation.experiments.intervals import Range, estimate_mean
 from domain.evaluation.metrics.rubrics import LABEL_MAX
 
 Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
@@ -26,6 +29,9 @@ Z: Final = 1.959963984540054  # of the normal distribution, two-sided 95 %
 SPEARMAN_MIN: Final = 4  # pairs
 KAPPA_INTERVAL_MIN: Final = 8  # pairs: 2k² of the fewest labels, pass and fail
 
+_CONFIDENCE: Final = 0.95
+_ERRORS: Final = Range(low=0, high=1, flat=frozenset({0.0}))  # of a judge
+_IMAGINARY_PAIRS: Final = 2  # of those that people pass, and of those that they fail
 _EXACT: Final = 1e-13  # relative tolerance: smaller differences are rounding errors
 _NO_VARIANCE: Final = 1e-24
 
@@ -102,18 +108,34 @@ class ConfusionMatrix:
         q1, q0 = self.sensitivity, self.specificity
         if q1 is None or q0 is None or judged == 0:
             return None
-        rate = passed / judged
-        found = corrected_rate(rate, q0.value, q1.value)
-        if found is None:
+        value = corrected_rate(passed / judged, q0.value, q1.value)
+        if value is None:
             return None
-        better = q0.value + q1.value - 1
-        failing, passing = self.both_fail + self.judge_alone, self.both_pass + self.person_alone
-        variance = (
-            rate * (1 - rate) / judged
-            + (1 - found) ** 2 * q0.value * (1 - q0.value) / failing
-            + found**2 * q1.value * (1 - q1.value) / passing
-        ) / better**2
-        return _estimate(found, variance, 0.0)
+        n, rate = _with_imaginary(passed, judged, Z**2)
+        passing, of_passing = _with_imaginary(
+            self.both_pass, self.both_pass + self.person_alone, _IMAGINARY_PAIRS
+        )
+        failing, of_failing = _with_imaginary(
+            self.both_fail, self.both_fail + self.judge_alone, _IMAGINARY_PAIRS
+        )
+        better = of_failing + of_passing - 1
+        if better <= 0:  # of a few pairs only: the rate may be any
+            return IntervalEstimate(value, 0.0, 1.0)
+        middle = (rate + of_failing - 1) / better
+        by_failing = (1 - middle) * of_failing * (1 - of_failing) / failing
+        by_passing = middle * of_passing * (1 - of_passing) / passing
+        variance = rate * (1 - rate) / n + (1 - middle) * by_failing + middle * by_passing
+        error = Z * math.sqrt(variance) / better
+        middle += 2 * Z**2 * (by_passing - by_failing)
+        low, high = max(min(middle - error, value), 0.0), min(max(middle + error, value), 1.0)
+        if low == high:  # the pairs and the judged scores contradict each other
+            return IntervalEstimate(value, None, None)
+        return IntervalEstimate(value, low, high)
+
+
+def _with_imaginary(some: int, of: int, added: float) -> tuple[float, float]:
+    """How many there are with `added` imaginary ones, and the share of `some` and half of these."""
+    return of + added, (some + added / 2) / (of + added)
 
 
 def corrected_rate(rate: float, specificity: float, sensitivity: float) -> float | None:
@@ -151,14 +173,15 @@ def weighted_kappa(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
 
 def mean_absolute_error(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
     """The mean absolute difference of judge and person, with the interval of a mean."""
-    if not pairs:
+    found = estimate_mean([abs(one.judge - one.person) for one in pairs], _CONFIDENCE, _ERRORS)
+    if found is None:
         return None
-    errors = [abs(one.judge - one.person) for one in pairs]
-    mean = math.fsum(errors) / len(errors)
-    if len(errors) == 1:
-        return IntervalEstimate(mean, 0.0, 1.0)
-    spread = math.fsum((error - mean) ** 2 for error in errors) / (len(errors) - 1)
-    return _estimate(mean, spread / len(errors), 0.0)
+    low, high = found.low, found.high
+    if low is None or high is None:  # of a single pair
+        return IntervalEstimate(found.mean, 0.0, 1.0)
+    if high - low < _EXACT:
+        return IntervalEstimate(found.mean, None, None)
+    return IntervalEstimate(found.mean, low, high)
 
 
 def spearman(pairs: Sequence[ScorePair]) -> IntervalEstimate | None:
@@ -211,16 +234,11 @@ def kappa(
     middle = (value - expected * (1 - value)) ** 2
     is_told = n >= KAPPA_INTERVAL_MIN and not math.isclose(spread, middle, rel_tol=_EXACT)
     variance = (spread - middle) / (n * (1 - expected) ** 2) if is_told else 0.0
-    return _estimate(value, variance, -1.0)
-
-
-def _estimate(value: float, variance: float, least: float) -> IntervalEstimate:
-    """An estimate without an interval if the variance is 0: no sample statistic is certain."""
-    value = min(max(value, least), 1.0)  # rounding may exceed the scale
-    if variance < _NO_VARIANCE:
+    value = min(max(value, -1.0), 1.0)  # rounding may exceed the scale
+    if variance < _NO_VARIANCE:  # no sample statistic is certain
         return IntervalEstimate(value, None, None)
     error = Z * math.sqrt(variance)
-    return IntervalEstimate(value, max(value - error, least), min(value + error, 1.0))
+    return IntervalEstimate(value, max(value - error, -1.0), min(value + error, 1.0))
 
 
 def _label(score: float) -> int:

@@ -73,15 +73,22 @@ def test_tied_ranks_are_averaged():
 
 
 def test_mean_absolute_error():
-    found = mean_absolute_error([ScorePair(0.1, 0.2), ScorePair(0.9, 0.6)])
-    assert found.value == pytest.approx(0.2)
-    # A deviation of 0.1414 of two: 0.1 to either side, 1.96 times.
+    found = mean_absolute_error([ScorePair(n / 10, 0) for n in range(1, 6)])
+    assert found.value == pytest.approx(0.3)
+    # Student's interval of 0.1 to 0.5, by scipy.stats.t.interval.
     assert (found.low, found.high) == (
-        pytest.approx(0.004, abs=5e-4),
-        pytest.approx(0.396, abs=5e-4),
+        pytest.approx(0.103676, abs=5e-7),
+        pytest.approx(0.496324, abs=5e-7),
     )
     assert mean_absolute_error([ScorePair(1, 0.5)]).value == 0.5
     assert mean_absolute_error([]) is None
+
+
+@pytest.mark.parametrize(("pairs", "least"), [(2, 1.0), (10, 0.3), (100, 0.03)])
+def test_few_pairs_without_a_difference_leave_the_mean_absolute_error_open(pairs, least):
+    found = mean_absolute_error([ScorePair(0.4, 0.4)] * pairs)
+    assert (found.value, found.low) == (0.0, 0.0)
+    assert least <= found.high <= 1.5 * least or found.high == 1.0
 
 
 @given(st.lists(st.builds(ScorePair, SCORES, SCORES), min_size=4, max_size=30))
@@ -116,6 +123,53 @@ def test_corrected_pass_rate():
     estimate = found.corrected(passed=800, judged=1_000)
     assert estimate.value == pytest.approx(0.8667, abs=5e-5)
     assert estimate.low < 0.8667 < estimate.high <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("sensitivity", "specificity", "judged", "low", "high"),
+    [
+        ((50, 100), (199, 200), (27, 650), 0.0274600, 0.1145830),
+        ((50, 100), (199, 200), (8, 78), 0.0784716, 0.3837731),
+        ((90, 100), (85, 100), (800, 1_000), 0.7982015, 0.9581358),
+        ((20, 20), (10, 10), (4_500, 5_000), 0.8533778, 1.0),
+    ],
+)
+def test_corrected_pass_rate_has_the_interval_of_its_authors(
+    sensitivity, specificity, judged, low, high
+):
+    """Compared with the formula of the R script of Lang and Reiczigel, computed by NumPy."""
+    (passed, passing), (failed, failing) = sensitivity, specificity
+    pairs = ConfusionMatrix(passed, failing - failed, passing - passed, failed)
+    found = pairs.corrected(*judged)
+    assert (found.low, found.high) == (pytest.approx(low, abs=1e-7), pytest.approx(high, abs=1e-7))
+
+
+@pytest.mark.parametrize(("passing", "failing", "accuracy"), [(27, 3, 0.95), (54, 6, 0.99)])
+def test_interval_of_corrected_pass_rate_holds_for_good_judges_and_few_labels(
+    passing, failing, accuracy
+):
+    """Over every possible sample of labels: a judge may make no mistake among few of them."""
+    true, judged = passing / (passing + failing), 5_000
+    passed = round(judged * (true * accuracy + (1 - true) * (1 - accuracy)))
+    covered = 0.0
+    for some in range(passing + 1):
+        for other in range(failing + 1):
+            pairs = ConfusionMatrix(some, failing - other, passing - some, other)
+            found = pairs.corrected(passed, judged)
+            if found is None or found.low is None:
+                continue
+            if found.low <= true <= found.high:
+                covered += binomial(some, passing, accuracy) * binomial(other, failing, accuracy)
+    assert covered > 0.93
+
+
+def binomial(some: int, of: int, share: float) -> float:
+    return math.comb(of, some) * share**some * (1 - share) ** (of - some)
+
+
+def test_few_labels_of_one_kind_leave_the_corrected_pass_rate_open():
+    found = ConfusionMatrix(1, 0, 99, 1).corrected(5, 1_000)
+    assert (found.low, found.high) == (0.0, 1.0)
 
 
 @pytest.mark.parametrize("pair", [ConfusionMatrix(5, 5, 5, 5), ConfusionMatrix(1, 9, 9, 1)])
@@ -204,7 +258,22 @@ def test_intervals_are_never_empty(pairs):
 def test_intervals_of_other_statistics_are_never_empty():
     assert spearman([ScorePair(n / 5, n / 5) for n in range(5)]).low is None
     assert mean_absolute_error([ScorePair(1, 0.5), ScorePair(0, 0.5)]).low is None
-    assert ConfusionMatrix(2, 0, 0, 2).corrected(passed=5, judged=5).low is None
+    found = ConfusionMatrix(2, 0, 0, 2).corrected(passed=5, judged=5)
+    assert found.low < found.value == found.high == 1.0
+
+
+@given(st.tuples(*[st.integers(0, 200)] * 4), st.integers(0, 200), st.integers(0, 200))
+def test_corrected_pass_rate_lies_in_its_interval(counts, passed, failed):
+    found = ConfusionMatrix(*counts).corrected(passed, passed + failed)
+    if found is not None and found.low is not None:
+        assert 0.0 <= found.low <= found.value <= found.high <= 1.0
+        assert found.low < found.high
+
+
+def test_pass_rate_that_no_error_of_the_judge_explains_has_no_interval():
+    # It passed 3 of 19 that people fail, but none of 69: fewer than its errors alone would be.
+    found = ConfusionMatrix(1, 3, 0, 16).corrected(0, 69)
+    assert (found.value, found.low, found.high) == (0.0, None, None)
 
 
 @given(PAIRS)
