@@ -21,8 +21,8 @@ from adapters.otlp.decoding.json_text import (
     TooManyJsonValues,
     is_dense,
 )
-from adapters.otlp.decoding.outline import Encoded, Group, OutlineLimit
-from domain.tracing.otel.requests import Signal, TooManyItems, UndecodableRequest
+from adapters.otlp.decoding.outline import Encoded, Group, OutlineLimit, undecodable_body
+from domain.tracing.otel.requests import Encoding, Signal, TooManyItems
 
 _COUNTED_BYTES: Final = 256 << 10  # the spans of smaller bodies aren't counted before they are kept
 _WINDOW_BYTES: Final = 1 << 20
@@ -47,7 +47,7 @@ def json_outline(
     try:
         return _Walk(body, signal, OutlineLimit(items_max)).groups()
     except MalformedJson as error:
-        raise UndecodableRequest(f"The body isn't a request in JSON: {error}") from error
+        raise undecodable_body(body, Encoding.JSON, error) from error
     except TooManyJsonValues as error:
         raise TooManyItems("The request has too many JSON values") from error
 

@@ -85,6 +85,18 @@ _ESCAPE: Final = re.compile(
 )
 
 
+# How the decoder describes a value of a wrong type, and its place in malformed JSON.
+_WANTED: Final = re.compile("Expected `([^`]+)`")
+_PLACE: Final = re.compile(r"\(byte ([0-9]+)\)")
+_JSON_TYPES: Final = {
+    "array": "an array",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "object": "an object",
+    "str": "a string",
+}
+
 _NULL: Final = memoryview(b"null")
 _EMPTY_OBJECT: Final = memoryview(b"{}")
 _HALF_OF_PAIR: Final = "a text with half of a surrogate pair"
@@ -342,7 +354,25 @@ def _failure(kind: _Type[Any], data: Encoded | bytes, error: Exception) -> Excep
         marked = _ESCAPE.sub(lambda match: rb"\u0000" if match["lone"] else match[0], data)
         if marked != data:
             return _UnpairedSurrogate(marked)
-    return undecodable(f"the {kind.name} isn't valid: {error}")
+    return undecodable(_mistake(kind.name, str(error)))
+
+
+def _mistake(name: str, said: str) -> str:
+    """What the sender has to change. `said` is the message of the decoder, whose words are its own.
+
+    Of a value of a wrong type it has the path, of malformed JSON the place in the span or record.
+    """
+    text, _, path = said.removesuffix("`").partition(" - at `$")
+    place = f"{path.removeprefix('.')} of the {name}" if path else f"the {name}"
+    if (wanted := _WANTED.match(text)) is not None:
+        options = [_JSON_TYPES.get(one, one) for one in wanted[1].split(" | ")]
+        return f"{place} must be {' or '.join(options)}"
+    if path:
+        return f"{place} isn't valid"
+    if "UTF-8" in text:
+        return f"a text of the {name} isn't UTF-8"
+    at = _PLACE.search(text)
+    return f"the {name} isn't valid JSON" + (f" at its byte {at[1]}" if at else "")
 
 
 def _shown_id(text: str | None) -> str | None:
@@ -356,7 +386,7 @@ def _id(text: str | None) -> bytes:
     except ValueError:
         data = None
     if data is None or 2 * len(data) != len(text or ""):  # fromhex ignores blanks
-        raise Rejected(RejectionReason.INVALID_ID, "an id isn't hexadecimal")
+        raise Rejected(RejectionReason.INVALID_ID, "an id must be in hexadecimal, not in base64")
     return data
 
 
@@ -370,7 +400,7 @@ def _integer(value: _Integer, least: int, most: int) -> int:
     else:
         number = value or 0
     if number is None or not least <= number <= most:
-        raise undecodable("a number is out of range, or isn't a whole one")
+        raise undecodable(f"a time, integer or flag must be a whole number from {least} to {most}")
     return number
 
 
@@ -418,7 +448,7 @@ def _double(value: float | str) -> float | str:
     if value in _NOT_FINITE:
         return value
     if not _NUMBER.fullmatch(value) or not math.isfinite(number := float(value)):
-        raise undecodable("a number in a string isn't valid")
+        raise undecodable("a doubleValue in a string must be a finite number in digits")
     return number
 
 

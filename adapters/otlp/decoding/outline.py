@@ -2,11 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from domain.tracing.otel.requests import TooManyItems
+from domain.tracing.otel.requests import Encoding, TooManyItems, UndecodableRequest
+
+_NAMES: Final = {Encoding.JSON: "JSON", Encoding.PROTOBUF: "protobuf"}
+_START_BYTES: Final = 64  # in which a body in JSON has its brace
+_FIRST_FIELD: Final = b"\n"  # of a request in protobuf
+_GZIP_MAGIC: Final = b"\x1f\x8b"
 
 type Encoded = memoryview
 """A message or JSON value within the body, still encoded."""
+
+
+def undecodable_body(body: bytes, encoding: Encoding, error: Exception) -> UndecodableRequest:
+    """The failure of a body that isn't of its wire type; its start may show what to change."""
+    if body.startswith(_GZIP_MAGIC):
+        return UndecodableRequest("The body is compressed: send it with Content-Encoding: gzip")
+    message = f"The body isn't a request in {_NAMES[encoding]}: {error}"
+    has_brace = body[:_START_BYTES].lstrip().startswith(b"{")
+    other = Encoding.JSON if has_brace else Encoding.PROTOBUF
+    if other is not encoding and (has_brace or body.startswith(_FIRST_FIELD)):
+        message += f". It seems to be {_NAMES[other]}: send it with Content-Type: {other}"
+    return UndecodableRequest(message)
 
 
 @dataclass(frozen=True, slots=True)

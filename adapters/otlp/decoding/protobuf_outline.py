@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from adapters.otlp.decoding.length_prefixes import LENGTH_DELIMITED, Malformed, fields
-from adapters.otlp.decoding.outline import Group, OutlineLimit
-from domain.tracing.otel.requests import UndecodableRequest
+from adapters.otlp.decoding.outline import Group, OutlineLimit, undecodable_body
+from domain.tracing.otel.requests import Encoding
 
 _GROUPS_OF_REQUEST: Final = 1  # ResourceSpans, ResourceLogs
 _RESOURCE: Final = 1
@@ -23,7 +23,7 @@ def protobuf_outline(body: bytes, items_max: int) -> list[Group]:
     try:
         return list(_Walk(body, OutlineLimit(items_max)).groups())
     except Malformed as error:
-        raise UndecodableRequest(f"The body isn't a request in protobuf: {error}") from error
+        raise undecodable_body(body, Encoding.PROTOBUF, error) from error
 
 
 class _Walk:

@@ -186,6 +186,53 @@ def test_malformed_span_is_rejected_alone(span: str):
     assert rejection.span_id == (SPAN_ID if "spanId" in span else None)
 
 
+@pytest.mark.parametrize(
+    ("span", "message"),
+    [
+        ('{"name": 7}', "name of the span must be a string or null"),
+        ('{"status": "OK"}', "status of the span must be an object or null"),
+        (
+            '{"attributes": [{"key": "k", "value": "text"}]}',
+            "attributes[0].value of the span must be an object or null",
+        ),
+        ('"text"', "the span must be an object"),
+        ('{"name": "a", }', "the span isn't valid JSON at its byte 14"),
+        ('{"name": "\\x"}', "the span isn't valid JSON at its byte 12"),
+        ('{"name": "a\udcc3"}', "a text of the span isn't UTF-8"),
+        ('{"traceId": "AQIDBAUGBwgJCgsMDQ4PEA=="}', "an id must be in hexadecimal, not in base64"),
+    ],
+)
+def test_rejection_says_what_to_change(span: str, message: str):
+    assert [one.message for one in decode(body_of(span)).rejections] == [message]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "message"),
+    [
+        (
+            Encoding.PROTOBUF,
+            body_of(GOOD),
+            "It seems to be JSON: send it with Content-Type: application/json",
+        ),
+        (
+            Encoding.JSON,
+            b"\n\x02\x12\x00",
+            "It seems to be protobuf: send it with Content-Type: application/x-protobuf",
+        ),
+        *(
+            (one, b"\x1f\x8b\x08", "The body is compressed: send it with Content-Encoding: gzip")
+            for one in Encoding
+        ),
+        (Encoding.JSON, b"[]", "The body isn't a request in JSON: { is missing at byte 0"),
+        (Encoding.JSON, b'\n{"a" 1}', "The body isn't a request in JSON: : is missing at byte 6"),
+    ],
+)
+def test_body_of_another_type_says_which(encoding: Encoding, body: bytes, message: str):
+    with pytest.raises(UndecodableRequest) as caught:
+        Codec().decode(Signal.TRACES, encoding, body, 1_000)
+    assert caught.value.message.endswith(message)
+
+
 def test_rejection_names_ids_of_span_and_not_of_its_links():
     link = {"links": [{"traceId": "ab" * 16, "spanId": "cd" * 8}]}
     [rejection] = decode(body_of(json.dumps(link | SPAN | {"name": 7}))).rejections
