@@ -18,6 +18,7 @@ def run() -> int:
     try:
         return main()
     finally:
+        _drop_unread_errors()
         # At its end Python would look for garbage several times, in all that was imported: a
         # quarter of a second of a processor, after which the process ends anyway.
         gc.freeze()
@@ -34,6 +35,17 @@ def prepare_process() -> None:
         # starts, or migrates, would end only when it is killed. Commands that stop in order set
         # handlers of their own later.
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
+
+
+def _drop_unread_errors() -> None:
+    """Drops what the standard error still holds, if its reader is gone.
+
+    Python would fail to write it at the end of the process, and replace the exit status by 120.
+    """
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_ERROR)
 
 
 def _open_standard_files() -> None:

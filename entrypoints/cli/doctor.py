@@ -4,6 +4,7 @@ import asyncio
 import difflib
 import ipaddress
 import json
+import logging
 import os
 import shutil
 from collections import Counter
@@ -105,7 +106,12 @@ fail: Final = partial(Finding, Level.FAIL)
 def examine(
     settings: Settings, environ: Mapping[str, str] | None = None, *, as_json: bool = False
 ) -> int:
-    """Prints a line for each finding, or one JSON object. Returns 1 if a check failed, else 0."""
+    """Prints a line for each finding, or one JSON object. Returns 1 if a check failed, else 0.
+
+    Whatever a checked part logs, its finding says.
+    """
+    # Without any handler, Python writes warnings to the standard error.
+    logging.basicConfig(handlers=[logging.NullHandler()])
     return asyncio.run(_report(_run_checks(settings, environ or {}), as_json=as_json))
 
 

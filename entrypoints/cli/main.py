@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -120,8 +121,9 @@ def _message_of(failure: Failure) -> str:
 
 
 def _fail(message: str, code: int) -> int:
-    for line in message.splitlines():
-        print(f"{PROGRAM}: {line}", file=sys.stderr)
+    with suppress(BrokenPipeError):  # the reader is gone, and the status tells all the same
+        for line in message.splitlines():
+            print(f"{PROGRAM}: {line}", file=sys.stderr)
     return code
 
 

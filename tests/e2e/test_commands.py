@@ -348,6 +348,14 @@ async def test_doctor_names_unreachable_server(migrated):
         assert name in wrong
 
 
+async def test_doctor_says_once_that_the_replica_is_away(migrated):
+    url = f"postgresql://127.0.0.1:{free_port()}/d"
+    environ = {**migrated, "PANDAPROBE_DATABASE_READ_URL": url}
+    status, out, err = await process_of(environ, "doctor")
+    assert (status, err) == (0, "")
+    assert out.count("nothing accepts connections there") == 1
+
+
 async def test_created_organization_has_a_key_and_an_invited_owner(migrated):
     arguments = ("--owner", "Ada@Example.com", "--name", "Acme", "--project", "bot", "--key")
     status, out, err = await command(migrated, "organization", "create", *arguments)

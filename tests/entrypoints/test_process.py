@@ -59,3 +59,22 @@ def test_no_file_takes_the_place_of_a_closed_standard_one(closed):
         )
         os.close(writing)
         assert answers.read() == "True [True, True, True]"
+
+
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [({}, 1), ({"PANDAPROBE_PORT": "many"}, 2)],
+    ids=["without servers", "invalid setting"],
+)
+def test_status_is_the_same_after_the_reader_of_errors_has_gone(environ, status):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as errors:
+        ended = subprocess.run(
+            [sys.executable, "-m", "entrypoints.cli", "serve"],
+            env={"PATH": os.environ["PATH"], **environ},
+            stderr=errors,
+            timeout=WAIT_MAX_S,
+            check=False,
+        )
+    assert ended.returncode == status
