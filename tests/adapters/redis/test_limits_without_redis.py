@@ -7,12 +7,14 @@ failures.
 import asyncio
 import contextlib
 import logging
+import socket
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.exceptions import RedisError
@@ -21,6 +23,7 @@ from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis.client import opened
 from adapters.redis.fallback import RETRY_AFTER_S
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
+from application.ports import ADMIT_MAX_S
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
@@ -108,6 +111,31 @@ async def test_silent_redis_times_out(limiter, windows):
     async with in_time():
         assert await count_admitted(limiter, 20) == LIMIT.count
     assert windows.calls == 1
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_redis_that_answers_a_late_process_is_used(
+    limiter: RedisRateLimiter,
+    windows: FakeRedisWindows,
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def answer_while_the_loop_is_blocked() -> Decision:
+        here, there = socket.socketpair()
+        with there:
+            reader, writer = await asyncio.open_connection(sock=here)
+            there.send(b"+OK")
+            loop = asyncio.get_running_loop()
+            end = loop.time() + 2 * ADMIT_MAX_S
+            while loop.time() < end:
+                pass
+            await reader.readexactly(3)
+            writer.close()
+        return await FakeRedisWindows.decide(windows, {"ours": LIMIT})
+
+    windows.decide = lambda *_, **__: answer_while_the_loop_is_blocked()
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        assert runner.run(limiter.admit({"ours": LIMIT})).admitted
+    assert (windows.calls, limiter.fallbacks) == (1, 0)
 
 
 async def test_outage_and_its_end_are_logged_once(limiter, windows, clock, caplog):
