@@ -135,17 +135,26 @@ class SpanFigures:
         return self.latency_us / (_US_PER_MS * self.latencies) if self.latencies else None
 
     def latency_percentile_ms(self, share: float) -> float | None:
-        """The percentile of latencies, interpolated within its bin; None without a latency.
+        """The percentile as `percentile` of analytics defines it; None without a latency.
 
-        Off by at most the width of a bin. Spans beyond the last bin count as at its start.
+        Latencies count as spread evenly over their bin, so it is off by at most its width: 6 %, or
+        0.1 ms in the first bin. Those beyond the last bin count as at its start.
         """
-        rank, below = share * self.latencies, 0
+        if not self.latencies:
+            return None
+        rank = share * (self.latencies - 1)
+        ranks = int(rank), min(int(rank) + 1, self.latencies - 1)
+        found, below = list[float](), 0
         for bin_, count in sorted(self.bins.items()):
-            if below + count >= rank and count:
-                start, end = _BIN_RANGES[bin_]
-                return (start + (end - start) * max(0.0, rank - below) / count) / _US_PER_MS
+            start, end = _BIN_RANGES[bin_]
+            for one in ranks[len(found) :]:
+                if one < below + count:
+                    found.append(start + (end - start) * (one - below + 0.5) / count)
+            if len(found) == len(ranks):
+                break
             below += count
-        return None
+        low, high = found
+        return (low + (rank - ranks[0]) * (high - low)) / _US_PER_MS
 
 
 _BIN_RANGES: Final = tuple(pairwise((0, *BIN_STARTS_US, BIN_STARTS_US[-1])))

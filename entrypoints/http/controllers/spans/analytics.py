@@ -33,7 +33,7 @@ from entrypoints.http.responses import JsonResponse, respond_with
 
 SERIES_ON_LOOP_MAX: Final = 500  # buckets of all groups: computing percentiles takes 5 ms
 
-_PERCENTILE: Final = Meta(description="Of the spans with a latency, within 6 %")
+_PERCENTILE: Final = Meta(description="Of the spans with a latency, within 6 % or 0.1 ms")
 
 
 class SpanAnalyticsParameters(SpanConditions, frozen=True, kw_only=True):
