@@ -15,6 +15,7 @@ from domain.evaluation.scores.score import TraceScore
 from domain.exporting.export import RowKind, TraceWithScores
 from domain.ids import SpanId
 from domain.tracing.span import Span, Totals
+from domain.tracing.spans.span_query import known_cost
 from domain.tracing.trace import Trace
 from domain.tracing.usage import UNPRICED, UsageRole, as_float
 
@@ -83,6 +84,11 @@ def _scores(row: TraceRow | SpanRow) -> bytes:
     )
 
 
+def _cost(row: SpanRow) -> float | None:
+    cost = known_cost(row.span)
+    return None if cost is None else as_float(cost)
+
+
 _TRACE: Final = (
     Column("trace_id", ColumnType.TEXT, lambda row: str(row.trace.id)),
     Column("name", ColumnType.TEXT, lambda row: row.trace.name),
@@ -102,6 +108,7 @@ _TRACE: Final = (
     Column("total_tokens", ColumnType.WHOLE, lambda row: row.totals.tokens),
     Column("total_cost", ColumnType.REAL, lambda row: as_float(row.totals.cost)),
     Column("scores", ColumnType.JSON, _scores),
+    Column("unpriced_span_count", ColumnType.WHOLE, lambda row: row.totals.unpriced),
 )
 _SPAN: Final = (
     Column("trace_id", ColumnType.TEXT, lambda row: str(row.trace.id)),
@@ -126,7 +133,7 @@ _SPAN: Final = (
     Column("time_to_first_token_ms", ColumnType.REAL, lambda row: row.span.time_to_first_token_ms),
     Column("prompt_tokens", ColumnType.WHOLE, lambda row: row.span.usage.prompt_tokens),
     Column("completion_tokens", ColumnType.WHOLE, lambda row: row.span.usage.completion_tokens),
-    Column("cost", ColumnType.REAL, lambda row: as_float((row.span.charge or UNPRICED).amount)),
+    Column("cost", ColumnType.REAL, _cost),
     Column("cost_source", ColumnType.TEXT, lambda row: (row.span.charge or UNPRICED).source.value),
     Column("token_usage", ColumnType.JSON, lambda row: row.span.token_usage),
     Column("model_parameters", ColumnType.JSON, lambda row: row.span.model_parameters),

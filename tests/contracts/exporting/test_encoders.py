@@ -20,7 +20,7 @@ from application.exporting.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
 from domain.exporting.export import FileFormat, RowKind, TraceWithScores
 from domain.ids import ScoreId
-from domain.tracing.span import Span
+from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace
 from entrypoints.composition.export_formats import ENCODERS
 from tests.support.builders import strategies
@@ -123,6 +123,18 @@ async def test_scores_of_spans_are_in_the_rows_of_their_spans(format_):
     rows = read(format_, encode(new_encoder(format_, RowKind.SPANS), [scored]))
     found = [json.loads(str(one["scores"])) for one in (row, *rows)]
     assert [[score["name"] for score in scores] for scores in found] == [["n0"], [], ["n1"]]
+
+
+@pytest.mark.parametrize("format_", TABLES)
+async def test_unknown_cost_is_missing_and_not_0(format_):
+    free, unknown = span(cost={"total": 0.0}), span(model="house", kind=SpanKind.LLM)
+    all_ = [with_scores(trace(free, unknown))]
+    rows = read(format_, encode(new_encoder(format_, RowKind.SPANS), all_))
+    by_source = {row["cost_source"]: row["cost"] for row in rows}
+    assert by_source["client"] in {0.0, "0.0"}
+    assert by_source["unpriced"] in {None, ""}
+    [row] = read(format_, encode(new_encoder(format_), all_))
+    assert str(row["unpriced_span_count"]) == "1"
 
 
 @pytest.mark.parametrize(
