@@ -127,7 +127,10 @@ class Erasures(Protocol):
         ...
 
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
-        """What is stored now of `owner`, or of the traces that it deleted."""
+        """What is stored now of `owner`, or of the traces that it deleted.
+
+        Of exports and responses those that began before the erasure was requested.
+        """
         ...
 
     async def delete_erased_ids(self, before: datetime) -> int:

@@ -96,14 +96,14 @@ class MemoryErasures:
             one.trace_id in gone and _has_result(one) for one in self.store.trace_scores.of(project)
         )
         rows["exports"] = sum(
-            of == project and (over is None or one.created_at <= over)
+            of == project and one.created_at <= erasure.requested_at
             for (of, _), one in self.store.exports.items()
         )
         rows["replies"] = sum(
             key[0] == project
             and one.response is not None
             and one.has_text
-            and (over is None or one.begun_at <= over)
+            and one.begun_at <= erasure.requested_at
             for key, one in self.store.replies.items()
         )
         rows["dataset_items"] = sum(

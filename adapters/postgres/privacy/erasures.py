@@ -138,15 +138,14 @@ NOT EXISTS (SELECT 1 FROM exports AS e WHERE e.project_id = export_pieces.projec
 DELETE_ORPHANED_PIECES: Final = delete_some(
     "export_pieces", f"{OF_PROJECT} AND {_IS_ORPHANED}", PIECES_PER_DELETE
 )
-COUNT_EXPORTS: Final = f"""
-SELECT count(*) FROM exports
-WHERE {OF_PROJECT} AND ($2::timestamptz IS NULL OR created_at <= $2)
-"""
-COUNT_REPLIES: Final = f"""
-SELECT count(*) FROM replies
-WHERE {OF_PROJECT} AND status IS NOT NULL AND has_text
-  AND ($2::timestamptz IS NULL OR begun_at <= $2)
-"""
+# What began after the request found the data hidden, and can't contain it.
+COUNT_REMAINING_COPIES: Final = {
+    "exports": f"SELECT count(*) FROM exports WHERE {OF_PROJECT} AND created_at <= $2",
+    "replies": f"""
+    SELECT count(*) FROM replies
+    WHERE {OF_PROJECT} AND status IS NOT NULL AND has_text AND begun_at <= $2
+    """,
+}
 DELETE_OLD_ERASED_TRACES: Final = delete_some(
     "erased_traces", "erased_at < $1", IDS_PER_DELETE, skip_locked=True
 )
@@ -310,8 +309,9 @@ class PostgresErasures:
             sql = COUNT_TRACES.format(owner=SUBJECT_COLUMNS[owner.kind])
             [traces] = await connection.fetch(sql, project, owner.id, over)
             rows = {"traces": traces["before"]}
-            rows["exports"] = await connection.fetchval(COUNT_EXPORTS, project, over)
-            rows["replies"] = await connection.fetchval(COUNT_REPLIES, project, over)
+            for table, counting in COUNT_REMAINING_COPIES.items():
+                requested_at = erasure.requested_at
+                rows[table] = await connection.fetchval(counting, project, requested_at)
             for table, counting in COUNT_REMAINING_TRACE_ROWS.items():
                 rows[table] = await connection.fetchval(counting, project, erasure.id)
             rows["trace_links"] = await _count_linked_traces(connection, project, erasure.id)

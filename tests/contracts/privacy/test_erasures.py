@@ -531,6 +531,16 @@ async def test_response_is_not_given_out_while_erasure_runs(fixture):
     await fixture.step(await fixture.step(erasure))
 
 
+async def test_what_began_while_erasure_ran_is_no_remains(fixture):
+    ours, exports = project(), fixture.world.ports.exporting.exports
+    erasure = await fixture.request(ours, requested_at=NOON - timedelta(seconds=1))
+    over = await fixture.step(erasure, NOON + timedelta(seconds=1))
+    assert over.state is ErasureState.REMOVED
+    await answered_write(fixture, ours)  # at noon; slow on its way to the database
+    await exports.create(an_export(ours))
+    assert await fixture.found(over, GRACE) == ({}, 0)
+
+
 async def test_retry_does_not_wait_for_lock_of_erased_response(fixture):
     ours = project()
     (one, lock), (late, _) = await answered_write(fixture, ours), await locked_write(fixture, ours)
