@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.exceptions import RedisError
+from redis.maint_notifications import MaintNotificationsConfig
 
 from adapters.redis_failures import redis_failure
 from application.ports import HealthStatus
@@ -26,6 +27,8 @@ async def opened(url: str) -> AsyncIterator[Redis]:
         timeout=TIMEOUT_S,
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
+        # With these, the pool would give out connections that a restart of Redis has closed.
+        maint_notifications_config=MaintNotificationsConfig(enabled=False),
     )
     client = Redis.from_pool(pool)
     try:

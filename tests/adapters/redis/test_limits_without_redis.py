@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from redis.exceptions import RedisError
 
 from adapters.memory.rate_limiter import MemoryRateLimiter
-from adapters.redis.client import opened
+from adapters.redis.client import RedisHealthCheck, opened
 from adapters.redis.fallback import RETRY_AFTER_S
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.ports import ADMIT_MAX_S
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
 from tests.support.fixtures.valkey_server import Valkey
-from tests.support.waiting import WAIT_MAX_S, in_time
+from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 LIMIT = Limit(10, "day")
 LOG = "adapters.redis.fallback"
@@ -328,6 +328,19 @@ async def test_server_restarted_empty_admits_no_more(valkey, clock):
         valkey.start_again()
         await wait_recovered(limiter, clock)
         assert await count_admitted(limiter, 20) == 3
+
+
+@pytest.mark.service
+async def test_connections_from_before_a_restart_are_replaced(valkey: Valkey) -> None:
+    async with opened(valkey.url) as client:
+        pool = client.connection_pool
+        for one in [await pool.get_connection() for _ in range(4)]:
+            await pool.release(one)
+        valkey.kill()
+        await asyncio.to_thread(valkey.start_again)  # the loop reads that they were closed
+        async with opened(valkey.url) as other:
+            await until(RedisHealthCheck(other).check, lambda state: state.ok)
+        assert await asyncio.gather(*(client.ping() for _ in range(4))) == [True] * 4
 
 
 @pytest.mark.service
