@@ -311,7 +311,7 @@ class CostEstimate:
     """The estimate for a run over `targets`, from a sample of `looked_at` traces.
 
     Counts are whole numbers and USD has BUDGET_PLACES places; low ends are rounded down, high ends
-    up.
+    up. `remembered_share` is None if the sample has no judge call.
     """
 
     model: str
@@ -322,7 +322,7 @@ class CostEstimate:
     input_tokens: Range
     output_tokens: Range
     usd: Range | None
-    remembered_share: float
+    remembered_share: float | None
 
     @classmethod
     def from_sample(
@@ -343,7 +343,7 @@ class CostEstimate:
             usd=_rounded(extrapolate(priced, traces), _PLACE)
             if len(priced) == len(looked_at)
             else None,
-            remembered_share=remembered / pairs if pairs else 0.0,
+            remembered_share=remembered / pairs if pairs else None,
         )
 
     @property

@@ -88,7 +88,8 @@ class AmountRange(ResponseStruct[Range], frozen=True):
 class EvalRunEstimate(ResponseStruct[CostEstimate], frozen=True, kw_only=True):
     """An estimate of the judge calls of a run, extrapolated from `looked_at` of its traces.
 
-    `remembered_share` is the share of calls that cached verdicts on the same content replace.
+    `remembered_share` is the share of calls that cached verdicts on the same content replace, null
+    if there are none.
     `cost_usd` is null if the model has no price.
     """
 
@@ -99,7 +100,7 @@ class EvalRunEstimate(ResponseStruct[CostEstimate], frozen=True, kw_only=True):
     input_tokens: CountRange
     output_tokens: CountRange
     cost_usd: Annotated[AmountRange | None, Source("usd")]
-    remembered_share: float
+    remembered_share: float | None
     assumptions: str
 
 

@@ -131,7 +131,8 @@ def test_estimate_is_rounded_outwards():
 def test_cost_is_none_without_price_and_zero_without_questions():
     assert estimate(asked(1, 1, usd=None), asked(1, 1)).usd is None
     assert estimate(of=5).usd == exactly(0)
-    assert estimate(of=5).remembered_share == 0
+    assert estimate(of=5).remembered_share is None
+    assert estimate(asked(1, 1)).remembered_share == 0
 
 
 @given(st.lists(st.integers(0, 1).map(lambda due: asked(due, due)), max_size=20))

@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import type { EvalRunEstimate, EvalRunResponse, MetricSummary, ProviderInfo, TargetCountResponse } from "../../api/types.d.ts";
-import { NONE, cost, count, plural } from "../../lib/format.ts";
+import { NONE, cost, count, percent, plural } from "../../lib/format.ts";
 import { Button, Loading, Failed, Form, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
@@ -258,7 +258,7 @@ function Estimate({ data, most, what }: { data: EvalRunEstimate; most: number | 
         <div><dt>Judge calls</dt><dd>{range(data.questions, count)}</dd></div>
         <div><dt>Tokens</dt><dd>{range({ low: data.input_tokens.low + data.output_tokens.low, high: data.input_tokens.high + data.output_tokens.high }, count)}</dd></div>
         <div><dt>Cost</dt><dd>{data.cost_usd === null ? <span title="The model has no price">{NONE} unknown</span> : range(data.cost_usd, cost)}</dd></div>
-        <div><dt>Remembered</dt><dd>{Math.round(data.remembered_share * 100)} %</dd></div>
+        <div><dt>Remembered</dt><dd>{data.remembered_share === null ? NONE : percent(data.remembered_share, 1)}</dd></div>
         <div><dt>Model</dt><dd>{data.model}</dd></div>
       </dl>
       {isOver && <p class="hint">It may reach the limit of {cost(most)}: what is left then is skipped.</p>}
