@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { NONE, ago, briefInstant, cost, count, duration, fullInstant, instant, latencyHint, percent, score, speedText } = await import("../src/lib/format.ts");
+const { NONE, ago, briefInstant, cost, count, duration, fieldOf, fullInstant, instant, instantOf, latencyHint, percent, score, speedText } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -69,6 +69,33 @@ test("how long ago is said as Intl says it", () => {
     }
   });
   assert.equal(ago(new Date(now).toISOString(), now), "now");
+});
+
+test("how long ago is in the unit that it is rounded to", () => {
+  const now = Date.UTC(2026, 2, 1);
+  const before = (seconds: number): string => ago(new Date(now - seconds * 1000).toISOString(), now);
+  assert.deepEqual([59.4, 59.7, 3599, 86_399, 29.9 * 86_400].map(before), ["59 seconds ago", "1 minute ago", "1 hour ago", "yesterday", "last month"]);
+});
+
+test("a minute is no 60 seconds", () => {
+  assert.deepEqual([59_940, 59_970, 3_599_600, 47 * 3_600_000, 172_799_999].map(duration), ["59.9 s", "1 min", "1 h", "47 h", "2 d"]);
+});
+
+test("a field for a date or time means the shown zone, as what is shown next to it", () => {
+  const random = new Random(3);
+  for (const shown of ["utc", "local"] as const) {
+    zone.value = shown;
+    for (let round = 0; round < 500; round++) {
+      const at = Date.UTC(1975 + random.below(80)) + random.below(366 * 1440) * 60_000;
+      assert.equal(instant(instantOf(fieldOf(at)), 0), instant(at, 0));
+      const day = fieldOf(at).slice(0, 10);
+      assert.equal(instant(instantOf(day), 0), `${day} 00:00:00`);
+    }
+  }
+  zone.value = "utc";
+  assert.equal(instantOf("2026-03-01"), Date.UTC(2026, 2, 1));
+  assert.equal(instantOf("2026-03-01T09:30"), Date.UTC(2026, 2, 1, 9, 30));
+  assert.deepEqual(["", "soon"].map(instantOf), [NaN, NaN]);
 });
 
 test("numbers of scores are rounded", () => {

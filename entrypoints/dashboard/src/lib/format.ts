@@ -43,7 +43,7 @@ export function duration(ms: number | null | undefined): string {
   if (ms < 0) return `-${duration(-ms)}`;
   if (ms < 1) return ms === 0 ? "0 ms" : `${trim(ms.toPrecision(2))} ms`;
   if (ms < 999.5) return `${trim(ms.toPrecision(3))} ms`;
-  if (ms < 59_995) return `${trim((ms / 1000).toPrecision(3))} s`;
+  if (ms < 59_950) return `${trim((ms / 1000).toPrecision(3))} s`;
   const seconds = Math.round(ms / 1000);
   if (seconds < 3600) return join(Math.floor(seconds / 60), "min", seconds % 60, "s");
   const minutes = Math.round(seconds / 60);
@@ -127,6 +127,23 @@ function parts(at: Date): { day: string; clock: string; ms: string } {
   return { day: day!, clock: rest!.slice(0, 8), ms: rest!.slice(9, 12) };
 }
 
+/** What clocks of the shown zone are called. */
+export function zoneName(): string {
+  return zone.value === "utc" ? "UTC" : "local time";
+}
+
+/** An instant as a field for date and time has it, in the shown zone. */
+export function fieldOf(at: number): string {
+  const { day, clock } = parts(new Date(at));
+  return `${day}T${clock.slice(0, 5)}`;
+}
+
+/** The instant in ms that a field for a date, or for date and time, means in the shown zone; NaN for no such text. */
+export function instantOf(field: string): number {
+  const text = field.includes("T") ? field : `${field}T00:00`;
+  return Date.parse(zone.value === "utc" ? `${text}Z` : text);
+}
+
 /** `2026-03-01 09:00:00`, without the date if it is today's. */
 export function instant(value: string | number | null | undefined, now = Date.now()): string {
   if (value == null) return NONE;
@@ -164,7 +181,8 @@ const UNITS: readonly [name: string, seconds: number, next?: string, last?: stri
 export function ago(value: string | null | undefined, now = Date.now()): string {
   if (value == null) return NONE;
   const seconds = (new Date(value).getTime() - now) / 1000;
-  const at = UNITS.findIndex((_, index) => Math.abs(seconds) < (UNITS[index + 1]?.[1] ?? Infinity));
+  // As it is rounded: 59.7 seconds are a minute.
+  const at = UNITS.findIndex(([, size], index) => Math.round(Math.abs(seconds) / size) * size < (UNITS[index + 1]?.[1] ?? Infinity));
   const [name, size, next, last] = UNITS[at] ?? UNITS[0]!;
   const number = Math.round(seconds / size);
   if (number === 0) return "now"; // of seconds alone

@@ -7,7 +7,7 @@ import { awaySince, request, ROOT, waitsUntil } from "../api/client.ts";
 import { queries, useReturn } from "../api/queries.ts";
 import { project, projectId, session, signOut } from "../api/session.ts";
 import { find, pageOf } from "../api/found.ts";
-import { ago, instant } from "../lib/format.ts";
+import { ago, instant, zoneName } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
@@ -203,10 +203,6 @@ function Waiting(): JSX.Element | null {
 
 function leave(): void {
   signOut().catch((error: Error) => announce(`Not signed out: ${error.message}`));
-}
-
-function zoneName(): string {
-  return zone.value === "utc" ? "UTC" : "local time";
 }
 
 function changeTheme(): void {

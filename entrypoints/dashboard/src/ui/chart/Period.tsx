@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { PERIODS } from "../../lib/filters.ts";
-import { instant } from "../../lib/format.ts";
+import { fieldOf, instant, instantOf, zoneName } from "../../lib/format.ts";
 import type { UrlState } from "../../url/state.ts";
 import { Button, Dialog, Form, valueTo } from "../basics.tsx";
 
@@ -69,23 +69,22 @@ export function PeriodPicker({ url, period, fallback }: { url: UrlState; period:
 }
 
 function OwnPeriod({ url, period, close }: { url: UrlState; period: Period; close: () => void }): JSX.Element {
-  const local = (at: number): string => new Date(at - new Date(at).getTimezoneOffset() * MINUTE).toISOString().slice(0, 16);
-  const [from, setFrom] = useState(local(period.from));
-  const [to, setTo] = useState(local(period.to));
-  const isRight = from !== "" && to !== "" && Date.parse(from) < Date.parse(to);
+  const [from, setFrom] = useState(fieldOf(period.from));
+  const [to, setTo] = useState(fieldOf(period.to));
+  const isRight = instantOf(from) < instantOf(to);
   return (
     <Dialog title="Period" close={close}>
       <Form send={() => {
           if (!isRight) return;
-          url.update(ownPeriod(Date.parse(from), Date.parse(to)), { push: true });
+          url.update(ownPeriod(instantOf(from), instantOf(to)), { push: true });
           close();
         }}>
         <label>
-          From (local time)
+          From ({zoneName()})
           <input type="datetime-local" required value={from} onInput={valueTo(setFrom)} />
         </label>
         <label>
-          To (local time)
+          To ({zoneName()})
           <input type="datetime-local" required value={to} onInput={valueTo(setTo)} />
         </label>
         {!isRight && <p class="problem">The end has to be after the start.</p>}

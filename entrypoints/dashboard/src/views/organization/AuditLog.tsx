@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { readBlob } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import type { APIKeyResponse, AuditEntryResponse, OrganizationMembershipResponse } from "../../api/types.d.ts";
-import { fullInstant, instant, NONE } from "../../lib/format.ts";
+import { fullInstant, instant, instantOf, NONE } from "../../lib/format.ts";
 import { Button, Failed, valueTo, Select } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { save } from "../../ui/save.ts";
@@ -15,7 +15,14 @@ import { useUrlState } from "../../url/state.ts";
 import { ACTIONS } from "./audit-actions.ts";
 import { lacking, type Place } from "./Organization.tsx";
 
-const NAMES = ["action", "actor_id", "occurred_after", "occurred_before"] as const;
+const BOUNDS = ["occurred_after", "occurred_before"] as const;
+const NAMES = ["action", "actor_id", ...BOUNDS] as const;
+
+/** When a day begins in the shown zone, as the entries are shown; what isn't a day is as it is. */
+function startOf(day: string | null | undefined): string | null {
+  const at = instantOf(day ?? "");
+  return Number.isNaN(at) ? (day ?? null) : new Date(at).toISOString();
+}
 
 export function AuditLog({ path, role }: Place): JSX.Element {
   const url = useUrlState();
@@ -25,7 +32,8 @@ export function AuditLog({ path, role }: Place): JSX.Element {
   const [action, setAction] = useState(query.action ?? ""); // while it is typed
   const people = useRead<OrganizationMembershipResponse[]>(`${path}/members`);
   const keys = useRead<APIKeyResponse[]>(`${path}/api-keys`);
-  const pages = usePages<AuditEntryResponse>(`${path}/audit-log`, query, { enabled: why === undefined });
+  const bounds = Object.fromEntries(BOUNDS.map((name) => [name, startOf(query[name])]));
+  const pages = usePages<AuditEntryResponse>(`${path}/audit-log`, { ...query, ...bounds }, { enabled: why === undefined });
   if (why !== undefined) return <p class="hint">{why}: the audit log.</p>;
   const pick = (name: string) => (event: { currentTarget: { value: string } }) => url.update({ [name]: event.currentTarget.value || null }, { push: true });
   return (

@@ -5,7 +5,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
 import { may, project, scopeHint, session } from "../../api/session.ts";
 import type { ModelPriceResponse, RepricingResponse, UnpricedModelResponse } from "../../api/types.d.ts";
-import { ago, cost, count, fullInstant, instant, NONE, plural } from "../../lib/format.ts";
+import { ago, cost, count, fullInstant, instant, instantOf, NONE, plural, zoneName } from "../../lib/format.ts";
 import { announce, Button, Dialog, Failed, Form } from "../../ui/basics.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import type { Period } from "../../ui/chart/Period.tsx";
@@ -129,7 +129,7 @@ function SetPrice({ model, close, reprice }: { model: string; close: () => void;
   });
   const save = async (): Promise<void> => {
     const body = Object.fromEntries(Object.entries(values).filter(([, value]) => value !== ""));
-    if (body.effective_from) body.effective_from = new Date(body.effective_from).toISOString();
+    if (body.effective_from) body.effective_from = new Date(instantOf(body.effective_from)).toISOString();
     const isDone = await send(() => request("POST", "model-prices", { body }));
     if (!isDone) return;
     announce("Set the price");
@@ -149,7 +149,7 @@ function SetPrice({ model, close, reprice }: { model: string; close: () => void;
             {(own) => <input {...own} {...input(name)} required={isRequired} inputMode="decimal" autoFocus={model !== "" && name === "input"} />}
           </Field>
         ))}
-        <Field label="Valid from (optional, local time)" hint="Without it, at all times" problem={problemOf("effective_from")}>
+        <Field label={`Valid from (optional, ${zoneName()})`} hint="Without it, at all times" problem={problemOf("effective_from")}>
           {(own) => <input {...own} {...input("effective_from")} type="datetime-local" />}
         </Field>
         <Failed of={{ error }} />
