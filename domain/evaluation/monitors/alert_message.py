@@ -10,6 +10,8 @@ from domain.ids import MonitorId, ProjectId
 
 DISCORD_CHARS_MAX: Final = 2_000  # of a message; Discord refuses longer ones
 NAME_CHARS_MAX: Final = 100
+_PLACES: Final = 4  # of numbers, as of scores
+_PLACES_MAX: Final = 10  # smaller differences are rounding errors to a rule
 _FIGURES: Final = {
     AlertFigure.SCORE_MEAN: "the mean score of {metric} is {value}",
     AlertFigure.PASS_RATE: "the pass rate of {metric} is {value}",
@@ -43,12 +45,16 @@ def alert_text(change: AlertChange, rule: AlertRule, names: AlertNames, url: str
 def describe_figure(change: AlertChange, rule: AlertRule) -> str:
     if change.after is AlertState.NO_DATA or change.value is None:
         return f"too few scores of {rule.metric} (the alert needs {rule.samples_min})"
-    text = _FIGURES[rule.figure].format(metric=rule.metric, value=_number(change.value))
+    places = _PLACES
+    if change.after is AlertState.ALERTING:
+        places = _telling_places(change.value, rule.threshold)
+    value = _number(change.value, places)
+    text = _FIGURES[rule.figure].format(metric=rule.metric, value=value)
     if rule.figure is AlertFigure.NO_DATA:
         return text if change.value else f"{rule.metric} is scored again"
     side = "below" if rule.figure.is_bad_when_low else "above"
     if change.after is AlertState.ALERTING:
-        return f"{text}, {side} {_number(rule.threshold)}"
+        return f"{text}, {side} {_number(rule.threshold, places)}"
     return f"{text} (alerts {side} {_number(rule.threshold)})"
 
 
@@ -97,5 +103,13 @@ def _short(name: str) -> str:
     return printable if len(printable) <= NAME_CHARS_MAX else f"{printable[: NAME_CHARS_MAX - 1]}…"
 
 
-def _number(value: float) -> str:
-    return f"{value:.4f}".rstrip("0").rstrip(".")
+def _telling_places(value: float, threshold: float) -> int:
+    """The fewest decimal places by which the value differs from the threshold that it passed."""
+    for places in range(_PLACES, _PLACES_MAX):
+        if round(value, places) != round(threshold, places):
+            return places
+    return _PLACES_MAX
+
+
+def _number(value: float, places: int = _PLACES) -> str:
+    return f"{value:.{places}f}".rstrip("0").rstrip(".")

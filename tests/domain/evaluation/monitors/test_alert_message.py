@@ -1,6 +1,7 @@
 """The text of messages, and the formats of chat services."""
 
 import json
+import re
 import uuid
 
 import pytest
@@ -60,6 +61,14 @@ def test_text_says_figure_value_and_limit(figure, after, value, said):
     text = text_of(AlertFigure(figure), after, value)
     assert " support quality in shop: " in text
     assert said in text
+
+
+@given(st.floats(-8, 0).map(lambda power: 0.7 - 0.7 * 10**power))
+def test_text_tells_the_value_from_the_limit_that_it_passed(value):
+    text = text_of(AlertFigure.SCORE_MEAN, ALERTING, value)
+    [(said, limit)] = re.findall(r" is ([0-9.]+), below ([0-9.]+)", text)
+    assert float(said) < float(limit) == 0.7
+    assert float(said) == pytest.approx(value, abs=1e-4)
 
 
 def test_every_figure_and_state_has_a_text():
