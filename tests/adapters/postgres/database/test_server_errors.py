@@ -32,18 +32,23 @@ async def test_server_errors_raise_unavailable(pool, code):
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "said", "retry_after_s"),
     [
-        ("55P03", "The database is busy"),
-        ("53100", "The database refuses writes"),
-        ("25006", "The database refuses writes"),
-        ("53300", "The database cannot be reached"),
+        ("55P03", "The database is busy", 1),
+        ("53100", "The database refuses writes", 3),
+        ("25006", "The database refuses writes", 3),
+        ("53300", "The database cannot be reached", 3),
+        ("57P03", "The database cannot be reached", 3),
     ],
 )
-async def test_busy_and_read_only_database_are_not_called_unreachable(pool, code, said):
-    with pytest.raises(Unavailable, match=said):
+async def test_busy_and_read_only_database_are_not_called_unreachable(
+    pool, code, said, retry_after_s
+):
+    """An outage takes longer: clients that try a few times have to bridge it."""
+    with pytest.raises(Unavailable, match=said) as caught:
         async with translate_errors():
             await pool.execute(f"DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = '{code}'; END $$")
+    assert caught.value.retry_after_s == retry_after_s
 
 
 @pytest.mark.parametrize(
