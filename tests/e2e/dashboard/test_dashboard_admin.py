@@ -73,6 +73,25 @@ def test_key_is_made_rotated_and_revoked(
     take_screenshot("audit")
 
 
+def test_navigation_names_the_organization_of_the_page(
+    signed_in: Page, project: Project, dev_server: DevServer
+) -> None:
+    """A long name is cut, and doesn't make the navigation scroll sideways."""
+    page, name = signed_in, f"Organization {'of many words ' * 8}{project.name}"
+    token = dev_server.environ["PANDAPROBE_TOKEN"]
+    with dev_server.client(Authorization=f"Bearer {token}") as http:
+        other = http.post("/organizations", json={"name": name}).json()["id"]
+    navigation = page.get_by_role("navigation", name="Main")
+    for organization in (other, project.organization):
+        page.goto(f"{dev_server.url}/app/o/{organization}/members")
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        link = navigation.locator(".organization")
+        expect(link).to_have_attribute("href", f"/app/o/{organization}/members")
+        expect(link).to_have_attribute("aria-current", "page")
+        sizes = navigation.evaluate("one => [one.scrollWidth, one.clientWidth]")
+        assert sizes[0] == sizes[1]
+
+
 def test_trace_is_shown_by_a_public_link_until_it_is_revoked(
     signed_in: Page,
     project: Project,

@@ -11,6 +11,7 @@ import { ago, instant, zoneName } from "../lib/format.ts";
 import { commands, useCommands, type Command } from "../lib/keys.ts";
 import { PAGES, type Page } from "../pages.tsx";
 import { nextTheme, singleKeys, theme, toggleZone, zone } from "../lib/preferences.ts";
+import { paramsOf } from "../url/params.ts";
 import { Button, Dialog, Icon, announce, copy, focusMain, Select, Toast } from "./basics.tsx";
 import { Link } from "./Link.tsx";
 
@@ -36,7 +37,7 @@ export function projectPath(page: string): string {
 export function Shell({ children }: { children: ComponentChildren }): JSX.Element {
   const [path, navigate] = useLocation();
   const here = project.value; // null also if the address names none of the person
-  const organization = organizationHere();
+  const organization = organizationHere(path);
   useCommands([
     { keys: "Ctrl+k", label: "Command palette", run: () => (open.value = "palette") },
     { keys: "?", label: "Keyboard shortcuts", run: () => (open.value = "help") },
@@ -68,7 +69,7 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
         {here !== null && <ProjectSwitch />}
         {here !== null && <Menu path={path} />}
         {organization !== null && (
-          <Link href={organization.path} class="organization" aria-current={path.startsWith(organization.path.replace(/\w+$/, "")) ? "page" : undefined}>
+          <Link href={organization.path} class="organization" title={organization.name} aria-current={path.startsWith(organization.path.replace(/\w+$/, "")) ? "page" : undefined}>
             <Icon name="organization" /> <span>{organization.name}</span>
           </Link>
         )}
@@ -103,11 +104,12 @@ export function Shell({ children }: { children: ComponentChildren }): JSX.Elemen
   );
 }
 
-/** The organization of the project, or the only one; null for a key, which manages none. */
-function organizationHere(): { name: string; path: string } | null {
+/** The organization that the page is about, or that of the project, or the first; null for a key, which manages none. */
+function organizationHere(path: string): { name: string; path: string } | null {
   const now = session.value;
   if (now.state !== "in" || !now.isPerson) return null;
-  const own = now.organizations.find((one) => one.id === project.value?.organizationId) ?? now.organizations[0];
+  const looked = path.startsWith("/o/") ? paramsOf("/o/:org", path).org : project.value?.organizationId;
+  const own = now.organizations.find((one) => one.id === looked) ?? now.organizations[0];
   return own === undefined ? null : { name: own.name, path: `/o/${encodeURIComponent(own.id)}/members` };
 }
 

@@ -244,7 +244,7 @@ function Figures({ left, right, ids }: SidesProps): JSX.Element {
     ["Release", a.release ?? NONE, b.release ?? NONE, a.release === b.release ? "" : "differs"],
   ];
   return (
-    <div class="figures" tabIndex={0} role="group" aria-label="Figures of both traces">
+    <div class="figures" tabIndex={0} role="region" aria-label="Figures of both traces">
       <table class="plain-table">
         <thead>
           <tr>

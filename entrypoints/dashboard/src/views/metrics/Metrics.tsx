@@ -58,7 +58,7 @@ export function Metrics(): JSX.Element {
         </Empty>
       )}
       {rows && rows.length > 0 && (
-        <div class="scrolled" tabIndex={0} role="region" aria-label="Metrics">
+        <div class="wide-table" tabIndex={0} role="region" aria-label="Metrics">
           <table class="plain-table metric-list">
             <Head of={["Metric", "Measured", "#Threshold"]} />
             <tbody>

@@ -179,7 +179,7 @@ function filtersText(filters: Record<string, unknown>): string {
 
 function ByMetric({ of, metrics, url }: { of: Of; metrics: readonly MetricSummaryResponse[]; url: UrlState }): JSX.Element {
   return (
-    <div class="scrolled" tabIndex={0} role="region" aria-label="Progress by metric">
+    <div class="wide-table" tabIndex={0} role="region" aria-label="Progress by metric">
       <table class="plain-table by-metric">
         <Head of={["Metric", "Coverage", "#Mean", "#Passed", "Judge", "#Calls", "#Cost"]} />
         <tbody>
@@ -296,7 +296,7 @@ function ScoreList({ of, id, run, url, isDone }: { of: Of; id: string; run: Eval
         }
       >
         {() => (
-          <div class="scrolled" tabIndex={0} role="region" aria-label="Scores of the run">
+          <div class="wide-table" tabIndex={0} role="region" aria-label="Scores of the run">
             <table class="plain-table">
               <Head of={[of === "traces" ? "Trace" : "Session", "Metric", "#Value", "Reason", "Judge", "#Cost"]} />
               <tbody>
