@@ -647,10 +647,57 @@ def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) ->
     page.get_by_role("button", name="Column Name").focus()
     page.keyboard.press("Enter")
     page.keyboard.press("ArrowUp")
-    expect(page.get_by_role("menuitem", name="Move to the right")).to_be_focused()
+    expect(page.get_by_role("menuitem", name="Narrower")).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.get_by_role("button", name="Column Name")).to_be_focused()
     expect(page.get_by_role("menu")).to_have_count(0)
+
+
+def test_widths_of_columns_are_kept(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    text = {"input": "asked at length " * 30}
+    project.send("/traces", {"name": "one", "started_at": START.isoformat()} | text)
+    page.goto(project.path("traces"))
+    cell = page.get_by_role("row").nth(1).locator("td.c-preview").first
+
+    def width() -> float:
+        box = cell.bounding_box()
+        assert box is not None
+        return box["width"]
+
+    usual = width()
+    page.get_by_role("button", name="Column Input").click()
+    wider = page.get_by_role("menuitem", name="Wider")
+    wider.click()
+    wider.click()  # the menu stays
+    expect(cell).to_have_css("min-width", f"{usual + 80:.0f}px")
+    page.reload()
+    expect(cell).to_have_css("min-width", f"{usual + 80:.0f}px")
+    assert width() == pytest.approx(usual + 80, abs=1)
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_role("button", name="Usual order and widths").click()
+    assert width() == pytest.approx(usual, abs=1)
+
+
+def test_key_filters_by_the_focused_cell(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for name, user in (("asks", "ada"), ("answers", "bob")):
+        sent = {"name": name, "user_id": user, "started_at": START.isoformat()}
+        project.send("/traces", sent)
+    page.goto(project.path("traces"))
+    page.get_by_text("Columns", exact=True).click()
+    page.get_by_role("checkbox", name="User").check()
+    page.keyboard.press("Escape")
+    page.get_by_role("link", name="asks").focus()
+    page.keyboard.press("f")
+    expect(page).to_have_url(re.compile(r"name=asks$"))
+    expect(page.get_by_role("link", name="answers")).to_have_count(0)
+    page.go_back()
+    page.get_by_role("button", name="bob").focus()
+    page.keyboard.press("Shift+F")
+    expect(page).to_have_url(re.compile(r"not_user_id=bob$"))
+    expect(page.get_by_role("link", name="asks")).to_be_visible()
+    expect(page.get_by_role("link", name="answers")).to_have_count(0)
 
 
 def test_menus_close_by_escape_and_by_what_is_chosen(signed_in: Page, project: Project) -> None:

@@ -1,6 +1,6 @@
 /** What a person prefers in this browser: theme, time zone, single-key shortcuts, columns. */
 import { effect, signal, type Signal } from "@preact/signals";
-import { moved } from "./columns.ts";
+import { moved, resized, widthsOf, widthsText, type Widths } from "./columns.ts";
 
 export function read(name: string): string | null {
   try {
@@ -43,6 +43,8 @@ export const hiddenColumns = signal<ReadonlySet<string>>(new Set((read("hidden")
 /** The columns that a person moved, in their order; the others keep their places behind them. */
 export const columnOrder = signal<readonly string[]>((read("columns") ?? "").split(",").filter(Boolean));
 
+export const columnWidths = signal<Widths>(widthsOf(read("widths") ?? ""));
+
 effect(() => {
   const root = document.documentElement;
   if (theme.value === "system") delete root.dataset.theme;
@@ -66,9 +68,17 @@ export function moveColumn(names: readonly string[], name: string, by: 1 | -1): 
   write("columns", columnOrder.value.join(","));
 }
 
+/** `shown` is its width as it is drawn. */
+export function resizeColumn(name: string, shown: number, by: 1 | -1): void {
+  columnWidths.value = resized(columnWidths.value, name, shown, by);
+  write("widths", widthsText(columnWidths.value));
+}
+
 export function resetColumns(): void {
   columnOrder.value = [];
+  columnWidths.value = {};
   write("columns", null);
+  write("widths", null);
 }
 
 export function nextTheme(): void {

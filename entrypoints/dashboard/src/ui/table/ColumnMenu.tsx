@@ -3,16 +3,18 @@ import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { ColumnAct } from "./VirtualTable.tsx";
 
-const ACTS: readonly { act: ColumnAct; label: string; sorts?: boolean }[] = [
+const ACTS: readonly { act: ColumnAct; label: string; sorts?: boolean; stays?: boolean }[] = [
   { act: "ascending", label: "Sort ascending", sorts: true },
   { act: "descending", label: "Sort descending", sorts: true },
   { act: "left", label: "Move to the left" },
   { act: "right", label: "Move to the right" },
+  { act: "wider", label: "Wider", stays: true },
+  { act: "narrower", label: "Narrower", stays: true },
   { act: "hide", label: "Hide" },
 ];
 const WIDTH = 180; // as in the style
 
-export function ColumnMenu(props: { label: string; canSort: boolean; canHide: boolean; act: (act: ColumnAct) => void }): JSX.Element {
+export function ColumnMenu(props: { label: string; canSort: boolean; canHide: boolean; act: (act: ColumnAct, width: number) => void }): JSX.Element {
   const [place, open] = useState<{ left: number; top: number } | null>(null);
   const button = useRef<HTMLButtonElement>(null);
   const menu = useRef<HTMLDivElement>(null);
@@ -71,15 +73,16 @@ export function ColumnMenu(props: { label: string; canSort: boolean; canHide: bo
       </button>
       {place !== null && (
         <div class="pop column-acts" role="menu" aria-label={props.label} ref={menu} style={{ left: `${place.left}px`, top: `${place.top}px` }} onKeyDown={onKey}>
-          {ACTS.filter((one) => (props.canSort || !one.sorts) && (props.canHide || one.act !== "hide")).map(({ act, label }) => (
+          {ACTS.filter((one) => (props.canSort || !one.sorts) && (props.canHide || one.act !== "hide")).map(({ act, label, stays }) => (
             <button
               key={act}
               type="button"
               role="menuitem"
               onClick={() => {
-                close();
+                const width = button.current!.closest("th")!.offsetWidth;
+                if (!stays) close();
                 if (act === "hide") focusNext();
-                props.act(act);
+                props.act(act, width);
               }}
             >
               {label}

@@ -16,9 +16,10 @@ export interface Column<T> {
   isHiddenLabel?: boolean; // only for screen readers
   isFixed?: boolean; // it can't be moved or hidden
   isKept?: boolean; // it can't be hidden
+  width?: number | undefined; // in pixels, if a person chose it
 }
 
-export type ColumnAct = "ascending" | "descending" | "left" | "right" | "hide";
+export type ColumnAct = "ascending" | "descending" | "left" | "right" | "wider" | "narrower" | "hide";
 
 export interface TableProps<T> {
   label: string;
@@ -31,7 +32,7 @@ export interface TableProps<T> {
   sortedBy?: string;
   descending?: boolean;
   onSort?: (sort: string) => void;
-  onColumn?: (id: string, act: ColumnAct) => void; // with it, columns have menus
+  onColumn?: (id: string, act: ColumnAct, width: number) => void; // with it, columns have menus
   onNearEnd: () => void;
   onScrolled?: (isAtTop: boolean) => void;
   onPoint?: (row: T) => void;
@@ -138,6 +139,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                     key={column.id}
                     scope="col"
                     class={column.className ?? ""}
+                    style={widthStyle(column)}
                     aria-sort={sorted ? (props.descending ? "descending" : "ascending") : undefined}
                   >
                     <span class="head">
@@ -150,7 +152,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                         </button>
                       )}
                       {props.onColumn && !column.isFixed && (
-                        <ColumnMenu label={column.label} canSort={column.sort !== undefined} canHide={!column.isKept} act={(act) => props.onColumn?.(column.id, act)} />
+                        <ColumnMenu label={column.label} canSort={column.sort !== undefined} canHide={!column.isKept} act={(act, width) => props.onColumn?.(column.id, act, width)} />
                       )}
                     </span>
                   </th>
@@ -173,7 +175,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                   onMouseLeave={() => clearTimeout(pointing.current)}
                 >
                   {columns.map((column) => (
-                    <td key={column.id} class={column.className ?? ""}>
+                    <td key={column.id} class={column.className ?? ""} style={widthStyle(column)}>
                       {column.cell(row, index)}
                     </td>
                   ))}
@@ -187,6 +189,10 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
       <span class="sr" tabIndex={-1} ref={after} />
     </>
   );
+}
+
+function widthStyle({ width }: Column<never>): JSX.CSSProperties | undefined {
+  return width === undefined ? undefined : { width: `${width}px`, minWidth: `${width}px`, maxWidth: `${width}px` };
 }
 
 function Space({ rows, columns }: { rows: number; columns: number }): JSX.Element {

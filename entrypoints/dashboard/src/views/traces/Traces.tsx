@@ -12,13 +12,13 @@ import { NONE, ago, briefInstant, cost, costHint, count, duration, fullInstant, 
 import { useCommands } from "../../lib/keys.ts";
 import { lazy } from "../../lazy.tsx";
 import { inOrder } from "../../lib/columns.ts";
-import { columnOrder, hiddenColumns, moveColumn, resetColumns, toggleColumn } from "../../lib/preferences.ts";
+import { columnOrder, columnWidths, hiddenColumns, moveColumn, resetColumns, resizeColumn, toggleColumn } from "../../lib/preferences.ts";
 import { shownList } from "../../lib/shown-list.ts";
 import { viewOf } from "../../lib/stored-views.ts";
 import { Button, Dialog, Empty, Loading, Status, announce, copy, useTitle, Failed, Form, Select, valueTo } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Filters } from "../../ui/table/Filters.tsx";
-import { Value } from "../../ui/payload/Value.tsx";
+import { VALUE, Value } from "../../ui/payload/Value.tsx";
 import { Histogram } from "../../ui/chart/Histogram.tsx";
 import { Fitting, ScoreLine } from "../../ui/ScoreBadge.tsx";
 import { SavedViews } from "../../ui/table/SavedViews.tsx";
@@ -270,6 +270,15 @@ function List(props: ListProps): JSX.Element {
   const choose = (parameter: string, value: string, isExcluded: boolean): void =>
     update({ ...filterBy(params, parameter, value, isExcluded), peek: null }, { push: true });
   const open = (id: string): void => navigate(`${projectPath("traces")}/${id}`);
+  /** By the name or the value that has the focus. */
+  const chooseFocused = (isExcluded: boolean): void => {
+    const held = document.activeElement;
+    const within = held?.closest<HTMLElement>("tr[data-index]");
+    const name = held?.closest(".c-name") && rows[Number(within?.dataset["index"])]?.name;
+    if (name) choose("name", name, isExcluded);
+    else if (within && held?.matches(VALUE)) held.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: isExcluded }));
+    else announce("Move the focus to a name or a value of the list");
+  };
   const compare = (): void => {
     const pair = rows.filter((one) => isSelected(one)).sort((a, b) => (a.started_at < b.started_at ? -1 : 1));
     if (selected === ALL || selected.size !== 2 || pair.length !== 2) return announce("Select two traces to compare them");
@@ -291,6 +300,8 @@ function List(props: ListProps): JSX.Element {
     },
     { keys: "x", label: "Select the trace", group, run: () => row && toggle(at, false) },
     { keys: "Shift+x", label: "Select up to this trace", group, run: () => row && toggle(at, true) },
+    { keys: "f", label: "Filter by the focused name or value", group, run: () => chooseFocused(false) },
+    { keys: "Shift+f", label: "Exclude the focused name or value", group, run: () => chooseFocused(true) },
     { keys: "c", label: "Compare two selected traces", group, run: compare },
     { keys: ".", label: "Show new traces", group, run: props.showNew },
     { keys: "l", label: "Live on or off", group, run: () => update({ live: params.get("live") ? null : "1" }) },
@@ -319,11 +330,12 @@ function List(props: ListProps): JSX.Element {
         sortedBy={by}
         descending={descending}
         onSort={(sort) => update({ sort_by: sort, sort_order: by === sort && descending ? "asc" : null }, { push: true })}
-        onColumn={(id, act) => {
+        onColumn={(id, act, width) => {
           if (act === "left" || act === "right") {
             moveColumn(columns.map((one) => one.id), id, act === "left" ? -1 : 1);
             announce(`Moved the column to the ${act}`);
-          } else if (act === "hide") toggleColumn(id);
+          } else if (act === "wider" || act === "narrower") resizeColumn(id, width, act === "wider" ? 1 : -1);
+          else if (act === "hide") toggleColumn(id);
           else update({ sort_by: columns.find((one) => one.id === id)?.sort ?? null, sort_order: act === "ascending" ? "asc" : null }, { push: true });
         }}
         onNearEnd={props.more}
@@ -443,7 +455,8 @@ function useColumns(
     },
     { id: "ended_at", label: "Ended", sort: "ended_at", className: "c-time", cell: (row) => briefInstant(row.ended_at) },
   ];
-  return inOrder(all, columnOrder.value).filter((one) => !hiddenColumns.value.has(one.id));
+  const shown = inOrder(all, columnOrder.value).filter((one) => !hiddenColumns.value.has(one.id));
+  return shown.map((one) => ({ ...one, width: columnWidths.value[one.id] }));
 }
 
 const CHOOSABLE = ["status", "input", "output", "started_at", "latency", "spans", "errors", "tokens", "cost", "models", "session_id", "user_id", "environment", "release", "tags", "scores", "ended_at"];
@@ -460,9 +473,9 @@ function Columns(): JSX.Element {
             {name.replace(/_id$|_at$/, "").replace(/^./, (letter) => letter.toUpperCase())}
           </label>
         ))}
-        {columnOrder.value.length > 0 && (
+        {(columnOrder.value.length > 0 || Object.keys(columnWidths.value).length > 0) && (
           <Button class="link" onClick={resetColumns}>
-            Usual order
+            Usual order and widths
           </Button>
         )}
       </div>}
