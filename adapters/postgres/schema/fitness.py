@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from adapters.postgres.schema.pending import (
     HAS_MIGRATION_TABLE,
@@ -17,19 +18,25 @@ from adapters.postgres.schema.pending import (
     expanding,
     known_migrations,
 )
+from application.table_groups import FIRST_GROUP
 from domain.errors import Conflict
 
 OBJECTS: Final = Path(__file__).parent / "objects.txt"
 """What the migrations of this version create, a line each. A test compares it with a database."""
 KEY: Final = "key "
+# What Citus decides on the coordinator for distributed tables.
+OF_CITUS: Final = (KEY, "policy ", "trigger ", "view ")
 
 # The text of a function as it was sent, but for comments and spaces, which no caller notices.
 _FUNCTION_TEXT: Final = r"""
 regexp_replace(regexp_replace(prosrc, '--[^\n]*', '', 'g'), '\s+', ' ', 'g')
 """
-# In the schema of the first group, which the others are made like. Views, indexes and constraints
-# are left out: PostgreSQL stores no text of them, and may print them in other words in its next
-# version.
+_FIRST: Final = TableGroup(FIRST_GROUP)
+_VIEWS_OF_SCOPE: Final = ", ".join(f"'{one}'" for one in VIEWS_OF_SCOPE.values())
+# In the schemas of the first group, which the others are made like. Of views, policies and triggers
+# only the names are compared: PostgreSQL stores no text of them, and may print them in other words
+# in its next version. A missing index only costs time, and a missing constraint or foreign key
+# refuses nothing, so those aren't looked at.
 SELECT_OBJECTS: Final = f"""
 WITH ours AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname = ANY(current_schemas(false))
@@ -49,6 +56,21 @@ GROUP BY relname, indexrelid
 UNION ALL
 SELECT format('function %s %s', proname, md5({_FUNCTION_TEXT}))
 FROM pg_proc WHERE pronamespace IN (SELECT oid FROM ours)
+UNION ALL
+-- `distribute` puts tables in the place of some views.
+SELECT format('view %s', relname) FROM pg_class
+WHERE relnamespace IN (SELECT oid FROM ours)
+AND (relkind = 'v' OR relname IN ({_VIEWS_OF_SCOPE}))
+UNION ALL
+SELECT format('view %s.%s', nspname, relname)
+FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
+WHERE nspname IN ('{_FIRST.searchable_schema}', '{_FIRST.veiled_schema}') AND relkind = 'v'
+UNION ALL
+SELECT format('policy %s on %s', polname, relname)
+FROM tables JOIN pg_policy ON polrelid = tables.oid
+UNION ALL
+SELECT format('trigger %s on %s', tgname, relname)
+FROM tables JOIN pg_trigger ON tgrelid = tables.oid WHERE NOT tgisinternal
 """
 HAS_CITUS: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
 
@@ -83,9 +105,8 @@ async def _missing(connection: Connection) -> list[str]:
         return []
     found = {with_own_table(row[0]) for row in await connection.fetch(SELECT_OBJECTS)}
     missing = sorted({*OBJECTS.read_text().splitlines()} - found)
-    # Citus decides which keys a distributed table has on the coordinator.
-    if any(one.startswith(KEY) for one in missing) and await connection.fetchval(HAS_CITUS):
-        missing = [one for one in missing if not one.startswith(KEY)]
+    if any(one.startswith(OF_CITUS) for one in missing) and await connection.fetchval(HAS_CITUS):
+        missing = [one for one in missing if not one.startswith(OF_CITUS)]
     return missing
 
 

@@ -182,12 +182,17 @@ async def test_objects_of_the_schema_are_listed(database):
 @pytest.mark.parametrize(
     ("change", "lacks"),
     [
-        ("ALTER TABLE traces DROP COLUMN release CASCADE", "column traces.release text, and no"),
+        ("ALTER TABLE traces DROP COLUMN release CASCADE", "column traces.release text and"),
         ("ALTER TABLE eval_jobs ALTER attempts TYPE bigint", "column eval_jobs.attempts integer"),
         ("ALTER TABLE workers DROP CONSTRAINT workers_pkey", "key workers (id)"),
         ("DROP FUNCTION veil(uuid) CASCADE", "function veil"),
         (REFUSING.format("RETURN NULL;"), "function refuse_while_moving"),
-        ("DROP TABLE long_texts CASCADE", "column long_texts.project_id uuid and 3 more"),
+        ("DROP VIEW veiled.traces", "view veiled.traces, and no"),
+        ("DROP VIEW searchable.sessions", "view searchable.sessions, and no"),
+        ("DROP VIEW veiled_sessions", "view veiled_sessions, and no"),
+        ("DROP POLICY tenant ON traces", "policy tenant on traces, and no"),
+        ("DROP TRIGGER audit_log_chain ON audit_log", "trigger audit_log_chain on audit_log"),
+        ("DROP TABLE long_texts CASCADE", "column long_texts.project_id uuid and 4 more"),
     ],
 )
 async def test_database_of_unreleased_version_is_refused(database, change, lacks):
