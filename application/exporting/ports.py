@@ -23,9 +23,9 @@ LEFT_OUT_MAX: Final = 100  # traces that are too large for an export, which name
 LEAVE_IT_OUT: Final = "leave it out of the export with a filter, or delete it"
 
 
-def leave_out(trace: TraceId, left_out: list[TraceId] | None) -> None:
-    """Appends the trace. Raises TooLargeToRead without a list, and beyond LEFT_OUT_MAX."""
-    if left_out is None or len(left_out) >= LEFT_OUT_MAX:
+def leave_out(trace: TraceId, left_out: list[TraceId]) -> None:
+    """Appends the trace. Raises TooLargeToRead beyond LEFT_OUT_MAX."""
+    if len(left_out) >= LEFT_OUT_MAX:
         raise TooLargeToRead(f"trace {trace} holds", LEAVE_IT_OUT)
     left_out.append(trace)
 
@@ -34,7 +34,7 @@ def session_too_large(session: str | None) -> TooLargeToRead:
     return TooLargeToRead(f"the scores of session {session!r} hold", "delete those that you can")
 
 
-def check_not_all(left_out: Sequence[TraceId] | None, traces: int) -> None:
+def check_not_all(left_out: Sequence[TraceId], traces: int) -> None:
     """Raises TooLargeToRead if nothing but what was left out matches: an empty export misleads."""
     if left_out and not traces:
         raise TooLargeToRead(f"trace {left_out[0]} holds", LEAVE_IT_OUT)
@@ -52,15 +52,15 @@ class TraceArchive(Protocol):
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        left_out: list[TraceId] | None = None,
+        left_out: list[TraceId],
     ) -> AbstractAsyncContextManager[Batches]:
         """All traces that match, in the order of the list, from one snapshot.
 
         A batch has 1 to BATCH_TRACES_MAX traces. The first trace of each session has the scores of
         the session. Traces that are too large, with their scores, are left out, and their ids are
-        appended to `left_out`. Raises TooLargeToRead at such a trace without `left_out`, if more
-        than LEFT_OUT_MAX or all traces are too large, or the scores of a session; and Unavailable,
-        on entering or later, if it takes too long or the store can't be reached.
+        appended to `left_out`. Raises TooLargeToRead if more than LEFT_OUT_MAX or all traces are
+        too large, or the scores of a session; and Unavailable, on entering or later, if it takes
+        too long or the store can't be reached.
         """
         ...
 

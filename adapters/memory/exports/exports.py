@@ -112,7 +112,7 @@ class MemoryTraceArchive:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        left_out: list[TraceId] | None = None,
+        left_out: list[TraceId],
     ) -> AsyncIterator[Batches]:
         found = self.store.matching_traces(project, matching)
 
@@ -134,7 +134,7 @@ class MemoryTraceArchive:
         self,
         project: ProjectId,
         whole: Sequence[TraceWithScores],
-        left_out: list[TraceId] | None,
+        left_out: list[TraceId],
     ) -> Batches:
         readable = list[TraceWithScores]()
         for one in whole:

@@ -35,14 +35,13 @@ class ReplicaTraceArchive:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        left_out: list[TraceId] | None = None,
+        left_out: list[TraceId],
     ) -> AsyncIterator[Batches]:
         wanted = (project, matching, sort, order, left_out)
         async with AsyncExitStack() as stack:
             batches = await self._open_copy(stack, *wanted)
             if batches is None:
-                if left_out is not None:
-                    left_out.clear()
+                left_out.clear()
                 batches = await stack.enter_async_context(self.main.read(*wanted))
             yield batches
 

@@ -78,7 +78,7 @@ class PostgresTraceArchive:
         matching: TraceFilter,
         sort: TraceSort,
         order: SortOrder,
-        left_out: list[TraceId] | None = None,
+        left_out: list[TraceId],
     ) -> AsyncIterator[Batches]:
         async with read_snapshot(
             self.streams, NARROW_EXPORT, project, self.timeout_s, hide_erased_in=project
@@ -124,7 +124,7 @@ class PostgresTraceArchive:
         connection: Connection,
         project: ProjectId,
         ids: AsyncIterator[list[Record]],
-        left_out: list[TraceId] | None,
+        left_out: list[TraceId],
     ) -> Batches:
         unled = set[str]()  # sessions whose first traces were left out
         traces = 0

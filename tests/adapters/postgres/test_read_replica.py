@@ -103,7 +103,7 @@ async def read_all(plane: DataPlane, of: Any) -> dict[str, Any]:
     window = ALL
     query = SearchQuery.parse("lamps")
     error_filter = ErrorFilter(period=ALL_TIME)
-    async with plane.exporting.archive.read(of, *EVERYTHING) as batches:
+    async with plane.exporting.archive.read(of, *EVERYTHING, []) as batches:
         exported = [one async for batch in batches for one in batch]
     return {
         "errors": await tracing.spans.error_groups(
@@ -270,7 +270,7 @@ async def test_interrupted_export_fails_and_the_next_one_reads_the_main_database
     await fill(plane, ours, *(failing() for _ in range(BATCH_TRACES_MAX + 1)))
 
     async def export() -> None:
-        async with plane.exporting.archive.read(ours, *EVERYTHING) as batches:
+        async with plane.exporting.archive.read(ours, *EVERYTHING, []) as batches:
             await anext(batches)
             await standby.execute(END_EXPORTS)
             await anext(batches)

@@ -267,7 +267,7 @@ def exported(session: str) -> Read:
         archive = PostgresTraceArchive(at.pool, at.pool, 60)
         matching = TraceFilter(session_id=session)
         by = (TraceSort.STARTED_AT, SortOrder.ASC)
-        async with archive.read(of, matching, *by) as batches:
+        async with archive.read(of, matching, *by, []) as batches:
             found = [one async for batch in batches for one in batch]
         assert [len(one.session_scores) for one in found] == [4, *[0] * (LONG - 1)]
 

@@ -58,7 +58,7 @@ async def test_export_memory_is_bounded(pool, traces, compressible):
     tracemalloc.start()
     lines, written = NdjsonEncoder(ours), 0
     try:
-        asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
+        asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, [])
         async with asked as batches:
             async for batch in batches:
                 written += len(lines.add(batch))
@@ -81,7 +81,7 @@ async def test_scores_count_for_the_size_of_a_batch(pool, traces):
         else:
             await of_sessions.add(session_score(ours, f"s{n}", metadata=metadata))
     archive = PostgresTraceArchive(pool, pool, 120)
-    asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC)
+    asked = archive.read(ours, TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, [])
     async with asked as batches:
         sizes = [len(batch) async for batch in batches]
     assert sizes == [1] * 6
