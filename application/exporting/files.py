@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from application.deletion import delete_in_batches
 from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
 from domain.errors import Conflict, Invalid
@@ -93,5 +94,6 @@ class DeleteExpiredExports:
     clock: Clock
 
     async def __call__(self) -> int:
-        """The number of deleted rows; 0 when none is left. Raises Unavailable."""
-        return await self.exports.delete_expired(self.clock())
+        """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
+        now = self.clock()
+        return await delete_in_batches(lambda: self.exports.delete_expired(now))

@@ -15,6 +15,7 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.exports.exports import PIECES_PER_TRANSACTION, PostgresExports
 from application.clock import utc_now
+from application.exporting.files import DeleteExpiredExports
 from application.exporting.ports import EXPORTS_MAX, Exports
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
@@ -196,6 +197,14 @@ async def test_deleted_export_loses_its_file_and_rejects_writes(exports):
             await exports.read_piece(ours, export.id, n)
     with pytest.raises(NotFound):
         await exports.get(ours, export.id)
+
+
+async def test_one_sweep_deletes_all_expired_exports(exports):
+    old = [await claim_new(exports, project(), expires_at=NOON) for _ in range(3)]
+    for one in old:
+        await exports.save(one.completed("f" * 64, NOON), b"x")
+    await DeleteExpiredExports(exports, lambda: NOON)()
+    assert [await exports.all(one.project_id) for one in old] == [[], [], []]
 
 
 async def test_sweep_deletes_expired_exports_only(exports):
