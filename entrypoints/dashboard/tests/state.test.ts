@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreBelow, searchFor, searchNote, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreAbove, scoreBelow, searchFor, searchNote, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -99,17 +99,20 @@ test("scores and spans are filters with one value", () => {
   const score = { score: "a b", score_min: null, score_max: null, score_outcome: null };
   assert.deepEqual(change("score:a b"), score);
   assert.deepEqual(change('score:"a b" <= .50'), { ...score, score_max: "0.5" });
-  assert.deepEqual(change("score:a b>0.5"), { ...score, score_min: "0.5" });
+  assert.deepEqual(change("score:a b>=0.5"), { ...score, score_min: "0.5" });
+  assert.deepEqual(change("score:a b>0.5"), { ...score, score_min: scoreAbove(0.5) });
+  assert.deepEqual(change("score:a b<0.5"), { ...score, score_max: scoreBelow(0.5) });
+  for (const typed of ["score:a<0", "score:a > 1"]) assert.match(String(change(typed)), /No score is/);
   assert.deepEqual(change("score:a b=failed"), { ...score, score_outcome: "failed" });
   const bounded = new URLSearchParams("?score=a+b&score_min=0.1&score_outcome=scored");
-  assert.deepEqual(change("score:a b<1", bounded), { score: "a b", score_max: "1", score_outcome: null });
-  assert.deepEqual(change("score:other<1", bounded), { ...score, score: "other", score_max: "1" });
+  assert.deepEqual(change("score:a b<=1", bounded), { score: "a b", score_max: "1", score_outcome: null });
+  assert.deepEqual(change("score:other<=1", bounded), { ...score, score: "other", score_max: "1" });
   assert.match(String(change("score:a<2")), /from 0 to 1/);
   assert.deepEqual(change('score:"a<2"'), { ...score, score: "a<2" });
   assert.deepEqual(change("-kind:tool"), { not_span_kind: ["TOOL"], span_kind: null });
   assert.deepEqual(change("-score:a b"), { not_score: ["a b"], score: null });
   assert.deepEqual(change("-score:a b", bounded), { ...score, not_score: ["a b"], score: null });
-  assert.deepEqual(change("score:a b<1", new URLSearchParams("?not_score=a+b")), { ...score, score_max: "1", not_score: null });
+  assert.deepEqual(change("score:a b<=1", new URLSearchParams("?not_score=a+b")), { ...score, score_max: "1", not_score: null });
   for (const typed of ["-score:a<0.5", "-score:a=failed"]) assert.match(String(change(typed)), /as a whole/);
   assert.deepEqual(change("kind:tool"), { span_kind: "TOOL", not_span_kind: null });
   assert.deepEqual(change("span:look up: x"), { span_name: "look up: x", not_span_name: null });
@@ -120,6 +123,11 @@ test("scores and spans are filters with one value", () => {
     const most = Number(scoreBelow(bound));
     assert.ok(most < bound && [most, bound].includes((most + bound) / 2)); // there is no number between them
     assert.deepEqual(chips(new URLSearchParams({ score_max: scoreBelow(bound) }), String).map((one) => one.label), [`score < ${bound}`]);
+  }
+  for (const bound of [0, 0.05, 0.15, 0.5, 0.7, 0.95]) {
+    const least = Number(scoreAbove(bound));
+    assert.ok(least > bound && [least, bound].includes((least + bound) / 2));
+    assert.deepEqual(chips(new URLSearchParams({ score_min: scoreAbove(bound) }), String).map((one) => one.label), [`score > ${bound}`]);
   }
   const without = chips(new URLSearchParams("?not_score=m&not_span_name=f"), String);
   assert.deepEqual(without.map((one) => one.label), ["not span: f", "not score: m"]);

@@ -172,7 +172,7 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   }
   if (field.parameter === "query" && word.length > at + 1) return { change: { query: word.slice(at + 1).trim() } }; // quotes mean a phrase
   const given = word.slice(at + 1).trim();
-  const score = field.parameter === "score" && /^(.+?)\s*(?:([<>])=?\s*(0?\.\d+|[01](?:\.0*)?)|=\s*(scored|failed|skipped))$/s.exec(given);
+  const score = field.parameter === "score" && /^(.+?)\s*(?:([<>]=?)\s*(0?\.\d+|[01](?:\.0*)?)|=\s*(scored|failed|skipped))$/s.exec(given);
   const value = unquote(score ? score[1]! : given);
   if (value === "") return { problem: `Write a value after ${field.word}:` };
   if (field.parameter === "score" && (score || !isExcluded)) {
@@ -180,7 +180,8 @@ export function parse(text: string, params: URLSearchParams): Parsed {
     if (!score && value === given && /[<>=]/.test(value)) return { problem: "A score is from 0 to 1: score:helpful<0.5, or score:helpful=failed" };
     const [, , sign, number, outcome] = score || [];
     const known = params.get("score") === value && !outcome ? { score_outcome: null } : NO_SCORE;
-    const bound = sign && { [sign === ">" ? "score_min" : "score_max"]: String(Number(number)) };
+    if ((sign === "<" && Number(number) === 0) || (sign === ">" && Number(number) === 1)) return { problem: `No score is ${sign} ${number}: scores are from 0 to 1` };
+    const bound = sign && boundOf(sign, Number(number));
     const rest = params.has("not_score") && without(params, "not_score", value);
     return { change: { ...known, ...rest, score: value, ...bound, ...(outcome && { score_outcome: outcome }) } };
   }
@@ -202,6 +203,19 @@ export function scoreBelow(value: number): string {
   return String(value * (1 - 2 ** -53));
 }
 
+/** The least number above one, which is below 1. */
+export function scoreAbove(value: number): string {
+  if (value === 0) return String(Number.MIN_VALUE);
+  const near = value + value * 2 ** -53; // of a power of two it is rounded to that
+  return String(near > value ? near : value + value * 2 ** -52);
+}
+
+/** `<` and `>` leave the number itself out: a score of 0.5 passes a threshold of 0.5. */
+function boundOf(sign: string, value: number): Change {
+  if (sign.startsWith("<")) return { score_max: sign === "<" ? scoreBelow(value) : String(value) };
+  return { score_min: sign === ">" ? scoreAbove(value) : String(value) };
+}
+
 /** Parameters with a bound, and what stands before it. */
 const BOUNDS: Record<string, string> = {
   score_min: "score ≥ ",
@@ -213,6 +227,13 @@ const BOUNDS: Record<string, string> = {
   min_tokens: "tokens ≥ ",
   min_span_count: "spans ≥ ",
 };
+
+/** A bound of scores that `scoreBelow` or `scoreAbove` made; null for any other. */
+function strictText(name: string, value: string): string | null {
+  if (name === "score_min" && value === scoreAbove(0)) return "score > 0";
+  if (!name.startsWith("score_m") || value.length <= SHORT) return null;
+  return `score ${name === "score_max" ? "<" : ">"} ${Number(Number(value).toPrecision(SHORT))}`;
+}
 
 export interface Chip {
   label: string;
@@ -242,8 +263,7 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
   for (const [name, shown] of Object.entries(BOUNDS)) {
     const value = params.get(name);
     if (value === null) continue;
-    const isBelow = name === "score_max" && value.length > SHORT;
-    const label = isBelow ? `score < ${Number(Number(value).toPrecision(SHORT))}` : shown + (name.endsWith("_ms") ? duration(Number(value)) : value);
+    const label = strictText(name, value) ?? shown + (name.endsWith("_ms") ? duration(Number(value)) : value);
     found.push({ label, drop: { [name]: null } });
   }
   const members = [...params.keys()].filter((name) => MEMBER.test(name)).map((name) => name.replace(MEMBER, ""));
