@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from application.identity import ports
 from application.ports import Clock
@@ -113,6 +113,12 @@ class CacheInvalidatingAdministration:
             self._projects.invalidate_organization(organization)
 
 
+def _retrieve_error(loading: asyncio.Task[Any]) -> None:
+    """Without it, asyncio logs an error that no caller is left for."""
+    if not loading.cancelled():
+        loading.exception()
+
+
 class _TtlCache[K, V]:
     """The newest ENTRIES_MAX values, each cached for `ttl_s` seconds.
 
@@ -138,9 +144,12 @@ class _TtlCache[K, V]:
                 return value
         if (loading := self._loading.get(key)) is None:
             loading = asyncio.create_task(self._load(key, load, now))
+            loading.add_done_callback(_retrieve_error)
             self._loading[key] = loading
-        # A cancelled caller leaves the load to the other callers.
-        return await asyncio.shield(loading)
+        # A cancelled caller leaves the load to the other callers. `asyncio.shield` would log the
+        # error of a load whose callers are all cancelled, since Python 3.14.
+        await asyncio.wait([loading])
+        return loading.result()
 
     async def _load(
         self, key: K, load: Callable[[], Awaitable[V | None]], since: datetime
