@@ -71,6 +71,19 @@ def test_paths_that_pages_name_exist(path):
     assert [name for name in mentioned if not (ROOT / name).exists()] == []
 
 
+# Variables that zsh, the shell of macOS, gives a meaning: a program that sets `path` finds no
+# command any more, and `status` can't be set.
+ZSH_VARIABLES = (
+    *("argv", "commands", "fpath", "functions", "history", "options", "path", "prompt", "status"),
+)
+
+
+@for_each(PAGES, relative)
+def test_commands_of_pages_set_no_variable_of_zsh(path):
+    blocks = re.findall(r"^```sh\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert re.findall(rf"\b(?:{'|'.join(ZSH_VARIABLES)})=\S*", "\n".join(blocks)) == []
+
+
 def without_blocks(path: Path) -> str:
     return re.sub(r"^```.*?^```", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
