@@ -32,7 +32,7 @@ say() { echo "bootstrap: $*" >&2; }
 
 # Debian and others package pip and venv separately from Python: either one suffices to fetch uv.
 fetch_uv() {
-    for python in python3.13 python3.12 python3 python3.14 /usr/bin/python3 python; do
+    for python in python3 python3.15 python3.14 python3.13 python3.12 /usr/bin/python3 python; do
         "$python" -c 'import sys; sys.exit(sys.version_info < (3, 8))' 2>/dev/null || continue
         if "$python" -m pip --version >/dev/null 2>&1; then
             "$python" -m pip install --quiet --disable-pip-version-check --no-input \
@@ -43,7 +43,7 @@ fetch_uv() {
         fi
     done
     say "neither uv nor a Python with pip was found."
-    say "Install uv (https://docs.astral.sh/uv/), or Python 3.12 or newer with pip, and try again."
+    say "Install uv (https://docs.astral.sh/uv/), or Python 3.12, 3.13 or 3.14 with pip, and try again."
     exit 1
 }
 
@@ -57,12 +57,17 @@ else
     fi
 fi
 
-# An installed Python is preferred to one that would have to be downloaded.
-if ! .venv/bin/python -c 'import sys; sys.exit(sys.version_info < (3, 12))' 2>/dev/null; then
+# An installed Python is preferred to one that would have to be downloaded. Not all packages have
+# files for 3.15 (pyproject.toml names those that have none).
+if ! .venv/bin/python -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 15))' 2>/dev/null; then
     say "making .venv"
-    "$uv" venv --quiet --clear --no-python-downloads --python '>=3.12,<3.14' .venv 2>/dev/null ||
-        "$uv" venv --quiet --clear --no-python-downloads --python '>=3.12' .venv 2>/dev/null ||
-        "$uv" venv --quiet --clear --python 3.13 .venv
+    if ! "$uv" venv --quiet --clear --no-python-downloads --python '>=3.12,<3.15' .venv 2>/dev/null; then
+        say "no Python 3.12, 3.13 or 3.14 is installed: downloading 3.14"
+        "$uv" venv --quiet --clear --python 3.14 .venv || {
+            say "Python 3.14 can't be downloaded: install it, or 3.12 or 3.13, and try again."
+            exit 1
+        }
+    fi
 fi
 
 packages=$(cat $locks | grep -c '^[a-z].*==')
@@ -70,9 +75,10 @@ say "installing $packages packages into .venv: $size"
 began=$(date +%s)
 rm -f "$stamp"
 # Compile bytecode now, because the service has to start within a second, and its folder may be
-# read-only then.
+# read-only then. Nothing is built from source: that would take a compiler, libraries and build tools
+# that aren't locked.
 install() {
-    "$uv" pip sync --quiet --compile-bytecode --python .venv/bin/python --require-hashes \
+    "$uv" pip sync --quiet --compile-bytecode --no-build --python .venv/bin/python --require-hashes \
         $locks >"$log" 2>&1
 }
 # Runs `install` and counts the seconds on a terminal. It runs in the background, where a shell makes
@@ -91,10 +97,16 @@ install_visibly() {
 log=.venv/.installing
 # uv has its own certificates; behind a company's proxy only the machine's certificates are valid.
 if ! install_visibly; then
-    said=$(cat "$log")
-    say "trying again with this machine's certificates"
-    export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 # newer and older versions of uv
-    install_visibly || { cat "$log" >&2; echo "$said" >&2; exit 1; }
+    if grep -q certificate "$log"; then
+        say "trying again with this machine's certificates"
+        export UV_SYSTEM_CERTS=1 UV_NATIVE_TLS=1 # newer and older versions of uv
+    fi
+    install_visibly || {
+        cat "$log" >&2
+        ! grep -q 'no usable wheels' "$log" ||
+            say "this kind of machine isn't supported: docs/development/platforms.md lists those that are."
+        exit 1
+    }
 fi
 rm -f "$log"
 say "installed in $(($(date +%s) - began)) s"

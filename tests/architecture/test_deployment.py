@@ -67,6 +67,19 @@ WORKFLOWS = {
 }
 
 
+def test_supported_pythons_are_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    listed = [one.rpartition(" :: ")[2] for one in project["classifiers"] if ":: Python ::" in one]
+    minors = [int(one.removeprefix("3.")) for one in listed]
+    assert minors == [*range(minors[0], minors[-1] + 1)]
+    assert WORKFLOWS["ci.yaml"]["jobs"]["test"]["strategy"]["matrix"]["python"] == listed
+    bounds = f">=3.{minors[0]},<3.{minors[-1] + 1}"
+    assert project["requires-python"] == bounds
+    bootstrap = (ROOT / ".ci/bootstrap.sh").read_text()
+    assert f"--python '{bounds}'" in bootstrap
+    assert f"(3, {minors[0]}) <= sys.version_info < (3, {minors[-1] + 1})" in bootstrap
+
+
 class TestSupplyChain:
     pins = load(".ci/pins.py")
 
