@@ -17,7 +17,7 @@ from typing import Final, Self
 from domain.tracing.span import Span, SpanStatus, elapsed_us
 from domain.tracing.usage import EXACT
 
-BINS_PER_DECADE: Final = 40  # a bin is 6 % wide, and so a percentile is off by 6 % at most
+BINS_PER_DECADE: Final = 40  # a bin is 5.93 % wide, and its bounds are whole microseconds
 _FIRST_DECADE, _LAST_DECADE = 2, 11  # from 100 microseconds to 27 hours
 BIN_STARTS_US: Final = tuple(
     round(10 ** (_FIRST_DECADE + step / BINS_PER_DECADE))
@@ -137,8 +137,9 @@ class SpanFigures:
     def latency_percentile_ms(self, share: float) -> float | None:
         """The percentile as `percentile` of analytics defines it; None without a latency.
 
-        Latencies count as spread evenly over their bin, so it is off by at most its width: 6 %, or
-        0.1 ms in the first bin. Those beyond the last bin count as at its start.
+        Latencies count as spread evenly over their bin, so it is off by at most 6 % and 0.1 ms: the
+        share is the width of a bin, and 0.1 ms that of the first one. Those beyond the last bin
+        count as at its start.
         """
         if not self.latencies:
             return None

@@ -33,7 +33,12 @@ from entrypoints.http.responses import JsonResponse, respond_with
 
 SERIES_ON_LOOP_MAX: Final = 500  # buckets of all groups: computing percentiles takes 5 ms
 
-_PERCENTILE: Final = Meta(description="Of the spans with a latency, within 6 % or 0.1 ms")
+_PERCENTILE: Final = Meta(
+    description=(
+        "Of the spans with a latency, off by at most 6 % and 0.1 ms. Latencies beyond 27.8 hours "
+        "count as that long"
+    )
+)
 
 
 class SpanAnalyticsParameters(SpanConditions, frozen=True, kw_only=True):

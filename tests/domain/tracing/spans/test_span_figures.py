@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from adapters.postgres.tracing.rollups.span_bins import pack_bins, unpack_bins
@@ -42,12 +42,14 @@ def test_latency_lies_in_its_bin(latency_us):
 
 
 @given(st.lists(latencies, min_size=1, max_size=40), st.sampled_from([0, 0.5, 0.95, 0.99, 1]))
-def test_percentile_is_off_by_the_width_of_a_bin_at_most(some, share):
+@example(some=[112], share=0.5)
+@example(some=[118], share=0.5)
+@example(some=[0, 10_000], share=0.5)
+@example(some=[10**11 - 1], share=0.5)
+def test_percentile_is_off_by_six_percent_and_a_tenth_of_a_millisecond_at_most(some, share):
     exact = percentile(sorted(map(float, some)), share)
     found = figures(some).latency_percentile_ms(share)
-    assert exact / 1.065 - 100 <= found * 1_000 <= exact * 1.065 + 100
-    if min(some) >= BIN_STARTS_US[0]:
-        assert exact / 1.065 <= found * 1_000 <= exact * 1.065
+    assert abs(found * 1_000 - exact) <= 0.06 * exact + 100
 
 
 @given(st.lists(st.lists(latencies, max_size=5), max_size=4))
