@@ -3,8 +3,9 @@
 The groups are what users happened to ask, not a test: there are no pairs. So means of scores are
 compared by Welch's interval of the difference of independent means. Scores are mostly 0 and 1, and
 some dozens of equal scores have no variance. So each group gets imaginary scores at 0 and 1, half
-of z² in all, weighted by its share of scores there: with scores of 0 and 1 alone that is the
-interval of Agresti and Caffo (2000, The American Statistician 54, 280-288), with others Welch's.
+of z² in all, weighted by its share of scores there. With scores of 0 and 1 alone that is close to
+the interval of Agresti and Caffo (2000, The American Statistician 54, 280-288): its bounds differ
+by at most 0.02 for 30 scores and 0.003 for 100. With others it is Welch's.
 """
 
 import math

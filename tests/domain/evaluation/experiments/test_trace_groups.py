@@ -84,6 +84,25 @@ def test_intervals_of_shares_have_the_true_difference(a, b, n):
     assert hits / rounds >= 0.93
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "low", "high", "near"),
+    [
+        ((3, 30), (9, 40), -0.059305, 0.285496, 0.02),
+        ((0, 30), (0, 30), -0.085255, 0.085255, 0.02),
+        ((0, 30), (30, 30), 0.852245, 1.0, 0.02),
+        ((50, 100), (70, 120), -0.048707, 0.212641, 0.003),
+        ((990, 1_000), (999, 1_000), 0.001963, 0.016001, 0.001),
+    ],
+)
+def test_interval_of_shares_is_close_to_that_of_agresti_and_caffo(a, b, low, high, near):
+    """As statsmodels computes it, by `confint_proportions_2indep(method="agresti-caffo")`."""
+    found = share_difference(a, b)
+    assert (found.low, found.high) == (
+        pytest.approx(low, abs=near),
+        pytest.approx(high, abs=near),
+    )
+
+
 def test_few_scores_and_shared_traces_have_no_interval():
     few, many = figures([0.5] * (ENOUGH - 1)), figures([0.25] * ENOUGH)
     assert mean_difference(few, many) == Difference(value=-0.25, no_interval=NoInterval.TOO_FEW)
