@@ -37,6 +37,8 @@ test("words say when", () => {
   assert.equal(cadenceWords("cron:0 6 * * mon"), "every Monday at 06:00 UTC");
   assert.equal(cadenceWords("cron:5 * * * *"), "every hour at :05");
   assert.equal(cadenceWords("cron:0 7 * * 1-5"), "Monday to Friday at 07:00 UTC");
+  assert.equal(cadenceWords("cron:0 6 28 * *"), "on day 28 of each month at 06:00 UTC");
+  assert.equal(cadenceWords("cron:0 6 31 * *"), "on day 31 of each month that has one at 06:00 UTC");
   assert.equal(cadenceWords("cron:0 6 1,15 * *"), "at the minutes of cron 0 6 1,15 * *, UTC");
 });
 

@@ -80,7 +80,7 @@ export function cadenceWords(text: string): string {
     case "week":
       return `every ${WEEKDAYS[of.weekday]} at ${two(of.hour)}:${two(of.minute)} UTC`;
     case "month":
-      return `on day ${of.day} of each month at ${two(of.hour)}:${two(of.minute)} UTC`;
+      return `on day ${of.day} of each month${of.day > 28 ? " that has one" : ""} at ${two(of.hour)}:${two(of.minute)} UTC`;
     case "cron":
       return `at the minutes of cron ${of.fields}, UTC`;
     default:
