@@ -266,9 +266,10 @@ def _interval(
 ) -> dict[str, float] | None:
     """The bootstrap interval of the score: traces are resampled with replacement.
 
-    The percentiles of RESAMPLES samples, equal for equal risks in any order.
+    The percentiles of RESAMPLES samples, equal for equal risks in any order. None if all traces
+    have the same risk: resampling would give an interval of no width, however few they are.
     """
-    if (count := len(risks)) < INTERVAL_TRACES_MIN:
+    if (count := len(risks)) < INTERVAL_TRACES_MIN or len(set(risks)) == 1:
         return None
     chance, known = Random(_SEED), sorted(risks)  # noqa: S311 - not for security
     scores = sorted(

@@ -206,8 +206,10 @@ def test_interval_from_8_traces_on(metric):
         some = session(*({"trace_success": each, "confidence": each} for each in values))
         return metric(some, {}).metadata["interval"]
 
-    assert interval(*[0.5] * (INTERVAL_TRACES_MIN - 1)) is None
-    assert interval(*[0.5] * INTERVAL_TRACES_MIN) == {"level": 0.95, "low": 0.5, "high": 0.5}
+    assert interval(0, *[0.5] * (INTERVAL_TRACES_MIN - 2)) is None
+    found = interval(0, *[0.5] * (INTERVAL_TRACES_MIN - 1))
+    assert (found["level"], found["low"] < found["high"]) == (0.95, True)
+    assert interval(*[0.5] * INTERVAL_TRACES_MIN) is None  # of no width
     found = interval(0, *[1] * 9)
     assert found == interval(*[1] * 9, 0)
     # With probability 1/3, ten draws miss the one failed trace of ten.
