@@ -88,7 +88,7 @@ async def test_wrong_input_is_an_error(online: Pytest, base: str) -> None:
     assert not (online.folder / "here").exists()
 
 
-async def test_python_that_fails_is_no_verdict(online: Pytest) -> None:
+async def test_failing_python_gives_no_verdict(online: Pytest) -> None:
     """Its exit status is that of `regressed`."""
     python = online.folder / "python"
     python.write_text("#!/bin/sh\nexit 1\n")

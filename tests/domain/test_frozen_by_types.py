@@ -16,6 +16,6 @@ def test_equal_values_are_one_key():
     assert len({Point(1), Point(1, 0), Point(2)}) == 2
 
 
-def test_there_is_no_other_attribute():
+def test_other_attributes_cannot_be_set():
     with pytest.raises(AttributeError):
         Point(1).z = 3  # type: ignore[attr-defined]  # that is what is tested

@@ -319,7 +319,7 @@ async def test_unusable_data_folder_is_reported_in_one_line(migrated, tmp_path, 
 
 
 @pytest.mark.parametrize("name", ["serve", "worker", "migrate", "doctor"])
-async def test_role_without_rights_is_told_who_grants_them(migrated, name):
+async def test_error_of_a_role_without_rights_says_who_grants_them(migrated, name):
     owner = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
     role = f"stranger_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")

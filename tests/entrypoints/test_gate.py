@@ -52,34 +52,34 @@ class Api:
         return gate.Gate(self, told.append, self.sleep, lambda: sum(self.naps))
 
 
-async def test_it_waits_for_runs_and_then_compares() -> None:
+async def test_gate_waits_for_runs_and_then_compares() -> None:
     api, told = Api(["PENDING", "RUNNING"]), list[str]()
     body = {"base": BASE, "candidate": CANDIDATE}
     assert json.loads(await api.gate(told).compare(body, 60)) == examples.COMPARISON
     assert (api.sent, len(api.naps), told) == ([body], 2, [])
 
 
-async def test_it_waits_no_longer_than_asked() -> None:
+async def test_gate_waits_no_longer_than_asked() -> None:
     api, told = Api(["RUNNING"] * 100), list[str]()
     await api.gate(told).compare({"base": BASE, "candidate": None}, 10)
     assert (len(api.naps), len(api.sent)) == (5, 1)
     assert told == [f"the run of {BASE} isn't over"]
 
 
-async def test_it_waits_on_while_the_server_is_away() -> None:
+async def test_gate_waits_while_the_server_is_away() -> None:
     for away in (0, 429, 502, 503, 504):
         api, told = Api(["RUNNING", away, "RUNNING"]), list[str]()
         await api.gate(told).compare({"base": BASE, "candidate": None}, 60)
         assert (len(api.naps), len(api.sent), told) == (3, 1, [])
 
 
-async def test_it_doesnt_wait_for_what_it_may_not_read() -> None:
+async def test_gate_does_not_wait_for_what_it_may_not_read() -> None:
     api = Api([404, 403])
     await api.gate([]).compare({"base": BASE, "candidate": CANDIDATE}, 60)
     assert (len(api.naps), len(api.sent)) == (0, 1)
 
 
-async def test_it_waits_for_the_named_runs_too() -> None:
+async def test_gate_waits_for_the_named_runs_too() -> None:
     """Such as one that has scored the baseline again."""
     api = Api(["COMPLETED", "COMPLETED", "RUNNING"])
     body = {"base": BASE, "candidate": CANDIDATE, "base_run": CANDIDATE, "candidate_run": None}
@@ -87,7 +87,7 @@ async def test_it_waits_for_the_named_runs_too() -> None:
     assert (api.read[-2:], len(api.naps)) == ([f"/evaluations/trace-runs/{CANDIDATE}"] * 2, 1)
 
 
-async def test_it_says_what_it_could_not_read() -> None:
+async def test_gate_names_what_it_could_not_read() -> None:
     api, told = Api([503] * 100), list[str]()
     await api.gate(told).compare({"base": BASE, "candidate": None}, 10)
     assert api.naps == [7, 7]  # as the server asked
@@ -188,7 +188,7 @@ def test_mismatches_and_the_offer(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "noise floor of m: 0.0200" in text
 
 
-def test_other_answers_are_no_verdict() -> None:
+def test_other_answers_give_no_verdict() -> None:
     for content in (b"{}", b"x", b'{"verdict": "fine"}'):
         with pytest.raises(CommandError):
             gate.report(content, gate.Reports())
@@ -204,7 +204,7 @@ def test_other_answers_are_no_verdict() -> None:
         ("gate", BASE, CANDIDATE, "--url", "http://127.0.0.1:1", "--key", "k", "--project", ""),
     ],
 )
-def test_error_is_no_verdict(arguments: Sequence[str], tmp_path: Path) -> None:
+def test_error_gives_no_verdict(arguments: Sequence[str], tmp_path: Path) -> None:
     """A build that tolerates "inconclusive" must not tolerate a typing error."""
     environ = {"PANDAPROBE_DATA_DIR": str(tmp_path)}
     try:
@@ -222,5 +222,5 @@ def test_candidate_or_aa_is_asked_for(
     assert "give CANDIDATE, or --aa" in capsys.readouterr().err
 
 
-def test_setting_error_is_no_verdict() -> None:
+def test_setting_error_gives_no_verdict() -> None:
     assert main(["gate", BASE, CANDIDATE], {"PANDAPROBE_PORT": "x"}) == gate.ERROR_STATUS

@@ -30,7 +30,7 @@ def provider(**environ: str) -> IdentityProvider | None:
     )
 
 
-def test_without_settings_there_is_no_provider():
+def test_no_provider_without_settings():
     assert provider() is None
     assert provider(AUTH_PRESET="oidc", AUTH_LEEWAY_SECONDS="10") is None
 

@@ -351,7 +351,7 @@ def test_refusal_says_what_to_change(status, body, told):
     assert problem_detail(Response(status, json.dumps(body).encode())).startswith(told)
 
 
-def test_error_of_the_whole_request_is_told_once():
+def test_error_of_the_whole_request_is_shown_once():
     detail = "The organization has 8 projects"
     body = {"detail": detail, "errors": [{"field": "", "message": detail}]}
     assert problem_detail(Response(422, json.dumps(body).encode())) == f"422: {detail}"

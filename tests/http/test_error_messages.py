@@ -96,7 +96,7 @@ async def test_key_as_a_bearer_token_is_recognized(site: Site) -> None:
         assert "send it as X-API-Key" in answer.json()["detail"]
 
 
-async def test_key_where_only_people_are_admitted_is_told_so(site: Site) -> None:
+async def test_key_where_only_people_are_admitted_gets_the_reason(site: Site) -> None:
     answer = await site.http.get("/me", headers=site.headers())
     assert answer.status_code == HTTPStatus.UNAUTHORIZED
     assert "no API key is accepted here" in answer.json()["detail"]

@@ -125,7 +125,7 @@ async def test_projects_per_organization_are_limited() -> None:
         assert project_names(site) == ["a", "b"]
 
 
-async def test_exporters_are_told_the_maximum() -> None:
+async def test_exporters_get_the_maximum_in_the_error() -> None:
     site = Site(swapped={"projects_max": 1})
     async with site.http:
         head = site.headers(project="a") | {"content-type": "application/json"}

@@ -47,7 +47,7 @@ test("intervals count from the next slot", () => {
   assert.equal(slotsAfter("cron:0 6 * * *", "2026-03-01T20:00:00Z", 2), null);
 });
 
-test("an instant is told in both zones", () => {
+test("an instant is shown in both zones", () => {
   assert.equal(inBothZones("2026-03-02T06:00:00Z", "UTC"), "Mon 2 Mar, 06:00 UTC");
   assert.equal(inBothZones("2026-03-02T06:00:00Z", "Europe/Berlin"), "Mon 2 Mar, 06:00 UTC · 07:00 local");
   assert.equal(inBothZones("2026-03-02T23:30:00Z", "Europe/Berlin"), "Mon 2 Mar, 23:30 UTC · Tue 3 Mar, 00:30 local");

@@ -20,7 +20,7 @@ const READS = {
 };
 
 for (const [name, read] of Object.entries(READS)) {
-  test(`${name}: an answer that ends early is no answer, and is tried again`, async () => {
+  test(`${name}: an answer that ends early counts as none, and is tried again`, async () => {
     globalThis.fetch = cut;
     awaySince.value = null;
     await assert.rejects(read(), (error) => error instanceof Failure && error.isTemporary);
@@ -33,7 +33,7 @@ function hanging(_url: unknown, init?: RequestInit): Promise<Response> {
   return new Promise((_, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason)));
 }
 
-test("a read that isn't answered in time is no answer, and makes room for others", async () => {
+test("a read that times out counts as unanswered, and makes room for others", async () => {
   globalThis.fetch = hanging as typeof fetch;
   awaySince.value = null;
   const clock = setInterval(() => {}, 1000); // the limit alone wouldn't keep Node running
@@ -45,7 +45,7 @@ test("a read that isn't answered in time is no answer, and makes room for others
   assert.notEqual(awaySince.value, null);
 });
 
-test("a read that the caller gives up is no failure of the service", async () => {
+test("a read that the caller gives up does not count as a failure", async () => {
   globalThis.fetch = hanging as typeof fetch;
   awaySince.value = null;
   const caller = new AbortController();

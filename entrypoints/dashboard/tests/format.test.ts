@@ -77,7 +77,7 @@ test("how long ago is in the unit that it is rounded to", () => {
   assert.deepEqual([59.4, 59.7, 3599, 86_399, 29.9 * 86_400].map(before), ["59 seconds ago", "1 minute ago", "1 hour ago", "yesterday", "last month"]);
 });
 
-test("a minute is no 60 seconds", () => {
+test("durations are rounded before the unit is chosen", () => {
   assert.deepEqual([59_940, 59_970, 3_599_600, 47 * 3_600_000, 172_799_999].map(duration), ["59.9 s", "1 min", "1 h", "47 h", "2 d"]);
 });
 

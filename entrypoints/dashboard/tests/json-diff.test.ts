@@ -7,7 +7,7 @@ function changes(left: string, right: string): [string, string | null, string | 
   return jsonChanges(left, right)!.changes.map((one) => [one.path, one.left, one.right]);
 }
 
-test("values are told by path, digit by digit", () => {
+test("changed values are listed by path, digit by digit", () => {
   const left = '{"a": 1.0, "b": {"c": [1, 2, 3]}, "same": 1, "gone": null}';
   const right = '{"b": {"c": [1, 5, 3]}, "a": 1.00, "same": 1, "new key": "x"}';
   assert.deepEqual(changes(left, right), [
@@ -31,7 +31,7 @@ test("strings are compared by what they say", () => {
   assert.deepEqual(one, { path: "", left: "one\ntwo", right: "one\nthree", isText: true });
 });
 
-test("what is no JSON, too deep or too much is told", () => {
+test("invalid JSON, deep values and long lists of changes are bounded", () => {
   assert.equal(jsonChanges("{", "{}"), null);
   const deep = (value: string): string => "[".repeat(5000) + value + "]".repeat(5000);
   assert.equal(changes(deep("1"), deep("2")).length, 1);

@@ -55,7 +55,7 @@ test("10,000 levels are no deeper than one", () => {
   assert.equal(childrenOf(text, rootOf(text)).children.length, 1);
 });
 
-test("what is no JSON is refused with its place", () => {
+test("invalid JSON is refused with its place", () => {
   for (const text of ["", "{", '{"a" 1}', "[1,,2]", "nul", '"open', "1 2", "{]"]) {
     assert.throws(() => readBack(text, rootOf(text)), NotJson, text);
   }

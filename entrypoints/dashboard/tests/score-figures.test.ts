@@ -10,7 +10,7 @@ function point(day: number, count: number, ...fingerprints: string[]) {
   return { bucket, metric_name: "m", avg_score: count ? 0.5 : null, count, p10: null, p50: null, p90: null, success_count: count, skipped_count: 0, failed_count: 0, pending_count: 0, passed_count: null, threshold_count: 0, judge_kind: "model", fingerprints };
 }
 
-test("a change of the judge is told at the bucket in which it is first seen", () => {
+test("a change of the judge is shown at the bucket in which it is first seen", () => {
   const points = [point(0, 3, "a"), point(1, 0), point(2, 2, "a", "b"), point(3, 2, "b"), point(4, 1), point(5, 1, "b")];
   assert.deepEqual(fingerprintChanges(points).map((one) => one.at / DAY), [2, 4, 5]);
   assert.deepEqual(fingerprintChanges([point(0, 1), point(1, 2)]), []);

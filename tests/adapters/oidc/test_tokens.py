@@ -109,7 +109,7 @@ async def assert_refused(token: str, tokens: JwtTokens | None = None, match: str
     ],
     ids=["audience", "issuer", "not yet", "email", "key", "garbage"],
 )
-async def test_reason_of_a_refusal_is_logged_and_not_told(token, said, caplog):
+async def test_reason_of_a_refusal_is_logged_and_not_returned(token, said, caplog):
     with caplog.at_level(logging.INFO, "adapters.oidc"):
         await assert_refused(token(), match=f"^{INVALID}$")
     [record] = caplog.records

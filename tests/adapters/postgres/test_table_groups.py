@@ -416,7 +416,7 @@ async def test_connections_of_a_group_find_its_tables_first(database: Database):
         assert found == other
 
 
-async def test_payload_objects_of_another_group_are_no_orphans(
+async def test_payload_objects_of_another_group_are_not_deleted_as_orphans(
     site: Installation, tenants: list[Tenant]
 ):
     projects = [await project_of(site, one) for one in tenants]

@@ -378,7 +378,7 @@ async def test_score_of_another_trace_is_rejected(here):
     assert [held.trace_id for held in store.trace_scores.values()] == [one.trace.id]
 
 
-async def test_unchanged_import_is_no_change_for_monitors(here):
+async def test_unchanged_import_does_not_trigger_monitors(here):
     one = sent(tags=("b", "a"))
     await here.do.exporting.import_traces(IMPORTER, [one])
     store = here.ports.exporting.archive.store

@@ -55,7 +55,7 @@ async def test_organization_that_cannot_be_read_hides_nothing_of_others(world, f
 
 
 @pytest.mark.parametrize("failing", [AWAY, Index(AWAY)])
-async def test_nothing_found_is_no_answer_while_one_cannot_be_read(world, failing):
+async def test_search_fails_if_nothing_is_found_and_one_organization_cannot_be_read(world, failing):
     with pytest.raises(Unavailable, match="away"):
         await found(world, failing)
 

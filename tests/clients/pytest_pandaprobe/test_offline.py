@@ -73,7 +73,7 @@ async def test_other_items_are_not_uploaded(online: Pytest) -> None:
     assert len(await online.experiments()) == 1
 
 
-async def test_offline_there_is_no_verdict(offline: Pytest) -> None:
+async def test_offline_session_gives_no_verdict(offline: Pytest) -> None:
     write_items(offline)
     offline.write(TESTS)
     told = await offline("--pandaprobe-base", "77777777-7777-4777-8777-777777777771")

@@ -389,7 +389,7 @@ async def test_links_to_what_was_erased_are_found(fixture, adapter):
     assert found.keys() == {"trace_links"}
 
 
-async def test_later_runs_that_name_what_was_erased_are_no_remains(fixture):
+async def test_later_runs_that_name_erased_targets_are_not_reported_as_remaining(fixture):
     ours, plane, one = project(), fixture.plane, a_trace(session_id=TALK.id)
     await fill(plane, ours, one)
     erased = await fixture.erase(ours, TALK)
@@ -531,7 +531,7 @@ async def test_response_is_not_given_out_while_erasure_runs(fixture):
     await fixture.step(await fixture.step(erasure))
 
 
-async def test_what_began_while_erasure_ran_is_no_remains(fixture):
+async def test_what_began_while_erasure_ran_is_not_reported_as_remaining(fixture):
     ours, exports = project(), fixture.world.ports.exporting.exports
     erasure = await fixture.request(ours, requested_at=NOON - timedelta(seconds=1))
     over = await fixture.step(erasure, NOON + timedelta(seconds=1))

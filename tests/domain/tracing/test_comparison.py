@@ -67,7 +67,7 @@ def test_alignment_pairs_as_many_items_as_possible(a, b):
     assert len(pairs) == longest(a, b)
 
 
-def test_added_and_missing_steps_are_told():
+def test_added_and_missing_steps_are_reported():
     assert changes(steps("plan", "search", "answer"), steps("plan", "fetch", "answer")) == [
         (SAME, "plan"), (MISSING, "search"), (ADDED, "fetch"), (SAME, "answer")
     ]  # fmt: skip
@@ -109,7 +109,7 @@ def test_each_difference_is_named():
     assert (pair.a.error, pair.b.error) == (None, long[:ERROR_CHARS_MAX])
 
 
-def test_times_and_costs_are_no_difference():
+def test_different_times_and_costs_are_not_reported():
     one = span(ended_at=at(1), cost={"total": 1.0})
     other = replace(one, ended_at=at(9), cost={"total": 2.0})
     found = TraceComparison.from_traces(settled(one), settled(other))

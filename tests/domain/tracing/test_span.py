@@ -192,7 +192,7 @@ def test_each_duration_is_judged_by_itself():
     assert not span(ended_at=at(1)).clock_skew
 
 
-def test_without_an_end_there_is_no_latency():
+def test_latency_is_none_without_an_end():
     assert span().latency_ms is None
     assert span().time_to_first_token_ms is None
 

@@ -195,7 +195,7 @@ def test_stolen_half_of_a_session_opens_nothing_and_no_frame_shows_the_dashboard
             victim.evaluate(FRAME, f"{dev_server.url}/app/")
 
 
-def test_planted_cookie_is_replaced_and_signs_nobody_in(
+def test_planted_cookie_is_replaced_and_does_not_sign_in(
     page: Page, dev_server: DevServer, elsewhere: Elsewhere
 ) -> None:
     """Fixation: the attacker knows the cookie before the sign-in, or plants a session of theirs."""
@@ -282,7 +282,7 @@ def test_declined_sign_in_says_so(page: Page, service: str, provider: Provider) 
     expect(page.get_by_text(ADA["email"])).to_be_visible()
 
 
-def test_callback_of_another_sign_in_signs_nobody_in(page: Page, service: str) -> None:
+def test_callback_of_another_sign_in_is_refused(page: Page, service: str) -> None:
     """The attacker's own code, which a page elsewhere makes a browser bring back."""
     with httpx.Client() as attacker:
         bind = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"

@@ -545,7 +545,7 @@ def test_model_calls_are_read_in_order_and_scored(
     expect(page.get_by_role("row", name="helpful")).to_contain_text("0.75")
 
 
-def test_key_that_only_reads_is_told_what_it_lacks(
+def test_read_only_key_sees_which_scopes_it_lacks(
     page: Page, project: Project, dev_server: DevServer
 ) -> None:
     project.send("/traces", {"name": "seen", "user_id": "ada", "started_at": START.isoformat()})

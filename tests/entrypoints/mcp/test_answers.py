@@ -235,7 +235,7 @@ def summary_of(now: Figures, before: Figures) -> str:
     return text_of(view, 4_000)
 
 
-def test_mean_is_told_with_its_coverage() -> None:
+def test_mean_is_shown_with_its_coverage() -> None:
     row = ScoreSummaryRow(
         metric_name="polite", avg_score=0.5, count=7, success_count=9, failed_count=1,
         skipped_count=2, pending_count=0, left_out_count=3, judge_kind="heuristic",
@@ -272,7 +272,9 @@ def test_list_says_how_many_may_be_left(total: int, is_at_least: bool, told: lis
         (False, None, "more than 256 MiB of payloads, or some written after 2026-03-01T09:00:00Z"),
     ],
 )
-def test_incomplete_search_is_told(is_complete: bool, next_cursor: str | None, told: str) -> None:
+def test_incomplete_search_is_reported(
+    is_complete: bool, next_cursor: str | None, told: str
+) -> None:
     search = SearchRow(indexed_until=datetime(2026, 3, 1, 9, tzinfo=UTC), is_complete=is_complete)
     # A page may be empty, which says nothing of older traces.
     page = Page[TraceRow](items=[], total=1, next_cursor=next_cursor, search=search)
@@ -292,7 +294,7 @@ def score_summary(name: str, mean: float, *fingerprints: str, **changed: Any) ->
     return msgspec.structs.replace(row, **changed)
 
 
-def test_metric_of_the_period_before_alone_is_told() -> None:
+def test_metric_that_only_the_period_before_has_is_shown() -> None:
     polite, brief = score_summary("polite", 0.5), score_summary("brief", 0.25)
     answer = summary_of(Figures(scores=[polite]), Figures(scores=[polite, brief]))
     assert 'score "brief": none; before mean 0.25 of 7 numbers' in answer
@@ -312,7 +314,7 @@ def test_metric_of_the_period_before_alone_is_told() -> None:
         (score_summary("m", 0.2, from_runs=False), score_summary("m", 0.9), True),
     ],
 )
-def test_another_judge_is_told_and_is_no_drop(
+def test_another_judge_is_reported_and_not_ranked_as_a_drop(
     now: ScoreSummaryRow, before: ScoreSummaryRow, is_told: bool
 ) -> None:
     fell = score_summary("z", 0.4), score_summary("z", 0.5)
@@ -321,7 +323,7 @@ def test_another_judge_is_told_and_is_no_drop(
     assert (answer.index('score "z"') < answer.index('score "m"')) == is_told
 
 
-def test_parts_of_turns_that_are_left_out_are_told() -> None:
+def test_omitted_parts_of_turns_are_reported() -> None:
     turn = TurnRow(trace=row_of(trace()), input=msgspec.Raw(json_text("word " * 3_000)))
     for texts, is_told in ((turn, True), (TurnRow(trace=turn.trace), False)):
         page = Page(items=[texts], total=1)
@@ -329,7 +331,7 @@ def test_parts_of_turns_that_are_left_out_are_told() -> None:
         assert any("parts of texts" in one for one in view.left_out) == is_told
 
 
-def test_cited_steps_without_payloads_are_told() -> None:
+def test_cited_steps_without_payloads_are_reported() -> None:
     one, score = trace(spans=(span(),)), score_of("because", evidence=["s1"])
     for has_payloads in (True, False):
         view = scores_view(
@@ -347,7 +349,7 @@ def test_cited_steps_without_payloads_are_told() -> None:
         (RangeRow(0.1, 0.2), 0.2, "limit of the run: 0.2 USD; it stops there"),
     ],
 )
-def test_limit_of_a_run_is_told(cost: RangeRow | None, cap: float | None, told: str) -> None:
+def test_limit_of_a_run_is_shown(cost: RangeRow | None, cap: float | None, told: str) -> None:
     some = RangeRow(1, 2)
     estimate = EstimateRow(
         model="m", targets=1, looked_at=1, questions=some, input_tokens=some, output_tokens=some,
@@ -366,7 +368,7 @@ def test_limit_of_a_run_is_told(cost: RangeRow | None, cap: float | None, told: 
         ((0.0, 0), (0.0, 0), "cost: no cost, before no cost\n"),
     ],
 )
-def test_sum_without_unpriced_steps_is_no_cost(
+def test_sum_that_lacks_unpriced_steps_is_not_shown_as_the_cost(
     now: tuple[float, int], before: tuple[float, int], told: str
 ) -> None:
     ours, theirs = (
@@ -379,7 +381,7 @@ def test_sum_without_unpriced_steps_is_no_cost(
     assert 'model "m": 4 calls, 5 tokens, unknown cost (4 steps unpriced); before not' in answer
 
 
-def test_cost_of_steps_without_tokens_is_told() -> None:
+def test_cost_of_steps_without_tokens_is_shown() -> None:
     figures = SpanFiguresRow(
         span_count=2, error_count=0, error_rate=0, latency_count=0, p50_latency_ms=None,
         p95_latency_ms=None, p99_latency_ms=None, total_tokens=0, total_cost=0.5,

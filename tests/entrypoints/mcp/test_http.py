@@ -116,7 +116,7 @@ async def test_a_token_needs_the_id_of_its_project(site: Site, service: ServiceC
         assert (found.status_code, "run_evaluation" in found.text) == (200, True)
 
 
-async def test_requests_without_a_valid_credential_are_told_where_to_sign_in(
+async def test_requests_without_a_valid_credential_get_the_sign_in_address(
     service: ServiceClient,
 ) -> None:
     async with served(service) as http:
@@ -256,7 +256,7 @@ async def test_a_revoked_key_is_refused_soon(site: Site, service: ServiceClient)
         assert (await http.post("/mcp", headers=head, json=LIST)).status_code == 401
 
 
-async def test_a_service_that_is_down_is_told_by_the_tool(mode: str) -> None:
+async def test_tool_reports_that_the_service_is_down(mode: str) -> None:
     def refuse(_: Any) -> Any:
         raise httpx2.ConnectError("refused")
 

@@ -91,7 +91,7 @@ async def test_official_client_over_http(url: str, key: str, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_missing_key_or_extra_is_told(tmp_path: Path) -> None:
+def test_missing_key_or_extra_is_reported(tmp_path: Path) -> None:
     environ = {
         name: value for name, value in os.environ.items() if not name.startswith("PANDAPROBE_")
     } | {"PANDAPROBE_DATA_DIR": str(tmp_path)}

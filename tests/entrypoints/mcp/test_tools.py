@@ -366,7 +366,7 @@ async def test_unknown_tools_and_prompts_are_refused(connect: Connect) -> None:
             await client.get_prompt("why_did_this_fail")
 
 
-async def test_a_refused_key_is_told(connect: Connect) -> None:
+async def test_refused_key_is_reported(connect: Connect) -> None:
     async with connect(secret=f"pp_{'0' * 64}") as client:
         with pytest.raises(MCPError, match="refused the key"):
             await client.list_tools()

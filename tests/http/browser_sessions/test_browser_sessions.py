@@ -167,7 +167,7 @@ async def test_key_that_may_not_read_is_refused(site: Site) -> None:
         {"origin": "null"},
     ],
 )
-async def test_foreign_page_signs_nobody_in(site: Site, head: dict[str, str]) -> None:
+async def test_foreign_page_cannot_sign_in(site: Site, head: dict[str, str]) -> None:
     """Otherwise it could sign a person in as another person."""
     body = {"method": "token", "bind": BIND, "token": TOKEN}
     answer = await site.http.post("/session", headers=head, json=body)

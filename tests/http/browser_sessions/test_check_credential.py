@@ -39,13 +39,13 @@ async def test_person_is_named_with_their_organizations(site: Site) -> None:
     assert (organization["role"], project["org_id"]) == ("OWNER", organization["id"])
 
 
-async def test_key_that_may_not_read_is_not_told_projects(site: Site) -> None:
+async def test_key_without_read_scope_gets_no_projects(site: Site) -> None:
     site.project("shop", site.organization)
     told = (await check(site, key=site.key(Scope.INGEST))).json()
     assert (told["scopes"], told["projects"]) == (["ingest"], [])
 
 
-async def test_key_of_one_project_is_told_only_that(site: Site) -> None:
+async def test_key_of_one_project_gets_only_that_project(site: Site) -> None:
     allowed, _ = [site.project(name, site.organization) for name in ("shop", "bank")]
     limits = replace(KeyLimits(), project_ids=frozenset({next(iter(site.store.projects))}))
     told = (await check(site, key=site.key(limits=limits))).json()

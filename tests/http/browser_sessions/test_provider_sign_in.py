@@ -217,7 +217,7 @@ async def test_provider_that_was_never_reachable_says_so() -> None:
     assert problem_of(left) == (SignInProblem.UNAVAILABLE, "/app/p/1")
 
 
-async def test_person_that_the_rules_exclude_is_told(provider: Provider) -> None:
+async def test_person_that_the_rules_exclude_gets_the_reason(provider: Provider) -> None:
     rules = SignInRules(email_domains=frozenset({"other.example"}))
     async with served(provider, sign_in_rules=rules) as site:
         browser = Browser(site)

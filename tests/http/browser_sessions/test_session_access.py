@@ -158,7 +158,7 @@ async def test_password_for_a_proxy_leaves_the_session(tenants: TwoTenants) -> N
 
 
 @pytest.mark.parametrize("origin", [{}, {"origin": "http://test"}, {"origin": "http://TEST"}])
-async def test_browser_without_fetch_metadata_is_told_by_its_origin(
+async def test_browser_without_fetch_metadata_is_recognized_by_its_origin(
     tenants: TwoTenants, origin: dict[str, str]
 ) -> None:
     world = await begun(tenants)

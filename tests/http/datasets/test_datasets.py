@@ -228,12 +228,14 @@ async def test_csv_cells_are_json_or_text(datasets: Datasets) -> None:
         ("id,input\n" + "1,2\n" * (ITEMS_PER_REQUEST_MAX + 1), "another request"),
     ],
 )
-async def test_csv_that_is_no_table_of_items(datasets: Datasets, text: str, message: str) -> None:
+async def test_csv_without_a_table_of_items_is_refused(
+    datasets: Datasets, text: str, message: str
+) -> None:
     answer = await datasets.upload(text, CSV)
     assert (answer.status_code, message in answer.text) == (422, True), answer.text[:500]
 
 
-async def test_files_that_are_no_text(datasets: Datasets) -> None:
+async def test_files_that_are_not_text_are_refused(datasets: Datasets) -> None:
     assert (await datasets.upload(b"id,input\n1,\xff\n", CSV)).status_code == 400
     assert (await datasets.upload(b"\n\n")).status_code == 422
     assert (await datasets.upload(b"x", {"content-type": "text/plain"})).status_code == 415
@@ -287,7 +289,7 @@ async def test_export_is_imported_to_the_same_version(datasets: Datasets, file: 
 
 
 @pytest.mark.parametrize("first", "=+-@\t\r\n\0\uff1d\uff0b\uff0d\uff20")
-async def test_cells_of_csv_are_no_formulas(datasets: Datasets, first: str) -> None:
+async def test_csv_cells_are_not_read_as_formulas(datasets: Datasets, first: str) -> None:
     text = f"{first}1+1"
     is_printable = first in "=+-@\uff1d\uff0b\uff0d\uff20"
     item = {"id": text if is_printable else "an id", "input": text, "expected": [text]}

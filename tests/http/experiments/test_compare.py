@@ -154,7 +154,9 @@ async def test_missing_results_never_pass(project: Experimenting) -> None:
     assert (await project.compare(base, unopened))["verdict"] == "incomplete"
 
 
-async def test_another_version_of_a_metric_is_no_regression(project: Experimenting) -> None:
+async def test_another_version_of_a_metric_does_not_count_as_regression(
+    project: Experimenting,
+) -> None:
     """The baseline can be scored again, and is then compared."""
     ids = await project.prepare_questions(40)
     base = await project.run({one: [one] for one in ids})

@@ -145,7 +145,7 @@ async def test_a_link_of_a_browser_works_in_it_alone(world: TwoTenants) -> None:
         del sessions[id_]
 
 
-async def test_what_gets_no_link(world: TwoTenants) -> None:
+async def test_unfinished_missing_and_deleted_exports_have_no_link(world: TwoTenants) -> None:
     new = await world.send("POST", "/traces/exports", world.key, {"format": "csv"})
     for export, status in (
         (new.json()["id"], 409),

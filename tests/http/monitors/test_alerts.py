@@ -120,7 +120,7 @@ class TestAlerts:
         assert (await shop("DELETE", path)).status_code == 404
         assert await shop.read(alerts) == []
 
-    async def test_changed_alert_keeps_state_and_counts_anew(
+    async def test_changed_alert_keeps_state_and_restarts_its_count(
         self, shop: RunningProject, alerts: str
     ) -> None:
         alert = await made(shop, alerts, RULE)

@@ -59,7 +59,7 @@ async def test_a_key_finds_in_its_projects_only(tenants: TwoTenants) -> None:
         assert len(await found(tenants, head, id_)) == number
 
 
-async def test_who_may_not_find(site: Site, tenants: TwoTenants) -> None:
+async def test_find_needs_a_credential_that_may_read(site: Site, tenants: TwoTenants) -> None:
     path = f"/me/find?id={tenants.ours['trace_id']}"
     ingests = await tenants.send("GET", path, tenants.new_key(Scope.INGEST))
     assert (ingests.status_code, ingests.json()["detail"]) == (
@@ -71,7 +71,7 @@ async def test_who_may_not_find(site: Site, tenants: TwoTenants) -> None:
 
 
 @pytest.mark.parametrize("query", ["", "?id=", "?id=" + "x" * 256, "?id=a&project_id=b"])
-async def test_what_is_no_id(site: Site, query: str) -> None:
+async def test_invalid_ids_are_refused(site: Site, query: str) -> None:
     words = new_organization(site, "ours")
     organization = OrganizationId(uuid.UUID(words["org_id"]))
     ada = new_member(site, organization, "ada@x.example", Role.OWNER)

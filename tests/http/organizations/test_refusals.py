@@ -62,7 +62,7 @@ async def test_refused_person_and_hidden_project_are_counted(site: Site, ada: Pe
     assert found == {(403, str(member.id)), (404, str(member.id))}
 
 
-async def test_object_that_does_not_exist_is_no_refusal(site: Site, ada: PersonClient) -> None:
+async def test_missing_object_is_not_counted_as_refusal(site: Site, ada: PersonClient) -> None:
     head = site.headers()
     assert (await site.http.get(f"/traces/{uuid.uuid4()}", headers=head)).status_code == 404
     assert await read(ada, site.organization) == []

@@ -146,7 +146,7 @@ async def test_trigger_is_repeated_by_request_id(shop: ScoredProject) -> None:
     assert other.json()["monitor_id"] == monitors[1]["id"]
 
 
-async def test_request_id_is_no_idempotency_key_of_webhooks(shop: ScoredProject) -> None:
+async def test_webhooks_ignore_request_id_as_idempotency_key(shop: ScoredProject) -> None:
     body = {"url": "https://example.com/hook"}
     answers = [await shop("POST", WEBHOOKS, body, **{"x-request-id": "r"}) for _ in range(2)]
     assert [one.status_code for one in answers] == [201, 201]

@@ -153,7 +153,7 @@ async def test_every_fifth_item_is_random_and_stable_for_a_day(shop: ScoredProje
     assert drawn != [one["trace_id"] for one in first if one["why"] == "random"]
 
 
-async def test_posted_score_is_no_judge_score(shop: ScoredProject) -> None:
+async def test_posted_score_does_not_count_as_a_judge_score(shop: ScoredProject) -> None:
     trace = await shop.store_trace()
     forged = {"judge_kind": "model", "fingerprint": "f", "original_value": "1"}
     for source in ("AUTOMATED", "PROGRAMMATIC"):

@@ -281,7 +281,7 @@ async def test_links_are_hidden_with_their_trace(world: TwoTenants) -> None:
     assert (await opened(world, made["token"])).status_code == 404
 
 
-async def test_who_may_share(world: TwoTenants) -> None:
+async def test_members_may_share_and_keys_may_not(world: TwoTenants) -> None:
     links = f"/traces/{world.ours['trace_id']}/links"
     by_key = await world.send("POST", links, world.new_key(*Scope), {})
     assert by_key.status_code == 403

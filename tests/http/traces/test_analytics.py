@@ -262,7 +262,7 @@ async def test_empty_buckets_are_filled(site: Site, varied: dict[str, str], metr
         ("by=name&limit=51", "query.limit"),
     ],
 )
-async def test_what_has_no_figures_is_refused(
+async def test_groupings_without_figures_are_refused(
     site: Site, head: dict[str, str], query: str, field: str
 ) -> None:
     answer = await site.http.get(f"/traces/analytics?{MARCH}&{query}", headers=head)

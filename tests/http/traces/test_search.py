@@ -175,7 +175,7 @@ async def test_spans_are_followed_by_cursors_with_filters(site, head):
         ("query=a%00b", "query.query", ""),
     ],
 )
-async def test_bad_query_is_told_what_to_change(site, head, path, query, field, said):
+async def test_refusal_of_a_query_says_what_to_change(site, head, path, query, field, said):
     answer = await site.http.get(f"{path}?{query}", headers=head)
     assert answer.status_code == 422, answer.text
     errors = field_errors(answer)

@@ -83,7 +83,7 @@ def test_values(given, value, is_numeric, metadata):
 @pytest.mark.parametrize(
     "given", [{"score": 1}, {"name": "n"}, {"name": "", "score": 1}, {"name": "n", "score": "x"}]
 )
-def test_without_name_or_result_there_is_no_evaluation(given):
+def test_no_evaluation_without_name_or_result(given):
     assert not evaluations_of(sent_record(NAME, attributes(**given)))
 
 

@@ -79,7 +79,7 @@ def test_reserved_members_are_not_the_senders(key):
 
 
 @pytest.mark.parametrize("sent", ["text", "[1]", 5, '{"broken'])
-def test_metadata_that_is_no_object_is_passed_over(sent):
+def test_metadata_that_is_not_an_object_is_skipped(sent):
     assert senders(mapped({"metadata": sent})) == {}
 
 

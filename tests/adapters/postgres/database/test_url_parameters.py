@@ -64,7 +64,7 @@ def test_connect_timeout_is_kept_to_within_its_maximum(query, seconds):
     assert connect_timeout(URL + query, 5) == seconds <= CONNECT_TIMEOUT_MAX_S
 
 
-def test_readable_file_is_no_problem(tmp_path):
+def test_readable_file_is_accepted(tmp_path):
     (tmp_path / "root.pem").touch()
     assert list(parameter_problems(f"{URL}?sslrootcert={tmp_path / 'root.pem'}")) == []
 

@@ -186,7 +186,7 @@ async def test_damaged_trace_is_not_evaluated(plane, pool):
     assert found == Failed(FailCode.INTERNAL)
 
 
-async def test_writes_of_others_are_stored_beside_one_that_needs_a_damaged_block(plane, pool):
+async def test_write_that_needs_a_damaged_block_does_not_affect_others(plane, pool):
     ours, damaged, other = project(), trace(one := span(input=b"1")), trace(span(input=b"1"))
     await plane.traces.put(ours, damaged)
     await pool.execute(DAMAGE, ours, damaged.id)

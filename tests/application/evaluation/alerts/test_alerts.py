@@ -168,7 +168,7 @@ async def test_alert_ignores_a_run_that_ended_before_although_it_is_evaluated_la
     assert await harness.states(monitor) == [ALERTING]
 
 
-async def test_slot_without_a_run_is_no_data_and_notified():
+async def test_slot_without_a_run_has_no_data_and_is_notified():
     harness = AlertHarness()
     monitor = await harness.monitoring.create_monitor(project())
     await harness.alert(monitor, figure=AlertFigure.NO_DATA)

@@ -182,7 +182,7 @@ async def test_figures_and_scores_of_cases(plane, experiments, ours, create):
     assert (await experiments.measurements(one, None, run.metrics)).metrics == {}
 
 
-async def test_unknown_cost_and_tokens_are_no_figures(plane, experiments, ours, create):
+async def test_unknown_cost_and_tokens_are_null(plane, experiments, ours, create):
     """A step without a price, one that doesn't say its tokens either, and no step at all."""
     one = await create(repetitions=2)
     used = b'{"prompt_tokens":3,"completion_tokens":2}'

@@ -175,7 +175,7 @@ async def test_correction_of_judge_score_makes_pair(compare, judge, change):
     assert await compare() == [judge_scores("f", (0.2, 0.75), judged=1, passed=0, kind=None)]
 
 
-async def test_correction_that_is_taken_back_is_no_label(
+async def test_reverted_correction_does_not_count_as_label(
     compare, labels, ours, list_offered, judge, change
 ):
     """The score is the judge's again, in the queue and in pass rates."""
@@ -232,7 +232,7 @@ async def test_forged_metadata_is_not_taken_for_judge_score(compare, add, judge,
     ]
 
 
-async def test_correction_of_unmeasured_score_is_no_label(compare, judge, change):
+async def test_correction_of_unmeasured_score_does_not_count_as_label(compare, judge, change):
     metadata = by("model", fingerprint="f", code="no_plan")
     nothing = await judge(0, None, outcome=FAILED, metadata=metadata)
     waiting = await judge(1, None, outcome=PENDING, metadata=b"{}")

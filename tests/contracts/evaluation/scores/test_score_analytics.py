@@ -418,7 +418,7 @@ RUN_TARGETS = pytest.mark.parametrize("of", [TRACE, SESSION])  # runs score no s
 
 
 @BOTH_TARGET_TYPES
-async def test_buckets_without_numbers_are_told_on_request(figures, ours, add, of):
+async def test_buckets_without_numbers_are_returned_on_request(figures, ours, add, of):
     days = [MONDAY + timedelta(days=days) for days in range(4)]
     await add(
         of,
@@ -465,7 +465,7 @@ async def test_trend_has_percentiles_and_names_in_order(figures, ours, add, of):
 
 
 @RUN_TARGETS
-async def test_fingerprints_are_told_where_they_change(figures, ours, add, of):
+async def test_fingerprints_are_returned_at_the_bucket_where_they_change(figures, ours, add, of):
     await add(
         of,
         run_score("0.2", 0), run_score("0.4", 1), run_score("0.4", 1, "f2"),

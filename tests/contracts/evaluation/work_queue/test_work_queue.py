@@ -99,7 +99,7 @@ async def test_deleted_or_foreign_run_is_not_planned(evaluating):
     assert await evaluating.scores(run) == []
 
 
-async def test_run_stored_again_after_its_delete_evaluates_anew(evaluating):
+async def test_run_stored_again_after_its_delete_evaluates_again(evaluating):
     """As by closing an experiment again. A person's value stays, and is the run's again."""
     run = a_run(project())
     await evaluating.start_run(run, work_of(run))

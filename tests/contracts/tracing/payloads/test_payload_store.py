@@ -30,7 +30,7 @@ async def test_objects_come_back_byte_by_byte(store):
     assert await store.get([]) == {}
 
 
-async def test_deleted_objects_are_gone_and_deleting_again_is_no_error(store):
+async def test_deleted_objects_are_gone_and_can_be_deleted_again(store):
     for n in range(3):
         await store.put(f"p/t/{n}", b"x")
     for _ in range(2):

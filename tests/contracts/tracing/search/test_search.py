@@ -165,7 +165,7 @@ async def test_traces_with_too_many_terms_are_found_among_others(plane, indexed,
 
 @INDEXED
 @pytest.mark.parametrize("filtered", [False, True])
-async def test_trace_that_is_too_large_hides_no_other_and_is_no_secret(plane, indexed, filtered):
+async def test_trace_that_is_too_large_is_reported_and_hides_no_other(plane, indexed, filtered):
     """Reading it would take longer than the request may: then all others weren't found either."""
     ours, long = project(), "word " * 1_000
     sent = [said(f"n{n}", long if n == 2 else f"word {n}", n, user_id="u") for n in range(5)]

@@ -140,7 +140,7 @@ async def test_which_tool_fails_most(plane):
     assert found.other is None
 
 
-async def test_cost_a_day_stands_beside_the_spans_without_a_price(plane):
+async def test_daily_cost_comes_with_the_count_of_unpriced_spans(plane):
     ours, usage = project(), b'{"prompt_tokens":1000}'
     spans = [
         span(model=model, kind=SpanKind.LLM, token_usage=usage, started_at=at(day * 24 * HOUR))

@@ -242,7 +242,7 @@ def test_valid_rules():
     assert DROP.text == "m: max_drop 0.05"
 
 
-def test_what_a_metric_decides_by_itself_is_no_other_judge():
+def test_decision_of_a_metric_without_judge_is_comparable():
     """One answer without a word must not keep a candidate from being compared."""
     ones, same = named([[1.0]] * 5), an_experiment()
     base, candidate = measured(ones), measured(ones)
@@ -256,7 +256,7 @@ def test_what_a_metric_decides_by_itself_is_no_other_judge():
 
 
 @pytest.mark.parametrize("is_of_base", [True, False])
-def test_scores_of_several_judges_are_a_mismatch_beside_none(is_of_base):
+def test_scores_of_several_judges_do_not_match_a_side_without_scores(is_of_base):
     """A rule of a least mean needs no score of the baseline, but one judge of the candidate."""
     ones, same = named([[1.0]] * 5), an_experiment()
     judged = measured(ones)

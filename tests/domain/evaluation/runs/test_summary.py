@@ -52,7 +52,7 @@ def summary(*groups: ScoreGroup) -> MetricSummary:
     return found
 
 
-def test_without_numbers_there_is_no_mean():
+def test_mean_is_none_without_numbers():
     found = summary(group(FAILED, code="auth", judge_kind=None), group(PENDING, judge_kind=None))
     assert (found.mean, found.counted, found.passed, found.judge_kind) == (None, 0, None, None)
     assert (found.failed, found.pending, found.codes) == (1, 1, {"auth": 1})
@@ -71,7 +71,7 @@ def test_numbers_of_the_heuristic_judge_are_not_averaged_with_those_of_models():
     assert (alone.judge_kind, alone.counted, alone.mean) == ("heuristic", 2, 0.5)
 
 
-def test_thresholds_that_differ_are_not_told():
+def test_threshold_is_none_if_scores_have_different_ones():
     assert summary(group(number=0.6), group(number=0.6, threshold=0.7)).threshold is None
     assert summary(group(number=0.6), group(number=0.6, threshold=0.7)).passed == 1
     assert summary(group(number=0.6, threshold=None)).passed is None

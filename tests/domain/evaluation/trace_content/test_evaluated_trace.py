@@ -46,7 +46,7 @@ def test_tool_and_model_calls_are_in_order():
     assert [one.name for one in found.model_calls] == ["model"]
 
 
-def test_second_report_of_a_call_is_no_other_model_call():
+def test_second_report_of_a_model_call_is_not_counted():
     reports = (
         span(kind=SpanKind.LLM, name="call"),
         span(kind=SpanKind.LLM, name="duplicate", usage_role=UsageRole.DUPLICATE),

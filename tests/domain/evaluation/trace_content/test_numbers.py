@@ -103,7 +103,7 @@ def test_of_many_numbers_none_is_read():
     assert not is_derivable(frozenset([3.0]), Many())
 
 
-def test_groups_of_digits_are_no_endless_sum():
+def test_long_groups_of_digits_are_bounded():
     # Each group may begin a sum; following each of them to the end would take hours.
     assert _EQUATION.search("111 " * 250_000) is None
 

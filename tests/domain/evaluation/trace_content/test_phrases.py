@@ -108,7 +108,7 @@ def test_refusals_are_found(language, text):
 
 
 @pytest.mark.parametrize("text", ANSWERED.values(), ids=ANSWERED)
-def test_answers_are_no_refusals(text):
+def test_answers_are_not_taken_for_refusals(text):
     assert REFUSALS.occurs_in(AnswerText(text)) is False
 
 

@@ -43,7 +43,7 @@ def test_several_changes_are_in_the_order_of_their_names():
     ]  # fmt: skip
 
 
-def test_versions_roles_and_prices_that_stay_are_no_change():
+def test_same_versions_roles_and_prices_are_not_reported():
     facts = {"mapping_version": 9, "won_keys": {"name": "x"}, "native_names": ("name",)}
     assert changes({}, facts, with_role(SPAN, UsageRole.ROLLUP)) == []
     assert changes({"usage_role": UsageRole.DUPLICATE}) == []
@@ -54,7 +54,7 @@ def test_another_amount_is_a_change():
     assert changes({"charge": cost}) == [("cost_amount", f"{SPAN.charge.amount}", "0.5")]
 
 
-def test_order_of_metadata_is_no_change():
+def test_order_of_metadata_is_not_reported():
     assert changes({"metadata": b'{"otel":{"flags":[],"kind":1}, "k":1}'}) == []
     assert [one[0] for one in changes({"metadata": b'{"k":2,"otel":{"kind":1,"flags":[]}}'})] == [
         "metadata"

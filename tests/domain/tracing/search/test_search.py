@@ -255,7 +255,7 @@ def test_query_is_parsed(text, terms):
 
 
 @given(st.text(st.sampled_from('ab "*-東\u0301 '), max_size=20) | st.text(max_size=20))
-def test_every_text_is_a_query_or_told_what_is_wrong(text):
+def test_every_text_is_a_query_or_is_refused_with_a_reason(text):
     query = None
     with suppress(Invalid):
         query = SearchQuery.parse(text)
