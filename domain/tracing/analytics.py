@@ -105,8 +105,9 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Milliseconds: the mean, and the percentiles of PERCENTILES."""
+    """Of `count` latencies: the mean, and the percentiles of PERCENTILES; in milliseconds."""
 
+    count: int
     mean: float
     p50: float
     p90: float
@@ -117,7 +118,8 @@ class Latencies:
         """From latencies in microseconds, at least one, in any order."""
         in_order = sorted(map(float, values_us))
         p50, p90, p99 = (percentile(in_order, share) / 1_000 for share in PERCENTILES)
-        return cls(mean_ms(sum(values_us), len(values_us)), p50, p90, p99)
+        count = len(values_us)
+        return cls(count, mean_ms(sum(values_us), count), p50, p90, p99)
 
 
 def mean_ms(sum_us: int, count: int) -> float:
@@ -132,6 +134,11 @@ class TraceBucket:
     trace_count: int
     error_count: int
     latencies: Latencies | None
+
+    @property
+    def latency_count(self) -> int:
+        """How many of the traces have a latency."""
+        return 0 if self.latencies is None else self.latencies.count
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,7 @@ class ComparisonRow(msgspec.Struct, frozen=True, kw_only=True):
 class VolumeRow(msgspec.Struct, frozen=True, kw_only=True):
     trace_count: int
     error_count: int
+    latency_count: int
     avg_latency_ms: float | None
     p50_latency_ms: float | None
     p90_latency_ms: float | None

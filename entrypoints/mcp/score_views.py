@@ -229,18 +229,16 @@ def _volume_lines(
     if Topic.ERRORS in topics:
         lines.append(f"failed traces: {_share(ours)}, before {_share(theirs)}")
     if Topic.LATENCY in topics:
-        for name, field in (
-            ("mean latency", "avg_latency_ms"),
-            ("median latency", "p50_latency_ms"),
-            ("p90 latency", "p90_latency_ms"),
-            ("p99 latency", "p99_latency_ms"),
+        ended = counted(sum(row.latency_count for row in now), "trace")
+        approximate = f"mean of the {granularity}s, by traces"
+        for name, field, note in (
+            ("mean latency", "avg_latency_ms", f"of {ended} with a latency"),
+            ("median latency", "p50_latency_ms", approximate),
+            ("p90 latency", "p90_latency_ms", approximate),
+            ("p99 latency", "p99_latency_ms", approximate),
         ):
             one, other = _weighted(now, field), _weighted(before, field)
-            change = _relative(one, other)
-            lines.append(
-                f"{name}: {_ms(one)}, before {_ms(other)}{change} "
-                f"(mean of the {granularity}s, by traces)"
-            )
+            lines.append(f"{name}: {_ms(one)}, before {_ms(other)}{_relative(one, other)} ({note})")
     return lines
 
 
@@ -251,8 +249,8 @@ def _share(of: _Volume) -> str:
 
 
 def _weighted(rows: Sequence[VolumeRow], field: str) -> float | None:
-    """The mean of a figure of the buckets that have it, by their traces."""
-    known = [(getattr(row, field), row.trace_count) for row in rows]
+    """The mean of a figure of the buckets that have it, by their traces with a latency."""
+    known = [(getattr(row, field), row.latency_count) for row in rows]
     pairs = [(value, count) for value, count in known if value is not None and count]
     total = sum(count for _, count in pairs)
     return sum(value * count for value, count in pairs) / total if total else None

@@ -125,7 +125,6 @@ class GroupFigures:
     traces: frozenset[TraceId] = frozenset()
     failed: int = 0
     erroneous: int = 0
-    latency_count: int = 0
     latencies: Latencies | None = None
     tokens: int = 0
     cost: Decimal = Decimal(0)
@@ -138,6 +137,11 @@ class GroupFigures:
     @property
     def count(self) -> int:
         return len(self.traces)
+
+    @property
+    def latency_count(self) -> int:
+        """How many of the traces have a latency."""
+        return 0 if self.latencies is None else self.latencies.count
 
     @classmethod
     def from_traces(
@@ -156,7 +160,6 @@ class GroupFigures:
             traces=frozenset(one.id for one in traces),
             failed=sum(one.status is TraceStatus.ERROR for one in traces),
             erroneous=sum(one.has_error for one in traces),
-            latency_count=len(latencies),
             latencies=Latencies.from_microseconds(latencies) if latencies else None,
             tokens=totals.tokens,
             cost=totals.cost,

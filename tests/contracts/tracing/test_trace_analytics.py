@@ -54,8 +54,8 @@ async def test_volume_counts_traces_by_start_without_empty_buckets(plane):
     )  # fmt: skip
     period = Period(NOON, at(3600 * 24))
     assert await plane.analytics.volume(ours, period, HOUR) == [
-        TraceBucket(NOON, 3, 1, Latencies(150.0, 150.0, 190.0, 199.0)),
-        TraceBucket(at(7200), 1, 0, Latencies(1000.0, 1000.0, 1000.0, 1000.0)),
+        TraceBucket(NOON, 3, 1, Latencies(2, 150.0, 150.0, 190.0, 199.0)),
+        TraceBucket(at(7200), 1, 0, Latencies(1, 1000.0, 1000.0, 1000.0, 1000.0)),
     ]
     assert await plane.analytics.volume(ours, Period(at(1), at(2)), HOUR) == []
 

@@ -55,8 +55,8 @@ def test_traces_are_counted_by_their_start_ascending_without_empty_buckets():
         stored(started_at=at(3600 * 24)),
     ]
     assert trace_buckets(traces, Period(NOON, at(3600 * 24)), HOUR) == [
-        TraceBucket(NOON, 3, 1, Latencies(150.0, 150.0, 190.0, 199.0)),
-        TraceBucket(at(7200), 1, 0, Latencies(1000.0, 1000.0, 1000.0, 1000.0)),
+        TraceBucket(NOON, 3, 1, Latencies(2, 150.0, 150.0, 190.0, 199.0)),
+        TraceBucket(at(7200), 1, 0, Latencies(1, 1000.0, 1000.0, 1000.0, 1000.0)),
     ]
     assert trace_buckets(traces, Period(at(1), at(2)), HOUR) == []
     assert trace_buckets(traces[1:2], EVER, DAY)[0].latencies is None

@@ -123,4 +123,4 @@ def test_percentiles_are_monotonic_and_ignore_order(values, chance):
 
 
 def test_percentiles_of_equal_latencies_are_equal():
-    assert Latencies.from_microseconds([1100] * 7) == Latencies(1.1, 1.1, 1.1, 1.1)
+    assert Latencies.from_microseconds([1100] * 7) == Latencies(7, 1.1, 1.1, 1.1, 1.1)

@@ -46,6 +46,7 @@ from entrypoints.mcp.responses import (
     SpanSeriesRow,
     TraceRow,
     TurnRow,
+    VolumeRow,
     WholeTrace,
 )
 from entrypoints.mcp.score_views import Figures, Topic, estimate_view, scores_view, summary_view
@@ -245,6 +246,18 @@ def test_mean_is_shown_with_its_coverage() -> None:
         'score "polite": mean 0.5 of 7 numbers (built-in heuristics), 9 scored, 3 of other judges '
         "or sources left out, 1 failed, 2 skipped; before none"
     ) in answer
+
+
+def test_mean_latency_is_of_the_traces_that_have_one() -> None:
+    rows = [
+        VolumeRow(
+            trace_count=100, error_count=0, latency_count=count, avg_latency_ms=mean,
+            p50_latency_ms=mean, p90_latency_ms=mean, p99_latency_ms=mean,
+        )
+        for count, mean in ((1, 10_100.0), (100, 1_000.0), (0, None))
+    ]  # fmt: skip
+    answer = summary_of(Figures(volume=rows), Figures())
+    assert "mean latency: 1090 ms, before unknown (of 101 traces with a latency)" in answer
 
 
 @pytest.mark.parametrize(

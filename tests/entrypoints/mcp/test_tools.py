@@ -198,7 +198,7 @@ async def test_a_period_is_set_against_the_one_before(box: Toolbox, stored: str)
     )
     assert "traces: 2, before 0" in answer
     assert "failed traces: 1 of 2 (50 %), before none of 0" in answer
-    assert "mean latency: 4000 ms, before unknown (mean of the days, by traces)" in answer
+    assert "mean latency: 4000 ms, before unknown (of 2 traces with a latency)" in answer
     assert 'search_traces(status="ERROR", started_after="2026-03-01T00:00:00Z", ' in answer
     assert 'started_before="2026-03-08T00:00:00Z")' in answer
     hourly = {"started_after": "2026-03-07T00:00:00Z", "topic": "latency"}

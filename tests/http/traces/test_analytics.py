@@ -45,7 +45,8 @@ async def rows(site: Site, head: dict[str, str], query: str) -> Any:
 def volume(bucket: str, count: int, errors: int, *took: float | None) -> dict[str, Any]:
     names = ("avg_latency_ms", "p50_latency_ms", "p90_latency_ms", "p99_latency_ms")
     figures = dict(zip(names, took or [None] * 4, strict=True))
-    return {"bucket": bucket, "trace_count": count, "error_count": errors, **figures}
+    counts = {"trace_count": count, "error_count": errors, "latency_count": count if took else 0}
+    return {"bucket": bucket, **counts, **figures}
 
 
 @pytest.mark.parametrize("metric", VOLUME)
@@ -54,6 +55,19 @@ async def test_traces_by_day(site: Site, filled: dict[str, str], metric: str) ->
         volume(HOUR.format(1, 0), 2, 0, 2000.0, 2000.0, 2800.0, 2980.0),
         volume(HOUR.format(2, 0), 1, 1),
     ]
+
+
+async def test_latencies_come_with_the_number_of_traces_that_have_one(
+    site: Site, filled: dict[str, str]
+) -> None:
+    [week] = await rows(site, filled, "started_after=2026-03-02&started_before=2026-04-01")
+    assert (week["trace_count"], week["latency_count"], week["avg_latency_ms"]) == (1, 0, None)
+    [week] = await rows(site, filled, f"{MARCH}&granularity=week&session_id=s")
+    assert (week["trace_count"], week["latency_count"]) == (2, 2)
+    open_one = a_trace(started_at="2026-03-01T22:00:00Z", status="RUNNING", session_id="s")
+    assert (await site.http.post("/traces", headers=filled, json=open_one)).is_success
+    [week] = await rows(site, filled, f"{MARCH}&granularity=week&session_id=s")
+    assert (week["trace_count"], week["latency_count"], week["avg_latency_ms"]) == (3, 2, 2_000)
 
 
 async def test_traces_by_hour_and_by_week(site: Site, filled: dict[str, str]) -> None:

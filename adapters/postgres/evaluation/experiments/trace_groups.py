@@ -105,14 +105,12 @@ class PostgresTraceGroups(TraceLists):
         )
         latencies = None
         if count:
-            latencies = Latencies(
-                mean_ms(int(sum_us), count), *(one / 1_000 for one in percentiles)
-            )
+            mean = mean_ms(int(sum_us), count)
+            latencies = Latencies(count, mean, *(one / 1_000 for one in percentiles))
         return GroupFigures(
             total=page.total,
             total_is_at_least=page.total_is_at_least,
             traces=frozenset(ids),
-            latency_count=count,
             latencies=latencies,
             tokens=int(known.pop("tokens")),
             scores=tuple(map(_score_figures, of_scores)),

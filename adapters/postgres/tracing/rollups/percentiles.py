@@ -177,7 +177,7 @@ class VolumeReader:
 
 def trace_bucket_from_row(row: Record) -> TraceBucket:
     latencies = None
-    if row["latency_count"]:
-        mean = mean_ms(int(row["latency_us"]), row["latency_count"])
-        latencies = Latencies(mean, *(one / 1_000 for one in row["percentiles"]))
+    if count := row["latency_count"]:
+        mean = mean_ms(int(row["latency_us"]), count)
+        latencies = Latencies(count, mean, *(one / 1_000 for one in row["percentiles"]))
     return TraceBucket(row["bucket"], row["trace_count"], row["error_count"], latencies)

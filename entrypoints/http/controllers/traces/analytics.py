@@ -130,10 +130,11 @@ class AnalyticsQuery(schemas.TraceMatching, frozen=True, kw_only=True):
 
 
 class TraceFigures(ResponseStruct[analytics.TraceBucket], frozen=True, kw_only=True):
-    """Figures of traces. The latencies are null if none has ended."""
+    """Figures of traces. Latencies are those of `latency_count` traces, and null without any."""
 
     trace_count: int
     error_count: int
+    latency_count: Annotated[int, Meta(description="Traces with a latency")]
     avg_latency_ms: Annotated[float | None, Source("latencies", attrgetter("mean"))]
     p50_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p50"))]
     p90_latency_ms: Annotated[float | None, Source("latencies", attrgetter("p90"))]
@@ -141,7 +142,7 @@ class TraceFigures(ResponseStruct[analytics.TraceBucket], frozen=True, kw_only=T
 
 
 class AnalyticsBucket(TraceFigures, frozen=True, kw_only=True):
-    """Traces by start. The latencies are null if no trace of the bucket has ended."""
+    """Traces by start. Latencies are those of `latency_count` traces, and null without any."""
 
     bucket: ResponseInstant
 
@@ -233,6 +234,7 @@ class AnalyticsController(Controller):
                 "bucket": "2026-03-01T00:00:00+00:00",
                 "trace_count": 4,
                 "error_count": 1,
+                "latency_count": 4,
                 "avg_latency_ms": 900.0,
                 "p50_latency_ms": 850.0,
                 "p90_latency_ms": 1210.0,

@@ -113,7 +113,7 @@ export function Overview(): JSX.Element {
                   { label: "p99", tone: "bad", values: rows.map((one) => one.p99_latency_ms) },
               ]}
               />
-              <p class="hint">Only traces that have ended count.</p>
+              <p class="hint">{`${count(rows.reduce((sum, one) => sum + one.latency_count, 0))} of ${plural(traces, "trace")} have ended. Only these count.`}</p>
             </>
           )}
         </Panel>
