@@ -320,7 +320,8 @@ class Provider:
                 self.all_disconnected.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(ConnectionError, asyncio.IncompleteReadError):
+        # Python 3.12.1 leaves the connection of a cancelled task open.
+        with suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while True:
                 lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
                 pairs = (line.split(": ", 1) for line in lines[1:] if line)
