@@ -144,6 +144,8 @@ async def interrupted_dump(data: Path, backup: Path, number: signal.Signals) -> 
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
+                # nohup ignores it
+                preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
             )
             await until(lambda: holder.fetchval(WAITING))
             process.send_signal(number)

@@ -14,6 +14,7 @@ COMMAND = """
 import asyncio, signal, sys
 from entrypoints.cli.backups import interruptible
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 if sys.argv[1] == "background":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
