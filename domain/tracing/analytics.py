@@ -179,13 +179,14 @@ class SessionBucket:
     """Sessions by the start of the first of their traces in the period.
 
     The duration of a session is the sum of its traces' latencies. Sessions without an ended trace
-    aren't in `mean_duration_ms`.
+    have none: `mean_duration_ms` is that of `duration_count` sessions.
     """
 
     bucket: datetime
     session_count: int
     mean_traces: float
     mean_duration_ms: float | None
+    duration_count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,7 +349,8 @@ def _latencies(traces: Sequence[Trace]) -> Latencies | None:
     return Latencies.from_microseconds(ended) if ended else None
 
 
-def _means(sessions: Sequence[SessionSummary]) -> tuple[int, float, float | None]:
+def _means(sessions: Sequence[SessionSummary]) -> tuple[int, float, float | None, int]:
     lasting = [one.latency_us for one in sessions if one.latency_us is not None]
     mean = mean_ms(sum(lasting), len(lasting)) if lasting else None
-    return len(sessions), sum(one.trace_count for one in sessions) / len(sessions), mean
+    traces = sum(one.trace_count for one in sessions)
+    return len(sessions), traces / len(sessions), mean, len(lasting)

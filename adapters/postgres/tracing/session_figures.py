@@ -116,4 +116,5 @@ def _bucket_from_row(row: Record) -> SessionBucket:
         count,
         row["traces"] / count,
         mean_ms(int(row["latency_us"]), latencies) if latencies else None,
+        latencies,
     )

@@ -193,11 +193,11 @@ async def test_session_counts_in_bucket_of_its_first_trace_in_period(plane):
         trace(started_at=at(30), ended_at=at(40)),
     )  # fmt: skip
     assert await plane.analytics.sessions(ours, Period(NOON, at(7200)), HOUR) == [
-        SessionBucket(NOON, 2, 1.5, 3000.0),
-        SessionBucket(at(3600), 1, 1.0, 0.0),
+        SessionBucket(NOON, 2, 1.5, 3000.0, 1),
+        SessionBucket(at(3600), 1, 1.0, 0.0, 1),
     ]
     assert await plane.analytics.sessions(ours, Period(at(20), at(21)), HOUR) == [
-        SessionBucket(NOON, 1, 1.0, None)
+        SessionBucket(NOON, 1, 1.0, None, 0)
     ]
 
 

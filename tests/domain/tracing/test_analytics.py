@@ -197,10 +197,10 @@ def test_session_belongs_to_bucket_of_its_first_trace_in_period():
         stored(started_at=at(30), ended_at=at(40)),
     ]
     assert session_buckets(traces, Period(NOON, at(7200)), HOUR) == [
-        SessionBucket(NOON, 2, 1.5, 3000.0),
-        SessionBucket(at(3600), 1, 1.0, 0.0),
+        SessionBucket(NOON, 2, 1.5, 3000.0, 1),
+        SessionBucket(at(3600), 1, 1.0, 0.0, 1),
     ]
-    assert session_buckets(traces[3:4], EVER, HOUR) == [SessionBucket(NOON, 1, 1.0, None)]
+    assert session_buckets(traces[3:4], EVER, HOUR) == [SessionBucket(NOON, 1, 1.0, None, 0)]
 
 
 @given(some_traces, periods, granularities)

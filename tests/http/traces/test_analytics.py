@@ -119,12 +119,14 @@ async def test_sessions_are_bucketed_by_their_start(site: Site, filled: dict[str
             "session_count": 1,
             "avg_traces_per_session": 2.0,
             "avg_session_duration_ms": 4000.0,
+            "duration_count": 1,
         },
         {
             "bucket": HOUR.format(2, 0),
             "session_count": 1,
             "avg_traces_per_session": 1.0,
             "avg_session_duration_ms": None,
+            "duration_count": 0,
         },
     ]
 

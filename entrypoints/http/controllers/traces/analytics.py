@@ -211,7 +211,12 @@ class SessionAnalyticsBucket(ResponseStruct[analytics.SessionBucket], frozen=Tru
     bucket: ResponseInstant
     session_count: int
     avg_traces_per_session: Annotated[float | None, Source("mean_traces")]
-    avg_session_duration_ms: Annotated[float | None, Source("mean_duration_ms")]
+    avg_session_duration_ms: Annotated[
+        float | None,
+        Source("mean_duration_ms"),
+        Meta(description="Of `duration_count` sessions; null without any"),
+    ]
+    duration_count: Annotated[int, Meta(description="Sessions with a trace that has ended")]
 
 
 class AnalyticsController(Controller):
@@ -279,6 +284,7 @@ class AnalyticsController(Controller):
                 "session_count": 2,
                 "avg_traces_per_session": 1.5,
                 "avg_session_duration_ms": 3250.0,
+                "duration_count": 2,
             }
         ],
     )
