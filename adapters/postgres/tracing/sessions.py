@@ -43,6 +43,7 @@ from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from adapters.postgres.tracing.trace_loader import fetch_whole_traces, whole_trace_bytes
 from adapters.postgres.tracing.trace_rows import totals_from_row
 from adapters.postgres.tracing.writes.edits import TraceEdits
+from application.read_room import read_within_room
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position, SortOrder
@@ -177,17 +178,21 @@ class PostgresSessions(PoolReader):
 
     async def get(self, project: ProjectId, session: str, window: PageRequest) -> Session:
         values = (project, session, window.limit, window.offset)
-        async with self._visible_snapshot(REDUCE_LIMIT, project) as connection:
-            row = await connection.fetchrow(SELECT_SESSION, *values)
-            row = require_row(row, "Session not found")
-            if row["bytes"] > READ_BYTES_MAX:
-                raise (
-                    TooLargeToRead("these traces hold", "ask for fewer traces", "query.limit")
-                    if len(row["shown"]) > 1
-                    else trace_too_large("query.limit")
-                )
-            traces = await fetch_whole_traces(connection, project, row["shown"])
-        return Session(summary_from_row(row), traces)
+
+        async def read(most: int) -> Session:
+            async with self._visible_snapshot(REDUCE_LIMIT, project) as connection:
+                row = await connection.fetchrow(SELECT_SESSION, *values)
+                row = require_row(row, "Session not found")
+                if row["bytes"] > most:
+                    raise (
+                        TooLargeToRead("these traces hold", "ask for fewer traces", "query.limit")
+                        if len(row["shown"]) > 1
+                        else trace_too_large("query.limit")
+                    )
+                traces = await fetch_whole_traces(connection, project, row["shown"])
+            return Session(summary_from_row(row), traces)
+
+        return await read_within_room(read, READ_BYTES_MAX)
 
     async def turns(
         self, project: ProjectId, session: str, order: SortOrder, window: PageRequest

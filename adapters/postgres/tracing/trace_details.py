@@ -148,11 +148,19 @@ async def fetch_detail(
 
 
 async def fetch_shown_span(
-    connection: Connection, project: ProjectId, trace: TraceId, span: SpanId, extent: PayloadExtent
+    connection: Connection,
+    project: ProjectId,
+    trace: TraceId,
+    span: SpanId,
+    extent: PayloadExtent,
+    *,
+    bytes_max: int | None = None,
 ) -> ShownSpan:
-    """Raises NotFound, DamagedText."""
+    """Raises NotFound, TooLargeToRead, DamagedText."""
     row = await connection.fetchrow(SELECT_SHOWN_SPAN, project, trace, span)
     rows = [require_row(row, SPAN_NOT_FOUND)]
+    if bytes_max is not None and _bytes_of(_span_ranges(rows, extent)) > bytes_max:
+        raise spans_too_large("path.span_id")
     [shown] = await _fetch_shown(connection, project, trace, rows, extent)
     return shown
 
@@ -165,11 +173,15 @@ async def fetch_spans_by_id(
     extent: PayloadExtent,
     *,
     bytes_max: int = READ_BYTES_MAX,
+    reads_one: bool = True,
 ) -> Sequence[ShownSpan]:
-    """The spans that exist; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText."""
+    """The spans that exist; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText.
+
+    With `reads_one` a single span may be larger.
+    """
     counted = await connection.fetchrow(COUNT_BY_ID, project, trace, spans)
     left = bytes_max - require_row(counted, TRACE_NOT_FOUND)["error_bytes"]
-    is_one = len(set(spans)) == 1
+    is_one = reads_one and len(set(spans)) == 1
     if left < 0 and not is_one:
         raise spans_too_large("span_ids")
     rows = await connection.fetch(SELECT_SPANS_BY_ID, project, trace, spans)
@@ -186,8 +198,9 @@ async def fetch_shown_spans(
     window: PageRequest,
     *,
     bytes_max: int = READ_BYTES_MAX,
+    reads_one: bool = True,
 ) -> Page[ShownSpan]:
-    """A page of the spans of a trace; in a snapshot.
+    """A page of the spans of a trace; in a snapshot. With `reads_one` a single one may be larger.
 
     Raises NotFound, TooLargeToRead, DamagedText.
     """
@@ -201,7 +214,7 @@ async def fetch_shown_spans(
         await connection.fetchrow(count, project, trace, *values), TRACE_NOT_FOUND
     )
     total, left = counted["span_count"], bytes_max - counted["error_bytes"]
-    is_one = window.limit == 1
+    is_one = reads_one and window.limit == 1
     if left < 0 and not is_one:
         raise spans_too_large("query.limit")
     rows = await connection.fetch(select, project, trace, *values)

@@ -24,6 +24,7 @@ from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.outline import OutlineColumns, TraceOutline
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.payloads.payload_detail import PayloadName
+from domain.tracing.payloads.read_limit import spans_too_large
 from domain.tracing.usage import CostSource
 
 ROWS_ON_LOOP_MAX: Final = 1_000  # of an outline; making columns of as many takes 2 ms
@@ -121,8 +122,10 @@ async def fetch_payload(
     trace: TraceId,
     span: SpanId | None,
     name: PayloadName,
+    *,
+    bytes_max: int | None = None,
 ) -> JsonText | None:
-    """Raises NotFound if the trace or the span doesn't exist, DamagedText."""
+    """Raises NotFound if the trace or the span doesn't exist, TooLargeToRead, DamagedText."""
     metadata: JsonText
     if span is None:
         row = await connection.fetchrow(SELECT_TRACE_PAYLOAD, project, trace)
@@ -134,6 +137,8 @@ async def fetch_payload(
         row = await connection.fetchrow(SELECT_SPAN, project, trace, span)
         row = require_row(row, SPAN_NOT_FOUND)
     wanted = payload_range(row, name)
+    if bytes_max is not None and wanted is not None and wanted[1] - wanted[0] > bytes_max:
+        raise spans_too_large("path.span_id")
     text = (await fetch_texts(connection, [((project, trace), wanted)]))[project, trace]
     payload: JsonText | None = None
     if wanted is not None:

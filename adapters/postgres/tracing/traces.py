@@ -32,6 +32,7 @@ from adapters.postgres.tracing.writes.batch_writer import (
 from adapters.postgres.tracing.writes.edits import TraceEdits
 from adapters.postgres.tracing.writes.group_commit import BatchObserver, GroupCommit, NoObserver
 from adapters.pricing.price_cache import ProjectPriceCache
+from application.read_room import read_within_room
 from application.tracing.ports import PriceBook
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
@@ -99,7 +100,9 @@ class PostgresTraces(TraceLists):
         await self.edits.add_spans(project, trace, spans)
 
     async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
-        return await self.edits.change(project, trace, change)
+        return await read_within_room(
+            lambda most: self.edits.change(project, trace, change, most), self.read_bytes_max
+        )
 
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange
@@ -121,8 +124,11 @@ class PostgresTraces(TraceLists):
         return await self.edits.delete(project, traces, audit)
 
     async def get(self, project: ProjectId, trace: TraceId) -> Trace:
-        async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_trace(connection, project, trace, self.read_bytes_max)
+        async def read(most: int) -> Trace:
+            async with self._visible_by_key(RETRY_LATER, project) as connection:
+                return await fetch_trace(connection, project, trace, most)
+
+        return await read_within_room(read, self.read_bytes_max)
 
     async def revision(self, project: ProjectId, trace: TraceId) -> str:
         async with self._visible_by_key(RETRY_LATER, project) as connection:
@@ -137,36 +143,58 @@ class PostgresTraces(TraceLists):
     async def span(
         self, project: ProjectId, trace: TraceId, span: SpanId, extent: PayloadExtent
     ) -> ShownSpan:
-        async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_shown_span(connection, project, trace, span, extent)
+        async def read(most: int) -> ShownSpan:
+            async with self._visible_by_key(RETRY_LATER, project) as connection:
+                # One span is read at last, whatever its size.
+                limit = None if most == self.read_bytes_max else most
+                return await fetch_shown_span(
+                    connection, project, trace, span, extent, bytes_max=limit
+                )
+
+        return await read_within_room(read, self.read_bytes_max)
 
     async def spans_by_id(
         self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
     ) -> Sequence[ShownSpan]:
-        async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
-            return await fetch_spans_by_id(
-                connection, project, trace, spans, extent, bytes_max=self.read_bytes_max
-            )
+        async def read(most: int) -> Sequence[ShownSpan]:
+            async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
+                reads_one = most == self.read_bytes_max
+                return await fetch_spans_by_id(
+                    connection, project, trace, spans, extent, bytes_max=most, reads_one=reads_one
+                )
+
+        return await read_within_room(read, self.read_bytes_max)
 
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
     ) -> Page[ShownSpan]:
-        async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
-            return await fetch_shown_spans(
-                connection, project, trace, extent, window, bytes_max=self.read_bytes_max
-            )
+        async def read(most: int) -> Page[ShownSpan]:
+            async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
+                reads_one = most == self.read_bytes_max
+                return await fetch_shown_spans(
+                    connection, project, trace, extent, window, bytes_max=most, reads_one=reads_one
+                )
+
+        return await read_within_room(read, self.read_bytes_max)
 
     async def detail(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent
     ) -> TraceDetail:
-        async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_detail(connection, project, trace, extent, self.read_bytes_max)
+        async def read(most: int) -> TraceDetail:
+            async with self._visible_by_key(RETRY_LATER, project) as connection:
+                return await fetch_detail(connection, project, trace, extent, most)
+
+        return await read_within_room(read, self.read_bytes_max)
 
     async def payload(
         self, project: ProjectId, trace: TraceId, span: SpanId | None, name: PayloadName
     ) -> JsonText | None:
-        async with self._visible_by_key(RETRY_LATER, project) as connection:
-            return await fetch_payload(connection, project, trace, span, name)
+        async def read(most: int) -> JsonText | None:
+            async with self._visible_by_key(RETRY_LATER, project) as connection:
+                limit = None if most == self.read_bytes_max else most  # as for a span
+                return await fetch_payload(connection, project, trace, span, name, bytes_max=limit)
+
+        return await read_within_room(read, self.read_bytes_max)
 
 
 def _trace_bytes(trace: Trace) -> int:

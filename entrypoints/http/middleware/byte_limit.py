@@ -32,8 +32,8 @@ class ByteLimit:
         """Takes bytes that fit, before those that wait."""
         self.held += size
 
-    async def acquire(self, size: int, wait_s: float = WORK_WAIT_S) -> None:
-        """Waits for room. Raises Unavailable after `wait_s`."""
+    async def acquire(self, size: int, wait_s: float | None = WORK_WAIT_S) -> None:
+        """Waits for room. Raises Unavailable after `wait_s`; None: the caller limits the wait."""
         if not self._waiting and self.fits(size, own=0):
             self.held += size
             return

@@ -15,6 +15,8 @@ from entrypoints.http.middleware.byte_limit import ByteLimit
 
 SLOT_TIMEOUT_S: Final = 10.0
 TOO_MANY_REQUESTS: Final = "Too many requests of this {} are in progress; try again"
+READ_WAIT_S: Final = 10.0  # for room for a large read
+TOO_MANY_READS: Final = "Too many large reads of this {} are in progress; try again"
 TOO_MANY_BODIES: Final = "Too many bodies of this {} are being received; try again"
 
 
@@ -27,13 +29,22 @@ class Share:
     slots: int  # requests in work; these keep the process and the database busy
     bodies: int  # that are being received
     body_bytes: int  # of its requests, as received and decompressed; a single body always fits
+    read_bytes: int  # of large reads, until their responses are sent; a single one always fits
 
 
-CALLER: Final = Share("caller", requests=128, slots=4, bodies=64, body_bytes=128 << 20)
-ORGANIZATION: Final = Share("organization", requests=192, slots=6, bodies=128, body_bytes=128 << 20)
+CALLER: Final = Share(
+    "caller", requests=128, slots=4, bodies=64, body_bytes=128 << 20, read_bytes=128 << 20
+)
+ORGANIZATION: Final = Share(
+    "organization", requests=192, slots=6, bodies=128, body_bytes=128 << 20, read_bytes=128 << 20
+)
 # For clients without credentials: one address, and all of them together.
-ADDRESS: Final = Share("address", requests=16, slots=2, bodies=16, body_bytes=1 << 20)
-UNAUTHENTICATED: Final = Share("kind", requests=64, slots=2, bodies=64, body_bytes=4 << 20)
+ADDRESS: Final = Share(
+    "address", requests=16, slots=2, bodies=16, body_bytes=1 << 20, read_bytes=16 << 20
+)
+UNAUTHENTICATED: Final = Share(
+    "kind", requests=64, slots=2, bodies=64, body_bytes=4 << 20, read_bytes=128 << 20
+)
 
 
 @dataclass(slots=True)
@@ -43,6 +54,7 @@ class _Use:
     share: Share
     slots: asyncio.Semaphore
     memory: ByteLimit  # of bodies
+    reads: ByteLimit  # of large reads
     tickets: int = 0
     requests: int = 0
     bodies: int = 0
@@ -64,7 +76,10 @@ class FairQueue:
             use = self._uses.get(name)
             if use is None:
                 use = self._uses[name] = _Use(
-                    share, asyncio.Semaphore(share.slots), ByteLimit(share.body_bytes)
+                    share,
+                    asyncio.Semaphore(share.slots),
+                    ByteLimit(share.body_bytes),
+                    ByteLimit(share.read_bytes),
                 )
             use.tickets += 1
             uses.append(use)
@@ -87,6 +102,7 @@ class Ticket:
     _uses: Sequence[_Use]
     _is_in_progress: bool = False
     _body_bytes: int = 0
+    _read_bytes: int = 0
     _slots: list[asyncio.Semaphore] = field(default_factory=list)  # that are held
 
     def begin_body(self) -> None:
@@ -131,6 +147,28 @@ class Ticket:
         for use in self._uses:
             use.memory.release(size)
 
+    async def acquire_read_bytes(self, size: int, wait_s: float = READ_WAIT_S) -> None:
+        """Waits for `size` bytes of each share for a large read. Raises Unavailable."""
+        acquired: list[ByteLimit] = []
+        try:
+            async with asyncio.timeout(wait_s):
+                for use in self._uses:
+                    await use.reads.acquire(size, wait_s=None)
+                    acquired.append(use.reads)
+        except BaseException as error:
+            for reads in acquired:
+                reads.release(size)
+            if isinstance(error, TimeoutError):
+                holder = self._uses[len(acquired)].share.holder
+                raise Unavailable(TOO_MANY_READS.format(holder)) from error
+            raise
+        self._read_bytes += size
+
+    def release_read_bytes(self, size: int) -> None:
+        self._read_bytes -= size
+        for use in self._uses:
+            use.reads.release(size)
+
     def enter(self) -> None:
         """Counts the request as in progress. Raises Unavailable if a share is used up."""
         for use in self._uses:
@@ -174,6 +212,7 @@ class Ticket:
     def leave(self) -> None:
         self.release_slot()
         self.release_body_bytes(self._body_bytes)
+        self.release_read_bytes(self._read_bytes)
         for use in self._uses:
             use.requests -= self._is_in_progress
         self._queue.close(self._names)

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
+from application.read_room import ReadRoom, room_of_request
 from domain.errors import RETRY_AFTER_S, Unavailable
 from entrypoints.http.middleware.asgi_messages import send_error
 from entrypoints.http.middleware.byte_limit import WORK_WAIT_S, ByteLimit
@@ -17,6 +18,7 @@ from entrypoints.http.middleware.fair_queueing import FairQueue, Share, Ticket
 REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
 BODIES_MAX: Final = 1_024  # that a process receives; their requests don't count as in progress
 BODIES_MAX_BYTES: Final = 256 << 20  # of all requests together, as received and decompressed
+READS_MAX_BYTES: Final = 256 << 20  # of large reads, which take two to three times as much
 # Refusals are delayed, so that a client that retries at once does so at most twice a second per
 # connection. Without a delay it would keep the process busy with refusals.
 REFUSAL_DELAY_S: Final = 0.5
@@ -51,6 +53,7 @@ class LoadShedding:
     memory: ByteLimit = field(init=False)  # of bodies
     queue: FairQueue = field(default_factory=FairQueue, init=False)
     work: ByteLimit = field(default_factory=ByteLimit)
+    reads: ByteLimit = field(default_factory=lambda: ByteLimit(READS_MAX_BYTES), init=False)
 
     def __post_init__(self) -> None:
         self.memory = ByteLimit(self.bodies_max_bytes)
@@ -66,6 +69,7 @@ class LoadShedding:
             return
         ticket = AdmissionTicket(self)
         cast("dict[str, Any]", scope)[_SCOPE_KEY] = ticket
+        room_of_request.set(ReadRoom(ticket.take_room, ticket.give_back_room))
         self.requests += 1
         has_started = False
 
@@ -119,6 +123,7 @@ class AdmissionTicket:
     _ticket: Ticket | None = None
     _body_bytes: int = 0
     _work_bytes: int = 0
+    _read_bytes: int = 0  # of large reads
 
     def identify(self, shares: Mapping[str, Share]) -> None:
         """The caller is known: the request takes from `shares`, by the holder's name."""
@@ -182,6 +187,32 @@ class AdmissionTicket:
             raise
         self._work_bytes += size
 
+    async def take_room(self, size: int) -> None:
+        """As ReadRoom. Meanwhile other requests of the caller may work.
+
+        A request that reads twice, as to compare, waits for room for both: holding the first, it
+        could wait for one that does the same.
+        """
+        wanted = self._read_bytes + size
+        self.give_back_room(self._read_bytes)
+        if self._ticket is not None:
+            self._ticket.release_slot()
+            await self._ticket.acquire_read_bytes(wanted)
+        try:
+            await self._shedding.reads.acquire(wanted)
+        except BaseException:
+            if self._ticket is not None:
+                self._ticket.release_read_bytes(wanted)
+            raise
+        self._read_bytes = wanted
+        await self.acquire_slot()
+
+    def give_back_room(self, size: int) -> None:
+        self._read_bytes -= size
+        self._shedding.reads.release(size)
+        if self._ticket is not None:
+            self._ticket.release_read_bytes(size)
+
     def release_slot(self) -> None:
         if self._work_bytes:
             self._shedding.work.release(self._work_bytes)
@@ -192,6 +223,7 @@ class AdmissionTicket:
     def leave(self) -> None:
         self.release_slot()
         self._shedding.memory.release(self._body_bytes)
+        self.give_back_room(self._read_bytes)
         if self._ticket is not None:
             self._ticket.leave()
 

@@ -285,9 +285,7 @@ async def test_cost_is_the_nearest_float_to_the_exact_sum(traces):
 
 def reading_at_most(traces: Any, most: int) -> Any:
     """The traces, of which only so many bytes are read at once."""
-    said = {"read_bytes_max": most}
-    edits = getattr(traces, "edits", None)
-    return replace(traces, **said, **({} if edits is None else {"edits": replace(edits, **said)}))
+    return replace(traces, read_bytes_max=most)
 
 
 async def test_trace_that_is_too_large_is_read_in_parts_only(traces):

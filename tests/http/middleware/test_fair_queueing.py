@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, PoolSettings
+from application.read_room import room_of_request
 from domain.errors import NotFound, Unavailable
 from domain.limits import Limit
 from entrypoints.http.middleware.fair_queueing import (
@@ -24,6 +25,7 @@ from entrypoints.http.middleware.load_shedding import (
     BODIES_MAX,
     BODIES_MAX_BYTES,
     DELAYED_REFUSALS_MAX,
+    READS_MAX_BYTES,
     REQUESTS_MAX,
     LoadShedding,
     admission_ticket,
@@ -41,7 +43,7 @@ async def run_ready_tasks() -> None:
 
 
 SMALL = replace(CALLER, requests=3, slots=2, bodies=2, body_bytes=100)
-LARGER = replace(ORGANIZATION, requests=4, slots=3, bodies=3, body_bytes=150)
+LARGER = replace(ORGANIZATION, requests=4, slots=3, bodies=3, body_bytes=150, read_bytes=150)
 
 
 def ticket(queue: FairQueue, caller: str, **shares: Any) -> Ticket:
@@ -98,6 +100,61 @@ def test_bytes_of_bodies_have_shares_and_a_single_body_always_fits() -> None:
     small = entered(queue, "ada")
     small.reserve_body_bytes(60)
     small.reserve_body_bytes(60)
+
+
+async def test_large_reads_of_a_caller_wait_for_each_other() -> None:
+    queue = FairQueue()
+    shares = {"read_bytes": 100}
+    first, second = (ticket(queue, "ada", **shares) for _ in range(2))
+    await first.acquire_read_bytes(80)
+    with pytest.raises(Unavailable, match="Too many large reads of this caller"):
+        await second.acquire_read_bytes(30, wait_s=0)
+    other = ticket(queue, "bob", **shares)
+    await other.acquire_read_bytes(60, wait_s=0)
+    with pytest.raises(Unavailable, match="of this organization"):
+        await ticket(queue, "cy", **shares).acquire_read_bytes(80, wait_s=0)
+    waiting = asyncio.create_task(second.acquire_read_bytes(30))
+    await run_ready_tasks()
+    assert not waiting.done()
+    first.leave()
+    async with in_time():
+        await waiting
+    await ticket(queue, "dan", **shares).acquire_read_bytes(60, wait_s=0)  # nothing was kept
+
+
+async def read_large(scope: Any, receive: Any, send: Any) -> None:
+    """Reads twice, as a comparison does, and sends what it has read."""
+    admission_ticket(scope).identify({scope["path"]: CALLER})
+    await admission_ticket(scope).acquire_slot()
+    room = room_of_request.get()
+    assert room is not None
+    await room.take(16 << 20)
+    await room.take(CALLER.read_bytes)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await receive()
+
+
+async def test_large_reads_have_their_room_until_the_response_is_sent() -> None:
+    shedding, is_read = LoadShedding(read_large), asyncio.Event()
+    started = asyncio.Semaphore(0)
+
+    async def send(_message: Any) -> None:
+        started.release()
+
+    tasks = [
+        asyncio.create_task(
+            shedding({"type": "http", "path": one}, is_read.wait, send)  # type: ignore[arg-type]  # a minimal scope
+        )
+        for one in ("/ada", "/bob")
+    ]
+    async with in_time():
+        await started.acquire()
+        await run_ready_tasks()
+        assert started.locked(), "the other one waits"
+        assert shedding.reads.held == CALLER.read_bytes + (16 << 20)
+        is_read.set()
+        await asyncio.gather(*tasks)
+    assert (shedding.reads.held, len(shedding.queue)) == (0, 0)
 
 
 async def test_requests_without_a_slot_wait_in_order_and_others_do_not() -> None:
@@ -284,6 +341,7 @@ def test_limits_of_one_caller_leave_capacity_for_others() -> None:
     assert CALLER.requests < ORGANIZATION.requests < REQUESTS_MAX / 2
     assert CALLER.bodies < ORGANIZATION.bodies < BODIES_MAX / 2
     assert ORGANIZATION.body_bytes <= BODIES_MAX_BYTES / 2
+    assert CALLER.read_bytes <= ORGANIZATION.read_bytes <= READS_MAX_BYTES / 2
     assert UNAUTHENTICATED.requests < REQUESTS_MAX / 4
     assert UNAUTHENTICATED.bodies < BODIES_MAX / 4
     assert SLOT_TIMEOUT_S < WRITE_TIMEOUT_S  # so that clients get the refusal before they time out

@@ -43,7 +43,6 @@ from domain.errors import NotFound
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.tracing.change import UNCHANGED, retagged
-from domain.tracing.payloads.read_limit import READ_BYTES_MAX
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 
@@ -71,7 +70,6 @@ class TraceEdits:
     pool: Pool
     prices: ProjectPriceCache
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(EDITS_AT_ONCE))
-    read_bytes_max: int = READ_BYTES_MAX
 
     @asynccontextmanager
     async def transaction(self, scope: Scope) -> AsyncIterator[tuple[Connection, ProjectDeltas]]:
@@ -110,7 +108,9 @@ class TraceEdits:
                 texts = (json_values(f"{n}.", span) for n, span in enumerate(spans))
                 raise find_unstorable(chain.from_iterable(texts)) from error
 
-    async def change(self, project: ProjectId, trace: TraceId, change: TraceChange) -> Trace:
+    async def change(
+        self, project: ProjectId, trace: TraceId, change: TraceChange, bytes_max: int
+    ) -> Trace:
         async with (
             self.transaction(project) as (connection, deltas),
             self._unstorable_payload(change),
@@ -131,7 +131,7 @@ class TraceEdits:
                 otlp = otlp.after_native_write(known.trace, merged, list(payloads))
             update = TraceUpdate(known, merged, payloads=payloads, otlp=otlp)
             await write_back(connection, [update], deltas)
-            return await fetch_trace(connection, project, trace, self.read_bytes_max)
+            return await fetch_trace(connection, project, trace, bytes_max)
 
     async def change_span(
         self, project: ProjectId, trace: TraceId, span: SpanId, change: SpanChange

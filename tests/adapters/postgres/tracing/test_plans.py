@@ -79,6 +79,7 @@ from domain.tracing.facet_values import FacetField
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.payloads.payload_detail import PayloadDetail, PayloadExtent, PayloadName
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX
 from domain.tracing.query import ScoredOutcome, TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import SpanChange, SpanKind
@@ -957,7 +958,8 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
     await write([(of, replace(one, session_id="conv-newer", user_id="v", input=b"1"))])
     await seeded.edits.add_spans(of, one.id, [replace(second, output=b"2"), span()])
     await seeded.edits.change_span(of, one.id, first.id, SpanChange(model="n"))
-    await seeded.edits.change(of, one.id, TraceChange(tags=("a",), session_id="conv-new"))
+    change = TraceChange(tags=("a",), session_id="conv-new")
+    await seeded.edits.change(of, one.id, change, READ_BYTES_MAX)
     await seeded.edits.retag(of, [one.id], ["b"], ["a"])
     async with read_snapshot(seeded.pool, "", OURS) as connection:
         await fetch_trace(connection, of, one.id)
