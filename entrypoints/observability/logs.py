@@ -21,6 +21,8 @@ STANDARD_ATTRIBUTES: Final = frozenset(logging.makeLogRecord({}).__dict__) | {
 }
 # Libraries that log too much at INFO. HTTP clients log whole URLs: that of a webhook is a secret.
 QUIET_LOGGERS: Final = ("httpx2", "httpcore2", "httpx", "httpcore", "asyncio", "dramatiq")
+# Of uvicorn, as an error and without an id. `streams.py` logs why it aborts a response.
+ABORTED: Final = "ASGI callable returned without completing response."
 
 
 # Names of rich's styles for levels and, by their first digit, for statuses of responses.
@@ -45,8 +47,18 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_formatter(settings, sys.stderr))
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
+    quiet_libraries()
+
+
+def quiet_libraries() -> None:
+    """Leaves out what libraries log in addition to our own lines."""
     for name in QUIET_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+    logging.getLogger("uvicorn.error").addFilter(_is_no_abort)
+
+
+def _is_no_abort(record: logging.LogRecord) -> bool:
+    return record.msg != ABORTED
 
 
 def _formatter(settings: Settings, stream: TextIO) -> logging.Formatter:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import resource
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import uvicorn
 from adapters.otlp.decoding.answers import encode_error
 from domain.tracing.otel.requests import Encoding
 from entrypoints.http.middleware.request_ids import HEADER
+from entrypoints.observability.logs import quiet_libraries
 from entrypoints.server.protocol_limits import (
     CONNECTIONS_MAX,
     BoundedConnection,
@@ -44,6 +46,11 @@ async def read_whole_body(scope, receive, send):
     head = [(HEADER, b"1"), (b"x-names", names)]
     await send({"type": "http.response.start", "status": 200, "headers": head})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def abort(_scope, _receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": [(HEADER, b"1")]})
+    await send({"type": "http.response.body", "body": LARGE, "more_body": True})
 
 
 @contextlib.asynccontextmanager
@@ -88,6 +95,16 @@ async def test_incomplete_headers_time_out(sent):
         writer.write(sent)
         assert await ended(reader) == b""
         writer.close()
+
+
+async def test_aborted_response_is_no_error_of_the_server(caplog):
+    quiet_libraries()
+    async with serving(app=abort) as (_, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET)
+        assert not (await ended(reader)).endswith(b"0\r\n\r\n")
+        writer.close()
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 async def test_blank_lines_do_not_keep_a_connection_open():
