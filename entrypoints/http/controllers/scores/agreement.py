@@ -29,7 +29,9 @@ from entrypoints.http.requests.wire_types import ResponseInstant, format_instant
 from entrypoints.http.response_structs import OPTIONAL, ResponseStruct, Source
 
 FINGERPRINT_CHARS_MAX: Final = 128
-NO_INTERVAL: Final = "no interval: there are too few pairs, or they are too similar"
+NO_INTERVAL: Final = (
+    "no interval: there are too few pairs, they are too similar, or they contradict the pass rate"
+)
 
 type Threshold = Annotated[float, Meta(ge=0, le=1, description="Scores from this value on pass")]
 
@@ -98,7 +100,8 @@ class AgreementFigure(msgspec.Struct, frozen=True, kw_only=True):
     """A statistic with its 95 % confidence interval; null, with a reason, if it isn't defined.
 
     Only `low` and `high` are null if the pairs allow no interval: fewer than 8 pairs for the
-    kappas, or pairs that are too similar, for example if judge and people always agree.
+    kappas, pairs that are too similar, for example if judge and people always agree, or pairs that
+    contradict the pass rate of the judge.
     """
 
     value: float | None
