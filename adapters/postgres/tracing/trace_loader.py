@@ -55,7 +55,8 @@ def select_whole(columns: str) -> str:
     """Selects the trace $2 of the project $1, one row for each block of its text, or one without.
 
     None if the trace is larger than $3, so that its size takes no statement of its own. Its blocks
-    are summed up as they are found: each further look at a table has a policy to meet.
+    are summed up as they are found: each further look at a table has a policy to meet. If they are
+    too large already, its spans aren't looked at.
     """
     return f"""
     SELECT * FROM (
@@ -63,8 +64,10 @@ def select_whole(columns: str) -> str:
       FROM traces LEFT JOIN trace_payloads USING (project_id, trace_id)
       WHERE traces.{OF_PROJECT} AND traces.trace_id = $2
     ) AS whole
-    WHERE {ROW_BYTES} + octet_length(metadata::text) + coalesce(text_bytes, 0)
-      + {span_rows_bytes("$2")} <= $3
+    WHERE CASE WHEN text_bytes > $3 THEN false
+      ELSE {ROW_BYTES} + octet_length(metadata::text) + coalesce(text_bytes, 0)
+        + {span_rows_bytes("$2")} <= $3
+    END
     """
 
 
