@@ -54,7 +54,7 @@ async def blocked_ms(site: Site, hostile: Hostile, size: int, head: dict[str, st
     assert sent[0]["status"] < 500 or sent[0]["status"] == 503, sent
     size_mib, status = len(body) / 2**20, sent[0]["status"]
     print(f"{hostile.name:35} {size_mib:5.1f} MiB {status} {blocks.longest_ms:7.1f} ms")
-    return blocks.longest_ms
+    return blocks.scaled_ms
 
 
 async def stored_trace(site: Site, size: int) -> dict[str, str]:

@@ -161,6 +161,7 @@ class OtlpWriter:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     recent: RecentTraces = field(default_factory=RecentTraces)
     texts: KnownTexts = field(default_factory=KnownTexts)
+    within_s: float = WRITE_TIMEOUT_S  # of one call of `write`
 
     async def write(self, items: Sequence[OtlpItem]) -> None:
         """Stores all items. If it raises, some may be stored."""
@@ -170,7 +171,7 @@ class OtlpWriter:
         # All writers lock in the order of the keys.
         by_key = {key: by_key[key] for key in sorted(by_key)}
         size = sum(one.size for fragments in by_key.values() for one in fragments)
-        async with asyncio.timeout(WRITE_TIMEOUT_S):
+        async with asyncio.timeout(self.within_s):
             if size > BATCH_BYTES:
                 await self._write_large(by_key)
             else:
