@@ -6,7 +6,7 @@ texts that other traces have too are stored once (`shared_texts.py`).
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
@@ -41,7 +41,7 @@ from adapters.postgres.tracing.payloads.payload_text import (
 from adapters.postgres.tracing.payloads.shared_texts import (
     NewTexts,
     find_long_texts,
-    is_frame_of,
+    intact_texts,
     list_repeated,
     lock_texts,
     note_long_texts,
@@ -225,23 +225,28 @@ class JoinedTrace:
             parts = await compute(live_parts, self.key, blocks, live, is_long=is_long)
         except DamagedText:
             return False  # readers report it; its bytes stay as they are
-        shared = await self._share([one.long_texts for one in parts])
+        shared = await self._share([one.long_texts for one in parts], is_long=is_long)
         joined = await compute(blocks_of_parts, parts, shared, is_long=is_long)
         if joined != blocks:
             await self._write(starts, joined)
         return True
 
-    async def _share(self, found: Sequence[Mapping[UUID, bytes]]) -> Mapping[UUID, bytes]:
-        """The frames of those long texts that are shared."""
+    async def _share(
+        self, found: Sequence[Mapping[UUID, bytes]], *, is_long: bool
+    ) -> Collection[UUID]:
+        """Those long texts that are shared. One that is damaged will be replaced."""
         texts = {id_: text for some in found for id_, text in some.items()}
         if not texts:
-            return {}
+            return ()
         project, trace = self.key
         new = texts.keys() - self._known - self._found
         await note_long_texts(self.connection, project, [(trace, id_) for id_ in new])
         self._found |= texts.keys()
-        shared = await lock_texts(self.connection, project, texts)
-        for id_ in await list_repeated(self.connection, *self.key, texts.keys() - shared.keys()):
+        frames = await lock_texts(self.connection, project, texts)
+        shared = await compute(intact_texts, frames, texts, is_long=is_long)
+        new = texts.keys() - frames.keys()
+        lacking = await list_repeated(self.connection, *self.key, new)
+        for id_ in (*lacking, *(frames.keys() - shared)):
             self.awaits_texts |= self.new_texts.add(*self.key, id_, texts[id_])
         return shared
 
@@ -330,21 +335,17 @@ def live_parts(key: TraceKey, blocks: Sequence[Block], live: LiveRanges) -> list
     return [Part(first, part, find_long_texts(key[0], part), None) for first, part in parts]
 
 
-def blocks_of_parts(parts: Sequence[Part], shared: Mapping[UUID, bytes]) -> list[Block]:
+def blocks_of_parts(parts: Sequence[Part], shared: Collection[UUID]) -> list[Block]:
     """The blocks, which refer to those of the shared texts that they have, where that is smaller.
 
-    `shared` are frames. A stored block stays if nothing would change.
+    A stored block stays if nothing would change.
     """
     return [_block_of(part, shared) for part in parts]
 
 
-def _block_of(part: Part, shared: Mapping[UUID, bytes]) -> Block:
+def _block_of(part: Part, shared: Collection[UUID]) -> Block:
     size, stored = len(part.text), part.block
-    texts = {
-        id_: text
-        for id_, text in part.long_texts.items()
-        if id_ in shared and is_frame_of(shared[id_], text)
-    }
+    texts = {id_: text for id_, text in part.long_texts.items() if id_ in shared}
     if stored is not None and stored.texts == tuple(texts):
         return stored
     plain = stored

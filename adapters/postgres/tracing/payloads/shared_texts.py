@@ -90,9 +90,12 @@ CROSS JOIN LATERAL (
   FOR KEY SHARE SKIP LOCKED
 ) AS known WHERE {not_removed("sent")}
 """
+# The id is that of the text: a frame that differs is damaged, and what refers to it is read again.
 ADD_TEXTS: Final = """
-INSERT INTO shared_texts (project_id, text_id, frame)
-SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[]) ON CONFLICT DO NOTHING RETURNING 1
+INSERT INTO shared_texts AS known (project_id, text_id, frame)
+SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bytea[])
+ON CONFLICT (project_id, text_id) DO UPDATE SET frame = excluded.frame
+WHERE known.frame <> excluded.frame RETURNING 1
 """
 ADD_RELEASED: Final = """
 INSERT INTO released_texts (project_id, text_id) SELECT * FROM unnest($1::uuid[], $2::uuid[])
@@ -294,6 +297,11 @@ def is_frame_of(frame: bytes, text: bytes) -> bool:
     with suppress(zstandard.ZstdError):
         return text_from_frame(frame) == text
     return False
+
+
+def intact_texts(frames: Mapping[UUID, bytes], texts: Mapping[UUID, bytes]) -> set[UUID]:
+    """The ids of the frames that are those of the texts."""
+    return {id_ for id_, frame in frames.items() if is_frame_of(frame, texts[id_])}
 
 
 # --- removal ---

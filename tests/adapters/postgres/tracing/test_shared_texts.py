@@ -573,10 +573,12 @@ async def test_damaged_text_is_an_error_of_the_traces_that_refer_to_it(plane, po
         await plane.traces.get(ours, sent[1].id)
     assert str(sent[1].id) in refused.value.message
     assert (await plane.traces.get(ours, sent[0].id)).spans[0].input == conversation(0)
-    [read] = await put(plane, ours, asking(5))  # which repeats it once more
-    assert read.spans[0].input == conversation(5)
     late = span(input=b"2")
     await plane.traces.put(ours, replace(sent[1], spans=(late,)))
     await join_payloads(plane)
     assert await plane.traces.payload(ours, sent[1].id, late.id, "input") == b"2"
+    [read] = await put(plane, ours, asking(5))  # which repeats it once more, and repairs it
+    assert read.spans[0].input == conversation(5)
+    repaired = await plane.traces.get(ours, sent[1].id)
+    assert [one.input for one in repaired.spans if one.id != late.id] == [conversation(1)]
     assert await plane.traces.delete(ours, [sent[1].id]) == 1
