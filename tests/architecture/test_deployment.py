@@ -77,7 +77,9 @@ def test_supported_pythons_are_the_same_everywhere():
     assert project["requires-python"] == bounds
     bootstrap = (ROOT / ".ci/bootstrap.sh").read_text()
     assert f"--python '{bounds}'" in bootstrap
-    assert f"(3, {minors[0]}) <= sys.version_info < (3, {minors[-1] + 1})" in bootstrap
+    action = (ROOT / "clients/github-action/action.yml").read_text()
+    for script in (bootstrap, action):
+        assert f"not (3, {minors[0]}) <= sys.version_info < (3, {minors[-1] + 1})" in script
 
 
 class TestSupplyChain:
