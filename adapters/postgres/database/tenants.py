@@ -92,11 +92,11 @@ async def scoped_transaction(
     statements = [begin.statement, set_scope(scope), *begin.then]
     is_one_message = not is_distributed(connection)
     messages = ["; ".join([*statements, *begin.hints])] if is_one_message else statements
-    for message in messages:
-        await connection.execute(message)
     try:
+        for message in messages:
+            await connection.execute(message)
         yield
-    except BaseException:
+    except BaseException:  # if it is cancelled while it begins, the server may have begun it
         await connection.execute("ROLLBACK")
         raise
     await connection.execute(end)

@@ -8,9 +8,10 @@ import asyncpg
 import pytest
 
 from adapters.postgres.database.pool import TRANSIENT_ERRORS, Engine, PoolSettings, open_pool
-from adapters.postgres.database.tenants import within
+from adapters.postgres.database.tenants import Begin, within
 from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
@@ -51,6 +52,28 @@ async def test_connection_closed_before_copy_is_not_handed_out(narrow):
         told(connection, "57P01")
         with pytest.raises(asyncpg.InternalClientError):
             await copied(connection)
+    assert [await narrow.fetchval("SELECT 1") for _ in range(4)] == [1, 1, 1, 1]
+
+
+async def test_transaction_cancelled_while_it_begins_is_rolled_back(narrow, postgres_url, caplog):
+    """The driver would roll it back later, and log an error."""
+    name = f"SELECT pg_sleep(600) AS begins_{next(NAMES)}"
+
+    async def begin() -> None:
+        async with within(narrow, ProjectId(uuid4())).transaction(Begin("BEGIN", then=(name,))):
+            pass
+
+    other = await asyncpg.connect(postgres_url)
+    task = asyncio.create_task(begin())
+    try:
+        begun = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE $1"
+        await until(lambda: other.fetchval(begun, f"BEGIN%{name}%"))
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        await other.close()
+    assert [one.message for one in caplog.records if one.name == "asyncio"] == []
     assert [await narrow.fetchval("SELECT 1") for _ in range(4)] == [1, 1, 1, 1]
 
 
