@@ -16,7 +16,7 @@ from adapters.embedded.process import Child
 from domain.wording import counted
 from entrypoints.observability import logs
 from entrypoints.processes import child_processes
-from entrypoints.server.heap import limit_heap
+from entrypoints.processes.heap import limit_heap
 from entrypoints.settings import Settings, variable
 from entrypoints.startup import CommandError, check_servers, listen
 

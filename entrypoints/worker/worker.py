@@ -26,6 +26,7 @@ from domain.errors import Failure
 from entrypoints.composition import root
 from entrypoints.observability import logs
 from entrypoints.observability import observer as observing
+from entrypoints.processes.heap import limit_heap
 from entrypoints.settings import Settings
 from entrypoints.startup import CommandError, check_servers, product_version
 from entrypoints.tracebacks import with_cause
@@ -57,6 +58,7 @@ def work(
     requeue_every_s: float = REQUEUE_EVERY_S,
 ) -> int:
     """Works in this process until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
+    limit_heap()
     check_servers(settings)
     logs.configure(settings)
     gc.freeze()  # imported objects are never garbage, so that collections are faster

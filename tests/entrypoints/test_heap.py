@@ -1,4 +1,4 @@
-"""How the C library keeps freed memory in `serve`."""
+"""How the C library keeps freed memory in `serve` and `worker`."""
 
 import subprocess
 import sys
@@ -9,10 +9,23 @@ import pytest
 # Prints what glibc knows of its heaps, after some threads have used them.
 COUNT_HEAPS: Final = """
 import ctypes, sys, threading
-from entrypoints.server.heap import limit_heap
+from entrypoints.processes.heap import limit_heap
 
 if sys.argv[1] == "limited":
     limit_heap()
+elif sys.argv[1] == "worker":
+    from entrypoints.settings import Settings
+    from entrypoints.startup import CommandError
+    from entrypoints.worker.worker import work
+
+    def opening(*_):
+        raise CommandError("it has started")
+
+    try:
+        places = {"database_url": "postgresql://localhost", "redis_url": "redis://localhost"}
+        work(Settings(**places), opening)
+    except CommandError:
+        pass
 c_library = ctypes.CDLL(None)
 if not hasattr(c_library, "malloc_info"):
     sys.exit("this C library doesn't say")
@@ -47,4 +60,5 @@ def heaps(how: str) -> int:
 
 def test_threads_share_one_heap():
     assert heaps("limited") == 1
+    assert heaps("worker") == 1
     assert heaps("as it is") > 1

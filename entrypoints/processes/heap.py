@@ -1,8 +1,9 @@
-"""How the C library keeps memory that Python has freed, in a process that reads large bodies.
+"""How the C library keeps memory that Python has freed, in a process that reads large values.
 
 By default glibc gives each thread a heap of its own, and keeps blocks of up to 32 MiB in them.
 Large values are decoded and compressed in several threads: what one of them has freed in its heap,
-another one can't take. With bodies of 53 MB that is 5 to 10 MB more.
+another one can't take. With bodies of 53 MB that is 5 to 10 MB more in `serve`. `worker` kept
+200 MB after it had indexed and joined a trace of 118 MB, and keeps 35 now.
 """
 
 import ctypes
