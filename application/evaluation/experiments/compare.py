@@ -160,22 +160,11 @@ class CompareExperiments:
     async def __call__(self, project: ProjectId, request: ComparisonRequest) -> Comparison:
         """The verdict. A comparison of a baseline with itself keeps its noise floor.
 
-        Metrics with too low a coverage get none: later comparisons would be held to it. Raises
+        Metrics with too low a coverage get none: later comparisons would have to keep to it. Raises
         Invalid for experiments, runs or rules that don't exist or fit, and for too many scores.
         """
-        base = await self._find(project, request.base, "base")
         is_with_itself = request.candidate is None
-        if request.candidate is None:
-            if base.repetitions < 2:  # noqa: PLR2004 - two halves
-                message = "needs at least 2 repetitions to be compared with itself"
-                raise Invalid.semantic("base", message)
-            candidate = base
-        else:
-            candidate = await self._find(project, request.candidate, "candidate")
-        old_run = await self._find_run(base, request.base_run, "base_run")
-        new_run = old_run
-        if not is_with_itself:
-            new_run = await self._find_run(candidate, request.candidate_run, "candidate_run")
+        (base, old_run), (candidate, new_run) = await self._find_sides(project, request)
         shared = _shared_metrics((base, old_run), (candidate, new_run))
         validate_rules(request.rules.rules, shared, {})
         rules = request.rules.of(shared)
@@ -236,6 +225,22 @@ class CompareExperiments:
             base=old.summary(),
             candidate=new.summary(),
         )
+
+    async def _find_sides(
+        self, project: ProjectId, request: ComparisonRequest
+    ) -> tuple[tuple[Experiment, EvalRun | None], tuple[Experiment, EvalRun | None]]:
+        """Baseline and candidate, each with its run; the baseline twice without a candidate."""
+        base = await self._find(project, request.base, "base")
+        if request.candidate is None:
+            if base.repetitions < 2:  # noqa: PLR2004 - two halves
+                message = "needs at least 2 repetitions to be compared with itself"
+                raise Invalid.semantic("base", message)
+            side = (base, await self._find_run(base, request.base_run, "base_run"))
+            return side, side
+        candidate = await self._find(project, request.candidate, "candidate")
+        old_run = await self._find_run(base, request.base_run, "base_run")
+        new_run = await self._find_run(candidate, request.candidate_run, "candidate_run")
+        return (base, old_run), (candidate, new_run)
 
     async def _find(self, project: ProjectId, experiment: UUID, field: str) -> Experiment:
         try:
