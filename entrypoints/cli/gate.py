@@ -31,7 +31,6 @@ from entrypoints.startup import CommandError
 
 DESCRIBED_IN: Final = "docs/evaluation/experiments.md"
 STATUSES: Final = {"pass": 0, "regressed": 1, "inconclusive": 2, "incomplete": 3}
-ERROR_STATUS: Final = 4  # nothing was compared: no verdict
 RULE_KEYS: Final = frozenset({"rules", "coverage", "min_kappa"})
 LOOK_EVERY: Final = 2  # the attempt after which `wait_s` says two seconds
 UNFINISHED: Final = frozenset({"PENDING", "RUNNING"})

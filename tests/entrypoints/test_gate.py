@@ -5,7 +5,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -15,6 +15,7 @@ from entrypoints.cli.main import main
 from entrypoints.http.controllers.experiments import examples
 from entrypoints.startup import CommandError
 
+ERROR_STATUS: Final = 4
 BASE, CANDIDATE = "5c0d9e8f-1a2b-4c3d-8e4f-5a6b7c8d9e0f", "0d9e8f5c-1a2b-4c3d-8e4f-5a6b7c8d9e0f"
 
 
@@ -211,16 +212,16 @@ def test_error_gives_no_verdict(arguments: Sequence[str], tmp_path: Path) -> Non
         status: object = main(arguments, environ)
     except SystemExit as end:
         status = end.code
-    assert status == gate.ERROR_STATUS
+    assert status == ERROR_STATUS
 
 
 @pytest.mark.parametrize("arguments", [[BASE], [BASE, CANDIDATE, "--aa"]])
 def test_candidate_or_aa_is_asked_for(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["gate", *arguments], {}) == gate.ERROR_STATUS
+    assert main(["gate", *arguments], {}) == ERROR_STATUS
     assert "give CANDIDATE, or --aa" in capsys.readouterr().err
 
 
 def test_setting_error_gives_no_verdict() -> None:
-    assert main(["gate", BASE, CANDIDATE], {"PANDAPROBE_PORT": "x"}) == gate.ERROR_STATUS
+    assert main(["gate", BASE, CANDIDATE], {"PANDAPROBE_PORT": "x"}) == ERROR_STATUS

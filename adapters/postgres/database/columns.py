@@ -72,10 +72,6 @@ class Table:
     def names(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.all_columns)
 
-    def names_of(self, type_: str) -> tuple[str, ...]:
-        """The names of the columns of one SQL type."""
-        return tuple(column.name for column in self.all_columns if column.type == type_)
-
     def select(self, alias: str = "") -> str:
         """All columns, as a SELECT lists them."""
         return ", ".join(f"{alias}.{name}" if alias else name for name in self.names)

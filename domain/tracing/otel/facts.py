@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import field
 
 from domain.frozen_by_types import frozen_by_types
-from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span
 
 
@@ -76,4 +75,3 @@ class MappedSpan:
 
     span: Span
     facts: SpanFacts
-    fragments_as_sent: JsonText | None = None

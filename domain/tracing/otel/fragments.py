@@ -8,7 +8,7 @@ of the mapping can be applied to them (`OtlpTraces.remap`).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final, Protocol
+from typing import Protocol
 from uuid import uuid5
 
 from domain.frozen_by_types import frozen_by_types
@@ -22,8 +22,6 @@ type AttributeValue = (
 are the texts `NaN`, `Infinity` and `-Infinity`."""
 
 type Attributes = Mapping[str, AttributeValue]
-
-SPAN_ID_HEX_DIGITS: Final = 16
 
 
 def otel_span_id(trace: TraceId, hex_id: str) -> SpanId:

@@ -38,7 +38,6 @@ _BEGINNINGS: Final[Mapping[str, str]] = {
     "gcp.vertex.agent": "google_adk",
     "com.anthropic.claude_code": "claude_code",
 }
-FAMILIES: Final = frozenset({*_BEGINNINGS.values(), OTHER_FAMILY})
 
 
 def family_of(scope: str) -> str:
