@@ -170,7 +170,7 @@ const common = {
   outdir: assets,
   target: ["es2023", "chrome123", "firefox120", "safari17.5"],
   legalComments: "none", // LICENSES.txt has them
-  // Chromium then compiles the functions of a file while it comes, beside the page's main thread.
+  // Chromium then compiles the functions of a file while it comes, in parallel with the page's main thread.
   banner: { js: "//# allFunctionsCalledOnLoad" },
   logLevel: "warning",
   entryNames: "[name]-[hash]",

@@ -31,7 +31,7 @@ test("a search says what it may have left out", () => {
   const page = (isComplete: boolean, next: string | null) => ({ next_cursor: next, search: { indexed_until: "2026-03-01T09:00:00Z", is_complete: isComplete } });
   const noteOf = (...pages: Parameters<typeof searchNote>[0]) => searchNote(pages, String);
   assert.equal(noteOf(), null);
-  assert.equal(noteOf({ next_cursor: "a" }), null); // a list is no search
+  assert.equal(noteOf({ next_cursor: "a" }), null); // not a search
   assert.equal(noteOf(page(true, "a"), page(true, null)), null);
   const stopped = noteOf(page(true, "a"), page(false, "b"));
   assert.match(stopped!.text, /isn’t complete: it stopped at a limit/);

@@ -329,7 +329,7 @@ VIEWS: dict[str, Step] = {
         f"organization: {one}": at(f"../../o/{{organization}}/{one}", ready)
         for one, ready in {
             "members": _table,
-            "invitations": lambda page: page.get_by_text("Nobody was invited"),
+            "invitations": lambda page: page.get_by_text("No open invitations"),
             "keys": _table,
             "projects": _table,
             "limits": lambda page: page.get_by_label("Lifetime of a new API key"),

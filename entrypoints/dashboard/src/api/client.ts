@@ -16,7 +16,7 @@ export interface FieldProblem {
   message: string;
 }
 
-/** An answer that is no success, or no answer (status 0). */
+/** An answer without success, or no answer (status 0). */
 export class Failure extends Error {
   readonly status: number;
   readonly fields: readonly FieldProblem[];
@@ -174,7 +174,7 @@ function noAnswer(): Failure {
   return new Failure(0, "The service does not answer");
 }
 
-/** Reads the body of an answer. A connection that ends within it is no answer, and is tried again. */
+/** Reads the body of an answer. If the connection ends within it, the request is tried again. */
 async function whole<T>(body: Promise<T>, signal?: AbortSignal): Promise<T> {
   try {
     return await body;
@@ -184,16 +184,16 @@ async function whole<T>(body: Promise<T>, signal?: AbortSignal): Promise<T> {
 }
 
 async function failure(answer: Response): Promise<Failure> {
-  let told: { detail?: unknown; errors?: FieldProblem[] } = {};
+  let problem: { detail?: unknown; errors?: FieldProblem[] } = {};
   try {
-    told = await answer.json();
+    problem = await answer.json();
   } catch {
     // A proxy answered with a page of its own.
   }
-  const detail = typeof told.detail === "string" ? told.detail : `The service answered ${answer.status}`;
+  const detail = typeof problem.detail === "string" ? problem.detail : `The service answered ${answer.status}`;
   const wait = Number(answer.headers.get("Retry-After"));
   return new Failure(answer.status, detail, {
-    fields: Array.isArray(told.errors) ? told.errors : [],
+    fields: Array.isArray(problem.errors) ? problem.errors : [],
     requestId: answer.headers.get("X-Request-ID"),
     retryAfterS: wait > 0 ? wait : null,
   });

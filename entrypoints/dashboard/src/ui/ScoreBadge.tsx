@@ -1,4 +1,4 @@
-/** The newest score of a name, in few characters. What was not measured is no number. */
+/** The newest score of a name, in few characters. What was not measured has no number. */
 import type { JSX } from "preact";
 import type { ListedScore } from "../api/types.d.ts";
 import { NONE } from "../lib/format.ts";

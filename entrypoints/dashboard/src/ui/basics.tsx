@@ -57,7 +57,7 @@ export function Button(
   );
 }
 
-/** What a screen reader is told, and what is shown for a moment. */
+/** What a screen reader announces, and what is shown for a moment. */
 export const notice = signal("");
 let noticeTimer = 0;
 
@@ -261,7 +261,7 @@ export function Dialog(props: {
   wide?: boolean;
 }): JSX.Element {
   const element = useRef<HTMLDialogElement>(null);
-  const isPressed = useRef(false); // beside it: not where a selection of text ends
+  const isPressed = useRef(false); // outside the dialog: a selection of text may end there
   const [level, setLevel] = useState(-1);
   useEffect(() => {
     const dialog = element.current;

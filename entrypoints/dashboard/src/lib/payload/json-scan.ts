@@ -25,7 +25,7 @@ export function isScanned(text: string): boolean {
   return text.length < SCANNED_FROM || remembered.has(text);
 }
 
-/** The scan; it pauses after each slice. What is no JSON is remembered as far as it goes. */
+/** The scan; it pauses after each slice. Invalid JSON is remembered as far as it was read. */
 export function* scan(text: string): Generator<void, Scanned> {
   const ends = new Map<number, number>();
   const marks = new Map<number, number[]>();

@@ -60,7 +60,7 @@ function pretty(text: string | null): string {
   try {
     return indented(text);
   } catch {
-    return text; // it is no JSON
+    return text; // not JSON
   }
 }
 

@@ -147,7 +147,7 @@ function Sides({ left, right, ids }: SidesProps): JSX.Element {
     { keys: "x", label: "Swap the sides", group, run: swap },
     { keys: "Escape", label: "Back to the whole traces", group, hidden: true, run: () => update({ pair: null }) },
   ]);
-  const told = [
+  const counted = [
     counts.changed > 0 && `${count(counts.changed)} changed`,
     counts.left > 0 && `${count(counts.left)} only left`,
     counts.right > 0 && `${count(counts.right)} only right`,
@@ -172,7 +172,7 @@ function Sides({ left, right, ids }: SidesProps): JSX.Element {
           <section class="spans" aria-label="Spans of both traces">
             <div class="toolbar">
               <span role="status">
-                {told.length === 0 ? `No difference in ${plural(counts.same, "span")}` : `${told.join(", ")}, ${count(counts.same)} alike`}
+                {counted.length === 0 ? `No difference in ${plural(counts.same, "span")}` : `${counted.join(", ")}, ${count(counts.same)} alike`}
               </span>
               <Button aria-pressed={onlyChanged} disabled={different.length === 0} onClick={() => update({ only: onlyChanged ? null : "changed" })}>
                 Only differences

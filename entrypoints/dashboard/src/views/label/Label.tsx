@@ -363,7 +363,7 @@ function Said({ answer, threshold }: { answer: Answer; threshold: number }): JSX
   return (
     <p role="status">
       You said <strong>{value >= threshold ? "pass" : "fail"}</strong>, the judge said {item.score === null ? "nothing" : item.score >= threshold ? "pass" : "fail"}:{" "}
-      <strong class={agree ? "good-text" : "bad-text"}>{agree ? "you agree" : "you differ"}</strong>. {answer.isOver ? "Your value stands in place of the judge’s." : "Your label stands beside the judge’s score."}
+      <strong class={agree ? "good-text" : "bad-text"}>{agree ? "you agree" : "you differ"}</strong>. {answer.isOver ? "Your value stands in place of the judge’s." : "Your label is kept next to the judge’s score."}
     </p>
   );
 }

@@ -168,7 +168,7 @@ function MonitorFields({ url, of, known }: { url: UrlState; of: TargetType; know
   );
 }
 
-/** What differs from what is stored: a cadence that is sent again would begin anew. */
+/** What differs from what is stored: a cadence that is sent again would restart. */
 function changes(body: Record<string, unknown>, known: MonitorResponse): Record<string, unknown> {
   const { signal_weights: _, ...filters } = known.filters;
   const stored: Record<string, unknown> = { ...known, metrics: known.metric_names, filters };

@@ -1,4 +1,4 @@
-/** Webhooks: URLs that are told of each change of an alert, and what became of each message. */
+/** Webhooks: URLs that get each change of an alert, and the deliveries of each message. */
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { request } from "../../api/client.ts";
@@ -71,7 +71,7 @@ export function Webhooks({ url }: { url: UrlState }): JSX.Element {
             await invalidate(PATH);
           }}
         >
-          {`${gone.url} is told nothing more. Its deliveries are deleted, also those that wait.`}
+          {`${gone.url} gets no more messages. Its deliveries are deleted, also those that wait.`}
         </Confirm>
       )}
     </section>
@@ -105,7 +105,7 @@ function Make({ close }: { close: () => void }): JSX.Element {
   return (
     <Dialog title="New webhook" close={close}>
       <Form send={save}>
-        <Field label="URL" hint="It is told of every change of an alert in this project" problem={sending.problemOf("url")}>
+        <Field label="URL" hint="It gets every change of an alert in this project" problem={sending.problemOf("url")}>
           {(own) => <input {...own} autoFocus required type="url" placeholder="https://example.com/hook" value={address} onInput={valueTo(setAddress)} />}
         </Field>
         <Field label="Format" problem={sending.problemOf("format")}>

@@ -61,7 +61,7 @@ export function Members({ path, role }: Place): JSX.Element {
         answer={answer}
         rows={answer.data}
         keyOf={(one) => one.user_id}
-        empty="Nobody"
+        empty="No members"
         cells={[
           ["Person", (one) => <>{one.display_name} <small>{one.email}{isMe(one) && " (you)"}</small></>],
           [
@@ -122,7 +122,7 @@ export function Invitations({ path, role }: Place): JSX.Element {
         answer={answer}
         rows={answer.data}
         keyOf={(one) => one.id}
-        empty="Nobody was invited"
+        empty="No open invitations"
         cells={[
           ["Address", (one) => one.email],
           ["Role", (one) => one.role.toLowerCase()],

@@ -1,4 +1,4 @@
-/** Figures of scores as text. What was not measured is no number. */
+/** Figures of scores as text. What was not measured has no number. */
 import type { ScoreSummaryItem } from "../../api/types.d.ts";
 import { NONE, count, percent } from "../../lib/format.ts";
 

@@ -19,14 +19,14 @@ interface Page {
 const LOOKED_AT = 200; // traces whose name contains the wanted one, a page,
 const PAGES_MAX = 20; // of so many
 
-interface Told {
+interface Located {
   trace_id: string;
   name: string;
   started_at: string;
 }
 
 /** The trace that comes before or after it: in the list that it was opened from, else by start. */
-async function neighbour(trace: Told, by: 1 | -1): Promise<string | null> {
+async function neighbour(trace: Located, by: 1 | -1): Promise<string | null> {
   const list = shownList.peek();
   const at = list?.project === projectId.peek() ? list.ids.indexOf(trace.trace_id) : -1;
   if (list && at >= 0) return list.ids[at + by] ?? null;
@@ -38,7 +38,7 @@ async function neighbour(trace: Told, by: 1 | -1): Promise<string | null> {
 type Run = "before" | "after" | "succeeded";
 
 /** Another trace with the same name. */
-async function otherRun(trace: Told, which: Run): Promise<string | null> {
+async function otherRun(trace: Located, which: Run): Promise<string | null> {
   const query = {
     name: trace.name,
     limit: LOOKED_AT,
@@ -55,7 +55,7 @@ async function otherRun(trace: Told, which: Run): Promise<string | null> {
   return null;
 }
 
-export function Neighbours({ trace }: { trace: Told }): JSX.Element {
+export function Neighbours({ trace }: { trace: Located }): JSX.Element {
   const [, navigate] = useLocation();
   const list = shownList.value;
   const at = list?.project === projectId.value ? list.ids.indexOf(trace.trace_id) : -1;
@@ -92,7 +92,7 @@ const RUNS: { which: Run; label: string }[] = [
 ];
 
 /** The other trace stands left where it came before: differences read from earlier to later. */
-export function CompareWith({ trace }: { trace: Told }): JSX.Element {
+export function CompareWith({ trace }: { trace: Located }): JSX.Element {
   const [, navigate] = useLocation();
   const [asking, ask] = useState(false);
   const [other, setOther] = useState("");

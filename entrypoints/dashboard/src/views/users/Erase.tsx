@@ -90,7 +90,7 @@ function Receipt({ first, user, close }: { first: ErasureResponse; user: string;
   return (
     <Dialog title="Receipt of the erasure" close={close}>
       <ReceiptFacts receipt={receipt} />
-      {receipt.state === "REMOVING" && <p role="status">The rest is being deleted. Nobody can read it any more.</p>}
+      {receipt.state === "REMOVING" && <p role="status">The rest is being deleted, and can no longer be read.</p>}
       {check !== null && <CheckResult found={check} />}
       <p class="actions">
         <Button class="main" onClick={() => void copy(JSON.stringify(receipt, null, 1), "Copied the receipt")}>Copy the receipt</Button>
