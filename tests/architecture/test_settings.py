@@ -73,5 +73,5 @@ def test_every_setting_that_may_hold_a_secret_is_hidden_and_can_come_from_a_file
 
 
 def test_page_lists_settings_that_can_come_from_file():
-    [names] = re.findall(r"These settings are: (.*?)\.\n\n", PAGE, re.DOTALL)
+    [names] = re.findall(r"These settings are:\s(.*?)\.\n\n", PAGE, re.DOTALL)
     assert re.findall(r"`(\w+)`", names) == [field.upper() for field in sorted(SECRET)]
