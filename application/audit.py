@@ -39,7 +39,7 @@ class AuditTrail:
         )
 
     async def session_entry(self, caller: Caller, session: str) -> AuditEntry:
-        """For a deleted session: its id may name a person, so the entry has a salted hash of it.
+        """An entry of a deleted session, with a salted hash: the id itself may name a person.
 
         It is that of an erasure's receipt: who knows the id of the session can find the entry.
         """

@@ -61,7 +61,7 @@ class TableGroups[P](Protocol):
 
 
 class OneGroup:
-    """What has one group only, as the memory adapters."""
+    """A TableGroups with one group, as the memory adapters are."""
 
     async def all(self) -> Sequence[int]:
         return (FIRST_GROUP,)

@@ -122,7 +122,7 @@ class UseCases:
         self._opened: dict[int, UseCases] = {FIRST_GROUP: self}
 
     async def of(self, organization: OrganizationId, *, writes: bool = True) -> "UseCases":
-        """Those of the group that the organization belongs to.
+        """The use cases over the tables of the organization's group.
 
         Raises NotFound if the organization doesn't exist; Unavailable, also while it moves to
         another group: then it takes no writes, and for some seconds no reads.

@@ -12,7 +12,7 @@ ENTRIES_MAX: Final = 50_000  # about 0.3 KB each; beyond it, the oldest are drop
 
 
 class StoredGroups(Protocol):
-    """What of TableGroups is stored."""
+    """The part of TableGroups that is stored."""
 
     async def all(self) -> Sequence[int]: ...
 

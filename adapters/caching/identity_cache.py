@@ -114,7 +114,7 @@ class CacheInvalidatingAdministration:
 
 
 def _retrieve_error(loading: asyncio.Task[Any]) -> None:
-    """Without it, asyncio logs an error that no caller is left for."""
+    """Retrieves the error: asyncio logs one that no caller is left for."""
     if not loading.cancelled():
         loading.exception()
 

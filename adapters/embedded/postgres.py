@@ -242,7 +242,7 @@ def _initialise(folder: Path, programs: Path, account: process.Account | None) -
 
 
 def _choose_account(folder: Path) -> process.Account | None:
-    """For root the owner of the data, or `nobody`. None for other users: their own account."""
+    """The account: for root that of the data's owner, or `nobody`. None: that of this process."""
     if os.geteuid() != 0:
         return None
     with contextlib.suppress(FileNotFoundError):

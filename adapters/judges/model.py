@@ -114,7 +114,7 @@ class ModelJudge:
         raise JudgeRefused(FailCode.BAD_VERDICT, calls=tuple(made))
 
     async def close(self) -> None:
-        """To be called after the last question."""
+        """Closes the clients. To be called after the last question."""
         if self._client is not None:
             await self._client.close()
             self._client = None

@@ -118,7 +118,7 @@ class KnownAttempt:
     is_erased: bool = False
 
     def erased(self) -> "KnownAttempt":
-        """Without its response, and without its lock if it had one: a retry takes that at once."""
+        """The record without its response; its lock, if any, has expired: a retry takes it."""
         lock = self.lock
         if self.response is not None:
             lock = replace(lock, locked_until=datetime.min.replace(tzinfo=UTC))
@@ -286,7 +286,7 @@ def newest_page[T: _Created](rows: Iterable[T], window: PageRequest) -> Page[T]:
 
 
 class MemoryStore:
-    """For one process and one event loop: adapters never await in the middle of a change."""
+    """The rows of all ports, for one event loop: adapters never await in the middle of a change."""
 
     def __init__(self) -> None:
         removed = self.removed = dict[ids.ProjectId, datetime]()
@@ -565,7 +565,7 @@ class MemoryStore:
         return sorted(self.runs.of(project), key=lambda one: (one.run.created_at, one.run.id))
 
     def work_of(self, project: ids.ProjectId, run: ids.RunId) -> list[StoredTarget]:
-        """In the order in which they are queued."""
+        """The items in the order in which they are queued."""
         ours = [row for key, row in self.work_queue.live() if key[:2] == (project, run)]
         return sorted(ours, key=lambda one: one.place)
 

@@ -81,8 +81,8 @@ class OidcProvider:
                 raise Unauthenticated(INVALID)
             payload = await self.tokens.verified_payload(id_token)
             if endpoints.userinfo is not None and not payload.keys() >= {"email", "email_verified"}:
-                told = await self._userinfo(endpoints.userinfo, token, payload)
-                payload = _with_userinfo(payload, told)
+                userinfo = await self._userinfo(endpoints.userinfo, token, payload)
+                payload = _with_userinfo(payload, userinfo)
         if "email" not in payload:
             _log.warning("%s gave no email: allow the scope or the claim email", self.issuer)
         return self.tokens.claims_from(payload)
@@ -174,18 +174,18 @@ class OidcProvider:
         return url
 
 
-def _with_userinfo(payload: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_userinfo(payload: Mapping[str, Any], userinfo: Mapping[str, Any]) -> Mapping[str, Any]:
     """The payload of an ID token with the claims that only the userinfo endpoint has.
 
     Both have to be about one person (OpenID Connect Core 1.0, section 5.3.2). Raises
     Unauthenticated. What it says about another address is not taken.
     """
-    if told.get("sub") != payload.get("sub"):
+    if userinfo.get("sub") != payload.get("sub"):
         raise Unauthenticated(INVALID)
-    if "email" in payload and told.get("email") != payload["email"]:
+    if "email" in payload and userinfo.get("email") != payload["email"]:
         return payload
     names = ("email", "email_verified", "name")
-    return {**{name: told[name] for name in names if name in told}, **payload}
+    return {**{name: userinfo[name] for name in names if name in userinfo}, **payload}
 
 
 async def _bound_response(response: "httpx2.Response") -> None:

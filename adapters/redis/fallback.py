@@ -12,8 +12,8 @@ from application.ports import ADMIT_MAX_S, MonotonicClock
 from domain.limits import SECOND_US
 
 RETRY_AFTER_S: Final = 1  # after a failure, one request per second tries Redis again
-# Of the event loop. The first may be the one in which the time was over, the next one reads what
-# has arrived, and the last one hands it to the task that waits.
+# Turns of the event loop. In the first one the time may have run out, the next one reads what has
+# arrived, and the last one hands it to the task that waits.
 LATE_TURNS: Final = 3
 
 _log = logging.getLogger(__name__)

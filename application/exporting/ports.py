@@ -65,7 +65,7 @@ class TraceArchive(Protocol):
         ...
 
     async def load(self, project: ProjectId, traces: Sequence[TraceId]) -> Sequence[Trace]:
-        """Those of at most BATCH_TRACES_MAX traces that exist, in any order.
+        """The traces that exist of at most BATCH_TRACES_MAX, in any order.
 
         Raises TooLargeToRead, Unavailable.
         """

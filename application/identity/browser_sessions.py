@@ -308,7 +308,7 @@ class ListMySessions:
     clock: Clock
 
     async def __call__(self, person: Person) -> Sequence[BrowserSession]:
-        """Those of the dashboard that are open, the newest first. Raises Unavailable."""
+        """The open sessions of the dashboard, the newest first. Raises Unavailable."""
         stored, now = await self.sessions.of_user(person.user.id), self.clock()
         return [
             one

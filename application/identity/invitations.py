@@ -71,7 +71,7 @@ class ListInvitations:
     clock: Clock
 
     async def __call__(self, membership: Membership) -> Sequence[SentInvitation]:
-        """With any status, newest first. Raises Unavailable."""
+        """The invitations with any status, newest first. Raises Unavailable."""
         now = self.clock()
         sent = await self.directory.invitations(membership.organization_id)
         return [one.as_of(now) for one in sent]

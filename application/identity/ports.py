@@ -283,7 +283,7 @@ class Directory(Protocol):
         ...
 
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
-        """Those to the lower-case address that are PENDING at `now`; newest first."""
+        """The invitations to the lower-case address that are PENDING at `now`; newest first."""
         ...
 
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
@@ -338,7 +338,7 @@ class ObjectIndex(Protocol):
     """Where objects are. Contract of ObjectIndex: tests/contracts/identity/test_object_index.py."""
 
     async def find(self, projects: Sequence[ProjectId], text: str) -> Sequence[FoundObject]:
-        """What has this id in these projects, at most FOUND_MAX, by kind and project.
+        """The objects with this id in these projects, at most FOUND_MAX, by kind and project.
 
         A session has exactly this text as its id, all other objects the UUID that the text is, with
         or without hyphens. Data that is being erased isn't found. Raises Unavailable.
@@ -397,7 +397,7 @@ class LockedOrganization(Protocol):
     async def invitation(self, invitation: InvitationId) -> Invitation | None: ...
 
     async def invitations_to(self, email: str) -> Sequence[Invitation]:
-        """Those to the lower-case address whose stored status is PENDING."""
+        """The invitations to the lower-case address whose stored status is PENDING."""
         ...
 
     async def put_invitation(self, invitation: Invitation) -> None:

@@ -115,7 +115,7 @@ class Erasures(Protocol):
         ...
 
     async def list_unfinished(self) -> Sequence[tuple[ProjectId, ErasureId]]:
-        """Those in progress, of all projects, oldest first; at most UNFINISHED_MAX."""
+        """The erasures in progress, of all projects, oldest first; at most UNFINISHED_MAX."""
         ...
 
     async def get(self, project: ProjectId, erasure: ErasureId) -> Erasure:
@@ -129,7 +129,7 @@ class Erasures(Protocol):
     async def count_remaining(self, erasure: Erasure, owner: DataSubject) -> RemainingData:
         """What is stored now of `owner`, or of the traces that it deleted.
 
-        Of exports and responses those that began before the erasure was requested.
+        Exports and responses are selected if they began before the erasure was requested.
         """
         ...
 

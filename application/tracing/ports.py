@@ -147,7 +147,7 @@ class Traces(Protocol):
     async def spans_by_id(
         self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
     ) -> Sequence[ShownSpan]:
-        """Those of `spans` that the trace has, by (started_at, id), each as in `span`.
+        """The spans of `spans` that the trace has, by (started_at, id), each as in `span`.
 
         Raises NotFound if the project has no such trace, TooLargeToRead if these are several spans,
         and Unavailable.
@@ -496,5 +496,5 @@ class TraceAnalytics(Protocol):
         ...
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
-        """By `last_seen`, newest first, then by id, as `paginate` does it."""
+        """A page of users by `last_seen`, newest first, then by id, as `paginate` does it."""
         ...

@@ -15,7 +15,7 @@ for verdict in ${GATE_FAIL_ON//,/ }; do
   esac
 done
 
-# Options first: what follows -- is no option, whatever it begins with.
+# Options first: what follows -- is not read as an option, whatever it begins with.
 arguments=("--wait=$GATE_WAIT" "--markdown=$RUNNER_TEMP/pandaprobe-gate.md")
 [ -z "$GATE_RULES" ] || arguments+=("--rules=$GATE_RULES")
 [ -z "$GATE_JUNIT" ] || arguments+=("--junit=$GATE_JUNIT")

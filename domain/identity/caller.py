@@ -127,7 +127,7 @@ class Caller:
 
     @property
     def may_read(self) -> bool:
-        """Without this right, a caller gets back only what it wrote, and ids."""
+        """Whether the caller may read: else it gets back only what it wrote, and ids."""
         return Scope.READ in self.scopes
 
     def authorize(self, action: Action) -> None:

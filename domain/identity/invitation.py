@@ -52,7 +52,7 @@ class Invitation:
         return self.as_of(now).status is InvitationStatus.PENDING
 
     def settled(self, status: InvitationStatus, now: datetime) -> Self:
-        """With a final status. Raises Conflict if it isn't PENDING at `now`."""
+        """The invitation with a final status. Raises Conflict if it isn't PENDING at `now`."""
         current = self.as_of(now).status
         if current is not InvitationStatus.PENDING:
             raise Conflict(f"This invitation is {current} already")

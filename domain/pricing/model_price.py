@@ -70,7 +70,7 @@ class Tariff:
         )
 
     def cost(self, usage: Usage) -> Decimal:
-        """In USD. Exact, whatever the order of the sum."""
+        """The cost in USD. Exact, whatever the order of the sum."""
         prompt, per_million = usage.prompt_tokens, _FREE
         uncached = prompt
         if usage.has_cached:

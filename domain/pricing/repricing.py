@@ -187,7 +187,7 @@ class Repricing:
         most: int,
         now: datetime,
     ) -> Self:
-        """After the next batch, of at most `most` spans; `charged` are the repriced ones."""
+        """The repricing after a batch of at most `most` spans; `charged` are the repriced ones."""
         return replace(
             self,
             place=looked_at[-1].place if looked_at else self.place,

@@ -46,7 +46,7 @@ class TraceLink:
     expires_at: datetime
 
     def shown_outline(self, outline: TraceOutline) -> TraceOutline:
-        """Without the user; without the session and the tags if the link is masked."""
+        """The outline without the user, and without session and tags if the link is masked."""
         summary = replace(outline.summary, user_id=None)
         if self.is_masked:
             summary = replace(summary, session_id=None, tags=())

@@ -205,7 +205,7 @@ class TraceFilter:
 
     @property
     def scored(self) -> ScoreCondition | None:
-        """What has to hold for one of the newest scores of a name."""
+        """The condition on the newest score of a name."""
         if self.score is None:
             return None
         outcome = self.score_outcome or ScoredOutcome.SCORED

@@ -159,7 +159,7 @@ class Span:
         return both.repriced_after(self, later.usage)
 
     def repriced_after(self, before: "Span", counted: Usage | None = None) -> Self:
-        """Without usage and charge if the fields they derive from changed; `settled` sets them.
+        """The span without usage and charge if their sources changed; `settled` sets them again.
 
         `counted` came with a changed `token_usage`.
         """

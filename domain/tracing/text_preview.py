@@ -67,7 +67,7 @@ def _preview(
 def _start_of_last_text(
     payload: JsonText, is_role: re.Pattern[bytes], is_before_text: re.Pattern[bytes]
 ) -> int:
-    """After the quote that opens the last text of a role; -1 if none is found."""
+    """The position after the quote that opens the last text of a role; -1 if none is found."""
     first = max(0, len(payload) - _WINDOW_BYTES)
     windows = [(first, len(payload)), (0, min(first, _WINDOW_BYTES))]
     starts = (_start_in_window(payload, *one, is_role, is_before_text) for one in windows)

@@ -53,7 +53,7 @@ class ShownSpan(NamedTuple):
 
     @property
     def position(self) -> Position:
-        """In the order (started_at, id) of the spans of a trace."""
+        """The place in the order (started_at, id) of the spans of a trace."""
         return Position(_EPOCH + self.started_us * _MICROSECOND, self.id)
 
     @classmethod

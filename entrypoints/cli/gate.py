@@ -319,8 +319,8 @@ def as_junit(of: Comparison) -> bytes:
     for one in of.results:
         case = ET.SubElement(suite, "testcase", classname="gate", name=_plain(one.rule.text))
         if one.verdict in names:
-            told = _plain(f"{one.change_text}: {one.reason}")
-            ET.SubElement(case, names[one.verdict], message=told)
+            message = _plain(f"{one.change_text}: {one.reason}")
+            ET.SubElement(case, names[one.verdict], message=message)
     for mismatch in of.mismatches:
         name = f"same {mismatch.what}" + (f" of {mismatch.metric}" if mismatch.metric else "")
         case = ET.SubElement(suite, "testcase", classname="gate", name=_plain(name))

@@ -254,9 +254,9 @@ def problem_detail(response: Response) -> str:
         problem = _Problem()
     # Some details only count the errors, or say that there are any.
     errors = [f"{one.field}: {one.message}".removeprefix(": ") for one in problem.errors]
-    told = [one for one in errors if one not in problem.detail]
+    others = [one for one in errors if one not in problem.detail]
     hint = CREDENTIAL_HINT if response.status == UNAUTHORIZED else ""
-    return f"{response.status}: {'; '.join([problem.detail, *told])}{hint}"
+    return f"{response.status}: {'; '.join([problem.detail, *others])}{hint}"
 
 
 def file_problem(name: str | Path, error: Exception) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from adapters.postgres.schema.distributing import Step as DistributionStep
 
 MIGRATION_CONNECTIONS: Final = 3  # one holds the lock while others read and migrate
-# Of one statement of the owner, which may build an index or copy a table.
+# For one statement of the owner, which may build an index or copy a table.
 OWNER_STATEMENT_TIMEOUT_MS: Final = 24 * 3_600_000
 
 
@@ -41,7 +41,7 @@ async def open_database(settings: Settings) -> AsyncIterator[Pool]:
 
 
 def pool_settings(settings: Settings, search_path: str | None = None) -> PoolSettings:
-    """With the search path of a group of organizations; None: of the first."""
+    """Settings of a pool, with the search path of a group of organizations; None: of the first."""
     return PoolSettings(
         url=settings.database_url or "",
         size=settings.database_pool_size,

@@ -103,7 +103,7 @@ def evaluation_ports(
 
 
 def judge_models(settings: Settings) -> JudgeModels:
-    """Without a preferred model, it is the small one of the first provider that is available."""
+    """The models of judges: by default the one that is set, else the first provider's small one."""
     providers = judge_providers(settings)
     small = (one.provider.small for one in providers if one.is_available)
     preferred = settings.eval_llm_model or next(filter(None, small), None)

@@ -118,7 +118,7 @@ class Seeder:
         return INTERRUPTED_STATUS if stopped else 0
 
     def _how_to_continue(self) -> str:
-        """With the end of the period: its default changes with the hour, and all ids with it."""
+        """Tells how to continue: the default end changes hourly, and all ids with it."""
         return f"To continue, run the same command with --until {self.until.isoformat()}"
 
     async def _store_batches(self) -> None:

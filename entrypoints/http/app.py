@@ -118,7 +118,7 @@ def create_app(use_cases: UseCases, config: HttpConfig, rate_limits: RateLimits)
 
 
 class _Routes(Litestar):
-    """Without the support of pydantic and attrs.
+    """Litestar without its support of pydantic and attrs.
 
     Litestar loads both wherever they are installed: 9 MB, and a twentieth of a second of each
     start, for types that no handler here has.

@@ -37,7 +37,7 @@ WHOLE: Final = ""
 """The path of a field that is computed from the whole domain value."""
 
 GIVEN: Final = object()
-"""The annotation of a field that is no attribute: `from_domain` takes it as an argument."""
+"""The annotation of a field that the domain value lacks: `from_domain` takes it as an argument."""
 
 OPTIONAL: Final = object()
 """The annotation of a field that `from_domain` leaves at its default."""

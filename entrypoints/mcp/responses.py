@@ -366,7 +366,7 @@ class OutlineTraceRow(msgspec.Struct, frozen=True, kw_only=True):
     columns: OutlineColumns
 
     def to_domain(self) -> Trace:
-        """Without payloads; an error whose text isn't known is NOT_READ."""
+        """The span without payloads; an error whose text isn't known is NOT_READ."""
         of, row = self.columns, self.trace
         spans = []
         for at, span_id in enumerate(of.span_id):

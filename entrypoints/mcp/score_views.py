@@ -88,7 +88,7 @@ def scores_view(
 
 
 def _score_lines(score: ScoreRow, redactor: Redactor, room: int) -> Sequence[str]:
-    """So short that one always fits: its names and value take less than half of the least room."""
+    """Lines so short that a score always fits: less than half of the least room."""
     reason, detail = min(REASON_TOKENS, room // 3), min(DETAIL_TOKENS, room // 6)
     value = "no value" if score.value is None else line_of(score.value, NAME_CHARS, redactor)
     judge = f", judge {line_of(score.judge_kind, NAME_CHARS, redactor)}" if score.judge_kind else ""
@@ -150,7 +150,7 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What the service tells of one period. Empty where the topic needs nothing of it."""
+    """What the service returned for one period. Empty where the topic needs nothing of it."""
 
     volume: Sequence[VolumeRow] = ()
     costs: Sequence[CostRow] = ()

@@ -204,11 +204,11 @@ async def _read(response: httpx2.Response) -> bytes:
 
 def _problem(status: int, headers: Mapping[str, str], body: bytes) -> ToolError:
     try:
-        told = msgspec.json.decode(body, type=ProblemRow)
+        problem = msgspec.json.decode(body, type=ProblemRow)
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        told = ProblemRow()
-    errors = [f"{one.field} {one.message}" for one in told.errors[:ERROR_FIELDS_MAX]]
-    detail = " ".join("; ".join([told.detail, *errors]).split())[:DETAIL_CHARS_MAX]
+        problem = ProblemRow()
+    errors = [f"{one.field} {one.message}" for one in problem.errors[:ERROR_FIELDS_MAX]]
+    detail = " ".join("; ".join([problem.detail, *errors]).split())[:DETAIL_CHARS_MAX]
     said = f" It says: {json.dumps(detail, ensure_ascii=False)}" if detail else ""
     wait = headers.get("retry-after", "a few")
     if status == HTTPStatus.UNAUTHORIZED:

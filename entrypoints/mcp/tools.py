@@ -181,7 +181,7 @@ class InPeriod(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     started_before: Annotated[Instant | None, Meta(description="By default now")] = None
 
     def period(self, now: datetime) -> tuple[datetime, datetime]:
-        """In UTC. Raises ToolError for an empty or too long one, and for years that don't exist."""
+        """The period in UTC. Raises ToolError if it is empty, too long, or outside of all years."""
         end = _utc(self.started_before or now)
         start = _before(end, PERIOD_DEFAULT) if self.started_after is None else self.started_after
         start = _utc(start)

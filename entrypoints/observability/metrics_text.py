@@ -93,7 +93,7 @@ class _GroupMetrics:
 
 
 async def _read_group(ports: Ports, group: int, now: datetime) -> _GroupMetrics | None:
-    """Those of one group; None if it doesn't answer: the others are served."""
+    """The metrics of one group; None if it doesn't answer: the others are served."""
     try:
         async with asyncio.timeout(GROUP_TIMEOUT_S):
             ours = await ports.groups.open(group) or ports

@@ -147,7 +147,7 @@ class App:
 
     @asynccontextmanager
     async def _running_grpc(self) -> AsyncIterator[None]:
-        """Also takes OTLP over gRPC, if a port is set."""
+        """Takes OTLP over gRPC during the block, if a port is set."""
         port = self._settings.otlp_grpc_port
         if port is None:
             yield

@@ -94,7 +94,7 @@ class GroupsStack(Stack):
         }
 
     def readiness(self) -> tuple[int, frozenset[str]]:
-        """Of both."""
+        """As of the first API; the status is that of the second API if the first is ready."""
         first = super().readiness()
         if first[0] != 200:
             return first

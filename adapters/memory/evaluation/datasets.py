@@ -205,7 +205,7 @@ def put_version(store: MemoryStore, dataset: Dataset) -> None:
 def visible_items(
     store: MemoryStore, project: ProjectId, rows: Iterable[StoredItem]
 ) -> list[StoredItem]:
-    """Those that no erasure in progress hides."""
+    """The items that no erasure in progress hides."""
     users, sessions = store.hidden_users(project), store.erased_sessions(project)
     hidden = {one.id for one in store.traces.of(project)}
     hidden -= {one.id for one in store.visible_traces(project)}

@@ -83,8 +83,8 @@ class ScriptedJudge:
 
     def _answer(self, question: Question) -> Answer:
         name = question.metric.name
-        told = self.script.get(name, (DEFAULT_OUTCOME,))
-        outcome = told[min(self._count[name], len(told) - 1)]
+        outcomes = self.script.get(name, (DEFAULT_OUTCOME,))
+        outcome = outcomes[min(self._count[name], len(outcomes) - 1)]
         self._count[name] += 1
         if isinstance(outcome, Exception):
             raise outcome
@@ -113,7 +113,7 @@ class ScriptedEmbedder:
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         self.asked.append(texts)
-        told = self.script[min(len(self.asked), len(self.script)) - 1] if self.script else None
-        if told is not None:
-            raise told
+        error = self.script[min(len(self.asked), len(self.script)) - 1] if self.script else None
+        if error is not None:
+            raise error
         return [hashed_vector(text) for text in texts]

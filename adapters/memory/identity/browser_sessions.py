@@ -54,7 +54,7 @@ class MemoryBrowserSessions:
             self.store.record(entry)
 
     def _stored(self) -> list[BrowserSession]:
-        """Without those whose user or key was deleted."""
+        """The sessions without those whose user or key was deleted."""
         return [one for one in self.store.browser_sessions.values() if self._has_holder(one)]
 
     def _has_holder(self, session: BrowserSession) -> bool:

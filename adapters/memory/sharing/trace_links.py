@@ -60,6 +60,6 @@ class MemoryTraceLinks:
         return None
 
     def _stored(self) -> list[TraceLink]:
-        """Without those of removed projects."""
+        """The links without those of removed projects."""
         links = self.store.trace_links.values()
         return [one for one in links if one.project_id in self.store.projects]

@@ -360,7 +360,7 @@ def _failure(kind: _Type[Any], data: Encoded | bytes, error: Exception) -> Excep
 def _mistake(name: str, said: str) -> str:
     """What the sender has to change. `said` is the message of the decoder, whose words are its own.
 
-    Of a value of a wrong type it has the path, of malformed JSON the place in the span or record.
+    For a value of a wrong type it has the path, for malformed JSON the place in the span or record.
     """
     text, _, path = said.removesuffix("`").partition(" - at `$")
     place = f"{path.removeprefix('.')} of the {name}" if path else f"the {name}"

@@ -85,7 +85,7 @@ class _Count:
         return not self.is_full
 
     def _count(self, data: bytes, start: int, end: int, message: MessageType) -> None:
-        """Not recursive, since messages may be nested a million times."""
+        """Counts without recursion, since messages may be nested a million times."""
         self.nodes_left -= 1
         open_messages = [(message, self.fields(data, start, end))]
         levels = 0

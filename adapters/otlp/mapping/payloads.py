@@ -54,7 +54,7 @@ class Payload:
         return any(one.get("role") == ASSISTANT and one.get("content") for one in self._messages())
 
     def _messages(self) -> Iterator[Mapping[str, object]]:
-        """Those in the canonical shape, also of a value with more than messages."""
+        """Messages in the canonical shape, also of a value with more than messages."""
         found = self.value.get("messages") if isinstance(self.value, Mapping) else None
         given = found if isinstance(found, list) else []
         return (one for one in given if isinstance(one, Mapping))

@@ -189,7 +189,7 @@ def _link(link: SentLink) -> Mapping[str, object]:
 
 
 def _stacktrace(reading: Reading) -> str | None:
-    """That of the last exception."""
+    """The stack trace of the last exception."""
     for event in reversed(reading.span.events):
         if event.name == "exception":
             found = event.attributes.get("exception.stacktrace")

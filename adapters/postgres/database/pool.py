@@ -34,7 +34,7 @@ CLOSE_TIMEOUT_S: Final = 0.5  # for the server to close its connections
 CANCEL_TIMEOUT_S: Final = 0.5  # for the server to confirm a cancelled query
 QUERIES_PER_CONNECTION_MAX: Final = 50_000  # then the connection is replaced
 LOCK_TIMEOUT_MS: Final = 2_000  # longer than any batch takes: after it, a writer hangs
-# What each session of a process has, if not told otherwise. With Citus the role has it on workers.
+# Settings of each session, unless a pool overrides them. With Citus the role has them on workers.
 SESSION_SETTINGS: Final = {
     "lock_timeout": f"{LOCK_TIMEOUT_MS}ms",
     "jit": "off",  # compiling costs list queries more than 100 ms

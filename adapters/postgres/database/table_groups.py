@@ -96,10 +96,10 @@ async def fetch_groups(connection: Connection) -> list[TableGroup]:
 
 
 async def check_stays_in_group(connection: Connection, organization: OrganizationId) -> None:
-    """For what writes to the tables of all, and to those of the group of the connection.
+    """Raises OrganizationMoving if the organization moves to another group, or has moved there.
 
-    Raises OrganizationMoving if the organization moves to another group, or has moved there. Call
-    it under the lock of the organization, which a move takes too.
+    For writes to tables of all groups together with those of the connection's group. Call it under
+    the lock of the organization, which a move takes too.
     """
     if await connection.fetchval(SELECT_IS_ELSEWHERE, organization, own_group(connection)):
         raise OrganizationMoving

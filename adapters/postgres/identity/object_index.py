@@ -35,7 +35,7 @@ SELECT_OBJECTS: Final = (
 @dataclass(frozen=True, slots=True)
 class PostgresObjectIndex(PoolReader):
     async def find(self, projects: Sequence[ProjectId], text: str) -> Sequence[FoundObject]:
-        """Once over all projects, and again in each that has something, without erased data."""
+        """Looks once over all projects, then in each that has something, without erased data."""
         sought, having = (sought_uuid(text), text), set[ProjectId]()
         for some in batched(projects, PROJECTS_AT_ONCE):
             found = await self._fetch(RETRY_LATER, some, SELECT_OBJECTS, some, *sought)

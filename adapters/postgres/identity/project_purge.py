@@ -151,7 +151,7 @@ class PostgresRemovedProjects:
         return expired
 
     async def _postpone(self, removal: Record, now: datetime) -> None:
-        """In a transaction of its own: that of the deletes is over. Raises what PostgreSQL does."""
+        """Postpones it in a transaction of its own: that of the deletes is over."""
         pause = min(max(now - removal["removed_at"], RETRY_MIN), RETRY_MAX)
         project = removal["project_id"]
         await within(self.pool, ALL_TENANTS).execute(POSTPONE_REMOVAL, project, now + pause)

@@ -137,5 +137,5 @@ def _priced_span_from_row(row: Record) -> PricedSpan:
 
 def _cost_row(project: ProjectId, span: PricedSpan, after: SpanCost) -> tuple[object, ...]:
     price = after.price
-    told = (None, None) if price is None else (price.version, price.since)
-    return (project, span.trace_id, span.span_id, after.amount, after.source, *told)
+    source = (None, None) if price is None else (price.version, price.since)
+    return (project, span.trace_id, span.span_id, after.amount, after.source, *source)

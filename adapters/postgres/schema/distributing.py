@@ -265,7 +265,7 @@ class Catalogue:
 
     @property
     def free_workers(self) -> list[str]:
-        """Those that have no group."""
+        """The workers without a group."""
         taken = {one.worker for one in self.groups}
         return [worker for worker in self.workers if worker not in taken]
 
@@ -311,7 +311,7 @@ type OnStep = Callable[[str, int, int], object]
 
 
 def ignore_step(_label: str, _moved: int, _total: int) -> None:
-    """For callers that show no progress."""
+    """An OnStep for callers that show no progress."""
 
 
 def plan_placing(
@@ -481,9 +481,9 @@ def _placing(
     # statement for all rows: with a million scores, that took 15 GB of memory on the worker.
     if table.has_triggers:
         statements.append(f"ALTER TABLE {name} DISABLE TRIGGER USER")
-    beside = "none" if table.name == anchor else group.qualified(anchor)
+    colocated = "none" if table.name == anchor else group.qualified(anchor)
     statements.append(
-        f"SELECT create_distributed_table('{name}', NULL, colocate_with := '{beside}')"
+        f"SELECT create_distributed_table('{name}', NULL, colocate_with := '{colocated}')"
     )
     if table.has_triggers:
         statements.append(f"ALTER TABLE {name} ENABLE TRIGGER USER")
@@ -548,7 +548,7 @@ async def _ask_workers(connection: Connection, sql: str, *values: object) -> lis
 
 
 async def _unreadable_views(connection: Connection, serving_role: str) -> list[str]:
-    """Those on which the role has no rights on a worker. Raises Unavailable without an answer."""
+    """Views on which the role has no rights on a worker. Raises Unavailable without an answer."""
     groups = await fetch_groups(connection)
     own: str = await connection.fetchval("SELECT current_schema()")
     schemas = [

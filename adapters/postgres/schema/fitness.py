@@ -33,10 +33,10 @@ regexp_replace(regexp_replace(prosrc, '--[^\n]*', '', 'g'), '\s+', ' ', 'g')
 """
 _FIRST: Final = TableGroup(FIRST_GROUP)
 _VIEWS_OF_SCOPE: Final = ", ".join(f"'{one}'" for one in VIEWS_OF_SCOPE.values())
-# In the schemas of the first group, which the others are made like. Of views, policies and triggers
-# only the names are compared: PostgreSQL stores no text of them, and may print them in other words
-# in its next version. A missing index only costs time, and a missing constraint or foreign key
-# refuses nothing, so those aren't looked at.
+# In the schemas of the first group, which the others are made like. Views, policies and triggers
+# are compared by name only: PostgreSQL stores no text of them, and may print them in other words in
+# its next version. A missing index only costs time, and a missing constraint or foreign key refuses
+# nothing, so those aren't looked at.
 SELECT_OBJECTS: Final = f"""
 WITH ours AS MATERIALIZED (
   SELECT oid FROM pg_namespace WHERE nspname = ANY(current_schemas(false))

@@ -380,7 +380,7 @@ def _trigger_names(organization: OrganizationId) -> dict[str, str]:
 
 
 async def _refuse_writes(pool: Pool, move: _Move, table: Table) -> None:
-    """Also waits for the transactions that have written to the table."""
+    """Refuses writes, and waits for the transactions that have written to the table."""
     projects = ",".join(map(str, move.projects))
     statements = [
         CREATE_TRIGGER.format(
@@ -399,7 +399,7 @@ async def _refuse_writes(pool: Pool, move: _Move, table: Table) -> None:
 async def _triggers(
     pool: Pool, organization: OrganizationId, schema: str | None = None
 ) -> list[tuple[str, str]]:
-    """Those that refuse writes, in a schema or in all, with their tables."""
+    """The triggers that refuse writes, in a schema or in all, with their tables."""
     async with pool.acquire() as connection:
         names = list(_trigger_names(organization).values())
         return [tuple(row) for row in await connection.fetch(SELECT_TRIGGERS, names, schema)]

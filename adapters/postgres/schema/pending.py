@@ -32,7 +32,7 @@ def known_migrations() -> list[str]:
 
 
 def expanding(migrations: Sequence[str]) -> list[str]:
-    """Those up to the last that isn't a contraction. Earlier contractions are of past versions."""
+    """All up to the last that isn't a contraction. Earlier contractions are of past versions."""
     last = max(
         (n for n, name in enumerate(migrations) if not name.endswith(CONTRACTION)), default=-1
     )

@@ -116,7 +116,7 @@ class SessionWalk:
         return not (self.is_over or self.budget.is_spent)
 
     def _first_step(self, wanted: int) -> int:
-        """So many traces or sessions as are expected to have the page."""
+        """How many traces or sessions are expected to have the page."""
         among = min([self.counts.all, *(one.most or 0 for one in self._served if one.most)])
         expected = TRACES_OF_SESSION * wanted * among // max(1, self.counts.most)
         return max(self.limits.least_step, expected)

@@ -30,7 +30,7 @@ _EQUAL: Final = ("kind", "name", "model", "provider", "status")
 
 
 def served_conditions(matching: SpanFilter) -> Iterator[Sql]:
-    """Those that an index in the order of starts supports."""
+    """The conditions that an index in the order of starts supports."""
     if matching.started_after is not None:
         yield Sql("s.started_at >= {}", (matching.started_after,))
     if matching.started_before is not None:

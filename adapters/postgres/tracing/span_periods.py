@@ -156,7 +156,7 @@ def _joined(periods: Iterable[SpanPeriod]) -> Iterator[SpanPeriod]:
 
 
 def _overlaps(some: Iterable[SpanPeriod], others: Iterable[SpanPeriod]) -> Iterator[SpanPeriod]:
-    """What is in periods of both. Each are in order, and don't overlap."""
+    """The overlaps of two lists of periods, each in order and without overlaps."""
     left, right = iter(some), iter(others)
     one, two = next(left, None), next(right, None)
     while one is not None and two is not None:

@@ -127,6 +127,6 @@ class ListCustomMetrics:
     metrics: CustomMetrics
 
     async def __call__(self, project: ProjectId, *, archived: bool) -> Sequence[CustomMetric]:
-        """By name: the archived ones, or the others."""
+        """The archived metrics, or the others, by name."""
         metrics = await self.metrics.all(project)
         return [one for one in metrics if (one.archived_at is not None) is archived]

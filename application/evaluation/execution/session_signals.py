@@ -78,7 +78,7 @@ class SessionSignals:
             self.failure = failure
 
     def in_order(self, traces: Sequence[TraceId]) -> list[TraceSignals]:
-        """In the order of `traces`, without those that are gone."""
+        """The signals in the order of `traces`, without those of traces that are gone."""
         return [
             TraceSignals(str(one), self.found[one], self.user_requests.get(one))
             for one in traces
@@ -111,7 +111,7 @@ class SignalEvaluator:
         return session.in_order(traces)
 
     async def store_failed(self, session: SessionSignals) -> None:
-        """To be called once nothing of the session is tried again."""
+        """Stores the failed signals. To be called once nothing of the session is tried again."""
         for score in session.failed:
             await self.work_queue.record_signal(session.claim, score, self.clock())
 

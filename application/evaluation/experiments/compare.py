@@ -48,7 +48,7 @@ NO_EXPERIMENT: Final = "this project has no such experiment"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRequest:
-    """Without a candidate, the baseline is compared with itself.
+    """The sides of a comparison and its rules. Without a candidate, the baseline is both sides.
 
     `base_run` and `candidate_run` are runs whose scores count in place of those of the experiment.
     """
@@ -105,7 +105,9 @@ class FailureEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Without `mismatches`, `results` has one for each rule. `failures` counts all new ones.
+    """The verdict and its reasons. Without `mismatches`, each rule has one of `results`.
+
+    `new_failures` are the first of `failures` in all.
 
     `noise_floor` is that of a baseline that was compared with itself, by metric; None if none is
     known of the scores that were compared.

@@ -120,8 +120,8 @@ class JudgeClient:
         """The verdict, marked with the model that gave it and what it cost.
 
         SKIPPED `budget` if the budget has too little left, SKIPPED `cancelled` if the run was over
-        or the trace gone before the question was sent. FAILED if requests were made in vain, with
-        what they cost. Raises JudgeRefused if none was made, JudgeUnavailable, Unavailable.
+        or the trace gone before the question was sent. FAILED if no request got a verdict, with the
+        cost of all. Raises JudgeRefused if none was made, JudgeUnavailable, Unavailable.
         """
         request = JudgeRequest(await trace.compute(lambda it: it.question(metric)), trace)
         is_heuristic = request.provider == JudgeKind.HEURISTIC
@@ -577,7 +577,7 @@ def _with_possible_use(call: JudgeCall, question: Question) -> JudgeCall:
 def _price_of_call(
     call: JudgeCall, question: Question, pricing: Pricing, at: datetime
 ) -> Price | None:
-    """By the model that answered; if that has no price, by the model that was asked."""
+    """The price of the model that answered; without one, that of the model that was asked."""
     usage = usage_of(call.use)
     price = pricing(f"{call.provider}/{call.model}", usage, at)
     return pricing(question.model, usage, at) if price is None else price

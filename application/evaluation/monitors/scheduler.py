@@ -184,7 +184,7 @@ class RunDueMonitors:
     round, since they are due the longest. One of each project comes first, so that many of one
     don't delay those of another. `_failed` has those that are due and whose last try failed, the
     latest at the end. After GIVE_UP_AFTER of failures the slot is used, with a FAILED run that has
-    the reason: so it is seen by those who read runs and by alerts, and the next slot has its turn.
+    the reason, which runs and alerts show; the next slot is used as usual.
     """
 
     run_factory: MonitorRunFactory

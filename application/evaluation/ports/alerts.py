@@ -113,7 +113,7 @@ class Alerts(Protocol):
         ...
 
     async def of_monitor(self, project: ProjectId, monitor: MonitorId) -> Sequence[Alert]:
-        """By creation, at most RULES_MAX. Raises NotFound."""
+        """The rules of a monitor by creation, at most RULES_MAX. Raises NotFound."""
         ...
 
     async def page(
@@ -236,7 +236,7 @@ class Webhooks(Protocol):
         ...
 
     async def all(self, project: ProjectId) -> Sequence[Webhook]:
-        """By creation, at most WEBHOOKS_MAX, without their secrets."""
+        """All webhooks of the project by creation, at most WEBHOOKS_MAX, without their secrets."""
         ...
 
     async def delete(

@@ -27,7 +27,7 @@ class CustomMetrics(Protocol):
         ...
 
     async def all(self, project: ProjectId) -> Sequence[CustomMetric]:
-        """By name, archived ones included."""
+        """All metrics of the project by name, archived ones included."""
         ...
 
     async def by_names(

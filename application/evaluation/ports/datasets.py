@@ -37,7 +37,7 @@ class Datasets(Protocol):
         ...
 
     async def all(self, project: ProjectId) -> Sequence[Dataset]:
-        """By name."""
+        """All datasets of the project, by name."""
         ...
 
     async def edit(

@@ -410,7 +410,7 @@ class Runs(Protocol):
     async def page(
         self, project: ProjectId, of: TargetType, status: RunStatus | None, window: PageRequest
     ) -> Page[RunProgress]:
-        """By creation, newest first, as `paginate` does it."""
+        """A page by creation, newest first, as `paginate` does it."""
         ...
 
     async def failures(self, project: ProjectId, run: RunId) -> tuple[EvalRun, Sequence[Execution]]:

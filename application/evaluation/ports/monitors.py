@@ -37,7 +37,7 @@ class Monitors(Protocol):
     async def page(
         self, project: ProjectId, status: MonitorStatus | None, window: PageRequest
     ) -> Page[Monitor]:
-        """By creation, newest first, as `paginate` does it."""
+        """A page by creation, newest first, as `paginate` does it."""
         ...
 
     async def edit(

@@ -47,7 +47,7 @@ class WaitingEvaluations(Protocol):
         ...
 
     async def list_due(self) -> Sequence[WaitingEvaluation]:
-        """Those, of all projects, whose trace is stored; the oldest first, at most DUE_MAX.
+        """The evaluations of all projects whose trace is stored; the oldest first, at most DUE_MAX.
 
         An evaluation of a response gets the trace and the span with the response.
         """

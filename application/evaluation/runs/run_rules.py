@@ -114,7 +114,7 @@ class ListRunUsage:
 
 @dataclass(frozen=True, slots=True)
 class MetricResults:
-    """What a run has come to in a metric, and what its judge cost."""
+    """The results of a run in a metric, and what its judge cost."""
 
     summary: MetricSummary
     spending: Spending
@@ -134,7 +134,7 @@ class ReadRunSummary:
     ledger: Ledger
 
     async def __call__(self, project: ProjectId, run: RunId) -> RunSummary:
-        """What the run has come to so far, by metric. Raises NotFound, Unavailable."""
+        """The results of the run so far, by metric. Raises NotFound, Unavailable."""
         known, scores = await self.runs.results(project, run)
         groups = await self.ledger.of_run_by_metric(project, run)
         spent = {one.key: one.spending for one in groups}

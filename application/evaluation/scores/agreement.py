@@ -48,7 +48,7 @@ class ReadPairedTraces:
         cell: CellQuery,
         within: CreatedWithin,
     ) -> PairedTraces:
-        """Those of the cell that were labelled last."""
+        """The traces of the cell that were labelled last."""
         pairs = await self.labels.paired_traces(project, name, within)
         return await asyncio.to_thread(traces_of_cell, pairs, cell)
 

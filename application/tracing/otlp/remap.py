@@ -47,7 +47,7 @@ class RemapTraces:
         is_dry_run: bool,
         on_batch: Callable[[RemapReport], None] = lambda _: None,
     ) -> RemapReport:
-        """Of one project, or of all. Calls `on_batch` with the report so far.
+        """Remaps one project, or all. Calls `on_batch` with the report so far.
 
         Raises Unavailable; earlier batches stay changed.
         """

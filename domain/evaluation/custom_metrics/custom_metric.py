@@ -94,7 +94,7 @@ class CustomMetric:
         return Revision(self.newest, self.updated_at)
 
     def revised(self, definition: Definition, now: datetime) -> Self:
-        """With one more revision; unchanged if the content equals that of the newest.
+        """The metric with one more revision; unchanged if the newest has the same content.
 
         Revision number and kind are taken from this metric, not from `definition`. Raises Conflict
         if the metric is archived, or has the maximum number of revisions.

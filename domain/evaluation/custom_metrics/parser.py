@@ -133,7 +133,7 @@ def _measure(
 
 
 def versioned(what: str, version: int) -> str:
-    """Without the first version, which scores had before there was another one."""
+    """`what` with its version, unless it is the first: scores had none before the second."""
     return what if version == FIRST_VERSION else f"{what}/{version}"
 
 

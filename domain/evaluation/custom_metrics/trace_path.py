@@ -75,7 +75,7 @@ def total_cost(spans: Sequence[Span]) -> float | None:
 
 
 def _counted(spans: Sequence[Span]) -> Sequence[Span]:
-    """Without usage that another span reports too, as the totals of a trace are."""
+    """The spans that totals of a trace count: without those whose usage another one reports."""
     return [span for span in spans if span.usage_role is None]
 
 

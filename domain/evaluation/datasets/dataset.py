@@ -74,7 +74,7 @@ class Dataset:
         return replace(self, description=description, updated_at=now)
 
     def with_version(self, digest: bytes, items: int, added: int, now: datetime) -> Self:
-        """With one more version, for which `added` items were stored."""
+        """The dataset with one more version, for which `added` items were stored."""
         version = Version(
             dataset_id=self.id,
             number=self.version.number + 1,
@@ -140,7 +140,7 @@ class DatasetItem:
 
     @property
     def size(self) -> int:
-        """In bytes."""
+        """The size in bytes."""
         return len(self.input) + len(self.expected or b"") + len(self.metadata)
 
     def digest(self) -> bytes:

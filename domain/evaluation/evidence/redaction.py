@@ -144,7 +144,7 @@ class Redactor:
 
 
 def _is_phone(text: str, digits: str) -> bool:
-    """With a plus sign, or grouped: a plain run of digits is more often an id."""
+    """Whether it has a plus sign or groups: a plain run of digits is more often an id."""
     if len(digits) not in _PHONE_DIGITS or _DATE.match(text):
         return False
     groups = re.split(r"[^0-9]+", text.strip("(+"))

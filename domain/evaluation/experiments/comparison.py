@@ -378,7 +378,7 @@ class _Checked:
 
     @property
     def interval(self) -> tuple[float | None, float | None]:
-        """That of `change`; of a ratio by the delta method."""
+        """The interval of `change`; of a ratio by the delta method."""
         if self.loss is None or self.loss.low is None or self.loss.high is None:
             return None, None
         if self.rule.max_ratio is None:

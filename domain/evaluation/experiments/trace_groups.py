@@ -394,7 +394,7 @@ def _judges(of: Mapping[ScoreKind, ScoreFigures]) -> list[ScoreKind]:
 def _with_decided(
     of: Mapping[ScoreKind, ScoreFigures], judge: ScoreKind
 ) -> Mapping[ScoreKind, ScoreFigures]:
-    """With the scores that a metric decided by itself among those of the only judge of the group.
+    """Adds the scores that a metric decided by itself to those of the only judge of the group.
 
     Otherwise the mean of the judge would leave out the worst answers, those without a word.
     """

@@ -149,7 +149,7 @@ def step_efficiency(evidence: Evidence) -> Outcome:
 
 
 def confidence(evidence: Evidence) -> Outcome:
-    """By recorded token probabilities, otherwise by retries and unresolved failures."""
+    """Confidence by recorded token probabilities, else by retries and unresolved failures."""
     signs, steps = evidence.signs, evidence.facts.steps
     if signs.token_confidence is not None:
         return Scored(signs.token_confidence, "By the probability of the models' own tokens")

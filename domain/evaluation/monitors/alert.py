@@ -214,7 +214,7 @@ class AlertProgress:
     value: float | None = None
 
     def updated(self, rule: AlertRule, value: float | None, now: datetime) -> Self:
-        """After a run that ended with `value`. A different state must be notified."""
+        """The alert after a run that ended with `value`. A different state must be notified."""
         if value is None:
             return self._turned(AlertState.NO_DATA, None, now)
         if self.state is AlertState.ALERTING:

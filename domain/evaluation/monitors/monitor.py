@@ -147,7 +147,7 @@ class Monitor:
         return replace(self, status=MonitorStatus.ACTIVE, next_run_at=due, updated_at=now)
 
     def fired(self, now: datetime, run: RunId | None, watermark: Watermark | None) -> Self:
-        """After a due slot was used, with the run created, or None for lack of targets.
+        """The monitor after a due slot, with the run created, or None for lack of targets.
 
         `watermark` is how far it read; None keeps the old one.
         """
@@ -156,7 +156,7 @@ class Monitor:
         return self._ran(now, run, watermark, slot)
 
     def triggered(self, now: datetime, run: RunId, watermark: Watermark | None) -> Self:
-        """After a manual run. The next slot counts from now, paused or not."""
+        """The monitor after a manual run. The next slot counts from now, paused or not."""
         return self._ran(now, run, watermark, parse_schedule(self.cadence).next_after(now))
 
     def _ran(

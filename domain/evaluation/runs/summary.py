@@ -1,4 +1,4 @@
-"""What a run has come to by metric: outcomes and numbers."""
+"""The results of a run by metric: outcomes and numbers."""
 
 import math
 from collections import Counter
@@ -55,7 +55,7 @@ class ScoreGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricSummary:
-    """What a run has come to in one metric, or in one signal of a session run.
+    """The results of a run in one metric, or in one signal of a session run.
 
     The outcomes count the scores that exist now. `mean` is of the `counted` numbers that the run
     gave: values that people changed are scored, and not counted. `passed` of the counted numbers

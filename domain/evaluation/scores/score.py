@@ -277,7 +277,7 @@ class Score:
     def _before_last_change(
         self, now: datetime, author: UserId | None, key: ApiKeyId | None
     ) -> Self:
-        """With the value, source, author, reason and metadata of before; the history grows."""
+        """The score with the fields of before its last change; the history grows."""
         if not self.history:
             raise Conflict("This score was never changed")
         last = self.history[-1]

@@ -106,7 +106,7 @@ class ComputedTrace:
     """A trace as its spans make it.
 
     `root_ended`: each root candidate of the best rank has ended, so that no worker has to settle
-    the trace. `is_setup`: each span only creates an agent, so the trace is no part of a
+    the trace. `is_setup`: each span only creates an agent, so the trace doesn't belong to a
     conversation and has no session, whatever its spans say. `sender_metadata` is what the sender
     says; `metadata` has the member `otel` too.
     """

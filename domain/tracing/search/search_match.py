@@ -133,7 +133,7 @@ def _find_in(
 
 
 def may_be_in(value: str | JsonText, terms: Sequence[SearchTerm]) -> Sequence[SearchTerm]:
-    """Those of the terms that may occur, without parsing JSON.
+    """The terms that may occur in the text, without parsing JSON.
 
     In JSON of ASCII characters without escaped others, a word of ASCII characters is as it is.
     """

@@ -45,7 +45,7 @@ class SearchQuery:
 
     @property
     def canonical(self) -> Sequence[tuple[Sequence[str], bool]]:
-        """What decides what is found, for cursors."""
+        """The words of all terms, by which a cursor knows whether the query is the same."""
         return [(one.words, one.is_prefix) for one in self.terms]
 
 

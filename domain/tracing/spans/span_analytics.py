@@ -190,7 +190,7 @@ class SpanAnalytics:
         )
 
     def labelled(self, errors: Mapping[str, str | None]) -> Self:
-        """With the patterns of groups of errors; `errors` has the message of a span of each."""
+        """The same with patterns as labels; `errors` has the message of a span of each group."""
         groups = [
             one if one.key is None else replace(one, label=error_pattern(errors.get(one.key)))
             for one in self.groups

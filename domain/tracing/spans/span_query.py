@@ -274,7 +274,7 @@ class SpanSummary:
 
     @property
     def cost(self) -> Decimal | None:
-        """In USD; None if it is unknown."""
+        """The cost in USD; None if it is unknown."""
         return known_cost(self)
 
 

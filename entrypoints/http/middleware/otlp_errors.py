@@ -1,8 +1,8 @@
 """Errors of the OTLP endpoints, as exporters expect them, whichever layer sends them.
 
 The body is a `google.rpc.Status` in the wire type of the request. A 429 or 503 has a Retry-After of
-at most RETRY_AFTER_MAX_S: exporters give a request ten seconds in all, and drop it at once if they
-are told to wait longer. A 503 also has one of at least UNAVAILABLE_RETRY_AFTER_S: exporters try six
+at most RETRY_AFTER_MAX_S: exporters give a request ten seconds in all, and drop it at once if the
+header says more. A 503 also has one of at least UNAVAILABLE_RETRY_AFTER_S: exporters try six
 times at most, so that a second each would use up half of the ten.
 """
 

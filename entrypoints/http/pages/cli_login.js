@@ -78,7 +78,7 @@
 
   /** Sends a request to this service and returns the body. Throws Refusal. */
   async function ask(method, path, body) {
-    let answer, told;
+    let answer, received;
     const headers = { Accept: "application/json" };
     const verifier = sessionStorage.getItem(VERIFIER);
     if (token !== null) headers.Authorization = `Bearer ${token}`;
@@ -95,14 +95,14 @@
         referrerPolicy: "strict-origin", // without one some browsers send no Origin either
         signal: AbortSignal.timeout(TIMEOUT_MS),
       });
-      told = await answer.json();
+      received = await answer.json();
     } catch {
       throw new Refusal(0, "The service does not answer. Is it still running?");
     }
-    if (answer.ok) return told;
-    const fields = Array.isArray(told.errors) ? told.errors.map((one) => `${one.field} ${one.message}`) : [];
+    if (answer.ok) return received;
+    const fields = Array.isArray(received.errors) ? received.errors.map((one) => `${one.field} ${one.message}`) : [];
     const wait = answer.status === 429 && answer.headers.get("Retry-After");
-    const detail = typeof told.detail === "string" ? told.detail : `The service answered ${answer.status}`;
+    const detail = typeof received.detail === "string" ? received.detail : `The service answered ${answer.status}`;
     throw new Refusal(answer.status, [detail, ...fields, wait ? `wait ${wait} s` : ""].filter(Boolean).join("; "));
   }
 
@@ -210,8 +210,8 @@
 
   /** Shows why the sign-in with the identity provider didn't succeed. */
   async function explain(code) {
-    const told = await ask("GET", `/session?problem=${encodeURIComponent(code)}`);
-    throw new Refusal(401, told.problem ?? "The sign-in didn't succeed");
+    const received = await ask("GET", `/session?problem=${encodeURIComponent(code)}`);
+    throw new Refusal(401, received.problem ?? "The sign-in didn't succeed");
   }
 
   function refused(error) {

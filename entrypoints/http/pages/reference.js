@@ -1,6 +1,6 @@
 "use strict";
 // Shows the OpenAPI document with Swagger UI, and gives its calls the credentials of the form.
-// These are kept in this page's memory alone, and sent to nobody but this service.
+// These are kept in this page's memory alone, and sent to this service only.
 (() => {
   const $ = (id) => document.getElementById(id);
   const UNFOLDED_MAX = 60; // operations that a search shows: more stay folded, as they take a second
@@ -21,7 +21,7 @@
     $("problem").hidden = text === "";
   }
 
-  /** The document as forms need it: what may be left out is left out until somebody fills it in. */
+  /** The document as forms need it: what may be left out is left out until it is filled in. */
   function forForms(whole) {
     for (const operation of Object.values(whole.paths).flatMap(Object.values)) {
       for (const parameter of operation.parameters) {
@@ -209,9 +209,9 @@
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ [scheme === "ApiKey" ? "key" : "token"]: value }),
     });
-    const told = await answer.json();
-    if (!answer.ok) throw new Error(told.detail);
-    return { ...told, scheme, value };
+    const received = await answer.json();
+    if (!answer.ok) throw new Error(received.detail);
+    return { ...received, scheme, value };
   }
 
   async function use(event) {

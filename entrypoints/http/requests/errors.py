@@ -54,8 +54,8 @@ class FieldErrors:
     """Collects the field errors of one request, so that one response reports all of them.
 
     `postponed` are errors that the rules of the operation find too, together with others that need
-    the database: they are reported here only beside `found`. `ignored` collects the keys that are
-    ignored without an error.
+    the database: they are reported here only if `found` has some as well. `ignored` collects the
+    keys that are ignored without an error.
     """
 
     __slots__ = ("found", "ignored", "postponed")

@@ -49,7 +49,7 @@ item_from_row: Final = ITEMS.compile_reader(DatasetItem, at="item")
 
 _IN_DATASET: Final = {one.name: f"v_{one.name}" for one in VERSIONS.columns}
 VERSION_OF_DATASET: Final = ", ".join(f"v.{name} AS {at}" for name, at in _IN_DATASET.items())
-"""The columns of the newest version `v` beside those of a dataset."""
+"""The columns of the newest version `v`, named so that a row of a dataset can have them too."""
 dataset_from_row: Final = DATASETS.compile_reader(
     Dataset,
     version=lambda row: Version(**{name: row[at] for name, at in _IN_DATASET.items()}),

@@ -32,18 +32,18 @@ WITH late AS MATERIALIZED (
   SELECT ctid, due_at FROM eval_jobs
   WHERE due_at <= $1 AND {not_removed("eval_jobs")}
   ORDER BY due_at, project_id, run_id, target LIMIT $3 FOR UPDATE SKIP LOCKED
-), told AS (
+), requeued AS (
   UPDATE eval_jobs AS j SET state = 'queued', due_at = $2, updated_at = $1,
     run_after = CASE WHEN j.state = 'running' THEN j.due_at ELSE j.run_after END
   FROM late WHERE j.ctid = late.ctid
   RETURNING late.due_at, j.project_id, j.run_id, j.target, j.metrics AS own
 )
-SELECT told.due_at, told.target, told.own, r.*
-FROM told CROSS JOIN LATERAL (
+SELECT requeued.due_at, requeued.target, requeued.own, r.*
+FROM requeued CROSS JOIN LATERAL (
   SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs
-  WHERE project_id = told.project_id AND id = told.run_id LIMIT 1
+  WHERE project_id = requeued.project_id AND id = requeued.run_id LIMIT 1
 ) AS r
-ORDER BY told.due_at, told.project_id, told.run_id, told.target
+ORDER BY requeued.due_at, requeued.project_id, requeued.run_id, requeued.target
 """
 SELECT_PROJECTS_WITH_ROOM: Final = f"""
 SELECT project_id FROM eval_runs CROSS JOIN LATERAL (

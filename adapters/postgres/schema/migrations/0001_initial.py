@@ -1006,7 +1006,7 @@ CREATE INDEX IF NOT EXISTS eval_runs_monitor
 -- Running runs, of one project and of all: one of them gets the next target dispatched.
 CREATE INDEX IF NOT EXISTS eval_runs_running ON eval_runs (project_id, created_at, id)
     WHERE status = 'RUNNING';
--- Across projects: runs that workers were told to plan or cancel, until they have finished.
+-- Across projects: runs that workers have to plan or cancel, until they have finished.
 CREATE INDEX IF NOT EXISTS eval_runs_announced ON eval_runs (announced_at)
     WHERE announced_at IS NOT NULL;
 -- Alerts assess each run of a monitor once, after it has ended, unless it was cancelled.

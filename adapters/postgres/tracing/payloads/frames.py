@@ -69,7 +69,7 @@ def _dictionary(texts: Sequence[bytes]) -> zstandard.ZstdCompressionDict:
 
 
 def compressor() -> zstandard.ZstdCompressor:
-    """That of this thread, without a dictionary."""
+    """The one of this thread, without a dictionary."""
     found: zstandard.ZstdCompressor | None = getattr(_codecs, "compressor", None)
     if found is None:
         found = _codecs.compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
@@ -77,7 +77,7 @@ def compressor() -> zstandard.ZstdCompressor:
 
 
 def decompressor() -> zstandard.ZstdDecompressor:
-    """That of this thread, without a dictionary."""
+    """The one of this thread, without a dictionary."""
     found: zstandard.ZstdDecompressor | None = getattr(_codecs, "decompressor", None)
     if found is None:
         found = _codecs.decompressor = zstandard.ZstdDecompressor()

@@ -262,7 +262,7 @@ async def lock_texts(
 async def list_repeated(
     connection: Connection, project: ProjectId, trace: TraceId, ids: Collection[UUID]
 ) -> list[UUID]:
-    """Those that another trace has too."""
+    """The texts that another trace has too."""
     if not ids:
         return []
     return [row[0] for row in await connection.fetch(SELECT_REPEATED, project, trace, sorted(ids))]

@@ -51,7 +51,7 @@ class References:
     waiting: Collection[TraceId] = ()
 
     async def note(self, connection: Connection, new: Collection[TraceKey]) -> None:
-        """In the transaction that has inserted the new ones of the traces. Raises TextsRemoved."""
+        """Notes them, in the transaction that inserted the traces. Raises TextsRemoved."""
         rows: dict[ProjectId, list[tuple[TraceId, UUID]]] = defaultdict(list)
         by_project: dict[ProjectId, dict[UUID, bytes]] = defaultdict(dict)
         for (project, trace), texts in self.texts.items():

@@ -264,6 +264,6 @@ async def delete_old_session_scores(
 async def list_empty_sessions(
     connection: Connection, project: ProjectId, sessions: Collection[str]
 ) -> list[str]:
-    """Those of the sessions that have no trace left."""
+    """The sessions among these that have no trace left."""
     rows = await connection.fetch(SELECT_EMPTY_SESSIONS, project, sorted(sessions))
     return [row[0] for row in rows]

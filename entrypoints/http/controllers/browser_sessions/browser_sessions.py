@@ -115,7 +115,7 @@ class SessionProject(msgspec.Struct, frozen=True, kw_only=True):
 class CredentialResponse(msgspec.Struct, frozen=True, kw_only=True):
     """Whose credential it is, and what it opens.
 
-    A key has no `user`, and a token no `key`. A key without the scope `read` isn't told projects.
+    A key has no `user`, and a token no `key`. A key without the scope `read` gets no projects.
     """
 
     user: SessionUser | None

@@ -122,8 +122,8 @@ async def _finish(
     """Where the browser goes, and the cookie of its session. Raises SignInFailed, Unavailable."""
     identity, error = context.use_cases.identity, query.get("error")
     if error is not None:
-        told = f"{error} {query.get('error_description', '')}"[:ERROR_CHARS_MAX]
-        _log.warning("the identity provider refused a sign-in: %r", told)
+        message = f"{error} {query.get('error_description', '')}"[:ERROR_CHARS_MAX]
+        _log.warning("the identity provider refused a sign-in: %r", message)
     is_secure = is_over_https(headers, context.config.public_url)
     cookie = read_cookie(headers, f"{HOST_PREFIX if is_secure else ''}{ATTEMPT_COOKIE}")
     answer = ProviderAnswer(query.get("state", ""), query.get("code"), error)
@@ -155,7 +155,7 @@ def _scope(request: HttpRequest) -> Mapping[str, Any]:
 
 
 def _to_sign_in(config: HttpConfig, problem: SignInProblem, destination: str) -> Redirect:
-    """To the page that shows why the sign-in didn't succeed; `GET /session` has the text."""
+    """Leads to the page that shows why the sign-in didn't succeed; `GET /session` has the text."""
     to = destination if is_destination(destination) else HOME
     if purpose_of(to) is SessionPurpose.CLI:
         return Redirect(_address(config, f"{to}&sign_in_problem={problem}"))

@@ -74,7 +74,7 @@ class VersionQuery(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> bytes | None:
-        """Of the version; None for the newest one."""
+        """The digest of the version; None for the newest one."""
         return None if self.version is None else bytes.fromhex(self.version)
 
 

@@ -435,7 +435,7 @@ class TargetCountResponse(ResponseStruct[TargetCount], frozen=True, kw_only=True
 
 
 class MetricSummaryResponse(ResponseStruct[MetricResults], frozen=True, kw_only=True):
-    """What a run has come to in one metric, or in a signal that a session run computed.
+    """The results of a run in one metric, or in a signal that a session run computed.
 
     `scored`, `skipped`, `failed` and `pending` count the scores that exist now. `mean` is of the
     `counted` numbers that the run gave, and null without any; values that people changed are

@@ -131,8 +131,8 @@ class TraceComparisonController(Controller):
         description=(
             "Aligns the steps of two traces by kind and name, in the order of their trees: which "
             "steps of `b` were added, which steps of `a` are missing, and which have another "
-            "model, status, error, input or output. Latency, tokens and cost stand beside each "
-            f"step. Of each trace the first {COMPARED_SPANS_MAX:,} spans are compared."
+            "model, status, error, input or output. Each step has its latency, tokens and cost. "
+            f"Of each trace the first {COMPARED_SPANS_MAX:,} spans are compared."
         ),
         example=EXAMPLE,
     )

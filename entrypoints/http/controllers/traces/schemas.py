@@ -339,7 +339,7 @@ class TraceResponse(ResponseStruct[Trace], frozen=True, kw_only=True):
 
     @classmethod
     def from_detail(cls, project: ProjectId, found: TraceDetail) -> Self:
-        """With the payloads that are shown whole."""
+        """The response with the payloads that are shown whole."""
         shown, totals = found.payloads, found.totals
         whole = replace(
             found.trace,
