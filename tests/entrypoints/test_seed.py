@@ -30,7 +30,7 @@ from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 from tests.support.builders.values import OURS
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, until
 
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -332,7 +332,7 @@ async def test_stop_does_not_wait_for_an_unavailable_store():
     failures = [Unavailable("unreachable", retry_after_s=3_600) for _ in range(1_000)]
     run = seeder(Store(failures), 1_000)
     task = asyncio.create_task(run.run())
-    await asyncio.sleep(0.05)
+    await until(lambda: len(failures) < 1_000)
     assert not task.done()
     run.stopping.set()
     await asyncio.wait_for(task, WAIT_MAX_S)
