@@ -14,7 +14,8 @@ import httpx
 RETRIED: Final = frozenset({429, 500, 502, 503, 504})
 # unless the answer has Retry-After; after the last attempt the trace is dropped
 RETRY_AFTER_S: Final = (0.5, 1.0, 2.0)
-TIMEOUT: Final = httpx.Timeout(connect=5, read=30, write=10, pool=30)
+# On a busy machine this process stands still for seconds, which counts as time of its connections.
+TIMEOUT: Final = httpx.Timeout(30, write=10)
 PROJECT_MAX: Final = 100  # traces of one project: few enough to recount in one page
 SPANS: Final = 3
 PACE_S: Final = 0.02  # between two traces of a client: working agents, no flood

@@ -11,12 +11,15 @@ from typing import Final
 import pytest
 
 from adapters.embedded.process import free_port
+from entrypoints.settings import Settings
 from tests.faults.accounts import assert_kept
 from tests.faults.background import Background, background
 from tests.faults.clients import PACE_S, Load
 from tests.faults.stack import READY_AGAIN_MAX_S, Stack, until
 
 END_MAX_S: Final = 120.0  # for the clients' last attempts
+# for each trace that is read back: the slower the machine, the longer the load and the more traces
+KEPT_MAX_S: Final = 1.0
 MORE_MAX_S: Final = 60.0
 REFUSED_MAX_S: Final = 20.0  # by then the space that was still free is used up
 SEEDS: Final = itertools.count(1)
@@ -64,7 +67,7 @@ def loading(stack: Stack, background_loop: Background) -> Loading:
         with running(load, background_loop):
             yield load
         load.url = stack.url
-        background_loop.run(assert_kept(load, stack.settings), END_MAX_S)
+        run_assert_kept(background_loop, load, stack.settings)
 
     return loading
 
@@ -80,6 +83,13 @@ def running(load: Load, background_loop: Background) -> Iterator[None]:
     finally:
         load.running = False
         future.result(END_MAX_S)
+
+
+def run_assert_kept(
+    background_loop: Background, load: Load, settings: Settings, recounted: int = 3
+) -> None:
+    within_s = END_MAX_S + len(load.sent) * KEPT_MAX_S
+    background_loop.run(assert_kept(load, settings, recounted), within_s)
 
 
 def wait_more_accepted(load: Load, count: int = 30) -> None:

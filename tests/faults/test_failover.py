@@ -17,10 +17,17 @@ import pytest
 
 from adapters.embedded.process import free_port
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S
-from tests.faults.accounts import assert_kept, lost_traces
+from tests.faults.accounts import lost_traces
 from tests.faults.background import Background
 from tests.faults.clients import Load
-from tests.faults.conftest import END_MAX_S, SEEDS, running, until_refused, wait_more_accepted
+from tests.faults.conftest import (
+    END_MAX_S,
+    SEEDS,
+    run_assert_kept,
+    running,
+    until_refused,
+    wait_more_accepted,
+)
 from tests.faults.proxy import Proxy
 from tests.faults.report import report_line
 from tests.faults.stack import STARTED_MAX_S, Stack, pause_s, until, with_port
@@ -126,7 +133,7 @@ def test_synchronous_standby_takes_over_without_loss(
     assert load.slowest_s < ANSWER_MAX_S
     assert stack.processes["serve"].process.poll() is None
     assert stack.processes["worker"].process.poll() is None
-    background_loop.run(assert_kept(load, stack.settings), END_MAX_S)
+    run_assert_kept(background_loop, load, stack.settings)
     report_line(
         f"failover, synchronous, primary {how}: promoted in {promoted_s:.1f} s, accepting "
         f"{again_s:.1f} s after the loss, ready {ready_s:.1f} s after it; "
@@ -183,7 +190,7 @@ def test_unavailable_synchronous_standby_blocks_acknowledgement_and_loses_nothin
         pair.lose_primary()
         wait_more_accepted(load, 100)
     assert load.slowest_s < ANSWER_MAX_S + 5
-    background_loop.run(assert_kept(load, stack.settings), END_MAX_S)
+    run_assert_kept(background_loop, load, stack.settings)
     report_line(
         f"synchronous standby away: 503 meanwhile, readiness {readiness}, 100 accepted "
         f"{again_s:.1f} s after it was back; "

@@ -21,10 +21,9 @@ import pytest
 from adapters.postgres.database.table_groups import TableGroup
 from entrypoints.composition import root
 from entrypoints.settings import Settings
-from tests.faults.accounts import assert_kept
 from tests.faults.background import Background
 from tests.faults.clients import PACE_S, Load
-from tests.faults.conftest import END_MAX_S, SEEDS, running, until_refused, wait_more_accepted
+from tests.faults.conftest import SEEDS, run_assert_kept, running, until_refused, wait_more_accepted
 from tests.faults.groups_stack import GROUPS, ClusterStack, GroupsStack
 from tests.faults.report import report_line
 from tests.faults.stack import STARTED_MAX_S, STOP_MAX_S, until
@@ -78,7 +77,7 @@ def loads(
             stack.enter_context(running(load, background_loop))
         yield made
     for load in made.values():
-        background_loop.run(assert_kept(load, site.settings), END_MAX_S)
+        run_assert_kept(background_loop, load, site.settings)
 
 
 def test_any_part_may_be_killed_with_groups(site: GroupsStack, background_loop: Background) -> None:
@@ -150,7 +149,7 @@ def test_organization_moves_while_clients_write(
         assert site.fetch_value(old_rows) > 0
         asyncio.run(delete_old_rows(site.settings, old))
         assert site.fetch_value(old_rows) == 0
-    background_loop.run(assert_kept(load, site.settings, recounted=MOVE_CLIENTS), END_MAX_S)
+    run_assert_kept(background_loop, load, site.settings, recounted=MOVE_CLIENTS)
     others = {group: dict(one.outcomes) for group, one in by_group.items()}
     report_line(
         f"organization moved under load in {took_s:.1f} s, killed once: {load.accepted} accepted, "

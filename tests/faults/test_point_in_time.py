@@ -13,10 +13,9 @@ from typing import Final
 
 import pytest
 
-from tests.faults.accounts import assert_kept
 from tests.faults.background import Background
 from tests.faults.clients import Load
-from tests.faults.conftest import END_MAX_S, SEEDS, running, wait_more_accepted
+from tests.faults.conftest import SEEDS, run_assert_kept, running, wait_more_accepted
 from tests.faults.report import report_line
 from tests.faults.stack import STARTED_MAX_S, Stack, until
 from tests.faults.standby import Server
@@ -96,12 +95,12 @@ def test_traces_of_before_a_mistake_are_restored(
     archived.archive_all()
     archived.lose_disk()
     took = archived.restore(recovery_target_time=moment)
-    background_loop.run(assert_kept(before, stack.settings), END_MAX_S)
+    run_assert_kept(background_loop, before, stack.settings)
     accepted = {trace for trace, sent in after.sent.items() if sent.accepted}
     assert stored_of(stack, accepted) == 0
     with sending(stack, background_loop) as again:
         wait_more_accepted(again, 50)
-    background_loop.run(assert_kept(again, stack.settings), END_MAX_S)
+    run_assert_kept(background_loop, again, stack.settings)
     report_line(
         f"point in time: {before.accepted} accepted before the mistake, all restored; ready "
         f"{took:.1f} s after the start"
@@ -119,7 +118,7 @@ def test_without_a_target_only_the_log_that_was_not_archived_is_lost(
         wait_more_accepted(late, 200)
     archived.lose_disk()
     took = archived.restore()
-    background_loop.run(assert_kept(saved, stack.settings), END_MAX_S)
+    run_assert_kept(background_loop, saved, stack.settings)
     accepted = {trace for trace, sent in late.sent.items() if sent.accepted}
     lost = len(accepted) - stored_of(stack, accepted)
     assert lost > 0, "the last segment was on the lost disk alone"

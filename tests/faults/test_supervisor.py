@@ -12,10 +12,9 @@ from adapters.embedded.process import free_port
 from entrypoints.processes.dev_supervisor import running_servers
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import DevServer, children_of, is_gone, own_environ, spawn_dev, start_dev
-from tests.faults.accounts import assert_kept
 from tests.faults.background import Background
 from tests.faults.clients import Load
-from tests.faults.conftest import END_MAX_S, SEEDS, running, wait_more_accepted
+from tests.faults.conftest import SEEDS, run_assert_kept, running, wait_more_accepted
 from tests.faults.report import report_line
 from tests.faults.stack import STOP_MAX_S, pause_s
 from tests.support.fixtures import migrated_postgres
@@ -95,7 +94,7 @@ def test_supervisor_may_be_killed(
             assert all(map(is_gone, children.values()))
             assert supervised.dev.environ["PANDAPROBE_API_KEY"] == key
             wait_more_accepted(load)
-    background_loop.run(assert_kept(load, supervised.settings), END_MAX_S)
+    run_assert_kept(background_loop, load, supervised.settings)
     report_line(
         f"kill -9 of dev: {kills} under load, {starts} during a start; "
         f"ready again after at most {slowest:.1f} s; "
