@@ -23,7 +23,7 @@ def in_time() -> asyncio.Timeout:
 
 
 async def until(look: Callable[[], Any], is_so: Callable[[Any], object] = bool) -> Any:
-    """What a look gives, or what it gives is awaited, once it is so."""
+    """Calls `look`, and awaits what it returns if needed, until `is_so` holds; the last result."""
     turns = 0
     async with in_time():
         while True:
@@ -43,7 +43,7 @@ async def until(look: Callable[[], Any], is_so: Callable[[Any], object] = bool) 
 def until_while[T](
     process: subprocess.Popen[Any], look: Callable[[], T], is_so: Callable[[T], object] = bool
 ) -> T:
-    """What a look gives, once it is so; `process` is needed for that, and has to run."""
+    """Calls `look` until `is_so` holds; the last result. Fails if `process` ends before."""
     deadline = time.monotonic() + WAIT_MAX_S
     while not is_so(seen := look()):
         assert process.poll() is None, "the process ended"
@@ -53,7 +53,7 @@ def until_while[T](
 
 
 def wait_a_moment(process: subprocess.Popen[Any]) -> None:
-    """Up to a twentieth of a second, less where the process ends."""
+    """Waits a twentieth of a second, or less if the process ends."""
     try:
         process.wait(0.05)
     except subprocess.TimeoutExpired:

@@ -226,7 +226,7 @@ def varied_of_sessions(of: ProjectId) -> list[SessionScore]:
 
 
 def rounded[T: ScoreCounts](of: T, *fields: str) -> T:
-    """With these fields rounded, unless they are None."""
+    """The same with these fields rounded, unless they are None."""
     numbers = {name: getattr(of, name) for name in fields}
     return replace(of, **{n: round(one, 9) for n, one in numbers.items() if one is not None})
 

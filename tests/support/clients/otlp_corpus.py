@@ -44,7 +44,7 @@ class WireRequest:
     has_basic_credentials: bool = False
 
     async def send(self, http: httpx.AsyncClient, key: str, project: str) -> httpx.Response:
-        """With the credentials in the form that the program can send."""
+        """Sends it with credentials in the form that the program can send."""
         head = {"content-type": self.content_type}
         if self.coding is not None:
             head["content-encoding"] = self.coding
@@ -179,7 +179,7 @@ class ShownTrace:
 
     @property
     def spans(self) -> list[Any]:
-        """By start and the hex id that was sent."""
+        """The spans by start and the hex id that was sent."""
         return sorted(
             self.trace["spans"],
             key=lambda span: (

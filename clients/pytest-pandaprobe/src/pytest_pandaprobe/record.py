@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """That of its experiment. The end of a test's id tells more than its beginning."""
+        """The name of its experiment: the end of the test's id, which says more than its start."""
         return self.test[-NAME_MAX:]
 
     @property
