@@ -5,7 +5,12 @@ from dataclasses import dataclass
 
 from adapters.memory.store import MemoryStore
 from domain.errors import Conflict
-from domain.evaluation.custom_metrics.custom_metric import METRICS_MAX, CustomMetric, Revision
+from domain.evaluation.custom_metrics.custom_metric import (
+    METRICS_MAX,
+    TOO_MANY_METRICS,
+    CustomMetric,
+    Revision,
+)
 from domain.ids import ProjectId
 
 
@@ -22,7 +27,7 @@ class MemoryCustomMetrics:
         if any(one.name == metric.name for one in ours):
             raise Conflict(f"There is a metric {metric.name} already")
         if len(ours) >= METRICS_MAX:
-            raise Conflict(f"A project has {METRICS_MAX} metrics of its own at most")
+            raise Conflict(TOO_MANY_METRICS)
         self._put(metric)
         return metric
 

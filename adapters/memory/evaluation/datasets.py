@@ -39,7 +39,7 @@ class MemoryDatasets:
         if any(one.name == dataset.name for one in ours):
             raise Conflict(f"There is a dataset {dataset.name} already")
         if len(ours) >= DATASETS_MAX:
-            raise Conflict(f"A project has {DATASETS_MAX} datasets at most")
+            raise Conflict(f"A project has {DATASETS_MAX} datasets at most: delete one first")
         put_version(self.store, dataset)
         self.store.record(audit)
         return dataset

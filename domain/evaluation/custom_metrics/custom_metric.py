@@ -30,6 +30,9 @@ from domain.ids import ProjectId
 
 NAME_MAX: Final = 63  # characters
 METRICS_MAX: Final = 100  # of one project, including archived ones
+TOO_MANY_METRICS: Final = (
+    f"A project has {METRICS_MAX} metrics of its own at most, archived ones included: revise one"
+)
 LISTED_METRICS_MAX: Final = 1_000  # names in one request, repeated ones included: each is checked
 REVISIONS_MAX: Final = 100  # of one metric
 DESCRIPTION_MAX: Final = 500  # characters

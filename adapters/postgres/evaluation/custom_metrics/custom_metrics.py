@@ -20,6 +20,7 @@ from domain.errors import Conflict
 from domain.evaluation.custom_metrics.custom_metric import (
     METRICS_MAX,
     REVISIONS_MAX,
+    TOO_MANY_METRICS,
     CustomMetric,
     Revision,
 )
@@ -66,7 +67,7 @@ class PostgresCustomMetrics(PoolReader):
             if any(one.name == metric.name for one in ours):
                 raise Conflict(f"There is a metric {metric.name} already")
             if len(ours) >= METRICS_MAX:
-                raise Conflict(f"A project has {METRICS_MAX} metrics of its own at most")
+                raise Conflict(TOO_MANY_METRICS)
             await connection.execute(INSERT_METRIC, *metric_row(metric))
             await connection.execute(INSERT_REVISION, *revision_row(metric))
             return metric

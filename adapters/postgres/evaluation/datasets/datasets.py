@@ -159,7 +159,7 @@ class PostgresDatasets(PoolReader):
             if any(one.name == dataset.name for one in ours):
                 raise Conflict(f"There is a dataset {dataset.name} already")
             if len(ours) >= DATASETS_MAX:
-                raise Conflict(f"A project has {DATASETS_MAX} datasets at most")
+                raise Conflict(f"A project has {DATASETS_MAX} datasets at most: delete one first")
             await connection.execute(INSERT_DATASET, *dataset_row(dataset))
             await connection.execute(INSERT_VERSION, *version_row(project, dataset.version))
             await store_audit_entry(connection, audit)
