@@ -15,7 +15,7 @@ from adapters.postgres.database.time_buckets import split_period
 from adapters.postgres.tracing.rollups.facet_values import fetch_facet_values
 from adapters.postgres.tracing.rollups.percentiles import VolumeReader
 from adapters.postgres.tracing.session_figures import fetch_session_buckets
-from adapters.postgres.tracing.trace_groups import fetch_trace_groups
+from adapters.postgres.tracing.trace_breakdown import fetch_trace_groups
 from adapters.postgres.tracing.trace_rows import IS_UNPRICED
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest
