@@ -1,4 +1,4 @@
-"""Bounds bytes that are held at a time: those of bodies that are received, and of decoded ones.
+"""Bounds bytes that are held at a time: of bodies that are received, of decoded ones, of reads.
 
 Decoded bodies take several times their size, and the size of a message of gRPC isn't known before
 it has arrived. Such requests wait for room, in the order in which they come.
@@ -7,12 +7,13 @@ it has arrived. Such requests wait for room, in the order in which they come.
 import asyncio
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 from domain.errors import Unavailable
 
 WORK_MAX_BYTES: Final = 64 << 20
 WORK_WAIT_S: Final = 3.0  # exporters give a request ten seconds in all
+VERY_LARGE_READ_BYTES: Final = 64 << 20
 NO_ROOM: Final = "The service is overloaded; try again"
 
 
@@ -67,3 +68,26 @@ class ByteLimit:
                 turn.set_result(None)
             else:
                 return
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadLimits:
+    """Bounds large reads, and with a limit of their own those of more than VERY_LARGE_READ_BYTES.
+
+    One of these leaves hardly room for another, and a client may take its response slowly: other
+    reads don't wait for it.
+    """
+
+    large: ByteLimit
+    very_large: ByteLimit
+
+    @classmethod
+    def of_each(cls, most: int) -> Self:
+        return cls(ByteLimit(most), ByteLimit(most))
+
+    def limit_of(self, size: int) -> ByteLimit:
+        return self.large if size <= VERY_LARGE_READ_BYTES else self.very_large
+
+    @property
+    def held(self) -> int:
+        return self.large.held + self.very_large.held

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.errors import Unavailable
-from entrypoints.http.middleware.byte_limit import ByteLimit
+from entrypoints.http.middleware.byte_limit import ByteLimit, ReadLimits
 
 SLOT_TIMEOUT_S: Final = 10.0
 TOO_MANY_REQUESTS: Final = "Too many requests of this {} are in progress; try again"
@@ -29,7 +29,7 @@ class Share:
     slots: int  # requests in work; these keep the process and the database busy
     bodies: int  # that are being received
     body_bytes: int  # of its requests, as received and decompressed; a single body always fits
-    read_bytes: int  # of large reads, until their responses are sent; a single one always fits
+    read_bytes: int  # as ReadLimits, until responses are sent; a single one always fits
 
 
 CALLER: Final = Share(
@@ -54,7 +54,7 @@ class _Use:
     share: Share
     slots: asyncio.Semaphore
     memory: ByteLimit  # of bodies
-    reads: ByteLimit  # of large reads
+    reads: ReadLimits
     tickets: int = 0
     requests: int = 0
     bodies: int = 0
@@ -79,7 +79,7 @@ class FairQueue:
                     share,
                     asyncio.Semaphore(share.slots),
                     ByteLimit(share.body_bytes),
-                    ByteLimit(share.read_bytes),
+                    ReadLimits.of_each(share.read_bytes),
                 )
             use.tickets += 1
             uses.append(use)
@@ -103,6 +103,7 @@ class Ticket:
     _is_in_progress: bool = False
     _body_bytes: int = 0
     _read_bytes: int = 0
+    _read_limits: Sequence[ByteLimit] = ()  # in which they are held
     _slots: list[asyncio.Semaphore] = field(default_factory=list)  # that are held
 
     def begin_body(self) -> None:
@@ -148,26 +149,30 @@ class Ticket:
             use.memory.release(size)
 
     async def acquire_read_bytes(self, size: int, wait_s: float = READ_WAIT_S) -> None:
-        """Waits for `size` bytes of each share for a large read. Raises Unavailable."""
+        """Waits for `size` bytes of each share for a large read. Raises Unavailable.
+
+        The request holds no others.
+        """
         acquired: list[ByteLimit] = []
         try:
             async with asyncio.timeout(wait_s):
                 for use in self._uses:
-                    await use.reads.acquire(size, wait_s=None)
-                    acquired.append(use.reads)
+                    limit = use.reads.limit_of(size)
+                    await limit.acquire(size, wait_s=None)
+                    acquired.append(limit)
         except BaseException as error:
-            for reads in acquired:
-                reads.release(size)
+            for limit in acquired:
+                limit.release(size)
             if isinstance(error, TimeoutError):
                 holder = self._uses[len(acquired)].share.holder
                 raise Unavailable(TOO_MANY_READS.format(holder)) from error
             raise
-        self._read_bytes += size
+        self._read_bytes, self._read_limits = size, acquired
 
     def release_read_bytes(self, size: int) -> None:
         self._read_bytes -= size
-        for use in self._uses:
-            use.reads.release(size)
+        for limit in self._read_limits:
+            limit.release(size)
 
     def enter(self) -> None:
         """Counts the request as in progress. Raises Unavailable if a share is used up."""

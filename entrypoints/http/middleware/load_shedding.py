@@ -12,13 +12,13 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from application.read_room import ReadRoom, room_of_request
 from domain.errors import RETRY_AFTER_S, Unavailable
 from entrypoints.http.middleware.asgi_messages import send_error
-from entrypoints.http.middleware.byte_limit import WORK_WAIT_S, ByteLimit
+from entrypoints.http.middleware.byte_limit import WORK_WAIT_S, ByteLimit, ReadLimits
 from entrypoints.http.middleware.fair_queueing import FairQueue, Share, Ticket
 
 REQUESTS_MAX: Final = 512  # in progress in a process: some tenths of a second of work
 BODIES_MAX: Final = 1_024  # that a process receives; their requests don't count as in progress
 BODIES_MAX_BYTES: Final = 256 << 20  # of all requests together, as received and decompressed
-READS_MAX_BYTES: Final = 256 << 20  # of large reads, which take two to three times as much
+READS_MAX_BYTES: Final = 256 << 20  # as ReadLimits; they take two to three times as much
 # Refusals are delayed, so that a client that retries at once does so at most twice a second per
 # connection. Without a delay it would keep the process busy with refusals.
 REFUSAL_DELAY_S: Final = 0.5
@@ -53,7 +53,9 @@ class LoadShedding:
     memory: ByteLimit = field(init=False)  # of bodies
     queue: FairQueue = field(default_factory=FairQueue, init=False)
     work: ByteLimit = field(default_factory=ByteLimit)
-    reads: ByteLimit = field(default_factory=lambda: ByteLimit(READS_MAX_BYTES), init=False)
+    reads: ReadLimits = field(
+        default_factory=lambda: ReadLimits.of_each(READS_MAX_BYTES), init=False
+    )
 
     def __post_init__(self) -> None:
         self.memory = ByteLimit(self.bodies_max_bytes)
@@ -124,6 +126,7 @@ class AdmissionTicket:
     _body_bytes: int = 0
     _work_bytes: int = 0
     _read_bytes: int = 0  # of large reads
+    _read_limit: ByteLimit | None = None  # in which they are held
 
     def identify(self, shares: Mapping[str, Share]) -> None:
         """The caller is known: the request takes from `shares`, by the holder's name."""
@@ -198,18 +201,20 @@ class AdmissionTicket:
         if self._ticket is not None:
             self._ticket.release_slot()
             await self._ticket.acquire_read_bytes(wanted)
+        limit = self._shedding.reads.limit_of(wanted)
         try:
-            await self._shedding.reads.acquire(wanted)
+            await limit.acquire(wanted)
         except BaseException:
             if self._ticket is not None:
                 self._ticket.release_read_bytes(wanted)
             raise
-        self._read_bytes = wanted
+        self._read_bytes, self._read_limit = wanted, limit
         await self.acquire_slot()
 
     def give_back_room(self, size: int) -> None:
         self._read_bytes -= size
-        self._shedding.reads.release(size)
+        if self._read_limit is not None:
+            self._read_limit.release(size)
         if self._ticket is not None:
             self._ticket.release_read_bytes(size)
 

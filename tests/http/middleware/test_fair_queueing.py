@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, PoolSettings
-from application.read_room import room_of_request
+from application.read_room import MEDIUM_READ_BYTES, room_of_request
 from domain.errors import NotFound, Unavailable
 from domain.limits import Limit
+from entrypoints.http.middleware.byte_limit import VERY_LARGE_READ_BYTES
 from entrypoints.http.middleware.fair_queueing import (
     CALLER,
     ORGANIZATION,
@@ -120,6 +121,20 @@ async def test_large_reads_of_a_caller_wait_for_each_other() -> None:
     async with in_time():
         await waiting
     await ticket(queue, "dan", **shares).acquire_read_bytes(60, wait_s=0)  # nothing was kept
+
+
+async def test_large_reads_do_not_wait_for_very_large_ones() -> None:
+    queue = FairQueue()
+    tickets = [queue.ticket({"ada": CALLER, "acme": ORGANIZATION}) for _ in range(4)]
+    await tickets[0].acquire_read_bytes(CALLER.read_bytes)
+    very_large = asyncio.create_task(tickets[1].acquire_read_bytes(VERY_LARGE_READ_BYTES + 1))
+    await run_ready_tasks()
+    assert not very_large.done()
+    await tickets[2].acquire_read_bytes(MEDIUM_READ_BYTES, wait_s=0)
+    await tickets[3].acquire_read_bytes(2 * MEDIUM_READ_BYTES, wait_s=0)
+    tickets[0].leave()
+    async with in_time():
+        await very_large
 
 
 async def read_large(scope: Any, receive: Any, send: Any) -> None:
