@@ -57,7 +57,7 @@ def claims(token: str) -> dict:
 
 
 def test_installed_command_is_that_of_python_m():
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
     [(name, target)] = project["scripts"].items()
     assert EntryPoint(name, target, "console_scripts").load() is run
 

@@ -16,7 +16,7 @@ from entrypoints.composition.pricing import price_book
 from entrypoints.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
-PAGE = (Path(__file__).parents[2] / "docs/operation/settings.md").read_text()
+PAGE = (Path(__file__).parents[3] / "docs/operation/settings.md").read_text()
 
 
 def test_price_table_replaces_built_in_prices(tmp_path):
