@@ -15,6 +15,7 @@ from domain.errors import Conflict, Invalid, NotFound
 from domain.ids import ErasureId, ProjectId
 from domain.pricing.repricing import Repricing
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
+from tests.adapters.postgres.tracing.payloads.test_shared_texts import prose
 from tests.adapters.postgres.tracing.test_rollups import (
     Chance,
     act,
@@ -23,7 +24,6 @@ from tests.adapters.postgres.tracing.test_rollups import (
     doubled,
     recounted,
 )
-from tests.adapters.postgres.tracing.test_shared_texts import prose
 from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.scores import session_score, trace_score

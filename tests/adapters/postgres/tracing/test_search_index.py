@@ -41,7 +41,7 @@ from domain.tracing.search.search_query import SearchQuery
 from domain.tracing.search.search_terms import TERM_BITS, query_terms
 from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.trace import TraceChange
-from tests.adapters.postgres.tracing.test_payload_blocks import DAMAGE
+from tests.adapters.postgres.tracing.payloads.test_payload_blocks import DAMAGE
 from tests.contracts.tracing.search.test_search import found, said
 from tests.contracts.tracing.spans import test_span_search as spans
 from tests.support.builders.values import at, span, trace
