@@ -2,12 +2,14 @@
 
 import gc
 import os
+import select
 import signal
 import sys
-from typing import Final
+from typing import Final, TextIO
 
 FIRST_PROCESS: Final = 1  # of a container
 STANDARD_ERROR: Final = 2  # the last of the files that every process has
+READER_IS_GONE: Final = 128 + signal.SIGPIPE  # the exit status, as of other programs
 
 
 def run() -> int:
@@ -17,8 +19,13 @@ def run() -> int:
 
     try:
         return main()
+    except BrokenPipeError:
+        if _drop_unread(sys.stdout):  # as with `| head`
+            return READER_IS_GONE
+        raise
     finally:
-        _drop_unread_errors()
+        _drop_unread(sys.stdout)
+        _drop_unread(sys.stderr)
         # At its end Python would look for garbage several times, in all that was imported: a
         # quarter of a second of a processor, after which the process ends anyway.
         gc.freeze()
@@ -37,15 +44,17 @@ def prepare_process() -> None:
         signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
 
 
-def _drop_unread_errors() -> None:
-    """Drops what the standard error still holds, if its reader is gone.
+def _drop_unread(file: TextIO) -> bool:
+    """Drops what a standard file still holds, if its reader is gone. Returns whether it is.
 
     Python would fail to write it at the end of the process, and replace the exit status by 120.
     """
-    try:
-        sys.stderr.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), STANDARD_ERROR)
+    readers = select.poll()
+    readers.register(file, 0)
+    is_gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in readers.poll(0))
+    if is_gone:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
+    return is_gone
 
 
 def _open_standard_files() -> None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from entrypoints.cli.__main__ import READER_IS_GONE
 from tests.support.waiting import WAIT_MAX_S
 
 HANG_UP = """
@@ -78,3 +79,19 @@ def test_status_is_the_same_after_the_reader_of_errors_has_gone(environ, status)
             check=False,
         )
     assert ended.returncode == status
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"]])
+def test_command_ends_quietly_after_the_reader_of_its_output_has_gone(arguments):
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing) as output:
+        ended = subprocess.run(
+            [sys.executable, "-m", "entrypoints.cli", *arguments],
+            env={"PATH": os.environ["PATH"]},
+            stdout=output,
+            stderr=subprocess.PIPE,
+            timeout=WAIT_MAX_S,
+            check=False,
+        )
+    assert (ended.returncode, ended.stderr) == (READER_IS_GONE, b"")
