@@ -247,6 +247,11 @@ UNBOUNDED_LISTS = {
 }
 
 
+async def test_names_of_schemas_have_no_path_of_a_module(document: Any) -> None:
+    """Litestar adds the module to the name if two classes have the same one."""
+    assert [name for name in document["components"]["schemas"] if "." in name] == []
+
+
 async def test_lists_of_requests_have_a_bound(document: Any) -> None:
     schemas = document["components"]["schemas"]
 

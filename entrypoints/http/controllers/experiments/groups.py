@@ -101,7 +101,7 @@ class GroupResponse(ResponseStruct[GroupFigures], frozen=True, kw_only=True):
     unpriced_span_count: Annotated[int, Source("unpriced_spans"), UNPRICED]
 
 
-class DifferenceResponse(ResponseStruct[trace_groups.Difference], frozen=True, kw_only=True):
+class GroupDifferenceResponse(ResponseStruct[trace_groups.Difference], frozen=True, kw_only=True):
     """The value of `b` minus that of `a`, and its interval.
 
     `no_interval` says why there is none: `too_few` numbers in a group, or `shared_traces`, which
@@ -143,7 +143,7 @@ class MeanComparisonResponse(
     fingerprint: str | None
     a: GroupMean | None
     b: GroupMean | None
-    difference: Annotated[DifferenceResponse | None, _COMPARED]
+    difference: Annotated[GroupDifferenceResponse | None, _COMPARED]
     no_interval: NoInterval | None
 
 
@@ -180,7 +180,7 @@ class GroupComparisonResponse(ResponseStruct[GroupComparison], frozen=True, kw_o
         int, Meta(description="Traces that are in both groups: then there are no intervals")
     ]
     failures: Annotated[
-        DifferenceResponse | None,
+        GroupDifferenceResponse | None,
         Meta(description="Of the share of `failed`. Null if a group is empty"),
     ]
     metrics: list[MetricComparisonResponse]

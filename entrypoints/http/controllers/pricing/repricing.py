@@ -54,7 +54,7 @@ class RepriceRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         )
 
 
-class DifferenceResponse(ResponseStruct[CostDelta], frozen=True, kw_only=True):
+class CostDifferenceResponse(ResponseStruct[CostDelta], frozen=True, kw_only=True):
     """The spans of a model, in USD. A null `model` stands for all models beyond the first 200."""
 
     model: Annotated[str | None, GIVEN]
@@ -79,13 +79,14 @@ class ChangeResponse(ResponseStruct[CostChange], frozen=True, kw_only=True):
     after: ChargeResponse
 
 
-def _by_model(repricing: Repricing) -> list[DifferenceResponse]:
+def _by_model(repricing: Repricing) -> list[CostDifferenceResponse]:
     """Those with the most spans first."""
     found = repricing.found
     by_spans = sorted(found.models.items(), key=lambda pair: (-pair[1].spans, pair[0]))
     others = [(None, found.others)] if found.others.spans else []
     return [
-        DifferenceResponse.from_domain(delta, model=name) for name, delta in (*by_spans, *others)
+        CostDifferenceResponse.from_domain(delta, model=name)
+        for name, delta in (*by_spans, *others)
     ]
 
 
@@ -106,7 +107,7 @@ class RepricingResponse(ResponseStruct[Repricing], frozen=True, kw_only=True):
     changed: Annotated[int, Source("found.total.changed")]
     cost_before: Annotated[Usd, Source("found.total.before")]
     cost_after: Annotated[Usd, Source("found.total.after")]
-    by_model: Annotated[list[DifferenceResponse], Source(WHOLE, _by_model)]
+    by_model: Annotated[list[CostDifferenceResponse], Source(WHOLE, _by_model)]
     sample: Annotated[list[ChangeResponse], Source("found.sample")]
     created_at: ResponseInstant
     completed_at: ResponseInstant | None
