@@ -61,37 +61,46 @@ class Flood:
         self._request = f"POST /traces HTTP/1.1\r\n{head}Content-Length: {length}\r\n\r\n{body}"
 
     async def run(self) -> None:
-        loop = asyncio.get_running_loop()
-        parts = urlsplit(self.url)
-        for _ in range(self.connections):
-            _, client = await loop.create_connection(
-                lambda: Client(self), str(parts.hostname), parts.port or 80
-            )
-            self._free.append(client)
+        first = [] if self.rate else [await self._connect() for _ in range(self.connections)]
         begin = time.monotonic()
         self._end = begin + self.seconds
         if self.rate:
             await self._send_at_rate(begin)
         else:
-            while self._free:
-                self.send(self._free.popleft())
+            for client in first:
+                self.send(client)
             await asyncio.sleep(self.seconds)
         deadline = time.monotonic() + LAST_S
         while self._busy and time.monotonic() < deadline:
             await asyncio.sleep(TICK_S)
         self.took_s = time.monotonic() - begin
 
+    async def _connect(self) -> "Client":
+        parts = urlsplit(self.url)
+        _, client = await asyncio.get_running_loop().create_connection(
+            lambda: Client(self), str(parts.hostname), parts.port or 80
+        )
+        return client
+
     async def _send_at_rate(self, begin: float) -> None:
+        """Connects when it needs to: the service closes connections that don't send a request."""
         due = sent = 0
+        connecting: list[asyncio.Task[None]] = []
         while (now := time.monotonic()) < self._end:
             due = int((now - begin) * self.rate)
             for _ in range(due - sent):
                 if self._free:
                     self.send(self._free.popleft())
+                elif len(connecting) < self.connections:
+                    connecting.append(asyncio.create_task(self._connect_and_send()))
                 else:
                     self.unsent += 1
             sent = due
             await asyncio.sleep(TICK_S)
+        await asyncio.gather(*connecting)
+
+    async def _connect_and_send(self) -> None:
+        self.send(await self._connect())
 
     def send(self, client: "Client") -> None:
         self._busy += 1
