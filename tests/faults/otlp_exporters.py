@@ -25,12 +25,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.e2e.conftest import ROOT
 from tests.faults.stack import until
+from tests.support.waiting import WAIT_MAX_S
 
 CALLS: Final = 4  # model calls of a trace, each of one token, below one agent
 SPANS: Final = CALLS + 1  # of a trace
 TRACES: Final = 5  # of a batch
 PACE_S: Final = 0.05
-MORE_MAX_S: Final = 60.0
+MORE_MAX_S: Final = float(WAIT_MAX_S)
 END_MAX_S: Final = 60.0  # for the last batches: an exporter gives up after 10 s
 JS_PACKAGES: Final = ROOT / ".venv-otel/js/node_modules"
 JS_PROGRAM: Final = ROOT / "tests/support/otel_js/export_batches.cjs"
