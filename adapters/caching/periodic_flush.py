@@ -13,22 +13,28 @@ async def flush_periodically(
 ) -> AsyncIterator[None]:
     """Calls `flush` every `every_s` while the block runs, and once more at its end.
 
-    Calls `on_lost` if the last flush takes longer than `final_timeout_s`.
+    Calls `on_lost` if the last flush, or the end of one under way, takes longer than
+    `final_timeout_s`.
     """
-    flushing = asyncio.create_task(_repeat(flush, every_s))
+    is_ending = False
+
+    async def repeat() -> None:
+        while not is_ending:
+            await asyncio.sleep(every_s)
+            await flush()
+
+    flushing = asyncio.create_task(repeat())
     try:
         yield
     finally:
+        is_ending = True  # a store may turn the cancellation into another error
         flushing.cancel()
-        await asyncio.wait([flushing])
-        try:
-            async with asyncio.timeout(final_timeout_s):
-                await flush()
-        except TimeoutError:
+        _, stuck = await asyncio.wait([flushing], timeout=final_timeout_s)
+        if stuck:
             on_lost()
-
-
-async def _repeat(flush: Flush, every_s: float) -> None:
-    while True:
-        await asyncio.sleep(every_s)
-        await flush()
+        else:
+            try:
+                async with asyncio.timeout(final_timeout_s):
+                    await flush()
+            except TimeoutError:
+                on_lost()
