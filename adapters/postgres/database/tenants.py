@@ -6,8 +6,9 @@ connection; single statements set it for the session where there is no pooler. A
 a scope finds nothing and writes nothing.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
@@ -96,7 +97,11 @@ async def scoped_transaction(
         for message in messages:
             await connection.execute(message)
         yield
-    except BaseException:  # if it is cancelled while it begins, the server may have begun it
+    except asyncio.CancelledError:  # while it begins, the server may have begun it
+        with suppress(Exception):  # a cancellation stays one: who catches failures would go on
+            await connection.execute("ROLLBACK")
+        raise
+    except BaseException:
         await connection.execute("ROLLBACK")
         raise
     await connection.execute(end)
