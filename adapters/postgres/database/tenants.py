@@ -98,7 +98,7 @@ async def scoped_transaction(
             await connection.execute(message)
         yield
     except asyncio.CancelledError:  # while it begins, the server may have begun it
-        with suppress(Exception):  # a cancellation stays one: who catches failures would go on
+        with suppress(Exception):  # else loops that catch failures would go on
             await connection.execute("ROLLBACK")
         raise
     except BaseException:
