@@ -242,7 +242,7 @@ def _initialise(folder: Path, programs: Path, account: process.Account | None) -
 
 
 def _choose_account(folder: Path) -> process.Account | None:
-    """The account: for root that of the data's owner, or `nobody`. None: that of this process."""
+    """Returns the owner of the data, or the account `nobody`, for a process of root; else None."""
     if os.geteuid() != 0:
         return None
     with contextlib.suppress(FileNotFoundError):

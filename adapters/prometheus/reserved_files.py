@@ -15,7 +15,7 @@ AROUND_KEY_BYTES: Final = 64  # at most, of a series besides its key
 
 
 class ReservedDict(MmapedDict):
-    """The library's dict of a file. Raises OSError if there is no space for another series."""
+    """Keeps series in a file, as its base. Raises OSError if the disk has no space for another."""
 
     def __init__(self, filename: str, read_mode: bool = False) -> None:
         if not read_mode:

@@ -63,8 +63,8 @@ TRANSIENT_ERRORS: Final = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidTransactionStateError,  # read-only, as after a failover
 )
-# PandaProbe's SDK sends a trace four times and then drops it: so it bridges a restart or a failover
-# of nine seconds. With one second, which is right for a busy database, it bridged three.
+# PandaProbe's SDK sends a trace four times, so many seconds apart, and then drops it. Three seconds
+# bridge a restart or a failover of nine. One second, as for a busy database, would bridge three.
 OUTAGE_RETRY_AFTER_S: Final = 3
 # Restricts a statement to one project, whose id is $1. The id is in a subquery so that the planner
 # assumes a project of average size: for an id that the statistics do not know yet, it would expect
