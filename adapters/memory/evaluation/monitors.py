@@ -341,18 +341,18 @@ class MemoryAlerts:
 
     async def apply_run(self, ended: FinishedRun, assess: AlertEvaluator, now: datetime) -> bool:
         key = (ended.project, ended.run)
-        if key in self.store.assessed or self._run(ended) is None or self._is_early(ended):
+        if key in self.store.assessed or self._run(ended) is None or self._is_early(ended, now):
             return False
         found = assess(self.store.alerts_of(ended.project, ended.monitor))
         self.store.assessed[key] = now
         self._store_evaluations(ended.project, found, now)
         return True
 
-    def _is_early(self, ended: FinishedRun) -> bool:
+    def _is_early(self, ended: FinishedRun, now: datetime) -> bool:
         """Whether an earlier run has to be assessed first."""
         own = (ended.at, ended.run)
         return any(
-            (one.at, one.run) < own and one.at > ended.at - ORDER_WAIT_MAX
+            (one.at, one.run) < own and one.at > now - ORDER_WAIT_MAX
             for one in self._unassessed()
             if (one.project, one.monitor) == (ended.project, ended.monitor)
         )

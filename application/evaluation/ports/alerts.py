@@ -25,7 +25,7 @@ WEBHOOKS_MAX: Final = 20  # of a project
 BASELINE_RUNS: Final = 5  # earlier runs that a drop is measured against
 PREVIEW_RUNS: Final = 20  # the newest, in the preview of an alert
 FINISHED_RUNS_MAX: Final = 100  # of one read
-ORDER_WAIT_MAX: Final = timedelta(minutes=10)  # that an earlier run delays later ones at most
+ORDER_WAIT_MAX: Final = timedelta(minutes=10)  # after its end, that a run delays later ones
 SLOTS_MAX: Final = 1_000  # of one read
 CONCURRENT_DELIVERIES_MAX: Final = 100
 DELIVERIES_PER_WEBHOOK_MAX: Final = 5  # concurrently: a slow webhook leaves room for others
@@ -199,8 +199,8 @@ class Alerts(Protocol):
         now. A run is evaluated once, also with concurrent calls: stores nothing and returns False
         if it was evaluated before, or it or its monitor is gone. Alerts don't change meanwhile.
 
-        Also returns False while a run of the monitor that ended earlier, by ORDER_WAIT_MAX at
-        most, isn't evaluated yet: alerts see runs in order, and a run that can't be evaluated
+        Also returns False while a run of the monitor that ended earlier isn't evaluated yet, until
+        ORDER_WAIT_MAX after its end: alerts see runs in order, and a run that can't be evaluated
         delays others no longer than that.
         """
         ...

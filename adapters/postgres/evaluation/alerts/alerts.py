@@ -335,7 +335,7 @@ class PostgresAlerts(PoolReader):
             if await connection.fetchrow(LOCK_MONITOR_SHARED, ended.project, ended.monitor) is None:
                 return False
             run = (ended.project, ended.run, ended.monitor)
-            earliest = ended.at - ORDER_WAIT_MAX
+            earliest = now - ORDER_WAIT_MAX
             if await connection.execute(MARK_RUN_ASSESSED, *run, now, earliest) != "UPDATE 1":
                 return False
             rows = await connection.fetch(LOCK_ALERTS_OF_MONITOR, ended.project, ended.monitor)

@@ -37,6 +37,7 @@ from tests.support.fixtures.evaluation import METRICS, target, work_of
 from tests.support.fixtures.monitors import run_of
 
 ALL = PageRequest(limit=200)
+MICROSECOND = timedelta(microseconds=1)
 
 
 def assess_none(alerts):
@@ -461,12 +462,12 @@ async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
 async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
     monitor = await monitoring.create_monitor(project())
     first = ended_run_of(await complete_run(monitoring, monitor, created_at=NOON))
-    second = ended_run_of(
-        await complete_run(monitoring, monitor, created_at=first.at + ORDER_WAIT_MAX)
-    )
-    assert second.at - first.at >= ORDER_WAIT_MAX
-    assert await monitoring.alerts.apply_run(second, assess_none, NOON)
-    assert await monitoring.alerts.apply_run(first, assess_none, NOON)
+    second = ended_run_of(await complete_run(monitoring, monitor, created_at=at(1)))
+    until = first.at + ORDER_WAIT_MAX
+    assert first.at < second.at < until
+    assert not await monitoring.alerts.apply_run(second, assess_none, until - MICROSECOND)
+    assert await monitoring.alerts.apply_run(second, assess_none, until)
+    assert await monitoring.alerts.apply_run(first, assess_none, until)
 
 
 async def test_error_in_assessment_changes_nothing(monitoring):
