@@ -34,7 +34,7 @@ from entrypoints.http.requests.errors import (
     IgnoredFields,
     PostponedError,
 )
-from entrypoints.http.requests.json_depth import path_deeper_than
+from entrypoints.http.requests.json_depth import without_deep_values
 from entrypoints.http.requests.json_members import members_one_by_one
 from entrypoints.http.requests.scalar_types import (
     DIGITS_MAX,
@@ -53,7 +53,7 @@ from entrypoints.http.requests.unknown_names import (
     shown_key,
     without_unknown_keys,
 )
-from entrypoints.http.requests.wire_types import NESTING_MAX, NULL, check_object_size
+from entrypoints.http.requests.wire_types import NULL, check_object_size
 
 STEPWISE_BYTES: Final = 256 << 10  # decoding a smaller text takes 10 ms at most
 
@@ -62,6 +62,8 @@ ARRAYS_COUNTED_BYTES: Final = 11 << 20  # of a body
 ARRAYS_MAX: Final = 1_500_000
 TOO_MANY_ARRAYS: Final = f"must not contain more than {ARRAYS_MAX:,} arrays"
 
+# What is stored has 6,000 levels at most, without those of the body; the decoder stops at 10,000.
+LEVELS_MAX: Final = 6_100
 NESTED_TOO_DEEPLY: Final = "is nested too deeply"
 LONE_MESSAGE: Final = "must not contain a lone surrogate"
 
@@ -69,6 +71,9 @@ LONE_MESSAGE: Final = "must not contain a lone surrogate"
 # U+0000, which readers look for anyway; the rest can't be guessed. A body may have millions of it.
 LONE: Final = f"\0{secrets.token_urlsafe(4)}"
 LONE_ESCAPED: Final = LONE.replace("\0", "\\u0000").encode()
+
+# Replaces what is nested too deeply, in the same way.
+_DEEP_ESCAPED: Final = rb"\u0000" + secrets.token_urlsafe(4).encode()
 
 _HIGH: Final = rb"\\u[dD][89abAB][0-9a-fA-F]{2}"
 _LOW: Final = rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -210,7 +215,7 @@ class Body[B]:
         try:
             value = _parse_value(data)
         except RecursionError:
-            errors.add(_path_to_deep_value(self._type, data), NESTED_TOO_DEEPLY)
+            errors.add("", NESTED_TOO_DEEPLY)
             return None
         found = FieldErrors()
         read = _Walk(config, found, self._stepwise_bytes, self.unknown_keys)
@@ -273,6 +278,20 @@ def _hooks_of_struct(wire_type: mi.StructType) -> Callable[[Any], object] | None
 
 
 def _parse_value(data: bytes) -> Raw:
+    """The JSON value, with lone surrogates and deep nesting marked.
+
+    Raises HttpProblem, and RecursionError where the nesting can't be marked.
+    """
+    try:
+        return _parse_shallow(data)
+    except RecursionError:
+        shallow = without_deep_values(data, LEVELS_MAX, b'"%b"' % _DEEP_ESCAPED)
+        if shallow is None:
+            raise
+        return _parse_shallow(shallow)
+
+
+def _parse_shallow(data: bytes) -> Raw:
     """The JSON value, with lone surrogates marked. Raises HttpProblem, RecursionError."""
     try:
         return _ANY.decode(data)
@@ -283,25 +302,6 @@ def _parse_value(data: bytes) -> Raw:
         except msgspec.DecodeError:
             reason = "it begins with a byte order mark" if data.startswith(BOM_UTF8) else error
             raise HttpProblem(HTTPStatus.BAD_REQUEST, f"The body is not JSON: {reason}") from error
-
-
-def _path_to_deep_value(wire_type: mi.Type, data: bytes) -> str:
-    """The path to a value that is nested too deeply, as far as `wire_type` knows its fields."""
-    path: list[str] = []
-    for step in path_deeper_than(data, NESTING_MAX):
-        wire_type, _ = _unwrap(wire_type)
-        match wire_type, step:
-            case mi.StructType(), str():
-                known = next((f for f in wire_type.fields if f.encode_name == step), None)
-                if known is None:
-                    break
-                wire_type = known.type
-            case mi.ListType(), int():
-                wire_type = wire_type.item_type
-            case _:
-                break
-        path.append(str(step))
-    return ".".join(path)
 
 
 def mark_lone_surrogates(text: bytes) -> bytes:
@@ -540,6 +540,8 @@ class _Walk:
             return Raw(sent)
         if LONE_ESCAPED in sent:
             return self.refuse(path, LONE_MESSAGE)
+        if _DEEP_ESCAPED in sent:
+            return self.refuse(path, NESTED_TOO_DEEPLY)
         if allowed == "object" and not (extra.get("nullable") and sent == NULL):
             _require_bracket(text, "{")
             check_object_size(sent)

@@ -1,53 +1,69 @@
-"""The path to a value that is nested too deeply, in JSON that no parser accepts."""
+"""Cuts what is nested too deeply out of JSON that no parser accepts, so that the rest is parsed."""
 
 import re
 from collections.abc import Iterator
-from itertools import islice
 from typing import Final
 
-from domain.tracing.payloads.json_scan import WINDOW_BYTES, end_of_string
+WINDOW_BYTES: Final = 4 << 10  # few windows of this size could reach a depth that is refused
+# Bounds the search for single brackets to two seconds. A deep value takes two windows, and a batch
+# has at most 500 traces.
+SEARCHED_WINDOWS_MAX: Final = 1_000
 
-PATH_STEPS_MAX: Final = 6  # requests are shallow, only payloads are deep
-TOKENS_MAX: Final = 40_000  # bounds the search for a path to about 20 ms
-KEY_BYTES_MAX: Final = 1_000  # of a step of a path: no known key is as long
-
-_MARK: Final = re.compile(rb"[\[\]{},]")
+_BRACKET: Final = re.compile(rb"[\[\]{}]")
+_PLACEHOLDER: Final = b"__"  # of an escape, with its length
 
 
-def path_deeper_than(text: bytes, levels: int) -> list[str | int]:
-    """The first PATH_STEPS_MAX steps of the path to the first value nested deeper than `levels`.
+def without_deep_values(text: bytes, levels: int, replacement: bytes) -> bytes | None:
+    """`text` with `replacement` in place of each value that is nested deeper than `levels`.
 
-    Meant for JSON that is too deep to be parsed. Empty if the text is malformed, or if there is no
-    such value among its first TOKENS_MAX tokens.
+    `[[1]]` is nested two levels. None if brackets or a string aren't closed, or if more than
+    SEARCHED_WINDOWS_MAX windows contain brackets near that depth.
     """
-    path: list[str | int | None] = []  # of the open values: a key, an index, or None before a key
-    for mark in islice(_tokens(text), TOKENS_MAX):
-        if mark in b"[{":
-            if len(path) == levels:
-                return [step for step in path[:PATH_STEPS_MAX] if step is not None]
-            path.append(0 if mark == b"[" else None)
-        elif not path:
-            continue
-        elif mark in b"]}":
-            path.pop()
-        elif mark == b",":
-            last = path[-1]
-            path[-1] = last + 1 if isinstance(last, int) else None
-        elif path[-1] is None:
-            path[-1] = mark[1:].decode(errors="replace")
-    return []
+    kept: list[bytes] = []
+    depth = kept_from = searched = 0
+    in_string = False
+    for start, parts in _windows(text):
+        outside = b"".join(parts[in_string::2])
+        opened = outside.count(b"[") + outside.count(b"{")
+        closed = outside.count(b"]") + outside.count(b"}")
+        if depth + opened > levels >= depth - closed:
+            searched += 1
+            if searched > SEARCHED_WINDOWS_MAX:
+                return None
+            now = depth
+            for at, is_opening in _brackets(start, parts, in_string=in_string):
+                if is_opening:
+                    now += 1
+                    if now == levels + 1:
+                        kept += (text[kept_from:at], replacement)
+                else:
+                    if now == levels + 1:
+                        kept_from = at + 1
+                    now -= 1
+        depth += opened - closed
+        in_string ^= len(parts) % 2 == 0  # the quotes between the parts
+    if depth or in_string:
+        return None
+    return b"".join((*kept, text[kept_from:]))
 
 
-def _tokens(text: bytes) -> Iterator[bytes]:
-    """The brackets, the commas, and the beginning of each string, without its closing quote."""
-    at = 0
-    while True:
-        quote = text.find(b'"', at)
-        end = len(text) if quote < 0 else quote
-        for start in range(at, end, WINDOW_BYTES):
-            for match in _MARK.finditer(text, start, min(start + WINDOW_BYTES, end)):
-                yield match[0]
-        if quote < 0:
-            return
-        at = end_of_string(text, quote + 1)
-        yield text[quote : min(at - 1, quote + KEY_BYTES_MAX)]
+def _windows(text: bytes) -> Iterator[tuple[int, list[bytes]]]:
+    """The place of each window, and what is between its quotes, with escapes replaced."""
+    start = 0
+    while start < len(text):
+        end = start + WINDOW_BYTES
+        window = text[start:end]
+        if (len(window) - len(window.rstrip(b"\\"))) % 2:
+            window = text[start : end + 1]  # no window ends within an escape
+        plain = window.replace(rb"\\", _PLACEHOLDER).replace(rb"\"", _PLACEHOLDER)
+        yield start, plain.split(b'"')
+        start += len(window)
+
+
+def _brackets(start: int, parts: list[bytes], *, in_string: bool) -> Iterator[tuple[int, bool]]:
+    """The place of each bracket outside of strings, and whether it opens a value."""
+    for index, part in enumerate(parts):
+        if index % 2 == in_string:
+            for match in _BRACKET.finditer(part):
+                yield start + match.start(), match[0] in b"[{"
+        start += len(part) + 1

@@ -22,6 +22,7 @@ from tests.support.builders.datasets import an_item
 from tests.support.hypothesis_scale import scaled
 
 NAME = "refunds"
+JSON = {"content-type": "application/json"}
 NDJSON, CSV = {"content-type": "application/x-ndjson"}, {"content-type": "text/csv"}
 
 
@@ -131,6 +132,17 @@ async def test_invalid_items_are_rejected_by_themselves(datasets: Datasets) -> N
         8: "split",
     }  # fmt: skip
     assert await datasets.items() == [(await datasets.items())[0] | {"id": "a", "input": 1}]
+
+
+async def test_unparsably_deep_items_are_rejected_by_themselves(datasets: Datasets) -> None:
+    levels = 400_000
+    deep = f'{{"id":"deep","input":{"[" * levels}{"]" * levels}}}'
+    answer = await datasets.upload(f'{{"items":[{deep},{{"id":"a","input":1}}]}}', JSON)
+    assert answer.status_code == 200
+    assert [(one["index"], one["errors"][0]["field"]) for one in answer.json()["rejected"]] == [
+        (0, "input")
+    ]
+    assert [item["id"] for item in await datasets.items()] == ["a"]
 
 
 async def test_old_version_stays_readable(datasets: Datasets) -> None:

@@ -1,6 +1,7 @@
 """Invalid requests: their statuses and fields; nothing is stored."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -318,7 +319,7 @@ async def test_too_deep_objects_are_named(site: Site) -> None:
         ),
         (raw_trace(metadata=f'{{"k":{deep(UNPARSABLE_LEVELS)}}}'), "metadata"),
         (raw_trace(name=deep(UNPARSABLE_LEVELS)), "name"),
-        (raw_trace(unknown=deep(UNPARSABLE_LEVELS)), ""),
+        (raw_trace(unknown=deep(UNPARSABLE_LEVELS), name="1"), "name"),
         (deep(UNPARSABLE_LEVELS), ""),
         ("[" * UNPARSABLE_LEVELS, ""),
     ],
@@ -327,6 +328,32 @@ async def test_unparsably_deep_values_are_named(site: Site, body: str, field: st
     response = await site.http.post("/traces", headers=site.headers(), content=body)
     assert site.trace_count() == 0
     assert set(field_errors(response)) == {field}
+
+
+async def test_unparsably_deep_values_are_named_with_all_other_errors(site: Site) -> None:
+    body = raw_trace(name="1", input=deep(UNPARSABLE_LEVELS), tags="[1]")
+    assert set(await refused(site, body)) == {"name", "input", "tags.0"}
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda value: raw_trace(input=value),
+        lambda value: raw_trace(spans=f"[{raw_trace(output=value)}]"),
+        lambda value: raw_trace(metadata=f'{{"k":[{value}]}}'),
+        lambda value: value,
+    ],
+)
+async def test_deep_items_of_a_batch_are_rejected_by_themselves(
+    site: Site, head: dict[str, str], made: Callable[[str], str]
+) -> None:
+    good, bad = raw_trace(input=deep(128)), made(deep(UNPARSABLE_LEVELS))
+    batch = f'{{"traces":[{good},{bad},{good},"\\ud800"]}}'
+    answer = await site.http.post("/traces/batch", headers=head, content=batch)
+    assert answer.status_code == 202
+    assert len(answer.json()["accepted"]) == 2
+    assert [one["index"] for one in answer.json()["rejected"]] == [1, 3]
+    assert site.trace_count() == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrypoints.http.requests.json_depth import TOKENS_MAX, path_deeper_than
 from entrypoints.http.requests.scalar_types import (
     InvalidValue,
     convert_scalar,
@@ -150,24 +149,3 @@ def test_uuid_is_parsed_in_every_spelling(one: object) -> None:
 def test_invalid_uuids_are_refused(text: str) -> None:
     with pytest.raises(InvalidValue):
         parse_uuid(text)
-
-
-@pytest.mark.parametrize(
-    ("text", "levels", "place"),
-    [
-        (b'{"a": 1, "b": [2, [[3]]]}', 3, ["b", 1, 0]),
-        (b'[{"x": {}}, {"y": {"z": []}}]', 3, [1, "y", "z"]),
-        (b'[{"x": [[]]}, {"y": {"z": [[[]]]}}]', 2, [0, "x"]),
-        (b'{"a": ["]]]", "\\"[[["], "b": {"c": 1}}', 1, ["a"]),
-        (b"[" * 50, 49, [0] * 6),
-        (b"[" * 50, 50, []),
-        (b"[]," * TOKENS_MAX + b"[" * 50, 40, []),
-        (b"1", 0, []),
-        (b"", 0, []),
-        (b"]]]}", 0, []),
-    ],
-)
-def test_path_to_the_first_value_that_is_too_deep(
-    text: bytes, levels: int, place: list[str | int]
-) -> None:
-    assert path_deeper_than(text, levels) == place
