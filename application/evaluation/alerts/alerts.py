@@ -42,6 +42,7 @@ from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 
 READS_MAX: Final = 100  # of one round, with FINISHED_RUNS_MAX runs each
+UNAVAILABLE_MAX: Final = 8  # of one round: each may have waited for a timeout
 NO_DATA_VALUE: Final = 1.0  # of the figure NO_DATA while data is missing
 CHANGE_EVENT: Final = "alert.changed"
 _RUNS_READ: Final = PREVIEW_RUNS + BASELINE_RUNS  # a drop of the earliest needs those before it
@@ -151,24 +152,39 @@ class EvaluateAlerts:
     public_url: str | None = None  # of the service, for links in messages
 
     async def __call__(self) -> int:
-        """The number evaluated. Raises Unavailable; earlier evaluations stay."""
+        """The number evaluated. Raises Unavailable; other evaluations stay.
+
+        It is raised once all runs and slots were tried, so that one whose results take too long to
+        read delays no other monitor, or once UNAVAILABLE_MAX of them failed, as in an outage.
+        """
         evaluated, last = 0, None
+        failures = list[Unavailable]()
         for _ in range(READS_MAX):
             runs = await self.alerts.list_finished_runs(last)
             for run in runs:
-                evaluated += await self._safely(run, self._evaluate(run))
+                evaluated += await self._safely(run, self._evaluate(run), failures)
             if len(runs) < FINISHED_RUNS_MAX:
                 break
             last = runs[-1]
         for slot in await self.alerts.list_passed_slots(self.clock()):
-            evaluated += await self._safely(slot, self._evaluate_slot(slot))
+            evaluated += await self._safely(slot, self._evaluate_slot(slot), failures)
+        if failures:
+            raise failures[0]
         return evaluated
 
-    async def _safely(self, ended: FinishedRun | MonitorSlot, evaluation: Awaitable[bool]) -> bool:
+    async def _safely(
+        self,
+        ended: FinishedRun | MonitorSlot,
+        evaluation: Awaitable[bool],
+        failures: list[Unavailable],
+    ) -> bool:
         try:
             return await evaluation
-        except Unavailable:
-            raise
+        except Unavailable as failure:
+            failures.append(failure)
+            if len(failures) == UNAVAILABLE_MAX:
+                raise
+            return False
         except Exception as fault:  # noqa: BLE001 - it is reported and retried, and affects no other
             self.on_fault(ended, fault)
             return False

@@ -2,18 +2,24 @@
 
 import json
 import uuid
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import pytest
 
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.evaluation.monitors import MemoryAlerts
 from adapters.memory.store import MemoryStore
-from application.evaluation.alerts.alerts import CreateAlert, EvaluateAlerts
+from application.evaluation.alerts.alerts import (
+    UNAVAILABLE_MAX,
+    CreateAlert,
+    EvaluateAlerts,
+)
 from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun, MonitorSlot
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.monitors.alert import AlertFigure, AlertState
 from domain.evaluation.scores.outcome import Scored
+from domain.ids import MonitorId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, THEIRS, at
 from tests.support.fixtures import monitors as watched
@@ -247,6 +253,49 @@ async def test_run_is_evaluated_later_if_the_database_is_unavailable():
         await harness.assess(Away(harness.store))
     assert harness.faults == []
     assert await harness.assess() == 1
+
+
+@dataclass(frozen=True)
+class SomeAreSlow(MemoryAlerts):
+    """Reads the results of some monitors for too long, and keeps which it tried."""
+
+    slow: Sequence[MonitorId]
+    tried: list[MonitorId] = field(default_factory=list)
+
+    async def metric_stats(self, ended, metric, threshold):
+        if ended.monitor in self.slow:
+            self.tried.append(ended.monitor)
+            raise Unavailable("it took too long")
+        return await super().metric_stats(ended, metric, threshold)
+
+
+async def test_run_whose_results_take_too_long_delays_no_other_monitor():
+    harness = AlertHarness()
+    monitors = [await harness.monitoring.create_monitor(project()) for _ in range(2)]
+    for second, monitor in enumerate(monitors):
+        await harness.alert(monitor)
+        await complete_run(harness.monitoring, monitor, 1, BAD, created_at=at(second))
+    slow, other = monitors
+    with pytest.raises(Unavailable):
+        await harness.assess(SomeAreSlow(harness.store, [slow.id]))
+    assert await harness.states(slow) == [OK]
+    assert await harness.states(other) == [ALERTING]
+    assert await harness.assess() == 1
+    assert await harness.states(slow) == [ALERTING]
+
+
+async def test_round_ends_once_many_runs_found_the_database_unavailable():
+    harness = AlertHarness()
+    monitors = [
+        await harness.monitoring.create_monitor(project()) for _ in range(UNAVAILABLE_MAX + 1)
+    ]
+    for second, monitor in enumerate(monitors):
+        await harness.alert(monitor)
+        await complete_run(harness.monitoring, monitor, created_at=at(second))
+    slow = SomeAreSlow(harness.store, [one.id for one in monitors])
+    with pytest.raises(Unavailable):
+        await harness.assess(slow)
+    assert slow.tried == slow.slow[:-1]
 
 
 class NoNames(MemoryAlerts):
