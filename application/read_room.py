@@ -4,6 +4,7 @@ What is read is in memory several times, and stays there until a response of it 
 need no room, so nothing waits for them.
 """
 
+import sys
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -30,15 +31,19 @@ room_of_request: Final[ContextVar[ReadRoom | None]] = ContextVar("room", default
 """None where nothing bounds reads, as in workers, which read one target at a time."""
 
 
-async def read_within_room[T](read: Callable[[int], Awaitable[T]], bytes_max: int) -> T:
+async def read_within_room[T](
+    read: Callable[[int], Awaitable[T]], bytes_max: int, *, is_single: bool = False
+) -> T:
     """What `read` returns, which gets how many bytes it may read.
 
     It is called with more, once there is room, if it raises TooLargeToRead; with `bytes_max` at
-    last. Raises Unavailable, and what `read` raises.
+    last, or with no limit where `is_single`: a single span is read, whatever its size. Raises
+    Unavailable, and what `read` raises.
     """
+    last = sys.maxsize if is_single else bytes_max
     room = room_of_request.get()
     if room is None or bytes_max <= SMALL_READ_BYTES:
-        return await read(bytes_max)
+        return await read(last)
     try:
         return await read(SMALL_READ_BYTES)
     except TooLargeToRead:
@@ -50,4 +55,4 @@ async def read_within_room[T](read: Callable[[int], Awaitable[T]], bytes_max: in
         except TooLargeToRead:
             room.give_back(MEDIUM_READ_BYTES)
     await room.take(bytes_max)
-    return await read(bytes_max)
+    return await read(last)

@@ -36,7 +36,7 @@ def room() -> Iterator[Room]:
     room_of_request.reset(token)
 
 
-async def read(size: int, most: int = READ_BYTES_MAX) -> int:
+async def read(size: int, most: int = READ_BYTES_MAX, *, is_single: bool = False) -> int:
     """Reads so many bytes; what it was allowed to read."""
 
     async def attempt(bytes_max: int) -> int:
@@ -44,7 +44,7 @@ async def read(size: int, most: int = READ_BYTES_MAX) -> int:
             raise trace_too_large()
         return bytes_max
 
-    return await read_within_room(attempt, most)
+    return await read_within_room(attempt, most, is_single=is_single)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,12 @@ async def test_what_is_too_large_is_refused(room):
     with pytest.raises(TooLargeToRead):
         await read(101, most=100)
     assert room.held == READ_BYTES_MAX, "until the request ends"
+
+
+async def test_single_span_is_read_whatever_its_size(room):
+    assert await read(2 * READ_BYTES_MAX, is_single=True) >= 2 * READ_BYTES_MAX
+    assert room.held == READ_BYTES_MAX
+    assert await read(SMALL_READ_BYTES, is_single=True) == SMALL_READ_BYTES
 
 
 async def test_nothing_is_read_without_room(room):

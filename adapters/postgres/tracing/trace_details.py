@@ -154,12 +154,12 @@ async def fetch_shown_span(
     span: SpanId,
     extent: PayloadExtent,
     *,
-    bytes_max: int | None = None,
+    bytes_max: int,
 ) -> ShownSpan:
     """Raises NotFound, TooLargeToRead, DamagedText."""
     row = await connection.fetchrow(SELECT_SHOWN_SPAN, project, trace, span)
     rows = [require_row(row, SPAN_NOT_FOUND)]
-    if bytes_max is not None and _bytes_of(_span_ranges(rows, extent)) > bytes_max:
+    if _bytes_of(_span_ranges(rows, extent)) > bytes_max:
         raise spans_too_large("path.span_id")
     [shown] = await _fetch_shown(connection, project, trace, rows, extent)
     return shown
@@ -172,20 +172,15 @@ async def fetch_spans_by_id(
     spans: Sequence[SpanId],
     extent: PayloadExtent,
     *,
-    bytes_max: int = READ_BYTES_MAX,
-    reads_one: bool = True,
+    bytes_max: int,
 ) -> Sequence[ShownSpan]:
-    """The spans that exist; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText.
-
-    With `reads_one` a single span may be larger.
-    """
+    """The spans that exist; in a snapshot. Raises NotFound, TooLargeToRead, DamagedText."""
     counted = await connection.fetchrow(COUNT_BY_ID, project, trace, spans)
     left = bytes_max - require_row(counted, TRACE_NOT_FOUND)["error_bytes"]
-    is_one = reads_one and len(set(spans)) == 1
-    if left < 0 and not is_one:
+    if left < 0:
         raise spans_too_large("span_ids")
     rows = await connection.fetch(SELECT_SPANS_BY_ID, project, trace, spans)
-    if not is_one and _bytes_of(_span_ranges(rows, extent)) > left:
+    if _bytes_of(_span_ranges(rows, extent)) > left:
         raise spans_too_large("span_ids")
     return await _fetch_shown(connection, project, trace, rows, extent)
 
@@ -197,10 +192,9 @@ async def fetch_shown_spans(
     extent: PayloadExtent,
     window: PageRequest,
     *,
-    bytes_max: int = READ_BYTES_MAX,
-    reads_one: bool = True,
+    bytes_max: int,
 ) -> Page[ShownSpan]:
-    """A page of the spans of a trace; in a snapshot. With `reads_one` a single one may be larger.
+    """A page of the spans of a trace; in a snapshot.
 
     Raises NotFound, TooLargeToRead, DamagedText.
     """
@@ -214,11 +208,10 @@ async def fetch_shown_spans(
         await connection.fetchrow(count, project, trace, *values), TRACE_NOT_FOUND
     )
     total, left = counted["span_count"], bytes_max - counted["error_bytes"]
-    is_one = reads_one and window.limit == 1
-    if left < 0 and not is_one:
+    if left < 0:
         raise spans_too_large("query.limit")
     rows = await connection.fetch(select, project, trace, *values)
-    if not is_one and _bytes_of(_span_ranges(rows[: window.limit], extent)) > left:
+    if _bytes_of(_span_ranges(rows[: window.limit], extent)) > left:
         raise spans_too_large("query.limit")
     shown = await _fetch_shown(connection, project, trace, rows[: window.limit], extent)
     return Page(shown, total, shown[-1].position if len(rows) > window.limit else None)

@@ -123,7 +123,7 @@ async def fetch_payload(
     span: SpanId | None,
     name: PayloadName,
     *,
-    bytes_max: int | None = None,
+    bytes_max: int,
 ) -> JsonText | None:
     """Raises NotFound if the trace or the span doesn't exist, TooLargeToRead, DamagedText."""
     metadata: JsonText
@@ -137,7 +137,7 @@ async def fetch_payload(
         row = await connection.fetchrow(SELECT_SPAN, project, trace, span)
         row = require_row(row, SPAN_NOT_FOUND)
     wanted = payload_range(row, name)
-    if bytes_max is not None and wanted is not None and wanted[1] - wanted[0] > bytes_max:
+    if wanted is not None and wanted[1] - wanted[0] > bytes_max:
         raise spans_too_large("path.span_id")
     text = (await fetch_texts(connection, [((project, trace), wanted)]))[project, trace]
     payload: JsonText | None = None

@@ -145,37 +145,33 @@ class PostgresTraces(TraceLists):
     ) -> ShownSpan:
         async def read(most: int) -> ShownSpan:
             async with self._visible_by_key(RETRY_LATER, project) as connection:
-                # One span is read at last, whatever its size.
-                limit = None if most == self.read_bytes_max else most
                 return await fetch_shown_span(
-                    connection, project, trace, span, extent, bytes_max=limit
+                    connection, project, trace, span, extent, bytes_max=most
                 )
 
-        return await read_within_room(read, self.read_bytes_max)
+        return await read_within_room(read, self.read_bytes_max, is_single=True)
 
     async def spans_by_id(
         self, project: ProjectId, trace: TraceId, spans: Sequence[SpanId], extent: PayloadExtent
     ) -> Sequence[ShownSpan]:
         async def read(most: int) -> Sequence[ShownSpan]:
             async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
-                reads_one = most == self.read_bytes_max
                 return await fetch_spans_by_id(
-                    connection, project, trace, spans, extent, bytes_max=most, reads_one=reads_one
+                    connection, project, trace, spans, extent, bytes_max=most
                 )
 
-        return await read_within_room(read, self.read_bytes_max)
+        return await read_within_room(read, self.read_bytes_max, is_single=len(set(spans)) == 1)
 
     async def spans(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent, window: PageRequest
     ) -> Page[ShownSpan]:
         async def read(most: int) -> Page[ShownSpan]:
             async with self._visible_by_key(ASK_FOR_FEWER, project) as connection:
-                reads_one = most == self.read_bytes_max
                 return await fetch_shown_spans(
-                    connection, project, trace, extent, window, bytes_max=most, reads_one=reads_one
+                    connection, project, trace, extent, window, bytes_max=most
                 )
 
-        return await read_within_room(read, self.read_bytes_max)
+        return await read_within_room(read, self.read_bytes_max, is_single=window.limit == 1)
 
     async def detail(
         self, project: ProjectId, trace: TraceId, extent: PayloadExtent
@@ -191,10 +187,9 @@ class PostgresTraces(TraceLists):
     ) -> JsonText | None:
         async def read(most: int) -> JsonText | None:
             async with self._visible_by_key(RETRY_LATER, project) as connection:
-                limit = None if most == self.read_bytes_max else most  # as for a span
-                return await fetch_payload(connection, project, trace, span, name, bytes_max=limit)
+                return await fetch_payload(connection, project, trace, span, name, bytes_max=most)
 
-        return await read_within_room(read, self.read_bytes_max)
+        return await read_within_room(read, self.read_bytes_max, is_single=True)
 
 
 def _trace_bytes(trace: Trace) -> int:

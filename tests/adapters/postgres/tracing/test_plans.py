@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import product
 from typing import Any, Final
 from uuid import UUID
@@ -965,14 +966,15 @@ async def test_writes_and_details_find_rows_by_key(seeded, of):
         await fetch_trace(connection, of, one.id)
         await fetch_outline(connection, of, one.id, 1, 1)
         for extent in map(PayloadExtent, PayloadDetail):
-            await fetch_shown_span(connection, of, one.id, first.id, extent)
+            most = READ_BYTES_MAX
+            await fetch_shown_span(connection, of, one.id, first.id, extent, bytes_max=most)
             await fetch_detail(connection, of, one.id, extent)
             page = PageRequest(limit=1)
-            [shown] = (await fetch_shown_spans(connection, of, one.id, extent, page)).items
-            after = PageRequest(limit=1, after=shown.position)
-            await fetch_shown_spans(connection, of, one.id, extent, after)
+            read = partial(fetch_shown_spans, connection, of, one.id, extent, bytes_max=most)
+            [shown] = (await read(page)).items
+            await read(PageRequest(limit=1, after=shown.position))
         for name, step in product(PayloadName, (None, first.id)):
-            await fetch_payload(connection, of, one.id, step, name)
+            await fetch_payload(connection, of, one.id, step, name, bytes_max=READ_BYTES_MAX)
     await seeded.lists.previews(of, [one.id])
     evaluation, score = seeded.evaluation, trace_score(of, one.id)
     await evaluation.trace_scores.add(score)
