@@ -230,7 +230,8 @@ def _volume_lines(
         lines.append(f"failed traces: {_share(ours)}, before {_share(theirs)}")
     if Topic.LATENCY in topics:
         ended = counted(sum(row.latency_count for row in now), "trace")
-        approximate = f"mean of the {granularity}s, by traces"
+        # The service has percentiles of buckets only, which don't add up to those of the period.
+        approximate = f"approximate: mean of those of the {granularity}s, weighted by traces"
         for name, field, note in (
             ("mean latency", "avg_latency_ms", f"of {ended} with a latency"),
             ("median latency", "p50_latency_ms", approximate),
