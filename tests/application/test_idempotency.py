@@ -28,6 +28,7 @@ from application.ports import (
 from domain.errors import Conflict, Invalid, NotFound, Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
+from tests.support.waiting import until
 
 DAY = timedelta(hours=24)
 SHOP = ProjectId(uuid.UUID(int=7))
@@ -77,8 +78,7 @@ async def test_concurrent_retries_wait_for_the_first_response() -> None:
 
     first = asyncio.create_task(recorder.once(REQUEST, slow))
     others = [asyncio.create_task(recorder.once(REQUEST, recorder.write)) for _ in range(5)]
-    while recorder.pauses < 10:
-        await asyncio.sleep(0)
+    await until(lambda: recorder.pauses >= 10)
     may_finish.set()
     answers = await asyncio.gather(first, *others)
     assert len(set(answers)) == len(recorder.created_ids) == 1

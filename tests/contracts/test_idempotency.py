@@ -26,6 +26,7 @@ from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures.in_memory_app import World
+from tests.support.waiting import until_done
 
 DAY = timedelta(hours=24)
 SECOND = timedelta(seconds=1)
@@ -197,8 +198,7 @@ async def test_sweep_deletes_expired_keys_only(replies: IdempotencyStore) -> Non
     old, young = an_attempt(), an_attempt()
     await replies.complete(old, await turn_of(replies, old), DONE)
     await replies.complete(young, await turn_of(replies, young, SECOND), DONE)
-    while await replies.delete_expired(NOON + DAY):
-        pass
+    await until_done(replies.delete_expired, NOON + DAY)
     assert await begin(replies, young) == DONE
     new = await replies.begin(old, uuid.uuid4(), NOON, NOON + DAY)  # by a clock that went back
     assert isinstance(new, IdempotencyLock)

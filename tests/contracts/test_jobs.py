@@ -24,7 +24,7 @@ from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob
 from domain.ids import ProjectId, RunId
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, until
 
 WITHIN_S = WAIT_MAX_S  # far less than to wait for Redis with each of thousands of jobs
 
@@ -167,12 +167,10 @@ async def test_own_jobs_run_with_concurrency_of_each_lane():
     working = asyncio.create_task(jobs.work({JobQueue.MEASURE: 2, JobQueue.JUDGE: 3}, do))
     for asks_judge in (True, False):
         await jobs.send(*(EvaluateTargetJob(*run, str(n), asks_judge) for n in range(10)))
-    while len(done) < 10:
-        await asyncio.sleep(0)
+    await until(lambda: len(done) >= 10)
     assert len(begun) == 13
     gate.set()
-    while len(done) < 20:
-        await asyncio.sleep(0)
+    await until(lambda: len(done) >= 20)
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
     assert working.cancelled()
@@ -191,8 +189,7 @@ async def test_stop_lets_running_own_jobs_end_and_starts_no_others():
 
     working = asyncio.create_task(jobs.work(dict.fromkeys(JobQueue, 2), do))
     await jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(5)))
-    while len(begun) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: len(begun) >= 2)
     stopping = asyncio.create_task(jobs.stop(WAIT_MAX_S))
     await asyncio.sleep(0)
     assert not stopping.done()

@@ -317,8 +317,7 @@ async def test_stop_finishes_started_batches_and_prints_count(capsys):
     store = Store()
     run = seeder(store, 1_000)
     task = asyncio.create_task(run.run())
-    while not run.progress.done:
-        await asyncio.sleep(0)
+    await until(lambda: run.progress.done)
     run.stopping.set()
     await task
     assert run.report("demo") == seed.INTERRUPTED_STATUS

@@ -30,6 +30,7 @@ from tests.faults.stack import STARTED_MAX_S, STOP_MAX_S, until
 from tests.faults.test_kills import CONNECTION_ERRORS
 from tests.support.fixtures import citus
 from tests.support.fixtures.first_key import first_key
+from tests.support.waiting import until_done
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 
@@ -178,5 +179,4 @@ async def delete_old_rows(settings: Settings, group: int) -> None:
     """As a worker does, once they are due."""
     async with root.ports(settings) as first:
         ports = await first.groups.open(group) or first
-        while await ports.identity.removed_projects.purge(datetime.now(UTC) + DUE):
-            pass
+        await until_done(ports.identity.removed_projects.purge, datetime.now(UTC) + DUE)

@@ -8,7 +8,7 @@ import asyncio
 import inspect
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 WAIT_MAX_S: Final = 180
@@ -38,6 +38,15 @@ async def until(look: Callable[[], Any], is_so: Callable[[Any], object] = bool) 
             else:
                 for _ in range(1 if turns < LOOKS else LATE_PAUSES):
                     await asyncio.sleep(0.02)
+
+
+async def until_done[**P](
+    step: Callable[P, Awaitable[object]], *values: P.args, **options: P.kwargs
+) -> None:
+    """Calls `step` until it returns nothing true, as steps do that have nothing left to do."""
+    async with in_time():
+        while await step(*values, **options):
+            await asyncio.sleep(0)
 
 
 def until_while[T](

@@ -20,7 +20,7 @@ from adapters.oidc.tokens import JwtTokens
 from domain.errors import Unauthenticated, Unavailable
 from tests.support.builders.values import NOON
 from tests.support.fakes.issuer_server import JWKS, publishing
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, until
 
 ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"
 OLD, NEW = (ECKey.generate_key("P-256", {"kid": name}) for name in ("old", "new"))
@@ -50,8 +50,7 @@ class FakeIssuer:
 
     async def wait_fetched(self) -> None:
         """Wait for the end of the background fetch."""
-        while self.source._fetching is not None:
-            await asyncio.sleep(0)
+        await until(lambda: self.source._fetching is None)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from tests.support.fixtures.table_groups import (
     migrated,
     sent_trace,
 )
-from tests.support.waiting import until
+from tests.support.waiting import until, until_done
 
 pytestmark = pytest.mark.service
 
@@ -329,11 +329,9 @@ async def assert_old_rows_are_deleted(
         projects,
     )
     now = datetime.now(UTC)
-    while await purge.purge(now):
-        pass
+    await until_done(purge.purge, now)
     assert (await rows_of(database.owner, "public", projects))["traces"]
-    while await purge.purge(now + timedelta(minutes=11)):
-        pass
+    await until_done(purge.purge, now + timedelta(minutes=11))
     assert not any((await rows_of(database.owner, "public", projects)).values())
     assert await database.owner.fetchval(TRIGGERS) == 0
 
@@ -396,8 +394,7 @@ async def test_move_can_be_cancelled(site: Installation, database: Database, ten
     assert ports is not None
     now = datetime.now(UTC)
     for then in (now, now + timedelta(hours=2)):
-        while await ports.identity.removed_projects.purge(then):
-            pass
+        await until_done(ports.identity.removed_projects.purge, then)
     assert not any((await rows_of(owner, "group_2", projects)).values())
     assert await move(owner, organization, 2, waits=AT_ONCE)
     assert await names_of(site, tenant) == {"a trace", "another"}
@@ -446,8 +443,7 @@ async def test_organization_moves_back_although_the_command_was_ended_before_its
     assert await owner.fetchval(TRIGGERS) > 0
     now, purge = datetime.now(UTC), site.ports.identity.removed_projects
     for then in (now + timedelta(minutes=11), now + timedelta(hours=2)):
-        while await purge.purge(then):
-            pass
+        await until_done(purge.purge, then)
     assert await move(owner, organization, 1, waits=AT_ONCE)
     assert await owner.fetchval(TRIGGERS) == 0
     await send_trace(site, tenant, "another")

@@ -24,6 +24,7 @@ from domain.tracing.query import TraceFilter
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
+from tests.support.waiting import until_done
 
 MINUTE = timedelta(minutes=1)
 WEEK = timedelta(days=7)
@@ -215,8 +216,7 @@ async def test_sweep_deletes_expired_exports_only(exports):
         old.completed("f" * 64, NOON), *(b"x" for _ in range(PIECES_PER_TRANSACTION + 1))
     )
     assert await exports.delete_expired(NOON - MINUTE) == 0
-    while await exports.delete_expired(NOON):
-        pass
+    await until_done(exports.delete_expired, NOON)
     assert await exports.all(ours) == [kept]
     assert await exports.all(old.project_id) == []
     with pytest.raises(NotFound):

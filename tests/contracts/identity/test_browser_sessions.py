@@ -15,6 +15,7 @@ from domain.page import PageRequest
 from tests.support.builders.sessions import a_session
 from tests.support.builders.values import NOON
 from tests.support.fixtures.identities import Identity, new_entry, new_key
+from tests.support.waiting import until_done
 
 MINUTE = timedelta(minutes=1)
 
@@ -134,7 +135,6 @@ async def test_ended_sessions_are_purged(identity: Identity) -> None:
     old, new = a_session(user_id=ada.id, ends_at=end), a_session(user_id=ada.id)
     for session in (old, new):
         await identity.browser_sessions.start(session, [])
-    while await identity.removed_projects.purge(end):
-        pass
+    await until_done(identity.removed_projects.purge, end)
     assert await identity.browser_sessions.by_digest(old.digest) is None
     assert await identity.browser_sessions.by_digest(new.digest) is not None

@@ -45,6 +45,7 @@ from tests.support.fixtures.data_plane import (
 from tests.support.fixtures.identities import new_code, new_project, postgres_ports
 from tests.support.fixtures.in_memory_app import World
 from tests.support.hypothesis_scale import sampled
+from tests.support.waiting import until_done
 
 STEP_MAX = 10_000  # rows: a bounded number
 LATER = at(0) + timedelta(days=1)  # when no late transaction is left
@@ -421,8 +422,7 @@ async def test_sweep_skips_project_locked_by_another(pool):
     busy = "SELECT 1 FROM removals WHERE project_id = $1 FOR UPDATE"
     async with pool.acquire() as at_work, at_work.transaction():
         await at_work.execute(busy, made[0].id)
-        while await world.ports.identity.removed_projects.purge(NOON):
-            pass
+        await until_done(world.ports.identity.removed_projects.purge, NOON)
     fixture = PurgeFixture(world, pool, ours, made[0], made[1], [])
     assert await fixture.rows(made[0].id) > 0
     assert await fixture.rows(made[1].id) == 0
@@ -466,8 +466,7 @@ async def test_project_whose_deletes_fail_is_put_off_for_longer_each_time(
     assert pauses == [timedelta(minutes=n) for n in (5, 5, 10, 20)]
     logged = {record.__dict__.get("project_id") for record in caplog.records}
     assert logged == {str(stuck.id)}
-    while await fixture.world.ports.identity.removed_projects.purge(now):
-        pass
+    await until_done(fixture.world.ports.identity.removed_projects.purge, now)
     assert await fixture.rows(stuck.id) == 0
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from domain.identity.sign_in_attempt import SignInAttempt
 from tests.support.builders.values import NOON
 from tests.support.fixtures.identities import Identity
+from tests.support.waiting import until_done
 
 
 def an_attempt(cookie: str, at=NOON) -> SignInAttempt:
@@ -38,7 +39,6 @@ async def test_expired_attempts_are_purged(identity: Identity) -> None:
     old, new = an_attempt(secrets.token_hex(), begin), an_attempt(secrets.token_hex())
     for one in (old, new):
         await identity.sign_in_attempts.add(one)
-    while await identity.removed_projects.purge(old.expires_at):
-        pass
+    await until_done(identity.removed_projects.purge, old.expires_at)
     assert await identity.sign_in_attempts.take(old.digest) is None
     assert await identity.sign_in_attempts.take(new.digest) == new

@@ -89,7 +89,9 @@ class ErasureFixture:
         return await self.port.advance(erasure.project_id, erasure.id, now, self.add_entry)
 
     async def erase(self, of: ProjectId, owner: DataSubject = GRACE) -> Erasure:
-        known = await self.request(of, owner)
+        return await self.finish(await self.request(of, owner))
+
+    async def finish(self, known: Erasure) -> Erasure:
         for _ in range(STEPS_MAX):
             if (known := await self.step(known)).state is ErasureState.REMOVED:
                 return known

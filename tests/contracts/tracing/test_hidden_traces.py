@@ -427,8 +427,7 @@ async def test_session_that_loses_a_trace_is_hidden_but_its_other_traces_are_not
     assert await plane.evaluation.session_scores.latest_of_sessions(ours, ["s"]) == {}
     assert (await plane.traces.get(ours, others.id)).id == others.id
     assert len(await plane.evaluation.trace_scores.latest(ours, others.id)) == 2
-    while not (await fixture.step(erasure)).removed_at:
-        pass
+    await fixture.finish(erasure)
     assert len((await plane.sessions.get(ours, "s", ALL)).traces) == 1
     await plane.evaluation.session_scores.add(session_score(ours, "s"))
     assert len(await assert_summaries_match(plane, ours)) == 1
@@ -442,8 +441,7 @@ async def test_several_subjects_are_hidden_at_once(fixture: ErasureFixture):
     assert {one.id for one in page.items} == {one.id for one in others}
     assert page.total == len(others)
     for erasure in (first, second):
-        while not (await fixture.step(erasure)).removed_at:
-            pass
+        await fixture.finish(erasure)
     assert len(await assert_summaries_match(plane, ours)) == len(others)
 
 
@@ -499,7 +497,6 @@ async def test_hidden_trace_cannot_be_reassigned(fixture: ErasureFixture, owner:
     # A late trace that keeps the subject, or names none, is stored and erased too.
     await plane.traces.put(ours, trace(id=mine[1].id))
     await plane.traces.put(ours, trace(id=mine[1].id, **keeps))
-    while not (erasure := await fixture.step(erasure)).removed_at:
-        pass
+    erasure = await fixture.finish(erasure)
     assert erasure.rows["traces"] == 2
     assert list(await assert_summaries_match(plane, ours)) == []

@@ -25,6 +25,7 @@ from entrypoints.http.controllers.exports.files import MEDIA_TYPES, disposition
 from tests.http.conftest import Site, a_span, field_errors
 from tests.support.builders.values import NOON, OURS
 from tests.support.clients.scored_project import ScoredProject
+from tests.support.waiting import until_done
 
 EXPORTS = "/traces/exports"
 
@@ -43,8 +44,7 @@ class Files(ScoredProject):
         return UseCases(replace_ports(self.site.ports, **self.site.swapped)).exporting
 
     async def run_jobs(self) -> None:
-        while await self.use_cases.write_export():
-            pass
+        await until_done(self.use_cases.write_export)
 
     async def written(self, **overrides: Any) -> Any:
         ordered = await self.orders(**overrides)
@@ -258,8 +258,7 @@ async def test_export_expires(files):
     kept = utc_now() + files.use_cases.request_export.retention
     assert done["expires_at"] < (kept + timedelta(seconds=1)).isoformat()
     exports = replace_ports(files.site.ports, **files.site.swapped).exporting.exports
-    while await exports.delete_expired(kept + timedelta(days=1)):
-        pass
+    await until_done(exports.delete_expired, kept + timedelta(days=1))
     assert await files.read(EXPORTS) == []
 
 

@@ -27,7 +27,7 @@ from tests.support.builders.otlp_requests import (
     traces_request,
 )
 from tests.support.clients.otlp_exporter import OtlpExporter
-from tests.support.waiting import in_time
+from tests.support.waiting import in_time, until_done
 
 TRACE = TraceId(uuid.UUID(bytes=TRACE_ID))
 SPAN = str(otel_span_id(TRACE, SPAN_ID.hex()))
@@ -170,8 +170,7 @@ async def test_openinference_annotations_score_span_trace_and_session(
 async def record_waiting(either: Site) -> Callable[[], Awaitable[int]]:
     """The step of a worker, once it has recorded what other tests left in the database."""
     step = worker(either).evaluation.sent_evaluations.record_waiting
-    while await step():
-        pass
+    await until_done(step)
     return step
 
 

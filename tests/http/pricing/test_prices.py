@@ -12,6 +12,7 @@ from domain.pricing.model_price import PRICES_MAX
 from tests.http.conftest import Site, a_span, a_trace
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import new_member
+from tests.support.waiting import until_done
 
 ID = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 USAGE = {"prompt_tokens": 1_000_000, "completion_tokens": 0}
@@ -175,8 +176,7 @@ async def repriced(site: Site, head: dict[str, str], **overrides: Any) -> Any:
     """The result of a repricing after a worker has run it."""
     begun = await site.http.post("/model-prices/reprice", headers=head, json=overrides)
     assert (begun.status_code, begun.json()["status"]) == (202, "PENDING")
-    while await UseCases(site.ports).pricing.reprice_spans():
-        pass
+    await until_done(UseCases(site.ports).pricing.reprice_spans)
     path = f"/model-prices/reprice/{begun.json()['id']}"
     return (await site.http.get(path, headers=head)).json()
 

@@ -1,6 +1,5 @@
 """Cursors: consecutive pages, and text that no list has returned."""
 
-import asyncio
 import base64
 import json
 import sys
@@ -28,6 +27,7 @@ from tests.http.conftest import Site, State, a_span, a_trace, field_errors
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
 from tests.support.endpoints.spec import MARCH
+from tests.support.waiting import until
 
 OURS = uuid.UUID(int=1)
 HOOK = {"url": "https://hooks.example.com"}
@@ -343,9 +343,8 @@ async def test_cursor_of_another_project_or_with_an_offset_is_refused_in_every_l
         asked = {"dataset": "refunds", "metrics": ["coherence"]}
         for _ in range(2):
             experiment = (await ours("POST", "/experiments", asked)).json()["id"]
-        async with asyncio.timeout(10):
-            while (await ours.read("/ingest/rejections"))["total"] < 2:  # written after the answer
-                await asyncio.sleep(0)
+        # They are written after the answer.
+        await until(lambda: ours.read("/ingest/rejections"), lambda page: page["total"] >= 2)
         document = (await site.http.get("/openapi.json")).json()
         for (method, path), told in operations(document).items():
             names = {one["name"] for one in told["parameters"]}

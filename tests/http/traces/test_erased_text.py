@@ -41,6 +41,7 @@ from tests.support.clients.scored_project import store_export
 from tests.support.clients.stored_tenants import new_database
 from tests.support.fixtures import citus, data_plane
 from tests.support.fixtures.evaluation import a_run
+from tests.support.waiting import until, until_done
 
 pytestmark = pytest.mark.service
 
@@ -255,8 +256,7 @@ async def plant_by_workers(marked: MarkedProject, run: Any, session: str) -> Non
     record = sent_record("log", {"text": MARKER})
     await ports.tracing.otlp.put(marked.id, trace, fragments(trace, sent, record))
     evaluation = SentEvaluation(name="n", time_ns=1, value=MARKER, reason=MARKER)
-    while await ports.tracing.payload_storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
-        pass
+    await until_done(ports.tracing.payload_storage.join_blocks, datetime.max.replace(tzinfo=UTC))
     waiting = ports.evaluation.waiting_evaluations
     of_response = ReceivedEvaluation(None, replace(evaluation, response_id=response))
     await waiting.add(marked.id, [ReceivedEvaluation(trace, evaluation), of_response], NOON)
@@ -344,8 +344,7 @@ async def expire(marked: MarkedProject, owner: Pool) -> None:
 async def test_deleting_a_project_leaves_no_text_in_any_table(site: Site, owner: Pool) -> None:
     marked = await plant(site, SESSION)
     await owner.execute("INSERT INTO removals VALUES ($1, $2, $2)", marked.id, NOON)
-    while await PostgresRemovedProjects(owner).purge(NOON + timedelta(days=1)):
-        pass
+    await until_done(PostgresRemovedProjects(owner).purge, NOON + timedelta(days=1))
     assert await tables_with(owner, MARKER) == {}
 
 
@@ -359,8 +358,9 @@ async def test_redis_holds_an_erased_session_only_until_its_job_is_taken(redis_u
         broker = QueueBroker(redis_url, queue)
         broker.declare_queue(queue)
         consumer = broker.consume(queue)
-        while (message := next(consumer)) is None or message.args[-1] != SESSION:
-            pass
+        message = await until(
+            lambda: next(consumer), lambda one: one is not None and one.args[-1] == SESSION
+        )
         consumer.ack(message)
         consumer.close()
         broker.close()

@@ -26,7 +26,7 @@ from tests.support.fixtures.evaluation import (
     target,
     work_of,
 )
-from tests.support.waiting import in_time
+from tests.support.waiting import in_time, until, until_done
 
 pytestmark = pytest.mark.service
 
@@ -88,8 +88,7 @@ async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluat
         assert not await evaluating.work_queue.is_live(claim)
         assert not await evaluating.work_queue.record(claim, METRICS[0], GOOD, NOON)
         assert await evaluating.work_queue.close([claim], NOON) == ()
-    while not await cancel_batch(pool, run, NOON):
-        pass
+    await until(lambda: cancel_batch(pool, run, NOON))
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
 
 
@@ -108,8 +107,7 @@ async def test_remark_that_is_being_written_is_of_its_score_alone(
     ):
         await writing.execute(LOCK_SCORE, run.project_id, first.id)
         assert not await cancel_batch(pool, run, NOON)
-    while not await cancel_batch(pool, run, NOON):
-        pass
+    await until(lambda: cancel_batch(pool, run, NOON))
     reasons = {one.id: one.reason for one in await evaluating.scores(run)}
     assert (reasons[first.id], reasons[other.id] == "I looked") == ("I looked", False)
 
@@ -155,8 +153,7 @@ async def test_overdue_job_completes_cancellation(evaluating, run):
     assert [one for one in early if one.project == project_id] == []
     found = await evaluating.work_queue.requeue_overdue(now)
     assert [one for one in found if one.project == project_id] == [PlanRunJob(project_id, run.id)]
-    while await evaluating.work_queue.plan(project_id, run.id, now):
-        pass
+    await until_done(evaluating.work_queue.plan, project_id, run.id, now)
     cancelled = await evaluating.progress(run)
     assert (cancelled.run.status, cancelled.tally.skipped) == (RunStatus.CANCELLED, 13)
     assert not await evaluating.work_queue.plan(project_id, run.id, now)
@@ -172,8 +169,7 @@ async def test_cancelled_partly_planned_run_is_not_planned_further(pool, evaluat
     await evaluating.runs.create(run, work_of(run))
     await evaluating.work_queue.plan(run.project_id, run.id, NOON)
     assert not await cancel_batch(pool, run, NOON)
-    while await evaluating.work_queue.plan(run.project_id, run.id, NOON):
-        pass
+    await until_done(evaluating.work_queue.plan, run.project_id, run.id, NOON)
     cancelled = await evaluating.progress(run)
     assert (cancelled.run.status, cancelled.tally) == (RunStatus.CANCELLED, Tally(skipped=1_000))
 

@@ -34,6 +34,7 @@ from tests.support.builders.values import NOON, trace
 from tests.support.fixtures import citus
 from tests.support.fixtures.evaluation import GOOD, METRICS, a_run, signal_of, work_of
 from tests.support.fixtures.seeded_database import END, HOUR, NOISE, OURS, TRACES, UNKNOWN, Seeded
+from tests.support.waiting import until_done
 
 pytestmark = pytest.mark.service
 
@@ -49,8 +50,7 @@ async def begin(seeded: Seeded, of: ProjectId) -> list[EvalRun]:
     runs = [a_run(of, TARGETS) for _ in range(RUNS)]
     for run in runs:
         await seeded.evaluation.runs.create(run, work_of(run))
-        while await seeded.evaluation.work_queue.plan(of, run.id, NOON):
-            pass
+        await until_done(seeded.evaluation.work_queue.plan, of, run.id, NOON)
     await seeded.evaluation.work_queue.dispatch(of, NOON)
     return runs
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from adapters.postgres.tracing.writes import group_commit
 from adapters.postgres.tracing.writes.group_commit import Batch, GroupCommit
 from domain.errors import Unavailable
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, until
 
 
 class Poison(Exception):
@@ -82,8 +82,7 @@ async def test_items_put_during_commit_share_next_batch():
     store.open.clear()
     async with line(store) as puts:
         first = [asyncio.create_task(puts.put(n, 1)) for n in range(group_commit.WRITERS)]
-        while len(store.batches) < 1:
-            await asyncio.sleep(0)
+        await until(lambda: len(store.batches) >= 1)
         more = [asyncio.create_task(puts.put(n, 1)) for n in range(10, 40)]
         await take_turns()
         store.open.set()
@@ -324,8 +323,7 @@ async def test_observer_gets_cancelled_batch():
     made.start()
     store.open.clear()
     put = asyncio.gather(made.put(1, 1), return_exceptions=True)
-    while not store.batches:
-        await asyncio.sleep(0)
+    await until(lambda: store.batches)
     await made.close()
     [error] = await put
     assert isinstance(error, Unavailable)

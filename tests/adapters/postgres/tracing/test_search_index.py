@@ -55,7 +55,7 @@ from tests.support.fixtures.data_plane import (
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.migrated_postgres import new_database
-from tests.support.waiting import until
+from tests.support.waiting import until, until_done
 
 ROOT: Final = Path(__file__).parents[4]
 
@@ -179,8 +179,7 @@ class TestLongTexts:
         ours = project()
         await fill(plane, ours, said("one", "word", 1), said("two", "word and more", 2))
         index = replace(plane.tracing.search_index, read_bytes_max=len('{"text": "word"}'))
-        while await index.add_traces():
-            pass
+        await until_done(index.add_traces)
         assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
         assert await found(plane, ours, "word") == ["two", "one"]
 
@@ -188,8 +187,7 @@ class TestLongTexts:
         ours, long = project(), span(error="word " * 1_000)
         await fill(plane, ours, said("one", "word", 1), trace(long, name="two", started_at=at(2)))
         index = replace(plane.tracing.search_index, read_bytes_max=1_000)
-        while await index.add_traces():
-            pass
+        await until_done(index.add_traces)
         assert await rows_of(serving_pool, ours) == {"search_traces": 2, "search_terms": 1}
         assert await found(plane, ours, "word") == ["two", "one"]
         finder = plane.tracing.trace_search
@@ -204,8 +202,7 @@ class TestLongTexts:
         sent = [said(f"n{n}", "word", n) for n in range(4)]
         await fill(plane, ours, *sent)
         index = replace(plane.tracing.search_index, read_bytes_max=0)
-        while await index.add_traces():
-            pass
+        await until_done(index.add_traces)
         limits, before = SearchLimits(looked_into=0, partial_at_once=2), (at(10), UUID(int=0))
         first, last = ({one.id: one.started_at} for one in (sent[0], sent[3]))
         for after, allowed, is_all_read in (

@@ -23,6 +23,7 @@ from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import model
 from tests.support.builders.values import THEIRS, at
 from tests.support.fixtures.evaluation_harness import EvaluationHarness, metadata
+from tests.support.waiting import until
 
 SESSION_METRICS = "agent_consistency agent_reliability"
 SIGNALS = tuple(DEFAULT_WEIGHTS)
@@ -528,8 +529,7 @@ async def test_session_of_cancelled_run_causes_no_further_question():
     run = await harness.run(SESSION_METRICS, "chat")
     harness.judge.gate = asyncio.Event()
     working = asyncio.create_task(harness.work())
-    while not harness.judge.asked:
-        await asyncio.sleep(0)
+    await until(lambda: harness.judge.asked)
     await harness.cancel(run)
     harness.judge.gate.set()
     await working

@@ -23,6 +23,7 @@ from domain.tracing.trace import TraceStatus
 from tests.support.builders.custom_metrics import JUDGE, definition
 from tests.support.builders.evaluated_traces import model, offering, tool
 from tests.support.fixtures.evaluation_harness import PLAN, EvaluationHarness, metadata
+from tests.support.waiting import until
 
 JUDGED = [
     name for name, metric in METRIC_REGISTRY.items() if metric.method is EvaluationMethod.JUDGED
@@ -501,8 +502,7 @@ async def run_during_question(
     """Work, and call `action` while this many questions wait for their answers."""
     harness.judge.gate = asyncio.Event()
     working = asyncio.create_task(harness.work())
-    while len(harness.judge.asked) < questions:
-        await asyncio.sleep(0)
+    await until(lambda: len(harness.judge.asked) >= questions)
     await action()
     harness.judge.gate.set()
     await working
@@ -610,8 +610,7 @@ async def test_another_worker_completes_work_of_killed_worker():
     run = await harness.run("tool_success_rate confidence plan_quality", trace)
     harness.judge.gate = asyncio.Event()
     working = asyncio.create_task(harness.work())
-    while not harness.judge.asked:
-        await asyncio.sleep(0)
+    await until(lambda: harness.judge.asked)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working

@@ -14,6 +14,7 @@ from domain.errors import Unavailable
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.ids import ScoreId
 from tests.support.fixtures.evaluation_harness import EvaluationHarness
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,7 @@ async def test_outcomes_arriving_during_write_are_batched():
     store = GatedWorkQueue(harness.store)
     writer, _, _ = await writer_over(store, harness)
     puts = [asyncio.create_task(writer.put("a", scored(0)))]
-    while not store.waiting:
-        await asyncio.sleep(0)
+    await until(lambda: store.waiting)
     puts += [
         asyncio.create_task(writer.put(*one)) for one in (("b", scored(0.1)), ("c", scored(0.2)))
     ]

@@ -17,6 +17,7 @@ from domain.errors import Unavailable
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation import Evaluating, a_run, over_memory, work_of
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,7 @@ class Closing:
         before = len(self.work_queue.begun)
         tasks = [asyncio.create_task(self.closer.close(one)) for one in claims]
         projects = len({one.run.project_id for one in claims})
-        while len(self.work_queue.begun) < before + projects:
-            await asyncio.sleep(0)
+        await until(lambda: len(self.work_queue.begun) >= before + projects)
         return tasks
 
     def let_pass(self, closes: int = 10) -> None:
@@ -125,8 +125,7 @@ async def test_a_cancelled_call_leaves_the_others_to_the_next(closing):
     first, second, *others = closing.claims
     tasks = await closing.close(first, second, *others)
     closing.let_pass(1)
-    while len(closing.work_queue.begun) < 2:
-        await asyncio.sleep(0)
+    await until(lambda: len(closing.work_queue.begun) >= 2)
     tasks[1].cancel()
     await asyncio.wait([tasks[1]])
     closing.let_pass()

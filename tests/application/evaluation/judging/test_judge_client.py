@@ -411,8 +411,7 @@ async def start_targets(harness: EvaluationHarness) -> list[asyncio.Task[None]]:
         for job in harness.jobs.sent
         if isinstance(job, EvaluateTargetJob)
     ]
-    while not harness.judge.asked:
-        await asyncio.sleep(0)
+    await until(lambda: harness.judge.asked)
     await run_loop(50)
     return tasks
 
@@ -528,8 +527,7 @@ async def test_running_question_is_answered_when_database_fails_for_another():
     work = asyncio.create_task(
         harness.use_cases(ports).evaluate_target(harness.project, run.id, str(trace.id))
     )
-    while not (harness.judge.asked and len(verdicts.keys) == 2):
-        await asyncio.sleep(0)
+    await until(lambda: harness.judge.asked and len(verdicts.keys) == 2)
     harness.judge.gate.set()
     with pytest.raises(Unavailable):
         await work

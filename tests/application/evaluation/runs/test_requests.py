@@ -17,6 +17,7 @@ from domain.identity.caller import Caller
 from domain.ids import OrganizationId, ProjectId, RunId, TraceId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
+from tests.support.waiting import until_done
 
 ORDER = RunRequest(metrics=["trace_success"])
 OF_SESSIONS = RunRequest(metrics=["agent_reliability"])
@@ -53,8 +54,7 @@ async def fill(world, ours, count=1, **said):
 
 async def work_of(world, run):
     """The targets of a run, in the order in which they are done."""
-    while await world.ports.evaluation.work_queue.plan(run.project_id, run.id, NOON):
-        pass
+    await until_done(world.ports.evaluation.work_queue.plan, run.project_id, run.id, NOON)
     due = await world.ports.evaluation.work_queue.dispatch(run.project_id, NOON)
     return [one.target for one in due]
 

@@ -24,6 +24,7 @@ from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import project, read_all_pages
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.evaluation import a_run
+from tests.support.waiting import until_done
 
 
 @pytest.fixture
@@ -155,8 +156,7 @@ async def test_figures_and_scores_of_cases(plane, experiments, ours, create):
     await experiments.put_results(ours, one.id, [a_result("a", trace=known.id), gone])
     run, ports = a_run(ours, 1), plane.evaluation
     await ports.runs.create(run, [WorkItem(str(known.id), run.metrics)])
-    while await ports.work_queue.plan(ours, run.id, at(2)):
-        pass
+    await until_done(ports.work_queue.plan, ours, run.id, at(2))
     [job] = await ports.work_queue.dispatch(ours, at(2))
     claim = await ports.work_queue.claim(ours, run.id, job.target, at(2))
     scored = Scored(0.75, "well done", {"judge_kind": "measured", "fingerprint": "m/1"})

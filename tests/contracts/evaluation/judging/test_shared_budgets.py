@@ -18,6 +18,7 @@ from domain.identity.organization import NO_LIMITS, OrganizationLimits, Project
 from domain.ids import ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.fixtures.in_memory_app import World
+from tests.support.waiting import until_done
 
 ONE = Decimal(1)
 TWO_IN_ALL = OrganizationLimits(monthly_usd=Decimal(2))
@@ -69,8 +70,7 @@ async def test_deleted_project_frees_no_budget_of_its_organization(world, ada, o
     project = await new_project(world, ada, ours, "bot")
     assert await reserve(project, Decimal(2)) is not None
     await world.do.identity.delete_project(ada, ours, project)
-    while await world.do.identity.purge_removed_projects():
-        pass
+    await until_done(world.do.identity.purge_removed_projects)
     again = await new_project(world, ada, ours, "bot")
     assert await reserve(again) is None
     await world.do.costs.set_limits(ada, ours, NO_LIMITS)

@@ -16,6 +16,7 @@ from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import trace, trace_id
 from tests.support.fixtures.data_plane import fill, project
 from tests.support.fixtures.monitors import Monitoring, over_postgres
+from tests.support.waiting import until_done
 
 QUIET: Final = timedelta(seconds=30)
 MONITORED: Final = Eligibility(includes_setup=False)
@@ -86,8 +87,7 @@ async def test_open_trace_is_found_after_a_worker_settled_it(monitoring):
     await put(monitoring, ours, id_, end_ns=0)
     first = await monitoring.changed.readable_until()
     assert await found(monitoring, ours, None, later(first, 9 * QUIET)) == ([], [])
-    while await monitoring.evaluating.plane.otlp.settle_open_traces(FAR_FUTURE):
-        pass
+    await until_done(monitoring.evaluating.plane.otlp.settle_open_traces, FAR_FUTURE)
     second = await monitoring.changed.readable_until()
     assert await found(monitoring, ours, first, second) == ([str(id_)], ["s"])
 

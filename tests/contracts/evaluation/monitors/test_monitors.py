@@ -20,6 +20,7 @@ from tests.support.builders.values import NOON, at
 from tests.support.fixtures.data_plane import project, read_all_pages
 from tests.support.fixtures.evaluation import later, work_of
 from tests.support.fixtures.monitors import a_monitor, run_of
+from tests.support.waiting import until_done
 
 ACTIVE, PAUSED = MonitorStatus
 ALL = PageRequest(limit=200)
@@ -226,8 +227,7 @@ async def test_firing_stores_monitor_and_run_together(monitoring):
     assert await monitoring.monitors.store_run(made, after, run, work_of(run))
     assert await monitoring.monitors.get(made.project_id, made.id) == after
     assert await monitoring.evaluating.run(run) == run
-    while await monitoring.evaluating.work_queue.plan(run.project_id, run.id, NOON):
-        pass
+    await until_done(monitoring.evaluating.work_queue.plan, run.project_id, run.id, NOON)
     due = await monitoring.evaluating.work_queue.dispatch(run.project_id, NOON)
     assert [one.target for one in due] == [one.target for one in work_of(run)]
 

@@ -8,6 +8,7 @@ from domain.evaluation.runs.selection import SETTLED, Eligibility, SessionSelect
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import trace, trace_id
 from tests.support.fixtures.data_plane import fill, project
+from tests.support.waiting import until_done
 
 ANY: Final = Eligibility(settled_only=False)
 MONITORED: Final = Eligibility(includes_setup=False)
@@ -55,8 +56,7 @@ async def test_open_trace_is_settled_by_worker(evaluating):
     over = replace(evaluating.targets, quiet=NO_WAIT)
     await put(evaluating, ours, id_, end_ns=0)
     assert (await traces(over, ours), await sessions(over, ours)) == ([], [])
-    while await evaluating.plane.otlp.settle_open_traces(FAR_FUTURE):
-        pass
+    await until_done(evaluating.plane.otlp.settle_open_traces, FAR_FUTURE)
     assert (await traces(evaluating.targets, ours)) == [str(id_)]
     assert (await sessions(evaluating.targets, ours)) == ["s"]
 

@@ -13,6 +13,7 @@ from domain.evaluation.scores.score import DataType, ScoreChange
 from tests.support.builders.scores import ADA, AUTOMATED, PROGRAMMATIC, trace_score
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import fill, project
+from tests.support.waiting import until_done
 
 NAME, COUNT = "m", 12
 DAY = NOON.replace(hour=0)
@@ -185,8 +186,7 @@ async def test_expired_claims_are_deleted(claim, claims, queue):
     await claims.delete_expired(NOON + CLAIM_TIME - timedelta(seconds=1))
     assert await claim("a", 2) == first
     over = NOON + 2 * CLAIM_TIME
-    while await claims.delete_expired(over):
-        pass
+    await until_done(claims.delete_expired, over)
     assert await claim("b", 2) == first
 
 

@@ -25,6 +25,7 @@ from domain.ids import ProjectId
 from tests.support.builders.values import NOON
 from tests.support.fixtures import evaluation
 from tests.support.fixtures.evaluation import WINDOW, Evaluating, a_run, later, work_of
+from tests.support.waiting import until_done
 
 NOTHING = Workload(pending_runs=0, running_runs=0, queued=dict.fromkeys(AGE_BANDS, 0), running=0)
 
@@ -63,8 +64,7 @@ async def test_run_counts_as_pending_then_running(ports, project):
     run = a_run(project, 2)
     await evaluating.runs.create(run, work_of(run))
     assert await workloads.workload(NOON) == replace(NOTHING, pending_runs=1)
-    while await evaluating.work_queue.plan(project, run.id, NOON):
-        pass
+    await until_done(evaluating.work_queue.plan, project, run.id, NOON)
     assert await workloads.workload(NOON) == replace(NOTHING, running_runs=1)
     await evaluating.finish_all(project)
     assert await workloads.workload(NOON) == NOTHING

@@ -30,6 +30,7 @@ from tests.support.fixtures.data_plane import (
     stored_traces,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.waiting import until_done
 
 SECOND: Final = 1_000_000_000
 ROOT, CHILD, THIRD, FOURTH = (f"{n:016x}" for n in (1, 2, 3, 4))
@@ -69,8 +70,7 @@ async def put_each(plane: DataPlane, of: ProjectId, trace: TraceId, sent: Sequen
 
 
 async def settle(plane: DataPlane) -> None:
-    while await plane.otlp.settle_open_traces(FAR_FUTURE):
-        pass
+    await until_done(plane.otlp.settle_open_traces, FAR_FUTURE)
 
 
 def flags(trace: Trace) -> list[str]:

@@ -30,6 +30,7 @@ from tests.support.fixtures.data_plane import (
     over_postgres,
 )
 from tests.support.fixtures.histories import assert_histories_agree
+from tests.support.waiting import until_done
 
 pytestmark = pytest.mark.service
 
@@ -111,8 +112,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def settle(self) -> None:
         async def act(plane: DataPlane) -> None:
-            while await plane.otlp.settle_open_traces(FAR_FUTURE):
-                pass
+            await until_done(plane.otlp.settle_open_traces, FAR_FUTURE)
 
         self.run_on_both(act)
         self.settled.update(TRACE_IDS)

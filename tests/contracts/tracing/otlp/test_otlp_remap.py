@@ -40,6 +40,7 @@ from tests.support.fixtures.data_plane import (
     project,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.waiting import until_done
 
 ROOT, CHILD, THIRD = (f"{n:016x}" for n in (1, 2, 3))
 SECOND: Final = 1_000_000_000
@@ -195,8 +196,7 @@ async def test_native_changes_stay(stored):
 async def test_settled_trace_stays_settled_and_an_open_one_open(stored):
     ours, settled, open_ = project(), trace_id(), trace_id()
     await stored.put(ours, settled, call())
-    while await stored.plane.otlp.settle_open_traces(FAR_FUTURE):
-        pass
+    await until_done(stored.plane.otlp.settle_open_traces, FAR_FUTURE)
     await stored.put(ours, open_, call())
     await stored.remap(ours)
     found = {one.id: one for one in await assert_summaries_match(stored.plane, ours)}

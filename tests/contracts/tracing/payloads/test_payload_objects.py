@@ -36,7 +36,7 @@ from tests.support.fixtures.payload_store import (
     plane_with_store,
 )
 from tests.support.hypothesis_scale import some_of
-from tests.support.waiting import until
+from tests.support.waiting import until, until_done
 
 pytestmark = pytest.mark.service
 
@@ -142,8 +142,7 @@ async def test_process_without_the_bucket_says_so_and_serves_the_rest(stored: St
 async def test_small_blocks_stay_in_the_database(stored: Stored):
     ours = project()
     await stored.plane.traces.put(ours, a_trace())
-    while await PostgresPayloadStorage(stored.pool).join_blocks(LATER):
-        pass
+    await until_done(PostgresPayloadStorage(stored.pool).join_blocks, LATER)
     assert await stored.keys(ours) == set()
 
 
@@ -193,8 +192,7 @@ async def test_objects_are_removed_before_the_receipt_of_an_erasure(stored: Stor
     async with plane_with_store(stored.url, away(s3_url)) as (plane, _):
         with pytest.raises(Unavailable):
             await advance(plane)
-    while await advance(stored.plane) is not ErasureState.REMOVED:
-        pass
+    await until(lambda: advance(stored.plane), lambda state: state is ErasureState.REMOVED)
     remaining = await erasures.count_remaining(await erasures.get(ours, erasure.id), owner)
     assert remaining.rows == {}
 
@@ -211,8 +209,7 @@ async def test_objects_of_removed_projects_are_removed_and_others_do_not_wait(
         with pytest.raises(PurgePostponed):
             await PurgeRemovedProjects(PostgresRemovedProjects(pool), lambda: now)()
     assert await stored.owner.fetch(BLOCKS, theirs) == []
-    while await PostgresRemovedProjects(stored.pool).purge(now + timedelta(hours=2)):
-        pass
+    await until_done(PostgresRemovedProjects(stored.pool).purge, now + timedelta(hours=2))
     assert await stored.keys(ours) == set()
 
 

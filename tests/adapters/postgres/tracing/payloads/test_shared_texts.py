@@ -54,6 +54,7 @@ from tests.support.fixtures.data_plane import (
     traces_page,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.waiting import until_done
 
 PROJECT: Final = ProjectId(uuid.UUID(int=1))
 FILLERS: Final = (1, LONG_TEXT_BYTES_MIN // 2, LONG_TEXT_BYTES_MIN - 1, LONG_TEXT_BYTES_MIN, 5_000)
@@ -408,16 +409,14 @@ async def test_blocks_of_a_very_large_trace_stay_unless_there_are_late_ones(
     await put(plane, ours, *sent[:3])  # the last one refers to the text
     await plane.traces.put(ours, sent[3])
     await pool.execute(WAIT_AGAIN, ours)
-    while await storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
-        pass
+    await until_done(storage.join_blocks, datetime.max.replace(tzinfo=UTC))
     sizes = [await size_of(pool, ours, one) for one in sent]
     assert sizes[2] < 300 < len(PROMPT) / 2 < sizes[3]
     assert await counts(pool, ours) == (2, 1)
     await plane.traces.delete(ours, [sent[0].id])
     await remove_unused_texts(plane)
     await plane.traces.add_spans(ours, sent[3].id, [late := span(input=b"2")])
-    while await storage.join_blocks(datetime.max.replace(tzinfo=UTC)):
-        pass
+    await until_done(storage.join_blocks, datetime.max.replace(tzinfo=UTC))
     assert await size_of(pool, ours, sent[3]) < 300
     for one, spans in ((sent[2], sent[2].spans), (sent[3], (*sent[3].spans, late))):
         read = await plane.traces.get(ours, one.id)
