@@ -1,7 +1,8 @@
 """Fragments of a request, and the checks that both wire types share."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Final
 from uuid import UUID
 
@@ -21,6 +22,9 @@ SPAN_ID_BYTES: Final = 8
 
 _HAS_REMOTE_FLAG: Final = 0x100  # whether the next bit says anything
 _PARENT_IS_REMOTE: Final = 0x200
+
+_HALVES_OF_PAIRS: Final = range(0xD800, 0xE000)
+_HALF_MARKS: Final = 0xF0000  # the first of the characters for private use that mark these
 
 _SPAN_TYPE: Final = "logfire.span_type"
 _PENDING_SPAN: Final = "pending_span"
@@ -121,8 +125,8 @@ class Context:
             for key, value in resource.items()
             if key.startswith(_KEPT_OF_RESOURCE) or key in _KEPT_KEYS_OF_RESOURCE
         }
-        if any(map(_has_nul, (scope.name, scope.version, scope.schema_url, *kept.values()))):
-            raise Rejected(RejectionReason.INVALID_TEXT, "the scope or resource contains U+0000")
+        texts = (scope.name, scope.version, scope.schema_url, *kept.values())
+        _check_storable("the scope or resource", texts)
         return cls(scope, kept)
 
     @property
@@ -196,8 +200,7 @@ def checked_span(span: SentSpan) -> SentSpan:
     """The span, or the one that it announces. Raises Rejected."""
     if not span.start_ns:
         raise Rejected(RejectionReason.NO_START_TIME, "the span has no start time")
-    if "\0" in span.name:
-        raise Rejected(RejectionReason.INVALID_TEXT, "the name contains U+0000")
+    _check_storable("the name", span.name)
     _check_columns(span.attributes)
     if span.attributes.get(_SPAN_TYPE) == _PENDING_SPAN:
         return _announced(span)
@@ -232,13 +235,32 @@ def _announced(pending: SentSpan) -> SentSpan:
 
 def _check_columns(attributes: Attributes) -> None:
     for key in _COLUMN_KEYS & attributes.keys():
-        if _has_nul(attributes[key]):
-            raise Rejected(RejectionReason.INVALID_TEXT, f"the attribute {key} contains U+0000")
+        _check_storable(f"the attribute {key}", attributes[key])
 
 
-def _has_nul(value: AttributeValue) -> bool:
+def half_mark(code_point: int) -> str:
+    """Stands after U+0000 for half of a surrogate pair, which no text can contain."""
+    return chr(_HALF_MARKS + code_point)
+
+
+def _check_storable(what: str, value: AttributeValue) -> None:
+    """Raises Rejected for a value with U+0000, and for one with marked halves."""
+    text = _text_with_nul(value)
+    if text is None:
+        return
+    after = text.partition("\0")[2]
+    half = ord(after[0]) - _HALF_MARKS if after else 0
+    found = half if half in _HALVES_OF_PAIRS else 0
+    raise Rejected(RejectionReason.INVALID_TEXT, f"{what} contains U+{found:04X}")
+
+
+def _text_with_nul(value: AttributeValue) -> str | None:
+    """The first text with U+0000 in a value, keys included."""
     if isinstance(value, str):
-        return "\0" in value
+        return value if "\0" in value else None
+    inner: Iterable[AttributeValue] = ()
     if isinstance(value, Mapping):
-        return any("\0" in key or _has_nul(member) for key, member in value.items())
-    return isinstance(value, list | tuple) and any(map(_has_nul, value))
+        inner = chain.from_iterable(value.items())
+    elif isinstance(value, list | tuple):
+        inner = value
+    return next(filter(None, map(_text_with_nul, inner)), None)

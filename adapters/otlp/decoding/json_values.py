@@ -18,6 +18,7 @@ from adapters.otlp.decoding.fragments import (
     checked_record,
     checked_span,
     dropped_counts,
+    half_mark,
     parent_id_from,
     parent_is_remote,
     span_id_from,
@@ -213,7 +214,7 @@ _TEXT: Final = msgspec.json.Decoder(str | None)
 
 
 class _UnpairedSurrogate(Exception):  # noqa: N818 - an error of the client, not of ours
-    """A text has half of a surrogate pair, which is replaced by U+0000 in `marked`."""
+    """A text has half of a surrogate pair, in place of which `marked` has U+0000 and its mark."""
 
     def __init__(self, marked: bytes) -> None:
         super().__init__()
@@ -351,10 +352,15 @@ def _failure(kind: _Type[Any], data: Encoded | bytes, error: Exception) -> Excep
     if isinstance(error, UnicodeDecodeError):
         return undecodable(f"a text of the {kind.name} isn't UTF-8")
     if len(data) <= _REPLACED_BYTES:
-        marked = _ESCAPE.sub(lambda match: rb"\u0000" if match["lone"] else match[0], data)
+        marked = _ESCAPE.sub(_marked, data)
         if marked != data:
             return _UnpairedSurrogate(marked)
     return undecodable(_mistake(kind.name, str(error)))
+
+
+def _marked(escape: re.Match[bytes]) -> bytes:
+    lone = escape["lone"]
+    return rb"\u0000" + half_mark(int(lone[1:], 16)).encode() if lone else escape[0]
 
 
 def _mistake(name: str, said: str) -> str:

@@ -257,6 +257,21 @@ def test_half_of_a_surrogate_pair_costs_one_span(member: str, reason: RejectionR
     assert reasons(f"{GOOD[:-1]},{member}}}") == [reason]
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("a\\ud83d", "U+D83D"), ("\\uDE00\\ud83d", "U+DE00"), ("a\\u0000ud83d", "U+0000")],
+)
+def test_character_that_cannot_be_stored_is_named(name: str, found: str):
+    half = '"attributes":[{"key":"input.value","value":{"stringValue":"\\ud801"}}]'
+    for members in (f'"name":"{name}"', f'{half},"name":"{name}"'):
+        [rejection] = decode(body_of(f"{GOOD[:-1]},{members}}}")).rejections
+        assert rejection.message == f"the name contains {found}"
+    tags = json.dumps([{"key": "langfuse.tags", "value": {"arrayValue": {"values": []}}}])
+    tags = tags.replace("[]", f'[{{"stringValue":"fine"}},{{"stringValue":"{name}"}}]')
+    [rejection] = decode(body_of(f'{GOOD[:-1]},"attributes":{tags}}}')).rejections
+    assert rejection.message == f"the attribute langfuse.tags contains {found}"
+
+
 def test_whole_surrogate_pairs_and_escaped_backslashes_are_text():
     sent = decode(body_of(GOOD[:-1] + ',"name":"\\ud83d\\ude00\\\\ud83d"}')).fragments[0].decode()
     assert sent.name == "😀\\ud83d"
