@@ -287,10 +287,11 @@ class SessionScoreAnalyticsController(Controller):
 
 def score_analytics_router(of: ScoreTarget) -> Router:
     """The endpoints that scores of traces, of spans and of sessions have in common."""
-    return Router(f"/evaluations/analytics/{of}-scores", route_handlers=_handlers(of))
+    handlers = [_summary_handler(of), _trend_handler(of), _distribution_handler(of)]
+    return Router(f"/evaluations/analytics/{of}-scores", route_handlers=handlers)
 
 
-def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
+def _summary_handler(of: ScoreTarget) -> HTTPRouteHandler:
     @get(
         "/summary",
         CAN_READ,
@@ -311,6 +312,10 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
         )
         return [ScoreSummaryItem.from_domain(summary) for summary in summaries]
 
+    return summarize_scores
+
+
+def _trend_handler(of: ScoreTarget) -> HTTPRouteHandler:
     @get(
         "/trend",
         CAN_READ,
@@ -339,6 +344,10 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
         )
         return [ScoreTrendItem.from_domain(point) for point in points]
 
+    return read_trend
+
+
+def _distribution_handler(of: ScoreTarget) -> HTTPRouteHandler:
     @get(
         "/distribution",
         CAN_READ,
@@ -375,4 +384,4 @@ def _handlers(of: ScoreTarget) -> list[HTTPRouteHandler]:
             for part in found.bins
         ]
 
-    return [summarize_scores, read_trend, read_distribution]
+    return read_distribution
