@@ -63,6 +63,19 @@ def volume_limits(
     return VolumeLimits(buckets, *rates, observer)
 
 
+async def until_cut_off(app: Any, scope: Message, receive: Receive, send: Send) -> None:
+    """Runs the request, and returns if the server cancels its task at a stop.
+
+    It was answered with 503 then, and is in the access log: uvicorn would add a traceback.
+    """
+    try:
+        await app(scope, receive, send)
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():  # a defect
+            raise
+
+
 class App:
     """The HTTP service as an ASGI app, with its ports open from start-up to shutdown."""
 
@@ -100,7 +113,7 @@ class App:
         if scope["type"] == "lifespan":
             await self._run_lifespan(receive, send)
         else:
-            await self._http(scope, receive, send)
+            await until_cut_off(self._http, scope, receive, send)
 
     def begin_stop(self) -> None:
         """Stops taking calls over gRPC. Requests over HTTP are the server's own matter."""

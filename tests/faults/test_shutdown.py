@@ -48,6 +48,7 @@ def test_api_stops_cleanly_under_load(stack: Stack, loading: Loading, times: int
 @pytest.mark.faults
 def test_api_stops_in_time_while_postgres_is_frozen(stack: Stack, loading: Loading) -> None:
     """Work that cannot be finished does not delay the stop beyond the limit."""
+    since = stack.log_size("serve")
     with loading():
         stack.signal("postgres", signal.SIGSTOP)
         try:
@@ -55,6 +56,7 @@ def test_api_stops_in_time_while_postgres_is_frozen(stack: Stack, loading: Loadi
         finally:
             stack.signal("postgres", signal.SIGCONT)
         stack.revive()
+    assert "Traceback" not in stack.log("serve", since)
     report_line(f"SIGTERM while PostgreSQL is frozen: gone after {took:.2f} s")
 
 
