@@ -12,7 +12,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Number of test processes, each with its own servers. Tests wait for a part of their time, so three
 # keep two cores busy.
 TEST_PROCESSES ?= 3
-PYTEST = $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
+PYTEST = .ci/in_memory.sh $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
 .PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick compiled lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup setup-local

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import tomllib
@@ -374,6 +375,18 @@ class TestWorkflow:
     def test_make_needs_no_python_but_that_of_the_environment(self):
         """The machine's own may be older, or missing where uv brings one."""
         assert "python3" not in (ROOT / "Makefile").read_text()
+
+    @pytest.mark.parametrize("has_folder", [True, False])
+    def test_tests_leave_no_files_in_memory_and_keep_their_exit_status(self, tmp_path, has_folder):
+        environ = {name: value for name, value in os.environ.items() if name != "TMPDIR"}
+        environ |= {"TMPDIR": str(tmp_path)} if has_folder else {}
+        done = subprocess.run(
+            [ROOT / ".ci/in_memory.sh", "sh", "-c", 'echo "${TMPDIR-}"; exit 3'],
+            env=environ, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        folder = done.stdout.strip()
+        assert (done.returncode, done.stderr) == (3, "")
+        assert folder == str(tmp_path) if has_folder else not folder or not Path(folder).exists()
 
     def test_test_all_excludes_only_fault_tests(self):
         assert recipe("test-all").endswith('-m "not faults"\n')
