@@ -40,6 +40,7 @@ from domain.tracing.analytics import Period
 from domain.tracing.project_activity import ProjectActivity
 
 USED_NETWORKS_MAX: Final = 100  # of one key in the audit log: a thief may use any number
+LISTED_MAX: Final = 10_000  # keys or invitations, whose lists have no pages
 OWNED_LIMIT_MESSAGE: Final = (
     "You own {} organizations already, which is as many as this service allows"
 )
@@ -279,11 +280,17 @@ class Directory(Protocol):
         ...
 
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
-        """As stored, with any status, newest first."""
+        """As stored, with any status, newest first.
+
+        At most LISTED_MAX: settled ones are left out first, the oldest before newer ones.
+        """
         ...
 
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
-        """The invitations to the lower-case address that are PENDING at `now`; newest first."""
+        """The invitations to the lower-case address that are PENDING at `now`; newest first.
+
+        The newest LISTED_MAX, if there are more.
+        """
         ...
 
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
@@ -295,7 +302,10 @@ class Directory(Protocol):
         ...
 
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
-        """All of them, revoked and expired ones included, newest first."""
+        """Revoked and expired ones included, newest first.
+
+        At most LISTED_MAX: revoked ones are left out first, the oldest before newer ones.
+        """
         ...
 
     async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:

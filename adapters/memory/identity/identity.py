@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 from adapters.memory.evaluation.judge_costs import store_budget
 from adapters.memory.store import MemoryStore, by_creation, delete_rows
 from application.identity.ports import (
+    LISTED_MAX,
     OWNED_LIMIT_MESSAGE,
     USED_NETWORKS_MAX,
     KeyOrigin,
@@ -435,6 +436,7 @@ class MemoryRemovedProjects:
 @dataclass(frozen=True, slots=True)
 class MemoryDirectory:
     store: MemoryStore
+    listed_max: int = LISTED_MAX
 
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
@@ -459,12 +461,15 @@ class MemoryDirectory:
 
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
         ours = _owned_by(organization, self.store.invitations.values())
-        return [self._sent(one) for one in by_creation(ours, newest_first=True)]
+        newest, pending = by_creation(ours, newest_first=True), InvitationStatus.PENDING
+        listed = sorted(newest, key=lambda one: one.status is not pending)[: self.listed_max]
+        return [self._sent(one) for one in by_creation(listed, newest_first=True)]
 
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
         invitations = self.store.invitations.values()
         ours = [one for one in invitations if one.email == email and one.is_pending(now)]
-        return [self._sent(one) for one in by_creation(ours, newest_first=True)]
+        newest = by_creation(ours, newest_first=True)[: self.listed_max]
+        return [self._sent(one) for one in newest]
 
     async def invitation(self, invitation: InvitationId) -> SentInvitation:
         found = self.store.invitations.get(invitation)
@@ -477,7 +482,10 @@ class MemoryDirectory:
         return by_creation(ours, newest_first=True)
 
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
-        return by_creation(_owned_by(organization, self.store.keys.values()), newest_first=True)
+        ours = _owned_by(organization, self.store.keys.values())
+        newest = by_creation(ours, newest_first=True)
+        listed = sorted(newest, key=lambda one: one.revoked_at is not None)[: self.listed_max]
+        return by_creation(listed, newest_first=True)
 
     async def key(self, organization: OrganizationId, key: ApiKeyId) -> ApiKey:
         found = self.store.keys.get(key)

@@ -13,6 +13,7 @@ from adapters.postgres.database.read_transactions import RETRY_LATER, read_snaps
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits
+from application.identity.ports import LISTED_MAX
 from domain.errors import NotFound
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import (
@@ -42,8 +43,10 @@ SELECT {rows.PROJECTS.select()} FROM projects WHERE organization_id = $1
 ORDER BY created_at DESC, id DESC
 """
 SELECT_KEYS: Final = f"""
-SELECT {rows.API_KEYS.select()} FROM api_keys WHERE organization_id = $1
-ORDER BY created_at DESC, id DESC
+SELECT * FROM (
+  SELECT {rows.API_KEYS.select()} FROM api_keys WHERE organization_id = $1
+  ORDER BY revoked_at IS NOT NULL, created_at DESC, id DESC LIMIT $2
+) AS listed ORDER BY created_at DESC, id DESC
 """
 SELECT_LOGIN_CODE: Final = f"SELECT {rows.LOGIN_CODES.select()} FROM login_codes WHERE digest = $1"
 _SELECT_SENT_INVITATIONS: Final = f"""
@@ -52,13 +55,16 @@ SELECT {rows.INVITATIONS.select("i")}, o.name AS organization_name,
 FROM invitations i JOIN organizations o ON o.id = i.organization_id
 JOIN users u ON u.id = i.invited_by
 """
-SELECT_INVITATIONS: Final = (
-    f"{_SELECT_SENT_INVITATIONS} WHERE i.organization_id = $1 ORDER BY i.created_at DESC, i.id DESC"
-)
+SELECT_INVITATIONS: Final = f"""
+SELECT * FROM (
+  {_SELECT_SENT_INVITATIONS} WHERE i.organization_id = $1
+  ORDER BY i.status <> '{InvitationStatus.PENDING}', i.created_at DESC, i.id DESC LIMIT $2
+) AS listed ORDER BY created_at DESC, id DESC
+"""
 SELECT_OPEN_INVITATIONS_TO: Final = f"""
 {_SELECT_SENT_INVITATIONS}
 WHERE i.email = $1 AND i.status = '{InvitationStatus.PENDING}' AND i.expires_at > $2
-ORDER BY i.created_at DESC, i.id DESC
+ORDER BY i.created_at DESC, i.id DESC LIMIT $3
 """
 SELECT_INVITATION: Final = f"{_SELECT_SENT_INVITATIONS} WHERE i.id = $1"
 _ENTRY_MATCHES: Final = """
@@ -85,6 +91,7 @@ COUNT_AUDIT_ENTRIES: Final = f"SELECT count(*) FROM audit_log WHERE {_ENTRY_MATC
 @dataclass(frozen=True, slots=True)
 class PostgresDirectory:
     pool: Pool
+    listed_max: int = LISTED_MAX
 
     @translate_errors()
     async def organizations(self, user: UserId) -> Sequence[tuple[Organization, Role]]:
@@ -111,12 +118,14 @@ class PostgresDirectory:
 
     @translate_errors()
     async def invitations(self, organization: OrganizationId) -> Sequence[SentInvitation]:
-        sent = await within(self.pool, organization).fetch(SELECT_INVITATIONS, organization)
+        ours = within(self.pool, organization)
+        sent = await ours.fetch(SELECT_INVITATIONS, organization, self.listed_max)
         return [_sent_invitation_from_row(row) for row in sent]
 
     @translate_errors()
     async def invitations_to(self, email: str, now: datetime) -> Sequence[SentInvitation]:
-        sent = await within(self.pool, ALL_TENANTS).fetch(SELECT_OPEN_INVITATIONS_TO, email, now)
+        everywhere = within(self.pool, ALL_TENANTS)
+        sent = await everywhere.fetch(SELECT_OPEN_INVITATIONS_TO, email, now, self.listed_max)
         return [_sent_invitation_from_row(row) for row in sent]
 
     @translate_errors()
@@ -131,7 +140,8 @@ class PostgresDirectory:
 
     @translate_errors()
     async def keys(self, organization: OrganizationId) -> Sequence[ApiKey]:
-        keys = await within(self.pool, organization).fetch(SELECT_KEYS, organization)
+        ours = within(self.pool, organization)
+        keys = await ours.fetch(SELECT_KEYS, organization, self.listed_max)
         return [rows.key_from_row(row) for row in keys]
 
     @translate_errors()

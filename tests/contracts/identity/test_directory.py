@@ -125,6 +125,30 @@ async def test_invitations_are_listed_newest_first_with_stored_status(identity):
     assert list(await identity.directory.invitations(await identity.organization())) == []
 
 
+async def test_oldest_settled_invitations_are_left_out_of_a_long_list(identity):
+    home, inviter = await identity.organization(), await identity.person()
+    pending = [new_invitation(home, inviter.id, "a@b.c", created_at=at(n)) for n in range(2)]
+    declined = InvitationStatus.DECLINED
+    settled = [
+        new_invitation(home, inviter.id, "a@b.c", created_at=at(n + 10), status=declined)
+        for n in range(3)
+    ]
+    await put(identity, home, "put_invitation", *settled, *pending)
+    for most, listed in ((4, [*pending, *settled[1:]]), (1, pending[1:])):
+        found = await replace(identity.directory, listed_max=most).invitations(home)
+        assert [one.invitation for one in found] == newest_first(listed)
+
+
+async def test_newest_invitations_to_an_email_are_listed(identity):
+    email, sent = f"{uuid.uuid4().hex}@example.com", []
+    for n in range(3):
+        home, inviter = await identity.organization(), await identity.person()
+        sent.append(new_invitation(home, inviter.id, email, created_at=at(n)))
+        await put(identity, home, "put_invitation", sent[-1])
+    found = await replace(identity.directory, listed_max=2).invitations_to(email, at(3))
+    assert [one.invitation for one in found] == sent[:0:-1]
+
+
 async def test_pending_invitations_are_listed_for_their_email(identity):
     email, waiting = f"{uuid.uuid4().hex}@example.com", []
     for n, instant in enumerate(INSTANTS):
@@ -163,6 +187,17 @@ async def test_projects_are_listed_newest_first(identity):
     assert list(await identity.directory.projects(home)) == newest_first([ours.project, *made])
     other = await identity.found_organization()
     assert list(await identity.directory.projects(other.organization.id)) == [other.project]
+
+
+async def test_oldest_revoked_keys_are_left_out_of_a_long_list(identity):
+    home = (await identity.found_organization()).organization.id
+    usable = [new_key(home, created_at=at(n)) for n in range(2)]
+    revoked = [replace(new_key(home, created_at=at(n + 10)), revoked_at=at(20)) for n in range(3)]
+    for key in (*revoked, *usable):
+        await identity.add_key(key)
+    for most, listed in ((4, [*usable, *revoked[1:]]), (1, usable[1:])):
+        found = await replace(identity.directory, listed_max=most).keys(home)
+        assert list(found) == newest_first(listed)
 
 
 async def test_keys_are_listed_newest_first_in_any_state(identity):

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Controller
 from msgspec import UNSET, Meta, UnsetType
 
+from application.identity.ports import LISTED_MAX
 from application.use_cases import UseCases
 from domain.identity.api_key import (
     ALL_SCOPES,
@@ -175,14 +176,19 @@ class ApiKeyController(Controller):
         )
         return _key_response(key, use_cases.clock(), secret)
 
-    @get("/", ORGANIZATION_MEMBER, example=[examples.KEY])
+    @get(
+        "/",
+        ORGANIZATION_MEMBER,
+        description=(
+            "All keys, revoked and expired ones included, the newest first. If there are more than "
+            f"{LISTED_MAX:,}, the oldest revoked ones are left out."
+        ),
+        example=[examples.KEY],
+    )
     async def list_api_keys(
         self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
     ) -> list[APIKeyResponse]:
-        """List API keys.
-
-        All keys, revoked and expired ones included, the newest first.
-        """
+        """List API keys."""
         keys, now = await use_cases.identity.directory.keys(caller.organization), use_cases.clock()
         role = caller.membership.role
         return [_key_response(key.visible_to(role), now) for key in keys]

@@ -6,6 +6,7 @@ import msgspec
 from litestar import Controller
 from msgspec import Meta
 
+from application.identity.ports import LISTED_MAX
 from application.use_cases import UseCases
 from domain.identity.invitation import EMAIL_MAX, EMAIL_MIN, INVITATION_LIFETIME, validate_email
 from domain.identity.organization import Role
@@ -74,14 +75,19 @@ class InvitationController(Controller):
         )
         return OrganizationInvitationResponse.from_domain(invitation)
 
-    @get("/", ORGANIZATION_MEMBER, example=[examples.INVITATION])
+    @get(
+        "/",
+        ORGANIZATION_MEMBER,
+        description=(
+            "All invitations in any status, the newest first. If there are more than "
+            f"{LISTED_MAX:,}, the oldest that aren't pending any more are left out."
+        ),
+        example=[examples.INVITATION],
+    )
     async def list_invitations(
         self, caller: OrganizationCaller, path: OrganizationPath, use_cases: UseCases
     ) -> list[OrganizationInvitationResponse]:
-        """List invitations.
-
-        All invitations in any status, the newest first.
-        """
+        """List invitations."""
         invitations = await use_cases.identity.list_invitations(caller.membership)
         return [
             OrganizationInvitationResponse.from_domain(invitation) for invitation in invitations
