@@ -12,10 +12,10 @@ import pytest
 
 from adapters.embedded.process import free_port
 from entrypoints.settings import Settings
-from tests.faults.accounts import assert_kept
-from tests.faults.background import Background, background
-from tests.faults.clients import PACE_S, Load
-from tests.faults.stack import READY_AGAIN_MAX_S, Stack, until
+from tests.faults.support.accounts import assert_kept
+from tests.faults.support.background import Background, background
+from tests.faults.support.clients import PACE_S, Load
+from tests.faults.support.stack import READY_AGAIN_MAX_S, Stack, until
 
 END_MAX_S: Final = 120.0  # for the clients' last attempts
 # for each trace that is read back: the slower the machine, the longer the load and the more traces

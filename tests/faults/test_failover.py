@@ -17,9 +17,6 @@ import pytest
 
 from adapters.embedded.process import free_port
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S
-from tests.faults.accounts import lost_traces
-from tests.faults.background import Background
-from tests.faults.clients import Load
 from tests.faults.conftest import (
     END_MAX_S,
     SEEDS,
@@ -28,10 +25,13 @@ from tests.faults.conftest import (
     until_refused,
     wait_more_accepted,
 )
-from tests.faults.proxy import Proxy
-from tests.faults.report import report_line
-from tests.faults.stack import STARTED_MAX_S, Stack, pause_s, until, with_port
-from tests.faults.standby import NAME, Standby
+from tests.faults.support.accounts import lost_traces
+from tests.faults.support.background import Background
+from tests.faults.support.clients import Load
+from tests.faults.support.proxy import Proxy
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import STARTED_MAX_S, Stack, pause_s, until, with_port
+from tests.faults.support.standby import NAME, Standby
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 

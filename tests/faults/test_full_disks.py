@@ -19,9 +19,9 @@ from tests.faults.conftest import (
     until_refused,
     wait_more_accepted,
 )
-from tests.faults.disks import Disk, NotAllowedError, move_to, small_disk
-from tests.faults.report import report_line
-from tests.faults.stack import Stack, pause_s
+from tests.faults.support.disks import Disk, NotAllowedError, move_to, small_disk
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import Stack, pause_s
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 

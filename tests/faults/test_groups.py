@@ -21,12 +21,12 @@ import pytest
 from adapters.postgres.database.table_groups import TableGroup
 from entrypoints.composition import root
 from entrypoints.settings import Settings
-from tests.faults.background import Background
-from tests.faults.clients import PACE_S, Load
 from tests.faults.conftest import SEEDS, run_assert_kept, running, until_refused, wait_more_accepted
-from tests.faults.groups_stack import GROUPS, ClusterStack, GroupsStack
-from tests.faults.report import report_line
-from tests.faults.stack import STARTED_MAX_S, STOP_MAX_S, until
+from tests.faults.support.background import Background
+from tests.faults.support.clients import PACE_S, Load
+from tests.faults.support.groups_stack import GROUPS, ClusterStack, GroupsStack
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import STARTED_MAX_S, STOP_MAX_S, until
 from tests.faults.test_kills import CONNECTION_ERRORS
 from tests.support.fixtures import citus
 from tests.support.fixtures.first_key import first_key

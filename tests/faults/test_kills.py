@@ -6,8 +6,8 @@ import time
 import pytest
 
 from tests.faults.conftest import Loading, wait_more_accepted
-from tests.faults.report import report_line
-from tests.faults.stack import DATABASE_PARTS, Stack
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import DATABASE_PARTS, Stack
 
 pytestmark = pytest.mark.e2e
 

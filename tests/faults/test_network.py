@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.background import Background
 from tests.faults.conftest import Loading, wait_more_accepted
-from tests.faults.proxy import Proxy
-from tests.faults.report import report_line
-from tests.faults.stack import Stack, pause_s
+from tests.faults.support.background import Background
+from tests.faults.support.proxy import Proxy
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import Stack, pause_s
 
 pytestmark = pytest.mark.e2e
 

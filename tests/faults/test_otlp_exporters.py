@@ -12,7 +12,7 @@ from typing import Final
 
 import pytest
 
-from tests.faults.otlp_exporters import (
+from tests.faults.support.otlp_exporters import (
     Load,
     assert_load_kept,
     exporter_log,
@@ -21,8 +21,8 @@ from tests.faults.otlp_exporters import (
     python_load,
     why_no_javascript,
 )
-from tests.faults.report import report_line
-from tests.faults.stack import Stack, pause_s
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import Stack, pause_s
 
 pytestmark = pytest.mark.e2e
 

@@ -7,8 +7,8 @@ from typing import Final
 import pytest
 
 from tests.faults.conftest import Loading, wait_more_accepted
-from tests.faults.report import report_line
-from tests.faults.stack import DATABASE_PARTS, Stack, pause_s
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import DATABASE_PARTS, Stack, pause_s
 
 pytestmark = pytest.mark.e2e
 

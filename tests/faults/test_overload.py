@@ -12,11 +12,11 @@ import pytest
 
 from entrypoints.http.middleware.load_shedding import BODIES_MAX_BYTES, REQUESTS_MAX
 from tests.e2e.conftest import ROOT
-from tests.faults.accounts import assert_flood_kept
-from tests.faults.background import Background
 from tests.faults.conftest import Loading, until_accepted
-from tests.faults.report import report_line
-from tests.faults.stack import Stack, pause_s
+from tests.faults.support.accounts import assert_flood_kept
+from tests.faults.support.background import Background
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import Stack, pause_s
 
 pytestmark = pytest.mark.e2e
 
@@ -60,7 +60,7 @@ class Flood:
         connections = CONNECTIONS if rate else BASELINE_CONNECTIONS
         given = (stack.url, seconds, rate, connections, payload, self._file)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.load_generator", *map(str, given)],
+            [sys.executable, "-m", "tests.faults.support.load_generator", *map(str, given)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -13,12 +13,12 @@ from typing import Final
 
 import pytest
 
-from tests.faults.background import Background
-from tests.faults.clients import Load
 from tests.faults.conftest import SEEDS, run_assert_kept, running, wait_more_accepted
-from tests.faults.report import report_line
-from tests.faults.stack import STARTED_MAX_S, Stack, until
-from tests.faults.standby import Server
+from tests.faults.support.background import Background
+from tests.faults.support.clients import Load
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import STARTED_MAX_S, Stack, until
+from tests.faults.support.standby import Server
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]
 

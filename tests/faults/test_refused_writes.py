@@ -10,8 +10,8 @@ from tests.faults.conftest import (
     until_refused,
     wait_more_accepted,
 )
-from tests.faults.report import report_line
-from tests.faults.stack import Stack
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import Stack
 
 pytestmark = pytest.mark.e2e
 

@@ -5,8 +5,8 @@ import signal
 import pytest
 
 from tests.faults.conftest import Loading, wait_more_accepted
-from tests.faults.report import report_line
-from tests.faults.stack import Stack, until
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import Stack, until
 
 pytestmark = pytest.mark.e2e
 

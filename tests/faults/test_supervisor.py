@@ -12,11 +12,11 @@ from adapters.embedded.process import free_port
 from entrypoints.processes.dev_supervisor import running_servers
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import DevServer, children_of, is_gone, own_environ, spawn_dev, start_dev
-from tests.faults.background import Background
-from tests.faults.clients import Load
 from tests.faults.conftest import SEEDS, run_assert_kept, running, wait_more_accepted
-from tests.faults.report import report_line
-from tests.faults.stack import STOP_MAX_S, pause_s
+from tests.faults.support.background import Background
+from tests.faults.support.clients import Load
+from tests.faults.support.report import report_line
+from tests.faults.support.stack import STOP_MAX_S, pause_s
 from tests.support.fixtures import migrated_postgres
 
 pytestmark = pytest.mark.e2e

@@ -33,7 +33,7 @@ from entrypoints.composition import root
 from entrypoints.composition.read_replica import SCORE_ANALYTICS, TRACE_ANALYTICS
 from entrypoints.observability.observer import Observer
 from entrypoints.settings import Settings
-from tests.faults.standby import Standby
+from tests.faults.support.standby import Standby
 from tests.support.builders.values import span, trace
 from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import (

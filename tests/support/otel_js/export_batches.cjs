@@ -1,4 +1,4 @@
-// Sends batches of spans with OpenTelemetry's official exporters, as tests/faults/otlp_exporters.py
+// Sends batches of spans with OpenTelemetry's official exporters, as tests/faults/support/otlp_exporters.py
 // does in Python, until its standard input ends. Prints a line for each batch: its traces, and
 // whether the exporter reported success.
 const { trace, context } = require("@opentelemetry/api");

@@ -15,7 +15,7 @@ from adapters.postgres.database.connections.hosts import HostSelector
 from adapters.postgres.database.leader_election import PostgresLeaderElection
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from domain.errors import Unavailable
-from tests.faults.proxy import Proxy
+from tests.faults.support.proxy import Proxy
 from tests.support.waiting import in_time
 
 TIMEOUT_S = 2.0

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from adapters.embedded import postgres, process
 from adapters.embedded.process import Child
-from tests.faults.stack import until
+from tests.faults.support.stack import until
 
 NAME: Final = "standby"
 START_MAX_S: Final = 60.0

@@ -21,7 +21,7 @@ from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.distributing import distribute, read_catalogue
 from entrypoints.composition import database
-from tests.faults.stack import Stack
+from tests.faults.support.stack import Stack
 from tests.support.fixtures import citus
 from tests.support.fixtures.first_key import first_key
 from tests.support.fixtures.table_groups import add_group

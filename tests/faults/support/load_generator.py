@@ -1,7 +1,8 @@
 """Sends more traces than the service can handle, from a separate process; reports each outcome.
 
-    python -m tests.faults.load_generator URL SECONDS RATE CONNECTIONS PAYLOAD FILE < headers.json
+    python -m tests.faults.support.load_generator URL SECONDS RATE CONNECTIONS PAYLOAD FILE
 
+Reads the headers as a JSON object from standard input.
 Sends RATE requests a second at times that are fixed in advance, whatever the answers are, since
 real clients don't wait for each other. With RATE 0 each connection sends its next request after the
 last answer, which measures the sustained rate. Nothing is retried. Each trace has a span with

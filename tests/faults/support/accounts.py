@@ -12,7 +12,7 @@ from adapters.postgres.piccolo_conf import DB
 from domain.ids import ProjectId
 from entrypoints.composition.database import open_database, open_group
 from entrypoints.settings import Settings
-from tests.faults.clients import PAYLOAD, Load, Sent
+from tests.faults.support.clients import PAYLOAD, Load, Sent
 from tests.support.fixtures.data_plane import assert_summaries_match, over_postgres
 
 PAGE: Final = 200

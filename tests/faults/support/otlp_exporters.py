@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, Sp
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.e2e.conftest import ROOT
-from tests.faults.stack import until
+from tests.faults.support.stack import until
 from tests.support.waiting import WAIT_MAX_S
 
 CALLS: Final = 4  # model calls of a trace, each of one token, below one agent
