@@ -22,7 +22,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.test_readme import environ
+from tests.e2e.documentation.test_readme import environ
 from tests.support.fakes.chat_models import (
     ANSWER,
     ANTHROPIC_USAGE,
@@ -35,7 +35,7 @@ from tests.support.waiting import WAIT_MAX_S, wait_a_moment
 
 pytestmark = pytest.mark.e2e
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 PAGE: Final = (ROOT / "docs/tracing/opentelemetry.md").read_text()
 OTEL: Final = ROOT / ".venv-otel"
 PROJECT: Final = "my-agents"  # of the page

@@ -15,7 +15,7 @@ import pytest
 from tests.e2e.conftest import DevServer
 from tests.support.waiting import WAIT_MAX_S
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 PACKAGES: Final = ROOT / ".venv-otel/js"
 NODE: Final = shutil.which("node")
 

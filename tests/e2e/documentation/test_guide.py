@@ -10,12 +10,12 @@ from typing import Final
 import pytest
 
 from tests.e2e.conftest import DevServer
-from tests.e2e.test_readme import environ
+from tests.e2e.documentation.test_readme import environ
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
-ROOT: Final = Path(__file__).parents[2]
+ROOT: Final = Path(__file__).parents[3]
 GUIDE: Final = ROOT / "docs" / "guide"
 PAGES: Final = sorted(path for path in GUIDE.glob("*.md") if path.name != "README.md")
 EXPECTED: Final = re.compile(

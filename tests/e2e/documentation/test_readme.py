@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.waiting import WAIT_MAX_S
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 README = (ROOT / "README.md").read_text()
 
 # The generated traces are the same each time: the figures of the summary depend on them.
