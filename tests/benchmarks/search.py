@@ -23,8 +23,8 @@ from importlib import import_module
 from typing import Any, Final
 
 from adapters.embedded.servers import run_servers
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Pool, PoolSettings, open_pool
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating

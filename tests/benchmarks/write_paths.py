@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import asyncpg
 
 from adapters.embedded.servers import run_servers
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, PoolSettings, open_pool
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import within
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating

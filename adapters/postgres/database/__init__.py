@@ -1,1 +1,1 @@
-"""The shared foundation of the adapter: the pool, transactions, keyset pages, locks and columns."""
+"""The shared foundation of the adapter: the pool, transactions, locks, and what statements need."""

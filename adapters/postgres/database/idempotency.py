@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import (
     OF_PROJECT,
     Connection,
@@ -14,6 +13,7 @@ from adapters.postgres.database.pool import (
     affected_rows,
     translate_errors,
 )
+from adapters.postgres.database.statements.bounded_delete import delete_some
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from application.ports import (
     IDEMPOTENCY_LOCK_TTL,

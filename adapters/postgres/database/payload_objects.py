@@ -10,9 +10,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, Pool, bounded
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from application.tracing.ports import PayloadStore

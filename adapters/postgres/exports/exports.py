@@ -13,11 +13,11 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.bounded_delete import delete_some
-from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.bounded_delete import delete_some
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.identity.audit_log import store_audit_entry, store_audit_entry_once

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import Pool, translate_errors
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from domain.exporting.ticket import DownloadTicket
 

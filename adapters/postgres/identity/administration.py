@@ -13,7 +13,6 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organization
-from adapters.postgres.database.bounded_delete import delete_in_order
 from adapters.postgres.database.pool import (
     Connection,
     Pool,
@@ -22,6 +21,7 @@ from adapters.postgres.database.pool import (
     translate_errors,
 )
 from adapters.postgres.database.removed_projects import OrganizationMoving
+from adapters.postgres.database.statements.bounded_delete import delete_in_order
 from adapters.postgres.database.table_groups import check_stays_in_group
 from adapters.postgres.database.tenants import set_tenants, within
 from adapters.postgres.identity import identity_rows as rows

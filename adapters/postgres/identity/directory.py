@@ -7,9 +7,9 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import KeysetPage
 from adapters.postgres.database.pool import Pool, require_row, translate_errors
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_snapshot
+from adapters.postgres.database.statements.keyset_pages import KeysetPage
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.identity import identity_rows as rows
 from adapters.postgres.identity.project_budgets import fetch_limits

@@ -7,7 +7,7 @@ from uuid import UUID
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, columns, object_text
+from adapters.postgres.database.statements.columns import Column, Table, columns, object_text
 from domain.identity.api_key import ApiKey, KeyLimits, Scope
 from domain.identity.audit import Actor, AuditAction, AuditEntry, Origin
 from domain.identity.browser_session import BrowserSession, SessionPurpose, SignInMethod

@@ -11,13 +11,13 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.payload_objects import (
     FORGET_REMOVED_OF_PROJECT,
     REMOVED_AT_ONCE,
     remove_objects_of_project,
 )
 from adapters.postgres.database.pool import Connection, Pool, affected_rows, translate_errors
+from adapters.postgres.database.statements.bounded_delete import delete_some
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from application.identity.ports import PurgePostponed
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_organizations
-from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
+from adapters.postgres.database.statements.bounded_delete import delete_some
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import transaction
 from domain.identity.refusal import (

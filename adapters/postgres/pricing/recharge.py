@@ -7,8 +7,8 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.tracing.rollups.rollup_deltas import ProjectDeltas
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES, charge_from_row, usage_from_row
 from adapters.postgres.tracing.writes.row_updates import lock_traces

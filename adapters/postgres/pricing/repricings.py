@@ -8,9 +8,9 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, require_row, translate_errors
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import project_transaction
 from adapters.postgres.identity.audit_log import store_audit_entry

@@ -10,14 +10,14 @@ from uuid import UUID
 import msgspec
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.bounded_delete import delete_some
-from adapters.postgres.database.columns import Column, Table, columns, object_text
 from adapters.postgres.database.idempotency import erase_replies, erase_some_replies
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.payload_objects import remove_objects_of_project
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_connection, read_snapshot
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.statements.bounded_delete import delete_some
+from adapters.postgres.database.statements.columns import Column, Table, columns, object_text
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
 from adapters.postgres.database.tenants import ALL_TENANTS, set_tenants
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.datasets.erased_items import (

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.columns import Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.identity.audit_log import store_audit_entry

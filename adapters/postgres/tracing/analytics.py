@@ -7,11 +7,15 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import NEAR_OFFSET_MAX, KeysetQuery, PageConditions
 from adapters.postgres.database.pool import OF_PROJECT, Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.database.time_buckets import split_period
+from adapters.postgres.database.statements.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetQuery,
+    PageConditions,
+)
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.time_buckets import split_period
 from adapters.postgres.tracing.rollups.facet_values import fetch_facet_values
 from adapters.postgres.tracing.rollups.percentiles import VolumeReader
 from adapters.postgres.tracing.session_figures import fetch_session_buckets

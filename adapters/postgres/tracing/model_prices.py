@@ -7,10 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.columns import Table, columns
 from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
 from adapters.postgres.database.read_transactions import read_connection
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.columns import Table, columns
 from adapters.postgres.database.tenants import within
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.identity.audit_log import store_audit_entry

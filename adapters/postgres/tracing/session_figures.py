@@ -11,8 +11,8 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.database.time_buckets import Bounds, split_period
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.time_buckets import Bounds, split_period
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKETS_MAX,

@@ -9,11 +9,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
-from adapters.postgres.database.sql_builder import Parameters
-from adapters.postgres.database.walk_budget import COMPARING_MAX_S, STEP_GROWTH, WalkBudget
+from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Parameters
+from adapters.postgres.database.statements.walk_budget import (
+    COMPARING_MAX_S,
+    STEP_GROWTH,
+    WalkBudget,
+)
 from adapters.postgres.tracing.session_figures import COUNT_SESSIONS
 from adapters.postgres.tracing.session_sums import has_id_containing
 from domain.page import Position

@@ -7,11 +7,11 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
-from adapters.postgres.database.sql_builder import Parameters, Sql, like
-from adapters.postgres.database.time_buckets import Bounds
+from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
+from adapters.postgres.database.statements.time_buckets import Bounds
 from adapters.postgres.tracing.rollups.facets import Facet, search_term
 from domain.tracing.analytics import Granularity
 from domain.tracing.query import fold_case

@@ -6,9 +6,9 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     HEAD_COLUMNS,

@@ -13,10 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from adapters.postgres.database.keyset_pages import KeysetPage, KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.database.walk_budget import COMPARING_MAX_S, STEP_GROWTH, WalkBudget
+from adapters.postgres.database.statements.keyset_pages import KeysetPage, KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.walk_budget import (
+    COMPARING_MAX_S,
+    STEP_GROWTH,
+    WalkBudget,
+)
 from adapters.postgres.tracing.session_sums import SelectedTraces
 from adapters.postgres.tracing.trace_filters import ClauseCount, FilterCounts
 from domain.page import Position

@@ -6,19 +6,19 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import (
-    NEAR_OFFSET_MAX,
-    KeysetPage,
-    KeysetQuery,
-    PageConditions,
-)
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import (
     HAS_ACTIVE_ERASURE,
     RETRY_LATER,
     PoolReader,
 )
-from adapters.postgres.database.sql_builder import Parameters, Sql, like
+from adapters.postgres.database.statements.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetPage,
+    KeysetQuery,
+    PageConditions,
+)
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
 from adapters.postgres.tracing.rollups.facets import Facet
 from adapters.postgres.tracing.session_figures import (
     COUNT_FAILED_SESSIONS,

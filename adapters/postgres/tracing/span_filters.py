@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import SET_PLAN_BY_VALUE
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.span_periods import REST_OF_HOUR, is_name_rolled_up
 from adapters.postgres.tracing.trace_filters import ClauseCount, fetch_counts, filter_clauses
 from domain.ids import ProjectId

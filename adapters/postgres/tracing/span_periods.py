@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.trace_filters import BY_START, ClauseCount
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity

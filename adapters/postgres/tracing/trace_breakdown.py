@@ -9,7 +9,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.tracing.rollups.percentiles import trace_bucket_from_row
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.ids import ProjectId

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from adapters.postgres.database.keyset_pages import rows_of_keys
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE, PLAN_BY_VALUE
-from adapters.postgres.database.sql_builder import Parameters, Sql, like
-from adapters.postgres.database.time_buckets import Bounds, split_period
+from adapters.postgres.database.statements.keyset_pages import rows_of_keys
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
+from adapters.postgres.database.statements.time_buckets import Bounds, split_period
 from adapters.postgres.tracing.rollups.facets import (
     LABELS,
     Facet,

@@ -4,15 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from adapters.postgres.database.keyset_pages import (
+from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
+from adapters.postgres.database.statements.keyset_pages import (
     NEAR_OFFSET_MAX,
     KeysetPage,
     KeysetQuery,
     PageConditions,
 )
-from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.tracing.trace_filters import (
     COUNT_ALL_TRACES,
     FilterCounts,

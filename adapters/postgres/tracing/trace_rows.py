@@ -10,7 +10,13 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.columns import WHOLE, Column, Table, array_text, compile_reader
+from adapters.postgres.database.statements.columns import (
+    WHOLE,
+    Column,
+    Table,
+    array_text,
+    compile_reader,
+)
 from adapters.postgres.tracing.payloads.payload_text import NO_VALUES, SpanValues, StoredText
 from adapters.postgres.tracing.rollups.facets import CountedTrace, trace_terms
 from domain.tracing.otel.native_fields import NativeFields

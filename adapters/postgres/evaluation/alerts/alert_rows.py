@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from adapters.postgres.database.columns import Column, Table, columns
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from domain.evaluation.monitors.alert import (
     Alert,
     AlertChange,

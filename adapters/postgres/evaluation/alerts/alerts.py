@@ -8,12 +8,12 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.bounded_delete import delete_some
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.bounded_delete import delete_some
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.alerts.alert_rows import (

@@ -8,7 +8,7 @@ import msgspec
 from asyncpg import Record
 from msgspec import Raw
 
-from adapters.postgres.database.columns import Column, Table, columns
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.metrics.metric import Definition, DefinitionKind
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, columns
+from adapters.postgres.database.statements.columns import Column, Table, columns
 from domain.evaluation.datasets.dataset import Dataset, DatasetItem, ItemState, Version
 
 DATASETS: Final = Table(

@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.columns import arrays
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.datasets.dataset_rows import (
     DATASETS,

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final, Literal
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.evaluation.datasets.dataset_rows import dataset_from_row
 from adapters.postgres.evaluation.datasets.datasets import SELECT_DATASETS_BY_ID, add_version
 from domain.ids import ProjectId, TraceId

@@ -13,12 +13,12 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.columns import Column, Table, columns, compile_reader
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.columns import Column, Table, columns, compile_reader
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.datasets.dataset_rows import VERSIONS, version_from_row
 from adapters.postgres.evaluation.runs.target_selection import trace_conditions

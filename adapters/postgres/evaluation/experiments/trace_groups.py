@@ -10,8 +10,8 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
 from adapters.postgres.tracing.trace_filters import HAS_ERROR
 from adapters.postgres.tracing.trace_lists import NARROW_LIST, TraceLists
 from domain.evaluation.experiments.trace_groups import (

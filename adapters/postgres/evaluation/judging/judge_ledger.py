@@ -8,10 +8,10 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database import tenants
-from adapters.postgres.database.bounded_delete import delete_older_than
-from adapters.postgres.database.columns import Column, Table, arrays, columns
 from adapters.postgres.database.pool import OF_PROJECT, translate_errors
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
+from adapters.postgres.database.statements.bounded_delete import delete_older_than
+from adapters.postgres.database.statements.columns import Column, Table, arrays, columns
 from application.evaluation.ports.judging import PARTS_MAX
 from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingGroup
 from domain.evaluation.judging.judge import TokenUse

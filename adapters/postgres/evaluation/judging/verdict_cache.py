@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from adapters.postgres.database.bounded_delete import delete_older_than
 from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE_ERRORS, Pool, translate_errors
+from adapters.postgres.database.statements.bounded_delete import delete_older_than
 from adapters.postgres.database.tenants import within
 from application.evaluation.ports.judging import Verdict
 from domain.evaluation.judging.judge import TokenUse

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, columns, object_text
+from adapters.postgres.database.statements.columns import Column, Table, columns, object_text
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import (

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Final, Literal
 from uuid import UUID
 
-from adapters.postgres.database.bounded_delete import delete_some
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.bounded_delete import delete_some
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.monitors.monitor_rows import (

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from adapters.postgres.database.pool import OF_PROJECT
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.statements.sql_builder import Parameters
 from domain.evaluation.monitors.monitor import Watermark
 
 # Since when a trace is over, as `OtlpState.settled_from`, unless it is open. That of a native trace

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows, require_row
 from adapters.postgres.database.read_transactions import NARROW_BY_STATUS, RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.bounded_delete import delete_some
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.evaluation.work_queue.cancel import (

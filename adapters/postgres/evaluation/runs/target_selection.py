@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.evaluation.runs.eligible_traces import (
     HAS_CONTENT,
     WriteWindow,

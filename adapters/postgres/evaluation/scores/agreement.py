@@ -6,7 +6,7 @@ from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_analytics import created_within
 from adapters.postgres.evaluation.scores.score_rows import OF_TRACES, TRACE_SCORES
 from domain.evaluation.agreement.calibration import (

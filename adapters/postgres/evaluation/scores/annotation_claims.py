@@ -8,7 +8,6 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock
-from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.database.read_transactions import (
     RETRY_LATER,
@@ -16,6 +15,7 @@ from adapters.postgres.database.read_transactions import (
     VEIL,
     PoolReader,
 )
+from adapters.postgres.database.statements.bounded_delete import delete_some
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.evaluation.scores.agreement import (

@@ -8,7 +8,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT
 from adapters.postgres.database.read_transactions import NARROW_BY_DATE, RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.evaluation.scores.score_cells import SCORES_OF
 from adapters.postgres.evaluation.scores.score_days import find_score_days
 from domain.evaluation.scores.analytics import (

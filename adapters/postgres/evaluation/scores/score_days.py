@@ -9,8 +9,8 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
-from adapters.postgres.database.sql_builder import Parameters
-from adapters.postgres.database.time_buckets import Bounds, split_period
+from adapters.postgres.database.statements.sql_builder import Parameters
+from adapters.postgres.database.statements.time_buckets import Bounds, split_period
 from adapters.postgres.evaluation.scores.score_cells import (
     COUNTED_COLUMNS,
     SCORES_OF,

@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.columns import WHOLE, Column, Table, columns
 from adapters.postgres.database.pool import OF_PROJECT
+from adapters.postgres.database.statements.columns import WHOLE, Column, Table, columns
 from domain.evaluation.agreement.calibration import original_score
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.score import (

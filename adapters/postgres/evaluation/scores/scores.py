@@ -9,13 +9,6 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
-from adapters.postgres.database.keyset_pages import (
-    NEAR_OFFSET_MAX,
-    KeysetPage,
-    KeysetQuery,
-    PageConditions,
-)
 from adapters.postgres.database.pool import (
     OF_PROJECT,
     UNSTORABLE_ERRORS,
@@ -24,7 +17,14 @@ from adapters.postgres.database.pool import (
     require_row,
 )
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.columns import arrays
+from adapters.postgres.database.statements.keyset_pages import (
+    NEAR_OFFSET_MAX,
+    KeysetPage,
+    KeysetQuery,
+    PageConditions,
+)
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.database.tenants import Scope
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import (

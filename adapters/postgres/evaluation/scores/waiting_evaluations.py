@@ -9,7 +9,6 @@ import msgspec
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_project
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import (
     OF_PROJECT,
     Connection,
@@ -18,6 +17,7 @@ from adapters.postgres.database.pool import (
     translate_errors,
 )
 from adapters.postgres.database.removed_projects import check_not_removed, not_removed
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.tracing.trace_rows import has_response

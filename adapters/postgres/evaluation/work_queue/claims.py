@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.evaluation.scores.scores import update_scores
 from adapters.postgres.evaluation.work_queue.run_rows import RUN_WITHOUT_FILTERS, run_from_row

@@ -7,9 +7,9 @@ from uuid import UUID
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import array_text, arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.removed_projects import check_not_removed
+from adapters.postgres.database.statements.columns import array_text, arrays
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.work_queue.cancel import continue_cancellation
 from adapters.postgres.evaluation.work_queue.run_rows import (

@@ -5,7 +5,7 @@ from typing import Final
 import msgspec
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, columns, object_text
+from adapters.postgres.database.statements.columns import Column, Table, columns, object_text
 from adapters.postgres.evaluation.custom_metrics.definition_rows import (
     decode_definitions,
     encode_definitions,

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES, ScoreTable
 from adapters.postgres.evaluation.work_queue.run_rows import (
     RUNS_WITH_TALLIES,

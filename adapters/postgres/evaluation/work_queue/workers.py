@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.bounded_delete import delete_some
 from adapters.postgres.database.pool import translate_errors
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.bounded_delete import delete_some
 from adapters.postgres.database.tenants import ALL_TENANTS, NO_TENANTS
 from application.evaluation.ports.work_queue import (
     AGE_BANDS,

@@ -14,8 +14,8 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, is_distributed
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,
     NewText,

@@ -13,8 +13,8 @@ from functools import partial
 from itertools import batched
 from typing import Final
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.tracing.otlp.fragments import (
     ASSIGNED,
     NO_SPANS,

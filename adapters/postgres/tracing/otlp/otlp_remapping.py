@@ -12,9 +12,9 @@ from itertools import batched
 from typing import Final
 from uuid import UUID
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection, translate_errors
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS, BEGIN_SNAPSHOT_READ, Scope, within
 from adapters.postgres.tracing.otlp.fragments import fetch_outlines
 from adapters.postgres.tracing.otlp.otlp_merge import (

@@ -7,8 +7,8 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays, compile_reader
 from adapters.postgres.database.pool import Connection, is_distributed
+from adapters.postgres.database.statements.columns import arrays, compile_reader
 from adapters.postgres.tracing.otlp.fragments import ROWS_PER_STATEMENT
 from adapters.postgres.tracing.payloads.payload_text import (
     DECOMPRESSED_ON_LOOP_MAX,

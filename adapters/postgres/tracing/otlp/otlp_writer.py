@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import WRITE_TIMEOUT_S, Connection, Pool
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import within
 from adapters.postgres.tracing.otlp.fragments import (
     TRACE_ONLY,

@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from adapters.postgres.database.columns import Column, Table, arrays, columns
 from adapters.postgres.database.kept_since import fetch_all_kept_since
-from adapters.postgres.database.keyset_pages import KeysetQuery
 from adapters.postgres.database.pool import affected_rows
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.columns import Column, Table, arrays, columns
+from adapters.postgres.database.statements.keyset_pages import KeysetQuery
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from application.tracing.otlp.rejections import REJECTIONS_KEPT_MAX

@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.payload_objects import object_key
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.table_groups import SELECT_PROJECTS_OF_OTHERS, own_group
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction

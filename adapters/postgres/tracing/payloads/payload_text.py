@@ -21,9 +21,9 @@ from uuid import UUID
 import zstandard
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Column, Table, array_text, arrays
 from adapters.postgres.database.payload_objects import object_key, store_of
 from adapters.postgres.database.pool import Connection, Unstorable
+from adapters.postgres.database.statements.columns import Column, Table, array_text, arrays
 from adapters.postgres.tracing.payloads.frames import (
     compressed,
     compressed_with,

@@ -22,9 +22,9 @@ from uuid import UUID
 import zstandard
 from asyncpg import Record
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.tracing.payloads.frames import compressed, decompressed_with

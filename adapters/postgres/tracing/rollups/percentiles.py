@@ -12,8 +12,8 @@ import asyncpg
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, TRANSIENT_ERRORS, Connection, Pool
+from adapters.postgres.database.statements.time_buckets import split_edges, split_period
 from adapters.postgres.database.tenants import within
-from adapters.postgres.database.time_buckets import split_edges, split_period
 from domain.ids import ProjectId
 from domain.tracing.analytics import (
     BUCKET_WIDTHS,

@@ -18,10 +18,10 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import OF_PROJECT, Connection, Pool, affected_rows
 from adapters.postgres.database.read_transactions import RETRY_LATER, read_snapshot
 from adapters.postgres.database.removed_projects import not_removed
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.tracing.payloads.payload_text import DamagedText

@@ -17,7 +17,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql, like
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql, like
 from adapters.postgres.tracing.search.search_index import READ_BYTES_MAX, fetch_readable_traces
 from adapters.postgres.tracing.search.search_postings import (
     SEGMENT_TRACES,

@@ -7,7 +7,7 @@ from typing import Final
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters
+from adapters.postgres.database.statements.sql_builder import Parameters
 from application.concurrency import compute
 from application.tracing.workload import errors_take_long
 from domain.ids import ProjectId, SpanId, TraceId

@@ -8,8 +8,8 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
-from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.database.time_buckets import split_period
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.time_buckets import split_period
 from adapters.postgres.tracing.rollups.span_bins import unpack_bins
 from adapters.postgres.tracing.span_filters import (
     HAS_FAILED,

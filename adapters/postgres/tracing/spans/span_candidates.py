@@ -17,7 +17,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.search.search_index import NO_SEGMENT
 from adapters.postgres.tracing.search.search_postings import (
     SEGMENT_TRACES,

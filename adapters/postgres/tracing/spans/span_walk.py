@@ -15,8 +15,12 @@ from uuid import UUID
 from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection
-from adapters.postgres.database.sql_builder import Parameters, Sql
-from adapters.postgres.database.walk_budget import COMPARING_MAX_S, STEP_GROWTH, WalkBudget
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.walk_budget import (
+    COMPARING_MAX_S,
+    STEP_GROWTH,
+    WalkBudget,
+)
 from adapters.postgres.tracing.span_filters import SpanSource
 from adapters.postgres.tracing.span_periods import SpanPeriod, fetch_periods
 from domain.ids import ProjectId, SpanId, TraceId

@@ -14,7 +14,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import PoolReader
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.tracing.analytics import NARROW_PERIOD
 from adapters.postgres.tracing.span_filters import (
     COST,

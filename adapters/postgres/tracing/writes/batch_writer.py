@@ -13,7 +13,6 @@ from uuid import UUID
 
 from asyncpg import LockNotAvailableError
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import (
     TRANSIENT_ERRORS,
     UNSTORABLE_ERRORS,
@@ -29,6 +28,7 @@ from adapters.postgres.database.removed_projects import (
     ProjectRemoved,
     check_not_removed,
 )
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import BEGIN_PLANNED, within
 from adapters.postgres.tracing.payloads.payload_text import (
     COMPRESSED_ON_LOOP_MAX,

@@ -8,9 +8,9 @@ from typing import Final
 
 from asyncpg import Record
 
-from adapters.postgres.database.bounded_delete import delete_in_order
 from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
+from adapters.postgres.database.statements.bounded_delete import delete_in_order
 from adapters.postgres.tracing.payloads.shared_texts import release_texts_of_traces
 from adapters.postgres.tracing.rollups.rollup_deltas import Deltas
 from adapters.postgres.tracing.span_filters import LATENCY_US

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.postgres.database.advisory_locks import AdvisoryLock, lock_projects_shared
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.statements.columns import arrays
 from application.privacy.ports import trace_was_erased
 from domain.ids import ProjectId
 from domain.privacy.erasure import DataSubject

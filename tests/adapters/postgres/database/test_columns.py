@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from adapters.postgres.database.columns import (
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.statements.columns import (
     WHOLE,
     Column,
     Table,
@@ -14,7 +15,6 @@ from adapters.postgres.database.columns import (
     columns,
     compile_reader,
 )
-from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.alerts.alert_rows import ALERTS, CHANGES, DELIVERIES, WEBHOOKS
 from adapters.postgres.evaluation.custom_metrics.definition_rows import METRICS, REVISIONS
 from adapters.postgres.evaluation.datasets.dataset_rows import DATASETS, VERSIONS

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.postgres.database.sql_builder import Sql
+from adapters.postgres.database.statements.sql_builder import Sql
 from adapters.postgres.tracing.trace_filters import Clause, ClauseCount, FilterCounts
 
 CLAUSE = Clause(Sql("true"))

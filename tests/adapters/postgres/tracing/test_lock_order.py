@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from adapters.postgres.database.columns import arrays
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.database.tenants import within
 from adapters.postgres.evaluation.scores.waiting_evaluations import (
     INSERT_WAITING,

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from adapters.postgres.database.columns import arrays
 from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
 from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.database.read_transactions import read_snapshot
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.evaluation.scores.waiting_evaluations import (
     DELETE_EXPIRED_EVALUATIONS,

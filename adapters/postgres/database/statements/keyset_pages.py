@@ -12,10 +12,10 @@ from typing import Final, Self
 
 from asyncpg import Record
 
-from adapters.postgres.database.columns import Table
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
-from adapters.postgres.database.sql_builder import Parameters, Sql
+from adapters.postgres.database.statements.columns import Table
+from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from domain.ids import ProjectId
 from domain.page import OFFSET_MAX, Page, PageRequest, Position
 
