@@ -26,8 +26,8 @@ from adapters.postgres.database.pool import (
 )
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from tests.support.fixtures import citus, migrated_postgres
-from tests.support.fixtures.standby import Pair, running_pair
+from tests.support.fixtures.servers import citus, migrated_postgres
+from tests.support.fixtures.servers.standby import Pair, running_pair
 from tests.support.hypothesis_scale import OF_PROFILES
 
 # Timings are never asserted. People's runs draw other examples each time, and so find what is

@@ -16,7 +16,13 @@ from application.workers import Worker, WorkerStatus
 from domain.errors import Unavailable
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
-from tests.support.fixtures.evaluation import Evaluating, a_run, later, over_memory, work_of
+from tests.support.fixtures.evaluation.evaluation import (
+    Evaluating,
+    a_run,
+    later,
+    over_memory,
+    work_of,
+)
 from tests.support.waiting import in_time
 
 AGE_MAX = timedelta(minutes=5)

@@ -24,7 +24,7 @@ from entrypoints.settings import SECRET, Settings, variable
 from tests.architecture.test_code_rules import ports
 from tests.architecture.test_docs import PACKAGES, PAGES, ROOT, relative, section
 from tests.architecture.test_settings import SDK_VARIABLES
-from tests.support.fixtures import citus
+from tests.support.fixtures.servers import citus
 from tests.support.problems import for_each
 
 MAKEFILE: Final = (ROOT / "Makefile").read_text()

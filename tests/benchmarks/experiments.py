@@ -53,7 +53,7 @@ from tests.benchmarks.support.folder import bench_folder
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import an_experiment
 from tests.support.builders.values import NOON, prices, project_prices, trace
-from tests.support.fixtures.evaluation import a_run
+from tests.support.fixtures.evaluation.evaluation import a_run
 
 ITEMS: Final = 10_000
 REPETITIONS: Final = 3

@@ -28,9 +28,10 @@ from tests.benchmarks.compare import cpu_ns, postgres_processes, spent_ms
 from tests.benchmarks.reads import UNTIL
 from tests.benchmarks.support import many_traces
 from tests.benchmarks.support.folder import bench_folder
-from tests.support.fixtures import data_plane, migrated_postgres
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane
-from tests.support.fixtures.standby import Pair, reading, running_pair
+from tests.support.fixtures.servers import migrated_postgres
+from tests.support.fixtures.servers.standby import Pair, reading, running_pair
 
 TRACES: Final = 20_000
 ROUNDS: Final = 30

@@ -9,11 +9,13 @@ from adapters.postgres.database.pool import Pool
 from application.tracing.ports import Traces
 from entrypoints.composition.memory import memory_ports
 from tests.support.builders.values import prices
-from tests.support.fixtures import data_plane, evaluation
-from tests.support.fixtures import monitors as watched
+from tests.support.fixtures import data_plane
 from tests.support.fixtures import pricing as priced
 from tests.support.fixtures.data_plane import DataPlane
-from tests.support.fixtures.evaluation import Evaluating
+from tests.support.fixtures.evaluation import evaluation
+from tests.support.fixtures.evaluation import monitors as watched
+from tests.support.fixtures.evaluation.evaluation import Evaluating
+from tests.support.fixtures.evaluation.monitors import Monitoring
 from tests.support.fixtures.identities import (
     Identity,
     over_memory,
@@ -22,10 +24,9 @@ from tests.support.fixtures.identities import (
     remembered,
 )
 from tests.support.fixtures.in_memory_app import World
-from tests.support.fixtures.migrated_postgres import new_database
-from tests.support.fixtures.monitors import Monitoring
-from tests.support.fixtures.payload_store import s3_server
 from tests.support.fixtures.pricing import Pricing
+from tests.support.fixtures.servers.migrated_postgres import new_database
+from tests.support.fixtures.servers.payload_store import s3_server
 
 
 @pytest.fixture(

@@ -12,11 +12,11 @@ from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, trace
-from tests.support.fixtures.alerts import a_rule, a_webhook, an_alert
 from tests.support.fixtures.data_plane import DataPlane, fill, project
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation.alerts import a_rule, a_webhook, an_alert
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation.monitors import a_monitor
 from tests.support.fixtures.in_memory_app import World
-from tests.support.fixtures.monitors import a_monitor
 from tests.support.fixtures.pricing import a_price, a_repricing
 
 type Change = Callable[[AuditEntry], Awaitable[Any]]

@@ -39,8 +39,8 @@ from tests.e2e.dashboard.browser import (
 )
 from tests.e2e.dashboard.dashboard_project import Project
 from tests.support.clients.command_line import command
-from tests.support.fixtures import migrated_postgres
-from tests.support.fixtures.migrated_postgres import copy_database
+from tests.support.fixtures.servers import migrated_postgres
+from tests.support.fixtures.servers.migrated_postgres import copy_database
 from tests.support.waiting import WAIT_MAX_S, until_while, wait_a_moment
 
 ROOT = Path(__file__).parents[2]

@@ -28,7 +28,7 @@ from tests.e2e.conftest import (
     start_dev,
 )
 from tests.support.clients.command_line import Completed, run_command
-from tests.support.fixtures import migrated_postgres
+from tests.support.fixtures.servers import migrated_postgres
 from tests.support.hypothesis_scale import sampled
 from tests.support.waiting import WAIT_MAX_S, in_time, until, until_while
 

@@ -31,8 +31,8 @@ from tests.e2e.conftest import Template
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import prices, trace_id
 from tests.support.clients.command_line import command
-from tests.support.fixtures.alerts import a_webhook
-from tests.support.fixtures.migrated_postgres import copy_database
+from tests.support.fixtures.evaluation.alerts import a_webhook
+from tests.support.fixtures.servers.migrated_postgres import copy_database
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e

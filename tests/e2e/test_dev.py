@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import all_gone, children_of
-from tests.support.fixtures import migrated_postgres
+from tests.support.fixtures.servers import migrated_postgres
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e

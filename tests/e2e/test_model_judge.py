@@ -16,8 +16,8 @@ from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, Template, own_environ
 from tests.e2e.test_workers import JUDGED, a_project, put_traces, start_run
 from tests.support.fakes.model_provider import COMPATIBLE, GRADE, HttpReply, provider
-from tests.support.fixtures.migrated_postgres import copy_database
-from tests.support.fixtures.valkey_server import Valkey
+from tests.support.fixtures.servers.migrated_postgres import copy_database
+from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e

@@ -18,7 +18,7 @@ from domain.identity.organization import FIRST_PROJECT
 from entrypoints.composition.sign_in import development_issuer
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import Template, own_environ
-from tests.support.fixtures.migrated_postgres import copy_database
+from tests.support.fixtures.servers.migrated_postgres import copy_database
 from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e

@@ -32,9 +32,9 @@ from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, Template, own_environ
 from tests.support.builders.values import span, trace
 from tests.support.fakes.short_lease_worker import fast_clock
-from tests.support.fixtures.migrated_postgres import copy_database
-from tests.support.fixtures.monitors import a_monitor
-from tests.support.fixtures.valkey_server import Valkey
+from tests.support.fixtures.evaluation.monitors import a_monitor
+from tests.support.fixtures.servers.migrated_postgres import copy_database
+from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, until
 
 pytestmark = pytest.mark.e2e

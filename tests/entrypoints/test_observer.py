@@ -46,7 +46,7 @@ from entrypoints.settings import Settings, SettingsError
 from entrypoints.worker.status_port import STUCK_AFTER_S, check_health
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.builders.values import NOON, prices, span, trace
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
 
 PROJECT, RUN = ProjectId(uuid.UUID(int=1)), RunId(uuid.UUID(int=2))

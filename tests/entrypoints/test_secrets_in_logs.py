@@ -15,7 +15,7 @@ from adapters.webhook_sender import HttpWebhookSender, SystemResolver
 from entrypoints.observability import logs
 from entrypoints.settings import read_settings
 from tests.support.builders.values import NOON
-from tests.support.fixtures.alerts import a_delivery, a_webhook
+from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project
 
 logs.configure(read_settings(os.environ))

@@ -28,8 +28,8 @@ from tests.faults.support.groups_stack import GROUPS, ClusterStack, GroupsStack
 from tests.faults.support.report import report_line
 from tests.faults.support.stack import STARTED_MAX_S, STOP_MAX_S, until
 from tests.faults.test_kills import CONNECTION_ERRORS
-from tests.support.fixtures import citus
 from tests.support.fixtures.first_key import first_key
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import until_done
 
 pytestmark = [pytest.mark.e2e, pytest.mark.faults]

@@ -17,7 +17,7 @@ from tests.faults.support.background import Background
 from tests.faults.support.clients import Load
 from tests.faults.support.report import report_line
 from tests.faults.support.stack import STOP_MAX_S, pause_s
-from tests.support.fixtures import migrated_postgres
+from tests.support.fixtures.servers import migrated_postgres
 
 pytestmark = pytest.mark.e2e
 

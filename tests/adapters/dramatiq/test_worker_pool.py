@@ -26,7 +26,7 @@ from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
 from domain.ids import ProjectId, RunId
-from tests.support.fixtures.valkey_server import Valkey
+from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 pytestmark = pytest.mark.service

@@ -20,7 +20,7 @@ from tests.support.fakes.model_provider import (
     Provider,
     provider,
 )
-from tests.support.fixtures.evaluation_harness import PLAN, EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.evaluation_harness import PLAN, EvaluationHarness, metadata
 
 JUDGED = [
     name for name, metric in METRIC_REGISTRY.items() if metric.method is EvaluationMethod.JUDGED

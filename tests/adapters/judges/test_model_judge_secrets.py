@@ -28,8 +28,8 @@ from tests.support.fakes.model_provider import (
     Reply,
     provider,
 )
-from tests.support.fixtures.evaluation_harness import EvaluationHarness, no_wait
-from tests.support.fixtures.judge_policies import Ask, ask_through
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness, no_wait
+from tests.support.fixtures.evaluation.judge_policies import Ask, ask_through
 from tests.support.hypothesis_scale import sampled
 
 KEY = "planted-key-8f31b7"

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import package_folder
-from tests.support.fixtures import citus
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import WAIT_MAX_S, until
 
 pytestmark = [

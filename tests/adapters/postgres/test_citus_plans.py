@@ -24,7 +24,6 @@ from domain.tracing.analytics import Granularity, Period
 from domain.tracing.payloads.payload_detail import WHOLE_PAYLOADS
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import (
     DataPlane,
     over_postgres,
@@ -32,6 +31,7 @@ from tests.support.fixtures.data_plane import (
     sessions_page,
     traces_page,
 )
+from tests.support.fixtures.servers import citus
 
 pytestmark = [
     pytest.mark.service,

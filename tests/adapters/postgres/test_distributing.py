@@ -52,8 +52,8 @@ from adapters.postgres.schema.distributing import (
 from domain.ids import ProjectId
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import NOON, span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import until
 
 ON_CLUSTER: Final = pytest.mark.skipif(

@@ -29,9 +29,9 @@ from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import nodes
 from tests.support.builders.values import span, trace
 from tests.support.clients.schema_objects import read_objects
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres, project
-from tests.support.fixtures.migrated_postgres import new_database
+from tests.support.fixtures.servers import citus
+from tests.support.fixtures.servers.migrated_postgres import new_database
 
 pytestmark = pytest.mark.service
 

@@ -24,7 +24,8 @@ from domain.ids import OrganizationId, ProjectId
 from entrypoints.cli.main import main
 from entrypoints.worker.worker import periodic_tasks
 from tests.support.clients.stored_tenants import StoredTenants, new_database
-from tests.support.fixtures import citus, latest_scores
+from tests.support.fixtures.evaluation import latest_scores
+from tests.support.fixtures.servers import citus
 from tests.support.fixtures.table_groups import (
     WAYS,
     Database,

@@ -14,9 +14,9 @@ from application.pricing.ports import REPRICED_SPANS_BATCH
 from domain.ids import ProjectId
 from tests.adapters.postgres.tracing.test_plans import nodes, plans, read_rows, scanned_whole
 from tests.support.builders.values import NOON, prices
-from tests.support.fixtures import citus
 from tests.support.fixtures.pricing import LATER, a_price, a_repricing
 from tests.support.fixtures.seeded_database import OURS, START, UNKNOWN, Seeded
+from tests.support.fixtures.servers import citus
 
 pytestmark = pytest.mark.service
 

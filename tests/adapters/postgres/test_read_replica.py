@@ -35,7 +35,6 @@ from entrypoints.observability.observer import Observer
 from entrypoints.settings import Settings
 from tests.faults.support.standby import Standby
 from tests.support.builders.values import span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import (
     ALL,
     ALL_TIME,
@@ -45,7 +44,8 @@ from tests.support.fixtures.data_plane import (
     project,
     stored_traces,
 )
-from tests.support.fixtures.standby import (
+from tests.support.fixtures.servers import citus
+from tests.support.fixtures.servers.standby import (
     SERVING,
     STANDBY_OPTIONS,
     Pair,

@@ -38,8 +38,8 @@ from adapters.postgres.schema.serving_role import SEARCHED_TABLES
 from domain.ids import ProjectId, ScoreId, SpanId, TraceId
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import over_postgres
+from tests.support.fixtures.servers import citus
 
 pytestmark = pytest.mark.service
 

@@ -32,7 +32,7 @@ from entrypoints.composition import root
 from entrypoints.observability.metrics_text import read_database_metrics
 from entrypoints.worker.worker import GroupStarter
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
-from tests.support.fixtures import citus
+from tests.support.fixtures.servers import citus
 from tests.support.fixtures.table_groups import (
     WAYS,
     Database,

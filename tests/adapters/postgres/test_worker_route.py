@@ -29,8 +29,8 @@ from entrypoints.composition.database import route_problem
 from entrypoints.settings import Settings
 from tests.contracts.tracing.search.test_search import found
 from tests.support.builders.values import span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import index_traces, over_postgres, project
+from tests.support.fixtures.servers import citus
 from tests.support.fixtures.table_groups import Database, migrated
 from tests.support.waiting import until
 

@@ -26,7 +26,7 @@ from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.ports import ADMIT_MAX_S
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
-from tests.support.fixtures.valkey_server import Valkey
+from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, in_time, until
 
 LIMIT = Limit(10, "day")

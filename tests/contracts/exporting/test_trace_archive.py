@@ -24,7 +24,7 @@ from tests.support.builders.scores import session_score
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane, fill, project, stored_traces, traces_page
-from tests.support.fixtures.standby import Pair, reading
+from tests.support.fixtures.servers.standby import Pair, reading
 from tests.support.hypothesis_scale import crossed
 
 

@@ -16,8 +16,8 @@ from domain.tracing.trace import TraceStatus
 from tests.contracts.privacy.test_erasures import an_erasure, audit_entry
 from tests.support.builders.values import NOON, at, span, trace
 from tests.support.clients.scored_project import store_monitor
-from tests.support.fixtures.alerts import a_rule, an_alert
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation.alerts import a_rule, an_alert
 from tests.support.fixtures.in_memory_app import World
 
 PERIOD = activity_period(NOON)

@@ -45,7 +45,7 @@ from tests.support.fixtures.data_plane import (
     stored_traces,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
 
 STEP_MAX = 1_000  # traces per step

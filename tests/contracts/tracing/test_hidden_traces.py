@@ -48,7 +48,7 @@ from tests.support.fixtures.data_plane import (
     read_all_pages,
     session_counts,
 )
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
 from tests.support.fixtures.in_memory_app import World
 from tests.support.hypothesis_scale import crossed, sampled
 

@@ -19,7 +19,6 @@ from tests.support.builders.scores import (
     trace_score,
 )
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures import latest_scores
 from tests.support.fixtures.data_plane import (
     fill,
     names,
@@ -27,6 +26,7 @@ from tests.support.fixtures.data_plane import (
     read_all_pages,
     traces_page,
 )
+from tests.support.fixtures.evaluation import latest_scores
 
 AT_ONCE = 12
 STEP = SpanId(uuid.UUID(int=1))

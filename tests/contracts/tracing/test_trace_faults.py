@@ -13,8 +13,8 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import TraceChange
 from tests.support.builders.values import prices, span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service

@@ -41,8 +41,8 @@ from entrypoints.cli.doctor import (
 )
 from entrypoints.cli.main import main
 from entrypoints.settings import Settings
-from tests.support.fixtures import evaluation
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation import evaluation
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
 
 SAFE = Settings(
     database_url="postgresql://u:p@postgres:5432/d", redis_url="redis://:secret@valkey:6379/0"

@@ -8,7 +8,7 @@ from entrypoints.cli.doctor import Level, check_bucket
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.setting_checks import storage_problems
 from entrypoints.settings import Settings, SettingsError, read_settings
-from tests.support.fixtures.payload_store import new_bucket, s3_server
+from tests.support.fixtures.servers.payload_store import new_bucket, s3_server
 
 KEYS = {"s3_access_key_id": "a", "s3_secret_access_key": "b"}
 

@@ -1,7 +1,7 @@
 """An installation with several groups of organizations, two `serve` and two `worker`.
 
 The groups are schemas of a PostgreSQL of its own. With PANDAPROBE_TEST_CITUS and
-PANDAPROBE_TEST_CITUS_NODES (`tests/support/fixtures/citus.py`) they are on the workers of a
+PANDAPROBE_TEST_CITUS_NODES (`tests/support/fixtures/servers/citus.py`) they are on the workers of a
 cluster, of which each node can be killed.
 """
 
@@ -22,8 +22,8 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.distributing import distribute, read_catalogue
 from entrypoints.composition import database
 from tests.faults.support.stack import Stack
-from tests.support.fixtures import citus
 from tests.support.fixtures.first_key import first_key
+from tests.support.fixtures.servers import citus
 from tests.support.fixtures.table_groups import add_group
 
 GROUPS: Final = 3

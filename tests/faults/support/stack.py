@@ -25,8 +25,8 @@ from adapters.embedded.valkey import start_valkey
 from entrypoints.composition import database
 from entrypoints.settings import Settings, read_settings
 from tests.e2e.conftest import ROOT, own_environ
-from tests.support.fixtures import migrated_postgres
 from tests.support.fixtures.first_key import first_key
+from tests.support.fixtures.servers import migrated_postgres
 from tests.support.waiting import WAIT_MAX_S
 
 UNREADY_MAX_S: Final = 4.0

@@ -39,8 +39,9 @@ from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.values import NOON
 from tests.support.clients.scored_project import store_export
 from tests.support.clients.stored_tenants import new_database
-from tests.support.fixtures import citus, data_plane
-from tests.support.fixtures.evaluation import a_run
+from tests.support.fixtures import data_plane
+from tests.support.fixtures.evaluation.evaluation import a_run
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import until, until_done
 
 pytestmark = pytest.mark.service

@@ -16,7 +16,7 @@ from domain.evaluation.custom_metrics.custom_metric import CustomMetric
 from domain.evaluation.metrics.metric import Definition, DefinitionKind, encode_definition
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
-from tests.support.fixtures import evaluation
+from tests.support.fixtures.evaluation import evaluation
 
 RULE: Final[dict[str, Any]] = {"path": "trace.status", "op": "eq", "value": "COMPLETED"}
 

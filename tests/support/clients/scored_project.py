@@ -48,7 +48,7 @@ from tests.support.builders.datasets import a_dataset, an_item, hashed
 from tests.support.builders.experiments import a_result, an_experiment
 from tests.support.builders.values import NOON
 from tests.support.clients.organization_members import PersonClient, new_member
-from tests.support.fixtures.alerts import a_delivery, a_rule, a_webhook, an_alert
+from tests.support.fixtures.evaluation.alerts import a_delivery, a_rule, a_webhook, an_alert
 
 TRACES = "/evaluations/trace-scores"
 SESSIONS = "/evaluations/session-scores"

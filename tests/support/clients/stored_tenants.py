@@ -37,7 +37,8 @@ from tests.http.conftest import Site
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints.templates import Words
 from tests.support.fakes.forgetful_pool import ForgetfulPool
-from tests.support.fixtures import citus, data_plane, identities
+from tests.support.fixtures import data_plane, identities
+from tests.support.fixtures.servers import citus
 
 SERVING: Final = "pandaprobe_serving:serving"
 SELECT_OWNED_TABLES: Final = """

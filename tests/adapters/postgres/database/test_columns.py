@@ -29,7 +29,7 @@ from adapters.postgres.privacy.erasures import ERASURES
 from adapters.postgres.tracing.model_prices import MODEL_PRICES
 from adapters.postgres.tracing.payloads.payload_text import PAYLOADS
 from adapters.postgres.tracing.trace_rows import SPANS, TRACES
-from tests.support.fixtures import citus
+from tests.support.fixtures.servers import citus
 
 TABLES = (
     *(TRACES, PAYLOADS, SPANS, TRACE_SCORES, SESSION_SCORES, RUNS, MONITORS, JUDGE_CALLS),

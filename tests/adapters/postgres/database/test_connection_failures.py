@@ -12,7 +12,7 @@ from adapters.embedded.process import free_port
 from adapters.postgres.database.connections.connection_failures import ConnectionFailed
 from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.health import PostgresHealthCheck
-from tests.support.fixtures import citus
+from tests.support.fixtures.servers import citus
 
 pytestmark = pytest.mark.service
 

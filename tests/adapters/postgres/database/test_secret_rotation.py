@@ -17,8 +17,8 @@ from adapters.postgres.evaluation.alerts.webhooks import PostgresWebhooks
 from application.ports import UnreadableSecret
 from domain.errors import Conflict
 from tests.support.builders.values import NOON
-from tests.support.fixtures.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
 
 pytestmark = pytest.mark.service
 

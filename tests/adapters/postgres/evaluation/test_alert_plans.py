@@ -18,7 +18,7 @@ from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import OF_BOTH, nodes, plans, read_rows
 from tests.support.builders.values import NOON
-from tests.support.fixtures.monitors import a_monitor
+from tests.support.fixtures.evaluation.monitors import a_monitor
 from tests.support.fixtures.seeded_database import NOISE, OURS, TRACES, UNKNOWN, Seeded
 
 pytestmark = pytest.mark.service

@@ -8,11 +8,17 @@ from adapters.postgres.database.tenants import within
 from domain.evaluation.monitors.alert import AlertFigure
 from domain.page import PageRequest
 from tests.support.builders.values import NOON
-from tests.support.fixtures import monitors
-from tests.support.fixtures.alerts import a_rule, a_webhook, an_alert, ended_run_of, raised_alert
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation import monitors
+from tests.support.fixtures.evaluation.alerts import (
+    a_rule,
+    a_webhook,
+    an_alert,
+    ended_run_of,
+    raised_alert,
+)
+from tests.support.fixtures.evaluation.monitors import run_of
 from tests.support.fixtures.lock_waits import count_lock_waits
-from tests.support.fixtures.monitors import run_of
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.service

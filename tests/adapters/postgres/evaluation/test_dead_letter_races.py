@@ -8,9 +8,9 @@ from adapters.postgres.database.tenants import within
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, LEASE
 from domain.evaluation.runs.run import RunStatus
 from tests.support.builders.values import NOON
-from tests.support.fixtures import evaluation
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation import evaluation
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
 from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 

@@ -21,9 +21,9 @@ from domain.ids import OrganizationId, UserId
 from tests.contracts.exporting.test_exports import MINUTE, an_export
 from tests.contracts.test_audited_changes import an_entry
 from tests.support.builders.values import NOON
-from tests.support.fixtures import evaluation
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import a_run, all_scores, work_of
+from tests.support.fixtures.evaluation import evaluation
+from tests.support.fixtures.evaluation.evaluation import a_run, all_scores, work_of
 from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 

@@ -7,9 +7,9 @@ import pytest
 from adapters.postgres.database.tenants import within
 from adapters.postgres.evaluation.alerts.webhooks import DUE_CANDIDATES_MAX
 from tests.support.builders.values import NOON
-from tests.support.fixtures import monitors
-from tests.support.fixtures.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation import monitors
+from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
 
 pytestmark = pytest.mark.service
 

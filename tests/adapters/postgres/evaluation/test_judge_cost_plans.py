@@ -20,8 +20,8 @@ from domain.ids import ProjectId, RunId, TraceId
 from tests.adapters.postgres.tracing.test_plans import OF_BOTH, nodes, plans, read_rows
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.support.builders.values import NOON
-from tests.support.fixtures import citus
 from tests.support.fixtures.seeded_database import NOISE, OURS, UNKNOWN, Seeded
+from tests.support.fixtures.servers import citus
 
 pytestmark = pytest.mark.service
 

@@ -8,9 +8,9 @@ from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from domain.evaluation.runs.run import RunStatus
 from tests.support.builders.values import NOON
-from tests.support.fixtures import latest_scores
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import METRICS, a_run, over_postgres, work_of
+from tests.support.fixtures.evaluation import latest_scores
+from tests.support.fixtures.evaluation.evaluation import METRICS, a_run, over_postgres, work_of
 from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 

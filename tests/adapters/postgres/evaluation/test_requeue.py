@@ -9,7 +9,7 @@ from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT, PartlyRequ
 from application.jobs import PlanRunJob
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import a_run, over_postgres, work_of
+from tests.support.fixtures.evaluation.evaluation import a_run, over_postgres, work_of
 
 pytestmark = pytest.mark.service
 

@@ -20,9 +20,9 @@ from domain.evaluation.scores.score import ScoreChange, ScoreTarget, TraceScore
 from domain.ids import ProjectId, ScoreId
 from tests.support.builders.scores import AUTOMATED, EVER, RUNS, by, trace_score
 from tests.support.builders.values import NOON, trace, trace_id
-from tests.support.fixtures import score_day_recount
-from tests.support.fixtures.counted_days import AfterCounting, count_days
 from tests.support.fixtures.data_plane import DataPlane, fill, over_postgres, project
+from tests.support.fixtures.evaluation import score_day_recount
+from tests.support.fixtures.evaluation.counted_days import AfterCounting, count_days
 
 pytestmark = pytest.mark.service
 

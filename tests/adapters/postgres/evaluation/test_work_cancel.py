@@ -16,7 +16,7 @@ from domain.evaluation.runs.run import RunStatus, Tally
 from domain.evaluation.scores.score import ScoreChange
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import (
+from tests.support.fixtures.evaluation.evaluation import (
     BAD,
     GOOD,
     METRICS,

@@ -31,9 +31,9 @@ from tests.adapters.postgres.tracing.test_plans import (
     trace_of,
 )
 from tests.support.builders.values import NOON, trace
-from tests.support.fixtures import citus
-from tests.support.fixtures.evaluation import GOOD, METRICS, a_run, signal_of, work_of
+from tests.support.fixtures.evaluation.evaluation import GOOD, METRICS, a_run, signal_of, work_of
 from tests.support.fixtures.seeded_database import END, HOUR, NOISE, OURS, TRACES, UNKNOWN, Seeded
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import until_done
 
 pytestmark = pytest.mark.service

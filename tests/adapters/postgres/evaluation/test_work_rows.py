@@ -10,7 +10,7 @@ from adapters.postgres.evaluation.work_queue.overdue import REQUEUE_OVERDUE_TARG
 from adapters.postgres.evaluation.work_queue.settlement import LOCK_RUNS
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import a_run, later, over_postgres, work_of
+from tests.support.fixtures.evaluation.evaluation import a_run, later, over_postgres, work_of
 
 pytestmark = pytest.mark.service
 

@@ -61,8 +61,8 @@ from adapters.postgres.tracing.writes.deletes import (
 from application.privacy.ports import SESSIONS_AT_ONCE
 from application.tracing.otlp.rejections import REJECTIONS_KEPT_MAX
 from tests.adapters.postgres.tracing.test_plans import nodes
-from tests.support.fixtures import citus
 from tests.support.fixtures.seeded_database import END, OURS, SCORES, TRACES, Seeded
+from tests.support.fixtures.servers import citus
 
 pytestmark = pytest.mark.service
 

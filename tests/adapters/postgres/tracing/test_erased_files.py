@@ -12,9 +12,9 @@ from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.contracts.exporting.test_exports import an_export
 from tests.support.builders.values import NOON, project_prices
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.erasures import an_erasure, audit_entry
+from tests.support.fixtures.servers import citus
 from tests.support.waiting import in_time
 
 pytestmark = pytest.mark.service

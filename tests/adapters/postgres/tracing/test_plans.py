@@ -94,7 +94,6 @@ from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNT
 from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import at, project_prices, span, trace, trace_id
-from tests.support.fixtures import citus
 from tests.support.fixtures.seeded_database import (
     END,
     ERROR_GROUPS,
@@ -110,6 +109,7 @@ from tests.support.fixtures.seeded_database import (
     UNKNOWN,
     Seeded,
 )
+from tests.support.fixtures.servers import citus
 
 pytestmark = pytest.mark.service
 

@@ -10,7 +10,7 @@ from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import ProjectId
 from tests.support.builders.values import trace
 from tests.support.fixtures import data_plane
-from tests.support.fixtures.monitors import NO_DELAY
+from tests.support.fixtures.evaluation.monitors import NO_DELAY
 
 pytestmark = pytest.mark.service
 

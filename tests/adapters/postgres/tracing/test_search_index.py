@@ -54,7 +54,7 @@ from tests.support.fixtures.data_plane import (
     project,
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
-from tests.support.fixtures.migrated_postgres import new_database
+from tests.support.fixtures.servers.migrated_postgres import new_database
 from tests.support.waiting import until, until_done
 
 ROOT: Final = Path(__file__).parents[4]

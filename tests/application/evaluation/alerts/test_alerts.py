@@ -22,10 +22,10 @@ from domain.evaluation.scores.outcome import Scored
 from domain.ids import MonitorId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, THEIRS, at
-from tests.support.fixtures import monitors as watched
-from tests.support.fixtures.alerts import a_rule, a_webhook, complete_run
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import METRICS
+from tests.support.fixtures.evaluation import monitors as watched
+from tests.support.fixtures.evaluation.alerts import a_rule, a_webhook, complete_run
+from tests.support.fixtures.evaluation.evaluation import METRICS
 
 GOOD, BAD = Scored(0.9, "", {}), Scored(0.2, "", {})
 OK, ALERTING, NO_DATA = AlertState

@@ -31,7 +31,7 @@ from domain.tracing.usage import Usage
 from tests.support.builders.custom_metrics import JUDGE
 from tests.support.builders.evaluated_traces import tool
 from tests.support.builders.values import OURS
-from tests.support.fixtures.evaluation_harness import MODEL, EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.evaluation_harness import MODEL, EvaluationHarness, metadata
 
 SEARCHES = {"path": "spans[kind=TOOL]", "op": "ge", "value": 1}
 BOOKS = {"path": "spans[kind=TOOL].name", "op": "matches", "value": "^book"}

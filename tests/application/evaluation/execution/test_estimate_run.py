@@ -29,7 +29,7 @@ from domain.evaluation.sessions.signals import SESSION_TRACES_MAX
 from domain.ids import TraceId
 from domain.tracing.trace import Trace
 from tests.support.builders.values import THEIRS
-from tests.support.fixtures.evaluation_harness import EvaluationHarness
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness
 
 NAME = "task_completion"
 GPT = "openai/gpt-4o"  # 2.50 (input) and 10.00 (output) USD per million tokens

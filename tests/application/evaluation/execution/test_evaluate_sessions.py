@@ -22,7 +22,7 @@ from domain.ids import ProjectId, ScoreId, TraceId
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import model
 from tests.support.builders.values import THEIRS, at
-from tests.support.fixtures.evaluation_harness import EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness, metadata
 from tests.support.waiting import until
 
 SESSION_METRICS = "agent_consistency agent_reliability"

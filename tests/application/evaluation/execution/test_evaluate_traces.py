@@ -22,7 +22,7 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.custom_metrics import JUDGE, definition
 from tests.support.builders.evaluated_traces import model, offering, tool
-from tests.support.fixtures.evaluation_harness import PLAN, EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.evaluation_harness import PLAN, EvaluationHarness, metadata
 from tests.support.waiting import until
 
 JUDGED = [

@@ -13,7 +13,7 @@ from application.evaluation.execution.evaluate_target import renewing_lease
 from application.evaluation.judging.evaluation_policy import RENEW_EVERY
 from application.evaluation.ports.work_queue import LEASE, Claim
 from domain.errors import Unavailable
-from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, EvaluationHarness
+from tests.support.fixtures.evaluation.evaluation_harness import ONE_ATTEMPT, EvaluationHarness
 from tests.support.waiting import in_time
 
 SOON = timedelta(microseconds=1)

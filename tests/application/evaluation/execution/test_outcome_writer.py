@@ -13,7 +13,7 @@ from application.evaluation.ports.work_queue import Claim
 from domain.errors import Unavailable
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored
 from domain.ids import ScoreId
-from tests.support.fixtures.evaluation_harness import EvaluationHarness
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness
 from tests.support.waiting import until
 
 

@@ -16,7 +16,7 @@ from domain.evaluation.trace_content.messages import MessageText
 from domain.tracing.trace import TraceStatus
 from tests.application.evaluation.execution.test_evaluate_sessions import ReplacedTarget
 from tests.support.builders.values import at
-from tests.support.fixtures.evaluation_harness import EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness, metadata
 
 COUNTED = "outcome_consistency session_error_rate user_repetition"
 UNAVAILABLE = (JudgeUnavailable(FailCode.JUDGE_UNREACHABLE),)

@@ -9,7 +9,7 @@ from domain.evaluation.runs.run import RunStatus
 from domain.evaluation.scores.outcome import FailCode, Scored
 from domain.evaluation.sessions.signals import DEFAULT_WEIGHTS
 from domain.tracing.trace import TraceStatus
-from tests.support.fixtures.evaluation_harness import EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness, metadata
 
 RELIABILITY = "agent_reliability_v2"
 UNAVAILABLE = (JudgeUnavailable(FailCode.JUDGE_UNREACHABLE),)

@@ -16,7 +16,7 @@ from application.jobs import EvaluateTargetJob
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import Evaluating, a_run, over_memory, work_of
+from tests.support.fixtures.evaluation.evaluation import Evaluating, a_run, over_memory, work_of
 from tests.support.waiting import until
 
 

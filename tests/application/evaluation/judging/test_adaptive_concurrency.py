@@ -26,7 +26,7 @@ from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId
 from tests.contracts.evaluation.judging.test_judge import scripted
 from tests.support.builders.values import OURS, THEIRS
-from tests.support.fixtures.judge_policies import Ask, ask_through, run_loop
+from tests.support.fixtures.evaluation.judge_policies import Ask, ask_through, run_loop
 from tests.support.waiting import in_time
 
 QUESTION = scripted().question()

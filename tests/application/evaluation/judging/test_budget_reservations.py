@@ -15,8 +15,8 @@ from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.outcome import FailCode
 from tests.support.builders.values import NOON, OURS
-from tests.support.fixtures.evaluation import a_run
-from tests.support.fixtures.judge_policies import run_loop
+from tests.support.fixtures.evaluation.evaluation import a_run
+from tests.support.fixtures.evaluation.judge_policies import run_loop
 from tests.support.waiting import in_time
 
 LIMIT = Decimal(10)

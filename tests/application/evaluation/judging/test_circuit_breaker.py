@@ -10,7 +10,7 @@ from application.evaluation.judging.circuit_breaker import CIRCUITS_MAX, Circuit
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import RunId
-from tests.support.fixtures.judge_policies import run_loop
+from tests.support.fixtures.evaluation.judge_policies import run_loop
 from tests.support.waiting import until
 
 RUN = RunId(uuid.UUID(int=1))

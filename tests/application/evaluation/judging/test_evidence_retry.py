@@ -19,8 +19,8 @@ from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.metrics.judged_metrics import TASK_COMPLETION
 from domain.evaluation.scores.outcome import FailCode
 from tests.support.builders.evaluated_traces import tool
-from tests.support.fixtures.evaluation_harness import EvaluationHarness, metadata
-from tests.support.fixtures.judge_policies import trace_context
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness, metadata
+from tests.support.fixtures.evaluation.judge_policies import trace_context
 
 TEXT = "word " * 300
 LONG = [tool(f"t{n}", given=TEXT, got=TEXT) for n in range(60)]

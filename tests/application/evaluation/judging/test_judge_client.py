@@ -46,8 +46,8 @@ from domain.tracing.payloads.payload import object_members
 from domain.tracing.trace import Trace
 from tests.support.builders.evaluated_traces import tool
 from tests.support.builders.values import NOON, THEIRS
-from tests.support.fixtures.evaluation_harness import ONE_ATTEMPT, EvaluationHarness
-from tests.support.fixtures.judge_policies import run_loop
+from tests.support.fixtures.evaluation.evaluation_harness import ONE_ATTEMPT, EvaluationHarness
+from tests.support.fixtures.evaluation.judge_policies import run_loop
 from tests.support.waiting import until
 
 NAME = "task_completion"

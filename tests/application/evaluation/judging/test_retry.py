@@ -29,7 +29,7 @@ from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Ques
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.scores.outcome import FailCode
 from tests.contracts.evaluation.judging.test_judge import scripted
-from tests.support.fixtures.judge_policies import Ask, ask_through, run_loop
+from tests.support.fixtures.evaluation.judge_policies import Ask, ask_through, run_loop
 
 ATTEMPTS = DEFAULT_POLICY.judge_attempts
 QUESTION = scripted().question()

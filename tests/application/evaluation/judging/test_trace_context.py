@@ -8,7 +8,7 @@ import pytest
 from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS, TraceContext
 from domain.evaluation.trace_content.evaluated_trace import EvaluatedTrace
 from tests.support.builders.evaluated_traces import tool
-from tests.support.fixtures.judge_policies import trace_context
+from tests.support.fixtures.evaluation.judge_policies import trace_context
 
 TEXT = "word " * 200  # a kilobyte
 

@@ -21,7 +21,7 @@ from domain.evaluation.runs.run import TARGETS_MAX, RunStatus
 from domain.evaluation.scores.score import ScoreOutcome
 from domain.ids import ProjectId, RunId
 from tests.support.builders.values import THEIRS
-from tests.support.fixtures.evaluation_harness import EvaluationHarness
+from tests.support.fixtures.evaluation.evaluation_harness import EvaluationHarness
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode,
 from domain.ids import MonitorId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
-from tests.support.fixtures.alerts import (
+from tests.support.fixtures.data_plane import project, read_all_pages
+from tests.support.fixtures.evaluation.alerts import (
     BODY,
     a_rule,
     a_webhook,
@@ -32,9 +33,8 @@ from tests.support.fixtures.alerts import (
     list_ended_runs,
     raised_alert,
 )
-from tests.support.fixtures.data_plane import project, read_all_pages
-from tests.support.fixtures.evaluation import METRICS, target, work_of
-from tests.support.fixtures.monitors import run_of
+from tests.support.fixtures.evaluation.evaluation import METRICS, target, work_of
+from tests.support.fixtures.evaluation.monitors import run_of
 
 ALL = PageRequest(limit=200)
 MICROSECOND = timedelta(microseconds=1)

@@ -24,8 +24,8 @@ from domain.tracing.trace import TraceStatus
 from tests.support.builders.evaluated_traces import json_payload
 from tests.support.builders.values import trace
 from tests.support.fakes.webhook_receivers import receiver, with_status
-from tests.support.fixtures.alerts import a_rule
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation.alerts import a_rule
 from tests.support.fixtures.in_memory_app import World
 
 EARLY = datetime(2021, 3, 1, tzinfo=UTC)  # before anything that other tests have due

@@ -34,8 +34,8 @@ from tests.support.fakes.webhook_receivers import (
     trickle,
     with_status,
 )
-from tests.support.fixtures.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project
+from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
 from tests.support.waiting import WAIT_MAX_S
 
 SOON_S = 0.2  # where the time is to run out

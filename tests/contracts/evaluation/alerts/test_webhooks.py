@@ -15,8 +15,8 @@ from application.evaluation.ports.alerts import (
 from domain.errors import Conflict, NotFound, Unavailable
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
-from tests.support.fixtures.alerts import a_delivery, a_webhook
 from tests.support.fixtures.data_plane import project, read_all_pages
+from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
 
 ALL = PageRequest(limit=200)
 STEP_MAX = 2_000

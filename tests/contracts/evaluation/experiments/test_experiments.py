@@ -23,7 +23,7 @@ from tests.support.builders.experiments import a_result, an_experiment
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import project, read_all_pages
 from tests.support.fixtures.erasures import an_erasure, audit_entry
-from tests.support.fixtures.evaluation import a_run
+from tests.support.fixtures.evaluation.evaluation import a_run
 from tests.support.waiting import until_done
 
 

@@ -13,7 +13,7 @@ from domain.evaluation.runs.selection import GivenInstant, SessionSelection, Tra
 from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.monitors import NO_DELAY, over_postgres
+from tests.support.fixtures.evaluation.monitors import NO_DELAY, over_postgres
 
 SESSIONS = SessionSelection()
 

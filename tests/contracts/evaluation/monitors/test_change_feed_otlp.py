@@ -15,7 +15,7 @@ from domain.ids import ProjectId
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.values import trace, trace_id
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.monitors import Monitoring, over_postgres
+from tests.support.fixtures.evaluation.monitors import Monitoring, over_postgres
 from tests.support.waiting import until_done
 
 QUIET: Final = timedelta(seconds=30)

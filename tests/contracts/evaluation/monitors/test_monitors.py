@@ -18,8 +18,8 @@ from domain.page import PageRequest
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.data_plane import project, read_all_pages
-from tests.support.fixtures.evaluation import later, work_of
-from tests.support.fixtures.monitors import a_monitor, run_of
+from tests.support.fixtures.evaluation.evaluation import later, work_of
+from tests.support.fixtures.evaluation.monitors import a_monitor, run_of
 from tests.support.waiting import until_done
 
 ACTIVE, PAUSED = MonitorStatus

@@ -33,7 +33,7 @@ from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.monitors import Monitoring, over_memory, over_postgres
+from tests.support.fixtures.evaluation.monitors import Monitoring, over_memory, over_postgres
 from tests.support.hypothesis_scale import scaled
 
 ALL: Final = PageRequest(limit=200)

@@ -17,7 +17,7 @@ from domain.page import PageRequest, Position
 from tests.support.builders.custom_metric_definitions import a_definition
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.evaluation import (
+from tests.support.fixtures.evaluation.evaluation import (
     BAD,
     GOOD,
     METRICS,

@@ -19,7 +19,7 @@ from domain.tracing.span import SpanStatus
 from domain.tracing.trace import TraceStatus
 from tests.support.builders.values import at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.evaluation import SPANS_MAX
+from tests.support.fixtures.evaluation.evaluation import SPANS_MAX
 
 LIMIT = 1_000
 

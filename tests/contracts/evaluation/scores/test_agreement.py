@@ -34,7 +34,7 @@ from tests.support.builders.scores import (
 )
 from tests.support.builders.values import at, span_id, trace
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.evaluation import a_run, work_of
+from tests.support.fixtures.evaluation.evaluation import a_run, work_of
 
 SEED = "a day"
 

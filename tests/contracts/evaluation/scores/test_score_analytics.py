@@ -34,8 +34,8 @@ from tests.support.builders.scores import (
     trace_score,
 )
 from tests.support.builders.values import NOON, at, span, span_id, trace, trace_id
-from tests.support.fixtures.counted_days import AfterCounting
 from tests.support.fixtures.data_plane import fill, project, read_all_pages
+from tests.support.fixtures.evaluation.counted_days import AfterCounting
 
 TRACE, SPAN, SESSION = ScoreTarget
 HOUR, DAY, WEEK = Granularity

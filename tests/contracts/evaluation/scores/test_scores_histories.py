@@ -29,9 +29,9 @@ from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.query import TraceFilter, TraceSort
 from tests.support.builders import scores, strategies, trace_strategies
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures import latest_scores, score_day_recount
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
+from tests.support.fixtures.evaluation import latest_scores, score_day_recount
 from tests.support.fixtures.histories import assert_histories_agree
 
 pytestmark = pytest.mark.service

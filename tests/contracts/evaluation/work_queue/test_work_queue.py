@@ -29,7 +29,7 @@ from domain.ids import RunId, ScoreId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.evaluation import (
+from tests.support.fixtures.evaluation.evaluation import (
     BAD,
     GOOD,
     METRICS,

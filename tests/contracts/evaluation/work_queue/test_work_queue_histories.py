@@ -27,7 +27,7 @@ from domain.evaluation.scores.score import Score, ScoreChange, ScoreOutcome
 from domain.ids import RunId
 from tests.support.builders.values import NOON, prices, trace
 from tests.support.fixtures.data_plane import ALL, fill, project
-from tests.support.fixtures.evaluation import (
+from tests.support.fixtures.evaluation.evaluation import (
     METRICS,
     WINDOW,
     Evaluating,

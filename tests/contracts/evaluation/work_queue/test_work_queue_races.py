@@ -17,7 +17,7 @@ from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import fill, project
-from tests.support.fixtures.evaluation import (
+from tests.support.fixtures.evaluation.evaluation import (
     BAD,
     GOOD,
     METRICS,

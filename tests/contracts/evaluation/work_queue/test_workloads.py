@@ -23,8 +23,8 @@ from application.evaluation.ports.work_queue import (
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId
 from tests.support.builders.values import NOON
-from tests.support.fixtures import evaluation
-from tests.support.fixtures.evaluation import WINDOW, Evaluating, a_run, later, work_of
+from tests.support.fixtures.evaluation import evaluation
+from tests.support.fixtures.evaluation.evaluation import WINDOW, Evaluating, a_run, later, work_of
 from tests.support.waiting import until_done
 
 NOTHING = Workload(pending_runs=0, running_runs=0, queued=dict.fromkeys(AGE_BANDS, 0), running=0)

@@ -27,10 +27,10 @@ from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace
 from domain.tracing.trace_detail import TraceDetail
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures import citus
 from tests.support.fixtures.data_plane import DataPlane, join_payloads, project
 from tests.support.fixtures.erasures import an_erasure, audit_entry
-from tests.support.fixtures.payload_store import (
+from tests.support.fixtures.servers import citus
+from tests.support.fixtures.servers.payload_store import (
     bucket_at,
     new_bucket,
     plane_with_store,

@@ -24,7 +24,7 @@ from tests.support.fixtures.data_plane import (
     project,
     remove_unused_texts,
 )
-from tests.support.fixtures.payload_store import new_bucket, plane_with_store
+from tests.support.fixtures.servers.payload_store import new_bucket, plane_with_store
 
 pytestmark = pytest.mark.service
 

@@ -9,7 +9,7 @@ from adapters.memory.tracing.payload_store import MemoryPayloadStore
 from adapters.s3.payload_store import PAUSE_S, S3PayloadStore
 from application.tracing.ports import PayloadStore
 from domain.errors import Unavailable
-from tests.support.fixtures.payload_store import bucket_at, new_bucket
+from tests.support.fixtures.servers.payload_store import bucket_at, new_bucket
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 EARLIER = LATER - timedelta(days=2)
