@@ -9,16 +9,13 @@ from tests.benchmarks import (
     evaluation,
     experiments,
     exports,
-    ingest,
     limiter,
     neighbours,
-    otlp,
-    payload_layouts,
     reads,
     scores,
     search,
-    shared_texts,
 )
+from tests.benchmarks.writes import ingest, otlp, payload_layouts, shared_texts
 
 if __name__ == "__main__":
     ingest.main()

@@ -31,10 +31,10 @@ from adapters.embedded.process import free_port
 from adapters.embedded.servers import run_servers
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
 from tests.benchmarks.neighbours import Times, add, measure_quiet_key
 from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.support.load import answer, quantile
+from tests.benchmarks.writes.ingest import SERVE, machine, process, resident_mb
 from tests.support.fixtures.first_key import first_key, more_keys
 
 ROUNDS = 2

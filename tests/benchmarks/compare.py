@@ -43,11 +43,11 @@ import uvloop
 
 from adapters.embedded.process import free_port
 from adapters.embedded.servers import run_servers
-from tests.benchmarks import otlp
-from tests.benchmarks.ingest import machine, process, resident_mb
 from tests.benchmarks.support.bodies import body
 from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.support.load import answer, quantile
+from tests.benchmarks.writes import otlp
+from tests.benchmarks.writes.ingest import machine, process, resident_mb
 
 ROUNDS: Final = 16
 BURST_S: Final = 1.5

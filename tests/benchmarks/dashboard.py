@@ -34,9 +34,9 @@ from adapters.embedded.servers import Servers, run_servers
 from entrypoints import dashboard, provisioning
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
 from tests.benchmarks.reads import vacuum
 from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.writes.ingest import SERVE, machine, process, resident_mb
 from tests.e2e.dashboard.browser import started, whole_browser
 from tests.support.fixtures.rollup_recount import RECOUNT
 

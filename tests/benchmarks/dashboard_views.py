@@ -24,9 +24,9 @@ from entrypoints import provisioning
 from entrypoints.composition import database
 from tests.benchmarks import dashboard
 from tests.benchmarks.dashboard import REPEAT, Bench, Figures
-from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.reads import vacuum
 from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.writes.ingest import SERVE, machine, process
 from tests.e2e.conftest import DevServer, bearer_of
 from tests.e2e.dashboard.browser import started, whole_browser
 from tests.e2e.dashboard.dashboard_project import START, Project

@@ -39,7 +39,6 @@ from entrypoints.composition import database
 from entrypoints.composition.evaluation import evaluation_ports
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.ingest import machine
 from tests.benchmarks.reads import (
     PAGE,
     Measured,
@@ -50,6 +49,7 @@ from tests.benchmarks.reads import (
 )
 from tests.benchmarks.support.connection import Connection
 from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.writes.ingest import machine
 from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.experiments import an_experiment
 from tests.support.builders.values import NOON, prices, project_prices, trace

@@ -33,9 +33,9 @@ from entrypoints import provisioning
 from entrypoints.composition import database
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import memory_mb
-from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.reads import DAYS, UNTIL, project, vacuum
 from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.writes.ingest import SERVE, machine, process
 
 TRACES = 100_000
 IMPORTED = 10  # one trace in ten

@@ -30,10 +30,10 @@ from adapters.embedded.process import free_port
 from adapters.embedded.servers import Servers, run_servers
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.support.bodies import body
 from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.support.load import answer, quantile
+from tests.benchmarks.writes.ingest import SERVE, machine, process
 from tests.support.fixtures.first_key import first_key
 
 LIMIT = 100  # requests per second of each key, if limits are on

@@ -45,13 +45,13 @@ from entrypoints import provisioning
 from entrypoints.composition import database, root
 from entrypoints.settings import Settings
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.support import many_traces
 from tests.benchmarks.support.bodies import body
 from tests.benchmarks.support.connection import Answer, Connection
 from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.support.load import quantile
 from tests.benchmarks.support.read_requests import GROUPS, Read
+from tests.benchmarks.writes.ingest import SERVE, machine, process
 from tests.support.builders.many_scores import inserts
 
 SIZES = (10_000, 100_000)

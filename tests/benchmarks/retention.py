@@ -43,9 +43,9 @@ from entrypoints.settings import Settings
 from tests.benchmarks.compare import cpu_ns, postgres_processes
 from tests.benchmarks.dashboard_views import WORKER
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.ingest import SERVE, machine, process
 from tests.benchmarks.reads import UNTIL, configured, data_folder, ensure_project, vacuum
 from tests.benchmarks.support import many_traces
+from tests.benchmarks.writes.ingest import SERVE, machine, process
 
 TRACES: Final = 50_000
 RATE: Final = int(os.environ.get("RATE", "50"))  # traces a second

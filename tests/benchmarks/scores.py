@@ -48,9 +48,9 @@ from domain.tracing.analytics import Granularity
 from entrypoints.composition import database
 from entrypoints.composition.evaluation import evaluation_ports
 from entrypoints.settings import Settings
-from tests.benchmarks.ingest import machine
 from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.support.load import quantile
+from tests.benchmarks.writes.ingest import machine
 from tests.support.builders.many_scores import NAMES, PERIOD, SESSION_NAMES, UNTIL, inserts
 from tests.support.builders.values import prices
 

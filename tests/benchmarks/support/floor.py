@@ -5,7 +5,7 @@
 A bare ASGI handler on the same server (uvicorn, uvloop, httptools) that reads a body, decodes it in
 one pass of msgspec with payloads left raw, and answers. With a database it also waits until
 prepared rows are committed: batches of COPY on two connections. It has no routing, authentication
-or validation, and builds no domain values. `ingest.py` measures COPY alone.
+or validation, and builds no domain values. `writes/ingest.py` measures COPY alone.
 """
 
 import gc
@@ -21,7 +21,7 @@ import uvloop
 from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.tracing.writes.group_commit import GroupCommit
-from tests.benchmarks import write_paths
+from tests.benchmarks.writes import write_paths
 
 
 class Span(msgspec.Struct):

@@ -2,7 +2,7 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.payload_layouts [URL of a superuser]
+    python -m tests.benchmarks.writes.payload_layouts [URL of a superuser]
 
 Without a URL it starts the embedded server, which has no lz4. All tables of a layout are counted
 with their indexes and TOAST, but not the roll-ups, which don't depend on payloads.
@@ -39,7 +39,7 @@ from domain.tracing.trace import Trace
 from tests.benchmarks.support.agent_loops import loop_body
 from tests.benchmarks.support.bodies import body
 from tests.benchmarks.support.folder import bench_folder
-from tests.benchmarks.write_paths import PROJECT, counted, read
+from tests.benchmarks.writes.write_paths import PROJECT, counted, read
 from tests.support.builders.values import prices
 
 VALUES = ("input", "output", "metadata", "token_usage", "model_parameters")

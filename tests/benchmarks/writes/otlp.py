@@ -2,7 +2,7 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.otlp [KILOBYTES …]
+    python -m tests.benchmarks.writes.otlp [KILOBYTES …]
 
 Requests of 512 spans, the default batch of the exporters, with spans of 0.5, 5 and 100 kB; each
 trace has 16 spans. Decoding alone: from the body to fragments, in this process. COPY alone: the
@@ -39,9 +39,9 @@ from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.requests import Encoding, Signal
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks.ingest import SERVE, machine, process, resident_mb
 from tests.benchmarks.support.folder import bench_folder
 from tests.benchmarks.support.load import quantile, run
+from tests.benchmarks.writes.ingest import SERVE, machine, process, resident_mb
 from tests.support.builders.otlp_requests import span, traces_request
 from tests.support.fixtures.first_key import first_key
 

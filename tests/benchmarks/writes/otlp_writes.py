@@ -1,6 +1,6 @@
 """Compares the writer of OpenTelemetry fragments with that of native traces. Prints Markdown.
 
-    python -m tests.benchmarks.otlp_writes
+    python -m tests.benchmarks.writes.otlp_writes
 
 Batches of 64 new traces of 12 spans with the same payloads, one writer at a time. CPU time is that
 of this process and of PostgreSQL. `mapped` is what decoding aside costs before the database: the
@@ -28,7 +28,7 @@ from entrypoints.composition.otlp_rules import fragment_rules
 from tests.benchmarks.evaluation import cpu_s
 from tests.benchmarks.support.bodies import WORDS
 from tests.benchmarks.support.folder import bench_folder
-from tests.benchmarks.write_paths import batches
+from tests.benchmarks.writes.write_paths import batches
 from tests.support.builders.otel import fragments
 from tests.support.builders.values import NOON, prices, project_prices
 

@@ -2,7 +2,7 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.ingest_cpu [SPANS …]
+    python -m tests.benchmarks.writes.ingest_cpu [SPANS …]
 
 The bodies are those of `ingest.py`. Each step of a batch runs alone, so that a busy machine changes
 little: microseconds per trace, the median of the batches. What surrounds them isn't measured here:
@@ -36,7 +36,7 @@ from entrypoints.settings import Settings
 from tests.benchmarks.compare import cpu_ns
 from tests.benchmarks.support.bodies import body
 from tests.benchmarks.support.folder import bench_folder
-from tests.benchmarks.write_paths import read
+from tests.benchmarks.writes.write_paths import read
 from tests.support.builders.values import prices
 
 BATCH = 10  # as many share a COMMIT with 32 connections

@@ -2,7 +2,7 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.ingest [--processes N] [SPANS …]
+    python -m tests.benchmarks.writes.ingest [--processes N] [SPANS …]
 
 For 3, 12 and 100 spans per trace: the bare handler of `floor.py`, COPY of the same rows alone, and
 `pandaprobe-server serve`, one process unless stated, over PostgreSQL with its default durability.
@@ -30,8 +30,8 @@ from adapters.postgres.database.pool import PoolSettings, open_pool
 from adapters.postgres.piccolo_conf import DB
 from entrypoints.composition import database
 from entrypoints.settings import Settings
-from tests.benchmarks import write_paths
 from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.writes import write_paths
 from tests.support.fixtures.first_key import first_key
 
 CONNECTIONS = 32

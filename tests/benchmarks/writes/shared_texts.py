@@ -2,7 +2,7 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.shared_texts [traces]
+    python -m tests.benchmarks.writes.shared_texts [traces]
 
 The texts are parts of sources and documentation of the standard library. A worker finds those that
 traces repeat when it joins their blocks; later traces refer to them at once. Bytes are those of the

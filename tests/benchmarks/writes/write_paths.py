@@ -2,7 +2,7 @@
 
 Prints Markdown.
 
-    python -m tests.benchmarks.write_paths
+    python -m tests.benchmarks.writes.write_paths
 
 direct: COPY into every table; on a unique violation, the batch again by the written path. written:
 the path in use: INSERT of traces that skips existing ones, COPY for new ones, merge for known ones.

@@ -1,6 +1,6 @@
 """Maps one long OpenTelemetry trace again, by a later version of the mapping. Prints Markdown.
 
-    python -m tests.benchmarks.otlp_remap [SPANS]
+    python -m tests.benchmarks.writes.otlp_remap [SPANS]
 
 The trace is stored by an earlier version that knew no model, so that each of its spans with a model
 changes. CPU time is that of this process and of PostgreSQL. The block is the longest time in which
@@ -28,8 +28,8 @@ from domain.tracing.otel.facts import MappedSpan
 from domain.tracing.otel.fragments import Sent
 from entrypoints.composition.otlp_rules import fragment_rules
 from tests.benchmarks.evaluation import cpu_s
-from tests.benchmarks.otlp_writes import PROJECT, sent_trace
 from tests.benchmarks.support.folder import bench_folder
+from tests.benchmarks.writes.otlp_writes import PROJECT, sent_trace
 from tests.support.builders.values import project_prices
 from tests.support.loop_blocks import watched_loop
 
