@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from domain.tracing.payloads.payload import OBJECT_VALUES_MAX
+from entrypoints.http.requests.json_body import LEVELS_MAX
 
 TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d10"
 LARGE_TRACE_ID: Final = "5b0e6f0a-8f1e-4c55-9a53-2f6f3a6f7d11"
@@ -87,6 +88,13 @@ def batch_of(make: Callable[[int], bytes]) -> Callable[[int], bytes]:
     return body
 
 
+def around_the_limit(size: int) -> bytes:
+    """A value that no decoder reads, and many at the level from which on values are cut out."""
+    up, down = b"[" * (LEVELS_MAX - 1), b"]" * (LEVELS_MAX - 1)
+    deep = b"[" * 400_000 + b"]" * 400_000
+    return trace(input=filled(up + deep, b",{}", down, size))
+
+
 def batch_of_two(size: int) -> bytes:
     return b'{"traces":[' + b",".join([span_list(size // 2)] * 2) + b"]}"
 
@@ -101,6 +109,7 @@ SHAPES: Final = [
     Hostile("endless nesting in input", within("input", b"", b"[", b"")),
     Hostile("endless nesting in metadata", within("metadata", b'{"a":', b"[", b"}")),
     Hostile("nesting of objects", within("input", b"", b'{"a":', b"")),
+    Hostile("nesting around the limit", around_the_limit),
     Hostile("nesting closed", lambda n: trace(input=b"[" * (n // 2) + b"]" * (n // 2))),
     Hostile(
         "many arrays, 400 levels",
