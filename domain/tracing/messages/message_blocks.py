@@ -4,6 +4,7 @@
 described there. A new kind of block is one more row in a table here.
 """
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -106,9 +107,11 @@ _DATA_KEY_BY_TYPE: Final[Mapping[str, str]] = {
     "image_generation_call": "result",
 }
 _MEDIA_INSIDE: Final = (
-    *("source", "image_url", "image", "input_audio", "audio", "video", "document", "file"),
-    *("inlineData", "inline_data", "fileData", "file_data"),
+    *("content", "source", "image_url", "image", "input_audio", "audio", "video", "document"),
+    *("file", "inlineData", "inline_data", "fileData", "file_data"),
 )
+_BASE64: Final = frozenset(f"{string.ascii_letters}{string.digits}+/-_=\r\n")
+_BASE64_LOOKED_AT: Final = 100  # characters, as data may be megabytes
 _MEDIA_LEVELS_MAX: Final = 3  # Bedrock: image.source.bytes
 _FORMATTED: Final = ("image", "audio", "video")  # media whose `format` makes a MIME type
 
@@ -212,6 +215,19 @@ class MessageBuilder:
             self._add_call(single)
         elif name := source.get("function_call_name"):  # OpenInference
             self._add_call({"name": name, "arguments": source.get("function_call_arguments_json")})
+        self._leave_out_repeated_calls()
+
+    def _leave_out_repeated_calls(self) -> None:
+        """Leaves out calls without an id that the message also has with one.
+
+        Claude's agent SDK reports a call as a block, and once more without the id next to it.
+        """
+        if all("id" in one for one in self.calls):
+            return
+        known = {_name_and_arguments(one) for one in self.calls if "id" in one}
+        self.calls = [
+            one for one in self.calls if "id" in one or _name_and_arguments(one) not in known
+        ]
 
     def _add_blocks(self, value: object, levels: int) -> None:
         if isinstance(value, str):
@@ -295,6 +311,10 @@ class MessageBuilder:
         self.found.append(message)
 
 
+def _name_and_arguments(call: Message) -> tuple[object, str]:
+    return call["name"], encoded(call["arguments"])
+
+
 def _first(one: Mapping[str, object], keys: Iterable[str]) -> object:
     for key in keys:
         if (value := one.get(key)) is not None:
@@ -356,7 +376,9 @@ def _kind(block: Mapping[str, object]) -> _Kind | None:
     if isinstance(name, str):
         kind = _KIND_BY_TYPE.get(name)
     else:
-        kind = next(filter(None, map(_KIND_BY_KEY.get, block)), None)
+        # Gemini's library writes all members of a part, with null for those that it hasn't.
+        given = [key for key, value in block.items() if value is not None]
+        kind = next(filter(None, map(_KIND_BY_KEY.get, given or block)), None)
     if kind is _Kind.TEXT and block.get("thought") is True:  # Gemini
         return _Kind.REASONING
     return kind
@@ -422,7 +444,7 @@ def _media(block: Mapping[str, object]) -> Message | None:
                 elif size is None:
                     size = _size(value)
         holders = [
-            (key, inner)
+            (_text(block, ("type",)) or key if key == "content" else key, inner)
             for _, holder in holders
             for key in _MEDIA_INSIDE
             if isinstance(inner := holder.get(key), dict)
@@ -441,7 +463,10 @@ def _mime_of_format(name: str, holder: Mapping[str, object]) -> str | None:
     return f"{kind}/{form}" if kind and isinstance(form, str) and form else None
 
 
-def _size(base64: str) -> int:
+def _size(base64: str) -> int | None:
+    """The size of the data in bytes; None for a text that stands for data that was left out."""
+    if not _BASE64.issuperset(base64[:_BASE64_LOOKED_AT]):
+        return None
     return len(base64.rstrip("=")) * 3 // 4
 
 

@@ -129,12 +129,20 @@ def with_instructions(instructions: object, messages: Sequence[Message]) -> list
 def split_answer(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
     """The messages without the last one of the assistant, and that one alone.
 
-    For attributes that have a whole conversation, such as `pydantic_ai.all_messages`.
+    For attributes that have a whole conversation, such as `pydantic_ai.all_messages`. The results
+    of calls in that message go with them: an answer may be a call.
     """
     for at in range(len(messages) - 1, -1, -1):
         if messages[at]["role"] == ASSISTANT:
-            return [*messages[:at], *messages[at + 1 :]], [messages[at]]
+            calls = {one.get("id") for one in _calls_of(messages[at])} - {None}
+            after = (one for one in messages[at + 1 :] if one.get("tool_call_id") not in calls)
+            return [*messages[:at], *after], [messages[at]]
     return list(messages), []
+
+
+def _calls_of(message: Message) -> Iterable[Mapping[str, object]]:
+    calls = message.get("tool_calls")
+    return calls if isinstance(calls, list) else ()
 
 
 def unwrapped(value: object) -> object:
@@ -150,8 +158,14 @@ def unwrapped(value: object) -> object:
 
 
 def tool_output(value: object) -> object:
-    """The content of a LangChain tool message; any other output of a tool unchanged."""
+    """The content of a LangChain tool message, or of one message of the GenAI conventions.
+
+    Any other output of a tool is returned unchanged.
+    """
     message = unwrapped(value)
+    match message:
+        case [{"role": "tool", "parts": [{"type": "tool_call_response", "response": response}]}]:
+            return response
     if isinstance(message, dict):
         message = _langchain_message(message) or message
     if isinstance(message, dict) and "content" in message and "tool_call_id" in message:

@@ -140,8 +140,16 @@ def test_containers_and_messages(sent, messages, read):
                 {"type": "image", "source": {"media_type": "image/png", "data": "QUJD"}},
                 {"image": {"format": "png", "source": {"bytes": "QUJD"}}},
                 {"inlineData": {"mimeType": "image/png", "data": "QUJD"}},
+                {"type": "image", "content": {"format": "png", "source": {"bytes": "QUJD"}}},
                 {"message_content": {"type": "image", "image": {
                     "image": {"url": "data:image/png;base64,QUJD"}}}},
+            )
+        ),
+        *(
+            (block, [{"type": "media", "mime_type": "image/png"}])  # the data was left out
+            for block in (
+                {"image": {"format": "png", "source": {"bytes": "<replaced>"}}},
+                {"type": "image", "content": {"format": "png", "source": {"bytes": "<replaced>"}}},
             )
         ),
         *(
@@ -179,6 +187,24 @@ def test_tool_calls_next_to_content(call):
     # The id counts once. What the first report of it lacks comes from the second.
     assert found[0]["tool_calls"] == [{**CALL, "name": found[0]["tool_calls"][0]["name"]}]
     assert canonical_messages({**sent, "content": None}) == [CALLS]
+
+
+def test_call_without_an_id_is_one_that_the_content_has():
+    content = [{"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}]
+    same, other = ({"name": "f", "arguments": {"a": a}} for a in (1, 2))
+    sent = {"role": "assistant", "content": content, "tool_calls": [same, other, other]}
+    assert canonical_messages(sent)[0]["tool_calls"] == [CALL, other, other]
+    assert canonical_messages(sent | {"content": None})[0]["tool_calls"] == [same, other, other]
+
+
+def test_members_of_a_part_that_are_null_do_not_say_what_it_is():
+    unset = ("executable_code", "file_data", "function_response", "inline_data", "text", "thought")
+    part = dict.fromkeys(unset) | {"function_call": {"id": None, "name": "f", "args": {"a": 1}}}
+    sent = {"role": "model", "parts": [part]}
+    call = {"name": "f", "arguments": {"a": 1}}
+    assert canonical_messages(sent) == [
+        {"role": "assistant", "content": None, "tool_calls": [call]}
+    ]
 
 
 @pytest.mark.parametrize(
@@ -340,6 +366,15 @@ def test_conversation_is_split_at_the_last_answer():
     assert split_answer([HI]) == ([HI], [])
 
 
+def test_results_of_the_calls_in_the_answer_go_with_it():
+    done, other = ({"role": "tool", "content": "ok", "tool_call_id": one} for one in ("1", "2"))
+    assert split_answer([HI, CALLS, done]) == ([HI], [CALLS])
+    assert split_answer([HI, CALLS, other]) == ([HI, other], [CALLS])
+    assert split_answer([HI, ANSWER, {"role": "tool", "content": "ok"}])[0][1:] == [
+        {"role": "tool", "content": "ok"}
+    ]
+
+
 @pytest.mark.parametrize(
     ("value", "inner"),
     [
@@ -363,6 +398,13 @@ def test_wrapped_values(value, inner):
 )
 def test_output_of_a_langchain_tool(message):
     assert tool_output(message) == "ok"
+
+
+def test_output_of_a_tool_in_a_message_of_the_genai_conventions():
+    part = {"type": "tool_call_response", "id": "1", "response": [{"text": "Error: no network"}]}
+    assert tool_output([{"role": "tool", "parts": [part]}]) == [{"text": "Error: no network"}]
+    several = [{"role": "tool", "parts": [part, part]}]
+    assert tool_output(several) == several
 
 
 @pytest.mark.parametrize("value", [HI, {"content": "ok", "tool_call_id": "1"}, "ok", None, [1]])
