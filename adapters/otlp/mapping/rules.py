@@ -32,6 +32,7 @@ from adapters.otlp.mapping.tokens import (
 from adapters.otlp.mapping.transforms import (
     after,
     amount,
+    amount_above_0,
     constant,
     cost_parts,
     equals,
@@ -60,10 +61,11 @@ from adapters.otlp.mapping.transforms import (
     token_count,
     unless_browser,
     uuid_of_time,
+    uuid_of_time_in_baggage,
 )
 from domain.tracing.span import SpanKind, SpanStatus
 
-MAPPING_VERSION: Final = 2
+MAPPING_VERSION: Final = 3
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _MILLISECOND: Final = 1_000_000
@@ -72,6 +74,7 @@ _CLAUDE_CODE: Final = "com.anthropic.claude_code.tracing"
 _LANGSMITH: Final = "langsmith"
 _LITELLM: Final = "litellm"
 _PYDANTIC_AI: Final = "pydantic-ai"
+_OPENLIT: Final = "openlit"
 
 _KINDS: Final = (
     Rule(Target.KIND, ("span.type",), claude_code_kind, when_scope=_CLAUDE_CODE),
@@ -286,6 +289,7 @@ _TRACES: Final = (
     Rule(
         Target.MADE_UP_SESSION, ("gen_ai.conversation.id",), uuid_of_time, when_scope=_PYDANTIC_AI
     ),
+    Rule(Target.MADE_UP_SESSION, ("gen_ai.conversation.id",), uuid_of_time_in_baggage),
     Rule(
         Target.USER_ID,
         (
@@ -511,6 +515,8 @@ _TOKENS: Final = (
 )
 
 _COSTS: Final = (
+    # It states 0 for each model that isn't in the list of prices that it downloads.
+    Rule(Target.COST, ("gen_ai.usage.cost",), amount_above_0, when_scope=_OPENLIT),
     Rule(
         Target.COST,
         ("gen_ai.usage.cost", "gen_ai.cost.total_cost", "operation.cost", "llm.cost.total"),

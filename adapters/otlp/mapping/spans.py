@@ -45,7 +45,7 @@ def map_span(trace_id: TraceId, fragments: Sequence[Sent]) -> MappedSpan:
     given, returned = input_of(reading), output_of(reading)
     first_token_ns = reading.first(Target.FIRST_TOKEN)
     metadata = sender_metadata(reading)
-    facts = _facts(reading, tokens, given, returned, metadata)
+    facts = _facts(reading, tokens, given, returned, metadata, has_cost=cost is not None)
     name_of_span = _name(merged_span, model, reading)
     status, error = _status(reading), _error(reading)
     parameters = reading.text(Target.MODEL_PARAMETERS)
@@ -81,6 +81,8 @@ def _facts(
     given: Payload | None,
     returned: Payload | None,
     metadata: Mapping[str, str],
+    *,
+    has_cost: bool,
 ) -> SpanFacts:
     sent, is_llm = reading.span.best, reading.kind is SpanKind.LLM
     is_tool = reading.kind is SpanKind.TOOL
@@ -110,7 +112,7 @@ def _facts(
         sender_metadata=metadata,
         response_id=_response_id(reading),
         buckets=0 if tokens is None else tokens.buckets,
-        has_stated_cost=Target.COST in reading.hits and "cost" in reading.won,
+        has_stated_cost=has_cost,
         has_user_message=is_llm and given is not None and given.has_user_message,
         has_assistant_message=is_llm and returned is not None and returned.has_assistant_message,
         mapping_version=MAPPING_VERSION,

@@ -91,6 +91,12 @@ def uuid_of_time(value: object, _reading: Reading) -> object:
     return value if found is not None and found.version == _UUID_VERSION_OF_TIME else None
 
 
+def uuid_of_time_in_baggage(value: object, reading: Reading) -> object:
+    """The same on a span of another library: Pydantic AI's baggage has its run next to it."""
+    is_copied = reading.attribute("gen_ai.agent.call.id") is not None
+    return uuid_of_time(value, reading) if is_copied else None
+
+
 DOTTED_PROVIDERS: Final = ("gcp.", "aws.bedrock", "azure.ai.", "az.ai.", "ibm.watsonx.ai")
 
 
@@ -154,6 +160,11 @@ def amount(value: object, reading: Reading) -> object:
         reading.flags.add(Flag.COERCED)
         return None
     return {"total": found}
+
+
+def amount_above_0(value: object, reading: Reading) -> object:
+    """The same from a sender whose 0 means that it knows no price."""
+    return NOTHING if cost_of(value) == 0 else amount(value, reading)
 
 
 def cost_of(value: object) -> float | None:

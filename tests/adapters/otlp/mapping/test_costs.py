@@ -94,6 +94,19 @@ def test_stated_cost_counts_to_last_digit(attributes, usd, price):
     assert mapped(attributes).facts.has_stated_cost
 
 
+@pytest.mark.parametrize(
+    ("cost", "usd", "source"),
+    [(0, "0.0035", CostSource.TABLE), (0.0, "0.0035", CostSource.TABLE),
+     (0.002, "0.002", CostSource.CLIENT)],
+)  # fmt: skip
+def test_openlit_states_0_for_models_that_it_knows_no_price_of(cost, usd, source, price):
+    sent = {"gen_ai.request.model": "gpt-4o", "gen_ai.usage.cost": cost} | figures(1_000, 100)
+    one = mapped(LLM | sent, scope="openlit.instrumentation.openai")
+    found = one.span.settled(price).charge
+    assert (found.amount, found.source) == (Decimal(usd), source)
+    assert one.facts.has_stated_cost == (source is CostSource.CLIENT)
+
+
 @pytest.mark.parametrize("cost", ["NaN", "Infinity", -1, True, "free", [1], {}, 1_000_001, 1e300])
 def test_null_cost_is_dropped(cost):
     one = mapped({"gen_ai.usage.cost": cost})

@@ -493,6 +493,9 @@ def test_made_up_conversations_of_pydantic_ai_are_marked():
         assert (one.session_id, one.made_up_session) == (conversation, expected)
     named = mapped({"gen_ai.conversation.id": made_up, "session.id": "s"}, scope="pydantic-ai")
     assert (named.facts.session_id, named.facts.made_up_session) == ("s", False)
+    baggage = {"gen_ai.conversation.id": made_up, "gen_ai.agent.call.id": made_up}
+    copied = mapped(baggage, scope="com.anthropic.sdk.python").facts
+    assert (copied.session_id, copied.made_up_session) == (made_up, True)
 
 
 @pytest.mark.parametrize(
