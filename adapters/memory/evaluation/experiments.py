@@ -129,9 +129,9 @@ class MemoryExperiments:
         self, experiment: Experiment, run: EvalRun | None, metrics: Sequence[str]
     ) -> Measurements:
         project = experiment.project_id
-        figures: dict[Figure, dict[str, list[tuple[int, float]]]] = defaultdict(
-            lambda: defaultdict(list)
-        )
+        figures: dict[Figure, dict[str, list[tuple[int, float]]]] = {
+            one: defaultdict(list) for one in Figure
+        }
         results, cost = 0, Decimal(0)
         found = await self.results(project, experiment.id)
         for one in found:

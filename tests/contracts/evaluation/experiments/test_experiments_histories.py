@@ -1,0 +1,352 @@
+"""Random histories of datasets and experiments read the same from memory and from PostgreSQL.
+
+Part of the contracts of Datasets and Experiments.
+"""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any, ClassVar, Final
+from uuid import UUID
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import initialize, invariant, rule
+
+from domain.errors import Failure
+from domain.evaluation.datasets.dataset import DatasetItem, WriteResult
+from domain.evaluation.experiments.experiment import (
+    Case,
+    Experiment,
+    NoiseFloor,
+    Result,
+    ResultsWritten,
+)
+from domain.evaluation.runs.run import EvalRun
+from domain.evaluation.scores.score import ScoreChange, ScoreOutcome, ScoreSource
+from domain.ids import ProjectId, RunId, TraceId
+from domain.page import Page, PageRequest
+from domain.tracing.trace import Trace
+from tests.support.builders import scores, strategies, trace_strategies
+from tests.support.builders.datasets import a_dataset, hashed
+from tests.support.builders.experiments import METRICS, an_experiment
+from tests.support.builders.values import at, span, trace
+from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
+from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
+from tests.support.fixtures.evaluation import a_run
+from tests.support.fixtures.histories import assert_histories_agree
+
+pytestmark = pytest.mark.service
+
+ITEMS: Final = ("a", "b")
+EXPERIMENTS: Final = tuple(UUID(int=n) for n in (1, 2))
+RUNS: Final = tuple(RunId(UUID(int=n)) for n in (3, 4))
+COSTS: Final = (None, {"total": 0.25}, {"total": 0.0})
+
+names: Final = st.sampled_from(["d", "d", "d", "e"])
+item_ids: Final = st.sampled_from(ITEMS)
+links: Final = st.none() | strategies.trace_ids
+splits: Final = st.sampled_from([None, "x"])
+experiments: Final = st.sampled_from(EXPERIMENTS)
+runs: Final = st.sampled_from(RUNS)
+cases: Final = st.builds(Case, item_ids, st.integers(0, 3))
+items: Final = st.builds(
+    DatasetItem,
+    id=item_ids,
+    input=st.sampled_from([b'"?"', b'{"a":1,"b":2}', b'{"b":2, "a":1}', b"1.0", b"1"]),
+    expected=st.sampled_from([None, b"null", b'"!"']),
+    metadata=st.sampled_from([b"{}", b'{"k":1}', b'{"k": 1}']),
+    split=splits,
+    from_trace=links,
+)
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> Trace:
+    """Few traces, some of which name a case."""
+    metadata = b"{}"
+    if draw(st.booleans()):
+        named = {"experiment.id": str(draw(experiments)), "experiment.item": draw(item_ids)}
+        more = draw(st.sampled_from([{}, {"experiment.repetition": 2}]))
+        metadata = json.dumps(named | more).encode()
+    cost = draw(st.sampled_from(COSTS))
+    spans = [span(id=strategies.SPAN_IDS[0], cost=cost)] * draw(st.integers(0, 1))
+    return trace(
+        *spans,
+        id=draw(strategies.trace_ids),
+        metadata=metadata,
+        ended_at=draw(st.sampled_from([None, at(1.5)])),
+        user_id=draw(st.sampled_from([None, "u", "v"])),
+        session_id=draw(st.sampled_from([None, "s"])),
+    )
+
+
+STEPS: Final[list[st.SearchStrategy[tuple[str, dict[str, Any]]]]] = []
+
+
+def step[F: Callable[..., None]](
+    often: int = 1, /, **values: st.SearchStrategy[Any]
+) -> Callable[[F], F]:
+    """As `rule`, for a step that `write` takes among others; `often` is its weight."""
+
+    def add(of: F) -> F:
+        STEPS.extend([st.tuples(st.just(of.__name__), st.fixed_dictionaries(values))] * often)
+        return of
+
+    return add
+
+
+def any_step() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    """Any of STEPS. `one_of` would count each once, however often it is there."""
+    return st.sampled_from(STEPS).flatmap(lambda one: one)
+
+
+class Histories(ErasingHistories):
+    """Two projects with the same few datasets, items, experiments and traces."""
+
+    runner: ClassVar[asyncio.Runner]
+    postgres: ClassVar[DataPlane]
+
+    @initialize(
+        sent=st.lists(traces(), min_size=3, max_size=4),
+        first=st.lists(items, min_size=1, max_size=3),
+    )
+    def begin(self, sent: Sequence[Trace], first: list[DatasetItem]) -> None:
+        self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
+        self.model = over_memory()
+        self.erasing = ErasureSteps(self.run_on_both)
+        self.now = 0
+        for one in sent:
+            self.ingest(0, one)
+        for of in (0, 1):
+            self.create_dataset(of, "d")
+            self.put_items(of, "d", first)
+            self.create_experiment(of, EXPERIMENTS[0], "d", None, 2)
+
+    def run_on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
+        """Runs an action on both stores; the results, failures included, must agree."""
+        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
+        assert found == expected
+        return found
+
+    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
+        async def go() -> Any:
+            try:
+                return plain(await act(plane))
+            except Failure as failure:
+                return type(failure), failure.message
+
+        return self.runner.run(go())
+
+    def _next(self) -> Any:
+        self.now += 1
+        return at(self.now)
+
+    # --- writes ---
+
+    @step(3, of=which, sent=traces())
+    def ingest(self, of: int, sent: Trace) -> None:
+        self.run_on_both(lambda plane: plane.traces.put(self.projects[of], sent))
+
+    @step(of=which, gone=strategies.trace_ids)
+    def delete_trace(self, of: int, gone: TraceId) -> None:
+        self.run_on_both(lambda plane: plane.traces.delete(self.projects[of], [gone]))
+
+    @step(of=which, name=names)
+    def create_dataset(self, of: int, name: str) -> None:
+        new = a_dataset(self.projects[of], name, now=self._next())
+        self.run_on_both(lambda plane: plane.evaluation.datasets.create(new))
+
+    @step(of=which, name=names)
+    def delete_dataset(self, of: int, name: str) -> None:
+        self.run_on_both(lambda plane: plane.evaluation.datasets.delete(self.projects[of], name))
+
+    @step(8, of=which, name=names, sent=st.lists(items, min_size=1, max_size=3))
+    def put_items(self, of: int, name: str, sent: list[DatasetItem]) -> None:
+        now = self._next()
+        self.run_on_both(
+            lambda plane: plane.evaluation.datasets.put_items(
+                self.projects[of], name, hashed(*sent), now
+            )
+        )
+
+    @step(3, of=which, name=names, item=item_ids)
+    def delete_item(self, of: int, name: str, item: str) -> None:
+        now = self._next()
+        self.run_on_both(
+            lambda plane: plane.evaluation.datasets.delete_item(self.projects[of], name, item, now)
+        )
+
+    @step(2, of=which, new=experiments, name=names, split=splits, repetitions=st.integers(1, 2))
+    def create_experiment(
+        self, of: int, new: UUID, name: str, split: str | None, repetitions: int
+    ) -> None:
+        """Over the newest version of a dataset, or one that was deleted meanwhile."""
+        project, now = self.projects[of], self._next()
+
+        async def create(plane: DataPlane) -> Experiment:
+            version = await plane.evaluation.datasets.find_version(project, name)
+            return await plane.evaluation.experiments.create(
+                an_experiment(
+                    id=new, project_id=project, dataset=name, version=version, split=split,
+                    repetitions=repetitions, created_at=now, max_cost_usd=Decimal("0.5"),
+                )
+            )  # fmt: skip
+
+        self.run_on_both(create)
+
+    @step(
+        8,
+        of=which,
+        one=experiments,
+        sent=st.lists(st.builds(Result, cases, strategies.trace_ids), min_size=1, max_size=4),
+    )
+    def put_results(self, of: int, one: UUID, sent: list[Result]) -> None:
+        self.run_on_both(
+            lambda plane: plane.evaluation.experiments.put_results(self.projects[of], one, sent)
+        )
+
+    @step(of=which, one=experiments, run=runs)
+    def close(self, of: int, one: UUID, run: RunId) -> None:
+        now = self._next()
+        self.run_on_both(
+            lambda plane: plane.evaluation.experiments.close(self.projects[of], one, run, now)
+        )
+
+    @step(of=which, one=experiments, metric=st.sampled_from(METRICS), drop=st.floats(0, 1))
+    def keep_noise_floor(self, of: int, one: UUID, metric: str, drop: float) -> None:
+        floor = {metric: NoiseFloor(drop, ("f",))}
+        self.run_on_both(
+            lambda plane: plane.evaluation.experiments.keep_noise_floor(
+                self.projects[of], one, floor
+            )
+        )
+
+    @step(of=which, one=experiments)
+    def delete_experiment(self, of: int, one: UUID) -> None:
+        self.run_on_both(lambda plane: plane.evaluation.experiments.delete(self.projects[of], one))
+
+    @step(
+        4,
+        of=which,
+        run=runs,
+        scored=strategies.trace_ids,
+        metric=st.sampled_from(METRICS),
+        value=st.sampled_from([None, "0", "0.5", "1"]),
+        judge=st.sampled_from([{}, {"fingerprint": "f"}, {"fingerprint": "g", "threshold": 0.5}]),
+    )
+    def score(
+        self,
+        of: int,
+        run: RunId,
+        scored: TraceId,
+        metric: str,
+        value: str | None,
+        judge: dict[str, Any],
+    ) -> None:
+        """A score as a run gives it; None: it has failed."""
+        project = self.projects[of]
+        given = scores.trace_score(
+            project, scored, id=run_of(project, run).score_id(str(scored), metric), run_id=run,
+            name=metric, value=value, source=ScoreSource.AUTOMATED,
+            outcome=ScoreOutcome.FAILED if value is None else ScoreOutcome.SCORED,
+            metadata=scores.by("model", **judge),
+        )  # fmt: skip
+        self.run_on_both(lambda plane: plane.evaluation.trace_scores.add(given))
+
+    @step(of=which, run=runs, scored=strategies.trace_ids, metric=st.sampled_from(METRICS))
+    def correct(self, of: int, run: RunId, scored: TraceId, metric: str) -> None:
+        """A person gives another value."""
+        project, now = self.projects[of], self._next()
+        known = run_of(project, run).score_id(str(scored), metric)
+        self.run_on_both(
+            lambda plane: plane.evaluation.trace_scores.change(
+                project, known, ScoreChange(value="0.25"), now, scores.ADA
+            )
+        )
+
+    @rule(steps=st.deferred(lambda: st.lists(any_step(), min_size=8, max_size=24)))
+    def write(self, steps: list[tuple[str, dict[str, Any]]]) -> None:
+        """Several steps before all is read: reading takes longer."""
+        for name, values in steps:
+            getattr(self, name)(**values)
+
+    # --- reads ---
+
+    @rule(of=which, name=names, split=splits, window=trace_strategies.windows)
+    def browse(self, of: int, name: str, split: str | None, window: PageRequest) -> None:
+        """Reads two pages of each, the second from the end of the first."""
+        project = self.projects[of]
+
+        async def read(plane: DataPlane) -> list[Any]:
+            datasets, ports = plane.evaluation.datasets, plane.evaluation.experiments
+            page: Page[Any] = await ports.page(project, name, window)
+            after = PageRequest(window.limit, after=page.end)
+            found = [page, await ports.page(project, name, after)]
+            for version in await datasets.versions(project, name):
+                page = await datasets.items(project, version, split, window)
+                after = PageRequest(window.limit, after=page.end)
+                found += [page, await datasets.items(project, version, split, after)]
+            return found
+
+        self.run_on_both(read)
+
+    @invariant()
+    def datasets_agree(self) -> None:
+        async def read(plane: DataPlane) -> list[Any]:
+            found, datasets = list[Any](), plane.evaluation.datasets
+            for project in self.projects:
+                for known in await datasets.all(project):
+                    versions = await datasets.versions(project, known.name)
+                    found += [known, list(versions)]
+                    for one in versions:
+                        found += [
+                            await datasets.find_version(project, known.name, one.digest),
+                            await datasets.items(project, one, None, ALL),
+                        ]
+            return found
+
+        if hasattr(self, "model"):
+            self.run_on_both(read)
+
+    @invariant()
+    def experiments_agree(self) -> None:
+        async def read(plane: DataPlane) -> list[Any]:
+            found, ports = list[Any](), plane.evaluation.experiments
+            for project in self.projects:
+                page = await ports.page(project, None, ALL)
+                found += [page, *[await ports.named_results(project, one) for one in EXPERIMENTS]]
+                for one in page.items:
+                    found += [
+                        await ports.results(project, one.id),
+                        await ports.count_results(project, one.id),
+                    ]
+                    for run in (None, *(run_of(project, id_) for id_ in RUNS)):
+                        found += [
+                            await ports.case_results(project, one.id, ITEMS, run),
+                            await ports.measurements(one, run, METRICS),
+                        ]
+            return found
+
+        if hasattr(self, "model"):
+            self.run_on_both(read)
+
+
+def run_of(project: ProjectId, run: RunId) -> EvalRun:
+    """A run of both metrics with this id, which need not be stored."""
+    return replace(a_run(project), id=run, metrics=METRICS)
+
+
+def plain(answer: Any) -> Any:
+    """Errors of parts of a request are compared by what they say."""
+    if isinstance(answer, WriteResult | ResultsWritten):
+        refused = {index: one.errors for index, one in answer.refused.items()}
+        return replace(answer, refused={}), refused
+    return answer
+
+
+def test_random_histories_of_experiments_agree(pool, serving_url):
+    assert_histories_agree(Histories, over_postgres, serving_url, examples=50, steps=8)
