@@ -36,8 +36,8 @@ from tests.support.builders.experiments import METRICS, an_experiment
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
 from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
-from tests.support.fixtures.evaluation import a_run
-from tests.support.fixtures.histories import assert_histories_agree
+from tests.support.fixtures.evaluation.evaluation import a_run
+from tests.support.fixtures.histories import Step, Steps, assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -84,24 +84,7 @@ def traces(draw: st.DrawFn) -> Trace:
     )
 
 
-STEPS: Final[list[st.SearchStrategy[tuple[str, dict[str, Any]]]]] = []
-
-
-def step[F: Callable[..., None]](
-    often: int = 1, /, **values: st.SearchStrategy[Any]
-) -> Callable[[F], F]:
-    """As `rule`, for a step that `write` takes among others; `often` is its weight."""
-
-    def add(of: F) -> F:
-        STEPS.extend([st.tuples(st.just(of.__name__), st.fixed_dictionaries(values))] * often)
-        return of
-
-    return add
-
-
-def any_step() -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
-    """Any of STEPS. `one_of` would count each once, however often it is there."""
-    return st.sampled_from(STEPS).flatmap(lambda one: one)
+STEPS: Final = Steps()
 
 
 class Histories(ErasingHistories):
@@ -147,24 +130,24 @@ class Histories(ErasingHistories):
 
     # --- writes ---
 
-    @step(3, of=which, sent=traces())
+    @STEPS.step(3, of=which, sent=traces())
     def ingest(self, of: int, sent: Trace) -> None:
         self.run_on_both(lambda plane: plane.traces.put(self.projects[of], sent))
 
-    @step(of=which, gone=strategies.trace_ids)
+    @STEPS.step(of=which, gone=strategies.trace_ids)
     def delete_trace(self, of: int, gone: TraceId) -> None:
         self.run_on_both(lambda plane: plane.traces.delete(self.projects[of], [gone]))
 
-    @step(of=which, name=names)
+    @STEPS.step(of=which, name=names)
     def create_dataset(self, of: int, name: str) -> None:
         new = a_dataset(self.projects[of], name, now=self._next())
         self.run_on_both(lambda plane: plane.evaluation.datasets.create(new))
 
-    @step(of=which, name=names)
+    @STEPS.step(of=which, name=names)
     def delete_dataset(self, of: int, name: str) -> None:
         self.run_on_both(lambda plane: plane.evaluation.datasets.delete(self.projects[of], name))
 
-    @step(8, of=which, name=names, sent=st.lists(items, min_size=1, max_size=3))
+    @STEPS.step(8, of=which, name=names, sent=st.lists(items, min_size=1, max_size=3))
     def put_items(self, of: int, name: str, sent: list[DatasetItem]) -> None:
         now = self._next()
         self.run_on_both(
@@ -173,14 +156,16 @@ class Histories(ErasingHistories):
             )
         )
 
-    @step(3, of=which, name=names, item=item_ids)
+    @STEPS.step(3, of=which, name=names, item=item_ids)
     def delete_item(self, of: int, name: str, item: str) -> None:
         now = self._next()
         self.run_on_both(
             lambda plane: plane.evaluation.datasets.delete_item(self.projects[of], name, item, now)
         )
 
-    @step(2, of=which, new=experiments, name=names, split=splits, repetitions=st.integers(1, 2))
+    @STEPS.step(
+        2, of=which, new=experiments, name=names, split=splits, repetitions=st.integers(1, 2)
+    )
     def create_experiment(
         self, of: int, new: UUID, name: str, split: str | None, repetitions: int
     ) -> None:
@@ -198,7 +183,7 @@ class Histories(ErasingHistories):
 
         self.run_on_both(create)
 
-    @step(
+    @STEPS.step(
         8,
         of=which,
         one=experiments,
@@ -209,14 +194,14 @@ class Histories(ErasingHistories):
             lambda plane: plane.evaluation.experiments.put_results(self.projects[of], one, sent)
         )
 
-    @step(of=which, one=experiments, run=runs)
+    @STEPS.step(of=which, one=experiments, run=runs)
     def close(self, of: int, one: UUID, run: RunId) -> None:
         now = self._next()
         self.run_on_both(
             lambda plane: plane.evaluation.experiments.close(self.projects[of], one, run, now)
         )
 
-    @step(of=which, one=experiments, metric=st.sampled_from(METRICS), drop=st.floats(0, 1))
+    @STEPS.step(of=which, one=experiments, metric=st.sampled_from(METRICS), drop=st.floats(0, 1))
     def keep_noise_floor(self, of: int, one: UUID, metric: str, drop: float) -> None:
         floor = {metric: NoiseFloor(drop, ("f",))}
         self.run_on_both(
@@ -225,11 +210,11 @@ class Histories(ErasingHistories):
             )
         )
 
-    @step(of=which, one=experiments)
+    @STEPS.step(of=which, one=experiments)
     def delete_experiment(self, of: int, one: UUID) -> None:
         self.run_on_both(lambda plane: plane.evaluation.experiments.delete(self.projects[of], one))
 
-    @step(
+    @STEPS.step(
         4,
         of=which,
         run=runs,
@@ -257,7 +242,7 @@ class Histories(ErasingHistories):
         )  # fmt: skip
         self.run_on_both(lambda plane: plane.evaluation.trace_scores.add(given))
 
-    @step(of=which, run=runs, scored=strategies.trace_ids, metric=st.sampled_from(METRICS))
+    @STEPS.step(of=which, run=runs, scored=strategies.trace_ids, metric=st.sampled_from(METRICS))
     def correct(self, of: int, run: RunId, scored: TraceId, metric: str) -> None:
         """A person gives another value."""
         project, now = self.projects[of], self._next()
@@ -268,8 +253,8 @@ class Histories(ErasingHistories):
             )
         )
 
-    @rule(steps=st.deferred(lambda: st.lists(any_step(), min_size=8, max_size=24)))
-    def write(self, steps: list[tuple[str, dict[str, Any]]]) -> None:
+    @rule(steps=STEPS.some(8, 24))
+    def write(self, steps: list[Step]) -> None:
         """Several steps before all is read: reading takes longer."""
         for name, values in steps:
             getattr(self, name)(**values)
