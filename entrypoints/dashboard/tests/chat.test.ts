@@ -40,6 +40,31 @@ const SHAPES: [string, unknown, string[] | null][] = [
   ["LangChain's serialised messages", [{ lc: 1, type: "constructor", id: ["langchain", "schema", "HumanMessage"], kwargs: { content: "hi" } }], ["user: hi"]],
   ["parts of OpenTelemetry", [{ role: "user", parts: [{ type: "text", content: "hi" }] }], ["user: hi"]],
   ["images", [{ role: "user", content: [{ type: "image_url", image_url: { url: "data:image/png;base64,AA" } }] }], ["user: media"]],
+  [
+    "calls that LangChain reports twice",
+    [{ role: "assistant", content: [{ type: "tool_use", id: "1", name: "f", input: { a: 1 } }], tool_calls: [{ id: "1", name: "f", args: { a: 1 } }, { id: "2", name: "f", args: { a: 1 } }] }],
+    ["assistant: f(node) | f(node)"],
+  ],
+  [
+    "calls that are repeated without an id",
+    [{ role: "assistant", content: [{ type: "tool_use", id: "1", name: "f", input: { a: 1 } }], tool_calls: [{ name: "f", arguments: { a: 1 } }, { name: "f", arguments: { a: 2 } }] }],
+    ["assistant: f(node) | f(node)"],
+  ],
+  [
+    "Bedrock's blocks",
+    [{ role: "assistant", content: [{ text: "so" }, { toolUse: { toolUseId: "1", name: "f", input: {} } }] }, { role: "user", content: [{ toolResult: { toolUseId: "1", content: [{ json: { t: 1 } }, { text: "ok" }] } }] }],
+    ["assistant: so | f(node)", "user: => json ok"],
+  ],
+  [
+    "parts of Gemini's library, with null for what they aren't",
+    [{ role: "model", parts: [{ text: null, function_response: null, inline_data: null, function_call: { id: null, name: "f", args: {} } }] }, { role: "user", parts: [{ text: null, function_call: null, function_response: { name: "f", response: "42" } }] }],
+    ["assistant: f(node)", "user: => 42"],
+  ],
+  [
+    "media without their data",
+    [{ role: "user", content: [{ type: "text", text: "look" }, { type: "media", mime_type: "image/png", size: 3 }, { image: { format: "png", source: {} } }, { type: "other", value: 7 }] }],
+    ["user: look | media | media | json"],
+  ],
   ["an unknown block", [{ role: "user", content: [{ type: "novel", x: 1 }] }], ["user: json"]],
   ["no chat", { question: "hi", n: 1 }, null],
   ["a string", "hi", null],

@@ -5,10 +5,18 @@
  */
 import { childrenOf, NotJson, rootOf, stringAt, type JsonChild, type JsonNode } from "./json-index.ts";
 
+export interface Call {
+  type: "call";
+  name: string;
+  id: string | null;
+  node: JsonNode | null;
+  text: string | null;
+}
+
 export type Part =
   | { type: "text"; text: string }
   | { type: "thinking"; text: string }
-  | { type: "call"; name: string; id: string | null; node: JsonNode | null; text: string | null }
+  | Call
   | { type: "result"; id: string | null; name: string | null; parts: Part[] }
   | { type: "media"; label: string; node: JsonNode }
   | { type: "json"; label: string | null; node: JsonNode };
@@ -144,7 +152,13 @@ class Reader {
       if (thought) parts.push({ type: "thinking", text: thought });
     }
     for (const key of ["content", "parts", "text", "refusal"]) parts.push(...this.content(members.get(key)));
-    for (const call of this.items(members.get("tool_calls"))) parts.push(this.call(call));
+    const known = new Set<string>();
+    for (const part of parts) if (part.type === "call") known.add(part.id ?? "").add(this.saying(part));
+    for (const item of this.items(members.get("tool_calls"))) {
+      const call = this.call(item);
+      // LangChain and Claude's agent SDK report a call as a block, and once more here.
+      if (!known.has(call.id ?? this.saying(call))) parts.push(call);
+    }
     if (!this.isNull(members.get("function_call"))) parts.push(this.call(members.get("function_call")!));
     const id = this.string(members.get("tool_call_id"));
     const name = this.string(members.get("name"));
@@ -171,6 +185,8 @@ class Reader {
     const text = this.string(members.get("text")) ?? this.string(members.get("content"));
     const id = this.string(members.get("tool_use_id")) ?? this.string(members.get("call_id")) ?? this.string(members.get("id"));
     const name = this.string(members.get("name"));
+    const keyed = type === null ? this.keyed(members) : null;
+    if (keyed !== null) return keyed;
     switch (type) {
       case "thinking":
       case "reasoning": {
@@ -190,28 +206,51 @@ class Reader {
         const inner = members.get("content") ?? members.get("output") ?? members.get("response") ?? members.get("result");
         return [{ type: "result", id, name, parts: this.content(inner) }];
       }
+      case "media":
       case "image":
       case "image_url":
       case "input_image":
       case "input_audio":
+      case "input_file":
       case "audio":
+      case "video":
       case "file":
       case "document":
       case "blob":
         return [{ type: "media", label: type, node }];
+      case "other":
+        return [{ type: "json", label: null, node: members.get("value") ?? node }];
       default:
-    }
-    if (members.has("functionCall")) return [this.call(members.get("functionCall")!)];
-    if (members.has("functionResponse")) {
-      const inner = this.members(members.get("functionResponse"));
-      return [{ type: "result", id: null, name: this.string(inner.get("name")), parts: this.content(inner.get("response")) }];
     }
     const isPlain = type === null || ["text", "input_text", "output_text", "summary_text", "refusal"].includes(type);
     if (text !== null && isPlain) return [{ type: "text", text }];
     return [{ type: "json", label: type, node }];
   }
 
-  call(node: JsonNode): Part {
+  /** A block without a type, by the member that it has: of Gemini and Bedrock. The others may be null. */
+  private keyed(members: Map<string | number, JsonNode>): Part[] | null {
+    const of = (...keys: string[]): JsonNode | undefined => keys.map((key) => members.get(key)).find((one) => !this.isNull(one));
+    const call = of("functionCall", "function_call", "toolUse");
+    if (call?.kind === "object") return [this.call(call)];
+    const result = of("functionResponse", "function_response", "toolResult");
+    if (result?.kind === "object") {
+      const inner = this.members(result);
+      const id = this.string(inner.get("toolUseId")) ?? this.string(inner.get("id"));
+      const parts = this.content(inner.get("response") ?? inner.get("content"));
+      return [{ type: "result", id, name: this.string(inner.get("name")), parts }];
+    }
+    const media = of("inlineData", "inline_data", "fileData", "file_data", "image", "document", "video");
+    if (media?.kind === "object") return [{ type: "media", label: "media", node: media }];
+    const data = members.size === 1 ? members.get("json") : undefined;
+    return data === undefined ? null : [{ type: "json", label: null, node: data }];
+  }
+
+  /** What a call without an id is known by. */
+  private saying({ name, text, node }: Call): string {
+    return JSON.stringify([name, text ?? (node && this.text.slice(node.start, node.end))]);
+  }
+
+  call(node: JsonNode): Call {
     const outer = this.members(node);
     const inner = outer.get("function")?.kind === "object" ? this.members(outer.get("function")) : outer;
     const given = inner.get("arguments") ?? inner.get("input") ?? inner.get("args");
@@ -219,7 +258,7 @@ class Reader {
     return {
       type: "call",
       name: this.string(inner.get("name")) ?? "call",
-      id: this.string(outer.get("call_id")) ?? this.string(outer.get("id")),
+      id: this.string(outer.get("call_id")) ?? this.string(outer.get("id")) ?? this.string(outer.get("toolUseId")),
       node: given === undefined || given.kind === "string" ? null : given,
       text,
     };

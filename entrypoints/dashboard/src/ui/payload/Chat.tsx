@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
 import { looksLikeMarkdown, type Part, type Turn } from "../../lib/payload/chat.ts";
-import { plural } from "../../lib/format.ts";
+import { bytes, plural } from "../../lib/format.ts";
 import { childOf, stringAt } from "../../lib/payload/json-index.ts";
 import { Button } from "../basics.tsx";
 import { JsonView, Media } from "./JsonView.tsx";
@@ -132,16 +132,28 @@ function Prose({ text, fold }: { text: string; fold: boolean }): JSX.Element {
   );
 }
 
-/** The data of an image is where each provider puts it; without any, the JSON is shown. */
+/** The data of an image is where each provider puts it; without any, its kind and size, or the JSON. */
 function MediaPart({ part, text }: { part: Extract<Part, { type: "media" }>; text: string }): JSX.Element {
   const source = childOf(text, part.node, "source") ?? part.node;
   const string = (node: ReturnType<typeof childOf>): string | null =>
     node?.kind === "string" ? stringAt(text, node) : null;
+  const member = (...keys: string[]): string | null =>
+    keys.map((key) => string(childOf(text, source, key))).find((one) => one !== null) ?? null;
   const image = childOf(text, part.node, "image_url");
   const uri = string(image) ?? string(childOf(text, image, "url"));
-  const data = string(childOf(text, source, "data"));
-  const type = string(childOf(text, source, "media_type")) ?? string(childOf(text, source, "mime_type"));
+  const data = member("data");
+  const type = member("media_type", "mime_type", "mimeType");
   const found = uri?.startsWith("data:") ? uri : data !== null && type !== null ? `data:${type};base64,${data}` : null;
-  if (found === null) return <JsonView text={text} node={part.node} label={part.label} />;
-  return <Media uri={found} type={/^data:([\w/+.-]+)/.exec(found)?.[1] ?? "data"} />;
+  if (found !== null) return <Media uri={found} type={/^data:([\w/+.-]+)/.exec(found)?.[1] ?? "data"} />;
+  const size = childOf(text, part.node, "size");
+  const about = [type, size ? bytes(Number(text.slice(size.start, size.end))) : null, member("uri", "fileUri", "file_uri")];
+  const known = about.filter((one) => one !== null);
+  if (part.label !== "media" || data !== null || known.length === 0) {
+    return <JsonView text={text} node={part.node} label={part.label} />;
+  }
+  return (
+    <span class="media">
+      <span class="tag">{known.join(" · ")}</span>
+    </span>
+  );
 }
