@@ -26,23 +26,27 @@ _DECODER: Final = json.JSONDecoder(strict=False)
 _KEY: Final = b'"role"'
 _BACKSLASH: Final = ord("\\")
 _ENDING_BYTES_MAX: Final = 32  # between a content and the role after it
+_TEXT_OF_CONTENT: Final = (
+    rb'"(?:content|parts)"\s*:\s*'
+    rb'(?:\[\s*\{\s*(?:"type"\s*:\s*"[a-z_]*"\s*,\s*)?"(?:text|content)"\s*:\s*)?"'
+)
+"""A key and what is between it and the text, which is the value, or in the first block of it."""
 
 
 def _compiled(roles: bytes) -> tuple[re.Pattern[bytes], re.Pattern[bytes]]:
-    """The role of a message; and a role before its content, which ends before the text.
-
-    The text is the content, or in the first block of it.
-    """
+    """The role of a message; and a role before its content, which ends before the text."""
     role = rb'"role"\s*:\s*"(?:' + roles + rb')"'
-    block = rb'\[\s*\{\s*(?:"type"\s*:\s*"[a-z_]*"\s*,\s*)?"(?:text|content)"\s*:\s*'
-    content = rb'\s*,\s*"(?:content|parts)"\s*:\s*(?:' + block + rb')?"'
-    return re.compile(role), re.compile(role + content)
+    return re.compile(role), re.compile(role + rb"\s*,\s*" + _TEXT_OF_CONTENT)
 
 
 _USER: Final = _compiled(b"user|human")
 _ASSISTANT: Final = _compiled(b"assistant|ai|model")
 # The end of a content before its role, searched for in reverse.
 _CONTENT_BEFORE: Final = re.compile(rb'"\s*\}?\s*\]?\s*,\s*\Z')
+# LangChain's messages have settings, and the usage, between the content and the role.
+_SETTINGS: Final = b'"additional_kwargs"'
+_CONTENT_FIRST: Final = b'{"content"'
+_AFTER_BRACE: Final = re.compile(_TEXT_OF_CONTENT)
 
 
 def input_preview(payload: JsonText | None) -> str | None:
@@ -88,10 +92,22 @@ def _start_in_window(
         if (match := is_before_text.match(payload, at, at + _WINDOW_BYTES)) is not None:
             return match.end()
         if is_role.match(payload, at, at + _WINDOW_BYTES) is not None:
+            if (start := _start_before_settings(payload, first, at)) >= 0:
+                return start
             before = payload[max(0, at - _ENDING_BYTES_MAX) : at]
             if (ending := _CONTENT_BEFORE.search(before)) is not None:
                 return _start_of_string(payload, at - len(before) + ending.start())
     return -1
+
+
+def _start_before_settings(payload: bytes, first: int, role: int) -> int:
+    """After the quote that opens the text of LangChain's message with that role; -1 for others."""
+    settings = payload.rfind(_SETTINGS, first, role)
+    if settings < 0 or payload.rfind(_KEY, settings, role) >= 0:  # those of the message before
+        return -1
+    brace = payload.rfind(_CONTENT_FIRST, first, settings)
+    match = _AFTER_BRACE.match(payload, brace + 1, settings) if brace >= 0 else None
+    return -1 if match is None else match.end()
 
 
 def _start_of_string(payload: bytes, end: int) -> int:

@@ -49,6 +49,23 @@ def test_output_shows_last_words_of_agent() -> None:
     assert output_preview(json.dumps(chat).encode()) == "yes"
 
 
+def langchain(content: Any, role: str = "assistant") -> dict[str, Any]:
+    """A message as the SDK's integration of LangChain sends it."""
+    usage = {"token_usage": {"prompt_tokens": 900}, "finish_reason": "stop"}
+    settings = {"additional_kwargs": {"refusal": None}, "response_metadata": usage}
+    return {"content": content, **settings, "role": role, "name": None, "tool_calls": []}
+
+
+def test_content_of_langchain_is_far_before_its_role() -> None:
+    chat = [langchain("why?", "user"), langchain("so")]
+    for text in ("because", [{"type": "text", "text": "because"}]):
+        sent = json.dumps({"messages": [*chat, langchain(text)]}).encode()
+        assert output_preview(sent) == "because"
+        assert input_preview(sent) == "why?"
+    other = [langchain("why?", "user"), {"role": "assistant", "tool_calls": [{"name": "f"}]}]
+    assert output_preview(json.dumps(other).encode()) == json.dumps(other)[:PREVIEW_CHARS_MAX]
+
+
 def test_absent_payload_has_no_preview() -> None:
     assert (input_preview(None), output_preview(None)) == (None, None)
 
