@@ -22,7 +22,7 @@ from domain.evaluation.trace_content.messages import (
     is_blank,
 )
 from domain.evaluation.trace_content.text import to_text
-from domain.evaluation.trace_content.tool_calls import ToolCall
+from domain.evaluation.trace_content.tool_calls import ToolCall, named_arguments
 from domain.tracing.messages.json_value import child_values
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
@@ -189,7 +189,8 @@ def _calls(subject: EvaluatedTrace) -> tuple[ToolCallFeatures, ...]:
 
 
 def _fits(call: ToolCall, matcher: SchemaMatcher | None) -> bool | None:
-    return None if matcher is None or call.arguments is None else matcher.matches(call.arguments)
+    arguments = None if matcher is None else named_arguments(call.arguments)
+    return None if matcher is None or arguments is None else matcher.matches(arguments)
 
 
 def _is_rejected(call: ToolCall) -> bool:

@@ -17,6 +17,7 @@ from domain.evaluation.trace_content.tool_calls import (
     count_repeated_calls,
     is_cut_off,
     longest_identical_run,
+    named_arguments,
 )
 from domain.tracing.span import SpanKind, SpanStatus
 from domain.tracing.trace import TraceStatus
@@ -91,13 +92,15 @@ def tool_args_schema(subject: EvaluatedTrace) -> Outcome:
         for name, tool in subject.declared_tools.items()
         if tool.schema is not None and is_supported_schema(tool.schema)
     }
-    # Arguments that weren't recorded are unknown rather than wrong.
+    # Arguments that weren't recorded by their names are unknown rather than wrong.
     checkable = [
-        call for call in subject.tool_calls if call.name in schemas and call.arguments is not None
+        (schemas[call.name], arguments)
+        for call in subject.tool_calls
+        if call.name in schemas and (arguments := named_arguments(call.arguments)) is not None
     ]
     if not checkable:
         return Skipped(SkipCode.NO_SCHEMAS)
-    valid = sum(schemas[call.name].matches(call.arguments) for call in checkable)
+    valid = sum(schema.matches(arguments) for schema, arguments in checkable)
     return Scored(
         valid / len(checkable),
         f"the arguments of {valid} of {len(checkable)} calls fit the declared schema",
@@ -301,7 +304,7 @@ COMPUTED_METRICS: Final = (
     _metric(error_recovery, "Share of failed calls made good later by the same tool"),
     _metric(tool_loop, "Absence of repeated identical tool calls within a trace"),
     _metric(tool_name_validity, "Share of called tools that were declared", version=2),
-    _metric(tool_args_schema, "Share of calls whose arguments fit the declared schema", version=2),
+    _metric(tool_args_schema, "Share of calls whose arguments fit the declared schema", version=3),
     _metric(output_degeneration, "Absence of repetition inside the final output"),
     _metric(answer_repetition, "How new the output is against the session's last three"),
     _metric(refusal, "Whether the final output declines the request", Direction.NEUTRAL, version=2),

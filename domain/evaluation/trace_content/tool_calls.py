@@ -1,5 +1,7 @@
 """Tool calls of a trace, the tools declared to models, and finish reasons of model calls."""
 
+import ast
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -21,6 +23,10 @@ DECLARED_MAX: Final = 1_000  # tools of a trace; agents declare up to a few hund
 HTTP_ERROR: Final = 400
 
 _WRAPPERS: Final = frozenset({"arguments", "args", "input", "parameters"})
+_PYTHON_CALL: Final = frozenset({"args", "kwargs", "sanitize_inputs_outputs"})
+"""Members of the arguments that tracers of Python functions report; the last is smolagents'."""
+_PYTHON_CHARS_MAX: Final = 10_000  # of arguments in Python's form: parsing takes milliseconds
+_NO_PYTHON_ESCAPE: Final = re.compile(r"""\\(?!['"nrtxuU])""")  # Python never prints these
 _LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
 _CALL_PREFIX: Final = "function_call:"
 _DECLARING: Final = frozenset({SpanKind.LLM, SpanKind.AGENT})
@@ -83,6 +89,35 @@ def tool_arguments(text: JsonText | None) -> object:
         read = read[key]
         return read if is_parsed else decode_embedded_json(read)
     return read
+
+
+def named_arguments(arguments: object) -> object:
+    """The arguments of a call as a schema describes them; None if that is unknown.
+
+    Libraries around tools report Python's form of the arguments, or the arguments of the Python
+    function. Their names are unknown if these are positional, or if a single one is alone, as
+    LangChain's callbacks report it. Text that begins like JSON is what the model said.
+    """
+    if isinstance(arguments, str):
+        if not arguments.lstrip().startswith("{"):
+            return None
+        arguments = _python_object(arguments)
+    if isinstance(arguments, Mapping) and arguments.keys() <= _PYTHON_CALL:
+        named = arguments.get("kwargs")
+        if isinstance(named, Mapping):
+            return None if arguments.get("args") else named
+    return arguments
+
+
+def _python_object(text: str) -> object:
+    """The object in a text that Python prints; the text itself if it isn't one."""
+    if len(text) > _PYTHON_CHARS_MAX or _NO_PYTHON_ESCAPE.search(text.replace("\\\\", "")):
+        return text
+    try:
+        found: object = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return found if isinstance(found, Mapping) and all(type(key) is str for key in found) else text
 
 
 def has_failed(span: Span, output: object) -> bool:

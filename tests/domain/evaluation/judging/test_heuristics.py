@@ -317,7 +317,7 @@ def test_heuristic_scores_are_marked_with_low_confidence(metric, pack):
         assert found.metadata["judge_kind"] == "heuristic"
         assert found.metadata["confidence"] == "low"
         assert found.metadata["model"] == "heuristic/1"
-        version = 2 if metric == "task_completion" else 1
+        version = 2 if metric in {"argument_correctness", "task_completion"} else 1
         assert found.metadata["fingerprint"] == f"heuristic/{version}"
     else:
         assert isinstance(found, Skipped)

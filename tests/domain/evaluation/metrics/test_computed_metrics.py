@@ -106,6 +106,10 @@ def test_polling_tools_do_not_count():
         ("tool_args_schema", [offering(DECLARED), tool(given={"q": "x"}), tool(given={})], 1.0),
         ("tool_args_schema", [offering(DECLARED), tool(given={"q": 1}), tool("other")], 0.0),
         ("tool_args_schema", [offering(DECLARED), tool(), tool(given={"z": 1})], 0.0),
+        *(
+            ("tool_args_schema", [offering(DECLARED), tool(given=given)], 1.0)
+            for given in ("{'q': 'x'}", {"args": [], "kwargs": {"q": "x"}}, {"kwargs": {"q": "x"}})
+        ),
         ("untruncated_rate", [model({"stop_reason": "max_tokens"}), model()], 0.0),
         ("untruncated_rate", [model({"stop_reason": r}) for r in ("end", "length")], 0.5),
         ("retrieval_hit_rate", [retrieval(["x"]), retrieval([]), retrieval(), retrieval("")], 0.25),
@@ -210,7 +214,10 @@ def test_refusal_is_neutral(output, value):
         ("tool_args_schema", [offering(DECLARED)], {}, "no_tool_calls"),
         ("tool_args_schema", [tool(given={})], {}, "no_schemas"),
         ("tool_args_schema", [offering({"name": "search"}), tool(given={})], {}, "no_schemas"),
-        ("tool_args_schema", [offering(DECLARED), tool(given=None)], {}, "no_schemas"),
+        *(
+            ("tool_args_schema", [offering(DECLARED), tool(given=given)], {}, "no_schemas")
+            for given in (None, "x", {"args": ["x"], "kwargs": {}})
+        ),
         ("tool_args_schema", [offering(DECLARED), tool("x", {"q": 1})], {}, "no_schemas"),
         ("retrieval_hit_rate", [tool()], {}, "no_retrievals"),
         *(("refusal", [], {"output": output}, "empty_output") for output in (None, "\n")),

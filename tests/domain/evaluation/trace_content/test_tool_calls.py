@@ -10,6 +10,7 @@ from domain.evaluation.trace_content.tool_calls import (
     finish_reasons,
     is_cut_off,
     is_length_limited,
+    named_arguments,
     tool_name,
 )
 from domain.tracing.span import SpanKind, SpanStatus
@@ -49,6 +50,27 @@ def test_arguments_are_unwrapped_and_parsed(given_):
 )
 def test_arguments_are_unwrapped_and_parsed_only_once(given_, arguments):
     assert ToolCall.from_span(tool("f", given_)).arguments == arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"q": 1}, {"q": 1}),
+        ("{'q': 1, 'all': None, 'text': 'it\\'s'}", {"q": 1, "all": None, "text": "it's"}),
+        ({"args": [], "sanitize_inputs_outputs": True, "kwargs": {"q": 1}}, {"q": 1}),
+        ({"kwargs": {"q": 1}}, {"q": 1}),
+        ({"args": ["Lisbon"], "kwargs": {}}, None),
+        ("Lisbon", None),
+        (None, None),
+        *((text, text) for text in ('{"q": 1', "{1: 2}", "{'q'}", "{[]: 1}", "{x()}")),
+        ('{"q": "\\d"}', '{"q": "\\d"}'),
+        *((text, text) for text in ("{'q': '" + "x" * 10_000 + "'}", "{" * 9_000)),
+        ({"kwargs": {"q": 1}, "z": 1}, {"kwargs": {"q": 1}, "z": 1}),
+        ({"kwargs": "x"}, {"kwargs": "x"}),
+    ],
+)  # fmt: skip
+def test_arguments_by_their_names(arguments, named):
+    assert named_arguments(arguments) == named
 
 
 @pytest.mark.parametrize(
