@@ -7,6 +7,7 @@ are never messages.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from adapters.otlp.mapping.json_values import (
@@ -150,6 +151,51 @@ def generic(value: object, reading: Reading) -> object:
 def messages(value: object, reading: Reading) -> object:
     """A value that is messages by definition; if they aren't recognised, the value as it is."""
     return _as_messages(value, reading, canonical_messages)
+
+
+def streamed_messages(value: object, reading: Reading) -> object:
+    """Messages of which those with an empty finish reason are the beginning of the next one.
+
+    Google ADK reports each piece of a stream as a message.
+    """
+    return _as_messages(value, reading, lambda inner: canonical_messages(_joined_pieces(inner)))
+
+
+def _joined_pieces(inner: object) -> object:
+    if not isinstance(inner, list) or not any(map(_is_piece, inner)):
+        return inner
+    joined: list[object] = []
+    parts: list[object] = []
+    for at, one in enumerate(inner):
+        own = one.get("parts") if isinstance(one, Mapping) else None
+        if not isinstance(own, list):
+            return inner
+        parts += own
+        if at + 1 == len(inner) or not _is_piece(one):
+            joined.append({**one, "parts": list(_joined_texts(parts))})
+            parts = []
+    return joined
+
+
+def _is_piece(message: object) -> bool:
+    return isinstance(message, Mapping) and message.get("finish_reason") == ""
+
+
+def _joined_texts(parts: Sequence[object]) -> Iterator[object]:
+    for kind, run in groupby(parts, _text_type):
+        if kind is None:
+            yield from run
+        else:
+            texts = [one["content"] for one in run if isinstance(one, Mapping)]
+            yield {"type": kind, "content": "".join(texts)}
+
+
+def _text_type(part: object) -> str | None:
+    """The type of a part that is text; None for other parts."""
+    match part:
+        case {"type": "text" | "reasoning" as kind, "content": str()}:
+            return str(kind)
+    return None
 
 
 def messages_with_instructions(value: object, reading: Reading) -> object:

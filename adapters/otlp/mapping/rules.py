@@ -20,6 +20,7 @@ from adapters.otlp.mapping.payloads import (
     messages_in,
     messages_out,
     messages_with_instructions,
+    streamed_messages,
     values,
     vercel_answer,
 )
@@ -60,6 +61,7 @@ from adapters.otlp.mapping.transforms import (
     text,
     token_count,
     unless_browser,
+    unless_response,
     uuid_of_time,
     uuid_of_time_in_baggage,
 )
@@ -71,6 +73,7 @@ _SECOND: Final = 1_000_000_000  # nanoseconds
 _MILLISECOND: Final = 1_000_000
 
 _CLAUDE_CODE: Final = "com.anthropic.claude_code.tracing"
+_GOOGLE_ADK: Final = "gcp.vertex.agent"
 _LANGSMITH: Final = "langsmith"
 _LITELLM: Final = "litellm"
 _PYDANTIC_AI: Final = "pydantic-ai"
@@ -158,6 +161,12 @@ _OUTPUTS: Final = (
         ("gen_ai.completion.*",),
         answer_with_calls,
         when_scope=_LITELLM,
+    ),
+    Rule(
+        Target.MESSAGES_OUT,
+        ("gen_ai.output.messages",),
+        streamed_messages,
+        when_scope=_GOOGLE_ADK,
     ),
     Rule(Target.MESSAGES_OUT, ("gen_ai.output.messages",), messages),
     Rule(Target.MESSAGES_OUT, ("event:gen_ai.choice",), messages_out),
@@ -273,10 +282,10 @@ _CLAUDE_CODE_REQUESTS: Final = (
 _TRACES: Final = (
     Rule(Target.SESSION_ID, ("langfuse.session.id",), identifier),
     Rule(Target.SESSION_ID, ("session.id",), unless_browser),
+    Rule(Target.SESSION_ID, ("gen_ai.conversation.id",), unless_response),
     Rule(
         Target.SESSION_ID,
         (
-            "gen_ai.conversation.id",
             "traceloop.association.properties.{session_id,thread_id}",
             "ai.telemetry.metadata.sessionId",
             "langsmith.metadata.{session_id,thread_id}",

@@ -4,6 +4,7 @@ A transform returns None for a value of no use, so that the next source is looke
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Final
@@ -28,6 +29,7 @@ NAME_CHARS_MAX: Final = 512
 LIST_MAX: Final = 1_000  # items of a list of tags or finish reasons that are looked at
 _UUID_CHARS: Final = 36
 _UUID_VERSION_OF_TIME: Final = 7
+_RESPONSE_ID: Final = re.compile("resp_[0-9a-f]{32,}")  # each answer has another one
 _INT64_MAX: Final = 2**63 - 1
 
 
@@ -80,6 +82,12 @@ def unless_browser(value: object, reading: Reading) -> object:
     if reading.span.resource.get("telemetry.sdk.language") == "webjs":
         return None
     return identifier(value, reading)
+
+
+def unless_response(value: object, reading: Reading) -> object:
+    """The id of a conversation. Microsoft's agents state that of OpenAI's last response instead."""
+    found = identifier(value, reading)
+    return None if isinstance(found, str) and _RESPONSE_ID.fullmatch(found) else found
 
 
 def uuid_of_time(value: object, _reading: Reading) -> object:

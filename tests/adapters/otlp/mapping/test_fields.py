@@ -477,6 +477,51 @@ def test_browser_session_is_a_visit():
     assert mapped(sent, resource={"telemetry.sdk.language": "nodejs"}).facts.session_id == "visit"
 
 
+def test_response_of_openai_is_not_a_conversation():
+    response = "resp_" + "0a1b2c3d" * 6
+    found = mapped({"gen_ai.conversation.id": response, "thread_id": "t"}).facts
+    assert found.session_id == "t"
+    for own in ("resp_team_5", "conv_" + "0a1b2c3d" * 6):
+        assert mapped({"gen_ai.conversation.id": own}).facts.session_id == own
+
+
+def test_pieces_of_a_stream_of_google_adk_are_one_answer():
+    def piece(*parts, finish_reason=""):
+        return {"role": "assistant", "parts": list(parts), "finish_reason": finish_reason}
+
+    def text(content, kind="text"):
+        return {"type": kind, "content": content}
+
+    call = {"type": "tool_call", "id": "1", "name": "f", "arguments": {}}
+    stream = [
+        piece(text("Let me", "reasoning")),
+        piece(text(" see.", "reasoning"), text("Rain is")),
+        piece(text(" expected.")),
+        piece(call, finish_reason="stop"),
+    ]
+    answer = {
+        "role": "assistant",
+        "content": [
+            {"type": "reasoning", "text": "Let me see."},
+            {"type": "text", "text": "Rain is expected."},
+        ],
+        "tool_calls": [{"id": "1", "name": "f", "arguments": {}}],
+    }
+    sent = {"gen_ai.operation.name": "generate_content", "gen_ai.request.model": "gemini"}
+
+    def returned(stream, scope="gcp.vertex.agent"):
+        output = {"gen_ai.output.messages": json.dumps(stream)}
+        return json.loads(mapped(sent | output, scope=scope).span.output)["messages"]
+
+    assert returned(stream) == [answer]
+    assert returned([*stream, piece(text("Bye"))]) == [
+        answer,
+        {"role": "assistant", "content": "Bye"},
+    ]
+    assert len(returned(stream, "other")) == len(stream)
+    assert len(returned([*stream, {"role": "assistant", "content": "x"}])) == len(stream) + 1
+
+
 def test_langsmith_project_is_not_session():
     assert mapped({"langsmith.trace.session_name": "default"}).facts.session_id is None
 
