@@ -28,6 +28,7 @@ from adapters.otlp.mapping.reading import Rule, Target, table_for
 from adapters.otlp.mapping.tokens import (
     inclusive_json,
     inclusive_or_disjoint_json,
+    printed_usage,
     undefined_json,
 )
 from adapters.otlp.mapping.transforms import (
@@ -437,6 +438,7 @@ _TOKENS: Final = (
         inclusive_or_disjoint_json,
     ),
     Rule(Target.USAGE_AS_JSON, ("langsmith.metadata.usage_metadata",), inclusive_json),
+    Rule(Target.USAGE_AS_JSON, ("metadata.usage_object",), printed_usage, when_scope=_LITELLM),
     Rule(
         Target.INPUT_TOKENS,
         (

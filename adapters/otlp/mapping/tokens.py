@@ -4,7 +4,8 @@ Senders differ in whether the input contains what was cached, and the output the
 keys say it by definition; for the others it is derived from the figures, then from the model.
 """
 
-from collections.abc import Iterable, Mapping
+import ast
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
@@ -16,6 +17,13 @@ from adapters.otlp.mapping.transforms import counted
 from domain.frozen_by_types import frozen_by_types
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.usage import TOKENS_MAX, Usage
+
+_PRINTED_CHARS_MAX: Final = 10_000  # of usage in Python's form: some hundred are usual
+_PRINTED_TOTALS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
+_PRINTED_PARTS: Final[Mapping[str, Sequence[str]]] = {
+    "prompt_tokens_details": ("cached_tokens", "cache_creation_tokens", "audio_tokens"),
+    "completion_tokens_details": ("reasoning_tokens", "audio_tokens"),
+}
 
 
 class _Parts(Enum):
@@ -204,6 +212,26 @@ def inclusive_json(value: object, reading: Reading) -> object:
 def undefined_json(value: object, reading: Reading) -> object:
     """Usage as JSON that doesn't say whether its totals contain their parts."""
     return _of_json(value, reading, _Parts.BY_FAMILY)
+
+
+def printed_usage(value: object, reading: Reading) -> object:
+    """LiteLLM's usage as Python prints it, which has the parts that its attributes lack.
+
+    Its totals contain their parts; some of these are stated twice.
+    """
+    if type(value) is not str or len(value) > _PRINTED_CHARS_MAX:
+        return None
+    try:
+        inner = ast.literal_eval(value)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if not isinstance(inner, Mapping):
+        return None
+    known: dict[str, object] = {key: inner.get(key) for key in _PRINTED_TOTALS}
+    for key, parts in _PRINTED_PARTS.items():
+        if isinstance(details := inner.get(key), Mapping):
+            known[key] = {part: details.get(part) for part in parts}
+    return _of_json(known, reading, _Parts.INCLUDED)
 
 
 def inclusive_or_disjoint_json(value: object, reading: Reading) -> object:

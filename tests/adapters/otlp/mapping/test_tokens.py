@@ -224,6 +224,28 @@ def test_json_of_langsmith_comes_before_the_attributes_and_that_of_mlflow_after_
     assert usage_of(attributes | {"mlflow.chat.tokenUsage": usage}) == (1, 2)
 
 
+def test_usage_that_litellm_prints_has_the_parts_of_its_attributes():
+    sent = {f"{U}input_tokens": 500, f"{U}output_tokens": 60, f"{U}total_tokens": 560}
+    printed = {
+        "completion_tokens": 60, "prompt_tokens": 500, "total_tokens": 560,
+        "completion_tokens_details": {"reasoning_tokens": 20, "text_tokens": 40},
+        "prompt_tokens_details": {"audio_tokens": None, "cache_write_tokens": 90,
+                                  "cached_tokens": 400, "cache_creation_tokens": 90},
+        "cache_creation_input_tokens": 90, "cache_read_input_tokens": 400, "service_tier": "x",
+        "cost": 0.001,
+    }  # fmt: skip
+    known = {"prompt_tokens": 500, "completion_tokens": 60, "total_tokens": 560}
+    parts = {"cache_read_tokens": 400, "cache_write_tokens": 90, "reasoning_tokens": 20}
+    key = "metadata.usage_object"
+    one = mapped(sent | {key: str(printed)}, scope="litellm")
+    assert value(one.span.token_usage) == known | parts
+    assert flags(one) == []
+    for nothing in ("{}", "", "None", "{", "{'prompt_tokens'", "x" * 20_000, 7):
+        one = mapped(sent | {key: nothing}, scope="litellm")
+        assert value(one.span.token_usage) == known
+    assert value(mapped(sent | {key: str(printed)}).span.token_usage) == known
+
+
 def test_one_count_in_two_places_of_json_is_counted_once():
     usage = {
         "prompt_tokens": 1_000,
