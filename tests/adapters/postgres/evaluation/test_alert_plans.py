@@ -25,8 +25,8 @@ pytestmark = pytest.mark.service
 
 MONITORS: Final = 50  # of each project
 RUNS: Final = 40  # of each monitor
-CHANGES: Final = 400
-DELIVERIES: Final = 10_000  # of each project, of one webhook; a hundredth is due
+CHANGES: Final = 200
+DELIVERIES: Final = 3_000  # of each project, of one webhook; a hundredth is due
 DUE: Final = DELIVERIES // 100
 TABLES: Final = ("monitors", "eval_runs", "alerts", "alert_changes", "alert_deliveries")
 WEBHOOK: Final = uuid.UUID(int=0xF00)
