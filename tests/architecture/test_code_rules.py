@@ -202,7 +202,7 @@ def ports_with_a_contract() -> set[str]:
     return {name for path in suites for name in re.findall(r"Contract of (\w+)", text(path))}
 
 
-@for_each(ports())
+@for_each(ports)
 def test_every_port_has_a_contract(port):
     assert port in ports_with_a_contract()
     assert re.search(r"tests/contracts/[\w/]*test_\w+\.py", ast.get_docstring(ports()[port]) or "")

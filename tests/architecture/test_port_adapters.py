@@ -219,7 +219,7 @@ def reached(suite: Path) -> set[str]:
     return names
 
 
-@for_each(ports())
+@for_each(ports)
 def test_suite_of_port_tests_all_its_adapters(port: str) -> None:
     docstring = ast.get_docstring(ports()[port]) or ""
     [suite] = re.findall(r"tests/contracts/[\w/]*test_\w+\.py", docstring)

@@ -95,7 +95,7 @@ def start(folder: Path, data: Path | None = None) -> DevServer:
 
 def stop(server: DevServer) -> None:
     server.process.terminate()
-    server.process.wait(WAIT_MAX_S)
+    assert server.process.wait(WAIT_MAX_S) == 0
 
 
 def read_all(server: DevServer) -> list[object]:
@@ -226,7 +226,10 @@ def test_backup_of_running_server_is_consistent_and_restorable(
 
     other = start(copy)
     try:
-        with other.client(**server.headers) as http:  # the key from before the backup
+        # Without the dev.env of the other folder, whose key still counts.
+        assert other.environ["PANDAPROBE_API_KEY"] != server.environ["PANDAPROBE_API_KEY"]
+        assert "Created an API key" in (copy / "dev.log").read_text()
+        with other.client(**server.headers) as http:
             report = json.loads(command(copy, "doctor", "--json").stdout)
             [found] = [one for one in report["findings"] if one["name"] == "secrets"]
             assert (found["level"], "1 stored" in found["detail"]) == ("ok", True)

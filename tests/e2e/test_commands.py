@@ -318,15 +318,18 @@ async def test_unusable_data_folder_is_reported_in_one_line(migrated, tmp_path, 
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("name", ["serve", "worker", "migrate", "doctor"])
-async def test_error_of_a_role_without_rights_says_who_grants_them(migrated, name):
+@pytest.mark.parametrize(
+    ("name", "run"),
+    [("serve", process_of), ("worker", process_of), ("migrate", command), ("doctor", command)],
+)
+async def test_error_of_a_role_without_rights_says_who_grants_them(migrated, name, run):
     owner = await asyncpg.connect(migrated["PANDAPROBE_DATABASE_URL"])
     role = f"stranger_{uuid4().hex}"
     await owner.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'secret'")
     given = urlsplit(migrated["PANDAPROBE_DATABASE_URL"])
     url = given._replace(netloc=f"{role}:secret@{given.hostname}:{given.port}").geturl()
     try:
-        status, out, err = await process_of({**migrated, "PANDAPROBE_DATABASE_URL": url}, name)
+        status, out, err = await run({**migrated, "PANDAPROBE_DATABASE_URL": url}, name)
     finally:
         await owner.execute(f"DROP ROLE {role}")
         await owner.close()
@@ -351,7 +354,7 @@ async def test_doctor_names_unreachable_server(migrated):
 async def test_doctor_says_once_that_the_replica_is_away(migrated):
     url = f"postgresql://127.0.0.1:{free_port()}/d"
     environ = {**migrated, "PANDAPROBE_DATABASE_READ_URL": url}
-    status, out, err = await process_of(environ, "doctor")
+    status, out, err = await command(environ, "doctor")
     assert (status, err) == (0, "")
     assert out.count("nothing accepts connections there") == 1
 

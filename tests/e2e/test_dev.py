@@ -18,6 +18,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import all_gone, children_of
+from tests.support.clients.command_line import run_command
 from tests.support.fixtures.servers import migrated_postgres
 from tests.support.waiting import WAIT_MAX_S
 
@@ -182,7 +183,8 @@ def test_starts_on_one_folder(start):
     doctor = command("doctor", DATA_DIR=dev.data)
     assert doctor.returncode == 0, doctor.stdout
     assert "\nfail" not in doctor.stdout
-    created = command("key", "create", "--scopes", "read", "--expires", "90d", DATA_DIR=dev.data)
+    of_folder = environment(DATA_DIR=dev.data)
+    created = run_command(of_folder, "key", "create", "--scopes", "read", "--expires", "90d")
     assert re.fullmatch(r"pp_[0-9a-f]{64}\n", created.stdout), created.stderr
     reader = {"X-API-Key": created.stdout.strip(), "X-Project-Name": "onboarding"}
     trace = {"name": "a", "started_at": "2026-01-01T00:00:00Z"}
@@ -199,35 +201,28 @@ def test_starts_on_one_folder(start):
 
     children = dev.children()
     assert set(children) == {"postgres", "valkey", "serve", "worker"}
-    status, seconds = dev.stop()
+    for _ in range(1_000):  # as from an impatient user, and from a shell and `make` at once
+        dev.process.send_signal(signal.SIGTERM)
+    status, seconds = dev.stop(signal.SIGINT)
     assert (status, seconds < STOP_S) == (0, True)
     assert all_gone(children.values())
     assert not (dev.data / "servers.env").exists()
 
-    # The next start keeps the key and the traces, and creates a new token.
-    again = start(PORT=free_port())
+    # The next start keeps the key and the traces, and creates a new token. Without dev.env it
+    # creates another key: `test_backup.py`.
+    again = start(PORT=port)
     output = again.read_until("Ctrl-C stops everything.")
     assert KEY.search(output)[1] == key[1]
     assert "Created an API key" not in output
     assert sent["trace_id"] == traces(again)[0]["trace_id"]
-    for _ in range(1_000):  # as from an impatient user, and from a shell and `make` at once
-        again.process.send_signal(signal.SIGTERM)
-    status, seconds = again.stop(signal.SIGINT)
-    assert (status, seconds < STOP_S) == (0, True)
-
-    # The key is lost with dev.env, and the next start creates another.
-    (dev.data / "dev.env").unlink()
-    third = start(PORT=port)
-    assert "Created an API key" in third.read_until("Ctrl-C stops everything.")
-    assert third.env["PANDAPROBE_API_KEY"] != key[1]
 
     # A part that ends stops the others, and the error names it.
-    children = third.children()
+    children = again.children()
     os.kill(children["serve"], signal.SIGKILL)
-    third.process.wait(WAIT_MAX_S)
-    status, _ = third.stop()
+    again.process.wait(WAIT_MAX_S)
+    status, _ = again.stop()
     assert status == 1
-    assert "serve exited (signal SIGKILL)" in third.output
+    assert "serve exited (signal SIGKILL)" in again.output
     assert all_gone(children.values())
 
 

@@ -16,6 +16,7 @@ from domain.ids import ProjectId
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import read_settings
+from tests.support.clients.command_line import command
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e
@@ -111,7 +112,7 @@ async def test_stopped_seed_reports_stored_traces(environ, pool, number):
 
 
 async def test_unknown_organization_is_reported(environ):
-    arguments = ("--traces", "5", "--organization", str(uuid.uuid4()))
-    status, out, err = await wait_ended(await start_seed(environ, *arguments))
+    arguments = ("--traces", "5", "--organization", uuid.uuid4())
+    status, out, err = await command(environ, "seed", *arguments)
     assert (status, out) == (1, "")
     assert "not found" in err.lower()

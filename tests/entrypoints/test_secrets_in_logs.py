@@ -25,7 +25,11 @@ print(asyncio.run(sender.send(a_delivery(webhook), webhook, NOON)).status)
 """
 
 
-@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+@pytest.mark.parametrize(
+    "level",
+    # With DEBUG, all is logged that is with INFO.
+    [pytest.param("INFO", marks=pytest.mark.exhaustive), "DEBUG"],
+)
 async def test_url_of_a_webhook_is_not_logged(level):
     async with receiver(answer=OK) as there:
         sent = await asyncio.to_thread(

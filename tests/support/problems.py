@@ -6,12 +6,18 @@ from typing import Any
 type Check = Callable[..., None]
 
 
-def for_each(things: Iterable[Any], name: Callable[[Any], str] = str) -> Callable[[Check], Check]:
-    """Make one test that runs a check for each value and lists the failures by `name`."""
-    known = list(things)
+def for_each(
+    things: Iterable[Any] | Callable[[], Iterable[Any]], name: Callable[[Any], str] = str
+) -> Callable[[Check], Check]:
+    """Make one test that runs a check for each value and lists the failures by `name`.
+
+    Values that take long to find come from a function: every process collects every test.
+    """
+    given = things if callable(things) else list(things)
 
     def test_of(check: Check) -> Check:
         def test() -> None:
+            known = list(given() if callable(given) else given)
             assert known
             problems: dict[str, str] = {}
             for thing in known:

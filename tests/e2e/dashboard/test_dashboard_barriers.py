@@ -449,13 +449,11 @@ def test_no_view_has_a_barrier_in_any_look(signed_in: Page, project: Project, se
     assert found == {}
 
 
-def test_what_is_chosen_is_seen_in_forced_colors(
-    signed_in: Page, project: Project, sent: Any
-) -> None:
+def test_what_is_chosen_is_seen_in_forced_colors(signed_in: Page, project: Project) -> None:
     """A browser may replace all colours by a few, and backgrounds with them."""
     page = signed_in
     page.emulate_media(forced_colors="active")
-    TRACE(page, project, sent)
+    TRACE(page, project, {"trace": project.send("/traces", turn(0))["trace_id"]})
     groups = [
         (page.get_by_role("group", name="View").get_by_role("button"), "Tree + time"),
         (page.get_by_role("tab"), "Input / Output"),
