@@ -68,7 +68,7 @@ from adapters.otlp.mapping.transforms import (
 )
 from domain.tracing.span import SpanKind, SpanStatus
 
-MAPPING_VERSION: Final = 3
+MAPPING_VERSION: Final = 4
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _MILLISECOND: Final = 1_000_000
@@ -289,6 +289,7 @@ _TRACES: Final = (
         (
             "traceloop.association.properties.{session_id,thread_id}",
             "ai.telemetry.metadata.sessionId",
+            "ai.settings.context.sessionId",
             "langsmith.metadata.{session_id,thread_id}",
             "thread_id",
         ),
@@ -311,6 +312,7 @@ _TRACES: Final = (
             "gen_ai.request.user",
             "traceloop.association.properties.user_id",
             "ai.telemetry.metadata.userId",
+            "ai.settings.context.userId",
             "langsmith.metadata.user_id",
         ),
         identifier,
@@ -327,6 +329,7 @@ _TRACES: Final = (
             "tags",
             "langsmith.span.tags",
             "ai.telemetry.metadata.tags",
+            "ai.settings.context.tags",
             "opik.tags",
         ),
         tags,
@@ -351,6 +354,7 @@ _METADATA: Final = (
         members("traceloop.association.properties."),
     ),
     Rule(Target.METADATA, ("ai.telemetry.metadata.*",), members("ai.telemetry.metadata.")),
+    Rule(Target.METADATA, ("ai.settings.context.*",), members("ai.settings.context.")),
     # Its senders add variables of the environment, with addresses and names of machines.
     Rule(
         Target.METADATA,

@@ -396,12 +396,13 @@ FACT_TARGETS = {
         "langfuse.session.id", "session.id", "gen_ai.conversation.id",
         "traceloop.association.properties.session_id",
         "traceloop.association.properties.thread_id", "ai.telemetry.metadata.sessionId",
+        "ai.settings.context.sessionId",
         "langsmith.metadata.session_id", "langsmith.metadata.thread_id", "thread_id",
     ],
     "user_id": [
         "langfuse.user.id", "user.id", "enduser.id", "gen_ai.user", "llm.user",
         "gen_ai.request.user", "traceloop.association.properties.user_id",
-        "ai.telemetry.metadata.userId", "langsmith.metadata.user_id",
+        "ai.telemetry.metadata.userId", "ai.settings.context.userId", "langsmith.metadata.user_id",
     ],
     "response_id": ["gen_ai.response.id", "ai.response.id"],
 }  # fmt: skip
@@ -566,6 +567,7 @@ def test_providers_are_cut_at_the_first_dot(sent, expected):
         ({"gen_ai.request.temperature": 0.5, "gen_ai.request.model": "m",
           "gen_ai.request.stop_sequences": ["a"]}, {"stop_sequences": ["a"], "temperature": 0.5}),
         ({"ai.settings.maxRetries": 2}, {"maxRetries": 2}),
+        ({"ai.settings.maxRetries": 2, "ai.settings.context.plan": "pro"}, {"maxRetries": 2}),
         ({"ai.settings.maxRetries": 2, "gen_ai.request.top_p": 1.0}, {"top_p": 1.0}),
         ({"llm.invocation_parameters": "[1]", "ai.settings.a": 1}, {"a": 1}),
         ({"gen_ai.request.model": "m"}, None),
@@ -761,6 +763,7 @@ TAG_KEYS = [
     "tags",
     "langsmith.span.tags",
     "ai.telemetry.metadata.tags",
+    "ai.settings.context.tags",
     "opik.tags",
 ]
 

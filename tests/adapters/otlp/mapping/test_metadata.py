@@ -34,6 +34,7 @@ def senders(one):
         {"langfuse.observation.metadata.k": '{"a": 1.10}'},
         {"traceloop.association.properties.k": '{"a": 1.10}'},
         {"ai.telemetry.metadata.k": {"a": 1.1}},
+        {"ai.settings.context.k": {"a": 1.1}},
         {"langsmith.metadata.k": '{"a": 1.10}'},
     ],
 )
