@@ -3,8 +3,8 @@
 import gc
 import os
 import re
-import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from itertools import groupby
@@ -147,7 +147,8 @@ def servers_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="pandaprobe-tests-"))
     folder.chmod(0o755)
     yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+    # Tens of thousands of files, for which `rmtree` would take five times as long.
+    subprocess.run(["rm", "-rf", folder], check=False)
 
 
 @pytest.fixture(scope="session")

@@ -296,7 +296,7 @@ async def test_seed_waits_for_an_unavailable_store():
 
 @pytest.mark.slow
 async def test_seed_fails_with_a_count_if_the_store_stays_down():
-    run = seeder(Store(unavailable(1_000_000)), 300)
+    run = seeder(Store(unavailable(10_000)), 300)
     await run.run()
     with pytest.raises(
         CommandError, match=r"cannot be reached \(0 of 300 traces are stored"

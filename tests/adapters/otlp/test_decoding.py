@@ -537,10 +537,10 @@ class TestProtobuf:
         }
 
     @pytest.mark.slow
-    def test_million_attributes_and_levels_are_bounded(self):
+    def test_many_attributes_and_levels_are_bounded(self):
         good = span().SerializeToString()
         deep = good + length_delimited(9, encoded_pair("k", encoded_value(10_000, as_list=False)))
-        wide = good + length_delimited(9, encoded_pair("k", b"\x18\x01")) * 1_000_000
+        wide = good + length_delimited(9, encoded_pair("k", b"\x18\x01")) * (NODES_MAX + 1)
         items = length_delimited(5, b"\x0a\x00" * NODES_MAX)
         long = good + length_delimited(9, encoded_pair("k", items))
         decoded = decode_body(traces_of_encoded(deep, wide, long, good))

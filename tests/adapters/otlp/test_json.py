@@ -393,9 +393,11 @@ def test_resource_may_be_null():
 
 
 @pytest.mark.slow
-def test_million_attributes_are_bounded():
+def test_attributes_beyond_the_number_of_nodes_are_bounded():
     pair = '{"key":"k","value":{"intValue":1}}'
-    wide = f'{GOOD[:-1]},"attributes":[{",".join([pair] * 1_000_000)}],"endTimeUnixNano":"9"}}'
+    wide = (
+        f'{GOOD[:-1]},"attributes":[{",".join([pair] * (NODES_MAX + 1))}],"endTimeUnixNano":"9"}}'
+    )
     values = ",".join(["{}"] * NODES_MAX)
     array = f'{{"key":"array","value":{{"arrayValue":{{"values":[{values}]}}}}}}'
     long = f'{GOOD[:-1]},"attributes":[{array},{pair}],"status":{{"code":2}}}}'

@@ -449,7 +449,7 @@ def test_roles_depend_on_the_set_only(nodes: list[SpanNode], shuffle: random.Ran
 
 # --- large traces --------------------------------------------------------------------------
 
-LARGE = 10_000
+LARGE = 4_000
 PARENTS = {
     "a chain": lambda number: number - 1 or None,
     "one root": lambda number: 1 if number > 1 else None,
@@ -469,7 +469,7 @@ QUICK = {"a chain", "a cycle"}  # in `make check`; all shapes take seconds
         for name, parent in PARENTS.items()
     ],
 )
-def test_ten_thousand_spans_take_little_time(parent: Callable[[int], int | None]) -> None:
+def test_thousands_of_spans_take_little_time(parent: Callable[[int], int | None]) -> None:
     kinds = ["LLM", "CHAIN", "LLM", "OTHER"]
     nodes = [
         node(at, parent(at), kinds[at % 4], tokens=at % 3, response=f"r{at // 2}", tags=("t",))
@@ -480,6 +480,6 @@ def test_ten_thousand_spans_take_little_time(parent: Callable[[int], int | None]
         began = process_time()
         usage_roles(nodes)
         compute_trace(TRACE, nodes)
-        if process_time() - began < 0.25:  # about 40 ms; quadratic time would be a minute
+        if process_time() - began < 0.25:  # about 16 ms; quadratic time would be ten seconds
             return
     pytest.fail("quadratic time")
