@@ -157,31 +157,22 @@ async def test_removed_project_refuses_evaluations(evaluating):
 
 
 @pytest.mark.slow
-async def test_repetitions_take_no_room_from_others(waiting):
-    ours = project()
+async def test_project_has_a_maximum_of_different_ones(plane, waiting):
+    ours, one = project(), trace()
     many = [of_trace(uuid.uuid4(), name=f"n{n}") for n in range(WAITING_MAX - 1)]
     last = of_trace(uuid.uuid4())
     assert await waiting.add(ours, many, NOW) == 0
-    assert await waiting.add(ours, [*many[:3], last], NOW) == 0
-    gone: list[WaitingEvaluation] = []
-    while some := await waiting.delete_expired(LATER):  # leaves the database as it was
-        gone += some
-    assert last in [one.received for one in gone if one.project == ours]
-
-
-@pytest.mark.slow
-async def test_project_has_a_maximum(plane, waiting):
-    ours, one = project(), trace()
-    many = [of_trace(uuid.uuid4(), name=f"n{n}") for n in range(WAITING_MAX)]
-    assert await waiting.add(ours, many, NOW) == 0
+    assert await waiting.add(ours, [*many[:3], last], NOW) == 0  # repetitions take no room
     assert await waiting.add(ours, [of_trace(one.id)], NOW) == 1
-    again = [many[0], of_trace(one.id), many[-1]]  # two of them wait already
+    again = [many[0], of_trace(one.id), last]  # two of them wait already
     assert await waiting.add(ours, again, NOW) == 1
     assert await waiting.add(project(), [of_trace(one.id)], NOW) == 0
     await plane.traces.put(ours, one)
     assert await due(waiting, ours) == []
-    while await waiting.delete_expired(LATER):
-        pass  # leaves the database as it was
+    gone: list[WaitingEvaluation] = []
+    while some := await waiting.delete_expired(LATER):  # leaves the database as it was
+        gone += some
+    assert last in [one.received for one in gone if one.project == ours]
 
 
 def test_id_is_that_of_the_content():
