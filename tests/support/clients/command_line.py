@@ -7,6 +7,7 @@ the tests have imported.
 
 import asyncio
 import contextlib
+import gc
 import io
 import traceback
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ class Completed:
 
 def run_command(environ: Mapping[str, str], *arguments: object) -> Completed:
     """Runs a command with these variables, and no others. Call it where no event loop runs."""
+    thresholds = gc.get_threshold()
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="") for _ in range(2))
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
@@ -35,6 +37,8 @@ def run_command(environ: Mapping[str, str], *arguments: object) -> Completed:
         except Exception:  # as Python ends a process
             traceback.print_exc()
             status = 1
+        finally:
+            gc.set_threshold(*thresholds)  # `seed` sets those of its process
     return Completed(status, _written(out), _written(err))
 
 
