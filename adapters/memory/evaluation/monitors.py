@@ -54,6 +54,7 @@ from domain.evaluation.runs.run import EvalRun, RunProgress, RunStatus, Target, 
 from domain.evaluation.runs.selection import (
     SETTLED,
     Eligibility,
+    Sample,
     TraceSelection,
     select_sessions,
 )
@@ -168,6 +169,7 @@ class MemoryChangeFeed:
         most: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         traces, quiet = traces_with_content(self.store, project, eligibility), self.quiet
         unsettled: set[str | None] = set()
@@ -191,7 +193,7 @@ class MemoryChangeFeed:
         else:
             sessions = {one.session_id for one in changed} - unsettled
             found = [one for one in select_sessions(traces, selection) if one in sessions]
-        return found[: most + 1]
+        return (sample.of(found) if sample else found)[: most + 1]
 
 
 @dataclass(slots=True)

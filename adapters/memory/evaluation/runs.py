@@ -47,6 +47,7 @@ from domain.evaluation.runs.run import (
 from domain.evaluation.runs.selection import (
     SETTLED,
     Eligibility,
+    Sample,
     SessionSelection,
     TraceSelection,
     select_sessions,
@@ -237,12 +238,13 @@ class MemoryTargets:
         most: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         matching = {one.id for one in self.store.matching_traces(project, selection.matching)}
         wanted = matching - {one.id for one in self._unsettled(project, eligibility)}
         traces = traces_with_content(self.store, project, eligibility)
-        found = [one for one in traces if one.id in wanted]
-        return sorted(str(one.id) for one in found)[: most + 1]
+        found = sorted(str(one.id) for one in traces if one.id in wanted)
+        return (sample.of(found) if sample else found)[: most + 1]
 
     async def sessions(
         self,
@@ -251,11 +253,12 @@ class MemoryTargets:
         most: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         traces = traces_with_content(self.store, project, eligibility)
         unsettled = {one.session_id for one in self._unsettled(project, eligibility)}
-        found = select_sessions(traces, selection)
-        return [one for one in found if one not in unsettled][: most + 1]
+        found = [one for one in select_sessions(traces, selection) if one not in unsettled]
+        return (sample.of(found) if sample else found)[: most + 1]
 
     async def count(
         self,

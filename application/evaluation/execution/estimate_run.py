@@ -19,7 +19,7 @@ from application.evaluation.ports.custom_metrics import RegexEngine
 from application.evaluation.ports.evaluation import Judge, Targets
 from application.evaluation.ports.judging import JudgingPorts
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
-from application.evaluation.runs.requests import RunFactory, find_targets
+from application.evaluation.runs.requests import RunFactory, find_run_targets
 from application.evaluation.runs.run_rules import RunRequest
 from application.ports import NewId
 from domain.evaluation.costs.judge_costs import (
@@ -40,9 +40,7 @@ from domain.evaluation.runs.selection import (
     Eligibility,
     SessionSelection,
     TraceSelection,
-    sampled,
     validate_batch_ids,
-    validate_target_count,
 )
 from domain.evaluation.runs.voting import questions_needed
 from domain.evaluation.sessions.metrics import required_signals
@@ -92,8 +90,9 @@ class EstimateRun:
         if not isinstance(about, TraceSelection | SessionSelection):
             return validate_batch_ids(run.target_type, about)
         eligibility = Eligibility(settled_only=order.settled_only)
-        found = await find_targets(self.targets, run.project_id, about, eligibility)
-        return sampled(validate_target_count(found), run.sampling_rate, str(run.project_id))
+        return await find_run_targets(
+            self.targets, run.project_id, about, eligibility, run.sampling_rate
+        )
 
     async def _traces(
         self, run: EvalRun, targets: Sequence[Target]

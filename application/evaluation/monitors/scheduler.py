@@ -21,7 +21,7 @@ from application.ports import Clock, NewId
 from domain.errors import Conflict, Failure, Invalid, NotFound, Unavailable
 from domain.evaluation.judging.models import resolve_model
 from domain.evaluation.metrics.metric import Definition
-from domain.evaluation.monitors.monitor import TARGETS_MIN, Monitor, Watermark
+from domain.evaluation.monitors.monitor import Monitor, Watermark
 from domain.evaluation.runs.run import (
     TARGETS_MAX,
     EvalRun,
@@ -33,7 +33,6 @@ from domain.evaluation.runs.run import (
 )
 from domain.evaluation.runs.selection import (
     filters_as_given,
-    sampled,
     validate_target_count,
 )
 from domain.ids import MonitorId, ProjectId, RunId
@@ -65,13 +64,17 @@ class MonitorRunFactory:
     new_id: NewId
 
     async def all_targets(self, monitor: Monitor) -> Sequence[Target]:
-        """All targets that match, changed or not; the first TARGETS_MAX + 1."""
+        """A sample of all targets that match, changed or not; the first TARGETS_MAX + 1."""
         return await find_targets(
-            self.targets, monitor.project_id, monitor.selection, monitor.eligibility
+            self.targets,
+            monitor.project_id,
+            monitor.selection,
+            monitor.eligibility,
+            monitor.sample,
         )
 
     async def due_targets(self, monitor: Monitor, edge: Watermark) -> Sequence[Target]:
-        """The targets of a slot, up to `edge`; as many as `all_targets` at most."""
+        """A sample of the targets of a slot, up to `edge`; as many as `all_targets` at most."""
         if not monitor.only_if_changed:
             return await self.all_targets(monitor)
         return await self.changes.targets(
@@ -81,21 +84,21 @@ class MonitorRunFactory:
             edge,
             TARGETS_MAX,
             eligibility=monitor.eligibility,
+            sample=monitor.sample,
         )
 
     async def build(
-        self, monitor: Monitor, new: RunId, matching: Sequence[Target]
+        self, monitor: Monitor, new: RunId, found: Sequence[Target]
     ) -> tuple[EvalRun, list[WorkItem]]:
-        """A run over a sample of the targets, with the newest revisions of its metrics.
+        """A run over these targets, with the newest revisions of its metrics.
 
-        Raises Invalid if no targets or too many match, and if a metric, model or price doesn't
+        Raises Invalid if there are no targets or too many, and if a metric, model or price doesn't
         exist any more, or a metric is archived.
         """
         selected, model = await self.rules.validate(
             monitor.project_id, monitor.target_type, monitor
         )
-        rate, salt = monitor.sampling_rate, str(monitor.id)
-        targets = sampled(validate_target_count(matching), rate, salt, least=TARGETS_MIN)
+        targets = validate_target_count(found)
         run = self._run(monitor, new, len(targets), model, selected.definitions)
         return run, [WorkItem(target, run.metrics) for target in targets]
 

@@ -20,6 +20,7 @@ from domain.evaluation.runs.run import (
 from domain.evaluation.runs.selection import (
     SETTLED,
     Eligibility,
+    Sample,
     SessionSelection,
     TraceSelection,
 )
@@ -344,8 +345,13 @@ class Targets(Protocol):
         limit: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
-        """The ids of the eligible traces that match, ascending; the first `limit` + 1."""
+        """The ids of the eligible traces that match, ascending; the first `limit` + 1.
+
+        With `sample` those that it takes of all that match; if they are more than `limit`, any
+        `limit` + 1 of them.
+        """
         ...
 
     async def sessions(
@@ -355,8 +361,9 @@ class Targets(Protocol):
         limit: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
-        """As `select_sessions` of the eligible traces; the first `limit` + 1, as `traces`."""
+        """As `select_sessions` of the eligible traces; as many of them as of `traces`."""
         ...
 
     async def count(
@@ -367,7 +374,7 @@ class Targets(Protocol):
         *,
         eligibility: Eligibility = SETTLED,
     ) -> int:
-        """How many ids `traces` or `sessions` would return: at most `limit` + 1."""
+        """How many ids `traces` or `sessions` would return without a sample."""
         ...
 
     async def load_trace(

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
-from domain.evaluation.runs.selection import SETTLED, Eligibility
+from domain.evaluation.runs.selection import SETTLED, Eligibility, Sample
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest
@@ -110,12 +110,14 @@ class ChangeFeed(Protocol):
         limit: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         """The targets that match and were written after one watermark, up to the other.
 
         None: from the beginning. The last write of a trace counts; a write that changes nothing
         doesn't. A session counts if any of its traces was written, selected or not; whether it
-        matches depends on all its selected traces. Ascending, the first `limit` + 1.
+        matches depends on all its selected traces. Ascending; as many of them, and the same
+        `sample`, as of `Targets.traces`.
 
         With `settled_only`, a trace counts when it is over, and not when it was written: one that
         isn't over at `upto` is found after a later watermark.

@@ -23,12 +23,13 @@ from domain.evaluation.runs.run import (
 )
 from domain.evaluation.runs.selection import (
     Eligibility,
+    Sample,
     SessionSelection,
     TargetCount,
     TraceSelection,
     batch_as_given,
+    counted_max,
     filters_as_given,
-    sampled,
     validate_batch_ids,
     validate_target_count,
 )
@@ -102,11 +103,30 @@ async def find_targets(
     project: ProjectId,
     selection: TraceSelection | SessionSelection,
     eligibility: Eligibility,
+    sample: Sample,
 ) -> Sequence[Target]:
-    """The traces or sessions that match; the first TARGETS_MAX + 1."""
+    """The sample of the traces or sessions that match; the first TARGETS_MAX + 1."""
     if isinstance(selection, TraceSelection):
-        return await targets.traces(project, selection, TARGETS_MAX, eligibility=eligibility)
-    return await targets.sessions(project, selection, TARGETS_MAX, eligibility=eligibility)
+        return await targets.traces(
+            project, selection, TARGETS_MAX, eligibility=eligibility, sample=sample
+        )
+    return await targets.sessions(
+        project, selection, TARGETS_MAX, eligibility=eligibility, sample=sample
+    )
+
+
+async def find_run_targets(
+    targets: Targets,
+    project: ProjectId,
+    selection: TraceSelection | SessionSelection,
+    eligibility: Eligibility,
+    rate: float,
+) -> Sequence[Target]:
+    """The targets of a run over what matches. Raises Invalid if nothing matches, or too much."""
+    # A rate of 0 takes nothing, and is refused if nothing matches.
+    sample = Sample(rate, str(project), least=1)
+    found = await find_targets(targets, project, selection, eligibility, sample)
+    return validate_target_count(found) if rate else validate_target_count(found)[:0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,11 +153,10 @@ class StartRun:
         filters = filters_as_given(selection, request.signal_weights)
         run = await self.run_factory.build(project, new, of, request, filters)
         eligibility = Eligibility(settled_only=request.settled_only)
-        found = await find_targets(self.targets, project, selection, eligibility)
-        matching = validate_target_count(found)
-        return await self.run_factory.store(
-            run, sampled(matching, request.sampling_rate, str(project))
+        found = await find_run_targets(
+            self.targets, project, selection, eligibility, request.sampling_rate
         )
+        return await self.run_factory.store(run, found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +173,8 @@ class CountTargets:
         eligibility: Eligibility,
     ) -> TargetCount:
         """It is not an error here if nothing matches. Raises Unavailable."""
-        found = await self.targets.count(project, selection, TARGETS_MAX, eligibility=eligibility)
+        limit = counted_max(sampling_rate)
+        found = await self.targets.count(project, selection, limit, eligibility=eligibility)
         return TargetCount.of(found, sampling_rate)
 
 

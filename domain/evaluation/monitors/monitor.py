@@ -13,6 +13,7 @@ from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import (
     SAMPLING_RATE_DEFAULT,
     Eligibility,
+    Sample,
     SessionSelection,
     TraceSelection,
 )
@@ -104,6 +105,11 @@ class Monitor:
     def eligibility(self) -> Eligibility:
         """Traces that only create agents have nothing to be judged, and would be in every run."""
         return Eligibility(settled_only=self.settled_only, includes_setup=False)
+
+    @property
+    def sample(self) -> Sample:
+        """What a run takes of the targets that match."""
+        return Sample(self.sampling_rate, str(self.id), least=TARGETS_MIN)
 
     @property
     def run_name(self) -> str:

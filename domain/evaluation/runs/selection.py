@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -18,6 +19,8 @@ from domain.tracing.trace import Trace, TraceStatus
 
 BATCH_MAX: Final = 10_000  # ids of one request
 SAMPLING_RATE_DEFAULT: Final = 1.0
+MATCHES_MAX: Final = 1_000_000_000  # that are counted for a small sample
+RANK_BYTES: Final = 8  # of `sampling_rank`
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,28 @@ def validate_batch_ids(target_type: TargetType, ids: Sequence[Target]) -> tuple[
 def sampling_rank(target: Target, salt: str) -> int:
     """The rank of a target in the sampling order: 0 to 2⁶⁴ - 1, uniformly distributed."""
     digest = hashlib.sha256(f"{salt}\n{target}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
+    return int.from_bytes(digest[:RANK_BYTES], "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What `sampled` takes of the targets that match."""
+
+    rate: float
+    salt: str
+    least: int = 0
+
+    @property
+    def takes_all(self) -> bool:
+        return self.rate >= 1
+
+    @property
+    def fewest(self) -> int:
+        """How many it takes at least, if as many match."""
+        return max(self.least, sampled_count(1, self.rate))
+
+    def of(self, targets: Iterable[Target]) -> tuple[Target, ...]:
+        return sampled(targets, self.rate, self.salt, least=self.least)
 
 
 def sampled(
@@ -231,7 +255,8 @@ def sampled_count(matches: int, rate: float) -> int:
 class TargetCount:
     """How many targets match, and how many of them a run would evaluate.
 
-    With `is_at_least` more than TARGETS_MAX match, which no run evaluates; the counts end there.
+    With `is_at_least` more match than `counted_max`: a run would have more than TARGETS_MAX
+    targets, which is refused. The counts end there.
     """
 
     matches: int
@@ -240,9 +265,17 @@ class TargetCount:
 
     @classmethod
     def of(cls, found: int, rate: float) -> Self:
-        """From the number that was found, at most TARGETS_MAX + 1."""
-        matches = min(found, TARGETS_MAX)
-        return cls(matches, sampled_count(matches, rate), found > TARGETS_MAX)
+        """From the number that was found, at most `counted_max` + 1."""
+        matches = min(found, counted_max(rate))
+        return cls(matches, sampled_count(matches, rate), found > matches)
+
+
+def counted_max(rate: float) -> int:
+    """Of how many matches a run may evaluate a sample: of more it would have too many targets."""
+    if rate <= 0:
+        return TARGETS_MAX
+    first_refused = (TARGETS_MAX + 1) / Decimal(repr(rate))
+    return min(math.ceil(first_refused) - 1, MATCHES_MAX)
 
 
 def validate_target_count(targets: Sequence[Target]) -> Sequence[Target]:
@@ -250,5 +283,8 @@ def validate_target_count(targets: Sequence[Target]) -> Sequence[Target]:
     if not targets:
         raise Invalid("Nothing matches these filters")
     if len(targets) > TARGETS_MAX:
-        raise Invalid(f"{len(targets)} targets match, more than {TARGETS_MAX}: narrow the filters")
+        raise Invalid(
+            f"A run would have more than {TARGETS_MAX} targets: narrow the filters, or lower the "
+            "sampling_rate"
+        )
     return targets

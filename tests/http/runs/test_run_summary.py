@@ -133,6 +133,9 @@ class TestCounts:
         assert TargetCount.of(TARGETS_MAX + 1, 1.0) == TargetCount(
             TARGETS_MAX, TARGETS_MAX, is_at_least=True
         )
+        many = 10 * TARGETS_MAX + 9
+        assert TargetCount.of(many, 0.1) == TargetCount(many, TARGETS_MAX)
+        assert TargetCount.of(many + 1, 0.1) == TargetCount(many, TARGETS_MAX, is_at_least=True)
 
     @pytest.mark.parametrize("path", [RUNS, SESSION_RUNS])
     async def test_invalid_filters_are_refused(self, shop: RunningProject, path: str) -> None:

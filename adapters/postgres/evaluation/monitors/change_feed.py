@@ -26,7 +26,7 @@ from adapters.postgres.evaluation.runs.target_selection import (
 from adapters.postgres.evaluation.runs.targets import NARROW_FILTERS
 from domain.evaluation.monitors.monitor import SETTLE_DELAY, Selection, Watermark
 from domain.evaluation.runs.run import Target
-from domain.evaluation.runs.selection import SETTLED, Eligibility, TraceSelection
+from domain.evaluation.runs.selection import SETTLED, Eligibility, Sample, TraceSelection
 from domain.ids import ProjectId
 from domain.tracing.otel.otlp_state import QUIET_DEFAULT
 
@@ -70,9 +70,14 @@ class PostgresChangeFeed(PoolReader):
         most: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         eligible = EligibleTraces(eligibility, self.quiet, WriteWindow(after, upto))
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
             if isinstance(selection, TraceSelection):
-                return await select_traces(connection, project, selection, most, eligible)
-            return await select_sessions(connection, project, selection, most, eligible)
+                return await select_traces(
+                    connection, project, selection, most, eligible, sample=sample
+                )
+            return await select_sessions(
+                connection, project, selection, most, eligible, sample=sample
+            )

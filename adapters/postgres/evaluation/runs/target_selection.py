@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Literal
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
@@ -22,7 +23,13 @@ from adapters.postgres.tracing.session_sums import (
 )
 from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.evaluation.runs.run import Target
-from domain.evaluation.runs.selection import Eligibility, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import (
+    RANK_BYTES,
+    Eligibility,
+    Sample,
+    SessionSelection,
+    TraceSelection,
+)
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter, fold_case
 
@@ -64,14 +71,14 @@ async def select_traces(
     selection: TraceSelection,
     most: int,
     eligible: EligibleTraces,
+    *,
+    sample: Sample | None = None,
 ) -> Sequence[Target]:
-    """Ids in ascending order, at most `most` + 1; in a snapshot."""
+    """Ids in ascending order, at most `most` + 1; in a snapshot. See `Targets.traces`."""
     p, found = await _find_traces(connection, project, selection, eligible)
     # Materialized, because a walk along the key would read all rows that do not match.
-    sql = f"""
-    WITH found AS MATERIALIZED ({found})
-    SELECT trace_id FROM found ORDER BY trace_id LIMIT {p.put(most + 1)}
-    """
+    found = f"WITH found AS MATERIALIZED ({found}) SELECT trace_id FROM found"
+    sql = _first_of(p, found, "trace_id", most, sample)
     return [str(row["trace_id"]) for row in await connection.fetch(sql, *p.values)]
 
 
@@ -81,11 +88,39 @@ async def select_sessions(
     selection: SessionSelection,
     most: int,
     eligible: EligibleTraces,
+    *,
+    sample: Sample | None = None,
 ) -> Sequence[Target]:
     """Session ids in ascending order, at most `most` + 1; with a window, changed sessions."""
     p, found = await _find_sessions(connection, project, selection, eligible)
-    sql = f"{found} ORDER BY session_id LIMIT {p.put(most + 1)}"
+    sql = _first_of(p, found, "session_id", most, sample)
     return [row["session_id"] for row in await connection.fetch(sql, *p.values)]
+
+
+def _first_of(
+    p: Parameters,
+    found: str,
+    column: Literal["trace_id", "session_id"],
+    most: int,
+    sample: Sample | None,
+) -> str:
+    """The first of what `found` selects; with a sample, what `sampled` takes of it.
+
+    PostgreSQL takes the sample, since it may be a small part of millions of ids.
+    """
+    limit = p.put(most + 1)
+    if sample is not None and not sample.takes_all:
+        rank = f"sha256(convert_to({p.put(f'{sample.salt}\n')}::text || {column}, 'UTF8'))"
+        share = f"trunc(count(*) * {p.put(Decimal(repr(sample.rate)))}::numeric)"
+        found = f"""
+        WITH matching AS MATERIALIZED ({found})
+        SELECT {column} FROM (
+          SELECT {column} FROM matching
+          ORDER BY substring({rank} FOR {RANK_BYTES}), {column}
+          LIMIT (SELECT least(greatest({share}, {p.put(sample.fewest)}), {limit}) FROM matching)
+        ) AS taken
+        """
+    return f"{found} ORDER BY {column} LIMIT {limit}"
 
 
 async def count_targets(

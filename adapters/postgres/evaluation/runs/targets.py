@@ -35,6 +35,7 @@ from domain.evaluation.runs.run import Target
 from domain.evaluation.runs.selection import (
     SETTLED,
     Eligibility,
+    Sample,
     SessionSelection,
     TraceSelection,
 )
@@ -106,10 +107,13 @@ class PostgresTargets(PoolReader):
         most: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         eligible = EligibleTraces(eligibility, self.quiet)
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
-            return await select_traces(connection, project, selection, most, eligible)
+            return await select_traces(
+                connection, project, selection, most, eligible, sample=sample
+            )
 
     async def sessions(
         self,
@@ -118,10 +122,13 @@ class PostgresTargets(PoolReader):
         most: int,
         *,
         eligibility: Eligibility = SETTLED,
+        sample: Sample | None = None,
     ) -> Sequence[Target]:
         eligible = EligibleTraces(eligibility, self.quiet)
         async with self._visible_snapshot(NARROW_FILTERS, project) as connection:
-            return await select_sessions(connection, project, selection, most, eligible)
+            return await select_sessions(
+                connection, project, selection, most, eligible, sample=sample
+            )
 
     async def count(
         self,

@@ -221,7 +221,7 @@ def _count(kind: RunKind) -> HTTPRouteHandler:
         description=(
             f"How many {kind.name}s match the filters of a run or a monitor, and how many of them "
             "a run with this sampling rate would evaluate. Unlike an estimate it reads none of "
-            f"them. Counting ends at {TARGETS_MAX:,} matches, the most that a run evaluates."
+            f"them. Counting ends where a run would have more than {TARGETS_MAX:,} targets."
         ),
         operation_id=f"count_{kind.name}_run_targets",
         status_code=200,

@@ -426,7 +426,8 @@ class CountSessionsRequest(TargetCountRequest, frozen=True, kw_only=True):
 class TargetCountResponse(ResponseStruct[TargetCount], frozen=True, kw_only=True):
     """How many targets match, and how many of them a run with this sampling rate evaluates.
 
-    With `total_is_at_least` there are more than `matches`: a run with these filters is refused.
+    With `total_is_at_least` there are more than `matches`: a run with these filters and this
+    sampling rate is refused.
     """
 
     matches: int

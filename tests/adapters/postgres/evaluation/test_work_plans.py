@@ -18,7 +18,7 @@ from application.evaluation.ports.work_queue import (
     SignalKey,
 )
 from domain.evaluation.runs.run import EvalRun, TargetType
-from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import GivenInstant, Sample, SessionSelection, TraceSelection
 from domain.evaluation.scores.outcome import FailCode
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest
@@ -106,6 +106,14 @@ READS: Final[dict[str, tuple[Callable[[EvalRun], Read], dict[str, int]]]] = {
         lambda _: (
             lambda at, of: at.evaluation.targets.traces(
                 of, TraceSelection(date_from=LAST_DAY), TRACES
+            )
+        ),
+        {"traces": 25 * HOUR},
+    ),
+    "a sample of the traces of a day": (
+        lambda _: (
+            lambda at, of: at.evaluation.targets.traces(
+                of, TraceSelection(date_from=LAST_DAY), TRACES, sample=Sample(0.5, "salt")
             )
         ),
         {"traces": 25 * HOUR},

@@ -415,12 +415,12 @@ class Faulty:
     def __init__(self, inner, broken, error):
         self.inner, self.broken, self.error = inner, broken, error
 
-    async def traces(self, project, selection, most, *, eligibility):
+    async def traces(self, project, selection, most, **options):
         if project == self.broken:
             if self.error is None:
                 await asyncio.Event().wait()
             raise self.error
-        return await self.inner.traces(project, selection, most, eligibility=eligibility)
+        return await self.inner.traces(project, selection, most, **options)
 
 
 @pytest.mark.parametrize("error", [Unavailable("too long"), KeyError("?")], ids=["passing", "bug"])
@@ -514,9 +514,9 @@ async def test_monitors_that_failed_are_tried_after_the_others(world, ours):
     broken, asked = ProjectId(uuid.uuid4()), []
 
     class Asked(Faulty):
-        async def traces(self, project, selection, most, *, eligibility):
+        async def traces(self, project, selection, most, **options):
             asked.append(project)
-            return await super().traces(project, selection, most, eligibility=eligibility)
+            return await super().traces(project, selection, most, **options)
 
     targets = Asked(world.ports.evaluation.targets, broken, Unavailable("too long"))
     shop = Shop(world, ours, targets=targets, on_monitor_fault=lambda *_: None)
@@ -539,10 +539,10 @@ async def test_monitors_that_failed_are_tried_in_turn_of_their_projects(world, o
     broken = ProjectId(uuid.UUID(int=1))  # the first of those that are due
 
     class Away(Faulty):
-        async def traces(self, project, selection, most, *, eligibility):
+        async def traces(self, project, selection, most, **options):
             if self.is_away:
                 raise Unavailable("away")
-            return await super().traces(project, selection, most, eligibility=eligibility)
+            return await super().traces(project, selection, most, **options)
 
     targets = Away(world.ports.evaluation.targets, broken, Unavailable("too long"))
     targets.is_away = True
@@ -574,7 +574,7 @@ async def test_lost_message_loses_no_run(world, ours):
 class Endless:
     """Targets without end."""
 
-    async def traces(self, project, selection, most, *, eligibility):
+    async def traces(self, project, selection, most, **options):
         return [str(number) for number in range(most + 1)]
 
 

@@ -133,7 +133,7 @@ async def test_rejects_infinite_and_negative_weights(world, do, told, ours, weig
 class Endless:
     """Targets without end."""
 
-    async def traces(self, project, selection, most, *, eligibility):
+    async def traces(self, project, selection, most, **options):
         return [str(number) for number in range(most + 1)]
 
     sessions = traces

@@ -9,7 +9,12 @@ import pytest
 
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
-from domain.evaluation.runs.selection import GivenInstant, SessionSelection, TraceSelection
+from domain.evaluation.runs.selection import (
+    GivenInstant,
+    Sample,
+    SessionSelection,
+    TraceSelection,
+)
 from domain.tracing.trace import TraceChange, TraceStatus
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import fill, project
@@ -107,6 +112,20 @@ async def test_targets_come_in_order_up_to_one_over_limit(monitoring):
     assert found == ids(*sent)[:3]
     found = await monitoring.changed.targets(ours, SESSIONS, None, edge, 2)
     assert found == ["s0", "s1", "s2"]
+
+
+async def test_sample_is_that_of_what_changed(monitoring):
+    ours, plane = project(), monitoring.evaluating.plane
+    await fill(plane, ours, *(trace(session_id=f"old {n}") for n in range(5)))
+    mark = await monitoring.changed.readable_until()
+    sent = [trace(session_id=f"s{n}") for n in range(10)]
+    await fill(plane, ours, *sent)
+    edge = await monitoring.changed.readable_until()
+    sample, changed = Sample(0.3, "salt"), monitoring.changed
+    found = await changed.targets(ours, TraceSelection(), mark, edge, 3, sample=sample)
+    assert tuple(found) == sample.of(ids(*sent))
+    found = await changed.targets(ours, SESSIONS, mark, edge, 3, sample=sample)
+    assert tuple(found) == sample.of(sorted(one.session_id for one in sent))
 
 
 async def test_session_changes_with_any_trace_and_matches_by_selected_traces(monitoring):

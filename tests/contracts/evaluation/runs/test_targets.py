@@ -7,6 +7,7 @@ import pytest
 
 from domain.evaluation.runs.selection import (
     GivenInstant,
+    Sample,
     SessionSelection,
     TraceSelection,
     select_sessions,
@@ -129,6 +130,33 @@ async def test_selected_sessions_are_those_whose_traces_match(evaluating, select
     assert await evaluating.targets.sessions(ours, selection, 1) == expected[:2]
     assert await evaluating.targets.count(ours, selection, LIMIT) == len(expected)
     assert await evaluating.targets.count(ours, selection, 1) == len(expected[:2])
+
+
+@pytest.mark.parametrize("rate", [0.0, 1e-300, 0.1, 0.29, 0.5, 0.999, 1.0])
+@pytest.mark.parametrize("least", [0, 1, 40])
+async def test_sample_is_that_of_the_domain(evaluating, rate, least):
+    ours = project()
+    await fill(evaluating.plane, ours, *TRACES)
+    sample, wanted = Sample(rate, "salt é", least), TraceSelection(session_id="é")
+    listed = {TraceSelection(): sorted(str(one.id) for one in TRACES)}
+    listed[wanted] = await evaluating.targets.traces(ours, wanted, LIMIT)
+    for selection, matching in listed.items():
+        found = await evaluating.targets.traces(ours, selection, LIMIT, sample=sample)
+        assert tuple(found) == sample.of(matching)
+    sessions = await evaluating.targets.sessions(ours, SessionSelection(), LIMIT)
+    found = await evaluating.targets.sessions(ours, SessionSelection(), LIMIT, sample=sample)
+    assert tuple(found) == sample.of(sessions)
+
+
+async def test_sample_may_be_of_more_than_the_limit(evaluating):
+    ours = project()
+    await fill(evaluating.plane, ours, *TRACES)
+    matching = sorted(str(one.id) for one in TRACES)
+    small, large = Sample(0.1, "salt"), Sample(0.2, "salt")
+    found = await evaluating.targets.traces(ours, TraceSelection(), 3, sample=small)
+    assert (tuple(found), len(found)) == (small.of(matching), 3)
+    found = await evaluating.targets.traces(ours, TraceSelection(), 3, sample=large)
+    assert (len(found), set(found) <= set(large.of(matching))) == (4, True)
 
 
 # --- evaluated traces ------------------------------------------------------------------------

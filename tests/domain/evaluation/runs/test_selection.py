@@ -13,12 +13,15 @@ from domain.errors import Invalid
 from domain.evaluation.runs.run import TARGETS_MAX, TargetType
 from domain.evaluation.runs.selection import (
     BATCH_MAX,
+    MATCHES_MAX,
     GivenInstant,
     SessionSelection,
     TraceSelection,
     batch_as_given,
+    counted_max,
     filters_as_given,
     sampled,
+    sampled_count,
     sampling_rank,
     select_sessions,
     validate_batch_ids,
@@ -107,6 +110,17 @@ def test_batch_size_is_limited_and_ids_unique():
         with pytest.raises(Invalid) as raised:
             validate_batch_ids(TargetType.TRACE, ids)
         assert [one.field for one in raised.value.errors] == ["trace_ids"]
+
+
+@given(rate=st.floats(1e-3, 1))
+def test_sample_of_most_counted_matches_is_the_largest(rate: float) -> None:
+    most = counted_max(rate)
+    assert sampled_count(most, rate) <= TARGETS_MAX < sampled_count(most + 1, rate)
+
+
+@pytest.mark.parametrize(("rate", "most"), [(0.0, TARGETS_MAX), (5e-324, MATCHES_MAX)])
+def test_counting_ends_for_any_rate(rate: float, most: int) -> None:
+    assert counted_max(rate) == most
 
 
 def test_target_count_is_limited():
