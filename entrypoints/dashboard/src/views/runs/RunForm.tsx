@@ -189,7 +189,7 @@ function useAnswer<T>(path: string, body: unknown, isEnabled: boolean) {
 
 function Targets({ counted, what }: { counted: TargetCountResponse; what: string }): JSX.Element {
   const { matches, targets, total_is_at_least: isAtLeast } = counted;
-  if (isAtLeast) return <span class="problem">More than {plural(matches, what)} match, more than one run evaluates: narrow the filters.</span>;
+  if (isAtLeast) return <span class="problem">More than {plural(matches, what)} match, of which one run would evaluate too many: narrow the filters, or take a smaller sample.</span>;
   if (matches === 0) return <span class="problem">No {what} matches.</span>;
   return (
     <>
