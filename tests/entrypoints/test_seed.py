@@ -30,6 +30,7 @@ from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 from tests.support.builders.values import OURS
+from tests.support.clients.command_line import run_command
 from tests.support.waiting import WAIT_MAX_S, until
 
 UNTIL = datetime(2026, 3, 1, tzinfo=UTC)
@@ -208,13 +209,14 @@ def test_seed_without_running_dev_needs_servers(tmp_path, capsys):
     assert "PANDAPROBE_DATABASE_URL" in capsys.readouterr().err
 
 
-def test_project_name_is_checked_before_connecting(capsys):
+def test_project_name_is_checked_before_connecting():
     environ = {
         "PANDAPROBE_DATABASE_URL": "postgresql://127.0.0.1:1/d",
         "PANDAPROBE_REDIS_URL": "redis://127.0.0.1:1",
     }
-    assert main(["seed", "--traces", "5", "--project", "a/b"], environ) == 1
-    assert "--project must be 1 to 255 characters" in capsys.readouterr().err
+    refused = run_command(environ, "seed", "--traces", "5", "--project", "a/b")
+    assert refused.returncode == 1
+    assert "--project must be 1 to 255 characters" in refused.stderr
 
 
 @pytest.mark.parametrize(
