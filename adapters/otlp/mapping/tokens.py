@@ -4,7 +4,6 @@ Senders differ in whether the input contains what was cached, and the output the
 keys say it by definition; for the others it is derived from the figures, then from the model.
 """
 
-import ast
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -15,10 +14,10 @@ from adapters.otlp.mapping.json_values import parsed
 from adapters.otlp.mapping.reading import Reading, Target
 from adapters.otlp.mapping.transforms import counted
 from domain.frozen_by_types import frozen_by_types
+from domain.tracing.messages.printed_value import parse_printed
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.usage import TOKENS_MAX, Usage
 
-_PRINTED_CHARS_MAX: Final = 10_000  # of usage in Python's form: some hundred are usual
 _PRINTED_TOTALS: Final = ("prompt_tokens", "completion_tokens", "total_tokens")
 _PRINTED_PARTS: Final[Mapping[str, Sequence[str]]] = {
     "prompt_tokens_details": ("cached_tokens", "cache_creation_tokens", "audio_tokens"),
@@ -219,12 +218,7 @@ def printed_usage(value: object, reading: Reading) -> object:
 
     Its totals contain their parts; some of these are stated twice.
     """
-    if type(value) is not str or len(value) > _PRINTED_CHARS_MAX:
-        return None
-    try:
-        inner = ast.literal_eval(value)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return None
+    inner = parse_printed(value) if type(value) is str else None
     if not isinstance(inner, Mapping):
         return None
     known: dict[str, object] = {key: inner.get(key) for key in _PRINTED_TOTALS}

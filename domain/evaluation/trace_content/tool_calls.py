@@ -1,7 +1,5 @@
 """Tool calls of a trace, the tools declared to models, and finish reasons of model calls."""
 
-import ast
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +13,7 @@ from domain.evaluation.trace_content.messages import (
     first_choice,
 )
 from domain.tracing.messages.messages import tool_output
+from domain.tracing.messages.printed_value import parse_printed
 from domain.tracing.payloads.payload import EMPTY_OBJECT, JsonText
 from domain.tracing.span import Span, SpanKind, SpanStatus
 from domain.tracing.usage import Usage
@@ -25,8 +24,6 @@ HTTP_ERROR: Final = 400
 _WRAPPERS: Final = frozenset({"arguments", "args", "input", "parameters"})
 _PYTHON_CALL: Final = frozenset({"args", "kwargs", "sanitize_inputs_outputs"})
 """Members of the arguments that tracers of Python functions report; the last is smolagents'."""
-_PYTHON_CHARS_MAX: Final = 10_000  # of arguments in Python's form: parsing takes milliseconds
-_NO_PYTHON_ESCAPE: Final = re.compile(r"""\\(?!['"nrtxuU])""")  # Python never prints these
 _LENGTH: Final = frozenset({"length", "max_tokens", "max_output_tokens"})
 _CALL_PREFIX: Final = "function_call:"
 _DECLARING: Final = frozenset({SpanKind.LLM, SpanKind.AGENT})
@@ -111,12 +108,7 @@ def named_arguments(arguments: object) -> object:
 
 def _python_object(text: str) -> object:
     """The object in a text that Python prints; the text itself if it isn't one."""
-    if len(text) > _PYTHON_CHARS_MAX or _NO_PYTHON_ESCAPE.search(text.replace("\\\\", "")):
-        return text
-    try:
-        found: object = ast.literal_eval(text)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
-        return text
+    found = parse_printed(text)
     return found if isinstance(found, Mapping) and all(type(key) is str for key in found) else text
 
 
