@@ -7,6 +7,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from adapters.otlp.mapping import payloads
+from adapters.otlp.mapping.agent_runs import (
+    crew_answer,
+    crew_tasks,
+    llama_index_answer,
+    text_member,
+    unless_workflow_state,
+)
 from adapters.otlp.mapping.kinds import claude_code_kind, kind
 from adapters.otlp.mapping.payloads import (
     answer_with_calls,
@@ -68,15 +75,17 @@ from adapters.otlp.mapping.transforms import (
 )
 from domain.tracing.span import SpanKind, SpanStatus
 
-MAPPING_VERSION: Final = 4
+MAPPING_VERSION: Final = 5
 
 _SECOND: Final = 1_000_000_000  # nanoseconds
 _MILLISECOND: Final = 1_000_000
 
 _CLAUDE_CODE: Final = "com.anthropic.claude_code.tracing"
+_CREWAI: Final = "openinference.instrumentation.crewai"
 _GOOGLE_ADK: Final = "gcp.vertex.agent"
 _LANGSMITH: Final = "langsmith"
 _LITELLM: Final = "litellm"
+_LLAMA_INDEX: Final = "openinference.instrumentation.llama_index"
 _PYDANTIC_AI: Final = "pydantic-ai"
 _OPENLIT: Final = "openlit"
 
@@ -141,6 +150,15 @@ _INPUTS: Final = (
         generic,
     ),
     Rule(Target.TOOL_EVENT_IN, ("event:gen_ai.tool.message",), event_member("content")),
+    Rule(Target.QUERY_IN, ("crew_tasks",), crew_tasks, when_scope=_CREWAI),
+    Rule(Target.QUERY_IN, ("input.value",), text_member("messages"), when_scope=_CREWAI),
+    Rule(
+        Target.QUERY_IN,
+        ("input.value",),
+        text_member("user_msg", "message"),
+        when_scope=_LLAMA_INDEX,
+    ),
+    Rule(Target.GENERIC_IN, ("input.value",), unless_workflow_state, when_scope=_LLAMA_INDEX),
     Rule(Target.QUERY_IN, ("gen_ai.retrieval.query.text", "user_prompt"), generic),
     Rule(Target.VALUES_IN, ("ai.value", "ai.values"), values),
     Rule(
@@ -193,6 +211,9 @@ _OUTPUTS: Final = (
     ),
     Rule(Target.TOOL_EVENT_OUT, ("event:tool.output",), event_member("output")),
     Rule(Target.TOOL_EVENT_OUT, ("event:gen_ai.choice",), event_member("message")),
+    Rule(Target.RESULT_OUT, ("output.value",), crew_answer, when_scope=_CREWAI),
+    Rule(Target.RESULT_OUT, ("output.value",), llama_index_answer, when_scope=_LLAMA_INDEX),
+    Rule(Target.GENERIC_OUT, ("output.value",), llama_index_answer, when_scope=_LLAMA_INDEX),
     Rule(
         Target.RESULT_OUT,
         ("retrieval.documents.*",),

@@ -523,6 +523,67 @@ def test_pieces_of_a_stream_of_google_adk_are_one_answer():
     assert len(returned([*stream, {"role": "assistant", "content": "x"}])) == len(stream) + 1
 
 
+CREWAI = "openinference.instrumentation.crewai"
+LLAMA_INDEX = "openinference.instrumentation.llama_index"
+CREW_OUTPUT = {
+    "raw": "It is sunny.", "pydantic": None, "json_dict": None,
+    "tasks_output": [{"description": "Weather in Paris?", "raw": "It is sunny."}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("inputs", "expected"),
+    [
+        ({"city": "Paris", "days": 2}, "Weather in Paris, 2 days?\n\nSay it in {words} {0}"),
+        (None, "Weather in {city}, {days} days?\n\nSay it in {words} {0}"),
+    ],
+)
+def test_input_and_output_of_a_crew_are_its_tasks_and_its_answer(inputs, expected):
+    tasks = [{"description": "Weather in {city}, {days} days?", "agent_role": "Forecaster"},
+             {"description": "Say it in {words} {0}", "agent_role": "Writer"}]  # fmt: skip
+    sent = {
+        "openinference.span.kind": "CHAIN",
+        "crew_inputs": json.dumps(inputs) if inputs else "",
+        "crew_tasks": json.dumps(tasks),
+        "output.value": json.dumps(CREW_OUTPUT),
+    } | ({"input.value": json.dumps(inputs)} if inputs else {})
+    one = mapped(sent, scope=CREWAI).span
+    assert (input_of(one), output_of(one)) == (expected, "It is sunny.")
+    assert output_of(mapped(sent, scope="other").span) == CREW_OUTPUT
+
+
+def test_input_and_output_of_an_agent_of_crewai_are_words():
+    sent = {"openinference.span.kind": "AGENT", "output.value": json.dumps(CREW_OUTPUT)}
+    asked = {"messages": "Weather?", "response_format": None}
+    one = mapped(sent | {"input.value": json.dumps(asked)}, scope=CREWAI).span
+    assert (input_of(one), output_of(one)) == ("Weather?", "It is sunny.")
+    chat = asked | json.loads(json.dumps(HI))
+    assert input_of(mapped(sent | {"input.value": json.dumps(chat)}, scope=CREWAI).span) == HI
+    tool = sent | {"openinference.span.kind": "TOOL"}
+    assert output_of(mapped(tool, scope=CREWAI).span) == CREW_OUTPUT
+
+
+def test_state_and_printed_result_of_an_agent_of_llama_index_are_no_payloads():
+    state = {"init_state": {"is_running": False}, "start_event": "AgentWorkflowStartEvent()"}
+    result = "StopEvent(result=AgentOutput(response=ChatMessage(role=<MessageRole.ASSISTANT: 'a..."
+    sent = {"openinference.span.kind": "CHAIN", "input.value": json.dumps(state)}
+    one = mapped(sent | {"output.value": result}, scope=LLAMA_INDEX).span
+    assert (one.input, one.output) == (None, None)
+    own = "StopEvent(result={'a': 1})"
+    assert output_of(mapped(sent | {"output.value": own}, scope=LLAMA_INDEX).span) == own
+    assert output_of(mapped(sent | {"output.value": result}).span) == result
+
+
+@pytest.mark.parametrize("key", ["message", "user_msg"])
+def test_input_and_output_of_a_chat_engine_of_llama_index_are_words(key):
+    answer = {"response": "Sunny", "sources": [], "source_nodes": [], "metadata": None}
+    asked = {"input.value": json.dumps({key: "Weather?"}), "output.value": json.dumps(answer)}
+    sent = {"openinference.span.kind": "CHAIN"} | asked
+    one = mapped(sent, scope=LLAMA_INDEX).span
+    assert (input_of(one), output_of(one)) == ("Weather?", "Sunny")
+    assert output_of(mapped(sent).span) == answer
+
+
 def test_langsmith_project_is_not_session():
     assert mapped({"langsmith.trace.session_name": "default"}).facts.session_id is None
 
