@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from domain.evaluation.trace_content.tool_calls import declared_tools
 from domain.tracing.otel.fragments import Scope, SentLink
 from domain.tracing.payloads.json_scan import check_size
 from domain.tracing.payloads.payload import OBJECT_VALUES_MAX, merged_objects
@@ -140,6 +141,14 @@ def test_other_names_of_what_is_known_of_a_tool(key, member):
 )
 def test_tools_that_were_offered(attributes):
     assert metadata(mapped(attributes))["tools"] == [{"name": "f"}]
+
+
+def test_names_of_strands_tools_are_declared_unless_definitions_are():
+    names = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.tools": '["f", "g"]'}
+    assert metadata(mapped(names))["tools"] == ["f", "g"]
+    assert list(declared_tools([mapped(names).span])) == ["f", "g"]
+    described = names | {"gen_ai.tool.definitions": '[{"name": "f"}]'}
+    assert metadata(mapped(described))["tools"] == [{"name": "f"}]
 
 
 @pytest.mark.parametrize(
