@@ -77,7 +77,12 @@ _OTHERS_OUTPUT: Final = (
     Target.CONVERSATION_OUT,
 )
 _INPUTS: Final[Mapping[SpanKind, Sequence[Target]]] = {
-    SpanKind.LLM: (Target.OBSERVATION_INPUT, Target.MESSAGES_IN, Target.GENERIC_IN),
+    SpanKind.LLM: (
+        Target.OBSERVATION_INPUT,
+        Target.MESSAGES_IN,
+        Target.GENERIC_IN,
+        Target.INSTRUCTIONS_IN,
+    ),
     SpanKind.TOOL: (
         Target.OBSERVATION_INPUT,
         Target.TOOL_INPUT,
@@ -209,6 +214,12 @@ def messages_with_instructions(value: object, reading: Reading) -> object:
         return with_instructions(instructions, known)
 
     return _as_messages(value, reading, found)
+
+
+def instructions_alone(value: object, _reading: Reading) -> object:
+    """The system instructions of a call without other messages to the model."""
+    found = with_instructions(value, [])
+    return of_messages(found) if found else None
 
 
 def _as_messages(

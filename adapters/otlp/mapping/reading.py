@@ -37,6 +37,7 @@ class Target(IntEnum):
     QUERY_IN = auto()
     VALUES_IN = auto()
     CONVERSATION_IN = auto()
+    INSTRUCTIONS_IN = auto()
     OBSERVATION_OUTPUT = auto()
     MESSAGES_OUT = auto()
     GENERIC_OUT = auto()

@@ -22,6 +22,7 @@ from adapters.otlp.mapping.payloads import (
     event_member,
     generic,
     indexed,
+    instructions_alone,
     last_answer,
     messages,
     messages_in,
@@ -171,6 +172,7 @@ _INPUTS: Final = (
         ("pydantic_ai.all_messages", "all_messages_events"),
         conversation_before_answer,
     ),
+    Rule(Target.INSTRUCTIONS_IN, ("gen_ai.system_instructions",), instructions_alone),
 )
 
 _OUTPUTS: Final = (

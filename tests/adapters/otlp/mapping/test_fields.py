@@ -276,8 +276,16 @@ def test_system_instructions_are_put_first(instructions):
     assert input_of(one.span) == {
         "messages": [{"role": "system", "content": "Short"}, *HI["messages"]]
     }
-    alone = mapped(LLM | {"gen_ai.system_instructions": instructions})
-    assert alone.span.input is None
+
+
+def test_system_instructions_without_messages_are_the_input_of_a_model_alone():
+    sent = {"gen_ai.system_instructions": '[{"type": "text", "content": "Say hello"}]'}
+    one = mapped(LLM | sent)
+    assert input_of(one.span) == {"messages": [{"role": "system", "content": "Say hello"}]}
+    assert not one.facts.has_user_message
+    assert input_of(mapped(LLM | sent | {"input.value": "Hi"}).span) == "Hi"
+    # The input of a trace would be the instructions of its agent, in place of what the user said.
+    assert mapped(sent | {"gen_ai.operation.name": "invoke_agent"}).span.input is None
 
 
 def test_messages_in_events_by_time():
