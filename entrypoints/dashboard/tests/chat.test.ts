@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatOf, sharedStart, textOf, type Part, type Turn } from "../src/lib/payload/chat.ts";
+import { chatOf, sharedStart, standsForResult, textOf, type Part, type Turn } from "../src/lib/payload/chat.ts";
 
 function said(part: Part): string {
   if (part.type === "text" || part.type === "thinking") return part.text;
@@ -80,6 +80,13 @@ test("the text of a payload", () => {
   assert.equal(textOf('{"question": "why?"}'), "why?");
   assert.equal(textOf('{"a": "b", "c": "d"}'), null);
   assert.equal(textOf("not JSON"), "not JSON");
+});
+
+test("empty messages of a user after calls stand for results", () => {
+  const empty = { role: "user", content: null };
+  const calls = { role: "assistant", content: [{ type: "tool_use", id: "1", name: "f", input: {} }] };
+  const turns = chatOf(JSON.stringify([empty, calls, empty, empty, { role: "user", content: "go on" }, empty]))!;
+  assert.deepEqual(turns.map((_, at) => standsForResult(turns, at)), [false, false, true, true, false, false]);
 });
 
 test("turns that two calls share at their start", () => {

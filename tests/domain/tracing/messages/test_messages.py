@@ -197,6 +197,15 @@ def test_call_without_an_id_is_one_that_the_content_has():
     assert canonical_messages(sent | {"content": None})[0]["tool_calls"] == [same, other, other]
 
 
+def test_empty_messages_of_a_user_after_calls_are_left_out():
+    empty = {"role": "user", "content": None}
+    sent = [HI, CALLS, empty, empty, ANSWER, empty]
+    assert canonical_messages({"messages": sent}) == [HI, CALLS, ANSWER, empty]
+    assert only_messages(sent) == [HI, CALLS, ANSWER, empty]
+    told = {"role": "user", "content": "go on"}
+    assert canonical_messages([CALLS, told]) == [CALLS, told]
+
+
 def test_members_of_a_part_that_are_null_do_not_say_what_it_is():
     unset = ("executable_code", "file_data", "function_response", "inline_data", "text", "thought")
     part = dict.fromkeys(unset) | {"function_call": {"id": None, "name": "f", "args": {"a": 1}}}

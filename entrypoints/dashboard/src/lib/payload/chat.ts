@@ -335,6 +335,19 @@ function turnsOf(text: string, root: JsonNode): Turn[] | null {
   return turns.every((turn) => turn.parts.length === 0) ? null : turns;
 }
 
+/**
+ * Whether a turn is an empty message of a user after calls: PandaProbe's SDK takes the results of
+ * tools out of the messages of Claude's agent SDK.
+ */
+export function standsForResult(turns: readonly Turn[], at: number): boolean {
+  for (let place = at; place > 0; place--) {
+    const { role, parts } = turns[place]!;
+    if (role !== "user" || parts.length > 0) return false;
+    if (turns[place - 1]!.parts.some((part) => part.type === "call")) return true;
+  }
+  return false;
+}
+
 /** The text that a payload mainly is: a string, or the one string of a small object. */
 export function textOf(text: string): string | null {
   let root: JsonNode;

@@ -1,7 +1,7 @@
 /** A payload as a chat: who said what, calls with their results. */
 import type { JSX } from "preact";
 import { useMemo, useState } from "preact/hooks";
-import { looksLikeMarkdown, type Part, type Turn } from "../../lib/payload/chat.ts";
+import { looksLikeMarkdown, standsForResult, type Part, type Turn } from "../../lib/payload/chat.ts";
 import { bytes, plural } from "../../lib/format.ts";
 import { childOf, stringAt } from "../../lib/payload/json-index.ts";
 import { Button } from "../basics.tsx";
@@ -31,9 +31,7 @@ export function Chat({ turns, text, shared = 0 }: ChatProps): JSX.Element {
           {isRepeated && ", same as in the call before"}
         </Button>
       )}
-      {turns.slice(hidden).map((turn, index) => (
-        <TurnView key={hidden + index} turn={turn} text={text} />
-      ))}
+      {turns.slice(hidden).map((turn, index) => !standsForResult(turns, hidden + index) && <TurnView key={hidden + index} turn={turn} text={text} />)}
     </div>
   );
 }
