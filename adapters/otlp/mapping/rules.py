@@ -87,6 +87,7 @@ _GOOGLE_ADK: Final = "gcp.vertex.agent"
 _LANGSMITH: Final = "langsmith"
 _LITELLM: Final = "litellm"
 _LLAMA_INDEX: Final = "openinference.instrumentation.llama_index"
+_SMOLAGENTS: Final = "openinference.instrumentation.smolagents"
 _PYDANTIC_AI: Final = "pydantic-ai"
 _OPENLIT: Final = "openlit"
 
@@ -153,6 +154,7 @@ _INPUTS: Final = (
     Rule(Target.TOOL_EVENT_IN, ("event:gen_ai.tool.message",), event_member("content")),
     Rule(Target.QUERY_IN, ("crew_tasks",), crew_tasks, when_scope=_CREWAI),
     Rule(Target.QUERY_IN, ("input.value",), text_member("messages"), when_scope=_CREWAI),
+    Rule(Target.QUERY_IN, ("input.value",), text_member("task"), when_scope=_SMOLAGENTS),
     Rule(
         Target.QUERY_IN,
         ("input.value",),

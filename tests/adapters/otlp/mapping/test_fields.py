@@ -592,6 +592,18 @@ def test_input_and_output_of_a_chat_engine_of_llama_index_are_words(key):
     assert output_of(mapped(sent).span) == answer
 
 
+def test_input_of_an_agent_of_smolagents_is_its_task():
+    asked = {"task": "Weather in Paris?", "stream": False, "reset": True, "images": None}
+    sent = {"openinference.span.kind": "AGENT", "input.value": json.dumps(asked)}
+    scope = "openinference.instrumentation.smolagents"
+    assert input_of(mapped(sent, scope=scope).span) == "Weather in Paris?"
+    for other in (
+        sent | {"openinference.span.kind": "TOOL"},
+        sent | {"openinference.span.kind": "LLM"},
+    ):
+        assert input_of(mapped(other, scope=scope).span) == asked
+
+
 def test_langsmith_project_is_not_session():
     assert mapped({"langsmith.trace.session_name": "default"}).facts.session_id is None
 
