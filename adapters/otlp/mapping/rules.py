@@ -418,7 +418,7 @@ _METADATA: Final = (
     Rule(Target.TOOLS, ("llm.tools.*",), item_texts("llm.tools", "tool", "json_schema")),
     Rule(Target.TOOLS, ("llm.request.functions.*",), item_texts("llm.request.functions")),
     Rule(Target.TOOLS, ("ai.prompt.tools",), json_texts_of),
-    # Names alone: Strands describes its tools only if it is told to.
+    # Strands sends the names of its tools alone, unless a setting of it adds their schemas.
     Rule(Target.TOOLS, ("gen_ai.agent.tools",), json_texts_of),
     Rule(
         Target.FINISH_REASONS,

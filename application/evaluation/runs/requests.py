@@ -126,7 +126,8 @@ async def find_run_targets(
     # A rate of 0 takes nothing, and is refused if nothing matches.
     sample = Sample(rate, str(project), least=1)
     found = await find_targets(targets, project, selection, eligibility, sample)
-    return validate_target_count(found) if rate else validate_target_count(found)[:0]
+    validate_target_count(found)
+    return found if rate else ()
 
 
 @dataclass(frozen=True, slots=True)
