@@ -1,6 +1,6 @@
 """The port of evaluations that senders sent before what they evaluate."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol, Self
@@ -46,9 +46,10 @@ class WaitingEvaluations(Protocol):
         """
         ...
 
-    async def list_due(self) -> Sequence[WaitingEvaluation]:
-        """The evaluations of all projects whose trace is stored; the oldest first, at most DUE_MAX.
+    async def list_due(self, but: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
+        """The evaluations whose trace is stored; the oldest first, at most DUE_MAX.
 
+        Those of all projects but some.
         An evaluation of a response gets the trace and the span with the response.
         """
         ...

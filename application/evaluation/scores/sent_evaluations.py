@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Final
 
 from application.concurrency import gather_limited
-from application.deletion import delete_in_batches
+from application.deletion import BATCHES_MAX, delete_in_batches
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.evaluation.ports.sent_evaluations import (
     WAITING_MAX,
@@ -17,7 +17,7 @@ from application.evaluation.ports.sent_evaluations import (
     WaitingEvaluations,
 )
 from application.ports import Clock
-from domain.errors import Invalid, NotFound
+from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.scores.outcome import SKIPPED_PREFIX, truncate_reason
 from domain.evaluation.scores.score import (
     DataType,
@@ -33,6 +33,9 @@ from domain.tracing.otel.requests import Rejection, RejectionReason
 
 CONCURRENT_WRITES_MAX: Final = 8
 EVALUATION_WAIT: Final = timedelta(hours=24)
+# Failed writes of waiting evaluations in one round: each may have waited for a timeout.
+UNAVAILABLE_MAX: Final = 64
+UNAVAILABLE_OF_PROJECT_MAX: Final = 8
 
 type ReportRejections = Callable[[ProjectId, Sequence[Rejection]], None]
 
@@ -136,24 +139,45 @@ class RecordSentEvaluations:
 
 @dataclass(frozen=True, slots=True)
 class RecordWaitingEvaluations:
-    """Records the evaluations whose trace has come."""
+    """Records the evaluations whose trace has come. One that can't be written delays no other."""
 
     writer: EvaluationWriter
     waiting: WaitingEvaluations
     report: ReportRejections
 
     async def __call__(self) -> int:
-        """The number of evaluations that wait no longer. Raises Unavailable."""
+        """The number of evaluations that wait no longer.
 
-        async def record_some() -> int:
-            due = await self.waiting.list_due()
-            steps = [partial(self._record, one) for one in due]
-            await gather_limited(CONCURRENT_WRITES_MAX, steps)
-            if due:
-                await self.waiting.delete(due)
-            return len(due)
+        Raises Unavailable once the others were tried, or once UNAVAILABLE_MAX writes failed. What
+        failed is retried by the next call, until it expires.
+        """
+        recorded, failures = 0, list[Unavailable]()
+        failed = Counter[ProjectId]()
 
-        return await delete_in_batches(record_some)
+        async def record(one: WaitingEvaluation) -> WaitingEvaluation | None:
+            too_many = failed[one.project] >= UNAVAILABLE_OF_PROJECT_MAX
+            if too_many or len(failures) >= UNAVAILABLE_MAX:
+                return None
+            try:
+                await self._record(one)
+            except Unavailable as failure:
+                failed[one.project] += 1
+                failures.append(failure)
+                return None
+            return one
+
+        for _ in range(BATCHES_MAX):
+            due = await self.waiting.list_due(failed.keys())
+            steps = [partial(record, one) for one in due]
+            tried = await gather_limited(CONCURRENT_WRITES_MAX, steps)
+            if done := [one for one in tried if one is not None]:
+                await self.waiting.delete(done)
+                recorded += len(done)
+            if not due or len(failures) >= UNAVAILABLE_MAX:
+                break
+        if failures:
+            raise failures[0]
+        return recorded
 
     async def _record(self, one: WaitingEvaluation) -> None:
         try:

@@ -1,6 +1,6 @@
 """Evaluations that wait for what they evaluate."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -48,13 +48,14 @@ FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
   AS sent (id, trace_id, response_id, data)
 ON CONFLICT (project_id, id) DO NOTHING
 """
+_IS_DUE: Final = f"waiting.project_id <> ALL($1::uuid[]) AND {not_removed('waiting')}"
 # Several spans may have the response: selects the one whose usage counts.
 SELECT_DUE: Final = f"""
 SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
          waiting.stored_at
   FROM waiting_evaluations AS waiting
-  WHERE waiting.trace_id IS NOT NULL AND {not_removed("waiting")} AND EXISTS (
+  WHERE waiting.trace_id IS NOT NULL AND {_IS_DUE} AND EXISTS (
     SELECT 1 FROM traces
     WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id OFFSET 0
   )
@@ -66,7 +67,7 @@ SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
     WHERE spans.project_id = waiting.project_id AND {has_response("waiting.response_id")}
     ORDER BY spans.usage_role IS NOT NULL, spans.trace_id, spans.span_id LIMIT 1
   ) AS found
-  WHERE waiting.trace_id IS NULL AND {not_removed("waiting")}
+  WHERE waiting.trace_id IS NULL AND {_IS_DUE}
 ) AS one
 ORDER BY one.stored_at, one.project_id, one.id LIMIT {DUE_MAX}
 """
@@ -140,9 +141,9 @@ class PostgresWaitingEvaluations:
                 await connection.execute(INSERT_WAITING, project, now, *rows)
         return len(waiting) - len(added)
 
-    async def list_due(self) -> Sequence[WaitingEvaluation]:
+    async def list_due(self, but: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
         async with translate_errors():
-            rows = await within(self.pool, ALL_TENANTS).fetch(SELECT_DUE)
+            rows = await within(self.pool, ALL_TENANTS).fetch(SELECT_DUE, [*but])
         return [_from_row(row) for row in rows]
 
     async def delete(self, done: Sequence[WaitingEvaluation]) -> None:

@@ -174,8 +174,8 @@ OVER: Final = [f"conv-{n}" for n in range(40)]
 PROJECTS, IDS, TEXTS, SESSION = "projects", "ids", "texts", "session"
 CASES: Final = {
     "done evaluations": Case(DELETE_DONE, (PROJECTS, IDS), [(WAITING, MANY)]),
-    "due evaluations": Case(SELECT_DUE, (), [(WAITING, MANY)]),
-    "due evaluations of responses": Case(SELECT_DUE, (), [(CALLS, MANY), (ANSWERED, MANY)]),
+    "due evaluations": Case(SELECT_DUE, ([],), [(WAITING, MANY)]),
+    "due evaluations of responses": Case(SELECT_DUE, ([],), [(CALLS, MANY), (ANSWERED, MANY)]),
     "evaluations of responses of deleted traces": Case(
         DELETE_EVALUATIONS_OF_RESPONSES, (OURS, IDS), [(CALLS, MANY), (ANSWERED, MANY)]
     ),

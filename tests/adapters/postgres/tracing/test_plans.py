@@ -1097,7 +1097,7 @@ async def test_spans_are_found_by_their_responses(seeded, of):
         awaited = [row[0] for row in await connection.fetch(AWAITED, of)]
         rows = []
         for sql, arguments in (
-            (SELECT_DUE, ()),
+            (SELECT_DUE, ([],)),
             (DELETE_EVALUATIONS_OF_RESPONSES, (of, awaited)),
         ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)

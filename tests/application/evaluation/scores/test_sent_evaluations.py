@@ -1,14 +1,31 @@
 """Evaluations that instrumentations send become scores, now or once their target is known."""
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from application.evaluation.scores.sent_evaluations import EVALUATION_WAIT
-from domain.evaluation.scores.score import DataType, ScoreFilter, ScoreOutcome, ScoreSource
-from domain.ids import TraceId
+from adapters.memory.evaluation.scores import MemoryTraceScores
+from application.evaluation.ports.sent_evaluations import DUE_MAX
+from application.evaluation.scores.sent_evaluations import (
+    CONCURRENT_WRITES_MAX,
+    EVALUATION_WAIT,
+    UNAVAILABLE_MAX,
+    UNAVAILABLE_OF_PROJECT_MAX,
+)
+from application.evaluation.use_cases import SentEvaluationUseCases
+from domain.errors import Unavailable
+from domain.evaluation.scores.score import (
+    DataType,
+    ScoreFilter,
+    ScoreOutcome,
+    ScoreSource,
+    TraceScore,
+)
+from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest
 from domain.tracing.otel.evaluations import ReceivedEvaluation, SentEvaluation
 from domain.tracing.otel.fragments import otel_span_id
@@ -142,3 +159,73 @@ async def test_response_that_does_not_come_within_a_day_is_rejected(world, sent)
     assert await sent.delete_expired() == 3
     assert await rejections(world) == [(RejectionReason.UNKNOWN_RESPONSE_ID, 3)]
     assert await stored_scores(world, of_spans=True) == []
+
+
+@dataclass(frozen=True, slots=True)
+class StuckScores(MemoryTraceScores):
+    """Can't write the scores of some traces, and counts the attempts."""
+
+    stuck: set[TraceId] = field(default_factory=set)
+    attempts: list[TraceId] = field(default_factory=list)
+
+    async def add(self, score: TraceScore, *, checks_span: bool = True) -> TraceScore:
+        if score.trace_id in self.stuck:
+            self.attempts.append(score.trace_id)
+            raise Unavailable("The row is locked")
+        return await super(StuckScores, self).add(score, checks_span=checks_span)
+
+
+def with_stuck(world, *stuck: TraceId) -> tuple[StuckScores, SentEvaluationUseCases]:
+    scores = StuckScores(world.ports.evaluation.trace_scores.store, stuck=set(stuck))
+    return scores, world.with_ports(trace_scores=scores).evaluation.sent_evaluations
+
+
+async def wait_for_new_traces(world, sent, count: int, of=OURS) -> list[TraceId]:
+    """Traces that come after their evaluations; each later than those before."""
+    ids = [TraceId(uuid.uuid4()) for _ in range(count)]
+    for id_ in ids:
+        world.forward(seconds=1)
+        await sent.record(of, [evaluation(id_)])
+    for id_ in ids:
+        await world.ports.tracing.otlp.put(of, id_, fragments(id_, sent_span()))
+    return ids
+
+
+async def written(scores: StuckScores, ids: Sequence[TraceId], of=OURS) -> list[TraceId]:
+    """Those of the traces that have a score."""
+    with_score = {one.trace_id for one in scores.store.trace_scores.of(of)}
+    return [id_ for id_ in ids if id_ in with_score]
+
+
+async def test_one_that_cannot_be_written_delays_no_other(world, sent):
+    ids = await wait_for_new_traces(world, sent, DUE_MAX + 2)
+    scores, those = with_stuck(world, ids[0])
+    for attempts in (1, 2):
+        with pytest.raises(Unavailable, match="locked"):
+            await those.record_waiting()
+        assert scores.attempts == [ids[0]] * attempts
+    assert await written(scores, ids) == ids[1:]
+    scores.stuck.clear()
+    assert await those.record_waiting() == 1
+    assert await written(scores, ids) == ids
+    assert await those.record_waiting() == 0
+
+
+async def test_project_without_any_success_delays_no_other(world, sent):
+    stuck = await wait_for_new_traces(world, sent, DUE_MAX + 1)
+    [theirs] = await wait_for_new_traces(world, sent, 1, of=THEIRS)
+    scores, those = with_stuck(world, *stuck)
+    with pytest.raises(Unavailable, match="locked"):
+        await those.record_waiting()
+    assert 0 <= len(scores.attempts) - UNAVAILABLE_OF_PROJECT_MAX < CONCURRENT_WRITES_MAX
+    assert await written(scores, [theirs], of=THEIRS) == [theirs]
+
+
+async def test_round_in_which_many_fail_ends(world, sent):
+    projects = [ProjectId(uuid.uuid4()) for _ in range(2 * UNAVAILABLE_MAX)]
+    stuck = [id_ for of in projects for id_ in await wait_for_new_traces(world, sent, 1, of)]
+    scores, those = with_stuck(world, *stuck)
+    with pytest.raises(Unavailable, match="locked"):
+        await those.record_waiting()
+    assert scores.attempts[:UNAVAILABLE_MAX] == stuck[:UNAVAILABLE_MAX]
+    assert len(scores.attempts) < UNAVAILABLE_MAX + CONCURRENT_WRITES_MAX

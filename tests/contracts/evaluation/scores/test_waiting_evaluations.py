@@ -56,6 +56,18 @@ async def test_evaluation_is_due_once_its_trace_is_stored(plane, waiting):
     assert found.evaluation.span_id == sent.evaluation.span_id
 
 
+async def test_those_of_some_projects_can_be_left_out(plane, waiting):
+    ours, theirs, one, response = project(), project(), trace(), f"resp-{uuid.uuid4()}"
+    called = TraceId(uuid.uuid4())
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.response.id": response}
+    for of in (ours, theirs):
+        await plane.traces.put(of, one)
+        await plane.otlp.put(of, called, fragments(called, sent_span(attributes)))
+        await waiting.add(of, [of_trace(one.id), of_response(response)], NOW)
+    found = [each.project for each in await waiting.list_due([theirs, project()])]
+    assert (found.count(ours), found.count(theirs)) == (2, 0)
+
+
 async def test_evaluation_of_response_is_due_with_the_span_that_has_it(plane, waiting):
     ours, response = project(), f"resp-{uuid.uuid4()}"
     await waiting.add(ours, [of_response(response), of_response("another")], NOW)
