@@ -2,10 +2,8 @@
 
 With files in order of their number of tests, as pytest-xdist has them, the few long tests of
 tests/e2e would come last, and one process would wait for the other's. Files that use the same long
-setup stay together too, so that one process makes it. A `dev_server` isn't such a setup: its
-files take minutes together, so each process has a server of its own. The process that distributes
-knows tests by their ids only, so it reads the files; an `xdist_group` doesn't reach it with
-pytest 9.
+setup stay together too, so that one process makes it. The process that distributes knows tests by
+their ids only, so it reads the files; an `xdist_group` doesn't reach it with pytest 9.
 """
 
 import re
@@ -75,9 +73,16 @@ TEST_TIMES_S: Final = (
 ROOT: Final = Path(__file__).parents[2]
 # Fixtures of the session that take seconds, and parameters of tests that need one of them.
 LONG_SETUP: Final = re.compile(
-    r"""\b(seeded|s3_url|replica_pair|whole_stack: Stack|loading: Loading)(?=[,:)"])"""
+    r"""\b(seeded|s3_url|replica_pair|whole_stack: Stack|loading: Loading"""
+    r"""|dev_server|signed_in: Page|opened: Page|page: Page)(?=[,:)"])"""
 )
-NEEDS: Final = {"whole_stack: Stack": "stack", "loading: Loading": "stack"}
+DEV: Final = "dev_server"
+NEEDS: Final = {"whole_stack: Stack": "stack", "loading: Loading": "stack"} | dict.fromkeys(
+    ("signed_in: Page", "opened: Page", "page: Page"), DEV
+)
+# To start a `dev` and a browser takes five seconds of a processor, but their files take minutes
+# together: with more processes, the others would wait for them at the end. Each has its own then.
+PROCESSES_WITH_ONE_DEV: Final = 3
 
 
 def file_of(test: str) -> str:
@@ -111,7 +116,9 @@ class LongestFirst(LoadScopeScheduling):
 
     @override
     def _split_scope(self, nodeid: str) -> str:
-        return group_of(file_of(nodeid))
+        file = file_of(nodeid)
+        group = group_of(file)
+        return file if group == DEV and self.numnodes > PROCESSES_WITH_ONE_DEV else group
 
     @override
     def _assign_work_unit(self, node: WorkerController) -> None:
