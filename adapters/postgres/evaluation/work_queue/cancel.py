@@ -24,7 +24,6 @@ from adapters.postgres.evaluation.work_queue.settlement import (
     IS_OPEN_TARGET,
     IS_PENDING,
     lock_pending_by_id,
-    lock_pending_where,
     store_finished_run,
 )
 from adapters.postgres.evaluation.work_queue.tally import count_run, score_ids, work_from_row
@@ -32,6 +31,7 @@ from domain.evaluation.runs.run import EvalRun, Tally
 from domain.evaluation.scores.score import ScoreOutcome
 
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
+REMARKED_AT_ONCE: Final = 64  # those with a remark: each is read, and may have half a megabyte
 
 LOCK_TARGETS_IN_FLIGHT: Final = f"""
 SELECT target, metrics FROM eval_jobs
@@ -67,6 +67,12 @@ WHERE ctid = ANY(ARRAY(
     SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITHOUT_REMARK} LIMIT $9
   )) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 ))
+"""
+LOCK_REMARKED: Final = f"""
+SELECT {{columns}} FROM {{table}}
+WHERE {IS_PENDING} AND {HAS_REMARK} AND ctid = ANY(ARRAY(
+  SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITH_REMARK} LIMIT $3
+)) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 """
 WAIT_FOR_SCORE: Final = f"""
 SELECT 1 FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_SCORE} LIMIT 1 FOR SHARE
@@ -134,9 +140,9 @@ async def _begin_cancellation(
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
     """Skips some PENDING scores of a run; returns how many. First those with a remark, if any."""
     table, key = SCORE_TABLES[run.target_type], (run.project_id, run.id)
-    where = IS_PENDING_WITH_REMARK
-    remarked = await lock_pending_where(connection, table, run.project_id, where, run.id)
-    await update_scores(connection, table, [one.cancelled(now) for one in remarked])
+    sql = LOCK_REMARKED.format(columns=table.select(), table=table.name)
+    remarked = await connection.fetch(sql, *key, min(most, REMARKED_AT_ONCE))
+    await update_scores(connection, table, [table.score(row).cancelled(now) for row in remarked])
     return len(remarked) or await _skip_without_remark(connection, table, key, now, most)
 
 

@@ -128,20 +128,6 @@ async def store_finished_run(connection: Connection, over: EvalRun, tally: Tally
     await connection.execute(END_RUN, over.project_id, over.id, *ended, *tally_row(tally))
 
 
-async def lock_pending_where(
-    connection: Connection, table: ScoreTable[Any], project: ProjectId, where: str, *values: object
-) -> list[Score]:
-    """Locks the scores that match `where`, and skips those that another transaction has locked."""
-    rows = await connection.fetch(
-        f"""
-        SELECT {table.select()} FROM {table.name}
-        WHERE {OF_PROJECT} AND {where} ORDER BY project_id, id FOR UPDATE SKIP LOCKED
-        """,
-        project, *values,
-    )  # fmt: skip
-    return [table.score(row) for row in rows]
-
-
 async def lock_pending_by_id(
     connection: Connection, table: ScoreTable[Any], project: ProjectId, ids: Iterable[ScoreId]
 ) -> list[Score]:

@@ -92,6 +92,21 @@ async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluat
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
 
 
+async def test_scores_with_remarks_are_skipped_in_batches(pool, evaluating):
+    run = a_run(project(), 4)
+    await evaluating.start_run(run, work_of(run))
+    for one in await evaluating.scores(run):
+        change = ScoreChange(reason=f"I looked at {one.id}")
+        await evaluating.trace_scores.change(run.project_id, one.id, change, NOON, None)
+    skipped = list[int]()
+    while not await cancel_batch(pool, run, NOON):
+        skipped.append((await evaluating.progress(run)).tally.skipped)
+    assert skipped == [3, 6]
+    assert (await evaluating.progress(run)).tally == Tally(skipped=8)
+    reasons = {one.id: one.reason for one in await evaluating.scores(run)}
+    assert reasons == {id_: f"I looked at {id_}" for id_ in reasons}
+
+
 @pytest.mark.parametrize("place", [0, 1])
 async def test_remark_that_is_being_written_is_of_its_score_alone(
     pool, postgres_url, evaluating, place
