@@ -39,10 +39,10 @@ class MemoryWaitingEvaluations:
                 room -= 1
         return left_out
 
-    async def list_due(self, but: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
+    async def list_due(self, excluded: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
         found = []
         for one in self._oldest_first():
-            due = None if one.waiting.project in but else self._due(one.waiting)
+            due = None if one.waiting.project in excluded else self._due(one.waiting)
             if due is not None:
                 found.append(replace(one.waiting, received=due))
         return found[:DUE_MAX]

@@ -141,9 +141,9 @@ class PostgresWaitingEvaluations:
                 await connection.execute(INSERT_WAITING, project, now, *rows)
         return len(waiting) - len(added)
 
-    async def list_due(self, but: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
+    async def list_due(self, excluded: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
         async with translate_errors():
-            rows = await within(self.pool, ALL_TENANTS).fetch(SELECT_DUE, [*but])
+            rows = await within(self.pool, ALL_TENANTS).fetch(SELECT_DUE, [*excluded])
         return [_from_row(row) for row in rows]
 
     async def delete(self, done: Sequence[WaitingEvaluation]) -> None:
