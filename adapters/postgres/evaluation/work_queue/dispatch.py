@@ -15,8 +15,6 @@ from domain.evaluation.custom_metrics.custom_metric import needs_model
 from domain.evaluation.runs.run import EvalRun
 from domain.ids import ProjectId, RunId
 
-DISPATCHED_RUNS_MAX: Final = 1_000  # runs of one project that are considered, the oldest first
-
 # The targets of a run in flight, and how many of them were postponed. Those that were just
 # dispatched by a process whose clock is ahead were never claimed.
 COUNT_IN_FLIGHT: Final = """
@@ -25,13 +23,28 @@ SELECT count(*) AS going,
 FROM eval_jobs
 WHERE project_id = eval_runs.project_id AND run_id = eval_runs.id AND due_at IS NOT NULL
 """
-SELECT_RUNNING_RUNS: Final = f"""
-SELECT {RUN_WITHOUT_FILTERS}, going, put_back
-FROM (
-  SELECT * FROM eval_runs
-  WHERE {OF_PROJECT} AND status = 'RUNNING' ORDER BY created_at, id LIMIT $2
-) AS eval_runs CROSS JOIN LATERAL ({COUNT_IN_FLIGHT.format(now="$3")}) AS counted
-ORDER BY created_at, id
+# The runs that get the next targets: those with the fewest in flight, then the oldest. All running
+# ones are counted: a limit there would hide new ones behind old ones that can't go on. As many as
+# there is room for targets, since one that gets none comes before each that has got one.
+SELECT_NEXT_RUNS: Final = f"""
+WITH running AS MATERIALIZED (
+  SELECT id, created_at, going, put_back FROM eval_runs
+  CROSS JOIN LATERAL ({COUNT_IN_FLIGHT.format(now="$4")}) AS counted
+  WHERE {OF_PROJECT} AND status = 'RUNNING'
+), free AS MATERIALIZED (
+  SELECT greatest(least($2 - sum(going - put_back), $3), 0)::integer AS room FROM running
+)
+SELECT run.*, next.going, next.room FROM (
+  SELECT id, created_at, going, (SELECT room FROM free) AS room FROM running
+  WHERE going < $2 AND (
+    SELECT 1 FROM eval_jobs
+    WHERE {OF_PROJECT} AND run_id = running.id AND state = 'waiting' ORDER BY place LIMIT 1
+  ) IS NOT NULL
+  ORDER BY going, created_at, id LIMIT (SELECT room FROM free)
+) AS next CROSS JOIN LATERAL (
+  SELECT {RUN_WITHOUT_FILTERS} FROM eval_runs WHERE {OF_PROJECT} AND id = next.id LIMIT 1
+) AS run
+ORDER BY next.created_at, next.id
 """
 SELECT_WAITING_TARGETS: Final = f"""
 SELECT next.run_id, next.target, next.metrics AS own FROM unnest($2::uuid[]) AS run (id)
@@ -71,15 +84,14 @@ async def dispatch(
     The last step of a transaction, which holds the dispatch lock until it ends.
     """
     await lock_project(connection, AdvisoryLock.DISPATCH, project)
-    rows = await connection.fetch(SELECT_RUNNING_RUNS, project, DISPATCHED_RUNS_MAX, now)
-    room = min(window - sum(row["going"] - row["put_back"] for row in rows), most)
-    if not rows or room <= 0:
+    rows = await connection.fetch(SELECT_NEXT_RUNS, project, window, most, now)
+    if not rows:
         return []
-    runs = {RunId(row["id"]): run_from_row(row) for row in rows}
+    room, runs = rows[0]["room"], {RunId(row["id"]): run_from_row(row) for row in rows}
     waiting: dict[RunId, list[Record]] = {run: [] for run in runs}
     for row in await connection.fetch(SELECT_WAITING_TARGETS, project, list(runs), room):
         waiting[RunId(row["run_id"])].append(row)
-    going = {RunId(row["id"]): row["going"] for row in rows if row["going"] < window}
+    going = {RunId(row["id"]): row["going"] for row in rows}
     picked = _pick_evenly(going, waiting, room, window)
     if not picked:
         return []
