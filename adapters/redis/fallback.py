@@ -24,7 +24,7 @@ class RedisFallback:
     """Asks Redis, at most for ADMIT_MAX_S. `on_fallback` is called for each missing answer."""
 
     ticks: MonotonicClock
-    on_fallback: Callable[[], None]
+    on_fallback: Callable[[], None] = lambda: None
     _retry_at_us: int | None = None  # None while Redis answers
 
     async def ask[T](self, question: Callable[[], Awaitable[T]]) -> T | None:

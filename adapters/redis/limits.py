@@ -1,7 +1,7 @@
 """The rate limiter that processes share: the sliding window of `domain.limits` as a Lua script."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final, Protocol, cast
 
@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from adapters.redis.fallback import RedisFallback
-from application.ports import Admission, MonotonicClock
+from application.ports import Admission
 from domain.limits import Decision, Limit
 
 KEY_PREFIX: Final = "limit:"
@@ -102,43 +102,26 @@ class LocalLimiter(Protocol):
     def take_back(self, admission: Admission) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RedisRateLimiter:
     """Redis decides for all processes, and this process counts its own requests as well.
 
     A request must pass both limits. While Redis keeps its data, its count includes ours, so Redis
     is the stricter. If Redis is down, slow, or has lost its data, this process still admits at
     most the limit in any window: before, during and after the outage.
-
-    `fallbacks` counts the requests decided without Redis; `on_fallback` is called for each.
     """
 
     windows: RedisSlidingWindows
     local: LocalLimiter
-    ticks: MonotonicClock
-    fallbacks: int = 0
-    on_fallback: Callable[[], None] = lambda: None
-    _redis: RedisFallback = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._redis = RedisFallback(self.ticks, self._count_fallback)
+    redis: RedisFallback
 
     async def admit(self, buckets: Mapping[str, Limit]) -> Decision:
         # Counted before the command to Redis. So concurrent requests are all in the local window,
         # and they leave it no later than the one in Redis.
         local, admission = self.local.admit_at_once(buckets)
-        shared = await self._decide_in_redis(buckets, counts=local.admitted)
+        shared = await self.redis.ask(lambda: self.windows.decide(buckets, counts=local.admitted))
         if shared is None:
             return local
         if local.admitted and not shared.admitted:
             self.local.take_back(admission)
         return min(shared, local, key=Decision.strictness)
-
-    async def _decide_in_redis(
-        self, buckets: Mapping[str, Limit], *, counts: bool
-    ) -> Decision | None:
-        return await self._redis.ask(lambda: self.windows.decide(buckets, counts=counts))
-
-    def _count_fallback(self) -> None:
-        self.fallbacks += 1
-        self.on_fallback()

@@ -1,7 +1,7 @@
 """The token buckets that processes share: those of `domain.token_buckets` as a Lua script."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha1
 from typing import Any, Final, Protocol, cast
 
@@ -9,7 +9,6 @@ from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
 from adapters.redis.fallback import RedisFallback
-from application.ports import MonotonicClock
 from domain.token_buckets import DEBT_MAX_US, HELD_US
 
 KEY_PREFIX: Final = "bucket:"
@@ -66,7 +65,7 @@ class LocalBuckets(Protocol):
     def charge_at_once(self, costs_us: Mapping[str, int]) -> None: ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class RedisTokenBuckets:
     """Redis has the buckets of all processes, and this process its own as well.
 
@@ -76,20 +75,12 @@ class RedisTokenBuckets:
 
     shared: SharedTokenBuckets
     local: LocalBuckets
-    ticks: MonotonicClock
-    on_fallback: Callable[[], None] = lambda: None
-    _redis: RedisFallback = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._redis = RedisFallback(self.ticks, self._count_fallback)
+    redis: RedisFallback
 
     async def wait_us(self, buckets: Sequence[str]) -> int:
-        shared = await self._redis.ask(lambda: self.shared.charge(dict.fromkeys(buckets, 0)))
+        shared = await self.redis.ask(lambda: self.shared.charge(dict.fromkeys(buckets, 0)))
         return max(shared or 0, self.local.wait_us_at_once(buckets))
 
     async def charge(self, costs_us: Mapping[str, int]) -> None:
         self.local.charge_at_once(costs_us)
-        await self._redis.ask(lambda: self.shared.charge(costs_us))
-
-    def _count_fallback(self) -> None:
-        self.on_fallback()
+        await self.redis.ask(lambda: self.shared.charge(costs_us))

@@ -39,6 +39,7 @@ from adapters.postgres.tracing.traces import PostgresTraces
 from adapters.postgres.tracing.writes.edits import TraceEdits
 from adapters.redis.client import RedisHealthCheck
 from adapters.redis.client import opened as redis_opened
+from adapters.redis.fallback import RedisFallback
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from adapters.redis.token_buckets import RedisTokenBuckets, SharedTokenBuckets
 from application.clock import utc_now
@@ -262,15 +263,15 @@ async def _ports_over(pool: Pool, shared: _Shared, path: str | None = None) -> A
 def _limiters(
     redis: Redis, observer: Observer | None
 ) -> tuple[RedisRateLimiter, RedisTokenBuckets]:
-    limiter = RedisRateLimiter(
-        RedisSlidingWindows(redis), MemoryRateLimiter(monotonic_us), monotonic_us
+    def fallback() -> RedisFallback:
+        if observer is None:
+            return RedisFallback(monotonic_us)
+        return RedisFallback(monotonic_us, observer.count_limiter_fallback)
+
+    return (
+        RedisRateLimiter(RedisSlidingWindows(redis), MemoryRateLimiter(monotonic_us), fallback()),
+        RedisTokenBuckets(SharedTokenBuckets(redis), MemoryTokenBuckets(monotonic_us), fallback()),
     )
-    token_buckets = RedisTokenBuckets(
-        SharedTokenBuckets(redis), MemoryTokenBuckets(monotonic_us), monotonic_us
-    )
-    if observer is not None:
-        limiter.on_fallback = token_buckets.on_fallback = observer.count_limiter_fallback
-    return limiter, token_buckets
 
 
 def privacy_ports(edits: TraceEdits) -> PrivacyPorts:

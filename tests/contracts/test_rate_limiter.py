@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from adapters.embedded.process import free_port
 from adapters.memory.rate_limiter import SHARED_BUCKETS, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
+from adapters.redis.fallback import RedisFallback
 from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisSlidingWindows
 from application.ports import RateLimiter
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
@@ -35,9 +36,8 @@ def new_bucket() -> str:
 
 
 def redis_limiter(client: Redis) -> RedisRateLimiter:
-    return RedisRateLimiter(
-        RedisSlidingWindows(client), MemoryRateLimiter(monotonic_us), monotonic_us
-    )
+    local = MemoryRateLimiter(monotonic_us)
+    return RedisRateLimiter(RedisSlidingWindows(client), local, RedisFallback(monotonic_us))
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from adapters.embedded.process import free_port
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.redis.client import opened
+from adapters.redis.fallback import RedisFallback
 from adapters.redis.token_buckets import KEY_PREFIX, RedisTokenBuckets, SharedTokenBuckets
 from application.ports import TokenBuckets
 from domain.limits import SECOND_US
@@ -36,7 +37,7 @@ def new_bucket() -> str:
 
 def over_redis(client: Redis) -> RedisTokenBuckets:
     local = MemoryTokenBuckets(monotonic_us)
-    return RedisTokenBuckets(SharedTokenBuckets(client), local, monotonic_us)
+    return RedisTokenBuckets(SharedTokenBuckets(client), local, RedisFallback(monotonic_us))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from redis.exceptions import RedisError
 
 from adapters.memory.rate_limiter import MemoryRateLimiter
 from adapters.redis.client import RedisHealthCheck, opened
-from adapters.redis.fallback import RETRY_AFTER_S
+from adapters.redis.fallback import RETRY_AFTER_S, RedisFallback
 from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.ports import ADMIT_MAX_S
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
@@ -69,6 +69,17 @@ class FakeRedisWindows:
         return decision
 
 
+class CountedFallbacks(RedisFallback):
+    """Counts the requests decided without Redis."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.count = 0
+        super().__init__(clock, self.add)
+
+    def add(self) -> None:
+        self.count += 1
+
+
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
@@ -81,7 +92,13 @@ def windows(clock: FakeClock) -> FakeRedisWindows:
 
 @pytest.fixture
 def limiter(windows: FakeRedisWindows, clock: FakeClock) -> RedisRateLimiter:
-    return RedisRateLimiter(windows, MemoryRateLimiter(clock), clock)
+    return limiter_over(windows, clock)
+
+
+def limiter_over(
+    windows: RedisSlidingWindows | FakeRedisWindows, clock: FakeClock
+) -> RedisRateLimiter:
+    return RedisRateLimiter(windows, MemoryRateLimiter(clock), CountedFallbacks(clock))
 
 
 async def count_admitted(limiter: RedisRateLimiter, count: int, bucket: str = "ours") -> int:
@@ -103,7 +120,7 @@ async def test_limit_holds_when_redis_fails(limiter, windows, error):
     assert await count_admitted(limiter, 6) == 6
     windows.fail = error
     assert await count_admitted(limiter, 20) == 4
-    assert limiter.fallbacks == 20
+    assert limiter.redis.count == 20
 
 
 async def test_silent_redis_times_out(limiter, windows):
@@ -135,7 +152,7 @@ def test_redis_that_answers_a_late_process_is_used(
     windows.decide = lambda *_, **__: answer_while_the_loop_is_blocked()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         assert runner.run(limiter.admit({"ours": LIMIT})).admitted
-    assert (windows.calls, limiter.fallbacks) == (1, 0)
+    assert (windows.calls, limiter.redis.count) == (1, 0)
 
 
 async def test_outage_and_its_end_are_logged_once(limiter, windows, clock, caplog):
@@ -175,9 +192,9 @@ async def test_one_request_probes_redis_and_others_do_not_wait(limiter, windows,
     assert windows.calls == 2
     windows.gate.set()
     assert (await probe).admitted
-    fallbacks = limiter.fallbacks
+    fallbacks = limiter.redis.count
     await count_admitted(limiter, 5)
-    assert limiter.fallbacks == fallbacks
+    assert limiter.redis.count == fallbacks
 
 
 async def test_late_answer_does_not_end_an_outage(limiter, windows, clock):
@@ -202,7 +219,7 @@ async def test_cancelled_request_still_counts(limiter, windows):
         await request
     windows.gate = None
     assert await count_admitted(limiter, 20) == 9
-    assert limiter.fallbacks == 0
+    assert limiter.redis.count == 0
 
 
 # --- local window and Redis window ---------------------------------------------------------------
@@ -237,7 +254,7 @@ async def test_window_never_exceeds_limit_during_outage(data, limit):
     """One process, with any sequence of outages and flushes of Redis."""
     clock = FakeClock()
     windows = FakeRedisWindows(clock)
-    limiter = RedisRateLimiter(windows, MemoryRateLimiter(clock), clock)
+    limiter = limiter_over(windows, clock)
     expected = SlidingWindow()
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         clock.now_us += step_us
@@ -256,7 +273,7 @@ async def test_window_never_exceeds_limit_during_outage(data, limit):
 async def test_processes_share_the_limit_while_redis_answers(data, limit):
     clock = FakeClock()
     windows, expected = FakeRedisWindows(clock), SlidingWindow()
-    processes = [RedisRateLimiter(windows, MemoryRateLimiter(clock), clock) for _ in range(2)]
+    processes = [limiter_over(windows, clock) for _ in range(2)]
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
         clock.now_us += step_us
         process = data.draw(st.sampled_from(processes))
@@ -277,7 +294,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 async def opened_limiter(valkey: Valkey, clock: FakeClock):
     """Open a limiter of this server, after a first successful request."""
     async with opened(valkey.url) as client:
-        limiter = RedisRateLimiter(RedisSlidingWindows(client), MemoryRateLimiter(clock), clock)
+        limiter = limiter_over(RedisSlidingWindows(client), clock)
         await wait_recovered(limiter, clock)
         yield limiter, client
 
@@ -287,10 +304,10 @@ async def wait_recovered(limiter: RedisRateLimiter, clock: FakeClock) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + WAIT_MAX_S
     while True:
-        before = limiter.fallbacks
+        before = limiter.redis.count
         clock.forward(RETRY_AFTER_S)
         await limiter.admit({f"probe:{uuid.uuid4()}": LIMIT})
-        if limiter.fallbacks == before:
+        if limiter.redis.count == before:
             return
         assert loop.time() < end, "the limiter does not recover"
         await asyncio.sleep(0.05)
@@ -303,7 +320,7 @@ async def test_paused_server_times_out_and_recovers(valkey, clock, caplog):
         assert await count_admitted(limiter, 4) == 4
         with valkey.paused():
             assert await count_admitted(limiter, 20) == 6
-            assert limiter.fallbacks >= 20
+            assert limiter.redis.count >= 20
         await wait_recovered(limiter, clock)
         assert await count_admitted(limiter, 5) == 0
         assert logged_levels(caplog)[:1] == ["WARNING"]
@@ -360,7 +377,7 @@ async def test_read_only_server_counts_as_down(valkey, clock):
         assert await count_admitted(limiter, 4) == 4
         await client.config_set("maxmemory", 1)
         assert await count_admitted(limiter, 20) == 6
-        assert limiter.fallbacks > 0
+        assert limiter.redis.count > 0
         await client.config_set("maxmemory", 0)
         await wait_recovered(limiter, clock)
 
