@@ -12,10 +12,8 @@ from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import initialize, invariant, rule
 
 from adapters.memory.identity.identity import MemoryKeyUsage
 from adapters.memory.store import MemoryStore
@@ -33,9 +31,9 @@ from domain.page import PageRequest
 from entrypoints.composition.memory import memory_ports, replace_ports
 from tests.support.builders.values import prices
 from tests.support.fixtures.data_plane import over_memory
+from tests.support.fixtures.histories import ComparedHistories, check_histories
 from tests.support.fixtures.identities import postgres_ports
 from tests.support.fixtures.in_memory_app import World
-from tests.support.hypothesis_scale import scaled
 
 pytestmark = pytest.mark.service
 
@@ -55,7 +53,7 @@ scopes = st.sampled_from([ALL_SCOPES, frozenset({Scope.READ}), frozenset()])
 windows = st.builds(PageRequest, limit=st.integers(1, 4), offset=st.integers(0, 3))
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(ComparedHistories[World]):
     """A few people and organizations, so that their calls often meet."""
 
     runner: ClassVar[asyncio.Runner]
@@ -97,20 +95,12 @@ class Histories(RuleBasedStateMachine):
         return f"{name}@{self.tag}.example"
 
     def run_on_both(self, act: Callable[[World], Awaitable[Any]]) -> Any:
-        """Runs an action on both stores; the results, or the types of failures, must agree."""
-        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
-        assert found == expected
+        found = super().run_on_both(act)
         assert self.postgres.last_id == self.model.last_id
         return found
 
-    def _outcome(self, act: Callable[[World], Awaitable[Any]], world: World) -> Any:
-        async def go() -> Any:
-            try:
-                return await act(world)
-            except Failure as failure:
-                return type(failure)
-
-        return self.runner.run(go())
+    def refusal(self, failure: Failure) -> Any:
+        return type(failure)
 
     def _pick[T](self, of: list[T], n: int) -> T:
         """Picks an existing item, the first more often; sometimes an unknown id."""
@@ -291,8 +281,6 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def every_read_agrees(self) -> None:
-        if not hasattr(self, "people"):
-            return
         for organization, members in self.run_on_both(self._read_all)[0]:
             if organization is not None:
                 assert any(one.membership.role is Role.OWNER for one in members)
@@ -343,15 +331,6 @@ def test_random_histories_of_administration_agree(pool, serving_url):
         own = open_pool(DB, PoolSettings(url=serving_url, size=4))
         Histories.pool = runner.run(stack.enter_async_context(own))
         try:
-            run_machine(
-                Histories,
-                settings=settings(
-                    max_examples=scaled(33),
-                    stateful_step_count=25,
-                    deadline=None,
-                    report_multiple_bugs=False,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-                ),
-            )
+            check_histories(Histories, examples=33, steps=25)
         finally:
             runner.run(stack.aclose())

@@ -7,14 +7,13 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, rule
 
 from adapters.postgres.tracing.search.search_postings import SEGMENT_TRACES
-from domain.errors import Failure
 from domain.ids import ProjectId, SpanId, TraceId
 from domain.page import Page, PageRequest, SortOrder
 from domain.tracing.analytics import Granularity, Period
@@ -69,9 +68,6 @@ def search_queries(draw: st.DrawFn, sent: Sequence[Trace]) -> SearchQuery:
 class Histories(ErasingHistories):
     """Two projects that use the same few ids, so that writes often meet."""
 
-    runner: ClassVar[asyncio.Runner]
-    postgres: ClassVar[DataPlane]
-
     @initialize(
         first=st.lists(trace_strategies.traces(), min_size=2, max_size=5),
         other=st.lists(trace_strategies.traces(), max_size=2),
@@ -84,21 +80,6 @@ class Histories(ErasingHistories):
         self.sent: list[tuple[ProjectId, Trace]] = []
         self.pages: list[tuple[Read, PageRequest]] = []
         self.put_at_once([*((0, one) for one in first), *((1, one) for one in other)])
-
-    def run_on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
-        """Runs an action on both stores; the results, failures included, must agree."""
-        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
-        assert found == expected
-        return found
-
-    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
-        async def go() -> Any:
-            try:
-                return await act(plane)
-            except Failure as failure:
-                return type(failure), failure.message
-
-        return self.runner.run(go())
 
     # --- writes ---
 
@@ -280,8 +261,7 @@ class Histories(ErasingHistories):
                 ]
             return found
 
-        if hasattr(self, "model"):
-            self.run_on_both(read)
+        self.run_on_both(read)
 
 
 async def _figures(plane: DataPlane, of: ProjectId, period: Period, by: Granularity) -> Any:

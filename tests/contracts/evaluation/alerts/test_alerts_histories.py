@@ -3,24 +3,22 @@
 Part of the contract of Alerts: the use case evaluates runs and slots over both.
 """
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 from uuid import UUID
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.alerts import EvaluateAlerts
 from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun, MonitorSlot
-from domain.errors import Failure
 from domain.evaluation.monitors.alert import AlertFigure, AlertRuleChange, AlertState
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
@@ -36,7 +34,7 @@ from tests.support.fixtures.evaluation.monitors import (
     over_postgres,
     run_of,
 )
-from tests.support.fixtures.histories import Step, Steps, assert_histories_agree
+from tests.support.fixtures.histories import ComparedHistories, Step, Steps, assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -115,11 +113,8 @@ class OurAlerts:
 STEPS: Final = Steps()
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(ComparedHistories[Monitoring]):
     """One project with a few monitors, whose runs end and slots pass in any order."""
-
-    runner: ClassVar[asyncio.Runner]
-    postgres: ClassVar[Monitoring]
 
     @initialize(first=rules, second=rules)
     def begin(self, first: Any, second: Any) -> None:
@@ -131,21 +126,6 @@ class Histories(RuleBasedStateMachine):
         self.run_on_both(lambda over: over.webhooks.create(self.webhook))
         self.create_alert(ALERTS[0], MONITORS[0], first)
         self.create_alert(ALERTS[1], MONITORS[0], second)
-
-    def run_on_both(self, act: Callable[[Monitoring], Awaitable[Any]]) -> Any:
-        """Runs an action on both stores; the results, failures included, must agree."""
-        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
-        assert found == expected
-        return found
-
-    def _outcome(self, act: Callable[[Monitoring], Awaitable[Any]], over: Monitoring) -> Any:
-        async def go() -> Any:
-            try:
-                return await act(over)
-            except Failure as failure:
-                return type(failure), failure.message
-
-        return self.runner.run(go())
 
     # --- monitors, their runs and slots ---
 
@@ -283,8 +263,7 @@ class Histories(RuleBasedStateMachine):
                 ]
             return [*found, await over.webhooks.deliveries(self.ours, self.webhook.id, ALL)]
 
-        if hasattr(self, "model"):
-            self.run_on_both(read)
+        self.run_on_both(read)
 
     def teardown(self) -> None:
         """At the end, every run is evaluated. Nothing stays due, which other tests would find."""

@@ -3,16 +3,13 @@
 Part of the contract of CustomMetrics.
 """
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
-from domain.errors import Failure
 from domain.ids import ProjectId
 from tests.support.builders.custom_metric_definitions import (
     Customizing,
@@ -22,7 +19,7 @@ from tests.support.builders.custom_metric_definitions import (
     over_postgres,
 )
 from tests.support.builders.values import at
-from tests.support.fixtures.histories import assert_histories_agree
+from tests.support.fixtures.histories import ComparedHistories, assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -39,26 +36,13 @@ bodies = st.recursive(
 thresholds = st.floats(0, 1)
 
 
-class Histories(RuleBasedStateMachine):
-    runner: ClassVar[asyncio.Runner]
-    postgres: ClassVar[Customizing]
-
+class Histories(ComparedHistories[Customizing]):
     @initialize()
     def begin(self) -> None:
         self.model = over_memory()
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.ids = [uuid.uuid4()]
         self.now = 0
-
-    def run_on_both(self, act: Callable[[Customizing], Awaitable[Any]]) -> None:
-        async def go(of: Customizing) -> Any:
-            try:
-                return await act(of)
-            except Failure as failure:
-                return type(failure), failure.message
-
-        found, expected = self.runner.run(go(self.postgres)), self.runner.run(go(self.model))
-        assert found == expected
 
     @rule(of=which, name=names, body=bodies, threshold=thresholds, data=st.data())
     def make(self, of: int, name: str, body: Any, threshold: float, data: st.DataObject) -> None:
@@ -99,8 +83,7 @@ class Histories(RuleBasedStateMachine):
                 found += [list(await it.metrics.revisions(project, one.name)) for one in metrics]
             return found
 
-        if hasattr(self, "model"):
-            self.run_on_both(read)
+        self.run_on_both(read)
 
 
 def test_random_histories_of_metrics_agree(pool, serving_url):

@@ -13,10 +13,8 @@ from typing import Any, ClassVar, Final
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from adapters.memory.evaluation.monitors import MemoryLeaderElection
 from adapters.memory.jobs import RecordedJobs
@@ -34,7 +32,7 @@ from domain.page import PageRequest
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation.monitors import Monitoring, over_memory, over_postgres
-from tests.support.hypothesis_scale import scaled
+from tests.support.fixtures.histories import check_histories
 
 ALL: Final = PageRequest(limit=200)
 STEPS: Final = ("due", "edge", "changed", "targets", "fired", "stored", "sent")
@@ -322,16 +320,7 @@ def in_memory() -> Monitoring:
 
 def run(new: Callable[[], Monitoring], runner: asyncio.Runner, examples: int, steps: int) -> None:
     Histories.runner, Histories.new = runner, staticmethod(new)  # type: ignore[assignment]  # called on the class
-    run_machine(
-        Histories,
-        settings=settings(
-            max_examples=scaled(examples),
-            stateful_step_count=steps,
-            deadline=None,
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-        ),
-    )
+    check_histories(Histories, examples=examples, steps=steps)
 
 
 def test_random_histories_in_memory():

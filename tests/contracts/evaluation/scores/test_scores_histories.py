@@ -3,11 +3,10 @@
 Part of the contracts of TraceScores, SessionScores, ScoreAnalytics and Labels.
 """
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import pytest
 from hypothesis import strategies as st
@@ -16,7 +15,6 @@ from hypothesis.stateful import initialize, invariant, rule
 from adapters.postgres.database.tenants import within
 from adapters.postgres.evaluation.scores.score_rollups import PostgresScoreRollups
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
-from domain.errors import Failure
 from domain.evaluation.scores.score import (
     CreatedWithin,
     ScoreChange,
@@ -40,9 +38,6 @@ pytestmark = pytest.mark.service
 class Histories(ErasingHistories):
     """Scores in two projects whose traces and sessions are the same, few, and come and go."""
 
-    runner: ClassVar[asyncio.Runner]
-    postgres: ClassVar[DataPlane]
-
     @initialize(
         of_traces=st.lists(scores.trace_scores(), min_size=4, max_size=10),
         of_sessions=st.lists(scores.session_scores(), min_size=4, max_size=10),
@@ -58,21 +53,6 @@ class Histories(ErasingHistories):
                 self.ingest(project, one, session)
         for number, score in enumerate([*of_traces, *of_sessions]):
             self.add(int(number % 4 == 3), score)
-
-    def run_on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
-        """Runs an action on both stores; the results, failures included, must agree."""
-        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
-        assert found == expected
-        return found
-
-    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
-        async def go() -> Any:
-            try:
-                return await act(plane)
-            except Failure as failure:
-                return type(failure), failure.message
-
-        return self.runner.run(go())
 
     # --- writes ---
 
@@ -268,8 +248,7 @@ class Histories(ErasingHistories):
                 ]
             return found
 
-        if hasattr(self, "model"):
-            self.run_on_both(read)
+        self.run_on_both(read)
 
     def teardown(self) -> None:
         """All figures, once: they are hundreds of reads. The rules above read some in between."""

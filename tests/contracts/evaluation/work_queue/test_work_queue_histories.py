@@ -5,16 +5,13 @@ Part of the contracts of Runs and Assignments.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, ClassVar, Final
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from hypothesis.stateful import run_state_machine_as_test as run_machine
+from hypothesis.stateful import initialize, invariant, rule
 
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import within
@@ -37,7 +34,7 @@ from tests.support.fixtures.evaluation.evaluation import (
     over_postgres,
     signal_of,
 )
-from tests.support.hypothesis_scale import scaled
+from tests.support.fixtures.histories import ComparedHistories, check_histories
 
 pytestmark = pytest.mark.service
 
@@ -69,12 +66,10 @@ waits: Final = st.sampled_from([0, 1, 30, 59, 60, 61, 119, 120, 600])  # seconds
 codes: Final = st.sampled_from([FailCode.RATE_LIMITED, FailCode.PROVIDER_ERROR])
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(ComparedHistories[Evaluating]):
     """Two projects, a few runs on the same few targets, and jobs that arrive twice or never."""
 
-    runner: ClassVar[asyncio.Runner]
     pool: ClassVar[Pool]
-    postgres: ClassVar[Evaluating]
 
     @initialize()
     def begin(self) -> None:
@@ -95,21 +90,11 @@ class Histories(RuleBasedStateMachine):
         self.create(0, 3, TargetType.TRACE, 3)
         self.plan(0)
 
-    def run_on_both(self, act: Callable[[Evaluating], Awaitable[Any]]) -> Any:
-        """Runs an action on both stores; the results, or the types of failures, must agree."""
-        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
-        assert found == expected
-        return found
+    def comparable(self, result: Any) -> Any:
+        return list(result) if isinstance(result, tuple | list) else result
 
-    def _outcome(self, act: Callable[[Evaluating], Awaitable[Any]], to: Evaluating) -> Any:
-        async def go() -> Any:
-            try:
-                answer = await act(to)
-                return list(answer) if isinstance(answer, tuple | list) else answer
-            except Failure as failure:
-                return type(failure)
-
-        return self.runner.run(go())
+    def refusal(self, failure: Failure) -> Any:
+        return type(failure)
 
     def _ours(self, jobs: list[Job]) -> list[Job]:
         """Leaves out jobs of other examples, which share the database."""
@@ -272,8 +257,6 @@ class Histories(RuleBasedStateMachine):
                             assert ScoreOutcome.PENDING not in {score.outcome for score in scores}
             return found
 
-        if not hasattr(self, "model"):
-            return
         self.run_on_both(read)
         for of in self.projects:
             assert self.runner.run(within(self.pool, of).fetchval(COUNT_IN_FLIGHT, of)) <= WINDOW
@@ -327,15 +310,6 @@ def test_random_histories_of_runs_and_workers_agree(pool, serving_url):
         Histories.runner = runner
         Histories.pool, Histories.postgres = runner.run(open_postgres(serving_url, stack))
         try:
-            run_machine(
-                Histories,
-                settings=settings(
-                    max_examples=scaled(40),
-                    stateful_step_count=25,
-                    deadline=None,
-                    report_multiple_bugs=False,
-                    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-                ),
-            )
+            check_histories(Histories, examples=40, steps=25)
         finally:
             runner.run(stack.aclose())

@@ -9,11 +9,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from application.tracing.otlp.ports import BATCH_BYTES
 from domain.errors import Failure
@@ -29,7 +29,7 @@ from tests.support.fixtures.data_plane import (
     over_memory,
     over_postgres,
 )
-from tests.support.fixtures.histories import assert_histories_agree
+from tests.support.fixtures.histories import ComparedHistories, assert_histories_agree
 from tests.support.waiting import until_done
 
 pytestmark = pytest.mark.service
@@ -44,11 +44,8 @@ some_sent: Final = st.lists(otel_strategies.sent(), min_size=1, max_size=6)
 sizes: Final = st.sampled_from([1_000, 1_000, BATCH_BYTES // 2 + 1])
 
 
-class Histories(RuleBasedStateMachine):
+class Histories(ComparedHistories[DataPlane]):
     """One project. Fragments come alone, together, concurrently, and again."""
-
-    runner: ClassVar[asyncio.Runner]
-    postgres: ClassVar[DataPlane]
 
     @initialize(sent=some_sent)
     def begin(self, sent: Sequence[Sent]) -> None:
@@ -58,20 +55,6 @@ class Histories(RuleBasedStateMachine):
         self.mixed: set[TraceId] = set()  # traces that native writes changed
         self.settled: set[TraceId] = set()
         self.put(TRACE_IDS[0], sent)
-
-    def run_on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
-        found, expected = self._outcome(act, self.postgres), self._outcome(act, self.model)
-        assert found == expected
-        return found
-
-    def _outcome(self, act: Callable[[DataPlane], Awaitable[Any]], plane: DataPlane) -> Any:
-        async def go() -> Any:
-            try:
-                return await act(plane)
-            except Failure as failure:
-                return type(failure), failure.message
-
-        return self.runner.run(go())
 
     # --- fragments ---
 
@@ -171,15 +154,14 @@ class Histories(RuleBasedStateMachine):
 
     @invariant()
     def stores_agree(self) -> None:
-        if hasattr(self, "model"):
-            self.run_on_both(lambda plane: assert_summaries_match(plane, self.project))
+        self.run_on_both(lambda plane: assert_summaries_match(plane, self.project))
 
     @invariant()
     def rows_are_those_of_all_fragments_at_once(self) -> None:
         for trace, sent in getattr(self, "known", {}).items():
             if trace in self.mixed or not sent:
                 continue
-            found = self._outcome(partial(_read, self.project, trace), self.model)
+            found = self.outcome(partial(_read, self.project, trace), self.model)
             assert found == self.runner.run(self._all_at_once(trace, sent))
 
     async def _all_at_once(self, trace: TraceId, sent: Sequence[Sent]) -> Any:

@@ -3,16 +3,15 @@
 Part of the contracts of TraceSearch, SpanSearch and SearchIndex.
 """
 
-import asyncio
 import json
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import initialize, invariant, rule
 
 from adapters.postgres.tracing.search.search_postings import SEGMENT_TRACES
 from adapters.postgres.tracing.spans.span_search import PostgresSpanSearch, SpanSearchLimits
@@ -34,7 +33,7 @@ from tests.support.fixtures.data_plane import (
     over_postgres,
     project,
 )
-from tests.support.fixtures.histories import assert_histories_agree
+from tests.support.fixtures.histories import ComparedHistories, assert_histories_agree
 
 pytestmark = pytest.mark.service
 
@@ -105,36 +104,25 @@ async def search_spans(
         window = replace(window, after=page.end)
 
 
-class SearchHistories(RuleBasedStateMachine):
-    runner: ClassVar[asyncio.Runner]
-    postgres: ClassVar[DataPlane]
-
+class SearchHistories(ComparedHistories[DataPlane]):
     @initialize(sent=st.lists(traces, min_size=1, max_size=4))
     def begin(self, sent: Sequence[Trace]) -> None:
         self.project, self.model = project(), over_memory()
         for one in sent:
             self.put(one)
 
-    def on_both(self, act: Callable[[DataPlane], Awaitable[Any]]) -> Any:
-        async def done(plane: DataPlane) -> Any:
-            return await act(plane)
-
-        found, expected = (self.runner.run(done(one)) for one in (self.postgres, self.model))
-        assert found == expected
-        return found
-
     def exists(self, one: TraceId) -> bool:
         return bool(self.runner.run(self.previews_of(one)))
 
     @rule(sent=traces)
     def put(self, sent: Trace) -> None:
-        self.on_both(lambda plane: plane.traces.put(self.project, sent))
+        self.run_on_both(lambda plane: plane.traces.put(self.project, sent))
 
     @rule(one=some_traces, output=payloads, name=st.sampled_from(WORDS))
     def change(self, one: TraceId, output: bytes, name: str) -> None:
         if self.exists(one):
             change = TraceChange(output=output, name=name)
-            self.on_both(lambda plane: plane.traces.change(self.project, one, change))
+            self.run_on_both(lambda plane: plane.traces.change(self.project, one, change))
 
     @rule(one=some_traces, data=st.data(), text=payloads)
     def change_span(self, one: TraceId, data: st.DataObject, text: bytes) -> None:
@@ -144,7 +132,9 @@ class SearchHistories(RuleBasedStateMachine):
         if known.spans:
             step = data.draw(st.sampled_from([span.id for span in known.spans]))
             change = SpanChange(input=text)
-            self.on_both(lambda plane: plane.traces.change_span(self.project, one, step, change))
+            self.run_on_both(
+                lambda plane: plane.traces.change_span(self.project, one, step, change)
+            )
 
     async def previews_of(self, one: TraceId) -> Mapping[TraceId, TracePreview]:
         return await self.model.traces.previews(self.project, [one])
@@ -154,20 +144,20 @@ class SearchHistories(RuleBasedStateMachine):
 
     @rule(some=st.lists(some_traces, min_size=1, max_size=2))
     def delete(self, some: Sequence[TraceId]) -> None:
-        self.on_both(lambda plane: plane.traces.delete(self.project, some))
+        self.run_on_both(lambda plane: plane.traces.delete(self.project, some))
 
     @rule(segment_traces=st.sampled_from([1, 2, 3, SEGMENT_TRACES]))
     def index(self, segment_traces: int) -> None:
-        self.on_both(lambda plane: index_traces(plane, segment_traces))
+        self.run_on_both(lambda plane: index_traces(plane, segment_traces))
 
     @rule()
     def clean(self) -> None:
-        self.on_both(clean_index)
+        self.run_on_both(clean_index)
 
     @rule(text=st.sampled_from(QUERIES), conditions=span_conditions, most=span_limits)
     def find_spans(self, text: str, conditions: Any, most: SpanSearchLimits) -> None:
         matching = SpanFilter(**conditions)
-        self.on_both(lambda plane: search_spans(plane, self.project, text, matching, most))
+        self.run_on_both(lambda plane: search_spans(plane, self.project, text, matching, most))
 
     @invariant()
     def every_query_finds_the_same(self) -> None:
@@ -177,8 +167,7 @@ class SearchHistories(RuleBasedStateMachine):
                 await search(plane, self.project, "alpha", started_after=at(1)),
             ]
 
-        if hasattr(self, "model"):
-            self.on_both(found)
+        self.run_on_both(found)
 
 
 def test_random_histories_of_texts_are_found_alike(pool, serving_url):
