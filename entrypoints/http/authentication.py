@@ -265,9 +265,7 @@ class SignedInAccess:
         return [*_BY_TOKEN, *_BY_SESSION[self.purpose]]
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> Person:
-        person = await _authenticate_person(
-            request, use_cases, BEARER_REQUIRED, purpose=self.purpose
-        )
+        person = await _authenticate_person(request, use_cases, self.purpose)
         errors = FieldErrors()
         organization = _organization_header(request.headers, errors)
         errors.check()
@@ -331,7 +329,7 @@ class OrganizationAccess:
     refusals: ClassVar = SignedInAccess.refusals
 
     async def __call__(self, request: AuthContext, use_cases: UseCases, /) -> OrganizationCaller:
-        person = await _authenticate_person(request, use_cases, BEARER_REQUIRED)
+        person = await _authenticate_person(request, use_cases)
         errors = FieldErrors()
         _organization_header(request.headers, errors)
         errors.check()
@@ -374,13 +372,11 @@ async def _authenticate_session(
 async def _authenticate_person(
     request: AuthContext,
     use_cases: UseCases,
-    message_without_token: str,
-    *,
     purpose: SessionPurpose = SessionPurpose.DASHBOARD,
 ) -> Person:
     signed_in = await _authenticate_session(request, use_cases, purpose)
     if signed_in is None:
-        return await _authenticate_token(request, use_cases, message_without_token)
+        return await _authenticate_token(request, use_cases, BEARER_REQUIRED)
     if isinstance(signed_in.holder, ApiKey):
         raise Forbidden(PERSON_REQUIRED)
     return signed_in.holder

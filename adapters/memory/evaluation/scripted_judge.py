@@ -39,8 +39,9 @@ type ScriptedAnswer = Scored | Skipped | Exception
 class ScriptedJudge:
     """Answers as `script` says for a metric, question by question, and then always as its last.
 
-    Metrics that aren't in the script get FAIR. It doesn't answer while `gate` is closed. `asked`
-    and `most_at_once` record the questions. It answers for every model but those of `unknown`.
+    Metrics that aren't in the script get DEFAULT_OUTCOME. It doesn't answer while `gate` is closed.
+    `asked` and `most_at_once` record the questions. It answers for every model but those of
+    `unknown`.
     """
 
     script: Mapping[str, Sequence[ScriptedAnswer]] = field(default_factory=dict)

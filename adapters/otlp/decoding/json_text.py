@@ -26,7 +26,6 @@ _UNTIL_MARK: Final = re.compile(_PLAIN)
 _UNTIL_THIRD_LEVEL: Final = re.compile(rb"%b(?:%b%b)*+" % (_FLAT, _TWO_LEVELS, _FLAT))
 _SCALAR: Final = re.compile(rb"[^\s,:{}\[\]\"]*+")
 _BLANKS: Final = re.compile(rb"[ \t\r\n]*+")
-_QUOTE: Final = ord('"')
 _OPENING: Final = b"{["
 _NULL: Final = b"null"
 

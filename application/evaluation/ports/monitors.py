@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, Protocol
 
-from application.evaluation.ports.work_queue import ANNOUNCE_TIMEOUT
 from domain.evaluation.monitors.monitor import Monitor, MonitorStatus, Selection, Watermark
 from domain.evaluation.runs.run import EvalRun, RunProgress, Target, WorkItem
 from domain.evaluation.runs.selection import SETTLED, Eligibility, Sample
@@ -13,7 +12,6 @@ from domain.ids import MonitorId, ProjectId
 from domain.page import Page, PageRequest
 
 DUE_MAX: Final = 1_000  # monitors of one read
-LEADER_TIMEOUT: Final = ANNOUNCE_TIMEOUT  # within it another process becomes leader
 
 
 class Monitors(Protocol):
@@ -136,7 +134,8 @@ class LeaderElection(Protocol):
         """Whether this process is the leader; it stays so until it ends or is disconnected.
 
         The current leader stays leader; without one, the caller becomes leader. Never raises: if
-        it can't be determined, False. Another process takes over within LEADER_TIMEOUT.
+        it can't be determined, False. Another process takes over within ANNOUNCE_TIMEOUT of
+        work queues.
         """
         ...
 

@@ -67,13 +67,8 @@ class RecordTraceScore:
         *,
         environment: str | None = None,
         span: SpanId | None = None,
-        checks_span: bool = True,
     ) -> TraceScore:
-        """The score, or the one that has the id `new` already. Raises Invalid, NotFound.
-
-        Without `checks_span` the trace has to be stored, and the span may come later: the caller
-        has checked what there is to check, as ingestion does for a score that arrives with spans.
-        """
+        """The score, or the one that has the id `new` already. Raises Invalid, NotFound."""
         return await self.scores.add(
             TraceScore(
                 id=new,
@@ -82,8 +77,7 @@ class RecordTraceScore:
                 span_id=span,
                 environment=environment,
                 **given.stored_fields(self.clock()),
-            ),
-            checks_span=checks_span,
+            )
         )
 
 

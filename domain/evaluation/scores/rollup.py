@@ -6,7 +6,6 @@ takes the scores themselves; percentiles are exact too. They read the numbers of
 parts that a percentile lies in.
 """
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -312,8 +311,3 @@ def _percentiles(
         lower, upper = number(first), number(second)
         found.append(lower + beyond * (upper - lower))
     return found
-
-
-def part_of(number: float) -> int:
-    """The part of a number of [0, 1]. In SQL `width_bucket(number, PART_BOUNDS)`."""
-    return bisect_right(PART_BOUNDS, number)

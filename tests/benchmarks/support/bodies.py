@@ -58,7 +58,6 @@ WORDS: Final = [
 KINDS: Final = ("AGENT", "LLM", "TOOL", "LLM", "RETRIEVER", "LLM", "TOOL", "CHAIN")
 START: Final = datetime(2026, 3, 1, 9, tzinfo=UTC)
 SPREAD_S: Final = 3_600  # agents send traces as they happen
-SPAN_BYTES: Final = 2_000  # with its payloads, approximately: 12 spans make 25 kB
 
 
 def body(random_: random.Random, spans: int) -> bytes:

@@ -11,7 +11,6 @@ PERIOD: Final = timedelta(days=30)
 NAMES: Final = tuple(f"metric_{n}" for n in range(10))  # each on every trace
 SESSION_NAMES: Final = ("agent_reliability", "agent_consistency")
 OF_RUN: Final = 10_000  # scores
-TWICE: Final = 2  # scores of a session under each name
 
 # Out of ten scores, eight are from a model, one from the heuristic judge and one from a person, in
 # place of a judge's. Out of twenty, one failed and one was skipped. The fingerprint changes once.

@@ -3,7 +3,6 @@
 import json
 import uuid
 from dataclasses import replace
-from datetime import timedelta
 from itertools import product
 from typing import Any, Final
 
@@ -282,4 +281,3 @@ async def labelled(
 
 
 EVER: Final = CreatedWithin()
-A_DAY: Final = timedelta(days=1)

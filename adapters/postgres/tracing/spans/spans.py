@@ -234,7 +234,7 @@ class _SpanQuery:
         table = p.sql(self.source.table)
         where = self.source.where(p, [*self.source.served, *self.source.rest])
         limit = "" if self.sort is SpanSort.STARTED_AT else f"LIMIT {p.put(most + 1)}::bigint"
-        after = " OR ".join(self._after(p, "value")) or "true"
+        after = " OR ".join(self._after(p)) or "true"
         sql = f"""
         WITH matches AS MATERIALIZED (
           SELECT {_SORT_VALUES[self.sort]} AS value, s.trace_id, s.span_id
@@ -242,8 +242,8 @@ class _SpanQuery:
         )
         SELECT total, page.trace_id, page.span_id
         FROM (SELECT count(*) AS total FROM matches) AS counted LEFT JOIN (
-          SELECT * FROM matches AS s WHERE {after} ORDER BY {self._by("value")} {self._limits(p)}
-        ) AS page ON true ORDER BY {self._by("value", "page")}
+          SELECT * FROM matches AS s WHERE {after} ORDER BY {self._order("s")} {self._limits(p)}
+        ) AS page ON true ORDER BY {self._order("page")}
         """
         rows = await connection.fetch(sql, *p.values)
         total = rows[0]["total"]
@@ -275,13 +275,13 @@ class _SpanQuery:
         # more row tells whether more follow.
         return f"LIMIT {self.window.limit + 1:d} OFFSET {p.put(self.window.offset)}::bigint"
 
-    def _by(self, value: str, alias: str = "s") -> str:
+    def _order(self, alias: str) -> str:
         direction = "DESC" if self.is_descending else "ASC"
         nulls = "NULLS LAST" if self.sort in _NULLABLE_SORTS else ""
         keys = (f"{alias}.{column} {direction}" for column in ("trace_id", "span_id"))
-        return ", ".join([f"{value} {direction} {nulls}", *keys])
+        return ", ".join([f"value {direction} {nulls}", *keys])
 
-    def _after(self, p: Parameters, value: str) -> list[str]:
+    def _after(self, p: Parameters) -> list[str]:
         """OR-ed conditions for spans after the cursor; empty without a cursor."""
         if self.window.after is None:
             return []
@@ -289,10 +289,10 @@ class _SpanQuery:
         sign = "<" if self.is_descending else ">"
         keys = ", ".join(f"{p.put(one)}::uuid" for one in id_.split(KEY_SEPARATOR))
         if reached is None:
-            return [f"({value} IS NULL AND (s.trace_id, s.span_id) {sign} ({keys}))"]
+            return [f"(value IS NULL AND (s.trace_id, s.span_id) {sign} ({keys}))"]
         found = f"{p.put(reached)}::{_TYPES[self.sort]}"
-        row = f"({value}, s.trace_id, s.span_id) {sign} ({found}, {keys})"
-        return [row, f"{value} IS NULL"] if self.sort in _NULLABLE_SORTS else [row]
+        row = f"(value, s.trace_id, s.span_id) {sign} ({found}, {keys})"
+        return [row, "value IS NULL"] if self.sort in _NULLABLE_SORTS else [row]
 
 
 def span_summary_from_row(row: Record) -> SpanSummary:

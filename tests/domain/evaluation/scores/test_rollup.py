@@ -1,5 +1,6 @@
 """Figures of cells equal those of the scores that were counted into them."""
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 
 from domain.evaluation.scores import analytics, rollup
 from domain.evaluation.scores.analytics import SeparateKind, bin_number, comparable_scores
-from domain.evaluation.scores.rollup import PARTS, WHOLE_PERIOD, NameCells, NumberPart, ScoreCell
+from domain.evaluation.scores.rollup import (
+    PART_BOUNDS,
+    PARTS,
+    WHOLE_PERIOD,
+    NameCells,
+    NumberPart,
+    ScoreCell,
+)
 from domain.evaluation.scores.score import ScoreSource, TraceScore, scores_of_source
 from domain.tracing.analytics import Granularity
 from tests.support.builders import scores
@@ -52,8 +60,13 @@ def _cell(
         passed=sum(threshold is not None and one >= threshold for one in numbers),
         latest_at=max(one.created_at for one in some),
         newest_at=max((one.created_at for one in numeric), default=None),
-        parts=Counter(map(rollup.part_of, numbers)),
+        parts=Counter(map(part_of, numbers)),
     )
+
+
+def part_of(number: float) -> int:
+    """What `width_bucket(number, PART_BOUNDS)` is in SQL."""
+    return bisect_right(PART_BOUNDS, number)
 
 
 def choose(
@@ -86,7 +99,7 @@ def numbers_of(
             one.number
             for one in compared
             if one.number is not None
-            and rollup.part_of(one.number) == want.part
+            and part_of(one.number) == want.part
             and (granularity is None or granularity.bucket(one.created_at) == want.bucket)
         )
         found[want] = sorted(counts.items())
@@ -132,7 +145,7 @@ def test_distribution(known, source, kind, parts):
 
 @given(st.floats(0, 1) | st.integers(0, 10_000).map(lambda n: n / 10_000))
 def test_parts_are_bins_by_decimal_digits(number):
-    assert rollup.part_of(number) == bin_number(number, PARTS) - 1
+    assert part_of(number) == bin_number(number, PARTS) - 1
 
 
 def test_fewer_numbers_than_were_counted_are_refused():
