@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 
 from application.audit import AuditTrail
 from application.clock import utc_now
@@ -49,7 +48,6 @@ from application.tracing.use_cases import TracingPorts, TracingUseCases
 from application.workers import Workers
 from domain.errors import Unavailable
 from domain.ids import OrganizationId, ProjectId
-from domain.tracing.otel.requests import Rejection, Signal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ class UseCases:
         self.tracing = TracingUseCases(tracing, clock, new_id)
         self.identity = IdentityUseCases(identity, editor, random, self._objects_of)
         self.evaluation = EvaluationUseCases(
-            evaluation, clock, new_id, random, partial(self._record_rejections, Signal.LOGS)
+            evaluation, clock, new_id, random, self.tracing.record_rejections.of_logs
         )
         self.datasets = DatasetUseCases(evaluation, tracing.traces, clock)
         self.experiments = ExperimentUseCases(evaluation, self.evaluation.run_factory, clock)
@@ -161,8 +159,3 @@ class UseCases:
 
     async def _objects_of(self, organization: OrganizationId) -> ObjectIndex:
         return (await self.of(organization, writes=False)).objects
-
-    def _record_rejections(
-        self, signal: Signal, project: ProjectId, rejections: Sequence[Rejection]
-    ) -> None:
-        self.tracing.record_rejections(project, signal, rejections)

@@ -194,9 +194,8 @@ class SentEvaluationUseCases:
 class EvaluationUseCases:
     """Scores, runs, monitors, metrics, and what workers do.
 
-    Those of alerts, of scores that clients send, of the annotation queue, and of evaluations that
-    are sent, are groups in it. What can't be recorded of
-    these is reported by `report`.
+    Alerts, the scores that clients send, the annotation queue, and the evaluations that
+    instrumentations send have a group each. `report` gets the rejections of these evaluations.
     """
 
     def __init__(

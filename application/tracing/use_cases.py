@@ -61,14 +61,13 @@ class TracingUseCases:
         traces, sessions = ports.traces, ports.sessions
         self.traces, self.sessions, self.analytics = traces, sessions, ports.analytics
         self.spans = ports.spans
-        self.otlp, self.otlp_codec = ports.otlp, ports.otlp_codec
+        self.otlp_codec = ports.otlp_codec
         self.decode_otlp_request = DecodeOtlpRequest(ports.otlp_codec)
         self.store_otlp_request = StoreOtlpRequest(ports.otlp)
         self.remap_traces = RemapTraces(ports.otlp)
         self.rejections = ports.rejections
         self.record_rejections = RecordRejections(ports.rejection_log, clock, new_id)
         self.delete_expired_rejections = DeleteExpiredRejections(ports.rejections, clock)
-
         self.analyze_traces = AnalyzeTraces(ports.analytics)
         self.read_ingestion_warnings = ReadIngestionWarnings(ports.analytics, clock)
         self.ingest_batch = ingest.IngestBatch(traces)
@@ -76,7 +75,6 @@ class TracingUseCases:
         self.delete_trace = edit.DeleteTrace(traces)
         self.delete_traces = edit.DeleteTraces(traces)
         self.delete_session = edit.DeleteSession(sessions)
-        self.otlp = ports.otlp
         self.trace_search, self.span_search = ports.trace_search, ports.span_search
         self.index_traces = IndexTraces(ports.search_index)
         self.clean_search_index = CleanSearchIndex(ports.search_index, clock)

@@ -27,4 +27,3 @@ class ExperimentUseCases:
         )
         self.compare_groups = compare_groups.CompareTraceGroups(ports.trace_groups)
         self.delete_experiment = DeleteOne(ports.experiments.delete, "Experiment not found")
-        self.clock = clock

@@ -83,6 +83,9 @@ class RecordRejections:
             ]
         )
 
+    def of_logs(self, project: ProjectId, rejections: Sequence[Rejection]) -> None:
+        self(project, Signal.LOGS, rejections)
+
     def of_rate_limit(self, project: ProjectId, message: str) -> None:
         """Counts a request that was refused whole: one rejection an hour counts all of them."""
         now = self.clock()
@@ -103,7 +106,7 @@ class RecordRejections:
         for one in records:
             by_project.setdefault(one.project, []).append(_of_orphan(one))
         for project, rejections in by_project.items():
-            self(project, Signal.LOGS, rejections)
+            self.of_logs(project, rejections)
 
 
 def _of_orphan(orphan: OrphanedRecord) -> Rejection:
