@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.ports import (
     Clock,
     IdempotencyLock,
@@ -82,4 +82,4 @@ class DeleteExpiredResponses:
 
     async def __call__(self) -> int:
         """The number of deleted responses. Raises Unavailable; earlier batches stay deleted."""
-        return await delete_in_batches(lambda: self.responses.delete_expired(self.clock()))
+        return await run_in_batches(lambda: self.responses.delete_expired(self.clock()))

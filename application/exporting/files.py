@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
 from domain.errors import Conflict, Invalid
@@ -96,4 +96,4 @@ class DeleteExpiredExports:
     async def __call__(self) -> int:
         """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
         now = self.clock()
-        return await delete_in_batches(lambda: self.exports.delete_expired(now))
+        return await run_in_batches(lambda: self.exports.delete_expired(now))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.identity.organization_edit import OrganizationEditor, require
 from application.identity.ports import (
     Directory,
@@ -185,7 +185,7 @@ class PurgeRemovedProjects:
                     failures.append(failure)
             return 0
 
-        deleted = await delete_in_batches(purge)
+        deleted = await run_in_batches(purge)
         if failures:
             raise failures[0]
         return deleted

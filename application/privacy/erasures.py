@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy.ports import Erasures
@@ -96,7 +96,7 @@ class FinishErasures:
             except Exception as failure:  # noqa: BLE001 - not even a bug stops the others
                 failures.append(failure)
         before = self.clock() - ERASED_IDS_RETENTION
-        await delete_in_batches(lambda: self.erasures.delete_erased_ids(before))
+        await run_in_batches(lambda: self.erasures.delete_erased_ids(before))
         if failures:
             raise failures[0]
         return finished

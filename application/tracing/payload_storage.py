@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.ports import Clock
 from application.tracing.ports import PayloadStorage
 
@@ -23,7 +23,7 @@ class JoinPayloads:
     async def __call__(self) -> int:
         """The number of traces. Raises Unavailable; earlier batches stay joined."""
         before = self.clock() - JOINED_AFTER
-        return await delete_in_batches(lambda: self.storage.join_blocks(before))
+        return await run_in_batches(lambda: self.storage.join_blocks(before))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,6 @@ class RemoveUnusedPayloads:
         """How many were looked at or deleted. Raises Unavailable; earlier ones stay deleted."""
         now = self.clock()
         before, storage = now - REMOVED_AFTER, self.storage
-        done = await delete_in_batches(lambda: storage.remove_unused_texts(before))
-        done += await delete_in_batches(lambda: storage.remove_objects(before))
+        done = await run_in_batches(lambda: storage.remove_unused_texts(before))
+        done += await run_in_batches(lambda: storage.remove_objects(before))
         return done + await storage.remove_orphans(now - ORPHANED_AFTER)

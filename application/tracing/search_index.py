@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.ports import Clock
 from application.tracing.ports import SearchIndex
 
@@ -19,7 +19,7 @@ class IndexTraces:
 
     async def __call__(self) -> int:
         """The number of writes. Raises Unavailable; earlier batches stay indexed."""
-        return await delete_in_batches(self.index.add_traces)
+        return await run_in_batches(self.index.add_traces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,4 +32,4 @@ class CleanSearchIndex:
     async def __call__(self) -> int:
         """The number of groups of traces. Raises Unavailable; earlier groups stay clean."""
         before = self.clock() - GARBAGE_KEPT
-        return await delete_in_batches(lambda: self.index.remove_garbage(before))
+        return await run_in_batches(lambda: self.index.remove_garbage(before))

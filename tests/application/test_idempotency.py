@@ -10,7 +10,7 @@ import pytest
 
 from adapters.memory.idempotency import MemoryIdempotencyStore
 from adapters.memory.store import MemoryStore
-from application.deletion import BATCHES_MAX
+from application.batches import BATCHES_MAX
 from application.idempotency import (
     POLL_INTERVAL_S,
     POLLS_MAX,

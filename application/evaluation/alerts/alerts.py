@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID, uuid5
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.evaluation.ports.alerts import (
     BASELINE_RUNS,
     FINISHED_RUNS_MAX,
@@ -240,8 +240,8 @@ class PruneAlertHistory:
         """The number of deleted rows. Raises Unavailable; earlier batches stay deleted."""
         now = self.clock()
         old_delivery, old_change = now - self.deliveries_retention, now - self.changes_retention
-        deleted = await delete_in_batches(lambda: self.webhooks.delete_deliveries(old_delivery))
-        return deleted + await delete_in_batches(lambda: self.alerts.delete_changes(old_change))
+        deleted = await run_in_batches(lambda: self.webhooks.delete_deliveries(old_delivery))
+        return deleted + await run_in_batches(lambda: self.alerts.delete_changes(old_change))
 
 
 def check_metric(rule: AlertRule, monitor: Monitor) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.evaluation.ports.evaluation import AnnotationClaims, HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.calibration import (
@@ -114,7 +114,7 @@ class DeleteExpiredClaims:
     async def __call__(self) -> int:
         """The number of deleted claims. Raises Unavailable; earlier batches stay deleted."""
         now = self.clock()
-        return await delete_in_batches(lambda: self.claims.delete_expired(now))
+        return await run_in_batches(lambda: self.claims.delete_expired(now))
 
 
 def _start_of_day(now: datetime) -> datetime:

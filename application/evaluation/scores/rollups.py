@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.evaluation.ports.evaluation import ScoreRollups
 
 
@@ -14,4 +14,4 @@ class CountScoreDays:
 
     async def __call__(self) -> int:
         """The number of days. Raises Unavailable; earlier days stay counted."""
-        return await delete_in_batches(self.rollups.count_days)
+        return await run_in_batches(self.rollups.count_days)

@@ -8,8 +8,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
+from application.batches import BATCHES_MAX, run_in_batches
 from application.concurrency import gather_limited
-from application.deletion import BATCHES_MAX, delete_in_batches
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
 from application.evaluation.ports.sent_evaluations import (
     WAITING_MAX,
@@ -210,7 +210,7 @@ class DeleteExpiredEvaluations:
                 self.report(project, [Rejection(reason=reason, message=message, count=count)])
             return len(gone)
 
-        return await delete_in_batches(delete)
+        return await run_in_batches(delete)
 
 
 def _not_storable(one: ReceivedEvaluation, why: Invalid | NotFound) -> Rejection:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.ports import Clock
 from application.tracing.otlp.ports import OrphanedRecord, OtlpTraces
 
@@ -23,7 +23,7 @@ class SettleOpenTraces:
     async def __call__(self) -> int:
         """The number of settled traces. Raises Unavailable; earlier batches stay settled."""
         before = self.clock() - self.wait
-        return await delete_in_batches(lambda: self.traces.settle_open_traces(before))
+        return await run_in_batches(lambda: self.traces.settle_open_traces(before))
 
 
 async def ignore_orphans(_: Sequence[OrphanedRecord]) -> None:
@@ -48,4 +48,4 @@ class DeleteOrphanedRecords:
                 await self.report(gone)
             return len(gone)
 
-        return await delete_in_batches(delete)
+        return await run_in_batches(delete)

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import uuid5
 
-from application.deletion import delete_in_batches
+from application.batches import run_in_batches
 from application.ports import Clock, NewId
 from application.tracing.otlp.ports import OrphanedRecord
 from domain.ids import ProjectId, RejectionId
@@ -131,4 +131,4 @@ class DeleteExpiredRejections:
     async def __call__(self) -> int:
         """The number of deleted rejections. Raises Unavailable; earlier batches stay deleted."""
         now = self.clock()
-        return await delete_in_batches(lambda: self.rejections.delete_expired(now))
+        return await run_in_batches(lambda: self.rejections.delete_expired(now))

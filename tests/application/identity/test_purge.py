@@ -5,7 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from application.deletion import BATCHES_MAX
+from application.batches import BATCHES_MAX
 from application.identity.ports import PurgePostponed
 from application.identity.projects import FAILURES_MAX, PurgeRemovedProjects
 from domain.errors import Unavailable

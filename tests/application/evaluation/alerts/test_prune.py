@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from application.deletion import BATCHES_MAX
+from application.batches import BATCHES_MAX
 from application.evaluation.alerts.alerts import PruneAlertHistory
 from domain.errors import Unavailable
 from tests.support.builders.values import NOON
