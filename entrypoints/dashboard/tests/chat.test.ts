@@ -82,12 +82,16 @@ test("the text of a payload", () => {
   assert.equal(textOf("not JSON"), "not JSON");
 });
 
-test("empty messages of a user after calls stand for results", () => {
-  const empty = { role: "user", content: null };
-  const calls = { role: "assistant", content: [{ type: "tool_use", id: "1", name: "f", input: {} }] };
-  const turns = chatOf(JSON.stringify([empty, calls, empty, empty, { role: "user", content: "go on" }, empty]))!;
-  assert.deepEqual(turns.map((_, at) => standsForResult(turns, at)), [false, false, true, true, false, false]);
-});
+for (const content of [null, "", [], [""], [{ type: "text", text: "" }], [{ text: "" }]]) {
+  test(`empty messages of a user after calls stand for results: ${JSON.stringify(content)}`, () => {
+    const empty = { role: "user", content };
+    const calls = { role: "assistant", content: [{ type: "tool_use", id: "1", name: "f", input: {} }] };
+    const turns = chatOf(JSON.stringify([empty, calls, empty, empty, { role: "user", content: "go on" }, empty]))!;
+    assert.deepEqual(turns.map((_, at) => standsForResult(turns, at)), [false, false, true, true, false, false]);
+    assert.deepEqual(brief(turns), ["user: ", "assistant: f(node)", "user: ", "user: ", "user: go on", "user: "]);
+    assert.ok(turns.every((turn) => turn.parts.length === (turn.role === "assistant" || turn === turns[4] ? 1 : 0)));
+  });
+}
 
 test("turns that two calls share at their start", () => {
   const message = (role: string, content: string) => ({ role, content });

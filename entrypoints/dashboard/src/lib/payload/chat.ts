@@ -54,6 +54,11 @@ const ITEM_TYPES = new Set(["message", "function_call", "function_call_output", 
 
 class NoChat extends Error {}
 
+/** An empty text says as little as null, in whatever shape it is sent. */
+function textParts(text: string): Part[] {
+  return text === "" ? [] : [{ type: "text", text }];
+}
+
 class Reader {
   readonly text: string;
 
@@ -171,14 +176,14 @@ class Reader {
 
   content(node: JsonNode | undefined): Part[] {
     if (node === undefined || this.isNull(node)) return [];
-    if (node.kind === "string") return [{ type: "text", text: stringAt(this.text, node) }];
+    if (node.kind === "string") return textParts(stringAt(this.text, node));
     if (node.kind === "array") return this.items(node).flatMap((item) => this.block(item));
     if (node.kind === "object") return this.block(node);
     return [{ type: "json", label: null, node }];
   }
 
   block(node: JsonNode): Part[] {
-    if (node.kind === "string") return [{ type: "text", text: stringAt(this.text, node) }];
+    if (node.kind === "string") return textParts(stringAt(this.text, node));
     if (node.kind !== "object") return [{ type: "json", label: null, node }];
     const members = this.members(node);
     const type = this.string(members.get("type"));
@@ -223,7 +228,7 @@ class Reader {
       default:
     }
     const isPlain = type === null || ["text", "input_text", "output_text", "summary_text", "refusal"].includes(type);
-    if (text !== null && isPlain) return [{ type: "text", text }];
+    if (text !== null && isPlain) return textParts(text);
     return [{ type: "json", label: type, node }];
   }
 
