@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,11 +12,14 @@ import uvicorn
 
 from tests.http.conftest import Site, memory_site, site  # noqa: F401 - fixtures
 from tests.http.experiments.conftest import DATASET, SPLIT, Experimenting
+from tests.support.clients.forked_module import run_forked
 from tests.support.waiting import WAIT_MAX_S
 
 PACKAGE = Path(__file__).parents[2] / "clients/pytest-pandaprobe"
 AGENT = """
 import os, uuid, httpx, pytest
+
+HTTP = httpx.Client(verify=False)  # to read the certificates takes longer than a request
 
 def answer(output, **more):
     trace_id = str(uuid.uuid4())
@@ -30,7 +32,7 @@ def answer(output, **more):
         "output": output, **more,
     }
     url = os.environ["PANDAPROBE_ENDPOINT"]
-    httpx.post(f"{url}/traces", json=trace, headers=head).raise_for_status()
+    HTTP.post(f"{url}/traces", json=trace, headers=head).raise_for_status()
     return trace_id
 """
 MARK = f'@pytest.mark.pandaprobe(dataset="{DATASET}", split="{SPLIT}", metrics=["as_expected"]'
@@ -58,18 +60,15 @@ class Pytest:
     async def __call__(self, *options: str, module: str = "pytest") -> Told:
         plugins = "--disable-plugin-autoload -p xdist -p pytest_pandaprobe.plugin".split()
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PANDAPROBE", "GITHUB_"))}
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", module),
-            *(["-q", "-p", "no:cacheprovider", *plugins] if module == "pytest" else []),
-            *options,
-            cwd=self.folder,
-            env={**kept, **self.environ, "PYTHONPATH": str(PACKAGE / "src")},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+        output = self.folder.parent / f"{self.folder.name}.out"
+        status = await run_forked(
+            module,
+            [*(["-q", "-p", "no:cacheprovider", *plugins] if module == "pytest" else []), *options],
+            self.folder,
+            {**kept, **self.environ, "PYTHONPATH": str(PACKAGE / "src")},
+            output,
         )
-        output, _ = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
-        assert process.returncode is not None
-        return Told(process.returncode, output.decode())
+        return Told(status, output.read_text())
 
     async def experiments(self) -> list[Any]:
         found: list[Any] = (await self.project.read("/experiments"))["items"]
