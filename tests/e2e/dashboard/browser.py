@@ -159,7 +159,9 @@ class SignedInPage:
         context = page.context
         page.unroute_all(behavior="ignoreErrors")
         page.evaluate(RESET)
-        page.goto("about:blank")
+        # Asked for by the page itself, it stays in the same process. Another would load all again.
+        page.evaluate("location.replace('about:blank')")
+        page.wait_for_url("about:blank")
         page.mouse.move(0, 0)
         page.set_viewport_size(VIEWPORT)
         page.emulate_media(
