@@ -53,17 +53,18 @@ def until_while[T](
     process: subprocess.Popen[Any], look: Callable[[], T], is_so: Callable[[T], object] = bool
 ) -> T:
     """Calls `look` until `is_so` holds; the last result. Fails if `process` ends before."""
-    deadline = time.monotonic() + WAIT_MAX_S
+    began = time.monotonic()
     while not is_so(seen := look()):
         assert process.poll() is None, "the process ended"
-        assert time.monotonic() < deadline, seen
-        wait_a_moment(process)
+        waited_s = time.monotonic() - began
+        assert waited_s < WAIT_MAX_S, seen
+        wait_a_moment(process, 1 if waited_s < 1 else LATE_PAUSES)
     return seen
 
 
-def wait_a_moment(process: subprocess.Popen[Any]) -> None:
-    """Waits a twentieth of a second, or less if the process ends."""
+def wait_a_moment(process: subprocess.Popen[Any], pauses: int = 1) -> None:
+    """Waits a twentieth of a second, so many times, or less if the process ends."""
     try:
-        process.wait(0.05)
+        process.wait(0.05 * pauses)
     except subprocess.TimeoutExpired:
         return
