@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from domain.tracing.payloads.payload import OBJECT_VALUES_MAX, TOO_MANY_VALUES
 from entrypoints.http.controllers.traces import examples
+from entrypoints.http.requests.json_body import LEVELS_MAX
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 
 NUL, LONE = "a\\u0000b", "a\\ud800b"
@@ -353,6 +355,19 @@ async def test_deep_items_of_a_batch_are_rejected_by_themselves(
     assert answer.status_code == 202
     assert len(answer.json()["accepted"]) == 2
     assert [one["index"] for one in answer.json()["rejected"]] == [1, 3]
+    assert site.trace_count() == 2
+
+
+async def test_item_with_many_brackets_near_the_limit_is_rejected_by_itself() -> None:
+    around = "[" * LEVELS_MAX, "]" * LEVELS_MAX
+    value = around[0] + "[[]]," * 900_000 + deep(10_000) + around[1]
+    batch = f'{{"traces":[{raw_trace()},{raw_trace(input=value)},{raw_trace()}]}}'
+    site = Site(config=replace(CONFIG, max_body_bytes=8 << 20))
+    site.begin()
+    async with site.http:
+        answer = await site.http.post("/traces/batch", headers=site.headers(), content=batch)
+    assert answer.status_code == 202
+    assert [one["index"] for one in answer.json()["rejected"]] == [1]
     assert site.trace_count() == 2
 
 
