@@ -1,6 +1,5 @@
 """Runs pytest with the plugin in a process of its own, against the service in memory."""
 
-import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -8,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 
 from tests.http.conftest import Site, memory_site, site  # noqa: F401 - fixtures
 from tests.http.experiments.conftest import DATASET, SPLIT, Experimenting
 from tests.support.clients.forked_module import run_forked
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.clients.loopback_server import served
 
 PACKAGE = Path(__file__).parents[2] / "clients/pytest-pandaprobe"
 AGENT = """
@@ -94,16 +92,8 @@ async def url(project: Experimenting) -> AsyncIterator[str]:
             await project.run_jobs()
         await project.site.app(scope, receive, send)
 
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(WAIT_MAX_S):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    [bound] = server.servers[0].sockets
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    await serving
+    async with served(app) as address:
+        yield address
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from redis.asyncio import Redis
 
+from adapters.embedded.process import free_port
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
+from adapters.redis.client import opened
 from application.tracing.ports import Traces
 from entrypoints.composition.memory import memory_ports
 from tests.support.builders.values import prices
@@ -109,6 +112,19 @@ async def world(adapter: Pool | None) -> AsyncIterator[World]:
         return
     async with data_plane.over_postgres(adapter) as plane:
         yield World(postgres_ports(adapter, plane))
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    async with opened(redis_url) as client:
+        yield client
+
+
+@pytest.fixture
+async def nowhere() -> AsyncIterator[Redis]:
+    """A client of an address at which no Redis answers."""
+    async with opened(f"redis://127.0.0.1:{free_port()}/0") as client:
+        yield client
 
 
 @pytest.fixture

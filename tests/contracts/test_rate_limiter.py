@@ -7,7 +7,6 @@ Where instants matter, tests pass them and compare with the domain's SlidingWind
 import asyncio
 import sys
 import uuid
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters.embedded.process import free_port
 from adapters.memory.rate_limiter import SHARED_BUCKETS, MemoryRateLimiter, monotonic_us
 from adapters.redis.client import opened
 from adapters.redis.fallback import RedisFallback
@@ -38,18 +36,6 @@ def new_bucket() -> str:
 def redis_limiter(client: Redis) -> RedisRateLimiter:
     local = MemoryRateLimiter(monotonic_us)
     return RedisRateLimiter(RedisSlidingWindows(client), local, RedisFallback(monotonic_us))
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with opened(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def nowhere() -> AsyncIterator[Redis]:
-    async with opened(f"redis://127.0.0.1:{free_port()}/0") as client:
-        yield client
 
 
 @pytest.fixture(params=["memory", "away", pytest.param("redis", marks=pytest.mark.service)])

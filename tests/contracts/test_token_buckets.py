@@ -6,14 +6,12 @@ instants matter, tests pass them and compare with the domain's TokenBucket.
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
-from adapters.embedded.process import free_port
 from adapters.memory.rate_limiter import monotonic_us
 from adapters.memory.token_buckets import MemoryTokenBuckets
 from adapters.redis.client import opened
@@ -38,18 +36,6 @@ def new_bucket() -> str:
 def over_redis(client: Redis) -> RedisTokenBuckets:
     local = MemoryTokenBuckets(monotonic_us)
     return RedisTokenBuckets(SharedTokenBuckets(client), local, RedisFallback(monotonic_us))
-
-
-@pytest.fixture
-async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    async with opened(redis_url) as client:
-        yield client
-
-
-@pytest.fixture
-async def nowhere() -> AsyncIterator[Redis]:
-    async with opened(f"redis://127.0.0.1:{free_port()}/0") as client:
-        yield client
 
 
 @pytest.fixture(params=["memory", "away", pytest.param("redis", marks=pytest.mark.service)])

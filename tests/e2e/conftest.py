@@ -245,6 +245,12 @@ async def template(
     return Template(urlsplit(url).path.removeprefix("/"), key.strip(), str(organization))
 
 
+@pytest.fixture(scope="module")
+async def database_url(postgres_url: str, template: Template) -> str:
+    """A copy of the template, which tests of one module change."""
+    return await copy_database(postgres_url, template.name)
+
+
 @pytest.fixture(scope="session")
 def shared_dev(enterable_folder: Path, migrated_data: Path) -> Iterator[DevServer]:
     folder = enterable_folder / "dev"

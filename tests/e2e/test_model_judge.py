@@ -13,10 +13,9 @@ from domain.evaluation.scores.score import TraceScore
 from domain.tracing.payloads.payload import object_members
 from entrypoints.composition import root
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import ROOT, Template, own_environ
+from tests.e2e.conftest import ROOT, own_environ
 from tests.e2e.test_workers import JUDGED, a_project, put_traces, start_run
 from tests.support.fakes.model_provider import COMPATIBLE, GRADE, HttpReply, provider
-from tests.support.fixtures.servers.migrated_postgres import copy_database
 from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S
 
@@ -50,11 +49,6 @@ class WorkerInstallation:
     @property
     def log(self) -> str:
         return (self.folder / "worker.log").read_text()
-
-
-@pytest.fixture(scope="module")
-async def database_url(postgres_url: str, template: Template) -> str:
-    return await copy_database(postgres_url, template.name)
 
 
 @pytest.fixture(scope="module")

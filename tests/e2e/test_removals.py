@@ -17,8 +17,7 @@ from adapters.embedded.valkey import start_valkey
 from domain.identity.organization import FIRST_PROJECT
 from entrypoints.composition.sign_in import development_issuer
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import Template, own_environ
-from tests.support.fixtures.servers.migrated_postgres import copy_database
+from tests.e2e.conftest import own_environ
 from tests.support.waiting import WAIT_MAX_S, until_while
 
 pytestmark = pytest.mark.e2e
@@ -73,11 +72,6 @@ class Installation:
                 await connection.close()
 
         return asyncio.run(counted())
-
-
-@pytest.fixture(scope="module")
-async def database_url(postgres_url: str, template: Template) -> str:
-    return await copy_database(postgres_url, template.name)
 
 
 @pytest.fixture(scope="module")

@@ -29,11 +29,10 @@ from domain.page import PageRequest
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import Settings, read_settings
-from tests.e2e.conftest import ROOT, Template, own_environ
+from tests.e2e.conftest import ROOT, own_environ
 from tests.support.builders.values import span, trace
 from tests.support.fakes.short_lease_worker import fast_clock
 from tests.support.fixtures.evaluation.monitors import a_monitor
-from tests.support.fixtures.servers.migrated_postgres import copy_database
 from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, until
 
@@ -94,11 +93,6 @@ class Workers:
     async def ports(self) -> AsyncIterator[Ports]:
         async with root.ports(self.settings) as ports:
             yield replace(ports, clock=fast_clock(self.epoch_s, SPEEDUP))
-
-
-@pytest.fixture(scope="module")
-async def database_url(postgres_url: str, template: Template) -> str:
-    return await copy_database(postgres_url, template.name)
 
 
 @pytest.fixture(scope="module")

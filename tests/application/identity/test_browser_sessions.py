@@ -21,16 +21,6 @@ MOMENT = timedelta(microseconds=1)
 IDLE, TOTAL = SessionLifetime().idle, SessionLifetime().total
 
 
-@pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
 async def started(world, holder, method=SignInMethod.PROVIDER):
     return await world.do.identity.start_browser_session(holder, BROWSER, method, BIND)
 

@@ -17,19 +17,8 @@ MOMENT = timedelta(microseconds=1)
 
 
 @pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
 async def bob(world):
     return await world.person("bob")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    """An organization of Ada's."""
-    return (await world.do.identity.create_organization(ada, "Ours")).id
 
 
 @pytest.fixture

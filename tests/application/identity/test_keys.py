@@ -17,17 +17,6 @@ MOMENT = timedelta(microseconds=1)
 READ = frozenset({Scope.READ})
 
 
-@pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    """An organization of Ada's."""
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
 async def listed(world, ours, ada):
     return await world.do.identity.directory.keys(ours)
 

@@ -19,17 +19,6 @@ MOMENT = timedelta(microseconds=1)
 
 
 @pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    """An organization of Ada's."""
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
-@pytest.fixture
 async def bob(world, ours):
     """A MEMBER: every member may sign a command line in."""
     return await world.member(ours, "bob")

@@ -14,17 +14,6 @@ from tests.support.builders.values import at
 OWNER, ADMIN, MEMBER = Role.OWNER, Role.ADMIN, Role.MEMBER
 
 
-@pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    """An organization of Ada's."""
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
 # --- listing -------------------------------------------------------------------------------------
 
 

@@ -9,18 +9,6 @@ from domain.identity.organization import Role
 from domain.page import PageRequest
 from tests.support.builders.values import trace
 
-
-@pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    """An organization of Ada's."""
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
 # --- making --------------------------------------------------------------------------------------
 
 

@@ -13,17 +13,6 @@ from tests.support.builders.values import trace
 
 
 @pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world, ada):
-    """An organization of Ada's."""
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
-@pytest.fixture
 async def bot(world, ours, ada):
     return await world.do.identity.create_project(ada, ours, "bot", "Sells things.")
 

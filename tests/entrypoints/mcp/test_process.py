@@ -10,13 +10,13 @@ from pathlib import Path
 
 import httpx2
 import pytest
-import uvicorn
 from mcp import Client, StdioServerParameters
 from mcp.client.streamable_http import streamable_http_client
 
 from entrypoints.processes.dev_supervisor import mcp_line
 from tests.entrypoints.mcp.conftest import text_of
 from tests.http.conftest import Site
+from tests.support.clients.loopback_server import served
 from tests.support.waiting import WAIT_MAX_S
 
 ROOT = Path(__file__).parents[3]
@@ -26,16 +26,8 @@ PROXY = {"http_proxy": "http://127.0.0.1:1"}  # which isn't asked for an address
 @pytest.fixture
 async def url(site: Site) -> AsyncIterator[str]:
     """The address of the service in memory, on a port of this machine."""
-    config = uvicorn.Config(site.app, host="127.0.0.1", port=0, log_level="error", lifespan="off")
-    server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve())
-    async with asyncio.timeout(WAIT_MAX_S):
-        while not server.started:
-            await asyncio.sleep(0.01)
-    [bound] = server.servers[0].sockets
-    yield f"http://127.0.0.1:{bound.getsockname()[1]}"
-    server.should_exit = True
-    await serving
+    async with served(site.app) as address:
+        yield address
 
 
 def command(tmp_path: Path, **environ: str) -> StdioServerParameters:

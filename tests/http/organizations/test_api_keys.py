@@ -13,15 +13,9 @@ from domain.identity.organization import Role
 from domain.ids import OrganizationId
 from tests.http.conftest import Site, a_trace, field_errors
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import PersonClient, new_member, new_person
+from tests.support.clients.organization_members import PersonClient, new_member
 
 ALL = ["ingest", "read", "evaluate"]
-
-
-@pytest.fixture
-def ada(site: Site) -> PersonClient:
-    site.now = NOON
-    return new_person(site, "ada@example.com")
 
 
 @pytest.fixture

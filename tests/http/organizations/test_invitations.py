@@ -19,21 +19,8 @@ GRACE = "grace@example.com"
 
 
 @pytest.fixture
-def ada(site: Site) -> PersonClient:
-    site.now = NOON
-    return new_person(site, "ada@example.com", name="Ada Lovelace")
-
-
-@pytest.fixture
 def grace(site: Site) -> PersonClient:
     return new_person(site, "Grace@Example.com", name="Grace Hopper")
-
-
-@pytest.fixture
-async def ours(ada: PersonClient) -> str:
-    """The path of an organization that Ada owns."""
-    made = await ada.call("POST", "/organizations", {"name": "Acme"})
-    return f"/organizations/{made['id']}"
 
 
 async def invited(

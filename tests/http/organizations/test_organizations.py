@@ -35,18 +35,6 @@ NO_NAMES = [
 ]
 
 
-@pytest.fixture
-def ada(site: Site) -> PersonClient:
-    return new_person(site, "ada@example.com", name="Ada Lovelace")
-
-
-@pytest.fixture
-async def ours(ada: PersonClient) -> str:
-    """The path of an organization that Ada owns."""
-    made = await ada.call("POST", "/organizations", {"name": "Acme"})
-    return f"/organizations/{made['id']}"
-
-
 def member(site: Site, ours: str, email: str, role: Role, after_s: int = 10**9) -> PersonClient:
     return new_member(site, OrganizationId(uuid.UUID(ours[-36:])), email, role, after_s)
 

@@ -10,13 +10,7 @@ import pytest
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 from tests.http.organizations.test_organizations import NAMES, NO_NAMES
 from tests.support.builders.values import NOON
-from tests.support.clients.organization_members import PersonClient, new_person
-
-
-@pytest.fixture
-def ada(site: Site) -> PersonClient:
-    site.now = NOON
-    return new_person(site, "ada@example.com")
+from tests.support.clients.organization_members import PersonClient
 
 
 @pytest.fixture
