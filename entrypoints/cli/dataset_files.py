@@ -20,41 +20,34 @@ import msgspec
 
 from domain.evaluation.datasets.dataset import ITEM_BYTES_MAX, ITEMS_PER_REQUEST_MAX
 from domain.wording import counted
-from entrypoints.cli.import_client import (
+from entrypoints.cli.server_client import (
     OK,
-    STANDARD_INPUT,
     TOO_LARGE,
     Post,
     Response,
     Server,
+    post_with_retries,
+    problem_detail,
+)
+from entrypoints.cli.trace_files import (
+    BATCH_BYTES,
+    PRINTED_REFUSALS_MAX,
+    STANDARD_INPUT,
+    Rejected,
     file_problem,
     is_read_twice,
     open_export,
-    post_with_retries,
-    problem_detail,
 )
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 
 DESCRIBED_IN: Final = "docs/evaluation/datasets.md"
-BATCH_BYTES: Final = 8 << 20  # of the items in one request; a larger one is sent alone
 LINE_BYTES_MAX: Final = 16 << 20  # of a line of a file; an item has at most ITEM_BYTES_MAX
-PRINTED_REFUSALS_MAX: Final = 100  # further refused items are only counted
-CREATED, CONFLICT, NOT_FOUND = 201, 409, 404
+CREATED, CONFLICT = 201, 409
 LINK: Final = "from_trace"
 CONTENT_TYPES: Final = {"ndjson": "application/x-ndjson", "csv": "text/csv"}
 
 _MEMBERS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-class _FieldError(msgspec.Struct):
-    field: str
-    message: str
-
-
-class _Rejected(msgspec.Struct):
-    index: int
-    errors: list[_FieldError]
 
 
 class _Written(msgspec.Struct):
@@ -62,7 +55,7 @@ class _Written(msgspec.Struct):
     created: int
     changed: int
     unchanged: int
-    rejected: list[_Rejected]
+    rejected: list[Rejected]
 
 
 class _Page(msgspec.Struct):

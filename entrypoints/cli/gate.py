@@ -16,17 +16,17 @@ from uuid import UUID
 import msgspec
 
 from domain.wording import counted
-from entrypoints.cli.import_client import (
+from entrypoints.cli.server_client import (
     OK,
     TRANSIENT_STATUSES,
     Post,
     Response,
     Server,
-    file_problem,
     post_with_retries,
     problem_detail,
     wait_s,
 )
+from entrypoints.cli.trace_files import file_problem
 from entrypoints.startup import CommandError
 
 DESCRIBED_IN: Final = "docs/evaluation/experiments.md"

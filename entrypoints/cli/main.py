@@ -373,9 +373,9 @@ def _seed(arguments: argparse.Namespace, settings: Settings) -> int:
     example="pandaprobe-server import traces.ndjson.gz --project copy",
 )
 def _import(arguments: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints.cli import import_client  # noqa: PLC0415
+    from entrypoints.cli import trace_files  # noqa: PLC0415
 
-    return import_client.run(arguments.file, **_client_options(arguments, settings))
+    return trace_files.run(arguments.file, **_client_options(arguments, settings))
 
 
 def _client_options(arguments: argparse.Namespace, settings: Settings) -> dict[str, str | None]:
@@ -417,10 +417,10 @@ _FILE_FORMAT: Final = option(
     example="pandaprobe-server import-dataset refunds.csv --dataset refunds",
 )
 def _import_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints.cli import dataset_files, import_client  # noqa: PLC0415
+    from entrypoints.cli import dataset_files, server_client  # noqa: PLC0415
 
     options = _client_options(arguments, settings)
-    server = import_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
+    server = server_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
     return dataset_files.import_file(
         arguments.file,
         arguments.dataset,
@@ -445,10 +445,10 @@ def _import_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
     example="pandaprobe-server export-dataset refunds refunds.csv",
 )
 def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints.cli import dataset_files, import_client  # noqa: PLC0415
+    from entrypoints.cli import dataset_files, server_client  # noqa: PLC0415
 
     options = _client_options(arguments, settings)
-    server = import_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
+    server = server_client.Server.of(**options, described_in=dataset_files.DESCRIBED_IN)
     return dataset_files.export_file(
         arguments.dataset,
         arguments.file,
@@ -487,7 +487,7 @@ def _export_dataset(arguments: argparse.Namespace, settings: Settings) -> int:
     error_status=4,
 )
 def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
-    from entrypoints.cli import gate, import_client  # noqa: PLC0415
+    from entrypoints.cli import gate, server_client  # noqa: PLC0415
 
     if (arguments.candidate is None) != arguments.aa:
         raise CommandError("give CANDIDATE, or --aa to compare BASE with itself")
@@ -500,7 +500,7 @@ def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
         "candidate_run": arguments.candidate_run,
     }
     options = _client_options(arguments, settings)
-    server = import_client.Server.of(**options, described_in=gate.DESCRIBED_IN)
+    server = server_client.Server.of(**options, described_in=gate.DESCRIBED_IN)
     reports = gate.Reports(junit=arguments.junit, markdown=arguments.markdown, json=arguments.json)
     return gate.run(server, body | sent, reports, arguments.wait)
 

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from msgspec.structs import replace
 
 from domain.evaluation.evidence.redaction import RedactionMode
-from entrypoints.cli.import_client import check_sendable
+from entrypoints.cli.server_client import check_sendable
 from entrypoints.composition.identity_provider import identity_provider
 from entrypoints.mcp import http_server, server
 from entrypoints.mcp.http_server import HttpOptions

@@ -13,8 +13,8 @@ import pytest
 from domain.evaluation.datasets.dataset import ITEMS_PER_REQUEST_MAX
 from entrypoints.cli import dataset_files
 from entrypoints.cli.dataset_files import ItemImporter, create_dataset, read_lines, read_rows
-from entrypoints.cli.import_client import Response
 from entrypoints.cli.main import main
+from entrypoints.cli.server_client import Response
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError
 

@@ -10,8 +10,8 @@ from typing import Any, Final
 import pytest
 
 from entrypoints.cli import gate
-from entrypoints.cli.import_client import Response
 from entrypoints.cli.main import main
+from entrypoints.cli.server_client import Response
 from entrypoints.http.controllers.experiments import examples
 from entrypoints.startup import CommandError
 

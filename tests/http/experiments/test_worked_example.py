@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from entrypoints.cli import gate
-from entrypoints.cli.import_client import Response
+from entrypoints.cli.server_client import Response
 from tests.http.experiments.conftest import DATASET, EXACT, SPLIT, Experimenting
 
 COUNTRIES = {"DE": 5, "FR": 7, "IT": 8, "JP": 21, "PE": 24}

@@ -8,37 +8,33 @@ import asyncio
 import gzip
 import re
 import sys
-from collections.abc import Awaitable, Callable, Container, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
 from io import BufferedReader
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+from typing import BinaryIO, Final, cast
 
 import msgspec
 
 from application.tracing.ingest import BATCH_MAX
 from domain.wording import counted
+from entrypoints.cli.server_client import (
+    TOO_LARGE,
+    FieldProblem,
+    Post,
+    Response,
+    Server,
+    post_with_retries,
+    problem_detail,
+)
 from entrypoints.progress import Progress
-from entrypoints.settings import PREFIX
-from entrypoints.startup import CommandError, is_on_loopback
-
-if TYPE_CHECKING:
-    import httpx2
+from entrypoints.startup import CommandError
 
 BATCH_BYTES: Final = 8 << 20  # of the lines in one request; a longer line is sent alone
 LINE_BYTES_MAX: Final = 256 << 20  # no server accepts as much in one request
-RETRIES_MAX: Final = 30  # of one request; enough for a restart of the server
-WAIT_MAX_S: Final = 60.0  # before another attempt
 PRINTED_REFUSALS_MAX: Final = 100  # further refused lines are only counted
-TRANSIENT_STATUSES: Final = frozenset({429, 502, 503, 504})
-TOO_LARGE: Final = 413
-OK: Final = 200
-UNAUTHORIZED: Final = 401
-CREDENTIAL_HINT: Final = f". {PREFIX}API_KEY or --key sets the key"
-ADDRESS_HINT: Final = f"Is it running? {PREFIX}ENDPOINT or --url sets its address"
-JWT_DOTS: Final = 2  # between its three parts; a key has none
 STANDARD_INPUT: Final = "-"
 
 _END: Final = re.compile(rb',"export":(\{[^{}]*\})\}\n?\Z')
@@ -52,38 +48,17 @@ class _EndMark(msgspec.Struct):
     left_out: list[str] = msgspec.field(default_factory=list)
 
 
-class _FieldError(msgspec.Struct):
-    field: str
-    message: str
+class Rejected(msgspec.Struct):
+    """What the server refused of a request: its place there, and why."""
 
-
-class _Rejected(msgspec.Struct):
     index: int
-    errors: list[_FieldError]
+    errors: list[FieldProblem]
 
 
 class _ImportResult(msgspec.Struct):
     stored: int
     unchanged: int
-    rejected: list[_Rejected]
-
-
-class _Problem(msgspec.Struct):
-    detail: str = "not JSON"
-    errors: list[_FieldError] = msgspec.field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """The response to one request. The status is 0 if the server wasn't reached."""
-
-    status: int
-    body: bytes
-    retry_after: str | None = None
-
-
-type Post = Callable[[bytes], Awaitable[Response]]
-"""Sends a body to an endpoint. Doesn't raise if the server isn't reached."""
+    rejected: list[Rejected]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +69,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Importer:
+class TraceImporter:
     """Imports one file. `report` is called with a message about each problem."""
 
     post: Post
@@ -217,48 +192,6 @@ def _find_end_mark(text: bytes) -> tuple[int, _EndMark] | None:
         return None
 
 
-async def post_with_retries(
-    post: Post,
-    body: bytes,
-    report: Callable[[str], object],
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    *,
-    accepted: Container[int] = (OK, TOO_LARGE),
-) -> Response:
-    """The response, with one of the accepted statuses. Raises CommandError for others."""
-    for attempt in range(RETRIES_MAX + 1):
-        response = await post(body)
-        if response.status in accepted:
-            return response
-        if response.status not in TRANSIENT_STATUSES and response.status:
-            break
-        if not attempt and not response.status:
-            report(f"{problem_detail(response)}: retrying")
-        if attempt < RETRIES_MAX:
-            await sleep(wait_s(response, attempt))
-    raise CommandError(problem_detail(response))
-
-
-def wait_s(response: Response, attempt: int) -> float:
-    after = response.retry_after
-    wait = float(after) if after is not None and after.isdigit() else 2.0**attempt / 2
-    return min(wait, WAIT_MAX_S)
-
-
-def problem_detail(response: Response) -> str:
-    if not response.status:
-        return response.body.decode()
-    try:
-        problem = msgspec.json.decode(response.body, type=_Problem)
-    except ValueError:
-        problem = _Problem()
-    # Some details only count the errors, or say that there are any.
-    errors = [f"{one.field}: {one.message}".removeprefix(": ") for one in problem.errors]
-    others = [one for one in errors if one not in problem.detail]
-    hint = CREDENTIAL_HINT if response.status == UNAUTHORIZED else ""
-    return f"{response.status}: {'; '.join([problem.detail, *others])}{hint}"
-
-
 def file_problem(name: str | Path, error: Exception) -> str:
     """Why a file can't be used, with its name once, as it was given."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -278,92 +211,14 @@ def run(name: str, *, url: str | None, key: str | None, project: str | None) -> 
         raise CommandError(file_problem(name, error)) from error
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A server, and who asks it: a key with the name of a project, or a token with its id."""
-
-    url: str
-    key: str
-    project: str
-
-    @classmethod
-    def of(
-        cls, url: str | None, key: str | None, project: str | None, *, described_in: str
-    ) -> Self:
-        """Blanks around them are left out: files of secrets end with a line break.
-
-        Raises CommandError if one of them is missing; the page says where they come from.
-        """
-        given = {"url": url, "key": key, "project": project}
-        options = {option: (value or "").strip() for option, value in given.items()}
-        if missing := [f"--{option}" for option, value in options.items() if not value]:
-            raise CommandError(
-                f"{', '.join(missing)} must be given, or set in the environment as described in "
-                f"{described_in}"
-            )
-        for option, value in options.items():
-            check_sendable(value, f"--{option}")
-        return cls(**options)
-
-    def open(self) -> "httpx2.AsyncClient":
-        """A client of the server. Raises CommandError for malformed options."""
-        import httpx2  # noqa: PLC0415 - slow to import, and only such commands and workers need it
-
-        # A token of a person (a JWT) takes the place of a key, and the project's id that of its
-        # name.
-        is_key = self.key.count(".") != JWT_DOTS
-        credential = {"x-api-key": self.key} if is_key else {"authorization": f"Bearer {self.key}"}
-        headers = {**credential, "x-project-name" if is_key else "x-project-id": self.project}
-        try:
-            return httpx2.AsyncClient(
-                base_url=self.url,
-                headers=headers,
-                timeout=60,
-                trust_env=not is_on_loopback(self.url),
-                verify=httpx2.create_ssl_context(),  # with SSL_CERT_FILE, whatever the address
-            )
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            raise CommandError(f"--url, --key or --project is invalid: {error}") from error
-
-    def away(self, error: Exception) -> str:
-        """That the server doesn't answer, and what to check."""
-        reason = str(error) or type(error).__name__
-        return f"{self.url} doesn't answer: {reason}. {ADDRESS_HINT}"
-
-    def poster(self, client: "httpx2.AsyncClient", path: str, content_type: str) -> Post:
-        """Sends bodies of a type to a path of the server."""
-        import httpx2  # noqa: PLC0415 - as above
-
-        async def post(body: bytes) -> Response:
-            try:
-                response = await client.post(
-                    path, content=body, headers={"content-type": content_type}
-                )
-            except httpx2.UnsupportedProtocol as error:
-                raise CommandError(f"--url {self.url}: {error}") from error
-            except httpx2.HTTPError as error:
-                return Response(0, self.away(error).encode())
-            return Response(
-                response.status_code, response.content, response.headers.get("retry-after")
-            )
-
-        return post
-
-
 async def _run(file: BinaryIO, total: int | None, server: Server) -> int:
     async with server.open() as client:
         post = server.poster(client, "/traces/import", "application/json")
         with Progress(total, sys.stderr) as progress:
-            importer = Importer(post, progress, lambda line: sys.stderr.write(f"{line}\n"))
+            importer = TraceImporter(post, progress, lambda line: sys.stderr.write(f"{line}\n"))
             await importer.run(file)
     sys.stdout.write(f"{importer.summary()}\n")
     return 0 if importer.is_complete and not importer.refused else 1
-
-
-def check_sendable(value: str, name: str) -> None:
-    """Raises CommandError for what no header may have. The library would show the whole value."""
-    if not value.isprintable():
-        raise CommandError(f"{name} is invalid: it contains a character such as a line break")
 
 
 def _standard_input() -> AbstractContextManager[BufferedReader]:

@@ -16,15 +16,10 @@ from typing import Any
 import pytest
 
 from application.tracing.ingest import BATCH_MAX
-from entrypoints.cli import import_client
-from entrypoints.cli.import_client import (
-    PRINTED_REFUSALS_MAX,
-    RETRIES_MAX,
-    Importer,
-    Response,
-    problem_detail,
-)
+from entrypoints.cli import server_client, trace_files
 from entrypoints.cli.main import main
+from entrypoints.cli.server_client import RETRIES_MAX, Response, problem_detail
+from entrypoints.cli.trace_files import PRINTED_REFUSALS_MAX, TraceImporter
 from entrypoints.mcp.service_client import Credential, service_client
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError, is_on_loopback
@@ -79,7 +74,7 @@ class Server:
 
 @dataclass
 class Run:
-    importer: Importer
+    importer: TraceImporter
     told: list[str]
     waited: list[float]
 
@@ -97,7 +92,7 @@ async def imported(server: Server, text: bytes) -> Run:
         waited.append(seconds)
 
     progress = Progress(None, io.StringIO())
-    run = Run(Importer(server, progress, told.append, sleep), told, waited)
+    run = Run(TraceImporter(server, progress, told.append, sleep), told, waited)
     await run.importer.run(io.BytesIO(text))
     return run
 
@@ -163,7 +158,7 @@ async def test_similar_text_is_not_an_end_mark(tmp_path, end):
     text = lines(1)[0][:-2] + b',"export":%b}\n' % end
     file = tmp_path / "a.ndjson"
     file.write_bytes(text)
-    assert import_client.read_total(str(file)) is None
+    assert trace_files.read_total(str(file)) is None
     run = await imported(Server(), text + b"".join(lines(1)))
     assert run.importer.stored + run.importer.refused == 2
     assert not run.importer.is_complete
@@ -242,17 +237,17 @@ def test_files_may_be_compressed(tmp_path):
     plain.write_bytes(text)
     packed.write_bytes(gzip.compress(text))
     for file, total in ((plain, 4), (packed, None)):
-        with import_client.open_export(str(file)) as opened:
+        with trace_files.open_export(str(file)) as opened:
             assert opened.read() == text
-        assert import_client.read_total(str(file)) == total
-    assert import_client.read_total("-") is None
+        assert trace_files.read_total(str(file)) == total
+    assert trace_files.read_total("-") is None
 
 
 def test_standard_input_may_be_compressed():
     text = ended(lines(4))
     program = """
 import sys
-from entrypoints.cli.import_client import open_export
+from entrypoints.cli.trace_files import open_export
 with open_export("-") as opened:
     sys.stdout.buffer.write(opened.read())
 """
@@ -267,7 +262,7 @@ def test_file_is_read_without_a_standard_input(tmp_path):
     (tmp_path / "file").write_bytes(text)
     program = """
 import sys
-from entrypoints.cli.import_client import open_export
+from entrypoints.cli.trace_files import open_export
 with open_export(sys.argv[1]) as opened:
     sys.stdout.buffer.write(opened.read())
 """
@@ -283,16 +278,16 @@ def test_pipe_gives_all_its_bytes():
         os.write(writing, content)
         os.close(writing)
         name = f"/dev/fd/{reading}"
-        assert import_client.read_total(name) is None
-        assert not import_client.is_read_twice(name)
-        with import_client.open_export(name) as opened:
+        assert trace_files.read_total(name) is None
+        assert not trace_files.is_read_twice(name)
+        with trace_files.open_export(name) as opened:
             assert opened.read() == text
         os.close(reading)
 
 
 def test_missing_options_are_named():
     with pytest.raises(CommandError, match="--key, --project must be given"):
-        import_client.run("-", url="http://localhost", key=None, project="")
+        trace_files.run("-", url="http://localhost", key=None, project="")
 
 
 @pytest.mark.parametrize(
@@ -367,7 +362,7 @@ async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
         of = (f"http://127.0.0.1:{port}", "key", "shop")
-        server = import_client.Server.of(*of, described_in="")
+        server = server_client.Server.of(*of, described_in="")
         async with server.open() as client:
             response = await server.poster(client, "/", "application/json")(b"")
     assert (response.status, response.body) == (200, b"{}")
@@ -380,7 +375,7 @@ async def test_service_on_this_machine_may_have_an_authority_of_its_own(monkeypa
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     async with receiver(tls=tls, answer=with_status("200 OK", body=b"{}")) as asked:
         url = asked.url("", "127.0.0.1", "https")
-        server = import_client.Server.of(url, "key", "shop", described_in="")
+        server = server_client.Server.of(url, "key", "shop", described_in="")
         async with server.open() as client:
             response = await server.poster(client, "/", "application/json")(b"")
         async with service_client(url) as service:
