@@ -47,7 +47,7 @@ export function useReturn(then: () => unknown): void {
   }, [count]);
 }
 
-export interface Asking {
+interface Asking {
   enabled?: boolean;
   pollMs?: number | false;
   keepPrevious?: boolean;

@@ -21,7 +21,7 @@ export function differences(left: TraceOutline, a: number, right: TraceOutline, 
 }
 
 /** A span that didn't end differs from one that did. */
-export function isOtherLatency(a: number | null, b: number | null): boolean {
+function isOtherLatency(a: number | null, b: number | null): boolean {
   if (a === null || b === null) return a !== b;
   return Math.abs(a - b) > LATENCY_MIN_US && Math.abs(a - b) > LATENCY_SHARE * Math.max(a, b);
 }

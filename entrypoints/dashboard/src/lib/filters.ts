@@ -141,7 +141,7 @@ export function searchNote(pages: readonly FoundPage[], instant: (at: string) =>
   return { text: `This search may have missed traces: those with more than 256 MiB of payloads, and some written after ${known} if the index is far behind.`, goesOn: false };
 }
 
-export type Parsed = { change: Change } | { problem: string };
+type Parsed = { change: Change } | { problem: string };
 
 const LEAST: Record<string, string> = { cost: "min_cost", tokens: "min_tokens", spans: "min_span_count" };
 
@@ -292,7 +292,7 @@ export function filterQuery(params: URLSearchParams): Record<string, unknown> {
   return query;
 }
 
-export const NO_FILTERS: Change = Object.fromEntries(FILTERS.map((name) => [name, null]));
+const NO_FILTERS: Change = Object.fromEntries(FILTERS.map((name) => [name, null]));
 
 export function withoutFilters(params: URLSearchParams): Change {
   const metadata = [...params.keys()].filter((name) => MEMBER.test(name));

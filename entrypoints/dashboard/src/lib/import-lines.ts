@@ -1,8 +1,8 @@
 /** Lines of an export in batches, as text: no number passes through a float. */
 export const BATCH_LINES = 100;
-export const BATCH_CHARS = 4_000_000; // a longer line is sent alone
+const BATCH_CHARS = 4_000_000; // a longer line is sent alone
 
-export interface Batch {
+interface Batch {
   first: number; // the number of its first line, from 1
   body: string;
   chars: number; // read so far

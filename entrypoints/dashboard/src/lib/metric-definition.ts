@@ -28,7 +28,7 @@ export interface Condition {
   over?: string;
 }
 
-export interface FlatRule {
+interface FlatRule {
   join: "all" | "any" | "none";
   conditions: Condition[];
 }

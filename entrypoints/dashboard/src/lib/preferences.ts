@@ -31,7 +31,7 @@ function preference<T extends string>(name: string, fallback: T, allowed: readon
   return kept;
 }
 
-export const THEMES = ["system", "light", "dark"] as const;
+const THEMES = ["system", "light", "dark"] as const;
 export const theme = preference("theme", "system", THEMES);
 export const zone = preference("zone", "local", ["local", "utc"]);
 export const density = preference("density", "comfortable", ["comfortable", "compact"]);

@@ -25,7 +25,7 @@ export function weightsOf(params: URLSearchParams): Record<string, number> {
 }
 
 const LISTS = new Set(["tags", "not_tags"]);
-export const SESSION_FILTERS = ["user_id", "not_user_id", "tags", "not_tags", "has_error", "min_trace_count", "query", "started_after", "started_before"];
+const SESSION_FILTERS = ["user_id", "not_user_id", "tags", "not_tags", "has_error", "min_trace_count", "query", "started_after", "started_before"];
 
 /** The filters of an address as the body of a run over sessions has them. */
 export function sessionFilters(params: URLSearchParams): Record<string, unknown> {

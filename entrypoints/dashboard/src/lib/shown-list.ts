@@ -1,7 +1,7 @@
 /** The list of traces that was shown last, so that an opened trace leads back to it and onwards. */
 import { signal } from "@preact/signals";
 
-export interface ShownList {
+interface ShownList {
   project: string;
   search: string; // the query of its address
   ids: readonly string[];

@@ -1,5 +1,5 @@
 /** How a program sends a trace, with the address and the project filled in. */
-export interface Snippet {
+interface Snippet {
   title: string;
   text: string;
 }

@@ -15,8 +15,7 @@ export interface Outline {
   latency_us: readonly (number | null)[];
 }
 
-export const NO_PARENT = -1;
-export const LOST_PARENT = -2;
+const LOST_PARENT = -2;
 const RUNNING_SHARE = 0.1; // of the known time, for what runs on
 const SECOND = 1e6; // µs
 

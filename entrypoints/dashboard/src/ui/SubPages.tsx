@@ -16,7 +16,7 @@ export function SubPages({ label, pages, at }: { label: string; pages: readonly 
   );
 }
 
-export type Cells<T> = readonly (readonly [head: string, cell: (row: T) => ComponentChildren])[];
+type Cells<T> = readonly (readonly [head: string, cell: (row: T) => ComponentChildren])[];
 
 /** The states of a list, and its rows. */
 export function Rows<T>(props: {

@@ -58,7 +58,7 @@ export function Button(
 }
 
 /** What a screen reader announces, and what is shown for a moment. */
-export const notice = signal("");
+const notice = signal("");
 let noticeTimer = 0;
 
 export function announce(text: string): void {

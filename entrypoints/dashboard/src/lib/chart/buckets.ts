@@ -19,7 +19,7 @@ export function unitOf(from: number, to: number): keyof typeof STEP_MS {
   return to - from <= 3 * STEP_MS.day ? "hour" : to - from <= (BARS_MAX - 1) * STEP_MS.day ? "day" : "week";
 }
 
-export interface Bounds {
+interface Bounds {
   started_after: string;
   started_before: string;
 }

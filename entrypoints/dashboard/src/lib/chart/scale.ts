@@ -9,7 +9,7 @@ const FOLDED_SHARE = 1 / 40; // of the time that is left: how wide each folded g
 
 const SECOND = 1e6; // µs
 
-export interface Gap {
+interface Gap {
   from: number; // µs
   to: number;
 }

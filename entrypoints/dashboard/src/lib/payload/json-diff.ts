@@ -11,7 +11,7 @@ export interface JsonChange {
   isText: boolean; // both are strings, given without quotes and escapes
 }
 
-export interface JsonChanges {
+interface JsonChanges {
   changes: JsonChange[];
   isCut: boolean; // there are more
 }

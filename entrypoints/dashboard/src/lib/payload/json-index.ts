@@ -4,7 +4,7 @@
  */
 import { MARK, scannedOf } from "./json-scan.ts";
 
-export type JsonKind = "object" | "array" | "string" | "number" | "literal";
+type JsonKind = "object" | "array" | "string" | "number" | "literal";
 
 export interface JsonNode {
   kind: JsonKind;
@@ -137,7 +137,7 @@ export interface Place {
 }
 
 /** The place of a child of a container, or of a child before it at a mark of the scan. */
-export function placeOf(text: string, node: JsonNode, index: number): Place {
+function placeOf(text: string, node: JsonNode, index: number): Place {
   const marks = scannedOf(text)?.marks.get(node.start) ?? [];
   const mark = Math.min(Math.floor(index / MARK), marks.length);
   return mark === 0 ? { after: node.start + 1, index: 0 } : { after: marks[mark - 1]!, index: mark * MARK };

@@ -10,7 +10,7 @@ const LONG = 2_000; // characters of a container that is remembered
 const ENDS_MAX = 200_000; // containers that are remembered
 const REMEMBERED_MAX = 40_000_000; // characters of remembered texts, the newest one aside
 
-export interface Scanned {
+interface Scanned {
   ends: ReadonlyMap<number, number>; // by the start of a container
   marks: ReadonlyMap<number, readonly number[]>; // by the start: where items MARK, 2 MARK, … begin
 }

@@ -20,7 +20,7 @@ export interface Series {
   band?: { low: readonly (number | null)[]; high: readonly (number | null)[] };
 }
 
-export interface ChartProps {
+interface ChartProps {
   title: string;
   summary: string; // one sentence: what a person would see in it
   times: readonly number[]; // starts of the buckets in ms, ascending

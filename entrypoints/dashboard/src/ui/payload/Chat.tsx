@@ -12,7 +12,7 @@ import { LazyMarkdown } from "./Payload.tsx";
 const SHOWN_TURNS = 6; // of a long conversation, from its end
 const SYSTEM_LINES = 12;
 
-export interface ChatProps {
+interface ChatProps {
   turns: readonly Turn[];
   text: string;
   shared?: number; // turns at the start that the call before had already

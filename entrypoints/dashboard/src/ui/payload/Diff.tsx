@@ -11,7 +11,7 @@ import { LongText } from "../LongText.tsx";
 
 const SHOWN_LENGTH = 20_000; // of each side, where no comparison is possible
 
-export interface DiffProps {
+interface DiffProps {
   label: string;
   left: string | null; // JSON text as stored; null if there is none
   right: string | null;

@@ -17,8 +17,8 @@ import { Modes } from "../Modes.tsx";
 import { LongText } from "../LongText.tsx";
 import { useScanned } from "./useScanned.ts";
 
-export const RENDERINGS = ["chat", "text", "markdown", "json", "raw"] as const;
-export type Rendering = (typeof RENDERINGS)[number];
+const RENDERINGS = ["chat", "text", "markdown", "json", "raw"] as const;
+type Rendering = (typeof RENDERINGS)[number];
 const FIRST_BYTES = 1_000_000; // more is read on asking
 const LABELS: Record<Rendering, string> = { chat: "Chat", text: "Text", markdown: "Markdown", json: "JSON", raw: "Raw" };
 
@@ -38,7 +38,7 @@ function renderingsOf(text: string): { turns: Turn[] | null; plain: string | nul
   return { turns, plain, best };
 }
 
-export interface PayloadProps {
+interface PayloadProps {
   source: PayloadSource;
   name: string; // of the span, for which the choice of a rendering is kept
   url: UrlState;

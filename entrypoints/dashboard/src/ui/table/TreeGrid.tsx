@@ -27,7 +27,7 @@ export interface Zoom {
   to: number;
 }
 
-export interface TreeGridProps {
+interface TreeGridProps {
   outline: TraceOutline;
   tree: Tree;
   rows: Int32Array; // that are shown

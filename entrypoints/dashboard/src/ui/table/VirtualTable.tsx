@@ -21,7 +21,7 @@ export interface Column<T> {
 
 export type ColumnAct = "ascending" | "descending" | "left" | "right" | "wider" | "narrower" | "hide";
 
-export interface TableProps<T> {
+interface TableProps<T> {
   label: string;
   rows: readonly T[];
   total: number;
@@ -55,7 +55,7 @@ function listHere(): string {
   return location.pathname + viewOf(location.search);
 }
 
-export interface Mark {
+interface Mark {
   at: number; // the row that the keys act on, -1 if none
   go: (to: number) => string | undefined; // the id of the row that is marked now
 }

@@ -13,12 +13,12 @@ export function gridHelp(group: string, hasSubtrees = false): Command[] {
   return lines.map(([keys = "", label = ""]) => ({ keys, label, group, hidden: true, run: () => {} }));
 }
 
-export interface TreeRows {
+interface TreeRows {
   parent: ArrayLike<number>;
   extent: ArrayLike<number>; // rows of the subtree
 }
 
-export interface GridKeys {
+interface GridKeys {
   rows: Int32Array; // that are shown
   tree: TreeRows;
   chosen: number; // a row of the tree, or -1

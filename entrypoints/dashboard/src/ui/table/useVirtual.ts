@@ -3,7 +3,7 @@ import type { RefObject } from "preact";
 import { useLayoutEffect, useMemo, useReducer, useRef } from "preact/hooks";
 import { itemAt, offsetsOf } from "../../lib/offsets.ts";
 
-export interface Virtual {
+interface Virtual {
   height: number; // px of all items
   items: { index: number; key: string; start: number }[];
   measure: (element: HTMLElement | null) => void; // the `ref` of an item, whose `data-key` is its key

@@ -16,7 +16,7 @@ import type { UrlState } from "../../url/state.ts";
 const POLL_MS = 2000;
 const SELECTED_MAX = 200; // traces that are read one by one
 
-export interface ExportsProps {
+interface ExportsProps {
   url: UrlState;
   total: number; // traces that match
   isAtLeast: boolean; // more may match

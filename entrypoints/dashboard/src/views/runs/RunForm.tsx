@@ -14,7 +14,7 @@ import { useSettled } from "../../ui/useSettled.ts";
 import type { UrlState } from "../../url/state.ts";
 import { FORM, METRICS, RUNS, SIGNALS, weightsOf, type Of } from "../../lib/run-form.ts";
 
-export const IDS_MAX = 10_000; // targets that one request may name
+const IDS_MAX = 10_000; // targets that one request may name
 const VOTES = [1, 3, 5] as const;
 const FIELDS = ["model", "votes", "max_cost_usd", "sampling_rate", "name", ...SIGNALS.map((name) => `signal_weights.${name}`)];
 
@@ -26,7 +26,7 @@ export const METHODS: Record<MetricSummary["method"], { label: string; needs: st
   rolled_up: { label: "From signals", needs: "asks the judge about traces without a score of a signal" },
 };
 
-export interface RunFormProps {
+interface RunFormProps {
   url: UrlState;
   of: Of;
   ids: readonly string[] | null; // null: all that match `filters`

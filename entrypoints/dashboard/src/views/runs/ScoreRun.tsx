@@ -13,7 +13,7 @@ import { NO_FORM, RUNS } from "../../lib/run-form.ts";
 import { CancelRun, isOver, POLL_MS } from "./parts.tsx";
 import { RunForm, RunLink } from "./RunForm.tsx";
 
-export interface ScoreProps {
+interface ScoreProps {
   url: UrlState;
   total: number;
   isAtLeast: boolean; // more than `total` may match

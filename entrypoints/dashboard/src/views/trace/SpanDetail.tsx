@@ -86,7 +86,7 @@ export interface SameName {
   next: string | null;
 }
 
-export interface SpanDetailProps {
+interface SpanDetailProps {
   trace: string;
   span: string;
   before: string | null; // the model call that began before this one

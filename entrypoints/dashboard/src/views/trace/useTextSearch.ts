@@ -7,7 +7,7 @@ import { searchFor } from "../../lib/filters.ts";
 const TYPING_MS = 250;
 const LIMIT = 200; // spans, in one answer
 
-export interface TextSearch {
+interface TextSearch {
   /** By the id of the span; that of the trace itself is "". */
   found: ReadonlyMap<string, FoundWithinResponse>;
   isAtLeast: boolean; // there may be more
