@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 from application.evaluation.ports.alerts import DeliveryResult
 from domain.errors import Invalid
-from domain.evaluation.monitors.alert_message import format_body
-from domain.evaluation.monitors.webhook import (
+from domain.evaluation.alerts.alert_message import format_body
+from domain.evaluation.alerts.webhook import (
     PORTS,
     Delivery,
     Webhook,

@@ -15,13 +15,13 @@ from application.ports import IdempotencyLock, StoredResponse
 from domain import ids
 from domain.errors import NotFound, Unavailable
 from domain.evaluation.agreement.claims import QueueClaim
+from domain.evaluation.alerts.alert import Alert, AlertChange
+from domain.evaluation.alerts.webhook import Delivery, Webhook
 from domain.evaluation.costs.judge_costs import LedgerEntry
 from domain.evaluation.custom_metrics.custom_metric import CustomMetric, Revision
 from domain.evaluation.datasets.dataset import Dataset, DatasetItem, Version
 from domain.evaluation.experiments.experiment import Case, Experiment
-from domain.evaluation.monitors.alert import Alert, AlertChange
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore, latest_by_name
 from domain.exporting.export import Export

@@ -9,17 +9,15 @@ from typing import Any
 
 from adapters.hash_embedder import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
+from adapters.memory.evaluation.alerts import MemoryAlerts, MemoryWebhooks, MemoryWebhookSender
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.evaluation.datasets import MemoryDatasets
 from adapters.memory.evaluation.experiments import MemoryExperiments
 from adapters.memory.evaluation.judge_costs import MemoryBudgets, MemoryLedger, MemoryVerdicts
 from adapters.memory.evaluation.monitors import (
-    MemoryAlerts,
     MemoryChangeFeed,
     MemoryLeaderElection,
     MemoryMonitors,
-    MemoryWebhooks,
-    MemoryWebhookSender,
 )
 from adapters.memory.evaluation.runs import (
     MemoryRuns,

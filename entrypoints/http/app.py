@@ -11,6 +11,7 @@ from litestar.types import ASGIApp
 from application.use_cases import UseCases
 from domain.evaluation.scores.score import ScoreTarget
 from entrypoints.http.config import HttpConfig, HttpContext, RequestContext
+from entrypoints.http.controllers.alerts import alerts, webhooks
 from entrypoints.http.controllers.browser_sessions import browser_sessions, provider_pages
 from entrypoints.http.controllers.cli_login import cli_login, page
 from entrypoints.http.controllers.costs import usage
@@ -20,7 +21,7 @@ from entrypoints.http.controllers.erasures import erasures
 from entrypoints.http.controllers.experiments import experiments, groups
 from entrypoints.http.controllers.exports import files, stream
 from entrypoints.http.controllers.metrics import catalogue, custom_metrics
-from entrypoints.http.controllers.monitors import alerts, monitors, webhooks
+from entrypoints.http.controllers.monitors import monitors
 from entrypoints.http.controllers.organizations import (
     access,
     api_keys,

@@ -10,9 +10,9 @@ from typing import Final
 import pytest
 
 from domain.evaluation.agreement.calibration import Calibration, Statistic
-from domain.evaluation.monitors.alert import AlertFigure
+from domain.evaluation.alerts.alert import AlertFigure
+from domain.evaluation.alerts.webhook import WebhookFormat
 from domain.evaluation.monitors.schedule import INTERVALS
-from domain.evaluation.monitors.webhook import WebhookFormat
 from domain.exporting.export import FileFormat, RowKind
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction

@@ -16,9 +16,9 @@ import pytest
 
 import entrypoints.http.app  # noqa: F401 - imports all controllers
 from domain.errors import Invalid
+from domain.evaluation.alerts.webhook import Webhook
 from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.metrics.rubrics import TASK_COMPLETION, Rubric
-from domain.evaluation.monitors.webhook import Webhook
 from domain.identity.audit import AuditEntry
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.span import Span

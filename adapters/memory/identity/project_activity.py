@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from adapters.memory.store import MemoryStore
-from domain.evaluation.monitors.alert import AlertState
+from domain.evaluation.alerts.alert import AlertState
 from domain.ids import ProjectId
 from domain.tracing.analytics import Granularity, Period, trace_buckets, usage_buckets
 from domain.tracing.project_activity import HourActivity, ProjectActivity, project_activity

@@ -10,7 +10,7 @@ from asyncpg import Record
 
 from adapters.postgres.database.pool import Connection, is_distributed
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
-from domain.evaluation.monitors.alert import AlertState
+from domain.evaluation.alerts.alert import AlertState
 from domain.ids import ProjectId
 from domain.tracing.analytics import Period
 from domain.tracing.project_activity import HourActivity, ProjectActivity, project_activity

@@ -23,10 +23,7 @@ from application.evaluation.ports.custom_metrics import CustomMetrics
 from application.evaluation.ports.monitors import Monitors
 from application.ports import Clock
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.custom_metrics.custom_metric import CustomMetric
-from domain.evaluation.metrics.metric import THRESHOLD
-from domain.evaluation.metrics.registry import METRIC_REGISTRY
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     Alert,
     AlertChange,
     AlertProgress,
@@ -36,7 +33,10 @@ from domain.evaluation.monitors.alert import (
     RunMetricStats,
     preview_rule,
 )
-from domain.evaluation.monitors.alert_message import AlertNames, alert_text, monitor_url
+from domain.evaluation.alerts.alert_message import AlertNames, alert_text, monitor_url
+from domain.evaluation.custom_metrics.custom_metric import CustomMetric
+from domain.evaluation.metrics.metric import THRESHOLD
+from domain.evaluation.metrics.registry import METRIC_REGISTRY
 from domain.evaluation.monitors.monitor import Monitor
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId

@@ -9,7 +9,7 @@ from application.evaluation.alerts.alerts import message
 from application.evaluation.ports.alerts import CONCURRENT_DELIVERIES_MAX, Webhooks, WebhookSender
 from application.ports import Clock, RandomBytes
 from domain.errors import Failure
-from domain.evaluation.monitors.webhook import (
+from domain.evaluation.alerts.webhook import (
     SECRET_BYTES,
     Delivery,
     Webhook,

@@ -6,16 +6,16 @@ from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID, uuid5
 
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     Alert,
     AlertChange,
     AlertState,
     FinishedRunStats,
     RunMetricStats,
 )
-from domain.evaluation.monitors.alert_message import AlertNames
+from domain.evaluation.alerts.alert_message import AlertNames
+from domain.evaluation.alerts.webhook import Delivery, Webhook
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.monitors.webhook import Delivery, Webhook
 from domain.evaluation.runs.run import TargetType
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from application.identity.ports import ProjectActivities
-from domain.evaluation.monitors.alert import AlertProgress, AlertState
+from domain.evaluation.alerts.alert import AlertProgress, AlertState
 from domain.ids import MonitorId, ProjectId
 from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.analytics import Period

@@ -3,7 +3,7 @@
 from typing import Final
 
 from adapters.postgres.database.statements.columns import Column, Table, columns
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     Alert,
     AlertChange,
     AlertFigure,
@@ -11,7 +11,7 @@ from domain.evaluation.monitors.alert import (
     AlertRule,
     AlertState,
 )
-from domain.evaluation.monitors.webhook import Delivery, Webhook, WebhookFormat
+from domain.evaluation.alerts.webhook import Delivery, Webhook, WebhookFormat
 
 ALERTS: Final = Table(
     "alerts",

@@ -50,8 +50,7 @@ from application.evaluation.ports.alerts import (
     deliveries_for,
 )
 from domain.errors import Conflict
-from domain.evaluation.metrics.metric import OF_PRECHECK
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     RULES_MAX,
     Alert,
     AlertChange,
@@ -60,9 +59,10 @@ from domain.evaluation.monitors.alert import (
     FinishedRunStats,
     RunMetricStats,
 )
-from domain.evaluation.monitors.alert_message import AlertNames
+from domain.evaluation.alerts.alert_message import AlertNames
+from domain.evaluation.alerts.webhook import Webhook
+from domain.evaluation.metrics.metric import OF_PRECHECK
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.monitors.webhook import Webhook
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
 from domain.identity.audit import AuditEntry

@@ -35,7 +35,7 @@ from application.evaluation.ports.alerts import (
 )
 from application.ports import EncryptedSecret, SecretCipher, UnreadableSecret
 from domain.errors import Conflict
-from domain.evaluation.monitors.webhook import Delivery, Webhook, WebhookFormat
+from domain.evaluation.alerts.webhook import Delivery, Webhook, WebhookFormat
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.page import Page, PageRequest, Position

@@ -1,1 +1,1 @@
-"""Monitors, alerts and webhooks."""
+"""Monitors."""

@@ -10,7 +10,7 @@ import pytest
 
 from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from application.evaluation.ports.alerts import FinishedRun
-from domain.evaluation.monitors.alert import AlertFigure, AlertState
+from domain.evaluation.alerts.alert import AlertFigure, AlertState
 from domain.evaluation.monitors.monitor import Watermark
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import SessionSelection, TraceSelection

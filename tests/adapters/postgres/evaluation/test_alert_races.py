@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from adapters.postgres.database.tenants import within
-from domain.evaluation.monitors.alert import AlertFigure
+from domain.evaluation.alerts.alert import AlertFigure
 from domain.page import PageRequest
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from adapters.memory.evaluation.alerts import MemoryAlerts
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
-from adapters.memory.evaluation.monitors import MemoryAlerts
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.alerts import (
     UNAVAILABLE_MAX,
@@ -17,7 +17,7 @@ from application.evaluation.alerts.alerts import (
 )
 from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun, MonitorSlot
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.monitors.alert import AlertFigure, AlertState
+from domain.evaluation.alerts.alert import AlertFigure, AlertState
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import MonitorId
 from domain.page import PageRequest

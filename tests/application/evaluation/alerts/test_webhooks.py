@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.memory.evaluation.monitors import MemoryWebhooks, MemoryWebhookSender
+from adapters.memory.evaluation.alerts import MemoryWebhooks, MemoryWebhookSender
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessages, SendTestMessage
 from application.evaluation.ports.alerts import DELIVERY_LEASE, DeliveryResult, Webhooks
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.evaluation.monitors.webhook import (
+from domain.evaluation.alerts.webhook import (
     DELIVERY_ATTEMPTS_MAX,
     DELIVERY_WAIT_MAX,
     Delivery,

@@ -15,11 +15,11 @@ from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from domain.errors import Conflict, Invalid, NotFound
+from domain.evaluation.alerts.alert import AlertFigure, AlertRule
 from domain.evaluation.costs.judge_costs import ANSWER_TOKENS_MAX, CHECK_TOKENS_MAX
 from domain.evaluation.evidence.redaction import estimate_tokens
 from domain.evaluation.judging.models import JudgeModels
 from domain.evaluation.metrics.metric import DefinitionKind
-from domain.evaluation.monitors.alert import AlertFigure, AlertRule
 from domain.evaluation.monitors.monitor import MonitorChange
 from domain.evaluation.runs.run import RunStatus, TargetType
 from domain.evaluation.runs.selection import TraceSelection

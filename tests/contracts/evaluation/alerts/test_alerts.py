@@ -9,14 +9,14 @@ import pytest
 
 from application.evaluation.ports.alerts import BASELINE_RUNS, ORDER_WAIT_MAX, AlertEvaluation
 from domain.errors import Conflict, Invalid, NotFound
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     RULES_MAX,
     AlertFigure,
     AlertProgress,
     AlertState,
     RunMetricStats,
 )
-from domain.evaluation.monitors.alert_message import AlertNames
+from domain.evaluation.alerts.alert_message import AlertNames
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
 from domain.ids import MonitorId

@@ -13,9 +13,9 @@ from adapters.memory.jobs import RecordedJobs
 from adapters.webhook_sender import HttpWebhookSender
 from application.evaluation.monitors.monitors import MonitorRequest
 from application.evaluation.runs.run_rules import RunRequest
-from domain.evaluation.monitors.alert import AlertFigure, AlertState
+from domain.evaluation.alerts.alert import AlertFigure, AlertState
+from domain.evaluation.alerts.webhook import format_secret
 from domain.evaluation.monitors.monitor import Monitor
-from domain.evaluation.monitors.webhook import format_secret
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import TraceSelection
 from domain.ids import MonitorId, ProjectId

@@ -19,7 +19,7 @@ from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.store import MemoryStore
 from application.evaluation.alerts.alerts import EvaluateAlerts
 from application.evaluation.ports.alerts import ORDER_WAIT_MAX, FinishedRun, MonitorSlot
-from domain.evaluation.monitors.alert import AlertFigure, AlertRuleChange, AlertState
+from domain.evaluation.alerts.alert import AlertFigure, AlertRuleChange, AlertState
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.scores.outcome import FailCode, Failed, Outcome, Scored, SkipCode, Skipped
 from domain.ids import MonitorId, RunId

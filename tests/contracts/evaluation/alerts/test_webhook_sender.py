@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
-from adapters.memory.evaluation.monitors import MemoryWebhookSender
+from adapters.memory.evaluation.alerts import MemoryWebhookSender
 from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
 from application.evaluation.ports.alerts import DeliveryResult, WebhookSender
-from domain.evaluation.monitors.alert_message import format_body
-from domain.evaluation.monitors.webhook import WebhookFormat, format_secret
+from domain.evaluation.alerts.alert_message import format_body
+from domain.evaluation.alerts.webhook import WebhookFormat, format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
     OK,

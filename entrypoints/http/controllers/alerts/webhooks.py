@@ -9,7 +9,7 @@ from litestar import Controller
 from msgspec import Meta
 
 from application.use_cases import UseCases
-from domain.evaluation.monitors.webhook import (
+from domain.evaluation.alerts.webhook import (
     URL_MAX,
     Delivery,
     Webhook,
@@ -23,7 +23,7 @@ from domain.identity.caller import Caller
 from domain.page import SortOrder
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_READ
 from entrypoints.http.config import HttpConfig
-from entrypoints.http.controllers.monitors import examples
+from entrypoints.http.controllers.alerts import examples
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     AlertFigure,
     AlertProgress,
     AlertRule,

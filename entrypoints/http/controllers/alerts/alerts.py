@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta, UnsetType
 from application.evaluation.ports.alerts import PREVIEW_RUNS
 from application.use_cases import UseCases
 from domain.errors import Invalid
-from domain.evaluation.monitors.alert import (
+from domain.evaluation.alerts.alert import (
     IN_A_ROW_MAX,
     SAMPLES_MIN,
     SAMPLES_MIN_MAX,
@@ -27,7 +27,7 @@ from domain.identity.caller import Caller
 from domain.page import SortOrder
 from domain.tracing.change import UNCHANGED, said
 from entrypoints.http.authentication import CAN_EVALUATE, CAN_EVALUATE_AND_READ, CAN_READ
-from entrypoints.http.controllers.monitors import examples
+from entrypoints.http.controllers.alerts import examples
 from entrypoints.http.controllers.monitors.schemas import MonitorPath
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import delete, get, patch, post

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.monitors.alert import AlertChange, AlertFigure, AlertRule, AlertState
-from domain.evaluation.monitors.alert_message import (
+from domain.evaluation.alerts.alert import AlertChange, AlertFigure, AlertRule, AlertState
+from domain.evaluation.alerts.alert_message import (
     DISCORD_CHARS_MAX,
     NAME_CHARS_MAX,
     AlertNames,
@@ -17,7 +17,7 @@ from domain.evaluation.monitors.alert_message import (
     format_body,
     monitor_url,
 )
-from domain.evaluation.monitors.webhook import WebhookFormat
+from domain.evaluation.alerts.webhook import WebhookFormat
 from domain.ids import MonitorId
 from tests.support.builders.values import NOON, OURS
 

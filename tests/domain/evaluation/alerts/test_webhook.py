@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import Invalid
-from domain.evaluation.monitors.webhook import (
+from domain.evaluation.alerts.webhook import (
     DELIVERY_ATTEMPTS_MAX,
     DELIVERY_WAIT_MAX,
     DELIVERY_WAIT_MIN,

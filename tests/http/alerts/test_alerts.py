@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from application.evaluation.ports.alerts import WEBHOOKS_MAX
-from domain.evaluation.monitors.alert import RULES_MAX
+from domain.evaluation.alerts.alert import RULES_MAX
 from domain.identity.api_key import Scope
 from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON

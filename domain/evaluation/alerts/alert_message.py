@@ -4,8 +4,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Final
 
-from domain.evaluation.monitors.alert import AlertChange, AlertFigure, AlertRule, AlertState
-from domain.evaluation.monitors.webhook import WebhookFormat
+from domain.evaluation.alerts.alert import AlertChange, AlertFigure, AlertRule, AlertState
+from domain.evaluation.alerts.webhook import WebhookFormat
 from domain.ids import MonitorId, ProjectId
 
 DISCORD_CHARS_MAX: Final = 2_000  # of a message; Discord refuses longer ones
