@@ -4,7 +4,6 @@ from datetime import datetime
 
 from adapters.postgres.database.pool import Pool, affected_rows, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from application.evaluation.ports.judging import DELETED_ROWS_MAX
 
 
 def delete_some(table: str, where: str, limit: int | str, *, skip_locked: bool = False) -> str:
@@ -36,11 +35,11 @@ def delete_in_order(table: str, key: str, where: str) -> str:
     """
 
 
-async def delete_older_than(pool: Pool, table: str, before: datetime) -> int:
+async def delete_older_than(pool: Pool, table: str, before: datetime, limit: int) -> int:
     """Deletes the oldest rows from before `before`, across projects, and returns how many.
 
-    The table needs an index on `created_at`.
+    At most `limit`. The table needs an index on `created_at`.
     """
     sql = delete_some(table, "created_at < $1 ORDER BY created_at", "$2", skip_locked=True)
     async with translate_errors():
-        return affected_rows(await within(pool, ALL_TENANTS).execute(sql, before, DELETED_ROWS_MAX))
+        return affected_rows(await within(pool, ALL_TENANTS).execute(sql, before, limit))

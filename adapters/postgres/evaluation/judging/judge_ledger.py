@@ -12,7 +12,7 @@ from adapters.postgres.database.pool import OF_PROJECT, translate_errors
 from adapters.postgres.database.read_transactions import ASK_FOR_FEWER, PoolReader
 from adapters.postgres.database.statements.bounded_delete import delete_older_than
 from adapters.postgres.database.statements.columns import Column, Table, arrays, columns
-from application.evaluation.ports.judging import PARTS_MAX
+from application.evaluation.ports.judging import DELETED_ROWS_MAX, PARTS_MAX
 from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingGroup
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.score import CreatedWithin
@@ -113,7 +113,7 @@ class PostgresLedger(PoolReader):
         return groups[::-1] if by is SpendingBy.DAY else groups
 
     async def delete_older(self, before: datetime) -> int:
-        return await delete_older_than(self.pool, "judge_calls", before)
+        return await delete_older_than(self.pool, "judge_calls", before, DELETED_ROWS_MAX)
 
 
 def _spending_from_row(row: Record) -> Spending:

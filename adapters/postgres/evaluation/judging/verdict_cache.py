@@ -11,7 +11,7 @@ import msgspec
 from adapters.postgres.database.pool import OF_PROJECT, UNSTORABLE_ERRORS, Pool, translate_errors
 from adapters.postgres.database.statements.bounded_delete import delete_older_than
 from adapters.postgres.database.tenants import within
-from application.evaluation.ports.judging import Verdict
+from application.evaluation.ports.judging import DELETED_ROWS_MAX, Verdict
 from domain.evaluation.judging.judge import TokenUse
 from domain.evaluation.scores.outcome import Scored
 from domain.ids import ProjectId, TraceId
@@ -78,4 +78,4 @@ class PostgresVerdictCache:
                 await within(self.pool, project).execute(UPSERT_VERDICT, *row)
 
     async def delete_older(self, before: datetime) -> int:
-        return await delete_older_than(self.pool, "judge_verdicts", before)
+        return await delete_older_than(self.pool, "judge_verdicts", before, DELETED_ROWS_MAX)
