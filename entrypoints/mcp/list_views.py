@@ -168,20 +168,17 @@ def session_view(
         for turn in page.items
     ]
     for most in TURN_TOKENS:
-        blocks = [
-            _turn_lines(offset + number, turn, texts[number], most)
-            for number, turn in enumerate(page.items)
-        ]
-        if sum(count_tokens(line) + 1 for block in blocks for line in block) <= room:
+        blocks = fitting_blocks(
+            (
+                _turn_lines(offset + number, turn, texts[number], most)
+                for number, turn in enumerate(page.items)
+            ),
+            room,
+        )
+        if len(blocks) == len(page.items):
             break
-    lines: list[str] = list(head)
-    shown = 0
-    for block in blocks:
-        room -= sum(count_tokens(line) + 1 for line in block)
-        if room < 0:
-            break
-        lines += block
-        shown += 1
+    lines = [*head, *(line for block in blocks for line in block)]
+    shown = len(blocks)
     left_out = []
     if (missing := page.total - offset - shown) > 0:
         left_out.append(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import cycle
 from typing import Any
 
 import msgspec
@@ -56,7 +57,7 @@ from entrypoints.mcp.token_count import count_tokens
 from entrypoints.mcp.trace_views import Focus, StepPart, step_view, trace_view
 from tests.support.builders import strategies
 from tests.support.builders.evaluated_traces import prices
-from tests.support.builders.values import at, span, trace
+from tests.support.builders.values import at, span, trace, trace_id
 
 PRICE = prices().price
 FENCE = Fence(b"secret of a process")
@@ -468,7 +469,8 @@ def test_lists_tell_which_costs_lack_unpriced_steps() -> None:
 
 @pytest.mark.parametrize(("tokens", "text"), in_turn([TOKENS_MIN, 4_000], LANGUAGES))
 def test_long_lists_keep_their_budget_and_say_how_to_go_on(text, tokens):
-    rows = [row_of(large(text, 700, 1), text * 80) for _ in range(100)]
+    row = row_of(large(text, 700, 1), text * 80)
+    rows = [msgspec.structs.replace(row, trace_id=trace_id()) for _ in range(100)]
     page = Page(items=rows, total=300)
     view = traces_view(page, offset=100, tokens=tokens, masking=MASK, rest="/traces")
     answer = text_of(view, tokens)
@@ -541,9 +543,8 @@ def json_raw(text: str) -> Any:
 @pytest.mark.slow
 def test_traces_of_the_generator_keep_their_budget():
     recipe = Recipe(traces=60, seed=3, days=3, until=datetime(2026, 3, 1, tzinfo=UTC))
-    for one in synthetic_traces(recipe):
-        for focus in (None, *Focus):
-            fenced(text_of(view_of(one.settled(PRICE), 2_000, focus), 2_000))
+    for one, focus in zip(synthetic_traces(recipe), cycle((None, *Focus)), strict=False):
+        fenced(text_of(view_of(one.settled(PRICE), 2_000, focus), 2_000))
 
 
 @given(st.text(alphabet=st.sampled_from("".join(LANGUAGES)), max_size=400), st.integers(0, 300))
