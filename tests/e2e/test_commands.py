@@ -304,7 +304,8 @@ async def test_unreachable_database_is_reported_in_one_line(environ, name):
     assert "Traceback" not in err
 
 
-@pytest.mark.parametrize("name", ["serve", "worker"])
+# The next test has errors of a worker.
+@pytest.mark.parametrize("name", ["serve", pytest.param("worker", marks=pytest.mark.exhaustive)])
 async def test_unusable_data_folder_is_reported_in_one_line(migrated, tmp_path, name):
     (tmp_path / "file").touch()
     unusable = {

@@ -180,10 +180,10 @@ def test_starts_on_one_folder(start):
         assert http.post(f"{url[1]}/traces", json=body).headers.get("ratelimit-limit") is None
 
     # Commands find the service by its folder.
-    doctor = command("doctor", DATA_DIR=dev.data)
+    of_folder = environment(DATA_DIR=dev.data)
+    doctor = run_command(of_folder, "doctor")
     assert doctor.returncode == 0, doctor.stdout
     assert "\nfail" not in doctor.stdout
-    of_folder = environment(DATA_DIR=dev.data)
     created = run_command(of_folder, "key", "create", "--scopes", "read", "--expires", "90d")
     assert re.fullmatch(r"pp_[0-9a-f]{64}\n", created.stdout), created.stderr
     reader = {"X-API-Key": created.stdout.strip(), "X-Project-Name": "onboarding"}

@@ -45,7 +45,7 @@ def run(command: list[str], env: dict[str, str]) -> str:
 def test_shell_commands_work_in_order(dev_server):
     commands = without_make(blocks("sh"))
     assert len(commands) == 4
-    seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "200", *UNTIL]
+    seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "60", *UNTIL]
     run(seed, environ() | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)})
     script = "set -e\n" + "\n".join(commands).replace(".local/", f"{dev_server.folder}/")
     output = run(["sh", "-c", script], environ())
@@ -53,7 +53,7 @@ def test_shell_commands_work_in_order(dev_server):
     assert '"status":"COMPLETED"' in output
     summary = json.loads(output[output.rindex("\n[") :])
     assert [one["metric_name"] for one in summary] == ["task_completion", "tool_success_rate"]
-    assert all(one["success_count"] > 100 and 0 < one["avg_score"] < 1 for one in summary)
+    assert all(one["success_count"] > 30 and 0 < one["avg_score"] < 1 for one in summary)
 
 
 def test_read_back_call_works(dev_server):
