@@ -19,13 +19,7 @@ from adapters.memory.evaluation.monitors import (
     MemoryLeaderElection,
     MemoryMonitors,
 )
-from adapters.memory.evaluation.runs import (
-    MemoryRuns,
-    MemoryTargets,
-    MemoryWorkers,
-    MemoryWorkloads,
-    MemoryWorkQueue,
-)
+from adapters.memory.evaluation.runs import MemoryRuns, MemoryTargets
 from adapters.memory.evaluation.score_rollups import MemoryScoreRollups
 from adapters.memory.evaluation.scores import (
     MemoryAnnotationClaims,
@@ -36,6 +30,7 @@ from adapters.memory.evaluation.scores import (
 )
 from adapters.memory.evaluation.trace_groups import MemoryTraceGroups
 from adapters.memory.evaluation.waiting_evaluations import MemoryWaitingEvaluations
+from adapters.memory.evaluation.work_queue import MemoryWorkers, MemoryWorkloads, MemoryWorkQueue
 from adapters.memory.exports.exports import MemoryExports, MemoryTraceArchive
 from adapters.memory.exports.tickets import MemoryDownloadTickets
 from adapters.memory.idempotency import MemoryIdempotencyStore

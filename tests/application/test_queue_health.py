@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkers
+from adapters.memory.evaluation.work_queue import MemoryWorkers
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.ports import HealthStatus

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from adapters.embedded.process import free_port
-from adapters.memory.evaluation.runs import MemoryWorkers, MemoryWorkQueue
+from adapters.memory.evaluation.work_queue import MemoryWorkers, MemoryWorkQueue
 from adapters.memory.health import FixedHealthCheck
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool

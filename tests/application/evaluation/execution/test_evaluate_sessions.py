@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from adapters.judges.heuristic import HeuristicJudge
-from adapters.memory.evaluation.runs import MemoryTargets, MemoryWorkQueue
+from adapters.memory.evaluation.runs import MemoryTargets
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.execution.session_signals import UNANSWERED_MAX
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, SignalKey
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryTargets, MemoryWorkQueue
+from adapters.memory.evaluation.runs import MemoryTargets
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder, ScriptedJudge
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.judging.trace_context import LARGE_TRACE_STEPS
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, IN_FLIGHT_TARGETS_MAX
 from domain.errors import Unavailable

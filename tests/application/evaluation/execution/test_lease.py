@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkQueue
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.execution.evaluate_target import renewing_lease
 from application.evaluation.judging.evaluation_policy import RENEW_EVERY
 from application.evaluation.ports.work_queue import LEASE, Claim

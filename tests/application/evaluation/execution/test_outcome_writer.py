@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkQueue
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.execution.outcome_writer import OutcomeWriter
 from application.evaluation.ports.work_queue import Claim
 from domain.errors import Unavailable

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkQueue
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from application.evaluation.execution.target_closer import TargetCloser

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkQueue
+from adapters.memory.evaluation.work_queue import MemoryWorkQueue
 from application.evaluation.ports.work_queue import (
     ANNOUNCE_TIMEOUT,
     IN_FLIGHT_TARGETS_MAX,

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkers
+from adapters.memory.evaluation.work_queue import MemoryWorkers
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
 from application.workers import WORKER_RETENTION, WORKER_TIMEOUT, Worker, Workers, WorkerStatus

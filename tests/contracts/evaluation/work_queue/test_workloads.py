@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.memory.evaluation.runs import MemoryWorkloads
+from adapters.memory.evaluation.work_queue import MemoryWorkloads
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
