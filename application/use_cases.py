@@ -17,7 +17,7 @@ from application.evaluation.datasets.use_cases import DatasetUseCases
 from application.evaluation.experiments.use_cases import ExperimentUseCases
 from application.evaluation.ports.work_queue import Workloads
 from application.evaluation.use_cases import EvaluationPorts, EvaluationUseCases
-from application.exporting.use_cases import ExportPorts, ExportUseCases
+from application.exports.use_cases import ExportPorts, ExportUseCases
 from application.health import CheckReadiness
 from application.idempotency import DeleteExpiredResponses, RunIdempotently
 from application.identity.organization_edit import OrganizationEditor

@@ -12,7 +12,7 @@ from typing import Any, Final, get_args, get_type_hints
 import msgspec
 
 from domain.evaluation.scores.score import TraceScore
-from domain.exporting.export import RowKind, TraceWithScores
+from domain.exports.export import RowKind, TraceWithScores
 from domain.ids import SpanId
 from domain.tracing.span import Span, Totals
 from domain.tracing.spans.span_query import known_cost

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Final
 
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
-from domain.exporting.export import RowKind, TraceWithScores
-from domain.exporting.formulas import FORMULA_PREFIXES
+from domain.exports.export import RowKind, TraceWithScores
+from domain.exports.formulas import FORMULA_PREFIXES
 from domain.ids import TraceId
 
 FORMULA_ESCAPE: Final = "'"  # JSON needs none: only a negative number begins like a formula

@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]  # no hints
 from pyarrow.parquet import ParquetWriter  # type: ignore[import-untyped]  # no hints
 
 from adapters.export_formats.columns import COLUMNS, ColumnType, Value, build_rows
-from domain.exporting.export import RowKind, TraceWithScores
+from domain.exports.export import RowKind, TraceWithScores
 from domain.ids import TraceId
 
 # A row group is written at the first of these limits: they bound the rows that are held in memory.

@@ -24,8 +24,8 @@ from domain.evaluation.experiments.experiment import Case, Experiment
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import EvalRun, Tally, Target, WorkItem
 from domain.evaluation.scores.score import Score, SessionScore, TraceScore, latest_by_name
-from domain.exporting.export import Export
-from domain.exporting.ticket import DownloadTicket
+from domain.exports.export import Export
+from domain.exports.ticket import DownloadTicket
 from domain.identity.api_key import ApiKey
 from domain.identity.audit import EMPTY_CHAIN, AuditEntry, ChainHead, chain_hash
 from domain.identity.browser_session import BrowserSession

@@ -4,8 +4,8 @@ from importlib.util import find_spec
 from typing import Final
 
 from adapters.export_formats.csv import CsvEncoder
-from application.exporting.ports import Encoder, Encoders, MissingFormats
-from domain.exporting.export import FileFormat, RowKind
+from application.exports.ports import Encoder, Encoders, MissingFormats
+from domain.exports.export import FileFormat, RowKind
 from domain.ids import ProjectId
 
 

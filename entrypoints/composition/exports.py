@@ -9,8 +9,8 @@ from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_poo
 from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.exports.tickets import PostgresDownloadTickets
 from adapters.postgres.exports.trace_archive import PostgresTraceArchive
-from application.exporting.streams import CONCURRENT_STREAMS_MAX
-from application.exporting.use_cases import ExportPorts
+from application.exports.streams import CONCURRENT_STREAMS_MAX
+from application.exports.use_cases import ExportPorts
 from entrypoints.composition.export_formats import ENCODERS, missing_formats
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.settings import Settings

@@ -75,7 +75,7 @@ from adapters.re2_patterns import Re2Engine
 from application.evaluation.ports.alerts import FinishedRun, MonitorSlot
 from application.evaluation.ports.judging import JudgingPorts, Pricings
 from application.evaluation.use_cases import AlertPorts, EvaluationPorts
-from application.exporting.use_cases import ExportPorts
+from application.exports.use_cases import ExportPorts
 from application.identity.use_cases import IdentityPorts
 from application.jobs import Jobs
 from application.pricing.use_cases import PricingPorts

@@ -15,7 +15,7 @@ from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.search.trace_search import PostgresTraceSearch
 from adapters.postgres.tracing.spans.span_search import PostgresSpanSearch
 from adapters.postgres.tracing.spans.spans import PostgresSpans
-from application.exporting.streams import CONCURRENT_STREAMS_MAX
+from application.exports.streams import CONCURRENT_STREAMS_MAX
 from application.use_cases import Ports
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.settings import Settings

@@ -13,7 +13,7 @@ from domain.evaluation.agreement.calibration import Calibration, Statistic
 from domain.evaluation.alerts.alert import AlertFigure
 from domain.evaluation.alerts.webhook import WebhookFormat
 from domain.evaluation.monitors.schedule import INTERVALS
-from domain.exporting.export import FileFormat, RowKind
+from domain.exports.export import FileFormat, RowKind
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from domain.identity.browser_session import SignInMethod

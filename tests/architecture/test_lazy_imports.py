@@ -80,7 +80,7 @@ PROGRAM_WITHOUT_PYARROW = """
 import sys
 sys.modules["pyarrow"] = None
 from entrypoints.composition import export_formats, exports
-from domain.exporting.export import FileFormat, RowKind
+from domain.exports.export import FileFormat, RowKind
 from uuid import UUID
 for format_ in FileFormat:
     if format_ not in export_formats.missing_formats():

@@ -10,7 +10,7 @@ import pytest
 from domain.errors import Failure
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.ids import AuditEntryId, OrganizationId, ProjectId
-from tests.contracts.exporting.test_exports import an_export
+from tests.contracts.exports.test_exports import an_export
 from tests.support.builders.values import NOON, trace
 from tests.support.fixtures.data_plane import DataPlane, fill, project
 from tests.support.fixtures.evaluation.alerts import a_rule, a_webhook, an_alert

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from adapters.memory.store import MemoryStore, by_creation
 from adapters.memory.tracing.traces import whole_bytes
-from application.exporting.ports import (
+from application.exports.ports import (
     BATCH_TRACES_MAX,
     EXPORTS_MAX,
     Batches,
@@ -20,7 +20,7 @@ from application.exporting.ports import (
 )
 from domain.errors import Conflict, NotFound
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore
-from domain.exporting.export import Export, ExportStatus, TraceWithScores, in_order_of_time
+from domain.exports.export import Export, ExportStatus, TraceWithScores, in_order_of_time
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import PageRequest, Position, SortOrder, paginate

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from adapters.memory.store import MemoryStore
-from domain.exporting.ticket import DownloadTicket
+from domain.exports.ticket import DownloadTicket
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS
 from adapters.postgres.database.transactions import project_transaction, transaction
 from adapters.postgres.identity.audit_log import store_audit_entry, store_audit_entry_once
-from application.exporting.ports import EXPORTS_MAX
+from application.exports.ports import EXPORTS_MAX
 from domain.errors import Conflict
-from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
+from domain.exports.export import Export, ExportStatus, FileFormat, RowKind
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter

@@ -7,9 +7,9 @@ from typing import Any
 
 from adapters.postgres.database.pool import translate_errors
 from adapters.postgres.read_replica import ReadOutcome, Replica
-from application.exporting.ports import Batches, TraceArchive
+from application.exports.ports import Batches, TraceArchive
 from domain.errors import Unavailable
-from domain.exporting.export import TraceWithScores
+from domain.exports.export import TraceWithScores
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.query import TraceFilter, TraceSort

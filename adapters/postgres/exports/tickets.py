@@ -6,7 +6,7 @@ from typing import Final
 from adapters.postgres.database.pool import Pool, translate_errors
 from adapters.postgres.database.statements.columns import Column, Table, columns
 from adapters.postgres.database.tenants import ALL_TENANTS, within
-from domain.exporting.ticket import DownloadTicket
+from domain.exports.ticket import DownloadTicket
 
 DOWNLOAD_TICKETS: Final = Table(
     "download_tickets",

@@ -14,7 +14,7 @@ from adapters.postgres.evaluation.runs.target_selection import trace_conditions
 from adapters.postgres.evaluation.scores.score_rows import SCORE_BYTES, SESSION_SCORES, TRACE_SCORES
 from adapters.postgres.tracing.trace_lists import SORT_COLUMNS
 from adapters.postgres.tracing.trace_loader import SELECT_TRACE_SIZES, fetch_whole_traces
-from application.exporting.ports import (
+from application.exports.ports import (
     BATCH_TRACES_MAX,
     Batches,
     check_not_all,
@@ -22,7 +22,7 @@ from application.exporting.ports import (
     session_too_large,
 )
 from domain.evaluation.scores.score import ScoreOutcome, SessionScore, TraceScore
-from domain.exporting.export import TraceWithScores, in_order_of_time
+from domain.exports.export import TraceWithScores, in_order_of_time
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
 from domain.tracing.payloads.read_limit import READ_BYTES_MAX, TooLargeToRead

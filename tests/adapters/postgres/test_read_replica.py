@@ -18,7 +18,7 @@ from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.read_replica import ANSWER_MAX_S, ReadOutcome, ReplicaHealthCheck
 from adapters.prometheus.registry import MetricsRegistry
 from application.evaluation.ports.evaluation import ScoreAnalytics
-from application.exporting.ports import BATCH_TRACES_MAX
+from application.exports.ports import BATCH_TRACES_MAX
 from application.tracing.ports import TraceAnalytics
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import CreatedWithin, ScoreTarget

@@ -31,7 +31,7 @@ from domain.tracing.trace import Trace, TraceChange
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.contracts.evaluation.judging.test_verdict_cache import KEY, a_verdict
 from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
-from tests.contracts.exporting.test_exports import an_export
+from tests.contracts.exports.test_exports import an_export
 from tests.contracts.sharing.test_trace_links import a_link, found_organization
 from tests.support.builders.scores import session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace

@@ -32,8 +32,8 @@ from domain.tracing.spans.span_analytics import SpanAnalyticsQuery, SpanGroupKey
 from domain.tracing.spans.span_query import SpanFilter, SpanSort
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from domain.tracing.trace_breakdown import TraceAnalyticsQuery
-from tests.contracts.exporting.test_exports import an_export
-from tests.contracts.exporting.test_trace_archive import read
+from tests.contracts.exports.test_exports import an_export
+from tests.contracts.exports.test_trace_archive import read
 from tests.contracts.privacy.test_erasures import GRACE, ErasureFixture
 from tests.support.builders.scores import AUTOMATED, RUNS, session_score, trace_score
 from tests.support.builders.values import NOON, at, span, trace

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from application.clock import utc_now
-from domain.exporting.ticket import TICKET_LIFETIME
+from domain.exports.ticket import TICKET_LIFETIME
 from domain.identity.audit import AuditAction
 from domain.identity.browser_session import SignInMethod, challenge_hash, cookie_digest
 from domain.identity.login_code import challenge_of

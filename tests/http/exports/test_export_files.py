@@ -15,9 +15,9 @@ import pytest
 
 from adapters.memory.store import MemoryStore
 from application.clock import utc_now
-from application.exporting.ports import EXPORTS_MAX, PIECE_BYTES
+from application.exports.ports import EXPORTS_MAX, PIECE_BYTES
 from application.use_cases import UseCases
-from domain.exporting.export import Export, ExportStatus, FileFormat
+from domain.exports.export import Export, ExportStatus, FileFormat
 from domain.ids import TraceId
 from entrypoints.composition.export_formats import INSTALL_PARQUET
 from entrypoints.composition.memory import memory_exporting, replace_ports

@@ -17,11 +17,11 @@ import zstandard
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from application.exporting.streams import STREAMS_PER_PROJECT_MAX
+from application.exports.streams import STREAMS_PER_PROJECT_MAX
 from application.use_cases import Ports, UseCases
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import SENT_REASON_MAX
-from domain.exporting.export import TraceWithScores
+from domain.exports.export import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.ids import ProjectId, TraceId
 from domain.tracing.span import Span

@@ -12,7 +12,7 @@ import msgspec
 
 from application.evaluation.alerts.alerts import message
 from application.evaluation.use_cases import EvaluationPorts
-from application.exporting.use_cases import ExportPorts
+from application.exports.use_cases import ExportPorts
 from application.privacy.use_cases import PrivacyPorts
 from domain.evaluation.experiments.experiment import GitRevision
 from domain.evaluation.monitors.monitor import Monitor
@@ -25,7 +25,7 @@ from domain.evaluation.scores.score import (
     SessionScore,
     TraceScore,
 )
-from domain.exporting.export import Export, ExportStatus, FileFormat
+from domain.exports.export import Export, ExportStatus, FileFormat
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.organization import Role
 from domain.ids import (

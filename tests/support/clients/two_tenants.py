@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from application.clock import utc_now
-from domain.exporting.ticket import TICKET_LIFETIME, DownloadTicket
+from domain.exports.ticket import TICKET_LIFETIME, DownloadTicket
 from domain.identity.api_key import Scope
 from domain.identity.login_code import (
     CODE_LIFETIME,

@@ -24,7 +24,7 @@ from domain.evaluation.datasets.dataset import (
     DatasetItem,
     Version,
 )
-from domain.exporting.formulas import FORMULA_PREFIXES
+from domain.exports.formulas import FORMULA_PREFIXES
 from domain.ids import ProjectId
 from domain.page import LIMIT_MAX, PageRequest
 from domain.wording import counted

@@ -9,10 +9,10 @@ from uuid import UUID
 from litestar import Controller, Response
 from msgspec import Meta, Raw
 
-from application.exporting.ports import EXPORTS_MAX
+from application.exports.ports import EXPORTS_MAX
 from application.use_cases import UseCases
-from domain.exporting.export import Export, FileFormat
-from domain.exporting.ticket import TICKET_LIFETIME
+from domain.exports.export import Export, FileFormat
+from domain.exports.ticket import TICKET_LIFETIME
 from domain.identity.audit import AuditAction, Origin
 from domain.identity.browser_session import SessionPurpose
 from domain.identity.caller import Caller

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import UNSET
 
 from application.concurrency import compute
-from application.exporting.ports import Batches
-from domain.exporting.export import TraceWithScores
+from application.exports.ports import Batches
+from domain.exports.export import TraceWithScores
 from domain.ids import ProjectId, TraceId
 from entrypoints.http.controllers.exports.schemas import ExportEnd, encode_line
 from entrypoints.http.controllers.traces.schemas import shows_much

@@ -11,7 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from domain.errors import FieldError, Invalid
 from domain.evaluation.scores import score as scores
-from domain.exporting.export import (
+from domain.exports.export import (
     Export,
     ExportStatus,
     FileFormat,

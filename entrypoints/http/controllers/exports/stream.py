@@ -8,11 +8,11 @@ import msgspec
 from litestar import Controller, Response
 from msgspec import Meta
 
-from application.exporting.imports import ImportOutcome
+from application.exports.imports import ImportOutcome
 from application.tracing.ingest import BATCH_MAX
 from application.use_cases import UseCases
 from domain.errors import Invalid
-from domain.exporting.export import TraceWithScores
+from domain.exports.export import TraceWithScores
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller

@@ -18,7 +18,7 @@ from domain.identity.api_key import ALL_SCOPES
 from domain.identity.caller import Caller
 from domain.identity.organization import Role
 from domain.ids import OrganizationId, UserId
-from tests.contracts.exporting.test_exports import MINUTE, an_export
+from tests.contracts.exports.test_exports import MINUTE, an_export
 from tests.contracts.test_audited_changes import an_entry
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project

@@ -10,7 +10,7 @@ from adapters.postgres.exports.exports import PostgresExports
 from adapters.postgres.privacy.erasures import PostgresErasures
 from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
-from tests.contracts.exporting.test_exports import an_export
+from tests.contracts.exports.test_exports import an_export
 from tests.support.builders.values import NOON, project_prices
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.erasures import an_erasure, audit_entry

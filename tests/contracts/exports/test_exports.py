@@ -15,10 +15,10 @@ from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.exports.exports import PIECES_PER_TRANSACTION, PostgresExports
 from application.clock import utc_now
-from application.exporting.files import DeleteExpiredExports
-from application.exporting.ports import EXPORTS_MAX, Exports
+from application.exports.files import DeleteExpiredExports
+from application.exports.ports import EXPORTS_MAX, Exports
 from domain.errors import Conflict, NotFound, Unavailable
-from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
+from domain.exports.export import Export, ExportStatus, FileFormat, RowKind
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter
 from domain.tracing.trace import TraceStatus

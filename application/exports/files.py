@@ -6,10 +6,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from application.batches import run_in_batches
-from application.exporting.ports import PIECE_BYTES, Exports, MissingFormats
+from application.exports.ports import PIECE_BYTES, Exports, MissingFormats
 from application.ports import Clock
 from domain.errors import Conflict, Invalid
-from domain.exporting.export import Export, ExportStatus, FileFormat, RowKind
+from domain.exports.export import Export, ExportStatus, FileFormat, RowKind
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId
 from domain.tracing.query import TraceFilter

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from application.exporting.ports import Batches, TraceArchive
+from application.exports.ports import Batches, TraceArchive
 from domain.errors import LimitExceeded, Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder

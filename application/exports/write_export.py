@@ -7,7 +7,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Final
 
-from application.exporting.ports import (
+from application.exports.ports import (
     PIECE_BYTES,
     Encoder,
     Encoders,
@@ -18,7 +18,7 @@ from application.exporting.ports import (
 from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Invalid, Unavailable
-from domain.exporting.export import ATTEMPTS_MAX, Export
+from domain.exports.export import ATTEMPTS_MAX, Export
 from domain.ids import TraceId
 from domain.page import PageRequest, SortOrder
 from domain.tracing.query import TraceSort

@@ -9,12 +9,12 @@ from typing import Final
 
 from application.audit import AuditTrail
 from application.evaluation.ports.evaluation import SessionScores, TraceScores
-from application.exporting.ports import BATCH_TRACES_MAX, TraceArchive
+from application.exports.ports import BATCH_TRACES_MAX, TraceArchive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound
 from domain.evaluation.scores.edits import as_stated_by
-from domain.exporting.export import TraceWithScores, has_nothing_new
+from domain.exports.export import TraceWithScores, has_nothing_new
 from domain.identity.audit import AuditAction
 from domain.identity.caller import Caller
 from domain.identity.organization import Role

@@ -6,8 +6,8 @@ from datetime import timedelta
 from application.audit import AuditTrail
 from application.deletion import DeleteOne
 from application.evaluation.use_cases import EvaluationPorts
-from application.exporting import files, imports, streams, tickets, write_export
-from application.exporting.ports import (
+from application.exports import files, imports, streams, tickets, write_export
+from application.exports.ports import (
     DownloadTickets,
     Encoders,
     Exports,

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 
-from domain.exporting.export import Export, FileFormat, RowKind, TraceWithScores
-from domain.exporting.ticket import DownloadTicket
+from domain.exports.export import Export, FileFormat, RowKind, TraceWithScores
+from domain.exports.ticket import DownloadTicket
 from domain.identity.audit import AuditEntry
 from domain.ids import ProjectId, TraceId
 from domain.page import SortOrder
@@ -43,7 +43,7 @@ def check_not_all(left_out: Sequence[TraceId], traces: int) -> None:
 class TraceArchive(Protocol):
     """Whole traces of a project, with their scores and those of their sessions.
 
-    Contract of TraceArchive: tests/contracts/exporting/test_trace_archive.py.
+    Contract of TraceArchive: tests/contracts/exports/test_trace_archive.py.
     """
 
     def read(
@@ -79,7 +79,7 @@ EXPORTS_MAX: Final = 10  # of a project, until they expire or are deleted
 class Exports(Protocol):
     """The exports of every project, and their files, stored in pieces.
 
-    Contract of Exports: tests/contracts/exporting/test_exports.py. Writes are
+    Contract of Exports: tests/contracts/exports/test_exports.py. Writes are
     durable on return. All raise Unavailable.
     """
 
@@ -132,7 +132,7 @@ class Exports(Protocol):
 class DownloadTickets(Protocol):
     """The tickets of every project, until they are used or deleted by `RemovedProjects.purge`.
 
-    Contract of DownloadTickets: tests/contracts/exporting/test_tickets.py. All raise Unavailable.
+    Contract of DownloadTickets: tests/contracts/exports/test_tickets.py. All raise Unavailable.
     """
 
     async def add(self, ticket: DownloadTicket) -> None: ...
@@ -149,7 +149,7 @@ class DownloadTickets(Protocol):
 class Encoder(Protocol):
     """Encodes batches of traces as one file.
 
-    Contract of Encoder: tests/contracts/exporting/test_encoders.py.
+    Contract of Encoder: tests/contracts/exports/test_encoders.py.
     """
 
     @property

@@ -11,9 +11,9 @@ import pytest
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.exports.replica_archive import ReplicaTraceArchive
 from adapters.postgres.read_replica import ReadOutcome
-from application.exporting.ports import BATCH_TRACES_MAX, LEFT_OUT_MAX
+from application.exports.ports import BATCH_TRACES_MAX, LEFT_OUT_MAX
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
-from domain.exporting.export import TraceWithScores
+from domain.exports.export import TraceWithScores
 from domain.ids import ProjectId, RunId, ScoreId, TraceId
 from domain.page import SortOrder
 from domain.tracing.payloads.read_limit import TooLargeToRead

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from adapters.export_formats import parquet
 from adapters.export_formats.columns import COLUMNS, ColumnType, build_rows
 from adapters.export_formats.csv import FORMULA_ESCAPE
-from application.exporting.ports import Encoder
+from application.exports.ports import Encoder
 from domain.evaluation.scores.score import ScoreOutcome, ScoreSource, TraceScore
-from domain.exporting.export import FileFormat, RowKind, TraceWithScores
+from domain.exports.export import FileFormat, RowKind, TraceWithScores
 from domain.ids import ScoreId
 from domain.tracing.span import Span, SpanKind
 from domain.tracing.trace import Trace

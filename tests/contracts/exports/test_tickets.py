@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from domain.exporting.ticket import TICKET_LIFETIME, DownloadTicket
+from domain.exports.ticket import TICKET_LIFETIME, DownloadTicket
 from domain.identity.organization import NewOrganization
 from tests.support.builders.values import NOON
 from tests.support.fixtures.identities import founding

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from application.exporting.files import find_completed
-from application.exporting.ports import DownloadTickets, Exports
+from application.exports.files import find_completed
+from application.exports.ports import DownloadTickets, Exports
 from application.identity.ports import BrowserSessions, Directory, Organizations, Projects
 from application.ports import Clock, RandomBytes
 from domain.errors import Forbidden, NotFound, Unauthenticated
-from domain.exporting.export import Export
-from domain.exporting.ticket import TICKET_BYTES, TICKET_LIFETIME, DownloadTicket
+from domain.exports.export import Export
+from domain.exports.ticket import TICKET_BYTES, TICKET_LIFETIME, DownloadTicket
 from domain.identity.api_key import Scope
 from domain.identity.audit import Origin
 from domain.identity.browser_session import SessionLifetime, cookie_digest

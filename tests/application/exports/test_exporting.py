@@ -12,18 +12,18 @@ from typing import Any, Final
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.exporting.imports import CHUNK_TRACES, ImportOutcome
-from application.exporting.ports import PIECE_BYTES
-from application.exporting.streams import (
+from application.exports.imports import CHUNK_TRACES, ImportOutcome
+from application.exports.ports import PIECE_BYTES
+from application.exports.streams import (
     CONCURRENT_STREAMS_MAX,
     STREAMS_PER_PROJECT_MAX,
     StreamLimiter,
 )
-from application.exporting.write_export import EXPORT_LEASE, RETRY_DELAY
+from application.exports.write_export import EXPORT_LEASE, RETRY_DELAY
 from application.tracing.ingest import BATCH_MAX
 from domain.errors import Invalid, LimitExceeded, Unavailable
 from domain.evaluation.scores.score import ScoreSource
-from domain.exporting.export import (
+from domain.exports.export import (
     ATTEMPTS_MAX,
     Export,
     ExportStatus,
@@ -38,7 +38,7 @@ from domain.identity.organization import Organization, Role
 from domain.ids import OrganizationId, ProjectId, UserId
 from domain.tracing.query import TraceFilter
 from entrypoints.composition.memory import memory_ports
-from tests.contracts.exporting.test_trace_archive import a_score
+from tests.contracts.exports.test_trace_archive import a_score
 from tests.support.builders.scores import ADA, session_score
 from tests.support.builders.values import NOON, OURS, THEIRS, at, prices, span, trace
 from tests.support.fixtures.in_memory_app import World
