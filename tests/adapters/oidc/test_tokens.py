@@ -8,7 +8,6 @@ import logging
 import multiprocessing
 import stat
 import warnings
-from pathlib import Path
 
 import pytest
 from hypothesis import example, given
@@ -31,6 +30,7 @@ from adapters.oidc.tokens import (
 from domain.errors import Unauthenticated, Unavailable
 from domain.identity.caller import Claims
 from tests.support.builders.values import NOON
+from tests.support.clients.development_key import thumbprint
 
 ISSUER, AUDIENCE = "https://id.example.com", "pandaprobe"
 NOW = int(NOON.timestamp())
@@ -583,11 +583,6 @@ def test_invalid_key_file_is_named_and_not_overwritten(tmp_path, text):
     with pytest.raises(ValueError, match=str(path)):
         DevelopmentIssuer.load_or_create(tmp_path)
     assert path.read_text() == text
-
-
-def thumbprint(folder: Path) -> str:
-    [key] = DevelopmentIssuer.load_or_create(folder).keys()
-    return key.thumbprint()
 
 
 @pytest.mark.slow

@@ -37,6 +37,7 @@ from tests.support.fixtures.data_plane import (
 )
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.pricing import a_repricing
+from tests.support.hypothesis_scale import shortened
 
 pytestmark = pytest.mark.service
 
@@ -207,7 +208,7 @@ async def test_everything_agrees_after_two_processes_did_all_at_once(pool, servi
         projects = [(await identity.found_organization()).project.id for _ in range(2)]
         await pool.execute(KEEP_ONE_DAY, projects)
         both = Processes(planes, projects, seed)
-        for _ in range(ROUNDS):
+        for _ in range(shortened(ROUNDS)):
             await asyncio.gather(*(both.act() for _ in range(AT_ONCE)))
             both.renew()
         await both.settle()

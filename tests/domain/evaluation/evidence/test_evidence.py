@@ -472,8 +472,8 @@ def test_texts_are_cut_before_documents_and_outputs():
 
 @pytest.mark.slow
 def test_steps_are_omitted_from_the_middle_except_failed_ones():
-    failed = frozenset({3, 1_500, 1_501, 2_200})
-    found = build_evidence(long_run(3_000, failed))
+    failed = frozenset({3, 1_150, 1_151, 1_250})
+    found = build_evidence(long_run(2_400, failed))
     assert (found.task, found.final_output) == ("the task", "the answer")
     errors = [step.error for step in found.steps if isinstance(step, Step) and step.error]
     assert errors == [f"broke at {n}" for n in sorted(failed)]
@@ -483,7 +483,7 @@ def test_steps_are_omitted_from_the_middle_except_failed_ones():
     printed = found.text().splitlines()
     assert f"{gaps[0].first}–{gaps[0].last}: {gaps[0].steps} steps left out" in printed
     assert found.steps[0].label == "s1"
-    assert found.steps[-1].label == "s3000"
+    assert found.steps[-1].label == "s2400"
     assert EVIDENCE_TOKENS - 100 < found.tokens <= EVIDENCE_TOKENS
 
 
@@ -501,11 +501,11 @@ def test_failed_steps_are_shortened_before_being_omitted():
 
 @pytest.mark.slow
 def test_omitted_failed_steps_are_counted():
-    found = build_evidence(long_run(1_000, frozenset(range(0, 1_000, 2))), tokens=2_000)
+    found = build_evidence(long_run(500, frozenset(range(0, 500, 2))), tokens=2_000)
     assert found.tokens <= 2_000
     told_failed = sum(gap.failed for gap in found.steps if isinstance(gap, OmittedSteps))
     kept = sum(bool(step.error) for step in found.steps if isinstance(step, Step))
-    assert told_failed + kept == 500
+    assert told_failed + kept == 250
     assert kept > 20
     assert re.search(r"steps left out, [0-9]+ of them failed", found.text())
 
