@@ -4,7 +4,6 @@ Part of the contracts of Traces, Sessions and TraceAnalytics.
 """
 
 import asyncio
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -27,6 +26,7 @@ from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroupKey
 from tests.support.builders import strategies, trace_strategies
+from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import (
     ALL,
     ALL_TIME,
@@ -74,7 +74,7 @@ class Histories(ErasingHistories):
     )
     def begin(self, first: Sequence[Trace], other: Sequence[Trace]) -> None:
         """Stores some traces first, since an empty history would test little."""
-        self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
+        self.projects = [data_plane.project(), data_plane.project()]
         self.model = over_memory()
         self.erasing = ErasureSteps(self.run_on_both)
         self.sent: list[tuple[ProjectId, Trace]] = []
