@@ -229,7 +229,7 @@ def limited_site() -> LimitedSite:
     """A site behind trusted proxies in 10.0.0.0/8."""
     clock, limits = Clock(), dict[RouteClass, Limit]()
     config = HttpConfig(
-        version="",
+        version=CONFIG.version,
         environment="test",
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,

@@ -135,7 +135,7 @@ class TestSentTraces:
 
     @pytest.fixture
     def counting(self, counts: Counts) -> Site:
-        return Site(config=HttpConfig(version="", environment="test", observer=counts))
+        return Site(config=HttpConfig(version="9.9.9", environment="test", observer=counts))
 
     async def test_ignored_keys_are_counted_and_the_first_ones_named(
         self, counting: Site, counts: Counts

@@ -329,10 +329,8 @@ async def test_reads_are_as_if_subject_never_existed(fixture: ErasureFixture, ow
     await put_with_scores(plane, bare, others)
     asked = dict(READS)
     if owner == TALK:
-        # In `make test` half of them: a user hides in the same way, and has them all.
-        asked = {
-            what: READS[what] for what in sampled(list(READS), len(READS) // 2, 0, usually=True)
-        }
+        # In `make test` some of them: a user hides in the same way, and has them all.
+        asked = {what: READS[what] for what in sampled(list(READS), 5, 1, usually=True)}
         # The totals of a user are a sum, which counts a session until the session is deleted.
         asked.pop("users", None)
     expected = {}

@@ -27,7 +27,7 @@ from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane
 from tests.support.fixtures.identities import postgres_ports
 
-CONFIG = HttpConfig(version="", environment="test")
+CONFIG = HttpConfig(version="9.9.9", environment="test")
 DEEP = "[" * 15_000 + "]" * 15_000
 TENANTS = ("ours", "the other project", "the other organization")
 

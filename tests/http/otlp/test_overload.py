@@ -105,7 +105,7 @@ async def test_shed_request_is_answered_in_its_type(encoding: Encoding) -> None:
 
 
 async def test_many_concurrent_requests_are_all_stored() -> None:
-    site = Site(config=HttpConfig(version="", environment="test", refusal_delay_s=0))
+    site = Site(config=HttpConfig(version="9.9.9", environment="test", refusal_delay_s=0))
     async with site.http:
         exporter = OtlpExporter(site.http, site.headers())
         requests = [traces_request(span(trace_id=uuid.uuid4().bytes)) for _ in range(100)]

@@ -96,7 +96,7 @@ class TestWholeRequests:
     @pytest.fixture
     async def exporter(self) -> AsyncIterator[OtlpExporter]:
         config = HttpConfig(
-            version="", environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
+            version="9.9.9", environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
         )
         site = Site(config=config)
         async with site.http:
@@ -231,7 +231,7 @@ class TestMetrics:
     @pytest.fixture
     async def counting(self) -> AsyncIterator[tuple[OtlpExporter, Counts]]:
         counts = Counts()
-        config = HttpConfig(version="", environment="test", observer=counts)
+        config = HttpConfig(version="9.9.9", environment="test", observer=counts)
         site = Site(config=config)
         async with site.http:
             yield OtlpExporter(site.http, site.headers()), counts

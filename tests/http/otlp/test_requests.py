@@ -239,7 +239,7 @@ class TestTypesAndCodings:
 async def small(encoding: Encoding) -> Any:
     """A site that accepts bodies of 10,000 bytes with three spans."""
     config = HttpConfig(
-        version="", environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
+        version="9.9.9", environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
     )
     site = Site(config=config)
     async with site.http:
@@ -269,7 +269,7 @@ class TestSizes:
         assert error_of(await small.post(b" " * 10_001, "metrics")).status == 413
 
     async def test_body_limit_is_not_that_of_other_endpoints(self) -> None:
-        config = HttpConfig(version="", environment="test", max_body_bytes=1_024)
+        config = HttpConfig(version="9.9.9", environment="test", max_body_bytes=1_024)
         site = Site(config=config)
         async with site.http:
             exporter = OtlpExporter(site.http, site.headers())
