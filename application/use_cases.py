@@ -107,7 +107,7 @@ class UseCases:
             clock=clock,
             random=random,
         )
-        self.privacy = PrivacyUseCases(ports.privacy, identity.directory, clock, new_id, random)
+        self.privacy = PrivacyUseCases(ports.privacy, clock, new_id, random)
         self.sharing = SharingUseCases(ports.sharing, tracing.traces, self.audit, clock, random)
         self.run_idempotently = RunIdempotently(
             ports.idempotency, ports.idempotency_ttl, clock, new_id

@@ -1,16 +1,15 @@
 """Erasure of the data of a user or a session, with a receipt that can be verified."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from application.batches import run_in_batches
-from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy.ports import Erasures
 from domain.errors import Invalid, NotFound, Unavailable
-from domain.identity.audit import Actor, AuditAction, AuditEntry
+from domain.identity.audit import UNKNOWN_ORIGIN, AuditAction, AuditEntry
 from domain.identity.caller import Caller
 from domain.ids import AuditEntryId, ErasureId, ProjectId
 from domain.privacy.erasure import SALT_BYTES, DataSubject, Erasure, ErasureState, RemainingData
@@ -25,7 +24,6 @@ class EraseDataSubject:
     """Deletes all data of a user or a session; hides it from all readers at the start."""
 
     erasures: Erasures
-    directory: Directory
     clock: Clock
     new_id: NewId
     random: RandomBytes
@@ -46,10 +44,10 @@ class EraseDataSubject:
             salt=salt,
             digest=await asyncio.to_thread(owner.digest, salt),
             requested_at=began,
-            requested_by=await self._actor(caller),
+            requested_by=replace(caller.actor, origin=UNKNOWN_ORIGIN),
         )
         requested = _audit_entry(erasure, AuditAction.ERASURE_REQUESTED, self.new_id, began)
-        await self.erasures.begin(erasure, owner, requested)
+        await self.erasures.begin(erasure, owner, replace(requested, actor=caller.actor))
         try:
             for _ in range(STEPS_MAX):
                 now = self.clock()
@@ -59,19 +57,6 @@ class EraseDataSubject:
         except Unavailable:
             return erasure  # it has begun; workers continue it
         return erasure
-
-    async def _actor(self, caller: Caller) -> Actor:
-        name = ""
-        if caller.key_id is not None:
-            try:
-                name = (await self.directory.key(caller.organization_id, caller.key_id)).prefix
-            except NotFound:  # deleted meanwhile
-                name = ""
-        elif caller.user_id is not None:
-            members = await self.directory.members(caller.organization_id)
-            mine = (one.email for one in members if one.membership.user_id == caller.user_id)
-            name = next(mine, "")
-        return Actor(user_id=caller.user_id, key_id=caller.key_id, name=name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from application.identity.ports import Directory
 from application.ports import Clock, NewId, RandomBytes
 from application.privacy import erasures, retention
 from application.privacy.ports import Erasures, ExpiredTraces
@@ -20,18 +19,11 @@ class PrivacyUseCases:
     """Retention and erasure."""
 
     def __init__(
-        self,
-        ports: PrivacyPorts,
-        directory: Directory,
-        clock: Clock,
-        new_id: NewId,
-        random: RandomBytes,
+        self, ports: PrivacyPorts, clock: Clock, new_id: NewId, random: RandomBytes
     ) -> None:
         self.erasures = ports.erasures
         self.delete_expired_traces = retention.DeleteExpiredTraces(ports.expired)
         self.delete_orphaned_scores = retention.DeleteOrphanedSessionScores(ports.expired)
-        self.erase_data_subject = erasures.EraseDataSubject(
-            ports.erasures, directory, clock, new_id, random
-        )
+        self.erase_data_subject = erasures.EraseDataSubject(ports.erasures, clock, new_id, random)
         self.finish_erasures = erasures.FinishErasures(ports.erasures, clock, new_id)
         self.check_erasure = erasures.CheckErasure(ports.erasures)

@@ -31,6 +31,7 @@ async def test_user_is_erased_and_the_receipt_can_be_checked(site: Site) -> None
     assert (receipt["kind"], receipt["state"]) == ("user", "REMOVED")
     assert receipt["rows"] == {"spans": 1, "trace_payloads": 1, "traces": 1}
     assert (receipt["requested_at"], receipt["removed_at"]) == (NOON.isoformat(),) * 2
+    assert receipt["requested_by"]["name"] == head["x-api-key"][:10]
     assert "grace" not in answer.text
     assert (await http.get(f"/traces/{gone}", headers=head)).status_code == 404
     listed = (await http.get("/traces", headers=head)).json()["items"]
