@@ -116,6 +116,16 @@ def within_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
         asyncio._set_running_loop(None)
 
 
+def leave(page: Page) -> None:
+    """Ends what a page shows; nothing but its storage remains for what it loads next.
+
+    Asked for by the page itself, an empty page stays in the same process of the browser. `goto`
+    starts another one, and so does the next page.
+    """
+    page.evaluate("location.replace('about:blank')")
+    page.wait_for_url("about:blank")
+
+
 VERIFIER: Final = "pp.verifier"  # its key in the local storage
 RESET: Final = f"""for (const name of Object.keys(localStorage))
   if (name !== "{VERIFIER}") localStorage.removeItem(name);
@@ -159,9 +169,7 @@ class SignedInPage:
         context = page.context
         page.unroute_all(behavior="ignoreErrors")
         page.evaluate(RESET)
-        # Asked for by the page itself, it stays in the same process. Another would load all again.
-        page.evaluate("location.replace('about:blank')")
-        page.wait_for_url("about:blank")
+        leave(page)
         page.mouse.move(0, 0)
         page.set_viewport_size(VIEWPORT)
         page.emulate_media(

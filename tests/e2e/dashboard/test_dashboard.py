@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import DevServer, Poll
-from tests.e2e.dashboard.browser import PageLog
+from tests.e2e.dashboard.browser import PageLog, leave
 from tests.e2e.dashboard.dashboard_project import START, Project, span
 
 pytestmark = pytest.mark.e2e
@@ -157,7 +157,7 @@ def test_from_failure_to_failing_span_by_keyboard(
     expect(page.get_by_text("input: ")).to_contain_text("onerror")
     page.get_by_role("searchbox", name="Find spans").fill("")
     link = page.url
-    page.goto("about:blank")
+    leave(page)
     page.goto(link)
     expect(page.get_by_role("row", selected=True)).to_contain_text("broken")
     expect(page).to_have_title(re.compile("^answers"))

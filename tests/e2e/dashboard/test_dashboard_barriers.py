@@ -12,6 +12,7 @@ from axe_playwright_python.base import AXE_FILE_PATH
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import DevServer
+from tests.e2e.dashboard.browser import leave
 from tests.e2e.dashboard.dashboard_project import NOTHING, START, Project, show, span
 from tests.e2e.dashboard.experiment_project import DATASET, prepare_questions, run_experiment
 from tests.support.waiting import until_while
@@ -47,7 +48,7 @@ ALL_LOOKS: Final = tuple(
 PHONE: Final = ALL_LOOKS[-1]
 # Views with colours of their own, which both themes have to show with enough contrast.
 COLOURED: Final = {
-    "overview", "usage", "a score", "traces", "io", "scores", "conversation", "comparison",
+    "overview", "usage", "a score", "traces", "tab io", "tab scores", "conversation", "comparison",
     "verdict", "labelled", "monitor", "alerts", "run", "custom metric",
 }  # fmt: skip
 GONE: Final = "00000000-0000-4000-8000-0000000000ff"
@@ -237,7 +238,7 @@ VIEWS: dict[str, Step] = {
     "no match": at("traces?name=nothing", lambda page: page.get_by_text("No trace matches")),
     "trace": TRACE,
     **{
-        tab: at(f"traces/{{trace}}?span={{span}}&tab={tab}", _panel)
+        f"tab {tab}": at(f"traces/{{trace}}?span={{span}}&tab={tab}", _panel)
         for tab in ("io", "details", "metadata", "scores", "raw")
     },
     "unknown trace": at("traces/00000000-0000-4000-8000-000000000000", _heading),
@@ -346,15 +347,15 @@ VIEWS: dict[str, Step] = {
 
 # They are made of parts that other views have: dialogs of fields and buttons, lists, empty states.
 REPEATED: Final = {
-    "new price", "repricing", "changing a score", "no score", "no match", "details", "metadata",
-    "unknown trace", "adding to a dataset", "exporting", "deleting traces", "tagging traces",
-    "comparing with", "tags of a trace", "deleting a trace", "erasing", "receipts", "queues",
-    "new alert", "deleting a monitor", "edited monitor", "new webhook", "new project", "no page",
-    "no run", "new run over sessions", "deleting a run", "progress of a run", "unknown run",
-    "new rule metric", "new measured metric", "imports", "prices", "organization: invitations",
-    "organization: projects", "new key", "overview of nothing", "datasets", "new dataset",
-    "experiments", "sessions", "monitors", "labelling", "scoring a trace", "raw",
-    "organization: members", "organization: limits",
+    "new price", "repricing", "changing a score", "no score", "no match", "tab details",
+    "tab metadata", "unknown trace", "adding to a dataset", "exporting", "deleting traces",
+    "tagging traces", "comparing with", "tags of a trace", "deleting a trace", "erasing",
+    "receipts", "queues", "new alert", "deleting a monitor", "edited monitor", "new webhook",
+    "new project", "no page", "no run", "new run over sessions", "deleting a run",
+    "progress of a run", "unknown run", "new rule metric", "new measured metric", "imports",
+    "prices", "organization: invitations", "organization: projects", "new key",
+    "overview of nothing", "datasets", "new dataset", "experiments", "sessions", "monitors",
+    "labelling", "scoring a trace", "tab raw", "organization: members", "organization: limits",
 }  # fmt: skip
 
 AXE: Final = AXE_FILE_PATH.read_text()
@@ -443,7 +444,7 @@ def test_no_view_has_a_barrier_in_any_look(signed_in: Page, project: Project, se
     for look in ALL_LOOKS:
         have_look(signed_in, look)
         for view, step in VIEWS.items():
-            signed_in.goto("about:blank")
+            leave(signed_in)
             step(signed_in, project, sent)
             found |= found_in(signed_in, view, [look])
     assert found == {}

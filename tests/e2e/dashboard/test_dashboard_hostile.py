@@ -37,7 +37,7 @@ def test_hostile_text_is_text_in_every_view(opened: Page, project: Project, text
     expect(page.get_by_role("complementary")).to_contain_text(text)
     expect(page.get_by_role("table").or_(page.get_by_role("grid"))).to_contain_text(text)
     assert_harmless(page)
-    page.goto(project.path("traces"))
+    show(page, project, "traces")
     filters = page.get_by_role("combobox", name="Filter traces")
     for field in ("env", "tag", "user", "session", "release", "model"):
         filters.fill(f"{field}:")
@@ -46,7 +46,7 @@ def test_hostile_text_is_text_in_every_view(opened: Page, project: Project, text
     for typed, offered in (("meta.te", "meta.tenant:"), ("meta.tenant:", "meta.tenant:<b>north")):
         filters.fill(typed)
         expect(page.get_by_role("option", name=offered)).to_be_visible()
-    page.goto(project.path(f"traces/{trace}"))
+    show(page, project, f"traces/{trace}")
     expect(page.get_by_role("heading", level=1)).to_have_text(text)
     expect(page.get_by_role("treegrid")).to_contain_text(text)
     assert_harmless(page)

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import DevServer, FastForward, Poll, all_completed
-from tests.e2e.dashboard.browser import VIEWPORT
-from tests.e2e.dashboard.dashboard_project import FOLLOW, NOTHING, START, Project, span
+from tests.e2e.dashboard.browser import VIEWPORT, leave
+from tests.e2e.dashboard.dashboard_project import FOLLOW, NOTHING, START, Project, show, span
 
 pytestmark = pytest.mark.e2e
 TURNS = 200
@@ -89,7 +89,7 @@ def test_slowest_failure_of_a_release_is_compared_with_its_neighbour(
     expect(difference.locator("ins")).to_have_text("2")
     take_screenshot("comparison")
     link = page.url
-    page.goto("about:blank")
+    leave(page)
     page.goto(link)
     expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
     page.get_by_role("button", name="Swap sides").click()
@@ -135,7 +135,7 @@ def test_session_of_200_turns_is_read_and_searched(
     page.wait_for_function("CSS.highlights.get('found')?.size > 0")
     take_screenshot("conversation")
     link = page.url
-    page.goto("about:blank")
+    leave(page)
     page.goto(link)
     expect(feed).to_contain_text("answer 77, the Needle")
     page.keyboard.press("j")
@@ -196,13 +196,13 @@ def test_long_values_leave_room_and_addresses_of_nothing_say_so(
     expect(page.get_by_role("link", name="x", exact=True)).to_be_visible()
     drop = page.get_by_role("button", name="Drop the filter session")
     expect(drop).to_be_in_viewport()
-    page.goto(project.path(f"traces/{trace}"))
+    show(page, project, f"traces/{trace}")
     expect(page.get_by_text("More", exact=True)).to_be_in_viewport(ratio=1)
-    page.goto(project.path(f"traces?session_id={LONG}"))
+    show(page, project, f"traces?session_id={LONG}")
     drop.click()
     expect(page).to_have_url(project.path("traces"))
     page.set_viewport_size(VIEWPORT)
-    page.goto(project.path(f"traces/{trace}?span={spans[0]['span_id']}"))
+    show(page, project, f"traces/{trace}?span={spans[0]['span_id']}")
     detail = page.get_by_role("region", name="Detail of the selection")
     expect(detail).to_contain_text("step 1")
     # The name of a fact stays in one line, and a bar at the end of the time within its grid.
@@ -215,14 +215,14 @@ def test_long_values_leave_room_and_addresses_of_nothing_say_so(
     assert bar is not None
     assert bar["x"] + bar["width"] < grid["x"] + grid["width"] - 1  # its border
     expect(detail).to_contain_text("12 tokens")
-    page.goto(project.path(f"traces/{trace}?span=gone"))
+    show(page, project, f"traces/{trace}?span=gone")
     expect(detail).to_contain_text("This trace has no span gone.")
     for path in ("datasets/nothing", "monitors/nothing", f"runs/traces/{trace}"):
-        page.goto(project.path(path))
+        show(page, project, path)
         expect(page.get_by_role("alert")).to_contain_text("Not here, or not yours")
         expect(page.get_by_role("button", name="Try again")).to_have_count(0)
     for view in ("traces", ""):
-        page.goto(project.path(f"{view}?started_after=soon"))
+        show(page, project, f"{view}?started_after=soon")
         expect(page.get_by_role("main")).to_contain_text("1 trace" if view else "Failed traces")
 
 
@@ -748,7 +748,7 @@ def test_menus_and_peeks_fit_into_what_is_narrow(signed_in: Page, project: Proje
     left = "one => one.getBoundingClientRect().left"
     assert others.evaluate(left) == numbers.evaluate(left)
     page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(project.path("traces"))
+    show(page, project, "traces")
     expect(listed).to_be_visible()
     columns.click()
     expect(page.get_by_role("checkbox", name="Status")).to_be_in_viewport(ratio=1)

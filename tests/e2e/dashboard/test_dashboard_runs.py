@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Poll, all_completed
+from tests.e2e.dashboard.browser import leave
 from tests.e2e.dashboard.dashboard_project import START, Project, show
 
 pytestmark = pytest.mark.e2e
@@ -58,7 +59,7 @@ def test_run_is_started_watched_and_its_failure_retried(
     page.get_by_label("Judge model").fill("")
     expect(estimate).to_have_text("No model is asked: 2 traces for $0.00 (heuristic/1).")
     link = page.url
-    page.goto("about:blank")
+    leave(page)
     page.goto(link)
     expect(page.get_by_role("checkbox", name=METRIC)).to_be_checked()
     expect(targets).to_have_text("2 traces of 3 that match")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.dashboard.browser import PageLog
+from tests.e2e.dashboard.browser import PageLog, leave
 from tests.e2e.dashboard.dashboard_project import Project, span
 
 pytestmark = pytest.mark.e2e
@@ -147,7 +147,7 @@ def test_overview_leads_to_what_its_figures_count(
     for name, value in (("helpful", "0.25"), ("grounded", "0.75")):
         score = {"trace_id": sent["trace_id"], "name": name, "value": value}
         project.send("/evaluations/trace-scores", score)
-    page.goto("about:blank")
+    leave(page)
     page_log.requested.clear()
     page.goto(project.path("?period=7d"))
     totals = page.locator(".tiles")
