@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from authlib.integrations.flask_oauth2 import AuthorizationServer
@@ -17,8 +18,12 @@ from werkzeug.serving import make_server
 
 SHUTDOWN_POLL_S = 0.01  # how often the server looks whether it has to stop
 CALLBACK = "https://app.example.com/callback"
-KEY = RSAKey.generate_key(2048, {"kid": "signing", "use": "sig", "alg": "RS256"})
 ADA = {"sub": "ada-1", "email": "ada@example.com", "name": "Ada Lovelace"}
+
+
+@cache  # each process imports this module, and one in three starts a provider
+def signing_key() -> RSAKey:
+    return RSAKey.generate_key(2048, {"kid": "signing", "use": "sig", "alg": "RS256"})
 
 
 @dataclass
@@ -147,13 +152,13 @@ class IdToken(OpenIDCode):
         return False
 
     def resolve_client_private_key(self, client: Client) -> RSAKey:
-        return KEY
+        return signing_key()
 
     def get_client_algorithm(self, client: Client) -> str:
         return "RS256"
 
     def get_encode_header(self, client: Client) -> dict[str, str]:
-        return {"alg": "RS256", "kid": KEY.kid}
+        return {"alg": "RS256", "kid": signing_key().kid}
 
     def get_client_claims(self, client: Client) -> dict[str, str]:
         return {"iss": self.provider.issuer}
@@ -189,7 +194,7 @@ def _serve(app: Flask, provider: Provider) -> None:
 
     @app.get("/jwks")
     def jwks() -> Any:
-        return jsonify(KeySet([RSAKey.import_key(KEY.as_dict(private=False))]).as_dict())
+        return jsonify(KeySet([RSAKey.import_key(signing_key().as_dict(private=False))]).as_dict())
 
     @app.get("/authorize")
     def authorize() -> Any:
