@@ -18,7 +18,6 @@ BUFFERED_USES_MAX: Final = 4_096  # keys and networks; with more, some are buffe
 NEW_NETWORKS_MAX: Final = 256  # per flush
 NEW_NETWORKS_PER_KEY_MAX: Final = 8  # because a stolen key may be used from many
 FLUSH_EVERY_S: Final = 5.0
-FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
 
 _log = logging.getLogger(__name__)
 
@@ -44,9 +43,7 @@ class KeyUsageBuffer:
     ) -> AsyncIterator["KeyUsageBuffer"]:
         """Writes to `keys` periodically while the block runs, and once more at its end."""
         buffer = cls(keys)
-        async with flush_periodically(
-            buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
-        ):
+        async with flush_periodically(buffer._flush, every_s, buffer._warn_lost):
             yield buffer
 
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:

@@ -3,13 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
+
+FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
 
 type Flush = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
 async def flush_periodically(
-    flush: Flush, every_s: float, final_timeout_s: float, on_lost: Callable[[], None]
+    flush: Flush,
+    every_s: float,
+    on_lost: Callable[[], None],
+    final_timeout_s: float = FINAL_FLUSH_TIMEOUT_S,
 ) -> AsyncIterator[None]:
     """Calls `flush` every `every_s` while the block runs, and once more at its end.
 

@@ -11,7 +11,6 @@ from application.identity.ports import Refusals
 from domain.identity.refusal import Refusal
 
 FLUSH_EVERY_S: Final = 5.0
-FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
 BUFFERED_REFUSALS_MAX: Final = 1_000  # distinct ones; beyond it, they are counted together
 
 _log = logging.getLogger(__name__)
@@ -35,9 +34,7 @@ class RefusalBuffer:
     ) -> AsyncIterator["RefusalBuffer"]:
         """Writes to `refusals` periodically while the block runs, and once more at its end."""
         buffer = cls(refusals)
-        async with flush_periodically(
-            buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
-        ):
+        async with flush_periodically(buffer._flush, every_s, buffer._warn_lost):
             yield buffer
 
     def record(self, refusal: Refusal, count: int = 1) -> None:

@@ -12,7 +12,6 @@ from domain.ids import ProjectId, RejectionId
 from domain.tracing.otel.requests import RecordedRejection, rejection_key, with_count_of
 
 FLUSH_EVERY_S: Final = 1.0
-FINAL_FLUSH_TIMEOUT_S: Final = 0.5  # a database that doesn't answer delays a stop by this at most
 BUFFERED_REJECTIONS_MAX: Final = 5_000  # beyond it the oldest are dropped
 WRITTEN_AT_ONCE_MAX: Final = 1_000
 
@@ -42,9 +41,7 @@ class RejectionBuffer:
         `on_record` is called with what is recorded.
         """
         buffer = cls(rejections, on_record)
-        async with flush_periodically(
-            buffer._flush, every_s, FINAL_FLUSH_TIMEOUT_S, buffer._warn_lost
-        ):
+        async with flush_periodically(buffer._flush, every_s, buffer._warn_lost):
             yield buffer
 
     def record(self, rejections: Sequence[RecordedRejection]) -> None:

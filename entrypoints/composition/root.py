@@ -1,11 +1,11 @@
 """The composition root: connects every port with its adapter."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from msgspec import structs
 from redis.asyncio import Redis
@@ -52,7 +52,7 @@ from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.identity.audit_chain import VerifyAuditLog
 from application.identity.ports import Directory, KeyUsage, RefusalLog
-from application.jobs import Job, JobQueue, Jobs
+from application.jobs import JobQueue, Jobs
 from application.privacy.use_cases import PrivacyPorts
 from application.sharing.use_cases import SharingPorts
 from application.table_groups import PLACEMENT_KNOWN_S
@@ -77,12 +77,10 @@ from entrypoints.composition.tracing import tracing_ports
 from entrypoints.observability.observer import Observer, Sampled, sample_gauges
 from entrypoints.settings import Settings
 
-type RunJob = Callable[[Job], Coroutine[Any, Any, None]]
-
 REMAPPING_CONNECTIONS: Final = 2
 
 if TYPE_CHECKING:
-    from adapters.dramatiq.worker_pool import WorkerPool
+    from adapters.dramatiq.worker_pool import RunJob, WorkerPool
 
 
 @asynccontextmanager
@@ -284,7 +282,7 @@ def own_jobs() -> OwnJobs:
 
 
 def create_worker_pool(
-    settings: Settings, concurrency: Mapping[JobQueue, int], run_job: RunJob
+    settings: Settings, concurrency: Mapping[JobQueue, int], run_job: "RunJob"
 ) -> "WorkerPool":
     """The threads of a worker, which run the jobs from Redis on this event loop."""
     from adapters.dramatiq.worker_pool import WorkerPool  # noqa: PLC0415 - only workers need Dramatiq

@@ -73,7 +73,7 @@ from entrypoints.http.authentication import (
     PublicAccess,
     header,
 )
-from entrypoints.http.browser_requests import Headers
+from entrypoints.http.browser_requests import SAFE_METHODS, Headers
 from entrypoints.http.callers import OrganizationCaller
 from entrypoints.http.config import HttpConfig, HttpContext, choose_use_cases, http_context
 from entrypoints.http.middleware.access_log import annotate
@@ -116,7 +116,6 @@ from entrypoints.http.requests.raw_body import RawBody
 from entrypoints.http.responses import HAS_ETAG, as_json, respond_idempotently
 
 UNAUTHENTICATED_BODY_MAX_BYTES: Final = 64 << 10  # of requests without credentials
-SAFE_METHODS: Final = ("GET", "HEAD")
 CHANGING_METHODS: Final = ("PATCH", "PUT", "DELETE")  # of an object that the path names
 NO_PARAMETERS: Final = Parameters(msgspec.defstruct("NoParameters", []), "query")
 PARSE_IN_THREAD_BYTES: Final = 64 << 10  # checking an object of as many bytes takes 10 ms

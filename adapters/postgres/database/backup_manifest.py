@@ -8,9 +8,9 @@ from typing import Final
 import asyncpg
 
 from adapters.postgres.database.pool import CONNECT_TIMEOUT_S, translate_errors
+from adapters.postgres.database.read_transactions import BEGIN_SNAPSHOT
 
 SETTINGS: Final = {"timezone": "UTC", "application_name": "pandaprobe backup"}
-BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SELECT_TABLES: Final = """
 SELECT c.relname, pg_table_size(c.oid) FROM pg_class AS c
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' ORDER BY c.relname

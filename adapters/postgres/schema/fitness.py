@@ -11,6 +11,7 @@ from typing import Final
 from adapters.postgres.database.pool import Connection, Pool, translate_errors
 from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
+from adapters.postgres.database.worker_route import HAS_CITUS
 from adapters.postgres.schema.pending import (
     HAS_MIGRATION_TABLE,
     MIGRATIONS_APP,
@@ -72,7 +73,6 @@ UNION ALL
 SELECT format('trigger %s on %s', tgname, relname)
 FROM tables JOIN pg_trigger ON tgrelid = tables.oid WHERE NOT tgisinternal
 """
-HAS_CITUS: Final = "SELECT EXISTS (SELECT 1 FROM pg_extension WHERE extname = 'citus')"
 
 
 class UnreleasedSchema(Conflict):

@@ -40,12 +40,11 @@ from domain.page import Page, PageRequest
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
-from domain.tracing.payloads.read_limit import READ_BYTES_MAX
+from domain.tracing.payloads.read_limit import READ_BYTES_MAX, ROW_BYTES
 from domain.tracing.span import Span, SpanChange
 from domain.tracing.trace import Trace, TraceChange
 from domain.tracing.trace_detail import ShownSpan, TraceDetail
 
-ROW_BYTES: Final = 600  # approximate size of a row without payloads, for the limits of the queue
 TAG_BYTES: Final = 600  # of a tag besides its text: it is a row of its own in the roll-ups
 COST_ENTRY_BYTES: Final = 100  # approximate size of an entry of the cost of a span
 

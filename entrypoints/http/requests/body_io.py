@@ -11,6 +11,7 @@ import zstandard
 from litestar.types import Receive
 
 JSON: Final = "application/json"
+NDJSON: Final = "application/x-ndjson"
 BODY_TIMEOUT_S: Final = 60.0  # for a whole body; 20 MB in it are 3 Mbit/s
 BODY_STEP_TIMEOUT_S: Final = 5.0  # for the next BODY_STEP_BYTES, or the rest of the body
 BODY_STEP_BYTES: Final = 20_000  # with the timeout a least speed of 4 kB/s

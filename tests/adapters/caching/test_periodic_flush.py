@@ -18,7 +18,7 @@ async def test_end_comes_although_a_store_turns_the_cancellation_into_another_er
         except asyncio.CancelledError:  # as a buffer that catches what the store raises
             return
 
-    async with in_time(), flush_periodically(flush, 0, 0.01, list):
+    async with in_time(), flush_periodically(flush, 0, list, 0.01):
         await begun.wait()
     assert flushes == [0, 1]
 
@@ -34,7 +34,7 @@ async def test_end_does_not_wait_for_a_flush_that_ignores_its_cancellation():
             except asyncio.CancelledError:
                 continue
 
-    async with in_time(), flush_periodically(flush, 0, 0.01, lambda: lost.append(1)):
+    async with in_time(), flush_periodically(flush, 0, lambda: lost.append(1), 0.01):
         await begun.wait()
     assert lost == [1]
     answer.set()

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 from adapters.postgres.database.pool import translate_errors
 from adapters.postgres.database.removed_projects import ProjectRemoved
@@ -23,8 +22,7 @@ from application.tracing.otlp.ports import (
 )
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import Fragment
-
-ROW_BYTES: Final = 600  # approximate size of a row, for the limits of the queue
+from domain.tracing.payloads.read_limit import ROW_BYTES
 
 
 @dataclass(frozen=True, slots=True)

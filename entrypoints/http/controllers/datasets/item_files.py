@@ -35,12 +35,11 @@ from entrypoints.http.controllers.datasets.schemas import (
     DatasetItemResponse,
 )
 from entrypoints.http.middleware.request_ids import HttpRequest
-from entrypoints.http.requests.body_io import JSON, media_type_of
+from entrypoints.http.requests.body_io import JSON, NDJSON, media_type_of
 from entrypoints.http.requests.errors import FieldErrors, HttpProblem
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.raw_body import RawBody
 
-NDJSON: Final = "application/x-ndjson"
 CSV: Final = "text/csv"
 SPLIT_IN_THREAD_BYTES: Final = 64 << 10  # of a body; splitting as many takes about 1 ms
 LINE_MAX: Final = 4 * ITEM_BYTES_MAX  # of an item whose signs are all doubled, and more

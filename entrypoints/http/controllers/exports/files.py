@@ -21,10 +21,10 @@ from domain.wording import counted
 from entrypoints.http.authentication import CAN_READ, PublicAccess
 from entrypoints.http.browser_requests import session_cookie
 from entrypoints.http.controllers.exports import examples, schemas
-from entrypoints.http.controllers.exports.stream import NDJSON
 from entrypoints.http.endpoint import delete, get, post
 from entrypoints.http.error_responses import ErrorResponse
 from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.requests.body_io import NDJSON
 from entrypoints.http.requests.byte_ranges import requested_range
 from entrypoints.http.requests.errors import HttpProblem
 from entrypoints.http.requests.json_body import Body

@@ -27,12 +27,12 @@ from entrypoints.http.controllers.traces.schemas import TraceConditions
 from entrypoints.http.endpoint import get, post
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.request_ids import HttpRequest
+from entrypoints.http.requests.body_io import NDJSON
 from entrypoints.http.requests.json_body import Body
 from entrypoints.http.requests.unknown_names import UnknownKeys
 from entrypoints.http.requests.wire_types import Deferred
 from entrypoints.http.streams import StreamingResponse
 
-NDJSON: Final = "application/x-ndjson"
 LINE_BODY: Final = Body(ImportedTrace, ImportedTrace.to_archived, unknown_keys=UnknownKeys.IGNORED)
 
 

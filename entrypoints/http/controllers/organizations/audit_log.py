@@ -20,12 +20,11 @@ from entrypoints.http.controllers.organizations.schemas import OrganizationPath
 from entrypoints.http.controllers.traces.examples import page_of
 from entrypoints.http.endpoint import get
 from entrypoints.http.requests import wire_types as wire
+from entrypoints.http.requests.body_io import NDJSON
 from entrypoints.http.requests.cursors import ID, INSTANT, PagedList, PageQuery
 from entrypoints.http.requests.wire_types import PaginatedResponse, ResponseInstant
 from entrypoints.http.response_structs import WHOLE, ResponseStruct, Source
 from entrypoints.http.streams import StreamingResponse
-
-NDJSON: Final = "application/x-ndjson"
 
 
 class AuditLogQuery(PageQuery, frozen=True, kw_only=True):
