@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from application.evaluation.ports.evaluation import EMBEDDED_MAX
+from application.evaluation.ports.judging import EMBEDDED_MAX
 from domain.evaluation.metrics.similarity import HASH_EMBEDDER
 from domain.evaluation.trace_content.text import Vector, hashed_vector
 

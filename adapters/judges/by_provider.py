@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from application.evaluation.ports.evaluation import Judge
+from application.evaluation.ports.judging import Judge
 from domain.evaluation.judging.judge import Answer, JudgeRefused, Question
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.metrics.metric import Metric

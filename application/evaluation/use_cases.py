@@ -11,8 +11,8 @@ from application.evaluation.custom_metrics import catalogue, custom_metrics
 from application.evaluation.execution.dry_run import DryRunCustomMetric, DryRunDraft, DryRuns
 from application.evaluation.execution.estimate_run import EstimateRun
 from application.evaluation.execution.evaluate_target import EvaluateTarget
+from application.evaluation.execution.fault_tolerant_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
-from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SignalEvaluator
 from application.evaluation.execution.target_closer import TargetCloser
 from application.evaluation.judging.adaptive_concurrency import (
@@ -33,22 +33,18 @@ from application.evaluation.ports.alerts import (
 )
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
 from application.evaluation.ports.datasets import Datasets
-from application.evaluation.ports.evaluation import (
+from application.evaluation.ports.experiments import Experiments, TraceGroups
+from application.evaluation.ports.judging import Embedder, Judge, JudgingPorts
+from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
+from application.evaluation.ports.runs import OnFault, Runs, Targets
+from application.evaluation.ports.scores import (
     AnnotationClaims,
-    Embedder,
     HumanLabels,
-    Judge,
-    OnFault,
-    Runs,
     ScoreAnalytics,
     ScoreRollups,
     SessionScores,
-    Targets,
     TraceScores,
 )
-from application.evaluation.ports.experiments import Experiments, TraceGroups
-from application.evaluation.ports.judging import JudgingPorts
-from application.evaluation.ports.monitors import ChangeFeed, LeaderElection, Monitors
 from application.evaluation.ports.sent_evaluations import WaitingEvaluations
 from application.evaluation.ports.work_queue import WorkQueue
 from application.evaluation.runs import requests

@@ -8,7 +8,7 @@ from itertools import batched
 from typing import Final
 
 from application.audit import AuditTrail
-from application.evaluation.ports.evaluation import SessionScores, TraceScores
+from application.evaluation.ports.scores import SessionScores, TraceScores
 from application.exports.ports import BATCH_TRACES_MAX, TraceArchive
 from application.tracing.ingest import BATCH_MAX
 from application.tracing.ports import Traces

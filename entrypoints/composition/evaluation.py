@@ -34,8 +34,7 @@ from adapters.re2_patterns import Re2Engine
 from adapters.webhook_sender import HttpWebhookSender, SystemResolver
 from application.evaluation.judging.evaluation_policy import DEFAULT_POLICY, EvaluationPolicy
 from application.evaluation.ports.alerts import FinishedRun, MonitorSlot
-from application.evaluation.ports.evaluation import Judge
-from application.evaluation.ports.judging import JudgingPorts, Pricings
+from application.evaluation.ports.judging import Judge, JudgingPorts, Pricings
 from application.evaluation.use_cases import AlertPorts, EvaluationPorts
 from application.jobs import Jobs
 from application.tracing.ports import PriceBook

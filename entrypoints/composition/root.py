@@ -47,7 +47,7 @@ from application.evaluation.judging.adaptive_concurrency import (
     AdaptiveLimiter,
     provider_limiters,
 )
-from application.evaluation.ports.evaluation import Judge
+from application.evaluation.ports.judging import Judge
 from application.evaluation.ports.work_queue import WorkQueue
 from application.health import QueueHealthCheck, WorkOfGroups
 from application.identity.audit_chain import VerifyAuditLog

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from application.concurrency import gather_limited
 from application.evaluation.datasets.datasets import ItemWriter
-from application.evaluation.ports.evaluation import HumanLabels, Targets
+from application.evaluation.ports.runs import Targets
+from application.evaluation.ports.scores import HumanLabels
 from application.ports import Clock
 from application.tracing.ports import Traces
 from domain.errors import Invalid, NotFound

@@ -10,7 +10,7 @@ from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.judge_client import answer_tokens
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import CustomMetrics, RegexEngine
-from application.evaluation.ports.evaluation import Targets
+from application.evaluation.ports.runs import Targets
 from application.evaluation.runs.requests import RunFactory
 from application.evaluation.runs.run_rules import RunRequest
 from application.ports import RandomBytes

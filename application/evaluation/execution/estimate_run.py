@@ -16,8 +16,8 @@ from application.evaluation.judging.judge_client import (
 )
 from application.evaluation.judging.trace_context import TraceContext
 from application.evaluation.ports.custom_metrics import RegexEngine
-from application.evaluation.ports.evaluation import Judge, Targets
-from application.evaluation.ports.judging import JudgingPorts
+from application.evaluation.ports.judging import Judge, JudgingPorts
+from application.evaluation.ports.runs import Targets
 from application.evaluation.ports.work_queue import SignalKey, WorkQueue
 from application.evaluation.runs.requests import RunFactory, find_run_targets
 from application.evaluation.runs.run_rules import RunRequest

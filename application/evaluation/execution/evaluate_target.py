@@ -11,14 +11,14 @@ from typing import Final
 from uuid import UUID
 
 from application.concurrency import gather_limited
+from application.evaluation.execution.fault_tolerant_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.outcome_writer import OutcomeWriter
-from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
 from application.evaluation.execution.session_signals import SessionSignals, SignalEvaluator
 from application.evaluation.execution.target_closer import TargetCloser
 from application.evaluation.judging.adaptive_concurrency import AdaptiveLimiter
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
-from application.evaluation.ports.evaluation import OnFault
+from application.evaluation.ports.runs import OnFault
 from application.evaluation.ports.work_queue import Claim, WorkQueue
 from application.jobs import Jobs
 from application.ports import Clock

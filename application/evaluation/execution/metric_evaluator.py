@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from application.evaluation.judging.circuit_breaker import CircuitBreaker
 from application.evaluation.judging.judge_client import JudgeClient
 from application.evaluation.judging.trace_context import TraceContext
-from application.evaluation.ports.evaluation import Embedder
+from application.evaluation.ports.judging import Embedder
 from application.evaluation.ports.work_queue import SignalKey
 from domain.evaluation.evidence.evidence import score_details
 from domain.evaluation.judging.judge import JudgeRefused

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from application.evaluation.ports.evaluation import OnFault
+from application.evaluation.ports.runs import OnFault
 from application.evaluation.ports.work_queue import Claim, WorkQueue
 from application.ports import Clock
 from domain.errors import Unavailable

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Final
 
 from application.concurrency import gather_limited
-from application.evaluation.execution.safe_evaluator import FaultTolerantEvaluator
+from application.evaluation.execution.fault_tolerant_evaluator import FaultTolerantEvaluator
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
-from application.evaluation.ports.evaluation import Targets
+from application.evaluation.ports.runs import Targets
 from application.evaluation.ports.work_queue import ATTEMPTS_MAX, Claim, WorkQueue
 from application.ports import Clock
 from domain.evaluation.judging.judge import JudgeUnavailable

@@ -8,9 +8,10 @@ from typing import Final
 from uuid import UUID
 
 from application.evaluation.experiments.experiments import find_run
-from application.evaluation.ports.evaluation import HumanLabels, Runs
 from application.evaluation.ports.experiments import Experiments
 from application.evaluation.ports.judging import Ledger
+from application.evaluation.ports.runs import Runs
+from application.evaluation.ports.scores import HumanLabels
 from domain.errors import Invalid, NotFound
 from domain.evaluation.agreement.calibration import calibrate
 from domain.evaluation.agreement.statistics import IntervalEstimate

@@ -7,9 +7,9 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from application.evaluation.ports.datasets import Datasets
-from application.evaluation.ports.evaluation import Runs
 from application.evaluation.ports.experiments import Experiments
 from application.evaluation.ports.judging import Ledger
+from application.evaluation.ports.runs import Runs
 from application.evaluation.runs.requests import RunFactory
 from application.evaluation.runs.run_rules import RunRequest
 from application.ports import Clock

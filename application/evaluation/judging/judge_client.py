@@ -23,8 +23,7 @@ from application.evaluation.judging.budget_reservations import BudgetReserver
 from application.evaluation.judging.circuit_breaker import CircuitBreaker
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
-from application.evaluation.ports.evaluation import Judge
-from application.evaluation.ports.judging import JudgingPorts, Reservation, Verdict
+from application.evaluation.ports.judging import Judge, JudgingPorts, Reservation, Verdict
 from application.ports import Clock, NewId
 from domain.evaluation.costs.judge_costs import (
     LedgerEntry,

@@ -12,8 +12,8 @@ from operator import itemgetter
 from typing import Final
 
 from application.concurrency import gather_limited
-from application.evaluation.ports.evaluation import Runs, Targets
 from application.evaluation.ports.monitors import DUE_MAX, ChangeFeed, LeaderElection, Monitors
+from application.evaluation.ports.runs import Runs, Targets
 from application.evaluation.runs.requests import find_targets
 from application.evaluation.runs.run_rules import RunRules
 from application.jobs import Jobs, PlanRunJob

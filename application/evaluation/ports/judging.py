@@ -1,4 +1,4 @@
-"""Ports of judging: the verdict cache, the ledger of requests, budgets, and prices."""
+"""Ports of judging: judges, embedders, the cache of verdicts, the ledger, budgets, and prices."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,17 +9,59 @@ from typing import Final, Protocol
 from application.pricing.ports import ModelPrices
 from application.tracing.ports import PriceBook
 from domain.evaluation.costs.judge_costs import LedgerEntry, Spending, SpendingBy, SpendingGroup
-from domain.evaluation.judging.judge import TokenUse
+from domain.evaluation.judging.judge import Answer, Question, TokenUse
+from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.score import CreatedWithin
+from domain.evaluation.trace_content.text import Vector
 from domain.ids import ProjectId, RunId, TraceId
 from domain.pricing.model_price import pricing_of
 from domain.tracing.usage import Pricing
 
+EMBEDDED_MAX: Final = 256  # texts in a call
 PARTS_MAX: Final = 400  # groups of a usage report: more than the days of a year
 DELETED_ROWS_MAX: Final = 2_000  # rows of one deletion
 VERDICT_RETENTION: Final = timedelta(days=30)  # default of a setting
 LEDGER_RETENTION: Final = timedelta(days=400)  # default of a setting
+
+
+class Judge(Protocol):
+    """Gives a verdict on evidence. It is asked through JudgeClient, which limits and retries.
+
+    Contract of Judge: tests/contracts/evaluation/judging/test_judge.py.
+    """
+
+    def fingerprint(self, metric: Metric, model: str) -> str:
+        """What identifies the judge on the scores that `ask` gives; known without asking.
+
+        Raises JudgeRefused if no judge answers for the model.
+        """
+        ...
+
+    async def ask(self, question: Question) -> Answer:
+        """One verdict, after at most `question.deadline_s` seconds.
+
+        Raises JudgeRefused if the same question would fail again, JudgeUnavailable if it may
+        succeed later; nothing else. No answer depends on an earlier question.
+        """
+        ...
+
+
+class Embedder(Protocol):
+    """Turns texts into vectors of the same length; `key` names it in fingerprints.
+
+    Contract of Embedder: tests/contracts/evaluation/judging/test_embedder.py.
+    """
+
+    @property
+    def key(self) -> str: ...
+
+    async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
+        """One vector for each text, in order. ValueError for more than EMBEDDED_MAX texts.
+
+        A text without words gives the zero vector. Raises as Judge does.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

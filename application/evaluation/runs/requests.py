@@ -6,7 +6,8 @@ A stored run will be evaluated, even if the message to the workers is lost.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from application.evaluation.ports.evaluation import Runs, SessionScores, Targets, TraceScores
+from application.evaluation.ports.runs import Runs, Targets
+from application.evaluation.ports.scores import SessionScores, TraceScores
 from application.evaluation.runs.run_rules import RunRequest, RunRules
 from application.jobs import Jobs, PlanRunJob
 from application.ports import Clock

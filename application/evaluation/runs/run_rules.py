@@ -6,8 +6,8 @@ from decimal import Decimal
 from typing import Final
 
 from application.evaluation.custom_metrics.catalogue import MetricCatalogue
-from application.evaluation.ports.evaluation import Runs
 from application.evaluation.ports.judging import Ledger, Pricings
+from application.evaluation.ports.runs import Runs
 from application.ports import Clock
 from domain.errors import Invalid
 from domain.evaluation.costs.judge_costs import Spending, usage_of, validate_budget

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from application.batches import run_in_batches
-from application.evaluation.ports.evaluation import AnnotationClaims, HumanLabels
+from application.evaluation.ports.scores import AnnotationClaims, HumanLabels
 from application.ports import Clock
 from domain.evaluation.agreement.calibration import (
     Calibration,

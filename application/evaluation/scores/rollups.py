@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from application.batches import run_in_batches
-from application.evaluation.ports.evaluation import ScoreRollups
+from application.evaluation.ports.scores import ScoreRollups
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from application.evaluation.ports.evaluation import SessionScores, TraceScores
+from application.evaluation.ports.scores import SessionScores, TraceScores
 from application.ports import Clock, NewId
 from domain.evaluation.scores.edits import ScoreEdit
 from domain.evaluation.scores.score import (

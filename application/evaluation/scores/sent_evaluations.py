@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from application.batches import BATCHES_MAX, run_in_batches
 from application.concurrency import gather_limited
-from application.evaluation.ports.evaluation import SessionScores, TraceScores
+from application.evaluation.ports.scores import SessionScores, TraceScores
 from application.evaluation.ports.sent_evaluations import (
     WAITING_MAX,
     WaitingEvaluation,

@@ -17,7 +17,7 @@ from adapters.embedded.process import free_port
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.read_replica import ANSWER_MAX_S, ReadOutcome, ReplicaHealthCheck
 from adapters.prometheus.registry import MetricsRegistry
-from application.evaluation.ports.evaluation import ScoreAnalytics
+from application.evaluation.ports.scores import ScoreAnalytics
 from application.exports.ports import BATCH_TRACES_MAX
 from application.tracing.ports import TraceAnalytics
 from domain.errors import Unavailable

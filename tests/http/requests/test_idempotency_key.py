@@ -12,7 +12,7 @@ from uuid import UUID
 import pytest
 
 from adapters.memory.store import MemoryStore
-from application.evaluation.ports.evaluation import TraceScores
+from application.evaluation.ports.scores import TraceScores
 from application.ports import IDEMPOTENCY_LOCK_TTL
 from domain.errors import Unavailable
 from domain.evaluation.scores.score import TraceScore

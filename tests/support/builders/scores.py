@@ -9,7 +9,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from application.evaluation.ports.evaluation import ScoreAnalytics
+from application.evaluation.ports.scores import ScoreAnalytics
 from application.evaluation.scores.agreement import HumanLabels
 from domain.evaluation.scores.analytics import ScoreCounts, SeparateKind
 from domain.evaluation.scores.score import (

@@ -10,7 +10,7 @@ from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
 from application.evaluation.execution.estimate_run import SAMPLED_TRACES_MAX, RunTargets
-from application.evaluation.ports.evaluation import SessionScores, TraceScores
+from application.evaluation.ports.scores import SessionScores, TraceScores
 from application.evaluation.runs.run_rules import RunRequest
 from application.evaluation.use_cases import EvaluationUseCases
 from application.use_cases import UseCases

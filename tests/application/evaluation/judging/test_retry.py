@@ -24,7 +24,7 @@ from application.evaluation.judging.judge_client import (
     Retry,
     RetryTiming,
 )
-from application.evaluation.ports.evaluation import Judge
+from application.evaluation.ports.judging import Judge
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question
 from domain.evaluation.judging.models import provider_of
 from domain.evaluation.scores.outcome import FailCode

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.hash_embedder import THREAD_MIN_CHARACTERS, HashEmbedder
 from adapters.memory.evaluation.scripted_judge import ScriptedEmbedder
-from application.evaluation.ports.evaluation import EMBEDDED_MAX, Embedder
+from application.evaluation.ports.judging import EMBEDDED_MAX, Embedder
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable
 from domain.evaluation.scores.outcome import FailCode
 from domain.evaluation.trace_content.text import cosine

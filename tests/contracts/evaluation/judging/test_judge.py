@@ -13,7 +13,7 @@ from adapters.judges.heuristic import LARGE, HeuristicJudge
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import Endpoint
 from adapters.memory.evaluation.scripted_judge import ScriptedJudge
-from application.evaluation.ports.evaluation import Judge
+from application.evaluation.ports.judging import Judge
 from domain.evaluation.evidence.builder import build_evidence
 from domain.evaluation.judging.heuristics import MODEL
 from domain.evaluation.judging.judge import Answer, JudgeRefused, JudgeUnavailable, Question

@@ -6,7 +6,7 @@ from typing import Final
 from application.evaluation.execution.metric_evaluator import MetricEvaluator
 from application.evaluation.judging.evaluation_policy import EvaluationPolicy
 from application.evaluation.judging.trace_context import TraceContext
-from application.evaluation.ports.evaluation import OnFault, Targets
+from application.evaluation.ports.runs import OnFault, Targets
 from application.evaluation.ports.work_queue import SignalKey
 from application.ports import RandomBytes
 from domain.errors import Unavailable
