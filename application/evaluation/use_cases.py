@@ -289,13 +289,13 @@ def evaluate_target(
         targets, metrics, policy, random, ports.regex.search, ports.on_fault
     )
     signals = SignalEvaluator(queue, targets, evaluator, policy, clock)
-    places = ports.target_limiters
+    slots = ports.target_limiters
     return EvaluateTarget(
         work_queue=queue,
         jobs=ports.jobs,
         evaluator=evaluator,
         signals=signals,
-        places=provider_limiters(policy.concurrent_targets) if places is None else places,
+        limiters=provider_limiters(policy.concurrent_targets) if slots is None else slots,
         policy=policy,
         on_fault=ports.on_fault,
         clock=clock,

@@ -3,19 +3,12 @@
 import asyncio
 from dataclasses import dataclass
 
+from adapters.memory.health import FixedHealthCheck
 from application.health import CheckReadiness
 from application.ports import HealthStatus
 from tests.support.waiting import in_time
 
 FINE, BROKEN = HealthStatus(ok=True), HealthStatus(ok=False, detail="connection refused")
-
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    state: HealthStatus
-
-    async def check(self) -> HealthStatus:
-        return self.state
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +23,7 @@ class Waiting:
 
 
 async def test_each_check_has_its_own_status_in_order():
-    checks = {"postgres": Steady(BROKEN), "redis": Steady(FINE)}
+    checks = {"postgres": FixedHealthCheck(BROKEN), "redis": FixedHealthCheck(FINE)}
     states = await CheckReadiness(checks)()
     assert list(states.items()) == [("postgres", BROKEN), ("redis", FINE)]
 

@@ -171,8 +171,8 @@ class MemoryWorkQueue:
         return max(now - min(since), timedelta()) if since else None
 
     async def count_dead(self) -> int:
-        buried = sum(row.state is WorkState.DEAD for _, row in self.store.work_queue.live())
-        return min(buried, OVERDUE_JOBS_MAX)
+        dead = sum(row.state is WorkState.DEAD for _, row in self.store.work_queue.live())
+        return min(dead, OVERDUE_JOBS_MAX)
 
     # --- targets ---
 

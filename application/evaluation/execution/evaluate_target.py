@@ -46,15 +46,15 @@ class EvaluateTarget:
     """Evaluates every open metric of a target, each on its own, and stores each result at once.
 
     If a judge gives no answer, the other metrics go on, and the target is put back for later. A
-    target that asks a judge first waits for a place among those of its provider, so that one which
-    doesn't answer takes none from others. What waits has read nothing yet.
+    target that asks a judge waits for a slot of its provider first, so that a provider that doesn't
+    answer takes no slots from others. A target that waits has read nothing yet.
     """
 
     work_queue: WorkQueue
     jobs: Jobs
     evaluator: FaultTolerantEvaluator
     signals: SignalEvaluator
-    places: Mapping[str, AdaptiveLimiter]  # by provider
+    limiters: Mapping[str, AdaptiveLimiter]  # of concurrent targets, by provider
     policy: EvaluationPolicy
     on_fault: OnFault
     clock: Clock
@@ -70,7 +70,7 @@ class EvaluateTarget:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
         renewing = renewing_lease(self.work_queue, claim, self.clock, self.policy.renew_every)
-        async with renewing, self._place(claim):
+        async with renewing, self._slot(claim):
             failure = await (self._trace(claim) if is_trace else self._session(claim))
         if failure is None:
             await self.closer.close(claim)
@@ -78,13 +78,13 @@ class EvaluateTarget:
         now = self.clock()
         until = now + retry_delay(claim.attempt, failure)
         await self.work_queue.postpone(claim, until, failure.code, now)
-        # Which leaves room for another target: of any run if it was buried, else of another run.
+        # This leaves room for another target: of any run if this one is dead, else of another run.
         await self.jobs.send(*await self.work_queue.dispatch(project, now))
 
-    def _place(self, claim: Claim) -> AbstractAsyncContextManager[None]:
+    def _slot(self, claim: Claim) -> AbstractAsyncContextManager[None]:
         if not _asks_judge(claim):
             return contextlib.nullcontext()
-        return self.places[provider_of(claim.run.model)].slot(claim.run.project_id)
+        return self.limiters[provider_of(claim.run.model)].slot(claim.run.project_id)
 
     def _writer(self, claim: Claim) -> OutcomeWriter:
         return OutcomeWriter(self.work_queue, claim, self.clock, self.on_fault)
@@ -94,7 +94,7 @@ class EvaluateTarget:
     async def _trace(self, claim: Claim) -> JudgeUnavailable | None:
         if not claim.metrics:
             return None
-        # It may have waited for its place. Others go on with what the claim has just found.
+        # It may have waited for its slot. Others go on with what the claim has just found.
         if _asks_judge(claim) and not await self.work_queue.is_live(claim):
             return None
         trace_id = TraceId(UUID(claim.target))

@@ -271,7 +271,7 @@ class TargetCount:
 
 
 def counted_max(rate: float) -> int:
-    """Of how many matches a run may evaluate a sample: of more it would have too many targets."""
+    """The most matches of which a run may evaluate a sample at `rate`: TARGETS_MAX targets."""
     if rate <= 0:
         return TARGETS_MAX
     first_refused = (TARGETS_MAX + 1) / Decimal(repr(rate))

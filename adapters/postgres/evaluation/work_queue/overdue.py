@@ -72,7 +72,7 @@ COUNT_DEAD_TARGETS: Final = f"""
 SELECT count(*) FROM (
   SELECT 1 FROM eval_jobs WHERE state = 'dead' AND {not_removed("eval_jobs")}
   LIMIT {OVERDUE_JOBS_MAX}
-) AS buried
+) AS dead
 """
 
 
