@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,30 +28,38 @@ from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.score import ScoreChange, ScoreOutcome, ScoreSource
 from domain.ids import ProjectId, RunId, TraceId
 from domain.page import Page, PageRequest
+from domain.privacy.erasure import DataSubject
 from domain.tracing.trace import Trace
 from tests.support.builders import scores, strategies, trace_strategies
 from tests.support.builders.datasets import a_dataset, hashed
 from tests.support.builders.experiments import METRICS, an_experiment
 from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import ALL, DataPlane, over_memory, over_postgres
-from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, which
+from tests.support.fixtures.erasures import ErasingHistories, ErasureSteps, owners, which
 from tests.support.fixtures.evaluation.evaluation import a_run
 from tests.support.fixtures.histories import Step, Steps, assert_histories_agree
 
 pytestmark = pytest.mark.service
 
-ITEMS: Final = ("a", "b")
-EXPERIMENTS: Final = tuple(UUID(int=n) for n in (1, 2))
+ITEMS: Final = ("a", "b", "c")
+EXPERIMENTS: Final = tuple(UUID(int=n) for n in (1, 2, 5))
 RUNS: Final = tuple(RunId(UUID(int=n)) for n in (3, 4))
+UNKNOWN: Final = TraceId(UUID(int=6))
+FIRST_RESULTS: Final = tuple(
+    Result(Case(item, repetition), id_)
+    for (item, repetition), id_ in zip(
+        [("a", 1), ("a", 2), ("b", 1)], strategies.TRACE_IDS, strict=True
+    )
+)
 COSTS: Final = (None, {"total": 0.25}, {"total": 0.0})
 
 names: Final = st.sampled_from(["d", "d", "d", "e"])
 item_ids: Final = st.sampled_from(ITEMS)
 links: Final = st.none() | strategies.trace_ids
 splits: Final = st.sampled_from([None, "x"])
-experiments: Final = st.sampled_from(EXPERIMENTS)
+experiments: Final = st.sampled_from([*EXPERIMENTS, EXPERIMENTS[0]])
 runs: Final = st.sampled_from(RUNS)
-cases: Final = st.builds(Case, item_ids, st.integers(0, 3))
+cases: Final = st.builds(Case, item_ids, st.sampled_from([1, 1, 1, 2, 2, 0, 3]))
 items: Final = st.builds(
     DatasetItem,
     id=item_ids,
@@ -62,8 +71,22 @@ items: Final = st.builds(
 )
 
 
+type Verdict = tuple[str | None, dict[str, Any]]  # a value, and what is said of the judge
+verdicts: Final[st.SearchStrategy[Verdict]] = st.tuples(
+    st.sampled_from([None, "0", "0.5", "1"]),
+    st.sampled_from(
+        [
+            {},
+            *({"fingerprint": one} for one in "fg"),
+            {"fingerprint": "f", "threshold": 0.5},
+            {"fingerprint": "f", "threshold": 0.7},
+        ]
+    ),
+)
+
+
 @st.composite
-def traces(draw: st.DrawFn) -> Trace:
+def traces(draw: st.DrawFn, ids: st.SearchStrategy[TraceId] = strategies.trace_ids) -> Trace:
     """Few traces, some of which name a case."""
     metadata = b"{}"
     if draw(st.booleans()):
@@ -74,7 +97,7 @@ def traces(draw: st.DrawFn) -> Trace:
     spans = [span(id=strategies.SPAN_IDS[0], cost=cost)] * draw(st.integers(0, 1))
     return trace(
         *spans,
-        id=draw(strategies.trace_ids),
+        id=draw(ids),
         metadata=metadata,
         ended_at=draw(st.sampled_from([None, at(1.5)])),
         user_id=draw(st.sampled_from([None, "u", "v"])),
@@ -89,20 +112,42 @@ class Histories(ErasingHistories):
     """Two projects with the same few datasets, items, experiments and traces."""
 
     @initialize(
-        sent=st.lists(traces(), min_size=3, max_size=4),
-        first=st.lists(items, min_size=1, max_size=3),
+        sent=st.tuples(*(traces(st.just(id_)) for id_ in strategies.TRACE_IDS)),
+        first=st.tuples(*(items.map(partial(replace, id=id_, split=None)) for id_ in ITEMS)),
+        given=st.lists(verdicts, min_size=6, max_size=6),
     )
-    def begin(self, sent: Sequence[Trace], first: list[DatasetItem]) -> None:
+    def begin(
+        self, sent: Sequence[Trace], first: Sequence[DatasetItem], given: Sequence[Verdict]
+    ) -> None:
+        """An experiment over each of two versions and of another dataset; one has results.
+
+        Random steps alone would seldom store a result, and measure less than that.
+        """
         self.projects = [ProjectId(uuid.uuid4()), ProjectId(uuid.uuid4())]
         self.model = over_memory()
         self.erasing = ErasureSteps(self.run_on_both)
         self.now = 0
-        for one in sent:
-            self.ingest(0, one)
         for of in (0, 1):
-            self.create_dataset(of, "d")
-            self.put_items(of, "d", first)
+            for one in sent[: len(sent) - of]:
+                self.ingest(of, one)
+            for name in ("d", "e"):
+                self.create_dataset(of, name)
+            self.put_items(of, "d", [*first])
             self.create_experiment(of, EXPERIMENTS[0], "d", None, 2)
+            self.delete_item(of, "d", first[2].id)
+            self.create_experiment(of, EXPERIMENTS[1], "d", None, 2)
+            self.put_items(of, "e", [replace(first[1], split="x"), first[2]])
+            self.create_experiment(of, EXPERIMENTS[2], "e", "x", 2)
+        # Replaced by the next, and outside of the split.
+        self.put_results(0, EXPERIMENTS[0], [replace(FIRST_RESULTS[0], trace=UNKNOWN)])
+        self.put_results(0, EXPERIMENTS[0], [*FIRST_RESULTS])
+        self.put_results(0, EXPERIMENTS[2], [Result(Case(first[2].id, 1), UNKNOWN)])
+        of_metrics = [(one, metric) for one in strategies.TRACE_IDS for metric in METRICS]
+        for (scored, metric), verdict in zip(of_metrics, given, strict=True):
+            self.score(0, RUNS[0], scored, metric, *verdict)
+        for scored, value, limit in zip(strategies.TRACE_IDS, "10", (0.5, 0.7), strict=False):
+            by = {"fingerprint": "f", "threshold": limit}
+            self.score(0, RUNS[1], scored, METRICS[0], value, by)
 
     def comparable(self, result: Any) -> Any:
         return plain(result)
@@ -203,9 +248,13 @@ class Histories(ErasingHistories):
         run=runs,
         scored=strategies.trace_ids,
         metric=st.sampled_from(METRICS),
-        value=st.sampled_from([None, "0", "0.5", "1"]),
-        judge=st.sampled_from([{}, {"fingerprint": "f"}, {"fingerprint": "g", "threshold": 0.5}]),
+        verdict=verdicts,
     )
+    def score_again(
+        self, of: int, run: RunId, scored: TraceId, metric: str, verdict: Verdict
+    ) -> None:
+        self.score(of, run, scored, metric, *verdict)
+
     def score(
         self,
         of: int,
@@ -236,15 +285,18 @@ class Histories(ErasingHistories):
             )
         )
 
-    @rule(steps=STEPS.some(8, 24))
-    def write(self, steps: list[Step]) -> None:
-        """Several steps before all is read: reading takes longer."""
-        for name, values in steps:
-            getattr(self, name)(**values)
+    # Steps and no rules: Hypothesis disables some of the rules in each history.
+    @STEPS.step(2, of=which, owner=owners)
+    def erase(self, of: int, owner: DataSubject) -> None:
+        self.erasing.begin(self.projects[of], owner)
+
+    @STEPS.step(2)
+    def advance_erasure(self) -> None:
+        self.erasing.step()
 
     # --- reads ---
 
-    @rule(of=which, name=names, split=splits, window=trace_strategies.windows)
+    @STEPS.step(3, of=which, name=names, split=splits, window=trace_strategies.windows)
     def browse(self, of: int, name: str, split: str | None, window: PageRequest) -> None:
         """Reads two pages of each, the second from the end of the first."""
         project = self.projects[of]
@@ -261,6 +313,12 @@ class Histories(ErasingHistories):
             return found
 
         self.run_on_both(read)
+
+    @rule(steps=STEPS.some(8, 24))
+    def write(self, steps: list[Step]) -> None:
+        """Several steps before all is read: reading takes longer."""
+        for name, values in steps:
+            getattr(self, name)(**values)
 
     @invariant()
     def datasets_agree(self) -> None:
