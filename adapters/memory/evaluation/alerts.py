@@ -276,7 +276,10 @@ class MemoryWebhooks:
         if self.store.webhooks.find(project, webhook) is None:
             return False
         deliveries = self.store.deliveries
-        delete_rows(deliveries, lambda key, one: (key[0], one.webhook_id) == (project, webhook))
+        for gone in delete_rows(
+            deliveries, lambda key, one: (key[0], one.webhook_id) == (project, webhook)
+        ):
+            self.store.deliveries_held.pop((project, gone.id), None)
         del self.store.webhooks[project, webhook]
         self.store.record(audit)
         return True
@@ -294,7 +297,7 @@ class MemoryWebhooks:
 
     async def claim_due(self, now: datetime, most: int) -> Sequence[tuple[Delivery, Webhook]]:
         held = [one for one in self.store.deliveries.values() if self._is_held(one, now)]
-        of_webhook = Counter(one.webhook_id for one in held)
+        of_webhook = Counter((one.project_id, one.webhook_id) for one in held)
         of_project = Counter(one.project_id for one in held)
         due = [
             (at, one.project_id, one.id)
@@ -306,7 +309,7 @@ class MemoryWebhooks:
         ]
         in_turn: list[tuple[int, tuple[datetime, ProjectId, UUID]]] = []
         for key in sorted(due):
-            webhook = self.store.deliveries[key[1:]].webhook_id
+            webhook = key[1], self.store.deliveries[key[1:]].webhook_id
             if of_webhook[webhook] < DELIVERIES_PER_WEBHOOK_MAX:
                 of_webhook[webhook] += 1
                 of_project[key[1]] += 1
