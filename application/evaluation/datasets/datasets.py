@@ -102,6 +102,7 @@ class ItemWriter:
     ) -> WriteResult:
         """Stores the valid items; the result refuses the others by their index in `sent`.
 
+        Writing the same items again changes nothing.
         Raises NotFound for the dataset, Conflict if it would exceed a limit.
         """
         size = sum(one.size for one in sent if isinstance(one, DatasetItem))
@@ -129,17 +130,6 @@ def _hashed(item: DatasetItem) -> HashedItem | Invalid:
         return HashedItem(validate_item(item), item.digest())
     except Invalid as invalid:
         return invalid
-
-
-@dataclass(frozen=True, slots=True)
-class WriteItems:
-    writer: ItemWriter
-
-    async def __call__(
-        self, project: ProjectId, name: str, sent: Sequence[DatasetItem | Invalid]
-    ) -> WriteResult:
-        """As `ItemWriter.write`. Writing the same items again changes nothing."""
-        return await self.writer.write(project, name, sent)
 
 
 @dataclass(frozen=True, slots=True)

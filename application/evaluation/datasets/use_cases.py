@@ -17,7 +17,7 @@ class DatasetUseCases:
         self.describe_dataset = datasets.DescribeDataset(ports.datasets, clock)
         self.delete_dataset = DeleteOne(ports.datasets.delete, "Dataset not found")
         self.list_items = datasets.ListItems(ports.datasets)
-        self.write_items = datasets.WriteItems(writer)
+        self.write_items = writer.write
         self.delete_item = datasets.DeleteItem(ports.datasets, clock)
         self.copy_traces = copy_traces.CopyTraces(
             writer, traces, ports.targets, ports.labels, clock

@@ -124,7 +124,11 @@ class PostgresWaitingEvaluations:
             if named:
                 await connection.execute(LOCK_TRACES, project, named)
             erased = {row[0] for row in await connection.fetch(SELECT_ERASED, project, named)}
-            shown = [_waiting(project, one) for one in received if one.trace not in erased]
+            shown = [
+                WaitingEvaluation.from_received(project, one)
+                for one in received
+                if one.trace not in erased
+            ]
             waiting = {one.id: one for one in shown}
             if not waiting:
                 return 0
@@ -177,10 +181,6 @@ async def count_evaluations_of_session(
 def _named(session: str) -> bytes:
     """The member of an encoded evaluation that names the session."""
     return b'"session_id":' + msgspec.json.encode(session)
-
-
-def _waiting(project: ProjectId, received: ReceivedEvaluation) -> WaitingEvaluation:
-    return WaitingEvaluation.from_received(project, received)
 
 
 def _row(one: WaitingEvaluation) -> tuple[object, ...]:
