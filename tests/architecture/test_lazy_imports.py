@@ -16,6 +16,7 @@ LARGE_LIBRARIES = ("pydantic_ai", "openai", "anthropic", "google.genai", "pyarro
 EXPORTER = ("adapters.otlp_spans", "opentelemetry.sdk.trace", "opentelemetry.exporter")
 PRICES = ("genai_prices", "pydantic")
 MCP = ("mcp", "mcp_types", "starlette", "entrypoints.mcp")  # the command `mcp` alone
+PROVIDER_CLIENT = ("httpx2", "authlib")  # asks an identity provider, once there is one
 PROTOBUF = ("google.protobuf", "opentelemetry.proto")
 MIGRATION_LIBRARIES = ("black", "piccolo.apps.migrations")
 API_PROGRAM = """
@@ -79,7 +80,7 @@ print(added)
 PROGRAM_WITHOUT_PYARROW = """
 import sys
 sys.modules["pyarrow"] = None
-from entrypoints.composition import export_formats, exports
+from entrypoints.composition import export_formats
 from domain.exports.export import FileFormat, RowKind
 from uuid import UUID
 for format_ in FileFormat:
@@ -111,6 +112,7 @@ def test_api_loads_neither_model_clients_nor_worker_modules():
         *PROTOBUF,
         *MIGRATION_LIBRARIES,
         *MCP,
+        *PROVIDER_CLIENT,
         "dramatiq",
     )
     assert loaded(API_PROGRAM, *heavy, "litestar") == "['litestar'] False"
@@ -128,7 +130,7 @@ def test_use_cases_over_memory_load_no_server_driver_or_broker():
 
 
 def test_other_formats_work_without_pyarrow():
-    """As the API and the worker do, which don't load it."""
+    """The API and the worker don't load it."""
     assert loaded(PROGRAM_WITHOUT_PYARROW) == "['parquet']"
     assert missing_formats() == {}  # the test environment has it installed
 

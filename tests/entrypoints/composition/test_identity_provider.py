@@ -1,8 +1,6 @@
 """Settings of the identity provider: whose tokens are accepted."""
 
 import logging
-import subprocess
-import sys
 
 import pytest
 
@@ -190,15 +188,6 @@ def test_configured_provider_logs_nothing(caplog):
         App(Settings(auth_dev_issuer=True))
         App(Settings(auth_issuer=ISSUER, auth_audience=("a",)))
     assert caplog.text == ""
-
-
-@pytest.mark.slow
-def test_http_client_of_the_provider_is_loaded_lazily():
-    program = "import sys, entrypoints.server.asgi; print('httpx2' in sys.modules)"
-    process = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert process.stdout.strip() == "False"
 
 
 async def test_without_a_provider_tokens_are_refused():
