@@ -18,7 +18,7 @@ MARCH: Final = "started_after=2026-03-01T00:00:00Z&started_before=2026-03-05T00:
 # Figures, a list, a trace, a conversation, a form, what is polled, a comparison.
 USUAL: Final = (
     *("", "traces", "traces/:trace", "sessions/:session", "runs/new", "runs/:of/:run"),
-    *("monitors/:monitor", "experiments/:base/compare/:candidate"),
+    "experiments/:base/compare/:candidate",
 )
 
 type Ready = Callable[[Locator], Locator]
