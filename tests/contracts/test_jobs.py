@@ -24,6 +24,7 @@ from adapters.memory.rate_limiter import monotonic_us
 from adapters.redis.client import opened
 from application.jobs import EvaluateTargetJob, Job, JobQueue, Jobs, PlanRunJob
 from domain.ids import ProjectId, RunId
+from tests.support.fakes.clocks import MicrosecondClock
 from tests.support.waiting import WAIT_MAX_S, until
 
 WITHIN_S = WAIT_MAX_S  # far less than to wait for Redis with each of thousands of jobs
@@ -283,16 +284,6 @@ async def test_judging_and_measuring_have_separate_queues():
 # --- a faulty Redis ------------------------------------------------------------------------------
 
 
-class ManualClock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_us = 0
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
 @pytest.fixture
 def silent() -> Iterator[str]:
     """A server that accepts connections and never answers."""
@@ -302,7 +293,7 @@ def silent() -> Iterator[str]:
 
 @asynccontextmanager
 async def unreachable_jobs(
-    url: str, ticks: ManualClock
+    url: str, ticks: MicrosecondClock
 ) -> AsyncIterator[tuple[DramatiqJobs, list[Job]]]:
     """Jobs over an unreachable Redis, and the jobs that could not be sent."""
     unsent = RecordedJobs()
@@ -319,7 +310,7 @@ async def duration_s(sending: Awaitable[None]) -> float:
 async def test_unreachable_redis_raises_nothing_and_counts_lost():
     run = a_run()
     due = [EvaluateTargetJob(*run, str(n)) for n in range(5)]
-    async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ManualClock()) as (
+    async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", MicrosecondClock()) as (
         jobs,
         unsent,
     ):
@@ -330,7 +321,7 @@ async def test_unreachable_redis_raises_nothing_and_counts_lost():
 
 @pytest.mark.slow
 async def test_silent_redis_is_waited_for_once(silent):
-    run, ticks = a_run(), ManualClock()
+    run, ticks = a_run(), MicrosecondClock()
     async with unreachable_jobs(silent, ticks) as (jobs, unsent):
         assert (
             await duration_s(jobs.send(*(EvaluateTargetJob(*run, str(n)) for n in range(3_000))))
@@ -344,7 +335,7 @@ async def test_silent_redis_is_waited_for_once(silent):
 
 
 async def test_outage_is_logged_once(caplog):
-    ticks = ManualClock()
+    ticks = MicrosecondClock()
     async with unreachable_jobs(f"redis://127.0.0.1:{free_port()}/0", ticks) as (jobs, _):
         for _ in range(5):
             await jobs.send(PlanRunJob(*a_run()))

@@ -21,6 +21,7 @@ from adapters.redis.limits import KEY_PREFIX, RedisRateLimiter, RedisSlidingWind
 from application.ports import RateLimiter
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
+from tests.support.fakes.clocks import MicrosecondClock
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 ROOT = Path(__file__).parents[2]
@@ -120,19 +121,9 @@ async def test_slot_is_free_again_after_window(limiter):
 # --- instants, compared with the domain ----------------------------------------------------------
 
 
-class ManualClock:
-    """A clock that the test sets."""
-
-    def __init__(self) -> None:
-        self.now_us = START_US
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
 @given(st.data(), limits)
 async def test_memory_decides_like_the_domain(data, limit):
-    ticks, model = ManualClock(), {"a": SlidingWindow(), "b": SlidingWindow()}
+    ticks, model = MicrosecondClock(START_US), {"a": SlidingWindow(), "b": SlidingWindow()}
     limiter = MemoryRateLimiter(ticks)
     for step_us in data.draw(st.lists(steps_us(limit), max_size=30)):
         ticks.now_us += step_us
@@ -164,7 +155,7 @@ async def test_redis_decides_like_the_domain(redis_url, data, limit):
 @given(st.data())
 async def test_redis_decides_about_several_buckets_like_memory(redis_url, data):
     """Requests of three keys, each in its bucket and in that of their organization."""
-    ticks, whole = ManualClock(), new_bucket()
+    ticks, whole = MicrosecondClock(START_US), new_bucket()
     keys = {new_bucket(): Limit(count, "minute") for count in (1, 2, 3)}
     memory = MemoryRateLimiter(ticks)
     async with opened(redis_url) as client:
@@ -254,7 +245,7 @@ async def admit_many(limiter: MemoryRateLimiter, limit: Limit, count: int) -> li
 
 
 async def test_many_addresses_do_not_reset_a_busy_bucket():
-    ticks, limit = ManualClock(), Limit(5, "minute")
+    ticks, limit = MicrosecondClock(START_US), Limit(5, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=50)
     for _ in range(5):
         assert (await limiter.admit({"busy": limit})).admitted
@@ -267,7 +258,7 @@ async def test_many_addresses_do_not_reset_a_busy_bucket():
 
 
 async def test_idle_buckets_are_evicted():
-    ticks, limit = ManualClock(), Limit(1, "minute")
+    ticks, limit = MicrosecondClock(START_US), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=50)
     for round_ in range(5):
         results = [await limiter.admit({f"{round_}:{n}": limit}) for n in range(50)]
@@ -277,14 +268,14 @@ async def test_idle_buckets_are_evicted():
 
 
 async def test_full_bucket_of_one_limit_takes_no_room_of_another():
-    limiter = MemoryRateLimiter(ManualClock(), buckets_max=2)
+    limiter = MemoryRateLimiter(MicrosecondClock(START_US), buckets_max=2)
     for n in range(10):
         await limiter.admit({f"ip:{n}": Limit(1, "minute")})
     assert (await limiter.admit({"key": Limit(1, "hour")})).admitted
 
 
 async def test_shared_bucket_keeps_its_count_until_its_window_ends():
-    ticks, limit = ManualClock(), Limit(1, "minute")
+    ticks, limit = MicrosecondClock(START_US), Limit(1, "minute")
     limiter = MemoryRateLimiter(ticks, buckets_max=1)
     assert (await limiter.admit({"first": limit})).admitted
     ticks.now_us += limit.window_us - 1
@@ -297,7 +288,8 @@ async def test_shared_bucket_keeps_its_count_until_its_window_ends():
 
 @pytest.mark.parametrize("bucket", ["first", "second"])
 async def test_taken_back_admission_frees_its_slot(bucket):
-    limiter, limit = MemoryRateLimiter(ManualClock(), buckets_max=1), Limit(1, "minute")
+    ticks, limit = MicrosecondClock(START_US), Limit(1, "minute")
+    limiter = MemoryRateLimiter(ticks, buckets_max=1)
     limiter.take_back([(bucket, limit, START_US)])  # which was never there
     admissions = {name: limiter.admit_at_once({name: limit})[1] for name in ("first", "second")}
     limiter.take_back(admissions[bucket])
@@ -306,7 +298,7 @@ async def test_taken_back_admission_frees_its_slot(bucket):
 
 @given(st.data(), limits)
 async def test_more_buckets_than_room_never_exceed_limits(data, limit):
-    ticks = ManualClock()
+    ticks = MicrosecondClock(START_US)
     limiter = MemoryRateLimiter(ticks, buckets_max=2)
     model = {name: SlidingWindow() for name in "abcdef"}
     for step_us in data.draw(st.lists(steps_us(limit), max_size=60)):

@@ -20,6 +20,7 @@ from adapters.redis.token_buckets import KEY_PREFIX, RedisTokenBuckets, SharedTo
 from application.ports import TokenBuckets
 from domain.limits import SECOND_US
 from domain.token_buckets import DEBT_MAX_US, HELD_US, TokenBucket
+from tests.support.fakes.clocks import MicrosecondClock
 
 START_US = 1_800_000_000 * SECOND_US
 MINUTE_US = 60 * SECOND_US
@@ -93,17 +94,9 @@ async def test_concurrent_charges_all_count(buckets):
 # --- instants, compared with the domain ----------------------------------------------------------
 
 
-class ManualClock:
-    def __init__(self) -> None:
-        self.now_us = START_US
-
-    def __call__(self) -> int:
-        return self.now_us
-
-
 @given(st.lists(st.tuples(STEPS, st.sampled_from("ab"), COSTS), max_size=30))
 async def test_memory_refills_like_the_domain(steps):
-    ticks, model = ManualClock(), {"a": TokenBucket(), "b": TokenBucket()}
+    ticks, model = MicrosecondClock(START_US), {"a": TokenBucket(), "b": TokenBucket()}
     buckets = MemoryTokenBuckets(ticks)
     for step_us, bucket, cost in steps:
         ticks.now_us += step_us
@@ -161,7 +154,7 @@ def test_clock_that_jumps_back_leaves_a_bounded_debt():
 
 
 async def test_full_and_surplus_buckets_are_dropped():
-    ticks = ManualClock()
+    ticks = MicrosecondClock(START_US)
     buckets = MemoryTokenBuckets(ticks, buckets_max=3)
     for number in range(5):
         await buckets.charge({str(number): HELD_US + 10})

@@ -5,17 +5,11 @@ import os
 import pty
 
 from entrypoints.progress import LOG_INTERVAL_S, Progress
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.fakes.clocks import ManualClock
 
 
 def test_log_says_what_is_done_and_how_many_bytes():
-    clock, stream = Clock(), io.StringIO()
+    clock, stream = ManualClock(0.0), io.StringIO()
     with Progress(None, stream, clock, label="counting", in_bytes=True, is_brief=True) as progress:
         progress.show(0, 4_000_000)
         clock.now = LOG_INTERVAL_S
@@ -26,7 +20,7 @@ def test_log_says_what_is_done_and_how_many_bytes():
 
 
 def test_log_gets_nothing_about_what_is_brief():
-    clock, stream = Clock(), io.StringIO()
+    clock, stream = ManualClock(0.0), io.StringIO()
     with Progress(None, stream, clock, label="counting", is_brief=True) as progress:
         clock.now = LOG_INTERVAL_S - 0.1
         progress.show(3, 4)
@@ -34,7 +28,7 @@ def test_log_gets_nothing_about_what_is_brief():
 
 
 def test_label_follows_the_work():
-    clock, stream = Clock(), io.StringIO()
+    clock, stream = ManualClock(0.0), io.StringIO()
     with Progress(None, stream, clock, label="migrating") as progress:
         progress.show(1, 2, "migrating 0002_more")
     assert stream.getvalue().split()[:3] == ["migrating", "0002_more", "1/2"]
@@ -42,7 +36,7 @@ def test_label_follows_the_work():
 
 def test_markup_in_a_label_is_text():
     stream = io.StringIO()
-    with Progress(None, stream, Clock(), label="[bold]x[/bold]"):
+    with Progress(None, stream, ManualClock(0.0), label="[bold]x[/bold]"):
         pass
     assert "[bold]x[/bold]" in stream.getvalue()
 

@@ -35,7 +35,8 @@ from entrypoints.http.middleware.rate_limits import RateLimits, RouteClass
 from entrypoints.http.middleware.volume_limits import VolumeLimits
 from tests.support.builders.values import NOON, prices
 from tests.support.clients.in_process_client import InProcessClient
-from tests.support.clients.rate_limited_app import DAY_US, Clock, LimitedSite
+from tests.support.clients.rate_limited_app import DAY_US, LimitedSite
+from tests.support.fakes.clocks import MicrosecondClock
 from tests.support.fixtures import data_plane
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ async def either(storage_site: Site) -> AsyncIterator[Site]:
 @pytest.fixture(scope="session")
 def limited_site() -> LimitedSite:
     """A site behind trusted proxies in 10.0.0.0/8."""
-    clock, limits = Clock(), dict[RouteClass, Limit]()
+    clock, limits = MicrosecondClock(), dict[RouteClass, Limit]()
     config = HttpConfig(
         version=CONFIG.version,
         environment="test",
@@ -244,7 +245,7 @@ def limited_site() -> LimitedSite:
 async def limited(limited_site: LimitedSite) -> AsyncIterator[LimitedSite]:
     """A site with a limit of 100 per minute for each class, and empty buckets."""
     limited_site.site.begin()
-    limited_site.clock.us += 2 * DAY_US  # all counted requests have left the window
+    limited_site.clock.now_us += 2 * DAY_US  # all counted requests have left the window
     limited_site.limits.clear()
     limited_site.limits.update(dict.fromkeys(RouteClass, Limit(100, "minute")))
     async with limited_site.site.http:

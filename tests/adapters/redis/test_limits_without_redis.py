@@ -26,6 +26,7 @@ from adapters.redis.limits import RedisRateLimiter, RedisSlidingWindows
 from application.ports import ADMIT_MAX_S
 from domain.limits import SECOND_US, Decision, Limit, SlidingWindow
 from tests.support.builders.strategies import limits, steps_us
+from tests.support.fakes.clocks import MicrosecondClock
 from tests.support.fixtures.servers.valkey_server import Valkey
 from tests.support.waiting import WAIT_MAX_S, in_time, until
 
@@ -33,23 +34,10 @@ LIMIT = Limit(10, "day")
 LOG = "adapters.redis.fallback"
 
 
-class FakeClock:
-    """A clock in microseconds that moves only on request."""
-
-    def __init__(self) -> None:
-        self.now_us = 1_000 * SECOND_US
-
-    def __call__(self) -> int:
-        return self.now_us
-
-    def forward(self, seconds: float) -> None:
-        self.now_us += int(seconds * SECOND_US)
-
-
 class FakeRedisWindows:
     """Sliding windows like those in Redis, which can fail, forget or block."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: MicrosecondClock) -> None:
         self.clock = clock
         self.calls = 0
         self.fail: Exception | None = None
@@ -72,7 +60,7 @@ class FakeRedisWindows:
 class CountedFallbacks(RedisFallback):
     """Counts the requests decided without Redis."""
 
-    def __init__(self, clock: FakeClock) -> None:
+    def __init__(self, clock: MicrosecondClock) -> None:
         self.count = 0
         super().__init__(clock, self.add)
 
@@ -81,22 +69,22 @@ class CountedFallbacks(RedisFallback):
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> MicrosecondClock:
+    return MicrosecondClock(1_000 * SECOND_US)
 
 
 @pytest.fixture
-def windows(clock: FakeClock) -> FakeRedisWindows:
+def windows(clock: MicrosecondClock) -> FakeRedisWindows:
     return FakeRedisWindows(clock)
 
 
 @pytest.fixture
-def limiter(windows: FakeRedisWindows, clock: FakeClock) -> RedisRateLimiter:
+def limiter(windows: FakeRedisWindows, clock: MicrosecondClock) -> RedisRateLimiter:
     return limiter_over(windows, clock)
 
 
 def limiter_over(
-    windows: RedisSlidingWindows | FakeRedisWindows, clock: FakeClock
+    windows: RedisSlidingWindows | FakeRedisWindows, clock: MicrosecondClock
 ) -> RedisRateLimiter:
     return RedisRateLimiter(windows, MemoryRateLimiter(clock), CountedFallbacks(clock))
 
@@ -252,7 +240,7 @@ async def test_longer_wait_is_returned(limiter, windows, clock, redis_s, wait_s)
 @given(st.data(), limits)
 async def test_window_never_exceeds_limit_during_outage(data, limit):
     """One process, with any sequence of outages and flushes of Redis."""
-    clock = FakeClock()
+    clock = MicrosecondClock(1_000 * SECOND_US)
     windows = FakeRedisWindows(clock)
     limiter = limiter_over(windows, clock)
     expected = SlidingWindow()
@@ -271,7 +259,7 @@ async def test_window_never_exceeds_limit_during_outage(data, limit):
 
 @given(st.data(), limits)
 async def test_processes_share_the_limit_while_redis_answers(data, limit):
-    clock = FakeClock()
+    clock = MicrosecondClock(1_000 * SECOND_US)
     windows, expected = FakeRedisWindows(clock), SlidingWindow()
     processes = [limiter_over(windows, clock) for _ in range(2)]
     for step_us in data.draw(st.lists(steps_us(limit), max_size=40)):
@@ -291,7 +279,7 @@ def valkey(tmp_path: Path) -> Iterator[Valkey]:
 
 
 @contextlib.asynccontextmanager
-async def opened_limiter(valkey: Valkey, clock: FakeClock):
+async def opened_limiter(valkey: Valkey, clock: MicrosecondClock):
     """Open a limiter of this server, after a first successful request."""
     async with opened(valkey.url) as client:
         limiter = limiter_over(RedisSlidingWindows(client), clock)
@@ -299,7 +287,7 @@ async def opened_limiter(valkey: Valkey, clock: FakeClock):
         yield limiter, client
 
 
-async def wait_recovered(limiter: RedisRateLimiter, clock: FakeClock) -> None:
+async def wait_recovered(limiter: RedisRateLimiter, clock: MicrosecondClock) -> None:
     """Wait until the limiter uses Redis again."""
     loop = asyncio.get_running_loop()
     end = loop.time() + WAIT_MAX_S

@@ -29,6 +29,7 @@ from entrypoints.mcp.service_client import Credential, ServiceClient
 from entrypoints.settings import Settings
 from tests.entrypoints.mcp.conftest import error_of, text_of
 from tests.http.conftest import TOKEN, Site, a_trace
+from tests.support.fakes.clocks import ManualClock
 
 OPTIONS = HttpOptions(
     host="127.0.0.1",
@@ -42,19 +43,12 @@ LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
 ACCEPT = {"accept": "application/json, text/event-stream"}
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @asynccontextmanager
 async def served(
     service: ServiceClient, options: HttpOptions = OPTIONS, clock: Any = None
 ) -> AsyncIterator[httpx2.AsyncClient]:
     """A client of the application, whose lifespan runs."""
-    app: Any = http_app(service, RedactionMode.SECRETS, options, "1", clock or Clock())
+    app: Any = http_app(service, RedactionMode.SECRETS, options, "1", clock or ManualClock(0.0))
     async with (
         app.app.router.lifespan_context(app.app),
         httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=LOCAL) as http,
@@ -212,7 +206,7 @@ async def test_a_request_has_limited_time(service: ServiceClient, key: str) -> N
     async def never(*_: Any) -> None:
         await asyncio.Event().wait()
 
-    known = KnownCallers(service, Clock())
+    known = KnownCallers(service, ManualClock(0.0))
     async with httpx2.AsyncClient(
         transport=httpx2.ASGITransport(Gate(never, OPTIONS, known, request_s=0.05)), base_url=LOCAL
     ) as http:
@@ -240,14 +234,14 @@ async def test_callers_that_are_remembered_are_bounded() -> None:
     found = {"project_id": str(uuid.UUID(int=1)), "scopes": []}
     transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=found))
     async with httpx2.AsyncClient(transport=transport) as http:
-        known = KnownCallers(ServiceClient(http, "http://service.test"), Clock())
+        known = KnownCallers(ServiceClient(http, "http://service.test"), ManualClock(0.0))
         for number in range(KNOWN_MAX + 20):
             await known.check(Credential(f"pp_{number}", "shop"))
     assert len(known._until) == KNOWN_MAX
 
 
 async def test_a_revoked_key_is_refused_soon(site: Site, service: ServiceClient) -> None:
-    clock, secret = Clock(), site.key()
+    clock, secret = ManualClock(0.0), site.key()
     head = {**bearer(secret), **ACCEPT}
     async with served(service, clock=clock) as http:
         assert (await http.post("/mcp", headers=head, json=LIST)).status_code == 200

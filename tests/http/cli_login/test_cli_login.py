@@ -5,7 +5,7 @@ import base64
 import re
 import uuid
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from domain.limits import Limit
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import ADA, TOKEN, Site, a_trace, field_errors
 from tests.support.builders.values import NOON
+from tests.support.fakes.clocks import ManualClock
 
 BEARER = {"authorization": f"Bearer {TOKEN}"}
 OF_BOB = {"authorization": "Bearer a-token-of-bob"}
@@ -30,19 +31,11 @@ SOME_ID = str(uuid.UUID(int=1))
 
 
 @dataclass
-class Clock:
-    now: datetime = field(default_factory=lambda: NOON)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@dataclass
 class SignedInSite:
     """A site with a signed-in person, Ada, and its clock."""
 
     site: Site
-    clock: Clock
+    clock: ManualClock[datetime]
     organization: str
     project: str
 
@@ -79,14 +72,14 @@ class SignedInSite:
 
 
 @pytest.fixture(scope="module")
-def of_two_people() -> tuple[Site, Clock]:
-    clock = Clock()
+def of_two_people() -> tuple[Site, ManualClock[datetime]]:
+    clock = ManualClock(NOON)
     tokens = MemoryTokens({TOKEN: ADA, "a-token-of-bob": BOB})
     return Site(swapped={"clock": clock, "tokens": tokens}), clock
 
 
 @pytest.fixture
-async def login(of_two_people: tuple[Site, Clock]) -> AsyncIterator[SignedInSite]:
+async def login(of_two_people: tuple[Site, ManualClock[datetime]]) -> AsyncIterator[SignedInSite]:
     site, clock = of_two_people
     site.begin()
     clock.now = NOON

@@ -73,7 +73,7 @@ async def test_request_after_retry_after_is_admitted(
     limited_site: LimitedSite, count: int, unit: str, gaps_us: list[int]
 ) -> None:
     limited_site.site.begin()
-    limited_site.clock.us += 2 * DAY_US
+    limited_site.clock.now_us += 2 * DAY_US
     limited_site.set_limit(RouteClass.DEFAULT, count, unit)
     limit, head, admitted = Limit(count, unit), limited_site.site.headers(), list[int]()
     for gap_us in gaps_us:
@@ -84,9 +84,9 @@ async def test_request_after_retry_after_is_admitted(
             limited_site.clock.forward(wait_s)
             answer = await limited_site.request("GET", "/traces", head)
         assert answer.status_code == 200
-        admitted.append(limited_site.clock.us)
+        admitted.append(limited_site.clock.now_us)
         assert int(answer.headers["ratelimit-reset"]) <= limit.window_us // SECOND_US
-        limited_site.clock.us += gap_us
+        limited_site.clock.now_us += gap_us
     for earlier, later in zip(admitted, admitted[count:], strict=False):
         assert later - earlier >= limit.window_us
     await limited_site.site.http.aclose()
@@ -95,7 +95,7 @@ async def test_request_after_retry_after_is_admitted(
 async def test_window_boundary_allows_no_burst(limited: LimitedSite) -> None:
     limited.set_limit(RouteClass.DEFAULT, 5)
     head = limited.site.headers()
-    limited.clock.us = -(-limited.clock.us // (60 * SECOND_US)) * 60 * SECOND_US - 1
+    limited.clock.now_us = -(-limited.clock.now_us // (60 * SECOND_US)) * 60 * SECOND_US - 1
     for _ in range(5):
         assert (await limited.request("GET", "/traces", head)).status_code == 200
     limited.clock.forward(0.000002)

@@ -59,7 +59,7 @@ from tests.support.clients.grpc_exporter import (
     open_channel,
 )
 from tests.support.clients.otlp_exporter import OtlpExporter, read_trace
-from tests.support.clients.rate_limited_app import Clock
+from tests.support.fakes.clocks import MicrosecondClock
 from tests.support.waiting import in_time, until
 
 TRACE = str(uuid.UUID(bytes=TRACE_ID))
@@ -271,7 +271,9 @@ async def test_message_over_the_limit_is_refused() -> None:
 
 
 async def test_rate_limit_says_when_to_repeat() -> None:
-    volumes = VolumeLimits(MemoryTokenBuckets(Clock()), bytes_per_second=1_000, spans_per_second=1)
+    volumes = VolumeLimits(
+        MemoryTokenBuckets(MicrosecondClock()), bytes_per_second=1_000, spans_per_second=1
+    )
     site = Site(volumes=volumes)
     three = [span(span_id=n.to_bytes(8)) for n in range(1, 4)]
     body = traces_request(*three).SerializeToString()

@@ -15,7 +15,7 @@ from entrypoints.http.middleware.volume_limits import VolumeLimits
 from tests.http.conftest import Site
 from tests.support.builders.otlp_requests import encoded, logs_request, record, span, traces_request
 from tests.support.clients.otlp_exporter import OtlpExporter, error_of
-from tests.support.clients.rate_limited_app import Clock
+from tests.support.fakes.clocks import MicrosecondClock
 
 BYTES_PER_S, SPANS_PER_S = 10_000, 10
 RESOURCE_EXHAUSTED = 8
@@ -23,12 +23,14 @@ type OpenExporter = Callable[..., OtlpExporter]
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> MicrosecondClock:
+    return MicrosecondClock()
 
 
 @pytest.fixture(params=Encoding)
-async def limited(request: pytest.FixtureRequest, clock: Clock) -> AsyncIterator[OpenExporter]:
+async def limited(
+    request: pytest.FixtureRequest, clock: MicrosecondClock
+) -> AsyncIterator[OpenExporter]:
     """Opens exporters with keys of their own, or with the given headers."""
     volumes = VolumeLimits(MemoryTokenBuckets(clock), BYTES_PER_S, SPANS_PER_S)
     windows = {RouteClass.INGEST: Limit(1, "day"), RouteClass.DEFAULT: Limit(2, "minute")}
@@ -60,7 +62,7 @@ async def test_requests_are_not_counted(limited: OpenExporter) -> None:
 
 
 async def test_spans_of_two_seconds_are_admitted_at_once(
-    limited: OpenExporter, clock: Clock
+    limited: OpenExporter, clock: MicrosecondClock
 ) -> None:
     exporter = limited()
     assert await statuses(exporter, spans_request(5, exporter.encoding), 6) == [200] * 4 + [429] * 2
@@ -69,7 +71,7 @@ async def test_spans_of_two_seconds_are_admitted_at_once(
 
 
 async def test_bytes_of_two_seconds_are_admitted_at_once(
-    limited: OpenExporter, clock: Clock
+    limited: OpenExporter, clock: MicrosecondClock
 ) -> None:
     exporter = limited()
     body = padded(6_400, exporter.encoding)
@@ -79,7 +81,7 @@ async def test_bytes_of_two_seconds_are_admitted_at_once(
 
 
 async def test_request_that_is_larger_than_the_bucket_is_admitted(
-    limited: OpenExporter, clock: Clock
+    limited: OpenExporter, clock: MicrosecondClock
 ) -> None:
     """It is subtracted once it is decoded: the bucket is below zero then."""
     exporter = limited()
@@ -92,7 +94,7 @@ async def test_request_that_is_larger_than_the_bucket_is_admitted(
 
 
 async def test_refusal_names_the_time_until_both_have_something(
-    limited: OpenExporter, clock: Clock
+    limited: OpenExporter, clock: MicrosecondClock
 ) -> None:
     exporter = limited()
     await exporter.post(spans_request(50, exporter.encoding))

@@ -8,6 +8,7 @@ import httpx
 
 from domain.limits import SECOND_US, Limit
 from entrypoints.http.middleware.rate_limits import RouteClass
+from tests.support.fakes.clocks import MicrosecondClock
 
 if TYPE_CHECKING:
     from tests.http.conftest import Site
@@ -16,23 +17,12 @@ HEADERS = ("ratelimit-limit", "ratelimit-remaining", "ratelimit-reset")
 DAY_US = 86_400 * SECOND_US
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.us = 0
-
-    def __call__(self) -> int:
-        return self.us
-
-    def forward(self, seconds: float) -> None:
-        self.us += round(seconds * SECOND_US)
-
-
 @dataclass
 class LimitedSite:
     """A site with adjustable limits and clock, and clients at any address."""
 
     site: "Site"
-    clock: Clock
+    clock: MicrosecondClock
     limits: dict[RouteClass, Limit]
 
     def set_limit(self, route_class: RouteClass, count: int, unit: str = "minute") -> None:
