@@ -9,6 +9,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -17,6 +18,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from adapters.embedded.process import free_port
 from adapters.otlp_spans import USER_AGENT
 from adapters.prometheus.definitions import DATABASE_METRICS, PROCESS_METRICS
+from entrypoints.server.asgi import App
+from entrypoints.settings import read_settings
 from tests.adapters.test_otlp_spans import TRACEPARENT, attributes, collecting
 from tests.e2e.conftest import Template
 from tests.e2e.test_commands import (
@@ -32,6 +35,7 @@ from tests.e2e.test_commands import (
 )
 from tests.support.builders.otlp_requests import span, traces_request
 from tests.support.clients.grpc_exporter import OK, GrpcExporter, open_channel
+from tests.support.clients.loopback_server import served
 from tests.support.waiting import WAIT_MAX_S, until
 
 __all__ = ["migrated"]  # a fixture
@@ -293,7 +297,10 @@ async def test_worker_port_is_healthy_and_workers_are_counted(migrated, key, pro
     status, _, err = await process_of(settings, "worker")
     assert (status, "PANDAPROBE_WORKER_PORT" in err, "Traceback" in err) == (1, True, False)
 
-    async with serving(migrated) as (_, api):
+    # In this process, which has imported it: the test above has processes of `serve`.
+    async with served(App(read_settings(migrated)), has_lifespan=True) as url:
+        api = urlsplit(url).port
+        assert api is not None
         await send_traces(api, key, 2)
         seen = await scrape(api)
         assert total(seen, "pandaprobe_workers") == processes
