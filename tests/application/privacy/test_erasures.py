@@ -40,13 +40,7 @@ class Slow:
 
 
 @pytest.fixture
-async def ada(world):
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def caller(world, ada):
-    ours = (await world.do.identity.create_organization(ada, "Ours")).id
+async def caller(world, ada, ours):
     of = await world.project(ours)
     return Caller(
         organization_id=ours,

@@ -25,16 +25,6 @@ USD = Decimal("2.5")
 
 
 @pytest.fixture
-async def ada(world: World) -> Person:
-    return await world.person("ada")
-
-
-@pytest.fixture
-async def ours(world: World, ada: Person) -> OrganizationId:
-    return (await world.do.identity.create_organization(ada, "Ours")).id
-
-
-@pytest.fixture
 async def bot(world: World, ours: OrganizationId, ada: Person) -> ProjectId:
     return (await world.do.identity.create_project(ada, ours, "bot", "")).id
 
