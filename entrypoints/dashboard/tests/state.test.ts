@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreAbove, scoreBelow, searchFor, searchNote, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreAbove, scoreBelow, searchFor, searchNote, shownValue, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -25,6 +25,19 @@ test("typed filters are completed by what the service counts", () => {
     after: "",
   });
   for (const typed of ["", "env", "latency>", "other:x"]) assert.equal(completionOf(typed), null);
+});
+
+test("values that can't be seen are shown in quotes, and read back from what is shown", () => {
+  for (const value of ["", " ", " a", "a ", '"a"', '"']) {
+    const shown = value === '"' ? value : `"${value}"`;
+    assert.equal(shownValue(value), shown);
+    for (const [field, name] of [["env", "environment"], ["user", "user_id"], ["session", "session_id"], ["release", "release"], ["tag", "tags"], ["meta.k", "metadata.k"]]) {
+      const search = changed("", { [name!]: value });
+      assert.equal(after("", `${field}:${shown}`), decodeURIComponent(search));
+      assert.deepEqual(chips(new URLSearchParams(search), String).map((one) => one.label), [`${field}: ${shown}`]);
+    }
+  }
+  for (const value of ["a", "a b", 'a "b"']) assert.equal(shownValue(value), value);
 });
 
 test("a search says what it may have left out", () => {

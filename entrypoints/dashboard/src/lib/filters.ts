@@ -174,7 +174,7 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const given = word.slice(at + 1).trim();
   const score = field.parameter === "score" && /^(.+?)\s*(?:([<>]=?)\s*(0?\.\d+|[01](?:\.0*)?)|=\s*(scored|failed|skipped))$/s.exec(given);
   const value = unquote(score ? score[1]! : given);
-  if (value === "") return { problem: `Write a value after ${field.word}:` };
+  if (given === "") return { problem: `Write a value after ${field.word}:` };
   if (field.parameter === "score" && (score || !isExcluded)) {
     if (isExcluded) return { problem: "Only a score as a whole can be excluded: -score:helpful" };
     if (!score && value === given && /[<>=]/.test(value)) return { problem: "A score is from 0 to 1: score:helpful<0.5, or score:helpful=failed" };
@@ -191,6 +191,11 @@ export function parse(text: string, params: URLSearchParams): Parsed {
 }
 
 const NO_SCORE: Change = { score: null, score_min: null, score_max: null, score_outcome: null };
+
+/** A value as it is shown and typed: in quotes if it is empty, or if spaces or quotes are around it. */
+export function shownValue(text: string): string {
+  return text === "" || text !== text.trim() || unquote(text) !== text ? `"${text}"` : text;
+}
 
 function unquote(text: string): string {
   return /^".*"$/s.test(text) && text.length > 1 ? text.slice(1, -1) : text;
@@ -248,7 +253,7 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
     for (const isExcluded of [false, true]) {
       const name = isExcluded ? NOT + parameter : parameter;
       for (const value of params.getAll(name)) {
-        const label = `${word}: ${value}`;
+        const label = `${word}: ${shownValue(value)}`;
         found.push({
           label: isExcluded ? `not ${label}` : label,
           drop: name === "score" ? NO_SCORE : without(params, name, value),

@@ -1,5 +1,6 @@
 /** A value of a list: a press filters by it, with Shift it is excluded. */
 import type { JSX } from "preact";
+import { shownValue } from "../../lib/filters.ts";
 
 export const VALUE = "button[data-value]"; // its selector
 
@@ -9,10 +10,10 @@ export function Value(props: { text: string; class: string; choose: (isExcluded:
       type="button"
       data-value
       class={props.class}
-      title={`Filter by ${props.text}; with Shift: exclude it`}
+      title={`Filter by ${shownValue(props.text)}; with Shift: exclude it`}
       onClick={(event) => props.choose(event.shiftKey)}
     >
-      {props.text}
+      {shownValue(props.text)}
     </button>
   );
 }

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useId, useRef, useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { FacetValueResponse, ScoreSummaryItem, SpanAnalyticsResponse } from "../../api/types.d.ts";
-import { FIELDS, OTHER_WORDS, chips, completionOf, parse, periodStart, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { FIELDS, OTHER_WORDS, chips, completionOf, parse, periodStart, shownValue, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { count, duration } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import type { UrlState } from "../../url/state.ts";
@@ -170,7 +170,7 @@ function useOptions(text: string, isOpen: boolean): Option[] {
       (one) => one.value.toLowerCase().startsWith(prefix.toLowerCase()) && !(after !== "" && one.value.includes(after)),
     );
     return matching.map((one) => ({
-      text: `${before}${wanted.field === "score" && /[<>=]/.test(one.value) ? `"${one.value}"` : one.value}${after}`,
+      text: `${before}${wanted.field === "score" && /[<>=]/.test(one.value) ? `"${one.value}"` : after === "" ? shownValue(one.value) : one.value}${after}`,
       hint: count(one.count),
       isWhole: after === "" && before !== "score:", // a bound may follow
     }));

@@ -4,7 +4,7 @@ import { useLocation } from "wouter-preact";
 import { curl } from "../../api/client.ts";
 import { project } from "../../api/session.ts";
 import type { SessionListItem } from "../../api/types.d.ts";
-import { chips, filterBy, filterQuery, withoutFilters } from "../../lib/filters.ts";
+import { chips, filterBy, filterQuery, shownValue, withoutFilters } from "../../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
@@ -59,8 +59,8 @@ export function Sessions(): JSX.Element {
       label: "Session",
       className: "c-name",
       cell: (row) => (
-        <Link href={`${projectPath("sessions")}/${encodeURIComponent(row.session_id)}`} title={row.session_id}>
-          {row.session_id}
+        <Link href={row.session_id === "" ? `${projectPath("traces")}?session_id=` : `${projectPath("sessions")}/${encodeURIComponent(row.session_id)}`} title={row.session_id}>
+          {shownValue(row.session_id)}
         </Link>
       ),
     },

@@ -7,7 +7,7 @@ import { curl, request } from "../../api/client.ts";
 import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem, TracePage } from "../../api/types.d.ts";
-import { chips, filterBy, filterQuery, PERIODS, periodStart, searchNote, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { chips, filterBy, filterQuery, PERIODS, periodStart, searchNote, shownValue, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { NONE, ago, briefInstant, cost, costHint, count, duration, fullInstant, instant, latencyHint, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { lazy } from "../../lazy.tsx";
@@ -386,7 +386,7 @@ function useColumns(
       className: "c-name",
       cell: (row) => (
         <Link href={`${projectPath("traces")}/${row.trace_id}`} title={row.name}>
-          {row.name}
+          {shownValue(row.name)}
         </Link>
       ),
     },

@@ -4,6 +4,7 @@ import { useState } from "preact/hooks";
 import { curl } from "../../api/client.ts";
 import { project } from "../../api/session.ts";
 import type { UserSummary } from "../../api/types.d.ts";
+import { shownValue } from "../../lib/filters.ts";
 import { ago, count, fullInstant } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
@@ -28,7 +29,7 @@ export function Users(): JSX.Element {
   ]);
   const of = (page: string, user: string): string => `${projectPath(page)}?user_id=${encodeURIComponent(user)}`;
   const columns: Column<UserSummary>[] = [
-    { id: "user", label: "User", className: "c-name", cell: (row) => <Link href={of("traces", row.user_id)}>{row.user_id}</Link> },
+    { id: "user", label: "User", className: "c-name", cell: (row) => <Link href={of("traces", row.user_id)}>{shownValue(row.user_id)}</Link> },
     { id: "traces", label: "Traces", className: "c-number", cell: (row) => count(row.trace_count) },
     { id: "failures", label: "Failed", className: "c-number", cell: (row) => <span class={row.error_count > 0 ? "bad-text" : ""}>{count(row.error_count)}</span> },
     { id: "first", label: "First seen", className: "c-time", cell: (row) => <time title={fullInstant(row.first_seen)}>{ago(row.first_seen)}</time> },
