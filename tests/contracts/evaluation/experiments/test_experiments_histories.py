@@ -53,10 +53,10 @@ FIRST_RESULTS: Final = tuple(
 )
 COSTS: Final = (None, {"total": 0.25}, {"total": 0.0})
 
-names: Final = st.sampled_from(["d", "d", "d", "e"])
+names: Final = st.sampled_from(["d", "d", "d", "e", "f"])
 item_ids: Final = st.sampled_from(ITEMS)
 links: Final = st.none() | strategies.trace_ids
-splits: Final = st.sampled_from([None, "x"])
+splits: Final = st.sampled_from([None, "x", "y"])
 experiments: Final = st.sampled_from([*EXPERIMENTS, EXPERIMENTS[0]])
 runs: Final = st.sampled_from(RUNS)
 cases: Final = st.builds(Case, item_ids, st.sampled_from([1, 1, 1, 2, 2, 0, 3]))
@@ -94,7 +94,9 @@ def traces(draw: st.DrawFn, ids: st.SearchStrategy[TraceId] = strategies.trace_i
         more = draw(st.sampled_from([{}, {"experiment.repetition": 2}]))
         metadata = json.dumps(named | more).encode()
     cost = draw(st.sampled_from(COSTS))
+    unknown = span(id=strategies.SPAN_IDS[1], model="unknown", ended_at=at(1))
     spans = [span(id=strategies.SPAN_IDS[0], cost=cost)] * draw(st.integers(0, 1))
+    spans += [unknown] * draw(st.integers(0, 1))
     return trace(
         *spans,
         id=draw(ids),
@@ -119,7 +121,7 @@ class Histories(ErasingHistories):
     def begin(
         self, sent: Sequence[Trace], first: Sequence[DatasetItem], given: Sequence[Verdict]
     ) -> None:
-        """An experiment over each of two versions and of another dataset; one has results.
+        """Experiments over two versions and another dataset; the first has results.
 
         Random steps alone would seldom store a result, and measure less than that.
         """
@@ -127,25 +129,38 @@ class Histories(ErasingHistories):
         self.model = over_memory()
         self.erasing = ErasureSteps(self.run_on_both)
         self.now = 0
+        last = first[2]
         for of in (0, 1):
             for one in sent[: len(sent) - of]:
                 self.ingest(of, one)
-            for name in ("d", "e"):
+            for name in ("d", "e", "f"):
                 self.create_dataset(of, name)
             self.put_items(of, "d", [*first])
             self.create_experiment(of, EXPERIMENTS[0], "d", None, 2)
-            self.delete_item(of, "d", first[2].id)
+            self.delete_item(of, "d", last.id)
             self.create_experiment(of, EXPERIMENTS[1], "d", None, 2)
-            self.put_items(of, "e", [replace(first[1], split="x"), first[2]])
+            self.put_items(of, "d", [last])
+            self.put_items(of, "e", [replace(first[1], split="x"), last])
             self.create_experiment(of, EXPERIMENTS[2], "e", "x", 2)
-        # Replaced by the next, and outside of the split.
+            self.put_items(of, "f", [replace(one, split="y") for one in first])
+        changed = replace(first[0], input=b'"changed"')
+        for metadata in (b"{}", b'{"noted": 1}'):
+            self.put_items(0, "d", [replace(changed, metadata=metadata)])
+        # Replaced by the next, not in the version, and outside of the split.
         self.put_results(0, EXPERIMENTS[0], [replace(FIRST_RESULTS[0], trace=UNKNOWN)])
         self.put_results(0, EXPERIMENTS[0], [*FIRST_RESULTS])
-        self.put_results(0, EXPERIMENTS[2], [Result(Case(first[2].id, 1), UNKNOWN)])
+        for one in EXPERIMENTS[1:]:
+            self.put_results(0, one, [Result(Case(last.id, 1), UNKNOWN)])
+        for at_, metric in enumerate(METRICS, 1):
+            self.keep_noise_floor(0, EXPERIMENTS[0], metric, 0.1 * at_)
+            self.close(0, EXPERIMENTS[1], RUNS[at_ - 1])
+        for name, split in (("d", None), ("f", "x"), ("f", "y")):
+            self.browse(0, name, split, PageRequest(1))
+        self.delete_dataset(1, "f")
         of_metrics = [(one, metric) for one in strategies.TRACE_IDS for metric in METRICS]
         for (scored, metric), verdict in zip(of_metrics, given, strict=True):
             self.score(0, RUNS[0], scored, metric, *verdict)
-        for scored, value, limit in zip(strategies.TRACE_IDS, "10", (0.5, 0.7), strict=False):
+        for scored, value, limit in zip(strategies.TRACE_IDS, "101", (0.5, 0.7, 0.6), strict=True):
             by = {"fingerprint": "f", "threshold": limit}
             self.score(0, RUNS[1], scored, METRICS[0], value, by)
 
