@@ -85,14 +85,8 @@ class PurgeFixture:
         """Counts the rows that the store holds of a project, visible or not."""
         if self.pool is None:
             return sum(of == project for kept in self.memory_tables for of, _ in kept)
-        return sum(
-            [
-                await within(self.pool, ALL_TENANTS).fetchval(
-                    f"SELECT count(*) FROM {table} WHERE project_id = $1", project
-                )
-                for table in PROJECT_TABLES
-            ]
-        )
+        counted: int = await within(self.pool, ALL_TENANTS).fetchval(COUNT_ROWS, project)
+        return counted
 
     async def sweep(self, now=NOON) -> list[int]:
         """Sweeps until nothing is due; returns the rows deleted each time."""
@@ -109,8 +103,7 @@ class PurgeFixture:
                     (project, key): one for (of, key), one in kept.items() if of == self.kept.id
                 }
             return
-        for table in PROJECT_TABLES:
-            columns = await self.pool.fetchval(SELECT_COLUMNS, table)
+        for table, columns in await self.pool.fetch(SELECT_COLUMNS, [*PROJECT_TABLES]):
             await within(self.pool, ALL_TENANTS).execute(
                 # Citus can't insert what a policy chooses, unless it is read first.
                 f"WITH kept AS MATERIALIZED (SELECT {columns} FROM {table} WHERE project_id = $2)"
@@ -121,16 +114,21 @@ class PurgeFixture:
             )
 
 
-# The columns of a table except the project's, as a list for SQL. The view `spans` doesn't say which
-# of its columns `span_rows` generates.
-SELECT_COLUMNS = """
-SELECT string_agg(quote_ident(column_name), ', ') FROM information_schema.columns
-WHERE table_schema = 'public' AND table_name = $1 AND column_name <> 'project_id'
-AND column_name NOT IN (
-  SELECT column_name FROM information_schema.columns
-  WHERE table_schema = 'public' AND table_name IN ($1, left($1, -1) || '_rows')
-  AND is_generated = 'ALWAYS'
+COUNT_ROWS = "SELECT " + " + ".join(
+    f"(SELECT count(*) FROM {table} WHERE project_id = $1)" for table in PROJECT_TABLES
 )
+# The columns of each table except the project's, as a list for SQL. The view `spans` doesn't say
+# which of its columns `span_rows` generates.
+SELECT_COLUMNS = """
+SELECT relname, string_agg(quote_ident(attname), ', ')
+FROM pg_attribute AS a JOIN pg_class ON pg_class.oid = attrelid
+WHERE relnamespace = 'public'::regnamespace AND relname = ANY($1)
+AND attnum > 0 AND NOT attisdropped AND attname <> 'project_id' AND attgenerated = ''
+AND NOT EXISTS (
+  SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass(left(relname, -1) || '_rows')
+  AND attname = a.attname AND attgenerated <> ''
+)
+GROUP BY relname ORDER BY array_position($1, relname::text)
 """
 
 
