@@ -8,6 +8,7 @@ import logging
 import multiprocessing
 import stat
 import warnings
+from functools import cache
 
 import pytest
 from hypothesis import example, given
@@ -303,18 +304,12 @@ async def test_key_of_another_type_is_refused(alg, other):
         await assert_refused(signed(alg=alg, key=key), verifier(public(SIGNERS[other])))
 
 
-@pytest.mark.parametrize(
-    ("alg", "unknown_key"),
-    [
-        ("RS256", RSAKey.generate_key(2048, {"kid": "rsa"})),
-        ("ES256", ECKey.generate_key("P-256", {"kid": "ec"})),
-        ("EdDSA", OKPKey.generate_key("Ed25519", {"kid": "ed"})),
-    ],
-)
-async def test_unknown_key_with_known_kid_is_refused(alg, unknown_key):
-    await assert_refused(signed(alg=alg, key=unknown_key))
+@pytest.mark.parametrize("alg", ["RS256", "ES256", "EdDSA"])
+async def test_unknown_key_with_known_kid_is_refused(alg):
+    unknown = unknown_key(alg)
+    await assert_refused(signed(alg=alg, key=unknown))
     # A key in the token's header is ignored, too.
-    await assert_refused(signed(alg=alg, key=unknown_key, jwk=unknown_key.as_dict(private=False)))
+    await assert_refused(signed(alg=alg, key=unknown, jwk=unknown.as_dict(private=False)))
 
 
 @pytest.mark.parametrize("name", ["jku", "x5u", "jwk", "x5c", "x5t", "x5t#S256"])
@@ -324,8 +319,7 @@ async def test_key_parameters_in_header_are_ignored(alg, name):
     values = {"jwk": SIGNERS["ES256"].as_dict(private=False), "x5c": ["MIIB"]}
     parameter = {name: values.get(name, "https://127.0.0.1:9/keys")}
     assert (await verifier().verify(signed(alg=alg, **parameter))).subject == "ada"
-    unknown_key = type(SIGNERS[alg]).generate_key(*UNKNOWN_KEYS[alg])
-    await assert_refused(signed(alg=alg, key=unknown_key, **parameter))
+    await assert_refused(signed(alg=alg, key=unknown_key(alg), **parameter))
 
 
 UNKNOWN_KEYS = {
@@ -333,6 +327,11 @@ UNKNOWN_KEYS = {
     "ES256": ("P-256", {"kid": "ec"}),
     "EdDSA": ("Ed25519", {"kid": "ed"}),
 }
+
+
+@cache
+def unknown_key(alg):
+    return type(SIGNERS[alg]).generate_key(*UNKNOWN_KEYS[alg])
 
 
 @pytest.mark.parametrize("secret", ["", "short", "x" * 31, "ü" * 15])
