@@ -360,7 +360,7 @@ async def test_deep_items_of_a_batch_are_rejected_by_themselves(
 
 async def test_item_with_many_brackets_near_the_limit_is_rejected_by_itself() -> None:
     around = "[" * LEVELS_MAX, "]" * LEVELS_MAX
-    value = around[0] + "[[]]," * 900_000 + deep(10_000) + around[1]
+    value = around[0] + "[[]]," * 900_000 + deep(UNPARSABLE_LEVELS) + around[1]
     batch = f'{{"traces":[{raw_trace()},{raw_trace(input=value)},{raw_trace()}]}}'
     site = Site(config=replace(CONFIG, max_body_bytes=8 << 20))
     site.begin()
