@@ -9,6 +9,7 @@ from typing import Any
 
 from adapters.hash_embedder import HashEmbedder
 from adapters.judges.heuristic import HeuristicJudge
+from adapters.memory.evaluation.agreement import MemoryAnnotationClaims, MemoryHumanLabels
 from adapters.memory.evaluation.alerts import MemoryAlerts, MemoryWebhooks, MemoryWebhookSender
 from adapters.memory.evaluation.custom_metrics import MemoryCustomMetrics
 from adapters.memory.evaluation.datasets import MemoryDatasets
@@ -22,8 +23,6 @@ from adapters.memory.evaluation.monitors import (
 from adapters.memory.evaluation.runs import MemoryRuns, MemoryTargets
 from adapters.memory.evaluation.score_rollups import MemoryScoreRollups
 from adapters.memory.evaluation.scores import (
-    MemoryAnnotationClaims,
-    MemoryHumanLabels,
     MemoryScoreAnalytics,
     MemorySessionScores,
     MemoryTraceScores,
