@@ -108,6 +108,8 @@ class Histories(ComparedHistories[Monitoring]):
         self.wait(wait)
         self.deliver(1)
         self.record_late(0, RESULTS[-1])
+        self.enqueue(0, WEBHOOKS[1], 1, 0, None)
+        self.prune(timedelta())
         self.enqueue(0, gone, 2, 0, timedelta())
         self.claim(1)
         self.delete(0, gone)
