@@ -43,8 +43,9 @@ if TYPE_CHECKING:
     from tests.support.clients.two_tenants import TwoTenants
 
 ORIGIN = "https://app.example.com"
+VERSION = "9.9.9"  # of all sites: those of one version share their routes
 CONFIG = HttpConfig(
-    version="9.9.9",
+    version=VERSION,
     environment="test",
     allowed_origins=(ORIGIN,),
     max_body_bytes=1 << 20,
@@ -230,7 +231,7 @@ def limited_site() -> LimitedSite:
     """A site behind trusted proxies in 10.0.0.0/8."""
     clock, limits = MicrosecondClock(), dict[RouteClass, Limit]()
     config = HttpConfig(
-        version=CONFIG.version,
+        version=VERSION,
         environment="test",
         allowed_origins=(ORIGIN,),
         max_body_bytes=1 << 20,

@@ -10,7 +10,7 @@ import pytest
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.requests.errors import IGNORED_SHOWN_MAX
 from entrypoints.http.requests.unknown_names import SUGGESTIONS_MAX
-from tests.http.conftest import Site, a_span, a_trace, field_errors
+from tests.http.conftest import VERSION, Site, a_span, a_trace, field_errors
 from tests.http.otlp.test_rejections import Counts
 from tests.support.clients.two_tenants import TwoTenants
 from tests.support.endpoints import otlp, service
@@ -135,7 +135,7 @@ class TestSentTraces:
 
     @pytest.fixture
     def counting(self, counts: Counts) -> Site:
-        return Site(config=HttpConfig(version="9.9.9", environment="test", observer=counts))
+        return Site(config=HttpConfig(version=VERSION, environment="test", observer=counts))
 
     async def test_ignored_keys_are_counted_and_the_first_ones_named(
         self, counting: Site, counts: Counts

@@ -21,13 +21,13 @@ from domain.ids import UserId
 from entrypoints.composition.memory import memory_ports, replace_ports
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.rate_limits import RateLimits
-from tests.http.conftest import a_span, a_trace, app_on_shared_routes
+from tests.http.conftest import VERSION, a_span, a_trace, app_on_shared_routes
 from tests.support.builders.values import prices
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import DataPlane
 from tests.support.fixtures.identities import postgres_ports
 
-CONFIG = HttpConfig(version="9.9.9", environment="test")
+CONFIG = HttpConfig(version=VERSION, environment="test")
 DEEP = "[" * 15_000 + "]" * 15_000
 TENANTS = ("ours", "the other project", "the other organization")
 

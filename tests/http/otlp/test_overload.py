@@ -18,7 +18,7 @@ from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.byte_limit import WORK_MAX_BYTES, WORK_WAIT_S
 from entrypoints.http.middleware.load_shedding import OVERLOADED, LoadShedding
 from entrypoints.http.middleware.otlp_errors import OtlpErrors
-from tests.http.conftest import Site
+from tests.http.conftest import VERSION, Site
 from tests.support.builders.otlp_requests import encoded, span, traces_request
 from tests.support.clients.otlp_exporter import OtlpExporter, error_of
 from tests.support.fakes.otlp_store import RecordedOtlpTraces
@@ -105,7 +105,7 @@ async def test_shed_request_is_answered_in_its_type(encoding: Encoding) -> None:
 
 
 async def test_many_concurrent_requests_are_all_stored() -> None:
-    site = Site(config=HttpConfig(version="9.9.9", environment="test", refusal_delay_s=0))
+    site = Site(config=HttpConfig(version=VERSION, environment="test", refusal_delay_s=0))
     async with site.http:
         exporter = OtlpExporter(site.http, site.headers())
         requests = [traces_request(span(trace_id=uuid.uuid4().bytes)) for _ in range(100)]

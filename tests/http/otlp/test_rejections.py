@@ -11,7 +11,7 @@ import pytest
 from domain.identity.api_key import Scope
 from domain.tracing.otel.requests import Encoding, RejectionReason
 from entrypoints.http.config import HttpConfig
-from tests.http.conftest import Site, field_errors
+from tests.http.conftest import VERSION, Site, field_errors
 from tests.support.builders.otlp_requests import (
     SPAN_ID,
     TRACE_ID,
@@ -96,7 +96,7 @@ class TestWholeRequests:
     @pytest.fixture
     async def exporter(self) -> AsyncIterator[OtlpExporter]:
         config = HttpConfig(
-            version="9.9.9", environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
+            version=VERSION, environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
         )
         site = Site(config=config)
         async with site.http:
@@ -231,7 +231,7 @@ class TestMetrics:
     @pytest.fixture
     async def counting(self) -> AsyncIterator[tuple[OtlpExporter, Counts]]:
         counts = Counts()
-        config = HttpConfig(version="9.9.9", environment="test", observer=counts)
+        config = HttpConfig(version=VERSION, environment="test", observer=counts)
         site = Site(config=config)
         async with site.http:
             yield OtlpExporter(site.http, site.headers()), counts

@@ -13,7 +13,7 @@ from domain.tracing.otel.fragments import otel_span_id
 from domain.tracing.otel.requests import Encoding
 from entrypoints.http.config import HttpConfig
 from entrypoints.http.middleware.otlp_errors import PATHS, PREFIXES
-from tests.http.conftest import Site
+from tests.http.conftest import VERSION, Site
 from tests.support.builders.otlp_requests import (
     SPAN_ID,
     TRACE_ID,
@@ -239,7 +239,7 @@ class TestTypesAndCodings:
 async def small(encoding: Encoding) -> Any:
     """A site that accepts bodies of 10,000 bytes with three spans."""
     config = HttpConfig(
-        version="9.9.9", environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
+        version=VERSION, environment="test", otlp_max_body_bytes=10_000, otlp_max_spans=3
     )
     site = Site(config=config)
     async with site.http:
@@ -269,7 +269,7 @@ class TestSizes:
         assert error_of(await small.post(b" " * 10_001, "metrics")).status == 413
 
     async def test_body_limit_is_not_that_of_other_endpoints(self) -> None:
-        config = HttpConfig(version="9.9.9", environment="test", max_body_bytes=1_024)
+        config = HttpConfig(version=VERSION, environment="test", max_body_bytes=1_024)
         site = Site(config=config)
         async with site.http:
             exporter = OtlpExporter(site.http, site.headers())
