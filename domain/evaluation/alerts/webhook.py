@@ -26,9 +26,13 @@ PORTS: Final = {"http": 80, "https": 443}
 # The only IPv6 range with routed addresses; the rest is local or reserved.
 _GLOBAL_UNICAST: Final = ip_network("2000::/3")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
-# Global according to the standard library, but not on the Internet: 6to4 relays, and the virtual
-# address of Azure's platform services.
-_INSIDE: Final = (ip_network("192.88.99.0/24"), ip_network("168.63.129.16/32"))
+# Global according to the standard library, but not on the Internet: 6to4 relays, the virtual
+# address of Azure's platform services, and, in Python before 3.12.4, special-purpose addresses.
+_INSIDE: Final = (
+    ip_network("192.88.99.0/24"),
+    ip_network("168.63.129.16/32"),
+    ip_network("192.0.0.0/24"),
+)
 _INSIDE_V6: Final = (IPv6Network("2001::/32"), IPv6Network("3fff::/20"), IPv6Network("5f00::/16"))
 
 

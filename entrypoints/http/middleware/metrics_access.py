@@ -66,6 +66,8 @@ def _names_this_machine(host: str) -> bool:
 
 def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(address).is_loopback
+        parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
+    # Python before 3.13 compares a mapped address with ::1 only.
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
