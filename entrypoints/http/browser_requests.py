@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from domain.identity.browser_session import SessionPurpose
+from entrypoints.http.middleware.client_address import is_loopback
 
 type Headers = Mapping[bytes, bytes]
 """The request's headers by their names in lower case."""
@@ -39,10 +39,11 @@ def is_from_our_page(scope: Mapping[str, Any]) -> bool:
 
 def is_on_this_machine(scope: Mapping[str, Any]) -> bool:
     """Whether the request came from this machine, to a name of it, and not through a proxy."""
-    hosts = _values(scope, b"host")
+    client, hosts = scope.get("client"), _values(scope, b"host")
     return (
         not any(_PROXIED.fullmatch(name.lower()) for name, _ in scope["headers"])
-        and _is_loopback(scope.get("client"))
+        and client is not None
+        and is_loopback(client[0])
         and len(hosts) == 1
         and _LOOPBACK_HOST.fullmatch(hosts[0]) is not None
     )
@@ -111,10 +112,3 @@ def _has_host(origin: bytes, headers: Headers) -> bool:
 
 def _values(scope: Mapping[str, Any], wanted: bytes) -> Sequence[bytes]:
     return [value for name, value in scope["headers"] if name.lower() == wanted]
-
-
-def _is_loopback(client: Sequence[Any] | None) -> bool:
-    try:
-        return client is not None and ip_address(client[0]).is_loopback
-    except ValueError:  # a Unix socket
-        return False

@@ -26,6 +26,19 @@ def client_address(
     return client
 
 
+def is_loopback(address: str) -> bool:
+    """Whether it is an address of this machine, which an IPv6 socket may report as mapped.
+
+    False if it isn't an address, such as the path of a Unix socket.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    # Python before 3.13 doesn't know mapped addresses.
+    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
 def parse_network(text: str) -> Network:
     """An address or network in a setting. Raises ValueError."""
     return ipaddress.ip_network(text.strip(), strict=False)

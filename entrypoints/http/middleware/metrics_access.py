@@ -1,11 +1,12 @@
 """Access to /metrics: clients with the token, or, without a token, clients on this machine."""
 
 import hmac
-import ipaddress
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
+
+from entrypoints.http.middleware.client_address import is_loopback
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
 # A request with one of these comes from a proxy, whose client may be on any machine.
@@ -44,7 +45,7 @@ def _is_local(peer: str | None, headers: Mapping[bytes, bytes]) -> bool:
     if peer is None or any(map(_is_of_proxy, headers)):
         return False
     host = headers.get(b"host", b"").decode("latin-1")
-    return _is_loopback(peer) and _names_this_machine(host)
+    return is_loopback(peer) and _names_this_machine(host)
 
 
 def _is_of_proxy(name: bytes) -> bool:
@@ -61,13 +62,4 @@ def _names_this_machine(host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
-    return name in LOCAL_NAMES or _is_loopback(name)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    # Python before 3.13 compares a mapped address with ::1 only.
-    return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+    return name in LOCAL_NAMES or is_loopback(name)

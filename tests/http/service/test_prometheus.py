@@ -86,7 +86,7 @@ def client_at(
 
 
 async def test_loopback_client_may_read_metrics(observed):
-    for address in ("127.0.0.1", "127.9.9.9", "::1"):
+    for address in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
         async with client_at(observed, address) as http:
             answer = await http.get("/metrics")
         assert (answer.status_code, answer.content) == (200, TEXT)
