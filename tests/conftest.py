@@ -1,5 +1,6 @@
 """Servers of the tests' own: one PostgreSQL and one Valkey for each pytest process."""
 
+import faulthandler
 import gc
 import os
 import re
@@ -53,6 +54,33 @@ PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # At the beginning of a file, this leaves out all its tests in `make check`.
 MARKED_FILE = re.compile(r"^pytestmark = .*\bmark\.(service|e2e|slow|exhaustive)\b", re.MULTILINE)
 GC_THRESHOLD = 200_000  # the default of 2,000 runs it several times in a test, for nothing
+HANG_S = 7_200  # of one file; with all examples the longest takes many minutes
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(HangTimer(os.dup(2)))  # later it is captured
+
+
+class HangTimer:
+    """Ends the process, with the stacks of all threads, if a file of tests takes two hours.
+
+    `tests/support/waiting.py` ends what waits much earlier; this is for loops without an end. The
+    option `faulthandler_timeout` starts a thread for each test: 4 s of a processor for all.
+    """
+
+    def __init__(self, stderr: int) -> None:
+        self.stderr = stderr
+        self.path: Path | None = None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> None:
+        if item.path != self.path:
+            self.path = item.path
+            faulthandler.dump_traceback_later(HANG_S, exit=True, file=self.stderr)
+
+    def pytest_unconfigure(self) -> None:
+        faulthandler.cancel_dump_traceback_later()
+        os.close(self.stderr)
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
