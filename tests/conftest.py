@@ -48,7 +48,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
 gc.disable()
 CASES_MAX = 2
-# Of `pytest -n`.
+# How many processes `pytest -n` started, and the number of this one.
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # At the beginning of a file, this leaves out all its tests in `make check`.

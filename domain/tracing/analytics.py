@@ -105,7 +105,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Of `count` latencies: the mean, and the percentiles of PERCENTILES; in milliseconds."""
+    """The mean of `count` latencies, and the percentiles of PERCENTILES; in milliseconds."""
 
     count: int
     mean: float

@@ -49,8 +49,8 @@ class WaitingEvaluations(Protocol):
     async def list_due(self, excluded: Collection[ProjectId] = ()) -> Sequence[WaitingEvaluation]:
         """The evaluations whose trace is stored; the oldest first, at most DUE_MAX.
 
-        They are of all projects but the `excluded` ones.
-        An evaluation of a response gets the trace and the span with the response.
+        Includes all projects but the `excluded` ones. An evaluation of a response gets the trace
+        and the span with the response.
         """
         ...
 

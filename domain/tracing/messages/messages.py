@@ -129,8 +129,8 @@ def with_instructions(instructions: object, messages: Sequence[Message]) -> list
 def split_answer(messages: Sequence[Message]) -> tuple[list[Message], list[Message]]:
     """The messages without the last one of the assistant, and that one alone.
 
-    For attributes that have a whole conversation, such as `pydantic_ai.all_messages`. The results
-    of calls in that message go with them: an answer may be a call.
+    For attributes that have a whole conversation, such as `pydantic_ai.all_messages`. If that
+    message calls tools, their results are left out: they came after the answer.
     """
     for at in range(len(messages) - 1, -1, -1):
         if messages[at]["role"] == ASSISTANT:

@@ -374,7 +374,7 @@ def start_cookie(session: BrowserSession, cookie: str, headers: Headers, config:
 async def _admit(
     content: SignInRequest, origin: Origin, request: HttpRequest, use_cases: UseCases
 ) -> Person | ApiKey:
-    """Who signs in. Raises Invalid, Unauthenticated, Forbidden, Unavailable."""
+    """The caller that signs in. Raises Invalid, Unauthenticated, Forbidden, Unavailable."""
     config = http_context(request).config
     if content.method not in config.sign_in_methods:
         raise Forbidden(NOT_OFFERED)

@@ -994,7 +994,7 @@ class Included(StrEnum):
 
 
 def some_of(included: type[StrEnum], example: str, description: str) -> Meta:
-    """Of a parameter `include`: some of the members, separated by commas."""
+    """Describes a parameter `include`: some of the members, separated by commas."""
 
     def check(text: str) -> None:
         if not set(text.split(",")) <= set(included):

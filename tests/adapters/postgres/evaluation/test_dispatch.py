@@ -37,5 +37,5 @@ async def test_old_runs_that_cannot_go_on_hide_no_new_one(pool):
         more = await dispatch(connection, ours, NOON, 3, 3)
         await transaction.rollback()
     assert ([job.run for job in jobs], none) == ([new.id], [])
-    # Of runs with as many in flight the oldest are next.
+    # These runs have the same number of targets in flight, so the oldest come first.
     assert [job.run for job in more] == sorted(run.id for run in stuck)[:2]
