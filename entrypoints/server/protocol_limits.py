@@ -64,6 +64,7 @@ class BoundedConnection(HttpToolsProtocol):
         self._is_refused = False
         self._headers_timer: asyncio.TimerHandle | None = None
         self._unread_timer: asyncio.TimerHandle | None = None
+        self._running: RequestResponseCycle | None = None  # others may be waiting for its response
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(cast("asyncio.Transport", transport))
@@ -75,7 +76,11 @@ class BoundedConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_headers_timer()
         self._cancel_unread_timer()
-        super().connection_lost(exc)
+        running = self._running
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
+        super().connection_lost(exc)  # uvicorn ends the newest request, which may still wait
 
     def data_received(self, data: bytes) -> None:
         if self._is_refused:
@@ -130,6 +135,7 @@ class BoundedConnection(HttpToolsProtocol):
         return b"%b %b HTTP/%b\r\n%b\r\n" % (*target, lines)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
         is_old = cycle.scope["http_version"] == "1.0"
         super()._start_asgi_task(cycle, _without_chunks(app, cycle) if is_old else app)
 

@@ -107,6 +107,30 @@ async def test_aborted_response_is_no_error_of_the_server(caplog):
     assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
+async def test_response_before_a_waiting_request_ends_with_the_connection(caplog):
+    quiet_libraries()
+    has_begun = asyncio.Event()
+    received = []
+
+    async def respond_until_disconnected(scope, receive, send):
+        await receive()  # the request
+        await send({"type": "http.response.start", "status": 200, "headers": [(HEADER, b"1")]})
+        has_begun.set()
+        received.append(await receive())
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async with serving(app=respond_until_disconnected) as (server, port):
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(GET + GET)
+        async with asyncio.timeout(LONG_S):
+            await has_begun.wait()
+            writer.close()
+            while server.server_state.tasks:
+                await asyncio.sleep(0)
+    assert received == [{"type": "http.disconnect"}]
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
+
+
 async def test_blank_lines_do_not_keep_a_connection_open():
     async with serving(headers_timeout_s=SHORT_S) as (_, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
