@@ -55,6 +55,7 @@ TEMPLATE_SPANS: Final = 1_200  # of all bodies that are sent repeatedly, each ti
 BATCH_TRACES: Final = 20
 STORED_TRACES: Final = 3_000  # of 12 spans, before the first read
 STORED_SCORES: Final = 3_000
+LONG_SPANS: Final = 5_000
 OTLP_KILOBYTES: Final = 0.5
 WRITE_CONNECTIONS: Final = 32
 READ_CONNECTIONS: Final = 4
@@ -91,6 +92,7 @@ class Side:
     owner_url: str
     idle_mb: float
     traces: Sequence[str]  # ids of stored traces
+    long_trace: str  # the id of one of LONG_SPANS
 
     def request(self, method: str, target: str, content: bytes = b"", type_: str = "json") -> bytes:
         head = f"{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\n"
@@ -169,6 +171,10 @@ def whole_traces(side: Side, random_: random.Random) -> Iterator[bytes]:
         yield side.request("GET", f"/traces/{random_.choice(side.traces)}")
 
 
+def long_trace(side: Side, _: random.Random) -> Iterator[bytes]:
+    return itertools.repeat(side.request("GET", f"/traces/{side.long_trace}"))
+
+
 def otlp_requests(side: Side, random_: random.Random) -> Iterator[bytes]:
     while True:
         content = otlp.body(random_, OTLP_KILOBYTES)
@@ -186,6 +192,7 @@ SHAPES: Final = (
     ),
     Shape("sessions", READ_CONNECTIONS, reads_of("/sessions?limit=50")),
     Shape("one-trace", READ_CONNECTIONS, whole_traces),
+    Shape("long-trace", 1, long_trace),
     Shape("scores", READ_CONNECTIONS, reads_of("/evaluations/trace-scores?limit=50")),
     Shape("ingest-3", WRITE_CONNECTIONS, traces_of(3), 202),
     Shape("ingest-12", WRITE_CONNECTIONS, traces_of(12), 202),
@@ -243,9 +250,11 @@ def running(tree: Path, *, serves_as_owner: bool = False) -> Iterator[Side]:
         headers = {"X-API-Key": key, "X-Project-Name": "bench"}
         idle_mb = resident_mb(pid)
         traces = store(port, headers)
+        long_content = body(random.Random(LONG_SPANS), LONG_SPANS)
+        long_id = call(port, "/traces", headers, long_content)["trace_id"]
         asyncio.run(vacuum(servers.owner_url))
         postgres = servers.children[0].process.pid
-        yield Side(port, headers, pid, postgres, servers.owner_url, idle_mb, traces)
+        yield Side(port, headers, pid, postgres, servers.owner_url, idle_mb, traces, long_id)
 
 
 @contextmanager

@@ -41,6 +41,9 @@ async def answer(reader: asyncio.StreamReader) -> int:
     at = lowered.find(b"content-length:")
     if at >= 0:
         await reader.readexactly(int(head[at + 15 : head.index(b"\r\n", at)]))
+    elif b"transfer-encoding: chunked" in lowered:
+        while await reader.readexactly(int(await reader.readuntil(b"\r\n"), 16) + 2) != b"\r\n":
+            pass
     return int(head[9:12])
 
 
