@@ -328,9 +328,9 @@ async def test_first_budget_of_the_server_counts_what_every_group_has_spent(
         assert isinstance(budgets, PostgresBudgets)
         return PostgresBudgets(budgets.pool, server_usd=Decimal(usd))
 
-    async def has_room(budgets: PostgresBudgets, group: int, usd: int) -> bool:
+    async def has_room(budgets: PostgresBudgets, group: int, usd: int, at: datetime = now) -> bool:
         project, run = projects[group - 1], RunId(uuid4())
-        return await budgets.reserve(project, run, None, Decimal(usd), now) is not None
+        return await budgets.reserve(project, run, None, Decimal(usd), at) is not None
 
     for group in SCHEMAS:
         await everyone.execute("DELETE FROM shared_spending")
@@ -344,6 +344,13 @@ async def test_first_budget_of_the_server_counts_what_every_group_has_spent(
     budgets = limited(1, 9)
     assert not await has_room(budgets, 1, 2)
     assert await has_room(budgets, 1, 1)
+
+    # The same in the next month, which another process has begun.
+    later = now + timedelta(days=31)
+    assert await has_room(limited(2, 9), 2, 1, later)
+    call = an_entry(project_id=projects[1], usd=Decimal(9), created_at=later)
+    await judgings[1].ledger.append([call])
+    assert not await has_room(budgets, 1, 1, later)
 
 
 async def test_group_of_an_organization_is_known_by_it_and_its_projects(

@@ -118,7 +118,10 @@ async def test_budget_counts_spending_before_it_was_set(fixture: BudgetFixture):
     before = datetime(2026, 2, 28, 23, 59, tzinfo=UTC)
     await ledger.append(
         [
-            an_entry(project_id=project, usd=Decimal("0.6")),
+            an_entry(project_id=project, usd=Decimal("0.5")),
+            an_entry(
+                project_id=project, usd=Decimal("0.1"), created_at=datetime(2026, 3, 1, tzinfo=UTC)
+            ),
             an_entry(project_id=project, usd=None),
             an_entry(project_id=project, usd=Decimal(50), created_at=before),
             an_entry(usd=Decimal(50)),

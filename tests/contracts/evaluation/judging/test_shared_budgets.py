@@ -14,6 +14,7 @@ from adapters.memory.evaluation.judge_costs import MemoryBudgets
 from adapters.memory.store import MemoryStore
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.evaluation.judging.budgets import PostgresBudgets
+from domain.evaluation.costs.judge_costs import month_start
 from domain.identity.organization import NO_LIMITS, OrganizationLimits, Project
 from domain.ids import ProjectId, RunId
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
@@ -78,15 +79,16 @@ async def test_deleted_project_frees_no_budget_of_its_organization(world, ada, o
 
 
 async def test_budget_set_within_a_month_counts_what_was_spent(world, ada, ours, reserve):
-    project = await new_project(world, ada, ours, "bot")
+    project, sibling = [await new_project(world, ada, ours, name) for name in ("bot", "sibling")]
     other = (await world.do.identity.create_organization(ada, "Other")).id
     theirs = await new_project(world, ada, other, "bot")
     ledger = world.ports.evaluation.judging.ledger
-    earlier = world.now - timedelta(days=40)
+    earlier, began = world.now - timedelta(days=40), month_start(world.now)
     await ledger.append(
         [
-            an_entry(project_id=project, usd=Decimal("1.5"), created_at=world.now),
+            an_entry(project_id=project, usd=ONE, created_at=world.now),
             an_entry(project_id=project, usd=Decimal(9), created_at=earlier),
+            an_entry(project_id=sibling, usd=Decimal("0.5"), created_at=began),
             an_entry(project_id=theirs, usd=Decimal(9), created_at=world.now),
         ]
     )
@@ -95,6 +97,11 @@ async def test_budget_set_within_a_month_counts_what_was_spent(world, ada, ours,
     assert await reserve(project, Decimal("0.5")) is not None
     await world.do.costs.set_limits(ada, ours, OrganizationLimits(monthly_usd=Decimal(3)))
     assert await reserve(project) is not None
+    assert await reserve(project, Decimal("0.01")) is None  # what is reserved still counts
+    await world.do.costs.set_limits(ada, ours, OrganizationLimits(monthly_usd=Decimal(9)))
+    await world.do.costs.set_budget(ada, ours, sibling, ONE)
+    assert await reserve(sibling, Decimal("0.6")) is None
+    assert await reserve(sibling, Decimal("0.5")) is not None
 
 
 async def test_reservation_from_before_a_shared_budget_was_set_again_releases_nothing(
@@ -159,3 +166,6 @@ async def test_all_projects_share_the_budget_of_the_server(adapter: Pool | None,
     assert found[1] is not None
     await budgets.settle(second, found[1], Decimal(0))
     assert await budgets.reserve(first, RunId(uuid.uuid4()), None, ONE, later) is not None
+    if adapter is not None:
+        budgets = PostgresBudgets(adapter, Decimal(2))  # of a process that starts
+    assert await budgets.reserve(first, RunId(uuid.uuid4()), None, ONE, later) is None
