@@ -80,6 +80,13 @@ class Workers:
         self.children.append(child)
         return child
 
+    def only(self) -> subprocess.Popen[bytes]:
+        """The one worker that runs, if possible one that the test before has left."""
+        first, *others = [one for one in self.children if one.poll() is None] or [self.start()]
+        for other in others:
+            self.kill(other)
+        return first
+
     def kill(self, child: subprocess.Popen[bytes]) -> None:
         child.kill()
         child.wait()
@@ -113,10 +120,18 @@ def servers(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 @pytest.fixture
-def workers(servers: Workers) -> Iterator[Workers]:
+def left_workers(servers: Workers) -> Workers:
+    """Those that the test before has left may run: each start takes a second of a processor."""
     servers.asked.unlink(missing_ok=True)
-    yield servers
+    return servers
+
+
+@pytest.fixture
+def workers(servers: Workers) -> Workers:
+    """None of them runs."""
     servers.end()
+    servers.asked.unlink(missing_ok=True)
+    return servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,10 +315,11 @@ async def test_flushed_redis_only_delays_the_run(workers: Workers) -> None:
     assert set(count_questions(workers).values()) == {1}
 
 
-async def test_workers_find_work_without_redis(workers: Workers) -> None:
+async def test_workers_find_work_without_redis(left_workers: Workers) -> None:
+    workers = left_workers
     async with workers.ports() as ports:
         targets = await put_traces(ports, project := a_project(), 30)
-        workers.start(answer_s=0.05)
+        workers.only()
         run_under_way = await start_run(ports, project, targets)
         await run_under_way.wait_evaluated(5)
         workers.valkey.kill()
@@ -342,8 +358,9 @@ UPDATE monitors SET next_run_at = now() - interval '1 hour' WHERE project_id = $
 """
 
 
-async def test_another_worker_fires_monitors_after_leader_is_killed(workers: Workers) -> None:
-    leader = workers.start()
+async def test_another_worker_fires_monitors_after_leader_is_killed(left_workers: Workers) -> None:
+    workers = left_workers
+    leader = workers.only()
     database = await asyncpg.connect(workers.settings.database_url)
     async with workers.ports() as ports:
         try:
@@ -379,7 +396,8 @@ async def test_another_worker_fires_monitors_after_leader_is_killed(workers: Wor
 # --- others --------------------------------------------------------------------------------------
 
 
-async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
+async def test_jobs_that_name_nothing_are_dropped(left_workers: Workers) -> None:
+    workers = left_workers
     async with workers.ports() as ports:
         targets = await put_traces(ports, project := a_project(), 3)
         nothing = RunId(uuid.uuid4())
@@ -388,7 +406,7 @@ async def test_jobs_that_name_nothing_are_dropped(workers: Workers) -> None:
             EvaluateTargetJob(project, nothing, targets[0]),
             EvaluateTargetJob(project, nothing, "no id", asks_judge=True),
         )
-        workers.start()
+        workers.only()
         run_under_way = await start_run(ports, project, targets)
         await run_under_way.wait_completed()
         await ports.evaluation.jobs.send(  # of another project, and done already
