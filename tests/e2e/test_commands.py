@@ -155,6 +155,7 @@ def are_gone(pids: list[int]) -> bool:
     return not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
+@pytest.mark.exhaustive  # tests/e2e/test_observed.py kills a process of `serve`, watched likewise
 async def test_killed_worker_process_ends_the_others(migrated):
     worker, children = await start_two_workers(migrated)
     os.kill(children[0], signal.SIGKILL)

@@ -76,12 +76,12 @@ def total(samples: Samples, name: str, **labels: str) -> float:
 
 @asynccontextmanager
 async def serving(
-    environ: Environment, *options: str
+    environ: Environment, *options: str, log: list[str] | None = None
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """Runs `serve` on its own port; enters once it answers."""
+    """Runs `serve` on its own port; enters once it answers. Its lines are added to `log`."""
     port = free_port()
     process = await start_process({**environ, "PANDAPROBE_PORT": str(port)}, "serve", *options)
-    reading = asyncio.create_task(_drain(process))
+    reading = asyncio.create_task(_read(process, [] if log is None else log))
     try:
         async with httpx.AsyncClient(
             timeout=WAIT_MAX_S, base_url=f"http://127.0.0.1:{port}"
@@ -103,10 +103,10 @@ async def serving(
         await reading
 
 
-async def _drain(process: asyncio.subprocess.Process) -> None:
+async def _read(process: asyncio.subprocess.Process, log: list[str]) -> None:
     assert process.stderr
-    async for _ in process.stderr:
-        pass
+    async for line in process.stderr:
+        log.append(line.decode())
 
 
 @pytest.fixture
@@ -130,7 +130,8 @@ async def test_processes_of_one_command_share_its_ports_and_metrics(migrated, ke
     grpc_port = free_port()
     environ = {**migrated, "PANDAPROBE_OTLP_GRPC_PORT": str(grpc_port)}
     headers = {"x-api-key": key, "x-project-name": "shop"}
-    async with serving(environ, "--processes", "2") as (server, port):
+    log = list[str]()
+    async with serving(environ, "--processes", "2", log=log) as (server, port):
         children = children_of(server.pid)
         assert len(children) == 2
         await both_take_connections(port, children)
@@ -143,7 +144,11 @@ async def test_processes_of_one_command_share_its_ports_and_metrics(migrated, ke
         assert total(seen, "pandaprobe_ingest_traces_total") == 4
         status, _, err = await process_of({**environ, "PANDAPROBE_PORT": str(port)}, "serve")
         assert (status, "is in use" in err) == (1, True)
-    assert (server.returncode, are_gone(children)) == (0, True)
+        # A killed process ends the others. The workers below end by a signal to their command.
+        os.kill(children[0], signal.SIGKILL)
+        await asyncio.wait_for(server.wait(), WAIT_MAX_S)
+    assert (server.returncode, are_gone(children)) == (1, True)
+    assert "signal SIGKILL" in "".join(log)
 
 
 async def both_take_connections(port: int, children: Sequence[int]) -> None:
@@ -243,11 +248,10 @@ async def test_spans_join_trace_of_caller_and_link_to_request_of_their_run(migra
         worker = await start_process(settings, "worker")
         await wait_for_output(worker, "waiting for work")
         head = {"x-api-key": key, "x-project-name": "shop", "traceparent": TRACEPARENT}
+        # In this process, which has imported it: the first test has processes of `serve`.
         async with (
-            serving(settings) as (_, port),
-            httpx.AsyncClient(
-                timeout=WAIT_MAX_S, headers=head, base_url=f"http://127.0.0.1:{port}"
-            ) as http,
+            served(App(read_settings(settings)), has_lifespan=True) as url,
+            httpx.AsyncClient(timeout=WAIT_MAX_S, headers=head, base_url=url) as http,
         ):
             assert (await http.post("/traces", json=TRACE)).status_code == 202
             # another instance of this server, whose spans must not loop back
@@ -263,10 +267,10 @@ async def test_spans_join_trace_of_caller_and_link_to_request_of_their_run(migra
         assert await stop(worker, signal.SIGTERM) == 0
 
     of_caller = [one for one in collector.spans if one.trace_id.hex() in TRACEPARENT]
-    served = {one.name: one for one in of_caller}
+    answered = {one.name: one for one in of_caller}
     assert sorted(one.name for one in of_caller) == ["POST /traces", "group commit"]
-    assert served["group commit"].parent_span_id == served["POST /traces"].span_id
-    assert attributes(served["POST /traces"].attributes)["http.response.status_code"] == 202
+    assert answered["group commit"].parent_span_id == answered["POST /traces"].span_id
+    assert attributes(answered["POST /traces"].attributes)["http.response.status_code"] == 202
     assert [one.name for one in collector.spans].count("POST /traces") == 1
 
     of_run = {one.name: one for one in collector.spans if one.trace_id == uuid.UUID(run).bytes}

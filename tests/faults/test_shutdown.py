@@ -62,4 +62,3 @@ def test_api_stops_in_time_while_postgres_is_frozen(stack: Stack, loading: Loadi
 
 def test_worker_stops_cleanly(stack: Stack) -> None:
     report_line(f"SIGTERM of the worker: gone after {stop_and_time(stack, 'worker'):.2f} s")
-    stack.revive()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clients.command_line import run_command
 from tests.support.waiting import WAIT_MAX_S
 
 ROOT = Path(__file__).parents[3]
@@ -45,8 +46,9 @@ def run(command: list[str], env: dict[str, str]) -> str:
 def test_shell_commands_work_in_order(dev_server):
     commands = without_make(blocks("sh"))
     assert len(commands) == 4
-    seed = [sys.executable, "-m", "entrypoints.cli", "seed", "--traces", "60", *UNTIL]
-    run(seed, environ() | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)})
+    of_folder = environ() | {"PANDAPROBE_DATA_DIR": str(dev_server.folder)}
+    seeded = run_command(of_folder, "seed", "--traces", "60", *UNTIL)
+    assert seeded.returncode == 0, seeded.stderr
     script = "set -e\n" + "\n".join(commands).replace(".local/", f"{dev_server.folder}/")
     output = run(["sh", "-c", script], environ())
     assert '"task_id":' in output
