@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from decimal import Decimal
 
 import pytest
@@ -11,9 +12,11 @@ from hypothesis import strategies as st
 from adapters.memory.evaluation.judge_costs import MemoryBudgets
 from adapters.memory.store import MemoryStore
 from application.evaluation.judging.budget_reservations import BudgetReserver
+from application.evaluation.ports.judging import Reservation
 from domain.evaluation.judging.judge import JudgeRefused
 from domain.evaluation.runs.run import EvalRun
 from domain.evaluation.scores.outcome import FailCode
+from domain.ids import ProjectId, RunId
 from tests.support.builders.values import NOON, OURS
 from tests.support.fixtures.evaluation.evaluation import a_run
 from tests.support.fixtures.evaluation.judge_policies import run_loop
@@ -22,12 +25,24 @@ from tests.support.waiting import in_time
 LIMIT = Decimal(10)
 
 
+class LateBudgets(MemoryBudgets):
+    """Answers some turns after it decided, as a database does."""
+
+    async def reserve(
+        self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime
+    ) -> Reservation | None:
+        found = await MemoryBudgets.reserve(self, project, run, of_run, usd, now)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        return found
+
+
 class QuestionsOfRun:
     """Questions of a run: each reserves `held` and then spends `spent`."""
 
     def __init__(self, run: EvalRun) -> None:
         self.run = run
-        self.budgets = MemoryBudgets(MemoryStore())
+        self.budgets = LateBudgets(MemoryStore())
         self.reserver = BudgetReserver(self.budgets)
         self.may_end = asyncio.Event()
         self.running = 0

@@ -637,6 +637,15 @@ async def test_usage_of_a_score_has_the_attempt_with_all_evidence():
     assert json.loads(str(metadata_value(score, "usage")))["calls"] == 2
 
 
+async def test_votes_after_one_that_failed_are_new_samples():
+    harness = scripted_harness(
+        Scored(0.6, ""), JudgeUnavailable(FailCode.JUDGE_TIMEOUT), Scored(0.6, "")
+    )
+    _, [score] = await judge_traces(harness, harness.put(), votes=5)
+    assert sorted(one.sample for one in harness.judge.asked) == [*range(5)]
+    assert metadata_value(score, "votes_missed") == "1"
+
+
 async def test_skipped_first_vote_is_final():
     harness = scripted_harness(Skipped(SkipCode.CANNOT_JUDGE))
     _, [score] = await judge_traces(harness, harness.put(), votes=5)
