@@ -240,3 +240,17 @@ async def test_project_alone_has_all_slots():
     assert len(line.held) == 4
     await line.end()
     assert line.granted == [OURS] * 9
+
+
+async def test_successes_since_a_429_open_a_slot_for_a_question_that_waits():
+    line = Line(2)
+    for _ in range(SUCCESSES_PER_SLOT - 1):
+        line.limiter.record_success()
+    line.limiter.record_rate_limit(line.limiter.epoch)
+    await line.ask(OURS, 2)
+    for _ in range(SUCCESSES_PER_SLOT):
+        assert line.granted == [OURS]
+        line.limiter.record_success()
+        await run_loop(3)
+    assert line.granted == [OURS, OURS]
+    await line.end()
