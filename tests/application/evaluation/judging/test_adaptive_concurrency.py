@@ -127,6 +127,22 @@ async def test_cancelled_question_releases_its_slot_and_queue_position():
     assert (await limited.ask(QUESTION)).outcome.value == DEFAULT_OUTCOME.value
 
 
+async def test_slot_of_a_question_that_is_cancelled_as_it_gets_one_goes_to_the_next():
+    limiter = AdaptiveLimiter(1)
+
+    async def hold() -> None:
+        async with limiter.slot(OURS):
+            pass
+
+    async with limiter.slot(OURS):
+        first, second = asyncio.create_task(hold()), asyncio.create_task(hold())
+        await run_loop(3)
+    first.cancel()  # it has the slot now, and doesn't run yet
+    async with in_time():
+        await second
+    assert first.cancelled()
+
+
 type Step = tuple[str, int]
 STEPS = st.lists(
     st.tuples(
