@@ -323,17 +323,20 @@ async def test_unavailable_judge_postpones_target_and_leaves_other_metrics_score
 @pytest.mark.parametrize(
     ("code", "retry_after_s"), [(FailCode.RATE_LIMITED, 7), (FailCode.PROVIDER_ERROR, 90)]
 )
-async def test_target_waits_for_retry_after_of_provider(code, retry_after_s):
-    busy = JudgeUnavailable(code, retry_after_s=retry_after_s)
-    harness = EvaluationHarness(judge=ScriptedJudge({"confidence": [busy, Scored(0.6, "")]}))
+async def test_target_waits_for_longest_retry_after_of_its_metrics(code, retry_after_s):
+    script = {
+        name: [JudgeUnavailable(code, retry_after_s=seconds), Scored(0.6, "")]
+        for name, seconds in (("confidence", retry_after_s), ("plan_quality", 1))
+    }
+    harness = EvaluationHarness(judge=ScriptedJudge(script))
     trace = harness.put(*SPANS)
-    run = await harness.run("confidence", trace)
+    run = await harness.run("confidence plan_quality", trace)
     await harness.work()
     wait_s = max(retry_after_s, 10)
     for seconds, result in ((wait_s - 1, "pending"), (1, "0.6")):
         harness.forward(seconds=seconds)
         await harness.use_cases().evaluate_target(harness.project, run.id, str(trace.id))
-        assert await harness.results(run, trace) == {"confidence": result}
+        assert await harness.results(run, trace) == dict.fromkeys(script, result)
 
 
 async def test_pending_metrics_fail_with_last_code_after_last_attempt():
