@@ -3,12 +3,15 @@
 import asyncio
 import uuid
 
+import pytest
+
 from adapters.postgres.database.tenants import within
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
+from adapters.postgres.tracing.trace_lists import TraceLists
 from domain.evaluation.scores.score import DataType, ScoreChange
 from domain.ids import SpanId, TraceId
-from domain.page import SortOrder
-from domain.tracing.query import ScoredOutcome, TraceSort
+from domain.page import PageRequest, SortOrder
+from domain.tracing.query import ScoredOutcome, TraceFilter, TraceSort
 from tests.support.builders.scores import (
     ADA,
     ANNOTATION,
@@ -22,6 +25,7 @@ from tests.support.builders.values import at, span, trace
 from tests.support.fixtures.data_plane import (
     fill,
     names,
+    over_postgres,
     project,
     read_all_pages,
     traces_page,
@@ -112,6 +116,19 @@ async def test_every_sort_pages_over_the_same(plane):
             )
             assert [one.id for one in by_position] == [one.id for one in by_offset]
             assert sorted(one.name for one in by_position) == list(expected), (said, sort)
+
+
+@pytest.mark.service
+async def test_totals_count_a_trace_with_two_newest_scores_once(pool):
+    async with over_postgres(pool) as plane:
+        ours = await filled(plane, *"abc")
+        for n in range(3):
+            await give(plane, ours, n, "0.1", source=AUTOMATED)
+            await give(plane, ours, n, "0.95", source=ANNOTATION)
+    lists, window = TraceLists(pool, sorted_max=1, counted_max=3), PageRequest(limit=1)
+    by = (TraceSort.STARTED_AT, SortOrder.ASC)
+    page = await lists.summaries(ours, TraceFilter(score="m"), *by, window)
+    assert (page.total, page.total_is_at_least) == (3, False)
 
 
 async def test_the_newest_score_counts_whatever_the_order_of_writes(plane):

@@ -214,7 +214,10 @@ def pairs():
     if settings.get_current_profile_name() == "full":
         return combinations(CONDITIONS, 2)
     turned = [*CONDITIONS, *CONDITIONS]
-    return [(one, turned[n + by]) for n, one in enumerate(CONDITIONS) for by in (5, 13)]
+    # The first pair: each has an index in the order of starts, of which a list walks only one.
+    return [(CONDITIONS[0], CONDITIONS[3])] + [
+        (one, turned[n + by]) for n, one in enumerate(CONDITIONS) for by in (5, 13)
+    ]
 
 
 OF_ONE_SPAN: Final = {"span_name", "span_kind"}  # of one span, if both are given
