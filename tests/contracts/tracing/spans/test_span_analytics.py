@@ -102,7 +102,10 @@ def in_domain(sent: list[Trace], period: Period, **asked: Any) -> SpanAnalytics:
 async def test_figures_are_those_of_the_domain(plane, group_by, interval):
     ours, sent = project(), varied()
     await fill(plane, ours, *sent)
-    for conditions, period in crossed(FILTERS, PERIODS):
+    # Each case gives a filter another period: some have no whole hour, which roll-ups are read for.
+    turn = [*SpanGroupKey].index(group_by) + [*SpanInterval].index(interval)
+    periods = [PERIODS[(n + turn) % len(PERIODS)] for n in range(len(PERIODS))]
+    for conditions, period in crossed(FILTERS, periods):
         asked = {
             "group_by": group_by,
             "interval": interval,
