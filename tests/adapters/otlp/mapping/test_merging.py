@@ -49,11 +49,11 @@ def test_each_attribute_comes_from_the_highest_rank_that_has_it():
 
 
 def test_of_several_ended_spans_the_later_end_comes_first():
-    first = sent_span({"user.id": "first", "session.id": "s"}, name="first", status_code=2)
-    second = sent_span({"user.id": "second"}, name="second", end_ns=END_NS + 1_000, status_code=1)
-    one = same_in_any_order(first, second)
-    assert (one.facts.user_id, one.facts.session_id) == ("second", "s")
-    assert (one.span.name, one.span.status) == ("second", "OK")
+    earlier = sent_span({"user.id": "z", "session.id": "s"}, name="z", status_code=2)
+    later = sent_span({"user.id": "a"}, name="a", end_ns=END_NS + 1_000, status_code=1)
+    one = same_in_any_order(earlier, later)
+    assert (one.facts.user_id, one.facts.session_id) == ("a", "s")
+    assert (one.span.name, one.span.status) == ("a", "OK")
 
 
 def test_of_equal_ends_the_greater_by_bytes_comes_first():
@@ -64,6 +64,11 @@ def test_of_equal_ends_the_greater_by_bytes_comes_first():
 def test_missing_name_is_taken_from_another_fragment():
     one = same_in_any_order(sent_span({}, name=""), sent_span({}, name="known", end_ns=0))
     assert one.span.name == "known"
+
+
+def test_a_span_is_truncated_if_any_fragment_is():
+    started = sent_span({"user.id": "u"}, end_ns=0, is_truncated=True)
+    assert flags(same_in_any_order(started, sent_span({}))) == ["truncated"]
 
 
 def test_started_span_shows_fields_known_so_far():

@@ -136,6 +136,12 @@ def test_stated_total_decides_whether_reasoning_is_contained(key):
     assert "usage_assumed" in flags(mapped(sent))
 
 
+def test_a_part_may_be_all_of_its_total():
+    sent = {f"{U}input_tokens": 50, f"{U}output_tokens": 30}
+    parts = {f"{U}cache_read.input_tokens": 50, f"{U}reasoning.output_tokens": 30}
+    assert usage_of(sent | parts) == (50, 30)
+
+
 def test_total_alone_gives_no_count_of_either_side():
     one = mapped({f"{U}total_tokens": 12}).span
     assert one.usage is None
