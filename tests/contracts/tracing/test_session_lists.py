@@ -108,6 +108,7 @@ async def test_recent_is_latest_start_or_end(plane):
         ({"not_user_id": ("u",)}, {"Alpha": 1, "": 1}),
         ({"not_tags": ("x",)}, {"Alpha": 1, "a%b_": 1, "": 1}),
         ({"not_tags": ("x", "y"), "user_id": "u"}, {}),
+        ({"not_tags": ("y",), "not_user_id": ("v",)}, {"Alpha": 1, "": 1}),
         ({"query": "ALPHA"}, {"Alpha": 2}),
         ({"query": "%"}, {"a%b_": 1}),
         ({"query": "_"}, {"a%b_": 1}),

@@ -37,6 +37,8 @@ def cost(prices, model="m", usage=MILLION, seconds=0):
 def test_newest_matching_price_is_used():
     older, newer = a_price(input=1), a_price(input=2, created_at=at(1))
     assert cost([older, newer]) == cost([newer, older]) == 2
+    lesser, greater = (a_price(input=n, id=uuid.UUID(int=n)) for n in (3, 4))  # of one instant
+    assert cost([lesser, greater]) == cost([greater, lesser]) == 4
 
 
 def test_price_outside_its_validity_is_skipped():

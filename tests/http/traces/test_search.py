@@ -99,6 +99,7 @@ async def test_pages_are_followed_by_cursors_with_filters_and_includes(site, hea
     page = await search(site, head, '"same words"', more + cursor)
     names += [one["name"] for one in page["items"]]
     assert names == ["n4", "n3", "n2", "n1"]
+    assert (page["total"], page["total_is_at_least"]) == (1, True)
     assert page["next_cursor"] is None
     # An equal query in other words has the same cursors, and another one hasn't.
     await search(site, head, '"SAME  words!"', more + cursor)

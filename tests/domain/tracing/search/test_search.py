@@ -306,6 +306,11 @@ def test_highlight_covers_characters_that_folding_makes_longer():
     assert unicodedata.is_normalized("NFKC", hit.text)
 
 
+def test_neighbours_are_highlighted_each():
+    parts = snippet("in 東京", SearchQuery.parse("京 東"))
+    assert [(part.text, part.is_match) for part in parts[1:]] == [("東", True), ("京", True)]
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [

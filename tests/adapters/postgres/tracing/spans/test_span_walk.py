@@ -187,9 +187,10 @@ async def test_hours_without_spans_that_match_are_skipped(pool):
 
 
 async def test_a_release_is_found_wherever_spans_of_its_traces_started(pool):
-    far = trace(span(started_at=NOON + 90 * HOUR), span(started_at=NOON - 50 * HOUR))
+    far = trace(span(started_at=NOON + 90 * HOUR), span(started_at=NOON - 50 * HOUR), release="1")
     near = [trace(span(started_at=NOON + n * HOUR), started_at=NOON + n * HOUR) for n in range(9)]
-    project = await stored(pool, replace(far, release="1"), *near)
+    near[2] = replace(near[2], release="1")  # its spans are between those of the other
+    project = await stored(pool, far, *near)
     limits = WalkLimits(spans=100, first_spans=0)
     spans = PostgresSpans(pool, walk_limits=limits, searched_traces_max=0)
     by = (BY_START, SortOrder.DESC, PageRequest())
@@ -199,11 +200,11 @@ async def test_a_release_is_found_wherever_spans_of_its_traces_started(pool):
         assert page.end is None
         return [(one.started_at - NOON) / HOUR for one in page.items]
 
-    assert await starts("1") == [90, -50]
+    assert await starts("1") == [90, 2, -50]
     async with PostgresTraces.open(pool, prices()) as traces:
         await traces.change(project, near[3].id, TraceChange(release="2"))
         await traces.put(project, replace(far, spans=(), started_at=NOON - 70 * HOUR))
-    assert await starts("1") == [90, -50]
+    assert await starts("1") == [90, 2, -50]
     assert await starts("2") == [3]
 
 
