@@ -21,7 +21,7 @@ from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
 from domain.tracing.span import Span, SpanKind, Totals
 from domain.tracing.trace import Trace
-from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage
+from domain.tracing.usage import UNPRICED, CostSource, Price, SpanCost, Usage, UsageRole
 from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, table_cost, trace
 from tests.support.fixtures import data_plane
@@ -106,6 +106,9 @@ async def test_unpriced_counts_and_revision_follow(pricing, ours):
     before = await pricing.traces.revision(ours, sent.id)
     await pricing.reprice(ours, doubled)
     assert await unpriced() == [3] * 4  # tiny instead of new
+    usage = await pricing.analytics.model_usage(ours, ALL_TIME, Granularity.DAY)
+    priced = {model: bucket.priced for model, [bucket] in usage.items()}
+    assert priced == {"gpt-4o": 1, "new": 1, "tiny": 0, "unlisted": 0}
     assert await pricing.traces.revision(ours, sent.id) != before
 
 
@@ -150,6 +153,15 @@ async def test_dry_repricing_reports_the_same_and_changes_nothing(pricing, ours)
     applied = await pricing.reprice(ours, doubled)
     assert dry.found == applied.found
     assert (await pricing.traces.get(ours, sent.id)) != before
+
+
+async def test_spans_whose_usage_another_one_reports_are_left_out(pricing, ours):
+    twin = span_using("gpt-4o", usage_role=UsageRole.DUPLICATE)
+    sent = trace(span_using("gpt-4o", 1), twin)
+    await pricing.traces.put(ours, sent)
+    done = await pricing.reprice(ours, doubled)
+    assert done.found.total == CostDelta(1, 1, Decimal("2.5"), Decimal(5))
+    await assert_totals_match(pricing, ours, [sent.id])
 
 
 async def test_period_and_models_limit_repriced_spans(pricing, ours):

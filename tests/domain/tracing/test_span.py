@@ -127,6 +127,8 @@ def test_charge_is_kept_if_its_inputs_are_unchanged():
         {"cost": {}},
         {"cost": {"total": 0.0}},
         {"model": "tiny"},
+        {"provider": "openai"},
+        {"request_model": "tiny"},
         {"token_usage": b'{"prompt_tokens":2}'},
         {"started_at": at(1)},
     ],

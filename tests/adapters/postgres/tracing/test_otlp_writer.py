@@ -63,6 +63,20 @@ async def test_memory_follows_the_chunk_and_not_the_request(pool: Pool):
     assert most < COPIES_MAX * CHUNK_BYTES < LARGE * SPANS + COPIES_MAX * CHUNK_BYTES
 
 
+async def test_record_that_another_process_stored_before_its_trace_is_merged(pool: Pool):
+    ours, id_, edits = ProjectId(uuid.uuid4()), trace_id(), TraceEdits(pool, project_prices())
+    details = {"gen_ai.input.messages": [{"role": "user", "content": "hi"}]}
+    record = sent_record("gen_ai.client.inference.operation.details", details)
+    async with (
+        PostgresOtlpTraces.open(edits, fragment_rules()) as one,
+        PostgresOtlpTraces.open(edits, fragment_rules()) as other,
+    ):
+        await one.put(ours, id_, fragments(id_, record))
+        await other.put(ours, id_, fragments(id_, sent_span({"gen_ai.operation.name": "chat"})))
+    sql = "SELECT input_bytes IS NOT NULL FROM span_rows WHERE project_id = $1 AND trace_id = $2"
+    assert await pool.fetchval(sql, ours, id_)
+
+
 @pytest.mark.parametrize("size", [1_000, BATCH_BYTES])
 @pytest.mark.parametrize("sent", [sent_span(), sent_record("gen_ai.choice")])
 async def test_removed_project_takes_no_fragments(pool: Pool, sent: Sent, size: int):

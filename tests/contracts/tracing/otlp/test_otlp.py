@@ -14,7 +14,7 @@ from application.tracing.otlp.ports import BATCH_BYTES
 from domain.errors import Invalid, NotFound
 from domain.ids import ProjectId, TraceId
 from domain.privacy.erasure import DataSubject, DataSubjectKind
-from domain.tracing.analytics import Period
+from domain.tracing.analytics import Granularity, Period
 from domain.tracing.otel.fragments import Sent, SentRecord, SentSpan, otel_span_id
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.span import SpanChange, SpanKind, SpanStatus, Totals
@@ -23,6 +23,7 @@ from domain.tracing.usage import CostSource, Usage, UsageRole
 from tests.support.builders.otel import END_NS, START_NS, fragments, sent_record, sent_span
 from tests.support.builders.values import span, trace, trace_id
 from tests.support.fixtures.data_plane import (
+    ALL_TIME,
     DataPlane,
     assert_summaries_match,
     project,
@@ -355,10 +356,15 @@ async def test_roles_follow_the_tree(plane):
 
 
 async def test_deleted_spans_with_roles_leave_no_usage(plane):
-    ours, id_ = project(), trace_id()
-    twin = llm(THIRD, {"gen_ai.response.id": "r"})
-    await put(plane, ours, id_, root(), llm(attributes={"gen_ai.response.id": "r"}), twin)
+    ours, id_, other = project(), trace_id(), trace_id()
+    said = {"gen_ai.response.id": "r", "gen_ai.usage.reasoning.output_tokens": 7,
+            "gen_ai.usage.cache_read.input_tokens": 9}  # fmt: skip
+    for one in (id_, other):
+        await put(plane, ours, one, root(), llm(attributes=said), llm(THIRD, said))
     assert await plane.traces.delete(ours, [id_]) == 1
+    [usage] = await plane.analytics.usage(ours, ALL_TIME, Granularity.HOUR)
+    assert (usage.cached_tokens, usage.reasoning_tokens, usage.prompt_tokens) == (9, 7, 1000)
+    assert await plane.traces.delete(ours, [other]) == 1
     assert await assert_summaries_match(plane, ours) == []
 
 
@@ -414,7 +420,7 @@ async def test_native_changes_of_a_trace_stay(plane):
     await plane.traces.change(ours, id_, change)
     await plane.traces.retag(ours, [id_], ["b"], ["a"])
     more = llm(attributes={"langfuse.trace.tags": ["c"], "user.id": "u", "session.id": "t"})
-    await put(plane, ours, id_, more)
+    await put(plane, ours, id_, more, root({"output.value": "sent"}, end_ns=END_NS + 1))
     [found] = await assert_summaries_match(plane, ours)
     assert (found.name, found.session_id, found.tags) == ("renamed", None, ("b",))
     assert (found.output, found.user_id) == (b'"o"', "u")
@@ -426,7 +432,7 @@ async def test_native_report_of_an_otlp_trace_stays(plane):
     await put(plane, ours, id_, root({"input.value": "hi"}))
     report = trace(span(), id=id_, name="native", tags=("n",), input=b'"native"')
     await plane.traces.put(ours, report)
-    await put(plane, ours, id_, llm())
+    await put(plane, ours, id_, llm(), root({"input.value": "ho"}, end_ns=END_NS + 1))
     [found] = await assert_summaries_match(plane, ours)
     assert (found.name, found.tags, found.input) == ("native", ("n",), b'"native"')
     assert len(found.spans) == 3
