@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters.postgres.database.tenants import within
 from application.pricing.ports import REPRICED_SPANS_BATCH, REPRICING_LEASE, REPRICINGS_KEPT_MAX
 from domain.errors import Conflict, NotFound
 from domain.ids import ProjectId
@@ -26,12 +27,15 @@ from tests.support.builders import strategies
 from tests.support.builders.values import NOON, at, prices, span, table_cost, trace
 from tests.support.fixtures import data_plane
 from tests.support.fixtures.data_plane import ALL, ALL_TIME
-from tests.support.fixtures.pricing import LATER, Pricing, a_repricing
+from tests.support.fixtures.lock_waits import count_lock_waits
+from tests.support.fixtures.pricing import LATER, Pricing, a_repricing, over_postgres
 from tests.support.hypothesis_scale import scaled
+from tests.support.waiting import until
 
 USED = b'{"prompt_tokens":1000000,"completion_tokens":0}'
 BOOK = prices().price
 PAID = {"cost": {"total": 7.0}}
+SET_COST = "UPDATE spans SET cost_source = $2, cost_amount = $3 WHERE project_id = $1"
 ALL_TRACES = (TraceFilter(), TraceSort.STARTED_AT, SortOrder.ASC, ALL)
 ALL_SESSIONS = (SessionFilter(), SessionSort.RECENT, SortOrder.ASC, ALL)
 
@@ -290,6 +294,23 @@ async def test_concurrently_added_spans_are_counted_once(pricing, ours):
     await assert_totals_match(pricing, ours, [one.id for one in some])
     for one in some:
         assert [c.amount for c in await charges(pricing, ours, one) if c] == [5, 5, 5, 7]
+
+
+@pytest.mark.service
+async def test_cost_that_a_client_sent_meanwhile_is_never_changed(pool, ours):
+    """The step has read the span, and waits for the lock of its trace."""
+    sent, paid = trace(span_using("gpt-4o")), SpanCost(Decimal(7), CostSource.CLIENT)
+    async with over_postgres(pool) as pricing:
+        await pricing.traces.put(ours, sent)
+        asked = await pricing.repricings.create(a_repricing(ours, is_dry=False))
+        async with within(pool, ours).transaction() as client:
+            await client.execute("SELECT 1 FROM traces WHERE project_id = $1 FOR UPDATE", ours)
+            step = asyncio.create_task(pricing.run_to_end(asked, doubled))
+            await until(lambda: count_lock_waits(pool, "FOR UPDATE OF traces"))
+            values = (ours, paid.source, paid.amount)
+            await client.execute(SET_COST, *values)
+        assert (await step).found.total.spans == 0
+        assert [replace(one, price=None) for one in await charges(pricing, ours, sent)] == [paid]
 
 
 # --- leases ----------------------------------------------------------------------------------

@@ -2,8 +2,9 @@
 
 import pytest
 
-from domain.page import SortOrder
+from domain.page import PageRequest, SortOrder
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, sessions_of
+from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
 from tests.support.builders.values import at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
@@ -129,6 +130,25 @@ async def test_filters_apply_to_traces_before_sessions_form(plane, conditions, f
         trace(session_id=None, user_id="u", tags=("x",)),
     )  # fmt: skip
     assert await session_counts(plane, ours, **conditions) == found
+
+
+async def test_total_of_several_conditions_is_that_of_all(plane):
+    """Each of them has twice as many sessions."""
+    ours = project()
+    await fill(plane, ours, *(
+        trace(
+            span(status=SpanStatus.ERROR if n % 3 != 2 else None),
+            session_id=f"{'x' if n % 3 else 'y'}{n}",
+            status=TraceStatus.ERROR if n % 3 != 1 else None,
+        )
+        for n in range(12)
+    ))  # fmt: skip
+    for total, conditions in (
+        (8, {"has_failed_span": True}), (4, {"has_error": True, "has_failed_span": True}),
+        (4, {"has_error": True, "query": "x"}), (4, {"has_failed_span": True, "query": "x"}),
+    ):  # fmt: skip
+        page = await sessions_page(plane, ours, window=PageRequest(limit=1), **conditions)
+        assert page.total == total, conditions
 
 
 async def test_aggregates_cover_selected_traces_only(plane):

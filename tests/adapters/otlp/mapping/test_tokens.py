@@ -142,6 +142,13 @@ def test_a_part_may_be_all_of_its_total():
     assert usage_of(sent | parts) == (50, 30)
 
 
+def test_stated_total_that_is_no_sum_leaves_the_cache_in_the_input():
+    sent = {f"{U}input_tokens": 50, f"{U}output_tokens": 30, f"{U}cache_read_tokens": 20}
+    claude = sent | {"gen_ai.request.model": "claude-opus-4-1"}
+    assert usage_of(claude) == (70, 30)
+    assert usage_of(claude | {f"{U}total_tokens": 7}) == (50, 30)
+
+
 def test_total_alone_gives_no_count_of_either_side():
     one = mapped({f"{U}total_tokens": 12}).span
     assert one.usage is None

@@ -58,6 +58,7 @@ WHERE project_id = $1
 EXTENTS = """
 SELECT hour, first_span_at, last_span_at FROM trace_hours WHERE project_id = $1
 """
+REVISION = "SELECT revision FROM trace_hours WHERE project_id = $1"
 EXCEEDING = """
 SELECT count(*) FROM (
   SELECT project_id, date_trunc('hour', started_at) AS hour, kind, name, model IS NOT NULL AS has,
@@ -303,6 +304,16 @@ async def test_rollups_equal_recount_during_repricing(pool, seed):
         assert [row for row in sums if row["unpriced_span_count"] != row["unpriced"]] == []
         async with recounted(pool, [project]) as again:
             assert await counted(again, [project]) == kept
+
+
+async def test_each_write_gives_its_hour_a_new_revision(pool):
+    """Percentiles are kept for one revision of an hour."""
+    project, revisions = ProjectId(uuid.uuid4()), []
+    async with PostgresTraces.open(pool, prices()) as traces:
+        for _ in range(3):
+            await traces.put(project, trace())
+            revisions.append(await pool.fetchval(REVISION, project))
+    assert len(set(revisions)) == len(revisions)
 
 
 async def test_rollups_are_empty_after_all_deletes(pool):

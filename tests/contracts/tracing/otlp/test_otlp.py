@@ -140,15 +140,18 @@ async def test_traces_of_one_request_are_independent(plane):
         await plane.traces.get(project(), ids[0])
 
 
-async def test_request_larger_than_a_chunk_is_one_trace(plane):
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_request_larger_than_a_chunk_is_one_trace(plane, is_known):
     ours, other, id_ = project(), project(), trace_id()
-    late = llm(attributes={"session.id": "s"}, start_ns=START_NS)
-    sent = [llm(), root(end_ns=0), late, llm(THIRD, parent_span_id=CHILD), root()]
-    await put(plane, ours, id_, *sent, size=BATCH_BYTES // 2 + 1)
-    await put(plane, other, id_, *sent)
+    late, whole = llm(attributes={"session.id": "s"}, start_ns=START_NS), {"input.value": "all"}
+    sent = [llm(), root(end_ns=0), late, llm(THIRD, parent_span_id=CHILD), root(whole)]
+    for of, size in ((ours, BATCH_BYTES // 2 + 1), (other, 1_000)):
+        if is_known:
+            await put(plane, of, id_, root({"input.value": "some"}, end_ns=0))
+        await put(plane, of, id_, *sent, size=size)
     found = await plane.traces.get(ours, id_)
     assert found == await plane.traces.get(other, id_)
-    assert len(found.spans) == 3
+    assert (found.input, len(found.spans)) == (b'"all"', 3)
     assert await assert_summaries_match(plane, ours) == [found]
 
 
@@ -614,9 +617,9 @@ async def test_erased_trace_is_refused(plane):
         await put(plane, ours, id_, root({"user.id": "ada"}, end_ns=END_NS + 1))
     gone = await erasures.advance(ours, erasure.id, datetime.now(UTC), audit_entry)
     assert gone.rows["span_fragments"] == 2
-    for sent in (root(), DETAILS):
+    for sent, size in itertools.product((root(), DETAILS), (1_000, 2 * BATCH_BYTES)):
         with pytest.raises(Invalid) as refused:
-            await put(plane, ours, id_, sent)
+            await put(plane, ours, id_, sent, size=size)
         assert refused.value.errors[0].field == "trace_id"
     other = TraceId(uuid.uuid4())
     await asyncio.gather(
