@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from domain.ids import TraceId
 from domain.page import PageRequest, SortOrder, paginate
 from domain.tracing.analytics import (
@@ -29,6 +30,7 @@ from tests.support.fixtures.data_plane import (
     assert_analytics_match,
     assert_summaries_match,
     fill,
+    over_postgres,
     project,
     read_all_pages,
 )
@@ -230,6 +232,20 @@ async def test_sessions_are_summed_up_by_their_traces_within_a_period(plane):
         for by in Granularity:
             found = await plane.analytics.sessions(ours, period, by)
             assert found == session_buckets(kept, period, by)
+
+
+@pytest.mark.service
+async def test_users_are_counted_up_to_a_limit(pool):
+    ours = project()
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *(trace(user_id=user) for user in "abc"))
+
+    async def total(most: int, limit: int) -> tuple[int, bool]:
+        analytics = PostgresTraceAnalytics(pool, counted_users=most)
+        page = await analytics.users(ours, PageRequest(limit=limit))
+        return page.total, page.total_is_at_least
+
+    assert [await total(3, 1), await total(1, 3)] == [(3, False), (3, True)]
 
 
 async def test_users_are_newest_first_then_by_id_descending(plane):

@@ -268,13 +268,14 @@ async def test_changed_values_of_spans_keep_bounds_although_sums_stay(pool):
     assert [row["max_tokens"] for row in await pool.fetch(GREATEST, project)] == [29]
 
 
-async def test_trace_that_moves_takes_the_extent_of_its_spans_along(pool):
+@pytest.mark.parametrize("hours", [0.9, 5])
+async def test_trace_that_moves_takes_the_extent_of_its_spans_along(pool, hours):
     project, hour = ProjectId(uuid.uuid4()), timedelta(hours=1)
-    sent = trace(span(started_at=NOON), span(started_at=NOON + 5 * hour), started_at=NOON)
+    sent = trace(span(started_at=NOON), span(started_at=NOON + hours * hour), started_at=NOON)
     async with PostgresTraces.open(pool, prices()) as traces:
         await traces.put(project, sent)
-        for hours in (2, 4):
-            earlier = replace(sent, spans=(), started_at=NOON - hours * hour)
+        for before in (2, 4):
+            earlier = replace(sent, spans=(), started_at=NOON - before * hour)
             await traces.put(project, earlier)
             await assert_in_bounds(pool, project)
 

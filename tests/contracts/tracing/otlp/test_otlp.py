@@ -26,6 +26,7 @@ from tests.support.fixtures.data_plane import (
     ALL_TIME,
     DataPlane,
     assert_summaries_match,
+    names,
     project,
     session_counts,
     stored_traces,
@@ -330,6 +331,14 @@ async def test_trace_that_only_creates_an_agent_counts_in_no_session(plane):
 
 
 # --- usage roles -----------------------------------------------------------------------------
+
+
+async def test_model_that_a_later_fragment_replaces_is_no_model_of_the_trace(plane):
+    ours, id_ = project(), trace_id()
+    await put(plane, ours, id_, root(), llm(end_ns=0))
+    await put(plane, ours, id_, llm(attributes={"gen_ai.response.model": "tiny"}))
+    assert await names(plane, ours, model="tiny") == ["run"]
+    assert await names(plane, ours, model="gpt-4o") == []
 
 
 async def test_roles_follow_the_tree(plane):

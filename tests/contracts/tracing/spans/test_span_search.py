@@ -212,7 +212,7 @@ async def test_other_project_finds_nothing(searching, indexed):
 @INDEXED
 @pytest.mark.parametrize("few_traces", [0, SpanSearchLimits().few_traces])
 async def test_spans_of_a_trace_that_is_too_large_are_left_out(plane, indexed, few_traces):
-    limits = SpanSearchLimits(few_traces=few_traces, bytes_of_candidate=2_000)
+    limits = SpanSearchLimits(few_traces=few_traces, bytes_of_candidate=2_000, spans_at_once=1)
     ours, names = project(), ["s3", "s2", "s1", "s0"]
     sent = [
         trace(span(name=f"s{n}", started_at=at(n), input=b'"word%s"' % (b" word" * 999 * (n == 2))))
