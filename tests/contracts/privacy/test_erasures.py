@@ -164,9 +164,10 @@ async def test_erases_exports_that_may_contain_the_subject(fixture):
         await exports.create(one)
     claimed = mine.claimed(NOON + timedelta(minutes=1))
     await fixture.plane.traces.put(ours, a_trace())
-    erasure = await fixture.erase(ours)
-    assert erasure.rows["exports"] == 1
+    requested = await fixture.request(ours)
     assert await exports.all(ours) == []
+    erasure = await fixture.finish(requested)
+    assert erasure.rows["exports"] == 1
     assert [one.id for one in await exports.all(theirs)] == [others.id]
     assert not await exports.save(claimed, b"written by a worker that began before")
     assert await fixture.found(erasure, GRACE) == ({}, 0)

@@ -1,6 +1,7 @@
 """Deletions at the same time as others.
 
-Two that delete the same leave one entry in the audit log. A correction isn't lost with its run.
+Two that delete the same leave one entry in the audit log. A correction isn't lost with its run,
+nor a run with its monitor.
 """
 
 import asyncio
@@ -10,7 +11,9 @@ from dataclasses import replace
 import pytest
 
 from adapters.postgres.database.tenants import within
+from adapters.postgres.evaluation.monitors.monitors import LOCK_MONITOR
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
+from adapters.postgres.evaluation.work_queue.plan import insert_run
 from application.evaluation.runs.requests import DeleteRun
 from domain.errors import NotFound
 from domain.evaluation.runs.run import TargetType
@@ -22,8 +25,9 @@ from tests.contracts.exports.test_exports import MINUTE, an_export
 from tests.contracts.test_audited_changes import an_entry
 from tests.support.builders.values import NOON
 from tests.support.fixtures.data_plane import project
-from tests.support.fixtures.evaluation import evaluation
+from tests.support.fixtures.evaluation import evaluation, monitors
 from tests.support.fixtures.evaluation.evaluation import a_run, all_scores, work_of
+from tests.support.fixtures.evaluation.monitors import run_of
 from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
@@ -67,6 +71,22 @@ async def test_run_is_deleted_with_one_entry_and_again_once_it_is_stored_again(p
             assert all(one is None or isinstance(one, NotFound) for one in gone)
             assert await pool.fetchval(COUNT_ENTRIES, entry.organization_id) == count
             run = a_run(run.project_id, 2, id=run.id, created_at=run.created_at + MINUTE)
+
+
+async def test_run_that_starts_during_the_delete_of_its_monitor_stays_without_it(
+    patient_pool, pool
+):
+    async with monitors.over_postgres(patient_pool) as monitoring:
+        monitor = await monitoring.create_monitor(project())
+        run = run_of(monitor)
+        async with within(pool, run.project_id).transaction() as starting:
+            await starting.execute(LOCK_MONITOR, run.project_id, monitor.id)
+            delete = monitoring.monitors.delete(run.project_id, monitor.id)
+            deleting = asyncio.create_task(delete)
+            await until(lambda: count_lock_waits(pool, "monitors"))
+            assert await insert_run(starting, run, work_of(run))
+        assert await deleting
+        assert (await monitoring.evaluating.run(run)).monitor_id is None
 
 
 @pytest.mark.parametrize("of", TargetType)

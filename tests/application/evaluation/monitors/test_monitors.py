@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 
 from adapters.memory.evaluation.monitors import Election, MemoryLeaderElection, MemoryMonitors
+from adapters.memory.evaluation.runs import MemoryTargets
 from adapters.memory.jobs import RecordedJobs
 from adapters.memory.store import MemoryStore
 from adapters.memory.tracing.traces import MemoryPriceBook
@@ -612,7 +613,7 @@ async def test_each_run_has_the_votes_and_budget_of_its_monitor(shop, ours):
     await shop.slot()
     triggered = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
     for run in (*await shop.runs(made), triggered.run):
-        assert (run.votes, run.max_cost_usd) == (3, Decimal("0.5"))
+        assert (run.votes, run.max_cost_usd, run.settled_only) == (3, Decimal("0.5"), True)
     change = MonitorChange(votes=5, max_cost_usd=None)
     changed = await shop.do.change_monitor(ours, made.id, change)
     assert (changed.votes, changed.max_cost_usd) == (5, None)
@@ -709,7 +710,21 @@ async def test_only_the_leader_runs_monitors(world, ours):
     assert len(await shops[1].runs(made)) == 1
 
 
-async def test_round_covers_more_monitors_than_one_read(world, ours, store):
+class LeaderForReads:
+    """Leads when it is asked for the first time, or some times more."""
+
+    def __init__(self, reads):
+        self.left = reads
+
+    async def is_leader(self):
+        self.left -= 1
+        return self.left >= 0
+
+
+@pytest.mark.parametrize(("reads", "used"), [(9, 3), (1, 1)])
+async def test_round_covers_more_monitors_than_one_read_while_it_leads(
+    world, ours, store, reads, used
+):
     class Few(MemoryMonitors):
         """A look at a thousand, of which most aren't there to fire."""
 
@@ -717,10 +732,12 @@ async def test_round_covers_more_monitors_than_one_read(world, ours, store):
             found = list(await super().list_due(now, after))[:1]
             return found * scheduler.DUE_MAX
 
-    shop = Shop(world, ours, monitors=Few(store))
+    election = LeaderForReads(reads)
+    shop = Shop(world, ours, monitors=Few(store), leader_election=election)
     made = [await shop.monitors() for _ in range(3)]
-    assert await shop.slot() == 3
-    assert {(await shop.read(one)).next_run_at for one in made} == {at(12 * 3600)}
+    assert await shop.slot() == used
+    following = [(await shop.read(one)).next_run_at for one in made]
+    assert following.count(at(12 * 3600)) == used
 
 
 # --- out of turn ---------------------------------------------------------------------------------
@@ -748,6 +765,28 @@ async def test_trigger_evaluates_all_matching_targets_in_any_status(shop, ours, 
     assert told == [PlanRunJob(ours, new)] * 2
     assert await shop.slot() == (0 if paused else 1)
     assert len(await shop.runs(made)) == 2  # nothing has changed since
+
+
+async def test_trace_that_comes_while_targets_of_a_trigger_are_read_is_in_the_next_run(
+    world, ours, store
+):
+    late = trace()
+
+    class Slow(MemoryTargets):
+        async def traces(self, *given, **options):
+            found = await super().traces(*given, **options)
+            await shop.stores(late)
+            world.forward(minutes=1)
+            return found
+
+    shop = Shop(world, ours, targets=Slow(store))
+    early = await shop.stores(trace())
+    world.forward(minutes=1)
+    made = await shop.monitors()
+    triggered = await shop.do.trigger_monitor(ours, made.id, RunId(uuid.uuid4()))
+    assert await shop.targets(triggered.run) == early
+    await shop.slot()
+    assert await shop.targets((await shop.runs(made))[-1]) == [str(late.id)]
 
 
 async def test_trigger_without_matching_targets_is_rejected(shop, ours):
