@@ -1,4 +1,4 @@
-"""Exports that are asked for while an erasure takes those before them."""
+"""Files of exports during an erasure: those of before it go, and later ones stay."""
 
 import asyncio
 from datetime import timedelta
@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 
 from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.tenants import within
 from adapters.postgres.exports.exports import PostgresExports
-from adapters.postgres.privacy.erasures import PostgresErasures
+from adapters.postgres.privacy.erasures import PIECES_PER_DELETE, PostgresErasures
 from adapters.postgres.tracing.writes.edits import TraceEdits
 from domain.privacy.erasure import DataSubject, DataSubjectKind, ErasureState
 from tests.contracts.exports.test_exports import an_export
@@ -20,12 +21,28 @@ from tests.support.waiting import in_time
 pytestmark = pytest.mark.service
 
 HOLD = "SELECT 1 FROM exports WHERE project_id = $1 AND id = $2 FOR UPDATE"
+INSERT_PIECES = """
+INSERT INTO export_pieces (project_id, export_id, number, content)
+SELECT $1, $1, number, '' FROM generate_series(1, $2) AS number
+"""
 WAITS = f"""
 SELECT EXISTS (
   SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))
   {"" if not citus.IS_USED else citus.OR_WAITS_ON_WORKER}
 )
 """
+
+
+async def test_erasure_ends_with_the_last_piece_of_a_file(pool: Pool):
+    ours, pieces = project(), PIECES_PER_DELETE + 1
+    erasures = PostgresErasures(TraceEdits(pool, project_prices()))
+    grace = DataSubject(DataSubjectKind.USER, "grace")
+    erasure = an_erasure(ours, grace)
+    await erasures.begin(erasure, grace, audit_entry(erasure))
+    await within(pool, ours).execute(INSERT_PIECES, ours, pieces)
+    steps = [await erasures.advance(ours, erasure.id, NOON, audit_entry) for _ in range(2)]
+    assert [one.state for one in steps] == [ErasureState.REMOVING, ErasureState.REMOVED]
+    assert steps[-1].rows == {"export_pieces": pieces}
 
 
 async def test_export_requested_during_erasure_keeps_its_file(pool: Pool, patient_pool: Pool):
