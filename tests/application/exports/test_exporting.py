@@ -140,7 +140,7 @@ async def test_export_of_a_dead_worker_is_claimed_after_its_lease(here):
     with pytest.raises(asyncio.CancelledError):
         await killed
     done = await found(here, export)
-    assert (done.status, done.rows) == (ExportStatus.COMPLETED, HEAVY)
+    assert (done.status, done.rows, done.traces_total) == (ExportStatus.COMPLETED, HEAVY, HEAVY)
     assert await read(here, export) == whole
 
 
@@ -387,3 +387,6 @@ async def test_unchanged_import_does_not_trigger_monitors(here):
     assert await here.do.exporting.import_traces(IMPORTER, [one]) == [ImportOutcome.UNCHANGED]
     assert store.traces.written_at == before
     assert store.traces[OURS, one.trace.id].tags == ("b", "a")
+    more = replace(one, trace=replace(one.trace, tags=("c", "a")))
+    assert await here.do.exporting.import_traces(IMPORTER, [more]) == [ImportOutcome.STORED]
+    assert store.traces[OURS, one.trace.id].tags == ("a", "b", "c")

@@ -3,6 +3,7 @@
 import pytest
 
 from domain.page import PageRequest, SortOrder
+from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.session import SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.span import SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
@@ -14,6 +15,7 @@ from tests.support.fixtures.data_plane import (
     session_counts,
     sessions_page,
 )
+from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.hypothesis_scale import crossed
 
 PRICE = prices().price
@@ -149,6 +151,18 @@ async def test_total_of_several_conditions_is_that_of_all(plane):
     ):  # fmt: skip
         page = await sessions_page(plane, ours, window=PageRequest(limit=1), **conditions)
         assert page.total == total, conditions
+
+
+async def test_total_of_a_part_of_the_id_is_without_hidden_sessions(plane):
+    ours, grace = project(), DataSubject(DataSubjectKind.USER, "grace")
+    await fill(plane, ours, *(
+        trace(session_id=f"{'x' if n < 8 else 'y'}{n}", user_id="ada" if n else grace.id)
+        for n in range(12)
+    ))  # fmt: skip
+    erasure = an_erasure(ours, grace)
+    await plane.privacy.erasures.begin(erasure, grace, audit_entry(erasure))
+    page = await sessions_page(plane, ours, window=PageRequest(limit=1), query="x")
+    assert page.total == 7
 
 
 async def test_aggregates_cover_selected_traces_only(plane):

@@ -64,14 +64,17 @@ async def test_summary_of_running_session_has_no_end(plane):
 
 async def test_user_is_that_of_earliest_trace_then_smallest_id(plane):
     ours = project()
-    low, high = sorted((trace_id(), trace_id()))
+    first, second, low, high = sorted(trace_id() for _ in range(4))
     await fill(
         plane, ours, trace(session_id="s"),
         trace(id=high, session_id="s", started_at=at(1), user_id="a"),
         trace(id=low, session_id="s", started_at=at(1), user_id="z"),
         trace(session_id="s", started_at=at(2), user_id="b"),
+        trace(id=first, session_id="in order", user_id="z"),
     )  # fmt: skip
+    await plane.traces.put(ours, trace(id=second, session_id="in order", user_id="a"))
     assert (await session(plane, ours, "s")).user_id == "z"
+    assert (await session(plane, ours, "in order")).user_id == "z"
     await plane.traces.change(ours, low, TraceChange(user_id=None))
     assert (await session(plane, ours, "s")).user_id == "a"
     await plane.traces.delete(ours, [high])

@@ -23,6 +23,7 @@ from domain.tracing.analytics import (
 )
 from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
+from domain.tracing.usage import UsageRole
 from tests.support.builders.values import NOON, at, prices, span, trace, trace_id
 from tests.support.fixtures.data_plane import (
     ALL,
@@ -78,6 +79,14 @@ async def test_weeks_start_on_monday_utc(plane):
     assert [one.bucket for one in weeks] == [MONDAY + timedelta(days=days) for days in (-7, 0, 7)]
     days = await plane.analytics.volume(ours, ALL_TIME, DAY)
     assert [one.bucket for one in days] == [MONDAY + timedelta(days=days) for days in (-1, 0, 7)]
+
+
+async def test_usage_that_another_span_reports_is_left_out_of_parts_of_hours_too(plane):
+    ours, used = project(), {"model": "gpt-4o", "token_usage": USAGE}
+    await fill(plane, ours, trace(span(**used), span(**used, usage_role=UsageRole.DUPLICATE)))
+    traces = await assert_summaries_match(plane, ours)
+    for period in (Period(at(-1), at(1)), ALL_TIME):
+        await assert_analytics_match(plane, ours, period, traces)
 
 
 async def test_first_and_last_year_have_buckets(plane):
@@ -273,6 +282,7 @@ async def test_user_summary_follows_its_traces(plane):
     steps = [
         plane.traces.put(ours, trace(id=same, user_id="v", status=TraceStatus.ERROR)),
         plane.traces.change(ours, same, TraceChange(user_id="u", status=TraceStatus.RUNNING)),
+        plane.traces.change(ours, same, TraceChange(status=TraceStatus.ERROR)),
         plane.traces.put(ours, trace(id=same, started_at=at(20))),
         plane.traces.put(ours, trace(id=same, started_at=at(-20))),
         plane.traces.change(ours, same, TraceChange(user_id=None)),

@@ -6,7 +6,10 @@ from urllib.parse import quote
 
 import pytest
 
+from domain.page import PageRequest
+from domain.tracing.search.search_match import SearchPage
 from domain.tracing.search.search_query import QUERY_CHARS_MAX, QUERY_WORDS_MAX
+from entrypoints.http.controllers.traces.search import counted_page
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 
@@ -105,6 +108,11 @@ async def test_pages_are_followed_by_cursors_with_filters_and_includes(site, hea
     await search(site, head, '"SAME  words!"', more + cursor)
     answer = await site.http.get(f"/traces?query=same{more}{cursor}", headers=head)
     assert field_errors(answer).keys() == {"query.cursor"}
+
+
+def test_total_of_a_page_that_lacks_large_traces_is_a_lower_bound():
+    found = [counted_page(SearchPage([], None, whole), PageRequest()) for whole in (True, False)]
+    assert [(one.total, one.total_is_at_least) for one in found] == [(0, False), (0, True)]
 
 
 async def test_spans_say_where_they_were_found(site, head):

@@ -286,6 +286,16 @@ def doubled(model, usage, when):
     return None if price is None else Price(price.amount * 2, "v2")
 
 
+async def test_greatest_cost_follows_a_repricing(pool):
+    project, used = ProjectId(uuid.uuid4()), b'{"prompt_tokens":1000000}'
+    async with PostgresTraces.open(pool, prices()) as traces:
+        await traces.put(project, trace(span(model="gpt-4o", token_usage=used)))
+        repricings = PostgresRepricings(pool, traces.edits)
+        going = await repricings.create(a_repricing(project, is_dry=False))
+        await repricings.step(going, doubled, NOON, NOON)
+    assert [row["max_cost"] for row in await pool.fetch(GREATEST, project)] == [5]
+
+
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.exhaustive)])
 async def test_rollups_equal_recount_during_repricing(pool, seed):
     chance, project = Chance(20 + seed), ProjectId(uuid.uuid4())
