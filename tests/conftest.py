@@ -10,10 +10,11 @@ import tempfile
 from collections.abc import AsyncIterator, Generator, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+from _pytest.runner import runtestprotocol
 from hypothesis import settings
 
 from adapters.embedded.postgres import start_postgres
@@ -28,8 +29,10 @@ from adapters.postgres.database.pool import (
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from tests.support.fixtures.servers import citus, migrated_postgres
-from tests.support.fixtures.servers.standby import Pair, running_pair
 from tests.support.hypothesis_scale import OF_PROFILES
+
+if TYPE_CHECKING:
+    from tests.support.fixtures.servers.standby import Pair
 
 # Timings are never asserted. People's runs draw other examples each time, and so find what is
 # rare; CI judges a change by the same ones each time, so that it isn't refused for another's fault.
@@ -155,6 +158,25 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     return report
 
 
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Reports a test of `pytest -n` that passed once, with the time of its fixtures.
+
+    For each test its process would send six messages: that it begins, its setup, itself, its
+    teardown, and twice that it has ended. It sends three. That is 0.3 ms of a processor less.
+    """
+    if PROCESSES == 1 or item.get_closest_marker("flaky"):  # the plugin for those reports them
+        return None
+    reports = runtestprotocol(item, log=False, nextitem=nextitem)
+    if [one.outcome for one in reports] == ["passed"] * 3:
+        setup, call, teardown = reports
+        call.duration += setup.duration + teardown.duration
+        reports = [call]
+    for report in reports:
+        item.ihook.pytest_runtest_logreport(report=report)
+    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Only the process that distributes the tests of `pytest -n` comes here."""
@@ -229,8 +251,11 @@ def migrated_data(servers_folder: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def replica_pair(servers_folder: Path, migrated_data: Path) -> Iterator[Pair]:
+def replica_pair(servers_folder: Path, migrated_data: Path) -> "Iterator[Pair]":
     """A PostgreSQL of the newest schema and a standby that follows it, of their own."""
+    # It imports most of the product: a second that the process that distributes tests can save.
+    from tests.support.fixtures.servers.standby import running_pair
+
     with running_pair(servers_folder, migrated_data) as pair:
         yield pair
 
