@@ -130,7 +130,7 @@ class SpanWalk:
     async def count_up_to(self, most: int) -> None:
         """Compares spans until there are no more, or more than `most` have been compared."""
         self.skip = most + 1
-        if not self._compares and not self.is_over:
+        if not self._compares and not self.is_over and self.compared <= most:
             await self._count_all(most + 1 - self.compared)
         while not self.is_over and self.compared <= most:
             await self._step(1, most + 1 - self.compared)

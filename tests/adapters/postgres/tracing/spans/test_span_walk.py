@@ -159,6 +159,16 @@ async def test_a_page_says_how_far_it_compared_spans(pool):
     assert (page.items, page.end) == ([], None)
 
 
+async def test_spans_are_counted_up_to_a_limit_or_as_far_as_they_are_shown(pool):
+    project = await stored(pool, trace(*(span(started_at=NOON + n * HOUR) for n in range(12))))
+    spans, by = PostgresSpans(pool, counted_max=5), (BY_START, SortOrder.DESC)
+    found = [
+        await spans.summaries(project, SpanFilter(), *by, PageRequest(limit=2, offset=offset))
+        for offset in (0, 7)
+    ]
+    assert [(page.total, page.total_is_at_least) for page in found] == [(6, True), (10, True)]
+
+
 async def test_an_offset_beyond_what_is_compared_is_refused(pool):
     project = await stored(pool, trace(*(span(name=f"step {n}") for n in range(9))))
     spans = PostgresSpans(pool, walk_limits=FEW)
