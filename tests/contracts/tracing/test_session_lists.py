@@ -134,6 +134,15 @@ async def test_filters_apply_to_traces_before_sessions_form(plane, conditions, f
     assert await session_counts(plane, ours, **conditions) == found
 
 
+async def test_session_fails_by_a_change_that_shortens_it(plane):
+    ours, one = project(), trace(session_id="s", ended_at=at(5))
+    await fill(plane, ours, one)
+    change = TraceChange(status=TraceStatus.ERROR, ended_at=at(3))
+    await plane.traces.change(ours, one.id, change)
+    assert await session_counts(plane, ours, has_error=True) == {"s": 1}
+    assert await session_counts(plane, ours, has_error=False) == {}
+
+
 async def test_total_of_several_conditions_is_that_of_all(plane):
     """Each of them has twice as many sessions."""
     ours = project()

@@ -128,13 +128,14 @@ async def test_pages_follow_each_other_newest_first(plane, indexed):
     expected = sorted(whole, key=lambda hit: (hit.trace.started_at, hit.trace.id), reverse=True)
     assert [hit.trace.id for hit in whole] == [hit.trace.id for hit in expected]
     assert len(whole) == 11
-    read, after = [], None
-    for _ in range(11):
-        page = await search(plane, ours, "word", limit=4, after=after)
-        read += page.hits
-        if (after := page.end) is None:
-            break
-    assert [hit.trace.id for hit in read] == [hit.trace.id for hit in whole]
+    for given in ({}, {"started_before": at(9)}):
+        read, after = [], None
+        for _ in range(11):
+            page = await search(plane, ours, "word", limit=4, after=after, **given)
+            read += page.hits
+            if (after := page.end) is None:
+                break
+        assert [hit.trace.id for hit in read] == [hit.trace.id for hit in whole]
 
 
 @pytest.mark.parametrize("indexed", ["indexed", "packed"])

@@ -49,6 +49,7 @@ def varied() -> list[Trace]:
         trace(failed(12, "new"), failed(12, "new"), span(error="not failed"), release="1.1"),
         trace(failed(12, None), failed(13, ""), release="1.2"),
         trace(failed(40, "x" * 5_000, name="long"), failed(41, "y 'z'"), failed(100, "after")),
+        trace(failed(100, "new"), release="1.3"),
     ]
 
 
