@@ -149,6 +149,9 @@ async def test_session_of_a_key_ends_with_the_key(world, ours, ada):
     key, secret = await key_of(world, ours, ada)
     _, cookie = await started(world, await admitted(world, secret), SignInMethod.KEY)
     assert (await opened(world, cookie)).holder.id == key.id
+    expiring = replace(key, expires_at=world.now + timedelta(minutes=5))
+    session, _ = await started(world, expiring, SignInMethod.KEY)
+    assert session.ends_at == expiring.expires_at
     await world.do.identity.revoke_key(ada, ours, key.id)
     assert await opened(world, cookie) is None
 
