@@ -19,7 +19,8 @@ from domain.evaluation.alerts.alert import (
 from domain.evaluation.alerts.alert_message import AlertNames
 from domain.evaluation.runs.run import TargetType
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored, SkipCode, Skipped
-from domain.ids import MonitorId
+from domain.evaluation.scores.score import ScoreChange, ScoreOutcome
+from domain.ids import MonitorId, RunId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
 from tests.support.fixtures.data_plane import project, read_all_pages
@@ -263,7 +264,14 @@ async def test_measured_returns_statistics_of_run_and_those_before(monitoring, o
     monitor = await monitoring.create_monitor(project(), target_type=of)
     metric = monitor.metrics[0]
     runs = [
-        await complete_run(monitoring, monitor, 2, Scored(n / 10, "", {}), created_at=at(n))
+        await complete_run(
+            monitoring,
+            monitor,
+            2,
+            Scored(n / 10, "", {}),
+            id=RunId(uuid.UUID(int=n)),
+            created_at=at(n // 2),
+        )
         for n in range(BASELINE_RUNS + 3)
     ]
     await complete_run(
@@ -317,6 +325,12 @@ async def test_measured_counts_failed_and_skipped(monitoring):
         line += await monitoring.evaluating.finish(claim, by_target[claim.target])
     [found] = await monitoring.alerts.metric_stats(ended_run_of(run), METRICS[0], 0.5)
     assert found == RunMetricStats(scored=2, mean=0.375, passed=1, failed=1, skipped=1)
+    for score in await monitoring.evaluating.scores(run):
+        if score.outcome is ScoreOutcome.SCORED:  # what people write there isn't measured
+            await monitoring.evaluating.trace_scores.change(
+                run.project_id, score.id, ScoreChange(value="1.0"), NOON, None
+            )
+    assert await monitoring.alerts.metric_stats(ended_run_of(run), METRICS[0], 0.5) == [found]
 
 
 async def test_measured_leaves_out_cancelled_runs(monitoring):
@@ -448,15 +462,18 @@ async def test_run_is_assessed_after_runs_that_ended_before_it(monitoring):
         await monitoring.create_monitor(of := project()),
         await monitoring.create_monitor(of),
     )
-    first, second = [
-        ended_run_of(await complete_run(monitoring, monitor, created_at=at(n))) for n in range(2)
+    first, *later = [
+        ended_run_of(await complete_run(monitoring, monitor, created_at=at(n))) for n in (0, 1, 1)
     ]
+    second, third = sorted(later, key=lambda one: one.run)
     elsewhere = ended_run_of(await complete_run(monitoring, other, created_at=at(1)))
-    assert first.at < second.at
+    assert first.at < second.at == third.at
     assert not await monitoring.alerts.apply_run(second, assess_none, NOON)
     assert await monitoring.alerts.apply_run(elsewhere, assess_none, NOON)
     assert await monitoring.alerts.apply_run(first, assess_none, NOON)
+    assert not await monitoring.alerts.apply_run(third, assess_none, NOON)
     assert await monitoring.alerts.apply_run(second, assess_none, NOON)
+    assert await monitoring.alerts.apply_run(third, assess_none, NOON)
 
 
 async def test_run_stops_waiting_for_earlier_run_after_timeout(monitoring):
