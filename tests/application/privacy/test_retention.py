@@ -82,6 +82,7 @@ class ScriptedSessions:
     sessions: dict[ProjectId, int]
     broken: ProjectId | None = None
     failure: Exception = field(default_factory=lambda: Unavailable("broken"))
+    broken_after: str = ""
     asked: list[tuple[ProjectId, str]] = field(default_factory=list)
 
     async def current_time(self) -> datetime:
@@ -97,7 +98,7 @@ class ScriptedSessions:
         self, project: ProjectId, now: datetime, after: str
     ) -> tuple[int, str | None]:
         self.asked.append((project, after))
-        if project == self.broken:
+        if (project, after) == (self.broken, self.broken_after):
             raise self.failure
         looked_at = int(after or 0) + 1
         return 1, str(looked_at) if looked_at < self.sessions[project] else None
@@ -134,7 +135,7 @@ async def test_failure_of_a_walk_that_stops_halfway_is_raised():
 
 @pytest.mark.parametrize("failure", [Unavailable("down"), KeyError("a bug")])
 async def test_project_that_fails_stops_no_walk(failure):
-    sessions = ScriptedSessions({FIRST: 1, SECOND: 1, THIRD: 1}, SECOND, failure)
+    sessions = ScriptedSessions({FIRST: 1, SECOND: 3, THIRD: 1}, SECOND, failure, "1")
     with pytest.raises(type(failure)):
         await DeleteOrphanedSessionScores(sessions)()
-    assert [project for project, _ in sessions.asked] == [FIRST, SECOND, THIRD]
+    assert sessions.asked == [(FIRST, ""), (SECOND, ""), (SECOND, "1"), (THIRD, "")]
