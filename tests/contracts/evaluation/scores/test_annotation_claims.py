@@ -129,6 +129,7 @@ async def test_skipped_items_are_given_to_others(claim, queue):
 async def test_skipping_what_others_hold_changes_nothing(claim, queue):
     [held] = await claim("a", 1)
     await claim("b", 1, skipped=frozenset({held}))
+    assert held not in await claim("c", 3)
     assert await claim("a", 1) == [held]
 
 
