@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import DevServer, Poll
 from tests.e2e.dashboard.browser import PageLog, leave
-from tests.e2e.dashboard.dashboard_project import START, Project, span
+from tests.e2e.dashboard.dashboard_project import START, Project, show, span
 
 pytestmark = pytest.mark.e2e
 SPANS = 10_000  # of the large trace
@@ -275,7 +275,7 @@ def test_values_are_excluded_in_lists(signed_in: Page, project: Project) -> None
     page.reload()
     expect(page.get_by_text(f"not user: {bob}")).to_be_visible()
     expect(status).to_have_text("1 trace")
-    page.goto(project.path("sessions"))
+    show(page, project, "sessions")
     page.get_by_role("button", name=bob).click(modifiers=["Shift"])
     expect(status).to_have_text("2 sessions")
     page.get_by_role("button", name="test", exact=True).click(modifiers=["Shift"])

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import Poll
-from tests.e2e.dashboard.dashboard_project import Project, span
+from tests.e2e.dashboard.dashboard_project import Project, show, span
 from tests.e2e.dashboard.experiment_project import (
     DATASET,
     answered_experiment,
@@ -74,7 +74,7 @@ def test_worse_scores_of_a_release_lead_to_their_traces(
     expect(helpful).to_contain_text("▼ worse")
     helpful.get_by_role("link").first.press("Enter")
     expect(page.get_by_role("tabpanel")).to_contain_text("helpful")
-    page.goto(project.path("traces"))
+    show(page, project, "traces")
     expect(page.get_by_role("link", name="answers").first).to_be_visible()
     page.keyboard.press("/")
     page.keyboard.type("cost>0.5")
@@ -110,7 +110,7 @@ def test_new_failures_of_an_experiment_and_the_verdict(
     poll(f"/experiments/{after}", lambda one: one["status"] == "COMPLETED")
     expect(page.get_by_text("12 scored")).to_be_visible()
     expect(page.get_by_role("row", name=ids[3])).not_to_contain_text("not scored")
-    page.goto(project.path("datasets"))
+    show(page, project, "datasets")
     page.get_by_role("link", name=DATASET).press("Enter")
     expect(page.get_by_role("status").first).to_have_text("12 items")
     # Each digit is shown as it was sent.
@@ -160,7 +160,7 @@ def test_new_failures_of_an_experiment_and_the_verdict(
     expect(page).to_have_url(re.compile("as_expected:min:0.9"))
     page.get_by_role("link", name="Trace of repetition 1").first.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_contain_text("after")
-    page.goto(project.path("traces?name=after"))
+    show(page, project, "traces?name=after")
     page.get_by_role("checkbox", name="Select after").first.check()
     page.get_by_role("region", name="Selected traces").get_by_role(
         "button", name="Add to dataset …"

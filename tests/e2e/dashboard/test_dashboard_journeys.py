@@ -387,7 +387,7 @@ def test_matching_traces_are_exported_and_scored(
     page.reload()
     expect(dialog).to_contain_text("completed: output_degeneration")
     page.keyboard.press("Escape")
-    page.goto(project.path("traces"))
+    show(page, project, "traces")
     expect(page.get_by_role("status").first).to_have_text("4 traces")
     page.get_by_text("Views", exact=True).click()
     page.get_by_role("link", name="my answers").click()
@@ -752,7 +752,7 @@ def test_menus_and_peeks_fit_into_what_is_narrow(signed_in: Page, project: Proje
     expect(listed).to_be_visible()
     columns.click()
     expect(page.get_by_role("checkbox", name="Status")).to_be_in_viewport(ratio=1)
-    page.goto(project.path(f"traces/{trace}"))
+    show(page, project, f"traces/{trace}")
     expect(page.get_by_role("treegrid")).to_be_focused()
     page.get_by_text("More", exact=True).click()
     expect(page.get_by_role("button", name="Copy id")).to_be_in_viewport(ratio=1)
@@ -840,7 +840,7 @@ def test_lists_fit_and_cut_no_value_of_a_score(signed_in: Page, project: Project
     project.send("/evaluations/trace-scores", score | {"trace_id": trace})
     project.send("/evaluations/session-scores", score | {"session_id": "conv-b5b9ad082762"})
     for listed in ("traces", "sessions"):
-        page.goto(project.path(listed))
+        show(page, project, listed)
         badge = page.get_by_role("row").get_by_title("0.025").locator(".score")
         expect(badge).to_be_visible()
         fits = "one => one.scrollWidth <= one.clientWidth"

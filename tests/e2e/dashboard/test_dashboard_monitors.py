@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import Poll, all_completed
-from tests.e2e.dashboard.dashboard_project import START, Project
+from tests.e2e.dashboard.dashboard_project import START, Project, show
 
 pytestmark = pytest.mark.e2e
 
@@ -154,6 +154,6 @@ def test_monitor_alerts_and_tells_its_webhook(
     take_screenshot("alerts")
     page.get_by_role("group", name="State").get_by_role("button", name="ok").click()
     expect(page.get_by_text("No alert is in this state")).to_be_visible()
-    page.goto(project.path("monitors?status=PAUSED"))
+    show(page, project, "monitors?status=PAUSED")
     expect(page.get_by_role("listitem").filter(has_text="weekly")).to_contain_text("▲ alerting 1")
     take_screenshot("monitors")

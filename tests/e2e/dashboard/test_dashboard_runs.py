@@ -65,7 +65,7 @@ def test_run_is_started_watched_and_its_failure_retried(
     expect(targets).to_have_text("2 traces of 3 that match")
     take_screenshot("new-run")
 
-    page.goto(project.path("sessions?query=shelf&not_tags=shop"))
+    show(page, project, "sessions?query=shelf&not_tags=shop")
     page.get_by_role("link", name="Score …").click()
     expect(targets).to_have_text("1 session that matches")
     page.goto(link)
@@ -150,7 +150,7 @@ def test_metric_is_made_tried_revised_and_archived(
     page.go_back()
     page.get_by_role("button", name="Archive").click()
     expect(page.get_by_role("button", name="Restore")).to_be_visible()
-    page.goto(project.path("metrics?query=names"))
+    show(page, project, "metrics?query=names")
     expect(page.get_by_text("No metric matches")).to_be_visible()
     page.get_by_role("button", name="archived").click()
     expect(page.get_by_role("link", name="names_code")).to_be_visible()

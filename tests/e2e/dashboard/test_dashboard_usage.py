@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.dashboard.browser import PageLog, leave
-from tests.e2e.dashboard.dashboard_project import Project, span
+from tests.e2e.dashboard.dashboard_project import Project, show, span
 
 pytestmark = pytest.mark.e2e
 REQUESTS_MAX = 10  # of the overview, for its figures
@@ -85,7 +85,7 @@ def test_costly_day_is_found(
     ).to_be_visible()
     # Traces before the period aren't counted, though they are in its first hour.
     second = datetime.now(UTC).replace(hour=12, minute=11, second=0) - timedelta(COSTLY_DAYS_AGO)
-    page.goto(project.path(f"traces?started_after={second:%Y-%m-%dT%H:%M:%SZ}&user_id=batch"))
+    show(page, project, f"traces?started_after={second:%Y-%m-%dT%H:%M:%SZ}&user_id=batch")
     expect(page.get_by_role("img", name=re.compile("^1 trace by "))).to_be_visible()
     expect(page.get_by_role("status").first).to_have_text("1 trace")
 
