@@ -196,5 +196,8 @@ async def test_pages_are_whole_where_counting_ends_early(pool, sort, order, coun
             return lists.summaries(ours, matching, sort, order, window)
 
         await assert_pages_are(read, expected, 5, most)
+        if counted == 1:
+            later = await read(PageRequest(limit=2, offset=3))
+            assert later.total >= 5  # those that it shows, and those before them
         whole = await read(PageRequest(limit=1, counts_all=counted is not None))
         assert (whole.total, whole.total_is_at_least) == (len(expected), False)
