@@ -439,13 +439,14 @@ async def test_altered_audit_log_is_found(migrated):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "name", ["migrate", "doctor", "organization create", "secrets generate-key", "audit verify",
-             "remap", "key create"]
+             "remap", "key create", "seed"]
 )  # fmt: skip
 async def test_command_runs_as_a_process(migrated, template, name):
     """The others run where all modules are imported already."""
     more = {
         "organization create": ("--owner", "ada@example.com"),
         "key create": ("--organization", template.organization),
+        "seed": ("--organization", template.organization, "--traces", "1"),
     }.get(name, ())
     status, out, err = await process_of(migrated, *name.split(), *more)
     assert (status, bool(out)) == (0, True), err

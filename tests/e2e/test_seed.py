@@ -6,17 +6,19 @@ import re
 import signal
 import sys
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from adapters.postgres.database.pool import Pool
+from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from domain.ids import ProjectId
+from domain.tracing.trace import Trace
 from entrypoints.composition import root
 from entrypoints.demo_data.generator import Recipe, synthetic_traces
 from entrypoints.settings import read_settings
-from tests.support.clients.command_line import command
+from tests.support.clients.command_line import command, run_command
 from tests.support.waiting import WAIT_MAX_S, in_time
 
 pytestmark = pytest.mark.e2e
@@ -70,22 +72,27 @@ async def count_stored(pool: Pool, project: str) -> tuple[int, int]:
     return row[0], row[1]
 
 
-async def test_repeated_seed_stores_same_traces_once(environ, pool):
+def test_repeated_seed_stores_same_traces_once(environ):
     name = f"seeded-{uuid.uuid4().hex}"
     wanted = Recipe(traces=60, seed=7, days=2, until=datetime(2026, 3, 1, tzinfo=UTC))
     made = list(synthetic_traces(wanted))
     spans = sum(len(trace.spans) for trace in made)
+    options = ("--until", UNTIL, "--traces", "60", "--seed", "7", "--days", "2", "--project", name)
     for _ in range(2):
-        run = await start_seed(
-            environ, "--traces", "60", "--seed", "7", "--days", "2", "--project", name
-        )
-        status, out, err = await wait_ended(run)
-        assert status == 0, err
-        assert out.startswith(f"60 traces with {spans:,} spans stored in project {name} in ")
-        assert "60/60 100%" in err
-        assert await count_stored(pool, name) == (60, spans)
-    project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
-    async with root.ports(read_settings(environ)) as ports:
+        run = run_command(environ, "seed", *options)
+        assert run.returncode == 0, run.stderr
+        told = f"60 traces with {spans:,} spans stored in project {name} in "
+        assert run.stdout.startswith(told)
+        assert "60/60 100%" in run.stderr
+        asyncio.run(assert_stored(environ, name, made))
+
+
+async def assert_stored(environ: Environment, name: str, made: Sequence[Trace]) -> None:
+    settings = read_settings(environ)
+    async with open_pool(Engine(config={}), PoolSettings(url=settings.database_url)) as pool:
+        assert await count_stored(pool, name) == (60, sum(len(one.spans) for one in made))
+        project = await pool.fetchval("SELECT id FROM projects WHERE name = $1", name)
+    async with root.ports(settings) as ports:
         for trace in made[::20]:
             found = await ports.tracing.traces.get(ProjectId(project), trace.id)
             assert (found.name, found.output, found.tags) == (trace.name, trace.output, trace.tags)
