@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 
-from adapters.memory.identity.identity import MemoryDirectory
 from domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration, key_digest
 from domain.identity.audit import Origin
@@ -77,19 +76,6 @@ async def test_login_code_is_exchanged_only_once(world, ours, ada, code):
     for verifier in (VERIFIER, "wrong"):
         with pytest.raises(Unauthenticated):
             await world.do.identity.exchange_login_code(code, verifier, TERMINAL)
-    assert len(await keys(world, ours, ada)) == 1
-
-
-async def test_login_code_that_another_request_uses_meanwhile_is_refused(world, ours, ada, code):
-    class Slow(MemoryDirectory):
-        async def login_code(self, digest):
-            found = await super().login_code(digest)
-            await world.do.identity.exchange_login_code(code, VERIFIER, TERMINAL)
-            return found
-
-    slow = world.with_ports(directory=Slow(world.ports.identity.directory.store))
-    with pytest.raises(Unauthenticated):
-        await slow.identity.exchange_login_code(code, VERIFIER, TERMINAL)
     assert len(await keys(world, ours, ada)) == 1
 
 

@@ -1,6 +1,5 @@
 """Contract of BrowserSessions, run against every adapter."""
 
-import asyncio
 import random
 import uuid
 from dataclasses import replace
@@ -127,9 +126,6 @@ async def test_one_session_too_many_ends_the_one_that_was_used_longest_ago(
     await identity.browser_sessions.start(last, [])
     kept = {one.id for one in await identity.browser_sessions.of_user(ada.id)}
     assert kept == {one.id for one in (*started, last)} - {started[1].id}
-    at_once = [a_session(user_id=ada.id, created_at=last.created_at) for _ in range(4)]
-    await asyncio.gather(*(identity.browser_sessions.start(one, []) for one in at_once))
-    assert len(await identity.browser_sessions.of_user(ada.id)) == SESSIONS_PER_HOLDER_MAX
     assert await identity.browser_sessions.of_user(bob.id) == [others]
 
 

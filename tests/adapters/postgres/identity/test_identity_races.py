@@ -6,6 +6,7 @@ import uuid
 import pytest
 
 from adapters.postgres.database.tenants import ALL_TENANTS, within
+from adapters.postgres.identity.identity_rows import PROJECTS, project_row
 from adapters.postgres.schema import moving
 from application.identity.ports import USED_NETWORKS_MAX, KeyOrigin
 from domain.identity.audit import Origin
@@ -14,7 +15,7 @@ from domain.ids import AuditEntryId
 from tests.support.builders.sessions import a_session
 from tests.support.builders.values import at
 from tests.support.fixtures import identities
-from tests.support.fixtures.identities import new_key
+from tests.support.fixtures.identities import new_key, new_project
 from tests.support.fixtures.lock_waits import count_lock_waits
 from tests.support.waiting import until
 
@@ -24,6 +25,7 @@ LOCK_KEY = "SELECT 1 FROM api_keys WHERE id = $1 FOR UPDATE"
 LOCK_SESSIONS = "SELECT 1 FROM browser_sessions WHERE user_id = $1 OR key_id = $1 FOR UPDATE"
 COUNT_NETWORKS = "SELECT count(*) FROM api_key_networks WHERE key_id = $1"
 COUNT_SESSIONS = "SELECT count(*) FROM browser_sessions WHERE user_id = $1 OR key_id = $1"
+COUNT_REMOVALS = "SELECT count(*) FROM removals WHERE project_id = $1"
 WAITING = "(api_keys|browser_sessions|users|organizations)"
 
 
@@ -73,6 +75,23 @@ async def test_sessions_of_a_holder_are_limited_in_all_processes_together(
     late = [start(a_session(**said), []) for _ in range(3)]
     await at_once(pool, LOCK_SESSIONS, holder, *late)
     assert await pool.fetchval(COUNT_SESSIONS, holder) == SESSIONS_PER_HOLDER_MAX
+
+
+async def test_project_that_is_made_during_the_delete_of_its_organization_is_purged(identity, pool):
+    organization = await identity.organization()
+    project = new_project("late", organization)
+
+    async def delete():
+        async with identity.administration.lock(organization) as opened:
+            await opened.remove(at(1))
+
+    async with within(pool, organization).transaction() as creating:
+        await creating.execute(PROJECTS.insert(), *project_row(organization, project))
+        deleting = asyncio.create_task(delete())
+        await until(lambda: count_lock_waits(pool, WAITING))
+    await deleting
+    everyone = within(pool, ALL_TENANTS)
+    assert await everyone.fetchval(COUNT_REMOVALS, project.id) == 1
 
 
 async def test_move_waits_for_edit_that_goes_on_to_create_a_project(identity, pool, patient_pool):
