@@ -659,8 +659,11 @@ async def test_oldest_waiting_reports_age_of_oldest_job(evaluating):
     assert not await waits()
     [due] = await evaluating.work_queue.dispatch(ours, begin)
     assert await waits()
-    claim = await evaluating.claim(due, begin)
+    await evaluating.claim(due, begin)
     assert await evaluating.work_queue.oldest_wait(now) == age - LEASE
+    assert await overdue(evaluating, ours, begin + LEASE) == [due]
+    assert await evaluating.work_queue.oldest_wait(now) == age - LEASE
+    claim = await evaluating.claim(due, begin + LEASE)
     await evaluating.work_queue.postpone(claim, later(days=1), FailCode.RATE_LIMITED, begin)
     assert not await waits()
     await evaluating.runs.delete(ours, run.id, now, with_scores=True)
