@@ -267,6 +267,15 @@ async def test_idle_buckets_are_evicted():
         ticks.now_us += limit.window_us
 
 
+async def test_idle_bucket_is_evicted_behind_one_that_stays_busy():
+    ticks, limit = MicrosecondClock(START_US), Limit(9, "minute")
+    limiter = MemoryRateLimiter(ticks, buckets_max=50)
+    for bucket, wait_us in (("busy", 0), ("idle", limit.window_us - 1), ("busy", 1), ("new", 0)):
+        await limiter.admit({bucket: limit})
+        ticks.now_us += wait_us
+    assert len(limiter) == 2
+
+
 async def test_full_bucket_of_one_limit_takes_no_room_of_another():
     limiter = MemoryRateLimiter(MicrosecondClock(START_US), buckets_max=2)
     for n in range(10):

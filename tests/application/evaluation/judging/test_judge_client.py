@@ -346,8 +346,9 @@ async def test_model_without_a_price_uses_up_a_budget():
         TokenUse(requests=1, input=10**18, output=10),
         TokenUse(requests=1, input=1_000, output=10**18),
         TokenUse(requests=1, input=1_000, output=-1),
+        TokenUse(requests=1, input=1_000, cache_read=600, cache_write=401, output=10),
     ],
-    ids=["none", "more than the question", "more than the answer", "negative"],
+    ids=["none", "more than the question", "more than the answer", "negative", "more cached"],
 )
 async def test_impossible_token_counts_are_estimated(use: TokenUse):
     call = replace(make_judge_call(GPT), use=use, code=FailCode.BAD_VERDICT)

@@ -569,7 +569,8 @@ async def test_only_no_data_alerts_wait_for_slots(monitoring):
     monitor = await monitoring.create_monitor(project())
     await monitoring.alerts.create(an_alert(monitor))
     assert await slots_of(monitoring, monitor, NOON) == []
-    _, alert = await create_waiting_alert(monitoring)
+    monitor, alert = await create_waiting_alert(monitoring)
+    await fired(monitoring, monitor)
     await monitoring.evaluating.remove(alert.project_id)
     assert await slots_of(monitoring, alert, NOON) == []
 

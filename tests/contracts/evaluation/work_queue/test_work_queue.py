@@ -273,6 +273,19 @@ async def test_target_is_dead_after_last_attempt(evaluating):
     assert await evaluating.work_queue.count_dead() == dead
 
 
+async def test_target_that_is_put_back_after_its_last_attempt_is_dead(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.start_run(run, work_of(run))
+    [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
+    attempts = [await evaluating.claim(due, NOON + n * LEASE) for n in range(ATTEMPTS_MAX)]
+    now = NOON + ATTEMPTS_MAX * LEASE
+    code = FailCode.RATE_LIMITED
+    await evaluating.work_queue.postpone(attempts[-1], now + LEASE, code, now)
+    over = await evaluating.progress(run)
+    assert (over.run.status, over.tally.codes) == (FAILED, {code: 2})
+    await evaluating.runs.delete(run.project_id, run.id, NOON, with_scores=True)
+
+
 # --- recording and closing -------------------------------------------------------------------
 
 
