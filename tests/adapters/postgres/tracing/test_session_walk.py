@@ -1,5 +1,6 @@
 """Lists of sessions are whole, however few traces a request compares."""
 
+import asyncio
 import random
 import uuid
 from collections.abc import Sequence
@@ -73,8 +74,7 @@ def many(seed: int) -> list[Trace]:
 async def stored(pool, sent: Sequence[Trace]) -> ProjectId:
     project = ProjectId(uuid.uuid4())
     async with PostgresTraces.open(pool, prices()) as traces:
-        for one in sent:
-            await traces.put(project, one)
+        await asyncio.gather(*(traces.put(project, one) for one in sent))
     return project
 
 
@@ -165,19 +165,21 @@ ID_LIMITS = [
 ]
 
 
+@pytest.fixture(scope="module")
+async def named(pool) -> tuple[ProjectId, list[Trace]]:
+    """As `walked`, with ids that are hard to compare."""
+    ids = ("Straße 1", "STRASSE 2", "\u212aelvin", "100%_", "S1S", "ﬁn")
+    others = (trace(session_id=one, started_at=NOON + n * HOUR) for n, one in enumerate(ids))
+    sent = [*many(seed=2), *others]
+    return await stored(pool, sent), sent
+
+
 @pytest.mark.parametrize("order", SortOrder)
 @pytest.mark.parametrize("limits", ID_LIMITS, ids=str)
 async def test_pages_by_a_part_of_the_id_are_whole_although_few_ids_are_compared(
-    pool, limits, order
+    pool, named, limits, order
 ):
-    sent = [
-        *many(seed=2),
-        *(
-            trace(session_id=id_, started_at=NOON + n * HOUR)
-            for n, id_ in enumerate(("Straße 1", "STRASSE 2", "\u212aelvin", "100%_", "S1S", "ﬁn"))
-        ),
-    ]
-    project = await stored(pool, sent)
+    project, sent = named
     sessions = PostgresSessions(pool, TraceEdits(pool, prices()), id_walk_limits=limits)
     turn = 2 * ID_LIMITS.index(limits) + list(SortOrder).index(order)
     parts = ("s", "S1", "ss", "strasse", "k", "%", "_", "fi", "nowhere")

@@ -1,5 +1,6 @@
 """Lists of spans by start are whole, however few spans a request compares."""
 
+import asyncio
 import random
 import uuid
 from collections.abc import Sequence
@@ -105,8 +106,7 @@ def in_domain(
 async def stored(pool, *sent: Trace) -> ProjectId:
     project = ProjectId(uuid.uuid4())
     async with PostgresTraces.open(pool, prices()) as traces:
-        for one in sent:
-            await traces.put(project, one)
+        await asyncio.gather(*(traces.put(project, one) for one in sent))
     return project
 
 
