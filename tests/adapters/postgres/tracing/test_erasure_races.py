@@ -1,4 +1,4 @@
-"""Late writes about a trace that an erasure deletes at that moment."""
+"""Writes about traces of a subject whose erasure begins or deletes them at that moment."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ import pytest
 
 from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.tenants import within
+from adapters.postgres.tracing.writes.erasure_guard import check_not_erased
 from domain.errors import Invalid
 from domain.ids import ProjectId
 from domain.privacy.erasure import DataSubject, DataSubjectKind
@@ -87,3 +88,19 @@ async def test_evaluation_of_trace_that_is_being_erased_does_not_wait(plane, poo
         )
     assert await late == 0
     assert await pool.fetchval(COUNT_WAITING_EVALUATIONS, ours) == 0
+
+
+async def test_erasure_begins_once_its_traces_can_not_move_any_more(plane, pool):
+    ours, erasures = project(), plane.privacy.erasures
+    erasure = an_erasure(ours, GRACE)
+    async with within(pool, ours).transaction() as moving:
+        await check_not_erased(moving, [(ours, GRACE)])
+        beginning = asyncio.create_task(erasures.begin(erasure, GRACE, audit_entry(erasure)))
+
+        async def is_over_or_waits():
+            return beginning.done() or await count_lock_waits(pool, "advisory")
+
+        await until(is_over_or_waits)
+        assert not beginning.done()
+    await beginning
+    assert await erasures.get(ours, erasure.id) == erasure
