@@ -305,6 +305,15 @@ async def test_taken_back_admission_frees_its_slot(bucket):
     assert limiter.admit_at_once({bucket: limit})[0].admitted
 
 
+async def test_request_taken_back_by_a_clock_that_is_behind_frees_its_slot():
+    ticks, limit, full = MicrosecondClock(START_US), Limit(2, "minute"), Limit(1, "minute")
+    limiter = MemoryRateLimiter(ticks)
+    assert (await limiter.admit({"one": limit, "full": full})).admitted
+    ticks.now_us -= 1
+    assert not (await limiter.admit({"one": limit, "full": full})).admitted
+    assert (await limiter.admit({"one": limit})).admitted
+
+
 @given(st.data(), limits)
 async def test_more_buckets_than_room_never_exceed_limits(data, limit):
     ticks = MicrosecondClock(START_US)
