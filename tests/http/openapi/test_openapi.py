@@ -317,7 +317,7 @@ async def test_contract_is_kept(document: Any) -> None:
 
 
 def endpoints() -> Iterator[tuple[Endpoint, HandlerSignature]]:
-    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None)
+    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None, logging_config=None)
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
             if (endpoint := endpoint_of(handler)) is not None:

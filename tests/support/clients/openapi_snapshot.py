@@ -21,7 +21,7 @@ SNAPSHOT = Path(__file__).parents[3] / "docs" / "openapi.json"
 
 def text() -> str:
     """The document with the default limits."""
-    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None)
+    app = Litestar(route_handlers=CONTROLLERS, openapi_config=None, logging_config=None)
     config = HttpConfig(version="0", environment="")  # so that a release doesn't change it
     return json.dumps(document(app, config), indent=1, ensure_ascii=False) + "\n"
 
