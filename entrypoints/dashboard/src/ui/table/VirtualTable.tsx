@@ -114,11 +114,12 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
       element.scrollTop = top + ROW - element.clientHeight + head;
     }
   }, [marked]);
-  // Before the next key: Enter opens what has the focus.
+  // Before the next key: Enter opens what has the focus. A row that is marked from the start may be
+  // among those that are drawn only after the first paint.
+  const isDrawn = first <= at && at < last;
   useLayoutEffect(() => {
-    if (at < 0) return;
-    offerFocus(box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`));
-  }, [marked, first]);
+    if (isDrawn) offerFocus(box.current?.querySelector<HTMLElement>(`tr[data-index="${at}"] a`));
+  }, [marked, first, isDrawn]);
   const point = (row: T): void => {
     clearTimeout(pointing.current);
     pointing.current = window.setTimeout(() => props.onPoint?.(row), POINT_MS);
