@@ -1,7 +1,7 @@
 """Deletions at the same time as others.
 
-Two that delete the same leave one entry in the audit log. A correction isn't lost with its run,
-nor a run with its monitor.
+Two deletions of one thing leave one entry in the audit log. A correction stays when its run is
+deleted, and a run stays when its monitor is deleted.
 """
 
 import asyncio
