@@ -282,6 +282,15 @@ async def test_body_that_does_not_arrive_in_time_is_refused():
     assert reserved == [1]
 
 
+async def test_steps_in_time_do_not_extend_the_time_of_the_whole_body():
+    async def receive():
+        await asyncio.sleep(0)
+        return {"type": "http.request", "body": b"x" * BODY_STEP_BYTES, "more_body": True}
+
+    with pytest.raises(BodyTimeout):
+        await read_body(receive, 20 * BODY_STEP_BYTES, lambda _: None, timeout_s=0)
+
+
 async def test_body_that_arrives_too_slowly_is_refused():
     with pytest.raises(BodyTimeout):
         await read_body(receive_of(b"{", ends=False), 100, lambda _: None, step_timeout_s=0.05)

@@ -22,7 +22,13 @@ from domain.tracing.trace import TraceStatus
 from domain.tracing.usage import exact_sum
 from entrypoints.http.controllers.sessions.sessions import SESSIONS
 from entrypoints.http.controllers.traces.schemas import TRACES, USERS
-from entrypoints.http.requests.cursors import CURSOR_CHARS_MAX, PagedList, PageQuery
+from entrypoints.http.requests.cursors import (
+    CURSOR_CHARS_MAX,
+    ID,
+    INSTANT,
+    PagedList,
+    PageQuery,
+)
 from tests.http.conftest import Site, State, a_span, a_trace, field_errors
 from tests.support.clients.contract_checks import operations
 from tests.support.clients.runs import RUNS, SESSION_RUNS, RunningProject
@@ -108,6 +114,10 @@ OTHERS: list[tuple[PagedList[Any], uuid.UUID, Any, Any, SortOrder]] = [
     (TRACES, OURS, MATCHING, TraceSort.STARTED_AT, SortOrder.DESC),
     (SESSIONS, OURS, SessionFilter(), SessionSort.RECENT, SortOrder.ASC),
     (USERS, OURS, None, None, SortOrder.DESC),
+    (
+        *(PagedList("others", {TraceSort.STARTED_AT: INSTANT}, ID), OURS, MATCHING),
+        *(TraceSort.STARTED_AT, SortOrder.ASC),
+    ),
 ]
 
 
@@ -282,6 +292,7 @@ async def test_forged_positions_cause_no_fault(
         *(("/traces?sort_by=status", {"value": one}) for one in ("\0", "DONE", None)),
         *(("/traces?", {"value": one}) for one in (None, "x", 1.5, 10**18)),
         *(("/traces?sort_by=latency", {"value": one}) for one in (2**63, -(2**63) - 1, "1")),
+        *(("/traces?sort_by=tokens", {"value": one}) for one in ("²", "-", "1.5", "9" * 61)),
         *(("/traces?", {"id": one}) for one in ("x", None, 1)),
         *(("/sessions?", {"id": one}) for one in ("\0", None, 1)),
         *(("/sessions?sort_by=trace_count", {"value": one}) for one in (2**63, None, 1.5)),

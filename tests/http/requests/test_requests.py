@@ -20,6 +20,8 @@ from entrypoints.http.requests.body_io import (
     InvalidCoding,
     decompress,
 )
+from entrypoints.http.requests.errors import FieldErrors
+from entrypoints.http.requests.parameters import QUERY_FIELDS_MAX, parse_query
 from tests.http.conftest import CONFIG, Site, a_span, a_trace, field_errors
 from tests.support.clients.asgi_client import DISCONNECT, chunk, exchange
 
@@ -79,6 +81,7 @@ BROKEN = [
     ("deflate", GOOD),
     ("deflate", zlib.compress(GOOD)[:-5]),
     ("deflate", zlib.compress(GOOD) + b"rest"),
+    ("deflate", zlib.compress(GOOD[:9]) + zlib.compress(GOOD[9:])),
     ("zstd", GOOD),
     ("zstd", zstd(GOOD)[:-5]),
     ("zstd", zstd(GOOD) + b"rest"),
@@ -334,6 +337,15 @@ class TestSpellings:
         posted = await site.http.post("/traces", headers=head, content=content)
         read = await site.http.get(f"/traces/{posted.json()['trace_id']}", headers=head)
         assert read.json()["name"] == "last"
+
+
+def test_number_of_parameters_is_bounded() -> None:
+    errors = FieldErrors()
+    most = ["a=1"] * QUERY_FIELDS_MAX
+    assert parse_query("&".join(most).encode(), errors) == {"a": ["1"] * QUERY_FIELDS_MAX}
+    assert errors.found == []
+    parse_query("&".join([*most, "b=1"]).encode(), errors)
+    assert [one.field for one in errors.found] == ["query"]
 
 
 async def test_trailing_slash_is_ignored(site: Site, head: dict[str, str]) -> None:

@@ -173,6 +173,7 @@ async def test_every_sort_in_both_directions(
         ("score=m&score_min=-0.1&score_max=1.5", {"query.score_min", "query.score_max"}),
         ("score=m&score_max=0.5&score_outcome=skipped", {"query.score_max"}),
         ("score=m&score_outcome=pending", {"query.score_outcome"}),
+        ("score=%00&score_min=0.5", {"query.score"}),
         ("span_kind=tool&span_name=%00", {"query.span_kind", "query.span_name"}),
         ("statuses=RUNNING&statuses=GONE", {"query.statuses"}),
         ("min_latency_ms=nan&max_latency_ms=inf", {"query.min_latency_ms", "query.max_latency_ms"}),
