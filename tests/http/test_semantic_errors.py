@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.http.conftest import Site, a_trace
+from tests.http.conftest import Site, a_trace, field_errors
 
 RUNS, MONITORS = "/evaluations/trace-runs", "/evaluations/monitors"
 RUN = {"metrics": ["coherence"]}
@@ -47,6 +47,12 @@ async def test_unknown_parameter_and_metric_of_a_query_say_themselves(site: Site
         answer = await site.http.get(path, headers=site.headers())
         assert answer.status_code == 422
         assert said in answer.json()["detail"]
+
+
+async def test_unknown_metric_is_reported_with_an_unknown_parameter(site: Site) -> None:
+    body = RUN | {"metrics": ["coherence", "nope!"]}
+    answer = await site.http.post(f"{RUNS}?nope=1", headers=site.headers(), json=body)
+    assert set(field_errors(answer)) == {"metrics.1", "query.nope"}
 
 
 @pytest.mark.parametrize(
