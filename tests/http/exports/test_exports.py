@@ -514,6 +514,7 @@ async def test_disconnect_releases_the_stream(paused, head):
     archive.going_on.set()
     await client.answering
     assert archive.open == 0
+    assert client.sent.empty()
 
 
 async def test_concurrent_streams_per_project_are_limited(paused, head):

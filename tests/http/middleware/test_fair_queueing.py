@@ -62,6 +62,10 @@ def entered(queue: FairQueue, caller: str, **shares: Any) -> Ticket:
 def test_caller_and_organization_beyond_their_shares_are_refused_and_others_are_not() -> None:
     queue = FairQueue()
     tickets = [entered(queue, "ada") for _ in range(3)]
+    refused = ticket(queue, "ada")
+    with pytest.raises(Unavailable, match="this caller"):
+        refused.enter()
+    refused.leave()  # it gives back no place of the others
     with pytest.raises(Unavailable, match="this caller"):
         entered(queue, "ada")
     entered(queue, "bob")
@@ -103,6 +107,17 @@ def test_bytes_of_bodies_have_shares_and_a_single_body_always_fits() -> None:
     small.reserve_body_bytes(60)
 
 
+async def test_body_that_waits_for_its_organization_in_vain_keeps_nothing_of_its_caller() -> None:
+    queue = FairQueue()
+    await ticket(queue, "ada").acquire_body_bytes(100)
+    waiting = asyncio.create_task(ticket(queue, "bob").acquire_body_bytes(100))
+    await run_ready_tasks()
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    ticket(queue, "bob").reserve_body_bytes(50)  # raises if the share is held
+    assert waiting.cancelled()
+
+
 async def test_large_reads_of_a_caller_wait_for_each_other() -> None:
     queue = FairQueue()
     shares = {"read_bytes": 100}
@@ -120,7 +135,7 @@ async def test_large_reads_of_a_caller_wait_for_each_other() -> None:
     first.leave()
     async with in_time():
         await waiting
-    await ticket(queue, "dan", **shares).acquire_read_bytes(60, wait_s=0)  # nothing was kept
+    await ticket(queue, "cy", **shares).acquire_read_bytes(60, wait_s=0)  # nothing was kept
 
 
 async def test_large_reads_do_not_wait_for_very_large_ones() -> None:

@@ -50,6 +50,9 @@ async def test_refused_ingests_are_counted_by_project_and_hour(limited: LimitedS
     assert one["message"] == "requests were refused: Rate limit exceeded: 1 per minute"
     answer = await limited.request("GET", "/ingest/rejections", other)
     assert answer.json()["items"] == []
+    unknown = head | {"x-project-name": "not stored yet"}
+    assert (await limited.request("POST", "/traces", unknown, json=a_trace())).status_code == 429
+    assert len(limited.site.store.rejections) == 1
 
 
 async def test_keys_of_one_organization_share_ten_times_the_limit(limited: LimitedSite) -> None:

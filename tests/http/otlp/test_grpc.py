@@ -338,6 +338,26 @@ async def test_messages_whose_size_is_unknown_wait_for_room() -> None:
     assert isinstance(last, Answer) or last.code == UNAVAILABLE.value[0]
 
 
+async def test_message_that_has_arrived_holds_its_own_size(site: Site) -> None:
+    shedding, held = site.app, []
+    while not isinstance(shedding, LoadShedding):
+        shedding = shedding.app
+
+    async def noting(scope, receive, send):
+        async def note(message):
+            held.append(shedding.memory.held)
+            await send(message)
+
+        await site.app(scope, receive, note)
+
+    async def read() -> bytes:
+        return MESSAGE
+
+    headers = list(site.headers().items())
+    await call(noting, PATHS[METHODS["traces"]], headers, "ipv4:192.0.2.1:1", read)
+    assert held[0] == len(MESSAGE)
+
+
 async def test_connection_may_have_as_many_calls_as_the_server_takes(site: Site) -> None:
     """The first frame of the server says so (RFC 9113, 6.5): clients queue further calls."""
     async with grpc_server(site.app) as (_, port):

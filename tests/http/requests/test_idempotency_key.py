@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +20,8 @@ from domain.evaluation.scores.score import TraceScore
 from domain.ids import ScoreId
 from entrypoints.composition.memory import memory_evaluation
 from entrypoints.http.middleware.fair_queueing import CALLER
+from entrypoints.http.requests.errors import FieldErrors
+from entrypoints.http.requests.idempotency_key import IdempotencyKey, parse_idempotency_key
 from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON, prices
 from tests.support.clients.scored_project import SESSIONS, TRACES, ScoredProject
@@ -67,6 +70,22 @@ async def test_concurrent_repeats_have_one_effect(shop: ScoredProject) -> None:
     assert {one.status_code for one in answers} == {201}
     assert len({one.content for one in answers}) == 1
     assert await total(shop) == 1
+
+
+def a_key(content: object = None, path: str = "/scores") -> IdempotencyKey | None:
+    headers = [(KEY.encode(), b"k")]
+    scope = {"headers": headers, "method": "POST", "path": path, "path_template": path}
+    return parse_idempotency_key(scope, b"{}", content, FieldErrors())
+
+
+def test_write_is_of_the_trace_or_session_in_its_body() -> None:
+    contents = SimpleNamespace(trace_id=UUID(int=1)), SimpleNamespace(session_id="s"), None
+    keys = [a_key(content) for content in contents]
+    assert [one and one.target for one in keys] == [str(UUID(int=1)), "s", None]
+
+
+def test_slash_at_the_end_of_a_path_makes_no_other_write() -> None:
+    assert a_key(path="/scores/") == a_key(path="/scores") != a_key(path="/others")
 
 
 async def test_different_body_with_the_same_key_is_409(shop: ScoredProject) -> None:

@@ -51,9 +51,11 @@ def test_parts_are_the_whole(count: int) -> None:
 @pytest.mark.parametrize("small", [0, 16, 100])
 def test_parts_are_bounded_whatever_the_sizes_of_their_items(small: int) -> None:
     """Making a large part would hold up all other requests."""
-    sizes = [1] * small + [PART_BYTES // 2] * 64
-    parts = JsonParts(Shelf(msgspec.Raw(b"1"), []), "items", deque(sizes), items, sum)
+    sizes = [1] * small + [PART_BYTES // 2 + 6 * n for n in range(64)]
+    before = msgspec.Raw(b"1")
+    parts = [*JsonParts(Shelf(before, []), "items", deque(sizes), items, sum)]
     assert max(map(len, parts)) < LONG_BYTES_MAX + PART_BYTES
+    assert b"".join(parts) == msgspec.json.encode(Shelf(before, items(sizes)))
 
 
 def items(sizes: list[int]) -> list[Item]:
