@@ -1,6 +1,7 @@
 """The first allowed call with an unknown X-Project-Name creates the project."""
 
 import asyncio
+import json
 import uuid
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from domain.identity.api_key import Scope
 from domain.identity.audit import AuditAction
 from tests.http.conftest import ORIGIN, TOKEN, Site, a_trace, field_errors
+from tests.support.clients.asgi_client import chunk, exchange
 from tests.support.clients.rate_limited_app import LimitedSite
+from tests.support.waiting import in_time
 
 CREATED = "x-project-created"
 WELL_FORMED = "WyIiLDEsMV0"  # a cursor that belongs to no query
@@ -106,11 +109,27 @@ async def test_first_allowed_call_creates_project_and_reports_it(
 
 
 async def test_one_of_many_first_calls_reports_the_new_project(site: Site) -> None:
-    head = site.headers(project="new")
-    answers = await asyncio.gather(
-        *(site.http.post("/traces", headers=head, json=a_trace()) for _ in range(20))
-    )
-    assert sum(CREATED in one.headers for one in answers) == 1
+    head, body = site.headers(project="new"), json.dumps(a_trace()).encode()
+    are_known = asyncio.Barrier(20)  # none has the project before all are authenticated
+
+    async def together(scope: Any, receive: Any, send: Any) -> None:
+        async def receive_together() -> Any:
+            await are_known.wait()
+            return await receive()
+
+        await site.app(scope, receive_together, send)
+
+    async with in_time():
+        answers = await asyncio.gather(
+            *(
+                exchange(together, "POST", "/traces", head, [chunk(body, more=False)])
+                for _ in range(are_known.parties)
+            )
+        )
+    starts = [sent[0] for sent, _ in answers]
+    assert {start["status"] for start in starts} == {202}
+    assert sum(CREATED.encode() in dict(start["headers"]) for start in starts) == 1
+    assert project_names(site) == ["new"]
 
 
 async def test_projects_per_organization_are_limited() -> None:
