@@ -8,6 +8,7 @@ import uuid
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from adapters.postgres.database.statements.columns import arrays
@@ -68,7 +69,8 @@ async def test_evaluations_that_wait_are_added_in_any_order(patient_pool, pool):
         waiting = [WaitingEvaluation.from_received(ours, of_trace(uuid.uuid4())) for _ in range(3)]
         waiting.sort(key=lambda one: one.id)
         sent = [one.received for one in waiting]
-        middle = arrays([(waiting[1].id, sent[1].trace, None, b"{}")])
+        data = msgspec.json.encode(sent[1].evaluation)  # stays, and other tests read all that wait
+        middle = arrays([(waiting[1].id, sent[1].trace, None, data)])
         lock = (INSERT_WAITING, ours, now, *middle)
         calls = (add(ours, sent, now), add(ours, sent[::-1], now))
         assert await while_locked(pool, ours, lock, *calls) == [0, 0]
