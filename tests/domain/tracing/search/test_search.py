@@ -31,10 +31,11 @@ from domain.tracing.search.search_terms import (
     INDEXED_CHARS_MAX,
     LOOKED_UP_MAX,
     TERMS_MAX,
+    WORD_CHARS_MAX,
     query_terms,
     trace_terms,
 )
-from domain.tracing.search.search_texts import BASE64_CHARS_MIN, payload_texts
+from domain.tracing.search.search_texts import BASE64_CHARS_MIN, NESTED_TEXTS_MAX, payload_texts
 from domain.tracing.search.search_words import (
     LONG_FORMS_MAX,
     WordSequence,
@@ -203,6 +204,11 @@ def test_index_has_few_terms_of_a_query_and_the_longest_words():
     assert set(query_terms(query)) == trace_terms(one).terms & set(query_terms(query))
 
 
+def test_long_word_is_in_the_index():
+    word = "x" * (WORD_CHARS_MAX + 1)
+    assert set(query_terms(SearchQuery.parse(word))) <= trace_terms(trace(name=word)).terms
+
+
 @pytest.mark.parametrize(
     "text",
     [" ".join(f"{n:x}" for n in range(TERMS_MAX + 1)), "a " * (INDEXED_CHARS_MAX // 2 + 1)],
@@ -213,12 +219,19 @@ def test_trace_with_too_many_terms_has_none(text):
     assert (found.is_partial, found.terms) == (True, frozenset())
 
 
+def in_json(text: str, levels: int) -> str:
+    """A text within so many arrays in JSON."""
+    return text if not levels else in_json(json.dumps([text]), levels - 1)
+
+
 @pytest.mark.parametrize(
     ("payload", "found"),
     [
         (b'"one"', ["one"]),
         (b'{"key": ["one", {"k": 1.50, "k": "two"}, true, null, ""]}', ["one", "1.50", "two", ""]),
         (b'{"arguments": "{\\"city\\": \\"Z\\u00fcrich\\", \\"n\\": [12]}"}', ["Zürich", "12"]),
+        (in_json("[1]", NESTED_TEXTS_MAX).encode(), ["1"]),
+        (in_json("[1]", NESTED_TEXTS_MAX + 1).encode(), ["[1]"]),
         (b'"[see] the note"', ["[see] the note"]),
         (b"123456789012345678901234567890", ["123456789012345678901234567890"]),
         (b'["' + b"QUJD" * (BASE64_CHARS_MIN // 4) + b'", "text"]', ["text"]),
@@ -275,6 +288,7 @@ LONG_QUERIES = ["x" * (QUERY_CHARS_MAX + 1), "x " * (QUERY_WORDS_MAX + 1), "東"
 def test_query_has_limits(text):
     with pytest.raises(Invalid):
         SearchQuery.parse(text)
+    assert SearchQuery.parse(text.rstrip()[:-1].rstrip()).terms
 
 
 @given(texts, st.lists(some_words, min_size=1, max_size=2), st.integers(0, 300))
@@ -298,6 +312,7 @@ def test_snippet_begins_shortly_before_the_first_match():
     assert [part.is_match for part in parts] == [False, True, False]
     assert len(parts[0].text) == CHARS_BEFORE + 1
     assert parts[1].text == "needle"
+    assert sum(len(part.text) for part in parts) == SNIPPET_CHARS_MAX + len("……")
 
 
 def test_highlight_covers_characters_that_folding_makes_longer():
