@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_pool
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.tracing.search import trace_search
+from adapters.postgres.tracing.search.search_index import BYTES_AT_ONCE, _cut
 from adapters.postgres.tracing.search.search_postings import (
     SEGMENT_TRACES,
     bucket_of,
@@ -87,6 +88,14 @@ def test_postings_have_the_places_of_each_term(segment, data):
 
 def found_in(postings: bytes | None, term: int) -> list[int]:
     return [] if postings is None else list_places(find_term(postings, term))
+
+
+def test_trace_larger_than_what_is_read_at_once_is_read_alone():
+    queued = [
+        {"id": n, "project_id": UUID(int=1), "trace_id": UUID(int=trace), "size": BYTES_AT_ONCE + 1}
+        for n, trace in enumerate((7, 8, 7))
+    ]
+    assert [row["id"] for row in _cut(queued)] == [0, 2]
 
 
 @given(terms)

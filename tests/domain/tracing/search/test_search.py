@@ -36,6 +36,7 @@ from domain.tracing.search.search_terms import (
     trace_terms,
 )
 from domain.tracing.search.search_texts import BASE64_CHARS_MIN, NESTED_TEXTS_MAX, payload_texts
+from domain.tracing.search.search_within import find_within
 from domain.tracing.search.search_words import (
     LONG_FORMS_MAX,
     WordSequence,
@@ -349,6 +350,12 @@ def test_snippet_of_a_large_text_takes_memory_for_some_copies_of_it(text, place)
 def test_first_place_counts_characters_before_folding(before, thousands):
     text = "ß " * (1_000 * thousands) + before + " die"
     assert first_place(text, SearchQuery.parse("die")) == len(normalized(text)) - len("die")
+
+
+def test_terms_in_two_texts_of_a_field_are_found_within_a_trace():
+    one = span(input=b'["one", "two"]')
+    [found] = find_within(trace(one), SearchQuery.parse("one two"))
+    assert (found.span, [place.text_index for place in found.places]) == (one.id, [0])
 
 
 def test_places_of_terms_are_shown_once_and_few():
