@@ -222,9 +222,8 @@ async def test_noise_floor_of_another_judge_refuses_no_rule(project: Experimenti
 
 async def test_noise_floor_of_too_few_cases_is_not_kept(project: Experimenting) -> None:
     ids = await project.prepare_questions(20)
-    base = await project.run(
-        {one: [one, one if at % 2 else "?"] for at, one in enumerate(ids[:12])}
-    )
+    again = [[one if at % 2 else "?"] if at < 12 else [] for at, one in enumerate(ids)]
+    base = await project.run({one: [one, *more] for one, more in zip(ids, again, strict=True)})
     with_itself = await project.compare(base, aa=True)
     assert (with_itself["verdict"], with_itself["noise_floor"]) == ("incomplete", None)
     assert (await project.read(f"/experiments/{base}"))["noise_floor"] is None
