@@ -11,6 +11,7 @@ import pytest
 
 from application.clock import utc_now
 from domain.exports.ticket import TICKET_LIFETIME
+from domain.identity.api_key import KeyLimits
 from domain.identity.audit import AuditAction
 from domain.identity.browser_session import SignInMethod, challenge_hash, cookie_digest
 from domain.identity.login_code import challenge_of
@@ -105,9 +106,15 @@ async def test_a_link_ends_with_its_key(world: TwoTenants) -> None:
     url = await link(world, head)
     keys = world.site.store.keys
     id_ = ApiKeyId(next(reversed(keys)))
-    keys[id_] = replace(keys[id_], revoked_at=utc_now())
-    assert (await opened(world, url)).status_code == 404
-    keys[id_] = replace(keys[id_], revoked_at=None)
+    known = keys[id_]
+    for change in (
+        {"revoked_at": utc_now()},
+        {"limits": KeyLimits(project_ids=frozenset())},
+        {"limits": KeyLimits(networks=("192.0.2.0/24",))},
+    ):
+        keys[id_] = replace(known, **change)
+        assert (await opened(world, url)).status_code == 404
+    keys[id_] = known
     assert (await opened(world, url)).status_code == 200
 
 
