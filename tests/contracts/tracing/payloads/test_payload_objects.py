@@ -1,7 +1,7 @@
 """Blocks of PostgreSQL in a bucket: what reads, removes, loses and finds them again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -255,6 +255,34 @@ async def test_moving_and_a_writer_of_the_same_blocks_do_not_wait_for_each_other
     await while_blocks_are_written(stored, ours, sent, moving)
     assert len(await stored.keys(ours)) == 2
     assert await stored.named(ours) == await stored.keys(ours)
+
+
+@dataclass(slots=True)
+class DelayedBucket:
+    """Puts the first object after something else has been done."""
+
+    bucket: S3PayloadStore
+    first: Coroutine[Any, Any, None] | None
+
+    async def put(self, key: str, data: bytes) -> None:
+        first, self.first = self.first, None
+        if first is not None:
+            await first
+        await self.bucket.put(key, data)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self.bucket.delete(keys)
+
+
+async def test_block_that_is_joined_while_it_is_moved_stays(stored: Stored):
+    ours = project()
+    sent = await put_in_two_blocks(stored, ours)
+    before = await stored.plane.traces.get(ours, sent.id)
+    joining = until_done(PostgresPayloadStorage(stored.pool).join_blocks, LATER)
+    bucket = DelayedBucket(stored.bucket, joining)
+    await move_blocks(stored.pool, bucket, (ours, sent.id), 1)
+    assert await stored.plane.traces.get(ours, sent.id) == before
+    assert await stored.keys(ours) == await stored.named(ours) == set()
 
 
 @citus.not_on_cluster("the table is on a worker")
