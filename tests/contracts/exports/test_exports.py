@@ -93,7 +93,9 @@ async def test_export_limit_holds_for_concurrent_requests(exports):
     asked = [exports.create(an_export(ours)) for _ in range(EXPORTS_MAX + 3)]
     outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(isinstance(one, Conflict) for one in outcomes) == 3
-    assert len(await exports.all(ours)) == EXPORTS_MAX
+    found = await exports.all(ours)
+    assert len(found) == EXPORTS_MAX
+    assert found == sorted(found, key=lambda one: one.id, reverse=True)  # of the same instant
     await exports.create(an_export(project()))
     assert await exports.delete(ours, (await exports.all(ours))[0].id)
     await exports.create(an_export(ours))

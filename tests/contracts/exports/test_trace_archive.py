@@ -298,9 +298,8 @@ async def read_without_large(
 async def test_traces_that_are_too_large_are_left_out_and_named(plane):
     ours = project()
     text = b'"%b"' % LONG.encode()
-    first, then, scored = (trace(started_at=at(n), session_id="s") for n in range(3))
+    first, then, scored, last = (trace(started_at=at(n), session_id="s") for n in range(4))
     first = replace(first, spans=(span(input=text),))
-    last = trace(started_at=at(3))
     await fill(plane, ours, first, then, scored, last)
     await plane.evaluation.trace_scores.add(a_score(ours, scored.id, reason=LONG))
     of_session = session_score(ours, "s", run_id=None)
