@@ -5,10 +5,14 @@ import uuid
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 
+from adapters.memory.store import MemoryStore
+from adapters.memory.tracing.rejections import MemoryRejections
 from application.tracing.otlp.ingest import CONCURRENT_PUTS_MAX, StoreOtlpRequest
+from application.tracing.otlp.rejections import RecordRejections
 from domain.errors import Invalid, Unavailable
 from domain.ids import ProjectId, TraceId
 from domain.tracing.otel.fragments import SentSpan
@@ -22,6 +26,7 @@ from domain.tracing.otel.requests import (
     first_rejections,
 )
 from tests.support.builders.otel import SentFragment
+from tests.support.builders.values import NOON
 from tests.support.fakes.otlp_store import RecordedOtlpTraces
 
 PROJECT = ProjectId(uuid.UUID(int=1))
@@ -126,3 +131,12 @@ def test_description_counts_what_it_does_not_show():
     text = describe_rejections(rejections, 30)
     assert text.startswith("0000000000000000: too_deep (deep); ")
     assert text.endswith("; 20 more")
+
+
+def test_requests_that_are_refused_within_an_hour_are_one_rejection():
+    store, hour = MemoryStore(), timedelta(hours=1)
+    times = [NOON, NOON + hour - timedelta.resolution, NOON + hour]
+    record = RecordRejections(MemoryRejections(store), iter(times).__next__, uuid.uuid4)
+    for _ in times:
+        record.of_rate_limit(PROJECT, "too many")
+    assert [one.rejection.count for one in store.rejections.values()] == [2, 1]

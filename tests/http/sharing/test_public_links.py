@@ -10,12 +10,12 @@ from typing import Any
 import httpx
 import pytest
 
-from application.clock import utc_now
 from domain.identity.api_key import Scope
 from domain.identity.organization import Role
-from domain.ids import OrganizationId, ProjectId
+from domain.ids import OrganizationId, ProjectId, TraceId
 from entrypoints.http.middleware.rate_limits import RouteClass
 from tests.http.conftest import a_span, a_trace
+from tests.support.builders.scores import trace_score
 from tests.support.clients.rate_limited_app import LimitedSite
 from tests.support.clients.scored_project import store_erasure
 from tests.support.clients.two_tenants import TwoTenants
@@ -149,6 +149,9 @@ async def test_scores_are_shown_if_asked_for(world: TwoTenants) -> None:
     trace, _ = await stored(world)
     score = {"trace_id": trace, "name": "quality", "value": "0.5", "reason": "fine"}
     await world.send("POST", "/evaluations/trace-scores", world.key, score)
+    ours = ProjectId(uuid.UUID(world.ours["project_id"]))
+    failed = trace_score(ours, TraceId(uuid.UUID(trace)), value=None)
+    await world.site.ports.evaluation.trace_scores.add(failed)
     without = await opened(world, (await share(world, trace))["token"])
     shown = await opened(world, (await share(world, trace, scores=True))["token"])
     assert without.json()["scores"] == []
@@ -203,7 +206,7 @@ async def test_dead_links_answer_alike(world: TwoTenants) -> None:
     guessed = await dead("A" * 43)
     assert guessed == (404, "This link is unknown, expired or revoked")
     made = await share(world, trace, expires_days=1)
-    frozen, world.site.now = world.site.now, utc_now() + timedelta(days=1)
+    frozen, world.site.now = world.site.now, datetime.fromisoformat(made["expires_at"])
     assert await dead(made["token"]) == guessed
     world.site.now = frozen
     assert (await opened(world, made["token"])).status_code == 200

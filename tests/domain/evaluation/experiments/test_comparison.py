@@ -45,6 +45,15 @@ def test_clear_drop_is_regressed_and_its_items_are_named():
     assert new_failures(candidate, base, "m") == []
 
 
+def test_several_rules_need_clearer_drops():
+    base = measured(named([[1.0]] * 40))
+    candidate = measured(named([[0.0]] * 10 + [[1.0]] * 30))
+    found = [check(DROP, base, candidate, rules=rules).verdict for rules in (1, 2, 10)]
+    assert found == [Verdict.REGRESSED, Verdict.REGRESSED, Verdict.INCONCLUSIVE]
+    least = measured(named([[0.0]] * 6 + [[1.0]] * 34))  # by chance in 4.4 % of cases
+    assert check(DROP, base, least).verdict is Verdict.INCONCLUSIVE
+
+
 def test_few_equal_items_decide_nothing_and_many_pass():
     few, many = measured(named([[1.0]] * 20)), measured(named([[1.0]] * 200))
     found = check(DROP, few, few, case_cost_usd=Decimal("0.01"))
