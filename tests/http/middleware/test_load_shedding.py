@@ -14,6 +14,7 @@ from domain.errors import Unavailable
 from domain.identity.organization import Organization
 from domain.ids import OrganizationId
 from entrypoints.http.endpoint import UNAUTHENTICATED_BODY_MAX_BYTES
+from entrypoints.http.middleware.byte_limit import VERY_LARGE_READ_BYTES
 from entrypoints.http.middleware.fair_queueing import CALLER, ORGANIZATION, UNAUTHENTICATED
 from entrypoints.http.middleware.load_shedding import (
     OVERLOADED,
@@ -232,16 +233,63 @@ async def test_slow_bodies_of_one_organization_leave_places_for_others(site: Sit
     assert (shedding.bodies, shedding.memory.held, len(shedding.queue)) == (0, 0, 0)
 
 
-async def test_readiness_says_that_requests_are_refused() -> None:
+@pytest.mark.parametrize(
+    ("bound", "said"), [("requests_max", "requests are in progress"), ("bodies_max", "bodies are")]
+)
+async def test_readiness_says_that_requests_are_refused(bound: str, said: str) -> None:
     site = Site()
-    layer_of(site).requests_max = 0
+    setattr(layer_of(site), bound, 0)
     async with site.http:
         ready = await site.http.get("/health/ready")
     assert ready.status_code == 503
-    assert ready.json()["checks"]["load"] == {
-        "ok": False,
-        "detail": "0 requests are in progress, as many as this process accepts",
-    }
+    load = ready.json()["checks"]["load"]
+    assert not load["ok"]
+    assert load["detail"].startswith(f"0 {said}")
+    assert load["detail"].endswith("as many as this process accepts")
+
+
+async def test_as_many_requests_and_bodies_as_the_maximum_are_accepted() -> None:
+    site = Site()
+    shedding = layer_of(site)
+    shedding.requests_max = shedding.bodies_max = 1
+    async with site.http:
+        head = site.headers()
+        assert (await site.http.get("/traces", headers=head)).status_code == 200
+        sent = await site.http.post("/traces", headers=head, json=a_trace())
+        assert sent.status_code == 202
+    tickets = AdmissionTicket(shedding), AdmissionTicket(shedding)
+    with tickets[0].receive_body(), pytest.raises(Unavailable), tickets[1].receive_body():
+        pytest.fail("a body beyond the maximum")
+    with tickets[1].receive_body():
+        assert shedding.bodies == 1
+
+
+async def test_work_is_over_once_the_response_starts() -> None:
+    shedding = LoadShedding(BlockedApp())
+    ticket = AdmissionTicket(shedding)
+    await ticket.begin_work(shedding.work.most)
+    assert shedding.work.held == shedding.work.most
+    ticket.release_slot()
+    assert shedding.work.held == 0
+    ticket.leave()
+    assert shedding.work.held == 0
+
+
+async def test_read_that_waits_for_the_process_in_vain_holds_nothing_of_the_caller() -> None:
+    shedding = LoadShedding(BlockedApp())
+    await shedding.reads.large.acquire(shedding.reads.large.most)
+    ticket, again = AdmissionTicket(shedding), AdmissionTicket(shedding)
+    for one in (ticket, again):
+        one.identify({"a": CALLER})
+    waiting = asyncio.create_task(ticket.take_room(VERY_LARGE_READ_BYTES))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    shedding.reads.large.release(shedding.reads.large.most)
+    async with in_time():
+        await again.take_room(VERY_LARGE_READ_BYTES)
+        await identified_ticket(shedding, "a", 0).take_room(VERY_LARGE_READ_BYTES)
+    assert shedding.reads.held == 2 * VERY_LARGE_READ_BYTES
 
 
 @pytest.mark.parametrize(
