@@ -280,9 +280,10 @@ class TestSizes:
 class TestErrors:
     @pytest.mark.parametrize("path", sorted(PATHS))
     async def test_wrong_method_is_405(self, site: Site, path: str, encoding: Encoding) -> None:
-        answer = await site.http.get(path, headers={"content-type": encoding})
-        assert error_of(answer).status == 405
-        assert set(answer.headers["allow"].split(", ")) == {"OPTIONS", "POST"}
+        for sent in (path, f"{path}/"):
+            answer = await site.http.get(sent, headers={"content-type": encoding})
+            assert error_of(answer).status == 405
+            assert set(answer.headers["allow"].split(", ")) == {"OPTIONS", "POST"}
 
     async def test_errors_are_never_compressed(self, local: OtlpExporter) -> None:
         text = {"traceloop.association.properties.session_id": "\0"}
