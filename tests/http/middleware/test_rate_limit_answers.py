@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -65,6 +66,9 @@ async def test_keys_of_one_organization_share_ten_times_the_limit(limited: Limit
     assert sent[-1].json()["detail"] == "Rate limit exceeded: 20 per minute for the organization"
     assert sent[-1].headers["ratelimit-limit"] == "20"
     assert limited.site.trace_count() == 20
+    limited.set_limit(RouteClass.DEFAULT, 1)
+    found = [await limited.request("GET", f"/me/find?id={UUID(int=1)}", key) for key in keys]
+    assert [answer.status_code for answer in found] == [200] * 10 + [429]
 
 
 @given(
