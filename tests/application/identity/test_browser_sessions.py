@@ -8,7 +8,12 @@ import pytest
 from domain.errors import Forbidden, NotFound, Unauthenticated
 from domain.identity.api_key import ALL_SCOPES, Expiration, KeyLimits, Scope
 from domain.identity.audit import Origin
-from domain.identity.browser_session import SessionLifetime, SignInMethod, challenge_hash
+from domain.identity.browser_session import (
+    SessionLifetime,
+    SessionPurpose,
+    SignInMethod,
+    challenge_hash,
+)
 from domain.identity.caller import Claims, SignInRules
 from domain.identity.login_code import challenge_of
 from domain.identity.organization import Role
@@ -145,6 +150,17 @@ async def test_key_signs_in_with_its_scopes_and_projects(world, ours, ada):
         await world.do.identity.resolve_project_of_key(key, ProjectId(ours), BROWSER)
 
 
+async def test_key_is_used_by_its_check_and_by_each_request_in_a_project(world, ours, ada):
+    project = await world.do.identity.create_project(ada, ours, "mine", "")
+    created, secret = await key_of(world, ours, ada)
+    keys = world.ports.identity.directory.store.keys
+    key = await admitted(world, secret)
+    assert keys[created.id].last_used_at == world.now
+    world.forward(seconds=3_600)
+    await world.do.identity.resolve_project_of_key(key, project.id, BROWSER)
+    assert keys[created.id].last_used_at == world.now
+
+
 async def test_session_of_a_key_ends_with_the_key(world, ours, ada):
     key, secret = await key_of(world, ours, ada)
     _, cookie = await started(world, await admitted(world, secret), SignInMethod.KEY)
@@ -202,6 +218,9 @@ async def test_person_lists_and_ends_their_own_sessions(world, ours, ada):
     eve = await world.person("eve")
     (first, one), (second, two) = await started(world, ada), await started(world, ada)
     (theirs, three) = await started(world, eve)
+    await world.do.identity.start_browser_session(
+        ada, BROWSER, SignInMethod.PROVIDER, BIND, SessionPurpose.CLI
+    )
     mine = await world.do.identity.list_my_sessions(ada)
     assert [one.id for one in mine] == [second.id, first.id]
     await world.do.identity.end_my_session(ada, first.id)
