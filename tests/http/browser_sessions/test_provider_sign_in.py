@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from application.clock import utc_now
+from domain.errors import Unavailable
 from domain.identity.browser_session import SignInMethod
 from domain.identity.caller import SignInRules
 from domain.identity.login_code import challenge_of
@@ -36,10 +37,14 @@ class Browser:
 
     site: Site
     cookies: dict[str, str] = field(default_factory=dict)
+    strict: set[str] = field(default_factory=set)  # cookies that no request of another site has
 
     async def open(self, path: str, **headers: str) -> httpx.Response:
-        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        withheld = self.strict if sent.get("sec-fetch-site") == "cross-site" else ()
+        cookies = "; ".join(
+            f"{name}={value}" for name, value in self.cookies.items() if name not in withheld
+        )
         answer = await self.site.http.get(path, headers={"cookie": cookies} | sent)
         for text in answer.headers.get_list("set-cookie"):
             pair, _, attributes = text.partition(";")
@@ -47,6 +52,8 @@ class Browser:
             assert "HttpOnly" in attributes
             assert "Secure" in attributes
             self.cookies[name] = value
+            if "SameSite=Strict" in attributes:
+                self.strict.add(name)
             if "Max-Age=0" in attributes:
                 del self.cookies[name]
         return answer
@@ -71,6 +78,14 @@ class Browser:
         answer = await self.open(path, sec_fetch_site="cross-site")
         assert answer.status_code == 303, answer.text
         return answer.headers["location"]
+
+    async def sign_out(self) -> None:
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        head = {"cookie": cookies, "x-session-verifier": VERIFIER} | NAVIGATION
+        answer = await self.site.http.delete("/session", headers=head)
+        for text in answer.headers.get_list("set-cookie"):
+            if "Max-Age=0" in text:
+                del self.cookies[text.partition("=")[0]]
 
     async def session(self, verifier: str = VERIFIER) -> dict[str, object]:
         answer = await self.open("/session", x_session_verifier=verifier, **NAVIGATED)
@@ -123,7 +138,7 @@ async def test_person_signs_in_with_the_provider(browser: Browser) -> None:
     assert set(browser.cookies) == {"__Host-pp_sign_in"}
     arrived = await browser.come_back(await browser.sign_in_there(url))
     assert arrived == f"{PUBLIC_URL}/app/p/1?tab=io&x=%2F#top"
-    assert set(browser.cookies) == {"__Host-pp_session"}
+    assert set(browser.cookies) == browser.strict == {"__Host-pp_session"}
     session = await browser.session()
     assert session["signed_in"] is True
     assert session["method"] == "provider"
@@ -131,6 +146,8 @@ async def test_person_signs_in_with_the_provider(browser: Browser) -> None:
     assert len(session["projects"]) == 1
     assert (await browser.session("w" * 43))["signed_in"] is False
     assert browser.site.store.sign_in_attempts == {}
+    await browser.sign_out()
+    assert browser.cookies == {}
 
 
 async def test_no_token_of_the_provider_is_stored(browser: Browser, provider: Provider) -> None:
@@ -211,6 +228,18 @@ async def test_provider_that_is_down_says_so(browser: Browser, provider: Provide
     assert problem == (SignInProblem.UNAVAILABLE, "/app/p/1")
 
 
+class SessionsAway:
+    async def start(self, *_: object) -> None:
+        raise Unavailable("The database is away")
+
+
+async def test_database_that_is_away_at_the_end_says_so(provider: Provider) -> None:
+    async with served(provider, browser_sessions=SessionsAway()) as site:
+        browser = Browser(site)
+        back = await browser.sign_in_there(await browser.leave())
+        assert problem_of(await browser.come_back(back))[0] is SignInProblem.UNAVAILABLE
+
+
 async def test_provider_that_was_never_reachable_says_so() -> None:
     async with served(Provider("http://127.0.0.1:9")) as site:
         left = await Browser(site).leave("/app/p/1")
@@ -239,9 +268,11 @@ async def test_destination_is_a_page_of_the_dashboard(browser: Browser, to: str)
     assert problem_of(await browser.leave(to))[1] == "/app/"
 
 
-@pytest.mark.parametrize("bind", ["", "short", "ä" * 43, "x" * 44])
+@pytest.mark.parametrize(
+    "bind", ["", "short", quote("ä" * 43), "x" * 44, f"{BIND}&bind={BIND}", f"{BIND}&bind=x"]
+)
 async def test_sign_in_needs_the_challenge_of_the_page(browser: Browser, bind: str) -> None:
-    assert problem_of(await browser.leave(bind=quote(bind)))[0] is SignInProblem.INVALID
+    assert problem_of(await browser.leave(bind=bind))[0] is SignInProblem.INVALID
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
