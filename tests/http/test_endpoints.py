@@ -100,6 +100,7 @@ async def test_known_response_is_not_sent_again(tenants: TwoTenants, spec: Endpo
         assert (again.status_code, again.content) == (304, b"")
         assert again.headers["etag"] == etag
         assert again.headers["cache-control"] == "no-store"
+        assert again.headers["vary"] == "Accept-Encoding"
     other = await tenants.request(spec, head | {"if-none-match": 'W/"other"'}, words)
     assert (other.status_code, other.headers["etag"]) == (200, etag)
     assert other.json() == first.json()

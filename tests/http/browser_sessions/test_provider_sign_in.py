@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from application.clock import utc_now
-from domain.errors import Unavailable
+from domain.errors import NotFound, Unavailable
 from domain.identity.browser_session import SignInMethod
 from domain.identity.caller import SignInRules
 from domain.identity.login_code import challenge_of
@@ -228,16 +228,30 @@ async def test_provider_that_is_down_says_so(browser: Browser, provider: Provide
     assert problem == (SignInProblem.UNAVAILABLE, "/app/p/1")
 
 
-class SessionsAway:
+@dataclass
+class NoSessions:
+    """Sessions none of which can be stored."""
+
+    failure: Exception
+
     async def start(self, *_: object) -> None:
-        raise Unavailable("The database is away")
+        raise self.failure
 
 
-async def test_database_that_is_away_at_the_end_says_so(provider: Provider) -> None:
-    async with served(provider, browser_sessions=SessionsAway()) as site:
+@pytest.mark.parametrize(
+    ("failure", "problem"),
+    [
+        (Unavailable("The database is away"), (SignInProblem.UNAVAILABLE, "/app/")),
+        (NotFound("User or key not found"), (SignInProblem.REFUSED, "/app/p/1")),
+    ],
+)
+async def test_session_that_can_not_be_stored_says_so(
+    provider: Provider, failure: Exception, problem: tuple[SignInProblem, str]
+) -> None:
+    async with served(provider, browser_sessions=NoSessions(failure)) as site:
         browser = Browser(site)
-        back = await browser.sign_in_there(await browser.leave())
-        assert problem_of(await browser.come_back(back))[0] is SignInProblem.UNAVAILABLE
+        back = await browser.sign_in_there(await browser.leave("/app/p/1"))
+        assert problem_of(await browser.come_back(back)) == problem
 
 
 async def test_provider_that_was_never_reachable_says_so() -> None:

@@ -7,9 +7,10 @@ from uuid import UUID
 
 import pytest
 
-from domain.identity.browser_session import cookie_digest
+from domain.identity.browser_session import SessionPurpose, cookie_digest
 from domain.identity.organization import Role
 from domain.ids import BrowserSessionId
+from entrypoints.http.browser_requests import session_cookie
 from tests.http.conftest import CONFIG, ORIGIN, Site
 from tests.support.builders.sessions import VERIFIER
 from tests.support.clients.two_tenants import TwoTenants
@@ -58,6 +59,24 @@ async def open_to_all() -> Any:
     world = TwoTenants(Site(config=replace(CONFIG, allowed_origins=("*",))))
     async with world.site.http:
         yield world
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"),
+    [
+        ("pp_session=a", "a"),
+        ("x=1; pp_session=a; pp_session=a", "a"),
+        *((f"pp_session={one}; pp_session={other}", None) for one, other in ("ab", "ba", "cd")),
+        # A page of another host below the same domain can set only the one without the prefix.
+        ("pp_session=planted; __Host-pp_session=a", "a"),
+        ("__Host-pp_session=a; pp_session=planted", "a"),
+        ("pp_session=", None),
+    ],
+)
+def test_cookie_of_this_host_comes_first_and_counts_if_it_has_one_value(
+    sent: str, found: str | None
+) -> None:
+    assert session_cookie({b"cookie": sent.encode()}, SessionPurpose.DASHBOARD) == found
 
 
 async def begun(world: TwoTenants) -> TwoTenants:

@@ -72,9 +72,11 @@ async def test_late_reports_are_refused_and_new_traces_stored(site: Site) -> Non
     receipt = (await http.post("/erasures", headers=head, json={"user_id": "u"})).json()
     again = await http.post("/traces", headers=head, json=a_trace(trace_id=late, user_id="u"))
     assert set(field_errors(again)) == {"trace_id"}
-    batch = {"traces": [a_trace(trace_id=late), a_trace(trace_id=str(uuid.uuid4()))]}
+    other = str(uuid.uuid4())
+    batch = {"traces": [a_trace(trace_id=late), a_trace(trace_id=other)]}
     told = (await http.post("/traces/batch", headers=head, json=batch)).json()
     assert [one["index"] for one in told["rejected"]] == [0]
+    assert [one["trace_id"] for one in told["accepted"]] == [other]
     spans = await http.post(f"/traces/{late}/spans", headers=head, json=[a_span()])
     assert spans.status_code == 404
     await sent(site, head, user_id="u")

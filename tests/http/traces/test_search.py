@@ -201,9 +201,8 @@ async def test_a_trace_is_searched(site, head):
     path = f"/traces/{one}/search"
     page = await search(site, head, "zürich", "&limit=1", path)
     [hit] = page["items"]
-    [hit_of_next] = (
-        await search(site, head, "zürich", f"&limit=1&cursor={page['next_cursor']}", path)
-    )["items"]
+    following = await search(site, head, "zürich", f"&limit=1&cursor={page['next_cursor']}", path)
+    [hit_of_next] = following["items"]
     assert {hit["span_id"], hit_of_next["span_id"]} == {one["span_id"] for one in steps}
     by_id = {hit["span_id"]: hit["matches"], hit_of_next["span_id"]: hit_of_next["matches"]}
     assert by_id[steps[0]["span_id"]] == [
@@ -217,6 +216,7 @@ async def test_a_trace_is_searched(site, head):
     ]  # fmt: skip
     assert [one["field"] for one in by_id[steps[1]["span_id"]]] == ["metadata"]
     assert (page["total"], page["total_is_at_least"], page["is_complete"]) == (2, True, True)
+    assert (following["total"], following["total_is_at_least"]) == (1, True)
     [of_trace] = (await search(site, head, '"cold in"', path=path))["items"]
     assert (of_trace["span_id"], of_trace["matches"][0]["field"]) == (None, "input")
     assert (await search(site, head, "berlin", path=path))["items"] == []

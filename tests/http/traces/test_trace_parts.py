@@ -7,6 +7,7 @@ import pytest
 from domain.tracing.outline import OUTLINE_SPANS_MAX
 from domain.tracing.payloads.payload_detail import PREVIEW_BYTES_MAX, READ_SPANS_MAX
 from entrypoints.http.controllers.traces.part_schemas import PREVIEW_BYTES_DEFAULT
+from entrypoints.http.controllers.traces.trace_etags import TraceEtags
 from tests.http.conftest import Site, a_span, a_trace, field_errors
 
 TRACE, SPAN, ORPHAN, LOST = (str(uuid.uuid4()) for _ in range(4))
@@ -114,6 +115,12 @@ async def test_known_outline_is_not_sent_again(site: Site, stored: dict[str, str
     missing = f"/traces/{uuid.uuid4()}/outline"
     answer = await site.http.get(missing, headers=stored | {"if-none-match": etag})
     assert answer.status_code == 404
+
+
+def test_etag_of_a_trace_is_of_this_version() -> None:
+    this, next_one = TraceEtags([], "1"), TraceEtags([], "2")
+    assert this.etag("revision") == TraceEtags([], "1").etag("revision")
+    assert len({this.etag("revision"), this.etag("other"), next_one.etag("revision")}) == 3
 
 
 async def test_trace_is_read_without_whole_payloads(site: Site, stored: dict[str, str]) -> None:
