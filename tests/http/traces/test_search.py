@@ -203,6 +203,9 @@ async def test_a_trace_is_searched(site, head):
     [hit] = page["items"]
     following = await search(site, head, "zürich", f"&limit=1&cursor={page['next_cursor']}", path)
     [hit_of_next] = following["items"]
+    for foreign in (f"/traces/{uuid.uuid4()}/search?query=zürich", f"{path}?query=city"):
+        refused = await site.http.get(f"{foreign}&cursor={page['next_cursor']}", headers=head)
+        assert set(field_errors(refused)) == {"query.cursor"}
     assert {hit["span_id"], hit_of_next["span_id"]} == {one["span_id"] for one in steps}
     by_id = {hit["span_id"]: hit["matches"], hit_of_next["span_id"]: hit_of_next["matches"]}
     assert by_id[steps[0]["span_id"]] == [
