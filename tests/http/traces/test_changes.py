@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from domain.identity.api_key import Scope
+from domain.identity.audit import AuditAction
 from entrypoints.http.controllers.traces import examples
 from entrypoints.http.controllers.traces.schemas import SpanUpdate, TraceUpdate
 from tests.http.conftest import Site, a_span, a_trace, field_errors
@@ -315,6 +316,10 @@ class TestMany:
             (await site.http.get(f"/traces/{one}", headers=head)).status_code for one in ids
         ]
         assert statuses == [404, 404, 200]
+        entry = next(
+            one for one in site.store.audit_log.values() if one.action is AuditAction.TRACES_DELETED
+        )
+        assert {*ids[:2]} < {*entry.detail["trace_ids"].split()}
 
     async def test_traces_of_other_projects_are_unchanged(
         self, site: Site, head: dict[str, str], ids: list[str]
