@@ -481,6 +481,9 @@ class TestRunning:
         second = await shop.read(f"{MONITORS}/{made['id']}/runs?limit=2&cursor={cursor}")
         found = [one["id"] for one in first["items"] + second["items"]]
         assert (found, second["total"]) == (runs[::-1], 3)
+        other = await monitors(shop)
+        refused = await shop("GET", f"{MONITORS}/{other['id']}/runs?cursor={cursor}")
+        assert set(field_errors(refused)) == {"query.cursor"}
         gone = await shop("DELETE", f"{MONITORS}/{made['id']}")
         assert (gone.status_code, gone.content) == (204, b"")
         assert (await shop.run({"id": runs[0]}))["monitor_id"] is None

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from domain.evaluation.runs.run import TARGETS_MAX
-from domain.evaluation.runs.selection import TargetCount
+from domain.evaluation.runs.selection import Eligibility, TargetCount
 from domain.ids import ProjectId, RunId
+from entrypoints.http.controllers.runs.schemas import CountSessionsRequest, CountTracesRequest
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
 from tests.http.conftest import Site, field_errors
 from tests.support.clients.runs import PAIR, RUNS, SESSION_RUNS, RunningProject
@@ -144,3 +145,10 @@ class TestCounts:
         assert set(field_errors(refused)) == {
             "filters.date_from", "filters.nmae", "sampling_rate", "metrics",
         }  # fmt: skip
+
+
+@pytest.mark.parametrize("request_type", [CountTracesRequest, CountSessionsRequest])
+def test_count_may_leave_out_what_a_monitor_leaves_out(request_type: Any) -> None:
+    for setup in (True, False):
+        asked = request_type(settled_only=False, includes_setup=setup)
+        assert asked.eligibility == Eligibility(settled_only=False, includes_setup=setup)

@@ -391,6 +391,8 @@ class TestRemoving:
             await shop.plan_runs()
         deleted = await shop("DELETE", f"{RUNS}/{run['id']}?delete_scores=true")
         assert deleted.status_code == 204
+        logged = [one for one in shop.site.store.audit_log.values() if one.resource_id == run["id"]]
+        assert {one.detail["with_scores"] for one in logged} <= {"True"}  # PostgreSQL has its own
         await shop.run_jobs()
         assert (await shop.read(TRACES))["total"] == 0
         assert (await shop.read(RUNS))["total"] == 0
@@ -447,6 +449,9 @@ class TestReading:
         rest = await shop.read(f"{RUNS}?limit=2&cursor={first['next_cursor']}")
         assert (rest["items"], rest["next_cursor"]) == (made[:1], None)
         assert (await shop.read(f"{RUNS}?offset=2"))["items"] == made[:1]
+        for other in (f"{SESSION_RUNS}?", f"{RUNS}?status=PENDING&"):
+            refused = await shop("GET", f"{other}cursor={first['next_cursor']}")
+            assert set(field_errors(refused)) == {"query.cursor"}
 
     async def test_list_is_filtered_by_status(self, shop: RunningProject) -> None:
         completed = await shop.start_run()
@@ -468,16 +473,19 @@ class TestReading:
         every = await shop.scores(run)
         assert len(every) > 1
         pages: list[Any] = []
-        query = "limit=1"
+        query, cursors = "limit=1", []
         for _ in every:
             answer = await shop("GET", f"{RUNS}/{run['id']}/scores?{query}")
             assert len(answer.json()) == 1
             pages += answer.json()
-            query = f"limit=1&cursor={answer.headers.get('x-next-cursor')}"
+            cursors.append(answer.headers.get("x-next-cursor"))
+            query = f"limit=1&cursor={cursors[-1]}"
         assert pages == every
-        assert "x-next-cursor" not in answer.headers
+        assert cursors[-1] is None
+        rest = f"scores?cursor={cursors[0]}"
+        assert await shop.read(f"{RUNS}/{run['id']}/{rest}") == every[1:]
         other = await shop.start_run()
-        for wrong in (f"{other['id']}/scores?{query[:-4]}x", f"{run['id']}/scores?limit=0"):
+        for wrong in (f"{other['id']}/{rest}", f"{run['id']}/scores?limit=0"):
             assert (await shop("GET", f"{RUNS}/{wrong}")).status_code == 422
 
     async def test_unknown_run_has_no_scores(self, shop: RunningProject) -> None:
