@@ -31,6 +31,8 @@ def problems(environment: str, **said: str) -> list[str]:
         ("DATABASE_URL", "postgresql://pandaprobe:postgres@db.internal:5432/pandaprobe"),
         ("DATABASE_URL", "postgresql://u:Change%2dMe@10.1.2.3/d"),
         ("DATABASE_URL", "postgresql://u@db/d?password=secret"),
+        ("DATABASE_READ_URL", "postgresql://u:postgres@replica/d"),
+        ("MIGRATION_DATABASE_URL", "postgresql://u:postgres@db/d"),
         ("REDIS_URL", "rediss://:redis@cache:6379/0"),
         ("REDIS_URL", "redis://default:foobared@[2001:db8::1]:6379"),
     ],

@@ -1,5 +1,6 @@
 """Settings are read from the environment and from files."""
 
+import re
 from typing import get_args
 
 import pytest
@@ -259,3 +260,9 @@ def test_grpc_needs_a_port_of_its_own(environ):
     same = {"PANDAPROBE_OTLP_GRPC_PORT": environ.get("PANDAPROBE_PORT", "8000"), **environ}
     with pytest.raises(SettingsError, match="OTLP_GRPC_PORT must differ from PANDAPROBE_PORT"):
         read_settings(same, port_problems)
+
+
+def test_fields_with_the_name_of_a_secret_are_secret() -> None:
+    named = {one for one in Settings.__struct_fields__ if re.search("secret|api_key$|_token$", one)}
+    assert len(named) > 5
+    assert named <= SECRET

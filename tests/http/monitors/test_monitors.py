@@ -8,6 +8,7 @@ import pytest
 
 from application.jobs import PlanRunJob
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
+from domain.identity.audit import AuditAction
 from domain.ids import ProjectId, RunId
 from tests.http.conftest import Site, field_errors
 from tests.support.builders.values import NOON
@@ -320,6 +321,12 @@ class TestChanging:
             renamed |= shown
             assert await changes(shop, made, **one) == renamed
         assert await read(shop, made) == renamed
+        logged = [
+            one.detail["fields"]
+            for one in shop.site.store.audit_log.values()
+            if one.action is AuditAction.MONITOR_CHANGED
+        ]
+        assert logged[-2:] in ([], ["max_cost_usd", "cadence"])  # PostgreSQL has its own log
 
     async def test_null_clears_optional_fields(self, shop: RunningProject) -> None:
         said = {"filters": {"user_id": "u"}, "signal_weights": {"confidence": 0.5}}
