@@ -151,6 +151,10 @@ def test_verdict_is_exit_status_and_junit(
     suite = ET.parse(files["junit"]).getroot()
     [case] = suite.findall("testcase")
     assert [one.tag for one in case] == ([] if tag is None else [tag])
+    counted = {"failure": "failures", "error": "errors", "skipped": "skipped"}
+    assert {name: suite.get(name) for name in (*counted.values(), "tests")} == {
+        name: str(int(one == tag)) for one, name in counted.items()
+    } | {"tests": "1"}
     assert json.loads(files["json"].read_text()) == sent
     assert f"## Gate: {verdict}" in files["markdown"].read_text()
 
@@ -166,12 +170,17 @@ def test_means_say_of_how_many_items_they_are(tmp_path: Path) -> None:
 
 def test_hostile_texts_stay_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     item = "a|b\n## <img src=x> [x](y)\x1b[31m\ufffe"
+    marks = "\\`*_{}+!~@:&-"
     [failure] = examples.COMPARISON["new_failures"]
-    sent = examples.COMPARISON | {"new_failures": [failure | {"item": item}]}
+    failures = [failure | {"item": one} for one in (item, marks)]
+    sent = examples.COMPARISON | {"new_failures": failures, "failures": 2_000}
     _, files = reported(tmp_path, sent)
     markdown = files["markdown"].read_text()
     assert r"| a\|b \#\# \<img src=x\> \[x\]\(y\) \[31m " in markdown
-    assert "\x1b" not in capsys.readouterr().out
+    assert "| " + "".join(f"\\{mark}" for mark in marks) + " |" in markdown
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "2,000 new failures in all" in text
     assert "<img src=x>" in str(ET.parse(files["junit"]).getroot().findtext("system-out"))
 
 

@@ -18,8 +18,8 @@ import pytest
 from application.tracing.ingest import BATCH_MAX
 from entrypoints.cli import server_client, trace_files
 from entrypoints.cli.main import main
-from entrypoints.cli.server_client import RETRIES_MAX, Response, problem_detail
-from entrypoints.cli.trace_files import PRINTED_REFUSALS_MAX, TraceImporter
+from entrypoints.cli.server_client import RETRIES_MAX, WAIT_MAX_S, Response, problem_detail
+from entrypoints.cli.trace_files import BATCH_BYTES, PRINTED_REFUSALS_MAX, TraceImporter
 from entrypoints.mcp.service_client import Credential, service_client
 from entrypoints.progress import Progress
 from entrypoints.startup import CommandError, is_on_loopback
@@ -105,6 +105,14 @@ async def test_lines_are_sent_in_batches_without_end_marks():
     assert [one for batch in server.batches for one in batch] == [*map(json.loads, sent)]
     assert run.importer.summary() == "503 traces stored, 0 existed already"
     assert run.importer.progress.done == BATCH_MAX + 3
+
+
+async def test_large_line_is_sent_alone_and_others_together():
+    small = lines(4)
+    large = b'{"trace_id":"x","name":"%b"}\n' % (b"a" * BATCH_BYTES)
+    server = Server()
+    await imported(server, ended([*small[:2], large, *small[2:]]))
+    assert [len(batch) for batch in server.batches] == [2, 1, 2]
 
 
 async def test_repeated_import_stores_nothing_new():
@@ -202,11 +210,12 @@ async def test_retry_waits_for_retry_after_and_sends_the_same_body():
             Response(503, b"{}"),
             Response(0, b"refused"),
             Response(502, b"<html>"),
+            Response(429, b"{}", "3600"),
         ]
     )
     run = await imported(server, ended(lines(2)))
     assert run.counts == (2, 0, 0, True)
-    assert run.waited == [7, 1, 2, 4]
+    assert run.waited == [7, 1, 2, 4, WAIT_MAX_S]
     assert run.told == []
 
 
@@ -350,6 +359,18 @@ def test_error_of_the_whole_request_is_shown_once():
     detail = "The organization has 8 projects"
     body = {"detail": detail, "errors": [{"field": "", "message": detail}]}
     assert problem_detail(Response(422, json.dumps(body).encode())) == f"422: {detail}"
+
+
+async def test_token_of_a_person_is_sent_with_the_id_of_the_project():
+    sent = []
+    for key in ("pp_key", "head.claims.signature"):
+        async with server_client.Server("http://localhost", key, "p").open() as client:
+            names = ("x-api-key", "x-project-name", "authorization", "x-project-id")
+            sent.append([client.headers.get(name) for name in names])
+    assert sent == [
+        ["pp_key", "p", None, None],
+        [None, None, "Bearer head.claims.signature", "p"],
+    ]
 
 
 async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
