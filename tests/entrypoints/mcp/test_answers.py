@@ -277,6 +277,15 @@ def test_list_says_how_many_may_be_left(total: int, is_at_least: bool, told: lis
     assert list(view.left_out) == [f"{one}{ways}" for one in told]
 
 
+def test_search_says_that_older_ones_may_be_left() -> None:
+    for is_at_least, told in ((True, ["older ones"]), (False, [])):
+        page = Page(items=[row_of(trace())], total=1, total_is_at_least=is_at_least)
+        view = traces_view(
+            page, offset=0, tokens=4_000, masking=MASK, rest="/traces", is_search=True
+        )
+        assert [one.partition(";")[0] for one in view.left_out] == told
+
+
 @pytest.mark.parametrize(
     ("is_complete", "next_cursor", "told"),
     [
@@ -343,6 +352,13 @@ def test_omitted_parts_of_turns_are_reported() -> None:
         page = Page(items=[texts], total=1)
         view = session_view(page, [], offset=0, tokens=4_000, masking=MASK, rest="/s")
         assert any("parts of texts" in one for one in view.left_out) == is_told
+
+
+def test_turns_are_numbered_from_the_first_one_of_the_session() -> None:
+    page = Page(items=[TurnRow(trace=row_of(trace()))] * 2, total=9)
+    view = session_view(page, [], offset=5, tokens=4_000, masking=MASK, rest="/s")
+    turns = [one.partition(":")[0] for one in view.data if one.startswith("turn ")]
+    assert turns == ["turn 6", "turn 7"]
 
 
 def test_cited_steps_without_payloads_are_reported() -> None:
@@ -645,6 +661,13 @@ def test_parts_of_a_payload_put_together_are_the_whole():
             break
         [offset] = [int(one) for one in re.findall(r"offset=(\d+)", view.left_out[0])]
     assert found == text.rstrip("\n")
+
+
+def test_part_of_a_key_at_the_end_of_what_is_masked_is_not_shown():
+    long, key = ("sk-" + "a1B2c3D4" * count for count in (48, 5))
+    line = line_of(f"{long} {key} and more", 100, Redactor(MASK))
+    assert "a1B2" not in line
+    assert line.endswith('…"')
 
 
 def test_secrets_are_masked_everywhere():

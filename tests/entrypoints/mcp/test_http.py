@@ -35,7 +35,7 @@ OPTIONS = HttpOptions(
     host="127.0.0.1",
     port=8001,
     public_url="https://mcp.example.com/mcp",
-    origins=("https://app.example.com",),
+    origins=("https://App.example.com/",),  # browsers send it in lower case, without the slash
     issuer="https://login.example.com",
 )
 LOCAL = "http://127.0.0.1:8001"
@@ -58,6 +58,11 @@ async def served(
 
 def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}", "x-project-name": "shop"}
+
+
+def test_credential_is_of_its_project_and_organization() -> None:
+    some = [("a", "p", "o"), ("b", "p", "o"), ("a", "q", "o"), ("a", "p", None), ("a", "p", "n")]
+    assert len({Credential(*one).digest for one in some}) == len(some)
 
 
 @pytest.mark.parametrize("head", ["bearer", "key"])
