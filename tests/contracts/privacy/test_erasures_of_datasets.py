@@ -40,6 +40,16 @@ async def test_items_are_deleted_in_all_versions(fixture, owner):
     assert (await datasets.get(ours, "refunds")).version == newest
 
 
+async def test_newest_version_stays_if_it_loses_no_item(fixture):
+    ours, datasets = project(), fixture.plane.evaluation.datasets
+    await copied(fixture, ours, a_trace(), a_trace(user_id=ADA.id))
+    assert await datasets.delete_item(ours, "refunds", "i0", NOON)
+    newest = (await datasets.get(ours, "refunds")).version
+    assert (await fixture.erase(ours)).rows["dataset_items"] == 1
+    assert (await datasets.get(ours, "refunds")).version == newest
+    assert [one.erased for one in await datasets.versions(ours, "refunds")] == [0, 1, 0]
+
+
 async def test_items_are_hidden_from_the_start(fixture):
     ours, datasets = project(), fixture.plane.evaluation.datasets
     await copied(fixture, ours, a_trace(), a_trace(user_id=ADA.id))
