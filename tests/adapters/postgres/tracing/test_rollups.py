@@ -14,9 +14,11 @@ import pytest
 
 from adapters.postgres.database.pool import Connection, Pool
 from adapters.postgres.pricing.repricings import PostgresRepricings
+from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from adapters.postgres.tracing.traces import PostgresTraces
 from domain.errors import NotFound
 from domain.ids import ProjectId
+from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import UNCHANGED
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
@@ -59,6 +61,11 @@ EXTENTS = """
 SELECT hour, first_span_at, last_span_at FROM trace_hours WHERE project_id = $1
 """
 REVISION = "SELECT revision FROM trace_hours WHERE project_id = $1"
+KEEP_PERCENTILES = """
+INSERT INTO trace_percentiles
+SELECT project_id, 'hour', hour, revision, 7000, 8000, 9000 FROM trace_hours
+WHERE project_id = $1 AND hour = $2
+"""
 EXCEEDING = """
 SELECT count(*) FROM (
   SELECT project_id, date_trunc('hour', started_at) AS hour, kind, name, model IS NOT NULL AS has,
@@ -325,6 +332,19 @@ async def test_each_write_gives_its_hour_a_new_revision(pool):
             await traces.put(project, trace())
             revisions.append(await pool.fetchval(REVISION, project))
     assert len(set(revisions)) == len(revisions)
+
+
+async def test_kept_percentiles_of_an_earlier_revision_are_not_shown(pool):
+    project, period = ProjectId(uuid.uuid4()), Period(NOON, NOON + timedelta(hours=1))
+    analytics, found = PostgresTraceAnalytics(pool), []
+    async with PostgresTraces.open(pool, prices()) as traces:
+        for seconds in (2, 4):
+            await traces.put(project, trace(ended_at=NOON + timedelta(seconds=seconds)))
+            if not found:
+                await pool.execute(KEEP_PERCENTILES, project, NOON)
+            [bucket] = await analytics.volume(project, period, Granularity.HOUR)
+            found.append(bucket.latencies.p50)
+    assert found == [7, 3_000]
 
 
 async def test_rollups_are_empty_after_all_deletes(pool):
