@@ -20,7 +20,8 @@ from domain.ids import ApiKeyId, BrowserSessionId, UserId
 from tests.support.builders.sessions import a_session
 from tests.support.clients.two_tenants import TwoTenants
 
-COOKIE, VERIFIER = "c" * 43, "v" * 43
+COOKIE, VERIFIER, OTHER_COOKIE = "c" * 43, "v" * 43, "d" * 43
+OTHER_DIGEST = cookie_digest(OTHER_COOKIE)
 
 
 async def link(world: TwoTenants, head: dict[str, str]) -> str:
@@ -143,6 +144,9 @@ async def test_a_link_of_a_browser_works_in_it_alone(world: TwoTenants) -> None:
         url = await link(world, head)
         assert (await opened(world, url)).status_code == 404
         assert (await opened(world, url, cookie="pp_session=another")).status_code == 404
+        other = replace(sessions[id_], id=BrowserSessionId(uuid.uuid4()), digest=OTHER_DIGEST)
+        sessions[other.id] = other
+        assert (await opened(world, url, cookie=f"pp_session={OTHER_COOKIE}")).status_code == 404
         ended = sessions[id_]
         sessions[id_] = replace(ended, ends_at=ended.created_at - timedelta(days=1))
         assert (await opened(world, url, cookie=f"pp_session={COOKIE}")).status_code == 404
@@ -150,7 +154,7 @@ async def test_a_link_of_a_browser_works_in_it_alone(world: TwoTenants) -> None:
         # As a browser follows a link: without the verifier.
         file = await opened(world, url, cookie=f"pp_session={COOKIE}")
         assert (file.status_code, file.text) == (200, world.ours["text"])
-        del sessions[id_]
+        del sessions[id_], sessions[other.id]
 
 
 async def test_unfinished_missing_and_deleted_exports_have_no_link(world: TwoTenants) -> None:

@@ -761,7 +761,9 @@ def test_errors():
     assert mapped({"error.type": "timeout"}, status_code=2).span.error == "timeout"
     assert mapped({"error.type": "timeout"}, **failed).span.error == "it failed"
     said = {"langfuse.observation.level": "ERROR", "langfuse.observation.status_message": "bad"}
-    assert mapped(said, **failed, events=[raised]).span.error == "bad"
+    for level in ("ERROR", "error"):
+        stated = said | {"langfuse.observation.level": level}
+        assert mapped(stated, **failed, events=[raised]).span.error == "bad"
     warned = said | {"langfuse.observation.level": "WARNING"}
     assert mapped(warned).span.error is None
     assert mapped({}).span.error is None
