@@ -575,6 +575,7 @@ async def test_damaged_text_is_an_error_of_the_traces_that_refer_to_it(plane, po
     late = span(input=b"2")
     await plane.traces.put(ours, replace(sent[1], spans=(late,)))
     await join_payloads(plane)
+    assert (await counts(pool, ours))[0] == 2  # an operator can restore what it refers to
     assert await plane.traces.payload(ours, sent[1].id, late.id, "input") == b"2"
     [read] = await put(plane, ours, asking(5))  # which repeats it once more, and repairs it
     assert read.spans[0].input == conversation(5)
