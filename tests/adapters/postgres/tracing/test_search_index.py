@@ -296,6 +296,19 @@ class TestWhatIsLeft:
         await index_traces(plane)
         assert await rows_of(serving_pool, ours) == {}
 
+    async def test_trace_that_is_being_written_stays_in_the_queue(self, plane, serving_pool):
+        ours, one = project(), said("one", "word")
+        await fill(plane, ours, one)
+        await index_traces(plane)
+        await plane.traces.change(ours, one.id, TraceChange(input=b'"needle"'))
+        async with within(serving_pool, ours).transaction() as writer:
+            await writer.execute("SELECT 1 FROM traces WHERE project_id = $1 FOR UPDATE", ours)
+            await plane.tracing.search_index.add_traces()
+        assert (await rows_of(serving_pool, ours))["search_queue"] == 1
+        await index_traces(plane)
+        assert "search_queue" not in await rows_of(serving_pool, ours)
+        assert await found(plane, ours, "needle") == ["one"]
+
     async def test_trace_with_too_many_words_is_found(self, plane, serving_pool):
         ours = project()
         text = " ".join(f"{n:x}q" for n in range(100_001))
