@@ -58,6 +58,10 @@ from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.servers.migrated_postgres import new_database
 from tests.support.waiting import until, until_done
 
+ADD_QUEUED: Final = """
+INSERT INTO search_queue (project_id, trace_id)
+SELECT $1, gen_random_uuid() FROM generate_series(1, $2)
+"""
 ROOT: Final = Path(__file__).parents[4]
 
 # Few terms, so that traces share some, and any ones.
@@ -308,6 +312,15 @@ class TestWhatIsLeft:
         await index_traces(plane)
         assert "search_queue" not in await rows_of(serving_pool, ours)
         assert await found(plane, ours, "needle") == ["one"]
+
+    async def test_search_says_if_more_writes_wait_than_it_looks_into(self, plane, owner_pool):
+        ours, window = project(), PageRequest()
+        search, query = plane.tracing.trace_search, SearchQuery.parse("word")
+        for more, is_complete in ((trace_search.UNINDEXED_MAX, True), (1, False)):
+            await owner_pool.execute(ADD_QUEUED, ours, more)
+            page = await search.find(ours, query, TraceFilter(), window)
+            assert (page.hits, page.is_complete) == ([], is_complete)
+        await owner_pool.execute("DELETE FROM search_queue WHERE project_id = $1", ours)
 
     async def test_trace_with_too_many_words_is_found(self, plane, serving_pool):
         ours = project()

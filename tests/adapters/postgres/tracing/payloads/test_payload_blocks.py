@@ -113,6 +113,14 @@ async def test_replaced_values_are_removed(plane, pool, by):
     assert {one.id: one.input for one in read.spans} == {kept.id: b'"kept"', changed.id: new}
 
 
+async def test_values_of_a_span_that_is_cleared_are_removed(plane, pool):
+    ours, one = project(), span(input=b'"secret of Ada"')
+    await plane.traces.put(ours, sent := trace(one))
+    await plane.traces.change_span(ours, sent.id, one.id, SpanChange(input=None))
+    await join_payloads(plane)
+    assert b"Ada" not in b"".join(await stored(pool, ours, sent.id))
+
+
 async def test_repeated_reports_take_no_space_for_long(plane, pool):
     ours, one = project(), span()
     sent = trace(one)

@@ -109,6 +109,7 @@ def test_block_is_not_inflated_beyond_its_size():
     for block in (
         Block(0, 10, bomb),
         Block(0, BLOCK_BYTES_MAX + 1, bomb),
+        Block(0, 5, zstandard.ZstdCompressor().compress(b"text")),
         Block(0, 4, unknown),
         Block(0, 4, b""),
     ):
