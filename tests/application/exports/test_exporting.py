@@ -206,6 +206,31 @@ async def test_worker_without_the_library_fails_the_export_with_advice(here):
     assert (await found(here, after)).status is ExportStatus.COMPLETED
 
 
+async def test_export_that_proceeds_is_held_longer_than_one_lease(here):
+    export, others = await ordered(here), []
+
+    @dataclass
+    class Slow:
+        inner: Any
+
+        @asynccontextmanager
+        async def read(self, *asked: Any) -> AsyncIterator[Any]:
+            async with self.inner.read(*asked) as batches:
+                yield self._each(batches)
+
+        async def _each(self, batches: Any) -> AsyncIterator[Any]:
+            async for batch in batches:
+                for one in batch:
+                    yield [one]
+                    here.forward(seconds=EXPORT_LEASE.total_seconds() * 0.75)
+                    others.append(await here.do.exporting.write_export())
+
+    exporting = replace(here.ports.exporting, archive=Slow(here.ports.exporting.archive))
+    assert await here.with_ports(exporting=exporting).exporting.write_export() == 1
+    assert others == [0] * HEAVY
+    assert (await found(here, export)).attempts == 1
+
+
 async def test_deleted_export_is_abandoned(here):
     export = await ordered(here)
     store = here.ports.exporting.archive.store
