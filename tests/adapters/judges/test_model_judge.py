@@ -3,7 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -11,7 +11,14 @@ from google.auth.exceptions import DefaultCredentialsError, RefreshError, Transp
 
 from adapters.judges.clients import ANSWER_MAX_BYTES, RETRY_AFTER_MAX_S, provider_error
 from adapters.judges.model import ModelJudge
-from adapters.judges.wire import ANSWER_TOKENS, CHECK_TOKENS, THOUGHT_TOKENS, Endpoint
+from adapters.judges.wire import (
+    ANSWER_TOKENS,
+    ATTEMPT_S,
+    CHECK_TOKENS,
+    THOUGHT_TOKENS,
+    Endpoint,
+    Reply,
+)
 from domain.evaluation.evidence.builder import build_evidence
 from domain.evaluation.judging.judge import JudgeRefused, JudgeUnavailable, Question, TokenUse
 from domain.evaluation.judging.prompt import CALLS_HALF, answer_schema, prompt_text
@@ -478,6 +485,35 @@ async def test_silent_provider_times_out_at_deadline(setup):
     unavailable = await setup.expect_unavailable(setup.question(deadline_s=0.1))
     assert unavailable.code is FailCode.JUDGE_TIMEOUT
     assert [call.code for call in unavailable.calls] == [FailCode.JUDGE_TIMEOUT]
+
+
+@dataclass(slots=True)
+class SlowClient:
+    """Answers after 40 s with what is no verdict."""
+
+    now: float = 0.0
+    limits_s: list[float] = field(default_factory=list)
+
+    async def ask(self, _name: str, _request: Any, seconds: float) -> Reply:
+        self.limits_s.append(seconds)
+        self.now += 40
+        return Reply(text="I don't know", model="m", use=TOKEN_USE)
+
+
+@pytest.mark.parametrize(
+    ("deadline_s", "limits_s", "code"),
+    [
+        (60.0, [ATTEMPT_S, 20.0], FailCode.BAD_VERDICT),
+        (40.0, [40.0], FailCode.JUDGE_TIMEOUT),
+    ],
+)
+async def test_second_request_has_what_is_left_of_the_time(openai, deadline_s, limits_s, code):
+    client = SlowClient()
+    judge = ModelJudge(openai.judge.endpoint, lambda: client.now, _client=client)
+    with pytest.raises((JudgeRefused, JudgeUnavailable)) as failed:
+        await judge.ask(openai.question(deadline_s=deadline_s))
+    assert client.limits_s == limits_s
+    assert (failed.value.code, len(failed.value.calls)) == (code, len(limits_s))
 
 
 async def test_single_request_times_out_before_deadline(openai):
