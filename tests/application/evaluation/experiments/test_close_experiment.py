@@ -73,7 +73,9 @@ async def test_result_that_comes_until_it_is_closed_is_evaluated(store, use_case
     sent = [Result(Case("b"), TraceId(uuid4()))]
 
     class ReportedMeanwhile(MemoryExperiments):
-        async def close(self, project: ProjectId, experiment: UUID, *more: Any, **audit: Any) -> Any:
+        async def close(
+            self, project: ProjectId, experiment: UUID, *more: Any, **audit: Any
+        ) -> Experiment:
             await self.put_results(project, experiment, sent)
             return await super().close(project, experiment, *more, **audit)
 

@@ -10,11 +10,13 @@ from domain.evaluation.experiments.experiment import (
     Case,
     Coverage,
     ExperimentStatus,
+    Result,
+    first_of_cases,
     named_case,
     status_of,
 )
 from domain.evaluation.runs.run import RunStatus, Tally
-from domain.ids import RunId
+from domain.ids import RunId, TraceId
 from tests.support.builders.experiments import an_experiment
 from tests.support.builders.values import at
 
@@ -41,6 +43,11 @@ ID, ITEM, REPETITION = "experiment.id", "experiment.item", "experiment.repetitio
 )
 def test_named_case(metadata: dict[str, Any], case: Case | None) -> None:
     assert named_case(json.dumps(metadata).encode(), OURS) == case
+
+
+def test_first_trace_of_a_case_counts_in_whatever_order_they_come() -> None:
+    first, second = (Result(Case("a"), TraceId(uuid.UUID(int=n))) for n in (1, 2))
+    assert first_of_cases([second, first]) == first_of_cases([first, second]) == [first]
 
 
 def test_parts_of_coverage_sum_up_to_its_total() -> None:
