@@ -356,6 +356,24 @@ async def test_trace_is_stored_whole_if_its_text_is_gone_since(plane, pool, serv
 
 
 @pytest.mark.service
+async def test_opentelemetry_trace_is_stored_whole_if_its_text_is_gone_since(
+    plane, pool, serving_pool
+):
+    ours, ids = project(), [trace_id() for _ in range(4)]
+    messages = json.dumps([{"role": "system", "content": PROMPT}])
+    sent = [fragments(id_, sent_span({"input.value": messages})) for id_ in ids]
+    for n in range(2):
+        await plane.otlp.put(ours, ids[n], sent[n])
+        await join_payloads(plane)
+    async with over_postgres(serving_pool) as other:
+        await other.otlp.put(ours, ids[2], sent[2])  # this writer knows now that it is shared
+        await pool.execute(DAMAGE, ours)
+        await other.otlp.put(ours, ids[3], sent[3])
+    [read] = (await plane.traces.get(ours, ids[3])).spans
+    assert json_of(PROMPT)[1:-1] in read.input
+
+
+@pytest.mark.service
 async def test_late_report_of_a_known_trace_refers_to_nothing_before_it_is_joined(
     plane, pool, serving_pool
 ):
