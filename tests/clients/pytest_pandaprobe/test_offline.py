@@ -94,3 +94,81 @@ async def test_wrong_files(offline: Pytest) -> None:
     (offline.folder / "results.json").write_text("[]")
     told = await offline("results.json", **UPLOAD)
     assert (told.status, "has no results" in told.output) == (1, True), told.output
+
+
+async def test_parts_of_the_plugin_alone(offline: Pytest) -> None:
+    """In one process, since each takes a second to start."""
+    offline.write(r"""
+from pytest_pandaprobe.gate import FAILURES_SHOWN, find_base, lines_of
+from pytest_pandaprobe.record import Plan, Recorded, digest_of, git_of, read_items
+from pytest_pandaprobe.service import RESULTS_PER_REQUEST, Service, ServiceError
+
+class Scripted(httpx.BaseTransport):
+    def __init__(self, *answers):
+        self.answers = [*answers]
+
+    def handle_request(self, request):
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx.Response(200, json=answer)
+
+def service_of(transport):
+    return Service(httpx.Client(transport=transport, base_url="http://service"), pause_s=0)
+
+def test_only_a_known_server_that_is_away_is_asked_again():
+    for answers in ([httpx.ConnectError("away")], [{}, httpx.ReadTimeout("slow")]):
+        service = service_of(Scripted(*answers))
+        with pytest.raises(ServiceError, match="isn't reached"):
+            for _ in answers:
+                service.close("x")
+
+def test_rejected_results_of_each_request_are_named():
+    why = {"index": 0, "errors": [{"field": "trace_id", "message": "is unknown"}]}
+    service = service_of(Scripted({"rejected": []}, {"rejected": [why]}))
+    results = [{"item": str(n), "repetition": 1} for n in range(RESULTS_PER_REQUEST + 1)]
+    told = service.report("x", results)
+    assert told == [f"{RESULTS_PER_REQUEST}, repetition 1: trace_id is unknown"]
+
+def test_closed_experiment_is_closed_again():
+    transport = Scripted({"closed_at": "2026-03-01T09:00:00Z"}, {})
+    recorded = Recorded(Plan(test="t", dataset="d", metrics=()), "x", {("a", 1): "trace"})
+    assert recorded.upload(service_of(transport)) == []
+    assert transport.answers == []
+
+def test_branch_of_a_pull_request():
+    environ = {"GITHUB_SHA": "1f", "GITHUB_REF_NAME": "7/merge"}
+    assert git_of(environ | {"GITHUB_HEAD_REF": "topic"}) == {"sha": "1f", "branch": "topic"}
+    assert git_of(environ) == {"sha": "1f", "branch": "7/merge"}
+
+def test_items_of_a_file(tmp_path):
+    file = tmp_path / "d.ndjson"
+    lines = '{"id":"b","input":"x\u2028y"}', "", '{"id":"a","split":"s"}'
+    file.write_text("\n".join(lines), encoding="utf-8")
+    both = read_items(file, None)
+    assert [one["id"] for one in both] == ["b", "a"]
+    assert read_items(file, "s") == both[1:]
+    assert digest_of(both) == digest_of(both[::-1]) != digest_of(both[1:])
+
+def test_baseline_is_that_of_the_test_or_of_its_data():
+    one = Recorded(Plan(test="t", dataset="d", metrics=(), split="s"), "x")
+    ours, same, other = (
+        {"id": id_, "name": name, "dataset": "d", "split": split}
+        for id_, name, split in (("1", "t", "s"), ("2", "u", "s"), ("3", "t", "z"))
+    )
+    for bases, found in (
+        ([ours, same], "1"), ([same, other], "2"), ([same, same], None), ([other, other], None)
+    ):
+        assert find_base(one, 2, bases) == found
+    assert find_base(one, 1, [other]) == "3"
+
+def test_failures_beyond_those_shown_are_counted():
+    failure = {"metric": "m", "item": "i", "base": 1.0, "candidate": 0.0, "results": []}
+    none = {"verdict": "regressed", "results": [], "mismatches": [], "rescoring": None}
+    for more in (0, 1):
+        count = FAILURES_SHOWN + more
+        lines = [*lines_of(none | {"new_failures": [failure] * count, "failures": count})]
+        assert len(lines) == 1 + FAILURES_SHOWN + more
+""")
+    told = await offline()
+    assert (told.status, "7 passed" in told.output) == (0, True), told.output

@@ -79,6 +79,14 @@ async def test_line_has_caller_route_status_and_duration(site: Site, written: Wr
     }
 
 
+async def test_project_that_is_not_stored_is_not_logged(site: Site, written: Written) -> None:
+    head = site.headers(project="mistyped")
+    assert (await site.http.get("/traces?limit=0", headers=head)).status_code == 422
+    [line] = written.lines()
+    assert line["organization_id"] == str(site.organization)
+    assert "project_id" not in line
+
+
 async def test_person_is_logged_by_user_id(site: Site, written: Written) -> None:
     await site.http.get("/me", headers=BEARER)
     [(organization, user)] = site.store.memberships
