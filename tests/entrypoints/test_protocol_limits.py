@@ -33,7 +33,7 @@ STOPPING = list[asyncio.Task[None]]()  # servers of earlier tests
 async def app(scope, receive, send):
     assert scope["type"] == "http"
     await send({"type": "http.response.start", "status": 200, "headers": [(HEADER, b"1")]})
-    parts = 64 if scope["path"] == "/large" else 0
+    parts = {"/large": 64, "/longer": 16}.get(scope["path"], 0)
     for _ in range(parts):
         await send({"type": "http.response.body", "body": LARGE, "more_body": True})
     await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -162,6 +162,23 @@ async def test_unread_response_times_out():
             while server.server_state.connections:
                 await asyncio.sleep(0.01)
         assert len(await ended(reader)) < 64 * len(LARGE)
+        writer.close()
+
+
+async def test_client_that_reads_on_is_not_timed_out_later():
+    async with serving() as (server, port):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 10)
+        writer.write(GET.replace(b"/ ", b"/longer "))
+        async with asyncio.timeout(LONG_S):
+            while not server.server_state.connections:
+                await asyncio.sleep(0)
+            [connection] = server.server_state.connections
+            while connection._unread_timer is None:
+                await asyncio.sleep(0)
+            came = b""
+            while not came.endswith(b"\r\n0\r\n\r\n"):
+                came = came[-7:] + await reader.read(1 << 16)
+        assert connection._unread_timer is None
         writer.close()
 
 
@@ -329,9 +346,11 @@ async def test_requests_that_ask_for_another_protocol_are_served_as_others(
 
 
 @pytest.mark.parametrize("encoding", Encoding)
-async def test_otlp_requests_are_refused_in_their_type(encoding: Encoding) -> None:
+@pytest.mark.parametrize("path", [b"/v1/traces", b"/v1/traces/?a=b"])
+async def test_otlp_requests_are_refused_in_their_type(encoding: Encoding, path: bytes) -> None:
     async with serving() as (_, port):
-        head = b"POST /v1/traces HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\n" % encoding.encode()
+        named = path, encoding.encode()
+        head = b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Type: %b\r\n" % named
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head + b"A: " + b"a" * (1 << 17) + b"\r\n\r\n")
         answer, _, body = (await ended(reader)).partition(b"\r\n\r\n")
@@ -357,14 +376,15 @@ from entrypoints.server.protocol_limits import raise_file_limit
 
 logging.basicConfig(format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
-print(raise_file_limit())
+print(raise_file_limit(), raise_file_limit(has_grpc=True))
 """
 
 
 def test_limit_of_files_that_leaves_few_connections_is_logged():
     command = [sys.executable, "-c", FEW_FILES]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_MAX_S, check=True)
-    most = ended.stdout.strip()
+    most, with_grpc = map(int, ended.stdout.split())
     assert (
         f"open files, 300, leaves room for {most} of {CONNECTIONS_MAX} connections" in ended.stderr
     )
+    assert with_grpc + grpc_connections(with_grpc) <= most
