@@ -136,6 +136,18 @@ async def test_truncated_file_is_reported(cut):
     assert run.importer.stored == 2
 
 
+async def test_file_that_is_not_whole_is_a_failure():
+    told = json.dumps({"stored": 2, "unchanged": 0, "rejected": []}).encode()
+    text = lines(2)
+    async with receiver(answer=with_status("200 OK", body=told)) as asked:
+        server = server_client.Server(asked.url("", "127.0.0.1"), "pp_key", "p")
+        statuses = [
+            await trace_files._run(io.BytesIO(one), None, server)
+            for one in (ended(text), b"".join(text))
+        ]
+    assert statuses == [0, 1]
+
+
 async def test_altered_file_is_reported():
     server, sent = Server(), lines(3)
     run = await imported(server, ended(sent).replace(b'"name":"1"', b'"name":"7"'))
