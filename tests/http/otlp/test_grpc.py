@@ -338,6 +338,21 @@ async def test_messages_whose_size_is_unknown_wait_for_room() -> None:
     assert isinstance(last, Answer) or last.code == UNAVAILABLE.value[0]
 
 
+async def test_metadata_of_the_request_itself_is_passed_on() -> None:
+    sent = dict.fromkeys(("traceparent", "x-forwarded-for", "x-request-id", "user-agent"), "1")
+    passed = {}
+
+    async def app(scope, receive, send):
+        passed.update(scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def read() -> bytes:
+        return MESSAGE
+
+    await call(app, PATHS[METHODS["traces"]], list(sent.items()), "ipv4:192.0.2.1:1", read)
+    assert {name: passed.get(name.encode(), b"").decode() for name in sent} == sent
+
+
 async def test_message_that_has_arrived_holds_its_own_size(site: Site) -> None:
     shedding, held = site.app, []
     while not isinstance(shedding, LoadShedding):
