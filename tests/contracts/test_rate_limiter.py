@@ -182,6 +182,16 @@ async def test_redis_waits_for_enough_to_expire_after_limit_is_lowered(redis):
 
 
 @pytest.mark.service
+async def test_redis_frees_a_slot_a_whole_window_later(redis):
+    windows, buckets = RedisSlidingWindows(redis), {new_bucket(): Limit(1, "second")}
+    decisions = [
+        await windows.decide(buckets, at_us=START_US + later)
+        for later in (0, SECOND_US - 1, SECOND_US)
+    ]
+    assert [one.admitted for one in decisions] == [True, False, True]
+
+
+@pytest.mark.service
 async def test_redis_uses_its_own_clock(redis):
     bucket, limit = new_bucket(), Limit(2, "minute")
     await RedisSlidingWindows(redis).decide({bucket: limit})
