@@ -90,7 +90,9 @@ async def test_the_newest_score_of_a_name_counts(plane, groups, add):
     await fill(plane, ours, one, other)
     model = by("model", fingerprint="f")
     await add(ours, one, "0.1", name="m", metadata=model, created_at=at(0))
-    await add(ours, one, "0.5", name="m", metadata=model, created_at=at(1))
+    for n, value in ((1, "0.2"), (3, "0.5"), (2, "0.3")):  # of equals, the one with the last id
+        score = {"id": uuid.UUID(int=n), "created_at": at(1)}
+        await add(ours, one, value, name="m", metadata=model, **score)
     await add(ours, one, None, name="m", outcome=PENDING, created_at=at(2))
     await add(ours, one, "0.9", name="m", source=ANNOTATION, run_id=None, created_at=at(3))
     await add(ours, other, "1.0", name="m", metadata=model, created_at=at(0))
