@@ -8,8 +8,15 @@ from typing import Any
 
 import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
+from pydantic_ai.messages import ModelResponse, TextPart
+from pydantic_ai.usage import RequestUsage
 
-from adapters.judges.clients import ANSWER_MAX_BYTES, RETRY_AFTER_MAX_S, provider_error
+from adapters.judges.clients import (
+    ANSWER_MAX_BYTES,
+    RETRY_AFTER_MAX_S,
+    _reply,
+    provider_error,
+)
 from adapters.judges.model import ModelJudge
 from adapters.judges.wire import (
     ANSWER_TOKENS,
@@ -272,6 +279,20 @@ async def test_verdict_becomes_score_with_metadata_and_token_use(setup):
     assert (call.provider, call.model, call.code) == (api_format.provider, api_format.model, None)
     assert call.use == answer.use == TOKEN_USE
     assert call.latency_ms > 0
+
+
+def test_every_kind_of_tokens_is_counted():
+    usage = RequestUsage(
+        input_tokens=9,
+        cache_read_tokens=4,
+        cache_write_tokens=3,
+        output_tokens=8,
+        output_reasoning_tokens=5,
+    )
+    reply = _reply(ModelResponse(parts=[TextPart("x")], usage=usage))
+    assert reply.use == TokenUse(
+        requests=1, input=9, cache_read=4, cache_write=3, output=8, reasoning=5
+    )
 
 
 async def test_answer_names_responding_model_instead_of_requested_model(openai):
