@@ -51,6 +51,13 @@ async def test_values_are_counted_by_trace(plane):
         assert await values(field) == [FacetValue(value, 1)]
 
 
+async def test_equally_frequent_values_are_in_their_order(plane):
+    ours, tags = project(), [f"{n:02}" for n in range(40)]
+    await fill(plane, ours, trace(tags=tuple(tags)))
+    found = await plane.analytics.facets(ours, FacetField.TAG, "", 9)
+    assert [one.value for one in found] == tags[:9]
+
+
 async def test_keys_and_values_of_metadata_are_counted(plane):
     ours = project()
     many = {f"k{n}": n for n in range(COUNTED_MEMBERS_MAX + 1)}
