@@ -66,6 +66,7 @@ SHARED: Final = "SELECT frame FROM shared_texts WHERE project_id = $1"
 DAMAGE: Final = """
 UPDATE shared_texts SET frame = overlay(frame placing '\\xff'::bytea from 40) WHERE project_id = $1
 """
+LOCK_SHARED: Final = "SELECT 1 FROM shared_texts WHERE project_id = $1 FOR KEY SHARE"
 WAIT_AGAIN: Final = "UPDATE trace_payloads SET written_at = now() WHERE project_id = $1"
 COUNTS: Final = """
 SELECT (SELECT count(*) FROM long_texts WHERE project_id = $1) AS long,
@@ -570,6 +571,19 @@ async def test_nothing_is_lost_while_traces_are_joined_deleted_and_written(plane
         assert read.spans[0].input == one.spans[0].input
     assert await counts(pool, ours) == (20, 3)
     await plane.traces.delete(ours, [one.id for one in sent])
+    await remove_unused_texts(plane)
+    assert (await pool.fetchrow(COUNTS, ours))[:] == (0, 0, 0)
+
+
+@pytest.mark.service
+async def test_text_that_a_writer_has_locked_is_removed_later(plane, pool):
+    ours, sent = project(), [asking(n) for n in range(2)]
+    await put(plane, ours, *sent)
+    await plane.traces.delete(ours, [one.id for one in sent])
+    async with pool.acquire() as writer, writer.transaction():
+        await writer.execute(LOCK_SHARED, ours)
+        await remove_unused_texts(plane)
+        assert await counts(pool, ours) == (0, 1)
     await remove_unused_texts(plane)
     assert (await pool.fetchrow(COUNTS, ours))[:] == (0, 0, 0)
 
