@@ -276,6 +276,13 @@ def test_text_that_no_column_takes_is_rejected(encoding: Encoding, bad: Span):
 
 
 @BOTH
+def test_record_with_text_that_no_column_takes_is_rejected(encoding: Encoding):
+    decoded = decode(logs_request(record({"session.id": "a\0b"}), record()), encoding)
+    assert reasons(decoded) == [RejectionReason.INVALID_TEXT]
+    assert len(decoded.fragments) == 1
+
+
+@BOTH
 def test_scope_with_unstorable_text_rejects_only_its_spans(encoding: Encoding):
     request = traces_request(span(), span(), scope="a\0b")
     request.MergeFrom(traces_request(span(), scope="other"))

@@ -22,7 +22,7 @@ from domain.pricing.repricing import (
     RepricingReport,
     RepricingStatus,
 )
-from domain.tracing.usage import UNPRICED, Pricing, Usage
+from domain.tracing.usage import UNPRICED, CostSource, Price, Pricing, SpanCost, Usage
 from entrypoints.composition.memory import memory_ports, memory_pricing
 from tests.support.builders.values import (
     NOON,
@@ -158,6 +158,12 @@ async def test_failing_repricing_is_retried_with_growing_delays_then_fails(
     assert await world.do.pricing.reprice_spans() == 0
     await started(world, OURS)
     assert await world.do.pricing.reprice_spans() == fine + 1
+
+
+def test_free_model_has_a_price() -> None:
+    usage, free = Usage(1, 0, is_known=True), Price(Decimal(0), "v")
+    one = PricedSpan(trace_id(), span_id(), NOON, "m", usage, UNPRICED)
+    assert one.cost_under(lambda *_: free) == SpanCost(Decimal(0), CostSource.TABLE, free)
 
 
 def test_report_is_bounded_and_its_total_is_complete() -> None:

@@ -13,8 +13,9 @@ from application.sharing.ports import TraceLinks
 from domain.errors import Conflict, Forbidden, NotFound
 from domain.identity.audit import OPERATOR, AuditAction, AuditEntry
 from domain.identity.organization import NewOrganization
-from domain.ids import AuditEntryId, TraceId
+from domain.ids import AuditEntryId, TraceId, UserId
 from domain.sharing.trace_link import LINKS_PER_TRACE_MAX, TraceLink
+from domain.tracing.trace_detail import ShownSpan
 from tests.support.builders.values import NOON, at, trace
 from tests.support.fixtures.identities import founding
 from tests.support.fixtures.in_memory_app import World
@@ -41,6 +42,16 @@ async def store_trace(world: World, ours: NewOrganization, **fields: Any) -> Tra
     one = trace(**fields)
     await world.ports.tracing.traces.put(ours.project.id, one)
     return one.id
+
+
+def test_masked_link_leaves_out_what_was_said() -> None:
+    link = a_link(founding(UserId(uuid.uuid4())), TraceId(uuid.uuid4()), is_masked=True)
+    every = ShownSpan._make(range(len(ShownSpan._fields)))
+    hidden = {name for name, value in link.shown_span(every)._asdict().items() if value is None}
+    previews = {f"{name}_preview" for name in ("input", "output", "metadata")}
+    assert hidden == previews | {
+        *("error", "token_usage", "model_parameters", "input", "output", "metadata")
+    }
 
 
 def a_link(ours: NewOrganization, of: TraceId, **overrides: Any) -> TraceLink:

@@ -11,6 +11,7 @@ import pytest
 from application.clock import utc_now
 from application.evaluation.scores.sent_evaluations import EVALUATION_WAIT
 from application.use_cases import UseCases
+from domain.errors import Invalid
 from domain.ids import TraceId
 from domain.tracing.otel.fragments import otel_span_id
 from domain.tracing.otel.requests import Encoding
@@ -27,6 +28,7 @@ from tests.support.builders.otlp_requests import (
     traces_request,
 )
 from tests.support.clients.otlp_exporter import OtlpExporter
+from tests.support.fakes.otlp_store import RecordedOtlpTraces
 from tests.support.waiting import in_time, until_done
 
 TRACE = TraceId(uuid.UUID(bytes=TRACE_ID))
@@ -89,6 +91,16 @@ async def test_event_scores_its_span(exporter: OtlpExporter) -> None:
         assert (score["source"], score["status"]) == ("PROGRAMMATIC", "SUCCESS")
         assert (score["reason"], score["metadata"]) == ("It says so", {"label": "good"})
     assert await scores(exporter) == []
+
+
+async def test_evaluation_of_a_refused_trace_is_not_recorded() -> None:
+    erased = Invalid.field("trace_id", "this trace was erased")
+    site = Site(swapped={"otlp": RecordedOtlpTraces(failures={TRACE: erased})})
+    async with site.http:
+        exporter = OtlpExporter(site.http, site.headers(), Encoding.PROTOBUF)
+        sent = traces_request(with_event(FAITHFUL), span(trace_id=b"\2" * 16))
+        assert (await exporter.export(sent)).status_code == 200
+    assert (site.store.trace_scores, site.store.waiting_evaluations) == ({}, {})
 
 
 async def test_record_scores_span_or_trace(exporter: OtlpExporter) -> None:
