@@ -73,6 +73,10 @@ async def test_writer_gets_what_it_wrote_in_the_fields_of_the_whole(
         answers.append((await tenants.request(spec, tenants.new_key(*scopes), words)).json())
     narrow, whole = answers
     assert narrow.keys() == whole.keys()
+    collections = [field for field, value in whole.items() if isinstance(value, dict | list)]
+    assert [type(narrow[field]) for field in collections] == [
+        type(whole[field]) for field in collections
+    ]
     shown = {field: value for field, value in narrow.items() if value not in (None, {}, [])}
     assert shown.pop("id")
     assert shown.pop("project_id") == tenants.ours["project_id"]

@@ -296,6 +296,6 @@ class ChangedMonitorResponse(msgspec.Struct, frozen=True, kw_only=True):
             id=monitor,
             project_id=project,
             metric_names=sent.pop("metrics", None) or [],
-            filters=empty_object() if filters == NULL else filters,
+            filters=empty_object() if bytes(filters) == NULL else filters,
             **sent,
         )
