@@ -11,11 +11,14 @@ import pytest
 
 from domain.limits import Limit
 from entrypoints.http.error_responses import NO_SUCH_PATH
+from entrypoints.http.middleware.access_log import AccessLog
 from entrypoints.http.middleware.load_shedding import LoadShedding
 from entrypoints.http.middleware.metrics_access import CONTENT_TYPE
 from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.http.middleware.rate_limits import RouteClass
+from entrypoints.http.middleware.tracing import RequestTracing
 from tests.http.conftest import CONFIG, Site, a_trace
+from tests.support.clients.asgi_client import exchange
 
 TOKEN = "the token of a scraper"
 TEXT = b"# TYPE up gauge\nup 1.0\n"
@@ -239,3 +242,13 @@ async def test_span_has_the_fields_of_the_log_line(observed, observer):
         "pandaprobe.project_id": str(project),
         "pandaprobe.key_id": str(key),
     }
+
+
+async def test_span_of_a_request_without_a_response_has_failed():
+    async def hang_up(scope, receive, send): ...
+
+    observer = RecordingObserver()
+    app = RequestTracing(AccessLog(hang_up), observer)
+    await exchange(app, "GET", "/traces", {})
+    [(_, name, said, has_failed)] = observer.spans
+    assert (name, said["http.response.status_code"], has_failed) == ("GET -", 0, True)
