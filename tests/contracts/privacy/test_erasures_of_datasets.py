@@ -86,6 +86,20 @@ async def test_kept_link_of_revised_item_is_followed(fixture):
     assert await shown(datasets, ours) == {}
 
 
+async def test_kept_link_has_the_owner_that_it_had_in_its_dataset(fixture):
+    ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace(user_id=ADA.id)
+    await copied(fixture, ours, known)
+    await fixture.plane.traces.change(ours, known.id, TraceChange(user_id=GRACE.id))
+    await datasets.create(a_dataset(ours, name="later"))
+    for one in (an_item("other"), an_item("i0", from_trace=known.id)):
+        await put(datasets, ours, one, name="later")
+    await fixture.plane.traces.delete(ours, [known.id])
+    await put(datasets, ours, an_item("i0", "edited"))
+    await fixture.erase(ours)
+    assert list(await shown(datasets, ours)) == ["i0"]
+    assert list(await shown(datasets, ours, name="later")) == ["other"]
+
+
 async def test_traces_under_erasure_are_not_copied(fixture):
     ours, datasets, known = project(), fixture.plane.evaluation.datasets, a_trace()
     await datasets.create(a_dataset(ours))
