@@ -4,7 +4,6 @@ import os
 import re
 import select
 import signal
-import ssl
 import subprocess
 import sys
 import tempfile
@@ -44,8 +43,6 @@ from tests.support.waiting import WAIT_MAX_S, until_while, wait_a_moment
 
 ROOT = Path(__file__).parents[2]
 READY: Final = "Ctrl-C stops everything."  # the last words of a `dev` that starts
-# Each new client would read the certificates of all authorities, longer than its request takes.
-NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,6 @@ class DevServer:
             base_url=self.url,
             headers=headers or self.headers,
             timeout=WAIT_MAX_S,
-            verify=NO_AUTHORITIES,
         )
 
 
@@ -132,7 +128,7 @@ def start_dev(folder: Path, port: int, **settings: str) -> DevServer:
 def is_ready(port: int) -> bool:
     url = f"http://127.0.0.1:{port}/health/ready"
     try:
-        answer = httpx.get(url, timeout=WAIT_MAX_S, verify=NO_AUTHORITIES)
+        answer = httpx.get(url, timeout=WAIT_MAX_S)
     except httpx.TransportError:
         return False
     return answer.status_code == 200
