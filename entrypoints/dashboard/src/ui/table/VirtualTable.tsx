@@ -83,12 +83,16 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const pointing = useRef(0);
   const latest = useRef(props);
   latest.current = props;
+  const slack = margin === 0 ? 0 : SLACK * ROW;
+  const look = (element: HTMLElement): void => {
+    const now = { top: element.scrollTop, height: element.clientHeight };
+    setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= slack ? before : now));
+  };
   useEffect(() => {
     const element = box.current;
     if (element === null) return;
     const measure = (): void => {
-      const now = { top: element.scrollTop, height: element.clientHeight };
-      setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= SLACK * ROW ? before : now));
+      look(element);
       latest.current.onScrolled?.(element.scrollTop < ROW);
     };
     element.addEventListener("scroll", measure, { passive: true });
@@ -98,7 +102,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
       element.removeEventListener("scroll", measure);
       observer.disconnect();
     };
-  }, [ROW]);
+  }, [ROW, slack]);
   useEffect(() => {
     if (last > rows.length - NEAR_END) props.onNearEnd();
   }, [last, rows.length]);
@@ -113,6 +117,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     else if (top + ROW > element.scrollTop + element.clientHeight - head) {
       element.scrollTop = top + ROW - element.clientHeight + head;
     }
+    look(element); // the event of scrolling comes with the next frame, which the next key may precede
   }, [marked]);
   // Before the next key: Enter opens what has the focus. A row that is marked from the start may be
   // among those that are drawn only after the first paint.
