@@ -61,7 +61,10 @@ PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # At the beginning of a file, this leaves out all its tests in `make check`.
 MARKED_FILE = re.compile(r"^pytestmark = .*\bmark\.(service|e2e|slow|exhaustive)\b", re.MULTILINE)
 GC_THRESHOLD = 200_000  # the default of 2,000 runs it several times in a test, for nothing
-HANG_S = 7_200  # of one file; with all examples the longest takes many minutes
+# How long one file may take. The longest of `make test` takes 40 s on two idle cores, those of
+# `make test-faults` and of all examples many minutes. A run of CI ends after 90.
+HANG_S = 2_400
+HANG_WITH_ALL_EXAMPLES_S = 7_200
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -69,7 +72,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class HangTimer:
-    """Ends the process, with the stacks of all threads, if a file of tests takes two hours.
+    """Ends the process, with the stacks of all threads, if a file of tests takes too long.
 
     `tests/support/waiting.py` ends what waits much earlier; this is for loops without an end. The
     option `faulthandler_timeout` starts a thread for each test: 4 s of a processor for all.
@@ -83,7 +86,9 @@ class HangTimer:
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         if item.path != self.path:
             self.path = item.path
-            faulthandler.dump_traceback_later(HANG_S, exit=True, file=self.stderr)
+            has_all = settings.get_current_profile_name() == "full"
+            limit_s = HANG_WITH_ALL_EXAMPLES_S if has_all else HANG_S
+            faulthandler.dump_traceback_later(limit_s, exit=True, file=self.stderr)
 
     def pytest_unconfigure(self) -> None:
         faulthandler.cancel_dump_traceback_later()

@@ -1,7 +1,11 @@
 """One test for many values: quicker than one test for each, and it lists all failures."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from tests.support.hypothesis_scale import sampled
+
+FEW: Final = 20
 
 type Check = Callable[..., None]
 
@@ -31,3 +35,16 @@ def for_each(
         return test
 
     return test_of
+
+
+async def problems_of[T](
+    things: Iterable[T], check: Callable[[T], Awaitable[None]], name: Callable[[T], str] = str
+) -> dict[str, str]:
+    """Runs an asynchronous check for each value, in `make check` for FEW. Returns what failed."""
+    found = {}
+    for thing in sampled(list(things), FEW, 0):
+        try:
+            await check(thing)
+        except Exception as problem:
+            found[name(thing)] = repr(problem)
+    return found

@@ -9,6 +9,7 @@ from domain.identity.caller import Claims, Person, User
 from domain.identity.organization import Membership, NewOrganization, Organization, Project, Role
 from domain.ids import UserId
 from tests.support.builders.values import NOON, at
+from tests.support.problems import for_each
 
 ACTIONS = {
     "organization": {"created", "renamed", "deleted", "limits_changed", "sharing_changed"},
@@ -41,7 +42,7 @@ def test_audit_actions():
     }
 
 
-@pytest.mark.parametrize("action", AuditAction)
+@for_each([*AuditAction])
 def test_action_names_its_resource(action):
     assert action.resource in ACTIONS
     assert action.removeprefix(f"{action.resource}.") in ACTIONS[action.resource]

@@ -6,6 +6,7 @@ import pytest
 
 from domain.errors import Forbidden
 from domain.identity.organization import RIGHTS, TO_INVITE, TO_REMOVE, Action, Role, check_right
+from tests.support.problems import for_each
 
 OWNER, ADMIN, MEMBER = Role.OWNER, Role.ADMIN, Role.MEMBER
 TABLE = {
@@ -49,7 +50,7 @@ def test_table_of_rights_is_complete():
     assert set(RIGHTS) == set(Role)
 
 
-@pytest.mark.parametrize(("role", "action"), list(product(Role, Action)))
+@for_each(product(Role, Action))
 def test_role_has_exactly_the_rights_of_the_table(role, action):
     if role in TABLE[action]:
         assert check_right(role, action) is None
