@@ -48,8 +48,8 @@ settings.load_profile("usual")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Each new client reads the certificates of all authorities, for longer than its request takes. No
-# test asks one of them: a single certificate, which signs itself and has expired, stands for all.
+# Each new client reads the certificates of all authorities, which takes longer than its request. No
+# test trusts an authority: this file has a single certificate.
 os.environ["SSL_CERT_FILE"] = str(Path(__file__).parent / "support" / "authority.pem")
 
 # Collection creates almost no garbage, but millions of objects that the collector would traverse.
@@ -61,8 +61,8 @@ PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 # At the beginning of a file, this leaves out all its tests in `make check`.
 MARKED_FILE = re.compile(r"^pytestmark = .*\bmark\.(service|e2e|slow|exhaustive)\b", re.MULTILINE)
 GC_THRESHOLD = 200_000  # the default of 2,000 runs it several times in a test, for nothing
-# How long one file may take. The longest of `make test` takes 40 s on two idle cores, those of
-# `make test-faults` and of all examples many minutes. A run of CI ends after 90.
+# How long one file may take. The longest of `make test` takes 40 s on two idle cores; files of
+# `make test-faults`, and files with all examples, take many minutes. CI ends its job after an hour.
 HANG_S = 2_400
 HANG_WITH_ALL_EXAMPLES_S = 7_200
 

@@ -302,8 +302,7 @@ def test_invalid_backup_is_refused_and_leaves_no_files(
 
     manifest["tables"]["projects"]["rows"] += 1
     (backup / "manifest.json").write_text(json.dumps(manifest))
-    # Both fill a database, for seconds.
-    for arguments in sampled(((backup,), (backup, "--verify")), 1, 0, usually=True):
+    for arguments in ((backup, "--verify"), (backup,)):
         refused = command(copy, "restore", *arguments)
         assert refused.returncode == 1
         assert "projects" in refused.stderr

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import settings
 
-OF_PROFILES: Final = {"quick": 5, "usual": 6, "full": 100}  # `make check`, `test`, `test-all`
+OF_PROFILES: Final = {"quick": 5, "usual": 8, "full": 100}  # `make check`, `test`, `test-all`
 # Percent of what `make test-all` tries, where one example takes long.
 SHARES: Final = {"quick": 5, "usual": 6, "full": 100}
 FEWEST: Final = 3

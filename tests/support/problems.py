@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from tests.support.hypothesis_scale import sampled
 
-FEW: Final = 20
+FEW: Final = 20  # values in `make check`
 
 type Check = Callable[..., None]
 
@@ -40,7 +40,10 @@ def for_each(
 async def problems_of[T](
     things: Iterable[T], check: Callable[[T], Awaitable[None]], name: Callable[[T], str] = str
 ) -> dict[str, str]:
-    """Runs an asynchronous check for each value, in `make check` for FEW. Returns what failed."""
+    """Runs an asynchronous check for each value. Returns the failures by `name`.
+
+    In `make check` it runs for FEW values.
+    """
     found = {}
     for thing in sampled(list(things), FEW, 0):
         try:

@@ -510,7 +510,7 @@ async def test_silent_provider_times_out_at_deadline(setup):
 
 @dataclass(slots=True)
 class SlowClient:
-    """Answers after 40 s with what is no verdict."""
+    """Takes 40 s for each answer, which has no verdict."""
 
     now: float = 0.0
     limits_s: list[float] = field(default_factory=list)

@@ -84,7 +84,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   const latest = useRef(props);
   latest.current = props;
   const slack = margin === 0 ? 0 : SLACK * ROW;
-  const look = (element: HTMLElement): void => {
+  const updateView = (element: HTMLElement): void => {
     const now = { top: element.scrollTop, height: element.clientHeight };
     setView((before) => (now.height <= before.height && Math.abs(before.top - now.top) <= slack ? before : now));
   };
@@ -92,7 +92,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     const element = box.current;
     if (element === null) return;
     const measure = (): void => {
-      look(element);
+      updateView(element);
       latest.current.onScrolled?.(element.scrollTop < ROW);
     };
     element.addEventListener("scroll", measure, { passive: true });
@@ -117,7 +117,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
     else if (top + ROW > element.scrollTop + element.clientHeight - head) {
       element.scrollTop = top + ROW - element.clientHeight + head;
     }
-    look(element); // the event of scrolling comes with the next frame, which the next key may precede
+    updateView(element); // the scroll event comes with the next frame, and the next key may come before it
   }, [marked]);
   // Before the next key: Enter opens what has the focus. A row that is marked from the start may be
   // among those that are drawn only after the first paint.
