@@ -44,8 +44,10 @@ async def problems_of[T](
 
     In `make check` it runs for FEW values.
     """
+    known = list(things)
+    assert known
     found = {}
-    for thing in sampled(list(things), FEW, 0):
+    for thing in sampled(known, FEW, 0):
         try:
             await check(thing)
         except Exception as problem:
