@@ -358,6 +358,8 @@ REPEATED: Final = {
     "prices", "organization: invitations", "organization: projects", "new key",
     "overview of nothing", "datasets", "new dataset", "experiments", "sessions", "monitors",
     "labelling", "scoring a trace", "tab raw", "organization: members", "organization: limits",
+    "home", "users", "groups", "erasures", "exports", "metrics", "runs", "scores", "keys",
+    "organization: costs", "organization: keys", "organization: audit", "shares", "metric",
 }  # fmt: skip
 
 AXE: Final = AXE_FILE_PATH.read_text()

@@ -105,7 +105,10 @@ PAYLOADS = {
     "escapes": r'{"a": "\u0041\n\t\"\\", "a": 1.0, "__proto__": {"hit": 1}, "": 1e999}',
 }  # fmt: skip
 # The test below has the first one, and others are like the next ones.
-REPEATED = ("an array of a million", "a million objects", "900 levels", "900 levels of objects")
+REPEATED = (
+    "an array of a million", "a million objects", "a long list of messages",
+    "900 levels", "900 levels of objects",
+)  # fmt: skip
 # Presses the buttons that show more, until none is there, and hashes what is shown. While the whole
 # payload is loading, nothing is shown.
 HASH_OF_ALL = """async ([box, labels]) => {

@@ -104,7 +104,7 @@ async def test_pages_follow_each_other_although_requests_compare_few_traces(
     project, sent = walked
     sessions = PostgresSessions(pool, TraceEdits(pool, prices()), walk_limits=limits)
     turn = len(SessionSort) * LIMITS.index(limits) + list(SessionSort).index(sort)
-    for conditions in sampled(FILTERS, len(FILTERS) // 4, turn, usually=True):
+    for conditions in sampled(FILTERS, len(FILTERS) // 8, turn, usually=True):
         matching, found = SessionFilter(**conditions), list[SessionSummary]()
         expected, window = in_domain(sent, matching, sort), PageRequest(limit=3)
         while True:

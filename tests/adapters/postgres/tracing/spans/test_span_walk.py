@@ -125,7 +125,7 @@ async def test_pages_follow_each_other_although_requests_compare_few_spans(
     project, sent = walked
     spans = PostgresSpans(pool, walk_limits=limits, searched_traces_max=0)
     turn = 2 * LIMITS.index(limits) + (order is SortOrder.ASC)
-    for conditions in sampled(FILTERS, len(FILTERS) // 5, turn, usually=True):
+    for conditions in sampled(FILTERS, len(FILTERS) // 7, turn, usually=True):
         matching, found, window = (
             SpanFilter(**conditions),
             list[SpanSummary](),
