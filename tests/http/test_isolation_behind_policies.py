@@ -101,6 +101,7 @@ async def test_foreign_objects_respond_like_unknown_ones_in_every_way(
             await assert_same_response(stored, spec, way)
 
 
+@pytest.mark.exhaustive  # it verifies that the first test here tries what it says
 async def test_own_requests_need_none_of_these_conditions(stored: StoredTenants) -> None:
     """So each request ran to its end, and all of its statements had lost their conditions."""
     stored.pool.changed.clear()

@@ -323,6 +323,7 @@ def _ports(ports: Ports, seed: int) -> Ports:
     return replace_ports(repeatable, key_usage=MemoryKeyUsage(MemoryStore()))
 
 
+@pytest.mark.exhaustive  # test_organizations.py has each step
 def test_random_histories_of_administration_agree(pool, serving_url):
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()

@@ -278,5 +278,6 @@ class Histories(ComparedHistories[Monitoring]):
             self.run_on_both(partial(self._delete_monitor, of))
 
 
+@pytest.mark.exhaustive  # test_alerts.py has each step
 def test_random_histories_of_alerts_agree(pool, serving_url):
     assert_histories_agree(Histories, over_postgres, serving_url, examples=50, steps=6)

@@ -255,5 +255,6 @@ async def _deliveries(of: ProjectId, to: UUID, over: Monitoring) -> Any:
     return await over.webhooks.deliveries(of, to, ALL)
 
 
+@pytest.mark.exhaustive  # test_webhooks.py has each step
 def test_random_histories_of_webhooks_agree(pool, serving_url):
     assert_histories_agree(Histories, over_postgres, serving_url, examples=50, steps=16)

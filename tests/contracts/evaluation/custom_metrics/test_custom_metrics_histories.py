@@ -86,5 +86,6 @@ class Histories(ComparedHistories[Customizing]):
         self.run_on_both(read)
 
 
+@pytest.mark.exhaustive  # test_custom_metrics.py has each step
 def test_random_histories_of_metrics_agree(pool, serving_url):
     assert_histories_agree(Histories, over_postgres, serving_url, examples=25, steps=15)

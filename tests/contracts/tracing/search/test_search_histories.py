@@ -170,5 +170,6 @@ class SearchHistories(ComparedHistories[DataPlane]):
         self.run_on_both(found)
 
 
+@pytest.mark.exhaustive  # test_search.py has each step
 def test_random_histories_of_texts_are_found_alike(pool, serving_url):
     assert_histories_agree(SearchHistories, over_postgres, serving_url, examples=40, steps=12)
