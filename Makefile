@@ -15,7 +15,7 @@ TEST_PROCESSES ?= 3
 PYTEST = .ci/in_memory.sh $(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 TRACES ?= 1000
 
-.PHONY: dashboard screenshots help dev test tests test-all otel-tests test-faults test-citus check quick compiled lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup setup-local
+.PHONY: dashboard dashboard-tests screenshots help dev test tests test-all otel-tests test-faults test-citus check quick compiled lint types imports format serve worker migrate seed bench lock vendor sbom audit helm pins pins-check clean setup setup-local
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -105,6 +105,9 @@ dashboard: setup ## build the dashboard with npm: types, unit tests, entrypoints
 	@$(BIN)/python .ci/dashboard_types.py
 	@cd entrypoints/dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && \
 		npm run --silent types && npm run --silent test && npm run --silent build
+
+dashboard-tests: setup ## all tests of the dashboard in a browser; run them after `make dashboard`
+	@.ci/in_memory.sh $(BIN)/pytest tests/e2e/dashboard -m "not faults"
 
 screenshots: setup ## take the pictures of docs/dashboard.md again; needs Chromium
 	@$(BIN)/python -m tests.e2e.dashboard.screenshots

@@ -19,13 +19,13 @@ from xdist.workermanage import WorkerController
 # Seconds of the files that take longest, about as in the JUnit report of `make tests`. They decide
 # the order alone: a file that isn't here, or takes another time meanwhile, runs at a worse moment.
 FILE_TIMES_S: Final = {
-    "tests/e2e/dashboard/test_dashboard_barriers.py": 41,
+    "tests/e2e/dashboard/test_dashboard_barriers.py": 20,
     "tests/e2e/test_backup.py": 33,
-    "tests/e2e/dashboard/test_dashboard_journeys.py": 27,
+    "tests/e2e/dashboard/test_dashboard_journeys.py": 17,
     "tests/e2e/documentation/test_guide.py": 27,
     "tests/e2e/test_workers.py": 26,
     "tests/e2e/test_observed.py": 22,
-    "tests/e2e/dashboard/test_dashboard.py": 20,
+    "tests/e2e/dashboard/test_dashboard.py": 16,
     "tests/clients/pytest_pandaprobe/test_online.py": 10,
     "tests/e2e/test_dev.py": 17,
     "tests/http/test_isolation_behind_policies.py": 16,

@@ -122,8 +122,9 @@ def leave(page: Page) -> None:
     Asked for by the page itself, an empty page stays in the same process of the browser. `goto`
     starts another one, and so does the next page.
     """
-    page.evaluate("location.replace('about:blank')")
-    page.wait_for_url("about:blank")
+    if page.url != "about:blank":  # or what is loaded next could end before this has
+        page.evaluate("location.replace('about:blank')")
+        page.wait_for_url("about:blank")
 
 
 VERIFIER: Final = "pp.verifier"  # its key in the local storage

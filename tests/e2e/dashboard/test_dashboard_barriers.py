@@ -29,7 +29,6 @@ FOCUSABLE: Final = re.compile(
     '^<(?:[^>]* role="(?:separator|feed)"|pre [^>]*role="group")', re.DOTALL
 )
 CONTRAST: Final = {"type": "rule", "values": ["color-contrast"]}
-WITHOUT_CONTRAST: Final = {"color-contrast": {"enabled": False}}  # it takes most of the time
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ ALL_LOOKS: Final = tuple(
 )
 PHONE: Final = ALL_LOOKS[-1]
 # Views with colours of their own, which both themes have to show with enough contrast. `make test`
-# looks at the contrast of these alone.
+# tries these: views change with a build alone, after which `make dashboard-tests` tries all.
 COLOURED: Final = {
     "overview", "usage", "a score", "traces", "tab io", "tab scores", "conversation", "comparison",
     "verdict", "labelled", "monitor", "alerts", "run", "custom metric",
@@ -346,22 +345,6 @@ VIEWS: dict[str, Step] = {
     "shared": shared,
 }
 
-
-# They are made of parts that other views have: dialogs of fields and buttons, lists, empty states.
-REPEATED: Final = {
-    "new price", "repricing", "changing a score", "no score", "no match", "tab details",
-    "tab metadata", "unknown trace", "adding to a dataset", "exporting", "deleting traces",
-    "tagging traces", "comparing with", "tags of a trace", "deleting a trace", "erasing",
-    "receipts", "queues", "new alert", "deleting a monitor", "edited monitor", "new webhook",
-    "new project", "no page", "no run", "new run over sessions", "deleting a run",
-    "progress of a run", "unknown run", "new rule metric", "new measured metric", "imports",
-    "prices", "organization: invitations", "organization: projects", "new key",
-    "overview of nothing", "datasets", "new dataset", "experiments", "sessions", "monitors",
-    "labelling", "scoring a trace", "tab raw", "organization: members", "organization: limits",
-    "home", "users", "groups", "erasures", "exports", "metrics", "runs", "scores", "keys",
-    "organization: costs", "organization: keys", "organization: audit", "shares", "metric",
-}  # fmt: skip
-
 AXE: Final = AXE_FILE_PATH.read_text()
 NAVIGATION: Final = "nav[aria-label=Main]"
 # Once the page is painted as it now has to look. What is behind a dialog is a view of its own.
@@ -383,17 +366,10 @@ WIDER: Final = """() => {
 }"""
 
 
-def barriers(
-    page: Page,
-    excluded: Sequence[str] = (),
-    rules: Any = ALL_RULES,
-    *,
-    has_contrast: bool = True,
-) -> list[str]:
+def barriers(page: Page, excluded: Sequence[str] = (), rules: Any = ALL_RULES) -> list[str]:
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE)
-    more = FOCUS_ORDER if has_contrast else FOCUS_ORDER | WITHOUT_CONTRAST
-    options = {"runOnly": rules, "resultTypes": ["violations"], "rules": more}
+    options = {"runOnly": rules, "resultTypes": ["violations"], "rules": FOCUS_ORDER}
     found = page.evaluate(RUN_AXE, [options, excluded])
     return [
         f"{one['id']}: {node['html'][:200]} {json.dumps(node.get('any'))[:300]}"
@@ -414,42 +390,36 @@ def found_in(
     looks: Sequence[Look],
     excluded: Sequence[str] = (),
     rules: Any = ALL_RULES,
-    *,
-    has_contrast: bool = True,
 ) -> dict[str, list[str]]:
     found = {}
     for look in looks:
         have_look(page, look)
-        some = barriers(page, excluded, rules, has_contrast=has_contrast)
+        some = barriers(page, excluded, rules)
         if some := [*some, *page.evaluate(WIDER)]:
             found[f"{view}, {look.width} px wide, {look.scheme}"] = some
     return found
 
 
-def test_no_view_has_a_barrier(signed_in: Page, project: Project, sent: Any) -> None:
-    """Each view in one look, by turns. The navigation, which all of them have, is below.
+def test_coloured_views_have_no_barrier(signed_in: Page, project: Project, sent: Any) -> None:
+    """Each view in one look, by turns, and its contrast in the other theme.
 
-    Whether it fits a phone is cheap to know, so that is tried with each.
+    The navigation, which all of them have, is below. Whether it fits a phone is cheap to know, so
+    that is tried with each.
     """
     found: dict[str, list[str]] = {}
-    tried = {view: step for view, step in VIEWS.items() if view not in REPEATED}
-    for number, (view, step) in enumerate(tried.items()):
+    tried = [view for view in VIEWS if view in COLOURED]
+    assert len(tried) == len(COLOURED)
+    for number, view in enumerate(tried):
         look = ALL_LOOKS[number % len(ALL_LOOKS)]
         have_look(signed_in, look)
-        step(signed_in, project, sent)
-        is_coloured = view in COLOURED
-        found |= found_in(signed_in, view, [look], [NAVIGATION], has_contrast=is_coloured)
-        if is_coloured:  # also in the other theme
-            other = replace(look, scheme="dark" if look.scheme == "light" else "light")
-            found |= found_in(signed_in, view, [other], [NAVIGATION], CONTRAST)
+        VIEWS[view](signed_in, project, sent)
+        found |= found_in(signed_in, view, [look], [NAVIGATION])
+        other = replace(look, scheme="dark" if look.scheme == "light" else "light")
+        found |= found_in(signed_in, view, [other], [NAVIGATION], CONTRAST)
         have_look(signed_in, PHONE)
         if some := signed_in.evaluate(WIDER):
             found[f"{view}, on a phone"] = some
     assert found == {}
-
-
-def test_named_views_are_views() -> None:
-    assert VIEWS.keys() >= COLOURED | REPEATED
 
 
 @pytest.mark.exhaustive
@@ -465,6 +435,7 @@ def test_no_view_has_a_barrier_in_any_look(signed_in: Page, project: Project, se
     assert found == {}
 
 
+@pytest.mark.exhaustive  # changes with a build alone
 def test_what_is_chosen_is_seen_in_forced_colors(signed_in: Page, project: Project) -> None:
     """A browser may replace all colours by a few, and backgrounds with them."""
     page = signed_in

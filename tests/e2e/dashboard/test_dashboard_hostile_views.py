@@ -186,6 +186,7 @@ def with_errors(value: object) -> object:
     return found
 
 
+@pytest.mark.exhaustive  # changes with a build alone
 def test_long_errors_are_cut_and_shown_whole(
     opened: Page, project: Project, stored: dict[str, str]
 ) -> None:
