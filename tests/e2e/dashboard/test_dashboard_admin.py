@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -73,11 +74,14 @@ def test_key_is_made_rotated_and_revoked(
     take_screenshot("audit")
 
 
+SCROLLED_PX: Final = "one => one.scrollWidth - one.clientWidth"
+
+
 @pytest.mark.exhaustive  # changes with a build alone
 def test_navigation_names_the_organization_of_the_page(
     signed_in: Page, project: Project, dev_server: DevServer
 ) -> None:
-    """A long name is cut, and doesn't make the navigation scroll sideways."""
+    """A long name is cut: neither the navigation nor a dialog with it scrolls sideways."""
     page, name = signed_in, f"Organization {'of many words ' * 8}{project.name}"
     token = dev_server.environ["PANDAPROBE_TOKEN"]
     with dev_server.client(Authorization=f"Bearer {token}") as http:
@@ -89,8 +93,12 @@ def test_navigation_names_the_organization_of_the_page(
         link = navigation.locator(".organization")
         expect(link).to_have_attribute("href", f"/app/o/{organization}/members")
         expect(link).to_have_attribute("aria-current", "page")
-        sizes = navigation.evaluate("one => [one.scrollWidth, one.clientWidth]")
-        assert sizes[0] == sizes[1]
+        assert navigation.evaluate(SCROLLED_PX) == 0
+    page.goto(f"{dev_server.url}/app?all=1")
+    page.get_by_role("button", name="New project …").click()
+    dialog = page.get_by_role("dialog", name="New project")
+    expect(dialog.get_by_label("Organization")).to_contain_text(name)
+    assert dialog.evaluate(SCROLLED_PX) == 0
 
 
 def test_trace_is_shown_by_a_public_link_until_it_is_revoked(
