@@ -1,7 +1,8 @@
 /** Reads whose connection ends within the answer. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { awaySince, curl, Failure, readText, request, requestText } from "../src/api/client.ts";
+import { address, awaySince, curl, Failure, readText, request, requestText } from "../src/api/client.ts";
+import { filterBody, filterQuery } from "../src/lib/filters.ts";
 import { snippets } from "../src/lib/snippets.ts";
 
 /** Answers as a service that ends after the first bytes of the body. */
@@ -53,6 +54,13 @@ test("a read that the caller gives up does not count as a failure", async () => 
   caller.abort();
   await assert.rejects(read, (error) => !(error instanceof Failure));
   assert.equal(awaySince.value, null);
+});
+
+test("an empty value is asked for where it filters", () => {
+  const asked = (search: string): string => new URL(address("traces", filterQuery(new URLSearchParams(search)))).search;
+  for (const search of ["?environment=", "?user_id=a", "?tags=&tags=a", "?not_session_id=", "?metadata.k="]) assert.equal(asked(search), search);
+  assert.deepEqual(["?query=", "?min_cost="].map(asked), ["", ""]);
+  assert.deepEqual(filterBody(new URLSearchParams("environment=&user_id=a&not_release="), 0), { environment: "", user_id: "a", not_release: [""] });
 });
 
 test("a command for a terminal has each name as one word", () => {

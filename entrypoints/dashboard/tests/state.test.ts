@@ -78,10 +78,12 @@ test("typed filters become parameters of the API", () => {
   assert.equal(after("?not_tags=a", "tag!=b"), "?not_tags=a&not_tags=b");
   assert.equal(after("", "-status:error"), "?not_status=ERROR");
   assert.equal(after("", "meta.customer!=a:b"), "?not_metadata.customer=a:b");
+  assert.equal(after("", "meta.customer != acme"), "?not_metadata.customer=acme");
+  assert.equal(after("", "meta.customer: acme"), "?metadata.customer=acme");
   assert.equal(after("", "-answer"), "?not_name=answer");
   for (const typed of ["-failed", "-latency>2s"]) assert.match(after("", typed), /^problem/);
   assert.match(after("", "latency>soon"), /^problem/);
-  assert.match(after("", "env:"), /^problem/);
+  for (const typed of ["env:", "meta.customer: ", "-meta.customer:"]) assert.match(after("", typed), /^problem: Write a value/);
   assert.match(after("", "status:e"), /^problem: .*PENDING, RUNNING, COMPLETED, ERROR/);
   assert.match(after("", "-kind:x"), /^problem/);
   assert.equal(after("", "kind:tool"), "?span_kind=TOOL");

@@ -59,11 +59,12 @@ export function configure(headers: typeof credentials, refused: typeof whenRefus
   [credentials, whenRefused] = [headers, refused];
 }
 
+/** An empty text is left out, but in a list it is a value as others are. */
 export function address(path: string, query: Query = {}): string {
   const url = new URL(path.replace(/^\//, ""), ROOT);
   for (const [name, value] of Object.entries(query)) {
-    for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined && one !== "") url.searchParams.append(name, String(one));
+    for (const one of Array.isArray(value) ? value : value === "" ? [] : [value]) {
+      if (one !== null && one !== undefined) url.searchParams.append(name, String(one));
     }
   }
   return url.href;

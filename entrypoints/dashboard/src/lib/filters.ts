@@ -165,7 +165,10 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const least = /^(cost|tokens|spans)\s*>=?\s*\$?([0-9.]+)$/i.exec(word);
   if (least) return { change: { [LEAST[least[1]!.toLowerCase()]!]: String(Number(least[2])) } };
   const meta = /^meta\.([^:]+):(.*)$/s.exec(word);
-  if (meta) return change(`metadata.${meta[1]}`, unquote(meta[2] ?? ""));
+  if (meta) {
+    const value = meta[2]!.trim();
+    return value === "" ? { problem: `Write a value after meta.${meta[1]}:` } : change(`metadata.${meta[1]}`, unquote(value));
+  }
   if (!field) {
     if (/^(latency|meta)\b/i.test(word)) return { problem: "Write latency>2s or meta.key:value" };
     return unquote(word) === "" ? { change: { name: null } } : change("name", unquote(word));
@@ -284,12 +287,18 @@ const FILTERS = [
   "started_before",
 ];
 
-/** The parameters of an address that filter, as the API takes them. */
+const TEXTS = FIELDS.filter(({ values, isOnly }) => values === undefined && isOnly !== true).map((one) => one.parameter);
+
+function hasMany(name: string): boolean {
+  return name === "tags" || name.startsWith(NOT);
+}
+
+/** The parameters of an address that filter, as the API takes them. Texts are in lists, since they may be empty. */
 export function filterQuery(params: URLSearchParams): Record<string, unknown> {
   const query: Record<string, unknown> = {};
   for (const name of FILTERS) {
     const values = params.getAll(name);
-    if (values.length > 0) query[name] = name === "tags" || name.startsWith(NOT) ? values : values[0];
+    if (values.length > 0) query[name] = hasMany(name) ? values : TEXTS.includes(name) ? [values[0]] : values[0];
   }
   for (const name of new Set(params.keys())) {
     if (MEMBER.test(name)) query[name] = params.getAll(name);
@@ -329,7 +338,7 @@ export function filterBody(params: URLSearchParams, now: number): Record<string,
       body[of] = { ...(body[of] as object | undefined), [key]: value };
     } else if (name === "query") continue; // see TEXT_HINT
     else if (name === "has_error") body[name] = value === "true";
-    else body[name] = name in BOUNDS && name !== "score_outcome" ? Number(value) : value;
+    else body[name] = name in BOUNDS && name !== "score_outcome" ? Number(value) : Array.isArray(value) && !hasMany(name) ? value[0] : value;
   }
   return body;
 }
