@@ -26,6 +26,7 @@ test("numbers are grouped as Intl groups them", () => {
 test("money and speeds have grouped digits, and no exponent", () => {
   assert.deepEqual([0, 0.0125, 9.5, 1234.5, 1e6].map((usd) => cost(usd)), ["$0.00", "$0.0125", "$9.5000", "$1,234.50", "$1,000,000.00"]);
   assert.equal(cost(5000, 2), "≥ $5,000.00");
+  assert.deepEqual([cost(1e-7), cost(1e-7, 1), cost(0, 1), cost(null)], ["< $0.000001", "> $0.00", NONE, NONE]);
   assert.deepEqual([0.0075, 1.7, 20.4].map(speedText), ["0.45 a minute", "100 a minute", "1,200 a minute"]);
 });
 

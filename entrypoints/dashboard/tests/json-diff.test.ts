@@ -38,6 +38,7 @@ test("invalid JSON, deep values and long lists of changes are bounded", () => {
   const list = (value: number): string => `[${new Array(2000).fill(value)}]`;
   const cut = jsonChanges(list(1), list(2))!;
   assert.ok(cut.isCut);
+  assert.ok(jsonChanges(`[${new Array(200_000).fill(1)}]`, `[${new Array(200_000).fill(2)}]`)?.isCut);
   assert.equal(cut.changes.length, 500);
 });
 

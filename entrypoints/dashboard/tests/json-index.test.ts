@@ -66,6 +66,8 @@ test("found places lead to their path", () => {
   const root = rootOf(text);
   const paths = findAll(text, "NEEDLE", 10).map((at) => pathTo(text, root, at).map((one) => one.key));
   assert.deepEqual(paths, [["a", 1, "needle"], ["b", "c"]]);
+  assert.deepEqual(findAll("İİ needle", "NEEDLE", 10), [3]);
+  assert.deepEqual(findAll("aaa", "aa", 10), [0, 1]);
 });
 
 /** Scans to the end; the number of pauses. */

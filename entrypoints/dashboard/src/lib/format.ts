@@ -84,7 +84,7 @@ export function speedText(perSecond: number): string {
 /** US dollars. With unpriced spans the sum is a lower bound; if all are unpriced, it is unknown. */
 export function cost(usd: number | null | undefined, unpriced = 0): string {
   if (usd == null || (usd === 0 && unpriced > 0)) return NONE;
-  if (usd > 0 && usd < 0.000001) return "< $0.000001";
+  if (usd > 0 && usd < 0.000001) return unpriced > 0 ? "> $0.00" : "< $0.000001";
   const digits = usd === 0 || usd >= 100 ? 2 : usd >= 0.01 ? 4 : 6;
   return `${unpriced > 0 ? "≥ " : ""}$${grouped(usd.toFixed(digits))}`;
 }

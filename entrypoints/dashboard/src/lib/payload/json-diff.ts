@@ -55,7 +55,7 @@ function compare(left: string, right: string, most: number): JsonChanges {
     }
     const children =
       next.left.kind === "object" ? members(left, right, next) : elements(left, right, next);
-    pending.push(...children.toReversed());
+    for (const child of children.toReversed()) pending.push(child); // a spread of a long list is too much for the stack
   }
   return { changes, isCut: false };
 }

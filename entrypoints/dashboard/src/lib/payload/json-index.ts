@@ -168,11 +168,16 @@ export function childOf(text: string, node: JsonNode | undefined, key: string | 
   return childrenOf(text, node).children.findLast((one) => one.key === key);
 }
 
+/** In lower case, of the same length: that of İ alone would be longer. */
+export function lowered(text: string): string {
+  return text.replaceAll("İ", "i").toLowerCase();
+}
+
 /** The places of a text within the JSON text, by their offsets. */
 export function findAll(text: string, wanted: string, limit: number): number[] {
   const found: number[] = [];
   if (wanted === "") return found;
-  const [hay, needle] = [text.toLowerCase(), wanted.toLowerCase()];
+  const [hay, needle] = [lowered(text), lowered(wanted)];
   for (let at = hay.indexOf(needle); at >= 0 && found.length < limit; at = hay.indexOf(needle, at + 1)) {
     found.push(at);
   }

@@ -8,6 +8,7 @@ import { readTurns, type SessionTurn, type TurnPage } from "../../api/turns.ts";
 import { project, projectId } from "../../api/session.ts";
 import type { SessionDetail } from "../../api/types.d.ts";
 import { chatOf, textOf, type Part, type Turn } from "../../lib/payload/chat.ts";
+import { lowered } from "../../lib/payload/json-index.ts";
 import { cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
 import { offerFocus, useCommands } from "../../lib/keys.ts";
 import { announce, Button, copy, Empty, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
@@ -313,7 +314,7 @@ const shownTexts = new WeakMap<SessionTurn, string>();
 function shownText(turn: SessionTurn): string {
   let text = shownTexts.get(turn);
   if (text === undefined) {
-    text = [turn.trace.name, saidText(lastOf(turn.input, "user")), saidText(lastOf(turn.output, "assistant"))].join("\n").toLowerCase();
+    text = lowered([turn.trace.name, saidText(lastOf(turn.input, "user")), saidText(lastOf(turn.output, "assistant"))].join("\n"));
     shownTexts.set(turn, text);
   }
   return text;
@@ -334,7 +335,7 @@ function saidText(said: Said): string {
 
 function matchesOf(turns: readonly SessionTurn[], wanted: string): number[] {
   if (wanted === "") return [];
-  const words = wanted.toLowerCase();
+  const words = lowered(wanted);
   return turns.flatMap((turn, index) => (shownText(turn).includes(words) ? [index] : []));
 }
 
@@ -346,13 +347,12 @@ function useHighlight(box: { current: HTMLElement | null }, wanted: string, draw
     if (!("highlights" in CSS)) return;
     CSS.highlights.delete("found");
     if (wanted === "" || box.current === null) return;
-    const words = wanted.toLowerCase();
+    const words = lowered(wanted);
     const ranges: Range[] = [];
     const texts = document.createTreeWalker(box.current, NodeFilter.SHOW_TEXT);
     for (let node = texts.nextNode(); node !== null && ranges.length < HIGHLIGHTS_MAX; node = texts.nextNode()) {
-      const text = (node.nodeValue ?? "").toLowerCase();
+      const text = lowered(node.nodeValue ?? "");
       for (let from = text.indexOf(words); from >= 0; from = text.indexOf(words, from + words.length)) {
-        if (from + words.length > (node.nodeValue ?? "").length) break; // lower case can be longer
         const range = new Range();
         range.setStart(node, from);
         range.setEnd(node, from + words.length);
