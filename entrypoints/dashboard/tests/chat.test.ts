@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chatOf, sharedStart, standsForResult, textOf, type Part, type Turn } from "../src/lib/payload/chat.ts";
+import { chatOf, innerJson, looksLikeMarkdown, MARKDOWN_CHARS_MAX, sharedStart, standsForResult, textOf, type Part, type Turn } from "../src/lib/payload/chat.ts";
 
 function said(part: Part): string {
   if (part.type === "text" || part.type === "thinking") return part.text;
@@ -65,6 +65,7 @@ const SHAPES: [string, unknown, string[] | null][] = [
     [{ role: "user", content: [{ type: "text", text: "look" }, { type: "media", mime_type: "image/png", size: 3 }, { image: { format: "png", source: {} } }, { type: "other", value: 7 }] }],
     ["user: look | media | media | json"],
   ],
+  ["refusals, and developers", [{ role: "developer", content: "be kind" }, { role: "assistant", content: null, refusal: "no" }], ["system: be kind", "assistant: no"]],
   ["an unknown block", [{ role: "user", content: [{ type: "novel", x: 1 }] }], ["user: json"]],
   ["no chat", { question: "hi", n: 1 }, null],
   ["a string", "hi", null],
@@ -92,6 +93,22 @@ for (const content of [null, "", [], [""], [{ type: "text", text: "" }], [{ text
     assert.ok(turns.every((turn) => turn.parts.length === (turn.role === "assistant" || turn === turns[4] ? 1 : 0)));
   });
 }
+
+test("a result has the name of its tool", () => {
+  const [turn] = chatOf(JSON.stringify([{ role: "user", parts: [{ functionResponse: { name: "f", response: { t: 1 } } }] }]))!;
+  const [part] = turn!.parts;
+  assert.equal(part!.type === "result" && part!.name, "f");
+});
+
+test("a text looks like markdown by its marks, if it isn't long", () => {
+  for (const text of ["# a", "so\n- a", "1. a", "a **b** c", "> a", "|a|b|"]) assert.ok(looksLikeMarkdown(text), text);
+  for (const text of ["a - b", "2 ** 3", "#a", `# ${"a".repeat(MARKDOWN_CHARS_MAX)}`]) assert.ok(!looksLikeMarkdown(text), text.slice(0, 20));
+});
+
+test("a string holds JSON if it can be read as one", () => {
+  for (const text of ['{"a": 1}', " [1] ", `{${" ".repeat(100_000)}?}`]) assert.equal(innerJson(text), text);
+  for (const text of ["{name}", "[cleared]", "[1}", "{}{}", "1", '"a"', ""]) assert.equal(innerJson(text), null, text);
+});
 
 test("turns that two calls share at their start", () => {
   const message = (role: string, content: string) => ({ role, content });
