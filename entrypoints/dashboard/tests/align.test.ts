@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { align, type Alignment, type Side } from "../src/lib/align.ts";
+import { differences, signed } from "../src/lib/compare.ts";
+import type { TraceOutline } from "../src/lib/outline.ts";
 import { buildTree } from "../src/lib/tree.ts";
 import { Random } from "./random.ts";
 
@@ -107,6 +109,22 @@ test("long runs and too many children are matched by position", () => {
   const bounded = align(flat("abcdef"), flat("fedcba"), 10);
   assert.ok(bounded.isBounded);
   assert.equal(bounded.size, 7);
+});
+
+test("matched spans differ by what is in their outlines", () => {
+  const span = { statuses: ["OK"], models: ["m"], status: [0], has_error: [false], model: [0], latency_us: [1_000_000], tokens: [1], cost: [null], input_bytes: [1], output_bytes: [1] };
+  const found = (change: object, of: object = {}): string[] => differences({ ...span, ...of } as unknown as TraceOutline, 0, { ...span, ...change } as unknown as TraceOutline, 0);
+  assert.deepEqual(found({ models: ["other", "m"], model: [1] }), []);
+  assert.deepEqual(found({ models: ["other"] }), ["model"]);
+  assert.deepEqual(found({ has_error: [true], tokens: [2], cost: [0], input_bytes: [2], output_bytes: [null] }), ["status", "tokens", "cost", "input size", "output size"]);
+  assert.deepEqual([1_300_000, 1_340_000, null].map((us) => found({ latency_us: [us] }).length), [0, 1, 1]);
+  assert.deepEqual(found({ latency_us: [140_000] }, { latency_us: [100_000] }), []); // too short to matter
+  assert.deepEqual(found({ latency_us: [null] }, { latency_us: [null] }), []);
+});
+
+test("a difference has its sign, and is none where a side is unknown", () => {
+  assert.deepEqual([signed(1, 3, String), signed(3, 1, String), signed(2, 2, String)], ["+2", "−2", "±0"]);
+  assert.deepEqual([signed(null, 1, String), signed(1, undefined, String)], [null, null]);
 });
 
 test("two chains of 50,000 spans are compared", () => {

@@ -30,6 +30,7 @@ test("days begin at midnight of the shown zone", () => {
   assert.deepEqual(found.map((at) => new Date(at).toISOString().slice(0, 16)), ["2026-03-02T00:00", "2026-03-03T00:00", "2026-03-04T00:00", "2026-03-05T00:00"]);
   assert.equal(tickText(found[0]!, from, from + 4 * 86_400_000, true), "03-02");
   assert.equal(tickText(from, from, from + 3_600_000, true), "05:00");
+  assert.deepEqual([2, 3, 300, 301].map((days) => tickText(from, from, from + days * 86_400_000, true)), ["05:00", "03-01", "03-01", "2026-03"]);
 });
 
 test("days begin at midnight also after clocks change", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BARS_MAX, bucketsOf, STEP_MS, summed, unitOf, utcStarts } from "../src/lib/chart/buckets.ts";
+import { BARS_MAX, boundsOf, bucketsOf, STEP_MS, summed, unitOf, utcStarts } from "../src/lib/chart/buckets.ts";
 
 test("buckets in UTC start at whole hours, days, and Mondays", () => {
   const from = Date.parse("2026-03-04T10:20:00Z");
@@ -17,6 +17,11 @@ test("a histogram of any hour and day has all buckets of its period", () => {
     const to = from + days * STEP_MS.day;
     assert.ok(utcStarts(from, to, unitOf(from, to)).length <= BARS_MAX, `${days} days`);
   }
+});
+
+test("hours are shown of three days, and a period has its bounds in order", () => {
+  assert.deepEqual([3, 3.01, 399, 399.01].map((days) => unitOf(0, days * STEP_MS.day)), ["hour", "day", "day", "week"]);
+  assert.deepEqual(boundsOf({ from: 0, to: STEP_MS.day }), { started_after: "1970-01-01T00:00:00.000Z", started_before: "1970-01-02T00:00:00.000Z" });
 });
 
 test("days are those of the zone that is shown, or of UTC where its days begin within an hour of UTC", () => {

@@ -24,7 +24,7 @@ test("what is chosen is read back as it was", () => {
 });
 
 test("any cadence keeps its text", () => {
-  for (const text of ["cron:0 6 1,15 * *", "cron:*/15 * * * *", "cron:0 */5 * * *", "cron:0 */1 * * *", "cron:0 6 * jan *", "cron:0 6 1 * 1", "cron:0 6 32 * *", "cron:x"]) {
+  for (const text of ["cron:0 6 1,15 * *", "cron:*/15 * * * *", "cron:0 */5 * * *", "cron:0 */1 * * *", "cron:0 6 * jan *", "cron:0 6 1 * 1", "cron:0 6 32 * *", "cron:0 24 * * *", "cron:60 6 * * *", "cron:0 6 * * 8", "cron:x"]) {
     assert.equal(readCadence(text).kind, "cron", text);
     assert.equal(writeCadence(readCadence(text)), text);
   }

@@ -1,7 +1,9 @@
-/** Reads whose connection ends within the answer. */
+/** Requests: answers that are cut, kept or refused, and what is asked for. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { address, awaySince, curl, Failure, readText, request, requestText } from "../src/api/client.ts";
+import { address, awaySince, curl, Failure, fill, forget, readBlob, readText, request, requestText, waitsUntil } from "../src/api/client.ts";
+import { pageOf } from "../src/api/found.ts";
+import { queries } from "../src/api/queries.ts";
 import { filterBody, filterQuery } from "../src/lib/filters.ts";
 import { snippets } from "../src/lib/snippets.ts";
 
@@ -56,10 +58,106 @@ test("a read that the caller gives up does not count as a failure", async () => 
   assert.equal(awaySince.value, null);
 });
 
+/** Answers each request with the next response; what was asked for. */
+function answering(...answers: Response[]): Request[] {
+  const asked: Request[] = [];
+  globalThis.fetch = (url, init) => {
+    asked.push(new Request(url as string, init));
+    return Promise.resolve(answers[asked.length - 1]!);
+  };
+  return asked;
+}
+
+const tagged = (value: string, tag: string): Response => new Response(JSON.stringify(value), { headers: { ETag: tag } });
+
+test("an answer that was read is asked for by its tag, and replaced by a newer one", async () => {
+  forget();
+  const unchanged = (): Response => new Response(null, { status: 304 });
+  const asked = answering(tagged("old", '"1"'), unchanged(), tagged("new", '"2"'), unchanged(), tagged("new", '"2"'));
+  for (const expected of ["old", "old", "new", "new"]) assert.equal(await request("GET", "traces"), expected);
+  forget();
+  await request("GET", "traces");
+  assert.deepEqual(asked.map((one) => one.headers.get("If-None-Match")), [null, '"1"', '"1"', '"2"', null]);
+});
+
+test("of too many answers, those that were read last are kept", async () => {
+  forget();
+  const read = [...Array(100).keys(), 0, 100, 0, 1];
+  const asked = answering(...read.map((n) => tagged(String(n), `"${n}"`)));
+  for (const n of read) await request("GET", `traces/${n}`);
+  assert.deepEqual(asked.slice(-4).map((one) => one.headers.get("If-None-Match")), ['"0"', null, '"0"', null]);
+});
+
+test("a refusal says why, and when to ask again", async () => {
+  const refusal = (status: number, headers = {}): Response => new Response(JSON.stringify({ detail: "no", errors: [{ field: "name", message: "too long" }] }), { status, headers });
+  const failed = async (answer: Response, method = "GET"): Promise<Failure> => {
+    answering(answer);
+    return request(method, "traces").then(() => assert.fail(), (error: Failure) => error);
+  };
+  const invalid = await failed(refusal(422, { "X-Request-ID": "r" }));
+  assert.deepEqual([invalid.status, invalid.message, invalid.fields, invalid.requestId, invalid.isTemporary], [422, "no", [{ field: "name", message: "too long" }], "r", false]);
+  waitsUntil.value = null;
+  const now = Date.now();
+  assert.equal((await failed(refusal(503, { "Retry-After": "30" }), "POST")).retryAfterS, 30);
+  assert.equal(waitsUntil.value, null);
+  for (const status of [429, 503]) {
+    const busy = await failed(refusal(status, { "Retry-After": "30" }));
+    assert.deepEqual([busy.isTemporary, busy.retryAfterS], [true, 30]);
+    assert.ok(waitsUntil.value! >= now + 30_000);
+  }
+  waitsUntil.value = null;
+  for (const said of ["soon", "-1"]) assert.equal((await failed(refusal(503, { "Retry-After": said }))).retryAfterS, null);
+  awaySince.value = null;
+  assert.equal((await failed(new Response("<h1>", { status: 500 }))).message, "The service answered 500");
+  assert.equal(awaySince.value, null);
+  for (const status of [502, 504]) {
+    awaySince.value = null;
+    assert.equal((await failed(new Response("", { status }))).status, 0);
+    assert.notEqual(awaySince.value, null);
+  }
+});
+
+test("a read is tried again as late as the service asks", () => {
+  const { retry, retryDelay } = queries.getDefaultOptions().queries as { retry: (failed: number, error: Error) => boolean; retryDelay: (failed: number, error: Error) => number };
+  awaySince.value = null;
+  const [busy, refused] = [new Failure(429, "", { retryAfterS: 40 }), new Failure(404, "")];
+  assert.deepEqual([0, 2, 3].map((failed) => retry(failed, busy)), [true, true, false]);
+  assert.deepEqual([retry(0, refused), retry(0, new Error())], [false, false]);
+  assert.ok(retryDelay(0, busy) >= 40_000);
+  const least = [1000, 2000, 4000, 30_000];
+  [0, 1, 2, 9].forEach((failed, at) => assert.ok(retryDelay(failed, new Failure(0, "")) >= least[at]! && retryDelay(failed, new Failure(0, "")) <= 1.2 * least[at]!));
+});
+
+test("a part of a payload ends with a whole character, and knows the length of all", async () => {
+  const bytes = new TextEncoder().encode("aé");
+  const asked = answering(new Response(bytes.slice(0, 2), { status: 206, headers: { "Content-Range": "bytes 0-1/3" } }), new Response(bytes), new Response("{}", { status: 416 }), new Response(""));
+  assert.deepEqual(await readText("p", { maxBytes: 2 }), { text: "a", total: 3, isWhole: false });
+  assert.deepEqual(await readText("p"), { text: "aé", total: 3, isWhole: true });
+  assert.deepEqual(await readText("p"), { text: "", total: 0, isWhole: true });
+  assert.deepEqual(asked.map((one) => one.headers.get("Range")), ["bytes=0-1", "bytes=0-63999999", "bytes=0-63999999", null]);
+});
+
+test("a file has the name that the service gives it", async () => {
+  const named = (header: string): Response => new Response("", { headers: { "Content-Disposition": header } });
+  answering(named('attachment; filename="a b.jsonl"'), named("attachment; filename=a.csv; x=1"), named("attachment"));
+  for (const name of ["a b.jsonl", "a.csv", null]) assert.equal((await readBlob("f")).name, name);
+});
+
+test("an id is found at the address of its page", () => {
+  const found = (kind: string, id: string): string | null => pageOf({ kind, project_id: "p" } as never, id);
+  const id = "0123456789ABCDEF0123456789abcdef";
+  assert.equal(found("trace", id), "/p/p/traces/01234567-89ab-cdef-0123-456789abcdef");
+  assert.equal(found("session", id), `/p/p/sessions/${id}`);
+  assert.equal(found("session", "a/b"), "/p/p/sessions/a%2Fb");
+  assert.equal(found("other", id), null);
+  assert.equal(fill("/traces/{trace_id}/x", { trace_id: "a/b" }), "/traces/a%2Fb/x");
+});
+
 test("an empty value is asked for where it filters", () => {
   const asked = (search: string): string => new URL(address("traces", filterQuery(new URLSearchParams(search)))).search;
   for (const search of ["?environment=", "?user_id=a", "?tags=&tags=a", "?not_session_id=", "?metadata.k="]) assert.equal(asked(search), search);
   assert.deepEqual(["?query=", "?min_cost="].map(asked), ["", ""]);
+  assert.equal(new URL(address("traces", { a: null, b: undefined, c: 0, d: false })).search, "?c=0&d=false");
   assert.deepEqual(filterBody(new URLSearchParams("environment=&user_id=a&not_release="), 0), { environment: "", user_id: "a", not_release: [""] });
 });
 
@@ -70,4 +168,6 @@ test("a command for a terminal has each name as one word", () => {
 test("the service gets the name of a project as it is", () => {
   const command = snippets("http://localhost:8000", "Bob's bot")[0]!.text;
   assert.match(command, /-H 'X-Project-Name: Bob'\\''s bot'/);
+  const variables = snippets("http://localhost:8000", "Bob's bot, too").find((one) => one.title === "OpenTelemetry")!.text;
+  assert.match(variables, /x-project-name=Bob's%20bot%2C%20too"/); // a comma would end it
 });

@@ -7,7 +7,7 @@ Object.assign(globalThis, {
   matchMedia: () => ({ matches: false, addEventListener: () => {} }),
   document: { documentElement: { dataset: {} } },
 });
-const { NONE, ago, briefInstant, cost, count, duration, fieldOf, fullInstant, instant, instantOf, latencyHint, percent, score, speedText } = await import("../src/lib/format.ts");
+const { NONE, ago, briefInstant, bytes, cost, costHint, count, duration, fieldOf, fullInstant, inPercent, instant, instantOf, latencyHint, percent, plural, pricedText, score, short, speedText, tracesText } = await import("../src/lib/format.ts");
 const { zone } = await import("../src/lib/preferences.ts");
 
 const DAY = { year: "numeric", month: "2-digit", day: "2-digit" } as const;
@@ -42,6 +42,7 @@ test("instants are those of Intl, in both zones, also where clocks change", () =
       assert.equal(instant(at), `${day.format(at)} ${clock.format(at)}`);
       assert.equal(instant(at, at), clock.format(at));
       assert.ok(fullInstant(at).startsWith(`${full.format(at)} ${shown === "utc" ? "UTC" : "local"}`));
+      assert.ok(fullInstant(at).endsWith(` · ${new Date(at).toISOString()}`));
     }
   }
 });
@@ -51,8 +52,12 @@ test("an instant in a narrow column has what tells it from others", () => {
   const now = Date.parse("2026-03-02T12:00:00Z");
   assert.equal(briefInstant("2026-03-02T09:00:01Z", now), "09:00:01");
   assert.equal(briefInstant("2025-12-31T23:59:59Z", now), "12-31 23:59");
-  assert.equal(briefInstant("2025-03-02T12:00:00Z", now), "2025-03-02");
+  assert.equal(briefInstant("2025-08-02T12:00:00Z", now), "2025-08-02");
   assert.equal(briefInstant(null), NONE);
+});
+
+test("what is not known is no number", () => {
+  for (const format of [count, duration, bytes, cost, score, instant, fullInstant, ago]) assert.deepEqual([format(null), format(undefined)], [NONE, NONE]);
 });
 
 test("how long ago is said as Intl says it", () => {
@@ -80,6 +85,24 @@ test("how long ago is in the unit that it is rounded to", () => {
 
 test("durations are rounded before the unit is chosen", () => {
   assert.deepEqual([59_940, 59_970, 3_599_600, 47 * 3_600_000, 172_799_999].map(duration), ["59.9 s", "1 min", "1 h", "47 h", "2 d"]);
+  assert.deepEqual([0, 0.0256, 100, 340.4, 999.6, 1250].map(duration), ["0 ms", "0.026 ms", "100 ms", "340 ms", "1 s", "1.25 s"]);
+});
+
+test("sizes have three digits, in steps of a thousand", () => {
+  assert.deepEqual([0, 999, 1000, 1536, 999_600, 2e12].map(bytes), ["0 B", "999 B", "1 kB", "1.54 kB", "1 MB", "2000 GB"]);
+});
+
+test("a number has its word, and says if there may be more", () => {
+  assert.deepEqual([0, 1, 2000].map((one) => plural(one, "span")), ["0 spans", "1 span", "2,000 spans"]);
+  assert.deepEqual([tracesText(1), tracesText(1, true)], ["1 trace", "at least 1 trace"]);
+  assert.deepEqual([12_345, 4_560_000].map(short), ["12.3K", "4.6M"]);
+});
+
+test("a sum says what it is of", () => {
+  assert.deepEqual([costHint(1), costHint(1, 2), costHint(0, 1), costHint(null, 1)], ["", "At least this much: 2 spans have no price", "Unknown: 1 span has no price", "Unknown: 1 span has no price"]);
+  const priced = (priced_span_count: number | null, unpriced_span_count: number): string => pricedText({ priced_span_count, unpriced_span_count });
+  assert.deepEqual([priced(3, 1), priced(2, 0), priced(0, 0)], ["75 % of 4 spans priced", "all of 2 spans priced", "no span with a cost"]);
+  assert.deepEqual([priced(null, 0), priced(null, 1)], ["every span is priced", "1 span has no price"]);
 });
 
 test("a field for a date or time means the shown zone, as what is shown next to it", () => {
@@ -104,7 +127,8 @@ test("numbers of scores are rounded", () => {
 });
 
 test("only all of it is 100 %", () => {
-  assert.deepEqual([[999, 1000], [1000, 1000], [1, 1000], [0, 1000], [98, 100]].map(([part, of]) => percent(part!, of!)), ["over 99 %", "100 %", "under 1 %", "0 %", "98 %"]);
+  assert.deepEqual([[992, 1000], [1000, 1000], [1, 1000], [0, 1000], [98, 100]].map(([part, of]) => percent(part!, of!)), ["over 99 %", "100 %", "under 1 %", "0 %", "98 %"]);
+  assert.deepEqual([0.07, 0.123456, 1].map(inPercent), [7, 12.3456, 100]);
 });
 
 test("a time before the start is as long as one after it", () => {

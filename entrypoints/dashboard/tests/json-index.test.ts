@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { childrenFrom, childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/payload/json-index.ts";
+import { childOf, childrenFrom, childrenOf, findAll, NotJson, pathTo, rootOf, stringAt, type JsonNode } from "../src/lib/payload/json-index.ts";
 import { isScanned, scan, SCANNED_FROM, SLICE_STEPS } from "../src/lib/payload/json-scan.ts";
 import { Random } from "./random.ts";
 
@@ -36,6 +36,11 @@ test("numbers are the digits that were sent", () => {
   const text = '{"a": 1.0, "b": 1e2, "c": 0.10, "d": 107505301260286111}';
   const shown = childrenOf(text, rootOf(text)).children.map((child) => text.slice(child.start, child.end));
   assert.deepEqual(shown, ["1.0", "1e2", "0.10", "107505301260286111"]);
+});
+
+test("of a key that is there twice, the last value counts", () => {
+  const text = '{"a": 1, "a": 2}';
+  assert.equal(childOf(text, rootOf(text), "a")?.start, text.indexOf("2"));
 });
 
 test("children come in parts", () => {

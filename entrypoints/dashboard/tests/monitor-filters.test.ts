@@ -24,6 +24,10 @@ test("what the address says replaces what was stored, and periods are left out",
   assert.deepEqual(monitorFilters(params, "TRACE", { status: "ERROR", tags: ["a"], span_model: "m" }, filterBody), { span_model: "m", status: "COMPLETED" });
 });
 
+test("a stored null is no filter", () => {
+  assert.deepEqual(again({ status: null, span_model: null }, "TRACE"), {});
+});
+
 test("the weights of signals are no filter", () => {
   assert.deepEqual(again({ signal_weights: { a: 1 }, user_id: "ada" }, "SESSION"), { user_id: "ada" });
 });

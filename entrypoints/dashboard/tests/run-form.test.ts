@@ -13,6 +13,12 @@ test("a run like another one has its filters and choices", () => {
   assert.deepEqual(["of", "metric", "judge", "votes", "most", "share", "unsettled"].map((name) => params.get(name)), ["traces", "confidence", "openai/gpt-4o", "3", "0.5", "25", "1"]);
 });
 
+test("a run without choices has none in the address", () => {
+  const plain = { ...RUN, metric_names: [], model: null, votes: 1, max_cost_usd: null, sampling_rate: 1, settled_only: true, filters: {} };
+  assert.equal(againQuery(plain), "of=traces");
+  assert.equal(new URLSearchParams(againQuery({ ...plain, votes: 2 })!).get("votes"), "2");
+});
+
 test("a run over sessions has the filters of sessions", () => {
   const filters = { user_id: "ada", min_trace_count: 2, has_error: false, not_tags: ["test"] };
   const params = new URLSearchParams(againQuery({ ...RUN, target_type: "SESSION", filters })!);

@@ -1,7 +1,7 @@
 /** Figures of scores: coverage, changes of the judge, and who agrees with whom. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { atStarts, codesOf, fingerprintChanges, originalOf } from "../src/lib/score-figures.ts";
+import { atStarts, codesOf, coveredBy, fingerprintChanges, originalOf } from "../src/lib/score-figures.ts";
 
 const DAY = 86_400_000;
 
@@ -20,6 +20,10 @@ test("a change of the judge is shown at the bucket in which it is first seen", (
 test("a bucket without a point, or without a number, is null", () => {
   const points = [point(0, 3, "a"), point(2, 0)];
   assert.deepEqual(atStarts(points, [0, DAY, 2 * DAY], (one) => one.avg_score), [0.5, null, null]);
+});
+
+test("what was not scored has its reason", () => {
+  assert.deepEqual(coveredBy({ success_count: 1, skipped_count: 2, failed_count: 3, pending_count: 4 }), { scored: 1, skipped: 2, failed: 3, pending: 4 });
 });
 
 test("what a judge had said is known where a person wrote over it", () => {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, scoreAbove, scoreBelow, searchFor, searchNote, shownValue, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, periodStart, scoreAbove, scoreBelow, searchFor, searchNote, shownValue, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -66,12 +66,16 @@ test("typed filters become parameters of the API", () => {
   assert.equal(after("", "Cost>=$0.5"), "?min_cost=0.5");
   assert.equal(after("", "failed"), "?has_error=true");
   assert.equal(after("", "status:error"), "?status=ERROR");
+  assert.equal(after("", "tokens>5000"), "?min_tokens=5000");
   assert.equal(after("", "latency>2s"), "?min_latency_ms=2000");
   assert.equal(after("", "latency < 1.5min"), "?max_latency_ms=90000");
   assert.equal(after("?tags=a", "tag:b"), "?tags=a&tags=b");
+  assert.equal(after("?tags=a", "tag:a"), "?tags=a");
   assert.equal(after("", "meta.customer:a:b"), "?metadata.customer=a:b");
   assert.equal(after("", 'env:"two words"'), "?environment=two+words");
   assert.equal(after("", "answer"), "?name=answer");
+  assert.equal(after("?name=answer", '""'), "");
+  assert.equal(after("", 'text:"two words"'), '?query="two+words"');
   assert.equal(after("?environment=prod", "-env:prod"), "?not_environment=prod");
   assert.equal(after("?not_environment=prod&not_environment=dev", "env:prod"), "?environment=prod&not_environment=dev");
   assert.equal(after("", "tag != b"), "?not_tags=b");
@@ -91,7 +95,7 @@ test("typed filters become parameters of the API", () => {
 
 test("every filter is a chip that drops it alone", () => {
   const search =
-    "?status=ERROR&tags=a&tags=b&not_tags=c&min_latency_ms=2000&metadata.k=v&not_metadata.k=w&not_metadata.k=x&has_error=true&peek=1";
+    "?status=ERROR&tags=a&tags=b&not_tags=c&min_latency_ms=2000&metadata.k=v&not_metadata.k=w&not_metadata.k=x&has_error=true&period=7d&peek=1";
   const found = chips(new URLSearchParams(search), (ms) => `${ms} ms`);
   assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency ≥ 2000 ms", "meta.k: v", "not meta.k: w", "not meta.k: x", "not tag: c", "status: ERROR", "tag: a", "tag: b"]);
   for (const chip of found) {
@@ -103,6 +107,12 @@ test("every filter is a chip that drops it alone", () => {
   const none = changed(search, withoutFilters(new URLSearchParams(search)));
   assert.deepEqual(filterQuery(new URLSearchParams(none)), {});
   assert.equal(none, "?peek=1");
+  assert.deepEqual(chips(new URLSearchParams("max_latency_ms=5&has_error=false"), (ms) => `${ms} ms`).map((chip) => chip.label), ["ok", "latency ≤ 5 ms"]);
+});
+
+test("a period begins with a whole minute", () => {
+  const now = Date.parse("2026-03-31T09:00:59Z");
+  assert.deepEqual(["1h", "24h", "7d", "30d", null].map((one) => periodStart(one, now)?.slice(0, 19)), ["2026-03-31T08:00:00", "2026-03-30T09:00:00", "2026-03-24T09:00:00", "2026-03-01T09:00:00", undefined]);
 });
 
 test("scores and spans are filters with one value", () => {
@@ -118,7 +128,7 @@ test("scores and spans are filters with one value", () => {
   assert.deepEqual(change("score:a b>0.5"), { ...score, score_min: scoreAbove(0.5) });
   assert.deepEqual(change("score:a b<0.5"), { ...score, score_max: scoreBelow(0.5) });
   for (const typed of ["score:a<0", "score:a > 1"]) assert.match(String(change(typed)), /No score is/);
-  assert.deepEqual(change("score:a b=failed"), { ...score, score_outcome: "failed" });
+  for (const outcome of ["scored", "failed", "skipped"]) assert.deepEqual(change(`score:a b=${outcome}`), { ...score, score_outcome: outcome });
   const bounded = new URLSearchParams("?score=a+b&score_min=0.1&score_outcome=scored");
   assert.deepEqual(change("score:a b<=1", bounded), { score: "a b", score_max: "1", score_outcome: null });
   assert.deepEqual(change("score:other<=1", bounded), { ...score, score: "other", score_max: "1" });
@@ -151,7 +161,7 @@ test("scores and spans are filters with one value", () => {
 });
 
 test("an export has the filters of the list", () => {
-  const params = new URLSearchParams("?tags=a&not_tags=b&not_status=ERROR&metadata.k=v&not_metadata.k=w&min_latency_ms=5&sort_by=name");
+  const params = new URLSearchParams("?tags=a&not_tags=b&not_status=ERROR&metadata.k=v&not_metadata.k=w&min_latency_ms=5&sort_by=name&query=refund");
   assert.deepEqual(filterBody(params, 0), {
     tags: ["a"],
     not_tags: ["b"],
@@ -189,13 +199,13 @@ test("ticks of durations are round times", () => {
 test("parts of an outline are joined, with the words of each", () => {
   const part = (first: number, names: string[], parent: number[]) => ({
     trace: {} as never,
-    revision: "r",
+    revision: `r${first}`,
     total_spans: 3,
     first,
     names,
     kinds: ["LLM" as const],
     statuses: ["OK" as const],
-    models: [],
+    models: [`model of ${first}`],
     next: null,
     columns: {
       span_id: parent.map((_, index) => `s${first + index}`),
@@ -204,7 +214,7 @@ test("parts of an outline are joined, with the words of each", () => {
       name: parent.map((_, index) => index % names.length),
       kind: parent.map(() => 0),
       status: parent.map(() => 0),
-      model: parent.map(() => null),
+      model: parent.map((_, index) => (index === 0 ? 0 : null)),
       start_us: parent.map(() => 0),
       latency_us: parent.map(() => null),
       first_token_us: parent.map(() => null),
@@ -220,12 +230,15 @@ test("parts of an outline are joined, with the words of each", () => {
   assert.deepEqual(joined.names, ["a", "b"]);
   assert.deepEqual(joined.name, [0, 1, 1]);
   assert.deepEqual(joined.parent, [-1, 0, 1]);
+  assert.deepEqual(joined.model.map((at) => at !== null && joined.models[at]), ["model of 0", false, "model of 2"]);
+  assert.equal(joined.revision, "r2");
   assert.deepEqual(joinOutline([part(0, ["a"], [2])]).parent, [-2]);
 });
 
 test("a least duration is a part of what is looked for", () => {
   assert.deepEqual(parseFind(" Search >500ms"), { words: "search", minUs: 500_000 });
   assert.deepEqual(parseFind(">2s"), { words: "", minUs: 2_000_000 });
+  assert.deepEqual([">2s >1s", ">1MIN", ">=1h"].map((text) => parseFind(text).minUs), [2e6, 60e6, 3600e6]);
   assert.deepEqual(parseFind("a>b >x"), { words: "a>b >x", minUs: 0 });
 });
 

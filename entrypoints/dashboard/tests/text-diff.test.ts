@@ -25,7 +25,7 @@ test("nothing of either text is lost", () => {
 test("changed lines are compared word by word, and equal ones far away are folded", () => {
   const lines = (middle: string): string => ["a", "b", "c", "d", "e", "f", "g", "h", middle, "i"].join("\n");
   const blocks = textBlocks(lines("the old red word"), lines("the new red word"))!;
-  assert.equal(blocks[0]!.kind, "folded");
+  assert.deepEqual(blocks[0], { kind: "folded", text: "a\nb\nc\nd\ne\n", lines: 5 });
   const changed = blocks.find((one) => one.kind === "changed")!;
   assert.deepEqual(
     changed.pieces.map((one) => one.text.trim()),
@@ -35,6 +35,11 @@ test("changed lines are compared word by word, and equal ones far away are folde
 
 test("texts with little in common are shown one after the other", () => {
   const [block] = textBlocks("completely other words here", "nothing like that at all")!;
+  assert.deepEqual(block!.kind === "changed" && block.pieces.map((one) => one.kind), ["left", "right"]);
+});
+
+test("a short text within a long one is shown after it", () => {
+  const [block] = textBlocks("so", "so much more is said here")!;
   assert.deepEqual(block!.kind === "changed" && block.pieces.map((one) => one.kind), ["left", "right"]);
 });
 

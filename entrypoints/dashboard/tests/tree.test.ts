@@ -44,6 +44,10 @@ test("every span has one row, below its parent, and subtrees are contiguous", ()
       assert.equal(tree.depth[row], tree.depth[parent]! + 1);
       assert.ok(parent < row && row < parent + tree.extent[parent]!);
     }
+    for (let row = 0; row < tree.size; row++) {
+      const siblings = Array.from(tree.parent.keys()).filter((other) => tree.parent[other] === tree.parent[row]);
+      assert.deepEqual([tree.position[row], tree.siblings[row]], [siblings.indexOf(row) + 1, siblings.length], `seed ${seed}`);
+    }
   }
 });
 
@@ -82,6 +86,7 @@ test("matches keep their ancestors", () => {
   const tree = buildTree(outline([-1, 0, 1, 0, -1]));
   const kept = keepMatches(tree, (row) => tree.span[row] === 2);
   assert.deepEqual([...kept], [1, 1, 2, 0, 0]);
+  assert.deepEqual([...visibleRows(tree, new Set([0]), kept)], [0, 1, 2]); // though it is collapsed
 });
 
 test("self time leaves out the time of children, overlaps once", () => {
@@ -93,6 +98,8 @@ test("the critical path goes back from the end", () => {
   const tree = buildTree(outline([-1, 0, 0, 0], [[0, 100], [0, 40], [10, 20], [50, 45]]));
   const spans = [...criticalPath(tree)].map((row) => tree.span[row]!).sort();
   assert.deepEqual(spans, [0, 1, 3]);
+  const others = buildTree(outline([-1, -1, 1, 1], [[0, 50], [10, 90], [20, 80], [5, 10]])); // a child that began before its parent
+  assert.deepEqual([...criticalPath(others)].map((row) => others.span[row]!), [1, 2]);
 });
 
 test("a span without an end goes on as long as its trace does", () => {
