@@ -9,7 +9,7 @@ import { closeMenus, handleKey } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
 import { BASE } from "./url/base.ts";
-import { paramsOf } from "./url/params.ts";
+import { decoded, paramsOf } from "./url/params.ts";
 import { Empty, FailureBox, Guarded, focusMain, Loading, useWindowTitle } from "./ui/basics.tsx";
 import { Away, Shell } from "./ui/Shell.tsx";
 import { Home } from "./views/home/Home.tsx";
@@ -46,7 +46,7 @@ function Gate(): JSX.Element {
   useWindowTitle(path, focusMain); // links of the dashboard load no page, after which a browser would tell it
   useReturn(() => session.peek().state === "failed" && resume());
   const inProject = /^\/p\/([^/]+)/.exec(path)?.[1];
-  projectId.value = inProject === undefined ? null : decodeURIComponent(inProject);
+  projectId.value = inProject === undefined ? null : decoded(inProject);
   if (isShared(path)) return <SharedPage token={paramsOf("/shared/:token", path).token ?? ""} />;
   if (now.state === "unknown") return <Loading what="the session" />;
   if (now.state === "out") return <SignIn />;
@@ -86,7 +86,7 @@ function Views(): JSX.Element {
       </Route>
       <Route path="/me">{() => <MePage />}</Route>
       <Route path="/o/:org">{({ org }) => <Redirect to={`/o/${org}/members`} replace />}</Route>
-      <Route path="/o/:org/:page">{({ org, page }) => <OrganizationPage id={decodeURIComponent(org)} page={page} />}</Route>
+      <Route path="/o/:org/:page">{({ org, page }) => <OrganizationPage id={decoded(org)} page={page} />}</Route>
       <Route path="/go/trace/:id">{() => <GoPage kind="trace" id={paramsOf("/go/trace/:id", here).id!} />}</Route>
       <Route path="/go/session/:id">{() => <GoPage kind="session" id={paramsOf("/go/session/:id", here).id!} />}</Route>
       {PAGES.map(({ path, view: View }) => (

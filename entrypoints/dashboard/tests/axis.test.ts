@@ -58,4 +58,5 @@ test("a line is broken where nothing was measured, and loses no number", () => {
 
 test("parameters of an address are decoded once", () => {
   assert.deepEqual(paramsOf("/p/:project/sessions/:session", "/p/1/sessions/a%252Fb%2Fc"), { project: "1", session: "a%2Fb/c" });
+  assert.deepEqual(paramsOf("/p/:project/sessions/:session", "/p/1/sessions/100%2"), { project: "1", session: "100%2" });
 });
