@@ -1,7 +1,7 @@
 /** Requests: answers that are cut, kept or refused, and what is asked for. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { address, awaySince, curl, Failure, fill, forget, readBlob, readText, request, requestText, waitsUntil } from "../src/api/client.ts";
+import { address, awaySince, configure, curl, Failure, fill, forget, readBlob, readText, request, requestText, waitsUntil } from "../src/api/client.ts";
 import { pageOf } from "../src/api/found.ts";
 import { queries } from "../src/api/queries.ts";
 import { filterBody, filterQuery } from "../src/lib/filters.ts";
@@ -115,6 +115,15 @@ test("a refusal says why, and when to ask again", async () => {
     assert.equal((await failed(new Response("", { status }))).status, 0);
     assert.notEqual(awaySince.value, null);
   }
+});
+
+test("each request has the headers of the session, which is told of a 401 alone", async () => {
+  let refusals = 0;
+  configure(() => ({ "X-Project-ID": "p" }), () => (refusals += 1));
+  const asked = answering(...[403, 401].map((status) => new Response("", { status })));
+  for (const _ of [403, 401]) await assert.rejects(request("POST", "traces"));
+  configure(() => ({}), () => {});
+  assert.deepEqual([asked.map((one) => one.headers.get("X-Project-ID")), refusals], [["p", "p"], 1]);
 });
 
 test("a read is tried again as late as the service asks", () => {
