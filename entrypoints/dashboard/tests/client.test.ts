@@ -4,6 +4,8 @@ import test from "node:test";
 import { address, awaySince, configure, curl, Failure, fill, forget, readBlob, readText, request, requestText, waitsUntil } from "../src/api/client.ts";
 import { pageOf } from "../src/api/found.ts";
 import { queries } from "../src/api/queries.ts";
+import { readTurns } from "../src/api/turns.ts";
+import { readTraceLine } from "../src/api/whole-trace.ts";
 import { filterBody, filterQuery } from "../src/lib/filters.ts";
 import { snippets } from "../src/lib/snippets.ts";
 
@@ -133,6 +135,9 @@ test("a read is tried again as late as the service asks", () => {
   assert.deepEqual([0, 2, 3].map((failed) => retry(failed, busy)), [true, true, false]);
   assert.deepEqual([retry(0, refused), retry(0, new Error())], [false, false]);
   assert.ok(retryDelay(0, busy) >= 40_000);
+  awaySince.value = Date.now();
+  assert.deepEqual([0, 1].map((failed) => retry(failed, busy)), [true, false]);
+  awaySince.value = null;
   const least = [1000, 2000, 4000, 30_000];
   [0, 1, 2, 9].forEach((failed, at) => assert.ok(retryDelay(failed, new Failure(0, "")) >= least[at]! && retryDelay(failed, new Failure(0, "")) <= 1.2 * least[at]!));
 });
@@ -144,6 +149,21 @@ test("a part of a payload ends with a whole character, and knows the length of a
   assert.deepEqual(await readText("p"), { text: "aé", total: 3, isWhole: true });
   assert.deepEqual(await readText("p"), { text: "", total: 0, isWhole: true });
   assert.deepEqual(asked.map((one) => one.headers.get("Range")), ["bytes=0-1", "bytes=0-63999999", "bytes=0-63999999", null]);
+});
+
+test("turns have their payloads digit by digit, or their beginnings", async () => {
+  const turn = (payloads: string): string => `{"trace": {}, "llm_calls": 2, "tool_calls": 3, "input_preview": null, "output_preview": null, ${payloads}}`;
+  const cut = '{"trace": {}, "llm_calls": 0, "tool_calls": 0, "input_preview": null, "output_preview": {"text": "[1.0, "}, "input": 2.50, "output": null}';
+  answering(new Response(`{"items": [${turn('"input": 1.0, "output": null')}, ${cut}], "next_cursor": "n"}`));
+  const { turns, next } = await readTurns("sessions/s", null, new AbortController().signal);
+  assert.equal(next, "n");
+  assert.deepEqual(turns.map((one) => [one.input, one.output, one.isCut, one.llmCalls, one.toolCalls]), [["1.0", null, false, 2, 3], ["2.50", "[1.0, ", true, 0, 0]]);
+});
+
+test("a trace with its scores is one line", async () => {
+  const asked = answering(new Response('{"n": 1.0,\r\n"m": 2}\n'), new Response("[3.0]"));
+  assert.equal(await readTraceLine("t"), '{"n": 1.0,  "m": 2,"scores":[3.0]}');
+  assert.deepEqual(asked.map((one) => new URL(one.url).pathname.split("/").slice(-2).join("/")), ["traces/t", "trace-scores/t"]);
 });
 
 test("a file has the name that the service gives it", async () => {
