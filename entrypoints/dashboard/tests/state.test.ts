@@ -13,7 +13,7 @@ function after(search: string, typed: string): string {
 test("typed filters are completed by what the service counts", () => {
   const around = { before: "env:", after: "" };
   assert.deepEqual(completionOf("env: pr"), { field: "environment", prefix: "pr", ...around });
-  assert.equal(completionOf("STATUS:err")?.prefix, "ERR");
+  assert.equal(completionOf(" STATUS:err")?.prefix, "ERR");
   assert.equal(completionOf("-env:pr")?.before, "-env:");
   assert.equal(completionOf("meta.k!=v")?.before, "-meta.k:");
   assert.deepEqual(completionOf("meta.ten"), { field: "metadata_key", prefix: "ten", before: "meta.", after: ":" });

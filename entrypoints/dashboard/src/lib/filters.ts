@@ -51,7 +51,7 @@ function signOf(text: string): { isExcluded: boolean; rest: string } {
   const rest = text.trimStart();
   if (rest.startsWith("-")) return { isExcluded: true, rest: rest.slice(1).trimStart() };
   const found = /^(\w+|meta\.[^:!=]+?)\s*!=(.*)$/is.exec(rest);
-  return found ? { isExcluded: true, rest: `${found[1]}:${found[2]}` } : { isExcluded: false, rest: text };
+  return found ? { isExcluded: true, rest: `${found[1]}:${found[2]}` } : { isExcluded: false, rest };
 }
 
 /** Filters by a value, or excludes it: never both. */
