@@ -22,8 +22,9 @@ from domain.tracing.analytics import Granularity, Period
 from domain.tracing.change import UNCHANGED
 from domain.tracing.span import Span, SpanChange, SpanKind, SpanStatus
 from domain.tracing.trace import Trace, TraceChange, TraceStatus
-from domain.tracing.usage import Price
+from domain.tracing.usage import Price, Usage
 from tests.support.builders.values import NOON, prices, span, span_id, trace, trace_id
+from tests.support.fixtures.data_plane import BERLIN
 from tests.support.fixtures.pricing import a_repricing
 from tests.support.fixtures.rollup_recount import RECOUNT
 
@@ -60,6 +61,7 @@ WHERE project_id = $1
 EXTENTS = """
 SELECT hour, first_span_at, last_span_at FROM trace_hours WHERE project_id = $1
 """
+LATENCY = "SELECT sum(latency_us) FROM span_hours WHERE project_id = $1"
 REVISION = "SELECT revision FROM trace_hours WHERE project_id = $1"
 KEEP_PERCENTILES = """
 INSERT INTO trace_percentiles
@@ -241,6 +243,23 @@ async def test_rollups_equal_recount_after_random_history(pool, seed):
             assert await counted(again, projects) == kept
 
 
+async def test_rows_that_stay_are_added_to_and_subtracted_from(pool):
+    """In random histories most rows are deleted, and an error in a sum with them."""
+    project, used = ProjectId(uuid.uuid4()), {"token_usage": b'{"prompt_tokens":10}'}
+    steps = [span(**used, usage=Usage(10, 3, True, 4, 1, 2)) for _ in range(3)]
+    async with PostgresTraces.open(pool, prices()) as traces:
+        sent = trace(*steps, session_id="s", tags=("a",))
+        await traces.put(project, sent)
+        await traces.change_span(project, sent.id, steps[0].id, SpanChange(token_usage=None))
+        change = TraceChange(status=TraceStatus.ERROR, tags=("b",))  # the session is counted again
+        await traces.change(project, sent.id, change)
+        await traces.put(project, trace(session_id="s", ended_at=NOON + timedelta(seconds=1)))
+    kept = await counted(pool, [project])
+    assert len(kept["session_hours"]) == len(kept["usage_hours"]) == 1
+    async with recounted(pool, [project]) as again:
+        assert await counted(again, [project]) == kept
+
+
 async def assert_in_bounds(pool: Pool, project: ProjectId) -> None:
     """No span exceeds what the roll-ups say of its hour, or of that of its trace."""
     assert await pool.fetchval(EXCEEDING, project) == 0
@@ -275,6 +294,20 @@ async def test_changed_values_of_spans_keep_bounds_although_sums_stay(pool):
     assert [row["max_tokens"] for row in await pool.fetch(GREATEST, project)] == [29]
 
 
+async def test_sums_and_greatest_values_follow_latencies(pool):
+    # Shorter by less than a bin: no count changes with it, and no greatest value.
+    one, project = span(ended_at=NOON + timedelta(microseconds=1_010)), ProjectId(uuid.uuid4())
+    async with PostgresTraces.open(pool, prices()) as traces:
+        sent = trace(one)
+        await traces.put(project, sent)
+        shorter = replace(one, ended_at=NOON + timedelta(microseconds=1_000))
+        await traces.put(project, replace(sent, spans=(shorter,)))
+        assert await pool.fetchval(LATENCY, project) == 1_000
+        longer = span(ended_at=NOON + timedelta(microseconds=2_000))
+        await traces.add_spans(project, sent.id, [longer])
+    assert [row["max_latency_us"] for row in await pool.fetch(GREATEST, project)] == [2_000]
+
+
 @pytest.mark.parametrize("hours", [0.9, 5])
 async def test_trace_that_moves_takes_the_extent_of_its_spans_along(pool, hours):
     project, hour = ProjectId(uuid.uuid4()), timedelta(hours=1)
@@ -285,6 +318,9 @@ async def test_trace_that_moves_takes_the_extent_of_its_spans_along(pool, hours)
             earlier = replace(sent, spans=(), started_at=NOON - before * hour)
             await traces.put(project, earlier)
             await assert_in_bounds(pool, project)
+        late = span(started_at=NOON + (hours + 3) * hour)
+        await traces.add_spans(project, sent.id, [late])
+        await assert_in_bounds(pool, project)
 
 
 def doubled(model, usage, when):
@@ -344,7 +380,11 @@ async def test_kept_percentiles_of_an_earlier_revision_are_not_shown(pool):
                 await pool.execute(KEEP_PERCENTILES, project, NOON)
             [bucket] = await analytics.volume(project, period, Granularity.HOUR)
             found.append(bucket.latencies.p50)
-    assert found == [7, 3_000]
+        # A bucket in another time zone is kept by its hours: a day's are not those of an hour.
+        await pool.execute(KEEP_PERCENTILES.replace("'hour'", "'24h'"), project, NOON)
+        [bucket] = await analytics.volume(project, period, Granularity.HOUR, BERLIN)
+        found.append(bucket.latencies.p50)
+    assert found == [7, 3_000, 3_000]
 
 
 async def test_rollups_are_empty_after_all_deletes(pool):
