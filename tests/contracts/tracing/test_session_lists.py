@@ -82,15 +82,20 @@ async def test_sort_breaks_ties_by_id_and_puts_missing_values_last(plane, sort, 
 
 
 async def test_recent_is_latest_start_or_end(plane):
-    ours = project()
+    ours, removed = project(), trace(session_id="running", ended_at=at(3))
     await fill(
         plane, ours,
+        removed,
+        trace(session_id="running", ended_at=at(1)),
         trace(session_id="ended", ended_at=at(10)),
         trace(session_id="running", started_at=at(9)),
         trace(session_id="backwards", started_at=at(11), ended_at=at(1)),
     )  # fmt: skip
+    await plane.traces.delete(ours, [removed.id])
     page = await sessions_page(plane, ours, order=SortOrder.DESC)
-    assert [one.id for one in page.items] == ["backwards", "ended", "running"]
+    assert [(one.id, one.last_activity_at) for one in page.items] == [
+        ("backwards", at(11)), ("ended", at(10)), ("running", at(9))
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -107,6 +112,7 @@ async def test_recent_is_latest_start_or_end(plane):
         ({"has_error": True}, {"Alpha": 2}),
         ({"has_error": False}, {"a%b_": 1, "": 1}),
         ({"has_error": True, "user_id": "u"}, {}),
+        ({"has_error": True, "started_before": at(5)}, {}),
         ({"has_error": False, "user_id": "u"}, {"Alpha": 1, "a%b_": 1}),
         ({"not_user_id": ("u",)}, {"Alpha": 1, "": 1}),
         ({"not_tags": ("x",)}, {"Alpha": 1, "a%b_": 1, "": 1}),

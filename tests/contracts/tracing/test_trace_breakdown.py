@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
 from domain.errors import Invalid
 from domain.tracing.analytics import Granularity, Period
 from domain.tracing.query import TraceFilter
@@ -27,12 +28,14 @@ from tests.support.fixtures.data_plane import (
     BERLIN,
     assert_analytics_match,
     fill,
+    over_postgres,
     project,
     stored_traces,
 )
 
 HOUR, DAY, WEEK = Granularity
 USAGE = b'{"prompt_tokens":3,"completion_tokens":4}'
+USAGES = (USAGE, b'{"prompt_tokens":5}')  # fewer tokens, but more of prompts
 
 
 def varied() -> list[Trace]:
@@ -40,7 +43,7 @@ def varied() -> list[Trace]:
     start = datetime(2026, 3, 28, 20, tzinfo=UTC)
     return [
         trace(
-            span(model=f"m{n % 3}", cost={"total": n / 10}, token_usage=USAGE),
+            span(model=f"m{n % 3}", cost={"total": n / 10}, token_usage=USAGES[n % 4 == 1]),
             span(model=None if n % 2 else "m0", started_at=start + timedelta(hours=n, minutes=5)),
             started_at=start + timedelta(hours=n, minutes=n),
             ended_at=None if n % 5 == 0 else start + timedelta(hours=n, minutes=n, seconds=n),
@@ -134,6 +137,16 @@ async def test_cached_and_reasoning_tokens_are_summed_with_what_is_priced(plane)
     [stored] = [one for one in await stored_traces(plane, ours) if len(one.spans) == 3]
     known = {one.model: one.usage.reasoning_tokens for one in stored.spans if one.usage}
     assert known == {"m": 3, "unknown": 3, None: 0}
+
+
+@pytest.mark.service
+async def test_more_traces_than_are_read_are_refused(pool):
+    ours, query = project(), TraceAnalyticsQuery(period=ALL_TIME, by=TraceGroupKey.NAME)
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *(trace() for _ in range(3)))
+    assert len(await PostgresTraceAnalytics(pool, read_max=3).groups(ours, query)) == 1
+    with pytest.raises(Invalid, match="2 is the most"):
+        await PostgresTraceAnalytics(pool, read_max=2).groups(ours, query)
 
 
 async def test_another_project_has_no_groups(plane):

@@ -258,8 +258,12 @@ async def test_empty_buckets_are_filled(site: Site, varied: dict[str, str], metr
     assert [one["bucket"] for one in found] == days
     if metric in VOLUME:
         assert found[-1] == volume(days[-1], 0, 0)
-    for group in await rows(site, varied, f"{week}&metric={metric}&by=environment"):
-        assert [one["bucket"] for one in group["buckets"]] == days
+    for by in ("environment", "model") if metric in USAGE else ("environment",):
+        for group in await rows(site, varied, f"{week}&metric={metric}&by={by}"):
+            assert [one["bucket"] for one in group["buckets"]] == days
+    in_berlin = await rows(site, varied, f"{week}&metric={metric}&tz=Europe/Berlin")
+    local = ["2026-02-28T23:00:00+00:00", *(HOUR.format(n, 23) for n in range(1, 8))]
+    assert [one["bucket"] for one in in_berlin] == local
 
 
 @pytest.mark.parametrize(

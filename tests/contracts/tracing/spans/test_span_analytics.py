@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from adapters.postgres.tracing.spans.spans import PostgresSpans
 from domain.errors import Invalid
 from domain.ids import ProjectId
 from domain.tracing.analytics import BUCKETS_MAX, Period
@@ -22,11 +23,13 @@ from domain.tracing.spans.span_analytics import (
 )
 from domain.tracing.spans.span_query import SpanFilter
 from domain.tracing.trace import Trace
+from domain.tracing.usage import UsageRole
 from tests.support.builders.values import NOON, at, prices, span, trace
 from tests.support.fixtures.data_plane import (
     ALL_TIME,
     DataPlane,
     fill,
+    over_postgres,
     project,
     stored_traces,
 )
@@ -48,6 +51,7 @@ FILTERS: list[dict[str, Any]] = [
     {"name": "order <id>"},
     {"name": "order 123456789"},
     {"model": "gpt-4o", "kind": SpanKind.LLM},
+    {"model": ""},
     {"has_error": True},
     {"has_error": False},
     {"min_latency_ms": 200},
@@ -55,7 +59,7 @@ FILTERS: list[dict[str, Any]] = [
     {"release": "2", "status": SpanStatus.OK},
     {"environment": "nowhere"},
     {"not_kind": (SpanKind.LLM,), "not_model": ("gpt-4o", "")},
-    {"not_name": ("tool 1", "order 123456790"), "kind": SpanKind.TOOL},
+    {"not_name": ("tool 1", "order 123456794"), "kind": SpanKind.TOOL},
     {"not_name": ("tool 2",)},
     {"not_model": ("unlisted",), "not_release": ("2",)},
 ]
@@ -75,6 +79,7 @@ def varied() -> list[Trace]:
             ended_at=None if n % 7 == 0 else start + timedelta(microseconds=9 * 3 ** (n % 19)),
             model=[None, "gpt-4o", "unlisted", ""][n % 4],
             token_usage=b'{"prompt_tokens":10,"completion_tokens":3}' if n % 3 else None,
+            usage_role=UsageRole.DUPLICATE if n % 8 == 5 else None,
         )
 
     spans = [step(n) for n in range(60)]
@@ -179,6 +184,8 @@ async def test_errors_have_patterns(plane):
     found = await figures(plane, ours, group_by=SpanGroupKey.ERROR, interval=SpanInterval.WEEK)
     assert {one.label for one in found.groups} == {"no answer in <number> s", "refused"}
     assert all(one.total.error_rate == 1 for one in found.groups)
+    matching = SpanFilter(has_error=False)
+    assert (await figures(plane, ours, group_by=SpanGroupKey.ERROR, matching=matching)).groups == []
 
 
 async def test_changes_and_deletions_are_counted(plane):
@@ -224,6 +231,19 @@ async def test_too_many_buckets_are_refused(plane):
     with pytest.raises(Invalid):
         await figures(plane, ours, interval=SpanInterval.HOUR)
     assert (await figures(plane, ours, interval=SpanInterval.DAY)).total.total.spans == len(steps)
+
+
+@pytest.mark.service
+async def test_more_spans_than_are_read_are_refused(pool):
+    ours, matching = project(), SpanFilter(has_error=True)
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, trace(*(span(status=ERROR, model="m") for _ in range(3))))
+    for group_by in (SpanGroupKey.KIND, SpanGroupKey.MODEL, SpanGroupKey.ERROR):
+        query = SpanAnalyticsQuery(matching=matching, period=ALL_TIME, group_by=group_by)
+        three, two = (PostgresSpans(pool, read_max=most, searched_traces_max=0) for most in (3, 2))
+        assert (await three.analytics(ours, query)).total.total.spans == 3
+        with pytest.raises(Invalid):
+            await two.analytics(ours, query)
 
 
 async def test_sums_have_no_bounds(plane):
