@@ -13,7 +13,7 @@ from asyncpg import Record
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.database.transactions import transaction
-from adapters.postgres.evaluation.scores.score_days import find_score_days
+from adapters.postgres.evaluation.scores.score_days import CHANGED_DAYS_MAX, find_score_days
 from adapters.postgres.evaluation.scores.score_rollups import PostgresScoreRollups
 from domain.evaluation.scores.rollup import MEDIAN
 from domain.evaluation.scores.score import ScoreChange, ScoreTarget, TraceScore
@@ -29,6 +29,10 @@ pytestmark = pytest.mark.service
 TRACE: Final = trace_id()
 DAYS: Final = 4
 CHANGED: Final = "SELECT DISTINCT day FROM changed_score_days WHERE project_id = $1 ORDER BY day"
+CHANGE_DAYS: Final = """
+INSERT INTO changed_score_days (project_id, target, day, xid)
+SELECT $1, 'trace', $2::date - n, '3' FROM generate_series(1, $3::int) AS n ON CONFLICT DO NOTHING
+"""
 # On a cluster an id of the worker, since it names a table of it.
 TAKE_XID: Final = """
 SELECT pg_current_xact_id()::text
@@ -95,6 +99,16 @@ async def test_writes_to_a_counted_day_are_read_before_and_after_it_is_counted_a
     assert sum(one.scored for one in found) == 11  # without that of the person who changed it
     await summaries(plane, ours)
     assert await pool.fetch(score_day_recount.DIFFERING, ours) == []
+
+
+async def test_scores_are_read_while_too_many_days_have_changed(plane, ours, pool):
+    await add(plane, some_scores(ours, DAYS))
+    await count_days(plane.evaluation, ours)
+    for days, is_read in ((CHANGED_DAYS_MAX, False), (CHANGED_DAYS_MAX + 1, True)):
+        await pool.execute(CHANGE_DAYS, ours, NOON.date(), days)
+        async with read_snapshot(pool, "", ours) as connection:
+            found = await find_score_days(connection, ours, ScoreTarget.TRACE, EVER)
+        assert (found is None) is is_read
 
 
 async def test_scores_of_today_are_not_noted_and_are_read(plane, ours, pool):

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from adapters.postgres.evaluation.experiments.trace_groups import PostgresTraceGroups
 from domain.errors import Invalid
 from domain.evaluation.experiments.trace_groups import (
     GROUP_MEANS_MAX,
@@ -33,7 +34,7 @@ from tests.support.builders.scores import (
     trace_score,
 )
 from tests.support.builders.values import at, span, trace
-from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.data_plane import fill, over_postgres, project
 
 OLD, NEW = TraceFilter(release="1"), TraceFilter(release="2")
 TOKENS = b'{"prompt_tokens": 3, "completion_tokens": 4}'
@@ -60,7 +61,7 @@ async def test_figures_are_those_of_the_matching_traces(plane, groups):
     known = [
         trace(priced, release="1", started_at=at(0), ended_at=at(1)),
         trace(unpriced, unpriced_too(), release="1", started_at=at(2), ended_at=at(4)),
-        trace(release="1", started_at=at(3), status=TraceStatus.ERROR),
+        trace(unpriced_too(), release="1", started_at=at(3), status=TraceStatus.ERROR),
     ]
     await fill(plane, ours, *known, trace(release="2", started_at=at(9)))
     await fill(plane, theirs, trace(release="1"))
@@ -70,14 +71,24 @@ async def test_figures_are_those_of_the_matching_traces(plane, groups):
         failed=1,
         erroneous=2,
         latencies=Latencies(2, 1_500.0, 1_500.0, 1_900.0, 1_990.0),
-        tokens=21,
+        tokens=28,
         cost=Decimal("0.25"),
-        unpriced_traces=1,
-        unpriced_spans=2,
+        unpriced_traces=2,
+        unpriced_spans=3,
         first_started_at=at(0),
         last_started_at=at(3),
     )
     assert await groups.figures(ours, TraceFilter(release="3")) == GroupFigures(total=0)
+
+
+@pytest.mark.service
+async def test_total_of_a_large_group_is_a_lower_bound(pool):
+    ours = project()
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *(trace(release="1", name="n") for _ in range(4)))
+    groups = PostgresTraceGroups(pool, traces_max=1, sorted_max=1, counted_max=2)
+    found = await groups.figures(ours, TraceFilter(release="1", name="n"))
+    assert (found.total, found.total_is_at_least, len(found.traces)) == (2, True, 1)
 
 
 def unpriced_too():

@@ -114,13 +114,13 @@ async def test_entry_is_stored_once(ledger: Ledger):
 
 
 async def test_period_includes_start_and_excludes_end(ledger: Ledger):
-    project = ProjectId(uuid.uuid4())
-    entries = [an_entry(project_id=project, created_at=NOON + n * DAY) for n in range(3)]
+    project, late = ProjectId(uuid.uuid4()), NOON + timedelta(hours=11.5)  # elsewhere the next day
+    entries = [an_entry(project_id=project, created_at=late + n * DAY) for n in range(3)]
     await ledger.append(entries)
-    within = CreatedWithin(NOON, NOON + 2 * DAY)
+    within = CreatedWithin(late, late + 2 * DAY)
     days = await ledger.of_projects([project], within, SpendingBy.DAY)
     assert [(one.key, one.spending.calls) for one in days] == [
-        (f"{NOON + n * DAY:%Y-%m-%d}", 1) for n in range(2)
+        (f"{late + n * DAY:%Y-%m-%d}", 1) for n in range(2)
     ]
 
 

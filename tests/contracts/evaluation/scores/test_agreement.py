@@ -250,6 +250,10 @@ async def test_latest_label_counts(compare, add, judge, change):
     assert (await compare())[0].pairs == [ScorePair(0.5, 0.3)]
     await change(scored, seconds=4, value="0.4")
     assert (await compare())[0].pairs == [ScorePair(0.5, 0.4)]
+    for n, seconds in ((1, 9), (2, 8)):  # written last at the same time: the last id counts
+        known = {"id": uuid.UUID(int=n), "created_at": at(seconds), "updated_at": at(9)}
+        await add(0, f"0.{n}", **known)
+    assert (await compare())[0].pairs == [ScorePair(0.5, 0.2)]
 
 
 async def test_latest_score_of_each_judge_counts(compare, add, judge):
