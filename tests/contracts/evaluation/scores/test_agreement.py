@@ -280,9 +280,10 @@ async def test_judges_are_ordered_by_labels_and_limited(compare, add, judge):
     await asyncio.gather(*(judge(0, "0.5", n, f"{n:03}") for n in range(JUDGES_MAX + 5)))
     await judge(1, "0.5", 0, "002")
     await add(1, "1")
+    await judge(2, "0.5", 0, "054")
     found = await compare()
     assert len(found) == JUDGES_MAX
-    assert [one.fingerprint for one in found[:3]] == ["002", "000", "001"]
+    assert [one.fingerprint for one in found[:4]] == ["002", "054", "000", "001"]
 
 
 async def test_only_newest_scores_of_a_trace_count(compare, add, judge):
