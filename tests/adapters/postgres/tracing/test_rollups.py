@@ -251,6 +251,7 @@ async def test_rows_that_stay_are_added_to_and_subtracted_from(pool):
         sent = trace(*steps, session_id="s", tags=("a",))
         await traces.put(project, sent)
         await traces.change_span(project, sent.id, steps[0].id, SpanChange(token_usage=None))
+        await traces.put(ProjectId(uuid.uuid4()), trace(session_id="s", tags=("c",)))
         change = TraceChange(status=TraceStatus.ERROR, tags=("b",))  # the session is counted again
         await traces.change(project, sent.id, change)
         await traces.put(project, trace(session_id="s", ended_at=NOON + timedelta(seconds=1)))
