@@ -163,7 +163,7 @@ def test_from_failure_to_failing_span_by_keyboard(
     expect(page).to_have_title(re.compile("^answers"))
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_keys_that_follow_each_other_at_once_choose_a_filter(
     signed_in: Page, project: Project
 ) -> None:
@@ -249,7 +249,7 @@ def test_selected_traces_are_tagged_and_deleted(signed_in: Page, project: Projec
     expect(page.get_by_role("status").first).to_have_text("1 trace")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_values_are_excluded_in_lists(signed_in: Page, project: Project) -> None:
     page = signed_in
     bob = "bob%40x"  # as it is: no address is decoded twice
@@ -327,7 +327,7 @@ IN_ORDER = """() => {
 }"""
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_trace_of_10_000_spans_is_shown_whole(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:

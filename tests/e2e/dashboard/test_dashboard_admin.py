@@ -77,7 +77,7 @@ def test_key_is_made_rotated_and_revoked(
 SCROLLED_PX: Final = "one => one.scrollWidth - one.clientWidth"
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_navigation_names_the_organization_of_the_page(
     signed_in: Page, project: Project, dev_server: DevServer
 ) -> None:
@@ -211,7 +211,7 @@ def test_data_is_imported_erased_and_checked(
     take_screenshot("erasures")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_palette_finds_what_is_elsewhere(
     signed_in: Page, project: Project, dev_server: DevServer, take_screenshot: Callable[[str], None]
 ) -> None:
@@ -237,7 +237,7 @@ def test_palette_finds_what_is_elsewhere(
     expect(page.get_by_role("heading", level=1)).to_contain_text("None of your projects")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_audit_log_shows_details_whole(
     signed_in: Page, project: Project, dev_server: DevServer
 ) -> None:

@@ -47,7 +47,7 @@ ALL_LOOKS: Final = tuple(
 )
 PHONE: Final = ALL_LOOKS[-1]
 # Views with colours of their own, which both themes have to show with enough contrast. `make test`
-# tries these: views change with a build alone, after which `make dashboard-tests` tries all.
+# tries these. Only another build changes a view; `make dashboard-tests` tries them all after it.
 COLOURED: Final = {
     "overview", "usage", "a score", "traces", "tab io", "tab scores", "conversation", "comparison",
     "verdict", "labelled", "monitor", "alerts", "run", "custom metric",
@@ -435,7 +435,7 @@ def test_no_view_has_a_barrier_in_any_look(signed_in: Page, project: Project, se
     assert found == {}
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_what_is_chosen_is_seen_in_forced_colors(signed_in: Page, project: Project) -> None:
     """A browser may replace all colours by a few, and backgrounds with them."""
     page = signed_in

@@ -58,7 +58,7 @@ def test_page_that_a_link_opens_has_the_focus_and_its_title(
     expect(page).to_have_title("No page has this address · PandaProbe")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 @pytest.mark.parametrize(
     ("list_", "address", "title"),
     [
@@ -79,7 +79,7 @@ def test_trace_closes_by_escape_while_the_list_loads(
     expect(page).to_have_title(f"{title} · {project.name} · PandaProbe")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_turns_of_a_conversation_take_the_focus(signed_in: Page, project: Project) -> None:
     page = signed_in
     conversation(project)
@@ -94,7 +94,7 @@ def test_turns_of_a_conversation_take_the_focus(signed_in: Page, project: Projec
     expect(page.get_by_role("button", name="turn 1")).to_be_focused()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_dialog_shows_and_tells_what_was_done(signed_in: Page, project: Project) -> None:
     """All outside of a dialog is behind it, and hidden from screen readers."""
     page = signed_in
@@ -114,7 +114,7 @@ def test_dialog_shows_and_tells_what_was_done(signed_in: Page, project: Project)
     expect(notice).to_be_visible()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_focus_goes_on_in_the_page_if_nothing_opened_a_dialog(
     signed_in: Page, project: Project
 ) -> None:
@@ -126,7 +126,7 @@ def test_focus_goes_on_in_the_page_if_nothing_opened_a_dialog(
     expect(page.get_by_role("main")).to_be_focused()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_focus_goes_to_the_next_column_if_one_is_hidden(signed_in: Page, project: Project) -> None:
     page = signed_in
     conversation(project)
@@ -137,7 +137,7 @@ def test_focus_goes_to_the_next_column_if_one_is_hidden(signed_in: Page, project
     expect(page.get_by_role("button", name="Column Errors")).to_be_focused()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_pages_on_a_phone_open_and_close_by_keyboard(signed_in: Page, project: Project) -> None:
     page = signed_in
     conversation(project)
@@ -168,7 +168,7 @@ def test_pages_on_a_phone_open_and_close_by_keyboard(signed_in: Page, project: P
     expect(sign_out).to_be_hidden()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_help_has_the_keys_of_the_tree(signed_in: Page, project: Project) -> None:
     page = signed_in
     page.goto(project.path(f"traces/{conversation(project)}"))

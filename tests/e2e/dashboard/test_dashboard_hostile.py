@@ -172,7 +172,7 @@ def test_hostile_payload_is_shown_in_parts_and_whole(
     assert page.evaluate("({}).hit") is None
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_a_million_numbers_are_scanned_in_slices(opened: Page, project: Project) -> None:
     """Work is counted, since times say nothing on a busy machine: `make bench` has the tasks."""
     page = opened

@@ -186,7 +186,7 @@ def with_errors(value: object) -> object:
     return found
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_long_errors_are_cut_and_shown_whole(
     opened: Page, project: Project, stored: dict[str, str]
 ) -> None:

@@ -96,7 +96,7 @@ def test_slowest_failure_of_a_release_is_compared_with_its_neighbour(
     expect(difference.locator("ins")).to_have_text("1")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_session_of_200_turns_is_read_and_searched(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:
@@ -155,7 +155,7 @@ GO_DOWN: Final = """async (times) => {
 }"""
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_list_comes_back_at_the_row_that_was_opened(signed_in: Page, project: Project) -> None:
     page, at_edge, further = signed_in, 18, 24
     for number in range(further + 9):
@@ -194,7 +194,7 @@ def test_list_comes_back_at_the_row_that_was_opened(signed_in: Page, project: Pr
 LONG = "S" * 200
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_long_values_leave_room_and_addresses_of_nothing_say_so(
     signed_in: Page, project: Project
 ) -> None:
@@ -286,7 +286,7 @@ def test_page_goes_on_after_its_session_was_ended_elsewhere(
     expect(page.get_by_role("heading", level=1)).to_have_text("Users")
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_list_stays_while_the_service_is_away(
     signed_in: Page, project: Project, fast_forward: FastForward
 ) -> None:
@@ -306,7 +306,7 @@ def test_list_stays_while_the_service_is_away(
     expect(page.get_by_text("What you see")).to_have_count(0)
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_parts_of_a_page_come_when_the_service_is_back(
     signed_in: Page, project: Project, fast_forward: FastForward
 ) -> None:
@@ -335,7 +335,7 @@ def test_parts_of_a_page_come_when_the_service_is_back(
     expect(box.get_by_role("heading", name="A heading")).to_be_visible()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_part_comes_after_its_connection_was_lost(signed_in: Page, project: Project) -> None:
     """Another answer comes at once, before anything says that the service is away."""
     page, first = signed_in, list[Route]()
@@ -479,7 +479,7 @@ def test_first_rows_need_six_requests(
     assert 1 + len(started) <= FIRST_REQUESTS_MAX, started
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_rows_that_come_take_the_focus_from_no_control(
     signed_in: Page, project: Project, dev_server: DevServer
 ) -> None:
@@ -624,7 +624,7 @@ def test_projects_are_found_and_made(
     expect(page.get_by_text("Waiting for the first trace")).to_be_visible()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) -> None:
     page = signed_in
     for number in (1, 2):
@@ -672,7 +672,7 @@ def test_columns_are_moved_hidden_and_kept(signed_in: Page, project: Project) ->
     expect(page.get_by_role("menu")).to_have_count(0)
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_widths_of_columns_are_kept(signed_in: Page, project: Project) -> None:
     page = signed_in
     text = {"input": "asked at length " * 30}
@@ -699,7 +699,7 @@ def test_widths_of_columns_are_kept(signed_in: Page, project: Project) -> None:
     assert width() == pytest.approx(usual, abs=1)
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_key_filters_by_the_focused_cell(signed_in: Page, project: Project) -> None:
     page = signed_in
     for name, user in (("asks", "ada"), ("answers", "bob")):
@@ -721,7 +721,7 @@ def test_key_filters_by_the_focused_cell(signed_in: Page, project: Project) -> N
     expect(page.get_by_role("link", name="answers")).to_have_count(0)
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_menus_close_by_escape_and_by_what_is_chosen(signed_in: Page, project: Project) -> None:
     page = signed_in
     project.send("/traces", {"name": "one", "started_at": START.isoformat()})
@@ -750,7 +750,7 @@ def test_menus_close_by_escape_and_by_what_is_chosen(signed_in: Page, project: P
     expect(more).to_be_focused()
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_menus_and_peeks_fit_into_what_is_narrow(signed_in: Page, project: Project) -> None:
     page = signed_in
     sent = {"name": "one", "started_at": START.isoformat()}
@@ -852,7 +852,7 @@ def test_reads_wait_as_long_as_the_service_asks(
     expect(page.get_by_text("The service asks to wait")).to_have_count(0)
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_lists_fit_and_cut_no_value_of_a_score(signed_in: Page, project: Project) -> None:
     page = signed_in
     sent = {"session_id": "conv-b5b9ad082762", "user_id": "user-000077", "tags": ["extraction"]}
@@ -881,7 +881,7 @@ IN_SIGHT: Final = """(table) => Math.floor((table.clientHeight
   - table.querySelector("thead").clientHeight) / table.querySelector("tbody tr").clientHeight)"""
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_list_draws_at_once_what_is_in_sight(signed_in: Page, project: Project) -> None:
     """Rows that come later move what is below them."""
     page = signed_in

@@ -75,7 +75,7 @@ def line(sample: dict[str, Any], day: int, number: int) -> dict[str, Any]:
     return sample | trace | {"created_at": at, "updated_at": at, "scores": [score]}
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_day_on_which_a_score_fell_is_found_by_keyboard(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:

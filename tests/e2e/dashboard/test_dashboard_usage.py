@@ -50,7 +50,7 @@ def send_a_week(project: Project) -> None:
         project.send("/traces", asked(number, COSTLY_DAYS_AGO, 40, user_id="batch", release="2.0"))
 
 
-@pytest.mark.exhaustive  # changes with a build alone
+@pytest.mark.exhaustive  # only another build can break it
 def test_costly_day_is_found(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:
