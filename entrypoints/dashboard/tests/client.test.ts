@@ -119,7 +119,7 @@ test("a refusal says why, and when to ask again", async () => {
   }
 });
 
-test("each request has the headers of the session, which is told of a 401 alone", async () => {
+test("each request has the headers of the session, and only a 401 reports a refusal", async () => {
   let refusals = 0;
   configure(() => ({ "X-Project-ID": "p" }), () => (refusals += 1));
   const asked = answering(...[403, 401].map((status) => new Response("", { status })));

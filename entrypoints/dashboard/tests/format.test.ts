@@ -56,7 +56,7 @@ test("an instant in a narrow column has what tells it from others", () => {
   assert.equal(briefInstant(null), NONE);
 });
 
-test("what is not known is no number", () => {
+test("a missing figure is not shown as a number", () => {
   for (const format of [count, duration, bytes, cost, score, instant, fullInstant, ago]) assert.deepEqual([format(null), format(undefined)], [NONE, NONE]);
 });
 

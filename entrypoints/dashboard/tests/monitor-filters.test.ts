@@ -24,7 +24,7 @@ test("what the address says replaces what was stored, and periods are left out",
   assert.deepEqual(monitorFilters(params, "TRACE", { status: "ERROR", tags: ["a"], span_model: "m" }, filterBody), { span_model: "m", status: "COMPLETED" });
 });
 
-test("a stored null is no filter", () => {
+test("a stored null does not filter", () => {
   assert.deepEqual(again({ status: null, span_model: null }, "TRACE"), {});
 });
 
