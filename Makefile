@@ -106,8 +106,8 @@ dashboard: setup ## build the dashboard with npm: types, unit tests, entrypoints
 	@cd entrypoints/dashboard && npm ci --ignore-scripts --no-audit --no-fund --silent && \
 		npm run --silent types && npm run --silent test && npm run --silent build
 
-dashboard-tests: setup ## all tests of the dashboard in a browser; run them after `make dashboard`
-	@.ci/in_memory.sh $(BIN)/pytest tests/e2e/dashboard -m "not faults"
+dashboard-tests: setup ## all tests in a browser; run them after `make dashboard`
+	@.ci/in_memory.sh $(BIN)/pytest tests/e2e/dashboard tests/e2e/documentation/test_reference.py -m "not faults"
 
 screenshots: setup ## take the pictures of docs/dashboard.md again; needs Chromium
 	@$(BIN)/python -m tests.e2e.dashboard.screenshots

@@ -19,7 +19,6 @@ from xdist.workermanage import WorkerController
 # Seconds of the files that take longest, about as in the JUnit report of `make tests`. They decide
 # the order alone: a file that isn't here, or takes another time meanwhile, runs at a worse moment.
 FILE_TIMES_S: Final = {
-    "tests/e2e/dashboard/test_dashboard_barriers.py": 20,
     "tests/e2e/test_backup.py": 33,
     "tests/e2e/dashboard/test_dashboard_journeys.py": 17,
     "tests/e2e/documentation/test_guide.py": 27,
@@ -31,7 +30,7 @@ FILE_TIMES_S: Final = {
     "tests/http/test_isolation_behind_policies.py": 16,
     "tests/adapters/postgres/evaluation/test_alert_plans.py": 15,
     "tests/adapters/dramatiq/test_worker_pool.py": 13,
-    "tests/e2e/documentation/test_reference.py": 13,
+    "tests/e2e/documentation/test_reference.py": 8,
     "tests/faults/test_kills.py": 13,
     "tests/e2e/dashboard/test_dashboard_admin.py": 12,
     "tests/e2e/dashboard/test_dashboard_hostile.py": 12,

@@ -39,6 +39,7 @@ def answer_in_part(route: Route) -> None:
     route.fulfill(response=got, json=page)
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_worse_scores_of_a_release_lead_to_their_traces(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:

@@ -107,7 +107,7 @@ PAYLOADS = {
 # The test below has the first one, and others are like the next ones.
 REPEATED = (
     "an array of a million", "a million objects", "a long list of messages",
-    "900 levels", "900 levels of objects",
+    "900 levels", "900 levels of objects", "markdown of 1 MB", "pairs of surrogates",
 )  # fmt: skip
 # Presses the buttons that show more, until none is there, and hashes what is shown. While the whole
 # payload is loading, nothing is shown.

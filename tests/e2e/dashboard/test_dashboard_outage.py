@@ -15,11 +15,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 METRIC: Final = "answered"
 MARCH: Final = "started_after=2026-03-01T00:00:00Z&started_before=2026-03-05T00:00:00Z"
 
-# Figures, a list, a trace, a conversation, a form, what is polled, a comparison.
-USUAL: Final = (
-    *("", "traces", "traces/:trace", "sessions/:session", "runs/new", "runs/:of/:run"),
-    "experiments/:base/compare/:candidate",
-)
+# A list, a trace, a form, and what is polled.
+USUAL: Final = ("traces", "traces/:trace", "runs/new", "runs/:of/:run")
 
 type Ready = Callable[[Locator], Locator]
 

@@ -153,6 +153,7 @@ def test_folded_calls_are_found_and_listed(
     assert_no_foreign_requests(page_log, dev_server)
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_key_is_checked_when_it_is_entered(
     page: Page, page_log: PageLog, dev_server: DevServer
 ) -> None:
@@ -196,6 +197,7 @@ def test_token_is_used_and_forgotten(page: Page, page_log: PageLog, dev_server: 
     assert_no_foreign_requests(page_log, dev_server)
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_reference_works_by_keyboard(page: Page, page_log: PageLog, dev_server: DevServer) -> None:
     open_docs(page, dev_server)
     page.keyboard.press("Tab")

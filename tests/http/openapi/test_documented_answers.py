@@ -123,7 +123,7 @@ def test_valid_requests_get_documented_responses(
 
 @pytest.mark.slow  # all operations together
 # `test_unknown_names.py` has an invalid request for each operation.
-@pytest.mark.parametrize("label", some_of(BY_OPERATION, 3))
+@pytest.mark.parametrize("label", some_of(BY_OPERATION, 9))
 def test_invalid_requests_get_documented_responses(
     label: str, generated: dict[str, Any], checks: list[Any]
 ) -> None:
