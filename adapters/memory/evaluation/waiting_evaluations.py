@@ -73,6 +73,10 @@ class MemoryWaitingEvaluations:
             self.store.waiting_evaluations.pop((one.project, one.id), None)
 
     async def delete_expired(self, before: datetime) -> Sequence[WaitingEvaluation]:
-        old = [one.waiting for one in self._oldest_first() if one.stored_at < before][:DUE_MAX]
+        old = [
+            one.waiting
+            for one in self._oldest_first()
+            if one.stored_at < before and self._due(one.waiting) is None
+        ][:DUE_MAX]
         await self.delete(old)
         return old

@@ -57,5 +57,8 @@ class WaitingEvaluations(Protocol):
     async def delete(self, done: Sequence[WaitingEvaluation]) -> None: ...
 
     async def delete_expired(self, before: datetime) -> Sequence[WaitingEvaluation]:
-        """Deletes the oldest that were stored before then, of all projects, at most DUE_MAX."""
+        """Deletes the oldest that were stored before then, of all projects, at most DUE_MAX.
+
+        Those that are due stay: workers may have been away since their trace came.
+        """
         ...

@@ -149,7 +149,7 @@ class RecordWaitingEvaluations:
         """The number of evaluations that wait no longer.
 
         Raises Unavailable once the others were tried, or once UNAVAILABLE_MAX writes failed. What
-        failed is retried by the next call, until it expires.
+        failed is retried by the next call.
         """
         recorded, failures = 0, list[Unavailable]()
         failed = Counter[ProjectId]()
@@ -188,7 +188,7 @@ class RecordWaitingEvaluations:
 
 @dataclass(frozen=True, slots=True)
 class DeleteExpiredEvaluations:
-    """Deletes evaluations that have waited for EVALUATION_WAIT.
+    """Deletes evaluations that have waited for EVALUATION_WAIT, and whose target didn't come.
 
     Reports those of a response: the record of any other is among those without a span.
     """

@@ -49,16 +49,19 @@ FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bytea[])
 ON CONFLICT (project_id, id) DO NOTHING
 """
 _IS_DUE: Final = f"waiting.project_id <> ALL($1::uuid[]) AND {not_removed('waiting')}"
+_HAS_TRACE: Final = """
+EXISTS (
+  SELECT 1 FROM traces
+  WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id OFFSET 0
+)
+"""
 # Several spans may have the response: selects the one whose usage counts.
 SELECT_DUE: Final = f"""
 SELECT one.project_id, one.id, one.trace_id, one.hex_id, one.data FROM (
   SELECT waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data,
          waiting.stored_at
   FROM waiting_evaluations AS waiting
-  WHERE waiting.trace_id IS NOT NULL AND {_IS_DUE} AND EXISTS (
-    SELECT 1 FROM traces
-    WHERE traces.project_id = waiting.project_id AND traces.trace_id = waiting.trace_id OFFSET 0
-  )
+  WHERE waiting.trace_id IS NOT NULL AND {_IS_DUE} AND {_HAS_TRACE}
   UNION ALL
   SELECT waiting.project_id, waiting.id, found.trace_id, found.hex_id, waiting.data,
          waiting.stored_at
@@ -103,7 +106,11 @@ DELETE FROM waiting_evaluations WHERE ctid = ANY(ARRAY(
 # Skips locked rows, so that concurrent workers take different ones.
 DELETE_EXPIRED_EVALUATIONS: Final = f"""
 DELETE FROM waiting_evaluations AS waiting WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM waiting_evaluations WHERE stored_at < $1
+  SELECT ctid FROM waiting_evaluations AS waiting
+  WHERE stored_at < $1 AND NOT CASE WHEN waiting.trace_id IS NULL THEN EXISTS (
+    SELECT 1 FROM spans
+    WHERE spans.project_id = waiting.project_id AND {has_response("waiting.response_id")} OFFSET 0
+  ) ELSE {_HAS_TRACE} END
   ORDER BY stored_at, project_id, id LIMIT {DUE_MAX} FOR UPDATE SKIP LOCKED
 ))
 RETURNING waiting.project_id, waiting.id, waiting.trace_id, NULL::text AS hex_id, waiting.data

@@ -1098,6 +1098,7 @@ async def test_spans_are_found_by_their_responses(seeded, of):
         rows = []
         for sql, arguments in (
             (SELECT_DUE, ([],)),
+            (DELETE_EXPIRED_EVALUATIONS, (datetime.max.replace(tzinfo=UTC),)),
             (DELETE_EVALUATIONS_OF_RESPONSES, (of, awaited)),
         ):
             text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
@@ -1105,8 +1106,9 @@ async def test_spans_are_found_by_their_responses(seeded, of):
         left = await connection.fetchval("SELECT count(*) FROM waiting_evaluations")
         await transaction.rollback()
     assert (len(awaited), left) == (12, 0)
-    due, deleted = rows
+    due, unexpired, deleted = rows
     assert due == 3 * 12
+    assert 12 <= unexpired <= 3 * 12
     assert 12 <= deleted <= 3 * 12
 
 

@@ -161,6 +161,17 @@ async def test_response_that_does_not_come_within_a_day_is_rejected(world, sent)
     assert await stored_scores(world, of_spans=True) == []
 
 
+async def test_target_that_came_while_no_worker_ran_is_recorded(world, sent):
+    id_, call = TraceId(uuid.uuid4()), {"gen_ai.response.id": "resp-1"}
+    early = [evaluation(id_), evaluation(None, response_id="resp-1")]
+    await sent.record(OURS, early)
+    await world.ports.tracing.otlp.put(OURS, id_, fragments(id_, sent_span(call)))
+    world.now += 3 * EVALUATION_WAIT
+    assert await sent.delete_expired() == 0
+    assert await sent.record_waiting() == len(early)
+    assert len(await stored_scores(world)) == len(await stored_scores(world, of_spans=True)) == 1
+
+
 @dataclass(frozen=True, slots=True)
 class StuckScores(MemoryTraceScores):
     """Can't write the scores of some traces, and counts the attempts."""

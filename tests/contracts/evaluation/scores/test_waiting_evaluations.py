@@ -132,6 +132,20 @@ async def test_expired_are_deleted_and_returned(waiting):
     assert [one.received for one in gone if one.project == ours][1] == new
 
 
+async def test_due_ones_do_not_expire(plane, waiting):
+    ours, theirs, id_ = project(), project(), TraceId(uuid.uuid4())
+    sent = [of_trace(id_), of_response(f"resp-{uuid.uuid4()}")]
+    call = {"gen_ai.operation.name": "chat", "gen_ai.response.id": sent[1].evaluation.response_id}
+    for of in (ours, theirs):
+        await waiting.add(of, sent, NOW)
+    await plane.otlp.put(ours, id_, fragments(id_, sent_span(call)))
+    gone: list[WaitingEvaluation] = []
+    while some := await waiting.delete_expired(LATER):
+        gone += some
+    assert {one.project for one in gone} & {ours, theirs} == {theirs}
+    assert len(await due(waiting, ours)) == len(sent)
+
+
 async def test_those_of_a_deleted_trace_are_deleted(plane, waiting):
     ours, one, other = project(), trace(), trace()
     for each in (one, other):
