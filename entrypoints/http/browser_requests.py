@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from domain.identity.browser_session import SessionPurpose
-from entrypoints.http.middleware.client_address import is_loopback
+from entrypoints.http.middleware.client_address import is_loopback, is_proxied
 
 type Headers = Mapping[bytes, bytes]
 """The request's headers by their names in lower case."""
@@ -21,8 +21,6 @@ VERIFIER_HEADER: Final = b"x-session-verifier"
 SAFE_METHODS: Final = ("GET", "HEAD")
 # A foreign site could make another name resolve to this machine (DNS rebinding).
 _LOOPBACK_HOST: Final = re.compile(rb"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
-# A proxy on this machine is a loopback peer too, but its client may be on any machine.
-_PROXIED: Final = re.compile(rb"forwarded|x-forwarded-.*|x-real-ip|via")
 
 
 def is_from_our_page(scope: Mapping[str, Any]) -> bool:
@@ -41,7 +39,8 @@ def is_on_this_machine(scope: Mapping[str, Any]) -> bool:
     """Whether the request came from this machine, to a name of it, and not through a proxy."""
     client, hosts = scope.get("client"), _values(scope, b"host")
     return (
-        not any(_PROXIED.fullmatch(name.lower()) for name, _ in scope["headers"])
+        # A proxy on this machine is a loopback peer too, but its client may be on any machine.
+        not is_proxied((name.lower() for name, _ in scope["headers"]), scope["http_version"])
         and client is not None
         and is_loopback(client[0])
         and len(hosts) == 1

@@ -77,7 +77,10 @@ def _create_handler(settings: Settings, metrics: MetricsRegistry) -> type[BaseHT
 
         def _respond_with_metrics(self) -> None:
             headers = {k.lower().encode(): v.encode("latin-1") for k, v in self.headers.items()}
-            refused = metrics_refusal(self.client_address[0], headers, settings.metrics_token)
+            version = self.request_version.removeprefix("HTTP/")
+            refused = metrics_refusal(
+                self.client_address[0], headers, version, settings.metrics_token
+            )
             if refused is None:
                 self._respond(HTTPStatus.OK, CONTENT_TYPE, metrics.text())
             else:

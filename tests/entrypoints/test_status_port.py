@@ -60,6 +60,9 @@ def test_other_paths_and_methods_are_refused(port, path, method, status):
 
 def test_metrics_need_a_local_address_or_the_token(figures, port):
     assert asked(port, "/metrics", **{"X-Forwarded-For": "192.0.2.1"})[0] == 403
+    with socket.create_connection(("127.0.0.1", port)) as old:  # as nginx by default
+        old.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        assert b" 403 " in old.recv(64)
     number = free_port()
     with serve_status(Settings(worker_port=number, metrics_token=TOKEN), figures):
         assert asked(number, "/metrics")[0] == 401

@@ -2,9 +2,20 @@
 
 import ipaddress
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 type Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+# A request with one of these comes from a proxy, whose client may be on any machine.
+PROXY_HEADERS: Final = frozenset(
+    {
+        *(b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip"),
+        *(b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"x-original-host"),
+        *(b"x-envoy-external-address", b"x-proxyuser-ip", b"x-appengine-user-ip", b"client-ip"),
+    }
+)
+PROXY_HEADER_PREFIXES: Final = (b"x-forwarded", b"x-original-forwarded", b"proxy-")
 
 
 def client_address(
@@ -37,6 +48,18 @@ def is_loopback(address: str) -> bool:
         return False
     # Python before 3.13 doesn't know mapped addresses.
     return (getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback
+
+
+def is_proxied(names: Iterable[bytes], http_version: str) -> bool:
+    """Whether a proxy passed a request on, by the names of its headers in lower case.
+
+    nginx adds none of these headers by default, and replaces Host by the address that it passes to,
+    so that the request looks local. Up to 1.28 it sends HTTP/1.0, which neither browsers nor
+    scrapers do. Other proxies that add nothing can't be recognized.
+    """
+    return http_version == "1.0" or any(
+        name in PROXY_HEADERS or name.startswith(PROXY_HEADER_PREFIXES) for name in names
+    )
 
 
 def parse_network(text: str) -> Network:

@@ -6,23 +6,14 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import urlsplit
 
-from entrypoints.http.middleware.client_address import is_loopback
+from entrypoints.http.middleware.client_address import is_loopback, is_proxied
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4"
-# A request with one of these comes from a proxy, whose client may be on any machine.
-PROXY_HEADERS: Final = frozenset(
-    {
-        *(b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"x-cluster-client-ip"),
-        *(b"true-client-ip", b"cf-connecting-ip", b"fastly-client-ip", b"x-original-host"),
-        *(b"x-envoy-external-address", b"x-proxyuser-ip", b"x-appengine-user-ip", b"client-ip"),
-    }
-)
-PROXY_HEADER_PREFIXES: Final = (b"x-forwarded", b"x-original-forwarded", b"proxy-")
 LOCAL_NAMES: Final = ("localhost", "localhost.")
 
 
 def metrics_refusal(
-    peer: str | None, headers: Mapping[bytes, bytes], token: str | None
+    peer: str | None, headers: Mapping[bytes, bytes], http_version: str, token: str | None
 ) -> tuple[HTTPStatus, str] | None:
     """Status and reason if `peer` may not read the metrics, else None.
 
@@ -33,7 +24,7 @@ def metrics_refusal(
         if hmac.compare_digest(given, f"Bearer {token}".encode()):
             return None
         return HTTPStatus.UNAUTHORIZED, "Send the metrics token as a Bearer token"
-    if _is_local(peer, headers):
+    if _is_local(peer, headers, http_version):
         return None
     return (
         HTTPStatus.FORBIDDEN,
@@ -41,15 +32,11 @@ def metrics_refusal(
     )
 
 
-def _is_local(peer: str | None, headers: Mapping[bytes, bytes]) -> bool:
-    if peer is None or any(map(_is_of_proxy, headers)):
+def _is_local(peer: str | None, headers: Mapping[bytes, bytes], http_version: str) -> bool:
+    if peer is None or is_proxied(headers, http_version):
         return False
     host = headers.get(b"host", b"").decode("latin-1")
     return is_loopback(peer) and _names_this_machine(host)
-
-
-def _is_of_proxy(name: bytes) -> bool:
-    return name in PROXY_HEADERS or name.startswith(PROXY_HEADER_PREFIXES)
 
 
 def _names_this_machine(host: str) -> bool:

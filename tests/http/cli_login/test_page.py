@@ -12,6 +12,7 @@ import pytest
 from domain.identity.browser_session import SignInMethod
 from tests.http.conftest import CONFIG, ORIGIN, TOKEN, Site
 from tests.http.openapi.test_openapi import Tags
+from tests.support.clients.asgi_client import with_http_version
 
 HERE = "http://127.0.0.1:8000"
 PAGE_HEADERS = {"host": "127.0.0.1:8000", "origin": HERE, "sec-fetch-site": "same-origin"}
@@ -175,10 +176,22 @@ class TestDevelopmentToken:
         assert (await token(developers, sec_fetch_site=site)).status_code == 403
 
     @pytest.mark.parametrize(
-        "name", ["x_forwarded_for", "x_forwarded_host", "forwarded", "x_real_ip", "via"]
+        "name",
+        [
+            *("x_forwarded_for", "x_forwarded_host", "forwarded", "x_real_ip", "via"),
+            *("cf_connecting_ip", "x_client_ip", "true_client_ip"),
+        ],
     )
     async def test_request_through_a_proxy_is_refused(self, developers: Site, name: str) -> None:
         assert (await token(developers, **{name: "127.0.0.1"})).status_code == 403
+
+    async def test_request_of_an_old_protocol_is_refused(self, developers: Site) -> None:
+        """Debian's nginx sends it by default, with our address as Host and no header of its own."""
+        app = with_http_version(developers.app, "1.0")
+        transport = httpx.ASGITransport(app, client=("127.0.0.1", 40_000))
+        async with httpx.AsyncClient(transport=transport) as http:
+            answer = await http.post(f"{HERE}/cli-login/token", headers=PAGE_HEADERS)
+        assert answer.status_code == 403
 
     async def test_repeated_host_or_origin_headers_are_refused(self, developers: Site) -> None:
         for twice in ("host", "origin"):

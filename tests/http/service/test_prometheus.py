@@ -18,7 +18,7 @@ from entrypoints.http.middleware.observer_ports import RequestKind
 from entrypoints.http.middleware.rate_limits import RouteClass
 from entrypoints.http.middleware.tracing import RequestTracing
 from tests.http.conftest import CONFIG, Site, a_trace
-from tests.support.clients.asgi_client import exchange
+from tests.support.clients.asgi_client import exchange, with_http_version
 
 TOKEN = "the token of a scraper"
 TEXT = b"# TYPE up gauge\nup 1.0\n"
@@ -130,6 +130,14 @@ async def test_name_that_points_to_this_machine_is_403(observed, host, status):
 async def test_proxied_request_is_403(observed, name):
     async with client_at(observed) as http:
         assert (await http.get("/metrics", headers={name: "127.0.0.1"})).status_code == 403
+
+
+async def test_request_of_an_old_protocol_is_403(observed):
+    """Debian's nginx sends it by default, with our address as Host and no header of its own."""
+    app = with_http_version(observed.app, "1.0")
+    transport = httpx.ASGITransport(app, client=("127.0.0.1", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        assert (await http.get("/metrics")).status_code == 403
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from litestar.types import ASGIApp
+from litestar.types import ASGIApp, Receive, Send
 
 DISCONNECT: dict[str, Any] = {"type": "http.disconnect"}
 
@@ -50,3 +50,12 @@ async def exchange(
     }
     await app(scope, receive, send)
     return sent, count - len(waiting)
+
+
+def with_http_version(app: ASGIApp, version: str) -> ASGIApp:
+    """The app as a client of another version of HTTP reaches it; httpx says 1.1."""
+
+    async def respond(scope: Any, receive: Receive, send: Send) -> None:
+        await app({**scope, "http_version": version}, receive, send)
+
+    return respond

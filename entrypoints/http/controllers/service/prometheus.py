@@ -21,8 +21,10 @@ def metrics_pages(config: HttpConfig) -> Sequence[Any]:
 
     @get("/metrics")
     async def metrics(request: HttpRequest) -> Response[bytes]:
-        client = request.scope["client"]
-        refusal = metrics_refusal(client and client[0], dict(request.scope["headers"]), token)
+        scope = request.scope
+        peer = scope["client"] and scope["client"][0]
+        headers, version = dict(scope["headers"]), scope["http_version"]
+        refusal = metrics_refusal(peer, headers, version, token)
         if refusal is not None:
             await limit_by_address(request)  # guesses of the token count as any other guess
             status, reason = refusal
