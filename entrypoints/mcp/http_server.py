@@ -34,7 +34,7 @@ PATH: Final = "/mcp"
 HEALTH_PATH: Final = "/health"
 METADATA_PATH: Final = "/.well-known/oauth-protected-resource"
 BODY_BYTES_MAX: Final = 256 << 10  # arguments of tools are short
-REQUESTS_MAX: Final = 64  # at a time; others get 503
+REQUESTS_MAX: Final = 64  # at a time; others get 503. Idle connections don't count
 REQUEST_S: Final = 90.0  # with reading the body and sending the answer
 HEADER_CHARS_MAX: Final = 8_192  # of a credential
 KNOWN_MAX: Final = 1_000  # callers that are remembered
@@ -42,6 +42,7 @@ KNOWN_S: Final = 30.0  # as long as the service remembers a key
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 CREDENTIAL: Final = "pandaprobe.credential"  # the key in the scope of a request
 STOP_S: Final = 5
+KEEP_ALIVE_S: Final = 65  # as of `serve`: longer than common proxies keep idle connections
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Any]]
@@ -125,19 +126,34 @@ class KnownCallers:
             self._until.popitem(last=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Gate:
-    """The ASGI layer before the package: paths, addresses, credentials, time."""
+    """The ASGI layer before the package: paths, addresses, credentials, number, time."""
 
     app: App
     options: HttpOptions
     known: KnownCallers
     request_s: float = REQUEST_S
+    requests_max: int = REQUESTS_MAX
+    requests: int = field(default=0, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif scope["path"].rstrip("/") == HEALTH_PATH:
+            # Probes call it by the address of a container, which isn't known here.
+            await _respond(send, 200, {"status": "ok"})
+        elif self.requests >= self.requests_max:
+            detail = f"{self.requests} requests are in progress, as many as this process accepts"
+            await _respond(send, 503, {"detail": detail}, {"retry-after": "5"})
+        else:
+            self.requests += 1
+            try:
+                await self._answer_in_time(scope, receive, send)
+            finally:
+                self.requests -= 1
+
+    async def _answer_in_time(self, scope: Scope, receive: Receive, send: Send) -> None:
         has_begun = False
 
         async def sending(message: Any) -> None:
@@ -157,10 +173,6 @@ class Gate:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"].rstrip("/"), scope["method"]
-        if path == HEALTH_PATH:
-            # Probes call it by the address of a container, which isn't known here.
-            await _respond(send, 200, {"status": "ok"})
-            return
         headers = _headers(scope)
         self._check_addresses(headers)
         if path in {METADATA_PATH, urlsplit(self.options.metadata_url).path.rstrip("/")}:
@@ -270,15 +282,27 @@ async def serve_http(
     """Serves on a bound socket until SIGTERM or SIGINT."""
     async with service_client(url) as service:
         clock = asyncio.get_running_loop().time
-        config = uvicorn.Config(
-            http_app(service, masking, options, version, clock),
-            log_level="warning",
-            access_log=False,
-            limit_concurrency=REQUESTS_MAX,
-            timeout_graceful_shutdown=STOP_S,
-            server_header=False,
-            lifespan="on",
-        )
+        config = server_config(http_app(service, masking, options, version, clock))
         # After its shutdown, uvicorn raises the signal that ended it again.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def server_config(app: App) -> uvicorn.Config:
+    """The limits of `serve` for connections. Those of uvicorn count idle ones as requests."""
+    from entrypoints.server.protocol_limits import (  # noqa: PLC0415 - slow to import, for HTTP alone
+        BoundedConnection,
+        raise_file_limit,
+    )
+
+    BoundedConnection.connections_max = raise_file_limit()
+    return uvicorn.Config(
+        app,
+        http=BoundedConnection,
+        log_level="warning",
+        access_log=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=STOP_S,
+        server_header=False,
+        lifespan="on",
+    )

@@ -1,15 +1,17 @@
 """Streamable HTTP: the official client, credentials, addresses, metadata and limits."""
 
 import asyncio
+import socket
 import uuid
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
 import httpx2
 import msgspec
 import pytest
+import uvicorn
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
@@ -20,16 +22,20 @@ from entrypoints.mcp.http_server import (
     BODY_BYTES_MAX,
     KNOWN_MAX,
     KNOWN_S,
+    REQUESTS_MAX,
     Gate,
     HttpOptions,
     KnownCallers,
     http_app,
+    server_config,
 )
 from entrypoints.mcp.service_client import Credential, ServiceClient
+from entrypoints.server.serve import KEEP_ALIVE_S
 from entrypoints.settings import Settings
 from tests.entrypoints.mcp.conftest import error_of, text_of
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.fakes.clocks import ManualClock
+from tests.support.waiting import until
 
 OPTIONS = HttpOptions(
     host="127.0.0.1",
@@ -217,6 +223,53 @@ async def test_a_request_has_limited_time(service: ServiceClient, key: str) -> N
     ) as http:
         answer = await http.post("/mcp", headers={**bearer(key), **ACCEPT}, json=LIST)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+
+
+async def test_requests_beyond_the_maximum_are_refused(service: ServiceClient, key: str) -> None:
+    has_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def wait(_scope: Any, _receive: Any, send: Any) -> None:
+        has_begun.set()
+        await may_end.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    gate = Gate(wait, OPTIONS, KnownCallers(service, ManualClock(0.0)), requests_max=1)
+    transport, head = httpx2.ASGITransport(gate), {**bearer(key), **ACCEPT}
+    async with httpx2.AsyncClient(transport=transport, base_url=LOCAL, headers=head) as http:
+        first = asyncio.create_task(http.post("/mcp", json=LIST))
+        await has_begun.wait()
+        refused = await http.post("/mcp", json=LIST)
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
+        assert (await http.get("/health")).status_code == 200
+        may_end.set()
+        assert (await first).status_code == 200
+        assert (await http.post("/mcp", json=LIST)).status_code == 200
+
+
+async def test_idle_connections_take_no_place_of_requests(service: ServiceClient) -> None:
+    app: Any = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
+    server = uvicorn.Server(server_config(app))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        await until(lambda: server.started)
+        address = listening.getsockname()
+        try:
+            async with AsyncExitStack() as stack:
+                for _ in range(REQUESTS_MAX + 1):
+                    _, idle = await asyncio.open_connection(*address)
+                    stack.callback(idle.close)
+                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}") as http:
+                    assert (await http.get("/health")).json() == {"status": "ok"}
+        finally:
+            server.should_exit = True
+            await serving
+
+
+def test_proxies_end_idle_connections_first(service: ServiceClient) -> None:
+    """A request that a proxy sends on a connection that ends at the same time is a 502."""
+    app = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
+    assert server_config(app).timeout_keep_alive == KEEP_ALIVE_S > 60
 
 
 async def test_the_service_learns_the_address_of_the_client() -> None:
