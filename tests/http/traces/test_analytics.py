@@ -1,5 +1,7 @@
 """Analytics over time: which rows, in which form."""
 
+import zoneinfo
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -248,6 +250,24 @@ async def test_days_of_a_time_zone(site: Site, varied: dict[str, str]) -> None:
         (HOUR.format(1, 23), 2),
         (HOUR.format(5, 23), 3),
     ]
+
+
+@pytest.fixture(params=["America/Buenos_Aires", "Asia/Saigon", "Europe/Kiev"])
+def old_name(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A time zone as Chromium names it, on a machine without a database of time zones."""
+    name: str = request.param
+    zoneinfo.reset_tzpath(to=())
+    zoneinfo.ZoneInfo.clear_cache(only_keys=[name])
+    yield name
+    zoneinfo.reset_tzpath()
+
+
+async def test_time_zones_of_browsers_are_known(
+    site: Site, varied: dict[str, str], old_name: str
+) -> None:
+    found = await rows(site, varied, f"{MARCH}&tz={old_name}")
+    assert sum(one["trace_count"] for one in found) == 6
+    assert HOUR.format(2, 0) not in [one["bucket"] for one in found]
 
 
 @pytest.mark.parametrize("metric", [*VOLUME, *USAGE])
