@@ -429,6 +429,27 @@ class TestRunning:
         await shop.run_jobs()
         assert (await shop.run(run))["status"] == "COMPLETED"
 
+    async def test_traces_that_are_scored_later_are_evaluated_once(
+        self, shop: RunningProject
+    ) -> None:
+        """As docs/evaluation/monitors.md says for filters by scores."""
+        scored_later = await shop.store_trace()
+        filters = {"score": "helpful", "not_score": ["trace_success"]}
+        made = await monitors(shop, only_if_changed=False, filters=filters)
+        evaluated = []
+        for slot, trace in enumerate([shop.trace, scored_later, None], start=1):
+            if trace is not None:
+                score = {"trace_id": trace, "name": "helpful", "value": "0.2"}
+                await shop("POST", "/evaluations/trace-scores", score)
+            shop.site.now = NOON + timedelta(hours=6 * slot)
+            await shop.do.run_due_monitors()
+            await shop.run_jobs()
+            runs = (await shop.read(f"{MONITORS}/{made['id']}/runs"))["items"]
+            evaluated.append([await shop.scores(one) for one in runs])
+        assert [[one["trace_id"] for run in runs for one in run] for runs in evaluated] == [
+            [shop.trace], [scored_later, shop.trace], [scored_later, shop.trace],
+        ]  # fmt: skip
+
     @pytest.mark.parametrize("paused", [False, True])
     async def test_trigger_starts_a_run_now(self, shop: RunningProject, paused: bool) -> None:
         made = await monitors(shop, sampling_rate=0)

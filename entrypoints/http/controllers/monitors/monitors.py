@@ -62,8 +62,8 @@ class MonitorController(Controller):
 
         Starts a run over all matching traces or sessions on the schedule of its `cadence`; the
         first run starts at the first scheduled time, not immediately. With `only_if_changed` a run
-        evaluates what is new or has changed since the last one, and is omitted if nothing has. Only
-        monitors over sessions take `signal_weights`.
+        evaluates what is new or has changed since the last one, and is omitted if nothing has. A
+        score doesn't change its trace. Only monitors over sessions take `signal_weights`.
         """
         audit = use_cases.audit.entry(
             caller, AuditAction.MONITOR_CREATED, new_id, name=content.name
