@@ -50,10 +50,10 @@ class EraseDataSubject:
         await self.erasures.begin(erasure, owner, replace(requested, actor=caller.actor))
         try:
             for _ in range(STEPS_MAX):
-                now = self.clock()
-                if erasure.state is ErasureState.REMOVED or now - began > REQUEST_TIME_MAX:
+                is_over = self.clock() - began > REQUEST_TIME_MAX
+                if erasure.state is ErasureState.REMOVED or is_over:
                     break
-                erasure = await _advance(self.erasures, erasure, now, self.new_id)
+                erasure = await _advance(self.erasures, erasure, self.clock, self.new_id)
         except Unavailable:
             return erasure  # it has begun; workers continue it
         return erasure
@@ -80,7 +80,7 @@ class FinishErasures:
                 continue
             except Exception as failure:  # noqa: BLE001 - not even a bug stops the others
                 failures.append(failure)
-        before = self.clock() - ERASED_IDS_RETENTION
+        before = await self.erasures.current_time() - ERASED_IDS_RETENTION
         await run_in_batches(lambda: self.erasures.delete_erased_ids(before))
         if failures:
             raise failures[0]
@@ -90,7 +90,7 @@ class FinishErasures:
         """Whether it finished within STEPS_MAX."""
         known = await self.erasures.get(project, id_)
         for _ in range(STEPS_MAX):
-            known = await _advance(self.erasures, known, self.clock(), self.new_id)
+            known = await _advance(self.erasures, known, self.clock, self.new_id)
             if known.state is ErasureState.REMOVED:
                 return True
         return False
@@ -113,10 +113,11 @@ class CheckErasure:
         return known, await self.erasures.count_remaining(known, owner)
 
 
-async def _advance(erasures: Erasures, known: Erasure, now: datetime, new_id: NewId) -> Erasure:
+async def _advance(erasures: Erasures, known: Erasure, clock: Clock, new_id: NewId) -> Erasure:
     def finished_entry(finished: Erasure) -> AuditEntry:
-        return _audit_entry(finished, AuditAction.ERASURE_FINISHED, new_id, now)
+        return _audit_entry(finished, AuditAction.ERASURE_FINISHED, new_id, clock())
 
+    now = await erasures.current_time()
     return await erasures.advance(known.project_id, known.id, now, finished_entry)
 
 

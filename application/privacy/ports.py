@@ -101,6 +101,14 @@ class Erasures(Protocol):
         """
         ...
 
+    async def current_time(self) -> datetime:
+        """The time by the clock that dates traces when they are stored.
+
+        By another clock that is ahead, traces that come after the end of an erasure would count
+        among those that it left.
+        """
+        ...
+
     async def advance(
         self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:

@@ -47,6 +47,9 @@ class MemoryErasures:
         self.store.erasing[key] = owner
         self.store.audit_log[entry.id] = entry
 
+    async def current_time(self) -> datetime:
+        return self.store.traces.clock()
+
     async def advance(
         self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry
     ) -> Erasure:

@@ -30,6 +30,7 @@ from adapters.postgres.evaluation.scores.waiting_evaluations import (
     delete_evaluations_of_session,
 )
 from adapters.postgres.identity.identity_rows import INSERT_AUDIT_ENTRY, audit_row
+from adapters.postgres.privacy.retention import fetch_current_time
 from adapters.postgres.tracing.payloads.shared_texts import remove_unused_texts_of_project
 from adapters.postgres.tracing.search.search_index import clean_segment, list_erased_segments
 from adapters.postgres.tracing.writes.deletes import (
@@ -234,6 +235,9 @@ class PostgresErasures:
                 raise too_many_erasures()
             await connection.execute(INSERT_ERASURE, *_erasure_row(begun), owner.id)
             await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(entry))
+
+    async def current_time(self) -> datetime:
+        return await fetch_current_time(self.edits.pool)
 
     async def advance(
         self, project: ProjectId, erasure: ErasureId, now: datetime, make_entry: MakeAuditEntry

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final
 
 from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_kept_since
-from adapters.postgres.database.pool import OF_PROJECT, translate_errors
+from adapters.postgres.database.pool import OF_PROJECT, Pool, translate_errors
 from adapters.postgres.database.tenants import ALL_TENANTS, within
 from adapters.postgres.tracing.writes.deletes import (
     delete_old_session_scores,
@@ -69,9 +69,7 @@ class PostgresExpiredTraces:
     edits: TraceEdits
 
     async def current_time(self) -> datetime:
-        async with translate_errors():
-            now: datetime = await within(self.edits.pool, ALL_TENANTS).fetchval(SELECT_NOW)
-            return now
+        return await fetch_current_time(self.edits.pool)
 
     async def projects(self, now: datetime) -> Sequence[ProjectId]:
         return await self._projects(SELECT_PROJECTS_WITH_EXPIRED_TRACES, now)
@@ -113,3 +111,10 @@ class PostgresExpiredTraces:
             if some and (over := await list_empty_sessions(connection, project, some)):
                 gone = await delete_old_session_scores(connection, project, over, since)
             return gone, rows[-1]["session_id"] if len(rows) == SESSIONS_AT_ONCE else None
+
+
+async def fetch_current_time(pool: Pool) -> datetime:
+    """By the clock of the database, which dates traces. Raises Unavailable."""
+    async with translate_errors():
+        now: datetime = await within(pool, ALL_TENANTS).fetchval(SELECT_NOW)
+        return now

@@ -120,6 +120,7 @@ async def test_erasure_of_a_removed_project_delays_no_other(world, caller):
 
 
 async def test_old_ids_of_erased_traces_are_deleted(world, caller):
+    world.ports.tracing.traces.store.traces.clock = lambda: world.now
     [one] = await filled(world, caller, 1)
     await world.do.privacy.erase_data_subject(caller, GRACE)
     world.now += ERASED_IDS_RETENTION

@@ -23,8 +23,10 @@ from domain.evaluation.runs.run import TargetType
 from domain.evaluation.runs.selection import batch_as_given
 from domain.evaluation.scores.outcome import FailCode, Failed, Scored
 from domain.evaluation.scores.score import ScoreFilter
+from domain.identity.api_key import ALL_SCOPES
 from domain.identity.audit import AuditAction, AuditEntry
-from domain.ids import ErasureId, ProjectId
+from domain.identity.caller import Caller
+from domain.ids import ErasureId, OrganizationId, ProjectId
 from domain.page import PageRequest
 from domain.privacy.erasure import DataSubject, DataSubjectKind, Erasure, ErasureState
 from domain.tracing.trace import Trace, TraceChange
@@ -281,6 +283,18 @@ async def test_finished_erasure_is_final_and_audited_once(fixture):
         AuditAction.ERASURE_REQUESTED,
         AuditAction.ERASURE_FINISHED,
     }
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_end_is_by_the_clock_that_dates_traces(fixture, ahead):
+    ours, organization = project(), OrganizationId(uuid.uuid4())
+    privacy = fixture.world.with_ports(clock=lambda: datetime.now(UTC) + ahead).privacy
+    caller = Caller(organization_id=organization, project_id=ours, scopes=ALL_SCOPES, name="key")
+    await fill(fixture.plane, ours, a_trace(), a_trace())
+    receipt = await privacy.erase_data_subject(caller, GRACE)
+    assert (receipt.state, receipt.rows["traces"]) == (ErasureState.REMOVED, 2)
+    await fill(fixture.plane, ours, a_trace())
+    assert await fixture.found(receipt, GRACE) == ({}, 1)
 
 
 async def test_concurrent_erasures_remove_each_trace_once(fixture):

@@ -21,7 +21,7 @@ async def sent(site: Site, head: dict[str, str], **overrides: Any) -> str:
 
 async def test_user_is_erased_and_the_receipt_can_be_checked(site: Site) -> None:
     head, http = site.headers(), site.http
-    site.now = NOON
+    site.now, site.store.traces.clock = NOON, lambda: NOON
     gone = await sent(site, head, user_id="grace@example.com", session_id="s", input=[1])
     kept = await sent(site, head, user_id="ada@example.com")
     body = {"user_id": "grace@example.com"}
