@@ -296,7 +296,9 @@ class TestReplicas:
     def test_only_network_of_proxy_and_api_is_trusted(self):
         trusted = self.services["api"]["environment"]["PANDAPROBE_TRUSTED_PROXIES"]
         network = self.over["networks"]["proxied"]
-        assert network == {"internal": True, "ipam": {"config": [{"subnet": trusted}]}}
+        subnet = network["ipam"]["config"][0]["subnet"]
+        assert network == {"internal": True, "ipam": {"config": [{"subnet": subnet}]}}
+        assert trusted == f"{subnet},${{PANDAPROBE_OUTER_PROXIES:-127.0.0.1}}"
         inside = {
             name
             for name, one in (SERVICES | self.services).items()
@@ -316,7 +318,8 @@ class TestReplicas:
     def test_proxy_configuration_matches_operations_page(self):
         largest = max(Settings().max_body_bytes, Settings().otlp_max_body_bytes)
         assert f"client_max_body_size {largest >> 20}m;" in NGINX
-        assert "proxy_set_header X-Forwarded-For $remote_addr;" in NGINX
+        # With $remote_addr all clients of a proxy in front of this one would have its address.
+        assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in NGINX
         assert "proxy_read_timeout 60s;" in NGINX
         assert "proxy_buffering off;" in NGINX
         for text in ("20 MiB", f"{largest >> 20} MiB", "wait 60 s"):
