@@ -1,7 +1,7 @@
 """What the judges of an organization cost, and the monthly budget of a project."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -113,7 +113,11 @@ class SetBudget:
 
 @dataclass(frozen=True, slots=True)
 class SpendingLimits:
-    """The limits of an organization, and what all its projects spent this month."""
+    """The limits of an organization, and what all its projects spent this month.
+
+    With a budget `spent` is no less than what that counts, also of deleted projects: otherwise
+    judges would stop for a budget that seems to be left.
+    """
 
     month: datetime
     limits: OrganizationLimits
@@ -123,19 +127,21 @@ class SpendingLimits:
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
     directory: Directory
+    budgets: Budgets
     ledger: Ledger
     clock: Clock
 
     async def __call__(self, organization: OrganizationId) -> SpendingLimits:
         """Raises NotFound, Unavailable."""
         limits = await self.directory.limits(organization)
-        return await _with_spending(limits, organization, self.directory, self.ledger, self.clock())
+        return await _with_spending(self, limits, organization, self.clock())
 
 
 @dataclass(frozen=True, slots=True)
 class SetLimits:
     editor: OrganizationEditor
     directory: Directory
+    budgets: Budgets
     ledger: Ledger
 
     async def __call__(
@@ -160,20 +166,20 @@ class SetLimits:
                 await edit.locked.put_limits(new, self.editor.clock())
                 detail = {"from": _limits_text(known), "to": _limits_text(new)}
                 await edit.record(AuditAction.ORGANIZATION_LIMITS_CHANGED, organization, detail)
-        now = self.editor.clock()
-        return await _with_spending(new, organization, self.directory, self.ledger, now)
+        return await _with_spending(self, new, organization, self.editor.clock())
 
 
 async def _with_spending(
+    ports: ReadLimits | SetLimits,
     limits: OrganizationLimits,
     organization: OrganizationId,
-    directory: Directory,
-    ledger: Ledger,
     now: datetime,
 ) -> SpendingLimits:
     month = month_start(now)
-    projects = [one.id for one in await directory.projects(organization)]
-    return SpendingLimits(month, limits, await ledger.total(projects, CreatedWithin(month)))
+    projects = [one.id for one in await ports.directory.projects(organization)]
+    spent = await ports.ledger.total(projects, CreatedWithin(month))
+    counted = await ports.budgets.counted(organization, now)
+    return SpendingLimits(month, limits, replace(spent, usd=max(spent.usd, counted)))
 
 
 def _validated(usd: Decimal | None, field: str) -> Decimal | None:

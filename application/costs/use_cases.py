@@ -22,5 +22,5 @@ class CostUseCases:
         self.read_usage = ReadUsage(identity.directory, ledger, clock)
         self.read_budget = ReadBudget(identity.projects, judging.budgets, ledger, clock)
         self.set_budget = SetBudget(editor, ledger)
-        self.read_limits = ReadLimits(identity.directory, ledger, clock)
-        self.set_limits = SetLimits(editor, identity.directory, ledger)
+        self.read_limits = ReadLimits(identity.directory, judging.budgets, ledger, clock)
+        self.set_limits = SetLimits(editor, identity.directory, judging.budgets, ledger)

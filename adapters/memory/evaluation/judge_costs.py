@@ -22,7 +22,7 @@ from domain.evaluation.costs.judge_costs import (
 )
 from domain.evaluation.scores.score import CreatedWithin
 from domain.identity.organization import NO_LIMITS
-from domain.ids import ProjectId, RunId, TraceId
+from domain.ids import OrganizationId, ProjectId, RunId, TraceId
 from domain.tracing.usage import exact_sum
 
 
@@ -99,6 +99,10 @@ class MemoryBudgets:
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         return self.store.budgets.get(project)
+
+    async def counted(self, organization: OrganizationId, now: datetime) -> Decimal:
+        known = self.store.shared_spending.get(organization_scope(organization, now))
+        return Decimal(0) if known is None else known.usd
 
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime

@@ -14,7 +14,7 @@ from domain.evaluation.metrics.metric import Metric
 from domain.evaluation.scores.outcome import Scored
 from domain.evaluation.scores.score import CreatedWithin
 from domain.evaluation.trace_content.text import Vector
-from domain.ids import ProjectId, RunId, TraceId
+from domain.ids import OrganizationId, ProjectId, RunId, TraceId
 from domain.pricing.model_price import pricing_of
 from domain.tracing.usage import Pricing
 
@@ -155,6 +155,14 @@ class Budgets(Protocol):
 
     async def monthly(self, project: ProjectId) -> Decimal | None:
         """The limit in USD for each calendar month in UTC; None without one."""
+        ...
+
+    async def counted(self, organization: OrganizationId, now: datetime) -> Decimal:
+        """What the budget of an organization counts of this month: spent or reserved.
+
+        It contains what projects cost that were deleted since. 0 without a budget, and until one
+        of its projects reserves something.
+        """
         ...
 
     async def reserve(

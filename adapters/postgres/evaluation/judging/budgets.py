@@ -19,7 +19,7 @@ from domain.evaluation.costs.judge_costs import (
     run_scope,
     server_scope,
 )
-from domain.ids import ProjectId, RunId
+from domain.ids import OrganizationId, ProjectId, RunId
 
 SUM_MONTH_SPENDING: Final = f"""
 SELECT coalesce(sum(usd), 0) FROM judge_calls WHERE {OF_PROJECT} AND created_at >= $2
@@ -64,6 +64,7 @@ SUM_MONTH_BY_PROJECT: Final = """
 SELECT project_id, sum(usd) AS usd FROM {schema}.judge_calls WHERE created_at >= $1
 GROUP BY project_id
 """
+SELECT_SHARED_SPENDING: Final = "SELECT usd FROM shared_spending WHERE scope = $1"
 HAS_SHARED_ROW: Final = "SELECT EXISTS (SELECT 1 FROM shared_spending WHERE scope = $1)"
 INSERT_SHARED_SPENDING: Final = """
 INSERT INTO shared_spending (scope, usd, created_at) VALUES ($1, $2, $3)
@@ -98,6 +99,13 @@ class PostgresBudgets:
     async def monthly(self, project: ProjectId) -> Decimal | None:
         async with translate_errors(), within(self.pool, project).transaction() as connection:
             return await fetch_budget(connection, project)
+
+    async def counted(self, organization: OrganizationId, now: datetime) -> Decimal:
+        async with translate_errors():
+            usd: Decimal | None = await within(self.pool, organization).fetchval(
+                SELECT_SHARED_SPENDING, organization_scope(organization, now)
+            )
+        return usd or Decimal(0)
 
     async def reserve(
         self, project: ProjectId, run: RunId, of_run: Decimal | None, usd: Decimal, now: datetime

@@ -185,7 +185,8 @@ class LimitsResponse(ResponseStruct[SpendingLimits], frozen=True, kw_only=True):
     """The limits of an organization; null: no limit.
 
     `monthly_usd` is the budget for the judges of all its projects together, `spent_usd` what they
-    cost in `month`, without unpriced calls. A new project starts with `project_monthly_usd` and
+    cost in `month`, without unpriced calls; with a budget also what it counts of deleted projects
+    and of calls under way. A new project starts with `project_monthly_usd` and
     `project_retention_days`. An API key that is created without `expiration` expires after
     `key_days`.
     """

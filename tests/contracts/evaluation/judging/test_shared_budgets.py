@@ -74,7 +74,9 @@ async def test_deleted_project_frees_no_budget_of_its_organization(world, ada, o
     await until_done(world.do.identity.purge_removed_projects)
     again = await new_project(world, ada, ours, "bot")
     assert await reserve(again) is None
+    assert (await world.do.costs.read_limits(ours)).spent.usd == 2
     await world.do.costs.set_limits(ada, ours, NO_LIMITS)
+    assert (await world.do.costs.read_limits(ours)).spent.usd == 0
     assert await reserve(again) is not None
 
 
