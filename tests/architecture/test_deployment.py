@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from adapters.postgres.database.pool import PoolSettings
+from entrypoints.server.serve import KEEP_ALIVE_S
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -322,7 +323,8 @@ class TestReplicas:
         assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in NGINX
         assert "proxy_read_timeout 60s;" in NGINX
         assert "proxy_buffering off;" in NGINX
-        for text in ("20 MiB", f"{largest >> 20} MiB", "wait 60 s"):
+        idle = f"after {KEEP_ALIVE_S} s"
+        for text in ("20 MiB", f"{largest >> 20} MiB", "wait 60 s", idle):
             assert text in OPERATIONS
 
 

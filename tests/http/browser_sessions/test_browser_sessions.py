@@ -172,6 +172,7 @@ async def test_foreign_page_cannot_sign_in(site: Site, head: dict[str, str]) -> 
     body = {"method": "token", "bind": BIND, "token": TOKEN}
     answer = await site.http.post("/session", headers=head, json=body)
     assert answer.status_code == 403
+    assert "has to pass the Host header on" in answer.json()["detail"]
     assert site.store.browser_sessions == {}
 
 

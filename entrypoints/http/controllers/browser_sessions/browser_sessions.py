@@ -49,7 +49,10 @@ from entrypoints.http.responses import JsonResponse
 
 ORGANIZATIONS_SHOWN_MAX: Final = 100  # in the response; all of them are in GET /organizations
 CREDENTIAL_CHARS_MAX: Final = 20_000  # of a token or a key
-FOREIGN_PAGE: Final = "Sign in from a page of this service"
+FOREIGN_PAGE: Final = (
+    "Sign in from a page of this service. A proxy in front of it has to pass the Host header on "
+    "unchanged, with its port"
+)
 NOT_OFFERED: Final = "This service doesn't offer this way to sign in"
 LOCAL_ONLY: Final = (
     "The developer signs in only on the machine of the service, at http://127.0.0.1 or "
