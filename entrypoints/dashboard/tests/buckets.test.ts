@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { BARS_MAX, boundsOf, bucketsOf, STEP_MS, summed, unitOf, utcStarts } from "../src/lib/chart/buckets.ts";
+import { BARS_MAX, boundsOf, bucketsOf, bucketZone, STEP_MS, summed, unitOf, utcStarts } from "../src/lib/chart/buckets.ts";
 
 test("buckets in UTC start at whole hours, days, and Mondays", () => {
   const from = Date.parse("2026-03-04T10:20:00Z");
@@ -29,6 +29,18 @@ test("days are those of the zone that is shown, or of UTC where its days begin w
   assert.equal(bucketsOf(period, true).tz, "UTC");
   const isWhole = new Date(period.from).getTimezoneOffset() % 60 === 0;
   assert.equal(bucketsOf(period, false).tz, isWhole ? Intl.DateTimeFormat().resolvedOptions().timeZone : "UTC");
+});
+
+test("days are those of UTC where some in the period don't begin with an hour of UTC, and in an unknown zone", (t) => {
+  const known = process.env.TZ;
+  t.after(() => (known === undefined ? delete process.env.TZ : (process.env.TZ = known)));
+  process.env.TZ = "Australia/Lord_Howe"; // half an hour of summer time
+  const [summer, winter, next] = ["2026-01-01", "2026-07-01", "2027-01-01"].map((day) => Date.parse(day)) as [number, number, number];
+  assert.equal(bucketZone(summer, summer + STEP_MS.week, false), "Australia/Lord_Howe");
+  assert.equal(bucketZone(winter, winter + STEP_MS.week, false), "UTC");
+  assert.equal(bucketZone(summer, next, false), "UTC");
+  process.env.TZ = "UTC";
+  assert.equal(bucketZone(summer, next, false, "Etc/Unknown"), "UTC");
 });
 
 test("groups are summed by bucket, and what is null counts nothing", () => {

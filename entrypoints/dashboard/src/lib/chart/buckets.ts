@@ -2,14 +2,18 @@
 const HOUR = 3_600_000;
 export const STEP_MS = { hour: HOUR, day: 24 * HOUR, week: 7 * 24 * HOUR } as const;
 
+const NO_ZONE = "Etc/Unknown"; // Chromium's name for one that it can't tell, whose clocks show UTC
+const SAMPLED_MS = 30 * 24 * HOUR; // clocks change half-yearly, and back
+
 /**
  * The time zone whose days are the buckets: that of this browser if it is shown, and if its days start
- * with an hour of UTC in the period, which are what the service counts.
+ * with an hour of UTC all through the period, which are what the service counts.
  */
-export function bucketZone(from: number, to: number, isUtc: boolean): string {
-  if (isUtc) return "UTC";
-  const isWhole = [from, to].every((at) => new Date(at).getTimezoneOffset() % 60 === 0);
-  return isWhole ? (Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC") : "UTC";
+export function bucketZone(from: number, to: number, isUtc: boolean, name = Intl.DateTimeFormat().resolvedOptions().timeZone): string {
+  if (isUtc || name === undefined || name === NO_ZONE) return "UTC";
+  const isWhole = (at: number): boolean => new Date(at).getTimezoneOffset() % 60 === 0;
+  for (let at = from; at < to; at += SAMPLED_MS) if (!isWhole(at)) return "UTC";
+  return isWhole(to) ? name : "UTC";
 }
 
 export const BARS_MAX = 400;
