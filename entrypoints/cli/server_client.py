@@ -19,6 +19,7 @@ TRANSIENT_STATUSES: Final = frozenset({429, 502, 503, 504})
 TOO_LARGE: Final = 413
 OK: Final = 200
 UNAUTHORIZED: Final = 401
+NOT_OURS: Final = "the answer isn't the server's: a proxy in front of it may have given it"
 CREDENTIAL_HINT: Final = f". {PREFIX}API_KEY or --key sets the key"
 ADDRESS_HINT: Final = f"Is it running? {PREFIX}ENDPOINT or --url sets its address"
 JWT_DOTS: Final = 2  # between its three parts; a key has none
@@ -30,7 +31,7 @@ class FieldProblem(msgspec.Struct):
 
 
 class _Problem(msgspec.Struct):
-    detail: str = "not JSON"
+    detail: str = "without a reason"
     errors: list[FieldProblem] = msgspec.field(default_factory=list)
 
 
@@ -159,7 +160,7 @@ def problem_detail(response: Response) -> str:
     try:
         problem = msgspec.json.decode(response.body, type=_Problem)
     except ValueError:
-        problem = _Problem()
+        problem = _Problem(NOT_OURS)
     # Some details only count the errors, or say that there are any.
     errors = [f"{one.field}: {one.message}".removeprefix(": ") for one in problem.errors]
     others = [one for one in errors if one not in problem.detail]

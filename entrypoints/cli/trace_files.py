@@ -147,10 +147,8 @@ class TraceImporter:
             await self._send_lines(lines[half:])
             return
         if response.status == TOO_LARGE:
-            self._refuse(
-                lines[0].number,
-                f"{problem_detail(response)}: see PANDAPROBE_MAX_BODY_BYTES of the server",
-            )
+            hint = "see PANDAPROBE_MAX_BODY_BYTES of the server, and the limit of its proxy"
+            self._refuse(lines[0].number, f"{problem_detail(response)}: {hint}")
         else:
             result = msgspec.json.decode(response.body, type=_ImportResult)
             self.stored += result.stored

@@ -212,7 +212,7 @@ async def test_too_large_batch_is_split_and_too_large_line_reported():
     run = await imported(server, b"".join([*sent, large]))
     assert run.counts[:3] == (8, 0, 1)
     assert "line 9: 413" in run.told[-1]
-    assert "PANDAPROBE_MAX_BODY_BYTES" in run.told[-1]
+    assert "PANDAPROBE_MAX_BODY_BYTES of the server, and the limit of its proxy" in run.told[-1]
 
 
 async def test_retry_waits_for_retry_after_and_sends_the_same_body():
@@ -360,11 +360,16 @@ def test_missing_file_is_an_error(tmp_path, capsys):
             "must be a hash"}]}, "422: Validation error; query.version: must be a hash"),
         (422, {"detail": "cadence: is required", "errors": [{"field": "cadence", "message":
             "is required"}]}, "422: cadence: is required"),
-        (502, "Bad gateway", "502: not JSON"),
+        (502, {}, "502: without a reason"),
     ],
 )  # fmt: skip
 def test_refusal_says_what_to_change(status, body, told):
     assert problem_detail(Response(status, json.dumps(body).encode())).startswith(told)
+
+
+def test_refusal_of_a_proxy_is_not_taken_for_one_of_the_server():
+    answer = Response(413, b"<html><title>413 Request Entity Too Large</title></html>")
+    assert "a proxy in front of it" in problem_detail(answer)
 
 
 def test_error_of_the_whole_request_is_shown_once():
