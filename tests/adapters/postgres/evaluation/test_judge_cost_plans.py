@@ -27,7 +27,7 @@ pytestmark = pytest.mark.service
 
 type Act = Callable[[JudgingPorts, ProjectId], Awaitable[object]]
 
-ROWS: Final = 20_000  # requests of each project, and as many verdicts
+ROWS: Final = 10_000  # requests of each project, and as many verdicts
 OF_RUN: Final = 100
 OF_DAY: Final = 200
 SINCE: Final = NOON - timedelta(days=ROWS // OF_DAY)

@@ -423,14 +423,14 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     # The traces that are counted, those of a step, and some of each of its sessions.
     "sessions with a frequent tag": (
         sessions(SessionFilter(tags=("prod",))),
-        {"traces": 10_000 + 9 * 1_000, "sessions": 400},
+        {"traces": TRACES + 9 * 1_000, "sessions": 400},
     ),
     "sessions with a frequent tag, at a cursor": (
         sessions(
             SessionFilter(tags=("prod",)),
             window=PageRequest(after=Position(START + timedelta(days=3), "conv-7")),
         ),
-        {"traces": 10_000 + 9 * 1_000, "sessions": SESSIONS},
+        {"traces": TRACES + 9 * 1_000, "sessions": SESSIONS},
     ),
     "sessions with a frequent tag by cost": (
         sessions(SessionFilter(tags=("prod",)), SessionSort.COST),
@@ -748,7 +748,7 @@ async def test_a_part_of_many_ids_is_looked_for_in_the_newest_by_index_alone(see
     by = (SessionSort.RECENT, SortOrder.DESC, PageRequest())
 
     async def found(_: Seeded, of: ProjectId) -> None:
-        page = await few.summaries(of, SessionFilter(query="CONV-2"), *by)
+        page = await few.summaries(of, SessionFilter(query="CONV-1"), *by)
         assert page.total_is_at_least
 
     nodes_ = await plans(seeded, found, of)
@@ -1041,7 +1041,7 @@ async def test_fragments_find_rows_by_key(seeded, of):
 
 
 OPEN: Final = (
-    # Twelve of ten thousand, in each project.
+    # Twelve of thousands, in each project.
     """
     UPDATE traces SET otlp_stored_at = started_at, otlp_phase = 'open', otlp_detail = '{}'
     WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T12:30Z'
@@ -1118,7 +1118,7 @@ OF_AGE: Final = (
     INSERT INTO projects (id, organization_id, name, description, created_at, retention_days)
     VALUES ($1, $1, 'kept', '', now(), 7)
     """,
-    # Twelve of ten thousand.
+    # Twelve of thousands.
     """
     UPDATE traces SET created_at = $2
     WHERE project_id = $1 AND name = 'run 7' AND started_at < '2026-01-01T12:30Z'
