@@ -39,7 +39,7 @@ class AlertFigure(StrEnum):
     FAILED_SHARE = "failed_share"
     SKIPPED_SHARE = "skipped_share"
     DROP = "drop"  # of the mean, compared with the runs before
-    NO_DATA = "no_data"  # whether nothing was scored
+    NO_DATA = "no_data"  # whether less was scored than the alert needs
 
     @property
     def is_bad_when_low(self) -> bool:

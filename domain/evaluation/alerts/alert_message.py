@@ -18,7 +18,7 @@ _FIGURES: Final = {
     AlertFigure.FAILED_SHARE: "the share of failed evaluations of {metric} is {value}",
     AlertFigure.SKIPPED_SHARE: "the share of skipped evaluations of {metric} is {value}",
     AlertFigure.DROP: "the mean score of {metric} fell by {value} against earlier runs",
-    AlertFigure.NO_DATA: "nothing was scored with {metric}",
+    AlertFigure.NO_DATA: "fewer than {least} scores of {metric}",
 }
 _STATES: Final = {
     AlertState.ALERTING: "ALERTING",
@@ -49,9 +49,11 @@ def describe_figure(change: AlertChange, rule: AlertRule) -> str:
     if change.after is AlertState.ALERTING:
         places = _telling_places(change.value, rule.threshold)
     value = _number(change.value, places)
-    text = _FIGURES[rule.figure].format(metric=rule.metric, value=value)
+    text = _FIGURES[rule.figure].format(metric=rule.metric, value=value, least=rule.samples_min)
     if rule.figure is AlertFigure.NO_DATA:
-        return text if change.value else f"{rule.metric} is scored again"
+        if not change.value:
+            return f"{rule.metric} has enough scores again"
+        return text if rule.samples_min > 1 else f"nothing was scored with {rule.metric}"
     side = "below" if rule.figure.is_bad_when_low else "above"
     if change.after is AlertState.ALERTING:
         return f"{text}, {side} {_number(rule.threshold, places)}"

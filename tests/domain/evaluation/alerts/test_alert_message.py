@@ -27,7 +27,11 @@ OK, ALERTING, NO_DATA = AlertState
 
 
 def text_of(
-    figure: AlertFigure, after: AlertState, value: float | None, names: AlertNames = NAMES
+    figure: AlertFigure,
+    after: AlertState,
+    value: float | None,
+    names: AlertNames = NAMES,
+    **limits: int,
 ) -> str:
     change = AlertChange(
         id=uuid.UUID(int=1),
@@ -40,7 +44,7 @@ def text_of(
         value=value,
         at=NOON,
     )
-    rule = AlertRule(metric="coherence", figure=figure, threshold=0.7, clear_at=0.7)
+    rule = AlertRule(metric="coherence", figure=figure, threshold=0.7, clear_at=0.7, **limits)
     return alert_text(change, rule, names, None)
 
 
@@ -52,8 +56,8 @@ def text_of(
         ("failed_share", ALERTING, 1.0, "the share of failed evaluations of coherence is 1, above"),
         ("skipped_share", ALERTING, 0.8, "the share of skipped evaluations of coherence is 0.8"),
         ("drop", ALERTING, 0.123456, "the mean score of coherence fell by 0.1235 against earlier"),
-        ("no_data", ALERTING, 1.0, "nothing was scored with coherence"),
-        ("no_data", OK, 0.0, "coherence is scored again"),
+        ("no_data", ALERTING, 1.0, "fewer than 5 scores of coherence"),
+        ("no_data", OK, 0.0, "coherence has enough scores again"),
         ("score_mean", NO_DATA, None, "too few scores of coherence (the alert needs 5)"),
     ],
 )
@@ -61,6 +65,11 @@ def test_text_says_figure_value_and_limit(figure, after, value, said):
     text = text_of(AlertFigure(figure), after, value)
     assert " support quality in shop: " in text
     assert said in text
+
+
+def test_text_says_that_nothing_was_scored_if_one_score_is_enough():
+    text = text_of(AlertFigure.NO_DATA, ALERTING, 1.0, samples_min=1)
+    assert text.endswith(": nothing was scored with coherence")
 
 
 @given(st.floats(-8, 0).map(lambda power: 0.7 - 0.7 * 10**power))
