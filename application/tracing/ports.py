@@ -377,7 +377,8 @@ class PayloadStorage(Protocol):
         """Deletes objects that were stored before an instant, and that the database doesn't name.
 
         A write that failed after it had stored them leaves some. Looks at the next LISTED_MAX after
-        a random place, and returns the number of those deleted. Raises Unavailable.
+        a random place. Deletes those that a call some minutes ago has found, since clocks may
+        differ, and returns their number. Raises Unavailable.
         """
         ...
 

@@ -20,7 +20,7 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
 from adapters.postgres.schema.distributing import SELECT_TABLES
 from adapters.postgres.schema.sql_migration import SqlMigration
-from adapters.postgres.tracing.payloads.payload_objects import remove_orphans
+from adapters.postgres.tracing.payloads.payload_objects import NAMED_WITHIN_S, Orphans
 from adapters.prometheus import definitions
 from application.health import CheckReadiness
 from application.table_groups import Placement
@@ -32,6 +32,7 @@ from entrypoints.composition import root
 from entrypoints.observability.metrics_text import read_database_metrics
 from entrypoints.worker.worker import GroupStarter
 from tests.contracts.evaluation.judging.test_judge_ledger import an_entry
+from tests.support.fakes.clocks import ManualClock
 from tests.support.fixtures.servers import citus
 from tests.support.fixtures.table_groups import (
     WAYS,
@@ -433,7 +434,11 @@ async def test_payload_objects_of_another_group_are_not_deleted_as_orphans(
     settings = PoolSettings(url=site.database.serving_url, search_path=TableGroup(2).path(default))
     store = ListedObjects([*keys])
     async with open_pool(Engine({}), settings) as pool:
-        assert await remove_orphans(pool, store, datetime.now(UTC)) == 2
+        clock, now = ManualClock(0.0), datetime.now(UTC)
+        orphans = Orphans(clock)
+        assert await orphans.remove(pool, store, now) == 0
+        clock.now += NAMED_WITHIN_S
+        assert await orphans.remove(pool, store, now) == 2
     assert store.keys == [keys[0]]  # which a worker of the first group looks at
 
 

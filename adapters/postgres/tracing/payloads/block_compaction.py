@@ -22,8 +22,8 @@ from adapters.postgres.tracing.payloads.frames import compressed, compressed_wit
 from adapters.postgres.tracing.payloads.payload_objects import (
     LOCK_TRACE,
     OBJECT_BYTES_MIN,
+    Orphans,
     move_blocks,
-    remove_orphans,
 )
 from adapters.postgres.tracing.payloads.payload_text import (
     BLOCK_BYTES_MAX,
@@ -134,6 +134,7 @@ class PostgresPayloadStorage:
     object_bytes_min: int = OBJECT_BYTES_MIN
     bytes_per_transaction: int = BYTES_PER_TRANSACTION
     searched_bytes_max: int = SEARCHED_BYTES_MAX
+    orphans: Orphans = field(default_factory=Orphans, compare=False)
 
     async def join_blocks(self, before: datetime) -> int:
         store, new_texts = self.pool.payload_store, NewTexts()
@@ -167,7 +168,7 @@ class PostgresPayloadStorage:
 
     async def remove_orphans(self, before: datetime) -> int:
         store = self.pool.payload_store
-        return 0 if store is None else await remove_orphans(self.pool, store, before)
+        return 0 if store is None else await self.orphans.remove(self.pool, store, before)
 
     async def remove_unused_texts(self, before: datetime) -> int:
         return await remove_unused_texts(self.pool, before)

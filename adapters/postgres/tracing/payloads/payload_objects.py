@@ -6,7 +6,9 @@ deleted from the store later. So at each moment every named object exists, and e
 isn't named is either in that table, or an orphan of a transaction that failed (docs/adr/0046).
 """
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -26,6 +28,8 @@ from application.tracing.ports import LISTED_MAX, PayloadStore
 from domain.ids import ProjectId, TraceId
 
 OBJECT_BYTES_MIN: Final = 8 << 10  # smaller blocks stay in the database: a request costs more
+NAMED_WITHIN_S: Final = 600.0  # after an object was stored: its write has ended by then
+FOUND_MAX: Final = 10 * LISTED_MAX  # objects of one process that may be orphans
 MOVED_AT_ONCE: Final = 8  # blocks of a trace, of at most 2 MiB of text each
 
 _OF_TRACE: Final = "project_id = $1 AND trace_id = $2"
@@ -91,28 +95,56 @@ async def _move(pool: Pool, store: PayloadStore, key: TraceKey, rows: Sequence[R
         await store.delete(unnamed)
 
 
-async def remove_orphans(pool: Pool, store: PayloadStore, before: datetime) -> int:
-    """Deletes objects that no row names, of the next LISTED_MAX after a random place.
+@dataclass(slots=True)
+class Orphans:
+    """Finds and deletes objects that no row names.
 
-    Objects of other groups of organizations are named in their tables.
+    The age of an object is by the clock of the store, and compared with that of this process: it
+    may be wrong by hours. So one is deleted only if it still isn't named NAMED_WITHIN_S after it
+    was found. `monotonic` is in seconds.
     """
+
+    monotonic: Callable[[], float] = time.monotonic
+    _found: dict[str, float] = field(default_factory=dict)  # when, by key
+
+    async def remove(self, pool: Pool, store: PayloadStore, before: datetime) -> int:
+        """Deletes those found long ago, and looks at the next LISTED_MAX after a random place.
+
+        Objects of other groups of organizations are named in their tables.
+        """
+        now = self.monotonic()
+        due = [key for key, at in self._found.items() if now - at >= NAMED_WITHIN_S]
+        orphans = await _list_unnamed(pool, due)
+        if orphans:
+            await store.delete(orphans)
+        for key in due:
+            del self._found[key]
+        for key in await _list_unnamed(pool, await _list_old_keys(store, before)):
+            if len(self._found) < FOUND_MAX:
+                self._found.setdefault(key, now)
+        return len(orphans)
+
+
+async def _list_old_keys(store: PayloadStore, before: datetime) -> Sequence[str]:
     start = str(uuid4())
     keys = list(await store.list_keys(start, before))
     if len(keys) < LISTED_MAX:  # the end was reached, or nearly: the rest is at the beginning
         keys += [key for key in await store.list_keys("", before) if key <= start]
+    return keys
+
+
+async def _list_unnamed(pool: Pool, keys: Sequence[str]) -> Sequence[str]:
+    """Those of the keys that are of this group, and that no row names."""
     known = {parsed: key for key in keys if (parsed := _parse(key)) is not None}
     if not known:
-        return 0
+        return []
     async with transaction(pool, ALL_TENANTS) as connection:
         projects = list({project for project, _, _ in known})
         found = await connection.fetch(SELECT_PROJECTS_OF_OTHERS, projects, own_group(connection))
         others = {row[0] for row in found}
         ours = [one for one in known if one[0] not in others]
         rows = await connection.fetch(SELECT_UNNAMED, *arrays(ours)) if ours else []
-    orphans = [known[tuple(row)] for row in rows]
-    if orphans:
-        await store.delete(orphans)
-    return len(orphans)
+    return [known[tuple(row)] for row in rows]
 
 
 def _parse(key: str) -> tuple[ProjectId, TraceId, UUID] | None:

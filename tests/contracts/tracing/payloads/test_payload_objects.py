@@ -1,7 +1,7 @@
 """Blocks of PostgreSQL in a bucket: what reads, removes, loses and finds them again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,7 +13,12 @@ from adapters.postgres.database.pool import Engine, Pool, PoolSettings, open_poo
 from adapters.postgres.identity.project_purge import PostgresRemovedProjects
 from adapters.postgres.tracing.payloads.block_compaction import PostgresPayloadStorage, end_waiting
 from adapters.postgres.tracing.payloads.frames import decompressor
-from adapters.postgres.tracing.payloads.payload_objects import LOCK_TRACE, move_blocks
+from adapters.postgres.tracing.payloads.payload_objects import (
+    LOCK_TRACE,
+    NAMED_WITHIN_S,
+    Orphans,
+    move_blocks,
+)
 from adapters.s3.payload_store import S3PayloadStore
 from application.identity.ports import PurgePostponed
 from application.identity.projects import PurgeRemovedProjects
@@ -27,6 +32,7 @@ from domain.tracing.span import SpanChange
 from domain.tracing.trace import Trace
 from domain.tracing.trace_detail import TraceDetail
 from tests.support.builders.values import at, span, trace
+from tests.support.fakes.clocks import ManualClock
 from tests.support.fixtures.data_plane import DataPlane, join_payloads, project
 from tests.support.fixtures.erasures import an_erasure, audit_entry
 from tests.support.fixtures.servers import citus
@@ -89,6 +95,14 @@ class Stored:
 
     async def remove_objects(self, before: datetime = LATER) -> int:
         return await self.plane.tracing.payload_storage.remove_objects(before)
+
+    async def remove_orphans(self, before: datetime = LATER) -> int:
+        """As a worker does it in two rounds, far enough apart."""
+        clock = ManualClock(0.0)
+        storage = PostgresPayloadStorage(self.pool, orphans=Orphans(clock))
+        assert await storage.remove_orphans(before) == 0
+        clock.now += NAMED_WITHIN_S
+        return await storage.remove_orphans(before)
 
 
 @pytest.fixture
@@ -219,11 +233,40 @@ async def test_orphans_are_removed_after_their_grace(stored: Stored):
     orphan = f"{ours}/{moved.id}/{moved.spans[0].id}"
     for key in (orphan, "backups/monday", f"{ours}/readme"):
         await stored.bucket.put(key, b"x")
-    storage = stored.plane.tracing.payload_storage
-    assert await storage.remove_orphans(datetime.now(UTC) - timedelta(hours=1)) == 0
-    assert await storage.remove_orphans(LATER) == 1
+    assert await stored.remove_orphans(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert await stored.remove_orphans() == 1
     assert await stored.keys(ours) == await stored.named(ours) | {f"{ours}/readme"}
     assert await stored.bucket.get(["backups/monday"]) != {}
+
+
+@dataclass
+class SweptStore:
+    """A bucket whose orphans a worker with a wrong clock removes after each object is stored."""
+
+    stored: Stored
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self.stored.bucket.put(key, data)
+        await self.stored.plane.tracing.payload_storage.remove_orphans(LATER)
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, bytes]:
+        return await self.stored.bucket.get(keys)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self.stored.bucket.delete(keys)
+
+    async def list_keys(self, after: str, before: datetime) -> Sequence[str]:
+        return await self.stored.bucket.list_keys(after, before)
+
+
+async def test_wrong_clock_removes_no_object_before_it_is_named(stored: Stored):
+    ours, one = project(), a_trace()
+    await stored.plane.traces.put(ours, one)
+    before = await stored.plane.traces.get(ours, one.id)
+    await move_blocks(stored.pool, SweptStore(stored), (ours, one.id), bytes_min=1)
+    assert await stored.named(ours) == await stored.keys(ours) != set()
+    assert await stored.plane.traces.get(ours, one.id) == before
+    assert await stored.remove_orphans() == 0
 
 
 async def while_blocks_are_written(
@@ -380,5 +423,5 @@ async def test_worker_that_is_killed_while_it_joins_loses_and_doubles_nothing(
     assert await stored.plane.traces.get(ours, sent.id) == before
     assert len(await stored.owner.fetch(BLOCKS, ours)) == 1
     await stored.remove_objects()
-    await stored.plane.tracing.payload_storage.remove_orphans(LATER)
+    await stored.remove_orphans()
     assert await stored.keys(ours) == await stored.named(ours) != set()
