@@ -28,7 +28,7 @@ from adapters.postgres.database.server_info import ServerInfo, fetch_server_info
 from adapters.postgres.database.table_groups import PostgresTableGroups
 from adapters.postgres.evaluation.work_queue.work_queue import PostgresWorkQueue
 from adapters.postgres.evaluation.work_queue.workers import PostgresWorkers
-from adapters.postgres.health import MigrationsHealthCheck, PostgresHealthCheck
+from adapters.postgres.health import CLOCKS_APART_MAX, MigrationsHealthCheck, PostgresHealthCheck
 from adapters.postgres.schema.fitness import check_schema
 from adapters.redis.client import opened, read_server_info
 from adapters.redis_failures import redis_failure
@@ -57,7 +57,7 @@ from entrypoints.startup import base_url, print_line
 
 SETTINGS: Final = "settings"
 CLOCK_WARN: Final = timedelta(seconds=1)
-CLOCK_FAIL: Final = timedelta(seconds=30)  # beyond it, leases and tokens don't work
+CLOCK_FAIL: Final = CLOCKS_APART_MAX
 REDIS_TIMEOUT_S: Final = 5.0
 GROUP_TIMEOUT_S: Final = 5.0
 GIB: Final = 1 << 30

@@ -101,6 +101,17 @@ async def test_read_only_database_is_reported(pool: Pool, postgres_url: str):
     assert "read-only" in (state.detail or "")
 
 
+@pytest.mark.service
+@pytest.mark.parametrize(("ours", "said"), [(-3_600, "s ahead of ours"), (3_600, "s behind ours")])
+async def test_clock_that_differs_is_reported_once_and_ok(
+    pool: Pool, caplog: pytest.LogCaptureFixture, ours: int, said: str
+):
+    check = PostgresHealthCheck(pool, clock=lambda: utc_now() + timedelta(seconds=ours))
+    states = [await check_in_time(check) for _ in range(2)]
+    assert all(one.ok and said in (one.detail or "") for one in states)
+    assert [said in one for one in caplog.messages] == [True]
+
+
 @REMOTE
 async def test_unreachable_part_is_reported(part: PartOpener):
     async with part(f"127.0.0.1:{free_port()}") as unreachable:
