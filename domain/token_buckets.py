@@ -13,8 +13,7 @@ from domain.limits import SECOND_US
 
 HELD_S: Final = 2
 HELD_US: Final = HELD_S * SECOND_US
-# What requests cost that were admitted together. A clock that jumps back would look like a debt
-# too, so none is remembered for longer.
+# What requests cost that were admitted together: no debt is remembered for longer.
 DEBT_MAX_S: Final = 600
 DEBT_MAX_US: Final = DEBT_MAX_S * SECOND_US
 
@@ -26,9 +25,13 @@ def cost_us(volume: int, per_second: int) -> int:
 
 @dataclass(slots=True)
 class TokenBucket:
-    """A bucket that is full at `full_at_us`, and from then on."""
+    """A bucket that is full at `full_at_us`, and from then on. It was charged at `charged_at_us`.
+
+    A clock before that instant was set back: then the bucket lacks what it lacked at the charge.
+    """
 
     full_at_us: int = 0
+    charged_at_us: int = 0
 
     def is_full(self, now_us: int) -> bool:
         return self.full_at_us <= now_us
@@ -42,6 +45,10 @@ class TokenBucket:
         if not cost_us:
             return
         self.full_at_us = now_us + min(self._missing_us(now_us) + cost_us, DEBT_MAX_US)
+        self.charged_at_us = now_us
 
     def _missing_us(self, now_us: int) -> int:
+        back_us = max(0, self.charged_at_us - now_us)
+        self.full_at_us -= back_us
+        self.charged_at_us -= back_us
         return min(max(0, self.full_at_us - now_us), DEBT_MAX_US)

@@ -13,8 +13,9 @@ from domain.token_buckets import DEBT_MAX_US, HELD_US
 
 KEY_PREFIX: Final = "bucket:"
 
-# The value of a bucket is the instant at which it is full, as in `TokenBucket`. A full bucket needs
-# no key, so a key expires a millisecond after that. Returns how long one of the buckets is empty.
+# The value of a bucket has the two instants of `TokenBucket`. A full bucket needs no key, so a key
+# expires a millisecond after that. If the clock was set back, the key is written by what it lacks.
+# Returns how long one of the buckets is empty.
 CHARGE: Final = f"""
 local now = tonumber(ARGV[1])
 if not now then
@@ -23,13 +24,15 @@ if not now then
 end
 local longest = 0
 for number, key in ipairs(KEYS) do
-  local missing = math.max(0, (tonumber(redis.call('GET', key)) or now) - now)
+  local full, charged = string.match(redis.call('GET', key) or '', '^(%d+) (%d+)$')
+  local back = math.max(0, (tonumber(charged) or now) - now)
+  local missing = math.max(0, (tonumber(full) or now) - back - now)
   missing = math.min(missing, {DEBT_MAX_US})
   local cost = tonumber(ARGV[number + 1])
-  if cost > 0 then
+  if cost > 0 or back > 0 then
     missing = math.min(missing + cost, {DEBT_MAX_US})
     local lifetime = math.ceil(missing / 1000) + 1
-    redis.call('SET', key, string.format('%.0f', now + missing), 'PX', lifetime)
+    redis.call('SET', key, string.format('%.0f %.0f', now + missing, now), 'PX', lifetime)
   end
   if missing >= {HELD_US} then longest = math.max(longest, missing - {HELD_US} + 1) end
 end

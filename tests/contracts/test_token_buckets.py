@@ -19,14 +19,14 @@ from adapters.redis.fallback import RedisFallback
 from adapters.redis.token_buckets import KEY_PREFIX, RedisTokenBuckets, SharedTokenBuckets
 from application.ports import TokenBuckets
 from domain.limits import SECOND_US
-from domain.token_buckets import DEBT_MAX_US, HELD_US, TokenBucket
+from domain.token_buckets import HELD_US, TokenBucket
 from tests.support.fakes.clocks import MicrosecondClock
 
 START_US = 1_800_000_000 * SECOND_US
 MINUTE_US = 60 * SECOND_US
 # None so small that Redis forgets it during a test, in which time stands still.
 COSTS = st.sampled_from([0, SECOND_US, HELD_US - 1, HELD_US, HELD_US + 1, 9 * HELD_US])
-BACK = st.sampled_from([0, 0, 0, 1, 10 * MINUTE_US])
+BACK = st.sampled_from([0, 0, 0, 1, 10 * MINUTE_US, 60 * MINUTE_US])
 STEPS = st.sampled_from([0, 1, SECOND_US, HELD_US, 20 * SECOND_US])
 
 
@@ -108,9 +108,7 @@ async def test_memory_refills_like_the_domain(steps):
 
 
 @pytest.mark.service
-@given(
-    st.lists(st.tuples(STEPS, COSTS, st.sampled_from([0, 0, 0, 1, 10 * MINUTE_US])), max_size=20)
-)
+@given(st.lists(st.tuples(STEPS, COSTS, BACK), max_size=20))
 async def test_redis_refills_like_the_domain(redis_url, steps):
     """The clock may go back."""
     bucket, model, now_us = new_bucket(), TokenBucket(), START_US
@@ -147,10 +145,21 @@ async def test_own_charges_count_after_redis_has_lost_its_data(redis):
     assert await buckets.wait_us([bucket]) > 0
 
 
-def test_clock_that_jumps_back_leaves_a_bounded_debt():
-    bucket = TokenBucket()
-    bucket.charge(SECOND_US, START_US)
-    assert bucket.wait_us(START_US - 100 * DEBT_MAX_US) <= DEBT_MAX_US
+def test_clock_that_is_set_back_refills_the_bucket_from_then_on():
+    bucket, back_us = TokenBucket(), 60 * MINUTE_US
+    bucket.charge(HELD_US + SECOND_US, START_US)
+    assert bucket.wait_us(START_US - back_us) == bucket.wait_us(START_US - back_us) == SECOND_US + 1
+    assert bucket.wait_us(START_US - back_us + SECOND_US + 1) == 0
+
+
+@pytest.mark.service
+async def test_clock_of_redis_that_is_set_back_refills_the_bucket_from_then_on(redis):
+    bucket, shared, back_us = new_bucket(), SharedTokenBuckets(redis), 60 * MINUTE_US
+    await shared.charge({bucket: MINUTE_US}, START_US)
+    for later_us in (0, SECOND_US, MINUTE_US - HELD_US):
+        left_us = MINUTE_US - HELD_US - later_us + 1
+        assert await shared.charge({bucket: 0}, START_US - back_us + later_us) == left_us
+    assert await shared.charge({bucket: 0}, START_US - back_us + MINUTE_US) == 0
 
 
 async def test_full_and_surplus_buckets_are_dropped():
