@@ -175,7 +175,8 @@ class StoredSpending:
 class StoredItem:
     """An item of a dataset from the version `valid_from` on, without the version `valid_to`.
 
-    `user` and `session` are those of the trace that it was copied from, at that time.
+    `user` and `session` are those of the trace that it was copied from, at that time; if it had
+    none, those that it had when it was deleted.
     """
 
     item: DatasetItem
@@ -454,7 +455,12 @@ class MemoryStore:
         self.erase_replies(project, {str(trace)})
         for waiting in self.evaluations_waiting_for(project, {trace}):
             del self.waiting_evaluations[project, waiting]
-        del self.traces[project, trace]
+        gone = self.traces.pop((project, trace))
+        for key, copy in [*self.dataset_items.items()]:
+            if (key[0], copy.item.from_trace) == (project, trace):
+                user = gone.user_id if copy.user is None else copy.user
+                session = gone.session_id if copy.session is None else copy.session
+                self.dataset_items[key] = replace(copy, user=user, session=session)
         self.otlp.discard(project, trace)
         delete_rows(self.fragments, lambda key, _: key[:2] == (project, trace))
         delete_rows(self.annotation_claims, lambda key, _: (key[0], key[2]) == (project, trace))

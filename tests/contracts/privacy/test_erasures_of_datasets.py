@@ -1,5 +1,7 @@
 """Erasures follow the links of dataset items to traces, in every version."""
 
+from dataclasses import replace
+
 import pytest
 
 from domain.ids import ProjectId
@@ -67,6 +69,20 @@ async def test_link_is_followed_after_the_trace_is_gone(fixture):
     assert await shown(datasets, ours) == {}
     receipt = await fixture.step(erasure)
     assert receipt.rows == {"dataset_items": 1}
+
+
+@pytest.mark.parametrize("owner", [GRACE, SESSION], ids=["user", "session"])
+async def test_link_is_followed_to_an_owner_that_was_named_after_the_copy(fixture, owner):
+    ours, datasets = project(), fixture.plane.evaluation.datasets
+    known = a_trace(user_id=None, session_id=None)
+    await copied(fixture, ours, known)
+    late = replace(known, user_id=GRACE.id, session_id=SESSION.id)
+    await fill(fixture.plane, ours, late)
+    await fixture.plane.traces.delete(ours, [known.id])
+    await put(datasets, ours, an_item("i0", "edited"))
+    receipt = await fixture.erase(ours, owner)
+    assert receipt.rows == {"dataset_items": 2}
+    assert await shown(datasets, ours) == {}
 
 
 async def test_link_is_followed_to_the_present_owner(fixture):

@@ -11,6 +11,7 @@ from asyncpg import Record
 from adapters.postgres.database.idempotency import erase_replies
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.database.statements.bounded_delete import delete_in_order
+from adapters.postgres.database.statements.columns import arrays
 from adapters.postgres.tracing.payloads.shared_texts import release_texts_of_traces
 from adapters.postgres.tracing.rollups.rollup_deltas import Deltas
 from adapters.postgres.tracing.span_filters import LATENCY_US
@@ -112,6 +113,21 @@ DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NU
   ) AS found WHERE found.trace_id = ANY($2::uuid[])
 )
 """
+# An item of a dataset that was copied before its trace named a user or session gets them now, so
+# that an erasure finds it. Datasets are locked as writers of items do, and after the traces.
+LOCK_DATASETS_OF_COPIES: Final = f"""
+SELECT id FROM datasets WHERE {OF_PROJECT} AND id IN (
+  SELECT dataset_id FROM dataset_items
+  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND (user_id IS NULL OR session_id IS NULL)
+) ORDER BY id FOR UPDATE
+"""
+NAME_OWNERS_OF_COPIES: Final = f"""
+UPDATE dataset_items AS item SET user_id = coalesce(item.user_id, gone.user_id),
+  session_id = coalesce(item.session_id, gone.session_id)
+FROM unnest($2::uuid[], $3::text[], $4::text[]) AS gone (trace_id, user_id, session_id)
+WHERE item.{OF_PROJECT} AND item.trace_id = gone.trace_id
+  AND (item.user_id IS NULL OR item.session_id IS NULL)
+"""
 DELETE_ANNOTATION_CLAIMS: Final = f"""
 DELETE FROM annotation_claims WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
@@ -202,6 +218,9 @@ async def delete_traces(
     if not ids:
         return gone
     gone.rows["traces"] = len(ids)
+    if await connection.fetch(LOCK_DATASETS_OF_COPIES, project, ids):
+        owners = arrays((row["trace_id"], row["user_id"], row["session_id"]) for row in rows)
+        await connection.execute(NAME_OWNERS_OF_COPIES, project, *owners)
     gone.rows["waiting_evaluations"] = affected_rows(
         await connection.execute(DELETE_EVALUATIONS_OF_RESPONSES, project, ids)
     )
