@@ -18,7 +18,7 @@ import uvloop
 
 from adapters.prometheus.registry import MetricsRegistry
 from application.jobs import Job, JobQueue, Jobs, PlanRunJob, queue_of
-from application.ports import Clock
+from application.ports import Clock, HealthCheck
 from application.table_groups import FIRST_GROUP
 from application.use_cases import Ports, UseCases
 from application.workers import HEARTBEAT_INTERVAL, Worker, Workers
@@ -99,7 +99,8 @@ async def _work(
         pool.start()
         version, now = product_version(), use_cases.clock()
         worker = Worker(id=ports.new_id(), version=version, started_at=now)
-        heartbeat = Heartbeat(ports.workers, use_cases.clock, worker)
+        database = ports.health_checks["postgres"]
+        heartbeat = Heartbeat(ports.workers, use_cases.clock, worker, database)
         own_work = asyncio.create_task(own_jobs.work(concurrency, runner))
         tasks = list[asyncio.Task[None]]()
         tick_s = settings.monitor_tick_seconds
@@ -137,11 +138,15 @@ async def _work(
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Reports that this worker is alive, so that its absence is noticed."""
+    """Reports that this worker is alive, so that its absence is noticed.
+
+    The check of the database logs a clock that was set while the worker runs.
+    """
 
     workers: Workers
     clock: Clock
     worker: Worker
+    database: HealthCheck
 
     async def leave(self) -> None:
         """Reports the stop. If the database doesn't answer, the heartbeat just expires."""
@@ -151,6 +156,7 @@ class Heartbeat:
 
     async def send(self) -> int:
         await self.workers.record_heartbeat(self.worker, self.clock())
+        await self.database.check()
         return 0  # not worth a log line
 
 

@@ -8,18 +8,24 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from adapters.memory.evaluation.work_queue import MemoryWorkers
+from adapters.postgres.database.pool import Pool
+from adapters.postgres.health import PostgresHealthCheck
+from application.clock import utc_now
 from application.jobs import EvaluateTargetJob, Job, JobQueue, PlanRunJob
+from application.workers import Worker
 from domain.errors import Unavailable
 from domain.ids import ProjectId, RunId
 from entrypoints.cli.main import main
 from entrypoints.observability.observer import BROKEN, DONE, PUT_OFF, JobOutcome
 from entrypoints.settings import Settings
 from entrypoints.worker.supervisor import with_options
-from entrypoints.worker.worker import JobRunner, PeriodicTask, run_periodically
+from entrypoints.worker.worker import Heartbeat, JobRunner, PeriodicTask, run_periodically
 from tests.support.waiting import in_time, until
 
 # Prints how many bytes the event loop of a worker takes to receive a hundred.
@@ -273,3 +279,18 @@ def test_invalid_number_option_is_refused(options, capsys):
         main(["worker", *options], {})
     assert ended.value.code == 2
     assert "is not a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.service
+async def test_heartbeat_logs_a_clock_that_was_set(
+    pool: Pool, caplog: pytest.LogCaptureFixture
+) -> None:
+    ahead = [timedelta()]
+    check = PostgresHealthCheck(pool, clock=lambda: utc_now() + ahead[0])
+    worker = Worker(id=uuid.uuid4(), version="1", started_at=utc_now())
+    heartbeat = Heartbeat(MemoryWorkers(), utc_now, worker, check)
+    await heartbeat.send()
+    assert caplog.messages == []
+    ahead[0] = timedelta(days=1)
+    await heartbeat.send()
+    assert ["clock" in one for one in caplog.messages] == [True]
