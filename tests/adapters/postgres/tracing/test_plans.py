@@ -1159,7 +1159,7 @@ RETURNING project_id, id, trace_id
 """
 EXPIRE_EVALUATIONS: Final = """
 INSERT INTO waiting_evaluations (project_id, id, trace_id, data, stored_at)
-SELECT project_id, trace_id, trace_id, '', $3 FROM traces WHERE project_id = $1 LIMIT $2
+SELECT project_id, trace_id, gen_random_uuid(), '', $3 FROM traces WHERE project_id = $1 LIMIT $2
 """
 
 
