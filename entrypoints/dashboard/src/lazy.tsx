@@ -1,9 +1,19 @@
 /** Views whose files are loaded when they are first opened. */
 import type { ComponentType, JSX } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { request } from "./api/client.ts";
+import { isUpdated, request } from "./api/client.ts";
 import { useReturn } from "./api/queries.ts";
-import { FailureBox, Loading } from "./ui/basics.tsx";
+import { FailureBox, Loading, Updated } from "./ui/basics.tsx";
+
+/** Why a file of the dashboard isn't there: the service is away, or has files of another version. */
+export async function reasonOf(failed: unknown): Promise<unknown> {
+  try {
+    await request("GET", "health"); // finds out whether the service is away
+    return (await isUpdated()) ? new Updated() : failed;
+  } catch {
+    return failed;
+  }
+}
 
 export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, what: string): ComponentType<P> {
   let loaded: ComponentType<P> | null = null;
@@ -21,7 +31,7 @@ export function lazy<P extends object>(load: () => Promise<ComponentType<P>>, wh
         },
         (reason: unknown) => {
           fail(reason);
-          request("GET", "health").catch(() => {}); // finds out whether the service is away
+          void reasonOf(reason).then(fail);
         },
       );
     }, [error]);

@@ -232,6 +232,12 @@ export async function request<T>(method: string, path: string, call: Call = {}):
   }, call.signal);
 }
 
+/** Whether the service has another dashboard than this page: then files that weren't loaded yet are gone. */
+export async function isUpdated(): Promise<boolean> {
+  const page = await fetch(new URL("app", ROOT), { cache: "no-store", signal: AbortSignal.timeout(READ_MAX_MS) });
+  return page.ok && !(await page.text()).includes(new URL(import.meta.url).pathname.split("/").at(-1)!);
+}
+
 /** The text of a JSON answer, for values that are shown digit by digit. */
 export async function requestText(path: string, query: Query, signal?: AbortSignal): Promise<string> {
   return turn(async () => whole((await send("GET", address(path, query), { signal })).text(), signal), signal);

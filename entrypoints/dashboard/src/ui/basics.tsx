@@ -95,10 +95,19 @@ export function Copy({ text, label }: { text: string | (() => string); label: st
   );
 }
 
+/** The page is of another version than the service, so files of it are gone. */
+export class Updated extends Error {
+  constructor() {
+    super("The dashboard was updated after this page was loaded. Load the page again to go on.");
+  }
+}
+
 const DETAIL_LENGTH = 2000; // of a failure that are shown
 
 export function FailureBox(props: { error: unknown; again?: () => void }): JSX.Element {
-  const { error, again } = props;
+  const { error } = props;
+  const isUpdated = error instanceof Updated;
+  const again = isUpdated ? () => location.reload() : props.again;
   const failure = error instanceof Failure ? error : null;
   const detail = error instanceof Error ? error.message : String(error);
   const isMissing = failure?.status === 404 || failure?.fields.some((one) => one.field.startsWith("path."));
@@ -108,7 +117,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
     <div class="failure" role="alert">
       <Icon name="warn" />
       <div>
-        <strong>{failure?.status === 403 ? "Not allowed" : isMissing ? "Not here, or not yours" : "This didn’t work"}</strong>
+        <strong>{failure?.status === 403 ? "Not allowed" : isMissing ? "Not here, or not yours" : isUpdated ? "There is a new version" : "This didn’t work"}</strong>
         <p>{detail.length > DETAIL_LENGTH ? `${detail.slice(0, DETAIL_LENGTH)} … (the report has all of it)` : detail}</p>
         {failure && failure.fields.length > 0 && (
           <ul>
@@ -120,7 +129,7 @@ export function FailureBox(props: { error: unknown; again?: () => void }): JSX.E
           </ul>
         )}
         <p class="actions">
-          {again && !isMissing && <Button onClick={again}>{left === null ? "Try again" : `Try again now, or in ${left} s`}</Button>}
+          {again && !isMissing && <Button onClick={again}>{isUpdated ? "Load the page again" : left === null ? "Try again" : `Try again now, or in ${left} s`}</Button>}
           <Button class="quiet" onClick={() => void copy(report, "Copied the report")}>
             Copy report
           </Button>

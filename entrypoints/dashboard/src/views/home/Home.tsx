@@ -4,6 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { Redirect, useLocation, useSearch } from "wouter-preact";
 import { session, type Project } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
+import { reasonOf } from "../../lazy.tsx";
 import { Empty, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 
@@ -25,7 +26,7 @@ export function Home(): JSX.Element {
   const [only] = projects;
   const goesOn = projects.length === 1 && only !== undefined && !new URLSearchParams(search).has("all");
   useEffect(() => {
-    if (!goesOn) import("../parts.ts").then(setParts, setError);
+    if (!goesOn) import("../parts.ts").then(setParts, async (reason: unknown) => setError(await reasonOf(reason)));
   }, [goesOn]);
   const shown = projects.filter((one) => one.name.toLowerCase().includes(text.trim().toLowerCase()));
   const groups = new Map<string, Project[]>();
