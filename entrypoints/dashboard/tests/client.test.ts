@@ -90,6 +90,12 @@ test("of too many answers, those that were read last are kept", async () => {
   assert.deepEqual(asked.slice(-4).map((one) => one.headers.get("If-None-Match")), ['"0"', null, '"0"', null]);
 });
 
+test("an answer that isn't JSON is named as that of something else", async () => {
+  forget();
+  answering(new Response("<h1>Sign in</h1>"));
+  await assert.rejects(request("GET", "traces"), (error: Failure) => error.status === 200 && /in place of the service/.test(error.message) && !error.isTemporary);
+});
+
 test("a refusal says why, and when to ask again", async () => {
   const refusal = (status: number, headers = {}): Response => new Response(JSON.stringify({ detail: "no", errors: [{ field: "name", message: "too long" }] }), { status, headers });
   const failed = async (answer: Response, method = "GET"): Promise<Failure> => {
@@ -112,7 +118,7 @@ test("a refusal says why, and when to ask again", async () => {
   awaySince.value = null;
   assert.equal((await failed(new Response("<h1>", { status: 500 }))).message, "The service answered 500");
   assert.equal(awaySince.value, null);
-  for (const status of [502, 504]) {
+  for (const status of [502, 503, 504]) {
     awaySince.value = null;
     assert.equal((await failed(new Response("", { status }))).status, 0);
     assert.notEqual(awaySince.value, null);

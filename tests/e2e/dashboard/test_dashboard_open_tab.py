@@ -1,14 +1,16 @@
 """A tab that stays open: over an upgrade, an outage, another account's sign-in, and for hours."""
 
+import re
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+MINUTE_MS: Final = 60_000
 
 
 def listed(number: int) -> dict[str, Any]:
@@ -16,6 +18,26 @@ def listed(number: int) -> dict[str, Any]:
     started = START + timedelta(seconds=number)
     trace_id = f"00000000-0000-4000-8000-{number:012x}"
     return {"trace_id": trace_id, "name": f"trace {number}", "started_at": started.isoformat()}
+
+
+class Held:
+    """Requests of a page that get no answer until they go on."""
+
+    def __init__(self, page: Page, pattern: str) -> None:
+        self.held: list[Route] = []
+        self._goes_on = False
+        page.route(pattern, self._hold)
+
+    def _hold(self, route: Route) -> None:
+        if self._goes_on:
+            route.continue_()
+        else:
+            self.held.append(route)
+
+    def go_on(self) -> None:
+        self._goes_on = True
+        for route in self.held:
+            route.continue_()
 
 
 @pytest.mark.exhaustive  # only another build can break it
@@ -37,3 +59,61 @@ def test_a_page_of_an_old_version_says_so_and_is_loaded_again(
     expect(main.get_by_role("heading", name="Projects")).to_be_visible()
     expect(main.get_by_role("alert")).to_have_count(0)
     expect(main.get_by_role("button", name="New project …")).to_be_visible()
+
+
+@pytest.mark.exhaustive  # only another build can break it
+@pytest.mark.usefixtures("fast_forward")  # the clock of the page
+def test_a_service_that_hangs_is_not_asked_more_and_more(signed_in: Page, project: Project) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    page.goto(project.path("monitors"))
+    expect(main.get_by_text("No monitor yet")).to_be_visible()
+    service = Held(page, "**/health")
+    asked = list[str]()
+    page.on("request", lambda request: asked.append(request.url))
+    page.route("**/monitors?*", lambda route: route.abort("connectionrefused"))
+    page.clock.run_for(MINUTE_MS)
+    expect(main.get_by_text("The service does not answer.")).to_be_visible()
+    for _ in range(5):
+        page.clock.run_for(MINUTE_MS)
+    page.unroute("**/monitors?*")
+    assert len(service.held) > 1
+    asked.clear()
+    service.go_on()
+    page.clock.run_for(MINUTE_MS)
+    expect(main.get_by_text("The service does not answer.")).to_have_count(0)
+    expect(main.get_by_text("No monitor yet")).to_be_visible()
+    assert sum(url.endswith("/health") for url in asked) < 20  # one tab would send hundreds
+
+
+@pytest.mark.exhaustive  # only another build can break it
+@pytest.mark.usefixtures("fast_forward")  # the clock of the page
+def test_a_page_goes_on_after_a_proxy_had_no_service(signed_in: Page, project: Project) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    page.goto(project.path("../../?all=1"))
+    expect(main.get_by_role("link", name=project.name)).to_be_visible()
+    page.route(
+        re.compile("/(monitors|alerts|health)"),
+        lambda route: route.fulfill(status=503, content_type="text/html", body="<h1>503</h1>"),
+    )
+    page.evaluate(FOLLOW, project.path("monitors"))
+    expect(main.get_by_text("The service does not answer.")).to_be_visible()
+    for _ in range(4):
+        page.clock.run_for(5_000)
+    page.unroute_all()
+    page.clock.run_for(5_000)
+    expect(main.get_by_text("No monitor yet")).to_be_visible()
+    expect(main.get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_an_answer_of_a_proxy_in_place_of_the_service_is_named(
+    signed_in: Page, project: Project
+) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    page.route(
+        "**/monitors?*",
+        lambda route: route.fulfill(content_type="text/html", body="<h1>Hello</h1>"),
+    )
+    page.goto(project.path("monitors"))
+    expect(main.get_by_text("answered in place of the service")).to_be_visible()
+    assert "Unexpected token" not in main.inner_text()

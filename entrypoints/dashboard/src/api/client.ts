@@ -8,7 +8,7 @@ export const ROOT: URL = new URL("../../", import.meta.url);
 const REQUESTS_AT_A_TIME = 4; // what one caller may have in work
 const REMEMBERED_BYTES = 32_000_000;
 const REMEMBERED_ANSWERS = 100;
-const PROXY_STATUSES = [502, 504]; // of a proxy that doesn't reach the service
+const PROXY_STATUSES = [502, 504]; // of a proxy that doesn't reach the service; so is a 503 without Retry-After, which the service always sends
 const PARSED_BYTES_MAX = 64_000_000;
 
 export interface FieldProblem {
@@ -159,7 +159,8 @@ async function fetched(method: string, url: string, call: Call): Promise<Respons
   }
   try {
     const answer = await fetch(url, init);
-    if (!PROXY_STATUSES.includes(answer.status)) {
+    const isOfProxy = PROXY_STATUSES.includes(answer.status) || (answer.status === 503 && !answer.headers.has("Retry-After"));
+    if (!isOfProxy) {
       if (awaySince.value !== null) returns.value += 1;
       awaySince.value = null;
       return answer;
@@ -181,6 +182,14 @@ async function whole<T>(body: Promise<T>, signal?: AbortSignal): Promise<T> {
     return await body;
   } catch (error) {
     throw isGivenUp(signal) ? error : noAnswer();
+  }
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Failure(200, "Something else, such as a proxy, answered in place of the service");
   }
 }
 
@@ -225,7 +234,7 @@ export async function request<T>(method: string, path: string, call: Call = {}):
       return known.answer as T;
     }
     const text = await whole(answer.text(), signal);
-    const value = (text === "" ? null : JSON.parse(text)) as T;
+    const value = (text === "" ? null : parsed(text)) as T;
     const tag = answer.headers.get("ETag");
     if (tag !== null && method === "GET") remember(url, { tag, answer: value, size: text.length });
     return value;

@@ -16,6 +16,7 @@ import { Button, Dialog, Icon, announce, copy, focusMain, Select, Toast } from "
 import { Link } from "./Link.tsx";
 
 const AGAIN_MS = 2000; // until the service is asked again whether it is back
+const ASKED_MAX_MS = 10_000; // for its answer
 
 const open = signal<"palette" | "help" | null>(null);
 const offline = signal(!navigator.onLine);
@@ -169,9 +170,12 @@ export function Away(): JSX.Element | null {
   useReturn(() => queries.invalidateQueries());
   useEffect(() => {
     if (!isAway) return;
+    let isAsked = false; // one question at a time: of a service that hangs, they would pile up
     const timer = setInterval(() => {
-      if (document.visibilityState === "hidden") return;
-      request("GET", "health").catch(() => {});
+      if (document.visibilityState === "hidden" || isAsked) return;
+      isAsked = true;
+      const asked = (): boolean => (isAsked = false);
+      request("GET", "health", { maxMs: ASKED_MAX_MS }).then(asked, asked);
     }, AGAIN_MS);
     return () => clearInterval(timer);
   }, [isAway]);
