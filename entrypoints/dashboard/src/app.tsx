@@ -4,7 +4,7 @@ import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
 import { queries, useReturn } from "./api/queries.ts";
-import { destination, projectId, resume, session } from "./api/session.ts";
+import { destination, followTabs, projectId, resume, session } from "./api/session.ts";
 import { closeMenus, handleKey } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
@@ -19,7 +19,9 @@ function App(): JSX.Element {
   useEffect(() => {
     addEventListener("keydown", handleKey);
     for (const type of ["click", "focusin"]) addEventListener(type, closeMenus, true); // before a press changes the page
-    if (!isShared(location.pathname.slice(BASE.length))) void resume();
+    if (isShared(location.pathname.slice(BASE.length))) return;
+    void resume();
+    followTabs();
   }, []);
   return (
     <QueryClientProvider client={queries}>

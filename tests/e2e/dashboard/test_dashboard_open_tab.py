@@ -7,6 +7,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.e2e.conftest import DevServer
 from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
@@ -117,3 +118,32 @@ def test_an_answer_of_a_proxy_in_place_of_the_service_is_named(
     page.goto(project.path("monitors"))
     expect(main.get_by_text("answered in place of the service")).to_be_visible()
     assert "Unexpected token" not in main.inner_text()
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_a_tab_follows_the_account_that_another_tab_signs_in(
+    page: Page, dev_server: DevServer
+) -> None:
+    page.goto(dev_server.url)
+    page.get_by_role("button", name="Continue as developer").click()
+    expect(page.get_by_role("navigation")).to_be_visible()
+    page.goto(f"{dev_server.url}/app/me")
+    email = page.get_by_role("main").get_by_text(re.compile("@")).first
+    expect(email).to_be_visible()
+    other = page.context.new_page()
+    other.goto(f"{dev_server.url}/app/?all=1")
+    expect(other.get_by_role("button", name="New project …")).to_be_visible()
+    # The session ends, and another account signs in where it was seen first.
+    page.context.clear_cookies()
+    other.evaluate(FOLLOW, f"{dev_server.url}/app/me")
+    expect(other.get_by_text("The session has ended.")).to_be_visible()
+    other.get_by_label("API key", exact=True).check()
+    other.locator("input[name=secret]").fill(dev_server.environ["PANDAPROBE_API_KEY"])
+    other.get_by_role("button", name="Sign in with the key").click()
+    for one in (other, page):
+        expect(one.get_by_role("navigation")).to_be_visible()
+        expect(one.get_by_role("navigation")).not_to_contain_text("@")
+        expect(one.get_by_role("main").get_by_text(re.compile("@"))).to_have_count(0)
+    other.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("button", name="Continue as developer")).to_be_visible()
+    assert page.get_by_role("navigation").count() == 0

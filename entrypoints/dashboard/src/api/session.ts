@@ -36,6 +36,7 @@ export type Session =
     };
 
 const VERIFIER = "pp.verifier";
+const SIGNED_IN = "pp.signed-in"; // when a tab of this browser did last
 const VERIFIER_BYTES = 32;
 
 export const session = signal<Session>({ state: "unknown" });
@@ -48,6 +49,7 @@ export const project = computed<Project | null>(() => {
 });
 
 let verifier: string | null = null;
+let account: string | null = null; // whose data this page has shown
 
 function base64url(bytes: Uint8Array): string {
   const text = btoa(String.fromCharCode(...bytes));
@@ -103,6 +105,9 @@ function enter(answer: BrowserSessionResponse): void {
     session.value = { state: "out", ended: false, problem: answer.problem, ways };
     return;
   }
+  const now = answer.user?.id ?? answer.key?.id ?? "";
+  if (account !== null && account !== now) return location.reload(); // no data of another account may stay
+  account = now;
   const organizations = answer.organizations.map(({ id, name, role }) => ({ id, name, role, canManage: role === "OWNER" || role === "ADMIN" }));
   const byId = new Map(organizations.map((one) => [one.id, one]));
   const projects = answer.projects.map((one) => ({
@@ -134,9 +139,24 @@ export async function resume(): Promise<void> {
   const problem = isBack ? new URLSearchParams(location.search).get("problem") : null;
   try {
     enter(await request<BrowserSessionResponse>("GET", "session", { query: { problem } }));
+    if (isBack) notifyTabs();
   } catch (error) {
-    session.value = { state: "failed", error };
+    if (session.peek().state !== "in") session.value = { state: "failed", error };
   }
+}
+
+/** Another tab that shows one account must not act as another: all tabs share the cookie. */
+function notifyTabs(): void {
+  try {
+    localStorage.setItem(SIGNED_IN, String(Date.now()));
+  } catch {
+    // Without storage, tabs share no session.
+  }
+}
+
+/** Asks again who is signed in when another tab has signed in or out. */
+export function followTabs(): void {
+  addEventListener("storage", ({ key }) => void ([VERIFIER, SIGNED_IN].includes(key ?? "") && resume()));
 }
 
 export async function signIn(
@@ -146,6 +166,7 @@ export async function signIn(
   const body = { method, bind: await challenge(), ...(secret === null ? {} : { [method]: secret.trim() }) };
   forget();
   enter(await request<BrowserSessionResponse>("POST", "session", { body }));
+  notifyTabs();
 }
 
 /** The page of the dashboard that a person wanted before the sign-in. */
