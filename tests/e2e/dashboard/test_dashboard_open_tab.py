@@ -7,10 +7,11 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.e2e.conftest import DevServer
+from tests.e2e.conftest import DevServer, FastForward
 from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+KEPT_ROWS: Final = 2_000  # of a list of traces
 MINUTE_MS: Final = 60_000
 
 
@@ -147,3 +148,31 @@ def test_a_tab_follows_the_account_that_another_tab_signs_in(
     other.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("button", name="Continue as developer")).to_be_visible()
     assert page.get_by_role("navigation").count() == 0
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_a_live_list_keeps_a_number_of_rows(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    newest = [KEPT_ROWS - 10]
+
+    project.send("/traces", listed(1) | {"status": "COMPLETED"})
+    first = project.read("/traces?include=preview,scores,models,errors")
+    row = first["items"][0]
+
+    def fulfil(route: Route) -> None:
+        count = newest[0] if newest[0] < KEPT_ROWS else 40
+        items = [row | listed(newest[0] - number) for number in range(count)]
+        found = {"items": items, "total": newest[0] + 5_000, "next_cursor": "more"}
+        route.fulfill(json=first | found)
+
+    page.route(re.compile(r"/traces\?include"), fulfil)
+    page.goto(project.path("traces?live=1"))
+    expect(main.get_by_role("link", name=f"trace {newest[0]}", exact=True)).to_be_visible()
+    for _ in range(3):
+        newest[0] += 30
+        fast_forward(20_000)
+        expect(main.get_by_role("link", name=f"trace {newest[0]}", exact=True)).to_be_visible()
+    expect(main.get_by_text("The first 2,000 of")).to_be_visible()
+    assert newest[0] == KEPT_ROWS + 80

@@ -113,7 +113,10 @@ export function Traces(): JSX.Element {
       if (!known) return;
       const [first, ...others] = known.pages;
       const items = now.next_cursor ? once([...now.items, ...first!.items]) : now.items;
-      return { ...known, pages: [{ ...now, items, next_cursor: first!.next_cursor }, ...others] };
+      const page = { ...now, items: items.slice(0, KEPT_ROWS), next_cursor: first!.next_cursor };
+      // A list that is live for days keeps no more than one that is scrolled.
+      if (items.length >= KEPT_ROWS) return { pages: [page], pageParams: known.pageParams.slice(0, 1) };
+      return { ...known, pages: [page, ...others] };
     });
   };
   const slidesIn = isLive && isAtTop && isNothing(selected) && params.get("peek") === null;
