@@ -3,12 +3,15 @@
 import re
 from datetime import timedelta
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.conftest import DevServer, FastForward
+from tests.e2e.dashboard.browser import PageLog
 from tests.e2e.dashboard.dashboard_project import FOLLOW, START, Project
+from tests.support.waiting import until_while
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 KEPT_ROWS: Final = 2_000  # of a list of traces
@@ -176,3 +179,22 @@ def test_a_live_list_keeps_a_number_of_rows(
         expect(main.get_by_role("link", name=f"trace {newest[0]}", exact=True)).to_be_visible()
     expect(main.get_by_text("The first 2,000 of")).to_be_visible()
     assert newest[0] == KEPT_ROWS + 80
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_the_overview_of_the_last_hours_goes_on(
+    signed_in: Page, page_log: PageLog, project: Project, fast_forward: FastForward
+) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+
+    def asked() -> set[str]:
+        urls = [urlsplit(url) for url in page_log.requested if "/traces/analytics?" in url]
+        return {parse_qs(url.query)["started_before"][0] for url in urls}
+
+    page.goto(project.path(""))
+    expect(main.get_by_text("No trace started in this period")).to_be_visible()
+    before = asked()
+    fast_forward(6 * MINUTE_MS)
+    expect(main.get_by_text("No trace started in this period")).to_be_visible()
+    until_while(project.server.process, asked, lambda found: found > before)
+    assert max(asked()) > max(before)

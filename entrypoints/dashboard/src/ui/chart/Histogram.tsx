@@ -7,6 +7,7 @@ import { filterQuery, periodStart } from "../../lib/filters.ts";
 import { count, instant, plural } from "../../lib/format.ts";
 import { BARS_MAX, STEP_MS, unitOf, utcStarts } from "../../lib/chart/buckets.ts";
 import type { UrlState } from "../../url/state.ts";
+import { useNow } from "../useNow.ts";
 
 const DAY = STEP_MS.day;
 const DAYS = 30; // without a period
@@ -18,7 +19,8 @@ export function Histogram({ url, now, enabled }: { url: UrlState; now: number; e
   const period = periodStart(params.get("period"), now);
   const after = params.get("started_after");
   const before = params.get("started_before");
-  const end = before ? Date.parse(before) : now;
+  const [latest] = useNow(true);
+  const end = before ? Date.parse(before) : Math.max(now, latest); // the list has what came since
   const since = after ?? period;
   const start = since ? Date.parse(since) : Math.floor(end / DAY - DAYS) * DAY;
   const unit = unitOf(start, end);

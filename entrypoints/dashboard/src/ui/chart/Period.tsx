@@ -4,6 +4,7 @@ import { useMemo, useState } from "preact/hooks";
 import { PERIODS } from "../../lib/filters.ts";
 import { fieldOf, instant, instantOf, zoneName } from "../../lib/format.ts";
 import type { UrlState } from "../../url/state.ts";
+import { useNow } from "../useNow.ts";
 import { Button, Dialog, Form, valueTo } from "../basics.tsx";
 
 const MINUTE = 60_000;
@@ -22,9 +23,9 @@ export interface Period {
   renew: () => void; // ends now again
 }
 
-/** `fallback` is the id of the period that is shown without one in the address. */
-export function usePeriod({ params }: UrlState, fallback: (typeof PERIODS)[number]["id"]): Period {
-  const [now, setNow] = useState(() => Date.now());
+/** `fallback` is the id of the period that is shown without one in the address. If it `goesOn`, its end stays now. */
+export function usePeriod({ params }: UrlState, fallback: (typeof PERIODS)[number]["id"], goesOn = false): Period {
+  const [now, renew] = useNow(goesOn);
   const [id, after, before] = [params.get("period"), params.get("started_after"), params.get("started_before")];
   return useMemo(() => {
     const known = PERIODS.find((one) => one.id === id) ?? PERIODS.find((one) => one.id === fallback)!;
@@ -34,7 +35,7 @@ export function usePeriod({ params }: UrlState, fallback: (typeof PERIODS)[numbe
     const granularity = to - from <= HOURS_SHOWN_MAX ? "hour" : to - from <= DAYS_SHOWN_MAX ? "day" : "week";
     const text = isOwn ? `${instant(from)} to ${instant(to)}` : `last ${known.label}`;
     const query = isOwn ? `started_after=${new Date(from).toISOString()}&started_before=${new Date(to).toISOString()}` : `period=${known.id}`;
-    return { from, to, granularity, text, isOwn, query, renew: () => setNow(Date.now()) };
+    return { from, to, granularity, text, isOwn, query, renew };
   }, [id, after, before, now, fallback]);
 }
 

@@ -31,7 +31,7 @@ interface Page<T> {
 export function Overview(): JSX.Element {
   useTitle("Overview", project.value?.name);
   const url = useUrlState();
-  const period = usePeriod(url, "24h");
+  const period = usePeriod(url, "24h", true);
   const buckets = bucketsOf(period, zone.value === "utc");
   const bounds = boundsOf(period);
   const keep = { keepPrevious: true };
