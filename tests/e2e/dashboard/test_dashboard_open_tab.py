@@ -198,3 +198,37 @@ def test_the_overview_of_the_last_hours_goes_on(
     expect(main.get_by_text("No trace started in this period")).to_be_visible()
     until_while(project.server.process, asked, lambda found: found > before)
     assert max(asked()) > max(before)
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_a_score_is_made_once_by_two_presses_and_after_a_lost_answer(
+    signed_in: Page, project: Project
+) -> None:
+    page = signed_in
+    trace = project.send("/traces", listed(1) | {"status": "COMPLETED"})["trace_id"]
+
+    def made() -> int:
+        return len(project.read(f"/evaluations/trace-scores?trace_id={trace}")["items"])
+
+    def lose(route: Route) -> None:
+        route.fetch()
+        route.abort("connectionreset")
+
+    page.goto(project.path(f"traces/{trace}"))
+    page.get_by_role("button", name="Score …").click()
+    dialog = page.get_by_role("dialog", name="Score the trace")
+    dialog.get_by_label("Name").fill("helpful")
+    dialog.get_by_label("Value").fill("1")
+    save = dialog.get_by_role("button", name="Save")
+    service = Held(page, "**/trace-scores")
+    with page.expect_request("**/trace-scores"):
+        save.dblclick()
+    expect(save).to_be_disabled()
+    assert len(service.held) == 1
+    lose(service.held.pop())
+    service.go_on()
+    expect(dialog.get_by_role("alert")).to_contain_text("does not answer")
+    assert made() == 1
+    save.click()
+    expect(dialog).to_have_count(0)
+    assert made() == 1

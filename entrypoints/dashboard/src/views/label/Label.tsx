@@ -88,6 +88,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
   const [error, setError] = useState<unknown>(null);
   const [failedClaim, setFailedClaim] = useState<unknown>(null);
   const isBusy = useRef(false);
+  const sent = useRef({ said: "", key: "" }); // until it is answered: sent again, it makes no second label
   const reasonInput = useRef<HTMLInputElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
   const latest = useRef(now);
@@ -147,9 +148,12 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
       if (item === undefined || now.answer !== null) return;
       if (!may(needed)) return announce(scopeHint(needed));
       const said = { value: String(value), ...(reason.trim() ? { reason: reason.trim() } : {}) };
+      const body = { trace_id: item.trace_id, name, data_type: "NUMERIC", source: "ANNOTATION", ...said };
+      if (sent.current.said !== JSON.stringify(body)) sent.current = { said: JSON.stringify(body), key: crypto.randomUUID() };
       const label = isOver
         ? await request<TraceScoreResponse>("PATCH", `${SCORES}/${item.score_id}`, { body: said })
-        : await request<TraceScoreResponse>("POST", SCORES, { body: { trace_id: item.trace_id, name, data_type: "NUMERIC", source: "ANNOTATION", ...said }, headers: { "Idempotency-Key": crypto.randomUUID() } });
+        : await request<TraceScoreResponse>("POST", SCORES, { body, headers: { "Idempotency-Key": sent.current.key } });
+      sent.current = { said: "", key: "" };
       change(answered(latest.current, { item, value, score: label.id, isOver }));
       announce(`Labelled ${value}`);
       void invalidate("evaluations/analytics/agreement");

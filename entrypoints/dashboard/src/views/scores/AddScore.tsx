@@ -1,11 +1,12 @@
 /** A person's score of a trace or of one of its spans. */
 import type { JSX } from "preact";
-import { useState } from "preact/hooks";
+import { useMemo, useState } from "preact/hooks";
 import { request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import { may, scopeHint } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { announce, Button, Dialog, Failed, Form, valueTo, Select } from "../../ui/basics.tsx";
+import { useSending } from "../../ui/Field.tsx";
 
 const TYPES = [
   { type: "NUMERIC", label: "A number from 0 to 1" },
@@ -32,22 +33,18 @@ function Asked({ trace, span, close }: { trace: string; span: string | null; clo
   const [type, setType] = useState<DataType>("NUMERIC");
   const [value, setValue] = useState("");
   const [reason, setReason] = useState("");
-  const [error, setError] = useState<unknown>(null);
+  const sending = useSending();
+  const body = { trace_id: trace, name: name.trim(), value, data_type: type, ...(span === null ? {} : { span_id: span }), ...(reason.trim() ? { reason } : {}) };
+  const key = useMemo(() => crypto.randomUUID(), [JSON.stringify(body)]); // pressing twice makes one score
   const save = async (): Promise<void> => {
-    setError(null);
-    const body = { trace_id: trace, name: name.trim(), value, data_type: type, ...(span === null ? {} : { span_id: span }), ...(reason.trim() ? { reason } : {}) };
-    try {
-      await request("POST", "evaluations/trace-scores", { body });
-      announce("Saved the score");
-      close();
-      await Promise.all([invalidate("evaluations/trace-scores"), invalidate("traces")]);
-    } catch (reason) {
-      setError(reason);
-    }
+    await request("POST", "evaluations/trace-scores", { body, headers: { "Idempotency-Key": key } });
+    announce("Saved the score");
+    close();
+    await Promise.all([invalidate("evaluations/trace-scores"), invalidate("traces")]);
   };
   return (
     <Dialog title={span === null ? "Score the trace" : "Score the span"} close={close}>
-      <Form send={save}>
+      <Form send={() => sending.send(save)}>
         <label>
           Name
           <input autoFocus required maxLength={255} placeholder="helpful" value={name} onInput={valueTo(setName)} />
@@ -84,10 +81,10 @@ function Asked({ trace, span, close }: { trace: string; span: string | null; clo
           <input placeholder="none" value={reason} onInput={valueTo(setReason)} />
         </label>
         <p class="actions">
-          <Button type="submit" class="main">Save</Button>
+          <Button type="submit" class="main" disabled={sending.isBusy}>Save</Button>
         </p>
       </Form>
-      <Failed of={{ error }} />
+      <Failed of={sending} />
     </Dialog>
   );
 }

@@ -7,6 +7,7 @@ import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { APIKeyResponse } from "../../api/types.d.ts";
 import { Button, Copy, useTitle, Failed } from "../../ui/basics.tsx";
+import { useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { snippets } from "../../lib/snippets.ts";
 
@@ -23,17 +24,12 @@ export function FirstTrace(): JSX.Element {
     if (first) navigate(`${projectPath("traces")}/${first.trace_id}`);
   }, [first?.trace_id]);
   const [key, setKey] = useState<string | null>(null);
-  const [error, setError] = useState<unknown>(null);
+  const sending = useSending();
   const here = project.value;
   const createKey = async (): Promise<void> => {
-    setError(null);
-    try {
-      const path = `organizations/${here?.organizationId}/api-keys`;
-      const body = { name: "first trace", scopes: ["ingest"], project_ids: [here?.id] };
-      setKey((await request<APIKeyResponse>("POST", path, { body })).raw_key);
-    } catch (reason) {
-      setError(reason);
-    }
+    const path = `organizations/${here?.organizationId}/api-keys`;
+    const body = { name: "first trace", scopes: ["ingest"], project_ids: [here?.id] };
+    setKey((await request<APIKeyResponse>("POST", path, { body })).raw_key);
   };
   const all = snippets(ROOT.href.replace(/\/$/, ""), name, key);
   const shown = all[chosen] ?? all[0]!;
@@ -47,7 +43,7 @@ export function FirstTrace(): JSX.Element {
       </p>
       {here?.canManage && key === null && (
         <p>
-          <Button onClick={() => void createKey()}>Create a key</Button> that may only send traces to this project.
+          <Button disabled={sending.isBusy} onClick={() => void sending.send(createKey)}>Create a key</Button> that may only send traces to this project.
         </p>
       )}
       {key !== null && (
@@ -55,7 +51,7 @@ export function FirstTrace(): JSX.Element {
           The key is in the snippets, and is shown only now: <code>{key}</code> <Copy text={key} label="Copy the key" />
         </p>
       )}
-      <Failed of={{ error }} />
+      <Failed of={sending} />
       <div class="tabs" role="tablist" aria-label="Ways to send traces">
         {all.map((one, index) => (
           <button
