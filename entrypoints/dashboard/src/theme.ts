@@ -5,3 +5,13 @@ try {
 } catch {
   // Without storage the theme of the system is used.
 }
+
+// While two versions serve, the page may be of one, and an API of the other has none of its scripts.
+addEventListener(
+  "error",
+  ({ target }) => {
+    if (!(target instanceof HTMLScriptElement)) return;
+    document.body.append("This page couldn’t be loaded. During an upgrade of the service, reload it after a minute.");
+  },
+  true,
+);

@@ -176,3 +176,11 @@ def check_recovery(page: Page, service: Service, url: str, ready: Locator) -> No
     service.settle()
     expect(away, url).to_have_count(0)
     expect(ready, url).to_be_visible()
+
+
+def test_page_without_its_scripts_says_so(signed_in: Page, project: Project) -> None:
+    """While two versions serve, the page may be of one, and its scripts be asked of the other."""
+    page = signed_in
+    page.route("**/app/assets/chunk-*.js", lambda route: route.fulfill(status=404))
+    page.goto(project.path("traces"))
+    expect(page.get_by_text("This page couldn’t be loaded.")).to_be_visible()
