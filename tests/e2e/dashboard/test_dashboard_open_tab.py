@@ -232,3 +232,19 @@ def test_a_score_is_made_once_by_two_presses_and_after_a_lost_answer(
     save.click()
     expect(dialog).to_have_count(0)
     assert made() == 1
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_the_list_of_projects_has_those_that_others_made(
+    signed_in: Page, project: Project, fast_forward: FastForward
+) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    page.goto(project.path("monitors"))
+    expect(main.get_by_text("No monitor yet")).to_be_visible()
+    later = Project(project.server)
+    fast_forward(2 * MINUTE_MS)
+    page.evaluate(FOLLOW, project.path("../../?all=1"))
+    expect(main.get_by_role("link", name=later.name)).to_be_visible()
+    main.get_by_role("link", name=later.name).click()
+    expect(main.get_by_role("heading", name=re.compile("first trace"))).to_be_visible()
+    assert later.id in page.url

@@ -38,6 +38,7 @@ export type Session =
 const VERIFIER = "pp.verifier";
 const SIGNED_IN = "pp.signed-in"; // when a tab of this browser did last
 const VERIFIER_BYTES = 32;
+const FRESH_MS = 60_000;
 
 export const session = signal<Session>({ state: "unknown" });
 /** The project of the page, as its address names it. */
@@ -49,6 +50,7 @@ export const project = computed<Project | null>(() => {
 });
 
 let verifier: string | null = null;
+let askedAt = 0; // who is signed in, in ms
 let account: string | null = null; // whose data this page has shown
 
 function base64url(bytes: Uint8Array): string {
@@ -135,6 +137,7 @@ export function scopeHint(...scopes: KeyScope[]): string {
 
 /** Asks who is signed in, and why the identity provider didn't sign in, if the address says so. */
 export async function resume(): Promise<void> {
+  askedAt = Date.now();
   const isBack = location.pathname.endsWith("/app/sign-in");
   const problem = isBack ? new URLSearchParams(location.search).get("problem") : null;
   try {
@@ -143,6 +146,11 @@ export async function resume(): Promise<void> {
   } catch (error) {
     if (session.peek().state !== "in") session.value = { state: "failed", error };
   }
+}
+
+/** Projects, organizations and scopes change while a page stays open. */
+export function renew(): void {
+  if (Date.now() - askedAt > FRESH_MS) void resume();
 }
 
 /** Another tab that shows one account must not act as another: all tabs share the cookie. */

@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { Redirect, useLocation, useSearch } from "wouter-preact";
-import { session, type Project } from "../../api/session.ts";
+import { renew, session, type Project } from "../../api/session.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { reasonOf } from "../../lazy.tsx";
 import { Empty, useTitle, Failed } from "../../ui/basics.tsx";
@@ -19,6 +19,7 @@ export function Home(): JSX.Element {
   const search = useSearch();
   const find = useRef<HTMLInputElement>(null);
   useTitle("Projects");
+  useEffect(renew, []);
   const now = session.value;
   const projects = now.state === "in" ? now.projects : [];
   const managed = now.state === "in" ? now.organizations.filter((one) => one.canManage) : [];
