@@ -248,3 +248,15 @@ def test_the_list_of_projects_has_those_that_others_made(
     main.get_by_role("link", name=later.name).click()
     expect(main.get_by_role("heading", name=re.compile("first trace"))).to_be_visible()
     assert later.id in page.url
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_a_long_conversation_is_printed_whole(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for number in range(12):
+        turn = listed(number + 1) | {"status": "COMPLETED", "session_id": "long"}
+        project.send("/traces", turn | {"input": "Where is it? " * 50, "output": f"Box {number}"})
+    page.goto(project.path("sessions/long"))
+    expect(page.get_by_text("Box 0").first).to_be_visible()
+    sheets = re.findall(rb"/Type\s*/Page\b", page.pdf())
+    assert len(sheets) > 1
