@@ -157,6 +157,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
     trusted_proxies: Annotated[tuple[str, ...], _list_of("addresses or networks")] = ()
+    # Longer than the 60 s after which common load balancers close idle connections.
+    keep_alive_seconds: Annotated[int, _range(1, 3_600, "whole seconds")] = 65
     rate_limit_enabled: bool = True
     rate_limit_ingest: Rate = "100/minute"
     rate_limit_trace_runs: Rate = "50/minute"

@@ -60,6 +60,7 @@ def http_options(settings: Settings, project: str | None) -> HttpOptions:
         host=settings.host,
         port=settings.mcp_port,
         public_url=settings.mcp_public_url or local,
+        keep_alive_s=settings.keep_alive_seconds,
         origins=settings.allowed_origins,
         issuer=None if provider is None else provider.issuer,
         project=project,

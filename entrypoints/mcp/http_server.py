@@ -42,7 +42,6 @@ KNOWN_S: Final = 30.0  # as long as the service remembers a key
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 CREDENTIAL: Final = "pandaprobe.credential"  # the key in the scope of a request
 STOP_S: Final = 5
-KEEP_ALIVE_S: Final = 65  # as of `serve`: longer than common proxies keep idle connections
 
 type Scope = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Any]]
@@ -55,12 +54,13 @@ class HttpOptions:
     """Where the server is, who may reach it from a browser, and who signs people in.
 
     `public_url` is the address of the tools as clients see it. `project` is that of requests which
-    name none.
+    name none. Idle connections end after `keep_alive_s`.
     """
 
     host: str
     port: int
     public_url: str
+    keep_alive_s: int
     origins: Sequence[str] = ()
     issuer: str | None = None
     project: str | None = None
@@ -282,13 +282,14 @@ async def serve_http(
     """Serves on a bound socket until SIGTERM or SIGINT."""
     async with service_client(url) as service:
         clock = asyncio.get_running_loop().time
-        config = server_config(http_app(service, masking, options, version, clock))
+        app = http_app(service, masking, options, version, clock)
+        config = server_config(app, options.keep_alive_s)
         # After its shutdown, uvicorn raises the signal that ended it again.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
         await uvicorn.Server(config).serve(sockets=[listening])
 
 
-def server_config(app: App) -> uvicorn.Config:
+def server_config(app: App, keep_alive_s: int) -> uvicorn.Config:
     """The limits of `serve` for connections. Those of uvicorn count idle ones as requests."""
     from entrypoints.server.protocol_limits import (  # noqa: PLC0415 - slow to import, for HTTP alone
         BoundedConnection,
@@ -301,7 +302,7 @@ def server_config(app: App) -> uvicorn.Config:
         http=BoundedConnection,
         log_level="warning",
         access_log=False,
-        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_keep_alive=keep_alive_s,
         timeout_graceful_shutdown=STOP_S,
         server_header=False,
         lifespan="on",

@@ -23,7 +23,6 @@ from entrypoints.startup import CommandError, check_servers, listen
 LOG: Final = logging.getLogger("pandaprobe.serve")
 STOP_TIMEOUT_S: Final = 9.0  # of one process among several; supervisors wait for ten or more
 BACKLOG: Final = 2048  # connections that wait to be accepted
-KEEP_ALIVE_S: Final = 65  # longer than the 60 s after which common load balancers disconnect
 # A batch lives until its COMMIT, so that a collection before it finds nothing. A collection of the
 # older generations stops all threads for half a second while 100,000 spans are held. It finds only
 # cycles that lived during a collection of the youngest, and these are few.
@@ -78,7 +77,7 @@ def serve(settings: Settings, inherited: int | None = None) -> int:
             proxy_headers=False,
             server_header=False,
             backlog=BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=asgi.DRAIN_TIMEOUT_S,
         )
         server = asgi.Server(config, app)

@@ -15,7 +15,6 @@ import pytest
 import yaml
 
 from adapters.postgres.database.pool import PoolSettings
-from entrypoints.server.serve import KEEP_ALIVE_S
 from entrypoints.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -323,7 +322,7 @@ class TestReplicas:
         assert "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;" in NGINX
         assert "proxy_read_timeout 60s;" in NGINX
         assert "proxy_buffering off;" in NGINX
-        idle = f"after {KEEP_ALIVE_S} s"
+        idle = f"after {Settings().keep_alive_seconds} s"
         for text in ("20 MiB", f"{largest >> 20} MiB", "wait 60 s", idle):
             assert text in OPERATIONS
 

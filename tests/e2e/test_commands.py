@@ -186,7 +186,8 @@ async def exchange(port: str, sent: bytes) -> bytes:
     ],
 )
 async def test_serve_answers_invalid_http_and_stops_on_signal(migrated, number):
-    server = await start_process({**migrated, "PANDAPROBE_LOG_LEVEL": "DEBUG"}, "serve")
+    settings = {"PANDAPROBE_LOG_LEVEL": "DEBUG", "PANDAPROBE_KEEP_ALIVE_SECONDS": "1"}
+    server = await start_process({**migrated, **settings}, "serve")
     await wait_for_output(server, "Application startup complete")
     port, canary = migrated["PANDAPROBE_PORT"], "canary7f3c"
     url = f"http://127.0.0.1:{port}"
@@ -204,6 +205,8 @@ async def test_serve_answers_invalid_http_and_stops_on_signal(migrated, number):
             assert (answer.status_code, "server" in answer.headers) == (401, False)
         assert left == [left[0], left[0] - 1, left[0] - 2]
     await assert_invalid_http_is_refused(port, canary)
+    idle = await exchange(port, b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert idle.startswith(b"HTTP/1.1 200")
     busy = {"PANDAPROBE_PORT": str(free_port()), "PANDAPROBE_OTLP_GRPC_PORT": port}
     for more, variable in (({}, "PANDAPROBE_PORT"), (busy, "PANDAPROBE_OTLP_GRPC_PORT")):
         status, _, err = await process_of(migrated | more, "serve")

@@ -30,17 +30,17 @@ from entrypoints.mcp.http_server import (
     server_config,
 )
 from entrypoints.mcp.service_client import Credential, ServiceClient
-from entrypoints.server.serve import KEEP_ALIVE_S
 from entrypoints.settings import Settings
 from tests.entrypoints.mcp.conftest import error_of, text_of
 from tests.http.conftest import TOKEN, Site, a_trace
 from tests.support.fakes.clocks import ManualClock
-from tests.support.waiting import until
+from tests.support.waiting import in_time, until
 
 OPTIONS = HttpOptions(
     host="127.0.0.1",
     port=8001,
     public_url="https://mcp.example.com/mcp",
+    keep_alive_s=65,
     origins=("https://App.example.com/",),  # browsers send it in lower case, without the slash
     issuer="https://login.example.com",
 )
@@ -249,7 +249,7 @@ async def test_requests_beyond_the_maximum_are_refused(service: ServiceClient, k
 
 async def test_idle_connections_take_no_place_of_requests(service: ServiceClient) -> None:
     app: Any = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
-    server = uvicorn.Server(server_config(app))
+    server = uvicorn.Server(server_config(app, 65))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         await until(lambda: server.started)
@@ -266,10 +266,23 @@ async def test_idle_connections_take_no_place_of_requests(service: ServiceClient
             await serving
 
 
-def test_proxies_end_idle_connections_first(service: ServiceClient) -> None:
-    """A request that a proxy sends on a connection that ends at the same time is a 502."""
-    app = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
-    assert server_config(app).timeout_keep_alive == KEEP_ALIVE_S > 60
+async def test_idle_connection_lasts_as_long_as_the_setting_says(service: ServiceClient) -> None:
+    app: Any = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
+    server = uvicorn.Server(server_config(app, 1))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        await until(lambda: server.started)
+        try:
+            reader, writer = await asyncio.open_connection(*listening.getsockname())
+            writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            async with in_time():
+                answer = await reader.read()  # to the end of the connection
+            writer.close()
+        finally:
+            server.should_exit = True
+            await serving
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" not in answer.lower()
 
 
 async def test_the_service_learns_the_address_of_the_client() -> None:
