@@ -1,9 +1,10 @@
 /** What is typed into a form, kept in this tab until it is sent: also when the page is loaded again. */
 import { useState } from "preact/hooks";
+import { keptDraft } from "../lib/kept-draft.ts";
 
 export function useDraft<T extends object>(key: string, initial: T): [T, (change: Partial<T>) => void, () => void] {
   const name = `pp.draft.${key}`;
-  const [draft, set] = useState<T>(() => ({ ...initial, ...kept<T>(name) }));
+  const [draft, set] = useState<T>(() => ({ ...initial, ...keptDraft(stored(name), initial) }));
   const put = (change: Partial<T>): void => {
     const next = { ...draft, ...change };
     set(next);
@@ -12,11 +13,11 @@ export function useDraft<T extends object>(key: string, initial: T): [T, (change
   return [draft, put, () => store(name, null)];
 }
 
-function kept<T>(name: string): Partial<T> {
+function stored(name: string): string | null {
   try {
-    return JSON.parse(sessionStorage.getItem(name) ?? "{}") as Partial<T>;
+    return sessionStorage.getItem(name);
   } catch {
-    return {}; // storage is switched off
+    return null; // storage is switched off
   }
 }
 
