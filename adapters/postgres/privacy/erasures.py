@@ -278,8 +278,9 @@ class PostgresErasures:
                 await connection.execute(INSERT_AUDIT_ENTRY, *audit_row(make_entry(known)))
                 return known
             await connection.execute(INSERT_ERASED_TRACES, project, sorted(some), erasure, now)
-            gone = await delete_traces(connection, deltas[project], project, some)
-            # Locks datasets after the traces, as every deletion does.
+            gone = await delete_traces(
+                connection, deltas[project], project, some, keeps_copies=False
+            )
             items = await erase_items_of_traces(connection, project, some, now)
             gone.rows["dataset_items"] = items
             if gone.sessions:

@@ -114,11 +114,13 @@ DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NU
 )
 """
 # An item of a dataset that was copied before its trace named a user or session gets them now, so
-# that an erasure finds it. Datasets are locked as writers of items do, and after the traces.
+# that an erasure finds it. Datasets are locked as writers of items do, and after the traces. With
+# $3 those of all copies are locked.
 LOCK_DATASETS_OF_COPIES: Final = f"""
 SELECT id FROM datasets WHERE {OF_PROJECT} AND id IN (
   SELECT dataset_id FROM dataset_items
-  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[]) AND (user_id IS NULL OR session_id IS NULL)
+  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
+    AND ($3::bool OR user_id IS NULL OR session_id IS NULL)
 ) ORDER BY id FOR UPDATE
 """
 NAME_OWNERS_OF_COPIES: Final = f"""
@@ -203,10 +205,13 @@ async def delete_traces(
     project: ProjectId,
     traces: Sequence[TraceId],
     session: str | None = None,
+    *,
+    keeps_copies: bool = True,
 ) -> DeletedRows:
     """Deletes the traces that exist, and only those of `session` if it is given.
 
-    The caller writes the deltas.
+    The caller writes the deltas. Without `keeps_copies` it then deletes the copies, too: all their
+    datasets are locked here, since others lock these before what comes next.
     """
     gone = DeletedRows()
     rows = await connection.fetch(DELETE_TRACES, project, traces, session)
@@ -218,7 +223,8 @@ async def delete_traces(
     if not ids:
         return gone
     gone.rows["traces"] = len(ids)
-    if await connection.fetch(LOCK_DATASETS_OF_COPIES, project, ids):
+    locked = await connection.fetch(LOCK_DATASETS_OF_COPIES, project, ids, not keeps_copies)
+    if locked and keeps_copies:
         owners = arrays((row["trace_id"], row["user_id"], row["session_id"]) for row in rows)
         await connection.execute(NAME_OWNERS_OF_COPIES, project, *owners)
     gone.rows["waiting_evaluations"] = affected_rows(

@@ -1,6 +1,7 @@
 """Writes about traces of a subject whose erasure begins or deletes them at that moment."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ from domain.ids import ProjectId
 from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.trace import Trace
 from tests.contracts.evaluation.scores.test_waiting_evaluations import of_trace
+from tests.support.builders.datasets import a_dataset, an_item, put
 from tests.support.builders.otel import fragments, sent_span
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
@@ -28,6 +30,8 @@ pytestmark = pytest.mark.service
 
 GRACE = DataSubject(DataSubjectKind.USER, "grace")
 LOCK_SCORES = "SELECT 1 FROM trace_scores WHERE project_id = $1 FOR UPDATE"
+LOCK_DATASET = "SELECT 1 FROM datasets WHERE project_id = $1 AND id = $2 FOR UPDATE NOWAIT"
+LOCK_SPANS = "SELECT 1 FROM spans WHERE project_id = $1 FOR UPDATE NOWAIT"
 WAITING = "(trace_scores|traces|allowed)"
 COUNT_WAITING_EVALUATIONS = "SELECT count(*) FROM waiting_evaluations WHERE project_id = $1"
 
@@ -88,6 +92,29 @@ async def test_evaluation_of_trace_that_is_being_erased_does_not_wait(plane, poo
         )
     assert await late == 0
     assert await pool.fetchval(COUNT_WAITING_EVALUATIONS, ours) == 0
+
+
+async def test_erasure_locks_datasets_in_the_order_of_deletions(plane, pool):
+    """All at once, and before what traces share, such as texts."""
+    ours, datasets, erasures = project(), plane.evaluation.datasets, plane.privacy.erasures
+    first, second = (a_dataset(ours, name, id_=uuid.UUID(int=n)) for n, name in enumerate("ab", 1))
+    owned = trace(span(), user_id=GRACE.id, session_id="s", input=b'"hers"')
+    unowned = trace(span(), user_id=GRACE.id)
+    for one in (owned, unowned):
+        await plane.traces.put(ours, one)
+    for dataset, one in ((first, owned), (second, unowned)):
+        await datasets.create(dataset)
+        await put(datasets, ours, an_item("i", from_trace=one.id), name=dataset.name)
+    erasure = an_erasure(ours, GRACE)
+    await erasures.begin(erasure, GRACE, audit_entry(erasure))
+    async with within(pool, ours).transaction() as deleting:
+        await deleting.execute(LOCK_DATASET, ours, first.id)
+        now = datetime.now(UTC)
+        advancing = asyncio.create_task(erasures.advance(ours, erasure.id, now, audit_entry))
+        await until(lambda: count_lock_waits(pool, "datasets"))
+        await deleting.execute(LOCK_DATASET, ours, second.id)
+        await deleting.execute(LOCK_SPANS, ours)
+    assert (await advancing).rows["dataset_items"] == 2
 
 
 async def test_erasure_begins_once_its_traces_can_not_move_any_more(plane, pool):
