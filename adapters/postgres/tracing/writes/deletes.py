@@ -115,13 +115,17 @@ DELETE FROM waiting_evaluations AS waiting WHERE {OF_PROJECT} AND trace_id IS NU
 """
 # An item of a dataset that was copied before its trace named a user or session gets them now, so
 # that an erasure finds it. Datasets are locked as writers of items do, and after the traces. With
-# $3 those of all copies are locked.
+# $3 those of all copies are locked. Each trace is looked up: of many at once, all items of each
+# dataset of the project would be read.
 LOCK_DATASETS_OF_COPIES: Final = f"""
-SELECT id FROM datasets WHERE {OF_PROJECT} AND id IN (
-  SELECT dataset_id FROM dataset_items
-  WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
-    AND ($3::bool OR user_id IS NULL OR session_id IS NULL)
-) ORDER BY id FOR UPDATE
+SELECT id FROM datasets WHERE {OF_PROJECT} AND id = ANY(ARRAY(
+  SELECT copy.dataset_id FROM unnest($2::uuid[]) AS gone (trace_id) CROSS JOIN LATERAL (
+    SELECT dataset_id FROM dataset_items
+    WHERE {OF_PROJECT} AND trace_id = gone.trace_id
+      AND ($3::bool OR user_id IS NULL OR session_id IS NULL)
+    OFFSET 0
+  ) AS copy
+)) ORDER BY id FOR UPDATE
 """
 NAME_OWNERS_OF_COPIES: Final = f"""
 UPDATE dataset_items AS item SET user_id = coalesce(item.user_id, gone.user_id),

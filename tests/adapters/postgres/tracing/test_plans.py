@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
@@ -19,6 +20,8 @@ from adapters.postgres.database.kept_since import fetch_all_kept_since, fetch_ke
 from adapters.postgres.database.pool import SESSION_SETTINGS
 from adapters.postgres.database.read_transactions import read_snapshot
 from adapters.postgres.database.statements.columns import arrays
+from adapters.postgres.evaluation.datasets.dataset_rows import dataset_row
+from adapters.postgres.evaluation.datasets.datasets import INSERT_DATASET
 from adapters.postgres.evaluation.scores.scores import PostgresTraceScores
 from adapters.postgres.evaluation.scores.waiting_evaluations import (
     DELETE_EXPIRED_EVALUATIONS,
@@ -60,7 +63,11 @@ from adapters.postgres.tracing.trace_lists import TraceLists
 from adapters.postgres.tracing.trace_loader import fetch_trace
 from adapters.postgres.tracing.trace_parts import fetch_outline, fetch_payload
 from adapters.postgres.tracing.writes.batch_writer import HAS_ERASED_TRACE, TraceWriter
-from adapters.postgres.tracing.writes.deletes import DELETE_EVALUATIONS_OF_RESPONSES
+from adapters.postgres.tracing.writes.deletes import (
+    DELETE_EVALUATIONS_OF_RESPONSES,
+    LOCK_DATASETS_OF_COPIES,
+    TRACES_PER_TRANSACTION,
+)
 from adapters.postgres.tracing.writes.row_updates import DELETE_SPANS_BY_KEY
 from application.privacy.ports import ERASURES_IN_PROGRESS_MAX
 from application.tracing.otlp.ports import BATCH_BYTES
@@ -90,6 +97,7 @@ from domain.tracing.spans.span_query import COUNTED_SPANS_MAX, SpanFilter, SpanS
 from domain.tracing.trace import TraceChange, TraceStatus
 from domain.tracing.trace_breakdown import TraceAnalyticsQuery, TraceGroupKey
 from entrypoints.composition.otlp_rules import fragment_rules
+from tests.support.builders.datasets import a_dataset
 from tests.support.builders.many_scores import NAMES, OF_RUN, SESSION_NAMES, UNTIL
 from tests.support.builders.otel import fragments, sent_record, sent_span
 from tests.support.builders.scores import session_score, trace_score
@@ -1110,6 +1118,38 @@ async def test_spans_are_found_by_their_responses(seeded, of):
     assert due == 3 * 12
     assert 12 <= unexpired <= 3 * 12
     assert 12 <= deleted <= 3 * 12
+
+
+COPY_TRACES: Final = """
+INSERT INTO dataset_items (
+  project_id, dataset_id, item_id, valid_from, digest, input, metadata, trace_id, created_at
+)
+SELECT $1, $2, 'item-' || i, 1, '', '{}', '{}', gen_random_uuid(), $3
+FROM generate_series(1, $4::int) AS i RETURNING trace_id
+"""
+
+
+@OF_BOTH
+async def test_copies_of_deleted_traces_are_found_by_the_traces(seeded, of):
+    dataset = a_dataset(of)
+    async with seeded.pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()
+        await connection.execute(INSERT_DATASET, *dataset_row(dataset))
+        copies = await connection.fetch(COPY_TRACES, of, dataset.id, END, TRACES)
+        gone = [copies[0][0], *(uuid.uuid4() for _ in range(TRACES_PER_TRANSACTION - 1))]
+        found = await connection.fetch(LOCK_DATASETS_OF_COPIES, of, gone, False)
+        explained = f"EXPLAIN (ANALYZE, FORMAT JSON) {LOCK_DATASETS_OF_COPIES}"
+        text = await connection.fetchval(explained, of, gone, False)
+        await transaction.rollback()
+    read = [
+        one
+        for one in nodes(json.loads(text)[0]["Plan"])
+        if "dataset_items" in str(one.get("Relation Name"))
+    ]
+    assert [row[0] for row in found] == [dataset.id]
+    assert [one["Index Name"] for one in read] == ["dataset_items_trace"]
+    assert [one.get("Rows Removed by Filter", 0) for one in read] == [0]
 
 
 OF_AGE: Final = (
