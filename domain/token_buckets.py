@@ -1,9 +1,9 @@
 """Token buckets: budgets of a volume that is known only after a request was admitted.
 
 A bucket refills continuously, and holds HELD_S of its rate. A request is admitted while the bucket
-isn't empty, and its cost is subtracted later, below zero if need be. A bucket is one number: the
-instant at which it is full. So it needs no rate, and costs are times: how long the bucket takes to
-refill them.
+isn't empty, and its cost is subtracted later, below zero if need be. A bucket is the instant at
+which it is full, and that of its last charge. So it needs no rate, and costs are times: how long
+the bucket takes to refill them.
 """
 
 from dataclasses import dataclass
