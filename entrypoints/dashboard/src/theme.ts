@@ -10,7 +10,7 @@ try {
 addEventListener(
   "error",
   ({ target }) => {
-    if (!(target instanceof HTMLScriptElement)) return;
+    if (!(target instanceof HTMLScriptElement && target.src.startsWith(location.origin))) return; // or one of an extension
     document.body.append("This page couldn’t be loaded. During an upgrade of the service, reload it after a minute.");
   },
   true,

@@ -272,6 +272,17 @@ def test_person_signs_in_with_the_provider_reloads_and_signs_out(
     assert page_log.reported == []
 
 
+@pytest.mark.exhaustive  # only another build can break it
+def test_other_tabs_follow_a_sign_in_with_the_provider(page: Page, service: str) -> None:
+    other = page.context.new_page()
+    for tab in (page, other):
+        tab.goto(f"{service}/app/users")
+        expect(tab.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Sign in", exact=True).click()
+    for tab in (page, other):
+        expect(tab.get_by_text(ADA["email"])).to_be_visible()
+
+
 def test_declined_sign_in_says_so(page: Page, service: str, provider: Provider) -> None:
     provider.denies = True
     page.goto(f"{service}/app/")

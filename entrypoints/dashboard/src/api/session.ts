@@ -37,6 +37,7 @@ export type Session =
 
 const VERIFIER = "pp.verifier";
 const SIGNED_IN = "pp.signed-in"; // when a tab of this browser did last
+const AT_PROVIDER = "pp.at-provider"; // this tab has left for the identity provider
 const VERIFIER_BYTES = 32;
 const FRESH_MS = 60_000;
 
@@ -138,8 +139,9 @@ export function scopeHint(...scopes: KeyScope[]): string {
 /** Asks who is signed in, and why the identity provider didn't sign in, if the address says so. */
 export async function resume(): Promise<void> {
   askedAt = Date.now();
-  const isBack = location.pathname.endsWith("/app/sign-in");
-  const problem = isBack ? new URLSearchParams(location.search).get("problem") : null;
+  const isBack = comesBack();
+  const isRefused = location.pathname.endsWith("/app/sign-in");
+  const problem = isRefused ? new URLSearchParams(location.search).get("problem") : null;
   try {
     enter(await request<BrowserSessionResponse>("GET", "session", { query: { problem } }));
     if (isBack) notifyTabs();
@@ -151,6 +153,17 @@ export async function resume(): Promise<void> {
 /** Projects, organizations and scopes change while a page stays open. */
 export function renew(): void {
   if (Date.now() - askedAt > FRESH_MS) void resume();
+}
+
+/** Whether this tab comes back from the identity provider, where it may have signed in. */
+function comesBack(): boolean {
+  try {
+    const isBack = sessionStorage.getItem(AT_PROVIDER) !== null;
+    sessionStorage.removeItem(AT_PROVIDER);
+    return isBack;
+  } catch {
+    return false;
+  }
 }
 
 /** Another tab that shows one account must not act as another: all tabs share the cookie. */
@@ -188,6 +201,11 @@ export function destination(): string | null {
 export async function signInWithProvider(): Promise<void> {
   const here = `/app${location.pathname.split("/app").slice(1).join("/app")}${location.search}`;
   const to = destination() ?? here;
+  try {
+    sessionStorage.setItem(AT_PROVIDER, "1");
+  } catch {
+    // Without storage, tabs share no session.
+  }
   location.assign(address("session/sign-in", { bind: await challenge(), to }));
 }
 

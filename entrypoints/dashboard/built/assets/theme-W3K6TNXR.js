@@ -1,1 +1,0 @@
-"use strict";(()=>{try{let e=localStorage.getItem("pp.theme");(e==="light"||e==="dark")&&(document.documentElement.dataset.theme=e)}catch{}addEventListener("error",({target:e})=>{e instanceof HTMLScriptElement&&document.body.append("This page couldn\u2019t be loaded. During an upgrade of the service, reload it after a minute.")},!0);})();
