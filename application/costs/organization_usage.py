@@ -115,8 +115,8 @@ class SetBudget:
 class SpendingLimits:
     """The limits of an organization, and what all its projects spent this month.
 
-    With a budget `spent` is no less than what that counts, also of deleted projects: otherwise
-    judges would stop for a budget that seems to be left.
+    `spent` is at least what the budget counts, which includes deleted projects. Otherwise judges
+    would stop although the figures show that some of the budget is left.
     """
 
     month: datetime
@@ -178,8 +178,8 @@ async def _with_spending(
     month = month_start(now)
     projects = [one.id for one in await ports.directory.projects(organization)]
     spent = await ports.ledger.total(projects, CreatedWithin(month))
-    counted = await ports.budgets.counted(organization, now)
-    return SpendingLimits(month, limits, replace(spent, usd=max(spent.usd, counted)))
+    of_budget = await ports.budgets.organization_spending(organization, now)
+    return SpendingLimits(month, limits, replace(spent, usd=max(spent.usd, of_budget)))
 
 
 def _validated(usd: Decimal | None, field: str) -> Decimal | None:

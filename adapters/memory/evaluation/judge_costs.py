@@ -100,7 +100,7 @@ class MemoryBudgets:
     async def monthly(self, project: ProjectId) -> Decimal | None:
         return self.store.budgets.get(project)
 
-    async def counted(self, organization: OrganizationId, now: datetime) -> Decimal:
+    async def organization_spending(self, organization: OrganizationId, now: datetime) -> Decimal:
         known = self.store.shared_spending.get(organization_scope(organization, now))
         return Decimal(0) if known is None else known.usd
 

@@ -157,11 +157,11 @@ class Budgets(Protocol):
         """The limit in USD for each calendar month in UTC; None without one."""
         ...
 
-    async def counted(self, organization: OrganizationId, now: datetime) -> Decimal:
+    async def organization_spending(self, organization: OrganizationId, now: datetime) -> Decimal:
         """What the budget of an organization counts of this month: spent or reserved.
 
-        It contains what projects cost that were deleted since. 0 without a budget, and until one
-        of its projects reserves something.
+        It includes projects that were deleted since. It is 0 if the organization has no budget,
+        or if none of its projects has reserved anything this month.
         """
         ...
 

@@ -247,40 +247,37 @@ async def test_requests_beyond_the_maximum_are_refused(service: ServiceClient, k
         assert (await http.post("/mcp", json=LIST)).status_code == 200
 
 
-async def test_idle_connections_take_no_place_of_requests(service: ServiceClient) -> None:
+@asynccontextmanager
+async def listening(service: ServiceClient, keep_alive_s: int) -> AsyncIterator[tuple[str, int]]:
+    """Runs the server; enters with its address."""
     app: Any = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
-    server = uvicorn.Server(server_config(app, 65))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
+    server = uvicorn.Server(server_config(app, keep_alive_s))
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        serving = asyncio.create_task(server.serve(sockets=[bound]))
         await until(lambda: server.started)
-        address = listening.getsockname()
         try:
-            async with AsyncExitStack() as stack:
-                for _ in range(REQUESTS_MAX + 1):
-                    _, idle = await asyncio.open_connection(*address)
-                    stack.callback(idle.close)
-                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}") as http:
-                    assert (await http.get("/health")).json() == {"status": "ok"}
+            yield bound.getsockname()
         finally:
             server.should_exit = True
             await serving
+
+
+async def test_idle_connections_take_no_place_of_requests(service: ServiceClient) -> None:
+    async with listening(service, 65) as (host, port), AsyncExitStack() as stack:
+        for _ in range(REQUESTS_MAX + 1):
+            _, idle = await asyncio.open_connection(host, port)
+            stack.callback(idle.close)
+        async with httpx2.AsyncClient(base_url=f"http://{host}:{port}") as http:
+            assert (await http.get("/health")).json() == {"status": "ok"}
 
 
 async def test_idle_connection_lasts_as_long_as_the_setting_says(service: ServiceClient) -> None:
-    app: Any = http_app(service, RedactionMode.SECRETS, OPTIONS, "1", ManualClock(0.0))
-    server = uvicorn.Server(server_config(app, 1))
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        serving = asyncio.create_task(server.serve(sockets=[listening]))
-        await until(lambda: server.started)
-        try:
-            reader, writer = await asyncio.open_connection(*listening.getsockname())
-            writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
-            async with in_time():
-                answer = await reader.read()  # to the end of the connection
-            writer.close()
-        finally:
-            server.should_exit = True
-            await serving
+    async with listening(service, 1) as (host, port):
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        async with in_time():
+            answer = await reader.read()  # to the end of the connection
+        writer.close()
     assert answer.startswith(b"HTTP/1.1 200")
     assert b"connection: close" not in answer.lower()
 

@@ -100,7 +100,7 @@ class PostgresBudgets:
         async with translate_errors(), within(self.pool, project).transaction() as connection:
             return await fetch_budget(connection, project)
 
-    async def counted(self, organization: OrganizationId, now: datetime) -> Decimal:
+    async def organization_spending(self, organization: OrganizationId, now: datetime) -> Decimal:
         async with translate_errors():
             usd: Decimal | None = await within(self.pool, organization).fetchval(
                 SELECT_SHARED_SPENDING, organization_scope(organization, now)
