@@ -66,8 +66,15 @@ _log: Final = logging.getLogger(__name__)
 
 
 def evaluation_ports(
-    settings: Settings, pool: Pool, jobs: Jobs, book: PriceBook, judge: Judge
+    settings: Settings,
+    pool: Pool,
+    jobs: Jobs,
+    book: PriceBook,
+    judge: Judge,
+    *,
+    near: Pool | None = None,
 ) -> EvaluationPorts:
+    """`near` is the pool for traces, if it is another one."""
     quiet = timedelta(seconds=settings.otlp_quiet_seconds)
     return EvaluationPorts(
         trace_scores=scores.PostgresTraceScores(pool),
@@ -81,7 +88,7 @@ def evaluation_ports(
         work_queue=work_queue.PostgresWorkQueue(pool),
         targets=targets.PostgresTargets(pool, quiet=quiet),
         monitors=monitors.PostgresMonitors(pool),
-        changed=change_feed.PostgresChangeFeed(pool, quiet=quiet),
+        changed=change_feed.PostgresChangeFeed(pool, quiet=quiet, near=near),
         leader_election=PostgresLeaderElection(settings.database_url or ""),
         alerting=_alert_ports(settings, pool),
         custom_metrics=custom_metrics.PostgresCustomMetrics(pool),

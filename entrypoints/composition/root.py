@@ -224,7 +224,14 @@ async def _ports_over(pool: Pool, shared: _Shared, path: str | None = None) -> A
             tracing_ports(settings, near, traces, invalidate, on_rejections=on_rejections)
         )
         evaluation = replace(
-            evaluation_ports(settings, pool, shared.jobs, book, shared.judge),
+            evaluation_ports(
+                settings,
+                pool,
+                shared.jobs,
+                book,
+                shared.judge,
+                near=None if near is pool else near,
+            ),
             judge_limiters=shared.judge_limiters,
             target_limiters=shared.target_limiters,
             leader_election=shared.leader_election,

@@ -4,17 +4,21 @@
 later may commit earlier. So a read goes no further than the start of the oldest running
 transaction.
 
+With Citus traces may be written by connections to the worker that has them. The coordinator doesn't
+show their transactions, so the worker is asked too.
+
 An OpenTelemetry trace changes when it is over: its last fragment was stored a while ago. So the
 instant that is compared with watermarks may be later than the write, and never earlier.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from adapters.postgres.database.leader_election import LEADER_APPLICATION_NAME
+from adapters.postgres.database.pool import Pool
 from adapters.postgres.database.read_transactions import RETRY_LATER, PoolReader
 from adapters.postgres.database.tenants import NO_TENANTS
 from adapters.postgres.evaluation.runs.eligible_traces import WriteWindow
@@ -46,10 +50,11 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class PostgresChangeFeed(PoolReader):
-    """Uses the clock of the database."""
+    """Uses the clock of the database. `near` is the pool for traces, if it is another one."""
 
     settling: timedelta = SETTLE_DELAY
     quiet: timedelta = QUIET_DEFAULT
+    near: Pool | None = None
 
     async def readable_until(self) -> Watermark:
         [[began]] = await self._fetch(
@@ -59,7 +64,10 @@ class PostgresChangeFeed(PoolReader):
             self.settling,
             SILENT_TRANSACTION_MAX,
         )
-        return Watermark(began - _MICROSECOND, _LAST_TRACE_ID)
+        edge = Watermark(began - _MICROSECOND, _LAST_TRACE_ID)
+        if self.near is None:
+            return edge
+        return min(edge, await replace(self, pool=self.near, near=None).readable_until())
 
     async def targets(
         self,

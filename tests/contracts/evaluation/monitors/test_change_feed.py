@@ -4,9 +4,11 @@ Its clock is the store's own, so the tests compare watermarks and no times.
 """
 
 import asyncio
+from urllib.parse import urlsplit
 
 import pytest
 
+from adapters.postgres.database.pool import Engine, PoolSettings, open_pool
 from adapters.postgres.evaluation.monitors.change_feed import PostgresChangeFeed
 from domain.evaluation.monitors.monitor import SETTLE_DELAY
 from domain.evaluation.runs.selection import (
@@ -199,6 +201,18 @@ async def test_edge_stays_below_open_transactions(pool, has_written):
     after = await changed.readable_until()
     assert after > during
     assert await changed.targets(ours, selection, during, after, 9) == ids(late, other)
+
+
+@pytest.mark.service
+async def test_edge_stays_below_transactions_of_pool_for_traces(pool, serving_url):
+    """A database of its own has its own transactions, as a worker of Citus has."""
+    elsewhere = PoolSettings(url=urlsplit(serving_url)._replace(path="/postgres").geturl(), size=2)
+    async with open_pool(Engine({}), elsewhere) as near, near.acquire() as connection:
+        changed = PostgresChangeFeed(pool, NO_DELAY, near=near)
+        async with connection.transaction():
+            began = await connection.fetchval("SELECT now()")
+            assert (await changed.readable_until()).written_at < began
+        assert (await changed.readable_until()).written_at > began
 
 
 @pytest.mark.service
