@@ -58,13 +58,19 @@ _parser: Final = Parser(
 _commands: Final = _parser.add_subparsers(title="commands", metavar="<command>", required=True)
 _BACKUP_FOLDER: Final = option("folder", type=Path, metavar="FOLDER", help="folder of the backup")
 
+_ORGANIZATION_OF_TOKEN: Final = option(
+    "--organization",
+    metavar="ID",
+    help="of the project, for a token of a person in several; default: that person's first",
+)
 _CLIENT_OPTIONS: Final = (
     option("--url", metavar="URL", help="address of the API"),
     option("--key", metavar="KEY", help="API key or token; ps shows it, so prefer the environment"),
     option("--project", metavar="NAME", help="created if it doesn't exist; with a token its id"),
+    _ORGANIZATION_OF_TOKEN,
 )
 _CLIENT_DEFAULTS: Final = (
-    f"The defaults of the options are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
+    f"The defaults of --url, --key and --project are {PREFIX}ENDPOINT, {PREFIX}API_KEY and "
     f"{PREFIX}PROJECT_NAME, or the values of a running `dev`."
 )
 
@@ -388,6 +394,7 @@ def _client_options(arguments: argparse.Namespace, settings: Settings) -> dict[s
         "url": arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
         "key": arguments.key or environ.get(f"{PREFIX}API_KEY"),
         "project": arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
+        "organization": arguments.organization,
     }
 
 
@@ -511,14 +518,15 @@ def _gate(arguments: argparse.Namespace, settings: Settings) -> int:
     option("--http", action="store_true", help="serve streamable HTTP; default: stdio"),
     option("--url", metavar="URL", help="address of the API"),
     option("--project", metavar="NAME", help="of a key; with a token its id"),
+    _ORGANIZATION_OF_TOKEN,
     summary="run the MCP server, with which agents read traces",
     description="Offers eleven tools to an MCP client such as Claude Code, Cursor or VS Code: to "
     "find, read and compare traces, explain scores, and start evaluations. Without `--http` it "
     "speaks on standard input and output with one client, which starts it. With `--http` it serves "
     f"many clients on {PREFIX}MCP_PORT; each sends its own key or token. It needs the extra "
     "`mcp`.\n\n"
-    f"The defaults of the options are {PREFIX}ENDPOINT and {PREFIX}PROJECT_NAME, and the key is "
-    f"{PREFIX}API_KEY, or the values of a running `dev`.",
+    f"The defaults of --url and --project are {PREFIX}ENDPOINT and {PREFIX}PROJECT_NAME, and the "
+    f"key is {PREFIX}API_KEY, or the values of a running `dev`.",
     example="claude mcp add pandaprobe -- pandaprobe-server mcp",
 )
 def _mcp(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -533,6 +541,7 @@ def _mcp(arguments: argparse.Namespace, settings: Settings) -> int:
         url=arguments.url or environ.get(f"{PREFIX}ENDPOINT"),
         key=environ.get(f"{PREFIX}API_KEY"),
         project=arguments.project or environ.get(f"{PREFIX}PROJECT_NAME"),
+        organization=arguments.organization,
         is_http=arguments.http,
     )
 

@@ -26,7 +26,13 @@ _SCHEMES: Final = ("http", "https")
 
 
 def run(
-    settings: Settings, *, url: str | None, key: str | None, project: str | None, is_http: bool
+    settings: Settings,
+    *,
+    url: str | None,
+    key: str | None,
+    project: str | None,
+    is_http: bool,
+    organization: str | None = None,
 ) -> int:
     """Returns the exit status. Raises CommandError for incomplete options."""
     url = (url or base_url(settings)).strip()
@@ -34,7 +40,7 @@ def run(
         raise CommandError(f"the address of the API must begin with https://, not {url!r}")
     masking, version = RedactionMode(settings.eval_mask), product_version()
     if is_http:
-        options = http_options(settings, project)
+        options = http_options(settings, project, organization)
         with listen(replace(settings, port=settings.mcp_port), "mcp_port") as listening:
             listening.listen()  # from the line on, clients can connect
             print_line(f"MCP at {options.public_url}, for the API at {url}")
@@ -48,11 +54,15 @@ def run(
     key, project = key.strip(), project.strip()
     check_sendable(key, f"{PREFIX}API_KEY")
     check_sendable(project, f"{PREFIX}PROJECT_NAME")
-    asyncio.run(server.serve_stdio(url, Credential(key, project), masking, version))
+    check_sendable(organization or "", "--organization")
+    credential = Credential(key, project, organization)
+    asyncio.run(server.serve_stdio(url, credential, masking, version))
     return 0
 
 
-def http_options(settings: Settings, project: str | None) -> HttpOptions:
+def http_options(
+    settings: Settings, project: str | None, organization: str | None = None
+) -> HttpOptions:
     """Where the server listens, as the settings say it."""
     provider = identity_provider(settings)
     local = f"http://{host_and_port(settings.host, settings.mcp_port)}{http_server.PATH}"
@@ -64,4 +74,5 @@ def http_options(settings: Settings, project: str | None) -> HttpOptions:
         origins=settings.allowed_origins,
         issuer=None if provider is None else provider.issuer,
         project=project,
+        organization=organization,
     )

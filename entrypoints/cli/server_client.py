@@ -50,15 +50,25 @@ type Post = Callable[[bytes], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, and who asks it: a key with the name of a project, or a token with its id."""
+    """A server, and who asks it: a key with the name of a project, or a token with its id.
+
+    `organization` is that of the project, for a token; None is the first one of the person.
+    """
 
     url: str
     key: str
     project: str
+    organization: str | None = None
 
     @classmethod
     def of(
-        cls, url: str | None, key: str | None, project: str | None, *, described_in: str
+        cls,
+        url: str | None,
+        key: str | None,
+        project: str | None,
+        *,
+        described_in: str,
+        organization: str | None = None,
     ) -> Self:
         """Blanks around them are left out: files of secrets end with a line break.
 
@@ -73,7 +83,8 @@ class Server:
             )
         for option, value in options.items():
             check_sendable(value, f"--{option}")
-        return cls(**options)
+        check_sendable(organization or "", "--organization")
+        return cls(**options, organization=organization)
 
     def open(self) -> "httpx2.AsyncClient":
         """A client of the server. Raises CommandError for malformed options."""
@@ -84,6 +95,8 @@ class Server:
         is_key = self.key.count(".") != JWT_DOTS
         credential = {"x-api-key": self.key} if is_key else {"authorization": f"Bearer {self.key}"}
         headers = {**credential, "x-project-name" if is_key else "x-project-id": self.project}
+        if self.organization and not is_key:
+            headers["x-organization-id"] = self.organization
         try:
             return httpx2.AsyncClient(
                 base_url=self.url,
@@ -93,7 +106,9 @@ class Server:
                 verify=httpx2.create_ssl_context(),  # with SSL_CERT_FILE, whatever the address
             )
         except (httpx2.InvalidURL, UnicodeError) as error:
-            raise CommandError(f"--url, --key or --project is invalid: {error}") from error
+            raise CommandError(
+                f"--url, --key, --project or --organization is invalid: {error}"
+            ) from error
 
     def away(self, error: Exception) -> str:
         """That the server doesn't answer, and what to check."""

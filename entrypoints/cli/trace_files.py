@@ -196,12 +196,21 @@ def file_problem(name: str | Path, error: Exception) -> str:
     return f"{name}: {reason}"
 
 
-def run(name: str, *, url: str | None, key: str | None, project: str | None) -> int:
+def run(
+    name: str,
+    *,
+    url: str | None,
+    key: str | None,
+    project: str | None,
+    organization: str | None = None,
+) -> int:
     """Imports the file `name`; `-` is the standard input. Returns 1 if lines were refused, else 0.
 
     Raises CommandError, also for a missing URL, key or project.
     """
-    server = Server.of(url, key, project, described_in="docs/tracing/exports.md")
+    server = Server.of(
+        url, key, project, organization=organization, described_in="docs/tracing/exports.md"
+    )
     try:
         with open_export(name) as file:
             return asyncio.run(_run(file, read_total(name), server))

@@ -54,7 +54,8 @@ class HttpOptions:
     """Where the server is, who may reach it from a browser, and who signs people in.
 
     `public_url` is the address of the tools as clients see it. `project` is that of requests which
-    name none. Idle connections end after `keep_alive_s`.
+    name none, and `organization` that of the project, for tokens. Idle connections end after
+    `keep_alive_s`.
     """
 
     host: str
@@ -64,6 +65,7 @@ class HttpOptions:
     origins: Sequence[str] = ()
     issuer: str | None = None
     project: str | None = None
+    organization: str | None = None
 
     @property
     def hosts(self) -> frozenset[str]:
@@ -203,14 +205,15 @@ class Gate:
             raise self._unauthenticated("send an API key or a token as Authorization: Bearer")
         key = Credential(secret, "")
         name = "x-project-name" if key.is_key else "x-project-id"
-        project = headers.get(name) or self.options.project
+        named = headers.get(name)
+        project = named or self.options.project
         if not project:
             raise HttpError(400, f"name the project in the header {name}")
         addresses = [headers.get("x-forwarded-for"), None if client is None else client[0]]
         return Credential(
             secret,
             project,
-            headers.get("x-organization-id"),
+            headers.get("x-organization-id") or (None if named else self.options.organization),
             ", ".join(filter(None, addresses)) or None,
         )
 

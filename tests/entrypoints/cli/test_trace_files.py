@@ -390,6 +390,17 @@ async def test_token_of_a_person_is_sent_with_the_id_of_the_project():
     ]
 
 
+async def test_token_of_a_person_in_several_organizations_is_sent_with_one_of_them():
+    sent = []
+    for key in ("pp_key", "head.claims.signature"):
+        server = server_client.Server.of(
+            "http://localhost", key, "p", organization="org", described_in=""
+        )
+        async with server.open() as client:
+            sent.append(client.headers.get("x-organization-id"))
+    assert sent == [None, "org"]
+
+
 async def test_service_on_this_machine_is_asked_without_a_proxy(monkeypatch):
     async def answer(reader, writer):
         await reader.readuntil(b"\r\n\r\n")

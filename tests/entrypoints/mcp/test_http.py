@@ -121,6 +121,25 @@ async def test_a_token_needs_the_id_of_its_project(site: Site, service: ServiceC
         assert (found.status_code, "run_evaluation" in found.text) == (200, True)
 
 
+async def test_token_of_a_person_in_several_organizations_uses_the_one_of_the_options(
+    site: Site, service: ServiceClient
+) -> None:
+    head = {"authorization": f"Bearer {TOKEN}", **ACCEPT}
+    assert (await site.http.get("/me", headers=head)).status_code == 200
+    made = await site.http.post("/organizations", headers=head, json={"name": "Second"})
+    second = made.json()["id"]
+    projects = await site.http.get(f"/organizations/{second}/projects", headers=head)
+    options = replace(OPTIONS, project=projects.json()[0]["id"], organization=second)
+    call = {"name": "search_traces", "arguments": {}}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    async with served(service, options) as http:
+        answer = await http.post("/mcp", headers=head, json=request)
+        assert "0 traces match" in answer.text
+    async with served(service, replace(options, organization=None)) as http:
+        answer = await http.post("/mcp", headers=head, json=request)
+        assert "not in your organization" in answer.text
+
+
 async def test_requests_without_a_valid_credential_get_the_sign_in_address(
     service: ServiceClient,
 ) -> None:
