@@ -3,7 +3,7 @@
 Each rule evaluates one figure of the monitor's runs, one run at a time as they end:
 
     OK ──breached `breaches` times in a row──▶ ALERTING ──clear `recoveries` times in a row──▶ OK
-    any ──no data──▶ NO_DATA ──data again──▶ OK, or ALERTING as above
+    any ──no data──▶ NO_DATA ──a value that isn't breached──▶ OK, or ALERTING as above
 
 Values between the threshold and `clear_at` count for neither (hysteresis), so a figure that
 oscillates around its threshold notifies once. Figures of fewer than `samples_min` executions are no
@@ -216,7 +216,7 @@ class AlertProgress:
     def updated(self, rule: AlertRule, value: float | None, now: datetime) -> Self:
         """The alert after a run that ended with `value`. A different state must be notified."""
         if value is None:
-            return self._turned(AlertState.NO_DATA, None, now)
+            return replace(self._turned(AlertState.NO_DATA, None, now), consecutive=0)
         if self.state is AlertState.ALERTING:
             count = self.consecutive + 1 if rule.is_clear(value) else 0
             if count >= rule.recoveries:
@@ -225,8 +225,8 @@ class AlertProgress:
         count = self.consecutive + 1 if rule.is_breached(value) else 0
         if count >= rule.breaches:
             return self._turned(AlertState.ALERTING, value, now)
-        if self.state is AlertState.NO_DATA:
-            return replace(self._turned(AlertState.OK, value, now), consecutive=count)
+        if self.state is AlertState.NO_DATA and not count:  # a bad value must not be notified as OK
+            return self._turned(AlertState.OK, value, now)
         return replace(self, consecutive=count, value=value)
 
     def _turned(self, state: AlertState, value: float | None, now: datetime) -> Self:

@@ -168,8 +168,9 @@ class AlertController(Controller):
         Evaluates one figure of one metric for each run of a monitor that ends from now on. The
         alert is ALERTING after `breaches` runs in a row beyond `threshold`, and OK again after
         `recoveries` runs in a row at `clear_at` or better. It is NO_DATA after a run with fewer
-        than `samples_min` scores. Every webhook of the project is notified of each change. The
-        figure `no_data` takes no threshold: it alerts if a run has fewer than `samples_min` scores.
+        than `samples_min` scores, until a run with enough scores isn't bad, or `breaches` runs in a
+        row are. Every webhook of the project is notified of each change. The figure `no_data` takes
+        no threshold: it alerts if a run has fewer than `samples_min` scores.
         """
         project, monitor = caller.project_id, path.monitor_id
         rule, create = content.to_domain(), use_cases.evaluation.alerting.create_alert

@@ -132,7 +132,9 @@ def test_drop_needs_earlier_runs():
         (rule(recoveries=2), [0.4, 0.9, 0.4, 0.9, 0.9], [ALERTING] * 4 + [OK]),
         (rule(clear_at=0.7), [0.4, 0.6, 0.69, 0.7, 0.6], [ALERTING] * 3 + [OK, OK]),
         (rule(), [None, 0.9, None, 0.1], [NO_DATA, OK, NO_DATA, ALERTING]),
-        (rule(breaches=2), [0.1, None, 0.1, 0.1], [OK, NO_DATA, OK, ALERTING]),
+        (rule(breaches=2), [0.1, None, 0.1, 0.1], [OK, NO_DATA, NO_DATA, ALERTING]),
+        (rule(breaches=2), [None, 0.1, None, 0.1, 0.9], [NO_DATA] * 4 + [OK]),
+        (rule(breaches=2), [0.1, 0.1, None, 0.1, 0.1], [OK, ALERTING, NO_DATA, NO_DATA, ALERTING]),
         (rule(), [0.1, None, 0.9], [ALERTING, NO_DATA, OK]),
         (rule(AlertFigure.DROP, 0.2, clear_at=0.1), [0.3, 0.15, 0.1], [ALERTING, ALERTING, OK]),
         (rule(AlertFigure.NO_DATA), [1.0, 1.0, 0.0], [ALERTING, ALERTING, OK]),
@@ -183,6 +185,8 @@ def test_state_changes_only_after_enough_consecutive_values(values, breaches, re
         if earlier is ALERTING and later is OK:
             some = values[n + 1 - recoveries : n + 1]
             assert all(value is not None and value >= 0.6 for value in some)
+        if earlier is NO_DATA and later is OK:
+            assert values[n] >= 0.4, "bad, and notified as OK again"
 
 
 def test_changed_rule_keeps_its_metric_and_what_is_not_given():
