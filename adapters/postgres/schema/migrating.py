@@ -1,7 +1,8 @@
 """Runs migrations by Piccolo, in one process at a time.
 
-Each migration runs in a transaction, starts with a short lock timeout (it fails rather than blocks
-the service), and can be run again: Piccolo records it only after its commit.
+Each migration runs in a transaction, and what it does to views in a second one. Both start with a
+short lock timeout (it fails rather than blocks the service). It can be run again: Piccolo records
+it only after its commits.
 """
 
 import contextlib

@@ -1,6 +1,7 @@
 """Migrations of SQL scripts: what all groups share, and the tables of each group."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, cast
@@ -27,39 +28,47 @@ class SqlMigration:
     """Scripts that run in one transaction. Each has several statements, and can run again.
 
     `shared` run once. `of_group` run for each group, whose tables they name without a schema.
+    `views_of_group` create views of changed tables again, in a second transaction. A request locks
+    a view before its table, so a transaction that holds the table and waits for the view could be
+    in a deadlock with it.
     """
 
     id: str
     description: str
     shared: Sequence[str] = ()
     of_group: Callable[[TableGroup], Sequence[str]] = lambda _: ()
+    views_of_group: Callable[[TableGroup], Sequence[str]] = lambda _: ()
     backwards: Sequence[str] = ()
 
     def manager(self) -> MigrationManager:
         """The migration, as Piccolo runs it."""
         manager = MigrationManager(
-            migration_id=self.id, app_name=MIGRATIONS_APP, description=self.description
+            migration_id=self.id,
+            app_name=MIGRATIONS_APP,
+            description=self.description,
+            wrap_in_transaction=False,
         )
 
         async def run_forwards() -> None:  # Piccolo awaits only functions declared async
-            connection = _connection()
-            await _run(connection, (SET_MIGRATION_LIMITS, *self.shared))
-            for group in await fetch_groups(connection):
-                await self.run_in_group(connection, group)
+            async with _migrating() as connection:
+                await _run(connection, self.shared)
+                for group in await fetch_groups(connection):
+                    await _run_in_group(connection, group, self.of_group(group))
+            async with _migrating() as connection:
+                for group in await fetch_groups(connection):
+                    await _run_in_group(connection, group, self.views_of_group(group))
 
         async def run_backwards() -> None:
-            await _run(_connection(), (SET_MIGRATION_LIMITS, *self.backwards))
+            async with _migrating() as connection:
+                await _run(connection, self.backwards)
 
         manager.add_raw(run_forwards)
         manager.add_raw_backwards(run_backwards)
         return manager
 
     async def run_in_group(self, connection: Connection, group: TableGroup) -> None:
-        """Runs `of_group` in the open transaction."""
-        default = await connection.fetchval(SELECT_PATH)
-        await connection.execute(SET_PATH, group.path(default))
-        await _run(connection, self.of_group(group))
-        await connection.execute(SET_PATH, default)
+        """Makes what a new group has of it, in the open transaction."""
+        await _run_in_group(connection, group, (*self.of_group(group), *self.views_of_group(group)))
 
 
 def load_migration(migration_id: str) -> SqlMigration:
@@ -68,10 +77,20 @@ def load_migration(migration_id: str) -> SqlMigration:
     return cast("SqlMigration", module.MIGRATION)
 
 
-def _connection() -> Connection:
-    transaction = DB.current_transaction.get()
-    assert transaction is not None  # Piccolo runs each migration in one
-    return cast("Connection", transaction.connection)
+@asynccontextmanager
+async def _migrating() -> AsyncIterator[Connection]:
+    """A connection of Piccolo's engine with a transaction, within the limits of migrations."""
+    async with DB.transaction() as transaction:
+        connection = cast("Connection", transaction.connection)
+        await connection.execute(SET_MIGRATION_LIMITS)
+        yield connection
+
+
+async def _run_in_group(connection: Connection, group: TableGroup, scripts: Sequence[str]) -> None:
+    default = await connection.fetchval(SELECT_PATH)
+    await connection.execute(SET_PATH, group.path(default))
+    await _run(connection, scripts)
+    await connection.execute(SET_PATH, default)
 
 
 async def _run(connection: Connection, scripts: Sequence[str]) -> None:

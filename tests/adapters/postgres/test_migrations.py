@@ -25,6 +25,7 @@ from adapters.postgres.schema.pending import (
     known_migrations,
     pending_migrations,
 )
+from adapters.postgres.schema.sql_migration import SqlMigration
 from domain.errors import Unavailable
 from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import nodes
@@ -36,6 +37,7 @@ from tests.support.fixtures.servers.migrated_postgres import (
     copy_database,
     with_database,
 )
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
@@ -99,6 +101,11 @@ FROM generate_series(1, {SMALL_PROJECTS})
 SHOWN = """
 SELECT a.attname, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a
 WHERE a.attrelid = $1::text::regclass AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum
+"""
+
+WAITING_FOR = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = $1
 """
 
 
@@ -469,3 +476,25 @@ async def test_version_serves_with_the_schema_of_the_next_one(migrated):
         assert (await plane.traces.get(ours, sent.id)).id == sent.id
         assert (await plane.sessions.get(ours, "s", PageRequest())).summary.trace_count == 1
     assert await pending_migrations(migrated, contract=True) == []
+
+
+async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_other(migrated):
+    held, column = 7001, "ALTER TABLE traces ADD COLUMN IF NOT EXISTS of_next text"
+    migration = SqlMigration(
+        id="9998_next",
+        description="a column, and the view that shows it",
+        of_group=lambda _: (column, f"SELECT pg_advisory_xact_lock({held})"),
+        views_of_group=lambda _: ("CREATE OR REPLACE VIEW veiled.traces AS SELECT * FROM traces",),
+    )
+    async with migrated.acquire() as other, migrated.acquire() as reader:
+        await other.execute("SELECT pg_advisory_lock($1)", held)
+        migrating_now = asyncio.create_task(migration.manager().run())
+        await until(lambda: other.fetchval(WAITING_FOR, "advisory"))
+        # It has the lock of the view, and waits for that of the table.
+        reading = asyncio.create_task(reader.fetch("SELECT * FROM veiled.traces"))
+        await until(lambda: other.fetchval(WAITING_FOR, "relation"))
+        await other.execute("SELECT pg_advisory_unlock($1)", held)
+        assert await reading == []
+        await migrating_now
+        names = {row["attname"] for row in await other.fetch(SHOWN, "veiled.traces")}
+    assert "of_next" in names
