@@ -93,6 +93,44 @@ def test_worse_scores_of_a_release_lead_to_their_traces(
     expect(page.get_by_text("This search may have missed traces")).to_be_visible()
 
 
+# The numbers and single words in cells of a table that are broken over lines.
+BROKEN = """() => [...document.querySelectorAll("td.c-number, td:last-child")].flatMap((cell) => {
+  const texts = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), broken = [];
+  for (let text = texts.nextNode(); text; text = texts.nextNode())
+    for (const word of text.data.matchAll(/\\S+/g)) {
+      const range = document.createRange();
+      range.setStart(text, word.index);
+      range.setEnd(text, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map((one) => one.top)).size > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
+
+
+def test_numbers_of_experiments_stay_on_one_line(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    ids = prepare_questions(project, 3)
+    metrics = ["as_expected", "task_completion", "tool_success_rate", "argument_correctness"]
+    asked = {"name": "priced", "dataset": DATASET, "split": "test", "metrics": metrics}
+    git = {"sha": "a" * 40, "branch": "long/" * 9, "pull_request": "812"}
+    asked |= {"release": "candidate of the day", "git": git, "repetitions": 2}
+    experiment = project.send("/experiments", asked)["id"]
+    step = span(1, cost={"total": 0.00035})
+    item = ids[0]
+    trace = project.send("/traces", answer(1, "1.4", output=item, spans=[step]))["trace_id"]
+    result = {"item": item, "trace_id": trace}
+    project.send(f"/experiments/{experiment}/results/batch", {"results": [result]})
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto(project.path("experiments"))
+        expect(page.get_by_role("cell", name="open")).to_be_visible()
+        assert page.evaluate(BROKEN) == []
+        page.get_by_role("link", name="priced").click()
+        expect(page.get_by_role("cell", name="$0.000350")).to_be_attached()
+        assert page.evaluate(BROKEN) == []
+        expect(page.get_by_text("812", exact=True)).to_be_visible()
+
+
 def test_new_failures_of_an_experiment_and_the_verdict(
     signed_in: Page, project: Project, poll: Poll, take_screenshot: Callable[[str], None]
 ) -> None:

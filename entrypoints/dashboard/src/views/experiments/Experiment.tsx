@@ -82,6 +82,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
         {one.release && <div><dt>Release</dt><dd>{one.release}</dd></div>}
         {one.git.branch && <div><dt>Branch</dt><dd>{one.git.branch}</dd></div>}
         {one.git.sha && <div><dt>Commit</dt><dd><code>{one.git.sha.slice(0, 12)}</code></dd></div>}
+        {one.git.pull_request && <div><dt>Pull request</dt><dd>{one.git.pull_request}</dd></div>}
         <div><dt>Judge</dt><dd>{one.model ?? "default"}{one.votes > 1 && `, ${one.votes} votes`}</dd></div>
         <div><dt>Judge cost</dt><dd>{cost(one.judge_cost_usd, one.unpriced_calls)}{one.max_cost_usd !== null && ` of at most ${cost(one.max_cost_usd)}`}</dd></div>
         <div><dt>Results</dt><dd>{count(one.results)} of {plural(cases, "case")}</dd></div>

@@ -62,7 +62,7 @@ export function Experiments(): JSX.Element {
                   <td>{one.metrics.join(", ") || NONE}</td>
                   <td>{one.release ?? NONE}{one.git.sha && <small> {one.git.sha.slice(0, 7)}</small>}</td>
                   <td><time title={fullInstant(one.created_at)}>{ago(one.created_at)}</time></td>
-                  <td>{one.closed_at ? "closed" : "open"}</td>
+                  <td class="word">{one.closed_at ? "closed" : "open"}</td>
                 </tr>
               ))}
             </tbody>
