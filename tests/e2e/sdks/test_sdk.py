@@ -1,5 +1,7 @@
 """The published SDK, unchanged, against the service: its traces are read back exactly."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -9,12 +11,49 @@ import pytest
 from pandaprobe.api import PlatformClient
 from pandaprobe.api.errors import ApiError
 
-from tests.e2e.conftest import serving
+from tests.e2e.conftest import ROOT, serving
+from tests.e2e.documentation.test_readme import environ
 from tests.support.waiting import WAIT_MAX_S
 
 pytestmark = pytest.mark.e2e
 
 BURST = 120  # more than twice what a second admits
+PROCESSES = """
+import contextvars, multiprocessing, os, signal, sys, threading
+import pandaprobe
+
+def forked(name, is_prepared):
+    if is_prepared:
+        pandaprobe.init()
+    with pandaprobe.get_client().trace(name):
+        pass
+    if is_prepared:
+        pandaprobe.shutdown()
+
+def in_thread(*call):
+    thread = threading.Thread(target=call[0], args=call[1:])
+    thread.start()
+    thread.join()
+
+@pandaprobe.span(kind="TOOL")
+def tool():
+    pass
+
+signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+client = pandaprobe.init()
+with client.trace("threads"):
+    in_thread(tool)
+    in_thread(contextvars.copy_context().run, tool)
+pandaprobe.flush()
+for one in [("forked", False), ("forked and prepared", True)]:
+    process = multiprocessing.get_context("fork").Process(target=forked, args=one)
+    process.start()
+    process.join()
+with client.trace("terminated"):
+    pass
+os.kill(os.getpid(), signal.SIGTERM)
+signal.pause()
+"""
 
 
 @pytest.fixture
@@ -157,6 +196,21 @@ def test_burst_beyond_rate_limit_arrives_completely(limited_url, dev_server):
         one = {"name": "one", "started_at": "2026-03-01"}
         spent = http.post(f"{limited_url}/traces", json=one)
     assert spent.headers["ratelimit-limit"] == "50"
+
+
+def test_processes_and_threads_send_what_the_guide_says(dev_server):
+    """docs/guide/traces.md#from-python says what is lost, and what helps."""
+    subprocess.run(
+        [sys.executable, "-c", PROCESSES],
+        env=environ() | dev_server.environ | {"PANDAPROBE_PROJECT_NAME": "processes"},
+        cwd=ROOT,
+        timeout=WAIT_MAX_S,
+        check=True,
+    )
+    with dev_server.client(**dev_server.headers | {"X-Project-Name": "processes"}) as http:
+        items = http.get("/traces").raise_for_status().json()["items"]
+    found = sorted((one["name"], one["span_count"]) for one in items)
+    assert found == [("forked and prepared", 0), ("terminated", 0), ("threads", 1)]
 
 
 def test_score_sent_right_after_trace_is_stored(sdk, dev_server):
