@@ -18,7 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from application.evaluation.ports.alerts import DeliveryResult
+from application.evaluation.ports.alerts import CONCURRENT_DELIVERIES_MAX, DeliveryResult
 from domain.errors import Invalid
 from domain.evaluation.alerts.alert_message import format_body
 from domain.evaluation.alerts.webhook import (
@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 10.0  # per message: resolving, connecting, sending, and the response
 CONNECT_TIMEOUT_S: Final = 3.0  # for one of several addresses
 ADDRESSES_MAX: Final = 4  # of a name; they are tried in order
-RESOLVER_THREADS: Final = 16
+# A look-up without an answer lasts up to 30 s, three times as long as its delivery. Each has a
+# thread, so that names for which no server answers delay no webhook of another project.
+RESOLVER_THREADS: Final = 3 * CONCURRENT_DELIVERIES_MAX
 USER_AGENT: Final = "pandaprobe-webhooks/1"
 
 type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -50,26 +52,27 @@ class _RefusedError(Exception):
     """The target is in a network that isn't allowed."""
 
 
+def _addresses(host: str, port: int) -> Sequence[str]:
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in entries))
+
+
 class SystemResolver:
     """Resolves names as this host does, in its own threads.
 
     The few threads of the event loop are shared, so that slow names would delay other work.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, look_up: Callable[[str, int], Sequence[str]] = _addresses) -> None:
+        self._look_up = look_up
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, "webhook-names")
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _addresses, host, port)
+        return await loop.run_in_executor(self._threads, self._look_up, host, port)
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _addresses(host: str, port: int) -> Sequence[str]:
-    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in entries))
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import base64
 import json
 import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -19,7 +20,11 @@ from standardwebhooks import WebhookVerificationError
 
 from adapters.memory.evaluation.alerts import MemoryWebhookSender
 from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
-from application.evaluation.ports.alerts import DeliveryResult, WebhookSender
+from application.evaluation.ports.alerts import (
+    CONCURRENT_DELIVERIES_MAX,
+    DeliveryResult,
+    WebhookSender,
+)
 from domain.evaluation.alerts.alert_message import format_body
 from domain.evaluation.alerts.webhook import WebhookFormat, format_secret
 from tests.support.builders.values import NOON
@@ -36,7 +41,7 @@ from tests.support.fakes.webhook_receivers import (
 )
 from tests.support.fixtures.data_plane import project
 from tests.support.fixtures.evaluation.alerts import a_delivery, a_webhook
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, in_time
 
 SOON_S = 0.2  # where the time is to run out
 BODY = '{"type": "alert.changed", "data": {"metric": "ü"}}'.encode()
@@ -293,6 +298,30 @@ async def test_names_are_resolved_by_the_host():
     with pytest.raises(UnicodeError):
         await resolver("a..b", 80)
     resolver.close()
+
+
+async def test_names_without_an_answer_delay_no_other_name():
+    """They wait for longer than their deliveries, since a thread can't be interrupted."""
+    answered = threading.Event()
+
+    def look_up(host: str, _: int) -> Sequence[str]:
+        if host != "known.example":
+            answered.wait()
+        return LOCAL
+
+    resolver = SystemResolver(look_up)
+    unanswered = [
+        asyncio.create_task(resolver(f"{n}.example", 80))
+        for n in range(2 * CONCURRENT_DELIVERIES_MAX)
+    ]
+    known = asyncio.create_task(resolver("known.example", 80))
+    try:
+        async with in_time():
+            assert await known == LOCAL
+    finally:
+        answered.set()
+        await asyncio.gather(*unanswered)
+        resolver.close()
 
 
 # --- TLS ---------------------------------------------------------------------------------------
