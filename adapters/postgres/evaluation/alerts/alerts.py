@@ -64,7 +64,7 @@ from domain.evaluation.alerts.webhook import Webhook
 from domain.evaluation.metrics.metric import OF_PRECHECK
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import RunStatus, TargetType
-from domain.evaluation.scores.score import ScoreOutcome, ScoreSource
+from domain.evaluation.scores.score import ORIGINAL_VALUE, ScoreOutcome, ScoreSource
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position
@@ -141,11 +141,17 @@ SELECT id FROM (
   ORDER BY created_at DESC, id DESC LIMIT {BASELINE_RUNS + 1}
 ) AS lately ORDER BY created_at DESC, id DESC
 """
-# `judge_score` of the domain in SQL: what the run measured, also if it was changed since. Scores of
-# sessions can't be changed.
+# `original_score` of the domain in SQL. Scores of sessions have no column for it; their metadata
+# has it as a text, such as "0.85".
+_ORIGINAL: Final = {
+    TargetType.TRACE: "original",
+    TargetType.SESSION: f"""CASE WHEN number IS NOT NULL THEN
+      substring(metadata ->> '{ORIGINAL_VALUE}' FROM '^[01]\\.[0-9]+$')::float8 END""",
+}
+# `judge_score` of the domain in SQL: what the run measured, also if it was changed since.
 _MEASURED: Final = {
-    TargetType.TRACE: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number ELSE original END",
-    TargetType.SESSION: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number END",
+    target_type: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number ELSE {original} END"
+    for target_type, original in _ORIGINAL.items()
 }
 _IS_JUDGED: Final = f"measured IS NOT NULL AND fingerprint !~ '^{OF_PRECHECK}$'"
 AGGREGATE_RUN_METRIC: Final = {
