@@ -142,11 +142,11 @@ SELECT id FROM (
 ) AS lately ORDER BY created_at DESC, id DESC
 """
 # `original_score` of the domain in SQL. Scores of sessions have no column for it; their metadata
-# has it as a text, such as "0.85".
+# has it as a text, such as "0.85". Of JSON with NUL PostgreSQL reads no member.
 _ORIGINAL: Final = {
     TargetType.TRACE: "original",
-    TargetType.SESSION: f"""CASE WHEN number IS NOT NULL THEN
-      substring(metadata ->> '{ORIGINAL_VALUE}' FROM '^[01]\\.[0-9]+$')::float8 END""",
+    TargetType.SESSION: f"""CASE WHEN number IS NOT NULL AND strpos(metadata::text, '\\u0000') = 0
+      THEN substring(metadata ->> '{ORIGINAL_VALUE}' FROM '^[01]\\.[0-9]+$')::float8 END""",
 }
 # `judge_score` of the domain in SQL: what the run measured, also if it was changed since.
 _MEASURED: Final = {

@@ -338,16 +338,27 @@ async def test_what_a_run_has_measured_stays_when_people_change_its_scores(monit
     monitor = await monitoring.create_monitor(project(), target_type=of)
     run = await complete_run(monitoring, monitor, 3, Scored(0.25, "", {"fingerprint": "f"}))
     [before] = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
+    assert before.scored == 3
     evaluating = monitoring.evaluating
     port = evaluating.session_scores if of is TargetType.SESSION else evaluating.trace_scores
     changes = (ScoreChange(value="1"), ScoreChange(value="0.9", metadata=b'{"note":"\\u00e9"}'))
     for score, change in zip(await evaluating.scores(run), changes, strict=False):
         await port.change(run.project_id, score.id, change, NOON, None)
-    assert before.scored == 3
     found = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
     assert found == [before]
     rows = await monitoring.alerts.finished_run_stats(monitor, monitor.metrics[0], 0.5, 1)
     assert [one.stats for one in rows] == [before]
+
+
+async def test_changed_metadata_with_nul_does_not_end_the_statistics(monitoring):
+    """PostgreSQL stores it, and reads no member of it."""
+    monitor = await monitoring.create_monitor(project(), target_type=TargetType.SESSION)
+    run = await complete_run(monitoring, monitor, 2, Scored(0.25, "", {}))
+    [score, _] = await monitoring.evaluating.scores(run)
+    change = ScoreChange(value="1", metadata=b'{"note":"\\u0000"}')
+    await monitoring.evaluating.session_scores.change(run.project_id, score.id, change, NOON, None)
+    [found] = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
+    assert found.mean == 0.25
 
 
 async def test_measured_leaves_out_cancelled_runs(monitoring):
