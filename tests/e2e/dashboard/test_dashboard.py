@@ -383,6 +383,37 @@ def test_session_reads_as_a_conversation(signed_in: Page, project: Project) -> N
     expect(page.get_by_role("complementary")).to_contain_text("question 1")
 
 
+def test_failed_turns_are_found_before_their_page_is_read(
+    signed_in: Page, project: Project
+) -> None:
+    page = signed_in
+    failed = {55, 115}  # of pages of 50 turns
+    turns = [
+        {
+            "name": f"turn {turn}",
+            "session_id": "long",
+            "status": "ERROR" if turn in failed else "COMPLETED",
+            "started_at": (START + timedelta(minutes=turn)).isoformat(),
+            "input": f"question {turn}",
+        }
+        for turn in range(120)
+    ]
+    for first in range(0, len(turns), 60):
+        project.send("/traces/batch", {"traces": turns[first : first + 60]})
+    current = page.locator("[aria-current=true]")
+    page.goto(project.path("sessions/long"))
+    page.get_by_role("button", name="0 failed so far").click()
+    expect(current).to_contain_text("question 55")
+    page.keyboard.press("e")
+    expect(current).to_contain_text("question 115")
+    page.keyboard.press("e")  # begins again
+    expect(current).to_contain_text("question 55")
+    page.goto(project.path("sessions/long"))
+    expect(page.get_by_role("feed")).to_contain_text("question 0")
+    page.keyboard.press("Shift+E")
+    expect(current).to_contain_text("question 115")
+
+
 def test_key_signs_in_and_out_without_the_page_keeping_it(
     page: Page, page_log: PageLog, project: Project, dev_server: DevServer
 ) -> None:

@@ -37,6 +37,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   });
   const [scores, showScores] = useState(false);
   const [wantedIndex, want] = useState(-1); // a turn to jump to, which may not be read yet; Infinity: the last
+  const [seeks, seek] = useState<Seeks>(0);
   const turns = useMemo(() => pages.data?.pages.flatMap((page) => page.turns) ?? [], [pages.data]);
   const peek = params.get("turn");
   useCommands([
@@ -51,7 +52,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   const wanted = (params.get("q") ?? "").trim();
   const here = params.get("at") ?? peek;
   const isHereUnread = here !== null && pages.isSuccess && !turns.some((turn) => turn.trace.trace_id === here);
-  const readsAll = wanted !== "" || isHereUnread || wantedIndex >= turns.length;
+  const readsAll = wanted !== "" || isHereUnread || wantedIndex >= turns.length || seeks !== 0;
   useEffect(() => {
     if (readsAll && pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
   }, [readsAll, pages.hasNextPage, pages.isFetchingNextPage, turns.length]);
@@ -102,7 +103,10 @@ export function Conversation({ id }: { id: string }): JSX.Element {
             wanted={wanted}
             wantedIndex={wantedIndex}
             want={want}
+            seeks={seeks}
+            seek={seek}
             hasMore={pages.hasNextPage}
+            hasFailed={totals?.has_error === true}
             more={() => {
               if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
             }}
@@ -114,6 +118,9 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   );
 }
 
+/** The direction in which a failed turn is sought, also among turns that aren't read yet; 0: none is. */
+type Seeks = 1 | -1 | 0;
+
 interface TurnsProps {
   path: string; // of the session
   turns: readonly SessionTurn[];
@@ -122,12 +129,15 @@ interface TurnsProps {
   wanted: string; // text
   wantedIndex: number;
   want: (index: number) => void;
+  seeks: Seeks;
+  seek: (direction: Seeks) => void;
   hasMore: boolean; // turns that aren't read yet
+  hasFailed: boolean; // a trace of the session failed, be its turn read or not
   more: () => void;
 }
 
 function Turns(props: TurnsProps): JSX.Element {
-  const { turns, total, url, wanted, wantedIndex } = props;
+  const { turns, total, url, wanted, wantedIndex, seeks } = props;
   const { params, update } = url;
   const peek = params.get("turn");
   const here = params.get("at") ?? peek;
@@ -176,6 +186,13 @@ function Turns(props: TurnsProps): JSX.Element {
     go(by > 0 ? (list.find((index) => index > at) ?? list[0]!) : (list.findLast((index) => index < at) ?? list.at(-1)!));
   };
   const failed = useMemo(() => turns.flatMap((turn, index) => (isFailed(turn) ? [index] : [])), [turns]);
+  useEffect(() => {
+    if (seeks === 0) return;
+    const isKnown = hasAll || (seeks > 0 && failed.some((index) => index > at));
+    if (!isKnown) return; // the next turns are being read
+    props.seek(0);
+    step(failed, seeks, "failed turn");
+  }, [seeks, failed, hasAll]);
   useHighlight(box, wanted, items.map((item) => item.key).join());
   const group = "Session";
   useCommands([
@@ -188,8 +205,8 @@ function Turns(props: TurnsProps): JSX.Element {
     { keys: "/", label: "Find in the conversation", group, run: () => find.current?.focus() },
     { keys: "n", label: "Next turn that was found", group, run: () => step(found, 1, "match") },
     { keys: "Shift+n", label: "Previous turn that was found", group, run: () => step(found, -1, "match") },
-    { keys: "e", label: "Next failed turn", group, run: () => step(failed, 1, "failed turn") },
-    { keys: "Shift+e", label: "Previous failed turn", group, run: () => step(failed, -1, "failed turn") },
+    { keys: "e", label: "Next failed turn", group, run: () => props.seek(1) },
+    { keys: "Shift+e", label: "Previous failed turn", group, run: () => (failed.some((index) => index < at) ? step(failed, -1, "failed turn") : props.seek(-1)) },
     { keys: "Shift+c", label: "Copy the turns as curl", group, run: () => void copy(curl(`${props.path}/turns`, {}, project.value?.name ?? ""), "Copied as curl") },
   ]);
   const position = found.indexOf(at);
@@ -212,8 +229,8 @@ function Turns(props: TurnsProps): JSX.Element {
           {wanted !== "" &&
             `${position >= 0 ? `${count(position + 1)} of ` : ""}${plural(found.length, "turn")}${turns.length < total ? ` in the first ${count(turns.length)}` : ""}`}
         </span>
-        {failed.length > 0 && (
-          <Button class="bad-text" onClick={() => step(failed, 1, "failed turn")}>
+        {(failed.length > 0 || (props.hasFailed && !hasAll)) && (
+          <Button class="bad-text" onClick={() => props.seek(1)}>
             {count(failed.length)} failed{turns.length < total ? " so far" : ""}
           </Button>
         )}
