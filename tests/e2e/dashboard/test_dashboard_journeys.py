@@ -20,6 +20,7 @@ FIRST_REQUESTS_MAX = 6  # page, theme, style, script, session, traces: until the
 AWAY_POLL_MS = 2_500  # until the page asks again whether the service is back
 ASKED_MS = 1_500  # what the service asks to wait, with the random part
 OTHERS = 201  # traces with a longer name: more than one page has
+NAME_MIN = 40  # pixels of the name of a span
 MATCHES = (3, 77, 150)  # turns that say what is looked for
 
 
@@ -94,6 +95,27 @@ def test_slowest_failure_of_a_release_is_compared_with_its_neighbour(
     expect(page.get_by_role("row", selected=True)).to_contain_text("look up")
     page.get_by_role("button", name="Swap sides").click()
     expect(difference.locator("ins")).to_have_text("1")
+
+
+@pytest.mark.exhaustive  # only another build can break it
+@pytest.mark.parametrize("width", [1280, 390])
+def test_comparison_of_long_names_and_deep_spans_shows_figures_and_names(
+    signed_in: Page, project: Project, width: int
+) -> None:
+    page = signed_in
+    page.set_viewport_size({"width": width, "height": 800})
+    chain = [
+        span(n, **({"parent_span_id": span(n - 1)["span_id"]} if n else {}), name=f"deep {n}")
+        for n in range(12)
+    ]
+    long = {"name": "answer-" * 36, "started_at": START.isoformat(), "spans": chain}
+    ids = [project.send("/traces", long)["trace_id"] for _ in range(2)]
+    page.goto(project.path(f"compare/{ids[0]}/{ids[1]}"))
+    expect(page.get_by_role("columnheader", name="Started")).to_be_in_viewport(ratio=1)
+    page.get_by_role("treegrid").press("End")
+    deepest = page.get_by_title("deep 11").bounding_box()
+    assert deepest is not None
+    assert deepest["width"] > NAME_MIN
 
 
 @pytest.mark.exhaustive  # only another build can break it

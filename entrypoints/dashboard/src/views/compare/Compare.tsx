@@ -26,7 +26,8 @@ import { useUrlState, type UrlState } from "../../url/state.ts";
 import { useOutline } from "../trace/useOutline.ts";
 
 const READ_BYTES = 2_000_000; // of each payload
-const INDENT = 14;
+const INDENT = 14; // of each level, where the grid is wide
+const INDENTS = 90; // in the width of a narrower grid: a name of a deep span stays readable
 const INDENT_LEVELS = 12;
 
 interface Loaded {
@@ -255,8 +256,9 @@ function Figures({ left, right, ids }: SidesProps): JSX.Element {
         <tbody>
           {([left, right] as const).map((side, index) => (
             <tr key={index}>
-              <th scope="row">
-                <Link href={`${projectPath("traces")}/${ids[index]}`}>{side.outline.trace.name}</Link> <small>{index === 0 ? "left" : "right"}</small>
+              <th scope="row" title={side.outline.trace.name}>
+                <small>{index === 0 ? "left" : "right"}</small>{" "}
+                <Link href={`${projectPath("traces")}/${ids[index]}`}>{side.outline.trace.name}</Link>
               </th>
               {rows.map((row) => <td key={row[0]} class={columnOf(row[0])}>{row[index + 1]}</td>)}
             </tr>
@@ -301,6 +303,7 @@ function Grid(props: GridProps): JSX.Element {
   const { found } = pairs;
   const at = useMemo(() => indexOf(rows, chosen), [rows, chosen]);
   const { box, first, last, blocks, shift, scrolled, view } = useRowWindow(rows, at);
+  const indent = Math.min(INDENT, Math.floor(view.width / INDENTS));
   useEffect(() => box.current?.focus({ preventScroll: true }), []);
   const onKey = (event: KeyboardEvent): void =>
     handleGridKey(event, { rows, tree: found, chosen, collapsed, isFiltered, height: view.height, select, toggle });
@@ -324,7 +327,7 @@ function Grid(props: GridProps): JSX.Element {
       <div class="tg-body" role="rowgroup" style={{ height: `${scrolled}px` }}>
         {blocks.map(({ key, from, to }) => (
           <div key={key} class="tg-block" role="presentation" style={{ top: `${from * ROW + shift}px`, height: `${(to - from) * ROW}px` }}>
-            {Array.from(rows.subarray(from, to), (row, at) => <PairRow key={at} {...props} row={row} index={from + at} />)}
+            {Array.from(rows.subarray(from, to), (row, at) => <PairRow key={at} {...props} row={row} index={from + at} indent={indent} />)}
           </div>
         ))}
       </div>
@@ -333,7 +336,7 @@ function Grid(props: GridProps): JSX.Element {
   );
 }
 
-function PairRow(props: GridProps & { row: number; index: number }): JSX.Element {
+function PairRow(props: GridProps & { row: number; index: number; indent: number }): JSX.Element {
   const { left, right, pairs, row, index, chosen, collapsed, isFiltered } = props;
   const { found, states, notes } = pairs;
   const [a, b] = [found.left[row]!, found.right[row]!];
@@ -359,7 +362,7 @@ function PairRow(props: GridProps & { row: number; index: number }): JSX.Element
       aria-rowindex={index + 2}
       onClick={() => props.select(row)}
     >
-      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${4 + Math.min(depth, INDENT_LEVELS) * INDENT}px` }}>
+      <div class="tg-name" role="gridcell" style={{ paddingLeft: `${4 + Math.min(depth, INDENT_LEVELS) * props.indent}px` }}>
         <span class="pair-mark" role="img" aria-label={MARK_WORDS[state]} title={MARK_WORDS[state]}>{MARKS[state]}</span>
         <span
           class={`toggle ${hasChildren ? "" : "leaf"}`}
