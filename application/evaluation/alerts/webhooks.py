@@ -91,8 +91,9 @@ class SendTestMessage:
 class DeliverMessages:
     """Sends due messages, also those that become due meanwhile, until none is left.
 
-    At most CONCURRENT_DELIVERIES_MAX concurrently, and DELIVERIES_PER_WEBHOOK_MAX to one webhook,
-    so a slow receiver delays no other. At-least-once: receivers recognise repeats by the id.
+    After READS_MAX claims it only finishes what it is sending: an attempt that is cut off is
+    repeated. At most CONCURRENT_DELIVERIES_MAX concurrently, and DELIVERIES_PER_WEBHOOK_MAX to one
+    webhook, so a slow receiver delays no other. At-least-once: receivers recognise repeats by id.
     """
 
     webhooks: Webhooks
@@ -102,11 +103,13 @@ class DeliverMessages:
 
     async def __call__(self) -> int:
         """The number of attempts. Raises Unavailable, once the running attempts have ended."""
-        attempts, failures = 0, list[Failure]()
+        attempts, reads, failures = 0, 0, list[Failure]()
         running = set[asyncio.Task[Failure | None]]()
         try:
-            for _ in range(READS_MAX):
-                if not failures and (room := CONCURRENT_DELIVERIES_MAX - len(running)):
+            while True:
+                room = CONCURRENT_DELIVERIES_MAX - len(running)
+                if room and not failures and reads < READS_MAX:
+                    reads += 1
                     try:
                         due = await self.webhooks.claim_due(self.clock(), room)
                     except Failure as unclaimed:  # what is being sent was claimed before

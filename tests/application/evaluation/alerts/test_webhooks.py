@@ -11,7 +11,12 @@ import pytest
 
 from adapters.memory.evaluation.alerts import MemoryWebhooks, MemoryWebhookSender
 from adapters.memory.store import MemoryStore
-from application.evaluation.alerts.webhooks import CreateWebhook, DeliverMessages, SendTestMessage
+from application.evaluation.alerts.webhooks import (
+    READS_MAX,
+    CreateWebhook,
+    DeliverMessages,
+    SendTestMessage,
+)
 from application.evaluation.ports.alerts import DELIVERY_LEASE, DeliveryResult, Webhooks
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.alerts.webhook import (
@@ -22,7 +27,7 @@ from domain.evaluation.alerts.webhook import (
 )
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
-from tests.support.waiting import WAIT_MAX_S
+from tests.support.waiting import WAIT_MAX_S, until
 
 URL = "https://hooks.example/a"
 BROKEN = DeliveryResult(500)
@@ -223,3 +228,33 @@ async def test_failure_to_claim_interrupts_no_message_that_is_being_sent():
     for webhook in (slow, other):
         [kept] = await post.log(webhook)
         assert (kept.attempts, kept.delivered_at) == (1, NOON)
+
+
+@dataclass(frozen=True, slots=True)
+class Endless(MemoryWebhooks):
+    """Gives out what is due, and after that the latest message again and again."""
+
+    claims: list[tuple[Delivery, Webhook]] = field(default_factory=list)  # the latest of each
+
+    async def claim_due(self, now: datetime, most: int):
+        if self.claims:
+            await self.enqueue(replace(self.claims[-1][0], id=uuid.uuid4()))
+        due = await MemoryWebhooks.claim_due(self, now, most)
+        self.claims.append(due[-1])
+        return due
+
+
+async def test_end_of_a_long_round_interrupts_no_message_that_is_being_sent():
+    webhooks = Endless(MemoryStore())
+    post = Post(webhooks=webhooks)
+    slow, other = await post.webhook(), await post.webhook(project=THEIRS)
+    await post.told(slow)
+    post.now += timedelta(seconds=1)
+    await post.told(other)
+    webhook_sender = OneHangs(slow)
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
+    await until(lambda: len(webhooks.claims) == READS_MAX)
+    webhook_sender.free.set()
+    assert await working == READS_MAX + 1
+    [kept] = await post.log(slow)
+    assert (kept.attempts, kept.delivered_at) == (1, post.now)
