@@ -128,6 +128,20 @@ def test_model_without_a_price_gets_one_and_is_repriced(
     expect(page.get_by_role("region", name="Prices of this project")).to_contain_text("None")
 
 
+def test_tools_that_fail_lead_to_the_traces_with_a_failure(
+    signed_in: Page, project: Project
+) -> None:
+    page = signed_in
+    now = datetime.now(UTC).isoformat()
+    tool = span(9, name="search", status="ERROR", error="no", started_at=now, ended_at=now)
+    project.send("/traces", asked(1, 0, 1, spans=[tool]))
+    project.send("/traces", asked(2, 0, 1))
+    page.goto(project.path(""))
+    page.get_by_role("link", name="Traces with a failure").click()
+    expect(page.get_by_role("button", name="Drop the filter failed")).to_be_visible()
+    expect(page.get_by_role("status").first).to_have_text("1 trace")
+
+
 @pytest.mark.exhaustive  # only another build can break it
 def test_overview_leads_to_what_its_figures_count(
     signed_in: Page,

@@ -153,7 +153,7 @@ export function Overview(): JSX.Element {
         <Panel title="Errors" reads={[errors]}>
           {() => <Errors groups={errors.data?.items ?? []} total={errors.data?.total ?? 0} />}
         </Panel>
-        <Panel title="Tools that fail most" reads={[tools]} link={<TracesLink period={period} where={{ has_failed_span: "true" }}>Traces with a failed span</TracesLink>}>
+        <Panel title="Tools that fail most" reads={[tools]} link={<TracesLink period={period} where={{ has_error: "true" }}>Traces with a failure</TracesLink>}>
           {() => <Tools answer={tools.data!} />}
         </Panel>
         <Panel title="Scores" reads={trends.reads} link={<Link href={`${projectPath("scores")}?${period.query}`}>Scores</Link>}>
