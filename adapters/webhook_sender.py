@@ -2,11 +2,13 @@
 
 A name is resolved once. The resolved addresses are checked, and the connection goes to one of
 them, so that DNS rebinding has no effect. TLS still verifies the name. Connections aren't reused,
-because two names may share an address.
+because two names may share an address. Only the status is read, over asyncio's streams: a library
+would read interim responses for as long as they come.
 """
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 10.0  # per message: resolving, connecting, sending, and the response
 CONNECT_TIMEOUT_S: Final = 3.0  # for one of several addresses
 ADDRESSES_MAX: Final = 4  # of a name; they are tried in order
+HEAD_BYTES_MAX: Final = 32 * 1024  # of a response up to its body, with all interim ones (1xx)
 # A look-up without an answer lasts up to 30 s, three times as long as its delivery. Each has a
 # thread, so that names for which no server answers delay no webhook of another project.
 RESOLVER_THREADS: Final = 3 * CONCURRENT_DELIVERIES_MAX
@@ -44,12 +47,30 @@ USER_AGENT: Final = "pandaprobe-webhooks/1"
 type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name and a port, IPv4 or IPv6. Raises OSError, UnicodeError."""
 
+type Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
 _log: Final = logging.getLogger(__name__)
-_system_tls: Final = cache(ssl.create_default_context)  # it reads hundreds of certificates
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?\r?\n", re.DOTALL)
+_INTERIM: Final = {100, *range(102, 200)}  # 101 ends HTTP
+
+
+@cache  # it reads hundreds of certificates
+def _system_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 class _RefusedError(Exception):
     """The target is in a network that isn't allowed."""
+
+
+class _UnreachableError(Exception):
+    """No connection to an address; the cause says why."""
+
+
+class _NoStatusError(Exception):
+    """What came isn't a response, or too long."""
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:
@@ -96,21 +117,43 @@ class HttpWebhookSender:
     async def _deliver(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
         import httpx2  # noqa: PLC0415 - slow to import, and only workers need it
 
-        url = validate_url(webhook.url, allow_private=self.allow_private)
-        addresses = await self._resolve_allowed(url)
-        body = format_body(delivery.body, webhook.format)
-        headers = _headers(delivery, webhook, now, body)
-        # Not through the environment's proxy, which would resolve the name again.
-        async with httpx2.AsyncClient(
-            verify=self.tls or _system_tls(),
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx2.Timeout(self.timeout_s, connect=self.connect_timeout_s),
-        ) as client:
-            for address in addresses[:-1]:
-                with suppress(httpx2.ConnectError, httpx2.ConnectTimeout):
-                    return await _post(client, url, address, headers, body)
-            return await _post(client, url, addresses[-1], headers, body)
+        validate_url(webhook.url, allow_private=self.allow_private)
+        addresses = await self._resolve_allowed(webhook.url)
+        url, body = httpx2.URL(webhook.url), format_body(delivery.body, webhook.format)
+        headers = {"host": url.netloc.decode("ascii"), **_headers(delivery, webhook, now, body)}
+        head = [f"POST {url.raw_path.decode('ascii')} HTTP/1.1"]
+        head += [f"{name}: {value}" for name, value in headers.items()]
+        reader, writer = await self._connect(addresses, url)
+        try:
+            writer.write("\r\n".join([*head, "", ""]).encode("ascii") + body)
+            await writer.drain()
+            return DeliveryResult(await _read_status(reader))  # the body isn't read
+        finally:
+            writer.transport.abort()
+
+    async def _connect(self, addresses: Sequence[str], url: "httpx2.URL") -> Connection:
+        """Connects to the first address that can be reached. Raises _UnreachableError.
+
+        Not through the environment's proxy, which would resolve the name again.
+        """
+        for address in addresses[:-1]:
+            with suppress(_UnreachableError):
+                return await self._open(address, url)
+        return await self._open(addresses[-1], url)
+
+    async def _open(self, address: str, url: "httpx2.URL") -> Connection:
+        is_tls = url.scheme == "https"
+        try:
+            async with asyncio.timeout(self.connect_timeout_s):
+                return await asyncio.open_connection(
+                    address,
+                    url.port or PORTS[url.scheme],
+                    limit=HEAD_BYTES_MAX,
+                    ssl=(self.tls or _system_tls()) if is_tls else None,
+                    server_hostname=url.raw_host.decode("ascii") if is_tls else None,
+                )
+        except OSError as error:  # also of TLS, and a TimeoutError
+            raise _UnreachableError from error
 
     async def _resolve_allowed(self, url: str) -> Sequence[str]:
         """The addresses of a URL's host. All must be allowed, since any may be connected to."""
@@ -124,20 +167,26 @@ class HttpWebhookSender:
         return addresses[:ADDRESSES_MAX]
 
 
-async def _post(
-    client: "httpx2.AsyncClient", url: str, address: str, headers: Mapping[str, str], body: bytes
-) -> DeliveryResult:
-    import httpx2  # noqa: PLC0415
-
-    target = httpx2.URL(url)
-    async with client.stream(
-        "POST",
-        target.copy_with(host=address),
-        headers={"host": target.netloc.decode("ascii"), **headers},
-        content=body,
-        extensions={"sni_hostname": target.host},
-    ) as response:
-        return DeliveryResult(response.status_code)  # the body isn't read
+async def _read_status(reader: asyncio.StreamReader) -> int:
+    """The status of the response after the interim ones. Raises OSError, _NoStatusError."""
+    left, status = HEAD_BYTES_MAX, None
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError:  # longer than the limit
+            line = b""
+        left -= len(line)
+        if not line or left < 0:
+            raise _NoStatusError
+        if status is None:
+            found = _STATUS_LINE.fullmatch(line)
+            if found is None:
+                raise _NoStatusError
+            status = int(found[1])
+        elif line in {b"\r\n", b"\n"}:
+            if status not in _INTERIM:
+                return status
+            status = None
 
 
 def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -> Mapping[str, str]:
@@ -145,8 +194,10 @@ def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -
     assert webhook.secret is not None, "a webhook that is sent to has its secret"
     return {
         "connection": "close",
+        "accept": "*/*",
         "user-agent": USER_AGENT,
         "content-type": "application/json",
+        "content-length": str(len(body)),
         "webhook-id": message,
         "webhook-timestamp": str(timestamp),
         "webhook-signature": signature(webhook.secret, message, timestamp, body),
@@ -165,22 +216,13 @@ def _failure_code(error: Exception, webhook: Webhook) -> str:
                 "a webhook has no usable target: %s", reason, extra={"webhook_id": str(webhook.id)}
             )
             return "no_usable_target"
-        case TimeoutError() | httpx2.TimeoutException():
+        case TimeoutError() | _UnreachableError(__cause__=TimeoutError()):
             return "timeout"
-        case httpx2.ConnectError():
-            return "tls" if _is_tls_error(error) else "unreachable"
-        case httpx2.HTTPError() | httpx2.InvalidURL() | OSError():
+        case _UnreachableError():
+            return "tls" if isinstance(error.__cause__, ssl.SSLError) else "unreachable"
+        case _NoStatusError() | httpx2.InvalidURL() | OSError():
             return "broken_connection"
     _log.error(
         "sending a webhook message failed", exc_info=error, extra={"webhook_id": str(webhook.id)}
     )
     return "internal"
-
-
-def _is_tls_error(error: BaseException) -> bool:
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLError):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

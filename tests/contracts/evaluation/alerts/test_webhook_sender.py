@@ -182,7 +182,7 @@ async def test_endless_body_is_not_read():
     ("answer", "error"),
     [
         (silence, "timeout"),
-        (trickle, "timeout"),
+        (trickle, "broken_connection"),
         (endless_head, "broken_connection"),
         (garbage, "broken_connection"),
         (hang_up, "broken_connection"),
@@ -195,6 +195,24 @@ async def test_invalid_response_is_reported_by_error_code(answer, error):
         within_s = SOON_S if error == "timeout" else WAIT_MAX_S
         webhook_sender = unrestricted_sender(timeout_s=within_s)
         assert await send_to(webhook_sender, there.url()) == DeliveryResult(None, error)
+
+
+@pytest.mark.parametrize("end", ["\r\n", "\n"], ids=["crlf", "lf"])
+async def test_interim_responses_are_passed_over(end):
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        lines = [
+            "HTTP/1.1 100",
+            "",
+            "HTTP/1.1 103 Early Hints",
+            "link: </a>",
+            "",
+            "HTTP/1.1 201 Made",
+        ]
+        writer.write(end.join([*lines, "content-length: 0", "", ""]).encode())
+        await writer.drain()
+
+    async with receiver(answer=answer) as there:
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(201)
 
 
 async def test_closed_port_is_unreachable():
