@@ -61,7 +61,10 @@ def scores_view(
         f"{counted(len(scores), 'score')} of {about}" if scores else f"{about} has no such score"
     ]
     if not scores:
-        facts.append("run_evaluation gives one; without a name explain_score lists all")
+        facts.append(
+            "run_evaluation gives one to a trace or session, label to a trace or step; without a "
+            "name explain_score lists all, with `step` those of a step"
+        )
     room = room_for_data(tokens, facts, f"GET {rest}")
     listed = (_score_lines(score, redactor, room) for score in scores[:LISTED_MAX])
     blocks = fitting_blocks(listed, room)

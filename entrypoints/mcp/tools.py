@@ -170,6 +170,10 @@ class CompareTraces(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class ExplainScore(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     trace_id: Annotated[UUID | None, Meta(description="The trace, or else session_id")] = None
     session_id: Text | None = None
+    step: Annotated[
+        Text | None,
+        Meta(description="The label or id of a step of the trace: its scores instead"),
+    ] = None
     name: Annotated[Text | None, Meta(description="The metric; without it, all scores")] = None
     max_tokens: MaxTokens = TOKENS_DEFAULT
 
@@ -461,8 +465,14 @@ async def compare_traces(caller: Caller, of: CompareTraces) -> View:
 async def explain_score(caller: Caller, of: ExplainScore) -> View:
     if (of.trace_id is None) == (of.session_id is None):
         raise ToolError("give either trace_id or session_id")
+    if of.trace_id is None and of.step is not None:
+        raise ToolError("give the trace_id of the step")
     trace = None
-    if of.trace_id is not None:
+    if of.trace_id is not None and of.step is not None:
+        label, span_id = await _find_step(caller, of.trace_id, of.step)
+        path = path_of("evaluations", "trace-scores", of.trace_id, span_id=span_id)
+        about = f"step {label or span_id} of trace {of.trace_id}"
+    elif of.trace_id is not None:
         path, about = path_of("evaluations", "trace-scores", of.trace_id), f"trace {of.trace_id}"
     else:
         path, about = path_of("evaluations", "session-scores", of.session_id), "the session"
@@ -733,7 +743,8 @@ TOOLS: Final = (
         name="explain_score",
         title="Explain a score",
         about=(
-            "The scores of a trace or session with their reasons, and the steps that a judge cited."
+            "The scores of a trace, step or session with their reasons, and the steps that a judge "
+            "cited."
         ),
         arguments=ExplainScore,
         run=explain_score,

@@ -174,6 +174,13 @@ async def test_scores_are_stored_once_and_explained(connect: Connect, stored: st
         assert told.startswith(f"1 score of trace {BAD}")
         assert '"polite": "0.25", scored, PROGRAMMATIC' in told
         assert "reason:\n| curt" in told
+        of_step = {"trace_id": BAD, "step": "s1"}
+        text_of(await client.call_tool("label", {**said, "value": "0.75"}))
+        told = text_of(await client.call_tool("explain_score", of_step))
+        assert told.startswith(f"1 score of step s1 of trace {BAD}")
+        assert '"polite": "0.75", scored, PROGRAMMATIC' in told
+        none = text_of(await client.call_tool("explain_score", {**of_step, "step": "s1.1"}))
+        assert f"step s1.1 of trace {BAD} has no such score" in none
         none = text_of(await client.call_tool("explain_score", {"trace_id": BAD, "name": "other"}))
         assert "has no such score" in none
 
@@ -342,6 +349,7 @@ async def test_a_confirmation_expires(site: Site, box: Toolbox, stored: str) -> 
         ("get_session", {"session_id": "unknown"}, "no such thing"),
         ("compare_traces", {"a": GOOD, "b": KEY}, "no such thing"),
         ("explain_score", {}, "either trace_id or session_id"),
+        ("explain_score", {"session_id": "a", "step": "s1"}, "the trace_id of the step"),
         ("summarize", {"started_after": "2026-03-02", "started_before": "2026-03-01"}, "invalid"),
         ("summarize", {"started_after": "2024-03-02T00:00:00Z"}, "at most 366 days"),
         ("run_evaluation", {"metrics": ["m"]}, "either trace_ids or session_ids"),
