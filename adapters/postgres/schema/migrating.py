@@ -1,6 +1,6 @@
 """Runs migrations by Piccolo, in one process at a time.
 
-Each migration runs in a transaction, and what it does to views in a second one. Both start with a
+Each migration runs in a transaction, and creates each view again in a further one. All start with a
 short lock timeout (it fails rather than blocks the service). It can be run again: Piccolo records
 it only after its commits.
 """

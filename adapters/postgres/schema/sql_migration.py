@@ -28,9 +28,9 @@ class SqlMigration:
     """Scripts that run in one transaction. Each has several statements, and can run again.
 
     `shared` run once. `of_group` run for each group, whose tables they name without a schema.
-    `views_of_group` create views of changed tables again, in a second transaction. A request locks
-    a view before its table, so a transaction that holds the table and waits for the view could be
-    in a deadlock with it.
+    `views_of_group` create the views of changed tables again, each in a transaction of its own. A
+    request locks a view before its table, and several views, so a transaction that holds one of
+    these locks and waits for another could be in a deadlock with it.
     """
 
     id: str
@@ -52,11 +52,13 @@ class SqlMigration:
         async def run_forwards() -> None:  # Piccolo awaits only functions declared async
             async with _migrating() as connection:
                 await _run(connection, self.shared)
-                for group in await fetch_groups(connection):
+                groups = await fetch_groups(connection)
+                for group in groups:
                     await _run_in_group(connection, group, self.of_group(group))
-            async with _migrating() as connection:
-                for group in await fetch_groups(connection):
-                    await _run_in_group(connection, group, self.views_of_group(group))
+            for group in groups:
+                for script in self.views_of_group(group):
+                    async with _migrating() as connection:
+                        await _run_in_group(connection, group, (script,))
 
         async def run_backwards() -> None:
             async with _migrating() as connection:

@@ -6,16 +6,18 @@ import re
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib import import_module
 from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from adapters.postgres.database.pool import OF_PROJECT, Pool, PoolSettings, open_pool
+from adapters.postgres.database.table_groups import TableGroup
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
 from adapters.postgres.identity.project_purge import PROJECT_TABLES
 from adapters.postgres.piccolo_conf import DB
-from adapters.postgres.schema import migrating
+from adapters.postgres.schema import migrating, migrations
 from adapters.postgres.schema.fitness import OBJECTS, UnreleasedSchema, check_schema
 from adapters.postgres.schema.pending import (
     CONTRACTION,
@@ -26,6 +28,7 @@ from adapters.postgres.schema.pending import (
     pending_migrations,
 )
 from adapters.postgres.schema.sql_migration import SqlMigration
+from application.table_groups import FIRST_GROUP
 from domain.errors import Unavailable
 from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import nodes
@@ -498,3 +501,33 @@ async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_oth
         await migrating_now
         names = {row["attname"] for row in await other.fetch(SHOWN, "veiled.traces")}
     assert "of_next" in names
+
+
+async def test_request_and_migration_of_several_views_do_not_end_each_other(migrated):
+    held = 7002
+    again = "CREATE OR REPLACE VIEW veiled.{0} AS SELECT * FROM {0}"
+    migration = SqlMigration(
+        id="9998_next",
+        description="two views",
+        views_of_group=lambda _: (
+            again.format("traces"),
+            f"SELECT pg_advisory_xact_lock({held})",
+            again.format("sessions"),
+        ),
+    )
+    async with migrated.acquire() as other, migrated.acquire() as reader:
+        await other.execute("SELECT pg_advisory_lock($1)", held)
+        migrating_now = asyncio.create_task(migration.manager().run())
+        await until(lambda: other.fetchval(WAITING_FOR, "advisory"))
+        async with reader.transaction():
+            assert await reader.fetch("SELECT * FROM veiled.sessions") == []
+            await other.execute("SELECT pg_advisory_unlock($1)", held)
+            assert await reader.fetch("SELECT * FROM veiled.traces") == []
+        await migrating_now
+
+
+def test_each_view_is_in_a_script_of_its_own():
+    first = import_module(f"{migrations.__name__}.{known_migrations()[0]}")
+    scripts = first.views_of_group(TableGroup(FIRST_GROUP))
+    views = [script.count("CREATE OR REPLACE VIEW") for script in scripts]
+    assert (max(views), sum(views)) == (1, 16)

@@ -1517,22 +1517,29 @@ END $$;
 """
 
 
-def searchable(schema: str) -> str:
-    return _SCHEMA.format(schema) + "".join(
-        f"CREATE OR REPLACE VIEW {schema}.{table} AS"
-        f" SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')};\n"
-        for table in _SEARCHED
+def searchable(schema: str) -> Sequence[str]:
+    return (
+        _SCHEMA.format(schema),
+        *(
+            f"CREATE OR REPLACE VIEW {schema}.{table} AS"
+            f" SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')}"
+            for table in _SEARCHED
+        ),
     )
 
 
 # Statements that insert or update through it can't leave the scope either.
-SPANS_IN_SCOPE: Final = f"""
+SPANS_IN_SCOPE: Final = (
+    f"""
 CREATE OR REPLACE VIEW spans AS SELECT * FROM span_rows WHERE {_in_scope("project_id")}
-WITH CHECK OPTION;
+WITH CHECK OPTION
+""",
+    f"""
 CREATE OR REPLACE VIEW span_fragments AS
 SELECT * FROM span_fragment_rows WHERE {_in_scope("project_id")}
-WITH CHECK OPTION;
-"""
+WITH CHECK OPTION
+""",
+)
 # Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
 _VEILED: Final = {
     "traces": f"{_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}",
@@ -1549,21 +1556,21 @@ _VEILED: Final = {
 _NAMED: Final = ("traces", "trace_scores", "sessions", "session_scores", "dataset_items")
 
 
-def hiding(group: TableGroup) -> str:
+def hiding(group: TableGroup) -> Sequence[str]:
     searchable, veiled = group.searchable_schema, group.veiled_schema
     shown = {
         table: f"SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')} AND {is_shown}"
         for table, is_shown in _VEILED.items()
     }
     return (
-        _SCHEMA.format(veiled)
-        + "".join(
+        _SCHEMA.format(veiled),
+        *(
             f"CREATE OR REPLACE VIEW"
-            f" {veiled}.{'spans' if table == 'span_rows' else table} AS {rows};\n"
+            f" {veiled}.{'spans' if table == 'span_rows' else table} AS {rows}"
             for table, rows in shown.items()
-        )
-        + "".join(f"CREATE OR REPLACE VIEW veiled_{one} AS {shown[one]};\n" for one in _NAMED)
-        + f"""
+        ),
+        *(f"CREATE OR REPLACE VIEW veiled_{one} AS {shown[one]}" for one in _NAMED),
+        f"""
 -- The statements of the transaction read the views in place of the tables: those that can be
 -- searched, and if data of the project is being erased, those without it.
 CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
@@ -1574,8 +1581,13 @@ CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
         END IF;
         PERFORM set_config('search_path', path, true);
     END $$;
-"""
+""",
     )
+
+
+def views_of_group(group: TableGroup) -> Sequence[str]:
+    """The views, each in a script of its own: a later migration of their tables runs them again."""
+    return (*searchable(group.searchable_schema), *SPANS_IN_SCOPE, *hiding(group))
 
 
 # Large values are compressed by lz4 where the server has it: the default, pglz, takes much longer.
@@ -1617,8 +1629,8 @@ def of_group(group: TableGroup) -> Sequence[str]:
     return (
         *(REMOVALS, TRACES, SEARCH, FRAGMENTS, ROLLUPS, SCORES, RUNS, JUDGE_COSTS, CUSTOM_METRICS),
         *(DATASETS, EXPERIMENTS, MONITORS, EXPORTS, PRICING, ERASURES, PROJECT_SECURITY),
-        *(searchable(group.searchable_schema), SPANS_IN_SCOPE, hiding(group), COMPRESSION),
-        PLANNING,
+        *views_of_group(group),
+        *(COMPRESSION, PLANNING),
     )
 
 
