@@ -122,6 +122,11 @@ class TraceMerge:
     has_native: bool = False
     native: dict[SpanId, Span] = field(default_factory=dict)
 
+    @property
+    def may_have_waiting_records(self) -> bool:
+        """Whether records may have come before: until a span has come, its row doesn't say so."""
+        return self.before is None or self.before.otlp is None
+
     def put_span(self, span: Span, mapped: MappedSpan) -> None:
         """Adds a span that was mapped, or mapped again; `span` is its settled form."""
         known = self.stored_span(span.id)
@@ -291,7 +296,7 @@ class OtlpMerge:
         wanted: list[SpanKey] = []
         digests: list[bytes] = []
         for key, merge in self.traces.items():
-            if merge.before is None:
+            if merge.may_have_waiting_records:
                 wanted.append((*key, TRACE_ONLY))  # records that waited for the trace
             for hex_id, of_span in fragments[key].by_span.items() if key in fragments else ():
                 if any(digest in new for digest in of_span):
@@ -360,7 +365,9 @@ class OtlpMerge:
         taking = {
             key: one
             for key, one in self.traces.items()
-            if one.is_touched and one.nodes and (one.before is None or one.otlp.takes_records)
+            if one.is_touched
+            and one.nodes
+            and (one.may_have_waiting_records or one.otlp.takes_records)
         }
         outlines = await fetch_outlines(self.connection, taking)
         if not outlines:

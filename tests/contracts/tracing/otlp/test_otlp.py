@@ -6,6 +6,7 @@ import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import pytest
@@ -284,6 +285,25 @@ async def test_records_go_to_the_span_nearest_in_time(plane):
     sent = [answer("later", 4 * SECOND), turn, near, result, last, far, first, tool]
     await put_each(plane, other, id_, sent)
     assert await stored_traces(plane, other) == await assert_summaries_match(plane, ours)
+    assert await orphans(plane, ours, FAR_FUTURE) == []
+
+
+@pytest.mark.parametrize("is_native_first", [True, False])
+@pytest.mark.parametrize("size", [1_000, 2 * BATCH_BYTES], ids=["small", "large"])
+async def test_records_before_their_span_are_found_in_a_trace_that_came_natively(
+    plane, size, is_native_first
+):
+    ours, id_ = project(), trace_id()
+    cost = sent_record("claude_code.api_request", {"cost_usd": 0.5}, span_id=CHILD)
+    records = cost, sent_record("gen_ai.choice", span_id=None)
+    if is_native_first:
+        await plane.traces.put(ours, trace(span(), id=id_))
+    await put(plane, ours, id_, *records)
+    if not is_native_first:
+        await plane.traces.put(ours, trace(span(), id=id_))
+    await put(plane, ours, id_, claude(CHILD, "llm_request", SECOND, 2 * SECOND), size=size)
+    [found] = await assert_summaries_match(plane, ours)
+    assert Totals.from_spans(found.spans).cost == Decimal("0.5")
     assert await orphans(plane, ours, FAR_FUTURE) == []
 
 
