@@ -359,6 +359,27 @@ def test_trace_of_10_000_spans_is_shown_whole(
     assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
 
 
+def test_list_of_spans_shows_the_selected_one(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    failed = span(90, status="ERROR", error="no")
+    spans = [span(number) for number in range(90)]
+    sent = {"started_at": START.isoformat(), "spans": [*spans, failed]}
+    project.send("/traces", {"name": "first", **sent})
+    page.goto(project.path("traces?name=first"))
+    page.get_by_role("link", name="first").click()
+    page.get_by_role("button", name="List", exact=True).click()
+    row = page.get_by_role("row", name="step 90")
+    expect(row).to_have_count(0)
+    page.keyboard.press("e")
+    expect(row).to_be_in_viewport(ratio=1)
+    page.get_by_role("button", name="step 89").click()
+    page.locator("a.back").click()
+    expect(page.locator("tr.at")).to_contain_text("first")  # still the row that was opened
+    page.go_back()
+    page.reload()
+    expect(page.get_by_role("row", name="step 89")).to_be_in_viewport(ratio=1)
+
+
 def test_session_reads_as_a_conversation(signed_in: Page, project: Project) -> None:
     page = signed_in
     for turn in range(3):

@@ -28,6 +28,7 @@ interface TableProps<T> {
   columns: readonly Column<T>[];
   rowKey: (row: T) => string;
   at: number; // the row that the keys act on, -1 if none
+  isPart?: boolean; // of a page, which isn't come back to as a list
   rowClass?: (row: T, index: number) => string;
   sortedBy?: string;
   descending?: boolean;
@@ -106,10 +107,13 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
   useEffect(() => {
     if (last > rows.length - NEAR_END) props.onNearEnd();
   }, [last, rows.length]);
+  const remember = (row: string): void => {
+    if (!props.isPart) lastRow = { list: listHere(), row };
+  };
   const marked = rows[at] === undefined ? null : props.rowKey(rows[at]); // it stays where others come before it
   useLayoutEffect(() => {
     const element = box.current;
-    if (marked !== null) lastRow = { list: listHere(), row: marked };
+    if (marked !== null) remember(marked);
     if (element === null || at < 0) return;
     const top = at * ROW;
     const head = element.querySelector("thead")?.clientHeight ?? ROW;
@@ -176,7 +180,7 @@ export function VirtualTable<T>(props: TableProps<T>): JSX.Element {
                   data-index={index}
                   aria-rowindex={index + 2}
                   class={`${index === at ? "at " : ""}${props.rowClass?.(row, index) ?? ""}`}
-                  onClickCapture={() => (lastRow = { list: listHere(), row: props.rowKey(row) })}
+                  onClickCapture={() => remember(props.rowKey(row))}
                   onMouseEnter={() => point(row)}
                   onMouseLeave={() => clearTimeout(pointing.current)}
                 >

@@ -46,6 +46,7 @@ export function SpanList(props: {
       return left === right ? a - b : left < right ? -sign : sign;
     });
   }, [tree, matches, sort]);
+  const at = useMemo(() => rows.indexOf(selected), [rows, selected]);
   const time = (us: number | string): string => (typeof us === "number" && us >= 0 ? duration(us / 1000) : "—");
   const columns: Column<number>[] = [
     {
@@ -72,8 +73,9 @@ export function SpanList(props: {
       total={rows.length}
       columns={columns}
       rowKey={String}
-      at={-1}
-      rowClass={(row) => `${row === selected ? "at " : ""}${outline.has_error[tree.span[row]!] ? "failed" : ""}`}
+      at={at}
+      isPart
+      rowClass={(row) => (outline.has_error[tree.span[row]!] ? "failed" : "")}
       sortedBy={sort.by}
       descending={sort.descending}
       onSort={(next) => {
