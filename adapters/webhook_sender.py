@@ -2,13 +2,12 @@
 
 A name is resolved once. The resolved addresses are checked, and the connection goes to one of
 them, so that DNS rebinding has no effect. TLS still verifies the name. Connections aren't reused,
-because two names may share an address. Only the status is read, over asyncio's streams: a library
-would read interim responses for as long as they come.
+because two names may share an address. Only the status is read, from bytes that are counted: a
+client library reads interim responses for as long as they come.
 """
 
 import asyncio
 import logging
-import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +32,7 @@ from domain.evaluation.alerts.webhook import (
 )
 
 if TYPE_CHECKING:
+    import h11
     import httpx2
 
 TIMEOUT_S: Final = 10.0  # per message: resolving, connecting, sending, and the response
@@ -47,11 +47,9 @@ USER_AGENT: Final = "pandaprobe-webhooks/1"
 type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 """Returns the addresses of a name and a port, IPv4 or IPv6. Raises OSError, UnicodeError."""
 
-type Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+type Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _log: Final = logging.getLogger(__name__)
-_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?\r?\n", re.DOTALL)
-_INTERIM: Final = {100, *range(102, 200)}  # 101 ends HTTP
 
 
 @cache  # it reads hundreds of certificates
@@ -67,10 +65,6 @@ class _RefusedError(Exception):
 
 class _UnreachableError(Exception):
     """No connection to an address; the cause says why."""
-
-
-class _NoStatusError(Exception):
-    """What came isn't a response, or too long."""
 
 
 def _addresses(host: str, port: int) -> Sequence[str]:
@@ -115,23 +109,25 @@ class HttpWebhookSender:
             return DeliveryResult(None, _failure_code(error, webhook))
 
     async def _deliver(self, delivery: Delivery, webhook: Webhook, now: datetime) -> DeliveryResult:
-        import httpx2  # noqa: PLC0415 - slow to import, and only workers need it
+        import h11  # noqa: PLC0415 - only workers need both
+        import httpx2  # noqa: PLC0415 - slow to import
 
         validate_url(webhook.url, allow_private=self.allow_private)
         addresses = await self._resolve_allowed(webhook.url)
         url, body = httpx2.URL(webhook.url), format_body(delivery.body, webhook.format)
         headers = {"host": url.netloc.decode("ascii"), **_headers(delivery, webhook, now, body)}
-        head = [f"POST {url.raw_path.decode('ascii')} HTTP/1.1"]
-        head += [f"{name}: {value}" for name, value in headers.items()]
+        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+        request = h11.Request(method="POST", target=url.raw_path, headers=[*headers.items()])
+        parts = [http.send(one) for one in (request, h11.Data(body), h11.EndOfMessage())]
         reader, writer = await self._connect(addresses, url)
         try:
-            writer.write("\r\n".join([*head, "", ""]).encode("ascii") + body)
+            writer.writelines(part for part in parts if part)
             await writer.drain()
-            return DeliveryResult(await _read_status(reader))  # the body isn't read
+            return DeliveryResult(await _read_status(reader, http))  # the body isn't read
         finally:
             writer.transport.abort()
 
-    async def _connect(self, addresses: Sequence[str], url: "httpx2.URL") -> Connection:
+    async def _connect(self, addresses: Sequence[str], url: "httpx2.URL") -> Streams:
         """Connects to the first address that can be reached. Raises _UnreachableError.
 
         Not through the environment's proxy, which would resolve the name again.
@@ -141,14 +137,13 @@ class HttpWebhookSender:
                 return await self._open(address, url)
         return await self._open(addresses[-1], url)
 
-    async def _open(self, address: str, url: "httpx2.URL") -> Connection:
+    async def _open(self, address: str, url: "httpx2.URL") -> Streams:
         is_tls = url.scheme == "https"
         try:
             async with asyncio.timeout(self.connect_timeout_s):
                 return await asyncio.open_connection(
                     address,
                     url.port or PORTS[url.scheme],
-                    limit=HEAD_BYTES_MAX,
                     ssl=(self.tls or _system_tls()) if is_tls else None,
                     server_hostname=url.raw_host.decode("ascii") if is_tls else None,
                 )
@@ -167,26 +162,20 @@ class HttpWebhookSender:
         return addresses[:ADDRESSES_MAX]
 
 
-async def _read_status(reader: asyncio.StreamReader) -> int:
-    """The status of the response after the interim ones. Raises OSError, _NoStatusError."""
-    left, status = HEAD_BYTES_MAX, None
-    while True:
-        try:
-            line = await reader.readline()
-        except ValueError:  # longer than the limit
-            line = b""
-        left -= len(line)
-        if not line or left < 0:
-            raise _NoStatusError
-        if status is None:
-            found = _STATUS_LINE.fullmatch(line)
-            if found is None:
-                raise _NoStatusError
-            status = int(found[1])
-        elif line in {b"\r\n", b"\n"}:
-            if status not in _INTERIM:
-                return status
-            status = None
+async def _read_status(reader: asyncio.StreamReader, http: "h11.Connection") -> int:
+    """The status of the response after the interim ones. Raises OSError, h11.RemoteProtocolError.
+
+    A response whose head is longer than HEAD_BYTES_MAX seems to end there.
+    """
+    import h11  # noqa: PLC0415
+
+    left = HEAD_BYTES_MAX
+    while not isinstance(event := http.next_event(), h11.Response):
+        if event is h11.NEED_DATA:
+            data = await reader.read(left)
+            left -= len(data)
+            http.receive_data(data)
+    return event.status_code
 
 
 def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -> Mapping[str, str]:
@@ -206,6 +195,7 @@ def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -
 
 def _failure_code(error: Exception, webhook: Webhook) -> str:
     """Why the webhook did not answer, as a code that callers see."""
+    import h11  # noqa: PLC0415
     import httpx2  # noqa: PLC0415
 
     match error:
@@ -220,7 +210,7 @@ def _failure_code(error: Exception, webhook: Webhook) -> str:
             return "timeout"
         case _UnreachableError():
             return "tls" if isinstance(error.__cause__, ssl.SSLError) else "unreachable"
-        case _NoStatusError() | httpx2.InvalidURL() | OSError():
+        case h11.RemoteProtocolError() | httpx2.InvalidURL() | OSError():
             return "broken_connection"
     _log.error(
         "sending a webhook message failed", exc_info=error, extra={"webhook_id": str(webhook.id)}
