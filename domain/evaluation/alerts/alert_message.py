@@ -44,7 +44,8 @@ def alert_text(change: AlertChange, rule: AlertRule, names: AlertNames, url: str
 
 def describe_figure(change: AlertChange, rule: AlertRule) -> str:
     if change.after is AlertState.NO_DATA or change.value is None:
-        return f"too few scores of {rule.metric} (the alert needs {rule.samples_min})"
+        which = " in the run or in those before" if rule.figure is AlertFigure.DROP else ""
+        return f"too few scores of {rule.metric}{which} (the alert needs {rule.samples_min})"
     places = _PLACES
     if change.after is AlertState.ALERTING:
         places = _telling_places(change.value, rule.threshold)

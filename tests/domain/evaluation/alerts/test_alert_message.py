@@ -59,6 +59,7 @@ def text_of(
         ("no_data", ALERTING, 1.0, "fewer than 5 scores of coherence"),
         ("no_data", OK, 0.0, "coherence has enough scores again"),
         ("score_mean", NO_DATA, None, "too few scores of coherence (the alert needs 5)"),
+        ("drop", NO_DATA, None, "too few scores of coherence in the run or in those before (the"),
     ],
 )
 def test_text_says_figure_value_and_limit(figure, after, value, said):
