@@ -33,7 +33,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payloads.payload import scalar_members
+from domain.tracing.payloads.payload import object_members, scalar_members
 
 PAIRED_TRACES_MAX: Final = 200  # of a cell of the confusion matrix, in one response
 LABELS_MAX: Final = 10_000  # of one response, the newest
@@ -210,6 +210,14 @@ def original_score(score: Score) -> float | None:
 def judge_score(score: Score) -> float | None:
     """The number that a judge gave, even if a person has replaced it since."""
     return score.number if score.source is ScoreSource.AUTOMATED else original_score(score)
+
+
+def measured_score(score: Score) -> float | None:
+    """The number that a run computed, also if a person has changed it, or its reason alone."""
+    is_of_run = score.run_id is not None and score.source is ScoreSource.ANNOTATION
+    if is_of_run and ORIGINAL_VALUE not in object_members(score.metadata):
+        return score.number
+    return judge_score(score)
 
 
 def human_label(score: Score) -> float | None:

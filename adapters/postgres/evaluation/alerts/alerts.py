@@ -148,9 +148,12 @@ _ORIGINAL: Final = {
     TargetType.SESSION: f"""CASE WHEN number IS NOT NULL AND strpos(metadata::text, '\\u0000') = 0
       THEN substring(metadata ->> '{ORIGINAL_VALUE}' FROM '^[01]\\.[0-9]+$')::float8 END""",
 }
-# `judge_score` of the domain in SQL: what the run measured, also if it was changed since.
+# `measured_score` of the domain in SQL. Metadata is searched as text, for the same reason.
+_HAS_MACHINE_VALUE: Final = f"""
+(source = '{ScoreSource.AUTOMATED}' OR position('"{ORIGINAL_VALUE}"' IN metadata::text) = 0)
+"""
 _MEASURED: Final = {
-    target_type: f"CASE WHEN source = '{ScoreSource.AUTOMATED}' THEN number ELSE {original} END"
+    target_type: f"CASE WHEN {_HAS_MACHINE_VALUE} THEN number ELSE {original} END"
     for target_type, original in _ORIGINAL.items()
 }
 _IS_JUDGED: Final = f"measured IS NOT NULL AND fingerprint !~ '^{OF_PRECHECK}$'"

@@ -341,7 +341,11 @@ async def test_what_a_run_has_measured_stays_when_people_change_its_scores(monit
     assert before.scored == 3
     evaluating = monitoring.evaluating
     port = evaluating.session_scores if of is TargetType.SESSION else evaluating.trace_scores
-    changes = (ScoreChange(value="1"), ScoreChange(value="0.9", metadata=b'{"note":"\\u00e9"}'))
+    changes = (
+        ScoreChange(value="1"),
+        ScoreChange(reason="a remark"),
+        ScoreChange(value="0.9", metadata=b'{"note":"\\u00e9"}'),
+    )
     for score, change in zip(await evaluating.scores(run), changes, strict=False):
         await port.change(run.project_id, score.id, change, NOON, None)
     found = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
