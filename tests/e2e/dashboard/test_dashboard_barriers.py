@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal
 
 import pytest
@@ -416,6 +416,25 @@ def test_what_is_chosen_is_seen_in_forced_colors(signed_in: Page, project: Proje
         own = colors.pop(chosen)
         assert own not in colors.values()
         assert len({*colors.values()}) == 1
+
+
+@pytest.mark.exhaustive  # only another build can break it
+def test_pages_with_panels_fit_a_window_of_320_px(
+    signed_in: Page, project: Project, sent: dict[str, str]
+) -> None:
+    """As wide as a window of 1280 px that is zoomed to 400 %."""
+    assert sent
+    earlier = (datetime.now(UTC) - timedelta(hours=20)).isoformat()
+    usage = {"prompt_tokens": 1_042_190}
+    call = span(900, kind="LLM", model="house-llama-70b", started_at=earlier, token_usage=usage)
+    project.send("/traces", {"name": "unpriced", "started_at": earlier, "spans": [call]})
+    page = signed_in
+    page.set_viewport_size({"width": 320, "height": 640})
+    wide = "(main) => main.scrollWidth - main.clientWidth"
+    for path, ready in (("", "threshold"), ("usage", "house-llama-70b")):
+        show(page, project, path)
+        expect(page.get_by_text(ready).last).to_be_attached()
+        assert page.get_by_role("main").evaluate(wide) == 0
 
 
 def test_first_pages_have_no_barrier(page: Page, dev_server: DevServer, project: Project) -> None:
