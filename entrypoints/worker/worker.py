@@ -125,11 +125,12 @@ async def _work(
         LOG.info("waiting for work")
         await stopping.wait()
         for task in tasks:
-            task.cancel()  # uncommitted work is repeated later
-        await asyncio.gather(*tasks, return_exceptions=True)
+            task.cancel()  # uncommitted work is repeated later; webhook messages are finished
+        periodic = asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(
             *(one.stop(DRAIN_TIMEOUT_S) for one in (pool, own_jobs, runner)),
         )
+        await periodic
         await runner.stop(0)  # those that gave up their slot meanwhile
         await own_work
         await heartbeat.leave()

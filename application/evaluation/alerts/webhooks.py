@@ -23,6 +23,7 @@ from domain.ids import ProjectId
 TEST_EVENT: Final = "webhook.test"
 READS_MAX: Final = 1_000  # of one round
 READ_INTERVAL_S: Final = 1.0  # while earlier messages are being sent
+FINISH_S: Final = 12.0  # for what is being sent when it is cancelled: more than a sender takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +92,17 @@ class SendTestMessage:
 class DeliverMessages:
     """Sends due messages, also those that become due meanwhile, until none is left.
 
-    After READS_MAX claims it only finishes what it is sending: an attempt that is cut off is
-    repeated. At most CONCURRENT_DELIVERIES_MAX concurrently, and DELIVERIES_PER_WEBHOOK_MAX to one
-    webhook, so a slow receiver delays no other. At-least-once: receivers recognise repeats by id.
+    After READS_MAX claims, or if it is cancelled, it only finishes what it is sending: an attempt
+    that is cut off is repeated. At most CONCURRENT_DELIVERIES_MAX concurrently, and
+    DELIVERIES_PER_WEBHOOK_MAX to one webhook, so a slow receiver delays no other. At-least-once:
+    receivers recognise repeats by id.
     """
 
     webhooks: Webhooks
     webhook_sender: WebhookSender
     random: RandomBytes
     clock: Clock
+    finish_s: float = FINISH_S
 
     async def __call__(self) -> int:
         """The number of attempts. Raises Unavailable, once the running attempts have ended."""
@@ -124,6 +127,8 @@ class DeliverMessages:
                 attempts += len(done)
                 failures += [failure for one in done if (failure := one.result()) is not None]
         finally:
+            if running:
+                _, running = await asyncio.wait(running, timeout=self.finish_s)
             for task in running:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)

@@ -52,12 +52,13 @@ class Post:
     async def deliver(self) -> int:
         return await self.deliverer()()
 
-    def deliverer(self, webhook_sender=None) -> DeliverMessages:
+    def deliverer(self, webhook_sender=None, finish_s: float = WAIT_MAX_S) -> DeliverMessages:
         return DeliverMessages(
             self.webhooks,
             webhook_sender or self.webhook_sender,
             lambda n: b"\0" * n,
             lambda: self.now,
+            finish_s,
         )
 
     async def log(self, webhook: Webhook) -> list[Delivery]:
@@ -173,7 +174,7 @@ async def test_interrupted_attempts_are_repeated():
     webhook = await post.webhook()
     await post.told(webhook)
     webhook_sender = OneHangs(webhook)
-    working = asyncio.create_task(post.deliverer(webhook_sender)())
+    working = asyncio.create_task(post.deliverer(webhook_sender, finish_s=0)())
     await asyncio.wait_for(webhook_sender.began.wait(), WAIT_MAX_S)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -181,6 +182,21 @@ async def test_interrupted_attempts_are_repeated():
     assert await post.deliver() == 0
     post.now += DELIVERY_LEASE
     assert await post.deliver() == 1
+
+
+async def test_stop_finishes_messages_that_are_being_sent():
+    post = Post()
+    slow = await post.webhook()
+    await post.told(slow)
+    webhook_sender = OneHangs(slow)
+    working = asyncio.create_task(post.deliverer(webhook_sender)())
+    await asyncio.wait_for(webhook_sender.began.wait(), WAIT_MAX_S)
+    working.cancel()
+    webhook_sender.free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working
+    [kept] = await post.log(slow)
+    assert (kept.attempts, kept.delivered_at) == (1, NOON)
 
 
 class Forgetful(MemoryWebhooks):
