@@ -1,8 +1,8 @@
 """Runs migrations by Piccolo, in one process at a time.
 
-Each migration runs in a transaction, and creates each view again in a further one. All start with a
-short lock timeout (it fails rather than blocks the service). It can be run again: Piccolo records
-it only after its commits.
+Each migration runs in a transaction, and creates each view again in a further one. Each waits for a
+lock only as long as requests can wait behind it, and is tried again. A migration can be run again:
+Piccolo records it only after its commits.
 """
 
 import contextlib

@@ -1,22 +1,28 @@
 """Migrations of SQL scripts: what all groups share, and the tables of each group."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Final, cast
 
+import asyncpg
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
-from adapters.postgres.database.pool import Connection
+from adapters.postgres.database.pool import LOCK_TIMEOUT_MS, Connection
 from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup, fetch_groups
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.pending import MIGRATIONS_APP
+from domain.errors import Unavailable
 
-# A migration fails rather than blocks the service. Once it has its locks, it may take its time.
+LOCK_ATTEMPTS_MAX: Final = 60
+LOCK_PAUSE_S: Final = 0.5  # in which the requests that waited behind it are served
+# Requests wait for a lock behind a migration that waits for it, and are refused after
+# LOCK_TIMEOUT_MS: so it waits for less than that. Once it has its locks, it may take its time.
 # Unlike requests it works on all projects and may scan whole tables.
-SET_MIGRATION_LIMITS: Final = """
-SET LOCAL lock_timeout = '5s';
+SET_MIGRATION_LIMITS: Final = f"""
+SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS // 2}ms';
 SET LOCAL statement_timeout = 0;
 SET LOCAL enable_seqscan = on
 """
@@ -50,23 +56,23 @@ class SqlMigration:
         )
 
         async def run_forwards() -> None:  # Piccolo awaits only functions declared async
-            async with _migrating() as connection:
-                await _run(connection, self.shared)
-                groups = await fetch_groups(connection)
-                for group in groups:
-                    await _run_in_group(connection, group, self.of_group(group))
-            for group in groups:
+            for group in await _transact(self._change_tables):
                 for script in self.views_of_group(group):
-                    async with _migrating() as connection:
-                        await _run_in_group(connection, group, (script,))
+                    await _transact(partial(_run_in_group, group=group, scripts=(script,)))
 
         async def run_backwards() -> None:
-            async with _migrating() as connection:
-                await _run(connection, self.backwards)
+            await _transact(partial(_run, scripts=self.backwards))
 
         manager.add_raw(run_forwards)
         manager.add_raw_backwards(run_backwards)
         return manager
+
+    async def _change_tables(self, connection: Connection) -> Sequence[TableGroup]:
+        await _run(connection, self.shared)
+        groups = await fetch_groups(connection)
+        for group in groups:
+            await _run_in_group(connection, group, self.of_group(group))
+        return groups
 
     async def run_in_group(self, connection: Connection, group: TableGroup) -> None:
         """Makes what a new group has of it, in the open transaction."""
@@ -79,13 +85,20 @@ def load_migration(migration_id: str) -> SqlMigration:
     return cast("SqlMigration", module.MIGRATION)
 
 
-@asynccontextmanager
-async def _migrating() -> AsyncIterator[Connection]:
-    """A connection of Piccolo's engine with a transaction, within the limits of migrations."""
-    async with DB.transaction() as transaction:
-        connection = cast("Connection", transaction.connection)
-        await connection.execute(SET_MIGRATION_LIMITS)
-        yield connection
+async def _transact[T](run: Callable[[Connection], Awaitable[T]]) -> T:
+    """Runs it in a transaction of Piccolo's engine, again while others hold a lock for long.
+
+    Raises Unavailable.
+    """
+    for _ in range(LOCK_ATTEMPTS_MAX):
+        try:
+            async with DB.transaction() as transaction:
+                connection = cast("Connection", transaction.connection)
+                await connection.execute(SET_MIGRATION_LIMITS)
+                return await run(connection)
+        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            await asyncio.sleep(LOCK_PAUSE_S)
+    raise Unavailable("A table is in use by long transactions; run the command again")
 
 
 async def _run_in_group(connection: Connection, group: TableGroup, scripts: Sequence[str]) -> None:

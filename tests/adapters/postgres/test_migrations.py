@@ -531,3 +531,20 @@ def test_each_view_is_in_a_script_of_its_own():
     scripts = first.views_of_group(TableGroup(FIRST_GROUP))
     views = [script.count("CREATE OR REPLACE VIEW") for script in scripts]
     assert (max(views), sum(views)) == (1, 16)
+
+
+async def test_request_waits_behind_a_migration_that_waits_for_a_long_transaction(migrated):
+    migration = SqlMigration(
+        id="9998_next",
+        description="a column",
+        of_group=lambda _: ("ALTER TABLE traces ADD COLUMN of_next text",),
+    )
+    async with migrated.acquire() as long, migrated.acquire() as reader:
+        async with long.transaction():
+            await long.execute("LOCK TABLE traces IN ACCESS SHARE MODE")
+            migrating_now = asyncio.create_task(migration.manager().run())
+            await until(lambda: reader.fetchval(WAITING_FOR, "relation"))
+            assert await reader.fetch("SELECT * FROM traces") == []
+        await migrating_now
+        names = {row["attname"] for row in await reader.fetch(SHOWN, "traces")}
+    assert "of_next" in names
