@@ -27,6 +27,7 @@ from adapters.postgres.database.pool import (
     translate_errors,
 )
 from adapters.postgres.database.table_groups import TableGroup, fetch_groups
+from adapters.postgres.schema.lock_waits import SET_LOCK_WAIT, retry_for_locks
 from adapters.postgres.schema.pending import pending_migrations
 from application.table_groups import PLACEMENT_KNOWN_S
 from domain.errors import Conflict, Unavailable
@@ -38,9 +39,6 @@ NOTICE_S: Final = PLACEMENT_KNOWN_S + 1
 REFUSAL_S: Final = 120.0
 # After which workers delete the rows of the old group. Reads that began before the end find them.
 KEPT_FOR: Final = timedelta(minutes=10)
-TRIGGER_LOCK_TIMEOUT_MS: Final = 1_000  # less than that of the writers that wait behind it
-TRIGGER_ATTEMPTS_MAX: Final = 60
-TRIGGER_PAUSE_S: Final = 0.5
 
 LOCK_ORGANIZATION: Final = """
 SELECT table_group, moving_to, moved_tables FROM organizations WHERE id = $1 FOR NO KEY UPDATE
@@ -415,16 +413,12 @@ async def _change_table(pool: Pool, statements: Sequence[str]) -> None:
 
     Raises Unavailable.
     """
-    for _ in range(TRIGGER_ATTEMPTS_MAX):
-        try:
-            async with _transaction(pool) as connection:
-                timeout = f"SET LOCAL lock_timeout = {TRIGGER_LOCK_TIMEOUT_MS}"
-                await connection.execute(timeout)
-                await connection.execute("SET LOCAL citus.enable_unsafe_triggers = on")
-                for sql in statements:
-                    await connection.execute(sql)
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            await asyncio.sleep(TRIGGER_PAUSE_S)
-        else:
-            return
-    raise Unavailable("A table is in use by long transactions; run the command again")
+
+    async def attempt() -> None:
+        async with _transaction(pool) as connection:
+            await connection.execute(SET_LOCK_WAIT)
+            await connection.execute("SET LOCAL citus.enable_unsafe_triggers = on")
+            for sql in statements:
+                await connection.execute(sql)
+
+    await retry_for_locks(attempt)

@@ -4,6 +4,7 @@ The migrating role owns the tables. If the same role serves, the policies are fo
 that a superuser and a role with BYPASSRLS pass them (docs/adr/0036).
 """
 
+from functools import partial
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +13,7 @@ import asyncpg
 from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup, fetch_groups
 from adapters.postgres.database.tenants import VIEWS_OF_SCOPE
+from adapters.postgres.schema.lock_waits import SET_LOCK_WAIT, retry_for_locks
 from adapters.postgres.schema.sql_migration import SET_PATH
 from domain.errors import Invalid
 
@@ -51,15 +53,21 @@ async def prepare_serving_role(connection: Connection, serving_url: str | None) 
     """Lets the role of `serving_url` read and write every table, within its scope.
 
     Creates the role if it is missing, with the password of the URL. Without a URL, the migrating
-    role serves. Can be repeated. Raises Invalid if the migrating role may not create the other.
+    role serves. Can be repeated. Raises Invalid if the migrating role may not create the other, and
+    Unavailable if long transactions use a table that has to change.
     """
     name, password = (None, None) if serving_url is None else role_of(serving_url)
     own = await connection.fetchval(SELECT_CURRENT_ROLE)
     if name is not None and name != own and not await connection.fetchval(HAS_ROLE, name):
         await _create_role(connection, name, password)
-    for group in await fetch_groups(connection):
+
+    async def grant(group: TableGroup) -> None:
         async with connection.transaction():
+            await connection.execute(SET_LOCK_WAIT)
             await grant_group(connection, group, serving_url)
+
+    for group in await fetch_groups(connection):
+        await retry_for_locks(partial(grant, group))
 
 
 async def grant_group(connection: Connection, group: TableGroup, serving_url: str | None) -> None:

@@ -1,28 +1,24 @@
 """Migrations of SQL scripts: what all groups share, and the tables of each group."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Final, cast
 
-import asyncpg
 from piccolo.apps.migrations.auto.migration_manager import MigrationManager
 
-from adapters.postgres.database.pool import LOCK_TIMEOUT_MS, Connection
+from adapters.postgres.database.pool import Connection
 from adapters.postgres.database.table_groups import SELECT_PATH, TableGroup, fetch_groups
 from adapters.postgres.piccolo_conf import DB
+from adapters.postgres.schema.lock_waits import SET_LOCK_WAIT, retry_for_locks
 from adapters.postgres.schema.pending import MIGRATIONS_APP
-from domain.errors import Unavailable
 
-LOCK_ATTEMPTS_MAX: Final = 60
-LOCK_PAUSE_S: Final = 0.5  # in which the requests that waited behind it are served
-# Requests wait for a lock behind a migration that waits for it, and are refused after
-# LOCK_TIMEOUT_MS: so it waits for less than that. Once it has its locks, it may take its time.
-# Unlike requests it works on all projects and may scan whole tables.
+# Once a migration has its locks, it may take its time. Unlike requests it works on all projects and
+# may scan whole tables.
 SET_MIGRATION_LIMITS: Final = f"""
-SET LOCAL lock_timeout = '{LOCK_TIMEOUT_MS // 2}ms';
+{SET_LOCK_WAIT};
 SET LOCAL statement_timeout = 0;
 SET LOCAL enable_seqscan = on
 """
@@ -86,19 +82,21 @@ def load_migration(migration_id: str) -> SqlMigration:
 
 
 async def _transact[T](run: Callable[[Connection], Awaitable[T]]) -> T:
-    """Runs it in a transaction of Piccolo's engine, again while others hold a lock for long.
+    """Runs it in a transaction of Piccolo's engine. Raises Unavailable."""
 
-    Raises Unavailable.
-    """
-    for _ in range(LOCK_ATTEMPTS_MAX):
-        try:
-            async with DB.transaction() as transaction:
-                connection = cast("Connection", transaction.connection)
-                await connection.execute(SET_MIGRATION_LIMITS)
-                return await run(connection)
-        except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
-            await asyncio.sleep(LOCK_PAUSE_S)
-    raise Unavailable("A table is in use by long transactions; run the command again")
+    async def attempt() -> T:
+        async with _migrating() as connection:
+            return await run(connection)
+
+    return await retry_for_locks(attempt)
+
+
+@asynccontextmanager
+async def _migrating() -> AsyncIterator[Connection]:
+    async with DB.transaction() as transaction:
+        connection = cast("Connection", transaction.connection)
+        await connection.execute(SET_MIGRATION_LIMITS)
+        yield connection
 
 
 async def _run_in_group(connection: Connection, group: TableGroup, scripts: Sequence[str]) -> None:

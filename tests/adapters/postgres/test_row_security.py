@@ -1,5 +1,6 @@
 """Row-level security: a statement finds and writes rows of its scope only (docs/adr/0036)."""
 
+import asyncio
 import importlib
 import os
 import pkgutil
@@ -34,12 +35,13 @@ from adapters.postgres.database.tenants import (
 )
 from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema import migrating
-from adapters.postgres.schema.serving_role import SEARCHED_TABLES
+from adapters.postgres.schema.serving_role import SEARCHED_TABLES, prepare_serving_role
 from domain.ids import ProjectId, ScoreId, SpanId, TraceId
 from tests.support.builders.scores import trace_score
 from tests.support.builders.values import span, trace
 from tests.support.fixtures.data_plane import over_postgres
 from tests.support.fixtures.servers import citus
+from tests.support.waiting import until
 
 pytestmark = pytest.mark.service
 
@@ -50,6 +52,9 @@ SELECT DISTINCT c.relname, c.relrowsecurity, c.relforcerowsecurity,
 FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
 WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT a.attisdropped
   AND (a.attname IN ('project_id', 'organization_id') OR c.relname = 'organizations')
+"""
+IS_WAITED_FOR: Final = """
+SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'traces'::regclass AND NOT granted)
 """
 # The serving role may only insert into these. It reads and changes them through a view.
 TABLES_BELOW_VIEWS: Final = {"span_rows", "span_fragment_rows"}
@@ -317,6 +322,25 @@ async def test_policies_bind_an_owner_who_serves(lone: Pool):
     await within(lone, project).execute(INSERT_BUDGET, project)
     assert await lone.fetchval(COUNT_BUDGETS) == 0
     assert await within(lone, project).fetchval(COUNT_BUDGETS) == 1
+
+
+async def test_request_waits_behind_policies_that_wait_for_a_long_transaction(lone: Pool):
+    await lone.execute("ALTER TABLE traces NO FORCE ROW LEVEL SECURITY")
+    async with lone.acquire() as long, lone.acquire() as reader:
+        async with long.transaction():
+            await long.execute("LOCK TABLE traces IN ACCESS SHARE MODE")
+            forcing = asyncio.create_task(prepare_serving_role_of_owner(lone))
+            await until(lambda: reader.fetchval(IS_WAITED_FOR))
+            assert await reader.fetch("SELECT * FROM traces") == []
+        await forcing
+        tables = {one["relname"]: one for one in await reader.fetch(TENANT_TABLES)}
+    assert tables["traces"]["relforcerowsecurity"]
+
+
+async def prepare_serving_role_of_owner(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("SET lock_timeout = 600000")  # as for the lock of migrations
+        await prepare_serving_role(connection, None)
 
 
 async def test_migrating_again_keeps_and_repairs_the_grants(pool: Pool, serving_url: str):
