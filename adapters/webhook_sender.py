@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 TIMEOUT_S: Final = 10.0  # per message: resolving, connecting, sending, and the response
 CONNECT_TIMEOUT_S: Final = 3.0  # for one of several addresses
 ADDRESSES_MAX: Final = 4  # of a name; they are tried in order
+INTERIM_MAX: Final = 10  # responses (1xx) before the final one: parsing each takes 20 µs
 HEAD_BYTES_MAX: Final = 32 * 1024  # of a response up to its body, with all interim ones (1xx)
 # A look-up without an answer lasts up to 30 s, three times as long as its delivery. Each has a
 # thread, so that names for which no server answers delay no webhook of another project.
@@ -169,12 +170,14 @@ async def _read_status(reader: asyncio.StreamReader, http: "h11.Connection") -> 
     """
     import h11  # noqa: PLC0415
 
-    left = HEAD_BYTES_MAX
+    left, interim = HEAD_BYTES_MAX, 0
     while not isinstance(event := http.next_event(), h11.Response):
         if event is h11.NEED_DATA:
             data = await reader.read(left)
             left -= len(data)
             http.receive_data(data)
+        elif (interim := interim + 1) > INTERIM_MAX:
+            raise h11.RemoteProtocolError("too many interim responses")
     return event.status_code
 
 

@@ -19,7 +19,12 @@ from standardwebhooks import Webhook as Verifier
 from standardwebhooks import WebhookVerificationError
 
 from adapters.memory.evaluation.alerts import MemoryWebhookSender
-from adapters.webhook_sender import ADDRESSES_MAX, HttpWebhookSender, SystemResolver
+from adapters.webhook_sender import (
+    ADDRESSES_MAX,
+    INTERIM_MAX,
+    HttpWebhookSender,
+    SystemResolver,
+)
 from application.evaluation.ports.alerts import (
     CONCURRENT_DELIVERIES_MAX,
     DeliveryResult,
@@ -213,6 +218,22 @@ async def test_interim_responses_are_passed_over(end):
 
     async with receiver(answer=answer) as there:
         assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(201)
+
+
+@pytest.mark.parametrize(
+    ("count", "result"),
+    [
+        (INTERIM_MAX, DeliveryResult(204)),
+        (INTERIM_MAX + 1, DeliveryResult(None, "broken_connection")),
+    ],
+)
+async def test_interim_responses_have_a_limit(count, result):
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * count)
+        await OK(writer)
+
+    async with receiver(answer=answer) as there:
+        assert await send_to(unrestricted_sender(), there.url()) == result
 
 
 async def test_closed_port_is_unreachable():
