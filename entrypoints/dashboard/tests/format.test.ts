@@ -39,7 +39,7 @@ test("instants are those of Intl, in both zones, also where clocks change", () =
     const full = new Intl.DateTimeFormat("sv", { ...DAY, ...CLOCK, fractionalSecondDigits: 3, ...options });
     for (let round = 0; round < 500; round++) {
       const at = Date.UTC(1975 + random.below(80)) + random.below(366 * 86_400) * 1000 + random.below(1000);
-      assert.equal(instant(at), `${day.format(at)} ${clock.format(at)}`);
+      assert.equal(instant(at, 0), `${day.format(at)} ${clock.format(at)}`); // another day, whenever this runs
       assert.equal(instant(at, at), clock.format(at));
       assert.ok(fullInstant(at).startsWith(`${full.format(at)} ${shown === "utc" ? "UTC" : "local"}`));
       assert.ok(fullInstant(at).endsWith(` · ${new Date(at).toISOString()}`));
