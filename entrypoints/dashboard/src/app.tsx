@@ -5,7 +5,7 @@ import { useEffect } from "preact/hooks";
 import { Redirect, Route, Router, Switch, useLocation } from "wouter-preact";
 import { queries, useReturn } from "./api/queries.ts";
 import { destination, followTabs, projectId, resume, session } from "./api/session.ts";
-import { closeMenus, handleKey } from "./lib/keys.ts";
+import { closeMenus, handleKey, leaveToInputMethod } from "./lib/keys.ts";
 import { lazy } from "./lazy.tsx";
 import { PAGES } from "./pages.tsx";
 import { BASE } from "./url/base.ts";
@@ -17,6 +17,7 @@ import { SignIn } from "./views/sign-in/SignIn.tsx";
 
 function App(): JSX.Element {
   useEffect(() => {
+    addEventListener("keydown", leaveToInputMethod, { capture: true });
     addEventListener("keydown", handleKey);
     for (const type of ["click", "focusin"]) addEventListener(type, closeMenus, true); // before a press changes the page
     if (isShared(location.pathname.slice(BASE.length))) return;

@@ -359,6 +359,41 @@ def test_trace_of_10_000_spans_is_shown_whole(
     assert page.evaluate("document.getElementsByTagName('*').length") <= ELEMENTS_MAX
 
 
+PRESS = """(given) => document.activeElement.dispatchEvent(
+  new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...given }))"""
+
+
+def test_keys_work_on_keyboards_of_other_scripts(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    for number in range(2):
+        started = START + timedelta(minutes=number)
+        project.send("/traces", {"name": f"trace {number}", "started_at": started.isoformat()})
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="trace 1")).to_be_visible()
+    page.evaluate(PRESS, {"key": "о", "code": "KeyJ"})
+    expect(page.get_by_role("link", name="trace 1")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 of 2", exact=True)).to_be_visible()
+    page.evaluate(PRESS, {"key": "[", "code": "Digit5", "altKey": True})  # German, on a Mac
+    page.evaluate(PRESS, {"key": "]", "code": "Digit6", "altKey": True})
+    expect(page.get_by_text("2 of 2", exact=True)).to_be_visible()
+    page.evaluate(PRESS, {"key": "л", "code": "KeyK", "ctrlKey": True})
+    expect(page.get_by_role("dialog")).to_be_visible()
+
+
+def test_enter_of_an_input_method_adds_no_filter(signed_in: Page, project: Project) -> None:
+    page = signed_in
+    project.send("/traces", {"name": "東京の旅", "started_at": START.isoformat()})
+    page.goto(project.path("traces"))
+    expect(page.get_by_role("link", name="東京の旅")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.insert_text("東京")
+    page.evaluate(PRESS, {"key": "Enter", "isComposing": True})
+    page.keyboard.insert_text("の旅")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Drop the filter name: 東京の旅")).to_be_visible()
+
+
 def test_list_of_spans_shows_the_selected_one(signed_in: Page, project: Project) -> None:
     page = signed_in
     failed = span(90, status="ERROR", error="no")

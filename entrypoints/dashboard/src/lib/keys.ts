@@ -38,12 +38,20 @@ export function useCommands(list: readonly Command[]): void {
   }, [shape]);
 }
 
+/** What a key types; on a keyboard of another script the Latin letter of its place. */
+function keyOf({ key, code }: KeyboardEvent): string {
+  if (key === " ") return "Space";
+  const isOther = /^[^\x00-\x7f]$/.test(key) && /^Key[A-Z]$/.test(code);
+  return isOther ? code.slice("Key".length) : key;
+}
+
 export function nameOf(event: KeyboardEvent): string {
-  const key = event.key === " " ? "Space" : event.key;
+  const key = keyOf(event);
   const isLetter = /^[a-z]$/i.test(key);
+  const isSign = /^[^a-z0-9]$/i.test(key); // on some keyboards Alt types `[`
   const parts = [
     event.ctrlKey || event.metaKey ? "Ctrl" : "",
-    event.altKey ? "Alt" : "",
+    event.altKey && !isSign ? "Alt" : "",
     event.shiftKey && (isLetter || key.length > 1) ? "Shift" : "",
     isLetter ? key.toLowerCase() : key,
   ];
@@ -87,8 +95,15 @@ function leaveMenu(menu: HTMLDetailsElement): void {
   menu.querySelector("summary")!.focus(); // what has the focus is hidden now
 }
 
+const TAKEN = 229; // the code of a key that an input method takes; in Safari that alone says so
+
+/** An input method takes Enter, Escape and arrows while it converts: they do nothing else then. */
+export function leaveToInputMethod(event: KeyboardEvent): void {
+  if (event.isComposing || event.keyCode === TAKEN) event.stopImmediatePropagation();
+}
+
 export function handleKey(event: KeyboardEvent): void {
-  if (event.defaultPrevented || event.isComposing || event.key === "Shift") return;
+  if (event.defaultPrevented || event.key === "Shift") return;
   const name = nameOf(event);
   const isSingle = !name.startsWith("Ctrl+") && name !== "Escape";
   if (isSingle && (isTyping(event.target) || singleKeys.value === "off")) return;
