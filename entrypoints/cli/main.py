@@ -259,6 +259,13 @@ def _migrate(arguments: argparse.Namespace, settings: Settings) -> int:
     return migrations.migrate(settings, contract=arguments.contract)
 
 
+def _check_migrations(settings: Settings) -> None:
+    """Raises Conflict if the database lacks one, Forbidden without rights on it, Unavailable."""
+    from entrypoints.composition import database  # noqa: PLC0415
+
+    asyncio.run(database.check_migrations(settings))
+
+
 @command(
     _commands,
     "distribute",
@@ -598,6 +605,7 @@ _organization_commands: Final = _commands.add_parser(
 )
 def _create_organization(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, uses_dev=True)
+    _check_migrations(settings)
     from entrypoints import provisioning  # noqa: PLC0415
 
     created = provisioning.create_organization(
@@ -680,6 +688,7 @@ _key_commands: Final = _commands.add_parser(
 )
 def _create_key(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, uses_dev=True)
+    _check_migrations(settings)
     from entrypoints import provisioning  # noqa: PLC0415
 
     created = provisioning.create_key(
@@ -721,6 +730,7 @@ _audit_commands: Final = _commands.add_parser(
 )
 def _verify_audit_log(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, uses_dev=True)
+    _check_migrations(settings)
     from entrypoints.cli import audit_logs  # noqa: PLC0415
 
     return audit_logs.verify(settings, arguments.organization, arguments.known)
@@ -745,6 +755,7 @@ def _verify_audit_log(arguments: argparse.Namespace, settings: Settings) -> int:
 )
 def _remap(arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, "database_url", uses_dev=True)
+    _check_migrations(settings)
     from entrypoints.cli import remapping  # noqa: PLC0415
 
     return remapping.remap(settings, arguments.project, is_dry_run=arguments.dry_run)
@@ -790,6 +801,7 @@ def _generate_secret_key(arguments: argparse.Namespace, _settings: Settings) -> 
 )
 def _rotate_secrets(_arguments: argparse.Namespace, settings: Settings) -> int:
     check_servers(settings, "database_url", uses_dev=True)
+    _check_migrations(settings)
     from entrypoints.cli import secret_keys  # noqa: PLC0415
 
     return secret_keys.rotate(settings)

@@ -21,7 +21,9 @@ from adapters.postgres.piccolo_conf import DB
 from adapters.postgres.schema.fitness import check_schema
 from adapters.postgres.schema.pending import pending_migrations as schema_pending
 from application.table_groups import FIRST_GROUP
+from domain.errors import Conflict
 from domain.ids import OrganizationId
+from domain.wording import counted
 from entrypoints.composition.payload_store import payload_store
 from entrypoints.settings import Settings
 
@@ -211,6 +213,18 @@ async def pending(settings: Settings, *, contract: bool = False) -> list[str]:
         due = await schema_pending(pool, contract=contract)
         await check_schema(pool)
         return due
+
+
+async def check_migrations(settings: Settings) -> None:
+    """Raises Conflict if the database lacks one, or is of an earlier version never released.
+
+    Also raises Forbidden if the role has no rights on the tables, and Unavailable.
+    """
+    if due := await pending(settings):
+        raise Conflict(
+            f"the database lacks {counted(len(due), 'migration')} ({', '.join(due)}): "
+            "run `pandaprobe-server migrate` first"
+        )
 
 
 async def rotate_secrets(settings: Settings, on_batch: Callable[[int], None]) -> dict[str, int]:

@@ -13,12 +13,11 @@ from typing import Final, NoReturn
 from msgspec import structs
 
 from adapters.embedded.process import Child
-from domain.wording import counted
 from entrypoints.observability import logs
 from entrypoints.processes import child_processes
 from entrypoints.processes.heap import limit_heap
 from entrypoints.settings import Settings, variable
-from entrypoints.startup import CommandError, check_servers, listen
+from entrypoints.startup import check_servers, listen
 
 LOG: Final = logging.getLogger("pandaprobe.serve")
 STOP_TIMEOUT_S: Final = 9.0  # of one process among several; supervisors wait for ten or more
@@ -129,15 +128,9 @@ def with_options(settings: Settings, processes: int | None) -> Settings:
 
 
 def _check_migrations(settings: Settings) -> None:
-    """Raises CommandError if the database lacks one, Conflict if it has another schema."""
     from entrypoints.composition import database  # noqa: PLC0415 - slow to import
 
-    pending = asyncio.run(database.pending(settings))
-    if pending:
-        raise CommandError(
-            f"the database lacks {counted(len(pending), 'migration')} ({', '.join(pending)}): "
-            "run `pandaprobe-server migrate` first"
-        )
+    asyncio.run(database.check_migrations(settings))
 
 
 def _check_grpc_port(settings: Settings) -> None:

@@ -132,6 +132,23 @@ async def test_commands_refuse_old_schema(environ, name):
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("organization", "create", "--owner", "ada@example.com"),
+        ("key", "create"),
+        ("audit", "verify"),
+        ("secrets", "rotate"),
+        ("remap",),
+    ],
+)
+async def test_commands_of_operators_refuse_old_schema(environ, arguments):
+    status, out, err = await command(environ, *arguments)
+    assert (status, out) == (1, "")
+    assert "run `pandaprobe-server migrate` first" in err
+    assert "Traceback" not in err
+
+
 @pytest.mark.exhaustive  # tests/e2e/test_observed.py stops two, and reads their log
 async def test_worker_logs_json_lines_and_stops_on_sigterm(migrated):
     worker = await start_process(migrated, "worker")
