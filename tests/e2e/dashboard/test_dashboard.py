@@ -363,6 +363,7 @@ PRESS = """(given) => document.activeElement.dispatchEvent(
   new KeyboardEvent("keydown", { bubbles: true, cancelable: true, ...given }))"""
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_keys_work_on_keyboards_of_other_scripts(signed_in: Page, project: Project) -> None:
     page = signed_in
     for number in range(2):
@@ -381,6 +382,7 @@ def test_keys_work_on_keyboards_of_other_scripts(signed_in: Page, project: Proje
     expect(page.get_by_role("dialog")).to_be_visible()
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_enter_of_an_input_method_adds_no_filter(signed_in: Page, project: Project) -> None:
     page = signed_in
     project.send("/traces", {"name": "東京の旅", "started_at": START.isoformat()})
@@ -394,6 +396,7 @@ def test_enter_of_an_input_method_adds_no_filter(signed_in: Page, project: Proje
     expect(page.get_by_role("button", name="Drop the filter name: 東京の旅")).to_be_visible()
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_list_of_spans_shows_the_selected_one(signed_in: Page, project: Project) -> None:
     page = signed_in
     failed = span(90, status="ERROR", error="no")
@@ -439,6 +442,7 @@ def test_session_reads_as_a_conversation(signed_in: Page, project: Project) -> N
     expect(page.get_by_role("complementary")).to_contain_text("question 1")
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_failed_turns_are_found_before_their_page_is_read(
     signed_in: Page, project: Project
 ) -> None:

@@ -107,6 +107,7 @@ BROKEN = """() => [...document.querySelectorAll("td.c-number, td:last-child")].f
 })"""
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_numbers_of_experiments_stay_on_one_line(signed_in: Page, project: Project) -> None:
     page = signed_in
     ids = prepare_questions(project, 3)

@@ -128,6 +128,7 @@ def test_model_without_a_price_gets_one_and_is_repriced(
     expect(page.get_by_role("region", name="Prices of this project")).to_contain_text("None")
 
 
+@pytest.mark.exhaustive  # only another build can break it
 def test_tools_that_fail_lead_to_the_traces_with_a_failure(
     signed_in: Page, project: Project
 ) -> None:

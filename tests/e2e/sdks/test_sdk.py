@@ -198,6 +198,7 @@ def test_burst_beyond_rate_limit_arrives_completely(limited_url, dev_server):
     assert spent.headers["ratelimit-limit"] == "50"
 
 
+@pytest.mark.exhaustive  # only another version of the SDK can break it
 def test_processes_and_threads_send_what_the_guide_says(dev_server):
     """docs/guide/traces.md#from-python says what is lost, and what helps."""
     subprocess.run(
