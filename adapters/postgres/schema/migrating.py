@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable
 from typing import Final
 
+import asyncpg
 from piccolo.apps.migrations.commands.backwards import BackwardsMigrationManager
 from piccolo.apps.migrations.commands.base import MigrationResult
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
@@ -24,12 +25,21 @@ from adapters.postgres.schema.pending import (
     known_migrations,
     pending_migrations,
 )
-from adapters.postgres.schema.serving_role import grant_group, prepare_serving_role
+from adapters.postgres.schema.serving_role import (
+    SELECT_CURRENT_ROLE,
+    grant_group,
+    prepare_serving_role,
+)
 from adapters.postgres.schema.sql_migration import SET_MIGRATION_LIMITS, load_migration
+from domain.errors import Forbidden
 
 MIGRATION_LOCK_TIMEOUT_MS: Final = 600_000  # waits while another process migrates
 CREATE_SCHEMA: Final = "CREATE SCHEMA IF NOT EXISTS {}"
 INSERT_GROUP: Final = "INSERT INTO table_groups (number) VALUES ($1)"
+NOT_OWNER: Final = (
+    "PostgreSQL says: {reason}. The owner of the database and its tables has to migrate, which "
+    "{role} isn't: set PANDAPROBE_MIGRATION_DATABASE_URL, see docs/operation/operations.md, Roles"
+)
 type OnMigration = Callable[[str, int, int], object]
 """Is called before each migration with its id, its place, from 1, and the number of all."""
 
@@ -46,8 +56,8 @@ async def migrate(
     With `contract` it also removes what only earlier versions use.
 
     The role of `pool` owns what is created; that of `serving_url`, by default
-    the same, may use it. Raises Unavailable, and Conflict for a database of an earlier version that
-    was never released.
+    the same, may use it. Raises Unavailable, Conflict for a database of an earlier version that was
+    never released, and Forbidden for a role that may not change it.
 
     Concurrent processes wait for the one that migrates, and then find nothing to do.
     """
@@ -65,6 +75,10 @@ async def migrate(
                 )
             await check_schema(pool)
             await prepare_serving_role(connection, serving_url)
+        except asyncpg.InsufficientPrivilegeError as error:
+            role = await connection.fetchval(SELECT_CURRENT_ROLE)
+            raise Forbidden(NOT_OWNER.format(reason=error, role=role)) from error
+        else:
             return due
         finally:
             await connection.execute("RESET lock_timeout; RESET statement_timeout")

@@ -29,7 +29,7 @@ from adapters.postgres.schema.pending import (
 )
 from adapters.postgres.schema.sql_migration import SqlMigration
 from application.table_groups import FIRST_GROUP
-from domain.errors import Unavailable
+from domain.errors import Forbidden, Unavailable
 from domain.page import PageRequest
 from tests.adapters.postgres.tracing.test_plans import nodes
 from tests.support.builders.values import span, trace
@@ -342,6 +342,26 @@ async def test_role_without_create_uses_existing_schema(database):
         due = await pending_migrations(database)
         assert await migrating.migrate(database) == due
         assert await database.fetchval("SELECT current_user") == role
+    finally:
+        await database.execute(f"SET ROLE NONE; DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+@pytest.mark.parametrize("has_tables", [False, True])
+async def test_role_that_may_not_migrate_is_told_who_may(database, has_tables):
+    """Before its tables exist, and once they are those of another role."""
+    name = await database.fetchval("SELECT current_database()")
+    role = f"stranger_{name}"
+    if has_tables:
+        await migrating.migrate(database)
+        await database.execute("ALTER TABLE traces NO FORCE ROW LEVEL SECURITY")
+    await database.execute(
+        f"CREATE ROLE {role}; GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}"
+    )
+    try:
+        await database.execute(f"ALTER DATABASE {name} SET role = {role}")
+        await database.expire_connections()
+        with pytest.raises(Forbidden, match=f"{role} isn't: set PANDAPROBE_MIGRATION_DATABASE_URL"):
+            await migrating.migrate(database)
     finally:
         await database.execute(f"SET ROLE NONE; DROP OWNED BY {role}; DROP ROLE {role}")
 
