@@ -4,6 +4,7 @@ The migrating role owns the tables. If the same role serves, the policies are fo
 that a superuser and a role with BYPASSRLS pass them (docs/adr/0036).
 """
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 from urllib.parse import unquote, urlsplit
@@ -61,17 +62,28 @@ async def prepare_serving_role(connection: Connection, serving_url: str | None) 
     if name is not None and name != own and not await connection.fetchval(HAS_ROLE, name):
         await _create_role(connection, name, password)
 
-    async def grant(group: TableGroup) -> None:
+    async def grant(group: TableGroup, tables: Sequence[str]) -> None:
         async with connection.transaction():
             await connection.execute(SET_LOCK_WAIT)
-            await grant_group(connection, group, serving_url)
+            await grant_group(connection, group, serving_url, tables)
 
     for group in await fetch_groups(connection):
-        await retry_for_locks(partial(grant, group))
+        # A transaction each: one that waits for the lock of a table holds that of no other, which
+        # requests would wait for, or be in a deadlock with.
+        for table in SEARCHED_TABLES:
+            await retry_for_locks(partial(grant, group, [table]))
 
 
-async def grant_group(connection: Connection, group: TableGroup, serving_url: str | None) -> None:
-    """Lets the role, which exists, use the tables of a group. In the open transaction."""
+async def grant_group(
+    connection: Connection,
+    group: TableGroup,
+    serving_url: str | None,
+    tables: Sequence[str] = SEARCHED_TABLES,
+) -> None:
+    """Lets the role, which exists, use the tables of a group. In the open transaction.
+
+    Forces the policies on the owner, or no longer, for `tables` alone: this takes their locks.
+    """
     name, _ = (None, None) if serving_url is None else role_of(serving_url)
     own = await connection.fetchval(SELECT_CURRENT_ROLE)
     is_separate = name is not None and name != own
@@ -83,7 +95,7 @@ async def grant_group(connection: Connection, group: TableGroup, serving_url: st
         for table in VIEWS_OF_SCOPE:
             if revoke := await connection.fetchval(FORMAT_REVOKE, table, name):
                 await connection.execute(revoke)
-    for table in SEARCHED_TABLES:
+    for table in tables:
         is_forced = await connection.fetchval(SELECT_FORCED, table)
         if is_forced is is_separate:
             force = "NO FORCE" if is_separate else "FORCE"

@@ -54,7 +54,7 @@ WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NO
   AND (a.attname IN ('project_id', 'organization_id') OR c.relname = 'organizations')
 """
 IS_WAITED_FOR: Final = """
-SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = 'traces'::regclass AND NOT granted)
+SELECT EXISTS (SELECT 1 FROM pg_locks WHERE relation = $1::text::regclass AND NOT granted)
 """
 # The serving role may only insert into these. It reads and changes them through a view.
 TABLES_BELOW_VIEWS: Final = {"span_rows", "span_fragment_rows"}
@@ -330,10 +330,23 @@ async def test_request_waits_behind_policies_that_wait_for_a_long_transaction(lo
         async with long.transaction():
             await long.execute("LOCK TABLE traces IN ACCESS SHARE MODE")
             forcing = asyncio.create_task(prepare_serving_role_of_owner(lone))
-            await until(lambda: reader.fetchval(IS_WAITED_FOR))
+            await until(lambda: reader.fetchval(IS_WAITED_FOR, "traces"))
             assert await reader.fetch("SELECT * FROM traces") == []
         await forcing
         tables = {one["relname"]: one for one in await reader.fetch(TENANT_TABLES)}
+    assert tables["traces"]["relforcerowsecurity"]
+
+
+async def test_policies_that_wait_for_one_table_hold_no_other(lone: Pool):
+    for table in SEARCHED_TABLES:
+        await lone.execute(f"ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY")
+    async with lone.acquire() as long, lone.acquire() as reader:
+        async with long.transaction():
+            await long.execute("LOCK TABLE sessions IN ACCESS SHARE MODE")
+            forcing = asyncio.create_task(prepare_serving_role_of_owner(lone))
+            await until(lambda: reader.fetchval(IS_WAITED_FOR, "sessions"))
+            tables = {one["relname"]: one for one in await reader.fetch(TENANT_TABLES)}
+        await forcing
     assert tables["traces"]["relforcerowsecurity"]
 
 
