@@ -104,10 +104,7 @@ def trace_facts(trace: Trace) -> list[str]:
     """Numbers of a trace, without any text of it."""
     totals = Totals.from_spans(trace.spans)
     status = trace.status.value if trace.status else "COMPLETED"
-    is_priced = any(
-        OutlineRow.from_span(one, trace.started_at).cost is not None for one in trace.spans
-    )
-    cost = total_dollars(as_float(totals.cost), totals.unpriced) if is_priced else "unpriced"
+    cost = total_dollars(as_float(totals.cost), totals.unpriced)
     facts = [
         (
             f"trace {trace.id}: {status}, started {instant(trace.started_at)}, "
@@ -349,9 +346,16 @@ def _gap_line(count: int, label: str) -> str:
 
 def _cost_line(span: Span, redactor: Redactor) -> str:
     row = OutlineRow.from_span(span, span.started_at)
-    price = "unpriced" if row.cost is None else dollars(row.cost)
+    price = _price(span, row.cost)
     model = line_of(span.model, NAME_CHARS, redactor) if span.model else "no model"
     return f"\n  {counted(row.tokens, 'token')}, {price}, {model}"
+
+
+def _price(span: Span, cost: float | None) -> str:
+    """A step that calls no model costs nothing; only of one that does, the cost may be unknown."""
+    if cost is not None:
+        return dollars(cost)
+    return "unpriced" if span.is_unpriced else "no cost"
 
 
 def _left_out(steps: int, shown: int, *, is_cut: bool, focus: str | None) -> Sequence[str]:
@@ -396,7 +400,7 @@ def step_view(
     """One step with its payloads. `wanted` shows one of them, from the character `offset` on."""
     redactor = Redactor(masking)
     row = OutlineRow.from_span(span, span.started_at)
-    price = "unpriced" if row.cost is None else dollars(row.cost)
+    price = _price(span, row.cost)
     facts = [
         (
             f"step {label or span.id} of trace {trace_id}: {row.kind}, {row.status}, "

@@ -642,8 +642,22 @@ def test_cost_shows_the_dearest_steps():
     assert "0 tokens" in answer
 
 
+def first_step(one: Trace) -> View:
+    step = one.spans[0]
+    return step_view(one.id, "s1", step, tokens=4_000, masking=MASK, wanted=None, offset=0)
+
+
 def test_unpriced_is_not_zero():
-    assert "unpriced" in text_of(view_of(trace(span()).settled(PRICE), 4_000), 4_000)
+    called = span(kind=SpanKind.LLM, model="house-model", token_usage=b'{"prompt_tokens":9}')
+    settled = trace(called).settled(lambda *_: None)
+    assert "unknown cost (1 step unpriced)" in text_of(view_of(settled, 4_000), 4_000)
+    assert "9 tokens, unpriced\n" in text_of(first_step(settled), 4_000)
+
+
+def test_a_trace_of_tools_has_no_cost_that_is_unknown():
+    settled = trace(span(kind=SpanKind.TOOL)).settled(PRICE)
+    assert "0 tokens, no cost, 1 step" in text_of(view_of(settled, 4_000), 4_000)
+    assert "0 tokens, no cost\n" in text_of(first_step(settled), 4_000)
 
 
 def test_parts_of_a_payload_put_together_are_the_whole():
