@@ -501,12 +501,17 @@ async def test_version_serves_with_the_schema_of_the_next_one(migrated):
     assert await pending_migrations(migrated, contract=True) == []
 
 
+def await_unlock(held: int) -> str:
+    """A script that keeps its locks until `held` is free, however slow this machine is."""
+    return f"SET LOCAL lock_timeout = 0; SELECT pg_advisory_xact_lock({held})"
+
+
 async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_other(migrated):
     held, column = 7001, "ALTER TABLE traces ADD COLUMN IF NOT EXISTS of_next text"
     migration = SqlMigration(
         id="9998_next",
         description="a column, and the view that shows it",
-        of_group=lambda _: (column, f"SELECT pg_advisory_xact_lock({held})"),
+        of_group=lambda _: (column, await_unlock(held)),
         views_of_group=lambda _: ("CREATE OR REPLACE VIEW veiled.traces AS SELECT * FROM traces",),
     )
     async with migrated.acquire() as other, migrated.acquire() as reader:
@@ -514,6 +519,7 @@ async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_oth
         migrating_now = asyncio.create_task(migration.manager().run())
         await until(lambda: other.fetchval(WAITING_FOR, "advisory"))
         # It has the lock of the view, and waits for that of the table.
+        await reader.execute("SET lock_timeout = 0")
         reading = asyncio.create_task(reader.fetch("SELECT * FROM veiled.traces"))
         await until(lambda: other.fetchval(WAITING_FOR, "relation"))
         await other.execute("SELECT pg_advisory_unlock($1)", held)
@@ -531,7 +537,7 @@ async def test_request_and_migration_of_several_views_do_not_end_each_other(migr
         description="two views",
         views_of_group=lambda _: (
             again.format("traces"),
-            f"SELECT pg_advisory_xact_lock({held})",
+            await_unlock(held),
             again.format("sessions"),
         ),
     )
@@ -540,6 +546,7 @@ async def test_request_and_migration_of_several_views_do_not_end_each_other(migr
         migrating_now = asyncio.create_task(migration.manager().run())
         await until(lambda: other.fetchval(WAITING_FOR, "advisory"))
         async with reader.transaction():
+            await reader.execute("SET LOCAL lock_timeout = 0")
             assert await reader.fetch("SELECT * FROM veiled.sessions") == []
             await other.execute("SELECT pg_advisory_unlock($1)", held)
             assert await reader.fetch("SELECT * FROM veiled.traces") == []
