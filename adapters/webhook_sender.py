@@ -3,11 +3,13 @@
 A name is resolved once. The resolved addresses are checked, and the connection goes to one of
 them, so that DNS rebinding has no effect. TLS still verifies the name. Connections aren't reused,
 because two names may share an address. Only the status is read, from bytes that are counted: a
-client library reads interim responses for as long as they come.
+client library reads interim responses for as long as they come, and parses headers, for which h11
+takes seconds if a receiver wants it to (docs/adr/0028).
 """
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -32,13 +34,12 @@ from domain.evaluation.alerts.webhook import (
 )
 
 if TYPE_CHECKING:
-    import h11
     import httpx2
 
 TIMEOUT_S: Final = 10.0  # per message: resolving, connecting, sending, and the response
 CONNECT_TIMEOUT_S: Final = 3.0  # for one of several addresses
 ADDRESSES_MAX: Final = 4  # of a name; they are tried in order
-INTERIM_MAX: Final = 10  # responses (1xx) before the final one: parsing each takes 20 µs
+INTERIM_MAX: Final = 10  # responses (1xx) before the final one
 HEAD_BYTES_MAX: Final = 32 * 1024  # of a response up to its body, with all interim ones (1xx)
 # A look-up without an answer lasts up to 30 s, three times as long as its delivery. Each has a
 # thread, so that names for which no server answers delay no webhook of another project.
@@ -51,6 +52,11 @@ type Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 type Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _log: Final = logging.getLogger(__name__)
+# Both take time in proportion to the bytes, whatever these are.
+_STATUS_LINE: Final = re.compile(rb"HTTP/1\.[01] ([1-9][0-9]{2})(?: [^\r\n]*)?\r?\n")
+_END_OF_HEAD: Final = re.compile(rb"\n\r?\n")
+_END_BYTES: Final = 3
+_FINAL: Final = 200  # the first status that isn't of an interim response
 
 
 @cache  # it reads hundreds of certificates
@@ -117,14 +123,14 @@ class HttpWebhookSender:
         addresses = await self._resolve_allowed(webhook.url)
         url, body = httpx2.URL(webhook.url), format_body(delivery.body, webhook.format)
         headers = {"host": url.netloc.decode("ascii"), **_headers(delivery, webhook, now, body)}
-        http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES_MAX)
+        http = h11.Connection(h11.CLIENT)
         request = h11.Request(method="POST", target=url.raw_path, headers=[*headers.items()])
         parts = [http.send(one) for one in (request, h11.Data(body), h11.EndOfMessage())]
         reader, writer = await self._connect(addresses, url)
         try:
             writer.writelines(part for part in parts if part)
             await writer.drain()
-            return DeliveryResult(await _read_status(reader, http))  # the body isn't read
+            return DeliveryResult(await _read_status(reader))  # the body isn't read
         finally:
             writer.transport.abort()
 
@@ -163,22 +169,28 @@ class HttpWebhookSender:
         return addresses[:ADDRESSES_MAX]
 
 
-async def _read_status(reader: asyncio.StreamReader, http: "h11.Connection") -> int:
-    """The status of the response after the interim ones. Raises OSError, h11.RemoteProtocolError.
+async def _read_status(reader: asyncio.StreamReader) -> int:
+    """The status of the response after the interim ones, once its head is complete.
 
-    A response whose head is longer than HEAD_BYTES_MAX seems to end there.
+    Raises OSError, also for a head that is longer than HEAD_BYTES_MAX.
     """
-    import h11  # noqa: PLC0415
-
-    left, interim = HEAD_BYTES_MAX, 0
-    while not isinstance(event := http.next_event(), h11.Response):
-        if event is h11.NEED_DATA:
+    head, left = bytearray(), HEAD_BYTES_MAX
+    for _ in range(INTERIM_MAX + 1):
+        searched = 0
+        while (end := _END_OF_HEAD.search(head, searched)) is None:
+            searched = max(0, len(head) - _END_BYTES)
             data = await reader.read(left)
+            if not data:
+                raise ConnectionError("the response ends in its head, or its head is too long")
+            head += data
             left -= len(data)
-            http.receive_data(data)
-        elif (interim := interim + 1) > INTERIM_MAX:
-            raise h11.RemoteProtocolError("too many interim responses")
-    return event.status_code
+        found = _STATUS_LINE.match(head)
+        if found is None:
+            raise ConnectionError("this isn't a response")
+        if (status := int(found[1])) >= _FINAL:
+            return status
+        del head[: end.end()]
+    raise ConnectionError("too many interim responses")
 
 
 def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -> Mapping[str, str]:
@@ -198,7 +210,6 @@ def _headers(delivery: Delivery, webhook: Webhook, now: datetime, body: bytes) -
 
 def _failure_code(error: Exception, webhook: Webhook) -> str:
     """Why the webhook did not answer, as a code that callers see."""
-    import h11  # noqa: PLC0415
     import httpx2  # noqa: PLC0415
 
     match error:
@@ -213,7 +224,7 @@ def _failure_code(error: Exception, webhook: Webhook) -> str:
             return "timeout"
         case _UnreachableError():
             return "tls" if isinstance(error.__cause__, ssl.SSLError) else "unreachable"
-        case h11.RemoteProtocolError() | httpx2.InvalidURL() | OSError():
+        case httpx2.InvalidURL() | OSError():
             return "broken_connection"
     _log.error(
         "sending a webhook message failed", exc_info=error, extra={"webhook_id": str(webhook.id)}

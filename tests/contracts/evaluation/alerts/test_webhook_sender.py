@@ -236,6 +236,13 @@ async def test_interim_responses_have_a_limit(count, result):
         assert await send_to(unrestricted_sender(), there.url()) == result
 
 
+async def test_headers_of_a_response_are_not_parsed():
+    """h11 refused this one after eight seconds, in which the worker did nothing else."""
+    slow = "x: " + "\t " * 15_000 + "\0"
+    async with receiver(answer=with_status("200 OK", slow)) as there:
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(200)
+
+
 async def test_closed_port_is_unreachable():
     async with receiver() as there:
         pass
