@@ -37,8 +37,8 @@ class CachedApiKeys:
         await self._inner.mark_used(uses)
         self._cache.update(lambda key: _with_last_use(key, uses.get(key.id)))
 
-    async def record_origins(self, meetings: Sequence[ports.KeyOrigin]) -> None:
-        await self._inner.record_origins(meetings)
+    async def record_origins(self, origins: Sequence[ports.KeyOrigin]) -> None:
+        await self._inner.record_origins(origins)
 
     def invalidate_organization(self, organization: OrganizationId) -> None:
         """Drops every key of the organization."""

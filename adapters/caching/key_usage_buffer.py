@@ -34,7 +34,7 @@ class KeyUsageBuffer:
         self._new_id = new_id
         self._last_noted: dict[tuple[ApiKeyId, str], datetime] = {}
         self._pending_uses: dict[ApiKeyId, datetime] = {}
-        self._pending_meetings: dict[tuple[ApiKeyId, str], KeyOrigin] = {}
+        self._pending_origins: dict[tuple[ApiKeyId, str], KeyOrigin] = {}
 
     @classmethod
     @asynccontextmanager
@@ -56,8 +56,8 @@ class KeyUsageBuffer:
             return  # without an entry in `_last_noted`, so that its next use reports the network
         _put_newest(self._last_noted, (key, network), at)
         if last is None:
-            meeting = KeyOrigin(key, origin, at, AuditEntryId(self._new_id()))
-            self._pending_meetings[key, network] = meeting
+            entry = AuditEntryId(self._new_id())
+            self._pending_origins[key, network] = KeyOrigin(key, origin, at, entry)
 
     def _has_room(self, key: ApiKeyId) -> bool:
         """Whether another network of the key may be buffered.
@@ -65,8 +65,8 @@ class KeyUsageBuffer:
         The limit per key keeps the networks of one key from displacing those of others.
         """
         return (
-            len(self._pending_meetings) < NEW_NETWORKS_MAX
-            and sum(met == key for met, _ in self._pending_meetings) < NEW_NETWORKS_PER_KEY_MAX
+            len(self._pending_origins) < NEW_NETWORKS_MAX
+            and sum(one == key for one, _ in self._pending_origins) < NEW_NETWORKS_PER_KEY_MAX
         )
 
     def _warn_lost(self) -> None:
@@ -76,11 +76,11 @@ class KeyUsageBuffer:
         if not self._pending_uses:
             return
         uses, self._pending_uses = self._pending_uses, {}
-        meetings, self._pending_meetings = self._pending_meetings, {}
+        origins, self._pending_origins = self._pending_origins, {}
         written = False
         try:
             await self._keys.mark_used(uses)
-            await self._keys.record_origins(list(meetings.values()))
+            await self._keys.record_origins(list(origins.values()))
             written = True
         except Exception:  # noqa: BLE001 - whatever the cause, the next flush tries again
             _log.warning("uses of %d API keys could not be written yet", len(uses), exc_info=True)
@@ -88,12 +88,12 @@ class KeyUsageBuffer:
             if not written:
                 for key, at in self._pending_uses.items():
                     _put_newest(uses, key, at)
-                for network, meeting in self._pending_meetings.items():
-                    if len(meetings) < NEW_NETWORKS_MAX:
-                        meetings[network] = meeting
+                for network, origin in self._pending_origins.items():
+                    if len(origins) < NEW_NETWORKS_MAX:
+                        origins[network] = origin
                     else:
                         self._last_noted.pop(network, None)  # its next use reports it again
-                self._pending_uses, self._pending_meetings = uses, meetings
+                self._pending_uses, self._pending_origins = uses, origins
 
 
 def _put_newest[K, V](buffer: dict[K, V], key: K, value: V) -> None:

@@ -22,7 +22,7 @@ LONG_BYTES_MAX: Final = 2 * PART_BYTES
 COMPRESSED_BYTES_MIN: Final = 512 << 10  # by a thread at once: gzip takes 10 ms for as many
 PART_ITEMS_MAX: Final = 64  # making as many spans takes 0.3 ms
 _FIRST_ITEMS: Final = 16
-_HOLE: Final = b"\0"  # no JSON has this byte
+_PLACEHOLDER: Final = b"\0"  # no JSON has this byte
 
 type OpenChunks = Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]]
 """Opens the body. A Failure before the first chunk becomes an error response."""
@@ -100,21 +100,21 @@ class JsonParts[T]:
     """JSON with a long list, which is made a part at a time, each when it is to be sent.
 
     Other requests get their turn between two parts, and a part takes the memory of the one before:
-    for 11 MB at once, taking new memory would be a third of the work. `hollow` is the response
+    for 11 MB at once, taking new memory would be a third of the work. `empty` is the response
     with an empty list `field`, and `make` makes its members of some of the `items`, whose long
     texts have `size` bytes: a part of several items has at most LONG_BYTES_MAX of them. The parts
     can be made only once, since each item is removed from `items` when it is sent.
     """
 
-    hollow: msgspec.Struct
+    empty: msgspec.Struct
     field: str
     items: deque[T]
     make: Callable[[Sequence[T]], Sequence[msgspec.Struct]]
     size: Callable[[Sequence[T]], int]
 
     def __iter__(self) -> Iterator[bytes]:
-        whole = msgspec.structs.replace(self.hollow, **{self.field: msgspec.Raw(_HOLE)})
-        before, _, after = msgspec.json.encode(whole).rpartition(_HOLE)
+        whole = msgspec.structs.replace(self.empty, **{self.field: msgspec.Raw(_PLACEHOLDER)})
+        before, _, after = msgspec.json.encode(whole).rpartition(_PLACEHOLDER)
         lead, count = before + b"[", _FIRST_ITEMS
         while self.items:
             part = msgspec.json.encode(self.make(self._take(count)))

@@ -68,8 +68,8 @@ async def read_database_metrics(ports: Ports) -> Mapping[MetricDefinition, Sampl
     dead = sum(one.dead for one in answered)
     load = Workload.total(loads)
     oldest = max((one for one in waits if one is not None), default=None)
-    attendance = await ports.workers.status(now)
-    seen = attendance.last_seen_at
+    workers = await ports.workers.status(now)
+    seen = workers.last_seen_at
     return {
         definitions.DATABASE_UP: {(): 1.0},
         definitions.TABLE_GROUP_UP: {
@@ -80,7 +80,7 @@ async def read_database_metrics(ports: Ports) -> Mapping[MetricDefinition, Sampl
         definitions.JOBS_RUNNING: {(): load.running},
         definitions.OLDEST_JOB_SECONDS: {(): 0.0 if oldest is None else oldest.total_seconds()},
         definitions.JOBS_DEAD: {(): dead},
-        definitions.WORKERS: {(): attendance.alive},
+        definitions.WORKERS: {(): workers.alive},
         definitions.WORKER_SEEN_AT: {(): 0.0 if seen is None else seen.timestamp()},
     }
 

@@ -39,7 +39,7 @@ REQUEUE_EVERY_S: Final = 15.0
 GROUPS_EVERY_S: Final = 15.0  # for which a new group of organizations may wait
 # After it a job of a judge gives up its slot: longer than most targets take, and short for one that
 # waits behind those of a provider that doesn't answer.
-PATIENCE_S: Final = 10.0
+SLOW_AFTER_S: Final = 10.0
 # Without a slot, of a process: those of eight projects. Most wait for a place of their provider and
 # hold little; each renews its lease twice a minute.
 SLOW_JOBS_MAX: Final = 256
@@ -184,7 +184,7 @@ class JobRunner:
     Never raises. Unfinished jobs are found in the database again.
 
     A judge may be slow, or not answer at all. A job of the lane `judge` that takes longer than
-    `patience_s` gives its slot to the next one and goes on, so that it delays none that asks
+    `slow_after_s` gives its slot to the next one and goes on, so that it delays none that asks
     another provider (docs/adr/0071). At most `slow_max` jobs do so at a time.
     """
 
@@ -193,7 +193,7 @@ class JobRunner:
     observe: Callable[[Job], contextlib.AbstractContextManager[observing.JobOutcome]] = lambda _: (
         contextlib.nullcontext(observing.JobOutcome())
     )
-    patience_s: float = PATIENCE_S
+    slow_after_s: float = SLOW_AFTER_S
     slow_max: int = SLOW_JOBS_MAX
     _slow: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
@@ -207,7 +207,7 @@ class JobRunner:
             task = asyncio.create_task(self._run(job))
             try:
                 while not task.done() and task not in self._slow:
-                    await asyncio.wait({task}, timeout=self.patience_s)
+                    await asyncio.wait({task}, timeout=self.slow_after_s)
                     if not task.done() and len(self._slow) < self.slow_max:
                         self._slow.add(task)
                         task.add_done_callback(self._slow.discard)

@@ -181,7 +181,7 @@ class Gate:
 
 async def test_judge_that_does_not_answer_keeps_no_other_job_waiting():
     gate = Gate()
-    runner = gate.runner(2, patience_s=0)
+    runner = gate.runner(2, slow_after_s=0)
     async with in_time():
         await asyncio.gather(*(runner(a_judge_job(f"stuck {n}")) for n in range(5)))
         await runner(a_judge_job("free"))
@@ -194,7 +194,7 @@ async def test_judge_that_does_not_answer_keeps_no_other_job_waiting():
 async def test_jobs_without_a_slot_are_bounded(asks_judge):
     """And only those of a judge give theirs up: others take as long as the processor needs."""
     gate, most = Gate(), 2 if asks_judge else 0
-    runner = gate.runner(1, patience_s=0.001, slow_max=2)
+    runner = gate.runner(1, slow_after_s=0.001, slow_max=2)
     jobs = [replace(a_judge_job(f"{n}"), asks_judge=asks_judge) for n in range(5)]
     running = [asyncio.create_task(runner(job)) for job in jobs]
     await until(lambda: sum(one.done() for one in running) == most)
@@ -209,7 +209,7 @@ async def test_jobs_without_a_slot_are_bounded(asks_judge):
 
 async def test_stop_ends_jobs_with_and_without_a_slot():
     gate = Gate()
-    runner = gate.runner(1, patience_s=0, slow_max=1)
+    runner = gate.runner(1, slow_after_s=0, slow_max=1)
     await runner(a_judge_job("slow"))
     waiting = asyncio.create_task(runner(a_judge_job("in its slot")))
     await until(lambda: len(gate.begun) == 2)

@@ -82,9 +82,9 @@ class MemoryApiKeys:
         for key, at in uses.items():
             _used(self.store, key, at)
 
-    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
-        for meeting in meetings:
-            _met(self.store, meeting)
+    async def record_origins(self, origins: Sequence[KeyOrigin]) -> None:
+        for one in origins:
+            _record_origin(self.store, one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,22 +96,22 @@ class MemoryKeyUsage:
 
     def record(self, key: ApiKeyId, at: datetime, origin: Origin) -> None:
         _used(self.store, key, at)
-        _met(self.store, KeyOrigin(key, origin, at, AuditEntryId(self.new_id())))
+        _record_origin(self.store, KeyOrigin(key, origin, at, AuditEntryId(self.new_id())))
 
 
-def _met(store: MemoryStore, meeting: KeyOrigin) -> None:
-    key, networks = store.keys.get(meeting.key), store.used_networks[meeting.key]
-    network = meeting.origin.network
+def _record_origin(store: MemoryStore, used: KeyOrigin) -> None:
+    key, networks = store.keys.get(used.key), store.used_networks[used.key]
+    network = used.origin.network
     if key is None or network in networks or len(networks) >= USED_NETWORKS_MAX:
         return
     networks.add(network)
-    if key.newest_network_at is None or key.newest_network_at < meeting.at:
-        store.keys[key.id] = replace(key, newest_network=network, newest_network_at=meeting.at)
-    store.audit_log[meeting.entry] = AuditEntry(
-        id=meeting.entry,
+    if key.newest_network_at is None or key.newest_network_at < used.at:
+        store.keys[key.id] = replace(key, newest_network=network, newest_network_at=used.at)
+    store.audit_log[used.entry] = AuditEntry(
+        id=used.entry,
         organization_id=key.organization_id,
-        at=meeting.at,
-        actor=Actor(key_id=key.id, name=key.prefix, origin=meeting.origin),
+        at=used.at,
+        actor=Actor(key_id=key.id, name=key.prefix, origin=used.origin),
         action=AuditAction.API_KEY_USED,
         resource_id=str(key.id),
         detail={"name": key.name, "network": network},
@@ -184,31 +184,31 @@ class MemoryOrganizations:
         ours = [one for one in self.store.memberships.values() if one.user_id == user]
         return sorted(ours, key=lambda one: (one.created_at, one.organization_id))
 
-    async def create_first(self, founding: NewOrganization) -> Membership:
-        owner = founding.owner.user_id
+    async def create_first(self, new: NewOrganization) -> Membership:
+        owner = new.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
         if known := await self.memberships(owner):
             return known[0]
-        self._put(founding)
-        return founding.owner
+        self._put(new)
+        return new.owner
 
-    async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
-        owner = founding.owner.user_id
+    async def create(self, new: NewOrganization, owned_max: int | None) -> None:
+        owner = new.owner.user_id
         if owner not in self.store.users:
             raise NotFound("User not found")
         ours = await self.memberships(owner)
         owned = sum(one.role is Role.OWNER for one in ours)
         if owned_max is not None and owned >= owned_max:
             raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
-        self._put(founding)
+        self._put(new)
 
-    def _put(self, founding: NewOrganization) -> None:
-        organization, project = founding.organization, founding.project
+    def _put(self, new: NewOrganization) -> None:
+        organization, project = new.organization, new.project
         self.store.organizations[organization.id] = organization
-        self.store.memberships[organization.id, founding.owner.user_id] = founding.owner
+        self.store.memberships[organization.id, new.owner.user_id] = new.owner
         self.store.projects[project.id] = project
-        self.store.audit_log[founding.entry.id] = founding.entry
+        self.store.audit_log[new.entry.id] = new.entry
 
 
 ROWS_PER_PURGE: Final = 1_000  # rows that one call deletes

@@ -126,21 +126,21 @@ class PostgresTraceArchive:
         ids: AsyncIterator[list[Record]],
         left_out: list[TraceId],
     ) -> Batches:
-        unled = set[str]()  # sessions whose first traces were left out
+        without_first = set[str]()  # sessions whose first traces were left out
         traces = 0
         async for rows in ids:
             sizes = await _sizes(connection, project, [row[0] for row in rows])
             led: dict[TraceId, str] = {}
             readable: list[TraceId] = []
             for trace, session, is_first in rows:
-                is_led = session is not None and (is_first or session in unled)
+                is_led = session is not None and (is_first or session in without_first)
                 if sizes[trace] > self.bytes_max:
                     leave_out(trace, left_out)
-                    unled |= {session} if is_led else set()
+                    without_first |= {session} if is_led else set()
                     continue
                 if is_led:
                     led[trace] = session
-                    unled.discard(session)
+                    without_first.discard(session)
                 readable.append(trace)
             scores = await self._session_sizes(connection, project, led)
             weights = [(one, sizes[one] + scores.get(led.get(one), 0)) for one in readable]

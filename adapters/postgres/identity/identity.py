@@ -122,9 +122,9 @@ class PostgresApiKeys:
                 UPDATE_KEY_LAST_USED, list(uses.keys()), list(uses.values())
             )
 
-    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
+    async def record_origins(self, origins: Sequence[KeyOrigin]) -> None:
         async with translate_errors():
-            for one in sorted(meetings, key=lambda one: one.at):
+            for one in sorted(origins, key=lambda one: one.at):
                 origin = (one.origin.network, one.origin.address, one.origin.agent)
                 what = (one.entry, one.at, AuditAction.API_KEY_USED)
                 values = (one.key, *origin, *what, USED_NETWORKS_MAX)
@@ -230,22 +230,22 @@ class PostgresOrganizations:
             memberships = await within(self.pool, ALL_TENANTS).fetch(SELECT_MEMBERSHIPS, user)
         return [rows.membership_from_row(row) for row in memberships]
 
-    async def create_first(self, founding: NewOrganization) -> Membership:
-        owner = founding.owner.user_id
+    async def create_first(self, new: NewOrganization) -> Membership:
+        owner = new.owner.user_id
         async with self._user_lock(owner) as connection:
             row = await connection.fetchrow(SELECT_OLDEST_MEMBERSHIP, owner)
             if row is not None:
                 return rows.membership_from_row(row)
-            await _insert_organization(connection, founding)
-            return founding.owner
+            await _insert_organization(connection, new)
+            return new.owner
 
-    async def create(self, founding: NewOrganization, owned_max: int | None) -> None:
-        owner = founding.owner.user_id
+    async def create(self, new: NewOrganization, owned_max: int | None) -> None:
+        owner = new.owner.user_id
         async with self._user_lock(owner) as connection:
             owned = await connection.fetchval(COUNT_OWNED_ORGANIZATIONS, owner, Role.OWNER)
             if owned_max is not None and owned >= owned_max:
                 raise Forbidden(OWNED_LIMIT_MESSAGE.format(owned_max))
-            await _insert_organization(connection, founding)
+            await _insert_organization(connection, new)
 
     @asynccontextmanager
     async def _user_lock(self, user: UserId) -> AsyncIterator[Connection]:
@@ -258,12 +258,12 @@ class PostgresOrganizations:
             yield connection
 
 
-async def _insert_organization(connection: Connection, founding: NewOrganization) -> None:
-    organization, project = founding.organization, founding.project
+async def _insert_organization(connection: Connection, new: NewOrganization) -> None:
+    organization, project = new.organization, new.project
     group = await connection.fetchval(SELECT_SMALLEST_GROUP)
     await connection.execute(INSERT_ORGANIZATION, *rows.organization_row(organization))
     if group != FIRST_GROUP:
         await connection.execute(SET_GROUP, organization.id, group)
-    await connection.execute(rows.UPSERT_MEMBERSHIP, *rows.membership_row(founding.owner))
+    await connection.execute(rows.UPSERT_MEMBERSHIP, *rows.membership_row(new.owner))
     await connection.execute(INSERT_PROJECT, *rows.project_row(organization.id, project))
-    await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(founding.entry))
+    await connection.execute(rows.INSERT_AUDIT_ENTRY, *rows.audit_row(new.entry))

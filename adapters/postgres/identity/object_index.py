@@ -36,15 +36,15 @@ SELECT_OBJECTS: Final = (
 class PostgresObjectIndex(PoolReader):
     async def find(self, projects: Sequence[ProjectId], text: str) -> Sequence[FoundObject]:
         """Looks once over all projects, then in each that has something, without erased data."""
-        sought, having = (sought_uuid(text), text), set[ProjectId]()
+        wanted, having = (sought_uuid(text), text), set[ProjectId]()
         for some in batched(projects, PROJECTS_AT_ONCE):
-            found = await self._fetch(RETRY_LATER, some, SELECT_OBJECTS, some, *sought)
+            found = await self._fetch(RETRY_LATER, some, SELECT_OBJECTS, some, *wanted)
             having |= {ProjectId(row["project_id"]) for row in found}
         visible = [
             FoundObject(ObjectKind(row["kind"]), project)
             for project in sorted(having)[:FOUND_MAX]
             for row in await self._fetch_visible(
-                RETRY_LATER, project, SELECT_OBJECTS, [project], *sought
+                RETRY_LATER, project, SELECT_OBJECTS, [project], *wanted
             )
         ]
         return sorted(visible)[:FOUND_MAX]

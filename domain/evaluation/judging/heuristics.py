@@ -137,14 +137,14 @@ def step_efficiency(evidence: Evidence) -> Outcome:
         return Skipped(SkipCode.NO_STEPS)
     calls = evidence.signs.calls
     repeats = sum(one.is_repeat for one in calls)
-    in_vain = sum(
+    failed_retries = sum(
         one.has_failed and is_retry and not one.is_repeat for one, is_retry in _retries(calls)
     )
-    wasted = min(repeats + in_vain + evidence.signs.idle_steps, steps)
+    wasted = min(repeats + failed_retries + evidence.signs.idle_steps, steps)
     return Scored(
         1 - wasted / steps,
         f"{wasted} of {steps} steps repeat, fail again, or leave nothing behind",
-        {"repeats": repeats, "failed_retries": in_vain, "idle": evidence.signs.idle_steps},
+        {"repeats": repeats, "failed_retries": failed_retries, "idle": evidence.signs.idle_steps},
     )
 
 

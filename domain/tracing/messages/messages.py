@@ -423,7 +423,7 @@ class _Reader:
         given = attributes.get("message", attributes.get("content"))
         message = parsed_once(given)
         source: dict[str, object] = {"tool_calls": attributes.get("tool_calls")}
-        is_message = isinstance(message, dict) and _is_spoken(message)
+        is_message = isinstance(message, dict) and _is_message(message)
         if isinstance(message, dict) and is_message:
             source |= message
         else:
@@ -437,7 +437,7 @@ class _Reader:
     def add_system(self, value: object) -> None:
         """Adds a system message; nothing if the value is empty."""
         inner = parsed_once(value)
-        if isinstance(inner, dict) and _is_spoken(inner):
+        if isinstance(inner, dict) and _is_message(inner):
             source = inner  # a whole message, as Gemini sends it
         else:
             source = {"content": blocks_or_text(inner, value) if isinstance(value, str) else value}
@@ -475,7 +475,7 @@ def _role_named(name: str) -> str:
     return _ROLES.get(lower, lower)
 
 
-def _is_spoken(one: Mapping[str, object]) -> bool:
+def _is_message(one: Mapping[str, object]) -> bool:
     """Whether an object is a message rather than a block of one."""
     return "role" in one or not (is_block(one) or one.keys().isdisjoint(_MESSAGE_KEYS))
 

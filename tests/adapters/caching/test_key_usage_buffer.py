@@ -56,7 +56,7 @@ async def test_many_networks_of_one_key_do_not_displace_another_key(inner):
     uses.record(stolen.id, at(0), AWAY)
     for n in range(NEW_NETWORKS_MAX * 2):
         uses.record(noisy.id, at(1), Origin(f"2001:db8:{n:x}::1", "sdk/1"))
-    assert any(key == stolen.id for key, _ in uses._pending_meetings)
+    assert any(key == stolen.id for key, _ in uses._pending_origins)
 
 
 async def test_changed_user_agents_are_one_network(inner):
@@ -122,20 +122,20 @@ async def test_buffered_uses_are_bounded_during_an_outage(inner):
 
 
 def met(inner: Counted) -> list[tuple[ApiKeyId, Origin]]:
-    return [(one.key, one.origin) for some in inner.meetings for one in some]
+    return [(one.key, one.origin) for some in inner.origins for one in some]
 
 
 async def test_new_origin_is_reported_once(inner):
     key = inner.key()
     async with KeyUsageBuffer.flushing_to(inner, every_s=0.001) as uses:
         uses.record(key.id, at(1), HOME)
-        await until(lambda: inner.meetings)
+        await until(lambda: inner.origins)
         for second in range(2, 200):
             uses.record(key.id, at(second), HOME)
             await turns()
         uses.record(key.id, at(200), AWAY)
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
-    [[first], [second]] = inner.meetings
+    [[first], [second]] = inner.origins
     assert (first.at, second.at) == (at(1), at(200))
     assert first.entry != second.entry
 
@@ -158,7 +158,7 @@ async def test_failed_new_origins_are_flushed_later_unchanged(inner):
         await until(lambda: inner.asked >= 2)
         uses.record(key.id, at(2), AWAY)
         inner.fail = None
-    assert [one.at for some in inner.meetings for one in some] == [at(1), at(2)]
+    assert [one.at for some in inner.origins for one in some] == [at(1), at(2)]
     assert met(inner) == [(key.id, HOME), (key.id, AWAY)]
     assert len(inner.store.audit_log) == 2
 

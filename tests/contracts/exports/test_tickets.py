@@ -10,7 +10,7 @@ from typing import Any
 from domain.exports.ticket import TICKET_LIFETIME, DownloadTicket
 from domain.identity.organization import NewOrganization
 from tests.support.builders.values import NOON
-from tests.support.fixtures.identities import founding
+from tests.support.fixtures.identities import new_organization
 from tests.support.fixtures.in_memory_app import World
 
 
@@ -31,7 +31,7 @@ def a_ticket(ours: NewOrganization, **overrides: Any) -> DownloadTicket:
 
 
 async def found_organization(world: World) -> NewOrganization:
-    new = founding((await world.person("ada")).user.id)
+    new = new_organization((await world.person("ada")).user.id)
     await world.ports.identity.organizations.create(new, None)
     return new
 

@@ -123,7 +123,7 @@ async def test_issued_secret_finds_its_key(identity):
 HOME = Origin("192.0.2.1", "sdk/1")
 
 
-def meeting(key: ApiKey, origin: Origin = HOME, second: float = 0) -> KeyOrigin:
+def key_origin(key: ApiKey, origin: Origin = HOME, second: float = 0) -> KeyOrigin:
     return KeyOrigin(key.id, origin, at(second), AuditEntryId(uuid.uuid4()))
 
 
@@ -137,7 +137,7 @@ async def test_first_use_from_network_is_audited_in_full(identity):
     ours = await identity.organization()
     key = new_key(ours, name="Ünïcode 🔑")
     await identity.add_key(key)
-    first = meeting(key, second=1)
+    first = key_origin(key, second=1)
     await identity.keys.record_origins([first])
     assert await list_key_uses(identity, ours) == [
         AuditEntry(
@@ -179,7 +179,7 @@ async def test_first_use_from_each_network_is_audited(identity, other):
     key = new_key(ours)
     await identity.add_key(key)
     for second, origin in enumerate([*NEIGHBOURS, other, *NEIGHBOURS, other]):
-        await identity.keys.record_origins([meeting(key, origin, second)])
+        await identity.keys.record_origins([key_origin(key, origin, second)])
     entries = await list_key_uses(identity, ours)
     assert [entry.actor.origin for entry in entries] == [other, HOME]
     assert entries[0].detail["network"] == other.network
@@ -190,7 +190,7 @@ async def test_newest_network_is_that_of_the_latest_first_use(identity):
     await identity.add_key(key)
     away, late = Origin("198.51.100.7"), Origin("203.0.113.7")
     for origin, second in ((HOME, 1), (away, 5), (HOME, 9), (late, 3)):
-        await identity.keys.record_origins([meeting(key, origin, second)])
+        await identity.keys.record_origins([key_origin(key, origin, second)])
     stored = await identity.keys.by_digest(key.digest)
     assert (stored.newest_network, stored.newest_network_at) == ("198.51.100.0/24", at(5))
 
@@ -200,7 +200,7 @@ async def test_networks_are_audited_per_key(identity):
     first, second = new_key(ours), new_key(ours)
     for key in (first, second):
         await identity.add_key(key)
-    await identity.keys.record_origins([meeting(first, second=1), meeting(second, second=2)])
+    await identity.keys.record_origins([key_origin(first, second=1), key_origin(second, second=2)])
     assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [
         second.id,
         first.id,
@@ -211,8 +211,8 @@ async def test_repeated_network_in_one_call_is_audited_once(identity):
     ours = await identity.organization()
     key = new_key(ours)
     await identity.add_key(key)
-    again = meeting(key, second=1)
-    await identity.keys.record_origins([again, again, meeting(key, second=2)])
+    again = key_origin(key, second=1)
+    await identity.keys.record_origins([again, again, key_origin(key, second=2)])
     await identity.keys.record_origins([again])
     assert [entry.id for entry in await list_key_uses(identity, ours)] == [again.entry]
 
@@ -221,7 +221,7 @@ async def test_origins_of_deleted_keys_are_ignored(identity):
     ours = await identity.organization()
     key, gone = new_key(ours), new_key(ours)
     await identity.add_key(key)
-    await identity.keys.record_origins([meeting(gone), meeting(key), meeting(gone)])
+    await identity.keys.record_origins([key_origin(gone), key_origin(key), key_origin(gone)])
     await identity.keys.record_origins([])
     assert [entry.actor.key_id for entry in await list_key_uses(identity, ours)] == [key.id]
 
@@ -234,8 +234,8 @@ async def test_audited_networks_of_a_key_are_limited(identity):
     origins = [Origin(f"2001:db8:{n:x}::1", "sdk/1") for n in range(USED_NETWORKS_MAX + 10)]
     half = USED_NETWORKS_MAX // 2
     for some in (origins[:half], origins[half:]):
-        await identity.keys.record_origins([meeting(key, one) for one in some])
-    await identity.keys.record_origins([meeting(key, Origin("late")), meeting(other)])
+        await identity.keys.record_origins([key_origin(key, one) for one in some])
+    await identity.keys.record_origins([key_origin(key, Origin("late")), key_origin(other)])
     entries = await list_key_uses(identity, ours)
     met = [entry.actor.origin for entry in entries if entry.actor.key_id == key.id]
     assert set(met) == set(origins[:USED_NETWORKS_MAX])
@@ -248,9 +248,9 @@ async def test_changed_user_agents_use_up_no_bound(identity):
     key = new_key(ours)
     await identity.add_key(key)
     agents = [Origin("192.0.2.1", f"sdk/{n}") for n in range(USED_NETWORKS_MAX + 10)]
-    await identity.keys.record_origins([meeting(key, one) for one in agents])
+    await identity.keys.record_origins([key_origin(key, one) for one in agents])
     thief = Origin("203.0.113.7", "curl/8")
-    await identity.keys.record_origins([meeting(key, thief, 1)])
+    await identity.keys.record_origins([key_origin(key, thief, 1)])
     assert [one.actor.origin for one in await list_key_uses(identity, ours)] == [thief, agents[0]]
 
 
@@ -265,7 +265,7 @@ async def test_concurrent_uses_from_a_network_are_audited_once(identity):
     await asyncio.gather(
         *(
             identity.keys.record_origins(
-                [meeting(*one) for one in random.sample(every, len(every))]
+                [key_origin(*one) for one in random.sample(every, len(every))]
             )
             for _ in range(10)
         )

@@ -47,7 +47,7 @@ async def home(identity: Identity) -> OrganizationId:
 async def test_entries_are_numbered_and_hashed_in_order_of_commit(identity, home):
     made = [await record(identity, home) for _ in range(SOME)]
     found = await stored(identity, home)
-    assert [one.sequence for one in found] == [*range(1, SOME + 2)]  # the first one is founding's
+    assert [one.sequence for one in found] == [*range(1, SOME + 2)]  # the first is the organization
     assert list(found)[1:] == made
     head = await VerifyAuditLog(identity.directory)(home)
     assert head == await identity.directory.audit_head(home)

@@ -12,13 +12,13 @@ from domain.identity.organization import Role
 from domain.ids import UserId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, at
-from tests.support.fixtures.identities import founding, new_project, over_postgres
+from tests.support.fixtures.identities import new_organization, new_project, over_postgres
 from tests.support.waiting import in_time
 
 
 async def test_founding_creates_organization_owner_and_project(identity):
     owner = await identity.person()
-    ours = founding(owner.id, at=at(5))
+    ours = new_organization(owner.id, at=at(5))
     assert await identity.organizations.create_first(ours) == ours.owner
     assert (ours.owner.role, ours.owner.created_at) == (Role.OWNER, at(5))
     assert list(await identity.organizations.memberships(owner.id)) == [ours.owner]
@@ -47,7 +47,7 @@ async def assert_nothing_made(identity, unwanted):
 
 async def test_member_of_own_organization_creates_no_second_one(identity):
     owner = await identity.person()
-    first, second = founding(owner.id), founding(owner.id, "Second")
+    first, second = new_organization(owner.id), new_organization(owner.id, "Second")
     assert await identity.organizations.create_first(first) == first.owner
     assert await identity.organizations.create_first(second) == first.owner
     assert list(await identity.organizations.memberships(owner.id)) == [first.owner]
@@ -57,7 +57,7 @@ async def test_member_of_own_organization_creates_no_second_one(identity):
 async def test_member_of_another_organization_creates_none(identity):
     guest = await identity.person()
     host = await identity.join(guest.id, NOON)
-    own = founding(guest.id)
+    own = new_organization(guest.id)
     found = await identity.organizations.create_first(own)
     assert (found.organization_id, found.role) == (host, Role.MEMBER)
     await assert_nothing_made(identity, own)
@@ -66,7 +66,7 @@ async def test_member_of_another_organization_creates_none(identity):
 async def test_concurrent_founding_creates_one_organization(identity):
     await identity.warm()
     owner = await identity.person()
-    wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
+    wanted = [new_organization(owner.id, f"Ours {n}") for n in range(20)]
     made = await asyncio.gather(*(identity.organizations.create_first(one) for one in wanted))
     assert len(set(made)) == 1
     assert list(await identity.organizations.memberships(owner.id)) == [made[0]]
@@ -81,7 +81,7 @@ async def test_unknown_user_founds_nothing(identity):
         identity.organizations.create_first,
         lambda one: identity.organizations.create(one, None),
     ):
-        ours = founding(unknown)
+        ours = new_organization(unknown)
         with pytest.raises(NotFound):
             await make(ours)
         await assert_nothing_made(identity, ours)
@@ -92,7 +92,7 @@ async def test_unknown_user_founds_nothing(identity):
 
 async def test_add_creates_second_organization(identity):
     owner = await identity.person()
-    first, second = founding(owner.id), founding(owner.id, "Second", at(1))
+    first, second = new_organization(owner.id), new_organization(owner.id, "Second", at(1))
     await identity.organizations.create_first(first)
     await identity.organizations.create(second, None)
     memberships = await identity.organizations.memberships(owner.id)
@@ -108,7 +108,7 @@ async def test_limit_counts_owned_organizations_only(identity):
     owner = await identity.person()
     for n in range(3):
         await identity.join(owner.id, at(n))
-    first, second, third = (founding(owner.id, f"Ours {n}", at(n)) for n in range(3))
+    first, second, third = (new_organization(owner.id, f"Ours {n}", at(n)) for n in range(3))
     await identity.organizations.create(first, 2)
     await identity.organizations.create(second, 2)
     with pytest.raises(Forbidden):
@@ -122,19 +122,19 @@ async def test_limit_counts_owned_organizations_only(identity):
 
 async def test_limit_none_is_unlimited_and_zero_forbids(identity):
     owner = await identity.person()
-    unwanted = founding(owner.id)
+    unwanted = new_organization(owner.id)
     with pytest.raises(Forbidden):
         await identity.organizations.create(unwanted, 0)
     await assert_nothing_made(identity, unwanted)
     for n in range(5):
-        await identity.organizations.create(founding(owner.id, at=at(n)), None)
+        await identity.organizations.create(new_organization(owner.id, at=at(n)), None)
     assert len(await identity.organizations.memberships(owner.id)) == 5
 
 
 async def test_concurrent_adds_stay_within_limit(identity):
     await identity.warm()
     owner = await identity.person()
-    wanted = [founding(owner.id, f"Ours {n}") for n in range(20)]
+    wanted = [new_organization(owner.id, f"Ours {n}") for n in range(20)]
     outcomes = await asyncio.gather(
         *(identity.organizations.create(one, 3) for one in wanted), return_exceptions=True
     )
@@ -153,7 +153,7 @@ async def test_memberships_are_listed_oldest_first(identity):
     tied = sorted([joined[10], await identity.join(member.id, at(10))])
     memberships = await identity.organizations.memberships(member.id)
     assert [one.organization_id for one in memberships] == [*tied, joined[20], joined[30]]
-    oldest = await identity.organizations.create_first(founding(member.id))
+    oldest = await identity.organizations.create_first(new_organization(member.id))
     assert oldest == memberships[0]
 
 
@@ -172,7 +172,7 @@ async def test_failure_in_last_step_stores_nothing(pool):
         home := await identity.organization(), new_project("taken", home)
     )
     owner = await identity.person()
-    ours = founding(owner.id)
+    ours = new_organization(owner.id)
     clashing = replace(taken, organization_id=ours.organization.id)
     with pytest.raises(Conflict):
         await identity.organizations.create_first(replace(ours, project=clashing))
@@ -186,7 +186,7 @@ async def test_failure_in_last_step_stores_nothing(pool):
 async def test_lost_connection_is_unavailable_and_next_call_works(pool):
     identity = over_postgres(pool)
     owner = await identity.person()
-    ours = founding(owner.id)
+    ours = new_organization(owner.id)
     async with pool.acquire() as holder:
         # While the user's row is locked, `found` waits; then its connection is cut.
         lock = holder.transaction()

@@ -17,7 +17,7 @@ from domain.ids import AuditEntryId, TraceId, UserId
 from domain.sharing.trace_link import LINKS_PER_TRACE_MAX, TraceLink
 from domain.tracing.trace_detail import ShownSpan
 from tests.support.builders.values import NOON, at, trace
-from tests.support.fixtures.identities import founding
+from tests.support.fixtures.identities import new_organization
 from tests.support.fixtures.in_memory_app import World
 
 
@@ -27,7 +27,7 @@ def links(world: World) -> TraceLinks:
 
 
 async def found_organization(world: World, *, public_links: bool = True) -> NewOrganization:
-    new = founding((await world.person("ada")).user.id)
+    new = new_organization((await world.person("ada")).user.id)
     await world.ports.identity.organizations.create(new, None)
     await allow(world, new, allowed=public_links)
     return new
@@ -45,7 +45,7 @@ async def store_trace(world: World, ours: NewOrganization, **fields: Any) -> Tra
 
 
 def test_masked_link_leaves_out_what_was_said() -> None:
-    link = a_link(founding(UserId(uuid.uuid4())), TraceId(uuid.uuid4()), is_masked=True)
+    link = a_link(new_organization(UserId(uuid.uuid4())), TraceId(uuid.uuid4()), is_masked=True)
     every = ShownSpan._make(range(len(ShownSpan._fields)))
     hidden = {name for name, value in link.shown_span(every)._asdict().items() if value is None}
     previews = {f"{name}_preview" for name in ("input", "output", "metadata")}

@@ -39,7 +39,7 @@ class Counted:
     fail: Exception | None = None
     gate: asyncio.Event | None = None
     batches: list[Mapping[ApiKeyId, datetime]] = field(default_factory=list)
-    meetings: list[Sequence[KeyOrigin]] = field(default_factory=list)
+    origins: list[Sequence[KeyOrigin]] = field(default_factory=list)
 
     async def _count_query(self) -> None:
         self.asked += 1
@@ -58,10 +58,10 @@ class Counted:
         self.batches.append(dict(uses))
         await MemoryApiKeys(self.store).mark_used(uses)
 
-    async def record_origins(self, meetings: Sequence[KeyOrigin]) -> None:
-        if meetings:
-            self.meetings.append(tuple(meetings))
-        await MemoryApiKeys(self.store).record_origins(meetings)
+    async def record_origins(self, origins: Sequence[KeyOrigin]) -> None:
+        if origins:
+            self.origins.append(tuple(origins))
+        await MemoryApiKeys(self.store).record_origins(origins)
 
     async def by_name(self, organization: OrganizationId, name: str) -> Project | None:
         await self._count_query()

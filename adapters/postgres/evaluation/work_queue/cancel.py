@@ -31,7 +31,7 @@ from domain.evaluation.runs.run import EvalRun, Tally
 from domain.evaluation.scores.score import ScoreOutcome
 
 SKIPPED_AT_ONCE: Final = 5_000  # scores of one transaction
-REMARKED_AT_ONCE: Final = 64  # those with a remark: each is read, and may have half a megabyte
+DETAILED_AT_ONCE: Final = 64  # those with details: each is read, and may have half a megabyte
 
 LOCK_TARGETS_IN_FLIGHT: Final = f"""
 SELECT target, metrics FROM eval_jobs
@@ -52,26 +52,26 @@ UPDATE eval_runs SET skipped_count = $3, announced_at = $4 WHERE {OF_PROJECT} AN
 """
 IS_PENDING_SCORE: Final = f"run_id = $2 AND outcome = '{ScoreOutcome.PENDING}'"
 # A reason or metadata from a client. An object without members has two characters.
-HAS_REMARK: Final = "(reason IS NOT NULL OR length(metadata::text) > 2)"
-IS_PENDING_WITH_REMARK: Final = f"{IS_PENDING_SCORE} AND {HAS_REMARK}"
-IS_PENDING_WITHOUT_REMARK: Final = f"{IS_PENDING_SCORE} AND NOT {HAS_REMARK}"
+HAS_DETAILS: Final = "(reason IS NOT NULL OR length(metadata::text) > 2)"
+IS_PENDING_WITH_DETAILS: Final = f"{IS_PENDING_SCORE} AND {HAS_DETAILS}"
+IS_PENDING_WITHOUT_DETAILS: Final = f"{IS_PENDING_SCORE} AND NOT {HAS_DETAILS}"
 # By ctid, and in the order of a row, which no index has: no statistics can mislead the planner.
 # Skips rows that another transaction has locked, which the next call updates: this transaction
-# holds other locks by now, and the other one may wait for them. Or it writes a remark, which is
+# holds other locks by now, and the other one may wait for them. Or it writes details, which are
 # looked for once the row is locked.
 SKIP_SCORES: Final = f"""
 UPDATE {{table}}
 SET outcome = $3, source = $4, reason = $5, metadata = $6, code = $7, updated_at = $8
 WHERE ctid = ANY(ARRAY(
-  SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND NOT {HAS_REMARK} AND ctid = ANY(ARRAY(
-    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITHOUT_REMARK} LIMIT $9
+  SELECT ctid FROM {{table}} WHERE {IS_PENDING} AND NOT {HAS_DETAILS} AND ctid = ANY(ARRAY(
+    SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITHOUT_DETAILS} LIMIT $9
   )) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 ))
 """
-LOCK_REMARKED: Final = f"""
+LOCK_DETAILED: Final = f"""
 SELECT {{columns}} FROM {{table}}
-WHERE {IS_PENDING} AND {HAS_REMARK} AND ctid = ANY(ARRAY(
-  SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITH_REMARK} LIMIT $3
+WHERE {IS_PENDING} AND {HAS_DETAILS} AND ctid = ANY(ARRAY(
+  SELECT ctid FROM {{table}} WHERE {OF_PROJECT} AND {IS_PENDING_WITH_DETAILS} LIMIT $3
 )) ORDER BY (project_id, id) FOR UPDATE SKIP LOCKED
 """
 WAIT_FOR_SCORE: Final = f"""
@@ -138,19 +138,19 @@ async def _begin_cancellation(
 
 
 async def _skip_some(connection: Connection, run: EvalRun, now: datetime, most: int) -> int:
-    """Skips some PENDING scores of a run; returns how many. First those with a remark, if any."""
+    """Skips some PENDING scores of a run; returns how many. First those with details, if any."""
     table, key = SCORE_TABLES[run.target_type], (run.project_id, run.id)
-    sql = LOCK_REMARKED.format(columns=table.select(), table=table.name)
-    remarked = await connection.fetch(sql, *key, min(most, REMARKED_AT_ONCE))
-    await update_scores(connection, table, [table.score(row).cancelled(now) for row in remarked])
-    return len(remarked) or await _skip_without_remark(connection, table, key, now, most)
+    sql = LOCK_DETAILED.format(columns=table.select(), table=table.name)
+    detailed = await connection.fetch(sql, *key, min(most, DETAILED_AT_ONCE))
+    await update_scores(connection, table, [table.score(row).cancelled(now) for row in detailed])
+    return len(detailed) or await _skip_without_details(connection, table, key, now, most)
 
 
-async def _skip_without_remark(
+async def _skip_without_details(
     connection: Connection, table: ScoreTable[Any], key: tuple[Any, ...], now: datetime, most: int
 ) -> int:
-    """Skips scores without a remark; all get the values of one example. Returns how many."""
-    where = f"{OF_PROJECT} AND {IS_PENDING_WITHOUT_REMARK}"
+    """Skips scores without details; all get the values of one example. Returns how many."""
+    where = f"{OF_PROJECT} AND {IS_PENDING_WITHOUT_DETAILS}"
     sql = f"SELECT {table.select()} FROM {table.name} WHERE {where} LIMIT 1"
     row = await connection.fetchrow(sql, *key)
     if row is None:

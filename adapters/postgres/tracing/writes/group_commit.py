@@ -69,19 +69,19 @@ class _Queue[T]:
     def writing(self, items: int, slow_after_s: float) -> Iterator[None]:
         """Counts the items of a batch until it ends, or has taken `slow_after_s`."""
 
-        def uncount() -> None:
+        def stop_counting() -> None:
             nonlocal items
             self.being_written -= items
             items = 0
             self.changed.set()
 
         self.being_written += items
-        timer = asyncio.get_running_loop().call_later(slow_after_s, uncount)
+        timer = asyncio.get_running_loop().call_later(slow_after_s, stop_counting)
         try:
             yield
         finally:
             timer.cancel()
-            uncount()
+            stop_counting()
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,11 +203,11 @@ def at_once(project: ProjectId, found: TraceDetail, *, is_full: bool) -> schemas
 
 def in_parts(project: ProjectId, found: TraceDetail, *, is_full: bool) -> JsonParts[ShownSpan]:
     """The same response as `at_once`, sent in parts: for a large trace."""
-    hollow = at_once(project, replace(found, spans=()), is_full=is_full)
+    empty = at_once(project, replace(found, spans=()), is_full=is_full)
     make = schemas.span_responses if is_full else span_details
     make_some = partial(make, found.trace.id)
     size = _long_bytes if is_full else _long_bytes_with_previews
-    return JsonParts(hollow, "spans", deque(found.spans), make_some, size)
+    return JsonParts(empty, "spans", deque(found.spans), make_some, size)
 
 
 _LONG: Final = ("error", "token_usage", "model_parameters", "input", "output", "metadata")

@@ -92,7 +92,7 @@ async def test_claimed_target_cannot_be_written_after_cancellation(pool, evaluat
     assert (await evaluating.progress(run)).tally == Tally(skipped=12)
 
 
-async def test_scores_with_remarks_are_skipped_in_batches(pool, evaluating):
+async def test_scores_with_details_are_skipped_in_batches(pool, evaluating):
     run = a_run(project(), 4)
     await evaluating.start_run(run, work_of(run))
     for one in await evaluating.scores(run):
@@ -108,14 +108,14 @@ async def test_scores_with_remarks_are_skipped_in_batches(pool, evaluating):
 
 
 @pytest.mark.parametrize("place", [0, 1])
-async def test_remark_that_is_being_written_is_of_its_score_alone(
+async def test_details_that_are_being_written_stay_with_their_score(
     pool, postgres_url, evaluating, place
 ):
     run = a_run(project(), 2, metrics=METRICS[:1])
     await evaluating.start_run(run, work_of(run))
     first, other = (await evaluating.scores(run))[:: 1 - 2 * place]
-    remark = ScoreChange(reason="I looked")
-    await evaluating.trace_scores.change(run.project_id, first.id, remark, NOON, None)
+    details = ScoreChange(reason="I looked")
+    await evaluating.trace_scores.change(run.project_id, first.id, details, NOON, None)
     async with (
         open_pool(Engine(config={}), PoolSettings(url=postgres_url, size=1)) as aside,
         within(aside, run.project_id).transaction() as writing,

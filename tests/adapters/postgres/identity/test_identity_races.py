@@ -47,13 +47,13 @@ async def test_networks_of_a_key_are_limited_in_all_processes_together(identity,
     key = new_key(await identity.organization())
     await identity.add_key(key)
 
-    def meeting(n):
+    def key_origin(n):
         origin, entry = Origin(f"2001:db8:{n:x}::1", "sdk/1"), AuditEntryId(uuid.uuid4())
         return KeyOrigin(key=key.id, at=at(n), origin=origin, entry=entry)
 
     known = range(USED_NETWORKS_MAX - 1)
-    await identity.keys.record_origins([meeting(n) for n in known])
-    late = [identity.keys.record_origins([meeting(len(known) + n)]) for n in range(3)]
+    await identity.keys.record_origins([key_origin(n) for n in known])
+    late = [identity.keys.record_origins([key_origin(len(known) + n)]) for n in range(3)]
     await at_once(pool, LOCK_KEY, key.id, *late)
     assert await pool.fetchval(COUNT_NETWORKS, key.id) == USED_NETWORKS_MAX
 

@@ -21,7 +21,7 @@ from adapters.postgres.evaluation.alerts.webhooks import CLAIM_DUE_DELIVERIES
 from adapters.postgres.evaluation.monitors.monitors import DETACH_RUNS
 from adapters.postgres.evaluation.runs.runs import DELETE_SCORES
 from adapters.postgres.evaluation.scores.waiting_evaluations import DELETE_DONE, SELECT_DUE
-from adapters.postgres.evaluation.work_queue.cancel import LOCK_REMARKED, SKIP_SCORES
+from adapters.postgres.evaluation.work_queue.cancel import LOCK_DETAILED, SKIP_SCORES
 from adapters.postgres.evaluation.work_queue.overdue import REQUEUE_OVERDUE_TARGETS
 from adapters.postgres.privacy.erasures import SELECT_RUNS_OF_SESSION
 from adapters.postgres.privacy.retention import (
@@ -236,8 +236,8 @@ CASES: Final = {
         [(PENDING, MANY)],
         SOME,
     ),
-    "pending scores with a remark": Case(
-        LOCK_REMARKED.format(columns="id", table="session_scores"),
+    "pending scores with details": Case(
+        LOCK_DETAILED.format(columns="id", table="session_scores"),
         (OURS, OURS, SOME),
         [(PENDING.replace("'{}'", "'{\"note\": 1}'"), MANY)],
         SOME,

@@ -350,26 +350,26 @@ async def test_correction_is_not_overwritten(evaluating):
     run = a_run(project(), 1)
     await evaluating.start_run(run, work_of(run))
     claim = await evaluating.claim_next(run.project_id)
-    waiting, remarked = await evaluating.scores(run)
+    waiting, detailed = await evaluating.scores(run)
     change = evaluating.trace_scores.change
     edited = await change(run.project_id, waiting.id, CORRECTED, NOON, None)
-    remark = ScoreChange(reason="wait", metadata=b'{"a":1}')
-    remarked = await change(run.project_id, remarked.id, remark, NOON, None)
+    details = ScoreChange(reason="wait", metadata=b'{"a":1}')
+    detailed = await change(run.project_id, detailed.id, details, NOON, None)
     assert not await evaluating.work_queue.record(claim, METRICS[0], BAD, NOON)
     assert await evaluating.work_queue.record(claim, METRICS[1], BAD, NOON)
-    assert await evaluating.scores(run) == [edited, remarked.with_outcome(BAD, NOON)]
+    assert await evaluating.scores(run) == [edited, detailed.with_outcome(BAD, NOON)]
 
 
 async def test_correction_survives_cancellation(evaluating):
     run = a_run(project(), 1)
     await evaluating.start_run(run, work_of(run))
-    edited, remarked = await evaluating.scores(run)
+    edited, detailed = await evaluating.scores(run)
     change = evaluating.trace_scores.change
     edited = await change(run.project_id, edited.id, CORRECTED, NOON, None)
-    remark = ScoreChange(metadata=b'{"code":"mine","a":1.50}')
-    remarked = await change(run.project_id, remarked.id, remark, NOON, None)
+    details = ScoreChange(metadata=b'{"code":"mine","a":1.50}')
+    detailed = await change(run.project_id, detailed.id, details, NOON, None)
     over = await evaluating.runs.cancel(run.project_id, run.id, later(seconds=1))
-    assert await evaluating.scores(run) == [edited, remarked.cancelled(later(seconds=1))]
+    assert await evaluating.scores(run) == [edited, detailed.cancelled(later(seconds=1))]
     assert over.tally == Tally(skipped=1)
 
 
