@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 
 from application.tracing.ports import TraceAnalytics
 from domain.errors import Invalid
 from domain.ids import ProjectId
 from domain.tracing.analytics import ModelUsage, TraceBucket, UsageBucket, bucket_edges
-from domain.tracing.query import TraceFilter
+from domain.tracing.query import ALL_TRACES
 from domain.tracing.trace_breakdown import (
     FigureGroup,
     TraceAnalyticsQuery,
@@ -20,8 +19,6 @@ from domain.tracing.trace_breakdown import (
     no_usage,
     usage_groups,
 )
-
-ALL_TRACES: Final = TraceFilter()
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,6 +256,9 @@ class TraceFilter:
         return latency_us is not None and bounds[0] <= latency_us <= bounds[1]
 
 
+ALL_TRACES: Final = TraceFilter()
+
+
 def _has_member(trace: Trace, key: str, texts: tuple[str, ...]) -> bool:
     return scalar_members(trace.metadata).get(key) in texts
 

@@ -27,7 +27,7 @@ from domain.tracing.payloads.read_limit import (
     spans_too_large,
     trace_too_large,
 )
-from domain.tracing.query import TraceFilter, TraceSort
+from domain.tracing.query import ALL_TRACES, TraceFilter, TraceSort
 from domain.tracing.session import Session, SessionFilter, SessionSort, SessionSummary, sessions_of
 from domain.tracing.session_turn import SessionTurn
 from domain.tracing.span import Span, SpanChange
@@ -353,8 +353,18 @@ class MemoryTraceAnalytics:
         )
 
     async def facets(
-        self, project: ProjectId, field: FacetField, prefix: str, limit: int, key: str = ""
+        self,
+        project: ProjectId,
+        field: FacetField,
+        prefix: str,
+        limit: int,
+        key: str = "",
+        *,
+        matching: TraceFilter = ALL_TRACES,
     ) -> Sequence[FacetValue]:
+        if matching != ALL_TRACES:
+            found = self.store.matching_traces(project, matching)
+            return most_frequent(count_values(found, field, key), prefix, limit)
         counts = dict(count_values(self._counted(project, field), field, key))
         if field is FacetField.SESSION:
             for hidden in self.store.hidden_sessions(project):

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chips, completionOf, failedOf, filterBody, filterQuery, parse, parseFind, periodStart, scoreAbove, scoreBelow, searchFor, searchNote, shownValue, withoutFilters } from "../src/lib/filters.ts";
+import { chips, completionOf, failedOf, filterBody, filterQuery, otherFilters, parse, parseFind, periodStart, scoreAbove, scoreBelow, searchFor, searchNote, shownValue, withoutFilters } from "../src/lib/filters.ts";
 import { joinOutline } from "../src/lib/outline.ts";
 import { ticks } from "../src/lib/chart/scale.ts";
 import { changed } from "../src/url/state.ts";
@@ -25,6 +25,18 @@ test("typed filters are completed by what the service counts", () => {
     after: "",
   });
   for (const typed of ["", "env", "latency>", "other:x"]) assert.equal(completionOf(typed), null);
+});
+
+test("values are counted under the filters of other fields and the period", () => {
+  const under = (search: string, typed: string): Record<string, unknown> => otherFilters(new URLSearchParams(search), completionOf(typed)!, Date.UTC(2026, 2, 8));
+  const search = "environment=prod&tags=a&metadata.plan=pro&query=words&not_user_id=u&period=7d&sort_by=cost";
+  const rest = { environment: ["prod"], tags: ["a"], "metadata.plan": ["pro"], not_user_id: ["u"], started_after: "2026-03-01T00:00:00.000Z" };
+  assert.deepEqual(under(search, "model:"), rest);
+  const { environment: _one, ...without } = rest;
+  assert.deepEqual(under(search, "env:te"), without);
+  const { "metadata.plan": _other, ...others } = rest;
+  assert.deepEqual(under(search, "meta.plan:"), others);
+  assert.deepEqual(under("sort_by=cost", "env:"), {});
 });
 
 test("values that can't be seen are shown in quotes, and read back from what is shown", () => {

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from adapters.postgres.tracing.analytics import PostgresTraceAnalytics
+from domain.errors import Invalid
 from domain.tracing.facet_values import (
     COUNTED_MEMBERS_MAX,
     MEMBER_KEY_CHARS_MAX,
@@ -14,9 +17,10 @@ from domain.tracing.facet_values import (
     count_values,
     most_frequent,
 )
-from tests.support.builders import strategies
+from domain.tracing.query import ALL_TRACES, TraceFilter
+from tests.support.builders import strategies, trace_strategies
 from tests.support.builders.values import span, trace
-from tests.support.fixtures.data_plane import fill, project
+from tests.support.fixtures.data_plane import fill, over_postgres, project
 from tests.support.hypothesis_scale import scaled
 
 
@@ -90,6 +94,48 @@ async def test_keys_and_values_of_metadata_are_counted(plane):
     assert await values("") == await values("nested") == await values("k1") == []
 
 
+async def test_filters_leave_values_of_other_traces_out(plane):
+    ours = project()
+    north, south = b'{"tenant":"north","plan":1}', b'{"tenant":"south"}'
+    await fill(
+        plane, ours,
+        trace(span(model="m"), environment="prod", tags=("a", "b"), metadata=north, user_id="u"),
+        trace(span(model="n"), environment="prod", tags=("a",), metadata=south, session_id="s"),
+        trace(environment="test", tags=("c",), metadata=north, user_id="u"),
+    )  # fmt: skip
+    await fill(plane, project(), trace(environment="prod", tags=("theirs",)))
+
+    async def values(field: FacetField, key: str = "", **conditions) -> list[tuple[str, int]]:
+        matching = TraceFilter(**conditions)
+        found = await plane.analytics.facets(ours, field, "", 9, key, matching=matching)
+        return [(one.value, one.count) for one in found]
+
+    assert await values(FacetField.TAG, environment="prod") == [("a", 2), ("b", 1)]
+    assert await values(FacetField.TAG, environment="prod", user_id="u") == [("a", 1), ("b", 1)]
+    assert await values(FacetField.ENVIRONMENT, tags=("b", "c")) == [("prod", 1), ("test", 1)]
+    assert await values(FacetField.MODEL, metadata=(("tenant", ("south",)),)) == [("n", 1)]
+    assert await values(FacetField.USER, environment="prod") == [("u", 1)]
+    assert await values(FacetField.SESSION, user_id="u") == []
+    assert await values(FacetField.METADATA_KEY, session_id="s") == [("tenant", 1)]
+    assert await values(FacetField.METADATA_VALUE, "tenant", user_id="u") == [("north", 2)]
+    assert await values(FacetField.STATUS, environment="other") == []
+
+
+@pytest.mark.service
+async def test_values_of_more_traces_than_are_read_are_refused(pool):
+    ours, matching = project(), TraceFilter(environment="prod")
+    async with over_postgres(pool) as plane:
+        await fill(plane, ours, *(trace(environment="prod") for _ in range(3)), trace())
+
+    async def names(most: int):
+        analytics = PostgresTraceAnalytics(pool, filtered_max=most)
+        return await analytics.facets(ours, FacetField.NAME, "", 9, matching=matching)
+
+    assert await names(3) == [FacetValue("run", 3)]
+    with pytest.raises(Invalid, match="2 is the most"):
+        await names(2)
+
+
 @settings(
     max_examples=scaled(10), deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
@@ -100,10 +146,12 @@ async def test_keys_and_values_of_metadata_are_counted(plane):
     prefix=st.sampled_from(["", "a", "é", "gpt", "C"]),
     limit=st.integers(1, 5),
     key=st.sampled_from(["", "a", "tenant"]),
+    matching=st.just(ALL_TRACES) | trace_strategies.filters,
 )
-async def test_values_agree_with_the_traces(plane, sent, field, prefix, limit, key):
+async def test_values_agree_with_the_traces(plane, sent, field, prefix, limit, key, matching):
     ours = project()
     await fill(plane, ours, *sent)
     whole = [await plane.traces.get(ours, one.id) for one in sent]
-    found = await plane.analytics.facets(ours, field, prefix, limit, key)
-    assert list(found) == list(most_frequent(count_values(whole, field, key), prefix, limit))
+    found = await plane.analytics.facets(ours, field, prefix, limit, key, matching=matching)
+    counts = count_values(filter(matching.matches, whole), field, key)
+    assert list(found) == list(most_frequent(counts, prefix, limit))

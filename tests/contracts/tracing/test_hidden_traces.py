@@ -231,7 +231,11 @@ async def _users(plane: DataPlane, of: ProjectId) -> Any:
 
 async def _facets(plane: DataPlane, of: ProjectId) -> Any:
     fields = [one for one in FacetField if one is not FacetField.USER]
-    return [await plane.analytics.facets(of, one, "", 9, "k") for one in fields]
+    found = [await plane.analytics.facets(of, one, "", 9, "k") for one in fields]
+    for one in FacetField:
+        matching = TraceFilter(has_error=False)
+        found.append(await plane.analytics.facets(of, one, "", 9, "k", matching=matching))
+    return found
 
 
 async def _scores(plane: DataPlane, of: ProjectId) -> Any:

@@ -16,6 +16,24 @@ async def test_values_are_listed_by_frequency(site: Site, head: dict[str, str]) 
     assert found.json() == [{"value": "test", "count": 1}]
 
 
+async def test_conditions_narrow_the_values(site: Site, head: dict[str, str]) -> None:
+    for environment, tag, plan in (
+        ("prod", "a", "pro"),
+        ("prod", "b", "free"),
+        ("test", "a", "pro"),
+    ):
+        body = a_trace(environment=environment, tags=[tag], metadata={"plan": plan})
+        assert (await site.http.post("/traces", headers=head, json=body)).status_code == 202
+    for query, values in (
+        ("field=environment&tags=b", [{"value": "prod", "count": 1}]),
+        ("field=tag&metadata.plan=pro", [{"value": "a", "count": 2}]),
+        ("field=metadata_value&key=plan&environment=test", [{"value": "pro", "count": 1}]),
+        ("field=tag&started_before=2020-01-01", []),
+    ):
+        found = await site.http.get(f"/traces/facets?{query}", headers=head)
+        assert found.json() == values
+
+
 async def test_metadata_is_completed_by_key_and_value(site: Site, head: dict[str, str]) -> None:
     for tenant in ("north", "north", "south"):
         body = a_trace(metadata={"tenant": tenant})
@@ -49,6 +67,8 @@ async def test_values_and_keys_may_have_invisible_characters(
         (f"field=tag&prefix={'x' * 256}", "query.prefix"),
         ("field=tag&key=tenant", "query.key"),
         ("field=metadata_value", "query.key"),
+        ("field=tag&status=other", "query.status"),
+        ("field=tag&score_min=0.5", "query.score_min"),
         (f"field=metadata_value&key={'x' * (MEMBER_KEY_CHARS_MAX + 1)}", "query.key"),
     ],
 )

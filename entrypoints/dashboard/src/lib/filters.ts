@@ -80,6 +80,16 @@ export interface Completion {
   after: string;
 }
 
+/** The filters under which the values of a facet are counted: all but those of its own field. */
+export function otherFilters(params: URLSearchParams, completion: Completion, now: number): Record<string, unknown> {
+  const { query: _words, ...others } = filterQuery(params);
+  const start = periodStart(params.get("period"), now);
+  if (start !== null) others["started_after"] = start;
+  const own = completion.key === undefined ? FIELDS.find((one) => one.facet === completion.field)?.parameter : `metadata.${completion.key}`;
+  if (own !== undefined) delete others[own];
+  return others;
+}
+
 /** Null while the word before the colon is typed. */
 export function completionOf(typed: string): Completion | null {
   const { isExcluded, rest: text } = signOf(typed);

@@ -601,41 +601,8 @@ class TracePage(wire.PaginatedResponse[TraceListItem], frozen=True, kw_only=True
     search: Annotated[SearchState | UnsetType, Meta(description="Only with `query`")] = UNSET
 
 
-_MemberKey = Annotated[
-    str,
-    Meta(
-        max_length=MEMBER_KEY_CHARS_MAX,
-        description="The key of the metadata, for `metadata_value` only",
-    ),
-]
-
-
-class FacetQuery(msgspec.Struct, frozen=True, kw_only=True):
-    field: Annotated[
-        FacetField,
-        Meta(description="The field whose values are returned", examples=["environment"]),
-    ]
-    key: _MemberKey | None = None
-    prefix: Annotated[
-        str,
-        Meta(
-            max_length=LABEL_CHARS_MAX,
-            description="Only values that begin with this text, in the same case",
-        ),
-    ] = ""
-    limit: Annotated[
-        int, Meta(ge=1, le=FACET_LIMIT_MAX, description="How many values to return")
-    ] = FACET_LIMIT_DEFAULT
-
-    @classmethod
-    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
-        needs_key = fields.get("field") is FacetField.METADATA_VALUE
-        if {"field", "key"} <= fields.keys() and (fields["key"] is None) is needs_key:
-            yield FieldError("key", "is required for metadata_value, and for it only")
-
-
 class FacetValueResponse(ResponseStruct[facet_values.FacetValue], frozen=True, kw_only=True):
-    """A value of a field, and how many traces of the project have it."""
+    """A value of a field, and how many of the traces have it."""
 
     value: str
     count: int
@@ -971,6 +938,42 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
 
     def to_domain(self) -> TraceFilter:
         return trace_filter(self)
+
+
+_MemberKey = Annotated[
+    str,
+    Meta(
+        max_length=MEMBER_KEY_CHARS_MAX,
+        description="The key of the metadata, for `metadata_value` only",
+    ),
+]
+
+
+class FacetQuery(TraceMatching, frozen=True, kw_only=True):
+    """Which values, and conditions as those of `GET /traces`."""
+
+    field: Annotated[
+        FacetField,
+        Meta(description="The field whose values are returned", examples=["environment"]),
+    ]
+    key: _MemberKey | None = None
+    prefix: Annotated[
+        str,
+        Meta(
+            max_length=LABEL_CHARS_MAX,
+            description="Only values that begin with this text, in the same case",
+        ),
+    ] = ""
+    limit: Annotated[
+        int, Meta(ge=1, le=FACET_LIMIT_MAX, description="How many values to return")
+    ] = FACET_LIMIT_DEFAULT
+
+    @classmethod
+    def field_errors(cls, fields: Mapping[str, Any]) -> Iterator[FieldError]:
+        yield from TraceMatching.field_errors(fields)
+        needs_key = fields.get("field") is FacetField.METADATA_VALUE
+        if {"field", "key"} <= fields.keys() and (fields["key"] is None) is needs_key:
+            yield FieldError("key", "is required for metadata_value, and for it only")
 
 
 class TraceConditions(TraceMatching, frozen=True, kw_only=True):

@@ -20,6 +20,8 @@ from domain.tracing.analytics import COUNTED_USERS_MAX
 from domain.tracing.facet_values import (
     COUNTED_MEMBERS_MAX,
     FACET_VALUES_MAX,
+    FILTERED_METADATA_MAX,
+    FILTERED_TRACES_MAX,
     MEMBER_KEY_CHARS_MAX,
     MEMBER_TEXT_CHARS_MAX,
 )
@@ -208,11 +210,13 @@ class TraceController(Controller):
         CAN_READ,
         description=(
             "The values that a field of the project's traces has, the most frequent first, for "
-            "filters. Other filters don't narrow them. If more than "
-            f"{FACET_VALUES_MAX:,} values begin with the prefix, only the first of them in "
-            "alphabetical order are compared. Of metadata, members that are objects or arrays, "
-            f"keys of more than {MEMBER_KEY_CHARS_MAX} characters and values of more than "
-            f"{MEMBER_TEXT_CHARS_MAX} aren't counted, nor is metadata with more than "
+            "filters. With conditions, those of `GET /traces`, they are the values of the traces "
+            "that match. These are read one by one: conditions that may lead to more than "
+            f"{FILTERED_TRACES_MAX:,} traces, or {FILTERED_METADATA_MAX:,} for metadata, are "
+            f"refused. If more than {FACET_VALUES_MAX:,} values begin with the prefix, only the "
+            "first of them in alphabetical order are compared. Of metadata, members that are "
+            f"objects or arrays, keys of more than {MEMBER_KEY_CHARS_MAX} characters and values of "
+            f"more than {MEMBER_TEXT_CHARS_MAX} aren't counted, nor is metadata with more than "
             f"{COUNTED_MEMBERS_MAX} members."
         ),
         example=[{"value": "production", "count": 12}],
@@ -222,7 +226,12 @@ class TraceController(Controller):
     ) -> list[schemas.FacetValueResponse]:
         """List the values of a field."""
         found = await use_cases.tracing.analytics.facets(
-            caller.project_id, params.field, params.prefix, params.limit, params.key or ""
+            caller.project_id,
+            params.field,
+            params.prefix,
+            params.limit,
+            params.key or "",
+            matching=params.to_domain(),
         )
         return [schemas.FacetValueResponse.from_domain(one) for one in found]
 

@@ -239,8 +239,8 @@ def span_figures(
     return lambda at, of: at.spans.analytics(of, query)
 
 
-def figures(metric: str, *arguments: object) -> Read:
-    return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
+def figures(metric: str, *arguments: object, **named: object) -> Read:
+    return lambda at, of: getattr(at.analytics, metric)(of, *arguments, **named)
 
 
 def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
@@ -553,6 +553,10 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "values": (
         figures("facets", FacetField.SESSION, "conv-10", 9),
         {"sessions": SESSIONS // 5, "traces": TRACES // 5},
+    ),
+    "values of the traces of a user": (
+        figures("facets", FacetField.TAG, "", 9, matching=TraceFilter(user_id="user-7")),
+        {"traces": 40 + 2 * HOUR},
     ),
     "sources": (figures("are_sources_mixed", PERIOD), {"span_rows": NEWEST_SPANS_MAX}),
     # Totals are counted by an index, so are figures.

@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useId, useRef, useState } from "preact/hooks";
 import { useRead } from "../../api/queries.ts";
 import type { FacetValueResponse, ScoreSummaryItem, SpanAnalyticsResponse } from "../../api/types.d.ts";
-import { FIELDS, OTHER_WORDS, chips, completionOf, parse, periodStart, shownValue, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { FIELDS, OTHER_WORDS, chips, completionOf, otherFilters, parse, periodStart, shownValue, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { count, duration } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import type { UrlState } from "../../url/state.ts";
@@ -21,7 +21,7 @@ export function Filters({ url, label = "Filter traces" }: { url: UrlState; label
   const [isOpen, setOpen] = useState(false);
   const [problem, setProblem] = useState("");
   const input = useRef<HTMLInputElement>(null);
-  const options = useOptions(text, isOpen);
+  const options = useOptions(text, isOpen, url.params);
   const shown = chips(url.params, duration);
   useCommands([
     { keys: "/", label: "Filter", group: "Traces", run: () => input.current?.focus() },
@@ -155,12 +155,20 @@ function sourceOf(field = ""): [string, Record<string, unknown>] | null {
   return ["analytics/spans", { group_by: field.slice(5), started_after: after, started_before: new Date(Date.parse(after) + 8 * 86_400_000).toISOString() }];
 }
 
-/** Fields first; after `field:` the values that the project has, with their counts. */
-function useOptions(text: string, isOpen: boolean): Option[] {
+/** Fields first; after `field:` the values that traces have under the other filters, with their counts. */
+function useOptions(text: string, isOpen: boolean, params: URLSearchParams): Option[] {
   const wanted = completionOf(text);
   const { before = "", after = "", prefix = "", ...rest } = wanted ?? {};
-  const [path, query] = sourceOf(wanted?.field) ?? ["traces/facets", { ...rest, prefix, limit: 20 }];
-  const facets = useRead<Known>(path, query, { enabled: isOpen && wanted !== null && wanted.key !== "", keepPrevious: true });
+  const source = sourceOf(wanted?.field);
+  const [path, query] = source ?? ["traces/facets", { ...rest, prefix, limit: 20 }];
+  const conditions = wanted === null || source !== null ? {} : otherFilters(params, wanted, Date.now());
+  const isAsked = isOpen && wanted !== null && wanted.key !== "";
+  const isFiltered = Object.keys(conditions).length > 0;
+  const filtered = useRead<Known>(path, { ...conditions, ...query }, { enabled: isAsked && isFiltered, keepPrevious: true });
+  // Filters that leave too many traces are refused: then the values of all traces are shown.
+  const isWhole = !isFiltered || filtered.isError;
+  const whole = useRead<Known>(path, query, { enabled: isAsked && isWhole, keepPrevious: true });
+  const facets = isWhole ? whole : filtered;
   if (wanted !== null) {
     // While the next answer is awaited, the one before may hold values that don't match any more. A
     // key with a colon can't be typed.

@@ -1,21 +1,26 @@
-"""The most frequent values of fields of traces, from the roll-ups."""
+"""The most frequent values of fields of traces: from the roll-ups, or from traces that match."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
 from adapters.postgres.database.read_transactions import HAS_ACTIVE_ERASURE
+from adapters.postgres.database.statements.sql_builder import Parameters
 from adapters.postgres.tracing.rollups.facets import Facet
+from adapters.postgres.tracing.trace_filters import fetch_counts, filter_clauses
 from domain.ids import ProjectId
 from domain.tracing.facet_values import (
     COUNTED_MEMBERS_MAX,
     FACET_VALUES_MAX,
+    FILTERED_METADATA_MAX,
     MEMBER_KEY_CHARS_MAX,
     MEMBER_TEXT_CHARS_MAX,
     SEPARATOR,
     FacetField,
     FacetValue,
 )
+from domain.tracing.query import TraceFilter, fold_case
+from domain.tracing.trace_breakdown import check_trace_count
 
 # The last code point. Text never contains it, so each value with the prefix sorts before it.
 _AFTER_PREFIX: Final = "\U0010ffff"
@@ -82,22 +87,31 @@ _MEMBERS: Final = """
  ) AS last WHERE json_typeof(value) NOT IN ('object', 'array')) AS member
 """
 _HAS_KEY: Final = f"members <= {COUNTED_MEMBERS_MAX} AND length(key) <= {MEMBER_KEY_CHARS_MAX}"
-# The roll-ups count traces under erasure until they are deleted.
-SELECT_VISIBLE_VALUES: Final[Mapping[FacetField, str]] = {
-    field: _most_frequent(_counted_values(f'{column} COLLATE "C"'))
-    for field, column in {
-        FacetField.ENVIRONMENT: "environment",
-        FacetField.RELEASE: "release",
-        FacetField.NAME: "name",
-        FacetField.STATUS: "status",
-        FacetField.TAG: "unnest(tags)",
-        FacetField.MODEL: "unnest(models)",
-    }.items()
-} | {
-    FacetField.METADATA_KEY: _most_frequent(
-        _counted_values('key COLLATE "C"', f"traces CROSS JOIN LATERAL {_MEMBERS}", _HAS_KEY)
-    )
-}
+_HAS_TEXT: Final = (
+    f"{_HAS_KEY} AND key = $5 AND length(text) <= {MEMBER_TEXT_CHARS_MAX}"
+    " AND strpos(text, E'\\x1f') = 0"
+)
+_WITH_MEMBERS: Final = f"traces CROSS JOIN LATERAL {_MEMBERS}"
+
+
+def select_counted(field: FacetField, condition: str = "true") -> str:
+    """Counts the values of traces for which a condition on `traces` holds."""
+    match field:
+        case FacetField.TAG | FacetField.MODEL:
+            counted = _counted_values(f'unnest({field}s) COLLATE "C"', where=condition)
+        case FacetField.USER | FacetField.SESSION:
+            counted = _counted_values(f'{field}_id COLLATE "C"', where=condition)
+        case FacetField.METADATA_KEY:
+            where = f"{_HAS_KEY} AND {condition}"
+            counted = _counted_values('key COLLATE "C"', _WITH_MEMBERS, where)
+        case FacetField.METADATA_VALUE:
+            where = f"{_HAS_TEXT} AND {condition}"
+            counted = _counted_values('text COLLATE "C"', _WITH_MEMBERS, where)
+        case FacetField.ENVIRONMENT | FacetField.RELEASE | FacetField.NAME | FacetField.STATUS:
+            counted = _counted_values(f'{field} COLLATE "C"', where=condition)
+    return _most_frequent(counted)
+
+
 # Members are stored as key, separator and text. With $2 the prefix of a whole member, $5 is the
 # length of what comes before its text. A key may contain the separator, a text doesn't.
 _TEXT: Final = "substr(value, $5::int + 1)"
@@ -107,14 +121,6 @@ SELECT {_TEXT} AS value, count FROM (
 {_first_values("value", "trace_facets", f"kind = '{Facet.METADATA}' AND {_IS_TEXT}")}
 ) AS members ORDER BY count DESC, value LIMIT $3
 """
-SELECT_VISIBLE_TEXTS: Final = _most_frequent(
-    _counted_values(
-        'text COLLATE "C"',
-        f"traces CROSS JOIN LATERAL {_MEMBERS}",
-        f"{_HAS_KEY} AND key = $5 AND length(text) <= {MEMBER_TEXT_CHARS_MAX}"
-        " AND strpos(text, E'\\x1f') = 0",
-    )
-)
 _HAS_ERASURE: Final = f"SELECT {HAS_ACTIVE_ERASURE}"
 
 
@@ -127,15 +133,50 @@ async def fetch_facet_values(
     limit: int,
     key: str,
 ) -> list[FacetValue]:
-    """Reads the values; in a visible snapshot. `key` is that of METADATA_VALUE."""
-    is_veiled = field not in _OWNERS and await connection.fetchval(_HAS_ERASURE, project)
-    more: list[object] = []
-    if field is FacetField.METADATA_VALUE:
-        sql = SELECT_VISIBLE_TEXTS if is_veiled else SELECT_MEMBER_TEXTS
-        before = f"{key}{SEPARATOR}"
-        more = [key if is_veiled else len(before)]
-        prefix = prefix if is_veiled else before + prefix
-    else:
-        sql = (SELECT_VISIBLE_VALUES if is_veiled else SELECT_VALUES)[field]
-    rows = await connection.fetch(sql, project, prefix, limit, _AFTER_PREFIX, *more)
+    """Reads the values; in a visible snapshot. `key` is that of METADATA_VALUE.
+
+    The roll-ups count traces under erasure until they are deleted: meanwhile all visible traces are
+    read.
+    """
+    values = (project, prefix, limit, _AFTER_PREFIX)
+    if field not in _OWNERS and await connection.fetchval(_HAS_ERASURE, project):
+        return await _fetch(connection, select_counted(field), *values, *_key_of(field, key))
+    if field is not FacetField.METADATA_VALUE:
+        return await _fetch(connection, SELECT_VALUES[field], *values)
+    before = f"{key}{SEPARATOR}"
+    values = (project, before + prefix, limit, _AFTER_PREFIX)
+    return await _fetch(connection, SELECT_MEMBER_TEXTS, *values, len(before))
+
+
+async def fetch_matching_values(
+    connection: Connection,
+    project: ProjectId,
+    field: FacetField,
+    *,
+    prefix: str,
+    limit: int,
+    key: str,
+    matching: TraceFilter,
+    read_max: int,
+) -> list[FacetValue]:
+    """As `fetch_facet_values`, of traces that match. They are read one by one.
+
+    Raises Invalid if more than `read_max` may match, or FILTERED_METADATA_MAX for metadata.
+    """
+    clauses = filter_clauses(project, matching)
+    counted = await fetch_counts(connection, project, clauses, fold_case(matching.name or ""))
+    most = min(read_max, FILTERED_METADATA_MAX) if field.is_of_metadata else read_max
+    check_trace_count(counted.most, most)
+    p = Parameters([project, prefix, limit, _AFTER_PREFIX, *_key_of(field, key)])
+    conditions = " AND ".join(p.all_of(one.clause.of_many for one in counted.clauses))
+    return await _fetch(connection, select_counted(field, conditions), *p.values)
+
+
+def _key_of(field: FacetField, key: str) -> Sequence[str]:
+    """The parameter $5 of METADATA_VALUE; others have none."""
+    return [key] if field is FacetField.METADATA_VALUE else []
+
+
+async def _fetch(connection: Connection, sql: str, *values: object) -> list[FacetValue]:
+    rows = await connection.fetch(sql, *values)
     return [FacetValue(row["value"], row["count"]) for row in rows]
