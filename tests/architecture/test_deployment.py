@@ -336,7 +336,7 @@ class TestOperations:
 
     def test_documented_roles_are_those_of_compose(self):
         [created] = re.findall(r"^CREATE ROLE (\w+) LOGIN", OPERATIONS, re.MULTILINE)
-        [owner] = re.findall(r"CREATE SCHEMA veiled AUTHORIZATION (\w+)", OPERATIONS)
+        [owner] = re.findall(r"CREATE SCHEMA visible AUTHORIZATION (\w+)", OPERATIONS)
         assert created == self.role_in("PANDAPROBE_DATABASE_URL")
         assert owner == self.role_in("PANDAPROBE_MIGRATION_DATABASE_URL")
         assert created != owner

@@ -34,9 +34,9 @@ BEGIN_SNAPSHOT: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 SET_PLAN_BY_VALUE: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 PLAN_BY_VALUE: Final = "set_config('plan_cache_mode', 'force_custom_plan', true)"
 # Puts views in place of the tables for the rest of a snapshot, so that rows of users and sessions
-# under erasure are hidden: see `veiled` in the migration. Sent in the same message as BEGIN, so it
+# under erasure are hidden: see `hiding` in the migration. Sent in the same message as BEGIN, so it
 # costs no extra round trip.
-VEIL: Final = "SELECT veil('{}')"
+READ_VIEWS: Final = "SELECT read_views('{}')"
 # Whether an erasure is active, for single statements that do not hide its rows.
 HAS_ACTIVE_ERASURE: Final = (
     "EXISTS (SELECT 1 FROM erasures WHERE project_id = $1 AND owner IS NOT NULL)"
@@ -90,10 +90,10 @@ def read_snapshot(
     rows by keys. With `hide_erased_in`, statements don't see rows of that project that are being
     erased; the roll-ups still count them. Raises Unavailable.
     """
-    # The veil first: its own statements need no plan by value.
-    veil = () if hide_erased_in is None else (VEIL.format(hide_erased_in),)
+    # The views first: the statements of the function need no plan by value.
+    views = () if hide_erased_in is None else (READ_VIEWS.format(hide_erased_in),)
     plans = (SET_PLAN_BY_VALUE,) if plans_by_value else ()
-    return read_connection(pool, advice, scope, timeout_s, Begin(BEGIN_SNAPSHOT, (*veil, *plans)))
+    return read_connection(pool, advice, scope, timeout_s, Begin(BEGIN_SNAPSHOT, (*views, *plans)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,8 +67,8 @@ class TableGroup:
         return self._of_views("searchable")
 
     @property
-    def veiled_schema(self) -> str:
-        return self._of_views("veiled")
+    def visible_schema(self) -> str:
+        return self._of_views("visible")
 
     def _of_views(self, name: str) -> str:
         return name if self.schema is None else f"{self.schema}_{name}"

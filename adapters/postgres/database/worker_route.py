@@ -67,8 +67,8 @@ WHERE s.logicalrelid = to_regclass('traces') AND n.groupid <> 0
 PASSES_SETTINGS: Final = "SELECT current_setting('citus.propagate_set_commands', true) = 'local'"
 PASSES_NO_SETTINGS: Final = "{}:{} passes no settings on: run `pandaprobe-server distribute`"
 # Also whether the role may read views: Citus makes these on a new worker, without rights on them.
-IS_PREPARED: Final = f"{PASSES_SETTINGS} AND has_table_privilege('veiled_traces', 'SELECT')"
-TRY_WORKER: Final = ("SELECT count(*) FROM table_groups", "SELECT 1 FROM veiled_traces LIMIT 0")
+IS_PREPARED: Final = f"{PASSES_SETTINGS} AND has_table_privilege('visible_traces', 'SELECT')"
+TRY_WORKER: Final = ("SELECT count(*) FROM table_groups", "SELECT 1 FROM visible_traces LIMIT 0")
 NO_CITUS: Final = "the database has no workers of Citus"
 NOT_PLACED: Final = "its tables are on the coordinator: run `pandaprobe-server distribute`"
 NOT_REACHABLE: Final = (

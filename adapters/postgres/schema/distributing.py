@@ -554,7 +554,7 @@ async def _unreadable_views(connection: Connection, serving_role: str) -> list[s
     schemas = [
         name
         for one in groups
-        for name in (one.schema or own, one.searchable_schema, one.veiled_schema)
+        for name in (one.schema or own, one.searchable_schema, one.visible_schema)
     ]
     answers = await _ask_workers(connection, SELECT_UNREADABLE, schemas, serving_role)
     return sorted(

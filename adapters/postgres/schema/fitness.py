@@ -65,7 +65,7 @@ AND (relkind = 'v' OR relname IN ({_VIEWS_OF_SCOPE}))
 UNION ALL
 SELECT format('view %s.%s', nspname, relname)
 FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
-WHERE nspname IN ('{_FIRST.searchable_schema}', '{_FIRST.veiled_schema}') AND relkind = 'v'
+WHERE nspname IN ('{_FIRST.searchable_schema}', '{_FIRST.visible_schema}') AND relkind = 'v'
 UNION ALL
 SELECT format('policy %s on %s', polname, relname)
 FROM tables JOIN pg_policy ON polrelid = tables.oid

@@ -94,7 +94,7 @@ async def create_group(
     that are made after the commit may belong to the group.
     """
     await connection.execute(SET_MIGRATION_LIMITS)
-    for schema in (group.schema, group.searchable_schema, group.veiled_schema):
+    for schema in (group.schema, group.searchable_schema, group.visible_schema):
         await connection.execute(CREATE_SCHEMA.format(schema))
     applied = {
         row["name"] for row in await connection.fetch(SELECT_APPLIED_MIGRATIONS, MIGRATIONS_APP)

@@ -90,7 +90,7 @@ async def grant_group(
     default = await connection.fetchval(SELECT_PATH)
     await connection.execute(SET_PATH, group.path(default))
     if is_separate:
-        views = (group.searchable_schema, group.veiled_schema)
+        views = (group.searchable_schema, group.visible_schema)
         await connection.execute(await connection.fetchval(FORMAT_GRANTS, name, *views))
         for table in VIEWS_OF_SCOPE:
             if revoke := await connection.fetchval(FORMAT_REVOKE, table, name):

@@ -93,7 +93,7 @@ FROM sessions WHERE {OF_PROJECT} AND session_id = $2
 # LIMIT and OFFSET 0 make each a lookup. A join might be planned over a whole project.
 SELECT_FIRST_INPUTS: Final = f"""
 SELECT sessions.session_id, input_preview
-FROM veiled_sessions AS sessions
+FROM visible_sessions AS sessions
 CROSS JOIN LATERAL (
   SELECT trace_id FROM traces
   WHERE traces.{OF_PROJECT} AND traces.session_id = sessions.session_id
@@ -251,7 +251,7 @@ async def _session_conditions(
     p = Parameters([project])
     columns = [HAS_ACTIVE_ERASURE, *p.all_of(counters)]
     [row] = await connection.fetch(f"SELECT {', '.join(columns)}", *p.values)
-    is_veiled, every, *some = row
+    has_erasure, every, *some = row
     if matching.query:
         pattern = like(fold_case(matching.query))
         found = await connection.fetchrow(SELECT_MATCHING_IDS, project, pattern, LOOKED_UP_IDS_MAX)
@@ -261,7 +261,7 @@ async def _session_conditions(
         looked_up = Sql("session_id = ANY({}::text[])", (found["some"],))
         rest.append(looked_up if is_few else has_id_containing(matching.query))
     is_counted = matching.has_failed_span is None and not (
-        some[1:] or (matching.query and is_veiled)
+        some[1:] or (matching.query and has_erasure)
     )
     return PageConditions(
         served=served,

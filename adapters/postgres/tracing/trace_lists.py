@@ -49,7 +49,7 @@ _NULLABLE_SORTS: Final = {TraceSort.ENDED_AT, TraceSort.LATENCY}
 # OFFSET 0 makes it a lookup for each trace. A join might be planned over a whole project.
 SELECT_PREVIEWS: Final = f"""
 SELECT traces.trace_id, input_preview, output_preview, models
-FROM veiled_traces AS traces LEFT JOIN LATERAL (
+FROM visible_traces AS traces LEFT JOIN LATERAL (
   SELECT input_preview, output_preview FROM trace_payloads
   WHERE trace_payloads.{OF_PROJECT} AND trace_payloads.trace_id = traces.trace_id AND start = 0
   OFFSET 0

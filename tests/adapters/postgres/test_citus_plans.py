@@ -72,7 +72,7 @@ class Recorded:
         found, routed = list[str](), 0
         for sent in list(self._sent.values()):
             sql, arguments = sent
-            if not sql.lstrip().startswith(EXPLAINED) or "veil(" in sql:
+            if not sql.lstrip().startswith(EXPLAINED) or "read_views(" in sql:
                 continue
             async with within(self._serving, ours).statement() as connection:
                 literal = await citus.with_literals(connection, sql, arguments)

@@ -168,9 +168,9 @@ def test_plan_for_workers_numbers_rows_and_gives_rights():
     assert [one.split(" BEFORE ")[0] for one in step.statements[1:]] == (
         ["CREATE TRIGGER number_id_by_time"] * 2
     )
-    [step] = plan_rights(["veiled.traces"], ROLE)
+    [step] = plan_rights(["visible.traces"], ROLE)
     assert step.statements == (
-        'GRANT SELECT, INSERT, UPDATE, DELETE ON veiled.traces TO "serving ""role"""',
+        'GRANT SELECT, INSERT, UPDATE, DELETE ON visible.traces TO "serving ""role"""',
     )
     assert plan_numbering([]) == plan_rights([], ROLE) == []
 

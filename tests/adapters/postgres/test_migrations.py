@@ -87,7 +87,7 @@ CONSTRAINTS = """
 SELECT conrelid::regclass::text AS relation, conname, pg_get_constraintdef(oid) AS text
 FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY conrelid, conname
 """
-VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'veiled' ORDER BY viewname"
+VIEWS = "SELECT viewname, definition FROM pg_views WHERE schemaname = 'visible' ORDER BY viewname"
 ASSUMED = """
 SELECT c.relname::text AS relation, a.attoptions
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
@@ -254,11 +254,11 @@ async def test_objects_of_the_schema_are_listed(database):
         ("ALTER TABLE traces DROP COLUMN release CASCADE", "column traces.release text and"),
         ("ALTER TABLE eval_jobs ALTER attempts TYPE bigint", "column eval_jobs.attempts integer"),
         ("ALTER TABLE workers DROP CONSTRAINT workers_pkey", "key workers (id)"),
-        ("DROP FUNCTION veil(uuid) CASCADE", "function veil"),
+        ("DROP FUNCTION read_views(uuid) CASCADE", "function read_views"),
         (REFUSING.format("RETURN NULL;"), "function refuse_while_moving"),
-        ("DROP VIEW veiled.traces", "view veiled.traces, and no"),
+        ("DROP VIEW visible.traces", "view visible.traces, and no"),
         ("DROP VIEW searchable.sessions", "view searchable.sessions, and no"),
-        ("DROP VIEW veiled_sessions", "view veiled_sessions, and no"),
+        ("DROP VIEW visible_sessions", "view visible_sessions, and no"),
         ("DROP POLICY tenant ON traces", "policy tenant on traces, and no"),
         ("DROP TRIGGER audit_log_chain ON audit_log", "trigger audit_log_chain on audit_log"),
         ("DROP TABLE long_texts CASCADE", "column long_texts.project_id uuid and 4 more"),
@@ -273,8 +273,8 @@ async def test_database_of_unreleased_version_is_refused(copied, change, lacks):
 
 
 async def test_database_of_unreleased_version_is_not_migrated(migrated):
-    await migrated.execute("DROP FUNCTION veil(uuid) CASCADE")
-    with pytest.raises(UnreleasedSchema, match="lacks function veil"):
+    await migrated.execute("DROP FUNCTION read_views(uuid) CASCADE")
+    with pytest.raises(UnreleasedSchema, match="lacks function read_views"):
         await migrating.migrate(migrated)
 
 
@@ -313,7 +313,7 @@ async def test_views_have_all_columns_of_their_tables(copied):
     views = [row["viewname"] for row in await copied.connection.fetch(VIEWS)]
     assert "traces" in views
     for view in views:
-        ours = await copied.connection.fetch(SHOWN, f"veiled.{view}")
+        ours = await copied.connection.fetch(SHOWN, f"visible.{view}")
         assert ours == await copied.connection.fetch(SHOWN, f"public.{view}")
 
 
@@ -325,8 +325,8 @@ async def test_tables_can_be_in_another_schema(database):
     await migrating.migrate(database)
     lies = "SELECT to_regclass('public.traces'), to_regclass('elsewhere.traces') IS NOT NULL"
     assert tuple(await database.fetchrow(lies)) == (None, True)
-    assert await database.fetch("SELECT 1 FROM veiled.traces") == []
-    await database.execute("SELECT veil(gen_random_uuid())")
+    assert await database.fetch("SELECT 1 FROM visible.traces") == []
+    await database.execute("SELECT read_views(gen_random_uuid())")
 
 
 async def test_role_without_create_uses_existing_schema(database):
@@ -335,7 +335,7 @@ async def test_role_without_create_uses_existing_schema(database):
     await database.execute(f"CREATE ROLE {role}")
     try:
         await database.execute(f"GRANT ALL ON SCHEMA public TO {role}")
-        for schema_name in ("searchable", "veiled"):
+        for schema_name in ("searchable", "visible"):
             await database.execute(f"CREATE SCHEMA {schema_name} AUTHORIZATION {role}")
         await database.execute(f"ALTER DATABASE {name} SET role = {role}")
         await database.expire_connections()
@@ -512,7 +512,7 @@ async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_oth
         id="9998_next",
         description="a column, and the view that shows it",
         of_group=lambda _: (column, await_unlock(held)),
-        views_of_group=lambda _: ("CREATE OR REPLACE VIEW veiled.traces AS SELECT * FROM traces",),
+        views_of_group=lambda _: ("CREATE OR REPLACE VIEW visible.traces AS SELECT * FROM traces",),
     )
     async with migrated.acquire() as other, migrated.acquire() as reader:
         await other.execute("SELECT pg_advisory_lock($1)", held)
@@ -520,18 +520,18 @@ async def test_request_and_migration_of_a_table_and_its_view_do_not_end_each_oth
         await until(lambda: other.fetchval(WAITING_FOR, "advisory"))
         # It has the lock of the view, and waits for that of the table.
         await reader.execute("SET lock_timeout = 0")
-        reading = asyncio.create_task(reader.fetch("SELECT * FROM veiled.traces"))
+        reading = asyncio.create_task(reader.fetch("SELECT * FROM visible.traces"))
         await until(lambda: other.fetchval(WAITING_FOR, "relation"))
         await other.execute("SELECT pg_advisory_unlock($1)", held)
         assert await reading == []
         await migrating_now
-        names = {row["attname"] for row in await other.fetch(SHOWN, "veiled.traces")}
+        names = {row["attname"] for row in await other.fetch(SHOWN, "visible.traces")}
     assert "of_next" in names
 
 
 async def test_request_and_migration_of_several_views_do_not_end_each_other(migrated):
     held = 7002
-    again = "CREATE OR REPLACE VIEW veiled.{0} AS SELECT * FROM {0}"
+    again = "CREATE OR REPLACE VIEW visible.{0} AS SELECT * FROM {0}"
     migration = SqlMigration(
         id="9998_next",
         description="two views",
@@ -547,9 +547,9 @@ async def test_request_and_migration_of_several_views_do_not_end_each_other(migr
         await until(lambda: other.fetchval(WAITING_FOR, "advisory"))
         async with reader.transaction():
             await reader.execute("SET LOCAL lock_timeout = 0")
-            assert await reader.fetch("SELECT * FROM veiled.sessions") == []
+            assert await reader.fetch("SELECT * FROM visible.sessions") == []
             await other.execute("SELECT pg_advisory_unlock($1)", held)
-            assert await reader.fetch("SELECT * FROM veiled.traces") == []
+            assert await reader.fetch("SELECT * FROM visible.traces") == []
         await migrating_now
 
 

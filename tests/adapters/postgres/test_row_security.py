@@ -275,7 +275,7 @@ async def test_shared_session_gets_its_scope_by_transaction(serving_url: str, ou
             assert await connection.fetchval(READ_SCOPE) in {None, ""}
 
 
-@pytest.mark.parametrize("schema", ["searchable", "veiled"])
+@pytest.mark.parametrize("schema", ["searchable", "visible"])
 async def test_views_show_rows_of_the_scope(pool: Pool, serving_pool: Pool, schema: str):
     project, now = new_project(), datetime.now(UTC)
     sql = """
@@ -394,7 +394,7 @@ async def test_statements_without_tenant_scope_find_and_change_nothing(
     states = await pool.fetchval(TABLE_STATES)
     before = await pool.fetchval(f"SELECT {states}")
     tables = "|".join(["spans", *(row["relname"] for row in await pool.fetch(TENANT_TABLES))])
-    touches = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) (veiled[._])?({tables})\b")
+    touches = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE) (visible[._])?({tables})\b")
     known = {name: sql for name, sql in statements().items() if touches.search(sql)}
     async with serving_pool.acquire() as connection:
         outcomes = {name: await run(connection, sql, ours) for name, sql in known.items()}

@@ -388,11 +388,11 @@ async def test_later_migration_changes_every_group(database: Database):
         shared=("ALTER TABLE organizations ADD COLUMN later text",),
         of_group=lambda group: (f"ALTER TABLE alerts ADD COLUMN later_{group.number} text",),
         views_of_group=lambda group: (
-            f"CREATE VIEW {group.veiled_schema}.later AS SELECT later_{group.number} FROM alerts",
+            f"CREATE VIEW {group.visible_schema}.later AS SELECT later_{group.number} FROM alerts",
         ),
         backwards=(
             "ALTER TABLE organizations DROP COLUMN later",
-            "DROP VIEW veiled.later, group_2_veiled.later",
+            "DROP VIEW visible.later, group_2_visible.later",
             "ALTER TABLE public.alerts DROP COLUMN later_1",
             "ALTER TABLE group_2.alerts DROP COLUMN later_2",
         ),
@@ -409,9 +409,9 @@ async def test_later_migration_changes_every_group(database: Database):
             assert [tuple(row) for row in await owner.fetch(with_column)] == [
                 ("alerts", "later_1"),
                 ("group_2.alerts", "later_2"),
-                ("group_2_veiled.later", "later_2"),
+                ("group_2_visible.later", "later_2"),
                 ("organizations", "later"),
-                ("veiled.later", "later_1"),
+                ("visible.later", "later_1"),
             ]
             assert await migrating.migrate(owner, database.serving_url) == []
         finally:

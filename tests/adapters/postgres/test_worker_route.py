@@ -125,12 +125,12 @@ class TestCluster:
             finally:
                 await database.owner.execute("DROP TABLE later_shared")
             assert await route.find()
-            await database.owner.execute("REVOKE SELECT ON veiled_traces FROM pandaprobe_serving")
+            await database.owner.execute("REVOKE SELECT ON visible_traces FROM pandaprobe_serving")
             try:
-                assert "veiled_traces" in (await route_problem(settings, main) or "")
+                assert "visible_traces" in (await route_problem(settings, main) or "")
                 assert await near.fetchval(SELECT_NODE) == 0
             finally:
-                await database.owner.execute("GRANT SELECT ON veiled_traces TO pandaprobe_serving")
+                await database.owner.execute("GRANT SELECT ON visible_traces TO pandaprobe_serving")
 
     @pytest.mark.parametrize("is_held_on_worker", [True, False])
     async def test_locks_hold_on_all_nodes(self, database: Database, *, is_held_on_worker: bool):

@@ -79,7 +79,7 @@ SELECT item_id, digest, metadata, trace_id FROM dataset_items
 WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = ANY($3::text[])
 """
 SELECT_TRACE_OWNERS: Final = f"""
-SELECT trace_id, user_id, session_id FROM veiled_traces
+SELECT trace_id, user_id, session_id FROM visible_traces
 WHERE {OF_PROJECT} AND trace_id = ANY($2::uuid[])
 """
 # The user and the session of a trace that a request links; of a link that was kept, those that it
@@ -131,7 +131,7 @@ FROM dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL
 SELECT_NEWEST_NUMBER: Final = f"SELECT number FROM datasets WHERE {OF_PROJECT} AND id = $2"
 # An item that an erasure in progress hides is not found.
 SELECT_VISIBLE_ITEM: Final = f"""
-SELECT 1 FROM veiled_dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = $3
+SELECT 1 FROM visible_dataset_items WHERE {_OF_DATASET} AND valid_to IS NULL AND item_id = $3
 """
 SELECT_VERSIONS: Final = f"""
 SELECT {VERSIONS.select()} FROM dataset_versions

@@ -132,7 +132,7 @@ CROSS JOIN LATERAL (
 ) AS v
 """
 SELECT_ITEMS_OF_VERSION: Final = f"""
-SELECT item_id FROM veiled_dataset_items
+SELECT item_id FROM visible_dataset_items
 WHERE {OF_PROJECT} AND dataset_id = $2 AND item_id = ANY($3::text[]) AND valid_from <= $4
   AND (valid_to IS NULL OR valid_to > $4) AND ($5::text IS NULL OR split = $5)
 """

@@ -59,7 +59,7 @@ NARROW_FILTERS: Final = (
 )
 
 SELECT_TRACES_OF_SESSION: Final = f"""
-SELECT trace_id FROM veiled_traces WHERE {OF_PROJECT} AND session_id = $2
+SELECT trace_id FROM visible_traces WHERE {OF_PROJECT} AND session_id = $2
 ORDER BY started_at, trace_id LIMIT {SESSION_TRACES_MAX + 1}
 """
 # `expected` is that of the item of a dataset whose result the trace is.

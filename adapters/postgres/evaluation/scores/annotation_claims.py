@@ -10,9 +10,9 @@ from asyncpg import Record
 from adapters.postgres.database.advisory_locks import AdvisoryLock
 from adapters.postgres.database.pool import OF_PROJECT, Connection, affected_rows
 from adapters.postgres.database.read_transactions import (
+    READ_VIEWS,
     RETRY_LATER,
     SET_PLAN_BY_VALUE,
-    VEIL,
     PoolReader,
 )
 from adapters.postgres.database.statements.bounded_delete import delete_some
@@ -124,7 +124,7 @@ class PostgresAnnotationClaims(PoolReader):
     async def claim(self, project: ProjectId, request: ClaimRequest) -> ClaimedItems:
         lock = AdvisoryLock.ANNOTATION_CLAIMS
         async with project_transaction(self.pool, lock, project) as connection:
-            await connection.execute(VEIL.format(project))
+            await connection.execute(READ_VIEWS.format(project))
             await connection.execute(SET_PLAN_BY_VALUE)
             rows = await connection.fetch(
                 SELECT_CLAIMABLE,

@@ -96,7 +96,7 @@ def _select_latest(target: str, bytes_max: str) -> str:
     by = f"name DESC, source = '{ScoreSource.AUTOMATED}'"
     select = f"""
     SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {TRACE_SCORES.select()}
-    FROM veiled_trace_scores
+    FROM visible_trace_scores
     WHERE {OF_PROJECT} AND {target} AND outcome <> '{ScoreOutcome.PENDING}'
     ORDER BY {by}, created_at DESC, id DESC
     """
@@ -116,7 +116,7 @@ def _select_latest_of(table: ScoreTable[Any], of_type: str, of_target: str) -> s
     SELECT wanted.target, {", ".join(f"latest.{name}" for name in BRIEF_COLUMNS)}
     FROM unnest($2::{of_type}[]) AS wanted (target) CROSS JOIN LATERAL (
       SELECT DISTINCT ON (name, source = '{ScoreSource.AUTOMATED}') {", ".join(BRIEF_COLUMNS)}
-      FROM veiled_{table.name} AS scores
+      FROM visible_{table.name} AS scores
       WHERE {OF_PROJECT} AND {of_target} AND outcome <> '{ScoreOutcome.PENDING}'
       ORDER BY name, source = '{ScoreSource.AUTOMATED}' DESC, created_at DESC, id DESC
       LIMIT {BRIEF_SCORES_MAX}
@@ -131,7 +131,7 @@ SELECT_LATEST_OF_SESSIONS: Final = _select_latest_of(
     SESSION_SCORES, "text", "scores.session_id = wanted.target"
 )
 SELECT_SCORE: Final = {
-    one.name: f"SELECT {one.select()} FROM veiled_{one.name} WHERE {OF_PROJECT} AND id = $2"
+    one.name: f"SELECT {one.select()} FROM visible_{one.name} WHERE {OF_PROJECT} AND id = $2"
     for one in SCORE_TABLES.values()
 }
 LOCK_SCORE: Final = {table: f"{sql} FOR UPDATE" for table, sql in SELECT_SCORE.items()}
@@ -160,9 +160,9 @@ def _lock_target_statement(table: ScoreTable[Any], target: int) -> str:
     """Locks a trace with the target, by the parameters 1 and `target`, so that it isn't deleted."""
     where = f"{OF_PROJECT} AND {table.target} = ${target}"
     # A session that loses a trace to an erasure is hidden, and its scores are deleted.
-    is_shown = f"AND EXISTS (SELECT 1 FROM veiled_sessions WHERE {where})"
+    is_shown = f"AND EXISTS (SELECT 1 FROM visible_sessions WHERE {where})"
     return f"""
-    SELECT 1 FROM veiled_traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
+    SELECT 1 FROM visible_traces WHERE {where} {is_shown if table is SESSION_SCORES else ""}
     LIMIT 1 FOR KEY SHARE
     """
 

@@ -41,7 +41,7 @@ SELECT 1 FROM eval_runs WHERE {OF_PROJECT} AND id = $2
 """
 SELECT_LIVE_RUN: Final = f"""
 {_LIVE_RUN} AND ($3::uuid IS NULL OR EXISTS (
-  SELECT 1 FROM veiled_traces WHERE {OF_PROJECT} AND trace_id = $3
+  SELECT 1 FROM visible_traces WHERE {OF_PROJECT} AND trace_id = $3
 ))
 """
 _TRACE_ID_PARAMETER: Final = f"${TRACE_SCORES.names.index('trace_id') + 1}::uuid"

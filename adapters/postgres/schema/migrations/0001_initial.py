@@ -1155,8 +1155,8 @@ CREATE INDEX IF NOT EXISTS dataset_versions_digest
     ON dataset_versions (project_id, dataset_id, digest, number);
 
 -- A row is an item from the version `valid_from` on, up to and without the version `valid_to`: it
--- is null in the newest version. `trace_id`, with the user and the session of the trace at that
--- time, is the link that an erasure follows.
+-- is null in the newest version. An erasure follows `trace_id`, and the user and the session of the
+-- trace. What the trace had not named when it was copied is added when the trace is deleted.
 CREATE TABLE IF NOT EXISTS dataset_items (
     project_id uuid NOT NULL, dataset_id uuid NOT NULL, item_id text COLLATE "C" NOT NULL,
     valid_from integer NOT NULL, valid_to integer,
@@ -1387,7 +1387,7 @@ CREATE INDEX IF NOT EXISTS erasures_requested ON erasures (project_id, requested
 -- Across projects, for workers.
 CREATE INDEX IF NOT EXISTS erasures_open ON erasures (requested_at, project_id, id)
     WHERE state = 'REMOVING';
-CREATE INDEX IF NOT EXISTS erasures_veil ON erasures (project_id) WHERE owner IS NOT NULL;
+CREATE INDEX IF NOT EXISTS erasures_active ON erasures (project_id) WHERE owner IS NOT NULL;
 
 -- Late reports of an erased trace are refused for some days. No other index begins with the
 -- project, so that a writer uses the whole key, whatever the statistics say.
@@ -1541,7 +1541,7 @@ WITH CHECK OPTION
 """,
 )
 # Views of the same names as their tables, without the data that is being erased (docs/adr/0035).
-_VEILED: Final = {
+_VISIBLE: Final = {
     "traces": f"{_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}",
     "span_rows": _TRACE_IS_SHOWN,
     "trace_scores": _TRACE_IS_SHOWN,
@@ -1552,32 +1552,32 @@ _VEILED: Final = {
         f"{_TRACE_IS_SHOWN} AND {_USER_IS_SHOWN} AND NOT {_is_erased('s', 'session')}"
     ),
 }
-# Those of them that statements name, whatever the path: `veiled_traces` for `veiled.traces`.
+# Those of them that statements name, whatever the path: `visible_traces` for `visible.traces`.
 _NAMED: Final = ("traces", "trace_scores", "sessions", "session_scores", "dataset_items")
 
 
 def hiding(group: TableGroup) -> Sequence[str]:
-    searchable, veiled = group.searchable_schema, group.veiled_schema
+    searchable, visible = group.searchable_schema, group.visible_schema
     shown = {
         table: f"SELECT * FROM {table} AS s WHERE {_in_scope('s.project_id')} AND {is_shown}"
-        for table, is_shown in _VEILED.items()
+        for table, is_shown in _VISIBLE.items()
     }
     return (
-        _SCHEMA.format(veiled),
+        _SCHEMA.format(visible),
         *(
             f"CREATE OR REPLACE VIEW"
-            f" {veiled}.{'spans' if table == 'span_rows' else table} AS {rows}"
+            f" {visible}.{'spans' if table == 'span_rows' else table} AS {rows}"
             for table, rows in shown.items()
         ),
-        *(f"CREATE OR REPLACE VIEW veiled_{one} AS {shown[one]}" for one in _NAMED),
+        *(f"CREATE OR REPLACE VIEW visible_{one} AS {shown[one]}" for one in _NAMED),
         f"""
 -- The statements of the transaction read the views in place of the tables: those that can be
 -- searched, and if data of the project is being erased, those without it.
-CREATE OR REPLACE FUNCTION veil(of uuid) RETURNS void LANGUAGE plpgsql AS $$
+CREATE OR REPLACE FUNCTION read_views(of uuid) RETURNS void LANGUAGE plpgsql AS $$
     DECLARE path text := '{searchable}, ' || current_setting('search_path');
     BEGIN
         IF EXISTS (SELECT 1 FROM erasures WHERE project_id = of AND owner IS NOT NULL) THEN
-            path := '{veiled}, ' || path;
+            path := '{visible}, ' || path;
         END IF;
         PERFORM set_config('search_path', path, true);
     END $$;
@@ -1640,19 +1640,19 @@ BACKWARDS: Final = (
         DECLARE n integer;
         BEGIN
             FOR n IN SELECT number FROM table_groups WHERE number > 1 LOOP
-                EXECUTE format('DROP SCHEMA group_%1$s, group_%1$s_searchable, group_%1$s_veiled'
+                EXECUTE format('DROP SCHEMA group_%1$s, group_%1$s_searchable, group_%1$s_visible'
                                ' CASCADE', n);
             END LOOP;
         END $$;
     """,
-    "DROP FUNCTION IF EXISTS veil(uuid)",
+    "DROP FUNCTION IF EXISTS read_views(uuid)",
     "DROP TRIGGER IF EXISTS audit_log_chain ON audit_log",
     "DROP FUNCTION IF EXISTS chain_audit_entry()",
-    "DROP SCHEMA IF EXISTS veiled CASCADE",
+    "DROP SCHEMA IF EXISTS visible CASCADE",
     "DROP SCHEMA IF EXISTS searchable CASCADE",
     "DROP VIEW IF EXISTS spans, span_fragments",
-    "DROP VIEW IF EXISTS veiled_traces, veiled_trace_scores, veiled_sessions",
-    "DROP VIEW IF EXISTS veiled_session_scores, veiled_dataset_items",
+    "DROP VIEW IF EXISTS visible_traces, visible_trace_scores, visible_sessions",
+    "DROP VIEW IF EXISTS visible_session_scores, visible_dataset_items",
     """
     DROP TABLE IF EXISTS
         table_groups,

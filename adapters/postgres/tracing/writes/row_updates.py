@@ -75,7 +75,7 @@ ORDER BY traces.project_id, traces.trace_id
 # In the order of the key, as all writers do, so that they cannot deadlock.
 LOCK_TRACES: Final = _READ_TRACES.format(traces="traces") + "FOR UPDATE OF traces"
 # Traces under erasure are not found, as if they did not exist.
-READ_VISIBLE_TRACES: Final = _READ_TRACES.format(traces="veiled_traces")
+READ_VISIBLE_TRACES: Final = _READ_TRACES.format(traces="visible_traces")
 LOCK_VISIBLE_TRACES: Final = READ_VISIBLE_TRACES + "FOR UPDATE OF traces"
 SELECT_SPANS_BY_KEY: Final = f"""
 SELECT {SPANS.select("spans")}
