@@ -15,7 +15,7 @@ TICKET_LIFETIME: Final = timedelta(seconds=60)
 class DownloadTicket:
     """A ticket as it is stored: by digest. The first download uses it up.
 
-    It stands for who requested it: a key, or a user with `name` as email address. With a
+    It stands for its requester: a key, or a user with `name` as email address. With a
     `session_id` it is good only in the browser of that session.
     """
 

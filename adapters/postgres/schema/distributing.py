@@ -688,7 +688,7 @@ async def _create_group(
     ours = Catalogue(workers=free, groups=(), passes_settings=True)
     made = Step(
         label=f"make group {group.number} for new organizations",
-        # Again, for who reads the statements: by now it exists, as `create_group` made it.
+        # For readers of the statements: by now it exists, as `create_group` made it.
         statements=(
             f"CREATE SCHEMA IF NOT EXISTS {group.schema} /* and in it what `migrate` makes */",
         ),

@@ -1,4 +1,4 @@
-"""Downloads by a link: a ticket is good once, for a minute, for who requested it."""
+"""Downloads by a link: a ticket is good once, for a minute, for its requester."""
 
 import logging
 import uuid
