@@ -97,7 +97,12 @@ ENDPOINTS = (
             query=f"{MARCH}&group_by=name&interval=day&session_id={{session_id}}&user_id={{reader}}",
         ),
         EndpointSpec("GET /errors", READ, 200, query=f"{PAGE}&{MARCH}&is_new=true"),
-        EndpointSpec("GET /traces/facets", READ, 200, query="field=session&prefix={session_id}"),
+        EndpointSpec(
+            "GET /traces/facets",
+            READ,
+            200,
+            query="field=session&prefix={session_id}&session_id={session_id}&user_id={reader}",
+        ),
         EndpointSpec("GET /traces/{trace_id}/outline", READ, 200),
         EndpointSpec("GET /traces/{trace_id}/search", READ, 200, query="query={text}&limit=200"),
         EndpointSpec("GET /traces/compare", READ, 200, query="a={trace_id}&b={trace_id}"),
