@@ -50,7 +50,7 @@ type Post = Callable[[bytes], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server, and who asks it: a key with the name of a project, or a token with its id.
+    """A server, and its caller: a key with the name of a project, or a token with its id.
 
     `organization` is that of the project, for a token; None is the first one of the person.
     """

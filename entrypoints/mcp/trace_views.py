@@ -352,7 +352,7 @@ def _cost_line(span: Span, redactor: Redactor) -> str:
 
 
 def _price(span: Span, cost: float | None) -> str:
-    """A step that calls no model costs nothing; only of one that does, the cost may be unknown."""
+    """A step that calls no model costs nothing. The cost of one that does may be unknown."""
     if cost is not None:
         return dollars(cost)
     return "unpriced" if span.is_unpriced else "no cost"

@@ -82,7 +82,7 @@ async def grant_group(
 ) -> None:
     """Lets the role, which exists, use the tables of a group. In the open transaction.
 
-    Forces the policies on the owner, or no longer, for `tables` alone: this takes their locks.
+    Sets for `tables` alone whether their owner has to obey the policies: this takes their locks.
     """
     name, _ = (None, None) if serving_url is None else role_of(serving_url)
     own = await connection.fetchval(SELECT_CURRENT_ROLE)

@@ -72,7 +72,7 @@ class SqlMigration:
         return groups
 
     async def run_in_group(self, connection: Connection, group: TableGroup) -> None:
-        """Makes what a new group has of it, in the open transaction."""
+        """Runs both scripts of groups for a new group, in the open transaction."""
         await _run_in_group(connection, group, (*self.of_group(group), *self.views_of_group(group)))
 
 

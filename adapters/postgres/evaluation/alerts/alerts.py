@@ -142,7 +142,7 @@ SELECT id FROM (
 ) AS lately ORDER BY created_at DESC, id DESC
 """
 # `original_score` of the domain in SQL. Scores of sessions have no column for it; their metadata
-# has it as a text, such as "0.85". Of JSON with NUL PostgreSQL reads no member.
+# has it as a text, such as "0.85". PostgreSQL reads no member of JSON with NUL.
 _ORIGINAL: Final = {
     TargetType.TRACE: "original",
     TargetType.SESSION: f"""CASE WHEN number IS NOT NULL AND strpos(metadata::text, '\\u0000') = 0
