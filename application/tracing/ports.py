@@ -16,11 +16,11 @@ from domain.tracing.analytics import (
     UsageBucket,
     UserSummary,
 )
-from domain.tracing.facet_values import FacetField, FacetValue
+from domain.tracing.facet_values import FacetQuery, FacetValue
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payloads.payload import JsonText
 from domain.tracing.payloads.payload_detail import PayloadExtent, PayloadName
-from domain.tracing.query import ALL_TRACES, TraceFilter, TraceSort
+from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.search.search_match import SearchHit, SearchPage, SpanHit
 from domain.tracing.search.search_query import SearchQuery
 from domain.tracing.search.search_within import FoundWithinPage
@@ -490,20 +490,11 @@ class TraceAnalytics(Protocol):
         """
         ...
 
-    async def facets(
-        self,
-        project: ProjectId,
-        field: FacetField,
-        prefix: str,
-        limit: int,
-        key: str = "",
-        *,
-        matching: TraceFilter = ALL_TRACES,
-    ) -> Sequence[FacetValue]:
+    async def facets(self, project: ProjectId, query: FacetQuery) -> Sequence[FacetValue]:
         """As `most_frequent` of the values of visible traces that match.
 
-        `key` is that of METADATA_VALUE. Raises Invalid if filters lead to more than
-        FILTERED_TRACES_MAX traces, or for metadata to more than FILTERED_METADATA_MAX.
+        Raises Invalid if conditions lead to more than FILTERED_TRACES_MAX traces, or for metadata
+        to more than FILTERED_METADATA_MAX.
         """
         ...
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from domain.tracing.payloads.payload import JsonText, scalar_members
+from domain.tracing.query import ALL_TRACES, TraceFilter
 from domain.tracing.trace import Trace
 
 FACET_LIMIT_DEFAULT: Final = 20
@@ -61,6 +62,17 @@ class FacetField(StrEnum):
             case FacetField.ENVIRONMENT | FacetField.RELEASE | FacetField.NAME:
                 found = (getattr(trace, self),)
         return found
+
+
+@dataclass(frozen=True, slots=True)
+class FacetQuery:
+    """Which values: of a field, with a prefix, of traces that match. `key` is of METADATA_VALUE."""
+
+    field: FacetField
+    prefix: str = ""
+    limit: int = FACET_LIMIT_DEFAULT
+    key: str = ""
+    matching: TraceFilter = ALL_TRACES
 
 
 @dataclass(frozen=True, slots=True)

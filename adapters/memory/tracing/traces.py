@@ -16,7 +16,13 @@ from domain.page import Page, PageRequest, SortOrder, paginate
 from domain.pricing.model_price import Rate, Tariff, pricing_of
 from domain.tracing import analytics, trace_breakdown
 from domain.tracing.change import retagged, said
-from domain.tracing.facet_values import FacetField, FacetValue, count_values, most_frequent
+from domain.tracing.facet_values import (
+    FacetField,
+    FacetQuery,
+    FacetValue,
+    count_values,
+    most_frequent,
+)
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.outline import TraceOutline
 from domain.tracing.payloads.payload import JsonText
@@ -352,24 +358,16 @@ class MemoryTraceAnalytics:
             analytics.session_buckets(self.store.traces.of(project), period, granularity)
         )
 
-    async def facets(
-        self,
-        project: ProjectId,
-        field: FacetField,
-        prefix: str,
-        limit: int,
-        key: str = "",
-        *,
-        matching: TraceFilter = ALL_TRACES,
-    ) -> Sequence[FacetValue]:
-        if matching != ALL_TRACES:
-            found = self.store.matching_traces(project, matching)
-            return most_frequent(count_values(found, field, key), prefix, limit)
+    async def facets(self, project: ProjectId, query: FacetQuery) -> Sequence[FacetValue]:
+        field, key = query.field, query.key
+        if query.matching != ALL_TRACES:
+            found = self.store.matching_traces(project, query.matching)
+            return most_frequent(count_values(found, field, key), query.prefix, query.limit)
         counts = dict(count_values(self._counted(project, field), field, key))
         if field is FacetField.SESSION:
             for hidden in self.store.hidden_sessions(project):
                 counts.pop(hidden or "", None)
-        return most_frequent(counts, prefix, limit)
+        return most_frequent(counts, query.prefix, query.limit)
 
     def _counted(self, project: ProjectId, field: FacetField) -> list[Trace]:
         """The traces whose values count: the totals of a user are of all their traces."""

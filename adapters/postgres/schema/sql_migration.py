@@ -32,8 +32,8 @@ class SqlMigration:
     `shared` run once. `of_group` run for each group, whose tables they name without a schema.
     `views_of_group` create the views of changed tables again, each in a transaction of its own. A
     request locks a view before its table, and several views, so a transaction that holds one of
-    these locks and waits for another could be in a deadlock with it. For the same reason `of_group`
-    of a later migration changes one table that exists.
+    these locks and waits for another could be in a deadlock with it. For the same reason a later
+    migration changes one existing table in `of_group`.
     """
 
     id: str

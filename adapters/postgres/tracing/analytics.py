@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
-from functools import partial
 from typing import Final
 
 from asyncpg import Record
@@ -17,7 +16,7 @@ from adapters.postgres.database.statements.keyset_pages import (
 )
 from adapters.postgres.database.statements.sql_builder import Parameters, Sql
 from adapters.postgres.database.statements.time_buckets import split_period
-from adapters.postgres.tracing.facet_values import fetch_facet_values, fetch_matching_values
+from adapters.postgres.tracing.facet_values import fetch_facet_values
 from adapters.postgres.tracing.rollups.percentiles import VolumeReader
 from adapters.postgres.tracing.session_figures import fetch_session_buckets
 from adapters.postgres.tracing.trace_breakdown import fetch_trace_groups
@@ -38,9 +37,8 @@ from domain.tracing.analytics import (
     bucket_edges,
     check_bucket_count,
 )
-from domain.tracing.facet_values import FILTERED_TRACES_MAX, FacetField, FacetValue
+from domain.tracing.facet_values import FILTERED_TRACES_MAX, FacetQuery, FacetValue
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
-from domain.tracing.query import ALL_TRACES, TraceFilter
 from domain.tracing.trace_breakdown import (
     CELLS_MAX,
     READ_TRACES_MAX,
@@ -219,21 +217,9 @@ class PostgresTraceAnalytics(PoolReader):
         async with self._snapshot(NARROW_PERIOD, project) as connection:
             return await fetch_session_buckets(connection, project, period, granularity)
 
-    async def facets(
-        self,
-        project: ProjectId,
-        field: FacetField,
-        prefix: str,
-        limit: int,
-        key: str = "",
-        *,
-        matching: TraceFilter = ALL_TRACES,
-    ) -> Sequence[FacetValue]:
-        read = fetch_facet_values
-        if matching != ALL_TRACES:
-            read = partial(fetch_matching_values, matching=matching, read_max=self.filtered_max)
+    async def facets(self, project: ProjectId, query: FacetQuery) -> Sequence[FacetValue]:
         async with self._visible_snapshot(TYPE_MORE, project) as connection:
-            return await read(connection, project, field, prefix=prefix, limit=limit, key=key)
+            return await fetch_facet_values(connection, project, query, self.filtered_max)
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         query = KeysetQuery(

@@ -1,6 +1,6 @@
 """The most frequent values of fields of traces: from the roll-ups, or from traces that match."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 from adapters.postgres.database.pool import OF_PROJECT, Connection
@@ -17,9 +17,10 @@ from domain.tracing.facet_values import (
     MEMBER_TEXT_CHARS_MAX,
     SEPARATOR,
     FacetField,
+    FacetQuery,
     FacetValue,
 )
-from domain.tracing.query import TraceFilter, fold_case
+from domain.tracing.query import ALL_TRACES, fold_case
 from domain.tracing.trace_breakdown import check_trace_count
 
 # The last code point. Text never contains it, so each value with the prefix sorts before it.
@@ -125,56 +126,33 @@ _HAS_ERASURE: Final = f"SELECT {HAS_ACTIVE_ERASURE}"
 
 
 async def fetch_facet_values(
-    connection: Connection,
-    project: ProjectId,
-    field: FacetField,
-    *,
-    prefix: str,
-    limit: int,
-    key: str,
+    connection: Connection, project: ProjectId, query: FacetQuery, filtered_max: int
 ) -> list[FacetValue]:
-    """Reads the values; in a visible snapshot. `key` is that of METADATA_VALUE.
+    """Reads the values; in a visible snapshot.
 
-    The roll-ups count traces under erasure until they are deleted: meanwhile all visible traces are
-    read.
+    Under conditions the traces that match are read one by one. So are all visible ones during an
+    erasure, since the roll-ups count traces until they are deleted. Raises Invalid if more than
+    `filtered_max` traces may match, or FILTERED_METADATA_MAX for metadata.
     """
-    values = (project, prefix, limit, _AFTER_PREFIX)
+    field, prefix = query.field, query.prefix
+    values = [project, prefix, query.limit, _AFTER_PREFIX]
+    keys = [query.key] if field is FacetField.METADATA_VALUE else []
+    if query.matching != ALL_TRACES:
+        clauses = filter_clauses(project, query.matching)
+        part = fold_case(query.matching.name or "")
+        counted = await fetch_counts(connection, project, clauses, part)
+        most = min(filtered_max, FILTERED_METADATA_MAX) if field.is_of_metadata else filtered_max
+        check_trace_count(counted.most, most)
+        p = Parameters([*values, *keys])
+        conditions = " AND ".join(p.all_of(one.clause.of_many for one in counted.clauses))
+        return await _fetch(connection, select_counted(field, conditions), *p.values)
     if field not in _OWNERS and await connection.fetchval(_HAS_ERASURE, project):
-        return await _fetch(connection, select_counted(field), *values, *_key_of(field, key))
+        return await _fetch(connection, select_counted(field), *values, *keys)
     if field is not FacetField.METADATA_VALUE:
         return await _fetch(connection, SELECT_VALUES[field], *values)
-    before = f"{key}{SEPARATOR}"
-    values = (project, before + prefix, limit, _AFTER_PREFIX)
+    before = f"{query.key}{SEPARATOR}"
+    values[1] = before + prefix
     return await _fetch(connection, SELECT_MEMBER_TEXTS, *values, len(before))
-
-
-async def fetch_matching_values(
-    connection: Connection,
-    project: ProjectId,
-    field: FacetField,
-    *,
-    prefix: str,
-    limit: int,
-    key: str,
-    matching: TraceFilter,
-    read_max: int,
-) -> list[FacetValue]:
-    """As `fetch_facet_values`, of traces that match. They are read one by one.
-
-    Raises Invalid if more than `read_max` may match, or FILTERED_METADATA_MAX for metadata.
-    """
-    clauses = filter_clauses(project, matching)
-    counted = await fetch_counts(connection, project, clauses, fold_case(matching.name or ""))
-    most = min(read_max, FILTERED_METADATA_MAX) if field.is_of_metadata else read_max
-    check_trace_count(counted.most, most)
-    p = Parameters([project, prefix, limit, _AFTER_PREFIX, *_key_of(field, key)])
-    conditions = " AND ".join(p.all_of(one.clause.of_many for one in counted.clauses))
-    return await _fetch(connection, select_counted(field, conditions), *p.values)
-
-
-def _key_of(field: FacetField, key: str) -> Sequence[str]:
-    """The parameter $5 of METADATA_VALUE; others have none."""
-    return [key] if field is FacetField.METADATA_VALUE else []
 
 
 async def _fetch(connection: Connection, sql: str, *values: object) -> list[FacetValue]:

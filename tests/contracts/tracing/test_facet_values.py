@@ -13,6 +13,7 @@ from domain.tracing.facet_values import (
     MEMBER_KEY_CHARS_MAX,
     MEMBER_TEXT_CHARS_MAX,
     FacetField,
+    FacetQuery,
     FacetValue,
     count_values,
     most_frequent,
@@ -36,7 +37,7 @@ async def test_values_are_counted_by_trace(plane):
     await fill(plane, theirs, trace(environment="theirs"))
 
     async def values(field: FacetField, prefix: str = "", limit: int = 9) -> list[FacetValue]:
-        return list(await plane.analytics.facets(ours, field, prefix, limit))
+        return list(await plane.analytics.facets(ours, FacetQuery(field, prefix, limit)))
 
     prod, prelive = FacetValue("prod", 2), FacetValue("prelive", 1)
     assert await values(FacetField.ENVIRONMENT) == [prod, prelive, FacetValue("test", 1)]
@@ -58,7 +59,7 @@ async def test_values_are_counted_by_trace(plane):
 async def test_equally_frequent_values_are_in_their_order(plane):
     ours, tags = project(), [f"{n:02}" for n in range(40)]
     await fill(plane, ours, trace(tags=tuple(tags)))
-    found = await plane.analytics.facets(ours, FacetField.TAG, "", 9)
+    found = await plane.analytics.facets(ours, FacetQuery(FacetField.TAG, limit=9))
     assert [one.value for one in found] == tags[:9]
 
 
@@ -76,11 +77,13 @@ async def test_keys_and_values_of_metadata_are_counted(plane):
     await fill(plane, project(), trace(metadata=b'{"tenant":"theirs"}'))
 
     async def keys(prefix: str = "", limit: int = 9) -> list[tuple[str, int]]:
-        found = await plane.analytics.facets(ours, FacetField.METADATA_KEY, prefix, limit)
+        query = FacetQuery(FacetField.METADATA_KEY, prefix, limit)
+        found = await plane.analytics.facets(ours, query)
         return [(one.value, one.count) for one in found]
 
     async def values(key: str, prefix: str = "", limit: int = 9) -> list[tuple[str, int]]:
-        found = await plane.analytics.facets(ours, FacetField.METADATA_VALUE, prefix, limit, key)
+        query = FacetQuery(FacetField.METADATA_VALUE, prefix, limit, key)
+        found = await plane.analytics.facets(ours, query)
         return [(one.value, one.count) for one in found]
 
     assert await keys("te") == [("tenant", 4), ("te", 1), ("te\x1fn", 1)]
@@ -106,8 +109,8 @@ async def test_filters_leave_values_of_other_traces_out(plane):
     await fill(plane, project(), trace(environment="prod", tags=("theirs",)))
 
     async def values(field: FacetField, key: str = "", **conditions) -> list[tuple[str, int]]:
-        matching = TraceFilter(**conditions)
-        found = await plane.analytics.facets(ours, field, "", 9, key, matching=matching)
+        query = FacetQuery(field, key=key, matching=TraceFilter(**conditions))
+        found = await plane.analytics.facets(ours, query)
         return [(one.value, one.count) for one in found]
 
     assert await values(FacetField.TAG, environment="prod") == [("a", 2), ("b", 1)]
@@ -123,13 +126,14 @@ async def test_filters_leave_values_of_other_traces_out(plane):
 
 @pytest.mark.service
 async def test_values_of_more_traces_than_are_read_are_refused(pool):
-    ours, matching = project(), TraceFilter(environment="prod")
+    matching = TraceFilter(environment="prod")
+    ours, query = project(), FacetQuery(FacetField.NAME, matching=matching)
     async with over_postgres(pool) as plane:
         await fill(plane, ours, *(trace(environment="prod") for _ in range(3)), trace())
 
     async def names(most: int):
         analytics = PostgresTraceAnalytics(pool, filtered_max=most)
-        return await analytics.facets(ours, FacetField.NAME, "", 9, matching=matching)
+        return await analytics.facets(ours, query)
 
     assert await names(3) == [FacetValue("run", 3)]
     with pytest.raises(Invalid, match="2 is the most"):
@@ -152,6 +156,7 @@ async def test_values_agree_with_the_traces(plane, sent, field, prefix, limit, k
     ours = project()
     await fill(plane, ours, *sent)
     whole = [await plane.traces.get(ours, one.id) for one in sent]
-    found = await plane.analytics.facets(ours, field, prefix, limit, key, matching=matching)
+    query = FacetQuery(field, prefix, limit, key, matching)
+    found = await plane.analytics.facets(ours, query)
     counts = count_values(filter(matching.matches, whole), field, key)
     assert list(found) == list(most_frequent(counts, prefix, limit))

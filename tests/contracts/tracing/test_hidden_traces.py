@@ -22,7 +22,7 @@ from domain.ids import ProjectId
 from domain.page import PageRequest, SortOrder
 from domain.privacy.erasure import DataSubject, DataSubjectKind
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.facet_values import FacetField
+from domain.tracing.facet_values import FacetField, FacetQuery
 from domain.tracing.payloads.payload_detail import WHOLE_PAYLOADS, PayloadName
 from domain.tracing.query import TraceFilter, TraceSort
 from domain.tracing.session import SessionFilter, SessionSort
@@ -231,11 +231,10 @@ async def _users(plane: DataPlane, of: ProjectId) -> Any:
 
 async def _facets(plane: DataPlane, of: ProjectId) -> Any:
     fields = [one for one in FacetField if one is not FacetField.USER]
-    found = [await plane.analytics.facets(of, one, "", 9, "k") for one in fields]
-    for one in FacetField:
-        matching = TraceFilter(has_error=False)
-        found.append(await plane.analytics.facets(of, one, "", 9, "k", matching=matching))
-    return found
+    queries = [FacetQuery(one, key="k") for one in fields]
+    matching = TraceFilter(has_error=False)
+    queries += [FacetQuery(one, key="k", matching=matching) for one in FacetField]
+    return [await plane.analytics.facets(of, one) for one in queries]
 
 
 async def _scores(plane: DataPlane, of: ProjectId) -> Any:

@@ -24,6 +24,7 @@ from domain.tracing.facet_values import (
     FILTERED_TRACES_MAX,
     MEMBER_KEY_CHARS_MAX,
     MEMBER_TEXT_CHARS_MAX,
+    FacetQuery,
 )
 from domain.tracing.payloads.payload_detail import READ_SPANS_MAX, PayloadDetail
 from domain.tracing.query import COUNTED_TRACES_MAX
@@ -225,14 +226,10 @@ class TraceController(Controller):
         self, caller: Caller, params: schemas.FacetQuery, use_cases: UseCases
     ) -> list[schemas.FacetValueResponse]:
         """List the values of a field."""
-        found = await use_cases.tracing.analytics.facets(
-            caller.project_id,
-            params.field,
-            params.prefix,
-            params.limit,
-            params.key or "",
-            matching=params.to_domain(),
+        query = FacetQuery(
+            params.field, params.prefix, params.limit, params.key or "", params.to_domain()
         )
+        found = await use_cases.tracing.analytics.facets(caller.project_id, query)
         return [schemas.FacetValueResponse.from_domain(one) for one in found]
 
     @get("/{trace_id:str}", CAN_READ, example=schemas.TRACE_RESPONSE)

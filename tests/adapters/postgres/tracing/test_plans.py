@@ -83,7 +83,7 @@ from domain.ids import ProjectId, RunId, SpanId, TraceId
 from domain.page import PageRequest, Position, SortOrder
 from domain.privacy.erasure import DataSubjectKind
 from domain.tracing.analytics import Granularity, Period
-from domain.tracing.facet_values import FacetField
+from domain.tracing.facet_values import FacetField, FacetQuery
 from domain.tracing.otel.fragments import Sent
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.payloads.payload_detail import PayloadDetail, PayloadExtent, PayloadName
@@ -239,8 +239,8 @@ def span_figures(
     return lambda at, of: at.spans.analytics(of, query)
 
 
-def figures(metric: str, *arguments: object, **named: object) -> Read:
-    return lambda at, of: getattr(at.analytics, metric)(of, *arguments, **named)
+def figures(metric: str, *arguments: object) -> Read:
+    return lambda at, of: getattr(at.analytics, metric)(of, *arguments)
 
 
 def scores(window: PageRequest | None = None, **conditions: Any) -> Read:
@@ -551,11 +551,11 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     ),
     "users": (figures("users", PageRequest()), {}),
     "values": (
-        figures("facets", FacetField.SESSION, "conv-10", 9),
+        figures("facets", FacetQuery(FacetField.SESSION, "conv-10")),
         {"sessions": SESSIONS // 5, "traces": TRACES // 5},
     ),
     "values of the traces of a user": (
-        figures("facets", FacetField.TAG, "", 9, matching=TraceFilter(user_id="user-7")),
+        figures("facets", FacetQuery(FacetField.TAG, matching=TraceFilter(user_id="user-7"))),
         {"traces": 40 + 2 * HOUR},
     ),
     "sources": (figures("are_sources_mixed", PERIOD), {"span_rows": NEWEST_SPANS_MAX}),
