@@ -37,7 +37,12 @@ from domain.tracing.analytics import (
     bucket_edges,
     check_bucket_count,
 )
-from domain.tracing.facet_values import FILTERED_TRACES_MAX, FacetQuery, FacetValue
+from domain.tracing.facet_values import (
+    FILTERED_METADATA_MAX,
+    FILTERED_TRACES_MAX,
+    FacetQuery,
+    FacetValue,
+)
 from domain.tracing.otel.ingestion_warnings import NEWEST_SPANS_MAX
 from domain.tracing.trace_breakdown import (
     CELLS_MAX,
@@ -147,6 +152,7 @@ class PostgresTraceAnalytics(PoolReader):
 
     read_max: int = field(default=READ_TRACES_MAX, kw_only=True)
     filtered_max: int = field(default=FILTERED_TRACES_MAX, kw_only=True)
+    filtered_metadata_max: int = field(default=FILTERED_METADATA_MAX, kw_only=True)
     kept_in: Pool | None = field(default=None, kw_only=True)
     counted_users: int = field(default=COUNTED_USERS_MAX, kw_only=True)
 
@@ -218,8 +224,10 @@ class PostgresTraceAnalytics(PoolReader):
             return await fetch_session_buckets(connection, project, period, granularity)
 
     async def facets(self, project: ProjectId, query: FacetQuery) -> Sequence[FacetValue]:
+        is_of_metadata = query.field.is_of_metadata
+        most = self.filtered_metadata_max if is_of_metadata else self.filtered_max
         async with self._visible_snapshot(TYPE_MORE, project) as connection:
-            return await fetch_facet_values(connection, project, query, self.filtered_max)
+            return await fetch_facet_values(connection, project, query, most)
 
     async def users(self, project: ProjectId, window: PageRequest) -> Page[UserSummary]:
         query = KeysetQuery(

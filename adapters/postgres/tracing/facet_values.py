@@ -12,7 +12,6 @@ from domain.ids import ProjectId
 from domain.tracing.facet_values import (
     COUNTED_MEMBERS_MAX,
     FACET_VALUES_MAX,
-    FILTERED_METADATA_MAX,
     MEMBER_KEY_CHARS_MAX,
     MEMBER_TEXT_CHARS_MAX,
     SEPARATOR,
@@ -132,7 +131,7 @@ async def fetch_facet_values(
 
     Under conditions the traces that match are read one by one. So are all visible ones during an
     erasure, since the roll-ups count traces until they are deleted. Raises Invalid if more than
-    `filtered_max` traces may match, or FILTERED_METADATA_MAX for metadata.
+    `filtered_max` traces may match.
     """
     field, prefix = query.field, query.prefix
     values = [project, prefix, query.limit, _AFTER_PREFIX]
@@ -141,8 +140,7 @@ async def fetch_facet_values(
         clauses = filter_clauses(project, query.matching)
         part = fold_case(query.matching.name or "")
         counted = await fetch_counts(connection, project, clauses, part)
-        most = min(filtered_max, FILTERED_METADATA_MAX) if field.is_of_metadata else filtered_max
-        check_trace_count(counted.most, most)
+        check_trace_count(counted.most, filtered_max)
         p = Parameters([*values, *keys])
         conditions = " AND ".join(p.all_of(one.clause.of_many for one in counted.clauses))
         return await _fetch(connection, select_counted(field, conditions), *p.values)

@@ -126,18 +126,23 @@ async def test_filters_leave_values_of_other_traces_out(plane):
 
 @pytest.mark.service
 async def test_values_of_more_traces_than_are_read_are_refused(pool):
-    matching = TraceFilter(environment="prod")
-    ours, query = project(), FacetQuery(FacetField.NAME, matching=matching)
+    ours, matching = project(), TraceFilter(environment="prod")
     async with over_postgres(pool) as plane:
-        await fill(plane, ours, *(trace(environment="prod") for _ in range(3)), trace())
+        some = [trace(environment="prod", metadata=b'{"plan":1}') for _ in range(3)]
+        await fill(plane, ours, *some, trace())
 
-    async def names(most: int):
-        analytics = PostgresTraceAnalytics(pool, filtered_max=most)
-        return await analytics.facets(ours, query)
+    async def values(field: FacetField, of_others: int, of_metadata: int):
+        query = FacetQuery(field, key="plan", matching=matching)
+        most = {"filtered_max": of_others, "filtered_metadata_max": of_metadata}
+        return await PostgresTraceAnalytics(pool, **most).facets(ours, query)
 
-    assert await names(3) == [FacetValue("run", 3)]
+    assert await values(FacetField.NAME, 3, 2) == [FacetValue("run", 3)]
     with pytest.raises(Invalid, match="2 is the most"):
-        await names(2)
+        await values(FacetField.NAME, 2, 3)
+    for field, value in ((FacetField.METADATA_KEY, "plan"), (FacetField.METADATA_VALUE, "1")):
+        assert await values(field, 2, 3) == [FacetValue(value, 3)]
+        with pytest.raises(Invalid, match="2 is the most"):
+            await values(field, 3, 2)
 
 
 @settings(
