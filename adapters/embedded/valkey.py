@@ -3,12 +3,13 @@
 The wheel's own starter stops the server at exit and deletes its files.
 """
 
+import os
 import secrets
 import signal
 import socket
-import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,23 +43,37 @@ def start_valkey(data: Path, options: Mapping[str, str] | None = None) -> tuple[
         **(options or {}),
     }
     port, password = int(settings["port"]), settings["requirepass"]
-    child = process.spawn(
-        "valkey",
-        [binary, "-"],  # settings through stdin, because every user can read a command line
-        log=process.rotate_log(data / "valkey.log"),
-        stop_signals=(signal.SIGTERM,),
-        cwd=data,
-        stdin=subprocess.PIPE,
-    )
-    assert child.process.stdin is not None
-    with child.process.stdin as stdin:
-        stdin.write("".join(f"{name} {value}\n" for name, value in settings.items()).encode())
+    with _pipe_with("".join(f"{name} {value}\n" for name, value in settings.items())) as stdin:
+        child = process.spawn(
+            "valkey",
+            [binary, "-"],  # settings through stdin, because every user can read a command line
+            log=process.rotate_log(data / "valkey.log"),
+            stop_signals=(signal.SIGTERM,),
+            cwd=data,
+            stdin=stdin,
+        )
     try:
         _wait_until_ready(child, port, password)
     except BaseException:
         child.stop()
         raise
     return child, f"redis://:{password}@{process.LOOPBACK}:{port}/0"
+
+
+@contextmanager
+def _pipe_with(text: str) -> Iterator[int]:
+    """Yields the end to read of a pipe that already contains `text`.
+
+    Valkey takes an empty stdin as its default settings: port 6379 without a password. If the text
+    were written after the start, an interrupt in between would start such a server.
+    """
+    reading, writing = os.pipe()
+    try:
+        with os.fdopen(writing, "wb") as pipe:
+            pipe.write(text.encode())  # far less than what a pipe holds, so it doesn't wait
+        yield reading
+    finally:
+        os.close(reading)
 
 
 def _wait_until_ready(child: process.Child, port: int, password: str) -> None:

@@ -25,6 +25,7 @@ from adapters.embedded.process import (
     rotate_log,
     spawn,
 )
+from adapters.embedded.valkey import start_valkey
 from tests.support.waiting import WAIT_MAX_S, until
 
 ROOT = Path(__file__).parents[3]
@@ -200,6 +201,21 @@ def command_lines() -> bytes:
 
 def owner(pid: str) -> int:
     return Path(f"/proc/{pid}").stat().st_uid
+
+
+class Interrupted(str):
+    """A setting at which Ctrl-C arrives while the settings are written."""
+
+    __slots__ = ()
+
+    def __format__(self, spec: str) -> str:
+        raise KeyboardInterrupt
+
+
+def test_interrupt_while_writing_settings_starts_no_valkey(folder):
+    with pytest.raises(KeyboardInterrupt):
+        start_valkey(folder, {"maxclients": Interrupted("10")})
+    assert not (folder / "valkey.log").exists()  # a started server has its log
 
 
 @pytest.mark.service
