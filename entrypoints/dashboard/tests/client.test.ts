@@ -200,6 +200,16 @@ test("a command for a terminal has each name as one word", () => {
   assert.match(curl("traces", { name: "it's" }, "Bob's bot"), /name=it%27s' .*-H 'X-Project-Name: Bob'\\''s bot'$/s);
 });
 
+test("a command for a terminal asks as the view does, with a variable in the place of the secret", () => {
+  const question = curl("analytics/compare", {}, "shop", { a: { name: "it's" } });
+  assert.match(question, /-H "X-API-Key: \$PANDAPROBE_API_KEY"/);
+  assert.match(question, /-H "Content-Type: application\/json" -d '\{"a":\{"name":"it'\\''s"\}\}'$/);
+  const ofPerson = curl("organizations/1/members", {}, "shop");
+  assert.match(ofPerson, /-H "Authorization: Bearer \$PANDAPROBE_TOKEN"$/);
+  assert.doesNotMatch(ofPerson, /Project/);
+  assert.match(curl("metrics", {}, "shop"), /X-API-Key/); // the name only begins as that of a person's path
+});
+
 test("the service gets the name of a project as it is", () => {
   const command = snippets("http://localhost:8000", "Bob's bot")[0]!.text;
   assert.match(command, /-H 'X-Project-Name: Bob'\\''s bot'/);

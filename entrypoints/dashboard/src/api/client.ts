@@ -308,7 +308,12 @@ export function read<P extends keyof Reads>(
   return request("GET", fill(path, parameters), { query: query as Query, signal });
 }
 
-/** The same request for a terminal, without a secret. */
-export function curl(path: string, query: Query, project: string): string {
-  return `curl ${quoted(address(path, query))} \\\n  -H "X-API-Key: $PANDAPROBE_API_KEY" \\\n  -H ${quoted(`X-Project-Name: ${project}`)}`;
+/** The same request for a terminal, without a secret. With a body it is a POST. */
+export function curl(path: string, query: Query, project: string, body?: unknown): string {
+  const isOfPerson = /^(me|organizations)\b/.test(path); // keys aren't accepted there
+  const credential = isOfPerson ? "Authorization: Bearer $PANDAPROBE_TOKEN" : "X-API-Key: $PANDAPROBE_API_KEY";
+  const parts = [quoted(address(path, query)), `-H "${credential}"`];
+  if (!isOfPerson) parts.push(`-H ${quoted(`X-Project-Name: ${project}`)}`);
+  if (body !== undefined) parts.push(`-H "Content-Type: application/json" -d ${quoted(JSON.stringify(body))}`);
+  return `curl ${parts.join(" \\\n  ")}`;
 }

@@ -19,6 +19,7 @@ import "../ui/Splitter.tsx";
 import "../ui/table/grid-keys.ts";
 import "../ui/table/Paged.tsx";
 import "../ui/table/usePages.ts";
+import "../ui/useCurl.ts";
 import "../ui/useDraft.ts";
 import "../ui/useSettled.ts";
 import "../api/whole-trace.ts";

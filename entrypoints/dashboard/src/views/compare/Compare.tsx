@@ -24,6 +24,7 @@ import { Splitter } from "../../ui/Splitter.tsx";
 import { indexOf, ROW, useRowWindow } from "../../ui/table/useRowWindow.ts";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { useOutline } from "../trace/useOutline.ts";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const READ_BYTES = 2_000_000; // of each payload
 const INDENT = 14; // of each level, where the grid is wide
@@ -140,6 +141,7 @@ function Sides({ left, right, ids }: SidesProps): JSX.Element {
       return next;
     });
   const group = "Comparison";
+  useCurl(group, "both traces", ids.map((id) => `traces/${id}`));
   useCommands([
     ...gridHelp(group),
     { keys: "]", label: "Next difference", group, run: () => step(1) },

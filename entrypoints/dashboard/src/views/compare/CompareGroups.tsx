@@ -16,6 +16,7 @@ import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { Periods } from "../traces/Traces.tsx";
 import { Interval, number } from "./Interval.tsx";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 type Difference = NonNullable<GroupComparisonResponse["failures"]>;
 type Side = "a" | "b";
@@ -47,6 +48,7 @@ export function CompareGroups(): JSX.Element {
   const found = useRead<GroupComparisonResponse>("analytics/compare", {}, { body, enabled: isAsked });
   const swap = (): void => url.update({ a: ofB || null, b: ofA || null }, { push: true });
   useCommands([{ keys: "w", label: "Swap the groups", group: "Comparison", run: swap }]);
+  useCurl("Comparison", "the comparison", isAsked ? "analytics/compare" : null, {}, body);
   return (
     <div class="list-main scrolled">
       <header class="title">

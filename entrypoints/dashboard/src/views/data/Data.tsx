@@ -16,6 +16,7 @@ import { useUrlState } from "../../url/state.ts";
 import { CheckResult, ReceiptFacts } from "../users/Erase.tsx";
 import { ExportForm, ExportList } from "./Exports.tsx";
 import { Imports } from "./Imports.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const DAY_MS = 86_400_000;
 const PAGES: readonly (readonly [string, string, ComponentType])[] = [
@@ -47,6 +48,7 @@ function Retention(): JSX.Element {
   const path = `organizations/${here?.organizationId}/projects/${here?.id}`;
   const isPerson = now.state === "in" && now.isPerson;
   const answer = useRead<ProjectDetailResponse>(path, {}, { enabled: isPerson });
+  useCurl("Data", "the retention", isPerson ? path : null);
   if (!isPerson) return <p class="hint">You are signed in with an API key: retention needs a person.</p>;
   if (answer.isError) return <Failed of={answer} />;
   if (answer.data === undefined) return <Loading what="the retention" />;
@@ -103,6 +105,7 @@ function RetentionForm({ path, days, canChange }: { path: string; days: number |
 
 function Exports(): JSX.Element {
   const url = useUrlState();
+  useCurl("Data", "the exports", "traces/exports");
   return (
     <>
       <p class="hint">
@@ -121,6 +124,7 @@ interface Page {
 
 function Erasures(): JSX.Element {
   const answer = useRead<Page>("erasures", { limit: 50 });
+  useCurl("Data", "the receipts", "erasures");
   if (answer.isError) return <Failed of={answer} />;
   if (answer.data === undefined) return <Loading what="receipts" />;
   const { items, total } = answer.data;
@@ -166,6 +170,7 @@ function Check({ receipt }: { receipt: ErasureResponse }): JSX.Element {
 
 function Prices(): JSX.Element {
   const answer = useRead<ModelPriceResponse[]>("model-prices");
+  useCurl("Data", "the prices", "model-prices");
   const day = (at: string | null): string => (at === null ? NONE : fullInstant(at).slice(0, 10));
   return (
     <>

@@ -1,17 +1,18 @@
 /** Exports of a project: start one for the filters of the list, follow it, download its file. */
 import type { JSX } from "preact";
 import { useRef, useState } from "preact/hooks";
-import { address, curl, request } from "../../api/client.ts";
+import { address, request } from "../../api/client.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
 import { invalidate, useRead } from "../../api/queries.ts";
-import { may, project } from "../../api/session.ts";
+import { may } from "../../api/session.ts";
 import type { DownloadTicketResponse, ExportResponse } from "../../api/types.d.ts";
 import { chips, filterBody } from "../../lib/filters.ts";
 import { ago, bytes, count, duration, fullInstant, plural, tracesText } from "../../lib/format.ts";
-import { announce, Button, copy, Copy, Dialog, Loading, Failed, Form, Select } from "../../ui/basics.tsx";
+import { announce, Button, Copy, Dialog, Loading, Failed, Form, Select } from "../../ui/basics.tsx";
 import { useSending, type Sending } from "../../ui/Field.tsx";
 import { follow, save } from "../../ui/save.ts";
 import type { UrlState } from "../../url/state.ts";
+import { copyCurl } from "../../ui/useCurl.ts";
 
 const POLL_MS = 2000;
 const SELECTED_MAX = 200; // traces that are read one by one
@@ -151,9 +152,7 @@ function ExportItem({ one, attempt }: { one: ExportResponse; attempt: Sending["s
             {plural(one.row_count, "row")}, {bytes(one.size)}
           </span>
           <Button onClick={() => void attempt(download)}>Download</Button>
-          <Button class="link" onClick={() => void copy(curl(`${path}/download`, {}, project.value?.name ?? ""), "Copied as curl")}>
-            Copy as curl
-          </Button>
+          <Button class="link" onClick={() => copyCurl(`${path}/download`)}>Copy as curl</Button>
           {one.sha256 && <Copy text={one.sha256} label="Copy the SHA-256" />}
           <small title={fullInstant(one.expires_at)}>kept until {fullInstant(one.expires_at).slice(0, 10)}</small>
         </>

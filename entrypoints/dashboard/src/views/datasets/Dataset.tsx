@@ -17,6 +17,7 @@ import { More, Paged, Total } from "../../ui/table/Paged.tsx";
 import { usePages, type Page } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const LINES_AT_A_TIME = 1000;
 const SHOWN_CHARS = 300;
@@ -29,6 +30,7 @@ export function Dataset({ name }: { name: string }): JSX.Element {
   const found = useRead<DatasetResponse>(path);
   const versions = useRead<DatasetVersionResponse[]>(`${path}/versions`);
   const [version, split] = [params.get("version"), params.get("split")];
+  useCurl("Dataset", "the items", `${path}/items`, { version, split });
   const items = usePages(`${path}/items`, { version, split }, { read: readItems<DatasetItemResponse> });
   const [leaving, leave] = useState<string | null>(null); // an item, or "" for the dataset
   const sending = useSending();

@@ -12,6 +12,7 @@ import { Link } from "../../ui/Link.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function datasetPath(name: string): string {
   return projectPath(`datasets/${encodeURIComponent(name)}`);
@@ -19,6 +20,7 @@ export function datasetPath(name: string): string {
 
 export function Datasets(): JSX.Element {
   useTitle("Datasets", project.value?.name);
+  useCurl("Datasets", "the list", "datasets");
   const found = useRead<DatasetResponse[]>("datasets");
   const [isMaking, make] = useState(false);
   const rows = found.data ?? [];

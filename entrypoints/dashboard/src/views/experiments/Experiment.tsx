@@ -19,6 +19,7 @@ import { usePages } from "../../ui/table/usePages.ts";
 import { datasetPath } from "../datasets/Datasets.tsx";
 import { Brief, readItems } from "../datasets/Dataset.tsx";
 import { experimentPath, nameOf } from "./Experiments.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const POLL_MS = 3000;
 
@@ -40,6 +41,7 @@ export function Experiment({ id }: { id: string }): JSX.Element {
   const [asking, ask] = useState<"close" | "delete" | null>(null);
   const sending = useSending();
   useTitle(one && nameOf(one), "Experiments", project.value?.name);
+  useCurl("Experiment", "the experiment", path);
   if (found.isError) return <Failed of={found} />;
   if (one === undefined) return <Loading what="the experiment" />;
   const act = async (): Promise<void> => {

@@ -12,6 +12,7 @@ import { More, Paged, Total } from "../../ui/table/Paged.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function nameOf(one: { id: string; name: string | null; release: string | null }): string {
   return one.name ?? one.release ?? one.id.slice(0, 8);
@@ -26,6 +27,7 @@ export function Experiments(): JSX.Element {
   const { params, update } = useUrlState();
   const [, navigate] = useLocation();
   const dataset = params.get("dataset");
+  useCurl("Experiments", "the list", "experiments", { dataset });
   const found = usePages<ExperimentResponse>("experiments", { dataset });
   const [chosen, choose] = useState<readonly string[]>([]);
   // The older one is the baseline: the list has the newest first.

@@ -15,6 +15,7 @@ import { Interval, number } from "../compare/Interval.tsx";
 import { CaseLinks, CaseScores, meanOf } from "./Experiment.tsx";
 import { experimentPath, nameOf } from "./Experiments.tsx";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const LIMITS = ["max_drop", "min", "max_ratio"] as const;
 const WORDS: Record<string, { mark: string; text: string }> = {
@@ -48,6 +49,7 @@ export function Verdict({ base, candidate }: { base: string; candidate: string }
   const isAllowed = may("evaluate") && may("read");
   const found = useRead<ComparisonResponse>("experiments/compare", {}, { body, enabled: isAllowed, keepPrevious: true });
   useTitle("Comparison", "Experiments", project.value?.name);
+  useCurl("Gate", "the verdict", "experiments/compare", {}, body);
   const of = found.data;
   return (
     <div class="list-main scrolled">

@@ -7,6 +7,7 @@ import { useCommands } from "../../lib/keys.ts";
 import { reasonOf } from "../../lazy.tsx";
 import { Empty, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 type Parts = typeof import("../parts.ts");
 
@@ -39,6 +40,8 @@ export function Home(): JSX.Element {
     document.getElementById(`project-${inOrder[index]?.id}`)?.focus();
   };
   const group = "Projects";
+  const [organization] = now.state === "in" && now.isPerson ? now.organizations : [];
+  useCurl(group, "the projects", organization ? `organizations/${organization.id}/projects` : null, { include: "activity" });
   useCommands([
     { keys: "/", label: "Find a project", group, run: () => find.current?.focus() },
     { keys: "j", label: "Next project", group, hidden: true, run: () => go(at + 1) },

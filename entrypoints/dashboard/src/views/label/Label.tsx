@@ -19,12 +19,14 @@ import { useUrlState, type UrlState } from "../../url/state.ts";
 import { TraceChat } from "../trace/TraceChat.tsx";
 import { useOutline } from "../trace/useOutline.ts";
 import { Agreement } from "./Agreement.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const HELD = 3; // the shown item and the next two
 const RENEW_MS = 240_000; // claims end after ten minutes
 const PREFETCHED_BYTES = 1_000_000;
 const CLAIMS = "evaluations/analytics/annotation-queue/claims";
 const SCORES = "evaluations/trace-scores";
+const SUMMARY = "evaluations/analytics/trace-scores/summary";
 
 export function Label(): JSX.Element {
   const url = useUrlState();
@@ -35,7 +37,8 @@ export function Label(): JSX.Element {
 
 /** The names that a judge has scored traces under. */
 function Queues(): JSX.Element {
-  const names = useRead<ScoreSummaryItem[]>("evaluations/analytics/trace-scores/summary", { source: "AUTOMATED" });
+  const names = useRead<ScoreSummaryItem[]>(SUMMARY, { source: "AUTOMATED" });
+  useCurl("Label", "the names", SUMMARY, { source: "AUTOMATED" });
   const judged = names.data?.filter((one) => one.from_runs && one.success_count > 0);
   return (
     <div class="page">
@@ -97,6 +100,7 @@ function Queue({ name, url }: { name: string; url: UrlState }): JSX.Element {
     latest.current = next;
     set(next);
   };
+  useCurl("Label", "the queue", "evaluations/analytics/annotation-queue", { name, threshold });
   const item = now.items[0];
   const trace = item?.trace_id;
 

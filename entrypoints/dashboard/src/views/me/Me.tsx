@@ -11,6 +11,7 @@ import { announce, Button, Empty, useTitle, Failed, Select } from "../../ui/basi
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
 import { Invitations } from "../home/Invitations.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function Me(): JSX.Element {
   useTitle("Me");
@@ -56,6 +57,7 @@ function browserName(agent: string | null): string {
 function Person(): JSX.Element {
   const profile = useRead<UserProfileResponse>("me");
   const sessions = useRead<MySessionResponse[]>("me/sessions");
+  useCurl("Me", "the profile", "me");
   const sending = useSending();
   const end = (one: MySessionResponse): void =>
     void sending.send(async () => {

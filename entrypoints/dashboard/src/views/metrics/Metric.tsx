@@ -16,6 +16,7 @@ import { METHODS } from "../runs/RunForm.tsx";
 import { definitionText } from "../../lib/metric-definition.ts";
 import { Prompts } from "./DryRun.tsx";
 import { ReviseMetric } from "./MetricForm.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function Metric({ name }: { name: string }): JSX.Element {
   const url = useUrlState();
@@ -25,6 +26,7 @@ export function Metric({ name }: { name: string }): JSX.Element {
   const found = listed.data?.find((one) => one.name === name);
   const isCustom = listed.data !== undefined && of === "traces" && (found === undefined || found.revision !== null);
   const custom = useRead<CustomMetricResponse>(`evaluations/custom-metrics/${encodeURIComponent(name)}`, {}, { enabled: isCustom }); // also an archived one
+  useCurl("Metric", "the metric", isCustom ? `evaluations/custom-metrics/${encodeURIComponent(name)}` : METRICS[of]);
   if (listed.isError) return <Failed of={listed} />;
   if (listed.isPending || (isCustom && custom.isPending)) return <Loading what="the metric" />;
   const metric = found ?? custom.data;

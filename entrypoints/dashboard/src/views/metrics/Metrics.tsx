@@ -16,6 +16,7 @@ import { METHODS } from "../runs/RunForm.tsx";
 import { KINDS, type Kind } from "../../lib/metric-definition.ts";
 import { NewMetric } from "./MetricForm.tsx";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function Metrics(): JSX.Element {
   const { params, update } = useUrlState();
@@ -33,6 +34,7 @@ export function Metrics(): JSX.Element {
     { keys: "n", label: "New metric", group: "Metrics", run: make },
   ]);
   const answer = isArchive ? archived : metrics;
+  useCurl("Metrics", "the list", isArchive ? "evaluations/custom-metrics" : METRICS[of], isArchive ? { archived: true } : {});
   const rows = (isArchive ? archived.data?.map((one) => ({ ...one, method: one.kind === "judge" ? ("judged" as const) : ("measured" as const) })) : metrics.data)?.filter(
     (one) => `${one.name} ${one.description}`.toLowerCase().includes(query.toLowerCase()) && (method === "" || (method === "own" ? one.revision !== null : one.method === method)),
   );

@@ -12,6 +12,7 @@ import { useUrlState } from "../../url/state.ts";
 import { ChangeList } from "./Monitor.tsx";
 import { State, ruleWords } from "./parts.tsx";
 import { Webhooks } from "./Webhooks.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const PAGE = 50;
 const CHANGES = 20;
@@ -24,6 +25,7 @@ export function Alerts(): JSX.Element {
   const url = useUrlState();
   const state = STATES.find((one) => one === url.params.get("state")) ?? null;
   const query = { limit: PAGE, cursor: url.params.get("cursor") };
+  useCurl("Alerts", "the list", "evaluations/alerts", { ...query, state });
   const alerts = useRead<PaginatedResponse_AlertResponse_>("evaluations/alerts", { ...query, state }, { keepPrevious: true, pollMs: POLL_MS });
   const monitors = useRead<PaginatedResponse_MonitorResponse_>("evaluations/monitors", { limit: NAMES_MAX });
   const page = alerts.data;

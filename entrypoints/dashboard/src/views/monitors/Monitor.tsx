@@ -18,6 +18,7 @@ import { AlertForm } from "./AlertForm.tsx";
 import { EditMonitor, editAddress } from "./MonitorForm.tsx";
 import { LastRun, NextRuns, State, ruleWords, runPath, runWords } from "./parts.tsx";
 import { RunChart } from "./RunChart.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const POLL_MS = 10_000;
 const RUNS = 20; // as many as a preview of an alert has
@@ -29,6 +30,7 @@ export function Monitor({ id }: { id: string }): JSX.Element {
   const monitor = useRead<MonitorResponse>(path, {}, { pollMs: POLL_MS });
   const alerts = useRead<AlertResponse[]>(`${path}/alerts`, {}, { pollMs: POLL_MS });
   useTitle(monitor.data?.name, "Monitors", project.value?.name);
+  useCurl("Monitor", "the monitor", path);
   if (monitor.isError) {
     return (
       <div class="page">

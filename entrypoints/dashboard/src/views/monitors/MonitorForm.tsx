@@ -18,6 +18,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { CadencePicker } from "./CadencePicker.tsx";
 import { useSettled } from "../../ui/useSettled.ts";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const FIELDS = ["name", "metrics", "sampling_rate", "model", "votes", "max_cost_usd", "cadence", "filters"];
 
@@ -200,6 +201,7 @@ function Matches({ of, filters, rate, settledOnly }: { of: TargetType; filters: 
   const path = `evaluations/${of === "TRACE" ? "trace" : "session"}-runs/count`;
   const settled = useSettled(JSON.stringify({ filters, sampling_rate: rate, settled_only: settledOnly }));
   const word = of === "TRACE" ? "trace" : "session";
+  useCurl("Monitor", "the count", path, {}, JSON.parse(settled));
   const found = useRead<TargetCountResponse>(path, {}, { body: JSON.parse(settled), keepPrevious: true });
   return (
     <div class="hint" role="status">

@@ -10,6 +10,7 @@ import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { LastRun, NextRuns, State } from "./parts.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const PAGE = 25;
 const ALERTS_MAX = 200; // of one page of the API
@@ -20,6 +21,7 @@ export function Monitors(): JSX.Element {
   const url = useUrlState();
   const status = url.params.get("status");
   const query = { limit: PAGE, status, cursor: url.params.get("cursor") };
+  useCurl("Monitors", "the list", "evaluations/monitors", query);
   const monitors = useRead<PaginatedResponse_MonitorResponse_>("evaluations/monitors", query, { keepPrevious: true, pollMs: POLL_MS });
   const alerts = useRead<PaginatedResponse_AlertResponse_>("evaluations/alerts", { limit: ALERTS_MAX }, { pollMs: POLL_MS });
   const page = monitors.data;

@@ -13,7 +13,8 @@ import { More, Total } from "../../ui/table/Paged.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { useUrlState } from "../../url/state.ts";
 import { ACTIONS } from "./audit-actions.ts";
-import { lacking, type Place } from "./Organization.tsx";
+import { GROUP, lacking, type Place } from "./Organization.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const BOUNDS = ["occurred_after", "occurred_before"] as const;
 const NAMES = ["action", "actor_id", ...BOUNDS] as const;
@@ -33,6 +34,7 @@ export function AuditLog({ path, role }: Place): JSX.Element {
   const people = useRead<OrganizationMembershipResponse[]>(`${path}/members`);
   const keys = useRead<APIKeyResponse[]>(`${path}/api-keys`);
   const bounds = Object.fromEntries(BOUNDS.map((name) => [name, startOf(query[name])]));
+  useCurl(GROUP, "the entries", `${path}/audit-log`, { ...query, ...bounds });
   const pages = usePages<AuditEntryResponse>(`${path}/audit-log`, { ...query, ...bounds }, { enabled: why === undefined });
   if (why !== undefined) return <p class="hint">{why}: the audit log.</p>;
   const pick = (name: string) => (event: { currentTarget: { value: string } }) => url.update({ [name]: event.currentTarget.value || null }, { push: true });

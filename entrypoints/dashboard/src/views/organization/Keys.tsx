@@ -11,7 +11,8 @@ import { Button, Copy, Dialog, Failed, Form, valueTo, Select } from "../../ui/ba
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
-import { lacking, type Place } from "./Organization.tsx";
+import { GROUP, lacking, type Place } from "./Organization.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const SCOPES: readonly (readonly [KeyScope, string])[] = [
   ["ingest", "send and change traces"],
@@ -36,6 +37,7 @@ function stateOf(one: APIKeyResponse): string {
 export function Keys(place: Place): JSX.Element {
   const { path, role } = place;
   const answer = useRead<APIKeyResponse[]>(`${path}/api-keys`);
+  useCurl(GROUP, "the keys", `${path}/api-keys`);
   const [made, setMade] = useState<APIKeyResponse | null>(null);
   const [isNew, openNew] = useState(false);
   const [question, ask] = useState<Question | null>(null);

@@ -12,7 +12,8 @@ import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
 import { useUrlState } from "../../url/state.ts";
-import { lacking, type Place } from "./Organization.tsx";
+import { GROUP, lacking, type Place } from "./Organization.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const FIELDS = [
   ["monthly_usd", "Budget of all judges together", "USD a month; empty: no limit", "0.01"],
@@ -23,6 +24,7 @@ const FIELDS = [
 
 export function Limits({ path, role }: Place): JSX.Element {
   const answer = useRead<LimitsResponse>(`${path}/limits`);
+  useCurl(GROUP, "the limits", `${path}/limits`);
   if (answer.isError) return <Failed of={answer} />;
   return answer.data === undefined ? <Loading what="limits" /> : <LimitsForm path={path} role={role} known={answer.data} />;
 }
@@ -65,6 +67,7 @@ export function Costs({ path }: Place): JSX.Element {
   const url = useUrlState();
   const by = BY.find((one) => one === url.params.get("by")) ?? "project";
   const answer = useRead<OrganizationUsageResponse>(`${path}/usage`, { by });
+  useCurl(GROUP, "the costs", `${path}/usage`, { by });
   const now = session.value;
   const named = (key: string): string => (by === "project" && now.state === "in" && now.projects.find((one) => one.id === key)?.name) || key || NONE;
   const total = answer.data?.total;
@@ -97,6 +100,7 @@ export function Costs({ path }: Place): JSX.Element {
 
 export function Sharing({ path, role }: Place): JSX.Element {
   const answer = useRead<SharingResponse>(`${path}/sharing`);
+  useCurl(GROUP, "the setting", `${path}/sharing`);
   const [question, ask] = useState<Question | null>(null);
   const sending = useSending();
   const why = lacking(role, "ADMIN");

@@ -10,6 +10,8 @@ import { Costs, Limits, Sharing } from "./Limits.tsx";
 import { Invitations, Members } from "./People.tsx";
 import { Projects } from "./Projects.tsx";
 
+export const GROUP = "Organization"; // of keys
+
 export interface Place {
   id: string;
   role: string;

@@ -10,7 +10,8 @@ import { announce, Button, Failed, Form, valueTo, Select } from "../../ui/basics
 import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
-import { lacking, type Place } from "./Organization.tsx";
+import { GROUP, lacking, type Place } from "./Organization.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const ROLES = ["MEMBER", "ADMIN", "OWNER"];
 const RIGHTS = [
@@ -21,6 +22,7 @@ const RIGHTS = [
 
 export function Members({ path, role }: Place): JSX.Element {
   const answer = useRead<OrganizationMembershipResponse[]>(`${path}/members`);
+  useCurl(GROUP, "the members", `${path}/members`);
   const [question, ask] = useState<Question | null>(null);
   const sending = useSending();
   const me = session.value.state === "in" ? session.value.who : "";
@@ -87,6 +89,7 @@ export function Members({ path, role }: Place): JSX.Element {
 
 export function Invitations({ path, role }: Place): JSX.Element {
   const answer = useRead<OrganizationInvitationResponse[]>(`${path}/invitations`);
+  useCurl(GROUP, "the invitations", `${path}/invitations`);
   const [email, setEmail] = useState("");
   const [as, setAs] = useState("MEMBER");
   const sending = useSending(["email", "role"]);

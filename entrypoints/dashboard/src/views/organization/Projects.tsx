@@ -12,10 +12,12 @@ import { Confirm, type Question } from "../../ui/Confirm.tsx";
 import { Field, useSending } from "../../ui/Field.tsx";
 import { Rows } from "../../ui/SubPages.tsx";
 import { NewProject } from "../home/NewProject.tsx";
-import { lacking, type Place } from "./Organization.tsx";
+import { GROUP, lacking, type Place } from "./Organization.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function Projects({ id, path, role }: Place): JSX.Element {
   const answer = useRead<ProjectResponse[]>(`${path}/projects`);
+  useCurl(GROUP, "the projects", `${path}/projects`);
   const [edited, edit] = useState<ProjectResponse | null>(null);
   const [question, ask] = useState<Question | null>(null);
   const now = session.value;

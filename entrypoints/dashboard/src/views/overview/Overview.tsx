@@ -1,14 +1,12 @@
 /** What happened in a project in a period: volume, latency, cost, scores, failures, what runs now. */
 import type { JSX } from "preact";
-import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { AlertResponse, AnalyticsBucket, ErrorGroupResponse, EvalRunResponse, SpanAnalyticsResponse, TokenCostGroup } from "../../api/types.d.ts";
 import { boundsOf, bucketsOf, bucketZone, STEP_MS, summed } from "../../lib/chart/buckets.ts";
 import { ago, cost, count, duration, NONE, percent, plural, pricedText, score, short } from "../../lib/format.ts";
-import { useCommands } from "../../lib/keys.ts";
 import { zone } from "../../lib/preferences.ts";
-import { copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chart } from "../../ui/chart/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/chart/Period.tsx";
@@ -17,6 +15,7 @@ import { useUrlState } from "../../url/state.ts";
 import { Money, Panel, Tile, TracesLink } from "./parts.tsx";
 import { ScoreTrends, useScoreTrends } from "./ScoreTrends.tsx";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const SHOWN = 5; // of errors, tools, runs and alerts
 const MODELS = 10;
@@ -43,9 +42,7 @@ export function Overview(): JSX.Element {
   const sessionRuns = useRead<Page<EvalRunResponse>>("evaluations/session-runs", { status: "RUNNING", limit: SHOWN }, { pollMs: RUNS_POLL_MS });
   const alerts = useRead<Page<AlertResponse>>("evaluations/alerts", { state: "ALERTING", limit: SHOWN }, { pollMs: POLL_MS });
   const trends = useScoreTrends(period);
-  useCommands([
-    { keys: "Shift+c", label: "Copy the figures as curl", group: "Overview", run: () => void copy(curl("traces/analytics", { metric: "latency", ...buckets }, project.value?.name ?? ""), "Copied as curl") },
-  ]);
+  useCurl("Overview", "the figures", "traces/analytics", { metric: "latency", ...buckets });
   const usagePage = `${projectPath("usage")}?${period.query}`;
   const choose = (from: number, to: number): void => url.update(ownPeriod(from, to), { push: true });
   const rows = volume.data ?? [];

@@ -20,6 +20,7 @@ import { CancelRun, isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
 import { More, Paged, Total } from "../../ui/table/Paged.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const LARGE = 5_000; // scores: the summary of a run with more is read less often
 const SLOWER = 5; // times
@@ -47,6 +48,7 @@ export function Run({ of, id }: { of: Of; id: string }): JSX.Element {
     before.current = status;
   }, [status]);
   useTitle(run ? (run.name ?? "Run") : null, "Runs", project.value?.name);
+  useCurl("Run", "the run", path);
   if (answer.isError) {
     return (
       <div class="page">

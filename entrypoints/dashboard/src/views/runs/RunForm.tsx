@@ -13,6 +13,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useSettled } from "../../ui/useSettled.ts";
 import type { UrlState } from "../../url/state.ts";
 import { FORM, METRICS, RUNS, SIGNALS, weightsOf, type Of } from "../../lib/run-form.ts";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const IDS_MAX = 10_000; // targets that one request may name
 const VOTES = [1, 3, 5] as const;
@@ -61,7 +62,9 @@ export function RunForm({ url, of, ids, filters, started }: RunFormProps): JSX.E
   const key = useMemo(() => crypto.randomUUID(), [sent]); // pressing twice starts one run
   const isPossible = ids === null ? rate > 0 && rate <= 1 : ids.length > 0 && ids.length <= IDS_MAX;
   const counted = useAnswer<TargetCountResponse>(`${RUNS[of]}/count`, selection, isPossible);
-  const estimate = useAnswer<EvalRunEstimate>(`${path}/estimate`, body, isPossible && chosen.length > 0 && may("evaluate"));
+  const canEstimate = isPossible && chosen.length > 0 && may("evaluate");
+  const estimate = useAnswer<EvalRunEstimate>(`${path}/estimate`, body, canEstimate);
+  useCurl("Run", "the estimate", canEstimate ? `${path}/estimate` : null, {}, body);
   const toggle = (name: string): void => {
     const next = chosen.includes(name) ? chosen.filter((one) => one !== name) : [...chosen, name];
     update({ [FORM.metric]: next.length > 0 ? next : null });

@@ -1,13 +1,12 @@
 /** The list of runs over traces, or over sessions. */
 import type { JSX } from "preact";
 import { useLocation } from "wouter-preact";
-import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { JudgeUsage, ListedRunResponse, MonitorResponse } from "../../api/types.d.ts";
 import { NONE, ago, cost, count, duration, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { copy, Empty, useTitle, Select } from "../../ui/basics.tsx";
+import { Empty, useTitle, Select } from "../../ui/basics.tsx";
 import { Modes } from "../../ui/Modes.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
@@ -17,6 +16,7 @@ import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.
 import { useUrlState } from "../../url/state.ts";
 import { ofParam, RUNS, type Of } from "../../lib/run-form.ts";
 import { isOver, POLL_MS, Progress, RunState } from "./parts.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const MONITORS_MAX = 200; // whose names are known
 const STATUSES = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED"] as const;
@@ -40,8 +40,8 @@ export function Runs(): JSX.Element {
     { keys: "k", label: "Previous run", group, hidden: true, run: () => go(at - 1) },
     { keys: "o", label: "Open the run", group, run: () => rows[at] && navigate(pathOf(rows[at])) },
     { keys: "n", label: "Start a run", group, run: () => navigate(newPath(of)) },
-    { keys: "Shift+c", label: "Copy the list as curl", group, run: () => void copy(curl(RUNS[of], query, project.value?.name ?? ""), "Copied as curl") },
   ]);
+  useCurl(group, "the list", RUNS[of], query);
   const columns: Column<ListedRunResponse>[] = [
     { id: "name", label: "Run", className: "c-name", cell: (row) => <Link href={pathOf(row)}>{row.name ?? row.metric_names.join(", ")}</Link> },
     { id: "status", label: "Status", cell: (row) => <RunState status={row.status} /> },

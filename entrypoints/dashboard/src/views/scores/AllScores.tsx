@@ -1,6 +1,5 @@
 /** The scores of a project: one row for each name and kind of target. */
 import type { JSX } from "preact";
-import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { ScoreSummaryItem, ScoreTrendItem } from "../../api/types.d.ts";
@@ -8,7 +7,7 @@ import { utcStarts } from "../../lib/chart/buckets.ts";
 import { ago, count, fullInstant, plural } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { atStarts, coveredBy, TARGETS, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, Loading, useTitle } from "../../ui/basics.tsx";
+import { Empty, Loading, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Sparkline } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -18,6 +17,7 @@ import { useUrlState } from "../../url/state.ts";
 import { Panel } from "../overview/parts.tsx";
 import { meanText, passText, thresholdText } from "./texts.ts";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export const FALLBACK = "7d";
 const TRENDS = 20; // of one request
@@ -33,10 +33,8 @@ export function AllScores(): JSX.Element {
   // Together, or each would move what is below it.
   const isPending = TARGETS.map((of) => useSummary(of, period)).some((one) => one.isPending);
   const wanted = (url.params.get("q") ?? "").toLowerCase();
-  useCommands([
-    { keys: "/", label: "Find a score by its name", group: "Scores", run: () => document.getElementById("score-name")?.focus() },
-    { keys: "Shift+c", label: "Copy the summary as curl", group: "Scores", run: () => void copy(curl("evaluations/analytics/trace-scores/summary", datesOf(period), project.value?.name ?? ""), "Copied as curl") },
-  ]);
+  useCommands([{ keys: "/", label: "Find a score by its name", group: "Scores", run: () => document.getElementById("score-name")?.focus() }]);
+  useCurl("Scores", "the summary", "evaluations/analytics/trace-scores/summary", datesOf(period));
   return (
     <div class="page">
       <header class="title">

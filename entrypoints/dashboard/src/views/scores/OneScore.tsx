@@ -1,15 +1,13 @@
 /** The scores of one name: how they went, what they are of, where the judge changed, who agrees. */
 import type { JSX } from "preact";
-import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { AgreementItem, ConfusionCell, PairedTracesResponse, ScoreDistributionItem, ScoreSummaryItem, ScoreTrendItem, TraceScoreResponse } from "../../api/types.d.ts";
 import { STEP_MS, utcStarts } from "../../lib/chart/buckets.ts";
 import { scoreBelow } from "../../lib/filters.ts";
 import { count, instant, NONE, percent, plural } from "../../lib/format.ts";
-import { useCommands } from "../../lib/keys.ts";
 import { atStarts, codesOf, coveredBy, fingerprintChanges, TARGETS, type Target } from "../../lib/score-figures.ts";
-import { copy, Empty, isolated, useTitle, Failed, Select } from "../../ui/basics.tsx";
+import { Empty, isolated, useTitle, Failed, Select } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chart } from "../../ui/chart/Chart.tsx";
 import { Coverage } from "../../ui/chart/Coverage.tsx";
@@ -21,6 +19,7 @@ import { datesOf, FALLBACK, Judge } from "./AllScores.tsx";
 import { ScoreList } from "./ScoreList.tsx";
 import { meanText, passText, thresholdText } from "./texts.ts";
 import { Head } from "../../ui/Head.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const BINS = 20;
 const SAMPLE = 200; // of one page
@@ -42,11 +41,10 @@ export function OneScore({ name }: { name: string }): JSX.Element {
   const chosen = { ...dates, ...(kind === null ? {} : { judge_kind: kind }) };
   const keep = { keepPrevious: true };
   const summary = useRead<ScoreSummaryItem[]>(`${path}/summary`, chosen, keep);
-  const trend = useRead<ScoreTrendItem[]>(`${path}/trend`, { metric_name: name, granularity: period.granularity, empty_buckets: true, ...chosen }, keep);
+  const asked = { metric_name: name, granularity: period.granularity, empty_buckets: true, ...chosen };
+  const trend = useRead<ScoreTrendItem[]>(`${path}/trend`, asked, keep);
   const distribution = useRead<ScoreDistributionItem[]>(`${path}/distribution`, { metric_name: name, buckets: BINS, empty_buckets: true, ...chosen }, keep);
-  useCommands([
-    { keys: "Shift+c", label: "Copy the trend as curl", group: "Scores", run: () => void copy(curl(`${path}/trend`, { metric_name: name, granularity: period.granularity, empty_buckets: true, ...chosen }, project.value?.name ?? ""), "Copied as curl") },
-  ]);
+  useCurl("Scores", "the trend", `${path}/trend`, asked);
   const one = summary.data?.find((item) => item.metric_name === name);
   const points = trend.data ?? [];
   const starts = utcStarts(period.from, period.to, period.granularity);

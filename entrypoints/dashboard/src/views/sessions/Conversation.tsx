@@ -2,7 +2,7 @@
 import { useInfiniteQuery } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { curl, Failure } from "../../api/client.ts";
+import { Failure } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { readTurns, type SessionTurn, type TurnPage } from "../../api/turns.ts";
 import { project, projectId } from "../../api/session.ts";
@@ -11,7 +11,7 @@ import { chatOf, textOf, type Part, type Turn } from "../../lib/payload/chat.ts"
 import { lowered } from "../../lib/payload/json-index.ts";
 import { cost, costHint, count, duration, fullInstant, instant, plural } from "../../lib/format.ts";
 import { offerFocus, useCommands } from "../../lib/keys.ts";
-import { announce, Button, copy, Empty, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
+import { announce, Button, Empty, Loading, Status, useTitle, Failed } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { TurnView } from "../../ui/payload/Chat.tsx";
 import { JsonView } from "../../ui/payload/JsonView.tsx";
@@ -22,6 +22,7 @@ import { projectPath } from "../../ui/Shell.tsx";
 import { useVirtual } from "../../ui/table/useVirtual.ts";
 import { useUrlState, type UrlState } from "../../url/state.ts";
 import { Peek } from "../trace/Peek.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function Conversation({ id }: { id: string }): JSX.Element {
   const path = `sessions/${encodeURIComponent(id)}`;
@@ -40,6 +41,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
   const [seeks, seek] = useState<Seeks>(0);
   const turns = useMemo(() => pages.data?.pages.flatMap((page) => page.turns) ?? [], [pages.data]);
   const peek = params.get("turn");
+  useCurl("Session", "the turns", `${path}/turns`);
   useCommands([
     {
       keys: "Escape", // also while the turns aren't read yet
@@ -96,7 +98,6 @@ export function Conversation({ id }: { id: string }): JSX.Element {
         {pages.isPending && <Loading what="the conversation" />}
         {turns.length > 0 && (
           <Turns
-            path={path}
             turns={turns}
             total={total}
             url={url}
@@ -122,7 +123,6 @@ export function Conversation({ id }: { id: string }): JSX.Element {
 type Seeks = 1 | -1 | 0;
 
 interface TurnsProps {
-  path: string; // of the session
   turns: readonly SessionTurn[];
   total: number;
   url: UrlState;
@@ -207,7 +207,6 @@ function Turns(props: TurnsProps): JSX.Element {
     { keys: "Shift+n", label: "Previous turn that was found", group, run: () => step(found, -1, "match") },
     { keys: "e", label: "Next failed turn", group, run: () => props.seek(1) },
     { keys: "Shift+e", label: "Previous failed turn", group, run: () => (failed.some((index) => index < at) ? step(failed, -1, "failed turn") : props.seek(-1)) },
-    { keys: "Shift+c", label: "Copy the turns as curl", group, run: () => void copy(curl(`${props.path}/turns`, {}, project.value?.name ?? ""), "Copied as curl") },
   ]);
   const position = found.indexOf(at);
   return (

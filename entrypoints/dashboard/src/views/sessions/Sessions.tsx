@@ -1,13 +1,12 @@
 /** The list of sessions. */
 import type { JSX } from "preact";
 import { useLocation } from "wouter-preact";
-import { curl } from "../../api/client.ts";
 import { project } from "../../api/session.ts";
 import type { SessionListItem } from "../../api/types.d.ts";
 import { chips, filterBy, filterQuery, shownValue, withoutFilters } from "../../lib/filters.ts";
 import { ago, cost, costHint, count, duration, fullInstant, NONE } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
-import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { Button, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { Chips } from "../../ui/table/Filters.tsx";
 import { Fitting, ScoreLine } from "../../ui/ScoreBadge.tsx";
@@ -17,6 +16,7 @@ import { Paged, Total } from "../../ui/table/Paged.tsx";
 import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { changed, useUrlState } from "../../url/state.ts";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const NOT_ENDED = "No trace of it has ended";
 const INCLUDE = "preview,scores";
@@ -48,9 +48,9 @@ export function Sessions(): JSX.Element {
     { keys: "k", label: "Previous session", group, hidden: true, run: () => go(at - 1) },
     { keys: "Enter", label: "Open the session", group, hidden: true, run: () => rows[at] && open(rows[at].session_id) },
     { keys: "o", label: "Open the session", group, run: () => rows[at] && open(rows[at].session_id) },
-    { keys: "Shift+c", label: "Copy the list as curl", group, run: () => void copy(curl("sessions", query, project.value?.name ?? ""), "Copied as curl") },
     { keys: "/", label: "Find a session", group, run: () => document.getElementById("find-session")?.focus() },
   ]);
+  useCurl(group, "the list", "sessions", query);
   const by = params.get("sort_by") ?? "recent";
   const descending = params.get("sort_order") !== "asc";
   const columns: Column<SessionListItem>[] = [

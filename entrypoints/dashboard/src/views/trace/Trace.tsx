@@ -2,7 +2,7 @@
 import type { JSX } from "preact";
 import { useCallback, useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { Failure, curl, request } from "../../api/client.ts";
+import { Failure, request } from "../../api/client.ts";
 import { invalidate } from "../../api/queries.ts";
 import type { FoundWithinResponse } from "../../api/types.d.ts";
 import { readTraceLine } from "../../api/whole-trace.ts";
@@ -34,6 +34,7 @@ import { SpanList } from "./SpanList.tsx";
 import { TraceChat } from "./TraceChat.tsx";
 import { useOutline } from "./useOutline.ts";
 import { useTextSearch } from "./useTextSearch.ts";
+import { copyCurl, useCurl } from "../../ui/useCurl.ts";
 
 export function Trace({ id, isPeek = false }: { id: string; isPeek?: boolean }): JSX.Element {
   const { answer, outline, tree } = useOutline(id);
@@ -65,6 +66,7 @@ interface LoadedProps {
 function Loaded(props: LoadedProps): JSX.Element {
   const { id, outline, tree, isPeek } = props;
   const url = useUrlState();
+  useCurl("Trace", "the trace", isPeek ? null : `traces/${id}`);
   const [share, setShare] = useState(58);
   const box = useRef<HTMLDivElement>(null);
   const span = url.params.get("span");
@@ -177,9 +179,7 @@ function Header({ id, outline, tree, isPeek, url }: LoadedProps & { url: UrlStat
                 <Button class="link" onClick={() => url.update({ dialog: "share" })}>Share …</Button>
                 <Button class="link" onClick={() => void copy(location.href, "Copied the link")}>Copy link</Button>
                 <Button class="link" onClick={() => void copy(id, "Copied the id")}>Copy id</Button>
-                <Button class="link" onClick={() => void copy(curl(`traces/${id}`, {}, project.value?.name ?? ""), "Copied as curl")}>
-                  Copy as curl
-                </Button>
+                <Button class="link" onClick={() => copyCurl(`traces/${id}`)}>Copy as curl</Button>
                 <Button class="link" onClick={() => void download(id)}>Download as JSON</Button>
                 <Button class="link danger" disabled={!may("ingest") || !may("read")} title={scopeHint("ingest", "read")} onClick={() => setDeleting(true)}>Delete …</Button>
               </div>

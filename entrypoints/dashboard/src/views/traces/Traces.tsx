@@ -3,7 +3,7 @@ import { useInfiniteQuery, type InfiniteData } from "@tanstack/preact-query";
 import type { JSX } from "preact";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useLocation } from "wouter-preact";
-import { curl, request } from "../../api/client.ts";
+import { request } from "../../api/client.ts";
 import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem, TracePage } from "../../api/types.d.ts";
@@ -28,6 +28,7 @@ import { usePainted } from "../../ui/usePainted.ts";
 import { changed, type UrlState, useUrlState } from "../../url/state.ts";
 import { FirstTrace } from "./FirstTrace.tsx";
 import { Peek } from "../trace/Peek.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 type Page = Pick<TracePage, "items" | "total" | "total_is_at_least" | "next_cursor" | "search">;
 
@@ -91,6 +92,7 @@ export function Traces(): JSX.Element {
       run: () => (params.get("peek") ? update({ peek: null }) : select(NOTHING)),
     },
   ]);
+  useCurl("Traces", "the list", "traces", { ...query, include: undefined });
   const asked = viewOf(params.toString());
   useEffect(() => select((before) => (before === ALL ? NOTHING : before)), [asked]); // it was about other filters
   const head = useRead<Page>("traces", { ...query, limit: PAGE }, {
@@ -308,12 +310,6 @@ function List(props: ListProps): JSX.Element {
     { keys: "c", label: "Compare two selected traces", group, run: compare },
     { keys: ".", label: "Show new traces", group, run: props.showNew },
     { keys: "l", label: "Live on or off", group, run: () => update({ live: params.get("live") ? null : "1" }) },
-    {
-      keys: "Shift+c",
-      label: "Copy the list as curl",
-      group,
-      run: () => void copy(curl("traces", { ...props.query, include: undefined }, project.value?.name ?? ""), "Copied as curl"),
-    },
   ]);
   const columns = useColumns(props, isSelected, choose, toggle);
   const by = params.get("sort_by") ?? "started_at";

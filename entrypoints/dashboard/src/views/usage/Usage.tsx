@@ -1,15 +1,13 @@
 /** Tokens and costs over time, by model, user or release; models without a price; what judges cost. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { curl } from "../../api/client.ts";
 import { useRead } from "../../api/queries.ts";
 import { project } from "../../api/session.ts";
 import type { TokenCostBucket, TokenCostGroup } from "../../api/types.d.ts";
 import { bucketsOf, bucketZone, STEP_MS, summed } from "../../lib/chart/buckets.ts";
 import { cost, count, NONE, percent, plural, pricedText, short } from "../../lib/format.ts";
-import { useCommands } from "../../lib/keys.ts";
 import { zone } from "../../lib/preferences.ts";
-import { Button, copy, useTitle, Select } from "../../ui/basics.tsx";
+import { Button, useTitle, Select } from "../../ui/basics.tsx";
 import { Modes } from "../../ui/Modes.tsx";
 import { Chart, type Series } from "../../ui/chart/Chart.tsx";
 import { ownPeriod, PeriodPicker, usePeriod, type Period } from "../../ui/chart/Period.tsx";
@@ -18,6 +16,7 @@ import { groupName, totalOf, unknownCosts } from "../overview/Overview.tsx";
 import { Money, Panel, Tile, TracesLink } from "../overview/parts.tsx";
 import { Judges } from "./Judges.tsx";
 import { Prices } from "./Prices.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 const GROUPS = 20;
 const BARS = 5; // groups that have a colour; the rest is one bar
@@ -37,9 +36,7 @@ export function Usage(): JSX.Element {
   const asked = { metric, by, limit: GROUPS, ...buckets };
   const all = useRead<TokenCostBucket[]>("traces/analytics", { metric: "tokens", ...buckets }, { keepPrevious: true });
   const parts = useRead<TokenCostGroup[]>("traces/analytics", asked, { keepPrevious: true });
-  useCommands([
-    { keys: "Shift+c", label: "Copy the figures as curl", group: "Usage", run: () => void copy(curl("traces/analytics", asked, project.value?.name ?? ""), "Copied as curl") },
-  ]);
+  useCurl("Usage", "the figures", "traces/analytics", asked);
   const rows = all.data ?? [];
   const sum = (field: (one: TokenCostBucket) => number | null): number => rows.reduce((found, one) => found + (field(one) ?? 0), 0);
   const [prompt, completion, cached, reasoning] = [sum((one) => one.prompt_tokens), sum((one) => one.completion_tokens), sum((one) => one.cached_tokens), sum((one) => one.reasoning_tokens)];

@@ -1,13 +1,11 @@
 /** The users of a project, as traces name them. */
 import type { JSX } from "preact";
 import { useState } from "preact/hooks";
-import { curl } from "../../api/client.ts";
 import { project } from "../../api/session.ts";
 import type { UserSummary } from "../../api/types.d.ts";
 import { shownValue } from "../../lib/filters.ts";
 import { ago, count, fullInstant } from "../../lib/format.ts";
-import { useCommands } from "../../lib/keys.ts";
-import { Button, copy, Empty, useTitle } from "../../ui/basics.tsx";
+import { Button, Empty, useTitle } from "../../ui/basics.tsx";
 import { Link } from "../../ui/Link.tsx";
 import { projectPath } from "../../ui/Shell.tsx";
 import { Paged, Total } from "../../ui/table/Paged.tsx";
@@ -15,6 +13,7 @@ import { usePages } from "../../ui/table/usePages.ts";
 import { useMark, VirtualTable, type Column } from "../../ui/table/VirtualTable.tsx";
 import { useUrlState } from "../../url/state.ts";
 import { Erase, erasureProblem, Receipts } from "./Erase.tsx";
+import { useCurl } from "../../ui/useCurl.ts";
 
 export function Users(): JSX.Element {
   useTitle("Users", project.value?.name);
@@ -24,9 +23,7 @@ export function Users(): JSX.Element {
   const problem = erasureProblem();
   const { rows } = pages;
   const { at } = useMark(rows.map((row) => row.user_id));
-  useCommands([
-    { keys: "Shift+c", label: "Copy the list as curl", group: "Users", run: () => void copy(curl("traces/users", {}, project.value?.name ?? ""), "Copied as curl") },
-  ]);
+  useCurl("Users", "the list", "traces/users");
   const of = (page: string, user: string): string => `${projectPath(page)}?user_id=${encodeURIComponent(user)}`;
   const columns: Column<UserSummary>[] = [
     { id: "user", label: "User", className: "c-name", cell: (row) => <Link href={of("traces", row.user_id)}>{shownValue(row.user_id)}</Link> },
