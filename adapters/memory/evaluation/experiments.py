@@ -1,6 +1,6 @@
 """Experiments, in memory."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -132,7 +132,7 @@ class MemoryExperiments:
         figures: dict[Figure, dict[str, list[tuple[int, float]]]] = {
             one: defaultdict(list) for one in Figure
         }
-        results, cost = 0, Decimal(0)
+        results, cost = Counter[int](), Decimal(0)
         found = await self.results(project, experiment.id)
         for one in found:
             made = self._case_result(project, one, None)
@@ -145,14 +145,15 @@ class MemoryExperiments:
                 if number is not None:
                     pair = (one.case.repetition, float(number))
                     figures[figure][one.case.item].append(pair)
-            results += self.store.visible_trace(project, one.trace) is not None
+            if self.store.visible_trace(project, one.trace) is not None:
+                results[one.case.repetition] += 1
             cost += made.cost_usd or Decimal(0)
         return Measurements(
             cases=experiment.cases,
             repetitions=experiment.repetitions,
             metrics={} if run is None else self._metric_values(found, run, metrics),
             figures=figures,
-            results=results,
+            repetition_results=results,
             cost_usd=cost,
         )
 

@@ -132,6 +132,17 @@ class _Side:
     measured: Measurements
     spending: Spending
 
+    @property
+    def metrics(self) -> Sequence[str]:
+        return self.experiment.metrics if self.run is None else self.run.metrics
+
+    @property
+    def unscored(self) -> str:
+        """Why more scores may still come; empty if none will."""
+        if self.run is None:
+            return " (without a run)"
+        return "" if self.run.status.is_final else f" (its run is {self.run.status})"
+
     def summary(self) -> ComparedSide:
         figures = {
             figure: item_means(self.measured.figures.get(figure, {})).values() for figure in Figure
@@ -184,6 +195,10 @@ class CompareExperiments:
             floors = floors_of(base.noise_floor or {}, old.measured)
             validate_rules(request.rules.rules, shared, floors)
         mismatches = find_mismatches((base, old.measured), (candidate, new.measured), metrics)
+        if not rules:
+            mismatches.append(
+                Mismatch(what="set of metrics", base=old.metrics, candidate=new.metrics)
+            )
         if mismatches:
             return Comparison(
                 verdict=Verdict.INCOMPLETE,
@@ -193,8 +208,10 @@ class CompareExperiments:
                 candidate=new.summary(),
             )
         first, second = old.measured, new.measured
+        names = f"the baseline{old.unscored}", f"the candidate{new.unscored}"
         if is_with_itself:
             first, second = await asyncio.to_thread(old.measured.halves)
+            names = f"the odd repetitions{old.unscored}", f"the even repetitions{old.unscored}"
         gate = Gate(
             base=first,
             candidate=second,
@@ -203,6 +220,7 @@ class CompareExperiments:
             min_kappa=request.rules.min_kappa,
             kappas=await self._kappas(project, request.rules, second, metrics),
             case_cost_usd=_case_cost(old, new),
+            names=names,
         )
         # Each in a call of its own: a longer one would hold the interpreter.
         results = [await asyncio.to_thread(gate.check, one) for one in rules]

@@ -26,6 +26,7 @@ from domain.evaluation.experiments.measurements import (
     variance_within,
 )
 from domain.evaluation.metrics.metric import is_rule_fingerprint
+from domain.wording import counted
 
 RULES_MAX: Final = 50
 NEW_FAILURES_MAX: Final = 50  # that are shown
@@ -134,7 +135,7 @@ def validate_rules(
 class Mismatch:
     """What differs between two experiments so that they can't be compared."""
 
-    what: str  # "dataset version", "split", or "fingerprint"
+    what: str  # "dataset version", "split", "set of metrics", or "fingerprint"
     metric: str | None = None
     base: Sequence[str]
     candidate: Sequence[str]
@@ -227,7 +228,10 @@ class RuleResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """What all rules of a comparison have in common. A case costs `case_cost_usd`."""
+    """What all rules of a comparison have in common. A case costs `case_cost_usd`.
+
+    `names` are those of both sides in texts.
+    """
 
     base: Measurements
     candidate: Measurements
@@ -236,6 +240,7 @@ class Gate:
     min_kappa: float | None = None
     kappas: Mapping[str, float] | None = None
     case_cost_usd: Decimal | None = None
+    names: tuple[str, str] = ("the baseline", "the candidate")
 
     def check(self, rule: Rule) -> RuleResult:
         """The verdict of one rule, which must be valid."""
@@ -243,9 +248,9 @@ class Gate:
         base, candidate = item_means(old), item_means(new)
         shared = sorted(candidate.keys() if rule.min is not None else base.keys() & candidate)
         made = _Checked(rule, shared, (old, new), (base, candidate))
-        covered = [self._coverage(self.base, old), self._coverage(self.candidate, new)]
+        covered = [_coverage(self.base, old), _coverage(self.candidate, new)]
         kappa = (self.kappas or {}).get(rule.metric)
-        verdict, why, needed = self._decide(made, covered, kappa)
+        verdict, why, needed = self._decide(made, kappa)
         low, high = made.interval
         return RuleResult(
             rule=rule,
@@ -270,18 +275,21 @@ class Gate:
             return side.figures.get(Figure(rule.metric), {})
         return side.metrics.get(rule.metric, NO_VALUES).values
 
-    @staticmethod
-    def _coverage(side: Measurements, values: Repeated) -> float:
-        return sum(map(len, values.values())) / side.cases
+    def _uncovered(self, made: "_Checked") -> str:
+        """How many numbers the sides with too few of them lack; empty if both have enough."""
+        sides = zip(self.names, (self.base, self.candidate), (made.old, made.new), strict=True)
+        lacking = [
+            _lacking_text(name, side, values, made.rule)
+            for name, side, values in list(sides)[made.rule.min is not None :]
+            if _coverage(side, values) < self.coverage
+        ]
+        required = f"{100 * self.coverage:g}% of the cases need one"
+        return f"{' and '.join(lacking)}; {required}" if lacking else ""
 
-    def _decide(
-        self, made: "_Checked", covered: Sequence[float], kappa: float | None
-    ) -> tuple[Verdict, str, Needed | None]:
+    def _decide(self, made: "_Checked", kappa: float | None) -> tuple[Verdict, str, Needed | None]:
         rule = made.rule
-        counted = covered[1:] if rule.min is not None else covered
-        if min(counted) < self.coverage:
-            share = f"{_floored(100 * min(counted), 1)}% of the cases of a side have a number"
-            return Verdict.INCOMPLETE, f"{share}, and {100 * self.coverage:g}% are required", None
+        if uncovered := self._uncovered(made):
+            return Verdict.INCOMPLETE, uncovered, None
         least = self.min_kappa
         if kappa is not None and least is not None and kappa < least - _TOLERANCE:
             agrees = f"the judge agrees with people by a kappa of {_floored(kappa, 2)}"
@@ -416,6 +424,17 @@ class _Checked:
         needed = math.ceil(sum(per_case) / wanted)
         fewest = min(sides[: len(per_case)])
         return needed if fewest < needed <= REPETITIONS_MAX else None
+
+
+def _coverage(side: Measurements, values: Repeated) -> float:
+    return sum(map(len, values.values())) / side.cases
+
+
+def _lacking_text(name: str, side: Measurements, values: Repeated, rule: Rule) -> str:
+    lacking = side.cases - sum(map(len, values.values()))
+    what = rule.metric if rule.is_of_figure else f"score of {rule.metric}"
+    of_cases = f"{lacking:,} of {counted(side.cases, 'case')}"
+    return f"{name}: no {what} in {of_cases} (no result in {side.cases - side.results:,})"
 
 
 def _floored(value: float, places: int) -> str:

@@ -47,16 +47,20 @@ NO_VALUES: Final = MetricValues(values={}, fingerprints=frozenset())
 class Measurements:
     """The numbers of an experiment.
 
-    `cases` is items times repetitions, `results` how many have a stored trace. `cost_usd` is the
-    sum over the traces whose cost is known.
+    `cases` is items times repetitions; `repetition_results` says how many cases of a repetition
+    have a stored trace. `cost_usd` is the sum over the traces whose cost is known.
     """
 
     cases: int
     repetitions: int
     metrics: Mapping[str, MetricValues]
     figures: Mapping[Figure, Repeated] = field(default_factory=dict)
-    results: int = 0
+    repetition_results: Mapping[int, int] = field(default_factory=dict)
     cost_usd: Decimal = Decimal(0)
+
+    @property
+    def results(self) -> int:
+        return sum(self.repetition_results.values())
 
     @property
     def is_priced(self) -> bool:
@@ -87,6 +91,9 @@ class Measurements:
                 for name, one in self.metrics.items()
             },
             figures={name: _picked(one, repetitions) for name, one in self.figures.items()},
+            repetition_results={
+                one: count for one, count in self.repetition_results.items() if one in repetitions
+            },
         )
 
 

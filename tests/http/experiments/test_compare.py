@@ -149,10 +149,31 @@ async def test_missing_results_never_pass(project: Experimenting) -> None:
     half = await project.run({one: [one] for one in ids[:10]})
     found = await project.compare(base, half, rules=[{"metric": "as_expected", "max_drop": 1}])
     assert (found["verdict"], found["results"][0]["candidate_coverage"]) == ("incomplete", 0.5)
+    lacking = "no score of as_expected in 10 of 20 cases (no result in 10)"
+    assert found["results"][0]["why"] == f"the candidate: {lacking}; 95% of the cases need one"
     asked = {"dataset": DATASET, "split": SPLIT, "metrics": ["as_expected"]}
     unopened = (await project.ok("POST", "/experiments", asked))["id"]
     for one in (base, unopened):
-        assert (await project.compare(one, unopened))["verdict"] == "incomplete"
+        found = await project.compare(one, unopened)
+        assert found["verdict"] == "incomplete"
+        assert "the candidate (without a run): no score of" in found["results"][0]["why"]
+
+
+async def test_experiments_without_a_common_metric_are_not_compared(
+    project: Experimenting,
+) -> None:
+    ids = await project.prepare_questions(10)
+    base = await project.run({one: [one] for one in ids})
+    said = {"metrics": ["task_completion"], "question": "Add 2 and 3"}
+    candidate = await project.run({one: [one] for one in ids}, **said)
+    found = await project.compare(base, candidate)
+    assert (found["verdict"], found["results"], found["rescoring"]) == ("incomplete", [], None)
+    assert found["mismatches"] == [
+        {"what": "set of metrics", "metric": None,
+         "base": ["as_expected"], "candidate": ["task_completion"]}
+    ]  # fmt: skip
+    figure = [{"metric": "cost_usd", "max_ratio": 2}]
+    assert (await project.compare(base, candidate, rules=figure))["mismatches"] == []
 
 
 async def test_another_version_of_a_metric_does_not_count_as_regression(
@@ -227,6 +248,8 @@ async def test_noise_floor_of_too_few_cases_is_not_kept(project: Experimenting) 
     base = await project.run({one: [one, *more] for one, more in zip(ids, again, strict=True)})
     with_itself = await project.compare(base, aa=True)
     assert (with_itself["verdict"], with_itself["noise_floor"]) == ("incomplete", None)
+    lacking = "the even repetitions: no score of as_expected in 8 of 20 cases (no result in 8)"
+    assert with_itself["results"][0]["why"] == f"{lacking}; 95% of the cases need one"
     assert (await project.read(f"/experiments/{base}"))["noise_floor"] is None
     enough = await project.compare(base, aa=True, coverage=0.6)
     assert enough["noise_floor"]["as_expected"] > 0

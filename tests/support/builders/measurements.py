@@ -1,5 +1,6 @@
 """Builders of what was measured of experiments."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from domain.evaluation.experiments.measurements import Figure, Measurements, MetricValues
@@ -23,12 +24,13 @@ def measured(
     values = MetricValues(
         values=repeated(scores), fingerprints=frozenset({fingerprint}), threshold=threshold
     )
+    made = [at for some in scores.values() for at, _ in enumerate(some, start=1)]
     return Measurements(
         cases=(len(scores) if items is None else items) * repetitions,
         repetitions=repetitions,
         metrics={metric: values},
         figures={} if latency is None else {Figure.LATENCY: repeated(latency)},
-        results=sum(map(len, scores.values())),
+        repetition_results=Counter(made),
     )
 
 

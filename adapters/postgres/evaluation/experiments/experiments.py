@@ -1,6 +1,6 @@
 """Experiments, and their results."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -363,7 +363,7 @@ class PostgresExperiments(PoolReader):
             repetitions=experiment.repetitions,
             metrics=_metric_values(scores),
             figures=_figures(rows),
-            results=len(rows),
+            repetition_results=Counter(row["repetition"] for row in rows),
             cost_usd=sum(costs, Decimal(0)),
         )
 

@@ -63,7 +63,8 @@ def lines_of(found: Mapping[str, Any]) -> Iterable[str]:
             yield f"    {_needed(one['needed'])}"
     for one in found["mismatches"]:
         of = f" of {one['metric']}" if one["metric"] else ""
-        yield _plain(f"  not comparable: the {one['what']}{of} differs")
+        sides = " and ".join(", ".join(one[side]) or "none" for side in ("base", "candidate"))
+        yield _plain(f"  not comparable: the {one['what']}{of} differs: {sides}")
     if (again := found["rescoring"]) is not None:
         yield _plain(f"  score the baseline again with {', '.join(again['metrics'])}")
     for one in found["new_failures"][:FAILURES_SHOWN]:

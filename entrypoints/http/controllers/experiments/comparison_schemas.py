@@ -202,7 +202,7 @@ class RuleResultResponse(ResponseStruct[RuleResult], frozen=True, kw_only=True):
 
 
 class MismatchResponse(ResponseStruct[Mismatch], frozen=True, kw_only=True):
-    """Why there is no comparison: the versions, splits or fingerprints of both sides."""
+    """Why there is no comparison: the versions, splits, metrics or fingerprints of both sides."""
 
     what: str
     metric: str | None

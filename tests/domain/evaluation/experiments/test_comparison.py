@@ -106,15 +106,27 @@ def test_only_the_side_with_too_few_repetitions_needs_more(rule, repetitions, se
     assert (needed.repetitions, needed.repetitions_cost_usd) == (4, 30 * (4 - 2))
 
 
+def test_missing_scores_and_missing_results_are_counted_separately():
+    whole = measured(named([[1.0]] * 100))
+    unscored = replace(whole, metrics={})
+    found = check(DROP, whole, unscored).why
+    assert "the candidate: no score of m in 100 of 100 cases (no result in 0)" in found
+    tokens = Rule(metric="tokens", max_ratio=1.1)
+    assert "the candidate: no tokens in 100 of 100 cases" in check(tokens, whole, whole).why
+    least = check(Rule(metric="m", min=0.1), unscored, unscored).why
+    assert "the baseline" not in least  # its scores don't count
+
+
 def test_missing_never_counts_as_passed():
     whole, half = measured(named([[1.0]] * 100)), measured(named([[1.0]] * 50), items=100)
     found = check(DROP, whole, half)
     assert (found.verdict, found.candidate_coverage) == (Verdict.INCOMPLETE, 0.5)
-    assert found.why == "50.0% of the cases of a side have a number, and 95% are required"
+    lacking = "no score of m in 50 of 100 cases (no result in 50)"
+    assert found.why == f"the candidate: {lacking}; 95% of the cases need one"
+    both = check(DROP, half, half, names=("A", "B")).why
+    assert both == f"A: {lacking} and B: {lacking}; 95% of the cases need one"
     nearly = measured(named([[1.0]] * 2_849), items=3_000)
-    assert "29.0%" in check(DROP, whole, measured(named([[1.0]] * 29), items=100)).why
-    why = check(DROP, nearly, nearly).why
-    assert why == "94.9% of the cases of a side have a number, and 95% are required"
+    assert "no score of m in 151 of 3,000 cases" in check(DROP, nearly, nearly).why
     assert check(Rule(metric="m", min=0.1), whole, half).verdict is Verdict.INCOMPLETE
     assert check(Rule(metric="other", min=0.1), whole, whole).verdict is Verdict.INCOMPLETE
     assert check(DROP, whole, half, coverage=0.5).verdict is Verdict.INCONCLUSIVE
@@ -224,7 +236,7 @@ def test_noise_floor_and_halves():
     assert 0.05 < noise_floor(noisy, "m").drop < 0.3
     assert noise_floor(measured(named([[1.0, 0.0]] * 4)), "m") is None
     first, second = noisy.halves()
-    assert (first.repetitions, second.cases) == (2, 100)
+    assert (first.repetitions, second.cases, second.results) == (2, 100, 100)
     assert [at for at, _ in second.metrics["m"].values["item 0"]] == [2, 4]
 
 

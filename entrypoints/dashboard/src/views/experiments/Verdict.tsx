@@ -81,6 +81,12 @@ export function Verdict({ base, candidate }: { base: string; candidate: string }
 
 const FIGURES = ["latency_ms", "tokens", "cost_usd"];
 
+const HASHES = ["dataset version", "fingerprint"];
+
+function partsOf(what: string, parts: readonly string[]): string {
+  return parts.map((part) => (HASHES.includes(what) ? part.slice(0, 12) : part)).join(", ") || NONE;
+}
+
 function Mismatches({ of }: { of: ComparisonResponse }): JSX.Element | null {
   if (of.mismatches.length === 0) return null;
   const { rescoring } = of;
@@ -89,7 +95,7 @@ function Mismatches({ of }: { of: ComparisonResponse }): JSX.Element | null {
       <ul>
         {of.mismatches.map((one) => (
           <li key={`${one.what} ${one.metric}`}>
-            {one.metric && <b>{one.metric}: </b>}another {one.what}: <code>{one.base.map((part) => part.slice(0, 12)).join(", ") || NONE}</code> and <code>{one.candidate.map((part) => part.slice(0, 12)).join(", ") || NONE}</code>
+            {one.metric && <b>{one.metric}: </b>}another {one.what}: <code>{partsOf(one.what, one.base)}</code> and <code>{partsOf(one.what, one.candidate)}</code>
           </li>
         ))}
       </ul>
