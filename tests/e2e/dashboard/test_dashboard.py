@@ -446,18 +446,22 @@ def test_session_reads_as_a_conversation(signed_in: Page, project: Project) -> N
 
 
 @pytest.mark.exhaustive  # only another build can break it
+@pytest.mark.parametrize("what", ["trace", "span"])
 def test_failed_turns_are_found_before_their_page_is_read(
-    signed_in: Page, project: Project
+    signed_in: Page, project: Project, what: str
 ) -> None:
     page = signed_in
     failed = {55, 115}  # of pages of 50 turns
+    broken = {"spans": [span(1, name="fails", status="ERROR")]} if what == "span" else {}
+    status = "COMPLETED" if what == "span" else "ERROR"
     turns = [
         {
             "name": f"turn {turn}",
             "session_id": "long",
-            "status": "ERROR" if turn in failed else "COMPLETED",
+            "status": status if turn in failed else "COMPLETED",
             "started_at": (START + timedelta(minutes=turn)).isoformat(),
             "input": f"question {turn}",
+            **(broken if turn in failed else {}),
         }
         for turn in range(120)
     ]

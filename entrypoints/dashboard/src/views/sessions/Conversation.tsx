@@ -75,7 +75,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
           <div class="title">
             <Link href={projectPath("sessions")} class="back">Sessions /</Link>
             <h1>{id}</h1>
-            {totals?.has_error && <span class="bad-text">✕ failed</span>}
+            {totals && (totals.has_error || totals.has_failed_span) && <span class="bad-text">✕ {totals.has_error ? "failed" : "failed spans"}</span>}
           </div>
           {totals && (
             <dl class="facts">
@@ -107,7 +107,7 @@ export function Conversation({ id }: { id: string }): JSX.Element {
             seeks={seeks}
             seek={seek}
             hasMore={pages.hasNextPage}
-            hasFailed={totals?.has_error === true}
+            hasFailed={totals !== undefined && (totals.has_error || totals.has_failed_span)}
             more={() => {
               if (pages.hasNextPage && !pages.isFetchingNextPage) void pages.fetchNextPage();
             }}
@@ -132,7 +132,7 @@ interface TurnsProps {
   seeks: Seeks;
   seek: (direction: Seeks) => void;
   hasMore: boolean; // turns that aren't read yet
-  hasFailed: boolean; // a trace of the session failed, be its turn read or not
+  hasFailed: boolean; // a trace or a span of the session failed, be its turn read or not
   more: () => void;
 }
 

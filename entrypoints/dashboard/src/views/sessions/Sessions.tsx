@@ -70,7 +70,7 @@ export function Sessions(): JSX.Element {
       className: "c-preview c-tight",
       cell: (row) => (row.input_preview ? <span title={row.input_preview}>{row.input_preview}</span> : <span class="none">{NONE}</span>),
     },
-    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text" title="failed">✕<span class="sr"> failed</span></span> : "no") },
+    { id: "failed", label: "Failed", cell: (row) => (row.has_error ? <span class="bad-text" title="failed">✕<span class="sr"> failed</span></span> : row.has_failed_span ? <span class="bad-text" title="No trace of it failed, but a span">spans</span> : "no") },
     { id: "traces", label: "Traces", sort: "trace_count", className: "c-number", cell: (row) => count(row.trace_count) },
     { id: "user", label: "User", className: "c-value", cell: (row) => (row.user_id === null ? <span class="none">{NONE}</span> : <Value class="value" text={row.user_id} choose={(isExcluded) => choose("user_id", row.user_id!, isExcluded)} />) },
     { id: "latency", label: "Latency", sort: "latency", className: "c-number", cell: (row) => <span title={row.total_latency_ms === null ? NOT_ENDED : "in all of its traces"}>{duration(row.total_latency_ms)}</span> },
