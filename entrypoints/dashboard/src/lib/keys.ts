@@ -20,22 +20,24 @@ export function commands(): readonly Command[] {
   return layers.value.flat();
 }
 
+/** Adds commands, whose keys win over those of earlier ones; returns what removes them. */
+export function addCommands(layer: readonly Command[]): () => void {
+  layers.value = [...layers.peek(), layer];
+  return () => {
+    layers.value = layers.peek().filter((one) => one !== layer);
+  };
+}
+
 /** The commands of a view, while it is shown. A later view's key wins. */
 export function useCommands(list: readonly Command[]): void {
   const latest = useRef(list);
   latest.current = list;
   const shape = list.map((one) => `${one.keys}:${one.label}`).join("|");
   // Before the view is painted: a key that is pressed at once must not be lost.
-  useLayoutEffect(() => {
-    const layer = list.map((one, index) => ({
-      ...one,
-      run: (event?: KeyboardEvent) => latest.current[index]?.run(event),
-    }));
-    layers.value = [...layers.peek(), layer];
-    return () => {
-      layers.value = layers.peek().filter((one) => one !== layer);
-    };
-  }, [shape]);
+  useLayoutEffect(
+    () => addCommands(list.map((one, index) => ({ ...one, run: (event) => latest.current[index]?.run(event) }))),
+    [shape],
+  );
 }
 
 /** What a key types; on a keyboard of another script the Latin letter of its place. */
@@ -115,7 +117,7 @@ export function handleKey(event: KeyboardEvent): void {
   }
   const own = ON_CONTROLS[name];
   if (own !== undefined && event.target instanceof Element && event.target.closest(own)) return;
-  const now = Date.now();
+  const now = event.timeStamp;
   const sequence = now < pendingUntil ? `${pending} ${name}` : name;
   const all = commands();
   const found = all.findLast((one) => one.keys.toLowerCase() === sequence.toLowerCase());
