@@ -37,6 +37,7 @@ SCORE_BYTES: Final = f"""(
   {ROW_BYTES} + coalesce(octet_length(reason), 0) + octet_length(metadata::text)
   + octet_length(history::text)
 )"""
+OF_RUNS: Final = frozenset({"fingerprint", "evidence_hash"})  # set for scores of runs only
 OF_TRACES: Final = f"{OF_PROJECT} AND NOT is_of_span"  # in `trace_scores`
 
 

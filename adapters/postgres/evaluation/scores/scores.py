@@ -29,6 +29,7 @@ from adapters.postgres.database.tenants import Scope
 from adapters.postgres.database.transactions import transaction
 from adapters.postgres.evaluation.scores.score_rows import (
     BRIEF_COLUMNS,
+    OF_RUNS,
     SCORE_BYTES,
     SCORE_TABLES,
     SESSION_SCORES,
@@ -200,11 +201,14 @@ INSERT_NEW_SCORES: Final = {
 def _update_statement(table: ScoreTable[Any]) -> str:
     """Overwrites locked scores of a project; each other parameter is an array of a column.
 
-    Looks up each score by its key: for a list of ids the planner may choose another index.
+    Looks up each score by its key: for a list of ids the planner may choose another index. Keeps
+    what a run has set once the run is deleted.
     """
     sent = table.names[1:]
+    new = {name: f"sent.{name}" for name in sent if name != "id"}
+    new |= {name: f"coalesce({new[name]}, {table.name}.{name})" for name in OF_RUNS & new.keys()}
     return f"""
-    UPDATE {table.name} SET {", ".join(f"{name} = sent.{name}" for name in sent if name != "id")}
+    UPDATE {table.name} SET {", ".join(f"{name} = {value}" for name, value in new.items())}
     FROM {table.unnest("sent", *sent, first=2)} CROSS JOIN LATERAL (
       SELECT ctid AS place FROM {table.name} WHERE {OF_PROJECT} AND id = sent.id LIMIT 1
     ) AS found
