@@ -24,7 +24,7 @@ from application.evaluation.ports.alerts import (
     deliveries_for,
 )
 from domain.errors import Conflict, NotFound
-from domain.evaluation.agreement.calibration import measured_score
+from domain.evaluation.agreement.calibration import judge_score
 from domain.evaluation.alerts.alert import (
     RULES_MAX,
     Alert,
@@ -236,9 +236,9 @@ class MemoryAlerts:
             one for one in self.store.scores_of_run(run.project_id, run.id) if one.name == metric
         ]
         outcomes = Counter(one.outcome for one in scores)
-        measured = [one for one in scores if measured_score(one) is not None]
+        measured = [one for one in scores if judge_score(one) is not None]
         return RunMetricStats.from_scores(
-            [number for one in measured if (number := measured_score(one)) is not None],
+            [number for one in measured if (number := judge_score(one)) is not None],
             failed=outcomes[ScoreOutcome.FAILED],
             skipped=outcomes[ScoreOutcome.SKIPPED],
             threshold=threshold,

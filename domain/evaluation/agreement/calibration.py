@@ -1,8 +1,9 @@
 """Compares judges with people: pairs of scores, pass rates, and which scores to label next.
 
 A label is a person's value for a trace under a name: an ANNOTATION, or the value that replaced that
-of a run's score. A judge's score is an AUTOMATED one, or the value that a run computed before a
-person replaced it. Judges are distinguished by the fingerprints of their scores.
+of a run's score. A judge's score is an AUTOMATED one, also if a person changed its reason, or the
+value that a run computed before a person replaced it. Judges are distinguished by the fingerprints
+of their scores.
 """
 
 import hashlib
@@ -33,7 +34,7 @@ from domain.evaluation.scores.score import (
     newest_first,
 )
 from domain.ids import ProjectId, TraceId
-from domain.tracing.payloads.payload import object_members, scalar_members
+from domain.tracing.payloads.payload import scalar_members
 
 PAIRED_TRACES_MAX: Final = 200  # of a cell of the confusion matrix, in one response
 LABELS_MAX: Final = 10_000  # of one response, the newest
@@ -208,16 +209,8 @@ def original_score(score: Score) -> float | None:
 
 
 def judge_score(score: Score) -> float | None:
-    """The number that a judge gave, even if a person has replaced it since."""
-    return score.number if score.source is ScoreSource.AUTOMATED else original_score(score)
-
-
-def measured_score(score: Score) -> float | None:
-    """The number that a run computed, also if a person has changed it, or its reason alone."""
-    is_of_run = score.run_id is not None and score.source is ScoreSource.ANNOTATION
-    if is_of_run and ORIGINAL_VALUE not in object_members(score.metadata):
-        return score.number
-    return judge_score(score)
+    """The number that a judge gave, even if a person has changed it since, or its reason alone."""
+    return score.number if score.has_machine_value else original_score(score)
 
 
 def human_label(score: Score) -> float | None:

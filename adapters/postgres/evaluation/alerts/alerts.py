@@ -35,6 +35,7 @@ from adapters.postgres.evaluation.monitors.monitors import (
     SELECT_MONITOR,
     delete_changes,
 )
+from adapters.postgres.evaluation.scores.agreement import JUDGE_VALUE
 from adapters.postgres.evaluation.scores.score_rows import SCORE_TABLES
 from adapters.postgres.identity.audit_log import store_audit_entry
 from application.evaluation.ports.alerts import (
@@ -64,7 +65,7 @@ from domain.evaluation.alerts.webhook import Webhook
 from domain.evaluation.metrics.metric import OF_PRECHECK
 from domain.evaluation.monitors.monitor import Monitor
 from domain.evaluation.runs.run import RunStatus, TargetType
-from domain.evaluation.scores.score import ORIGINAL_VALUE, ScoreOutcome, ScoreSource
+from domain.evaluation.scores.score import ScoreOutcome
 from domain.identity.audit import AuditEntry
 from domain.ids import MonitorId, ProjectId, RunId
 from domain.page import Page, PageRequest, Position
@@ -141,21 +142,6 @@ SELECT id FROM (
   ORDER BY created_at DESC, id DESC LIMIT {BASELINE_RUNS + 1}
 ) AS lately ORDER BY created_at DESC, id DESC
 """
-# `original_score` of the domain in SQL. Scores of sessions have no column for it; their metadata
-# has it as a text, such as "0.85". PostgreSQL reads no member of JSON with NUL.
-_ORIGINAL: Final = {
-    TargetType.TRACE: "original",
-    TargetType.SESSION: f"""CASE WHEN number IS NOT NULL AND strpos(metadata::text, '\\u0000') = 0
-      THEN substring(metadata ->> '{ORIGINAL_VALUE}' FROM '^[01]\\.[0-9]+$')::float8 END""",
-}
-# `measured_score` of the domain in SQL. Metadata is searched as text, for the same reason.
-_HAS_MACHINE_VALUE: Final = f"""
-(source = '{ScoreSource.AUTOMATED}' OR position('"{ORIGINAL_VALUE}"' IN metadata::text) = 0)
-"""
-_MEASURED: Final = {
-    target_type: f"CASE WHEN {_HAS_MACHINE_VALUE} THEN number ELSE {original} END"
-    for target_type, original in _ORIGINAL.items()
-}
 _IS_JUDGED: Final = f"measured IS NOT NULL AND fingerprint !~ '^{OF_PRECHECK}$'"
 AGGREGATE_RUN_METRIC: Final = {
     target_type: f"""
@@ -167,11 +153,11 @@ AGGREGATE_RUN_METRIC: Final = {
               = max(fingerprint) FILTER (WHERE {_IS_JUDGED})
            THEN min(fingerprint) FILTER (WHERE {_IS_JUDGED}) END AS fingerprint
     FROM (
-      SELECT outcome, fingerprint, {measured} AS measured FROM {SCORE_TABLES[target_type].name}
+      SELECT outcome, fingerprint, {JUDGE_VALUE} AS measured FROM {SCORE_TABLES[target_type].name}
       WHERE {OF_PROJECT} AND run_id = $2 AND name = $3
     ) AS of_run
     """
-    for target_type, measured in _MEASURED.items()
+    for target_type in TargetType
 }
 RUN_METRIC_COLUMNS: Final = ("scored", "mean", "passed", "failed", "skipped", "fingerprint")
 AGGREGATE_FINISHED_RUNS: Final = {

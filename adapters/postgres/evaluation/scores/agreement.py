@@ -28,17 +28,20 @@ from domain.ids import ProjectId, TraceId
 
 IS_ANNOTATION: Final = f"source = '{ScoreSource.ANNOTATION}'"
 _IS_AUTOMATED: Final = f"source = '{ScoreSource.AUTOMATED}'"
-# `judged` and `label` of the domain in SQL. Once a run is deleted, its original values count no
-# longer.
-_ORIGINAL_JUDGE_VALUE: Final = "CASE WHEN run_id IS NOT NULL THEN original END"
-_JUDGE_VALUE: Final = f"CASE WHEN {_IS_AUTOMATED} THEN number ELSE {_ORIGINAL_JUDGE_VALUE} END"
 # `Score.has_machine_value` of an ANNOTATION in SQL.
 _HAS_MACHINE_VALUE: Final = f"""
 (history->0->>'source' IS NOT DISTINCT FROM '{ScoreSource.AUTOMATED}' AND NOT EXISTS (
-  SELECT 1 FROM json_array_elements(history) AS revision
-  WHERE revision->>'value' IS DISTINCT FROM trace_scores.value
+  SELECT 1 FROM json_array_elements(history) AS revisions (revision)
+  WHERE revision->>'value' IS DISTINCT FROM value
 ))
 """
+# `judge_score` of the domain in SQL. Once a run is deleted, its original values count no longer.
+JUDGE_VALUE: Final = f"""
+CASE WHEN {_IS_AUTOMATED} THEN number
+     WHEN run_id IS NOT NULL AND original IS NOT NULL THEN original
+     WHEN {_HAS_MACHINE_VALUE} THEN number END
+"""
+# `human_label` of the domain in SQL.
 _IS_LABEL: Final = f"""
 {IS_ANNOTATION} AND number IS NOT NULL
 AND CASE WHEN run_id IS NULL THEN NOT {_HAS_MACHINE_VALUE} ELSE original IS NOT NULL END
@@ -54,8 +57,8 @@ WITH newest_labels AS MATERIALIZED (
 )
 SELECT trace_id, fingerprint, judge, person, updated_at FROM labels CROSS JOIN LATERAL (
   SELECT DISTINCT ON (fingerprint) fingerprint, judge FROM (
-    SELECT fingerprint, {_JUDGE_VALUE} AS judge, created_at, id FROM trace_scores
-    WHERE {OF_TRACES} AND trace_id = labels.trace_id AND name = $2 AND {_JUDGE_VALUE} IS NOT NULL
+    SELECT fingerprint, {JUDGE_VALUE} AS judge, created_at, id FROM trace_scores
+    WHERE {OF_TRACES} AND trace_id = labels.trace_id AND name = $2 AND {JUDGE_VALUE} IS NOT NULL
     ORDER BY created_at DESC, id DESC LIMIT {JUDGE_SCORES_PER_TRACE_MAX}
   ) AS newest ORDER BY fingerprint, created_at DESC, id DESC
 ) AS judged
@@ -64,8 +67,8 @@ COUNT_JUDGED: Final = f"""
 SELECT fingerprint, count(*) AS judged, count(*) FILTER (WHERE judge >= {{threshold}}) AS passed,
        max(judge_kind) FILTER (WHERE judge_kind = ANY({{kinds}}::text[])) AS judge_kind
 FROM (
-  SELECT fingerprint, judge_kind, {_JUDGE_VALUE} AS judge FROM trace_scores
-  WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {_JUDGE_VALUE} IS NOT NULL
+  SELECT fingerprint, judge_kind, {JUDGE_VALUE} AS judge FROM trace_scores
+  WHERE {OF_TRACES} AND name = $2 AND {{within}} AND {JUDGE_VALUE} IS NOT NULL
   ORDER BY created_at DESC, id DESC LIMIT {JUDGED_MAX}
 ) AS newest GROUP BY fingerprint
 """

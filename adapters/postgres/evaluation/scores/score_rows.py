@@ -83,6 +83,7 @@ _COLUMNS: Final = (
     Column("fingerprint", "text", WHOLE, write=_fingerprint),
     Column("code", "text", write=_storable),
     Column("threshold", "float8"),
+    Column("original", "float8", WHOLE, write=original_score),
     *columns("created_at timestamptz, updated_at timestamptz"),
     Column(
         "history",
@@ -111,7 +112,6 @@ TRACE_SCORES: Final = _table(
     (
         *columns("trace_id uuid, span_id uuid, environment text"),
         Column("evidence_hash", "text", WHOLE, write=_evidence_hash),
-        Column("original", "float8", WHOLE, write=original_score),
     ),
 )
 SESSION_SCORES: Final = _table(

@@ -699,6 +699,7 @@ _SCORE_COLUMNS: Final = """
     reason text COLLATE "C", metadata json NOT NULL,
     judge_kind text COLLATE "C", fingerprint text COLLATE "C", code text COLLATE "C",
     threshold double precision,
+    original double precision, -- the number that a run measured, if a person corrected it
     created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL,
     history json NOT NULL DEFAULT '[]', -- the score before each change
 """
@@ -882,7 +883,6 @@ CREATE TABLE IF NOT EXISTS trace_scores (
     environment text COLLATE "C",
     evidence_hash text COLLATE "C",
     {_SCORE_COLUMNS}
-    original double precision, -- the number that a run measured, if a person corrected it
     PRIMARY KEY (project_id, id),
     CHECK ((value IS NOT NULL) = (outcome = 'scored')),
     CHECK (span_id IS NULL OR run_id IS NULL)

@@ -336,17 +336,19 @@ async def test_measured_counts_failed_and_skipped(monitoring):
 @pytest.mark.parametrize("of", TargetType)
 async def test_what_a_run_has_measured_stays_when_people_change_its_scores(monitoring, of):
     monitor = await monitoring.create_monitor(project(), target_type=of)
-    run = await complete_run(monitoring, monitor, 3, Scored(0.25, "", {"fingerprint": "f"}))
+    run = await complete_run(monitoring, monitor, 4, Scored(0.25, "", {"fingerprint": "f"}))
     [before] = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
-    assert before.scored == 3
+    assert before.scored == 4
     evaluating = monitoring.evaluating
     port = evaluating.session_scores if of is TargetType.SESSION else evaluating.trace_scores
     changes = (
         ScoreChange(value="1"),
         ScoreChange(reason="a remark"),
+        ScoreChange(metadata=b'{"field":"original_value"}'),
         ScoreChange(value="0.9", metadata=b'{"note":"\\u00e9"}'),
     )
-    for score, change in zip(await evaluating.scores(run), changes, strict=False):
+    scores = [one for one in await evaluating.scores(run) if one.name == monitor.metrics[0]]
+    for score, change in zip(scores, changes, strict=True):
         await port.change(run.project_id, score.id, change, NOON, None)
     found = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
     assert found == [before]
@@ -362,7 +364,7 @@ async def test_changed_metadata_with_nul_does_not_end_the_statistics(monitoring)
     change = ScoreChange(value="1", metadata=b'{"note":"\\u0000"}')
     await monitoring.evaluating.session_scores.change(run.project_id, score.id, change, NOON, None)
     [found] = await monitoring.alerts.metric_stats(ended_run_of(run), monitor.metrics[0], 0.5)
-    assert found.mean == 0.25
+    assert (found.mean, found.scored) == (0.25, 2)
 
 
 async def test_measured_leaves_out_cancelled_runs(monitoring):

@@ -172,7 +172,17 @@ async def test_correction_of_judge_score_makes_pair(compare, judge, change):
     await change(first, value="0.7")
     await change(first, seconds=2, value="0.75", metadata=by("model", fingerprint="f"))
     await change(second, reason="as it says")
-    assert await compare() == [judge_scores("f", (0.2, 0.75), judged=1, passed=0, kind=None)]
+    assert await compare() == [judge_scores("f", (0.2, 0.75), judged=2, passed=1, kind=None)]
+
+
+async def test_judge_score_with_an_edited_reason_is_compared(compare, add, judge, change):
+    noted = await judge(0, "0.2")
+    await add(0, "1")
+    await change(noted, reason="too short", metadata=b'{"about":"\\u0000"}')
+    pairs = [judge_scores("f", (0.2, 1.0), judged=1, passed=0, kind=None)]
+    assert await compare() == pairs
+    await change(noted, seconds=2, reason="short", metadata=b"{}")
+    assert await compare() == pairs
 
 
 async def test_reverted_correction_does_not_count_as_label(
@@ -224,7 +234,9 @@ async def test_forged_metadata_is_not_taken_for_judge_score(compare, add, judge,
     waiting = await judge(2, "0.4")
     patched = await change(waiting, metadata=forged)
     assert "original_value" not in json.loads(patched.metadata)
-    assert await compare() == [judge_scores(None, judged=1, passed=0, kind=None)]
+    assert await compare() == [
+        judge_scores(by_whom, judged=1, passed=0, kind=None) for by_whom in ("f", None)
+    ]
     await change(waiting, value="0.3")
     assert await compare() == [
         judge_scores("f", (0.4, 0.3), judged=1, passed=0, kind=None),
@@ -346,7 +358,7 @@ async def test_deleting_run_makes_no_labels_of_its_values(evaluating):
     for one in (first, second):  # by another run
         await ports.trace_scores.add(trace_score(ours, one, run_id=RUNS[1], **measured))
     [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
-    assert found.pairs == []
+    assert (found.fingerprint, found.pairs, found.rated.judged) == ("f", [], 4)
     await ports.trace_scores.change(ours, later.id, ScoreChange(value="0.8"), at(4), ADA)
     [found] = await ports.labels.compare_with_human_labels(ours, "m", 0.5, EVER)
     assert found.pairs == [ScorePair(0.2, 0.8)]

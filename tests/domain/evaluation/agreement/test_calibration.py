@@ -62,12 +62,15 @@ def test_replaced_run_score_is_judge_score_and_label():
     assert (judge_score(again), human_label(again)) == (0.2, 0.8)
 
 
-def test_editing_only_the_reason_is_not_a_label():
+def test_editing_only_the_reason_leaves_the_score_to_the_judge():
     noted = of_run().patched(ScoreChange(reason="looked at"), at(1), ADA)
-    assert (judge_score(noted), human_label(noted)) == (None, None)
+    assert (judge_score(noted), human_label(noted)) == (0.2, None)
     # Once the run is deleted, the judge isn't compared with itself either.
     kept = replace(noted, run_id=None)
-    assert (judge_score(kept), human_label(kept)) == (None, None)
+    assert (judge_score(kept), human_label(kept)) == (0.2, None)
+    changed = noted.patched(ScoreChange(value="0.9"), at(2), ADA)
+    assert judge_score(changed) == 0.2
+    assert judge_score(replace(changed, run_id=None)) is None
     later = replace(of_run(), run_id=None).patched(ScoreChange(reason="seen"), at(1), ADA)
     assert human_label(later) is None
     assert human_label(later.patched(ScoreChange(value="0.9"), at(2), ADA)) == 0.9
