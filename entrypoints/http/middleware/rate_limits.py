@@ -79,7 +79,8 @@ class RateLimits:
             await delay_refusal(scope)
             whose = "" if decision.limit == limit else " for the organization"
             raise LimitExceeded(
-                f"Rate limit exceeded: {decision.limit.count} per {limit.unit}{whose}",
+                f"Rate limit exceeded: {decision.limit.count} per {limit.unit}{whose} "
+                f"(class {route_class})",
                 retry_after_s=decision.retry_after_s,
             )
 

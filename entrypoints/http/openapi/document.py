@@ -449,7 +449,7 @@ def _error_statuses(operation: _Operation) -> set[int]:
 
 def _example(code: int) -> dict[str, Any]:
     if code == HTTPStatus.TOO_MANY_REQUESTS:
-        detail = "Rate limit exceeded: 100 per minute"
+        detail = "Rate limit exceeded: 100 per minute (class ingest)"
         return {"detail": detail, "error": detail}
     if code != HTTPStatus.UNPROCESSABLE_ENTITY:
         return {"detail": _ERROR_DESCRIPTIONS[code]}
