@@ -49,6 +49,13 @@ async def trickle(writer: asyncio.StreamWriter) -> None:
         await asyncio.get_running_loop().run_in_executor(None, lambda: None)
 
 
+async def byte_by_byte(writer: asyncio.StreamWriter) -> None:
+    for byte in b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n":
+        writer.write(bytes([byte]))
+        await writer.drain()
+        await asyncio.get_running_loop().run_in_executor(None, lambda: None)
+
+
 async def garbage(writer: asyncio.StreamWriter) -> None:
     writer.write(b"SSH-2.0-OpenSSH_9.9\r\n")
     await writer.drain()

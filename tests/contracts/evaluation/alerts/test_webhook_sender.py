@@ -35,6 +35,7 @@ from domain.evaluation.alerts.webhook import WebhookFormat, format_secret
 from tests.support.builders.values import NOON
 from tests.support.fakes.webhook_receivers import (
     OK,
+    byte_by_byte,
     endless_body,
     endless_head,
     garbage,
@@ -220,6 +221,21 @@ async def test_interim_responses_are_passed_over(end):
         assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(201)
 
 
+@pytest.mark.parametrize("line", ["HTTP/1.0 204 No Content", "HTTP/1.1 204 ", "HTTP/1.1 204"])
+async def test_status_line_may_be_of_http_1_0_and_without_a_reason(line):
+    async def answer(writer: asyncio.StreamWriter) -> None:
+        writer.write(f"{line}\r\n\r\n".encode())
+        await writer.drain()
+
+    async with receiver(answer=answer) as there:
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(204)
+
+
+async def test_bytes_of_a_head_may_come_one_at_a_time():
+    async with receiver(answer=byte_by_byte) as there:
+        assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(204)
+
+
 @pytest.mark.parametrize(
     ("count", "result"),
     [
@@ -247,6 +263,15 @@ async def test_closed_port_is_unreachable():
     async with receiver() as there:
         pass
     assert await send_to(unrestricted_sender(), there.url()) == DeliveryResult(None, "unreachable")
+
+
+async def test_connection_without_an_answer_is_given_up_before_the_message():
+    with socket.create_server((LOCAL[0], 0)) as there:  # accepts nothing, so TLS waits
+        url = f"https://hooks.example:{there.getsockname()[1]}/"
+        limits = {"connect_timeout_s": 0.01, "timeout_s": 2 * WAIT_MAX_S}
+        async with in_time():
+            sent = await send_to(unrestricted_sender(**limits), url)
+    assert sent == DeliveryResult(None, "timeout")
 
 
 async def test_unknown_host_and_slow_lookup_are_reported():
@@ -329,6 +354,9 @@ async def test_first_reachable_address_is_used_up_to_limit():
         silent = [f"127.0.0.{n}" for n in range(3, 3 + ADDRESSES_MAX - 1)]
         assert await send_to(
             unrestricted_sender([*silent, "127.0.0.2"]), there.url()
+        ) == DeliveryResult(204)
+        assert await send_to(
+            unrestricted_sender(["127.0.0.2", *silent]), there.url()
         ) == DeliveryResult(204)
         beyond = [*silent, "127.0.0.9", "127.0.0.2"]
         assert await send_to(unrestricted_sender(beyond), there.url()) == DeliveryResult(
