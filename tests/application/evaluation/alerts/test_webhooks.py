@@ -17,7 +17,12 @@ from application.evaluation.alerts.webhooks import (
     DeliverMessages,
     SendTestMessage,
 )
-from application.evaluation.ports.alerts import DELIVERY_LEASE, DeliveryResult, Webhooks
+from application.evaluation.ports.alerts import (
+    CONCURRENT_DELIVERIES_MAX,
+    DELIVERY_LEASE,
+    DeliveryResult,
+    Webhooks,
+)
 from domain.errors import Invalid, NotFound, Unavailable
 from domain.evaluation.alerts.webhook import (
     DELIVERY_ATTEMPTS_MAX,
@@ -25,6 +30,7 @@ from domain.evaluation.alerts.webhook import (
     Delivery,
     Webhook,
 )
+from domain.ids import ProjectId
 from domain.page import PageRequest
 from tests.support.builders.values import NOON, OURS, THEIRS
 from tests.support.waiting import WAIT_MAX_S, until
@@ -207,13 +213,14 @@ class Forgetful(MemoryWebhooks):
 async def test_failure_to_store_a_result_is_raised_and_the_message_sent_again():
     store = MemoryStore()
     post = Post(webhooks=Forgetful(store))
-    webhook = await post.webhook()
-    await post.told(webhook)
+    for _ in range(CONCURRENT_DELIVERIES_MAX + 1):
+        await post.told(await post.webhook(project=ProjectId(uuid.uuid4())))
     with pytest.raises(Unavailable):
         await post.deliver()
+    assert len(post.webhook_sender.sent) == CONCURRENT_DELIVERIES_MAX  # and none after a failure
     post.webhooks, post.now = MemoryWebhooks(store), post.now + DELIVERY_LEASE
-    assert await post.deliver() == 1
-    assert len(post.webhook_sender.sent) == 2
+    assert await post.deliver() == CONCURRENT_DELIVERIES_MAX + 1
+    assert len(post.webhook_sender.sent) == 2 * CONCURRENT_DELIVERIES_MAX + 1
 
 
 @dataclass(frozen=True, slots=True)
