@@ -131,10 +131,12 @@ async def test_redis_forgets_a_bucket_once_it_is_full(redis):
 
 
 @pytest.mark.service
-async def test_processes_share_a_bucket(redis):
-    bucket, one, other = new_bucket(), over_redis(redis), over_redis(redis)
-    await one.charge({bucket: MINUTE_US})
-    assert await other.wait_us([bucket]) > 0
+async def test_processes_share_buckets(redis):
+    one, other = over_redis(redis), over_redis(redis)
+    empty, emptier = new_bucket(), new_bucket()
+    await one.charge({empty: MINUTE_US, emptier: 4 * MINUTE_US})
+    assert await other.wait_us([empty]) > 0
+    assert await other.wait_us([emptier, empty]) > 3 * MINUTE_US
 
 
 @pytest.mark.service
