@@ -1,7 +1,7 @@
 /** Requests: answers that are cut, kept or refused, and what is asked for. */
 import assert from "node:assert/strict";
 import test from "node:test";
-import { address, awaySince, configure, curl, Failure, fill, forget, readBlob, readText, request, requestText, waitsUntil } from "../src/api/client.ts";
+import { address, awaySince, configure, curl, Failure, fill, forget, isUpdated, readBlob, readText, request, requestText, returns, waitsUntil } from "../src/api/client.ts";
 import { pageOf } from "../src/api/found.ts";
 import { queries } from "../src/api/queries.ts";
 import { readTurns } from "../src/api/turns.ts";
@@ -50,6 +50,29 @@ test("a read that times out counts as unanswered, and makes room for others", as
   assert.notEqual(awaySince.value, null);
 });
 
+test("at most four requests are sent at a time", async () => {
+  const open: ((answer: Response) => void)[] = [];
+  globalThis.fetch = () => new Promise((resolve) => open.push(resolve));
+  const reads = Array.from({ length: 6 }, (_, number) => request("GET", `traces/${number}`));
+  assert.equal(open.length, 4);
+  for (let at = 0; at < reads.length; at += 1) {
+    open[at]!(new Response("{}"));
+    await reads[at];
+  }
+  assert.equal(open.length, 6);
+});
+
+test("the first answer after none is a return of the service", async () => {
+  awaySince.value = null;
+  const before = returns.value;
+  answering(new Response("{}"), new Response("", { status: 502 }), new Response("{}"), new Response("{}"));
+  await request("GET", "health");
+  await assert.rejects(request("GET", "health"));
+  assert.equal(returns.value, before);
+  for (let n = 0; n < 2; n += 1) await request("GET", "health");
+  assert.deepEqual([returns.value - before, awaySince.value], [1, null]);
+});
+
 test("a read that the caller gives up does not count as a failure", async () => {
   globalThis.fetch = hanging as typeof fetch;
   awaySince.value = null;
@@ -94,6 +117,12 @@ test("an answer that isn't JSON is named as that of something else", async () =>
   forget();
   answering(new Response("<h1>Sign in</h1>"));
   await assert.rejects(request("GET", "traces"), (error: Failure) => error.status === 200 && /in place of the service/.test(error.message) && !error.isTemporary);
+});
+
+test("the dashboard was updated if its page names other files", async () => {
+  const own = new URL(import.meta.url).pathname.split("/").at(-1); // the tests are one file with what they test
+  answering(new Response(`<script src="app/${own}">`), new Response("<script src=app/new.js>"), new Response("away", { status: 500 }));
+  assert.deepEqual([await isUpdated(), await isUpdated(), await isUpdated()], [false, true, false]);
 });
 
 test("a refusal says why, and when to ask again", async () => {

@@ -10,6 +10,10 @@ test("a kept form has what was typed", () => {
   assert.deepEqual(keptDraft(JSON.stringify(typed), INITIAL), typed);
 });
 
+test("a form keeps what it has only sometimes", () => {
+  assert.deepEqual(keptDraft('{"llm": {"votes": 3}}', {}), { llm: { votes: 3 } });
+});
+
 test("values of another type than the form has are left out", () => {
   const older = { name: 5, metrics: "latency", share: null, onlyChanged: false };
   assert.deepEqual(keptDraft(JSON.stringify(older), INITIAL), { onlyChanged: false });
