@@ -63,36 +63,42 @@ async def test_equally_frequent_values_are_in_their_order(plane):
     assert [one.value for one in found] == tags[:9]
 
 
-async def test_keys_and_values_of_metadata_are_counted(plane):
-    ours = project()
+@pytest.mark.parametrize("matching", [ALL_TRACES, TraceFilter(name="Run")], ids=["all", "filter"])
+async def test_keys_and_values_of_metadata_are_counted(plane, matching):
+    ours, text = project(), "é" * MEMBER_TEXT_CHARS_MAX
     many = {f"k{n}": n for n in range(COUNTED_MEMBERS_MAX + 1)}
+    most = {f"m{n:03}": n for n in range(COUNTED_MEMBERS_MAX)}
     kept = [
         {"tenant": "north", "plan": None, "nested": {"x": 1}, "k" * MEMBER_KEY_CHARS_MAX: 1},
         {"tenant": "south", "plan": 1.0, "k" * (MEMBER_KEY_CHARS_MAX + 1): 1},
-        {"tenant": "north", "te": "nant", "te\x1fn": "x", "": "t" * (MEMBER_TEXT_CHARS_MAX + 1)},
-        {"tenant": "a\x1fb"},
+        {"tenant": "north", "te": "nant", "te\x1fn": "x", "": text + "t"},
+        {"tenant": "a\x1fb", "repeated": text},
         many,
+        most,
     ]
     await fill(plane, ours, *(trace(metadata=json.dumps(one).encode()) for one in kept))
+    await fill(plane, ours, trace(metadata=b'{"repeated":1,"repeated":2}'))
     await fill(plane, project(), trace(metadata=b'{"tenant":"theirs"}'))
 
     async def keys(prefix: str = "", limit: int = 9) -> list[tuple[str, int]]:
-        query = FacetQuery(FacetField.METADATA_KEY, prefix, limit)
+        query = FacetQuery(FacetField.METADATA_KEY, prefix, limit, matching=matching)
         found = await plane.analytics.facets(ours, query)
         return [(one.value, one.count) for one in found]
 
     async def values(key: str, prefix: str = "", limit: int = 9) -> list[tuple[str, int]]:
-        query = FacetQuery(FacetField.METADATA_VALUE, prefix, limit, key)
+        query = FacetQuery(FacetField.METADATA_VALUE, prefix, limit, key, matching)
         found = await plane.analytics.facets(ours, query)
         return [(one.value, one.count) for one in found]
 
     assert await keys("te") == [("tenant", 4), ("te", 1), ("te\x1fn", 1)]
     assert await keys("", 2) == [("tenant", 4), ("plan", 2)]
     assert await keys("k") == [("k" * MEMBER_KEY_CHARS_MAX, 1)]
+    assert await keys("m", 1) == [("m000", 1)]
     assert await values("tenant") == [("north", 2), ("south", 1)]
     assert await values("tenant", "s", 1) == [("south", 1)]
     assert await values("plan") == [("1.0", 1), ("null", 1)]
     assert await values("te") == [("nant", 1)]
+    assert await values("repeated") == [("2", 1), (text, 1)]
     assert await values("te\x1fn") == [("x", 1)]
     assert await values("") == await values("nested") == await values("k1") == []
 
@@ -103,7 +109,7 @@ async def test_filters_leave_values_of_other_traces_out(plane):
     await fill(
         plane, ours,
         trace(span(model="m"), environment="prod", tags=("a", "b"), metadata=north, user_id="u"),
-        trace(span(model="n"), environment="prod", tags=("a",), metadata=south, session_id="s"),
+        trace(span(model="n"), environment="prod", tags=("a", "a"), metadata=south, session_id="s"),
         trace(environment="test", tags=("c",), metadata=north, user_id="u"),
     )  # fmt: skip
     await fill(plane, project(), trace(environment="prod", tags=("theirs",)))
