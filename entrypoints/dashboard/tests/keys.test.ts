@@ -70,6 +70,7 @@ test("a key is named by what it types and what is held", () => {
     ["о", { code: "KeyJ" }, "j"], // Cyrillic, at the place of J
     ["О", { code: "KeyJ", shiftKey: true }, "Shift+j"],
     ["é", { code: "Digit2" }, "é"],
+    ["q", { code: "KeyA" }, "q"], // French
   ];
   for (const [key, more, name] of named) assert.equal(nameOf(press(key, more)), name);
 });
