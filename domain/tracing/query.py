@@ -109,12 +109,13 @@ class TraceFilter:
 
     `name` is a case-insensitive substring; empty means no condition. `started_after` is inclusive,
     `started_before` exclusive; both latency bounds are inclusive, and a trace without latency is in
-    no range. One of `tags` suffices, as one of `environments` and one of `statuses`; all of
-    `tags_all` have to be there. Empty means no condition. `min_cost`, in USD, is compared with what
-    is known of the cost, `min_tokens` with prompt and completion together, `min_span_count` with
-    the number of spans; all three are inclusive. `model` must be that of at least one span.
-    `has_error` covers the trace and its spans, `has_failed_span` the spans alone. `metadata` maps
-    top-level keys to the permitted texts, as `scalar_members` gives them.
+    no range. One of `tags` suffices, as one of `environments`, one of `statuses` and one of
+    `names`, which are whole names; all of `tags_all` have to be there. Empty means no condition.
+    `min_cost`, in USD, is compared with what is known of the cost, `min_tokens` with prompt and
+    completion together, `min_span_count` with the number of spans; all three are inclusive. `model`
+    must be that of at least one span. `has_error` covers the trace and its spans, `has_failed_span`
+    the spans alone. `metadata` maps top-level keys to the permitted texts, as `scalar_members`
+    gives them.
 
     A span has the kind `span_kind`, or exactly the name `span_name`; with both, it is one span.
 
@@ -143,6 +144,7 @@ class TraceFilter:
     metadata: MetadataTexts = ()
     environments: tuple[str, ...] = ()
     statuses: tuple[TraceStatus, ...] = ()
+    names: tuple[str, ...] = ()
     tags_all: tuple[str, ...] = ()
     min_cost: float | None = None
     min_tokens: int | None = None
@@ -182,6 +184,7 @@ class TraceFilter:
             and (self.has_failed_span is None or trace.has_failed_span is self.has_failed_span)
             and (not self.environments or trace.environment in self.environments)
             and (not self.statuses or trace.status in self.statuses)
+            and (not self.names or trace.name in self.names)
             and set(self.tags_all) <= set(trace.tags)
             and self._matches_latency(trace.latency_us)
             and (self.min_span_count is None or len(trace.spans) >= self.min_span_count)

@@ -136,6 +136,7 @@ def _labels(matching: TraceFilter) -> Iterator[Clause]:
     several = (
         (Facet.ENVIRONMENT, "environment", matching.environments),
         (Facet.STATUS, "status", matching.statuses),
+        (Facet.NAME, "name", matching.names),
     )
     for kind, column, texts in several:
         if labels := sorted(set(texts)):  # a trace has one of them at most

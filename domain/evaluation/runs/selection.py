@@ -73,6 +73,7 @@ class TraceSelection:
     metadata: MetadataTexts | None = None
     environments: tuple[str, ...] | None = None
     statuses: tuple[TraceStatus, ...] | None = None
+    names: tuple[str, ...] | None = None
     tags_all: tuple[str, ...] | None = None
     min_cost: float | None = None
     min_tokens: int | None = None

@@ -16,6 +16,8 @@ test("typed filters are completed by what the service counts", () => {
   assert.equal(completionOf(" STATUS:err")?.prefix, "ERR");
   assert.equal(completionOf("-env:pr")?.before, "-env:");
   assert.equal(completionOf("meta.k!=v")?.before, "-meta.k:");
+  for (const typed of ["name:pl", "name= pl", "NAME =pl"]) assert.deepEqual(completionOf(typed), { field: "name", prefix: "pl", before: "name=", after: "" });
+  assert.equal(completionOf("-name:pl")?.before, "-name:");
   assert.deepEqual(completionOf("meta.ten"), { field: "metadata_key", prefix: "ten", before: "meta.", after: ":" });
   assert.deepEqual(completionOf("meta.a b:n:1"), {
     field: "metadata_value",
@@ -32,6 +34,7 @@ test("values are counted under the filters of other fields and the period", () =
   const search = "environment=prod&tags=a&metadata.plan=pro&query=words&not_user_id=u&period=7d&sort_by=cost";
   const rest = { environment: ["prod"], tags: ["a"], "metadata.plan": ["pro"], not_user_id: ["u"], started_after: "2026-03-01T00:00:00.000Z" };
   assert.deepEqual(under(search, "model:"), rest);
+  assert.deepEqual(under(`${search}&name=a&names=b`, "name:"), rest);
   const { environment: _one, ...without } = rest;
   assert.deepEqual(under(search, "env:te"), without);
   const { "metadata.plan": _other, ...others } = rest;
@@ -87,6 +90,9 @@ test("typed filters become parameters of the API", () => {
   assert.equal(after("", 'env:"two words"'), "?environment=two+words");
   assert.equal(after("", "answer"), "?name=answer");
   assert.equal(after("?name=answer", '""'), "");
+  assert.equal(after("?name=answer&names=other", "Name = plan a"), "?names=plan+a");
+  assert.equal(after("", 'name=" plan"'), "?names=+plan");
+  assert.match(after("", "-name=plan"), /^problem/);
   assert.equal(after("", 'text:"two words"'), '?query="two+words"');
   assert.equal(after("?environment=prod", "-env:prod"), "?not_environment=prod");
   assert.equal(after("?not_environment=prod&not_environment=dev", "env:prod"), "?environment=prod&not_environment=dev");
@@ -107,9 +113,9 @@ test("typed filters become parameters of the API", () => {
 
 test("every filter is a chip that drops it alone", () => {
   const search =
-    "?status=ERROR&tags=a&tags=b&not_tags=c&min_latency_ms=2000&metadata.k=v&not_metadata.k=w&not_metadata.k=x&has_error=true&period=7d&peek=1";
+    "?status=ERROR&names=plan&names=+b&tags=a&tags=b&not_tags=c&min_latency_ms=2000&metadata.k=v&not_metadata.k=w&not_metadata.k=x&has_error=true&period=7d&peek=1";
   const found = chips(new URLSearchParams(search), (ms) => `${ms} ms`);
-  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency ≥ 2000 ms", "meta.k: v", "not meta.k: w", "not meta.k: x", "not tag: c", "status: ERROR", "tag: a", "tag: b"]);
+  assert.deepEqual(found.map((chip) => chip.label).sort(), ["failed", "latency ≥ 2000 ms", "meta.k: v", 'name = " b"', "name = plan", "not meta.k: w", "not meta.k: x", "not tag: c", "status: ERROR", "tag: a", "tag: b"]);
   for (const chip of found) {
     const left = chips(new URLSearchParams(changed(search, chip.drop)), (ms) => `${ms} ms`);
     assert.deepEqual(left.map((one) => one.label), found.filter((one) => one !== chip).map((one) => one.label));
@@ -173,9 +179,10 @@ test("scores and spans are filters with one value", () => {
 });
 
 test("an export has the filters of the list", () => {
-  const params = new URLSearchParams("?tags=a&not_tags=b&not_status=ERROR&metadata.k=v&not_metadata.k=w&min_latency_ms=5&sort_by=name&query=refund");
+  const params = new URLSearchParams("?tags=a&names=plan&not_tags=b&not_status=ERROR&metadata.k=v&not_metadata.k=w&min_latency_ms=5&sort_by=name&query=refund");
   assert.deepEqual(filterBody(params, 0), {
     tags: ["a"],
+    names: ["plan"],
     not_tags: ["b"],
     not_status: ["ERROR"],
     min_latency_ms: 5,

@@ -733,7 +733,7 @@ def test_key_filters_by_the_focused_cell(signed_in: Page, project: Project) -> N
     page.keyboard.press("Escape")
     page.get_by_role("link", name="asks").focus()
     page.keyboard.press("f")
-    expect(page).to_have_url(re.compile(r"name=asks$"))
+    expect(page).to_have_url(re.compile(r"names=asks$"))
     expect(page.get_by_role("link", name="answers")).to_have_count(0)
     page.go_back()
     page.get_by_role("button", name="bob").focus()

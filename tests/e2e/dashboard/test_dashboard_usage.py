@@ -91,6 +91,27 @@ def test_costly_day_is_found(
     expect(page.get_by_role("status").first).to_have_text("1 trace")
 
 
+def test_usage_by_name_leads_to_the_traces_with_this_whole_name(
+    signed_in: Page, project: Project
+) -> None:
+    page, main = signed_in, signed_in.get_by_role("main")
+    for number, name in enumerate(("plan", "replan")):
+        project.send("/traces", asked(number, 0, 1) | {"name": name})
+    page.goto(project.path("usage?by=name"))
+    main.get_by_role("link", name="plan", exact=True).click()
+    expect(main.get_by_text("1 trace", exact=True)).to_be_visible()
+    expect(main.get_by_role("button", name="Drop the filter name = plan")).to_be_visible()
+    expect(main.get_by_role("link", name="replan")).to_have_count(0)
+    # A name that is completed shows as many traces as the number next to it.
+    page.goto(project.path("traces"))
+    expect(main.get_by_role("link", name="replan")).to_be_visible()
+    page.keyboard.press("/")
+    page.keyboard.type("name:plan")
+    main.get_by_role("option", name=re.compile("^name=plan")).click()
+    expect(main.get_by_text("1 trace", exact=True)).to_be_visible()
+    assert "names=plan" in page.url
+
+
 def test_model_without_a_price_gets_one_and_is_repriced(
     signed_in: Page, project: Project, take_screenshot: Callable[[str], None]
 ) -> None:

@@ -49,7 +49,7 @@ TRACE_FILTERS: list[dict[str, Any]] = [
     *({"has_error": True}, {"has_error": False, "release": "2"}),
     *({"has_failed_span": True}, {"has_failed_span": False, "has_error": True}),
     *({"metadata": {"k": ["v", "w"]}}, {"metadata": {"n": ["7"], "k": ["v"]}}),
-    *({"environments": ["prod", "dev"]}, {"statuses": ["ERROR", "RUNNING"]}),
+    *({"environments": ["prod", "dev"]}, {"statuses": ["ERROR", "RUNNING"]}, {"names": ["Alpha"]}),
     *({"tags_all": ["x", "y"]}, {"min_cost": 0.5}, {"min_tokens": 7}, {"min_span_count": 1}),
     *({"not_session_id": ["s-1", "s-2"]}, {"not_user_id": ["u"]}, {"not_environment": ["prod"]}),
     *({"not_release": ["2"]}, {"not_status": ["ERROR"]}, {"not_tags": ["x"]}),

@@ -145,6 +145,7 @@ _asked: Final[dict[str, SearchStrategy[Any]]] = {
     ).map(tuple),
     "environments": st.lists(environments, max_size=2).map(tuple),
     "statuses": st.lists(st.sampled_from(TraceStatus), max_size=2).map(tuple),
+    "names": st.lists(names, max_size=2).map(tuple),
     "tags_all": tags,
     "min_cost": st.sampled_from([0.0, 0.1, 1e9]),
     "min_tokens": st.sampled_from([0, 1, 2**62]),

@@ -33,6 +33,7 @@ export const FIELDS: readonly Field[] = [
 export const TEXT_HINT = "text: finds traces one page at a time. Select some, or drop it";
 
 export const OTHER_WORDS = [
+  { text: "name=", hint: "exactly this name: name=plan" },
   { text: "failed", hint: "the trace or one of its spans failed" },
   { text: "ok", hint: "nothing failed" },
   { text: "latency>", hint: "took at least this long: latency>2s" },
@@ -44,6 +45,7 @@ export const OTHER_WORDS = [
 ] as const;
 
 const NOT = "not_"; // before a parameter: it excludes
+const NAMES = "names"; // whole names, of which `name=` gives one
 const MEMBER = /^(?:not_)?metadata\./;
 
 /** `-env:prod` and `env!=prod` exclude. */
@@ -87,6 +89,7 @@ export function otherFilters(params: URLSearchParams, completion: Completion, no
   if (start !== null) others["started_after"] = start;
   const own = completion.key === undefined ? FIELDS.find((one) => one.facet === completion.field)?.parameter : `metadata.${completion.key}`;
   if (own !== undefined) delete others[own];
+  if (own === "name") delete others[NAMES];
   return others;
 }
 
@@ -100,12 +103,12 @@ export function completionOf(typed: string): Completion | null {
     if (value === undefined) return { field: "metadata_key", prefix: key, before: `${sign}meta.`, after: ":" };
     return { field: "metadata_value", key, prefix: value.trim(), before: `${sign}meta.${key}:`, after: "" };
   }
-  const at = text.indexOf(":");
-  const field = at > 0 ? FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase()) : undefined;
+  const at = /^name\s*=/i.exec(text)?.[0].length ?? text.indexOf(":") + 1;
+  const field = FIELDS.find((one) => one.word === text.slice(0, at).toLowerCase().replace(/\s*.$/, ""));
   if (field?.facet === undefined) return null;
-  const given = text.slice(at + 1).trim();
-  const prefix = upper(field, given);
-  return { field: field.facet, prefix, before: `${sign}${field.word}:`, after: "" };
+  const prefix = upper(field, text.slice(at).trim());
+  // The number next to a name is that of the traces with this whole name.
+  return { field: field.facet, prefix, before: `${sign}${field.word}${field.word === "name" && !isExcluded ? "=" : ":"}`, after: "" };
 }
 
 /** Values of the service that are in capitals may be typed in small letters. */
@@ -160,6 +163,8 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const { isExcluded, rest } = signOf(text);
   const word = rest.trim();
   const change = (parameter: string, value: string): Parsed => ({ change: filterBy(params, parameter, value, isExcluded) });
+  const whole = /^name\s*=\s*(.+)$/is.exec(word)?.[1];
+  if (whole !== undefined) return isExcluded ? { problem: "Only a part of a name can be excluded: -name:test" } : { change: byName(unquote(whole)) };
   const at = word.indexOf(":");
   const field = at > 0 ? FIELDS.find((one) => one.word === word.slice(0, at).toLowerCase()) : undefined;
   if (isExcluded && (field?.isOnly || /^(failed$|ok$|(latency|cost|tokens|spans)\b)/i.test(word))) return { problem: "Only values can be excluded: -env:staging, -tag:test" };
@@ -201,6 +206,11 @@ export function parse(text: string, params: URLSearchParams): Parsed {
   const known = upper(field, value);
   if (field.values?.includes(known) === false) return { problem: `After ${field.word}: write one of ${field.values.join(", ")}` };
   return change(field.parameter, known);
+}
+
+/** Filters by a whole name. */
+export function byName(name: string): Change {
+  return { [NAMES]: [name], name: null };
 }
 
 const NO_SCORE: Change = { score: null, score_min: null, score_max: null, score_outcome: null };
@@ -276,6 +286,7 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
     }
   };
   for (const { word, parameter, isOnly } of FIELDS) add(word, parameter, isOnly);
+  for (const name of params.getAll(NAMES)) found.push({ label: `name = ${shownValue(name)}`, drop: without(params, NAMES, name) });
   const failed = params.get("has_error");
   if (failed !== null) found.push({ label: failed === "true" ? "failed" : "ok", drop: { has_error: null } });
   for (const [name, shown] of Object.entries(BOUNDS)) {
@@ -292,6 +303,7 @@ export function chips(params: URLSearchParams, duration: (ms: number) => string)
 const FILTERS = [
   ...FIELDS.flatMap(({ parameter, isOnly }) => (isOnly ? [parameter] : [parameter, NOT + parameter])),
   ...Object.keys(BOUNDS),
+  NAMES,
   "has_error",
   "started_after",
   "started_before",
@@ -300,7 +312,7 @@ const FILTERS = [
 const TEXTS = FIELDS.filter(({ values, isOnly }) => values === undefined && isOnly !== true).map((one) => one.parameter);
 
 function hasMany(name: string): boolean {
-  return name === "tags" || name.startsWith(NOT);
+  return name === "tags" || name === NAMES || name.startsWith(NOT);
 }
 
 /** The parameters of an address that filter, as the API takes them. Texts are in lists, since they may be empty. */

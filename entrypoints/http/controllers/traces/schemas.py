@@ -782,6 +782,7 @@ class TraceFilters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metadata: GivenMetadata | None = None
     environments: Several | None = None
     statuses: SeveralStatuses | None = None
+    names: Several | None = None
     tags_all: Tags | None = None
     min_cost: LeastCost | None = None
     min_tokens: TokenBound | None = None
@@ -858,6 +859,7 @@ class TraceMatching(msgspec.Struct, frozen=True, kw_only=True):
     statuses: Annotated[SeveralStatuses, Meta(description="Has one of these statuses")] | None = (
         None
     )
+    names: Annotated[Several, Meta(description="Has exactly one of these names")] | None = None
     tags_all: Annotated[Tags, Meta(description="Has all of these tags")] | None = None
     min_cost: (
         Annotated[LeastCost, Meta(description="What is known of its cost is at least as many USD")]

@@ -321,6 +321,7 @@ READS: dict[str, tuple[Read, dict[str, int]]] = {
     "two tags": (traces(TraceFilter(tags=("canary", "none"))), {"traces": 200 + SHOWN}),
     "part of a name": (traces(TraceFilter(name="RUN 1")), {"traces": 2 * SHOWN}),
     "a rare name": (traces(TraceFilter(name="n 19")), {"traces": 1_000 + SHOWN}),
+    "whole names": (traces(TraceFilter(names=("run 19", "run 7"))), {"traces": 1_000 + SHOWN}),
     "a day": (traces(LAST_DAY), {"traces": 3 * HOUR + SHOWN}),
     "a day by latency": (traces(LAST_DAY, TraceSort.LATENCY), {"traces": 27 * HOUR + SHOWN}),
     "model": (traces(TraceFilter(model="tiny")), {"traces": 1_000 + SHOWN}),

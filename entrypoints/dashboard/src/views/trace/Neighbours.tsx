@@ -13,11 +13,7 @@ import { remark } from "../../ui/table/VirtualTable.tsx";
 
 interface Page {
   items: TraceListItem[];
-  next_cursor?: string | null;
 }
-
-const LOOKED_AT = 200; // traces whose name contains the wanted one, a page,
-const PAGES_MAX = 20; // of so many
 
 interface Located {
   trace_id: string;
@@ -40,19 +36,13 @@ type Run = "before" | "after" | "succeeded";
 /** Another trace with the same name. */
 async function otherRun(trace: Located, which: Run): Promise<string | null> {
   const query = {
-    name: trace.name,
-    limit: LOOKED_AT,
+    names: [trace.name],
+    limit: 2, // it may be one of them
     ...(which === "after" ? { started_after: trace.started_at, sort_order: "asc" } : { started_before: trace.started_at }),
     ...(which === "succeeded" ? { has_error: false } : {}),
   };
-  let cursor: string | null | undefined;
-  for (let number = 0; number < PAGES_MAX && cursor !== null; number++) {
-    const page: Page = await request<Page>("GET", "traces", { query: { ...query, cursor } });
-    const found = page.items.find((one) => one.name === trace.name && one.trace_id !== trace.trace_id);
-    if (found) return found.trace_id;
-    cursor = page.next_cursor;
-  }
-  return null;
+  const page = await request<Page>("GET", "traces", { query });
+  return page.items.find((one) => one.trace_id !== trace.trace_id)?.trace_id ?? null;
 }
 
 export function Neighbours({ trace }: { trace: Located }): JSX.Element {

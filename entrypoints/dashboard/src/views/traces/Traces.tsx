@@ -7,7 +7,7 @@ import { request } from "../../api/client.ts";
 import { invalidate, prefetchOutline, queries, useRead } from "../../api/queries.ts";
 import { may, project, projectId, scopeHint } from "../../api/session.ts";
 import type { TraceListItem, TracePage } from "../../api/types.d.ts";
-import { chips, filterBy, filterQuery, PERIODS, periodStart, searchNote, shownValue, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
+import { byName, chips, filterBy, filterQuery, PERIODS, periodStart, searchNote, shownValue, TEXT_HINT, withoutFilters, type Chip } from "../../lib/filters.ts";
 import { NONE, ago, briefInstant, cost, costHint, count, duration, fullInstant, instant, latencyHint, plural, tracesText } from "../../lib/format.ts";
 import { useCommands } from "../../lib/keys.ts";
 import { lazy } from "../../lazy.tsx";
@@ -280,7 +280,7 @@ function List(props: ListProps): JSX.Element {
     const held = document.activeElement;
     const within = held?.closest<HTMLElement>("tr[data-index]");
     const name = held?.closest(".c-name") && rows[Number(within?.dataset["index"])]?.name;
-    if (name) choose("name", name, isExcluded);
+    if (name) update({ ...(isExcluded ? filterBy(params, "name", name, true) : byName(name)), peek: null }, { push: true });
     else if (within && held?.matches(VALUE)) held.dispatchEvent(new MouseEvent("click", { bubbles: true, shiftKey: isExcluded }));
     else announce("Move the focus to a name or a value of the list");
   };

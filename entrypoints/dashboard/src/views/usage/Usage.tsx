@@ -23,7 +23,7 @@ const BARS = 5; // groups that have a colour; the rest is one bar
 const BY = { model: "model", user: "user", release: "release", environment: "environment", name: "name" } as const;
 type By = keyof typeof BY;
 /** The filter of the list of traces for a value of a group. */
-const FILTER: Record<By, string> = { model: "model", user: "user_id", release: "release", environment: "environment", name: "name" };
+const FILTER: Record<By, string> = { model: "model", user: "user_id", release: "release", environment: "environment", name: "names" };
 
 export function Usage(): JSX.Element {
   useTitle("Usage", project.value?.name);
