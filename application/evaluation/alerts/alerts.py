@@ -271,16 +271,32 @@ def evaluate_alerts(
 ) -> list[AlertEvaluation]:
     """The alerts after a run; skips those created since it ended, or since `stats` were read."""
     return [
-        evaluate_alert(alert, alert.rule.value(of_metric[0], of_metric[1:]), ended.run, now, shown)
+        evaluate_alert(
+            alert,
+            alert.rule.value(of_metric[0], of_metric[1:]),
+            ended.run,
+            now,
+            shown,
+            stats=of_metric[0],
+        )
         for alert in alerts
         if alert.created_at <= ended.at and (of_metric := stats.get(alert.rule.metric))
     ]
 
 
 def evaluate_alert(
-    alert: Alert, value: float | None, run: RunId | None, now: datetime, shown: MessageContext
+    alert: Alert,
+    value: float | None,
+    run: RunId | None,
+    now: datetime,
+    shown: MessageContext,
+    *,
+    stats: RunMetricStats | None = None,
 ) -> AlertEvaluation:
-    """The alert after another value, with a notification if its state changed."""
+    """The alert after another value, with a notification if its state changed.
+
+    `stats` are the results of the run, which the message shows next to the value.
+    """
     updated = replace(alert, watch=alert.watch.updated(alert.rule, value, now))
     if updated.watch.state is alert.watch.state:
         return AlertEvaluation(updated)
@@ -295,11 +311,13 @@ def evaluate_alert(
         value=value,
         at=now,
     )
-    body = change_message(change, alert.rule, shown)
+    body = change_message(change, alert.rule, shown, stats)
     return AlertEvaluation(updated, AlertNotification(change, body))
 
 
-def change_message(change: AlertChange, rule: AlertRule, shown: MessageContext) -> bytes:
+def change_message(
+    change: AlertChange, rule: AlertRule, shown: MessageContext, stats: RunMetricStats | None
+) -> bytes:
     """The message about a change: JSON, in the form that Standard Webhooks proposes."""
     return message(
         CHANGE_EVENT,
@@ -316,11 +334,14 @@ def change_message(change: AlertChange, rule: AlertRule, shown: MessageContext) 
             "figure": rule.figure.value,
             "threshold": rule.threshold,
             "value": change.value,
+            "scored": None if stats is None else stats.scored,
+            "failed": None if stats is None else stats.failed,
+            "skipped": None if stats is None else stats.skipped,
             "before": change.before.value,
             "state": change.after.value,
             "url": shown.url,
         },
-        alert_text(change, rule, shown.names, shown.url),
+        alert_text(change, rule, shown.names, shown.url, stats),
     )
 
 

@@ -94,10 +94,13 @@ DELIVERY: Final[dict[str, Any]] = TEST_DELIVERY | {
             "metric": "agent_reliability",
             "figure": "score_mean",
             "threshold": 0.7,
+            "scored": 40,
+            "failed": 0,
+            "skipped": 2,
             "url": f"https://pandaprobe.example.com/app/p/{PROJECT_ID}/monitors/{MONITOR_ID}",
         },
         "text": "ALERTING: reliability of the agents in shop: the mean score of agent_reliability "
-        "is 0.61, below 0.7 — "
+        "is 0.61, below 0.7; 40 scored, 2 skipped — "
         f"https://pandaprobe.example.com/app/p/{PROJECT_ID}/monitors/{MONITOR_ID}",
     },
     "status": "DELIVERED",

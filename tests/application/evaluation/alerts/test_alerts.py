@@ -117,12 +117,15 @@ async def test_changes_to_alerting_and_back_to_ok_are_notified():
             "figure": "score_mean",
             "threshold": 0.5,
             "value": raised.value,
+            "scored": 2,
+            "failed": 0,
+            "skipped": 0,
             "before": "OK",
             "state": "ALERTING",
             "url": None,
         },
         "text": f"ALERTING: {monitor.name} in {monitor.project_id}: the mean score of "
-        f"{METRICS[0]} is 0.2, below 0.5",
+        f"{METRICS[0]} is 0.2, below 0.5; 2 scored",
     }
     assert told[mended.id]["data"]["state"] == "OK"
 

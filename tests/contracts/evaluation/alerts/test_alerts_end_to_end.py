@@ -117,7 +117,7 @@ async def test_alert_and_recovery_arrive_signed(agent: MonitoredAgent) -> None:
         assert message["data"]["monitor_name"] == "hourly"
         assert message["text"].startswith("ALERTING: hourly in ")
         assert message["text"].endswith(
-            f": the pass rate of trace_success is 0.25, below 0.5 — {url}"
+            f": the pass rate of trace_success is 0.25, below 0.5; 12 scored — {url}"
         )
 
         await agent.advance_six_hours()  # as bad as before, which was sent already

@@ -8,7 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.evaluation.alerts.alert import AlertChange, AlertFigure, AlertRule, AlertState
+from domain.evaluation.alerts.alert import (
+    AlertChange,
+    AlertFigure,
+    AlertRule,
+    AlertState,
+    RunMetricStats,
+)
 from domain.evaluation.alerts.alert_message import (
     DISCORD_CHARS_MAX,
     NAME_CHARS_MAX,
@@ -31,6 +37,7 @@ def text_of(
     after: AlertState,
     value: float | None,
     names: AlertNames = NAMES,
+    stats: RunMetricStats | None = None,
     **limits: int,
 ) -> str:
     change = AlertChange(
@@ -45,7 +52,7 @@ def text_of(
         at=NOON,
     )
     rule = AlertRule(metric="coherence", figure=figure, threshold=0.7, clear_at=0.7, **limits)
-    return alert_text(change, rule, names, None)
+    return alert_text(change, rule, names, None, stats)
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,18 @@ def test_text_says_figure_value_and_limit(figure, after, value, said):
     text = text_of(AlertFigure(figure), after, value)
     assert " support quality in shop: " in text
     assert said in text
+
+
+@pytest.mark.parametrize(
+    ("stats", "coverage"),
+    [
+        (RunMetricStats(scored=5, mean=0.9, failed=995), "; 5 scored, 995 failed"),
+        (RunMetricStats(scored=12, mean=0.9, skipped=3), "; 12 scored, 3 skipped"),
+        (RunMetricStats(failed=7, skipped=1), "; 0 scored, 7 failed, 1 skipped"),
+    ],
+)
+def test_text_ends_with_how_many_evaluations_the_figure_covers(stats, coverage):
+    assert text_of(AlertFigure.SCORE_MEAN, OK, 0.9, stats=stats).endswith(coverage)
 
 
 def test_text_says_that_nothing_was_scored_if_one_score_is_enough():
