@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine, Mapping
-from concurrent.futures import CancelledError, Future
-from threading import Lock
+from concurrent.futures import CancelledError
 from typing import Any, Final
 
 import dramatiq
@@ -33,8 +32,7 @@ class WorkerPool:
     def __init__(self, url: str, concurrency: Mapping[JobQueue, int], run_job: RunJob) -> None:
         self._loop = asyncio.get_running_loop()
         self._run_job = run_job
-        self._running: set[Future[None]] = set()
-        self._lock = Lock()
+        self._running: set[asyncio.Task[None]] = set()
         self._workers = [
             dramatiq.Worker(
                 self._create_broker(url, lane.value),
@@ -52,15 +50,14 @@ class WorkerPool:
     async def stop(self, within_s: float) -> None:
         """Receives no more messages, and cancels the jobs that aren't done `within_s`.
 
-        Takes at most CLOSE_TIMEOUT_S longer.
+        Returns once these have ended. Takes at most CLOSE_TIMEOUT_S longer.
         """
         stopping = asyncio.gather(*(self._stop(worker, within_s) for worker in self._workers))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await asyncio.shield(stopping)
-        with self._lock:
-            for future in self._running:
-                future.cancel()
+        for task in self._running:
+            task.cancel()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await asyncio.shield(stopping)
@@ -85,13 +82,16 @@ class WorkerPool:
         return broker
 
     def _wait_for(self, running: Coroutine[Any, Any, None]) -> None:
-        future = asyncio.run_coroutine_threadsafe(running, self._loop)
-        with self._lock:
-            self._running.add(future)
         try:
-            future.result()
+            asyncio.run_coroutine_threadsafe(self._tracked(running), self._loop).result()
         except CancelledError:
             _log.info("cancelled a job that was running")
+
+    async def _tracked(self, running: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._running.add(task)
+        try:
+            await running
         finally:
-            with self._lock:
-                self._running.discard(future)
+            self._running.discard(task)

@@ -204,6 +204,7 @@ def _serve(arguments: argparse.Namespace, settings: Settings) -> int:
         help="targets that a process evaluates concurrently, counted separately with and without "
         "a judge; default: the setting EVAL_WORKER_CONCURRENCY, or 12",
     ),
+    option("--drain", type=whole_number(1, 20), help=argparse.SUPPRESS),  # of `dev`, in seconds
     summary="run evaluations and background tasks on your own PostgreSQL and Redis",
     description="Checks the database, and works until SIGTERM: executes evaluation runs, and "
     "deletes the rows of removed projects. Any number of workers may run. If one ends, others "
@@ -224,7 +225,7 @@ def _worker(arguments: argparse.Namespace, settings: Settings) -> int:
     from entrypoints.worker import worker  # noqa: PLC0415
 
     gc.enable()
-    return worker.work(settings)
+    return worker.work(settings, drain_s=arguments.drain or supervisor.DRAIN_TIMEOUT_S)
 
 
 @command(

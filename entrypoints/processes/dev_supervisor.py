@@ -35,6 +35,7 @@ from entrypoints.startup import CommandError, base_url, listen, print_line
 READY_TIMEOUT_S: Final = 120  # a busy machine takes a minute; an ended process is noticed at once
 PORT_TIMEOUT_S: Final = 2  # the port of a killed predecessor may be free only a moment later
 STOP_TIMEOUT_S: Final = 4  # of the API and the worker; with the servers below ten in all
+DRAIN_TIMEOUT_S: Final = 2  # of the worker; then it releases its targets, before it is killed
 WATCH_INTERVAL_S: Final = 0.1  # between two checks of the children
 TOKEN_LASTS_S: Final = 30 * 86_400
 DEV_ENV: Final = "dev.env"
@@ -100,8 +101,8 @@ def _supervise(settings: Settings, data: Path, stop: child_processes.StopFlag) -
             print_line("Starting the API and a worker")
             # SIGKILL: without their servers they can't finish anything.
             ours += (
-                child_processes.start(command, environ=environ, orphaned=signal.SIGKILL)
-                for command in ("serve", "worker")
+                child_processes.start(*command, environ=environ, orphaned=signal.SIGKILL)
+                for command in (("serve",), ("worker", "--drain", str(DRAIN_TIMEOUT_S)))
             )
         children = (*own.children, *ours)
         exited = _await_ready(settings, children, stop)

@@ -19,7 +19,7 @@ from entrypoints.settings import Settings, variable
 from entrypoints.startup import check_servers, listen, product_version
 
 LOG: Final = logging.getLogger("pandaprobe.worker")
-DRAIN_TIMEOUT_S: Final = 20.0  # for running jobs at a stop; leases cover the rest
+DRAIN_TIMEOUT_S: Final = 20  # for running jobs at a stop; the rest is released
 STOP_TIMEOUT_S: Final = DRAIN_TIMEOUT_S + 5  # of one process among several
 
 

@@ -56,8 +56,12 @@ def work(
     settings: Settings,
     open_ports: OpenPorts = root.ports,
     requeue_every_s: float = REQUEUE_EVERY_S,
+    drain_s: float = DRAIN_TIMEOUT_S,
 ) -> int:
-    """Works in this process until SIGTERM or SIGINT. Raises CommandError, Unavailable."""
+    """Works in this process until SIGTERM or SIGINT. Raises CommandError, Unavailable.
+
+    Then running jobs have `drain_s` to end.
+    """
     limit_heap()
     check_servers(settings)
     logs.configure(settings)
@@ -67,12 +71,16 @@ def work(
         # asyncio's own loop takes a block of 256 KiB for each receive and cuts it to what came.
         # Values that live longer land in the rest, which then has no room for the next block: the
         # heap grew by a megabyte a minute, and a third of the process was such rests.
-        uvloop.run(_work(settings, metrics, open_ports, requeue_every_s))
+        uvloop.run(_work(settings, metrics, open_ports, requeue_every_s, drain_s))
     return 0
 
 
 async def _work(
-    settings: Settings, metrics: MetricsRegistry, open_ports: OpenPorts, requeue_every_s: float
+    settings: Settings,
+    metrics: MetricsRegistry,
+    open_ports: OpenPorts,
+    requeue_every_s: float,
+    drain_s: float,
 ) -> None:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -128,7 +136,7 @@ async def _work(
             task.cancel()  # uncommitted work is repeated later; webhook messages are finished
         periodic = asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(
-            *(one.stop(DRAIN_TIMEOUT_S) for one in (pool, own_jobs, runner)),
+            *(one.stop(drain_s) for one in (pool, own_jobs, runner)),
         )
         await periodic
         await runner.stop(0)  # those that gave up their slot meanwhile

@@ -129,7 +129,7 @@ PROMISES: Final = {
     ),
     "another worker completes the run of a killed worker and judges each pair once": (
         "e2e/test_workers.py::test_another_worker_resumes_after_kill",
-        "application/evaluation/execution/test_evaluate_traces.py::test_another_worker_completes_work_of_killed_worker",
+        "application/evaluation/execution/test_evaluate_traces.py::test_another_worker_completes_work_of_stopped_worker",
     ),
     "emptying Redis loses no work": (
         "e2e/test_workers.py::test_flushed_redis_only_delays_the_run",

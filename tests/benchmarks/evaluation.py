@@ -112,7 +112,15 @@ class EvaluationBenchmark:
 def worker(settings: Settings, answer_s: float) -> Iterator[int]:
     """Yields the process id of a worker that is waiting for work."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.fakes.short_lease_worker", "0", "1", str(answer_s)],
+        [
+            sys.executable,
+            "-m",
+            "tests.support.fakes.short_lease_worker",
+            "0",
+            "1",
+            str(answer_s),
+            "20",
+        ],
         cwd=ROOT,
         env={
             **os.environ,

@@ -66,8 +66,11 @@ class Workers:
     def log(self) -> str:
         return (self.folder / "workers.log").read_text()
 
-    def start(self, answer_s: float = 0.1) -> subprocess.Popen[bytes]:
-        arguments = (str(self.epoch_s), str(SPEEDUP), str(answer_s), str(self.asked))
+    def start(
+        self, answer_s: float = 0.1, drain_s: float = 20, speedup: int = SPEEDUP
+    ) -> subprocess.Popen[bytes]:
+        numbers = (self.epoch_s, speedup, answer_s, drain_s)
+        arguments = (*map(str, numbers), str(self.asked))
         with (self.folder / "workers.log").open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.fakes.short_lease_worker", *arguments],
@@ -281,6 +284,28 @@ async def test_worker_finishes_its_targets_on_sigterm(workers: Workers) -> None:
         workers.start(answer_s=0.05)
         await run_under_way.wait_completed()
     assert set(count_questions(workers).values()) == {1}
+
+
+async def test_worker_that_stops_gives_back_what_it_cannot_finish(workers: Workers) -> None:
+    async with workers.ports() as ports:
+        targets = await put_traces(ports, project := a_project(), AT_ONCE)
+        run_under_way = await start_run(ports, project, targets)
+        first = workers.start(answer_s=WAIT_MAX_S, drain_s=0.1, speedup=1)  # no lease expires
+        connection = await asyncpg.connect(workers.environ["PANDAPROBE_DATABASE_URL"])
+
+        async def states() -> list[tuple[str, int]]:
+            sql = "SELECT state, attempts FROM eval_jobs WHERE run_id = $1"
+            return [tuple(row) for row in await connection.fetch(sql, run_under_way.run.id)]
+
+        try:
+            await until(states, lambda found: found == [("running", 1)] * AT_ONCE)
+            first.send_signal(signal.SIGTERM)
+            assert first.wait(WAIT_MAX_S) == 0
+            assert await states() == [("queued", 0)] * AT_ONCE
+        finally:
+            await connection.close()
+        workers.start(answer_s=0.05)
+        await run_under_way.wait_completed()
 
 
 # tests/contracts/test_jobs.py stops a process amid jobs of its own.

@@ -156,6 +156,12 @@ class MemoryWorkQueue:
         later = replace(row, state=WorkState.QUEUED, run_after=until, due_at=until)
         self._put(stored.run, replace(later, last_code=code.value))
 
+    async def release(self, claim: Claim, now: datetime) -> None:
+        if (held := self._held(claim)) is not None:
+            stored, row = held
+            free = replace(row, state=WorkState.QUEUED, run_after=now, due_at=now)
+            self._put(stored.run, replace(free, attempts=row.attempts - 1))
+
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         jobs: list[Job] = [*islice(self._unplanned(now), OVERDUE_JOBS_MAX)]
         jobs += islice(self._unheard(now), OVERDUE_JOBS_MAX - len(jobs))

@@ -38,6 +38,7 @@ from domain.ids import ProjectId, RunId, TraceId
 RETRY_DELAY: Final = timedelta(seconds=10)  # after the first attempt; doubles with each further one
 RETRY_DELAY_MAX: Final = timedelta(minutes=10)
 RETRY_AFTER_MAX: Final = timedelta(hours=1)  # a provider that asks for more gets this
+RELEASE_TIMEOUT_S: Final = 1.0  # the worker stops meanwhile
 LARGE_SESSION_TRACES: Final = 100  # from here on aggregating them takes milliseconds
 
 
@@ -63,15 +64,20 @@ class EvaluateTarget:
     async def __call__(self, project: ProjectId, run: RunId, target: Target) -> None:
         """Does nothing if another worker has the target, or it is done. Raises Unavailable.
 
-        After that, or when it is stopped, the next worker to claim the target does the rest.
+        After that the next worker to claim the target does the rest: when the lease has expired,
+        or at once if this call was cancelled.
         """
         claim = await self.work_queue.claim(project, run, target, self.clock())
         if claim is None:
             return
         is_trace = claim.run.target_type is TargetType.TRACE
         renewing = renewing_lease(self.work_queue, claim, self.clock, self.policy.renew_every)
-        async with renewing, self._slot(claim):
-            failure = await (self._trace(claim) if is_trace else self._session(claim))
+        try:
+            async with renewing, self._slot(claim):
+                failure = await (self._trace(claim) if is_trace else self._session(claim))
+        except asyncio.CancelledError:
+            await self._release(claim)
+            raise
         if failure is None:
             await self.closer.close(claim)
             return
@@ -80,6 +86,12 @@ class EvaluateTarget:
         await self.work_queue.postpone(claim, until, failure.code, now)
         # This leaves room for another target: of any run if this one is dead, else of another run.
         await self.jobs.send(*await self.work_queue.dispatch(project, now))
+
+    async def _release(self, claim: Claim) -> None:
+        """Gives the target back; if the database doesn't answer, its lease expires."""
+        with contextlib.suppress(Unavailable, TimeoutError):
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await self.work_queue.release(claim, self.clock())
 
     def _slot(self, claim: Claim) -> AbstractAsyncContextManager[None]:
         if not _asks_judge(claim):

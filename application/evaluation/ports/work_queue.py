@@ -2,6 +2,7 @@
 
     unplanned ──plan──▶ waiting ──dispatch──▶ queued ──claim──▶ running ──close──▶ done
                                                 ▲                  ├──postpone──▶ queued, later
+                                                ├────release───────┤
                                                 └──lease expired───┘──too many attempts──▶ dead
 
 Cancelling or deleting a run closes all its rows at once.
@@ -153,6 +154,14 @@ class WorkQueue(Protocol):
 
         Until then it counts as in flight in its run, and not in its project. If this was the last
         attempt, it becomes dead: its open scores FAIL with `code`.
+        """
+        ...
+
+    async def release(self, claim: Claim, now: datetime) -> None:
+        """Gives the target back, to be claimed at once; the attempt doesn't count.
+
+        For a worker that stops: the claim must not be used any more, since the next one has the
+        same `attempt`.
         """
         ...
 

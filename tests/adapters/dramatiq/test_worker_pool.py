@@ -199,6 +199,24 @@ async def test_stop_finishes_running_jobs_and_requeues_the_rest(redis, redis_url
     assert Counter(doing.done) == Counter(due)
 
 
+async def test_stop_waits_until_cancelled_jobs_have_released_what_they_hold(redis, redis_url):
+    begun, released = list[Job](), list[Job]()
+
+    async def do(job: Job) -> None:
+        begun.append(job)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            async with opened(redis_url) as client:  # as a statement of a database would take
+                await client.ping()
+            released.append(job)
+
+    await DramatiqJobs(redis, monotonic_us).send(*some_targets(2, asks_judge=True))
+    async with at_work(redis_url, do):
+        await until(lambda: len(begun) == 2)
+    assert Counter(released) == Counter(begun)
+
+
 async def test_job_that_exceeds_the_stop_timeout_is_cancelled(redis, redis_url):
     doing = Doing()
     doing.gate = lambda _: asyncio.Event()

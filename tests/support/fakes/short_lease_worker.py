@@ -1,6 +1,6 @@
 """The real `worker` with a faster clock, and a scripted judge.
 
-    python -m tests.support.fakes.short_lease_worker EPOCH SPEEDUP ANSWER_S [FILE]
+    python -m tests.support.fakes.short_lease_worker EPOCH SPEEDUP ANSWER_S DRAIN_S [FILE]
 
 The clock was right at EPOCH (seconds) and runs SPEEDUP times as fast: all processes that share a
 database use the same EPOCH and SPEEDUP. An answer takes ANSWER_S, and FILE gets a line per
@@ -69,7 +69,7 @@ class SlowJudge:
 
 
 def main() -> int:
-    epoch_s, speedup, answer_s, *file = sys.argv[1:]
+    epoch_s, speedup, answer_s, drain_s, *file = sys.argv[1:]
     judge = SlowJudge(float(answer_s), Path(file[0]) if file else None)
     clock = fast_clock(float(epoch_s), int(speedup))
 
@@ -81,7 +81,7 @@ def main() -> int:
             yield replace(ports, clock=clock, evaluation=replace(ports.evaluation, judge=judge))
 
     settings = read_settings(os.environ, provider_problems)
-    return worker.work(settings, fast_ports, ANNOUNCE_EVERY_S)
+    return worker.work(settings, fast_ports, ANNOUNCE_EVERY_S, float(drain_s))
 
 
 if __name__ == "__main__":

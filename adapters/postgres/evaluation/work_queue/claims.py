@@ -1,4 +1,4 @@
-"""Claims of targets: claim, renew, finish, requeue, dead-letter."""
+"""Claims of targets: claim, renew, finish, requeue, release, dead-letter."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -86,6 +86,11 @@ CROSS JOIN LATERAL (
   WHERE {OF_PROJECT} AND run_id = over.run_id AND target = over.target LIMIT 1
 ) AS found
 WHERE eval_jobs.ctid = found.place
+"""
+RELEASE_TARGET: Final = f"""
+UPDATE eval_jobs SET state = 'queued', attempts = attempts - 1, run_after = $5, due_at = $5,
+  updated_at = $5
+{_WHERE_CLAIMED}
 """
 REQUEUE_TARGET: Final = f"""
 UPDATE eval_jobs SET state = 'queued', run_after = $5, due_at = $5, last_code = $6, updated_at = $7
@@ -185,6 +190,10 @@ async def postpone(
     connection: Connection, claim: Claim, until: datetime, code: FailCode, now: datetime
 ) -> None:
     await connection.execute(REQUEUE_TARGET, *_claim_key(claim), until, code, now)
+
+
+async def release(connection: Connection, claim: Claim, now: datetime) -> None:
+    await connection.execute(RELEASE_TARGET, *_claim_key(claim), now)
 
 
 def _claim_key(claim: Claim) -> tuple[object, ...]:

@@ -142,6 +142,10 @@ class PostgresWorkQueue(PoolReader):
             else:
                 await finish(connection, [claim], "dead", code, now)
 
+    async def release(self, claim: Claim, now: datetime) -> None:
+        async with transaction(self.pool, claim.run.project_id) as connection:
+            await claims.release(connection, claim, now)
+
     async def requeue_overdue(self, now: datetime) -> Sequence[Job]:
         jobs: list[Job] = []
         failed = 0

@@ -441,6 +441,10 @@ class FailingWorkQueue(MemoryWorkQueue):
         await self._check("close")
         return await super(FailingWorkQueue, self).close(*args)
 
+    async def release(self, *args: Any) -> None:
+        await self._check("release")
+        await super(FailingWorkQueue, self).release(*args)
+
     async def _check(self, method: str) -> None:
         if method == self.broken:
             raise Unavailable("no database")
@@ -608,19 +612,24 @@ async def test_worker_that_lost_its_lease_writes_nothing():
     assert (await harness.progress(run)).run.status is RunStatus.COMPLETED
 
 
-async def test_another_worker_completes_work_of_killed_worker():
+@pytest.mark.parametrize(("broken", "minutes"), [("", 0), ("release", 2)])
+async def test_another_worker_completes_work_of_stopped_worker(broken, minutes):
+    """At once, or when the lease has expired if the target couldn't be released."""
     harness = EvaluationHarness(policy=replace(EvaluationHarness().policy, concurrent_metrics=1))
     trace = harness.put(*SPANS)
     run = await harness.run("tool_success_rate confidence plan_quality", trace)
     harness.judge.gate = asyncio.Event()
-    working = asyncio.create_task(harness.work())
+    queue = FailingWorkQueue(harness.store, broken=broken)
+    stopped = harness.use_cases(replace(harness.ports, work_queue=queue))
+    working = asyncio.create_task(harness.work(stopped))
     await until(lambda: harness.judge.asked)
     working.cancel()
     with pytest.raises(asyncio.CancelledError):
         await working
     harness.judge.gate = None
-    harness.forward(minutes=2)
-    await harness.attempts(2)
+    harness.forward(minutes=minutes)
+    await harness.use_cases().requeue_overdue()
+    await harness.work()
     assert [one.metric.name for one in harness.judge.asked] == [
         *("confidence", "confidence", "plan_quality")
     ]

@@ -429,7 +429,7 @@ async def test_closing_fails_open_metrics(evaluating):
     assert (await evaluating.run(run)).status is COMPLETED
 
 
-async def test_lost_claim_cannot_close_or_postpone(evaluating):
+async def test_lost_claim_cannot_close_postpone_or_release(evaluating):
     run = a_run(project(), 1)
     await evaluating.start_run(run, work_of(run))
     [due] = await evaluating.work_queue.dispatch(run.project_id, NOON)
@@ -437,8 +437,12 @@ async def test_lost_claim_cannot_close_or_postpone(evaluating):
     claim = await evaluating.claim(due, NOON + LEASE)
     assert await evaluating.work_queue.close([lost], NOON + LEASE) == ()
     await evaluating.work_queue.postpone(lost, NOON, FailCode.QUOTA, NOON + LEASE)
+    await evaluating.work_queue.release(lost, NOON + LEASE)
+    again = (due.project, due.run, due.target)
+    assert await evaluating.work_queue.claim(*again, NOON + LEASE) is None
     assert (await evaluating.progress(run)).tally == Tally(pending=2)
     await evaluating.finish(claim)
+    await evaluating.work_queue.release(claim, NOON + LEASE)
     assert (await evaluating.run(run)).status is COMPLETED
     assert await evaluating.work_queue.close([claim], NOON) == ()
 
@@ -481,6 +485,36 @@ async def test_target_with_deleted_trace_ends_without_scores(evaluating):
     await evaluating.work_queue.close([claim], NOON)
     over = await evaluating.progress(run)
     assert (over.run.status, over.tally) == (COMPLETED, Tally(evaluated=1))
+
+
+# --- releasing -------------------------------------------------------------------------------
+
+
+async def test_released_target_is_claimed_at_once_and_its_attempt_does_not_count(evaluating):
+    run = a_run(project(), 1)
+    await evaluating.start_run(run, work_of(run))
+    queue = evaluating.work_queue
+    [due] = await queue.dispatch(run.project_id, NOON)
+    claim = await evaluating.claim(due)
+    assert await queue.record(claim, METRICS[0], GOOD, NOON)
+    for _ in range(ATTEMPTS_MAX + 1):
+        await queue.release(claim, NOON)
+        assert [one for one in await queue.requeue_overdue(NOON) if one.run == run.id] == [due]
+        claim = await evaluating.claim(due)
+        assert (claim.metrics, claim.attempt) == (METRICS[1:], 1)
+    await queue.postpone(claim, NOON, FailCode.QUOTA, NOON)
+    second = await evaluating.claim(due)
+    await queue.release(second, NOON)
+    assert (await evaluating.claim(due)).attempt == 2
+
+
+async def test_released_target_keeps_its_place_in_the_window(evaluating):
+    ours = project()
+    run = a_run(ours, WINDOW + 1)
+    await evaluating.start_run(run, work_of(run))
+    due = (await evaluating.work_queue.dispatch(ours, NOON))[0]
+    await evaluating.work_queue.release(await evaluating.claim(due), NOON)
+    assert await evaluating.work_queue.dispatch(ours, NOON) == []
 
 
 # --- postponing ------------------------------------------------------------------------------

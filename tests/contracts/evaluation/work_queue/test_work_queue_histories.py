@@ -209,6 +209,12 @@ class Histories(ComparedHistories[Evaluating]):
             until = self.now + timedelta(seconds=seconds)
             self.run_on_both(lambda to: to.work_queue.postpone(claim, until, code, self.now))
 
+    @rule(which=indexes)
+    def release(self, which: int) -> None:
+        if claim := self._pick(self.claims, which):
+            self.run_on_both(lambda to: to.work_queue.release(claim, self.now))
+            self.claims = [one for one in self.claims if one != claim]  # a worker forgets it
+
     # --- time, people, upkeep ---
 
     @rule(seconds=waits)

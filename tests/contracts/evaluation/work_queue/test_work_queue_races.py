@@ -227,6 +227,8 @@ class ConcurrentClients:
                 self.written.append((claim.run.id, claim.target, metric))
         if self.random.random() < 0.2:
             await self.to.work_queue.postpone(claim, NOON, FailCode.RATE_LIMITED, NOON)
+        elif self.random.random() < 0.1:
+            await self.to.work_queue.release(claim, NOON)
         else:
             self.messages += await self.to.work_queue.close([claim], NOON)
 
